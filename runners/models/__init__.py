@@ -1,0 +1,17 @@
+"""What is kept: who runs, who follows, where they were, which race it was."""
+
+from runners.models.follow import Follow
+from runners.models.position import LatestPosition, Position
+from runners.models.race import Checkpoint, Entry, Race
+from runners.models.runner import Runner, RunnerToken
+
+__all__ = [
+    "Checkpoint",
+    "Entry",
+    "Follow",
+    "LatestPosition",
+    "Position",
+    "Race",
+    "Runner",
+    "RunnerToken",
+]

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import ClassVar
+from zlib import crc32
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+# Colour-blind safe; the bib tells runners apart, the colour only helps.
+PALETTE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7B3294",
+    "#8C510A",
+)
+CODE_PATTERN = r"[A-Za-z0-9_-]{1,40}"
+# Bytes of randomness in a token: 256 bit cannot be guessed, so no salt is needed.
+TOKEN_BYTES = 32
+
+
+class RunnerQuerySet(models.QuerySet["Runner"]):
+    def public(self) -> RunnerQuerySet:
+        return self.filter(visibility=Runner.Visibility.PUBLIC)
+
+    def seen_since(self, moment: timezone.datetime) -> RunnerQuerySet:
+        return self.filter(latest__recorded_at__gte=moment)
+
+
+class Runner(models.Model):
+    """Somebody who can be followed, known to the outside by their code."""
+
+    class Visibility(models.TextChoices):
+        PUBLIC = "public", "Everybody"
+        FOLLOWERS = "followers", "Accepted followers"
+        RACE = "race", "Everybody, during their race"
+        PRIVATE = "private", "Nobody"
+
+    code = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[
+            RegexValidator(
+                rf"\A{CODE_PATTERN}\Z",
+                "Use 1 to 40 letters, digits, hyphens and underscores.",
+            )
+        ],
+        help_text="The public id, in links and on the wire. It cannot be changed.",
+    )
+    name = models.CharField(max_length=80)
+    colour = models.CharField(
+        max_length=7,
+        blank=True,
+        validators=[RegexValidator(r"\A#[0-9A-Fa-f]{6}\Z", "Use a colour like #0072B2.")],
+        help_text="Empty: one of eight, by the code.",
+    )
+    visibility = models.CharField(
+        max_length=9, choices=Visibility, default=Visibility.PUBLIC
+    )
+    account = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="runner",
+        help_text="Who signs in as this runner, if anybody does.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    objects = RunnerQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name", "code"]
+        indexes: ClassVar = [
+            # Read every second by each process that shows everybody public.
+            models.Index(fields=["visibility", "changed_at"], name="runner_visibility"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, **kwargs: object) -> None:  # type: ignore[override]
+        self.colour = self.colour or palette_colour(self.code)
+        super().save(**kwargs)  # type: ignore[arg-type]
+
+
+def palette_colour(code: str) -> str:
+    """Choose one of the palette's colours, always the same for a code."""
+    return PALETTE[crc32(code.encode()) % len(PALETTE)]
+
+
+def token_digest(plain: str) -> str:
+    """Hash a token as it is stored: hexadecimal SHA-256."""
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+class RunnerTokenQuerySet(models.QuerySet["RunnerToken"]):
+    def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
+        """Make a token; return its row and the plain text, which is shown only now."""
+        plain = secrets.token_urlsafe(TOKEN_BYTES)
+        return self.create(runner=runner, name=name, digest=token_digest(plain)), plain
+
+    def usable(self) -> RunnerTokenQuerySet:
+        return self.filter(revoked_at=None)
+
+
+class RunnerToken(models.Model):
+    """What lets a phone publish as a runner; only its hash is kept."""
+
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=60, help_text="Which phone or app it is for.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = RunnerTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.runner})"
+
+    def revoke(self) -> None:
+        """End the token; a second call changes nothing."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])

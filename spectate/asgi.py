@@ -1,0 +1,20 @@
+"""The one ASGI application: Django's pages and the websocket."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
+
+from django.core.asgi import get_asgi_application
+
+# Before the consumers are imported: they need the models to be loaded.
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter
+
+from runners.routing import websocket_application
+
+application = ProtocolTypeRouter(
+    {"http": django_application, "websocket": websocket_application}
+)

@@ -1,0 +1,261 @@
+"""Settings: everything an operator can set comes from the environment, here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dj_database_url
+import dj_email_url
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+# What the running program keeps for itself: database, secret, collected files.
+VAR_DIR = BASE_DIR / "var"
+
+
+def env_bool(name: str, default: bool) -> bool:
+    """Read a switch; refuse anything but the usual words for on and off."""
+    value = os.environ.get(name, "").strip().lower()
+    if value == "":
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
+
+
+def env_int(name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
+    """Read a whole number within its limits."""
+    value = os.environ.get(name, "").strip()
+    if value == "":
+        return default
+    if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+        raise ImproperlyConfigured(
+            f"{name} must be a whole number from {least} to {most}, not {value!r}."
+        )
+    return int(value)
+
+
+def env_list(name: str) -> list[str]:
+    """Read words separated by commas; empty ones do not count."""
+    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+def env_url(name: str, default: str, *schemes: str) -> str:
+    """Read an absolute URL of one of the schemes."""
+    value = os.environ.get(name, "").strip() or default
+    if value and (urlsplit(value).scheme not in schemes or "://" not in value):
+        raise ImproperlyConfigured(
+            f"{name} must start with {' or '.join(s + '://' for s in schemes)}, "
+            f"not {value.split('://')[0]!r}."
+        )
+    return value
+
+
+def kept_secret() -> str:
+    """Return the secret kept in var/, made at the first call."""
+    path = VAR_DIR / "secret_key"
+    VAR_DIR.mkdir(exist_ok=True)
+    try:
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as f:
+            f.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+# `runserver` and the test suite are a developer's; everything else is production
+# unless told otherwise.
+_command = sys.argv[1] if len(sys.argv) > 1 else ""
+_is_manage = Path(sys.argv[0]).name == "manage.py"
+_serves = not _is_manage or _command in {"runserver", "serve"}
+DEBUG = env_bool(
+    "DEBUG", (_is_manage and _command == "runserver") or "pytest" in sys.modules
+)
+
+SECRET_KEY = os.environ.get("SECRET_KEY", "")
+if not SECRET_KEY:
+    if _serves and not DEBUG:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. Production (DEBUG off, the default) needs one: "
+            "SECRET_KEY=$(openssl rand -base64 48), the same at every start."
+        )
+    SECRET_KEY = kept_secret()
+
+# The trust model of the 2015 server: anyone may publish for any id.
+SPECTATE_OPEN = env_bool("SPECTATE_OPEN", False)
+if (
+    SPECTATE_OPEN
+    and not DEBUG
+    and _serves
+    and not env_bool("SPECTATE_OPEN_IN_PRODUCTION", False)
+):
+    raise ImproperlyConfigured(
+        "SPECTATE_OPEN=1 lets anyone publish for any runner. In production "
+        "(DEBUG off) it also needs SPECTATE_OPEN_IN_PRODUCTION=1."
+    )
+
+PORT = env_int("PORT", 8080, least=1, most=65535)
+WORKERS = env_int("WORKERS", 1, least=1, most=256)
+REDIS_URL = env_url("REDIS_URL", "", "redis", "rediss", "unix")
+PUBLIC_URL = env_url("PUBLIC_URL", f"http://localhost:{PORT}", "http", "https").rstrip(
+    "/"
+)
+SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
+
+_public = urlsplit(PUBLIC_URL)
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [
+    _public.hostname or "localhost",
+    "localhost",
+    "127.0.0.1",
+]
+if _public.scheme == "https":
+    CSRF_TRUSTED_ORIGINS = [f"https://{_public.netloc}"]
+    SECURE_SSL_REDIRECT = True
+    # Load balancers ask for health by plain HTTP.
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+
+INSTALLED_APPS = [
+    "daphne",  # first, so that `runserver` speaks websocket
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "runners",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "spectate.urls"
+ASGI_APPLICATION = "spectate.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+if not os.environ.get("DATABASE_URL"):
+    VAR_DIR.mkdir(exist_ok=True)
+DATABASES = {
+    "default": dj_database_url.config(
+        default=f"sqlite:///{VAR_DIR / 'spectate.sqlite3'}",
+        # Under ASGI a kept connection belongs to a thread that may never come back.
+        conn_max_age=0,
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # One writer at a time: take the lock at BEGIN and wait for it, instead of
+        # failing in the middle of a transaction.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 10,  # seconds
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+            "PRAGMA temp_store=MEMORY;"
+        ),
+    }
+    # A file, as in production: the shared in-memory database locks whole tables.
+    DATABASES["default"]["TEST"] = {
+        "NAME": Path(tempfile.gettempdir()) / f"spectate-test-{os.getpid()}.sqlite3"
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "runners.live.layer.RedisLayer",
+        "CONFIG": {"hosts": REDIS_URL.split(","), "prefix": "spectate."},
+    }
+    if REDIS_URL
+    else {"BACKEND": "runners.live.layer.LocalLayer"}
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "live"
+
+vars().update(dj_email_url.parse(os.environ.get("EMAIL_URL") or "console://"))
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+# The map library and the land outlines come from npm (`make setup`).
+_MAP_ASSETS = {
+    "maplibre-gl": "node_modules/maplibre-gl/dist",
+    "topojson-client": "node_modules/topojson-client/dist",
+    "world-atlas": "node_modules/world-atlas",
+}
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    *(
+        (f"vendor/{name}", BASE_DIR / path)
+        for name, path in _MAP_ASSETS.items()
+        if (BASE_DIR / path).is_dir()
+    ),
+]
+# File names stay as they are, so that ES modules import each other without a bundler;
+# browsers ask again after a minute and mostly hear "not modified".
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # seconds
+# Tile servers want to know who asks (channels and OpenStreetMap both document it).
+SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # Its own handlers print every query with DEBUG on: places do not belong in logs.
+    "loggers": {"django.db.backends": {"level": "INFO"}},
+}
