@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import KINDS, Kind, Server
+from tests.services import Postgres, Redis, chromium_path
+
+
+def pytest_configure() -> None:
+    # `timeout` and CI end us with SIGTERM: leave as by Ctrl-C, so that no server,
+    # Redis or PostgreSQL stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _serve(kind: Kind, **env: str) -> Iterator[Server]:
+    with Server(kind, **env) as server:
+        yield server
+        server.stop()
+        assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server_kind(request: pytest.FixtureRequest) -> Kind:
+    """Each of both servers, for tests that start theirs with settings of their own."""
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def server(server_kind: Kind) -> Iterator[Server]:
+    """Both servers in turn, as in production; shared by a test file."""
+    yield from _serve(server_kind)
+
+
+@pytest.fixture(scope="module")
+def open_server(server_kind: Kind) -> Iterator[Server]:
+    """Both servers in turn, in open mode; shared by a test file."""
+    yield from _serve(server_kind, SPECTATE_OPEN="1")
+
+
+@pytest.fixture(scope="module")
+def uvicorn_server() -> Iterator[Server]:
+    """Uvicorn as in production; shared by a test file."""
+    yield from _serve("uvicorn")
+
+
+@pytest.fixture
+def redis_server() -> Iterator[Redis]:
+    """A Redis of the test's own, to stop, kill and start again."""
+    with Redis() as redis:
+        yield redis
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Postgres]:
+    with Postgres() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: Postgres) -> str:
+    """A new, empty database; `Server(DATABASE_URL=...)` migrates it."""
+    return postgres_cluster.new_database()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser that browser tests drive."""
+    return chromium_path()

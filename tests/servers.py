@@ -1,0 +1,236 @@
+"""Real servers as subprocesses, each with a database of its own."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import http.client
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Kind = Literal["uvicorn", "daphne"]
+KINDS: tuple[Kind, ...] = ("uvicorn", "daphne")
+
+OUR_SETTINGS = {
+    *("ALLOWED_HOSTS", "DATABASE_URL", "DEBUG", "DJANGO_SETTINGS_MODULE", "EMAIL_URL"),
+    *("PORT", "PUBLIC_URL", "REDIS_URL", "SECRET_KEY", "TRUSTED_PROXIES", "WORKERS"),
+}
+
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on.
+
+    Below the range from which the kernel serves outgoing connections, so that no
+    client takes it between now and the server's bind.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("0.0.0.0", port))
+                return port
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment without anybody's own Spectate settings."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in OUR_SETTINGS and not name.startswith("SPECTATE_")
+    }
+    return kept | {"PYTHONUNBUFFERED": "1"} | extra
+
+
+@functools.cache
+def migrated_database() -> Path:
+    """Migrate a SQLite file once for this test session; servers copy it."""
+    folder = Path(tempfile.mkdtemp(prefix="spectate-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "db.sqlite3"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+def migrate(database_url: str) -> None:
+    """Bring a database up to date."""
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
+        cwd=ROOT,
+        env=clean_environment(DATABASE_URL=database_url, SECRET_KEY="test"),
+        check=True,
+    )
+
+
+class Server:
+    """A server under test: production settings unless the environment says otherwise.
+
+    `with Server("daphne", SPECTATE_OPEN="1") as server:` starts it on a free port,
+    waits until it answers and stops it at the end. Without `DATABASE_URL` it has an
+    empty, migrated SQLite file of its own. Pages that need static files want
+    `DEBUG="1"`.
+    """
+
+    def __init__(self, kind: Kind = "uvicorn", **env: str) -> None:
+        self.kind = kind
+        self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
+        self._log_path = self._folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.env = {
+            "SECRET_KEY": "a secret of the test suite, long enough for every check",
+            "SPECTATE_OPEN_IN_PRODUCTION": "1",
+        } | env
+        if "DATABASE_URL" in env:
+            migrate(env["DATABASE_URL"])
+        else:
+            database = self._folder / "db.sqlite3"
+            shutil.copy(migrated_database(), database)
+            self.env["DATABASE_URL"] = f"sqlite:///{database}"
+        self._choose_port = "PORT" not in env
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def port(self) -> int:
+        return int(self.env["PORT"])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process started; with several workers their parent."""
+        assert self._process is not None, "The server is not started."
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything it has printed so far, over all its starts."""
+        return self._log_path.read_text(errors="replace")
+
+    def start(self) -> Self:
+        """Start it and wait until it answers; again on the same port after an end."""
+        # Another test session may take the port between our look and its bind.
+        for _attempt in range(3):
+            if self._choose_port:
+                self.env["PORT"] = str(free_port())
+            self._process = self._spawn()
+            if self._wait():
+                self._choose_port = False
+                return self
+            if not self._choose_port or "in use" not in self.log:
+                break
+        raise RuntimeError(f"{self.kind} did not start:\n{self.log}")
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self._log_path.open("ab") as log:
+            return subprocess.Popen(
+                self._command(),
+                cwd=ROOT,
+                env=clean_environment(**self.env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _command(self) -> list[str]:
+        application = "spectate.asgi:application"
+        if self.kind == "daphne":
+            where = ["-b", "127.0.0.1", "-p", str(self.port)]
+            return [sys.executable, "-m", "daphne", *where, application]
+        if (ROOT / "runners/management/commands/serve.py").exists():
+            return [sys.executable, "manage.py", "serve"]
+        ours = (ROOT / "runners/live/server.py").exists()
+        return [
+            *(sys.executable, "-m", "uvicorn", application),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--ws", "runners.live.server:FrameProtocol" if ours else "auto"),
+            *("--ws-per-message-deflate", "false"),
+            *("--ws-ping-interval", "20", "--ws-ping-timeout", "60"),
+            *("--ws-max-size", str(160 * 1024)),
+        ]
+
+    def _wait(self) -> bool:
+        assert self._process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            try:
+                connection.request("GET", "/healthz")
+                connection.getresponse().read()
+                return self._process.poll() is None
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+            finally:
+                connection.close()
+        return False
+
+    def manage(self, *args: str) -> str:
+        """Run a manage.py command against its database; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *args],
+            cwd=ROOT,
+            env=clean_environment(**self.env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"manage.py {' '.join(args)}:\n{done.stderr}")
+        return done.stdout
+
+    def stop(self) -> int:
+        """Ask it to stop, as Ctrl-C or a supervisor would; return its exit status."""
+        assert self._process is not None, "The server is not started."
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        # What has not stopped by now is killed, workers included.
+        self.kill()
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """End it and its workers at once, as a power cut would."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """Stop it if it runs and remove its files."""
+        try:
+            if self._process is not None and self._process.poll() is None:
+                self.stop()
+            self.kill()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)

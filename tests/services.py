@@ -1,0 +1,186 @@
+"""Redis, PostgreSQL and Chromium as Debian ships them, private to a test session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, Self
+
+import psycopg
+import pytest
+
+from tests.servers import free_port
+
+START_SECONDS = 30
+
+
+def unavailable(what: str) -> NoReturn:
+    """Skip a test for want of a program; in CI that is a failure."""
+    reason = f"{what} is not installed; `make test` as root installs it."
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def chromium_path() -> str:
+    """Return where Debian's Chromium is."""
+    return shutil.which("chromium") or unavailable("Chromium")
+
+
+class Service:
+    """A program that listens on a port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="spectate-service-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.prepare()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def prepare(self) -> None:
+        """Do what comes once, before the first start."""
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def is_up(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        return False
+
+    def start(self) -> None:
+        """Start it (again, on the same port) and wait until it answers."""
+        log_path = self.folder / "log"
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=self.user,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_up():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{self.command()[0]} did not start:\n{log_path.read_text()}"
+                )
+            time.sleep(0.02)
+
+    user: str | None = None
+
+    def stop(self) -> None:
+        """Stop it in an orderly way; its data stays."""
+        self._end(lambda process: process.terminate())
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._end(lambda process: process.kill())
+
+    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
+        if self._process is None:
+            return
+        how(self._process)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def close(self) -> None:
+        """End it and remove its files."""
+        try:
+            self.kill()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Redis(Service):
+    """A private Redis that keeps nothing on disk."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        program = shutil.which("redis-server") or unavailable("Redis")
+        return [
+            *(program, "--bind", "127.0.0.1", "--port", str(self.port)),
+            *("--save", "", "--appendonly", "no"),
+        ]
+
+
+class Postgres(Service):
+    """A private PostgreSQL cluster; it refuses to run as root, so root lends a user."""
+
+    user = "postgres" if os.geteuid() == 0 else None
+
+    @staticmethod
+    def program(name: str) -> str:
+        found = sorted(
+            Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
+            key=lambda path: int(path.parts[-3]),
+        )
+        return str(found[-1]) if found else unavailable("PostgreSQL")
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        initdb = self.program("initdb")
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        subprocess.run(
+            [initdb, "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N"],
+            cwd=self.folder,
+            user=self.user,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    def command(self) -> list[str]:
+        return [
+            *(self.program("postgres"), "-D", str(self.data)),
+            *("-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder)),
+        ]
+
+    def is_up(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(self.database_url("postgres")).close()
+            return True
+        return False
+
+    def database_url(self, name: str) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
+
+    def new_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"spectate_{uuid.uuid4().hex}"
+        with psycopg.connect(self.database_url("postgres"), autocommit=True) as admin:
+            # The name is our own hexadecimal: nothing to quote.
+            admin.execute(f"CREATE DATABASE {name}".encode())
+        return self.database_url(name)
