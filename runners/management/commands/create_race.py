@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from runners.management.errors import one_line
+from runners.races.course import Course, waypoints_of_gpx
+from runners.races.gpx import CourseError
+from runners.races.setup import race_create
+
+
+class Command(BaseCommand):
+    help = (
+        "Create a race from a GPX file: its course, and checkpoints at the start, the "
+        "finish, every 5 km (1 km on a course under 10 km) and the file's waypoints. "
+        "Prints one line of JSON. Times without an offset are UTC."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE.gpx")
+        parser.add_argument("--name", required=True)
+        parser.add_argument("--slug", required=True, help="its place in /races/SLUG/")
+        parser.add_argument("--start", metavar="ISO", help="default: now")
+        parser.add_argument("--ends", metavar="ISO", help="default: 48 h after start")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        start = _moment("--start", options["start"]) or timezone.now()
+        ends = _moment("--ends", options["ends"])
+        try:
+            content = Path(options["file"]).read_bytes()
+        except OSError as error:
+            raise CommandError(
+                f"Cannot read {options['file']}: {error.strerror}."
+            ) from error
+        try:
+            race = race_create(
+                slug=options["slug"],
+                name=options["name"].strip(),
+                course=Course.from_gpx(content),
+                waypoints=waypoints_of_gpx(content),
+                start=start,
+                ends=ends,
+            )
+        except CourseError as error:
+            raise CommandError(f"{options['file']}: {error}") from error
+        except ValidationError as error:
+            raise CommandError(one_line(error)) from error
+        self.stdout.write(
+            json.dumps(
+                {
+                    "slug": race.slug,
+                    "name": race.name,
+                    "start": race.start.isoformat(),
+                    "ends": race.ends.isoformat(),
+                    "length": round(race.length, 1),
+                    "checkpoints": race.checkpoints.count(),
+                }
+            )
+        )
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    """Read an ISO date and time, in UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        moment = parse_datetime(text)
+        if moment is None and (day := parse_date(text)):
+            moment = datetime(day.year, day.month, day.day)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise CommandError(
+            f"{option} {text!r} is no time. Write it like 2026-05-31T09:00+02:00."
+        )
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

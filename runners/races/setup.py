@@ -1,0 +1,116 @@
+"""Set up a race: its course, its checkpoints, its row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from runners.models import Checkpoint, Race
+from runners.races.course import Course, Waypoint
+
+DEFAULT_DURATION = timedelta(hours=48)
+# Metres between the checkpoints a new course gets, and the length below which they
+# stand closer.
+SPACING, SHORT_SPACING, SHORT_COURSE = 5_000, 1_000, 10_000
+# A waypoint this many metres off the line is still on the course: GPX files are drawn
+# by hand.
+WAYPOINT_REACH = 30.0
+# Two checkpoints closer than this many metres of course are one.
+SAME_PLACE = 50.0
+NAME_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class ProposedCheckpoint:
+    name: str
+    distance: float
+    kind: str
+
+
+def race_create(
+    *,
+    slug: str,
+    name: str,
+    course: Course,
+    waypoints: Iterable[Waypoint] = (),
+    start: datetime,
+    ends: datetime | None = None,
+) -> Race:
+    """Store a race with its course and checkpoints; raise ValidationError.
+
+    It ends 48 h after the start unless `ends` says otherwise.
+    """
+    race = Race(
+        slug=slug, name=name, start=start, ends=ends or start + DEFAULT_DURATION
+    )
+    if race.ends <= race.start:
+        raise ValidationError({"ends": "A race ends after its start."})
+    race.full_clean()
+    with transaction.atomic():
+        race.save()
+        race_set_course(race=race, course=course, waypoints=waypoints)
+    return race
+
+
+def race_set_course(
+    *, race: Race, course: Course, waypoints: Iterable[Waypoint] = ()
+) -> list[ProposedCheckpoint]:
+    """Give a stored race this course, and the checkpoints that go with it.
+
+    Distances along an old course mean nothing on a new one: checkpoints that the new
+    one does not have are removed, those of the same name stay the same rows.
+    """
+    proposed = propose_checkpoints(course, waypoints)
+    race.line = [
+        [lat, lng] if height is None else [lat, lng, height]
+        for lat, lng, height in course.points
+    ]
+    race.length = course.length
+    with transaction.atomic():
+        race.save(update_fields=["line", "length", "changed_at"])
+        race.checkpoints.exclude(name__in=[c.name for c in proposed]).delete()
+        for checkpoint in proposed:
+            Checkpoint.objects.update_or_create(
+                race=race,
+                name=checkpoint.name,
+                defaults={"distance": checkpoint.distance, "kind": checkpoint.kind},
+            )
+    return proposed
+
+
+def propose_checkpoints(
+    course: Course, waypoints: Iterable[Waypoint] = ()
+) -> list[ProposedCheckpoint]:
+    """Return start, every 5 km (or 1 km), each pass of a waypoint, and finish."""
+    kinds = Checkpoint.Kind
+    found = [
+        ProposedCheckpoint("Start", 0.0, kinds.START),
+        ProposedCheckpoint("Finish", course.length, kinds.FINISH),
+    ]
+    taken = {"start", "finish"}
+    for waypoint in waypoints:
+        for distance in course.passes(
+            waypoint.lat, waypoint.lng, within=WAYPOINT_REACH
+        ):
+            if all(abs(distance - other.distance) > SAME_PLACE for other in found):
+                name = _free_name(waypoint.name, taken)
+                found.append(ProposedCheckpoint(name, distance, kinds.SPLIT))
+    spacing = SHORT_SPACING if course.length < SHORT_COURSE else SPACING
+    for mark in range(spacing, int(course.length - SAME_PLACE), spacing):
+        name = _free_name(f"{mark // 1000} km", taken)
+        found.append(ProposedCheckpoint(name, float(mark), kinds.SPLIT))
+    return sorted(found, key=lambda checkpoint: checkpoint.distance)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return the name, numbered from its second use; an out and back passes twice."""
+    number, free = 1, name[:NAME_LENGTH]
+    while free.lower() in taken:
+        number += 1
+        free = f"{name[: NAME_LENGTH - 5]} {number}"
+    taken.add(free.lower())
+    return free

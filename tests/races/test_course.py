@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polyline
+import pytest
+from pyproj import Geod
+
+from runners.races.course import MAX_POINTS, Course, waypoints_of_gpx
+from runners.races.demo import demo_gpx, demo_points
+from runners.races.gpx import MAX_BYTES, CourseError
+
+# Four corners of a square near Bob's home, about 111 m by 111 m.
+SQUARE = [(0.0, 0.0), (0.001, 0.0), (0.001, 0.001), (0.0, 0.001), (0.0, 0.0)]
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def real(name: str) -> bytes:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{name} is not on this machine")
+    return path.read_bytes()
+
+
+def gpx(inside: str) -> str:
+    return f'<?xml version="1.0"?><gpx version="1.1" creator="test">{inside}</gpx>'
+
+
+def track(*points: tuple[object, object]) -> str:
+    inside = "".join(f'<trkpt lat="{lat}" lon="{lng}"/>' for lat, lng in points)
+    return gpx(f"<trk><trkseg>{inside}</trkseg></trk>")
+
+
+def test_length_is_the_geodesic() -> None:
+    course = Course(SQUARE)
+
+    lats, lngs = zip(*SQUARE, strict=True)
+    expected = Geod(ellps="WGS84").line_length(lngs, lats)
+    assert course.length == pytest.approx(expected, rel=1e-9)
+    assert course.distances[0] == 0
+    assert course.distances == sorted(course.distances)
+
+
+def test_consecutive_duplicates_count_once() -> None:
+    course = Course([SQUARE[0], SQUARE[0], SQUARE[1], SQUARE[1], SQUARE[0]])
+
+    assert course.points == [(0.0, 0.0, None), (0.001, 0.0, None), (0.0, 0.0, None)]
+
+
+def test_heights_are_kept() -> None:
+    course = Course([(0, 0, 12.5), (0.001, 0, None), (0.002, 0, float("nan"))])
+
+    assert [height for _, _, height in course.points] == [12.5, None, None]
+
+
+@pytest.mark.parametrize(
+    ("distance", "place"),
+    [(-5, (0, 0)), (0, (0, 0)), (10_000, (0, 0)), (55.287, (0.0005, 0))],
+)
+def test_point_at_stays_on_the_line(
+    distance: float, place: tuple[float, float]
+) -> None:
+    assert Course(SQUARE).point_at(distance) == pytest.approx(place, abs=1e-6)
+
+
+def test_point_at_crosses_the_date_line() -> None:
+    course = Course([(0, 179.9995), (0, -179.9995)])
+
+    assert course.length == pytest.approx(111.3, abs=0.1)
+    _, lng = course.point_at(course.length * 0.75)
+    assert lng == pytest.approx(-179.99975, abs=1e-7)
+    assert course.passes(0.0001, 180, within=30) == [
+        pytest.approx(course.length / 2, abs=0.1)
+    ]
+
+
+def test_encoded_line_has_precision_5() -> None:
+    assert polyline.decode(Course(SQUARE).encoded_line(), 5) == SQUARE
+
+
+def test_passes_finds_each_visit() -> None:
+    out_and_back = Course([(0, 0), (0, 0.01), (0, 0)])
+
+    out, back = out_and_back.passes(0.0001, 0.0025, within=30)
+    assert out == pytest.approx(out_and_back.length * 0.125, abs=0.5)
+    assert back == pytest.approx(out_and_back.length * 0.875, abs=0.5)
+    assert out_and_back.passes(0, 0.01, within=30) == [
+        pytest.approx(out_and_back.length / 2, abs=0.5)
+    ]
+    assert out_and_back.passes(0.01, 0.005, within=30) == []
+
+
+def test_gpx_track_comes_before_route() -> None:
+    route = '<rte><rtept lat="9" lon="9"/><rtept lat="9.1" lon="9"/></rte>'
+    both = track(*SQUARE).replace("</gpx>", route + "</gpx>")
+
+    assert Course.from_gpx(both).points[0][:2] == (0, 0)
+    assert Course.from_gpx(gpx(route)).points[0][:2] == (9, 9)
+
+
+def test_gpx_segments_are_joined() -> None:
+    text = gpx(
+        '<trk><trkseg/></trk><trk><trkseg><trkpt lat="1" lon="1"/></trkseg>'
+        '<trkseg><trkpt lat="1" lon="1.001"/></trkseg></trk>'
+    )
+
+    assert len(Course.from_gpx(text).points) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_gpx_bytes_are_read_in_any_usual_encoding(encoding: str) -> None:
+    text = gpx('<wpt lat="1" lon="1"><name>Café</name></wpt>')
+
+    assert waypoints_of_gpx(text.encode(encoding))[0].name == "Café"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("", "not a GPX file"),
+        ("17;48.85;2.35", "not a GPX file"),
+        ("<kml></kml>", "not a GPX file"),
+        (b"PK\x03\x04\x00\xff", "not a GPX file"),
+        ("<gpx><trk>", "damaged"),
+        ("<gpx>" + "<a>" * 50_000, "damaged"),
+        (track(("north", 0), (1, 0)), "damaged"),
+        (gpx(""), "no track and no route"),
+        (gpx('<wpt lat="1" lon="1"/><trk><trkseg/></trk>'), "no track and no route"),
+        (track((1, 1), (1, 1)), "at least two different points"),
+        (track((91, 0), (1, 0)), "Point 1 of the course is not on earth"),
+        (track((1, 0), (1, 180.5)), "Point 2 of the course is not on earth"),
+        (track(("nan", 0), (1, 0)), "not on earth"),
+        ("<gpx>" + " " * MAX_BYTES, "larger than 20 MB"),
+        (
+            '<!DOCTYPE gpx [<!ENTITY lol "lol">]>' + track(*SQUARE)[21:],
+            "document type or entities",
+        ),
+        (
+            ('<!doctype gpx SYSTEM "file:///etc/hostname">' + track(*SQUARE)).encode(
+                "utf-16"
+            ),
+            "document type or entities",
+        ),
+    ],
+)
+def test_gpx_that_cannot_be_used_is_refused_with_a_reason(
+    source: str | bytes, says: str
+) -> None:
+    with pytest.raises(CourseError, match=says) as refusal:
+        Course.from_gpx(source)
+
+    assert "\n" not in str(refusal.value)
+
+
+def test_points_are_limited() -> None:
+    zigzag = ((0.0, 0.001 * (n % 2)) for n in range(MAX_POINTS + 1))
+
+    with pytest.raises(CourseError, match="more than 100,000 points"):
+        Course(zigzag)
+
+
+def test_no_points_are_refused() -> None:
+    with pytest.raises(CourseError, match="no points"):
+        Course([])
+
+
+def test_demo_course_is_a_loop_of_3_km() -> None:
+    course = Course.from_gpx(demo_gpx())
+
+    assert course.points == demo_points()
+    assert 2_800 < course.length < 3_400
+    assert course.points[0] == course.points[-1]
+    # It never comes back to the same place before the end.
+    for distance in range(100, 3_000, 100):
+        assert len(course.passes(*course.point_at(distance), within=20)) == 1
+    assert [waypoint.name for waypoint in waypoints_of_gpx(demo_gpx())] == [
+        "Cedars",
+        "Pond",
+    ]
+
+
+def test_boston_measures_as_a_marathon() -> None:
+    course = Course.from_gpx(real("boston_marathon_course.gpx"))
+
+    assert len(course.points) == 10_166
+    assert course.length == pytest.approx(42_374, abs=5)
+
+
+def test_leadville_passes_its_aid_stations_twice() -> None:
+    content = real("leadville_100_out_and_back.gpx")
+    course = Course.from_gpx(content)
+
+    assert course.length == pytest.approx(160_292, abs=10)
+    lakes = next(w for w in waypoints_of_gpx(content) if w.name == "Twin Lakes")
+    assert len(course.passes(lakes.lat, lakes.lng, within=30)) == 2
