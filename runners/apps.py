@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class RunnersConfig(AppConfig):
     name = "runners"
     verbose_name = "Spectate"
+
+    def ready(self) -> None:
+        from spectate import checks  # noqa: F401  it registers them

@@ -1,0 +1,40 @@
+# `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
+
+.PHONY: run serve setup test lint bench
+
+python := .venv/bin/python
+# Node.js comes from the environment where the machine has none.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+run:
+	@.ci/setup
+	@DEBUG=1 SPECTATE_OPEN=1 ALLOWED_HOSTS='*' $(python) manage.py migrate --verbosity 0
+	@DEBUG=1 SPECTATE_OPEN=1 ALLOWED_HOSTS='*' $(python) manage.py demo
+
+serve:
+	@.ci/setup
+	@$(python) manage.py migrate --verbosity 0
+	@$(python) manage.py collectstatic --no-input --verbosity 0
+	@exec $(python) manage.py serve
+
+setup:
+	@.ci/setup
+
+# One test: make test args='tests/test_checks.py -k workers'
+test:
+	@.ci/setup test
+	$(if $(wildcard tests/js/*.js),node --test tests/js/*.js)
+	$(python) -m pytest $(args)
+
+lint:
+	@.ci/setup dev
+	ruff check .
+	ruff format --check .
+	DEBUG=1 mypy
+	lint-imports
+	find templates -name '*.html' -exec djade --check --target-version 5.2 {} +
+	node_modules/.bin/tsc
+
+bench:
+	@.ci/setup dev
+	$(python) -m bench $(args)

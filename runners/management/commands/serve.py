@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import ctypes
+import resource
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from uvicorn.config import Config
+from uvicorn.server import Server
+from uvicorn.supervisors import Multiprocess
+
+# Frames may have 128 KiB; the rest lets our own check answer before the server's.
+WS_MAX_SIZE = 130 * 1024  # bytes
+# What is still open this long after a request to stop is cut.
+STOP_SECONDS = 5
+# The workers of a killed server need this long to notice and to let the port go.
+PORT_SECONDS = 2
+BACKLOG = 2048  # the kernel takes less where net.core.somaxconn is lower
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"mask": {"()": "spectate.logs.MaskSecrets"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["mask"],
+        }
+    },
+    "loggers": {
+        "uvicorn": {"handlers": ["console"], "level": "INFO", "propagate": False}
+    },
+}
+
+
+class Command(BaseCommand):
+    help = "Serve pages and websockets in production: uvicorn, WORKERS processes."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        raise_descriptor_limit()
+        config = ServerConfig(
+            # As uvicorn writes it: module:attribute.
+            app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
+            workers=settings.WORKERS,
+            loop="uvloop",
+            http="httptools",
+            ws="runners.live.server:FrameProtocol",
+            ws_max_size=WS_MAX_SIZE,
+            ws_ping_interval=20,
+            ws_ping_timeout=60,
+            # It costs 50 KiB a socket, and frames are small.
+            ws_per_message_deflate=False,
+            proxy_headers=bool(trusted := getattr(settings, "TRUSTED_PROXIES", [])),
+            forwarded_allow_ips=trusted,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            log_config=LOGGING,
+        )
+        sockets = [listen(settings.PORT)]
+        self.stderr.write(
+            f"Spectate answers at {settings.PUBLIC_URL}/ (port {settings.PORT}, "
+            f"{settings.WORKERS} process{'es' if settings.WORKERS > 1 else ''})."
+        )
+        try:
+            if settings.WORKERS > 1:
+                Multiprocess(config, sockets).run()
+            else:
+                Server(config).run(sockets)
+        except KeyboardInterrupt:
+            pass  # Uvicorn has stopped in order and raises it again for its parent.
+
+
+class ServerConfig(Config):
+    def load(self) -> None:
+        if self.workers > 1:
+            # We are a worker. If the parent is killed, stop too: nobody would start
+            # us again, and the next server could not have the port.
+            end_with_parent(signal.SIGTERM)
+        super().load()
+
+
+def end_with_parent(signum: int) -> None:
+    """Have the kernel send us this signal when our parent ends, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open sockets as the system lets us."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def listen(port: int) -> socket.socket:
+    """Open the port on every address; refuse in one line if somebody else has it."""
+    listener = socket.socket()
+    # Else the port stays taken for a minute after a kill with open connections.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            listener.bind(("", port))
+            # Here, not in a worker: only a port that listens is refused to others.
+            listener.listen(BACKLOG)
+            return listener
+        except PermissionError:
+            raise CommandError(
+                f"Port {port} is for root only. Set PORT to one above 1023."
+            ) from None
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"Port {port} cannot be opened ({error.strerror}). Stop what "
+                    f"listens there or set another: PORT={port + 1}."
+                ) from None
+            time.sleep(0.05)
