@@ -1,0 +1,450 @@
+"""The workload `fanout`: runners publish, spectators follow some of them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from bench import process
+
+TEXT = WSMsgType.TEXT
+# Handshakes in flight at once.
+CONNECTING = 32
+# A publication is numbered by its longitude: lng = 10 + number / 1e6.
+LNG_OFFSET = 10_000_000
+# Publications made before the loop may read again.
+BURST = 64
+# Seconds without a delivery after which what is outstanding counts as lost.
+STALL = 2.0
+# Payloads whose number is remembered; a forgotten one is only parsed once more.
+REMEMBERED = 50_000
+
+
+@dataclass
+class Result:
+    """One run. Seconds, milliseconds (`_ms`) and MiB (`_mb`); null = not measured."""
+
+    workload: str
+    url: str
+    dialect: str
+    runners: int
+    sockets: int
+    spectators: int
+    follows: int
+    rate: float | None
+    window: int | None
+    seconds: float
+    published: int
+    # With warm-up and registration: what a server that records has to have stored.
+    published_in_all: int
+    expected: int
+    received: int
+    merged: int
+    lost: int
+    disordered: int
+    misrouted: int
+    errors: int
+    closed: int
+    deliveries_per_s: float
+    server_cpu_s: float | None
+    deliveries_per_cpu_s: float | None
+    rss_mb: float | None
+    generator_cpu: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    max_ms: float | None = None
+    # How late the generator itself was at most; it is part of the latencies.
+    lag_max_ms: float | None = None
+
+
+class Fanout:
+    """The publishers, the spectators and what arrived.
+
+    Runners publish in turn, so that `number % runners` says who it was.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.runners: int = options.runners
+        self.publishers: list[WSTransport] = []
+        self.spectators: list[Spectator] = []
+        followers = [0] * self.runners
+        for spectator in range(options.spectators):
+            for runner in self.followed_by(spectator):
+                followers[runner] += 1
+        self.followers = followers
+        # Of the publication with each number, when it was due; from `first_due` on.
+        self.due: list[float] = []
+        self.first_due = 0
+        self.numbers: dict[bytes, int] = {}
+        self.latencies: list[float] = []
+        self.timed_from: int | None = None
+        self.number = 0
+        self.sent = 0
+        self.received = 0
+        self.merged = 0
+        self.disordered = 0
+        self.misrouted = 0
+        self.errors = 0
+        self.closed = 0
+        self.window: int | None = None
+        self.lag = 0.0
+
+    def followed_by(self, spectator: int) -> list[int]:
+        follows = self.options.follows
+        return [(spectator * follows + k) % self.runners for k in range(follows)]
+
+    # -- publishing
+
+    def publish(self, due: float) -> None:
+        number = self.number
+        self.number += 1
+        runner = number % self.runners
+        self.due.append(due)
+        self.sent += self.followers[runner]
+        degrees, millionths = divmod(LNG_OFFSET + number, 1_000_000)
+        self.publishers[runner % len(self.publishers)].send(
+            TEXT,
+            b'{"userId":%d,"lat":48.%06d,"lng":%d.%06d}'
+            % (
+                self.options.first_id + runner,
+                100_000 + number % 800_000,
+                degrees,
+                millionths,
+            ),
+        )
+
+    def refill(self) -> None:
+        """Publish until the window is full; does nothing while there is none."""
+        if self.window is None:
+            return
+        now = time.perf_counter()
+        room = self.window - (self.sent - self.received - self.merged)
+        for _ in range(BURST):
+            fan = self.followers[self.number % self.runners]
+            if fan > room:
+                return
+            self.publish(now)
+            room -= fan
+        asyncio.get_running_loop().call_soon(self.refill)
+
+    # -- arriving
+
+    def number_of(self, payload: bytes) -> int:
+        """Return which publication it is; less than 0: none of ours."""
+        message = orjson.loads(payload)
+        if "lng" not in message:
+            self.errors += "error" in message
+            return -1
+        number: int = round(message["lng"] * 1e6) - LNG_OFFSET
+        if message["userId"] != self.options.first_id + number % self.runners:
+            self.misrouted += 1
+            return -1
+        if len(self.numbers) >= REMEMBERED:
+            self.numbers.clear()
+        self.numbers[payload] = number
+        return number
+
+    def timed(self, number: int) -> None:
+        if self.timed_from is not None and number >= self.timed_from:
+            self.latencies.append(
+                time.perf_counter() - self.due[number - self.first_due]
+            )
+
+    async def complete(self, patience: float) -> bool:
+        """Wait until all that is expected arrived, or nothing did for `patience`."""
+        seen, since = self.received, time.perf_counter()
+        while self.received + self.merged < self.sent:
+            await asyncio.sleep(0.01)
+            now = time.perf_counter()
+            if self.received != seen:
+                seen, since = self.received, now
+            elif now - since > patience:
+                return False
+        return True
+
+    # -- the run
+
+    async def connect(self) -> None:
+        options = self.options
+        gate = asyncio.Semaphore(CONNECTING)
+
+        async def one(listener: Listener, headers: dict[str, str]) -> WSTransport:
+            async with gate:
+                transport, _ = await ws_connect(
+                    lambda: listener,
+                    options.url,
+                    extra_headers=headers,
+                    websocket_handshake_timeout=30,
+                    read_buffer_init_size=64 * 1024,
+                )
+            return transport
+
+        self.publishers = list(
+            await asyncio.gather(
+                *(one(Listener(self), {}) for _ in range(options.sockets))
+            )
+        )
+        for transport in self.publishers:
+            transport.send(
+                TEXT, b'{"initialRequest":true,"following":[],"userId":"publisher"}'
+            )
+        kind, headers = {
+            "seed": (SeedSpectator, {}),
+            "v1": (TypedSpectator, {"Sec-WebSocket-Protocol": "spectate.v1"}),
+        }[options.dialect]
+        self.spectators = [
+            kind(self, self.followed_by(index)) for index in range(options.spectators)
+        ]
+        await asyncio.gather(*(one(each, headers) for each in self.spectators))
+
+    async def register(self) -> None:
+        """Follow, and publish rounds until one reaches every follower."""
+        for spectator in self.spectators:
+            spectator.follow()
+        for _ in range(10):
+            self.sent = self.received = self.merged = 0
+            for turn in range(self.runners):
+                self.publish(time.perf_counter())
+                if turn % 10 == 9:
+                    await asyncio.sleep(0)
+            if await self.complete(STALL):
+                await asyncio.sleep(0.3)  # an earlier round's stragglers
+                if self.received == self.sent:
+                    return
+        sys.exit(
+            f"After 10 rounds the followers had {self.received} of {self.sent} "
+            f"positions ({self.errors} errors, {self.closed} sockets closed): "
+            "is the server in open mode?"
+        )
+
+    def forget(self) -> None:
+        """Start counting."""
+        self.first_due, self.due = self.number, []
+        self.sent = self.received = self.merged = 0
+        self.disordered = self.misrouted = self.errors = self.closed = 0
+
+    async def closed_loop(self, seconds: float) -> None:
+        self.window = self.options.window
+        end = time.perf_counter() + seconds
+        seen, since = self.received, time.perf_counter()
+        self.refill()
+        while (now := time.perf_counter()) < end:
+            await asyncio.sleep(min(0.1, end - now))
+            if self.received != seen:
+                seen, since = self.received, time.perf_counter()
+            elif time.perf_counter() - since > STALL:
+                break  # lost for good: the window will never empty
+        self.window = None
+
+    async def open_loop(self, seconds: float) -> None:
+        period = 1 / self.options.rate
+        randomness = random.Random(2015)  # noqa: S311
+        phases = sorted(randomness.random() * period for _ in range(self.runners))
+        start = time.perf_counter()
+        turn = 0
+        # So that the runner is `number % runners` here too.
+        assert self.number % self.runners == 0
+        while True:
+            due = start + turn // self.runners * period + phases[turn % self.runners]
+            if due >= start + seconds:
+                return
+            now = time.perf_counter()
+            if due > now:
+                await asyncio.sleep(due - now)
+                now = time.perf_counter()
+            self.lag = max(self.lag, now - due)
+            self.publish(due)
+            turn += 1
+            if turn % BURST == 0:
+                await asyncio.sleep(0)  # late: let what arrived be read
+
+    async def run(self) -> Result:
+        options = self.options
+        await self.connect()
+        await self.register()
+        gc.collect()
+        gc.disable()
+        loop = self.closed_loop if options.rate is None else self.open_loop
+        if options.warmup:
+            await loop(options.warmup)
+            await self.complete(STALL)
+            while self.number % self.runners:  # a whole number of rounds
+                self.publish(time.perf_counter())
+            await self.complete(STALL)
+        self.forget()
+        self.latencies = []
+        self.lag = 0.0
+        self.timed_from = self.number if options.rate else None
+        pid: int | None = options.pid
+        cpu = process.cpu_seconds(pid) if pid else 0.0
+        own = time.process_time()
+        start = time.perf_counter()
+        await loop(options.duration)
+        seconds = time.perf_counter() - start
+        own = time.process_time() - own
+        cpu = process.cpu_seconds(pid) - cpu if pid else 0.0
+        within = self.received
+        await self.complete(STALL)
+        lost = self.sent - self.received - self.merged
+        result = Result(
+            workload="fanout",
+            url=options.url,
+            dialect=options.dialect,
+            runners=self.runners,
+            sockets=options.sockets,
+            spectators=options.spectators,
+            follows=options.follows,
+            rate=options.rate,
+            window=options.window if options.rate is None else None,
+            seconds=round(seconds, 3),
+            published=len(self.due),
+            published_in_all=self.number,
+            expected=self.sent,
+            received=self.received,
+            merged=self.merged,
+            lost=lost,
+            disordered=self.disordered,
+            misrouted=self.misrouted,
+            errors=self.errors,
+            closed=self.closed,
+            deliveries_per_s=round(within / seconds, 1),
+            server_cpu_s=round(cpu, 2) if pid else None,
+            deliveries_per_cpu_s=round(within / cpu, 1) if cpu else None,
+            rss_mb=round(process.rss_kib(pid) / 1024, 1) if pid else None,
+            generator_cpu=round(own / seconds, 3),
+        )
+        if options.rate is not None:
+            # What never came is infinitely late.
+            latencies = sorted(self.latencies) + [float("inf")] * max(0, lost)
+            result.p50_ms = percentile_ms(latencies, 0.5)
+            result.p99_ms = percentile_ms(latencies, 0.99)
+            result.max_ms = percentile_ms(latencies, 1)
+            result.lag_max_ms = round(self.lag * 1e3, 2)
+        for transport in [*self.publishers, *(s.transport for s in self.spectators)]:
+            transport.disconnect(graceful=False)
+        return result
+
+
+def percentile_ms(ordered: Sequence[float], share: float) -> float | None:
+    if not ordered:
+        return None
+    return round(ordered[max(0, int(len(ordered) * share + 0.5) - 1)] * 1e3, 2)
+
+
+class Listener(WSListener):
+    """A socket of the load; by itself one that only publishes."""
+
+    transport: WSTransport
+
+    def __init__(self, load: Fanout) -> None:
+        self.load = load
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == TEXT:
+            self.load.errors += 1  # nothing else is ever sent to it
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.load.closed += 1
+
+
+class Spectator(Listener):
+    def __init__(self, load: Fanout, followed: list[int]) -> None:
+        super().__init__(load)
+        self.followed = followed
+        # The number that arrived last, of each runner followed.
+        self.last = dict.fromkeys(followed, -1)
+
+    def ids(self) -> list[int]:
+        return [self.load.options.first_id + runner for runner in self.followed]
+
+    def follow(self) -> None:
+        raise NotImplementedError
+
+    def strange(self, number: int) -> None:
+        """Count a delivery that is not the next one of somebody followed."""
+        if number % self.load.runners in self.last:
+            self.load.disordered += 1
+        else:
+            self.load.misrouted += 1
+
+
+class SeedSpectator(Spectator):
+    def follow(self) -> None:
+        self.transport.send(
+            TEXT,
+            orjson.dumps(
+                {"initialRequest": True, "following": self.ids(), "userId": 0}
+            ),
+        )
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        # The hot path: every follower of a runner gets the same bytes, so only the
+        # first of them needs parsing.
+        load = self.load
+        payload = frame.get_payload_as_bytes()
+        number = load.numbers.get(payload)
+        if number is None:
+            if frame.msg_type != TEXT:
+                return
+            number = load.number_of(payload)
+            if number < 0:
+                return
+        load.received += 1
+        runner = number % load.runners
+        if self.last.get(runner, number) < number:
+            self.last[runner] = number
+        else:
+            self.strange(number)
+        if load.timed_from is not None:
+            load.timed(number)
+        elif frame.last_in_buffer:
+            load.refill()
+
+
+class TypedSpectator(Spectator):
+    def follow(self) -> None:
+        self.transport.send(
+            TEXT,
+            orjson.dumps(
+                {
+                    "type": "follow",
+                    "runners": [str(each) for each in self.ids()],
+                    "tick": self.load.options.tick,
+                }
+            ),
+        )
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != TEXT:
+            return
+        load = self.load
+        message = orjson.loads(frame.get_payload_as_bytes())
+        if message["type"] == "positions":
+            load.merged += message.get("merged", 0)
+            for code, _, _, lng, *_ in message["fixes"]:
+                number = round(lng * 1e6) - LNG_OFFSET
+                load.received += 1
+                runner = int(code) - load.options.first_id
+                if number % load.runners != runner or (
+                    self.last.get(runner, number) >= number
+                ):
+                    self.strange(number)
+                else:
+                    self.last[runner] = number
+                load.timed(number)
+            load.refill()
+        elif message["type"] == "error":
+            load.errors += 1

@@ -1,0 +1,60 @@
+"""The consumer of the textbook, as a baseline beside ours.
+
+What Channels' tutorial leads to: a channel of its own for each consumer, `group_add`
+for each runner followed, `group_send` for each position, `send_json` in the handler.
+It checks nothing and stores nothing, which makes it faster than a fair one.
+
+    uvicorn bench.textbook:application        daphne bench.textbook:application
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.routing import ProtocolTypeRouter
+from django.conf import settings
+
+# Messages a channel holds before it drops some, silently; the default is 100. High
+# enough that nothing is lost here.
+CAPACITY = 1_000_000
+
+settings.configure(
+    CHANNEL_LAYERS={
+        "default": {
+            "BACKEND": "channels.layers.InMemoryChannelLayer",
+            "CONFIG": {"capacity": CAPACITY},
+        }
+    },
+)
+# Daphne logs the access to every socket, ours included; the baseline need not.
+logging.disable(logging.INFO)
+
+
+class Textbook(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+    async def connect(self) -> None:
+        self.followed: list[str] = []
+        await self.accept()
+
+    async def disconnect(self, code: int) -> None:
+        for group in self.followed:
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def receive_json(self, content: dict[str, Any], **kwargs: object) -> None:
+        if content.get("initialRequest"):
+            for runner in content["following"]:
+                group = f"runner.{runner}"
+                await self.channel_layer.group_add(group, self.channel_name)
+                self.followed.append(group)
+        else:
+            await self.channel_layer.group_send(
+                f"runner.{content['userId']}",
+                {"type": "geo.update", "position": content},
+            )
+
+    async def geo_update(self, event: dict[str, Any]) -> None:
+        await self.send_json(event["position"])
+
+
+application = ProtocolTypeRouter({"websocket": Textbook.as_asgi()})
