@@ -8,8 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 run:
 	@.ci/setup
-	@DEBUG=1 SPECTATE_OPEN=1 ALLOWED_HOSTS='*' $(python) manage.py migrate --verbosity 0
-	@DEBUG=1 SPECTATE_OPEN=1 ALLOWED_HOSTS='*' $(python) manage.py demo
+	@$(python) manage.py demo
 
 serve:
 	@.ci/setup
@@ -37,4 +36,4 @@ lint:
 
 bench:
 	@.ci/setup dev
-	$(python) -m bench $(args)
+	$(python) -m bench.run $(args)

@@ -62,12 +62,11 @@ def open_mode() -> Iterator[CheckMessage]:
 
 
 def map_library() -> Iterator[CheckMessage]:
-    served = settings.DEBUG and finders.find(MAP_LIBRARY)
-    if not served and not (Path(settings.STATIC_ROOT) / MAP_LIBRARY).exists():
+    collected = Path(settings.STATIC_ROOT) / MAP_LIBRARY
+    if not collected.exists() and not finders.find(MAP_LIBRARY):
         yield Warning(
-            "The map library is not among the static files: pages show no map.",
-            hint="Run `make setup`"
-            + ("." if settings.DEBUG else ", then `manage.py collectstatic`."),
+            "The map library is not installed: pages show no map.",
+            hint="Run `make setup`.",
             id="spectate.W003",
         )
 

@@ -208,12 +208,17 @@ class Server:
             raise RuntimeError(f"manage.py {' '.join(args)}:\n{done.stderr}")
         return done.stdout
 
+    def wait(self) -> int:
+        """Wait until it has ended; return its exit status."""
+        assert self._process is not None, "The server is not started."
+        return self._process.wait(STOP_SECONDS)
+
     def stop(self) -> int:
         """Ask it to stop, as Ctrl-C or a supervisor would; return its exit status."""
         assert self._process is not None, "The server is not started."
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
+            self.wait()
         # What has not stopped by now is killed, workers included.
         self.kill()
         return self._process.returncode

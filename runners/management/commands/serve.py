@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import resource
 import signal
 import socket
@@ -14,6 +15,8 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 from uvicorn.supervisors import Multiprocess
 
+from runners.logs import MaskSecrets
+
 # Frames may have 128 KiB; the rest lets our own check answer before the server's.
 WS_MAX_SIZE = 130 * 1024  # bytes
 # What is still open this long after a request to stop is cut.
@@ -23,25 +26,6 @@ PORT_SECONDS = 2
 BACKLOG = 2048  # the kernel takes less where net.core.somaxconn is lower
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"mask": {"()": "spectate.logs.MaskSecrets"}},
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["mask"],
-        }
-    },
-    "loggers": {
-        "uvicorn": {"handlers": ["console"], "level": "INFO", "propagate": False}
-    },
-}
 
 
 class Command(BaseCommand):
@@ -66,7 +50,7 @@ class Command(BaseCommand):
             server_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=STOP_SECONDS,
-            log_config=LOGGING,
+            log_config=None,  # Django's
         )
         sockets = [listen(settings.PORT)]
         self.stderr.write(
@@ -89,6 +73,9 @@ class ServerConfig(Config):
             # us again, and the next server could not have the port.
             end_with_parent(signal.SIGTERM)
         super().load()
+        # After Django has set logging up, which in a worker is only now.
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(MaskSecrets())
 
 
 def end_with_parent(signum: int) -> None:

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from runners.management.commands.serve import end_with_parent, listen
+from runners.models import Race
+from runners.races.course import Course, waypoints_of_gpx
+from runners.races.demo import demo_gpx
+from runners.races.setup import race_create
+
+SLUG = "demo"
+DURATION = timedelta(hours=48)
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+# A developer's server that other machines of the network may try too.
+ENVIRONMENT = {"DEBUG": "1", "SPECTATE_OPEN": "1", "ALLOWED_HOSTS": "*"}
+
+
+class Command(BaseCommand):
+    help = "Show Spectate: a demo race that starts now, its runners, and a server."
+    # Its server makes them, with the settings above.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--runners", type=int, default=40, help="default: 40")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Stopped in every way that ends `make run`: a signal, or its parent's death.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        end_with_parent(signal.SIGTERM)
+        listen(settings.PORT).close()  # before anything that takes time
+        call_command("migrate", verbosity=0)
+        race_restart()
+        children: list[subprocess.Popen[bytes]] = []
+        try:
+            server = manage("serve")
+            children.append(server)
+            wait_for(server)
+            url = f"http://localhost:{settings.PORT}"
+            simulation = manage(
+                *("simulate", "--race", SLUG, "--runners", str(options["runners"])),
+                *("--url", f"ws://127.0.0.1:{settings.PORT}/ws/"),
+                output=subprocess.DEVNULL,
+            )
+            children.append(simulation)
+            self.stdout.write(
+                f"\nWatch the demo race: {url}/races/{SLUG}/\n"
+                f"Everybody who runs:  {url}/\n"
+                "Ctrl-C stops it.\n"
+            )
+            self.stdout.flush()
+            watch(server, simulation, self.stderr.write)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            stop(children)
+
+
+def race_restart() -> None:
+    """Have the demo race start now; create it the first time."""
+    now = timezone.now()
+    if not Race.objects.filter(slug=SLUG).update(start=now, ends=now + DURATION):
+        gpx = demo_gpx().encode()
+        race_create(
+            slug=SLUG,
+            name="Park loop",
+            course=Course.from_gpx(gpx),
+            waypoints=waypoints_of_gpx(gpx),
+            start=now,
+            ends=now + DURATION,
+        )
+
+
+def manage(*args: str, output: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a command of ours that ends when we end, whatever ends us."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *args],
+        cwd=settings.BASE_DIR,
+        env=ENVIRONMENT | os.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        preexec_fn=lambda: end_with_parent(signal.SIGTERM),
+    )
+
+
+def wait_for(server: subprocess.Popen[bytes]) -> None:
+    """Return when the server answers; raise CommandError if it does not."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise CommandError("The server did not start: see above.")
+        with contextlib.suppress(OSError):
+            url = f"http://127.0.0.1:{settings.PORT}/healthz"
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        time.sleep(0.05)
+    raise CommandError(f"The server did not answer within {START_SECONDS} s.")
+
+
+def watch(
+    server: subprocess.Popen[bytes],
+    simulation: subprocess.Popen[bytes],
+    say: Any,
+) -> None:
+    """Wait until the server ends; say so if the runners stop before."""
+    told = False
+    while server.poll() is None:
+        if simulation.poll() is not None and not told:
+            told = True
+            say("The simulated runners have stopped; the server goes on.")
+        time.sleep(0.5)
+    raise CommandError("The server has stopped: see above.")
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """End the simulation first: its runners give their tokens back."""
+    for child in reversed(children):
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

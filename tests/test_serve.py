@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT, Server, clean_environment, free_port
+
+
+def refusal(**env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env=clean_environment(SECRET_KEY="secret", **env),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def get(server: Server, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+def test_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        port = other.getsockname()[1]
+        said = refusal(PORT=str(port))
+    assert f"Port {port} cannot be opened (Address already in use)" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_several_workers_without_redis_are_refused() -> None:
+    assert "(spectate.E001) WORKERS=2 needs REDIS_URL" in refusal(WORKERS="2")
+
+
+def test_server_starts_again_at_once_after_a_kill() -> None:
+    with Server("uvicorn") as server:
+        # An open connection is what keeps a port from being bound again.
+        with socket.create_connection(("127.0.0.1", server.port)):
+            server.kill()
+        server.start()
+        assert get(server, "/healthz") == 200
+
+
+def test_server_stops_in_order_when_asked() -> None:
+    with Server("uvicorn") as server:
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 5
+        assert "Traceback" not in server.log
+
+
+def test_server_raises_its_descriptor_limit() -> None:
+    with Server("uvicorn") as server:
+        limits = Path(f"/proc/{server.pid}/limits").read_text()
+        (line,) = [line for line in limits.splitlines() if "open files" in line]
+        soft, hard = line.split()[3:5]
+        assert soft == hard
+
+
+def test_log_shows_no_token() -> None:
+    with Server("uvicorn") as server:
+        get(server, "/healthz?token=hunter2")
+        get(server, "/s/hunter2/")
+        get(server, "/intake/osmand/hunter2/?id=hunter2")
+        server.stop()
+        assert "GET /healthz?***" in server.log
+        assert "hunter2" not in server.log
+
+
+@pytest.fixture
+def workers(redis_url: str, postgres_url: str) -> dict[str, str]:
+    return {"WORKERS": "2", "REDIS_URL": redis_url, "DATABASE_URL": postgres_url}
+
+
+def test_several_workers_serve_behind_redis(workers: dict[str, str]) -> None:
+    with Server("uvicorn", **workers) as server:
+        assert get(server, "/healthz") == 200
+        assert "spectate.W001" not in server.log
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
+
+
+def test_dead_worker_is_replaced(workers: dict[str, str]) -> None:
+    with Server("uvicorn", **workers) as server:
+        before = worker_pids(server)
+        os.kill(min(before), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while not (worker_pids(server) - before):
+            assert time.monotonic() < deadline, server.log
+            time.sleep(0.1)
+
+
+def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
+    with Server("uvicorn", **workers) as server:
+        pids = worker_pids(server)
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        server.start()
+        assert get(server, "/healthz") == 200
+        assert not any(is_alive(pid) for pid in pids)
+
+
+def worker_pids(server: Server) -> set[int]:
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    return {
+        int(pid)
+        for pid in children.split()
+        # The other child keeps track of what multiprocessing has open.
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    return False
