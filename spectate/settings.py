@@ -44,7 +44,9 @@ def env_int(name: str, default: int, *, least: int = 0, most: int = 10**9) -> in
 
 def env_list(name: str) -> list[str]:
     """Read words separated by commas; empty ones do not count."""
-    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+    return [
+        word.strip() for word in os.environ.get(name, "").split(",") if word.strip()
+    ]
 
 
 def env_url(name: str, default: str, *schemes: str) -> str:

@@ -38,9 +38,7 @@ class Race(models.Model):
         max_length=60,
         unique=True,
         validators=[
-            RegexValidator(
-                r"\A[a-z0-9-]+\Z", "Use small letters, digits and hyphens."
-            )
+            RegexValidator(r"\A[a-z0-9-]+\Z", "Use small letters, digits and hyphens.")
         ],
         help_text="Its place in links: /races/SLUG/.",
     )
@@ -107,9 +105,7 @@ class Entry(models.Model):
     """A runner on a race's start list."""
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="entries")
-    runner = models.ForeignKey(
-        Runner, on_delete=models.CASCADE, related_name="entries"
-    )
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="entries")
     bib = models.CharField(max_length=12)
     changed_at = models.DateTimeField(auto_now=True)
 

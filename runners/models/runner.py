@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import ClassVar
+from datetime import datetime
+from typing import Any, ClassVar
 from zlib import crc32
 
 from django.conf import settings
@@ -30,7 +31,7 @@ class RunnerQuerySet(models.QuerySet["Runner"]):
     def public(self) -> RunnerQuerySet:
         return self.filter(visibility=Runner.Visibility.PUBLIC)
 
-    def seen_since(self, moment: timezone.datetime) -> RunnerQuerySet:
+    def seen_since(self, moment: datetime) -> RunnerQuerySet:
         return self.filter(latest__recorded_at__gte=moment)
 
 
@@ -58,7 +59,9 @@ class Runner(models.Model):
     colour = models.CharField(
         max_length=7,
         blank=True,
-        validators=[RegexValidator(r"\A#[0-9A-Fa-f]{6}\Z", "Use a colour like #0072B2.")],
+        validators=[
+            RegexValidator(r"\A#[0-9A-Fa-f]{6}\Z", "Use a colour like #0072B2.")
+        ],
         help_text="Empty: one of eight, by the code.",
     )
     visibility = models.CharField(
@@ -87,9 +90,9 @@ class Runner(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def save(self, **kwargs: object) -> None:  # type: ignore[override]
+    def save(self, **kwargs: Any) -> None:
         self.colour = self.colour or palette_colour(self.code)
-        super().save(**kwargs)  # type: ignore[arg-type]
+        super().save(**kwargs)
 
 
 def palette_colour(code: str) -> str:

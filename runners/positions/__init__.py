@@ -1,0 +1,1 @@
+"""The pipeline every position takes, whichever door it came in by."""

@@ -1,0 +1,1 @@
+"""The rules: who may see whom, who follows whom."""

@@ -1,0 +1,1 @@
+"""The languages spoken on the websocket: events to frames, frames to commands."""

@@ -1,0 +1,85 @@
+"""What a websocket handshake says: where it comes from, who it is, what it speaks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.http.request import validate_host
+
+Scope = dict[str, Any]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the first header of a name (lower case)."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def is_native(scope: Scope) -> bool:
+    """Tell whether no browser page is behind it: it names no origin."""
+    return header(scope, b"origin") is None
+
+
+def origin_allowed(scope: Scope) -> bool:
+    """Tell whether the page that opens the socket is ours, or none at all.
+
+    Ours is what has the Host header's host and port, or a host in ALLOWED_HOSTS. The
+    wildcard is not enough: it would let any page use a visitor's session.
+    """
+    origin = header(scope, b"origin")
+    if origin is None:
+        return True
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host:
+        return False
+    if parts.netloc == header(scope, b"host"):
+        return True
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    if f"{host}:{port or default}" == header(scope, b"host"):
+        return True
+    return validate_host(host, [h for h in settings.ALLOWED_HOSTS if h != "*"])
+
+
+def dialect_of(offered: Sequence[str], known: Sequence[str]) -> str | None:
+    """Return the first subprotocol offered that we know."""
+    return next((name for name in offered if name in known), None)
+
+
+def token_of(scope: Scope) -> str | None:
+    """Return the token that a handshake carries, in whichever of the three ways."""
+    authorization = header(scope, b"authorization")
+    if authorization is not None:
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return value.strip()
+        if scheme.lower() == "basic":
+            try:
+                return base64.b64decode(value).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                return ""
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return query["token"][0] if "token" in query else None
+
+
+def session_of(scope: Scope) -> str | None:
+    """Return the session key of a browser's handshake."""
+    if is_native(scope):
+        return None
+    try:
+        cookies = SimpleCookie(header(scope, b"cookie") or "")
+    except CookieError:
+        return None
+    morsel = cookies.get(settings.SESSION_COOKIE_NAME)
+    return morsel.value if morsel is not None else None

@@ -1,0 +1,180 @@
+"""What one socket is owed.
+
+While a socket keeps up it gets every position (seed) or the newest of each runner a
+tick (typed). When it is behind, the newest position of each runner wins, so that a
+slow spectator costs bounded memory and sees fresh positions at a lower rate.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from runners.live.dialects import v1
+from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.wire import Wire
+
+if TYPE_CHECKING:
+    from runners.live.audience import Audience
+    from runners.live.relay import Relay
+
+# Events are never merged; a socket that lets more than these pile up is closed.
+EVENT_LIMIT = 2_000
+# How many sockets are written before the event loop does something else.
+SOCKETS_A_PASS = 500
+TOO_FAR_BEHIND = 4413
+
+
+def now_ms() -> int:
+    """Return the server's clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Outbox:
+    """The part that both dialects share: events, and what becomes of a slow socket."""
+
+    __slots__ = ("_events", "merged", "relay", "wire")
+
+    def __init__(self, wire: Wire, relay: Relay) -> None:
+        self.wire = wire
+        self.relay = relay
+        # Positions merged away since this socket's last frame.
+        self.merged = 0
+        self._events: list[bytes] = []
+        wire.on_drained = self.catch_up
+
+    def receive(self, event: RunnerEvent) -> None:
+        """Take an event of a followed runner."""
+        raise NotImplementedError
+
+    def forget(self, runner: int) -> None:
+        """Drop what waits of a runner who is no longer followed."""
+        raise NotImplementedError
+
+    def heartbeat(self, silent_since: float) -> None:
+        """Break a silence that lasts since before a loop time, if the dialect does."""
+
+    def event(self, frame: bytes) -> None:
+        """Send a frame that is never merged: answers, errors, events."""
+        if not self.wire.behind:
+            self.wire.write((frame,))
+        elif len(self._events) < EVENT_LIMIT:
+            self._events.append(frame)
+        else:
+            self.wire.close(TOO_FAR_BEHIND)
+
+    def catch_up(self) -> None:
+        """Send what piled up while the socket was behind."""
+        if self._events:
+            events, self._events = self._events, []
+            self.wire.write(events)
+
+
+class SeedOutbox(Outbox):
+    """Every position, one frame each, joined into one write a pass of the loop."""
+
+    __slots__ = ("_newest", "_owed")
+
+    def __init__(self, wire: Wire, relay: Relay) -> None:
+        super().__init__(wire, relay)
+        self._owed: list[bytes] = []
+        self._newest: dict[int, bytes] = {}
+
+    def receive(self, event: RunnerEvent) -> None:
+        if event["type"] != POSITION:
+            return
+        if self.wire.behind:
+            runner = event["runner"]
+            if self._newest.pop(runner, None) is not None:
+                self.merged += 1
+                self.relay.merged += 1
+            self._newest[runner] = event["seed"]
+        else:
+            if not self._owed:
+                self.relay.write_next_pass(self)
+            self._owed.append(event["seed"])
+
+    def flush(self) -> None:
+        """Write what is owed."""
+        owed, self._owed = self._owed, []
+        self.wire.write(owed)
+        self.relay.delivered += len(owed)
+
+    def catch_up(self) -> None:
+        super().catch_up()
+        if self._newest:
+            newest, self._newest = self._newest, {}
+            self.merged = 0
+            self.wire.write(list(newest.values()))
+            self.relay.delivered += len(newest)
+
+    def forget(self, runner: int) -> None:
+        self._newest.pop(runner, None)
+
+
+class TypedOutbox(Outbox):
+    """The newest position of each runner, a frame a tick."""
+
+    __slots__ = ("_missed", "_rows", "last_frame", "tick")
+
+    def __init__(self, wire: Wire, relay: Relay) -> None:
+        super().__init__(wire, relay)
+        self.tick = v1.DEFAULT_TICK
+        self.last_frame = relay.loop.time()
+        self._rows: dict[int, bytes] = {}
+        # Audiences of which frames were skipped, and their count of rows before.
+        self._missed: dict[Audience, tuple[int, int]] = {}
+
+    def receive(self, event: RunnerEvent) -> None:
+        if event["type"] == POSITION:
+            if row := event["v1"]:
+                self.position(event["runner"], row)
+        elif event["type"] == LATE:
+            self.event(event["v1"])
+
+    def position(self, runner: int, row: bytes) -> None:
+        """Take an encoded row of a `positions` message."""
+        if not self._rows:
+            self.relay.write_at_tick(self, self.tick)
+        elif self._rows.pop(runner, None) is not None:
+            self.merged += 1
+            self.relay.merged += 1
+        self._rows[runner] = row
+
+    def shared(self, frame: bytes, audience: Audience) -> bool:
+        """Take a frame that a whole audience gets; False if behind, so skipped."""
+        if self.wire.behind:
+            self._missed.setdefault(audience, audience.before_this_tick)
+            return False
+        self.wire.write((frame,))
+        self.last_frame = self.relay.loop.time()
+        return True
+
+    def flush(self) -> None:
+        """Write what is owed, unless the socket is behind."""
+        if self.wire.behind or not self._rows:
+            return
+        rows, self._rows = self._rows, {}
+        merged, self.merged = self.merged, 0
+        self.wire.write((v1.positions_frame(rows.values(), merged, now_ms()),))
+        self.last_frame = self.relay.loop.time()
+        self.relay.delivered += len(rows)
+
+    def catch_up(self) -> None:
+        super().catch_up()
+        self.flush()
+        missed, self._missed = self._missed, {}
+        for audience, (ticks, rows_sent) in missed.items():
+            audience.catch_up(self, ticks, rows_sent)
+
+    def heartbeat(self, silent_since: float) -> None:
+        """Write an empty frame, so that silence means a lost connection."""
+        if self.last_frame < silent_since and not self.wire.behind:
+            self.wire.write((v1.positions_frame((), 0, now_ms()),))
+            self.last_frame = self.relay.loop.time()
+
+    def forget(self, runner: int) -> None:
+        self._rows.pop(runner, None)
+
+    def forget_audience(self, audience: Audience) -> None:
+        self._missed.pop(audience, None)

@@ -1,0 +1,249 @@
+"""The process's one ear on the channel layer, and its hands to the outboxes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from channels.layers import get_channel_layer
+
+from runners.live.dialects.v1 import HEARTBEAT
+from runners.live.groups import RunnerEvent, runner_group
+from runners.live.layer import Layer
+from runners.live.outbox import SOCKETS_A_PASS, Outbox
+
+logger = logging.getLogger(__name__)
+
+# Events handed out before other tasks get their turn.
+EVENTS_A_TURN = 50
+# How long a follow waits for the layer before it goes on and joins later. Seconds.
+JOIN_TIMEOUT = 2.0
+# Between attempts while the layer is away. Seconds.
+RETRY = 0.5
+
+
+class Follower(Protocol):
+    """Takes the events of the runners it follows: an outbox, an audience, a track."""
+
+    def receive(self, event: RunnerEvent) -> None: ...
+
+
+class Writer(Protocol):
+    """Is written when the relay says so."""
+
+    def flush(self) -> None: ...
+
+
+class Membership:
+    """A group as wanted (it has followers) and as it is (the channel is in it)."""
+
+    __slots__ = ("actual", "followers", "task")
+
+    def __init__(self) -> None:
+        self.followers: dict[Follower, None] = {}
+        self.actual = False
+        self.task: asyncio.Task[None] | None = None
+
+
+class Relay:
+    """Owns one channel, joins the groups of the runners followed in this process.
+
+    For each event it calls `receive` of the local followers, and it decides when
+    outboxes are written: in the next pass of the loop or at a tick. Belongs to its
+    event loop; other threads reach it by `call_soon_threadsafe`.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.layer = layer
+        self.sockets: set[Outbox] = set()
+        self.delivered = 0
+        self.merged = 0
+        self._groups: dict[int, Membership] = {}
+        self._channel: str | None = None
+        self._listening = asyncio.Event()
+        self._pump = asyncio.create_task(self._listen())
+        self._pulse = asyncio.create_task(self._beat())
+        self._next_pass: list[Writer] = []
+        self._at_tick: dict[int, dict[Writer, None]] = {}
+
+    # Following
+
+    async def follow(self, runners: Iterable[int], follower: Follower) -> None:
+        """Hand the runners' events to the follower from now on.
+
+        Returns when this process has joined their groups, or after `JOIN_TIMEOUT`:
+        joining goes on in the background while the layer is away.
+        """
+        joining: set[asyncio.Task[None]] = set()
+        for runner in runners:
+            membership = self._groups.get(runner)
+            if membership is None:
+                membership = self._groups[runner] = Membership()
+            membership.followers[follower] = None
+            if task := self._reconcile(runner, membership):
+                joining.add(task)
+        if joining:
+            await asyncio.wait(joining, timeout=JOIN_TIMEOUT)
+
+    def unfollow(self, runners: Iterable[int], follower: Follower) -> None:
+        """Hand the runners' events to the follower no longer."""
+        for runner in runners:
+            membership = self._groups.get(runner)
+            if membership is not None:
+                membership.followers.pop(follower, None)
+                self._reconcile(runner, membership)
+
+    def _reconcile(
+        self, runner: int, membership: Membership
+    ) -> asyncio.Task[None] | None:
+        """Start what makes the group as wanted; None where nothing is to do."""
+        if membership.task is None:
+            if membership.actual == bool(membership.followers):
+                if not membership.actual:
+                    del self._groups[runner]
+                return None
+            membership.task = asyncio.create_task(self._settle(runner, membership))
+        return membership.task
+
+    async def _settle(self, runner: int, membership: Membership) -> None:
+        group = runner_group(runner)
+        try:
+            while membership.actual != bool(membership.followers):
+                try:
+                    await self._listening.wait()
+                    assert self._channel is not None
+                    if membership.followers:
+                        await self.layer.group_add(group, self._channel)
+                        membership.actual = True
+                    else:
+                        await self.layer.group_discard(group, self._channel)
+                        membership.actual = False
+                except Exception:
+                    logger.exception("Could not change group %s, trying again", group)
+                    await asyncio.sleep(RETRY)
+        finally:
+            membership.task = None
+        # No await since the last look: nobody came in between.
+        if not membership.followers:
+            del self._groups[runner]
+
+    # Events
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                if self._channel is None:
+                    self._channel = await self.layer.new_channel()
+                    self._listening.set()
+                await self._hand_out(self._channel)
+            except Exception:
+                # Also an event that cannot be read, as in a rolling deploy.
+                logger.exception("The channel layer failed, trying again")
+                await asyncio.sleep(RETRY)
+
+    async def _hand_out(self, channel: str) -> None:
+        receive = self.layer.receive
+        groups = self._groups
+        while True:
+            for _ in range(EVENTS_A_TURN):
+                event: RunnerEvent = await receive(channel)
+                membership = groups.get(event.get("runner", -1))
+                if membership is None:
+                    continue
+                for follower in membership.followers:
+                    try:
+                        follower.receive(event)
+                    except Exception:
+                        # One socket's trouble must not end the others' streams.
+                        logger.exception("A follower failed on an event")
+            await asyncio.sleep(0)
+
+    # Writing
+
+    def write_next_pass(self, writer: Writer) -> None:
+        """Flush the writer once the events at hand have been given out."""
+        if not self._next_pass:
+            self.loop.call_soon(self._write_pass)
+        self._next_pass.append(writer)
+
+    def _write_pass(self) -> None:
+        writers, self._next_pass = self._next_pass, []
+        self._flush(writers)
+
+    def write_at_tick(self, writer: Writer, tick: int) -> None:
+        """Flush the writer at the next whole multiple of the tick (milliseconds)."""
+        if tick == 0:
+            self.write_next_pass(writer)
+            return
+        due = self._at_tick.get(tick)
+        if due is None:
+            due = self._at_tick[tick] = {}
+            seconds = tick / 1000
+            wait = seconds - self.loop.time() % seconds
+            self.loop.call_later(wait, self._write_tick, tick)
+        due[writer] = None
+
+    def _write_tick(self, tick: int) -> None:
+        self._flush(list(self._at_tick.pop(tick)))
+
+    def _flush(self, writers: list[Writer], start: int = 0) -> None:
+        """Write some now and the rest in later passes, so that the loop stays free."""
+        end = start + SOCKETS_A_PASS
+        for writer in writers[start:end]:
+            try:
+                writer.flush()
+            except Exception:
+                logger.exception("A socket could not be written")
+        if end < len(writers):
+            self.loop.call_soon(self._flush, writers, end)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            silent_since = self.loop.time() - HEARTBEAT + 1
+            for outbox in list(self.sockets):
+                outbox.heartbeat(silent_since)
+
+    # Life
+
+    @property
+    def groups(self) -> int:
+        """Count the groups that this process is in, or is joining or leaving."""
+        return len(self._groups)
+
+    @property
+    def follows(self) -> int:
+        """Count the pairs of a follower and a runner."""
+        return sum(len(m.followers) for m in self._groups.values())
+
+    async def close(self) -> None:
+        """Leave all groups and stop."""
+        for membership in self._groups.values():
+            membership.followers.clear()
+        tasks = [
+            task
+            for runner, membership in list(self._groups.items())
+            if (task := self._reconcile(runner, membership))
+        ]
+        if tasks:
+            await asyncio.wait(tasks, timeout=JOIN_TIMEOUT)
+        self._pump.cancel()
+        self._pulse.cancel()
+        await asyncio.wait([self._pump, self._pulse])
+        _relays.pop(self.loop, None)
+
+
+_relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()
+
+
+def get_relay() -> Relay:
+    """Return the relay of the running event loop, started at the first call."""
+    loop = asyncio.get_running_loop()
+    relay = _relays.get(loop)
+    if relay is None:
+        relay = _relays[loop] = Relay(get_channel_layer())
+    return relay

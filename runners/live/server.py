@@ -1,0 +1,133 @@
+"""Uvicorn's websocket protocol, offering ready frames to the application.
+
+`uvicorn spectate.asgi:application --ws runners.live.server:FrameProtocol`
+
+The scope's extension `spectate.frames` is a `Frames`: a write joins what a socket is
+owed into one call on the transport, and `behind` says when the peer does not keep up.
+Uvicorn is pinned exactly; tests/live/test_server.py fails when its internals change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio.transports import BaseTransport
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import (
+    WebSocketsSansIOProtocol,
+)
+from websockets.protocol import State
+
+from runners.live.wire import EXTENSION
+
+# A stalled peer's backlog must show in our buffers, where it is merged away, not hide
+# in megabytes of the kernel's. Bytes.
+KERNEL_BUFFER = 64 * 1024
+KERNEL_UNSENT = 16 * 1024
+# What may wait in the transport before a socket is behind. Bytes.
+BEHIND = 32 * 1024
+# How long a peer has to read a close frame before the connection is cut. Seconds.
+CLOSE_TIMEOUT = 5.0
+
+
+class Frames:
+    """One socket's `Wire`, without a coroutine or a task a frame."""
+
+    __slots__ = ("_protocol", "behind", "on_drained")
+
+    def __init__(self, protocol: FrameProtocol) -> None:
+        self._protocol = protocol
+        self.behind = False
+        self.on_drained: Callable[[], None] = _nothing
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        protocol = self._protocol
+        if protocol.conn.state is State.OPEN and not protocol.transport.is_closing():
+            protocol.transport.write(b"".join(frames))
+
+    def buffered(self) -> int:
+        """Return how many bytes wait in the transport."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    def close(self, code: int) -> None:
+        self._protocol.close_with(code)
+
+    def abandon(self) -> None:
+        """Nothing waits here: the transport has it all."""
+
+
+class FrameProtocol(WebSocketsSansIOProtocol):
+    """Uvicorn's protocol with the extension and no way to hang on a stalled peer."""
+
+    wire: Frames
+    _abort_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self.wire = Frames(self)
+        self.transport.set_write_buffer_limits(high=BEHIND)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                sock.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_UNSENT
+                )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.wire.behind = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.wire.behind = False
+        self.wire.on_drained()
+
+    async def run_asgi(self) -> None:
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[EXTENSION] = self.wire
+        try:
+            await super().run_asgi()
+        finally:
+            # Uvicorn closes the transport here, which waits for a flush that a
+            # stalled peer never allows.
+            self._abort_soon()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._abort_soon()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._abort_soon()
+
+    def close_with(self, code: int) -> None:
+        """Send a close frame after what was written, without waiting for a flush."""
+        if self.conn.state is not State.OPEN or self.transport.is_closing():
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            # So that the peer's answer is read, which ends the connection.
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def _abort_soon(self) -> None:
+        if self._abort_timer is None and not self.disconnected:
+            self._abort_timer = self.loop.call_later(
+                CLOSE_TIMEOUT, self.transport.abort
+            )
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,96 @@
+"""A fix: one moment's place of a runner, and whether it can be true at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+# How far a phone's clock may run ahead of ours. Milliseconds.
+CLOCK_TOLERANCE = 60_000
+# Earlier than any phone that tracks: seconds taken for milliseconds end up here.
+EARLIEST = 946_684_800_000  # 2000-01-01
+
+
+class FixError(ValueError):
+    """A fix that cannot be taken; `code` is stable and dotted."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class Fix(NamedTuple):
+    """Time in milliseconds since the epoch, place in degrees, the rest in SI units.
+
+    Battery is in per cent; what the phone did not say is None.
+    """
+
+    t: int
+    lat: float
+    lng: float
+    accuracy: float | None = None
+    altitude: float | None = None
+    speed: float | None = None
+    heading: float | None = None
+    battery: float | None = None
+
+
+def fix_from(message: Mapping[str, Any], t: int) -> Fix:
+    """Read a fix of either dialect at a time already known.
+
+    An optional value that cannot be used is taken as unknown: it is no reason to
+    lose the place. Raises `FixError` for the place.
+    """
+    return Fix(
+        t=t,
+        lat=_degrees(message, "lat", 90),
+        lng=_degrees(message, "lng", 180),
+        accuracy=_optional(message, "accuracy", 0, 1e7),
+        altitude=_optional(message, "altitude", -1e5, 1e5),
+        speed=_optional(message, "speed", 0, 1e4),
+        heading=_optional(message, "heading", 0, 360),
+        battery=_optional(message, "battery", 0, 100),
+    )
+
+
+def check(fix: Fix, now: int) -> None:
+    """Refuse what cannot be true; raises `FixError`. `now` in milliseconds."""
+    if fix.lat == 0 and fix.lng == 0:
+        raise FixError(
+            "position.invalid", "0, 0 is what a phone says that has no place yet."
+        )
+    if fix.t > now + CLOCK_TOLERANCE:
+        raise FixError(
+            "position.future",
+            f"The time is {(fix.t - now) // 1000} s ahead of the server's clock.",
+        )
+    if fix.t < EARLIEST:
+        raise FixError(
+            "position.invalid",
+            "The time is before the year 2000; send milliseconds since the epoch.",
+        )
+
+
+def _degrees(message: Mapping[str, Any], key: str, most: int) -> float:
+    value = message.get(key)
+    if type(value) is float or type(value) is int:
+        # Also false for NaN and infinities.
+        if -most <= value <= most:
+            return value
+        raise FixError(
+            "position.invalid", f"{key} must be from -{most} to {most} degrees."
+        )
+    raise FixError("position.invalid", f"{key} must be a number of degrees.")
+
+
+def _optional(
+    message: Mapping[str, Any], key: str, least: float, most: float
+) -> float | None:
+    value = message.get(key)
+    if value is None:
+        return None
+    if (type(value) is float or type(value) is int) and least <= value <= most:
+        return value if math.isfinite(value) else None
+    return None

@@ -1,0 +1,278 @@
+"""Following a whole: a race, or everybody public, those who join later included.
+
+A roster is one process's view of who belongs to a whole. It reads the database once
+a second while anybody follows, which is how it learns of changes: by other processes,
+the admin, a shell, with or without Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from django.db.models import Count, Max
+
+from runners import store
+from runners.live.audience import Audience
+from runners.live.dialects import v1
+from runners.live.outbox import TypedOutbox, now_ms
+from runners.live.relay import Relay, get_relay
+from runners.models import Entry, Race
+from runners.sharing import viewing
+
+logger = logging.getLogger(__name__)
+
+# Between looks at the database. Seconds.
+LOOK = 1.0
+# How long an encoded snapshot serves those who ask after it was read. Seconds.
+SNAPSHOT_AGE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Everybody public, or everybody entered for a race (primary key and slug)."""
+
+    race: int | None = None
+    slug: str = ""
+
+    def __str__(self) -> str:
+        return "public" if self.race is None else f"race {self.slug}"
+
+
+class Version(NamedTuple):
+    """What is another when the race, or who belongs to the whole, has changed."""
+
+    race: object
+    runners: object
+
+
+class RaceGone(Exception):
+    """The race has been deleted."""
+
+
+class Roster:
+    """Who belongs to a whole, and the audiences that watch it."""
+
+    def __init__(self, whole: Whole, relay: Relay) -> None:
+        self.whole = whole
+        self.relay = relay
+        self.audiences: dict[int, Audience] = {}
+        # The runners as introduced to the members, by primary key.
+        self.items: dict[int, dict[str, Any]] = {}
+        self._version: Version | None = None
+        self._loaded = asyncio.create_task(self._load())
+        self._watch: asyncio.Task[None] | None = None
+        self._snapshot: asyncio.Task[list[bytes]] | None = None
+        self._snapshot_at = 0.0
+
+    async def join(self, outbox: TypedOutbox) -> None:
+        """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
+        await asyncio.shield(self._loaded)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._look())
+        audience = self.audiences.get(outbox.tick)
+        if audience is None:
+            audience = self.audiences[outbox.tick] = Audience(self.relay, outbox.tick)
+            audience.introduced.update(self.items)
+            audience.joining = asyncio.create_task(
+                self.relay.follow(self.items, audience)
+            )
+        audience.members[outbox] = None
+        assert audience.joining is not None
+        await asyncio.shield(audience.joining)
+
+    def leave(self, outbox: TypedOutbox) -> None:
+        """Let a socket follow no longer; the last one ends the roster."""
+        for tick, audience in list(self.audiences.items()):
+            if outbox in audience.members:
+                del audience.members[outbox]
+                outbox.forget_audience(audience)
+                if not audience.members:
+                    del self.audiences[tick]
+                    self.relay.unfollow(self.items, audience)
+
+    def close(self) -> None:
+        """Stop looking."""
+        for task in (self._loaded, self._watch, self._snapshot):
+            if task is not None:
+                task.cancel()
+
+    async def snapshot(self) -> list[bytes]:
+        """Return the encoded parts of a snapshot, at most a second old.
+
+        One task builds it for all who wait. Raises `StoreUnavailable`.
+        """
+        now = self.relay.loop.time()
+        if self._snapshot is None or (
+            self._snapshot.done()
+            and (now - self._snapshot_at > SNAPSHOT_AGE or self._snapshot.exception())
+        ):
+            self._snapshot = asyncio.create_task(store.read(self._encode_snapshot))
+            self._snapshot_at = now
+        return await asyncio.shield(self._snapshot)
+
+    # In a thread of the store
+
+    def _encode_snapshot(self) -> list[bytes]:
+        items = self._read_items()
+        viewing.add_trails(items)
+        races = [] if self.whole.race is None else [viewing.race_item(self.whole.race)]
+        return v1.snapshot_bodies(items.values(), races)
+
+    def _read_items(self) -> dict[int, dict[str, Any]]:
+        if self.whole.race is None:
+            return viewing.runner_items(viewing.lately_public())
+        return viewing.runner_items(
+            viewing.visible_runners(None).filter(entries__race=self.whole.race),
+            self.whole.race,
+        )
+
+    def _read_version(self) -> Version:
+        if self.whole.race is None:
+            return Version(
+                None, viewing.lately_public().aggregate(Count("pk"), Max("changed_at"))
+            )
+        race = Race.objects.filter(pk=self.whole.race).values_list("changed_at").first()
+        if race is None:
+            raise RaceGone
+        seen = viewing.visible_runners(None).filter(entries__race=self.whole.race)
+        return Version(
+            race,
+            {
+                "seen": seen.count(),
+                **Entry.objects.filter(race=self.whole.race).aggregate(
+                    Count("pk"), Max("changed_at"), Max("runner__changed_at")
+                ),
+            },
+        )
+
+    def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
+        # The version first: what changes in between is then seen at the next look.
+        return self._read_version(), self._read_items()
+
+    # In the event loop
+
+    async def _load(self) -> None:
+        self._version, self.items = await store.read(self._read)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                version = self._version
+                assert version is not None
+                if await store.read(self._read_version) != version:
+                    new, items = await store.read(self._read)
+                    self._version = new
+                    if new.race != version.race:
+                        self._say_race("changed")
+                    await self._change(items)
+            except store.StoreUnavailable:
+                logger.warning("Could not look for changes of %s", self.whole)
+            except RaceGone:
+                self._say_race("removed")
+                await self._change({})
+                return
+            except Exception:
+                logger.exception("Looking for changes of %s failed", self.whole)
+
+    async def _change(self, items: dict[int, dict[str, Any]]) -> None:
+        """Tell the members who joined, changed and left."""
+        old, self.items = self.items, items
+        added = items.keys() - old.keys()
+        removed = old.keys() - items.keys()
+        for audience in self.audiences.values():
+            self.relay.unfollow(removed, audience)
+            for pk in removed:
+                audience.forget(pk)
+            # Joined before they are introduced, so that no fix falls in between.
+            await self.relay.follow(added, audience)
+        for pk in removed:
+            self._introduce("removed", {"code": old[pk]["code"]})
+        for pk in added:
+            self._introduce("added", items[pk])
+        for pk in items.keys() & old.keys():
+            if _lasting(items[pk]) != _lasting(old[pk]):
+                self._introduce("changed", items[pk])
+        for audience in self.audiences.values():
+            audience.introduced.update(added)
+
+    def _say_race(self, change: str) -> None:
+        race = {"slug": self.whole.slug, "change": change}
+        self._send(v1.message_frame("event", kind="race", time=now_ms(), race=race))
+
+    def _introduce(self, change: str, item: dict[str, Any]) -> None:
+        self._send(
+            v1.message_frame(
+                "event",
+                kind="runner",
+                time=now_ms(),
+                change=change,
+                runner=item if change != "removed" else item["code"],
+            )
+        )
+
+    def _send(self, frame: bytes) -> None:
+        for audience in self.audiences.values():
+            audience.event(frame)
+
+
+def _lasting(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a runner's item does not change with each fix."""
+    return {k: v for k, v in item.items() if k not in ("fix", "trail")}
+
+
+class Rosters:
+    """The rosters of one event loop, each kept while somebody follows."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self._rosters: dict[Whole, Roster] = {}
+        self._users: dict[Whole, set[TypedOutbox]] = {}
+
+    async def join(self, whole: Whole, outbox: TypedOutbox) -> None:
+        """Let a socket follow a whole; raises `StoreUnavailable`, then it does not."""
+        users = self._users.setdefault(whole, set())
+        users.add(outbox)
+        try:
+            await self.of(whole).join(outbox)
+        except BaseException:
+            self.leave((whole,), outbox)
+            raise
+
+    def of(self, whole: Whole) -> Roster:
+        """Return the roster of a whole that is followed."""
+        roster = self._rosters.get(whole)
+        if roster is None:
+            roster = self._rosters[whole] = Roster(whole, self.relay)
+        return roster
+
+    def leave(self, wholes: Iterable[Whole], outbox: TypedOutbox) -> None:
+        """Let a socket follow wholes no longer."""
+        for whole in wholes:
+            users = self._users.get(whole, set())
+            users.discard(outbox)
+            roster = self._rosters.get(whole)
+            if roster is not None:
+                roster.leave(outbox)
+                if not users:
+                    roster.close()
+                    del self._rosters[whole]
+            if not users:
+                self._users.pop(whole, None)
+
+
+_rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Rosters] = WeakKeyDictionary()
+
+
+def get_rosters() -> Rosters:
+    """Return the rosters of the running event loop."""
+    loop = asyncio.get_running_loop()
+    rosters = _rosters.get(loop)
+    if rosters is None:
+        rosters = _rosters[loop] = Rosters(get_relay())
+    return rosters

@@ -1,0 +1,74 @@
+"""Where async code reaches the database: a few threads of its own, with a time-out.
+
+Not Django's thread-sensitive thread, in which one slow query delays every socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+# How long a caller waits. Seconds.
+TIMEOUT = 5.0
+
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+
+
+class StoreUnavailable(Exception):
+    """The database failed, or did not answer in time."""
+
+
+async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that uses the ORM; raises `StoreUnavailable`.
+
+    Small writes are welcome too (creating a runner in open mode); positions go
+    through the recorder.
+    """
+    loop = asyncio.get_running_loop()
+    call = loop.run_in_executor(_pool, lambda: _in_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.wait_for(call, TIMEOUT)
+    except (DatabaseError, TimeoutError) as error:
+        logger.warning("The database did not answer: %r", error)
+        raise StoreUnavailable(str(error)) from error
+
+
+def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    prepare_connection()
+    try:
+        return function(*args, **kwargs)
+    except DatabaseError:
+        connection.close()
+        raise
+
+
+def prepare_connection() -> None:
+    """Make this thread's connection fit for a thread that no request ever ends."""
+    connection.close_if_unusable_or_obsolete()
+    # With DEBUG on, Django keeps the text of the last 9,000 statements and clears it
+    # only at a request.
+    connection.queries_log = deque[Any](maxlen=0)
+
+
+def close_connections() -> None:
+    """Close the threads' connections, so that a test database can go."""
+    barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
+    for done in barrier:
+        done.result()
+
+
+def _close_one() -> None:
+    connection.close()
