@@ -36,4 +36,4 @@ lint:
 
 bench:
 	@.ci/setup dev
-	$(python) -m bench.run $(args)
+	$(python) -m bench $(args)
