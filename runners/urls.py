@@ -1,1 +1,36 @@
-urlpatterns = []
+from __future__ import annotations
+
+from django.urls import path, register_converter
+
+from runners.models.runner import CODE_PATTERN
+from runners.views import accounts, follows, health, live
+
+
+class CodeConverter:
+    """A runner's code in a path."""
+
+    regex = CODE_PATTERN
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(CodeConverter, "code")
+
+urlpatterns = [
+    path("", live.live, name="live"),
+    path("races/<slug:slug>/", live.race, name="race"),
+    path("runners/<code:code>/", live.runner, name="runner"),
+    path("runners/<code:code>/follow/", follows.follow, name="follow"),
+    path("runners/<code:code>/unfollow/", follows.unfollow, name="unfollow"),
+    path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),
+    path("sign-up/", accounts.SignUp.as_view(), name="sign_up"),
+    path("sign-out/", accounts.SignOut.as_view(), name="sign_out"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+    path("favicon.ico", live.favicon, name="favicon"),
+]

@@ -1,0 +1,60 @@
+"""Who follows whom from an account, and who may ask to."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+
+from runners.models import Follow, Runner
+from runners.sharing.viewing import visible_runners
+
+
+def followable_runners(*, user: User) -> QuerySet[Runner]:
+    """Return whom a user may follow or ask to follow.
+
+    Those they see, and those who show themselves to accepted followers: these can be
+    asked by whoever was told their code, unless they blocked the user.
+    """
+    blocked = Follow.objects.filter(user=user, status=Follow.Status.BLOCKED)
+    asking = Runner.objects.filter(visibility=Runner.Visibility.FOLLOWERS).exclude(
+        pk__in=blocked.values("runner")
+    )
+    seen = visible_runners(user.pk)
+    return Runner.objects.filter(Q(pk__in=seen.values("pk")) | Q(pk__in=asking))
+
+
+def follow_runner(*, user: User, runner: Runner) -> str:
+    """Follow a public runner at once, ask any other; return the follow's status.
+
+    What the runner has already answered stays.
+    """
+    status = (
+        Follow.Status.ACCEPTED
+        if runner.visibility == Runner.Visibility.PUBLIC
+        else Follow.Status.PENDING
+    )
+    follow, _ = Follow.objects.get_or_create(
+        user=user, runner=runner, defaults={"status": status}
+    )
+    return follow.status
+
+
+def unfollow_runner(*, user: User, code: str) -> None:
+    """Forget a follow or a request.
+
+    A refusal stays, so that asking again needs the runner's change of mind.
+    """
+    Follow.objects.filter(
+        user=user,
+        runner__code=code,
+        status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING],
+    ).delete()
+
+
+def follow_statuses(*, user: User) -> dict[str, str]:
+    """Return the status of each follow and request of a user by runner's code."""
+    return dict(
+        Follow.objects.filter(
+            user=user, status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING]
+        ).values_list("runner__code", "status")
+    )

@@ -1,0 +1,137 @@
+"""The live page: everybody public, one race or one runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
+from django.shortcuts import get_object_or_404, render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from runners.models import Race
+from runners.sharing.following import follow_statuses
+from runners.sharing.viewing import milliseconds, race_item, visible_runners
+from runners.views.assets import map_assets
+
+# How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
+PUBLIC_TICK = 1000
+RACE_TICK = 500
+RUNNER_TICK = 250
+# Courses drawn on the page of everybody.
+MOST_COURSES = 5
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """Show everybody public."""
+    return _live_page(
+        request,
+        title="Live now",
+        follow={"public": True, "tick": PUBLIC_TICK},
+        # Of those I follow some are not public; the others are there anyway.
+        own_follows=True,
+        courses=Race.objects.window_open().order_by("start")[:MOST_COURSES],
+    )
+
+
+@require_safe
+def race(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show the runners of one race on its course."""
+    race = get_object_or_404(Race, slug=slug)
+    return _live_page(
+        request,
+        title=race.name,
+        follow={"races": [race.slug], "tick": RACE_TICK},
+        race=race,
+    )
+
+
+@require_safe
+def runner(request: HttpRequest, code: str) -> HttpResponse:
+    """Show one runner; one who may not be seen is as unknown as any other."""
+    runner = get_object_or_404(visible_runners(request.user.pk), code=code)
+    return _live_page(
+        request,
+        title=runner.name,
+        follow={"runners": [runner.code], "tick": RUNNER_TICK},
+        one_runner=runner.code,
+        courses=Race.objects.window_open().filter(entries__runner=runner)[:1],
+    )
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead those who ask for the old name (the admin's pages) to the icon."""
+    return HttpResponseRedirect(static("icons/favicon.svg"))
+
+
+def _live_page(
+    request: HttpRequest,
+    *,
+    title: str,
+    follow: dict[str, Any],
+    race: Race | None = None,
+    one_runner: str | None = None,
+    own_follows: bool = False,
+    courses: Iterable[Race] = (),
+) -> HttpResponse:
+    now = timezone.now()
+    assets = map_assets()
+    page = {
+        "socket": "/ws/",
+        # The `follow` message this page sends (docs/protocol.md).
+        "follow": follow,
+        "ownFollows": own_follows,
+        "oneRunner": one_runner,
+        "race": race
+        and {
+            "slug": race.slug,
+            "start": milliseconds(race.start),
+            "ends": milliseconds(race.ends),
+        },
+        # A race page hears of its own over the socket.
+        "courses": [race_item(other.pk) for other in courses],
+        "time": milliseconds(now),
+        "account": _account(request),
+        "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
+        "icons": static("icons/sprite.svg"),
+    }
+    races = Race.objects.on_or_next(now)
+    context = {
+        "page": page,
+        "title": title,
+        "race": race,
+        "race_state": race and _race_state(race, now),
+        "race_length": race and race.length and f"{race.length / 1000:.1f}",
+        "race_start": race and race.start.astimezone(ZoneInfo(race.timezone)),
+        "has_map": assets is not None,
+        "races": [(other, _race_state(other, now)) for other in races if other != race],
+    }
+    return render(request, "runners/live.html", context)
+
+
+def _account(request: HttpRequest) -> dict[str, Any] | None:
+    """What the page needs to follow runners in the visitor's account."""
+    if not request.user.is_authenticated:
+        return None
+    return {
+        "csrf": get_token(request),
+        "follows": follow_statuses(user=request.user),
+        # The page puts a runner's code for CODE.
+        "follow": reverse("follow", args=["CODE"]),
+        "unfollow": reverse("unfollow", args=["CODE"]),
+    }
+
+
+def _race_state(race: Race, now: datetime) -> str:
+    if race.ends <= now:
+        return "over"
+    return "on" if race.start <= now else "next"

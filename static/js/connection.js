@@ -1,0 +1,141 @@
+// One websocket that comes back by itself.
+
+import {
+  BACK_OFF_CLOSE_CODES,
+  FINAL_CLOSE_CODES,
+  parseFrame,
+  SUBPROTOCOL,
+} from "./protocol.js";
+
+const LEAST_WAIT = 1000; // ms
+const MOST_WAIT = 30_000; // ms
+// After "too busy" the first wait may already be this long: 2 ** 4 s.
+const BUSY_ATTEMPTS = 4;
+// A server that says nothing for this many heartbeats is gone.
+const SILENT_HEARTBEATS = 2.5;
+// What a socket that seems open gets to answer a ping when the page is seen again. ms.
+const PROBE_WAIT = 5000;
+
+/** How long to wait before the next attempt: full jitter, 1 to 30 s. */
+export function backoff(attempts, random = Math.random) {
+  const most = Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(attempts, 10));
+  return LEAST_WAIT + random() * (most - LEAST_WAIT);
+}
+
+/**
+ * Keeps one websocket open.
+ *
+ * `onOpen()` is called for each socket that is ready, `onMessage(message)` for each
+ * message, `onStatus(status)` for each change: {state: connecting | open | waiting |
+ * offline | ended, detail}.
+ */
+export class Connection {
+  #url;
+  #handlers;
+  #socket = null;
+  #attempts = 0;
+  #retry = 0;
+  #silence = 0;
+  #heartbeat = 20_000; // ms, until `welcome` says otherwise
+  #wished = null; // ms that the server asked us to stay away
+  #ended = false;
+
+  constructor(url, { onOpen, onMessage, onStatus }) {
+    this.#url = url;
+    this.#handlers = { onOpen, onMessage, onStatus };
+    addEventListener("online", () => this.#comeBack());
+    addEventListener("offline", () => this.#lose("offline"));
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.#comeBack();
+    });
+    // A page kept by the browser for "back" has lost its socket.
+    addEventListener("pageshow", (event) => event.persisted && this.#comeBack());
+  }
+
+  open() {
+    clearTimeout(this.#retry);
+    this.#handlers.onStatus({ state: "connecting" });
+    const socket = new WebSocket(this.#url, SUBPROTOCOL);
+    this.#socket = socket;
+    this.#expectFrame(this.#heartbeat);
+    socket.onopen = () => this.#handlers.onOpen();
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code }) => this.#closed(code);
+  }
+
+  /** Send a message; says whether there was an open socket to send it on. */
+  send(message) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  #receive(data) {
+    const message = parseFrame(data);
+    this.#expectFrame(this.#heartbeat * SILENT_HEARTBEATS);
+    if (message === null) return;
+    if (message.type === "welcome") {
+      this.#heartbeat = (message.heartbeat || 20) * 1000;
+    } else if (message.type === "snapshot") {
+      // Only now: a server that accepts and then fails must not be asked at 1 Hz.
+      this.#attempts = 0;
+      this.#handlers.onStatus({ state: "open" });
+    } else if (message.type === "reconnect") {
+      this.#wished = message.after;
+    }
+    this.#handlers.onMessage(message);
+  }
+
+  #expectFrame(wait) {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#lose("waiting"), wait);
+  }
+
+  #closed(code) {
+    this.#forget();
+    if (FINAL_CLOSE_CODES.has(code)) {
+      this.#ended = true;
+      this.#handlers.onStatus({ state: "ended", detail: FINAL_CLOSE_CODES.get(code) });
+      return;
+    }
+    if (BACK_OFF_CLOSE_CODES.has(code)) {
+      this.#attempts = Math.max(this.#attempts, BUSY_ATTEMPTS);
+    }
+    this.#wait(navigator.onLine === false ? "offline" : "waiting");
+  }
+
+  // Drop a socket that may still look open, without waiting for its close.
+  #lose(state) {
+    if (this.#ended) return;
+    const socket = this.#socket;
+    this.#forget();
+    socket?.close();
+    this.#wait(state);
+  }
+
+  #forget() {
+    clearTimeout(this.#silence);
+    if (this.#socket === null) return;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket = null;
+  }
+
+  #wait(state) {
+    clearTimeout(this.#retry);
+    this.#attempts += 1;
+    const wait = this.#wished ?? backoff(this.#attempts);
+    this.#wished = null;
+    this.#handlers.onStatus({ state });
+    this.#retry = setTimeout(() => this.open(), wait);
+  }
+
+  // The network or the visitor is back: at once, not after the wait.
+  #comeBack() {
+    if (this.#ended) return;
+    if (this.#socket === null) {
+      this.open();
+    } else if (this.send({ type: "ping" })) {
+      this.#expectFrame(PROBE_WAIT);
+    }
+  }
+}

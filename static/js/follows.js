@@ -1,0 +1,98 @@
+// Whom the visitor follows: kept in the account when signed in, else in the browser.
+
+const KEY = "spectate.follows";
+
+/** Follows kept in this browser. `onChange()` also tells of other tabs. */
+export class BrowserFollows {
+  #codes;
+  #onChange;
+
+  constructor(onChange) {
+    this.#onChange = onChange;
+    this.#codes = readKept();
+    addEventListener("storage", ({ key }) => {
+      if (key !== KEY) return;
+      this.#codes = readKept();
+      onChange();
+    });
+  }
+
+  has(code) {
+    return this.#codes.has(code);
+  }
+
+  codes() {
+    return [...this.#codes];
+  }
+
+  async toggle(code) {
+    if (!this.#codes.delete(code)) this.#codes.add(code);
+    try {
+      localStorage.setItem(KEY, JSON.stringify([...this.#codes]));
+    } catch {
+      // Storage is full or forbidden: the star holds until the page is left.
+    }
+    this.#onChange();
+  }
+}
+
+/** Follows kept in the account, changed by POST. */
+export class AccountFollows {
+  #account;
+  #statuses;
+  #onChange;
+
+  /** `account`: {csrf, follows: {code: status}, follow, unfollow} with CODE in both URLs. */
+  constructor(account, onChange) {
+    this.#account = account;
+    this.#statuses = new Map(Object.entries(account.follows));
+    this.#onChange = onChange;
+  }
+
+  has(code) {
+    return this.#statuses.has(code);
+  }
+
+  codes() {
+    return [...this.#statuses.keys()];
+  }
+
+  /** Change the star at once; put it back and throw a sentence if that fails. */
+  async toggle(code) {
+    const before = this.#statuses.get(code);
+    this.#set(code, before ? undefined : "pending");
+    const url = before ? this.#account.unfollow : this.#account.follow;
+    try {
+      const response = await fetch(url.replace("CODE", code), {
+        method: "POST",
+        headers: { "X-CSRFToken": this.#account.csrf },
+      });
+      if (!response.ok) throw new Error(String(response.status));
+      const { status } = await response.json();
+      this.#set(code, status === "refused" ? undefined : (status ?? undefined));
+    } catch (error) {
+      this.#set(code, before);
+      throw new Error(
+        error.message === "403"
+          ? "You were signed out, so this was not saved. Reload the page and sign in."
+          : "This was not saved: the server did not answer. Try again.",
+        { cause: error },
+      );
+    }
+  }
+
+  #set(code, status) {
+    if (status) this.#statuses.set(code, status);
+    else this.#statuses.delete(code);
+    this.#onChange();
+  }
+}
+
+function readKept() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return new Set(Array.isArray(kept) ? kept.filter((code) => typeof code === "string") : []);
+  } catch {
+    return new Set();
+  }
+}

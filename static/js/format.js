@@ -1,0 +1,88 @@
+// Figures and times in the words of the page.
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+// Slower than this nobody reads a pace: standing, or the noise of the phone. m/s.
+const SLOWEST_PACE = 0.5;
+
+/** A distance in metres as {value, unit}. */
+export function distance(metres) {
+  if (metres === null) return null;
+  return metres < 1000
+    ? { value: String(Math.round(metres)), unit: "m" }
+    : { value: (metres / 1000).toFixed(1), unit: "km" };
+}
+
+/** A speed in m/s as minutes a kilometre, {value, unit}, or null when too slow. */
+export function pace(speed) {
+  if (speed === null || speed < SLOWEST_PACE) return null;
+  const seconds = Math.round(1000 / speed);
+  return { value: minutes(seconds), unit: "/km" };
+}
+
+/** How long ago, from milliseconds: "12 s", "4 min", "2 h", "3 d". */
+export function age(ms) {
+  const past = Math.max(0, ms);
+  if (past < MINUTE) return `${Math.floor(past / SECOND)} s`;
+  if (past < HOUR) return `${Math.floor(past / MINUTE)} min`;
+  if (past < DAY) return `${Math.floor(past / HOUR)} h`;
+  return `${Math.floor(past / DAY)} d`;
+}
+
+/** A time span as "52:07" or "1:52:07". */
+export function duration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / SECOND));
+  const hours = Math.floor(seconds / 3600);
+  return hours ? `${hours}:${minutes(seconds % 3600, 2)}` : minutes(seconds);
+}
+
+/** A moment (ms since the epoch) as the visitor's clock shows it, with seconds. */
+export function clockTime(ms) {
+  return new Date(ms).toLocaleTimeString([], {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hourCycle: "h23",
+  });
+}
+
+/** What stands on a runner's disc: the bib, else initials. */
+export function label(runner) {
+  return runner.bib || initials(runner.name);
+}
+
+/** "Bob Marsh" → "BM", "7" → "7". */
+export function initials(name) {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return "?";
+  const ends = words.length === 1 ? [words[0]] : [words[0], words.at(-1)];
+  if (ends.length === 1) return [...ends[0]].slice(0, 3).join("").toUpperCase();
+  return ends.map((word) => [...word][0]).join("").toUpperCase();
+}
+
+const WHITE = "#FFFFFF";
+const DARK = "#15202B";
+
+/** The text colour, white or dark, that reads better on "#rrggbb". */
+export function textOn(colour) {
+  const light = luminance(colour) + 0.05;
+  const onWhite = 1.05 / light;
+  const onDark = light / (luminance(DARK) + 0.05);
+  return onWhite >= onDark ? WHITE : DARK;
+}
+
+function luminance(colour) {
+  const [r, g, b] = [1, 3, 5].map((at) => {
+    const part = parseInt(colour.slice(at, at + 2), 16) / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+function minutes(seconds, digits = 1) {
+  const whole = String(Math.floor(seconds / 60)).padStart(digits, "0");
+  return `${whole}:${String(seconds % 60).padStart(2, "0")}`;
+}

@@ -1,0 +1,96 @@
+// Where the map looks. It never moves by itself once the visitor moved it.
+
+const FIT_MOST_ZOOM = 15.5;
+const RUNNER_ZOOM = 15;
+const MARGIN = 48; // px around what is fitted
+
+export class Camera {
+  #map;
+  #covered = 0; // px of the map's lower edge under the sheet
+  #followed = null; // code of the runner it stays with
+  #isFree = false; // the visitor moved it
+
+  constructor(map) {
+    this.#map = map;
+    for (const kind of ["dragstart", "wheel", "rotatestart", "pitchstart"]) {
+      map.on(kind, (event) => {
+        if (event.originalEvent || kind === "wheel") this.release();
+      });
+    }
+  }
+
+  get followed() {
+    return this.#followed;
+  }
+
+  get isFree() {
+    return this.#isFree;
+  }
+
+  /** The visitor took over. */
+  release() {
+    this.#isFree = true;
+    this.#followed = null;
+  }
+
+  /** Keep clear of the sheet. */
+  setCovered(covered) {
+    if (covered === this.#covered) return;
+    this.#covered = covered;
+    this.#map.easeTo({ padding: this.#padding(), duration: motion(200) });
+  }
+
+  /** Show all of some [lng, lat]. */
+  fit(points, { animate = true } = {}) {
+    if (points.length === 0) return;
+    this.#followed = null;
+    const lngs = points.map(([lng]) => lng);
+    const lats = points.map(([, lat]) => lat);
+    const bounds = [
+      [Math.min(...lngs), Math.min(...lats)],
+      [Math.max(...lngs), Math.max(...lats)],
+    ];
+    // The padding for the sheet is the camera's own; `fitBounds` would add it again.
+    this.#map.fitBounds(bounds, {
+      padding: MARGIN,
+      maxZoom: FIT_MOST_ZOOM,
+      bearing: 0,
+      duration: animate ? motion(250) : 0,
+    });
+  }
+
+  /** Go to a runner and stay with them; null: stay here. */
+  follow(code, place) {
+    this.#followed = code;
+    if (code === null || !place) return;
+    this.#isFree = false;
+    this.#map.easeTo({
+      center: place,
+      zoom: Math.max(this.#map.getZoom(), RUNNER_ZOOM),
+      padding: this.#padding(),
+      duration: motion(250),
+    });
+  }
+
+  /** The runner it stays with has moved. */
+  track(place) {
+    if (this.#map.isMoving()) return;
+    this.#map.setCenter(place);
+  }
+
+  zoom(step) {
+    this.#map.easeTo({ zoom: this.#map.getZoom() + step, duration: motion(200) });
+  }
+
+  north() {
+    this.#map.easeTo({ bearing: 0, pitch: 0, duration: motion(200) });
+  }
+
+  #padding() {
+    return { top: 0, left: 0, right: 0, bottom: this.#covered };
+  }
+}
+
+function motion(ms) {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : ms;
+}

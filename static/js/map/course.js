@@ -1,0 +1,93 @@
+// A race's course as map features: the line, its kilometres, checkpoints, start, finish.
+
+const EARTH = 6_371_008.8; // mean radius, m
+// A start and a finish nearer than this share one label. m.
+const SAME_PLACE = 60;
+
+/** The course line of each race. */
+export function courseLines(races) {
+  return collection(
+    races
+      .filter(({ line }) => line.length > 1)
+      .map(({ line, slug }) => ({
+        type: "Feature",
+        properties: { slug },
+        geometry: { type: "LineString", coordinates: line },
+      })),
+  );
+}
+
+/** Kilometres and named places of each race, as points. */
+export function courseMarks(races) {
+  return collection(races.flatMap((race) => [...kilometres(race), ...places(race)]));
+}
+
+/** The distance between two [lng, lat] in metres, on a sphere. */
+export function metresBetween([lng1, lat1], [lng2, lat2]) {
+  const radians = Math.PI / 180;
+  const x = (lng2 - lng1) * radians * Math.cos(((lat1 + lat2) / 2) * radians);
+  const y = (lat2 - lat1) * radians;
+  return EARTH * Math.hypot(x, y);
+}
+
+/** The points of a line at each whole kilometre: [[1, [lng, lat]], …]. */
+export function kilometrePoints(line, length) {
+  const steps = line.slice(1).map((point, index) => metresBetween(line[index], point));
+  const drawn = steps.reduce((sum, step) => sum + step, 0);
+  // The course may be certified: its kilometres are not exactly those of the drawing.
+  const kilometre = length > 0 ? (1000 * drawn) / length : 1000;
+  const points = [];
+  let past = 0;
+  steps.forEach((step, index) => {
+    while (step > 0 && (points.length + 1) * kilometre < Math.min(past + step, drawn - 1)) {
+      const share = ((points.length + 1) * kilometre - past) / step;
+      const [from, to] = [line[index], line[index + 1]];
+      points.push([
+        points.length + 1,
+        [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])],
+      ]);
+    }
+    past += step;
+  });
+  return points;
+}
+
+function kilometres({ line, length }) {
+  return kilometrePoints(line, length).map(([number, place]) =>
+    point(place, {
+      kilometre: String(number),
+      every: number % 10 === 0 ? 10 : number % 5 === 0 ? 5 : 1,
+    }),
+  );
+}
+
+function places({ line, checkpoints }) {
+  const places = checkpoints
+    .filter(({ lat, lng }) => Number.isFinite(lat) && Number.isFinite(lng))
+    .map(({ name, lat, lng }) => ({ name, at: [lng, lat] }));
+  const kinds = new Set(checkpoints.map(({ kind }) => kind));
+  if (line.length > 1) {
+    if (!kinds.has("start")) places.unshift({ name: "Start", at: line[0] });
+    if (!kinds.has("finish")) places.push({ name: "Finish", at: line.at(-1) });
+  }
+  return together(places).map(({ name, at }) => point(at, { name }));
+}
+
+// On a loop the start is the finish, and on laps a checkpoint comes round again.
+function together(places) {
+  const kept = [];
+  for (const place of places) {
+    const same = kept.find(({ at }) => metresBetween(at, place.at) < SAME_PLACE);
+    if (!same) kept.push({ ...place });
+    else if (same.name !== place.name) same.name += ` · ${place.name}`;
+  }
+  return kept;
+}
+
+function point(coordinates, properties) {
+  return { type: "Feature", properties, geometry: { type: "Point", coordinates } };
+}
+
+function collection(features) {
+  return { type: "FeatureCollection", features };
+}

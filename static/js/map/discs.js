@@ -1,0 +1,99 @@
+// Images for the map: the disc with a bib, and the wedge that shows the heading.
+
+import { textOn } from "../format.js";
+
+const DISC = 30; // px, across
+const HALO = 2; // px
+const RING = 2; // px: around the one selected
+const WEDGE = 52; // px, across: the disc and the tip beyond it
+// Drawn at this many pixels a pixel, for sharp text on any screen.
+const RATIO = 2;
+const FONT = "system-ui, sans-serif";
+
+/** The name of a runner's disc; one image for each that is different. */
+export function discName({ colour, label, isStale, isSelected }) {
+  return `disc ${isStale ? "stale" : colour} ${isSelected ? "selected" : ""} ${label}`;
+}
+
+/** Give the map the disc of a runner and the wedge behind it, if it has none yet. */
+export function addDisc(map, disc, tokens) {
+  const name = discName(disc);
+  if (!map.hasImage(name)) {
+    map.addImage(name, drawDisc(disc, tokens), { pixelRatio: RATIO });
+  }
+  const wedge = `wedge ${disc.colour}`;
+  if (!map.hasImage(wedge)) {
+    map.addImage(wedge, drawWedge(disc.colour, tokens), { pixelRatio: RATIO });
+  }
+  return name;
+}
+
+/** Forget the images: their colours changed with the theme. */
+export function removeDiscs(map) {
+  for (const name of map.listImages()) {
+    if (/^(disc|wedge) /.test(name)) map.removeImage(name);
+  }
+}
+
+function drawDisc({ colour, label, isStale, isSelected }, tokens) {
+  const size = DISC + 2 * (HALO + RING) + 2;
+  const context = canvas(size);
+  const centre = size / 2;
+  if (isSelected) fillCircle(context, centre, DISC / 2 + HALO + RING, tokens.text);
+  fillCircle(context, centre, DISC / 2 + HALO, tokens["map-halo"]);
+  if (isStale) {
+    context.strokeStyle = tokens.stale;
+    context.lineWidth = 3;
+    context.beginPath();
+    context.arc(centre, centre, DISC / 2 - 1.5, 0, 2 * Math.PI);
+    context.stroke();
+  } else {
+    fillCircle(context, centre, DISC / 2, colour);
+  }
+  context.fillStyle = isStale ? tokens.text : textOn(colour);
+  context.font = `600 ${textSize(label)}px ${FONT}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(label, centre, centre + 0.5, DISC - 4);
+  return pixels(context);
+}
+
+function drawWedge(colour, tokens) {
+  const context = canvas(WEDGE);
+  const centre = WEDGE / 2;
+  context.beginPath();
+  context.moveTo(centre, 2.5);
+  context.lineTo(centre + 10, 14);
+  context.lineTo(centre - 10, 14);
+  context.closePath();
+  context.lineJoin = "round";
+  context.lineWidth = 2 * HALO;
+  context.strokeStyle = tokens["map-halo"];
+  context.stroke();
+  context.fillStyle = colour;
+  context.fill();
+  return pixels(context);
+}
+
+function textSize(label) {
+  return { 1: 15, 2: 14, 3: 12 }[label.length] ?? 10;
+}
+
+function fillCircle(context, centre, radius, colour) {
+  context.fillStyle = colour;
+  context.beginPath();
+  context.arc(centre, centre, radius, 0, 2 * Math.PI);
+  context.fill();
+}
+
+function canvas(size) {
+  const element = document.createElement("canvas");
+  element.width = element.height = size * RATIO;
+  const context = element.getContext("2d");
+  context.scale(RATIO, RATIO);
+  return context;
+}
+
+function pixels(context) {
+  return context.getImageData(0, 0, context.canvas.width, context.canvas.height);
+}

@@ -1,0 +1,213 @@
+// What we draw over any base map: course, trails, crowd and the runners followed.
+
+// Drawn with the visitor's own fonts: our style names no glyph server.
+const FONT = ["system-ui", "sans-serif"];
+const BOLD = ["system-ui", "sans-serif", "bold"];
+
+export const SOURCES = {
+  course: { type: "geojson", data: empty() },
+  marks: { type: "geojson", data: empty() },
+  trails: { type: "geojson", data: empty() },
+  crowd: {
+    type: "geojson",
+    data: empty(),
+    promoteId: "code",
+    // Only a real heap becomes a number: single runners are what people came for.
+    cluster: true,
+    clusterRadius: 18,
+    clusterMinPoints: 6,
+    clusterMaxZoom: 15,
+  },
+  followed: { type: "geojson", data: empty(), promoteId: "code" },
+};
+
+/** Layers in which a runner can be picked. */
+export const PICKABLE = ["crowd", "followed"];
+export const CLUSTERS = "crowd-clusters";
+
+/** The layers in drawing order. */
+export function layers(tokens) {
+  const fresh = ["match", ["get", "state"], ["stale", "lost"], false, true];
+  const halo = { "text-halo-color": tokens["map-halo"], "text-halo-width": 1.5 };
+  return [
+    {
+      id: "course-casing",
+      type: "line",
+      source: "course",
+      layout: { "line-join": "round", "line-cap": "round" },
+      paint: { "line-color": tokens["map-casing"], "line-width": 9 },
+    },
+    {
+      id: "course",
+      type: "line",
+      source: "course",
+      layout: { "line-join": "round", "line-cap": "round" },
+      paint: { "line-color": tokens["map-course"], "line-width": 5 },
+    },
+    // Fewer marks from afar: each ten, each five, each kilometre.
+    ...[
+      [10, 0],
+      [5, 10.5],
+      [1, 12.5],
+    ].map(([every, minzoom]) => ({
+      id: `kilometres-${every}`,
+      type: "circle",
+      source: "marks",
+      minzoom,
+      filter: ["==", ["get", "every"], every],
+      paint: {
+        "circle-radius": 3.5,
+        "circle-color": tokens["map-casing"],
+        "circle-stroke-color": tokens["map-course"],
+        "circle-stroke-width": 1.5,
+      },
+    })),
+    {
+      id: "checkpoints",
+      type: "circle",
+      source: "marks",
+      filter: ["has", "name"],
+      paint: {
+        "circle-radius": 6,
+        "circle-color": tokens["map-casing"],
+        "circle-stroke-color": tokens["map-course"],
+        "circle-stroke-width": 3,
+      },
+    },
+    {
+      id: "trails",
+      type: "line",
+      source: "trails",
+      layout: { "line-join": "round", "line-cap": "butt" },
+      paint: {
+        "line-color": ["get", "colour"],
+        "line-width": 4,
+        "line-opacity": ["get", "opacity"],
+      },
+    },
+    {
+      id: "crowd",
+      type: "circle",
+      source: "crowd",
+      filter: ["!", ["has", "point_count"]],
+      paint: {
+        "circle-radius": 5,
+        "circle-color": ["case", fresh, ["get", "colour"], tokens["map-halo"]],
+        "circle-stroke-color": ["case", fresh, tokens["map-halo"], tokens.stale],
+        "circle-stroke-width": 1.5,
+      },
+    },
+    {
+      id: CLUSTERS,
+      type: "circle",
+      source: "crowd",
+      filter: ["has", "point_count"],
+      paint: {
+        "circle-radius": ["step", ["get", "point_count"], 11, 20, 14, 100, 18],
+        "circle-color": tokens.text,
+        "circle-stroke-color": tokens["map-halo"],
+        "circle-stroke-width": 2,
+      },
+    },
+    {
+      id: "crowd-counts",
+      type: "symbol",
+      source: "crowd",
+      filter: ["has", "point_count"],
+      layout: {
+        "text-field": ["get", "point_count_abbreviated"],
+        "text-font": BOLD,
+        "text-size": 12,
+        "text-allow-overlap": true,
+      },
+      paint: { "text-color": tokens.surface },
+    },
+    {
+      id: "kilometre-labels",
+      type: "symbol",
+      source: "marks",
+      filter: ["has", "kilometre"],
+      layout: {
+        "text-field": ["get", "kilometre"],
+        "text-font": FONT,
+        "text-size": 12,
+        "text-variable-anchor": ["left", "right", "top", "bottom"],
+        "text-radial-offset": 0.8,
+        "symbol-sort-key": ["-", ["get", "every"]],
+      },
+      paint: { "text-color": tokens.muted, ...halo },
+    },
+    {
+      id: "checkpoint-labels",
+      type: "symbol",
+      source: "marks",
+      filter: ["has", "name"],
+      layout: {
+        "text-field": ["get", "name"],
+        "text-font": BOLD,
+        "text-size": 13,
+        "text-variable-anchor": ["left", "right", "top", "bottom"],
+        "text-radial-offset": 0.9,
+        "text-justify": "auto",
+        "text-optional": true,
+      },
+      paint: { "text-color": tokens.text, ...halo },
+    },
+    {
+      id: "crowd-labels",
+      type: "symbol",
+      source: "crowd",
+      minzoom: 12,
+      filter: ["!", ["has", "point_count"]],
+      layout: {
+        "text-field": ["get", "label"],
+        "text-font": FONT,
+        "text-size": 12,
+        "text-variable-anchor": ["left", "right", "bottom", "top"],
+        "text-radial-offset": 0.7,
+      },
+      paint: { "text-color": tokens.text, ...halo },
+    },
+    {
+      id: "headings",
+      type: "symbol",
+      source: "followed",
+      filter: ["all", fresh, ["!=", ["get", "heading"], null]],
+      layout: {
+        "icon-image": ["concat", "wedge ", ["get", "colour"]],
+        "icon-rotate": ["get", "heading"],
+        "icon-rotation-alignment": "map",
+        "icon-allow-overlap": true,
+        "icon-ignore-placement": true,
+      },
+    },
+    {
+      id: "followed",
+      type: "symbol",
+      source: "followed",
+      layout: {
+        "icon-image": ["get", "disc"],
+        "icon-allow-overlap": true,
+        "symbol-sort-key": ["case", ["get", "selected"], 0, 1],
+        "text-field": [
+          "step",
+          ["zoom"],
+          ["case", ["get", "selected"], ["get", "caption"], ["get", "age"]],
+          13,
+          ["get", "caption"],
+        ],
+        "text-font": BOLD,
+        "text-size": 13,
+        "text-variable-anchor": ["top", "left", "right", "bottom"],
+        "text-radial-offset": 1.6,
+        "text-justify": "auto",
+        "text-optional": true,
+      },
+      paint: { "text-color": tokens.text, ...halo },
+    },
+  ];
+}
+
+function empty() {
+  return { type: "FeatureCollection", features: [] };
+}

@@ -1,0 +1,108 @@
+// The built-in base map: land, water and borders in two greys, nothing from outside.
+
+// The outlines are good to a few kilometres: closer than this they would put a runner
+// into the sea, so water and borders fade away. Zoom levels.
+const FADE_FROM = 8;
+const FADE_TO = 10.5;
+
+/** The colours of the map, from the tokens of the style sheet. */
+export function readTokens() {
+  const style = getComputedStyle(document.documentElement);
+  const names = [
+    "background", "surface", "line", "text", "muted", "accent", "stale",
+    "map-land", "map-water", "map-border", "map-course", "map-casing", "map-halo",
+  ];
+  return Object.fromEntries(
+    names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
+  );
+}
+
+/** A style of the outlines in `atlas` ({land, borders} as GeoJSON, or null: plain). */
+export function outlineStyle(tokens, atlas) {
+  const outlines = atlas ?? { land: empty(), borders: empty() };
+  return {
+    version: 8,
+    sources: {
+      land: {
+        type: "geojson",
+        data: outlines.land,
+        attribution: "Made with Natural Earth",
+        tolerance: 0.3,
+      },
+      borders: { type: "geojson", data: outlines.borders, tolerance: 0.3 },
+    },
+    layers: [
+      { id: "water", type: "background", paint: waterPaint(tokens, atlas !== null) },
+      { id: "land", type: "fill", source: "land", paint: landPaint(tokens) },
+      {
+        id: "borders",
+        type: "line",
+        source: "borders",
+        layout: { "line-join": "round" },
+        paint: borderPaint(tokens),
+      },
+    ],
+  };
+}
+
+/** What to repaint of the built-in base map when light turns to dark. */
+export function outlinePaints(tokens, hasAtlas) {
+  return {
+    water: waterPaint(tokens, hasAtlas),
+    land: landPaint(tokens),
+    borders: borderPaint(tokens),
+  };
+}
+
+/** Fetch the outlines of the countries and turn them into GeoJSON. */
+export async function loadAtlas({ atlas, topojson }) {
+  const [response] = await Promise.all([fetch(atlas), loadScript(topojson)]);
+  if (!response.ok) throw new Error(`The outlines of the map: HTTP ${response.status}.`);
+  const topology = await response.json();
+  const { feature, mesh } = globalThis.topojson;
+  const { land, countries } = topology.objects;
+  return {
+    land: feature(topology, land),
+    borders: {
+      type: "Feature",
+      properties: {},
+      geometry: mesh(topology, countries, (a, b) => a !== b),
+    },
+  };
+}
+
+function waterPaint(tokens, hasAtlas) {
+  const { "map-land": land, "map-water": water } = tokens;
+  return {
+    "background-color": hasAtlas
+      ? ["interpolate", ["linear"], ["zoom"], FADE_FROM, water, FADE_TO, land]
+      : land,
+  };
+}
+
+function landPaint(tokens) {
+  return { "fill-color": tokens["map-land"], "fill-antialias": false };
+}
+
+function borderPaint(tokens) {
+  return {
+    "line-color": tokens["map-border"],
+    "line-width": ["interpolate", ["linear"], ["zoom"], 2, 0.6, 8, 1.4],
+    "line-opacity": ["interpolate", ["linear"], ["zoom"], FADE_FROM, 1, FADE_TO, 0],
+  };
+}
+
+function empty() {
+  return { type: "FeatureCollection", features: [] };
+}
+
+// The library comes as a classic script, not as a module.
+function loadScript(src) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = src;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error("The outlines of the map did not load."));
+    document.head.append(script);
+  });
+}
