@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+from django.db.utils import OperationalError
+
+from runners.models import Race
+from runners.races.course import Course
+from runners.simulation.client import Tally
+from runners.simulation.field import field_create, field_dismiss
+from runners.simulation.race import run_field
+from runners.simulation.seed import SeedError, SeedReport, run_seed
+
+MOST_RUNNERS = 10_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Let runners who do not exist run a race's course over real websockets: one "
+        "native client each, with a token of its own that is revoked at the end. Ends "
+        "with Ctrl-C. With --seed: do what the client of 2015 did, to a server in open "
+        "mode, and say whether every position arrived."
+    )
+    # Nothing here needs a secret, a map library or a host.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--url", required=True, type=_websocket_url, help="ws://HOST/ws/"
+        )
+        parser.add_argument("--race", metavar="SLUG")
+        parser.add_argument(
+            "--runners", type=_whole(1, MOST_RUNNERS), default=30, metavar="N"
+        )
+        parser.add_argument(
+            "--speed", type=_positive, default=1.0, metavar="X", help="times life"
+        )
+        parser.add_argument(
+            "--laps", type=_whole(0, 1000), default=0, metavar="N", help="0: for ever"
+        )
+        parser.add_argument("--duration", type=_positive, metavar="SECONDS")
+        parser.add_argument("--seed", action="store_true")
+        parser.add_argument(
+            "--users", type=_whole(1, 5000), default=100, help="with --seed"
+        )
+        parser.add_argument(
+            "--messages", type=_whole(1, 10**6), default=1000, help="with --seed"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["seed"]:
+            self._seed(options)
+        elif options["race"]:
+            self._race(options)
+        else:
+            raise CommandError("Say which race to run (--race SLUG), or --seed.")
+
+    def _race(self, options: dict[str, Any]) -> None:
+        try:
+            race = Race.objects.filter(slug=options["race"]).first()
+        except OperationalError as error:
+            raise CommandError(
+                f"The database cannot be read: {error}. Is DATABASE_URL the server's, "
+                "and was `manage.py migrate` run?"
+            ) from error
+        if race is None:
+            slugs = ", ".join(Race.objects.values_list("slug", flat=True)[:20])
+            raise CommandError(
+                f"There is no race {options['race']!r}. There are: {slugs or 'none'}."
+            )
+        if len(race.line) < 2:
+            raise CommandError(f"The race {race.slug!r} has no course to run on.")
+        tokens = field_create(race=race, size=options["runners"])
+        began = time.monotonic()
+        try:
+            connections.close_all()
+            tally, waiting = asyncio.run(
+                run_field(
+                    Course(race.line),
+                    [plain for _, plain in tokens],
+                    url=options["url"],
+                    factor=options["speed"],
+                    laps=options["laps"],
+                    duration=options["duration"],
+                    out=self.stdout,  # type: ignore[arg-type]
+                )
+            )
+        finally:
+            field_dismiss([row for row, _ in tokens])
+        self._close_race(tally, waiting, len(tokens), time.monotonic() - began)
+
+    def _close_race(
+        self, tally: Tally, waiting: int, runners: int, seconds: float
+    ) -> None:
+        if tally.turned_away == runners:
+            raise CommandError(
+                f"The server turned all {runners} runners away ({tally.problem}). Does "
+                "it use the same database (DATABASE_URL)?"
+            )
+        if not tally.connects:
+            raise CommandError(f"No runner ever connected: {tally.problem}.")
+        refused = "".join(
+            f", {count:,} refused ({code})" for code, count in tally.refused.items()
+        )
+        self.stdout.write(
+            f"{runners} runners ran for {_clock(seconds)}: {tally.acked:,} fixes stored"
+            f"{refused}, {waiting:,} not acked, {tally.reconnects:,} reconnects. "
+            "Their tokens are revoked."
+        )
+
+    def _seed(self, options: dict[str, Any]) -> None:
+        try:
+            report = asyncio.run(
+                run_seed(
+                    url=options["url"],
+                    users=options["users"],
+                    messages=options["messages"],
+                    out=self.stdout,  # type: ignore[arg-type]
+                    random=Random(),
+                )
+            )
+        except SeedError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped before the end.") from None
+        self._close_seed(report)
+
+    def _close_seed(self, report: SeedReport) -> None:
+        should, got = sum(report.should.values()), sum(report.got.values())
+        self.stdout.write(
+            f"{len(report.should)} users sent {report.sent:,} positions, "
+            f"{report.invalid:,} of them nowhere on earth; {report.errors:,} errors "
+            f"came back."
+        )
+        least, most = min(report.should.values()), max(report.should.values())
+        self.stdout.write(
+            f"Each follower should have got {least:,} to {most:,} positions; all "
+            f"together {should:,}, and they got {got:,} in {report.seconds:.1f} s "
+            f"({got / max(report.seconds, 0.001):,.0f} a second)."
+        )
+        for user, count in list(report.missing.items())[:20]:
+            self.stdout.write(
+                f"User {user} got {report.got[user]:,} of {report.should[user]:,}: "
+                f"{count:,} missing."
+            )
+        for closed in report.closed[:5]:
+            self.stdout.write(f"Closed by the server: {closed}.")
+        if report.last_error and report.errors != report.invalid:
+            self.stdout.write(f"The last error was {report.last_error}.")
+        if report.complete:
+            self.stdout.write("Every follower got every valid position.")
+            return
+        raise CommandError(
+            f"{len(report.missing)} followers miss {should - got:,} positions; "
+            f"{report.foreign:,} came that should not have, {report.surplus:,} twice."
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _websocket_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"ws", "wss"} or not url.hostname:
+        raise ArgumentTypeError(f"{text!r} is no websocket URL like ws://localhost/ws/")
+    return text
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (0 < number < math.inf):
+        raise ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ArgumentTypeError(
+                f"{text!r} is no whole number from {least} to {most:,}"
+            )
+        return int(text)
+
+    return parse

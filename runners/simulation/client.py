@@ -1,0 +1,248 @@
+"""A native client: keeps every fix until the server has acked it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
+from websockets.typing import Subprotocol
+
+from runners.simulation.motion import Fix, Motion
+
+SUBPROTOCOL = Subprotocol("spectate.v1")
+# Fixes a message may carry, and messages that may wait for their ack.
+BATCH, IN_FLIGHT = 500, 8
+# Seconds between two fixes.
+INTERVAL = (1.0, 2.0)
+# A gap in the coverage: how often (seconds between two, on average) and how long.
+GAP_EVERY, GAP = 240.0, (8.0, 40.0)
+# Full jitter: wait a random part of this, doubled at each failure, at most the last.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+# After these close codes a client does not come back as it was.
+FINAL_CLOSES = {4400, 4401, 4403}
+BACK_OFF_CLOSES = {1013, 4429}
+# Errors of a publish that pass; anything else is an answer.
+PASSING_ERRORS = {"rate.limited", "store.unavailable"}
+
+
+@dataclass
+class Tally:
+    """What all clients of a simulation have done so far; fixes unless it says."""
+
+    connected: int = 0  # sockets
+    connects: int = 0  # sockets, ever
+    sent: int = 0  # resent ones again
+    acked: int = 0
+    reconnects: int = 0
+    turned_away: int = 0  # clients that will not come back
+    refused: Counter[str] = field(default_factory=Counter)  # by the server's code
+    problem: str = ""  # the last one, empty once a client is connected again
+
+
+class Client:
+    """One runner's phone: records fixes, publishes them, comes back after a loss."""
+
+    def __init__(
+        self, motion: Motion, *, url: str, token: str, tally: Tally, random: Random
+    ) -> None:
+        self._motion, self._url, self._token = motion, url, token
+        self._tally, self._random = tally, random
+        self._pending: deque[Fix] = deque()
+        self._in_flight: dict[int, list[Fix]] = {}
+        self._next_id = 1
+        self._wake = asyncio.Event()
+        self._socket: ClientConnection | None = None
+        self._gap_until = 0.0  # by the loop's clock
+        self._failures = 0
+        self._not_before = 0.0  # seconds the server asked us to stay away
+        self._recording = True
+
+    @property
+    def waiting(self) -> int:
+        """Fixes that no ack has covered yet."""
+        return len(self._pending) + sum(map(len, self._in_flight.values()))
+
+    @property
+    def done(self) -> bool:
+        return not self._recording and not self.waiting
+
+    async def run(self) -> None:
+        """Run until the motion has finished and every fix is acked, or cancelled."""
+        recorder = asyncio.create_task(self._record())
+        try:
+            while not self.done:
+                await self._stay_connected()
+                if not self.done:
+                    await asyncio.sleep(self._wait())
+        except _TurnedAwayError:
+            self._tally.turned_away += 1
+            self._pending.clear()
+        finally:
+            recorder.cancel()
+
+    def stop_recording(self) -> None:
+        """Take no more fixes; `run` ends when the last one is acked."""
+        self._recording = False
+        self._gap_until = 0
+        self._wake.set()
+
+    async def _record(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while self._recording and not self._motion.finished:
+            await asyncio.sleep(self._random.uniform(*INTERVAL))
+            if not self._recording:
+                break
+            now = loop.time()
+            self._pending.append(
+                self._motion.step(now - last, t=time.time_ns() // 1_000_000)
+            )
+            chance = (now - last) / GAP_EVERY
+            if now > self._gap_until and self._random.random() < chance:
+                self._lose_coverage()
+            last = now
+            self._wake.set()
+        self.stop_recording()
+
+    def _lose_coverage(self) -> None:
+        """Send nothing for a while, and half of the time lose the socket too."""
+        self._send_nothing_for(self._random.uniform(*GAP))
+        if self._socket is not None and self._random.random() < 0.5:
+            self._socket.transport.abort()
+
+    def _send_nothing_for(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._gap_until = loop.time() + seconds
+        loop.call_later(seconds, self._wake.set)
+
+    async def _stay_connected(self) -> None:
+        """Connect and publish until the socket is gone or nothing is left to do."""
+        try:
+            async with connect(
+                self._url,
+                subprotocols=[SUBPROTOCOL],
+                additional_headers={"Authorization": f"Bearer {self._token}"},
+                compression=None,
+                proxy=None,
+                open_timeout=10,
+                close_timeout=2,
+            ) as socket:
+                await self._talk(socket)
+        except ConnectionClosed as closed:
+            self._note_close(closed)
+        except InvalidStatus as refusal:
+            self._fail(f"the server answers {refusal.response.status_code}")
+        except InvalidHandshake as refusal:
+            self._fail(f"no websocket there: {refusal}")
+        except (OSError, TimeoutError, WebSocketException) as error:
+            self._fail(f"cannot connect: {str(error) or type(error).__name__}")
+
+    async def _talk(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._tally.connected += 1
+        self._tally.connects += 1
+        self._wake.set()
+        sender = asyncio.create_task(self._publish(socket))
+        try:
+            async for message in socket:
+                await self._receive(json.loads(message), socket)
+            # `async for` ends in silence after a normal close.
+            await socket.recv()
+        finally:
+            self._socket = None
+            self._tally.connected -= 1
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+                await sender
+            # What was on its way may have been lost: first in the next batch.
+            for batch in reversed(self._in_flight.values()):
+                self._pending.extendleft(reversed(batch))
+            self._in_flight.clear()
+
+    async def _publish(self, socket: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while not self.done:
+            await self._wake.wait()
+            self._wake.clear()
+            if loop.time() < self._gap_until:
+                continue
+            while self._pending and len(self._in_flight) < IN_FLIGHT:
+                count = min(BATCH, len(self._pending))
+                batch = [self._pending.popleft() for _ in range(count)]
+                id_ = self._next_id
+                self._next_id += 1
+                self._in_flight[id_] = batch
+                self._tally.sent += count
+                await socket.send(
+                    json.dumps({"type": "publish", "id": id_, "fixes": batch})
+                )
+        await socket.close()
+
+    async def _receive(self, message: dict[str, Any], socket: ClientConnection) -> None:
+        match message.get("type"):
+            case "welcome":
+                self._failures = 0
+                self._tally.problem = ""
+            case "ack" if message.get("id") in self._in_flight:
+                batch = self._in_flight.pop(message["id"])
+                rejected = message.get("rejected", [])
+                self._tally.refused.update(code for _, code in rejected)
+                self._tally.acked += len(batch) - len(rejected)
+                self._wake.set()
+            case "error":
+                self._note_error(message)
+            case "reconnect":
+                self._not_before = message.get("after", 0) / 1000
+                await socket.close()
+
+    def _note_error(self, error: dict[str, Any]) -> None:
+        code = str(error.get("code", "error"))
+        self._tally.problem = f"{code}: {error.get('detail', '')}"
+        batch = self._in_flight.pop(error.get("id", 0), None)
+        if batch is None:
+            return
+        if code in PASSING_ERRORS:
+            self._pending.extendleft(reversed(batch))
+            self._send_nothing_for(error.get("after", 1000) / 1000)
+        else:
+            self._tally.refused[code] += len(batch)
+        self._wake.set()
+
+    def _note_close(self, closed: ConnectionClosed) -> None:
+        code = closed.rcvd.code if closed.rcvd else 1006
+        if code in FINAL_CLOSES:
+            if not self._tally.problem:
+                self._tally.problem = f"closed with {code}"
+            raise _TurnedAwayError
+        if code in BACK_OFF_CLOSES:
+            self._failures += 2
+
+    def _fail(self, problem: str) -> None:
+        self._failures += 1
+        self._tally.problem = problem
+
+    def _wait(self) -> float:
+        """Return how long to wait before the next attempt, in seconds."""
+        self._tally.reconnects += 1
+        longest = min(FIRST_WAIT * 2**self._failures, LONGEST_WAIT)
+        gap = self._gap_until - asyncio.get_running_loop().time()
+        wait = max(self._not_before, gap, 0) + self._random.uniform(0, longest)
+        self._not_before = 0
+        return wait
+
+
+class _TurnedAwayError(Exception):
+    """The server does not want this client as it is."""

@@ -1,0 +1,38 @@
+"""The one line that says how a simulation is getting on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TextIO
+
+# Seconds between two lines, rewritten in place on a terminal, else one below another.
+ON_TERMINAL, ELSEWHERE = 0.5, 10.0
+
+
+@contextlib.asynccontextmanager
+async def displayed(out: TextIO, line: Callable[[float], str]) -> AsyncIterator[None]:
+    """Show a line while the block runs; `line` gets the seconds since the last one."""
+    task = asyncio.create_task(_show(out, line))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        if out.isatty():
+            out.write("\r\x1b[K")
+
+
+async def _show(out: TextIO, line: Callable[[float], str]) -> None:
+    loop = asyncio.get_running_loop()
+    terminal = out.isatty()
+    last = loop.time()
+    while True:
+        await asyncio.sleep(ON_TERMINAL if terminal else ELSEWHERE)
+        now = loop.time()
+        text = line(now - last)
+        last = now
+        out.write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
+        out.flush()

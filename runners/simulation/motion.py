@@ -1,0 +1,121 @@
+"""How a simulated runner moves, and what their phone makes of it."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import TypedDict
+
+from runners.races.course import Course
+
+METRES_A_DEGREE = 111_320.0
+# Start and finish closer than this many metres: the course is a loop.
+LOOP_GAP = 100.0
+# Metres a second, of a recreational field: 9:00 to 3:15 min/km, most near 5:25.
+SLOWEST, USUAL, FASTEST = 1.85, 3.1, 5.1
+# Per cent of battery an hour of GPS and radio costs.
+BATTERY_AN_HOUR = 12.0
+
+
+class Fix(TypedDict):
+    """A fix as `publish` carries it: milliseconds, degrees, metres, m/s, per cent."""
+
+    t: int
+    lat: float
+    lng: float
+    accuracy: float
+    speed: float
+    heading: float
+    battery: float
+
+
+class Wander:
+    """A value that wanders around zero and forgets (Ornstein-Uhlenbeck).
+
+    `spread` is its standard deviation, `memory` the seconds after which about a third
+    of a deviation is left.
+    """
+
+    def __init__(self, spread: float, memory: float, random: Random) -> None:
+        self._spread, self._memory, self._random = spread, memory, random
+        self.value = random.gauss(0, spread)
+
+    def step(self, seconds: float) -> float:
+        kept = math.exp(-seconds / self._memory)
+        fresh = self._spread * math.sqrt(1 - kept * kept)
+        self.value = self.value * kept + self._random.gauss(0, fresh)
+        return self.value
+
+
+class Motion:
+    """A runner under way on a course, at a pace of their own.
+
+    On a loop laps follow each other; elsewhere the runner turns at either end. `factor`
+    is how many times faster than life they move.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        *,
+        distance: float,
+        laps: int = 0,
+        factor: float = 1,
+        random: Random,
+    ) -> None:
+        """Begin at metres from the start; `laps` 0 is for ever."""
+        self.distance = distance
+        self._course, self._factor, self._random = course, factor, random
+        self._end = laps * course.length if laps else math.inf
+        self._usual = min(max(random.gauss(USUAL, 0.5), SLOWEST), FASTEST)
+        self._form = Wander(0.07, 180, random)
+        # GPS errors last: a phone beside the path stays beside it for a while.
+        self._east = Wander(2.5, 25, random)
+        self._north = Wander(2.5, 25, random)
+        self._battery = random.uniform(55, 100)
+        (start_lat, start_lng), (end_lat, end_lng) = (
+            course.point_at(0),
+            course.point_at(course.length),
+        )
+        shrink = math.cos(math.radians(start_lat))
+        gap = METRES_A_DEGREE * math.hypot(
+            end_lat - start_lat, (end_lng - start_lng) * shrink
+        )
+        self._is_loop = gap < LOOP_GAP
+
+    @property
+    def finished(self) -> bool:
+        return self.distance >= self._end
+
+    def step(self, seconds: float, *, t: int) -> Fix:
+        """Move on for that long and return what the phone then says; t in ms."""
+        form = math.exp(self._form.step(seconds * self._factor))
+        speed = self._usual * form * self._factor
+        self.distance = min(self.distance + speed * seconds, self._end)
+        self._battery = max(1.0, self._battery - BATTERY_AN_HOUR * seconds / 3600)
+        lat, lng = self._place(self.distance)
+        east, north = self._east.step(seconds), self._north.step(seconds)
+        metres_a_degree_lng = METRES_A_DEGREE * math.cos(math.radians(lat))
+        random = self._random
+        return {
+            "t": t,
+            "lat": round(lat + north / METRES_A_DEGREE, 7),
+            "lng": round(lng + east / metres_a_degree_lng, 7),
+            "accuracy": round(min(max(random.gauss(6, 2), 3), 15), 1),
+            "speed": round(max(0.0, speed + random.gauss(0, 0.1)), 2),
+            "heading": round(self._heading(), 1),
+            "battery": round(self._battery, 1),
+        }
+
+    def _place(self, distance: float) -> tuple[float, float]:
+        lap, along = divmod(distance, self._course.length)
+        if not self._is_loop and lap % 2:
+            along = self._course.length - along
+        return self._course.point_at(along)
+
+    def _heading(self) -> float:
+        lat, lng = self._place(self.distance)
+        ahead_lat, ahead_lng = self._place(self.distance + 3)
+        east = (ahead_lng - lng) * math.cos(math.radians(lat))
+        bearing = math.degrees(math.atan2(east, ahead_lat - lat))
+        return (bearing + self._random.gauss(0, 4)) % 360

@@ -1,0 +1,121 @@
+"""A whole field on a course, until it has finished or is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Sequence
+from random import Random
+from typing import Any, TextIO
+
+from runners.races.course import Course
+from runners.simulation.client import Client, Tally
+from runners.simulation.display import displayed
+from runners.simulation.motion import Motion
+
+# The sockets of a field are opened over this many seconds.
+OPENING = 2.0
+# How long a stop waits for the last acks, in seconds.
+LAST_ACKS = 3.0
+
+
+async def run_field(
+    course: Course,
+    tokens: Sequence[str],
+    *,
+    url: str,
+    factor: float,
+    laps: int,
+    duration: float | None,
+    out: TextIO,
+) -> tuple[Tally, int]:
+    """Let a field run, already spread along the course; one client a token.
+
+    Ends after `laps` (0: never), `duration` seconds, Ctrl-C or SIGTERM; a second of
+    these does not wait for the last acks. Returns what was done, and how many fixes no
+    ack has covered.
+    """
+    tally = Tally()
+    random = Random()
+    clients = [
+        Client(
+            Motion(
+                course,
+                distance=course.length * 0.9 * (place + random.random()) / len(tokens),
+                laps=laps,
+                factor=factor,
+                random=Random(random.random()),
+            ),
+            url=url,
+            token=token,
+            tally=tally,
+            random=Random(random.random()),
+        )
+        for place, token in enumerate(tokens)
+    ]
+    random.shuffle(clients)
+    sent_before = 0
+
+    def line(seconds: float) -> str:
+        nonlocal sent_before
+        rate = (tally.sent - sent_before) / seconds
+        sent_before = tally.sent
+        waiting = sum(client.waiting for client in clients)
+        text = (
+            f"{tally.connected}/{len(clients)} connected · {tally.sent:,} sent · "
+            f"{tally.acked:,} acked · {waiting:,} waiting · "
+            f"{tally.reconnects:,} reconnects · {rate:,.1f} fixes/s"
+        )
+        if refused := tally.refused.total():
+            text += f" · {refused:,} refused"
+        return f"{text} · {tally.problem}" if tally.problem else text
+
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            hurry.set()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    if duration is not None:
+        loop.call_later(duration, stopping.set)
+
+    async def start(client: Client, wait: float) -> None:
+        await asyncio.sleep(wait)
+        await client.run()
+
+    async with displayed(out, line):
+        tasks = [
+            asyncio.create_task(start(client, OPENING * number / len(clients)))
+            for number, client in enumerate(clients)
+        ]
+        running = asyncio.gather(*tasks, return_exceptions=True)
+        await _either(running, stopping)
+        if not running.done():
+            for client in clients:
+                client.stop_recording()
+            await _either(running, hurry, within=LAST_ACKS)
+            running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+    return tally, sum(client.waiting for client in clients)
+
+
+async def _either(
+    work: asyncio.Future[list[None | BaseException]],
+    event: asyncio.Event,
+    *,
+    within: float | None = None,
+) -> None:
+    """Wait for the work or the event, at most so many seconds."""
+    told = asyncio.create_task(event.wait())
+    either: set[asyncio.Future[Any]] = {work, told}
+    await asyncio.wait(either, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()

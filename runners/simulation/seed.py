@@ -1,0 +1,256 @@
+"""What the 2015 client did: everybody follows two and sends as fast as they can."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import TextIO
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from runners.simulation.display import displayed
+
+# Seconds without a frame after which what is missing is taken for lost.
+QUIET = 5.0
+# Seconds for all sockets to open, and for all follows to be in force.
+READY = 30.0
+# Positions sent between two looks at what has come in.
+BURST = 20
+
+Place = tuple[float, float]
+
+
+class SeedError(Exception):
+    """The run could not begin; its text says why."""
+
+
+@dataclass
+class SeedUser:
+    """One client: what it sends, what comes back; ids as numbers."""
+
+    id: int
+    sends: list[Place]
+    got: Counter[tuple[int, Place]] = field(default_factory=Counter)
+    errors: int = 0
+    # Positions of somebody it does not follow, or with an id that is no number.
+    foreign: int = 0
+    last_error: str = ""
+    closed: str = ""
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def following(self) -> list[int]:
+        return [self.id, self.id + 1]
+
+    @property
+    def valid(self) -> set[Place]:
+        return {place for place in self.sends if _is_valid(place)}
+
+
+@dataclass
+class SeedReport:
+    """Positions that each follower should have got and got, by user's id."""
+
+    should: dict[int, int]
+    got: dict[int, int]
+    sent: int = 0
+    invalid: int = 0  # sent, but nowhere on earth
+    errors: int = 0  # came back
+    foreign: int = 0  # should not have come: not followed, invalid, or with another id
+    surplus: int = 0  # came more than once
+    seconds: float = 0.0
+    closed: list[str] = field(default_factory=list)
+    last_error: str = ""
+
+    @property
+    def missing(self) -> dict[int, int]:
+        return {
+            user: should - self.got[user]
+            for user, should in self.should.items()
+            if self.got[user] < should
+        }
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.foreign or self.surplus)
+
+
+async def run_seed(
+    *, url: str, users: int, messages: int, out: TextIO, random: Random
+) -> SeedReport:
+    """Do what the 2015 client did, with the same messages; raise SeedError.
+
+    Latitudes are drawn from -180 to 180 as there, so about half are refused.
+    """
+    everybody = [
+        SeedUser(
+            id_,
+            [
+                (random.uniform(-180, 180), random.uniform(-180, 180))
+                for _ in range(messages)
+            ],
+        )
+        for id_ in range(users)
+    ]
+    total = sum(len(places) for places in _should(everybody).values())
+
+    def line(_: float) -> str:
+        got = sum(len(user.got) for user in everybody)
+        errors = sum(user.errors for user in everybody)
+        return f"{users} users · {got:,} of {total:,} positions · {errors:,} errors"
+
+    async with displayed(out, line), contextlib.AsyncExitStack() as sockets:
+        opened = await _open(everybody, url, sockets)
+        readers = [
+            asyncio.create_task(_read(user, socket))
+            for user, socket in zip(everybody, opened, strict=True)
+        ]
+        for user, socket in zip(everybody, opened, strict=True):
+            await socket.send(
+                json.dumps(
+                    {
+                        "initialRequest": True,
+                        "following": user.following,
+                        "userId": user.id,
+                    }
+                )
+            )
+        await _all_follows_in_force(everybody, opened)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with contextlib.suppress(ConnectionClosed):
+            await asyncio.gather(
+                *(
+                    _send(user, socket)
+                    for user, socket in zip(everybody, opened, strict=True)
+                )
+            )
+        ended = await _until_quiet(everybody, total)
+        report = _report(everybody, ended - began)
+        for reader in readers:
+            reader.cancel()
+    return report
+
+
+async def _open(
+    everybody: list[SeedUser], url: str, sockets: contextlib.AsyncExitStack
+) -> list[ClientConnection]:
+    opened = []
+    try:
+        async with asyncio.timeout(READY):
+            for _ in everybody:
+                # Nothing waits in the client's library: what is late is the server's.
+                socket = connect(
+                    url,
+                    compression=None,
+                    proxy=None,
+                    max_queue=None,
+                    ping_interval=None,
+                    close_timeout=2,
+                )
+                opened.append(await sockets.enter_async_context(socket))
+    except (OSError, TimeoutError, WebSocketException) as error:
+        raise SeedError(
+            f"Only {len(opened)} of {len(everybody)} sockets opened: "
+            f"{str(error) or type(error).__name__}."
+        ) from error
+    return opened
+
+
+async def _all_follows_in_force(
+    everybody: list[SeedUser], opened: list[ClientConnection]
+) -> None:
+    """Wait until each initial request is in force.
+
+    It has no answer, but the frames of a socket take effect in their order: once a
+    place that is nowhere has come back as an error, so has the request before it.
+    """
+    for user, socket in zip(everybody, opened, strict=True):
+        await socket.send(json.dumps({"userId": user.id, "lat": 999, "lng": 0}))
+    # The server of 2015 answers nothing: then a pause has to do.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(QUIET):
+            await asyncio.gather(*(user.ready.wait() for user in everybody))
+
+
+async def _send(user: SeedUser, socket: ClientConnection) -> None:
+    for number, (lat, lng) in enumerate(user.sends):
+        await socket.send(json.dumps({"userId": user.id, "lat": lat, "lng": lng}))
+        if number % BURST == 0:
+            await asyncio.sleep(0)
+
+
+async def _read(user: SeedUser, socket: ClientConnection) -> None:
+    following = set(user.following)
+    try:
+        async for text in socket:
+            message = json.loads(text)
+            if "error" in message:
+                if user.ready.is_set():
+                    user.errors += 1
+                    user.last_error = f"{message['error']}: {message.get('detail')}"
+                user.ready.set()
+                continue
+            id_ = message.get("userId")
+            place = (message.get("lat"), message.get("lng"))
+            if type(id_) is int and id_ in following:
+                user.got[id_, place] += 1
+            else:
+                user.foreign += 1
+    except ConnectionClosed as closed:
+        user.closed = f"user {user.id}: {closed}"
+
+
+async def _until_quiet(everybody: list[SeedUser], total: int) -> float:
+    """Wait until all has come, or nothing does any more; return when the last did."""
+    loop = asyncio.get_running_loop()
+    seen, last = -1, loop.time()
+    invalid = sum(len(user.sends) - len(user.valid) for user in everybody)
+    while loop.time() - last < QUIET:
+        positions = sum(user.got.total() for user in everybody)
+        errors = sum(user.errors for user in everybody)
+        if positions + errors > seen:
+            seen, last = positions + errors, loop.time()
+        if positions >= total and errors >= invalid:
+            break
+        await asyncio.sleep(0.05)
+    return last
+
+
+def _should(everybody: list[SeedUser]) -> dict[int, set[tuple[int, Place]]]:
+    """Return what each follower should get."""
+    valid = {user.id: user.valid for user in everybody}
+    return {
+        user.id: {
+            (other, place) for other in user.following for place in valid.get(other, ())
+        }
+        for user in everybody
+    }
+
+
+def _report(everybody: list[SeedUser], seconds: float) -> SeedReport:
+    should = _should(everybody)
+    return SeedReport(
+        should={id_: len(places) for id_, places in should.items()},
+        got={user.id: len(should[user.id] & user.got.keys()) for user in everybody},
+        sent=sum(len(user.sends) for user in everybody),
+        invalid=sum(len(user.sends) - len(user.valid) for user in everybody),
+        errors=sum(user.errors for user in everybody),
+        foreign=sum(
+            user.foreign + len(user.got.keys() - should[user.id]) for user in everybody
+        ),
+        surplus=sum(user.got.total() - len(user.got) for user in everybody),
+        seconds=seconds,
+        closed=[user.closed for user in everybody if user.closed],
+        last_error=next((user.last_error for user in everybody if user.last_error), ""),
+    )
+
+
+def _is_valid(place: Place) -> bool:
+    lat, lng = place
+    return -90 <= lat <= 90 and -180 <= lng <= 180 and place != (0, 0)
