@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from runners.models import Follow
+
+
+@admin.register(Follow)
+class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("user", "runner", "status", "created_at")
+    list_select_related = ("user", "runner")
+    list_filter = ("status",)
+    search_fields = ("user__username", "runner__name", "=runner__code")
+    autocomplete_fields = ("user", "runner")
+    date_hierarchy = "created_at"
+    actions = ("approve", "refuse")
+
+    @admin.action(description="Approve the selected requests", permissions=["change"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Follow]) -> None:
+        count = self._answer(queryset, Follow.Status.ACCEPTED)
+        self.message_user(request, f"{count} approved; they see the runner now.")
+
+    @admin.action(description="Refuse the selected requests", permissions=["change"])
+    def refuse(self, request: HttpRequest, queryset: QuerySet[Follow]) -> None:
+        count = self._answer(queryset, Follow.Status.REFUSED)
+        self.message_user(request, f"{count} refused.")
+
+    def _answer(self, queryset: QuerySet[Follow], status: str) -> int:
+        """Set the status row by row, as a person would on each page."""
+        # Whom the runner blocked stays blocked: that is not the office's to undo.
+        follows = list(queryset.exclude(status__in=[status, Follow.Status.BLOCKED]))
+        for follow in follows:
+            follow.status = status
+            follow.save(update_fields=["status"])
+        return len(follows)

@@ -1,0 +1,142 @@
+"""How alive a runner's signal is: columns and a filter for every list of runners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from runners.models import LatestPosition
+
+# A word holds while the last fix is younger than this; after the last one it is lost.
+LIMITS = (
+    ("live", timedelta(seconds=30)),
+    ("delayed", timedelta(minutes=2)),
+    ("stale", timedelta(minutes=10)),
+)
+LOST, NEVER = "lost", "no fix yet"
+# A state is a shape as well as a colour.
+SHAPES = {"live": "●", "delayed": "◐", "stale": "○", LOST: "◌", NEVER: "–"}
+
+
+def liveness(recorded_at: datetime | None, now: datetime) -> str:
+    """Return the word for a last fix of that time."""
+    if recorded_at is None:
+        return NEVER
+    age = now - recorded_at
+    return next((word for word, limit in LIMITS if age < limit), LOST)
+
+
+def liveness_query(word: str, now: datetime, path: str) -> Q:
+    """Return the condition for a word; `path` leads to the latest position."""
+    if word == NEVER:
+        return Q((f"{path}__isnull", True))
+    condition = Q()
+    younger: timedelta | None = None
+    for name, limit in (*LIMITS, (LOST, None)):
+        if name == word:
+            if limit is not None:
+                condition &= Q((f"{path}__recorded_at__gt", now - limit))
+            if younger is not None:
+                condition &= Q((f"{path}__recorded_at__lte", now - younger))
+        younger = limit
+    return condition
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long ago in one number, such as "12 s ago"."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < most * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds // 86400} days ago"
+
+
+def ago_tag(moment: datetime | None) -> SafeString | str:
+    """Return the same with the exact time (UTC) behind it."""
+    if moment is None:
+        return "never"
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        moment.isoformat(),
+        moment.strftime("%Y-%m-%d %H:%M:%S"),
+        ago(moment, timezone.now()),
+    )
+
+
+def race_day_columns(path: str) -> Sequence[Callable[[Any], Any]]:
+    """Return the columns liveness, last contact, battery and app.
+
+    `path` leads from a row to its latest position, "" where the row is one; the list
+    has to `select_related` it.
+    """
+    steps = path.split("__") if path else []
+    prefix = f"{path}__" if path else ""
+
+    def latest_of(row: Any) -> LatestPosition | None:
+        for step in steps:
+            # A runner that was never seen has no row there.
+            row = getattr(row, step, None)
+        found: LatestPosition | None = row
+        return found
+
+    @admin.display(description="Liveness", ordering=f"{prefix}recorded_at")
+    def signal(row: Model) -> SafeString:
+        latest = latest_of(row)
+        word = liveness(latest.recorded_at if latest else None, timezone.now())
+        return format_html(
+            '<span class="liveness" data-state="{}"><span aria-hidden="true">{}</span>'
+            " {}</span>",
+            word,
+            SHAPES[word],
+            word,
+        )
+
+    @admin.display(description="Last contact", ordering=f"{prefix}contact_at")
+    def last_contact(row: Model) -> SafeString | str:
+        latest = latest_of(row)
+        return ago_tag(latest.contact_at if latest else None)
+
+    @admin.display(description="Battery", ordering=f"{prefix}battery", empty_value="–")
+    def battery(row: Model) -> str | None:
+        latest = latest_of(row)
+        if latest is None or latest.battery is None:
+            return None
+        return f"{latest.battery:.0f} %"
+
+    @admin.display(description="App", ordering=f"{prefix}source", empty_value="–")
+    def app(row: Model) -> str | None:
+        latest = latest_of(row)
+        return latest.source if latest else None
+
+    return signal, last_contact, battery, app
+
+
+def liveness_filter(path: str) -> type[admin.SimpleListFilter]:
+    """Return a list filter by liveness; `path` as for the columns."""
+
+    class LivenessFilter(admin.SimpleListFilter):
+        title = "liveness"
+        parameter_name = "liveness"
+
+        def lookups(
+            self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+        ) -> Iterable[tuple[str, str]]:
+            return [(word, word.capitalize()) for word in SHAPES]
+
+        def queryset(
+            self, request: HttpRequest, queryset: QuerySet[Any]
+        ) -> QuerySet[Any]:
+            word = self.value()
+            if word not in SHAPES:
+                return queryset
+            return queryset.filter(liveness_query(word, timezone.now(), path))
+
+    return LivenessFilter

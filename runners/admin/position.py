@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from runners.admin.liveness import liveness_filter, race_day_columns
+from runners.admin.runner import RaceDayMedia
+from runners.models import LatestPosition, Position
+
+# Rows that the list of positions pages through; counting millions takes seconds.
+COUNTED = 5_000
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Page through the first rows only, so that no request counts the whole table."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return rows[:COUNTED].count()
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """What phones wrote is looked at here, never edited."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Position)
+class PositionAdmin(ReadOnlyAdmin):
+    """The newest stored fixes, most recent first; search for a runner's code."""
+
+    list_display = (
+        *("id", "runner", "recorded_at", "stored_at", "lat", "lng"),
+        *("accuracy", "speed", "battery", "source"),
+    )
+    list_select_related = ("runner",)
+    search_fields = ("=runner__code", "=runner__name")
+    search_help_text = (
+        f"A runner's whole code or name. The newest {COUNTED:,} are listed."
+    )
+    # By the primary key: sorting the whole table by anything else is slow.
+    ordering = ("-pk",)
+    sortable_by = ()
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+
+@admin.register(LatestPosition)
+class LatestPositionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "runner",
+        *race_day_columns(""),
+        "recorded_at",
+        "lat",
+        "lng",
+        "accuracy",
+        "speed",
+    )
+    list_select_related = ("runner",)
+    list_filter = (
+        liveness_filter(""),
+        ("runner__entries__race", admin.RelatedOnlyFieldListFilter),
+        "source",
+    )
+    search_fields = ("=runner__code", "runner__name", "=runner__entries__bib")
+    ordering = ("-contact_at",)
+    list_per_page = 50
+    Media = RaceDayMedia

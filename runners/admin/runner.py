@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.debug import sensitive_variables
+
+from runners.admin.liveness import liveness_filter, race_day_columns
+from runners.admin.token import TokenInline
+from runners.models import (
+    Entry,
+    Follow,
+    LatestPosition,
+    Position,
+    Runner,
+    RunnerToken,
+)
+
+
+class RaceDayMedia:
+    css = {"all": ("css/admin.css",)}  # noqa: RUF012  Django's own shape
+
+
+class IssueTokenForm(forms.Form):
+    name = forms.CharField(
+        max_length=60,
+        label="What is it for?",
+        help_text="The phone or app that will use it, to know later which to revoke.",
+    )
+
+
+class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Entry
+    fields = ("race", "bib")
+    autocomplete_fields = ("race",)
+    extra = 0
+
+
+@admin.register(Runner)
+class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "name",
+        *race_day_columns("latest"),
+        "code",
+        "visibility",
+        "account",
+    )
+    list_select_related = ("latest", "account")
+    list_filter = (
+        "visibility",
+        liveness_filter("latest"),
+        ("entries__race", admin.RelatedOnlyFieldListFilter),
+    )
+    search_fields = ("name", "code", "=entries__bib")
+    list_per_page = 50
+    fields = ("name", "code", "colour", "visibility", "account")
+    autocomplete_fields = ("account",)
+    inlines = (EntryInline, TokenInline)
+    Media = RaceDayMedia
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Runner | None = None
+    ) -> tuple[str, ...]:
+        return ("code",) if obj else ()
+
+    def view_on_site(self, obj: Runner) -> str:
+        return reverse("runner", args=[obj.code])
+
+    def get_urls(self) -> list[URLPattern]:
+        issue = path(
+            "<path:object_id>/issue-token/",
+            self.admin_site.admin_view(self.issue_token),
+            name="runners_runner_issue_token",
+        )
+        return [issue, *super().get_urls()]
+
+    @sensitive_variables("plain")
+    def issue_token(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a name, then show the new token; no later page can."""
+        if not request.user.has_perm("runners.add_runnertoken"):
+            raise PermissionDenied
+        pk = Runner._meta.pk.to_python(object_id) if object_id.isdigit() else None
+        runner = get_object_or_404(Runner, pk=pk)
+        form = IssueTokenForm(request.POST or None)
+        plain = None
+        if request.method == "POST" and form.is_valid():
+            token, plain = RunnerToken.objects.issue(
+                runner, name=form.cleaned_data["name"]
+            )
+            self.log_change(request, runner, f"Issued the token “{token.name}”.")
+        return self._token_page(request, runner, form, plain)
+
+    @sensitive_variables("plain")
+    def _token_page(
+        self,
+        request: HttpRequest,
+        runner: Runner,
+        form: IssueTokenForm,
+        plain: str | None,
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Issue a token for {runner}",
+            "opts": self.opts,
+            "media": self.media,
+            "runner": runner,
+            "form": form,
+            "token": plain,
+            # ws: for http:, wss: for https:.
+            "websocket_url": f"ws{settings.PUBLIC_URL.removeprefix('http')}/ws/",
+        }
+        response = TemplateResponse(
+            request, "admin/runners/runner/issue_token.html", context
+        )
+        # Neither the browser nor a proxy may keep the page with the token.
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def get_deleted_objects(
+        self, objs: QuerySet[Runner] | Sequence[Runner], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Count what goes with a runner instead of listing 100,000 positions."""
+        runners = list(objs)
+        counts = {
+            str(model._meta.verbose_name_plural).title(): model._default_manager.filter(
+                runner__in=runners
+            ).count()
+            for model in (Position, LatestPosition, RunnerToken, Entry, Follow)
+        }
+        return [str(runner) for runner in runners], counts, set(), []

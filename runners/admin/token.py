@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from runners.admin.liveness import ago_tag
+from runners.models import RunnerToken
+
+
+class RevokedFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        return [("usable", "Usable"), ("revoked", "Revoked")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[RunnerToken]
+    ) -> QuerySet[RunnerToken]:
+        match self.value():
+            case "usable":
+                return queryset.filter(revoked_at=None)
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+        return queryset
+
+
+class TokenColumns:
+    @admin.display(description="Last use", ordering="last_used_at")
+    def last_use(self, token: RunnerToken) -> SafeString | str:
+        return ago_tag(token.last_used_at)
+
+    @admin.display(description="Usable", boolean=True, ordering="revoked_at")
+    def usable(self, token: RunnerToken) -> bool:
+        return token.revoked_at is None
+
+
+@admin.register(RunnerToken)
+class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Tokens are issued on a runner's page, where the plain text can be shown."""
+
+    list_display = ("name", "runner", "usable", "last_use", "created_at", "revoked_at")
+    list_select_related = ("runner",)
+    list_filter = (RevokedFilter,)
+    search_fields = ("name", "runner__name", "=runner__code")
+    fields = ("runner", "name", "created_at", "last_used_at", "revoked_at")
+    readonly_fields = ("runner", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.action(description="Revoke the selected tokens", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[RunnerToken]) -> None:
+        tokens = list(queryset.usable())  # type: ignore[attr-defined]
+        for token in tokens:
+            token.revoke()
+        self.message_user(
+            request,
+            f"{len(tokens)} revoked. What used them can no longer publish."
+            if tokens
+            else "Those were revoked before.",
+            messages.SUCCESS,
+        )
+
+
+class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
+    """What a runner's phones sign in with; read here, changed on its own page."""
+
+    model = RunnerToken
+    fields = ("name", "usable", "last_use", "created_at")
+    readonly_fields = fields
+    show_change_link = True
+    can_delete = False
+    extra = 0
+    ordering = ("-created_at",)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
