@@ -36,6 +36,7 @@ let paused = null; // the server's time at which the picture was stopped
 let lastFrame = null; // `time` of the newest frame: where to go on from after a gap
 let connected = false;
 let askedRunners = new Set();
+let drawTimer = 0;
 
 const sheet = new Sheet((visible) => map?.setCovered(visible));
 sheet.go(page.oneRunner ? "half" : "peek");
@@ -169,8 +170,6 @@ function shortcut(event) {
     pick(selected);
   }
 }
-
-let drawTimer = 0;
 
 function drawSoon() {
   drawTimer ||= setTimeout(draw, DRAW_EVERY);
