@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,7 @@ def test_dead_worker_is_replaced(workers: dict[str, str]) -> None:
     with Server("uvicorn", **workers) as server:
         before = worker_pids(server)
         os.kill(min(before), signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while not (worker_pids(server) - before):
-            assert time.monotonic() < deadline, server.log
-            time.sleep(0.1)
+        wait_until(lambda: worker_pids(server) - before)
 
 
 def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
@@ -113,7 +111,14 @@ def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
         server.wait()
         server.start()
         assert get(server, "/healthz") == 200
-        assert not any(is_alive(pid) for pid in pids)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def worker_pids(server: Server) -> set[int]:

@@ -47,7 +47,7 @@ class Command(BaseCommand):
         race_restart()
         children: list[subprocess.Popen[bytes]] = []
         try:
-            server = manage("serve")
+            server = manage("serve", "--verbosity=0")
             children.append(server)
             wait_for(server)
             url = f"http://localhost:{settings.PORT}"

@@ -51,6 +51,7 @@ class Command(BaseCommand):
             backlog=BACKLOG,
             timeout_graceful_shutdown=STOP_SECONDS,
             log_config=None,  # Django's
+            log_level="info" if options["verbosity"] else "warning",
         )
         sockets = [listen(settings.PORT)]
         self.stderr.write(
@@ -76,6 +77,12 @@ class ServerConfig(Config):
         # After Django has set logging up, which in a worker is only now.
         for handler in logging.getLogger().handlers:
             handler.addFilter(MaskSecrets())
+        logging.getLogger("uvicorn.error").addFilter(says_something)
+
+
+def says_something(record: logging.LogRecord) -> bool:
+    """Drop the two lines a socket that do not even say whose it is."""
+    return record.msg not in {"connection open", "connection closed"}
 
 
 def end_with_parent(signum: int) -> None:
