@@ -26,7 +26,7 @@ from runners.models import (
 
 
 class RaceDayMedia:
-    css = {"all": ("css/admin.css",)}  # noqa: RUF012  Django's own shape
+    css = {"all": ("css/admin.css",)}
 
 
 class IssueTokenForm(forms.Form):
@@ -90,22 +90,14 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         pk = Runner._meta.pk.to_python(object_id) if object_id.isdigit() else None
         runner = get_object_or_404(Runner, pk=pk)
         form = IssueTokenForm(request.POST or None)
-        plain = None
+        plain = ""
         if request.method == "POST" and form.is_valid():
             token, plain = RunnerToken.objects.issue(
                 runner, name=form.cleaned_data["name"]
             )
             self.log_change(request, runner, f"Issued the token “{token.name}”.")
-        return self._token_page(request, runner, form, plain)
-
-    @sensitive_variables("plain")
-    def _token_page(
-        self,
-        request: HttpRequest,
-        runner: Runner,
-        form: IssueTokenForm,
-        plain: str | None,
-    ) -> HttpResponse:
+        # The admin's views are never cached, so neither the browser nor a proxy keeps
+        # the page with the token.
         context = {
             **self.admin_site.each_context(request),
             "title": f"Issue a token for {runner}",
@@ -117,12 +109,9 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             # ws: for http:, wss: for https:.
             "websocket_url": f"ws{settings.PUBLIC_URL.removeprefix('http')}/ws/",
         }
-        response = TemplateResponse(
+        return TemplateResponse(
             request, "admin/runners/runner/issue_token.html", context
         )
-        # Neither the browser nor a proxy may keep the page with the token.
-        response.headers["Cache-Control"] = "no-store"
-        return response
 
     def get_deleted_objects(
         self, objs: QuerySet[Runner] | Sequence[Runner], request: HttpRequest

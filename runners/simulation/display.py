@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from typing import TextIO
 
@@ -34,5 +35,9 @@ async def _show(out: TextIO, line: Callable[[float], str]) -> None:
         now = loop.time()
         text = line(now - last)
         last = now
-        out.write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
+        if terminal:
+            # A line that wraps could not be rewritten.
+            out.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+        else:
+            out.write(f"{text}\n")
         out.flush()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Entry, LatestPosition, Race, Runner
+from runners.races.course import Course
+from runners.races.demo import demo_points
+from runners.races.setup import race_create
+
+
+@pytest.fixture
+def office(client: Client) -> Client:
+    """The race office: signed in, may do everything."""
+    user = User.objects.create(username="office", is_staff=True, is_superuser=True)
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def bob() -> Runner:
+    return Runner.objects.create(code="17", name="Bob")
+
+
+@pytest.fixture
+def park() -> Race:
+    return race_create(
+        slug="park",
+        name="Park loop",
+        course=Course(demo_points()),
+        start=timezone.now(),
+    )
+
+
+def seen(runner: Runner, *, seconds_ago: float, **more: object) -> LatestPosition:
+    """Store a last fix of that age."""
+    moment = timezone.now() - timedelta(seconds=seconds_ago)
+    values: dict[str, object] = {
+        "recorded_at": moment,
+        "contact_at": moment,
+        "lat": 53.3566,
+        "lng": -6.3285,
+        "battery": 81.6,
+        "source": "owntracks",
+    }
+    return LatestPosition.objects.create(runner=runner, **(values | more))
+
+
+def field(race: Race, size: int) -> None:
+    """Enter that many runners; every other one has been seen."""
+    first = Entry.objects.count()
+    for number in range(first, first + size):
+        runner = Runner.objects.create(code=f"r{number}", name=f"Runner {number}")
+        Entry.objects.create(race=race, runner=runner, bib=str(number))
+        if number % 2:
+            seen(runner, seconds_ago=number)

@@ -1,0 +1,62 @@
+"""No page of the admin asks the database once a row."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from runners.models import Entry, Follow, Position, Race, Runner, RunnerToken
+from runners.races.course import Course
+from runners.races.setup import race_create
+from tests.admin.conftest import field
+
+pytestmark = pytest.mark.django_db
+
+
+def queries(office: Client, url: str) -> int:
+    office.get(url)
+    with CaptureQueriesContext(connection) as captured:
+        assert office.get(url).status_code == 200
+    return len(captured)
+
+
+def fill(race: Race, rows: int) -> None:
+    """Bring each table up to that many rows of one race, or races."""
+    field(race, rows - race.entries.count())
+    for runner in Runner.objects.exclude(tokens__name="phone"):
+        RunnerToken.objects.issue(runner, name="phone")
+        alice = User.objects.create(username=f"alice-{runner.code}")
+        Follow.objects.create(user=alice, runner=runner)
+        now = timezone.now()
+        Position.objects.create(
+            runner=runner, recorded_at=now, stored_at=now, lat=1, lng=1, source="test"
+        )
+    course = Course([(0, 0), (0, 0.05)])
+    for number in range(Race.objects.count(), rows):
+        race_create(
+            slug=f"race-{number}", name=f"Race {number}", course=course, start=now
+        )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("entry/", "follow/", "latestposition/", "position/", "race/", "runner/"),
+        *("runnertoken/", "race/{race}/change/", "runner/{bob}/change/"),
+    ],
+)
+def test_page_takes_as_many_queries_for_50_rows_as_for_5(
+    office: Client, park: Race, bob: Runner, page: str
+) -> None:
+    Entry.objects.create(race=park, runner=bob, bib="17a")
+    url = "/admin/runners/" + page.format(race=park.pk, bob=bob.pk)
+    fill(park, 5)
+    few = queries(office, url)
+    fill(park, 50)
+
+    assert queries(office, url) == few
+    assert few < 20

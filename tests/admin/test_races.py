@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from runners.admin.race import INLINE_ENTRIES
+from runners.models import Checkpoint, Entry, Race, Runner
+from runners.races.demo import demo_gpx
+from tests.admin.conftest import field
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/admin/runners/race/add/"
+
+
+def form(**changes: object) -> dict[str, object]:
+    data: dict[str, object] = {
+        "name": "Park loop",
+        "slug": "park",
+        "timezone": "Europe/Paris",
+        "start_0": "2026-05-31",
+        "start_1": "09:00:00",
+        "ends_0": "",
+        "ends_1": "",
+    }
+    for prefix in ("checkpoints", "entries"):
+        data |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
+    return data | changes
+
+
+def upload(content: str | bytes) -> SimpleUploadedFile:
+    content = content.encode() if isinstance(content, str) else content
+    return SimpleUploadedFile("course.gpx", content)
+
+
+def test_race_is_made_from_a_gpx_file(office: Client) -> None:
+    page = office.post(ADD, form(gpx=upload(demo_gpx())), follow=True)
+
+    assert "The course is 3.20 km long and has 7 checkpoints" in page.text
+    race = Race.objects.get()
+    assert race.length == pytest.approx(3_202.5, abs=1)
+    assert list(race.checkpoints.values_list("name", flat=True))[:2] == [
+        "Start",
+        "Cedars",
+    ]
+    listed = office.get("/admin/runners/race/").text
+    assert "3.20 km" in listed
+    assert 'href="/races/park/"' in listed
+    assert "2026-05-31 09:00 CEST" in listed
+
+
+def test_times_are_read_in_the_races_zone(office: Client) -> None:
+    office.post(ADD, form())
+
+    race = Race.objects.get()
+    assert race.start == datetime(2026, 5, 31, 7, tzinfo=UTC)
+    assert race.ends == race.start + timedelta(hours=48)
+    url = f"/admin/runners/race/{race.pk}/change/"
+    assert 'value="09:00:00"' in office.get(url).text
+    ends = {"ends_0": "2026-05-31", "ends_1": "18:00:00"}
+    office.post(url, form(name="Renamed", **ends))
+    race.refresh_from_db()
+    assert race.start == datetime(2026, 5, 31, 7, tzinfo=UTC)
+    assert race.ends == datetime(2026, 5, 31, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"gpx": upload("no course")}, "This is not a GPX file."),
+        ({"gpx": upload("")}, "The submitted file is empty."),
+        (
+            {"gpx": upload('<!DOCTYPE x [<!ENTITY a "b">]><gpx/>')},
+            "declares a document type or entities",
+        ),
+        ({"gpx": upload("<gpx version='1.1'/>")}, "has no track and no route"),
+        ({"ends_0": "2026-05-31", "ends_1": "08:59"}, "A race ends after its start."),
+        ({"slug": "Park Run"}, "Use small letters, digits and hyphens."),
+        ({"timezone": "Mars/Olympus"}, "Select a valid choice"),
+        ({"start_0": ""}, "This field is required."),
+    ],
+)
+def test_refusal_says_why(
+    office: Client, changes: dict[str, object], says: str
+) -> None:
+    page = office.post(ADD, form(**changes))
+
+    assert page.status_code == 200
+    assert says in page.text
+    assert not Race.objects.exists()
+
+
+def test_new_course_replaces_the_checkpoints(office: Client, park: Race) -> None:
+    Checkpoint.objects.create(race=park, name="By hand", distance=10)
+    url = f"/admin/runners/race/{park.pk}/change/"
+
+    office.post(url, form(gpx=upload(demo_gpx())))
+
+    names = set(park.checkpoints.values_list("name", flat=True))
+    assert "By hand" not in names
+    assert {"Start", "Cedars", "Finish"} <= names
+
+
+def test_change_without_a_file_keeps_the_course(office: Client, park: Race) -> None:
+    office.post(f"/admin/runners/race/{park.pk}/change/", form(name="Renamed"))
+
+    renamed = Race.objects.get()
+    assert renamed.name == "Renamed"
+    assert renamed.line == park.line
+    assert renamed.checkpoints.count() == 5
+
+
+def test_entry_of_the_inline_stays_with_its_runner(
+    office: Client, park: Race, bob: Runner
+) -> None:
+    entry = Entry.objects.create(race=park, runner=bob, bib="1")
+    charlie = Runner.objects.create(code="18", name="Charlie")
+    rows = {
+        "entries-TOTAL_FORMS": "2",
+        "entries-INITIAL_FORMS": "1",
+        "entries-0-id": entry.pk,
+        "entries-0-race": park.pk,
+        "entries-0-runner": charlie.pk,
+        "entries-0-bib": "401",
+        "entries-1-race": park.pk,
+        "entries-1-runner": charlie.pk,
+        "entries-1-bib": "402",
+    }
+
+    office.post(f"/admin/runners/race/{park.pk}/change/", form(**rows))
+
+    assert dict(park.entries.values_list("bib", "runner__name")) == {
+        "401": "Bob",
+        "402": "Charlie",
+    }
+
+
+def test_long_start_list_is_a_page_of_its_own(office: Client, park: Race) -> None:
+    field(park, INLINE_ENTRIES + 1)
+
+    page = office.get(f"/admin/runners/race/{park.pk}/change/").text
+
+    assert "entries-TOTAL_FORMS" not in page
+    assert f"{INLINE_ENTRIES + 1} entered" in page
+    assert f"/admin/runners/entry/?race__id__exact={park.pk}" in page
+
+
+def test_race_without_a_course_says_so(office: Client) -> None:
+    office.post(ADD, form())
+
+    assert "no course yet" in office.get("/admin/runners/race/").text
