@@ -33,10 +33,12 @@ export class Header {
   }
 
   /** Say how many run, or how the one I follow does. */
-  showRunners(runners, { follows, now }) {
+  showRunners(runners, { follows, now, emptySentence }) {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
-    let text = "";
+    let text = runners.length ? "" : emptySentence;
+    // Beside the list, which says the same, it would be said twice.
+    this.#summary.classList.toggle("nobody", runners.length === 0);
     if (mine.length === 1) text = oneLine(mine[0], now);
     else if (mine.length > 1) {
       const mineLive = mine.filter((runner) => dataState(runner, now) === "live");

@@ -182,8 +182,9 @@ function draw() {
   header.tick(now);
   if (paused !== null) return;
   const runners = shownRunners();
-  list.render(runners, { follows, selected, now, emptySentence: emptySentence() });
-  header.showRunners(runners, { follows, now });
+  const emptySentence = sentenceForNobody();
+  list.render(runners, { follows, selected, now, emptySentence });
+  header.showRunners(runners, { follows, now, emptySentence });
   map?.show(runners, { races: store.races, follows, selected, now });
 }
 
@@ -194,7 +195,7 @@ function shownRunners() {
   );
 }
 
-function emptySentence() {
+function sentenceForNobody() {
   if (!connected && lastFrame === null) return "Waiting for the server.";
   if (page.oneRunner) return "Nothing to see here yet. The map starts with the first position.";
   if (page.race) return "Nobody is on the start list yet.";

@@ -49,7 +49,7 @@ export class Sheet {
   }
 
   #heights() {
-    const peek = this.#grip.offsetHeight + this.#head.offsetHeight + 8;
+    const peek = this.#grip.offsetHeight + this.#head.offsetHeight;
     const full = innerHeight - TOP;
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
   }

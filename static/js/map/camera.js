@@ -2,7 +2,8 @@
 
 const FIT_MOST_ZOOM = 15.5;
 const RUNNER_ZOOM = 15;
-const MARGIN = 48; // px around what is fitted
+// Around what is fitted, for the names beside the course and our own buttons. px.
+const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
 
 export class Camera {
   #map;

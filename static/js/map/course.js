@@ -19,7 +19,12 @@ export function courseLines(races) {
 
 /** Kilometres and named places of each race, as points. */
 export function courseMarks(races) {
-  return collection(races.flatMap((race) => [...kilometres(race), ...places(race)]));
+  return collection(
+    races.flatMap((race) => {
+      const named = places(race);
+      return [...kilometres(race).filter((mark) => !isAtAny(mark, named)), ...named];
+    }),
+  );
 }
 
 /** The distance between two [lng, lat] in metres, on a sphere. */
@@ -82,6 +87,13 @@ function together(places) {
     else if (same.name !== place.name) same.name += ` · ${place.name}`;
   }
   return kept;
+}
+
+// A checkpoint at a kilometre already says which.
+function isAtAny({ geometry }, marks) {
+  return marks.some(
+    (mark) => metresBetween(mark.geometry.coordinates, geometry.coordinates) < SAME_PLACE,
+  );
 }
 
 function point(coordinates, properties) {

@@ -5,7 +5,7 @@ import { textOn } from "../format.js";
 const DISC = 30; // px, across
 const HALO = 2; // px
 const RING = 2; // px: around the one selected
-const WEDGE = 52; // px, across: the disc and the tip beyond it
+const WEDGE = 64; // px, across: the disc and the tip beyond it
 // Drawn at this many pixels a pixel, for sharp text on any screen.
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
@@ -62,9 +62,9 @@ function drawWedge(colour, tokens) {
   const context = canvas(WEDGE);
   const centre = WEDGE / 2;
   context.beginPath();
-  context.moveTo(centre, 2.5);
-  context.lineTo(centre + 10, 14);
-  context.lineTo(centre - 10, 14);
+  context.moveTo(centre, 3);
+  context.lineTo(centre + 9, 16);
+  context.lineTo(centre - 9, 16);
   context.closePath();
   context.lineJoin = "round";
   context.lineWidth = 2 * HALO;

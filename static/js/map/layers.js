@@ -2,10 +2,16 @@
 
 // Drawn with the visitor's own fonts: our style names no glyph server.
 const FONT = ["system-ui", "sans-serif"];
+// Fewer marks from afar: [each so many kilometres, from this zoom on].
+const KILOMETRES = [
+  [10, 8],
+  [5, 10.5],
+  [1, 12.5],
+];
 const BOLD = ["system-ui", "sans-serif", "bold"];
 
 export const SOURCES = {
-  course: { type: "geojson", data: empty() },
+  course: { type: "geojson", data: empty(), tolerance: 0.1 },
   marks: { type: "geojson", data: empty() },
   trails: { type: "geojson", data: empty() },
   crowd: {
@@ -28,7 +34,7 @@ export const CLUSTERS = "crowd-clusters";
 /** The layers in drawing order. */
 export function layers(tokens) {
   const fresh = ["match", ["get", "state"], ["stale", "lost"], false, true];
-  const halo = { "text-halo-color": tokens["map-halo"], "text-halo-width": 1.5 };
+  const halo = { "text-halo-color": tokens["map-casing"], "text-halo-width": 1.5 };
   return [
     {
       id: "course-casing",
@@ -44,12 +50,7 @@ export function layers(tokens) {
       layout: { "line-join": "round", "line-cap": "round" },
       paint: { "line-color": tokens["map-course"], "line-width": 5 },
     },
-    // Fewer marks from afar: each ten, each five, each kilometre.
-    ...[
-      [10, 0],
-      [5, 10.5],
-      [1, 12.5],
-    ].map(([every, minzoom]) => ({
+    ...KILOMETRES.map(([every, minzoom]) => ({
       id: `kilometres-${every}`,
       type: "circle",
       source: "marks",
@@ -81,7 +82,7 @@ export function layers(tokens) {
       layout: { "line-join": "round", "line-cap": "butt" },
       paint: {
         "line-color": ["get", "colour"],
-        "line-width": 4,
+        "line-width": 5,
         "line-opacity": ["get", "opacity"],
       },
     },
@@ -122,21 +123,21 @@ export function layers(tokens) {
       },
       paint: { "text-color": tokens.surface },
     },
-    {
-      id: "kilometre-labels",
+    ...KILOMETRES.map(([every, minzoom]) => ({
+      id: `kilometre-labels-${every}`,
       type: "symbol",
       source: "marks",
-      filter: ["has", "kilometre"],
+      minzoom,
+      filter: ["==", ["get", "every"], every],
       layout: {
         "text-field": ["get", "kilometre"],
         "text-font": FONT,
         "text-size": 12,
         "text-variable-anchor": ["left", "right", "top", "bottom"],
         "text-radial-offset": 0.8,
-        "symbol-sort-key": ["-", ["get", "every"]],
       },
       paint: { "text-color": tokens.muted, ...halo },
-    },
+    })),
     {
       id: "checkpoint-labels",
       type: "symbol",

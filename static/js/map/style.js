@@ -62,13 +62,36 @@ export async function loadAtlas({ atlas, topojson }) {
   const { feature, mesh } = globalThis.topojson;
   const { land, countries } = topology.objects;
   return {
-    land: feature(topology, land),
+    land: unwrapped(feature(topology, land)),
     borders: {
       type: "Feature",
       properties: {},
       geometry: mesh(topology, countries, (a, b) => a !== b),
     },
   };
+}
+
+// The outlines are cut for a globe: a ring over the 180th meridian jumps from one edge
+// of a flat map to the other. Let it go on beyond the edge instead.
+function unwrapped(collection) {
+  for (const { geometry } of collection.features ?? [collection]) {
+    const polygons =
+      geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
+    for (const ring of polygons.flat()) unwrapRing(ring);
+  }
+  return collection;
+}
+
+function unwrapRing(ring) {
+  const turns = [0];
+  for (let at = 1; at < ring.length; at += 1) {
+    const step = ring[at][0] - ring[at - 1][0];
+    turns.push(turns[at - 1] - (Math.abs(step) > 180 ? Math.sign(step) : 0));
+  }
+  if (turns.at(-1) !== 0) return; // around a pole
+  ring.forEach((place, at) => {
+    if (turns[at]) ring[at] = [place[0] + 360 * turns[at], place[1]];
+  });
 }
 
 function waterPaint(tokens, hasAtlas) {

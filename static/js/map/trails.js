@@ -3,7 +3,7 @@
 import { TRAIL_SPAN } from "../store.js";
 
 const FADES = 5; // parts of a trail, each fainter than the one before
-const STRONGEST = 0.75;
+const STRONGEST = 0.9;
 // Beyond this many followed runners trails would be a scribble.
 const MOST_TRAILS = 30;
 
