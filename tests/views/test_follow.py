@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from runners.models import Follow, Runner
+
+Status = Follow.Status
+Visibility = Runner.Visibility
+
+
+def test_follow_of_a_public_runner_is_accepted_at_once(
+    alice: User, alice_client: Client, bob: Runner
+) -> None:
+    response = alice_client.post("/runners/bob/follow/")
+    assert response.json() == {"status": "accepted"}
+    assert Follow.objects.get().user == alice
+
+
+def test_follow_of_a_followers_runner_waits_for_an_answer(
+    alice_client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
+    assert alice_client.post("/runners/bob/follow/").json() == {"status": "pending"}
+
+
+def test_follow_twice_is_one_follow(alice_client: Client, bob: Runner) -> None:
+    alice_client.post("/runners/bob/follow/")
+    assert alice_client.post("/runners/bob/follow/").json() == {"status": "accepted"}
+    assert Follow.objects.count() == 1
+
+
+def test_follow_of_a_private_runner_is_as_unknown_as_any_other(
+    charlie_client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.PRIVATE)
+    assert charlie_client.post("/runners/bob/follow/").status_code == 404
+    assert charlie_client.post("/runners/nobody/follow/").status_code == 404
+    assert not Follow.objects.exists()
+
+
+def test_follow_does_not_undo_a_refusal(
+    charlie: User, charlie_client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
+    Follow.objects.create(user=charlie, runner=bob, status=Status.REFUSED)
+    charlie_client.post("/runners/bob/unfollow/")
+    response = charlie_client.post("/runners/bob/follow/")
+    assert response.json() == {"status": "refused"}
+
+
+def test_follow_of_one_who_blocked_is_as_unknown_as_any_other(
+    alice: User, charlie: User, charlie_client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
+    Follow.objects.create(user=charlie, runner=bob, status=Status.BLOCKED)
+    Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
+    assert charlie_client.post("/runners/bob/follow/").status_code == 404
+
+
+def test_unfollow_forgets_the_follow(alice_client: Client, bob: Runner) -> None:
+    alice_client.post("/runners/bob/follow/")
+    assert alice_client.post("/runners/bob/unfollow/").json() == {"status": None}
+    assert not Follow.objects.exists()
+
+
+def test_unfollow_leaves_the_follows_of_others(
+    alice: User, charlie_client: Client, bob: Runner
+) -> None:
+    Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
+    charlie_client.post("/runners/bob/unfollow/")
+    assert Follow.objects.get().user == alice
+
+
+def test_unfollow_of_one_who_is_hidden_now_works(
+    alice: User, alice_client: Client, bob: Runner
+) -> None:
+    Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.PRIVATE)
+    assert alice_client.post("/runners/bob/unfollow/").status_code == 200
+    assert not Follow.objects.exists()
+
+
+@pytest.mark.parametrize("door", ["follow", "unfollow"])
+def test_following_needs_an_account(client: Client, bob: Runner, door: str) -> None:
+    response = client.post(f"/runners/bob/{door}/")
+    assert response.status_code == 403
+    assert response.json()["error"] == "account.required"
+
+
+@pytest.mark.parametrize("door", ["follow", "unfollow"])
+def test_following_needs_a_post(alice_client: Client, bob: Runner, door: str) -> None:
+    assert alice_client.get(f"/runners/bob/{door}/").status_code == 405
+
+
+@pytest.mark.parametrize("door", ["follow", "unfollow"])
+def test_following_needs_a_csrf_token(alice: User, bob: Runner, door: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert client.post(f"/runners/bob/{door}/").status_code == 403
+    assert not Follow.objects.exists()

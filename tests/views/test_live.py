@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Entry, Follow, Race, Runner
+
+Visibility = Runner.Visibility
+
+
+def make_race(slug: str, *, start: timedelta, ends: timedelta) -> Race:
+    now = timezone.now()
+    return Race.objects.create(
+        slug=slug,
+        name=slug.title(),
+        start=now + start,
+        ends=now + ends,
+        line=[[53.36, -6.33], [53.37, -6.32]],
+        length=1300,
+    )
+
+
+def page_of(response: HttpResponse) -> dict[str, Any]:
+    """Return the data that the page was given for its script."""
+    found = re.search(
+        r'<script id="page" type="application/json">(.*?)</script>',
+        response.content.decode(),
+        re.DOTALL,
+    )
+    assert found is not None
+    page: dict[str, Any] = json.loads(found[1])
+    return page
+
+
+def test_live_follows_everybody_public(client: Client, db: None) -> None:
+    response = client.get("/")
+    assert response.status_code == 200
+    assert page_of(response)["follow"] == {"public": True, "tick": 1000}
+    assert page_of(response)["account"] is None
+
+
+def test_live_links_to_races_that_are_on_or_next(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    make_race("on", start=-hour, ends=hour)
+    make_race("next", start=30 * hour, ends=40 * hour)
+    make_race("over", start=-9 * hour, ends=-hour)
+    html = client.get("/").content.decode()
+    assert 'href="/races/on/"' in html
+    assert 'href="/races/next/"' in html
+    assert "/races/over/" not in html
+
+
+def test_live_has_the_course_of_a_race_that_is_on(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    make_race("on", start=-hour, ends=hour)
+    make_race("next", start=30 * hour, ends=40 * hour)
+    courses = page_of(client.get("/"))["courses"]
+    assert [course["slug"] for course in courses] == ["on"]
+    assert courses[0]["course"]["line"]
+
+
+def test_live_runs_no_script_from_its_markup(client: Client, db: None) -> None:
+    html = client.get("/").content.decode()
+    for attributes, body in re.findall(r"<script([^>]*)>(.*?)</script>", html, re.S):
+        assert 'type="application/json"' in attributes or body == ""
+    assert not re.search(r"\son\w+=|\sstyle=|javascript:", html)
+
+
+def test_live_data_cannot_end_its_script(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("on", start=-hour, ends=hour)
+    race.name = "</script><script>alert(1)</script>"
+    race.save()
+    html = client.get("/races/on/").content.decode()
+    assert "<script>alert" not in html
+    assert page_of(client.get("/"))["courses"][0]["name"] == race.name
+
+
+def test_race_follows_its_race(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("on", start=-hour, ends=hour)
+    response = client.get("/races/on/")
+    assert response.status_code == 200
+    assert "1.3 km" in response.content.decode()
+    page = page_of(response)
+    assert page["follow"]["races"] == ["on"]
+    assert page["race"]["start"] == round(race.start.timestamp() * 1000)
+
+
+def test_race_that_is_unknown_is_not_found(client: Client, db: None) -> None:
+    assert client.get("/races/nowhere/").status_code == 404
+
+
+def test_runner_follows_one_runner(client: Client, bob: Runner) -> None:
+    response = client.get("/runners/bob/")
+    assert response.status_code == 200
+    assert page_of(response)["follow"]["runners"] == ["bob"]
+
+
+def test_runner_code_tells_small_letters_from_capitals(
+    client: Client, bob: Runner
+) -> None:
+    assert client.get("/runners/BOB/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "visibility", [Visibility.PRIVATE, Visibility.FOLLOWERS, Visibility.RACE]
+)
+def test_runner_who_may_not_be_seen_is_as_unknown_as_any_other(
+    client: Client, bob: Runner, visibility: str
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=visibility)
+    hidden = client.get("/runners/bob/")
+    unknown = client.get("/runners/bib/")
+    assert hidden.status_code == unknown.status_code == 404
+    assert hidden.content.replace(b"bob", b"bib") == unknown.content
+
+
+def test_runner_is_shown_to_accepted_followers(
+    alice: User, alice_client: Client, charlie_client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
+    follow = Follow.objects.create(user=alice, runner=bob)
+    assert alice_client.get("/runners/bob/").status_code == 404
+    follow.status = Follow.Status.ACCEPTED
+    follow.save()
+    assert alice_client.get("/runners/bob/").status_code == 200
+    assert charlie_client.get("/runners/bob/").status_code == 404
+
+
+def test_runner_of_a_race_is_shown_while_it_is_on(client: Client, bob: Runner) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.RACE)
+    hour = timedelta(hours=1)
+    race = make_race("on", start=2 * hour, ends=9 * hour)
+    Entry.objects.create(race=race, runner=bob, bib="17")
+    assert client.get("/runners/bob/").status_code == 404
+    race.start -= 2 * hour
+    race.save()
+    response = client.get("/runners/bob/")
+    assert response.status_code == 200
+    assert page_of(response)["courses"][0]["slug"] == "on"
+
+
+def test_live_knows_whom_the_account_follows(
+    alice: User, alice_client: Client, bob: Runner
+) -> None:
+    Follow.objects.create(user=alice, runner=bob, status=Follow.Status.ACCEPTED)
+    account = page_of(alice_client.get("/"))["account"]
+    assert account["follows"] == {"bob": "accepted"}
+    assert account["follow"] == "/runners/CODE/follow/"
+
+
+def test_favicon_is_there_for_pages_that_name_none(client: Client, db: None) -> None:
+    assert client.get("/favicon.ico").headers["Location"].endswith("favicon.svg")
+
+
+def test_not_found_has_our_look(client: Client, db: None) -> None:
+    response = client.get("/nothing/here/")
+    assert response.status_code == 404
+    assert "Nothing here" in response.content.decode()
+
+
+def test_forms_are_too_old_in_our_look(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    response = client.post("/sign-out/")
+    assert response.status_code == 403
+    assert "This form is too old" in response.content.decode()
