@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -8,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from runners.admin.liveness import liveness_filter, race_day_columns
+from runners.admin.columns import liveness_filter, race_day_columns, race_filter
 from runners.admin.runner import RaceDayMedia
 from runners.models import LatestPosition, Position
 
@@ -43,7 +44,7 @@ class PositionAdmin(ReadOnlyAdmin):
     """The newest stored fixes, most recent first; search for a runner's code."""
 
     list_display = (
-        *("id", "runner", "recorded_at", "stored_at", "lat", "lng"),
+        *("runner", "recorded", "stored", "lat", "lng"),
         *("accuracy", "speed", "battery", "source"),
     )
     list_select_related = ("runner",)
@@ -58,13 +59,21 @@ class PositionAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     list_per_page = 50
 
+    @admin.display(description="Recorded (UTC)")
+    def recorded(self, position: Position) -> str:
+        return _to_the_millisecond(position.recorded_at)
+
+    @admin.display(description="Stored (UTC)")
+    def stored(self, position: Position) -> str:
+        return _to_the_millisecond(position.stored_at)
+
 
 @admin.register(LatestPosition)
 class LatestPositionAdmin(ReadOnlyAdmin):
     list_display = (
         "runner",
         *race_day_columns(""),
-        "recorded_at",
+        "recorded",
         "lat",
         "lng",
         "accuracy",
@@ -73,10 +82,19 @@ class LatestPositionAdmin(ReadOnlyAdmin):
     list_select_related = ("runner",)
     list_filter = (
         liveness_filter(""),
-        ("runner__entries__race", admin.RelatedOnlyFieldListFilter),
+        race_filter("runner__entries__race"),
         "source",
     )
     search_fields = ("=runner__code", "runner__name", "=runner__entries__bib")
     ordering = ("-contact_at",)
     list_per_page = 50
     Media = RaceDayMedia
+
+    @admin.display(description="Recorded (UTC)", ordering="recorded_at")
+    def recorded(self, latest: LatestPosition) -> str:
+        return _to_the_millisecond(latest.recorded_at)
+
+
+def _to_the_millisecond(moment: datetime) -> str:
+    moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(" ", "milliseconds")

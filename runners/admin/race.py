@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Length
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runners.admin.liveness import liveness_filter, race_day_columns
+from runners.admin.columns import liveness_filter, race_day_columns, race_filter
 from runners.admin.runner import RaceDayMedia
 from runners.models import Checkpoint, Entry, Race
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
@@ -29,6 +29,23 @@ from runners.races.setup import DEFAULT_DURATION, race_set_course
 INLINE_ENTRIES = 100
 
 
+class RaceTimeField(forms.SplitDateTimeField):
+    """A date and a time by the browser's own inputs.
+
+    The admin's have "now" and "today" buttons that know the site's zone only.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.SplitDateTimeWidget(
+            date_attrs={"type": "date"},
+            date_format="%Y-%m-%d",
+            # To the second, else saving a form would round a start.
+            time_attrs={"type": "time", "step": "1"},
+            time_format="%H:%M:%S",
+        )
+        super().__init__(widget=widget, **kwargs)
+
+
 class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A race with its course as a file; start and end are read in the race's zone."""
 
@@ -36,6 +53,14 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=[(name, name) for name in sorted(zoneinfo.available_timezones())],
         initial="UTC",
         label="Time zone",
+    )
+    start = RaceTimeField(help_text="In the race's time zone.")
+    ends = RaceTimeField(
+        required=False,
+        help_text=(
+            "In the race's time zone. Nobody is shown for this race any longer. "
+            "Empty: 48 h after the start."
+        ),
     )
     gpx = forms.FileField(
         required=False,
@@ -56,12 +81,6 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.course: Course | None = None
         self.waypoints: list[Waypoint] = []
-        self.fields["start"].help_text = "In the race's time zone."
-        self.fields["ends"].help_text = (
-            "In the race's time zone. Nobody is shown for this race any longer. "
-            "Empty: 48 h after the start."
-        )
-        self.fields["ends"].required = False
         for name in ("start", "ends"):
             moment = getattr(self.instance, name)
             if moment is not None:
@@ -140,8 +159,8 @@ class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
 class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = RaceForm
     list_display = (
-        *("name", "starts", "finishes", "course_length"),
-        *("checkpoint_count", "start_list", "live_page"),
+        *("name", "starts", "course_length", "checkpoint_count"),
+        *("start_list", "live_page"),
     )
     list_filter = (("start", admin.DateFieldListFilter),)
     search_fields = ("name", "slug")
@@ -192,11 +211,8 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="Start", ordering="start")
     def starts(self, race: Race) -> str:
-        return _local(race, race.start)
-
-    @admin.display(description="End", ordering="ends")
-    def finishes(self, race: Race) -> str:
-        return _local(race, race.ends)
+        zone = zoneinfo.ZoneInfo(race.timezone)
+        return race.start.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
 
     @admin.display(description="Length", ordering="length")
     def course_length(self, race: Race) -> str:
@@ -214,7 +230,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return format_html(
             '<a href="{}?{}">{} entered</a>',
             reverse("admin:runners_entry_changelist"),
-            urlencode({"race__id__exact": race.pk}),
+            urlencode({"race": race.slug}),
             race.entries_in_all,
         )
 
@@ -234,7 +250,9 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
     list_display_links = ("bib", "runner")
     list_select_related = ("race", "runner__latest")
-    list_filter = ("race", liveness_filter("runner__latest"))
+    list_filter = (race_filter("race"), liveness_filter("runner__latest"))
+    # Bib 10 comes after bib 9.
+    ordering = ("race__start", Length("bib"), "bib")
     search_fields = ("=bib", "runner__name", "=runner__code")
     autocomplete_fields = ("race", "runner")
     list_per_page = 50
@@ -246,11 +264,6 @@ def _count_of(model: type[Checkpoint | Entry]) -> Coalesce:
     rows = model._default_manager.filter(race=OuterRef("pk")).order_by()
     counted = rows.values("race").annotate(in_all=Count("pk")).values("in_all")
     return Coalesce(Subquery(counted), 0)
-
-
-def _local(race: Race, moment: datetime) -> str:
-    zone = zoneinfo.ZoneInfo(race.timezone)
-    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _kilometres(metres: float) -> str:

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.debug import sensitive_variables
 
-from runners.admin.liveness import liveness_filter, race_day_columns
+from runners.admin.columns import liveness_filter, race_day_columns, race_filter
 from runners.admin.token import TokenInline
 from runners.models import (
     Entry,
@@ -57,7 +57,7 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = (
         "visibility",
         liveness_filter("latest"),
-        ("entries__race", admin.RelatedOnlyFieldListFilter),
+        race_filter("entries__race"),
     )
     search_fields = ("name", "code", "=entries__bib")
     list_per_page = 50

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from runners.admin.liveness import ago_tag
+from runners.admin.columns import ago_tag
 from runners.models import RunnerToken
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import Client
 
-from runners.admin.liveness import ago, liveness
+from runners.admin.columns import ago, liveness
 from runners.models import Entry, Race, Runner
 from tests.admin.conftest import seen
 
@@ -89,15 +89,8 @@ def test_lists_find_by_bib_and_narrow_to_a_race(
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="401")
     seen(bob, seconds_ago=5)
-    key = "race__id__exact" if page == "entry" else None
-    key = (
-        key
-        or {
-            "runner": "entries__race__id__exact",
-            "latestposition": "runner__entries__race__id__exact",
-        }[page]
-    )
+    queries = {"q=401": 1, "q=999": 0, "race=park": 1, "race=other": 0}
 
-    for query, rows in (("q=401", 1), ("q=999", 0), (f"{key}={park.pk}", 1)):
+    for query, rows in (queries | {"liveness=live": 1, "liveness=lost": 0}).items():
         found = office.get(f"/admin/runners/{page}/?{query}").context["cl"]
         assert found.result_count == rows, query

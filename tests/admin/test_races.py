@@ -145,7 +145,7 @@ def test_long_start_list_is_a_page_of_its_own(office: Client, park: Race) -> Non
 
     assert "entries-TOTAL_FORMS" not in page
     assert f"{INLINE_ENTRIES + 1} entered" in page
-    assert f"/admin/runners/entry/?race__id__exact={park.pk}" in page
+    assert f"/admin/runners/entry/?race={park.slug}" in page
 
 
 def test_race_without_a_course_says_so(office: Client) -> None:

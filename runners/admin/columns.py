@@ -1,4 +1,4 @@
-"""How alive a runner's signal is: columns and a filter for every list of runners."""
+"""What every list of runners has: how alive the signal is, and filters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runners.models import LatestPosition
+from runners.models import LatestPosition, Race
 
 # A word holds while the last fix is younger than this; after the last one it is lost.
 LIMITS = (
@@ -24,6 +24,8 @@ LIMITS = (
 LOST, NEVER = "lost", "no fix yet"
 # A state is a shape as well as a colour.
 SHAPES = {"live": "●", "delayed": "◐", "stale": "○", LOST: "◌", NEVER: "–"}
+# The newest races that a filter offers.
+MOST_RACES = 30
 
 
 def liveness(recorded_at: datetime | None, now: datetime) -> str:
@@ -36,16 +38,17 @@ def liveness(recorded_at: datetime | None, now: datetime) -> str:
 
 def liveness_query(word: str, now: datetime, path: str) -> Q:
     """Return the condition for a word; `path` leads to the latest position."""
+    recorded_at = f"{path}__recorded_at" if path else "recorded_at"
     if word == NEVER:
-        return Q((f"{path}__isnull", True))
+        return Q((f"{recorded_at}__isnull", True))
     condition = Q()
     younger: timedelta | None = None
     for name, limit in (*LIMITS, (LOST, None)):
         if name == word:
             if limit is not None:
-                condition &= Q((f"{path}__recorded_at__gt", now - limit))
+                condition &= Q((f"{recorded_at}__gt", now - limit))
             if younger is not None:
-                condition &= Q((f"{path}__recorded_at__lte", now - younger))
+                condition &= Q((f"{recorded_at}__lte", now - younger))
         younger = limit
     return condition
 
@@ -127,9 +130,10 @@ def liveness_filter(path: str) -> type[admin.SimpleListFilter]:
         parameter_name = "liveness"
 
         def lookups(
-            self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+            self, request: HttpRequest, model_admin: Any
         ) -> Iterable[tuple[str, str]]:
-            return [(word, word.capitalize()) for word in SHAPES]
+            words = SHAPES if path else SHAPES.keys() - {NEVER}
+            return [(word, word.capitalize()) for word in SHAPES if word in words]
 
         def queryset(
             self, request: HttpRequest, queryset: QuerySet[Any]
@@ -140,3 +144,28 @@ def liveness_filter(path: str) -> type[admin.SimpleListFilter]:
             return queryset.filter(liveness_query(word, timezone.now(), path))
 
     return LivenessFilter
+
+
+def race_filter(path: str) -> type[admin.SimpleListFilter]:
+    """Return a list filter by race, there with a single race too.
+
+    `path` leads from a row to its race.
+    """
+
+    class RaceFilter(admin.SimpleListFilter):
+        title = "race"
+        parameter_name = "race"
+
+        def lookups(
+            self, request: HttpRequest, model_admin: Any
+        ) -> Iterable[tuple[str, str]]:
+            races = Race.objects.order_by("-start").values_list("slug", "name")
+            return list(races[:MOST_RACES])
+
+        def queryset(
+            self, request: HttpRequest, queryset: QuerySet[Any]
+        ) -> QuerySet[Any]:
+            slug = self.value()
+            return queryset.filter(**{f"{path}__slug": slug}) if slug else queryset
+
+    return RaceFilter
