@@ -15,7 +15,7 @@ def test_sign_up_makes_an_account_and_goes_on_signed_in(
         {"username": "alice", "password1": PASSWORD, "password2": PASSWORD},
     )
     assert response.headers["Location"] == "/races/half/"
-    assert get_user(client) == User.objects.get(username="alice")  # type: ignore[arg-type]
+    assert get_user(client) == User.objects.get(username="alice")
 
 
 def test_sign_up_says_what_is_wrong(client: Client, alice: User) -> None:
@@ -44,21 +44,21 @@ def test_sign_in_goes_on_to_the_page_asked_for(client: Client, alice: User) -> N
         "/sign-in/", {"username": "alice", "password": PASSWORD, "next": "/races/half/"}
     )
     assert response.headers["Location"] == "/races/half/"
-    assert get_user(client) == alice  # type: ignore[arg-type]
+    assert get_user(client) == alice
 
 
 def test_sign_in_refuses_a_wrong_password(client: Client, alice: User) -> None:
     response = client.post("/sign-in/", {"username": "alice", "password": "wrong"})
     assert response.status_code == 200
     assert 'role="alert"' in response.content.decode()
-    assert not get_user(client).is_authenticated  # type: ignore[arg-type]
+    assert not get_user(client).is_authenticated
 
 
 def test_sign_out_needs_a_post(alice_client: Client) -> None:
     assert alice_client.get("/sign-out/").status_code == 405
     response = alice_client.post("/sign-out/")
     assert response.headers["Location"] == "/"
-    assert not get_user(alice_client).is_authenticated  # type: ignore[arg-type]
+    assert not get_user(alice_client).is_authenticated
 
 
 def test_pages_say_who_is_signed_in(alice_client: Client) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -28,11 +27,11 @@ def make_race(slug: str, *, start: timedelta, ends: timedelta) -> Race:
     )
 
 
-def page_of(response: HttpResponse) -> dict[str, Any]:
+def page_of(content: bytes) -> dict[str, Any]:
     """Return the data that the page was given for its script."""
     found = re.search(
         r'<script id="page" type="application/json">(.*?)</script>',
-        response.content.decode(),
+        content.decode(),
         re.DOTALL,
     )
     assert found is not None
@@ -43,8 +42,8 @@ def page_of(response: HttpResponse) -> dict[str, Any]:
 def test_live_follows_everybody_public(client: Client, db: None) -> None:
     response = client.get("/")
     assert response.status_code == 200
-    assert page_of(response)["follow"] == {"public": True, "tick": 1000}
-    assert page_of(response)["account"] is None
+    assert page_of(response.content)["follow"] == {"public": True, "tick": 1000}
+    assert page_of(response.content)["account"] is None
 
 
 def test_live_links_to_races_that_are_on_or_next(client: Client, db: None) -> None:
@@ -62,7 +61,7 @@ def test_live_has_the_course_of_a_race_that_is_on(client: Client, db: None) -> N
     hour = timedelta(hours=1)
     make_race("on", start=-hour, ends=hour)
     make_race("next", start=30 * hour, ends=40 * hour)
-    courses = page_of(client.get("/"))["courses"]
+    courses = page_of(client.get("/").content)["courses"]
     assert [course["slug"] for course in courses] == ["on"]
     assert courses[0]["course"]["line"]
 
@@ -81,7 +80,7 @@ def test_live_data_cannot_end_its_script(client: Client, db: None) -> None:
     race.save()
     html = client.get("/races/on/").content.decode()
     assert "<script>alert" not in html
-    assert page_of(client.get("/"))["courses"][0]["name"] == race.name
+    assert page_of(client.get("/").content)["courses"][0]["name"] == race.name
 
 
 def test_race_follows_its_race(client: Client, db: None) -> None:
@@ -90,7 +89,7 @@ def test_race_follows_its_race(client: Client, db: None) -> None:
     response = client.get("/races/on/")
     assert response.status_code == 200
     assert "1.3 km" in response.content.decode()
-    page = page_of(response)
+    page = page_of(response.content)
     assert page["follow"]["races"] == ["on"]
     assert page["race"]["start"] == round(race.start.timestamp() * 1000)
 
@@ -102,7 +101,7 @@ def test_race_that_is_unknown_is_not_found(client: Client, db: None) -> None:
 def test_runner_follows_one_runner(client: Client, bob: Runner) -> None:
     response = client.get("/runners/bob/")
     assert response.status_code == 200
-    assert page_of(response)["follow"]["runners"] == ["bob"]
+    assert page_of(response.content)["follow"]["runners"] == ["bob"]
 
 
 def test_runner_code_tells_small_letters_from_capitals(
@@ -146,14 +145,14 @@ def test_runner_of_a_race_is_shown_while_it_is_on(client: Client, bob: Runner) -
     race.save()
     response = client.get("/runners/bob/")
     assert response.status_code == 200
-    assert page_of(response)["courses"][0]["slug"] == "on"
+    assert page_of(response.content)["courses"][0]["slug"] == "on"
 
 
 def test_live_knows_whom_the_account_follows(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     Follow.objects.create(user=alice, runner=bob, status=Follow.Status.ACCEPTED)
-    account = page_of(alice_client.get("/"))["account"]
+    account = page_of(alice_client.get("/").content)["account"]
     assert account["follows"] == {"bob": "accepted"}
     assert account["follow"] == "/runners/CODE/follow/"
 

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.browser.pages import LivePage
+from tests.servers import Server
+
+# Debian's Chromium in a container without a graphics card.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+
+
+@pytest.fixture(scope="module")
+def web_server(chromium: str) -> Iterator[Server]:
+    """A server whose pages have their static files."""
+    with Server(DEBUG="1") as server:
+        yield server
+        server.stop()
+        assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=CHROMIUM_FLAGS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
+    """A browser that nobody has used yet."""
+    context = browser.new_context(
+        base_url=web_server.url, viewport={"width": 1280, "height": 800}
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[LivePage]:
+    """A page that has to get by without an error on its console."""
+    page = LivePage(context.new_page())
+    yield page
+    assert page.errors == []

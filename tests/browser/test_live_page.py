@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from tests.browser.pages import LivePage, make_runner, publishing
+from tests.servers import Server
+
+
+def test_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
+    token = make_runner(web_server, "bob", "Bob Marsh")
+    page.open("/")
+    expect(page.row("bob")).to_have_count(0)
+    with publishing(web_server, token) as bob:
+        bob.publish(-6.33, 53.35, speed=3.2)
+        page.row("bob", "live").wait_for()
+        page.wait_for_marker("bob", [-6.33, 53.35])
+        bob.publish(-6.32, 53.36)
+        page.wait_for_marker("bob", [-6.32, 53.36])
+    expect(page.row("bob")).to_contain_text("Bob Marsh")
+    expect(page.row("bob").locator(".bib")).to_have_text("BM")
+    expect(page.row("bob").locator(".words")).to_contain_text("seen")
+
+
+def test_runner_is_placed_at_once_for_those_who_come_later(
+    page: LivePage, web_server: Server
+) -> None:
+    with publishing(web_server, make_runner(web_server, "early", "Early")) as early:
+        early.publish(-6.30, 53.40)
+    page.open("/runners/early/")
+    page.row("early", "live").wait_for()
+    page.wait_for_marker("early", [-6.30, 53.40])
+
+
+def test_follow_is_kept_in_the_browser(page: LivePage, web_server: Server) -> None:
+    with publishing(web_server, make_runner(web_server, "fay", "Fay")) as fay:
+        fay.publish(-6.31, 53.41)
+    page.open("/")
+    expect(page.star("fay")).to_have_attribute("aria-pressed", "false")
+    page.star("fay").click()
+    expect(page.star("fay")).to_have_attribute("aria-pressed", "true")
+    page.page.reload()
+    page.wait_for_connection()
+    expect(page.star("fay")).to_have_attribute("aria-pressed", "true")
+    expect(page.page.locator("#mine")).to_contain_text("Fay")
+    page.wait_for_marker("fay", [-6.31, 53.41], "followed")
+    page.star("fay").click()
+    page.page.reload()
+    page.wait_for_connection()
+    expect(page.star("fay")).to_have_attribute("aria-pressed", "false")
+
+
+def test_follow_is_kept_in_the_account(
+    page: LivePage, browser: Browser, web_server: Server
+) -> None:
+    with publishing(web_server, make_runner(web_server, "gus", "Gus")) as gus:
+        gus.publish(-6.31, 53.42)
+    page.page.goto("/sign-up/")
+    for field, text in (
+        ("username", "alice"),
+        ("password1", "a long walk by the river"),
+        ("password2", "a long walk by the river"),
+    ):
+        page.page.fill(f"[name={field}]", text)
+    page.page.click("main button[type=submit]")
+    page.wait_for_connection()
+    with page.page.expect_response("**/runners/gus/follow/") as answer:
+        page.star("gus").click()
+    assert answer.value.json() == {"status": "accepted"}
+
+    other = browser.new_context(base_url=web_server.url)
+    elsewhere = LivePage(other.new_page())
+    elsewhere.page.goto("/sign-in/")
+    elsewhere.page.fill("[name=username]", "alice")
+    elsewhere.page.fill("[name=password]", "a long walk by the river")
+    elsewhere.page.click("main button[type=submit]")
+    elsewhere.wait_for_connection()
+    expect(elsewhere.star("gus")).to_have_attribute("aria-pressed", "true")
+    assert elsewhere.errors == []
+    other.close()
+
+
+def test_picking_a_runner_on_the_map_picks_the_row(
+    page: LivePage, web_server: Server
+) -> None:
+    with publishing(web_server, make_runner(web_server, "hal", "Hal")) as hal:
+        hal.publish(12.5, 41.9)
+    page.open("/runners/hal/")
+    page.wait_for_marker("hal", [12.5, 41.9])
+    picked = page.row("hal").locator(".pick")
+    expect(picked).to_have_attribute("aria-current", "false")
+    page.page.wait_for_function(
+        """() => {
+             const map = globalThis.spectate.map.library;
+             return !map.isMoving() && map.getZoom() > 10 &&
+               map.queryRenderedFeatures({layers: ["crowd"]}).length === 1;
+           }"""
+    )
+    spot = page.page.evaluate(
+        "() => globalThis.spectate.map.library.project([12.5, 41.9])"
+    )
+    page.page.locator("#map canvas").click(position={"x": spot["x"], "y": spot["y"]})
+    expect(picked).to_have_attribute("aria-current", "true")
+
+
+def test_list_is_searched_by_keyboard(page: LivePage, web_server: Server) -> None:
+    for code, name in (("ida", "Ida Brook"), ("jon", "Jon Field")):
+        with publishing(web_server, make_runner(web_server, code, name)) as runner:
+            runner.publish(-6.3, 53.3)
+    page.open("/")
+    page.row("ida").wait_for()
+    page.page.keyboard.press("/")
+    page.page.keyboard.type("brook")
+    expect(page.row("ida")).to_be_visible()
+    expect(page.row("jon")).to_have_count(0)
+    page.page.keyboard.type("x")
+    expect(page.page.locator("#empty")).to_contain_text("brookx")
+
+
+def test_pause_stops_the_picture(page: LivePage, web_server: Server) -> None:
+    with publishing(web_server, make_runner(web_server, "kim", "Kim")) as kim:
+        kim.publish(-6.3, 53.31)
+        page.open("/runners/kim/")
+        page.wait_for_marker("kim", [-6.3, 53.31])
+        page.page.click("#pause")
+        expect(page.page.locator("#connection")).to_contain_text("Paused.")
+        kim.publish(-6.2, 53.31)
+        page.page.wait_for_timeout(1000)
+        page.wait_for_marker("kim", [-6.3, 53.31])
+        page.page.click("#pause")
+        page.wait_for_marker("kim", [-6.2, 53.31])
+
+
+def test_list_is_complete_without_a_map(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    context.add_init_script(
+        """const real = HTMLCanvasElement.prototype.getContext;
+           HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+             return kind.startsWith("webgl") ? null : real.call(this, kind, ...rest);
+           };"""
+    )
+    with publishing(web_server, make_runner(web_server, "lou", "Lou")) as lou:
+        lou.publish(-6.3, 53.32)
+    page.open("/")
+    page.row("lou", "live").wait_for()
+    expect(page.page.locator("#map-missing")).to_be_visible()
+
+
+def test_page_comes_back_after_a_restart(browser: Browser, web_server: Server) -> None:
+    token = make_runner(web_server, "mia", "Mia")
+    context = browser.new_context(base_url=web_server.url)
+    page = LivePage(context.new_page())
+    with publishing(web_server, token) as mia:
+        mia.publish(-6.3, 53.33)
+    page.open("/")
+    page.row("mia").wait_for()
+    web_server.stop()
+    page.page.wait_for_selector("#connection[data-state=waiting]")
+    expect(page.page.locator("#connection")).to_contain_text("What you see is from")
+    expect(page.row("mia")).to_be_visible()
+    web_server.start()
+    # The longest wait of the first attempts.
+    page.page.wait_for_selector("#connection[data-state=open]", timeout=60_000)
+    with publishing(web_server, token) as mia:
+        mia.publish(-6.2, 53.34)
+        page.wait_for_marker("mia", [-6.2, 53.34])
+    context.close()
+
+
+def test_phone_sheet_has_three_stops(browser: Browser, web_server: Server) -> None:
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+    )
+    page = LivePage(context.new_page())
+    page.open("/")
+    panel = page.page.locator("#panel")
+    for stop in ("half", "full", "peek"):
+        page.page.locator("#grip").tap()
+        expect(panel).to_have_attribute("data-stop", stop)
+    page.page.locator("#grip").focus()
+    page.page.keyboard.press("ArrowUp")
+    expect(panel).to_have_attribute("data-stop", "half")
+    assert page.errors == []
+    context.close()
