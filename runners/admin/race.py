@@ -171,6 +171,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
     readonly_fields = ("course_length", "start_list")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
+    Media = RaceDayMedia
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Race]:
         # Of the line itself, thousands of points a race, neither page needs anything.
@@ -202,7 +203,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             self.message_user(
                 request,
                 f"The course is {_kilometres(form.course.length)} long and has "
-                f"{len(checkpoints)} checkpoints. Look them over below.",
+                f"{len(checkpoints)} checkpoints.",
                 messages.SUCCESS,
             )
 

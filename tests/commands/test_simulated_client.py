@@ -1,0 +1,194 @@
+"""The native client against a server that misbehaves on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from runners.races.course import Course
+from runners.races.demo import demo_points
+from runners.simulation import client as client_module
+from runners.simulation.client import Client, Tally
+from runners.simulation.motion import Motion
+
+Handler = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fixes every few milliseconds, short waits, no gaps by chance."""
+    monkeypatch.setattr(client_module, "INTERVAL", (0.005, 0.01))
+    monkeypatch.setattr(client_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client_module, "GAP_EVERY", 1e9)
+
+
+@contextlib.asynccontextmanager
+async def server(handler: Handler) -> AsyncIterator[str]:
+    """Welcome each socket and give each message to the handler."""
+
+    async def talk(socket: ServerConnection) -> None:
+        await socket.send(json.dumps({"type": "welcome"}))
+        async for message in socket:
+            await handler(socket, json.loads(message))
+
+    protocols = [Subprotocol("spectate.v1")]
+    async with serve(talk, "127.0.0.1", 0, subprotocols=protocols) as running:
+        port = running.sockets[0].getsockname()[1]
+        yield f"ws://127.0.0.1:{port}/"
+
+
+async def run(url: str, *, seconds: float = 0.4) -> tuple[Client, Tally]:
+    """Let Bob's phone record for a while, then wait for its last ack."""
+    tally = Tally()
+    motion = Motion(Course(demo_points()), distance=0, random=Random(1))
+    bob = Client(motion, url=url, token="bob's", tally=tally, random=Random(2))
+    task = asyncio.create_task(bob.run())
+    await asyncio.sleep(seconds)
+    bob.stop_recording()
+    async with asyncio.timeout(5):
+        await task
+    return bob, tally
+
+
+def ack(message: dict[str, Any], rejected: list[list[object]] | None = None) -> str:
+    rejected = rejected or []
+    stored = len(message["fixes"]) - len(rejected)
+    answer = {"type": "ack", "id": message["id"], "stored": stored}
+    return json.dumps(answer | {"rejected": rejected})
+
+
+async def test_client_signs_in_and_is_acked() -> None:
+    seen: set[int] = set()
+
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        assert socket.request is not None
+        assert socket.request.headers["Authorization"] == "Bearer bob's"
+        assert message["type"] == "publish"
+        seen.update(fix["t"] for fix in message["fixes"])
+        await socket.send(ack(message))
+
+    async with server(handler) as url:
+        bob, tally = await run(url)
+
+    assert tally.acked == tally.sent == len(seen) > 10
+    assert (bob.waiting, tally.connected, tally.reconnects) == (0, 0, 0)
+
+
+async def test_client_sends_again_what_was_not_acked() -> None:
+    stored: set[int] = set()
+    messages = 0
+
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        nonlocal messages
+        messages += 1
+        if messages % 5 == 0:
+            # Lost on the way, and the connection with it.
+            socket.transport.abort()
+            return
+        stored.update(fix["t"] for fix in message["fixes"])
+        if messages % 7 == 0:
+            # Stored, but the ack is lost.
+            socket.transport.abort()
+            return
+        await socket.send(ack(message))
+
+    async with server(handler) as url:
+        bob, tally = await run(url)
+
+    assert tally.reconnects > 2
+    assert bob.waiting == 0
+    # Every fix reached the store; those whose ack was lost were sent twice.
+    assert tally.acked == len(stored)
+    assert tally.sent > tally.acked
+
+
+async def test_client_does_not_send_again_what_was_rejected() -> None:
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        await socket.send(ack(message, [[0, "position.future"]]))
+
+    async with server(handler) as url:
+        bob, tally = await run(url)
+
+    assert bob.waiting == 0
+    assert tally.refused["position.future"] > 0
+    assert tally.acked + tally.refused.total() == tally.sent
+
+
+async def test_client_waits_as_long_as_an_error_says() -> None:
+    times: list[float] = []
+
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 1:
+            error = {"type": "error", "code": "rate.limited", "after": 200}
+            await socket.send(json.dumps(error | {"id": message["id"]}))
+        else:
+            await socket.send(ack(message))
+
+    async with server(handler) as url:
+        bob, tally = await run(url, seconds=0.5)
+
+    assert times[1] - times[0] >= 0.19
+    assert bob.waiting == 0
+    assert tally.refused.total() == 0
+
+
+async def test_client_comes_back_when_the_server_goes_away() -> None:
+    asked = False
+
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            await socket.send(json.dumps({"type": "reconnect", "after": 100}))
+            return
+        await socket.send(ack(message))
+
+    async with server(handler) as url:
+        bob, tally = await run(url, seconds=0.5)
+
+    assert tally.reconnects == 1
+    assert bob.waiting == 0
+
+
+@pytest.mark.parametrize("code", [4400, 4401, 4403])
+async def test_client_does_not_come_back_as_it_was(code: int) -> None:
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        error = {"type": "error", "code": "token.invalid", "detail": "Not known."}
+        await socket.send(json.dumps(error))
+        await socket.close(code)
+
+    async with server(handler) as url:
+        _, tally = await run(url)
+
+    assert (tally.turned_away, tally.reconnects) == (1, 0)
+    assert tally.problem == "token.invalid: Not known."
+
+
+async def test_gap_in_the_coverage_ends_in_a_late_burst(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "GAP_EVERY", 0.1)
+    monkeypatch.setattr(client_module, "GAP", (0.1, 0.2))
+    sizes: list[int] = []
+    seen: list[int] = []
+
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        sizes.append(len(message["fixes"]))
+        seen.extend(fix["t"] for fix in message["fixes"])
+        await socket.send(ack(message))
+
+    async with server(handler) as url:
+        bob, _ = await run(url, seconds=1)
+
+    assert max(sizes) > 5
+    assert bob.waiting == 0
+    assert sorted(set(seen)) == sorted(seen)
