@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { age, distance, duration, initials, label, pace, textOn } from "../../static/js/format.js";
+
+test("a distance has metres below a kilometre", () => {
+  assert.deepEqual(distance(999.4), { value: "999", unit: "m" });
+  assert.deepEqual(distance(12_440), { value: "12.4", unit: "km" });
+  assert.equal(distance(null), null);
+});
+
+test("a pace is minutes and seconds a kilometre", () => {
+  assert.deepEqual(pace(1000 / 292), { value: "4:52", unit: "/km" });
+  assert.deepEqual(pace(1000 / 305), { value: "5:05", unit: "/km" });
+});
+
+test("who stands has no pace", () => {
+  assert.equal(pace(0.2), null);
+  assert.equal(pace(null), null);
+});
+
+test("an age has one unit", () => {
+  assert.equal(age(12_400), "12 s");
+  assert.equal(age(59_999), "59 s");
+  assert.equal(age(240_000), "4 min");
+  assert.equal(age(2 * 3_600_000), "2 h");
+  assert.equal(age(3 * 86_400_000), "3 d");
+});
+
+test("a fix from the future is no age", () => {
+  assert.equal(age(-5000), "0 s");
+});
+
+test("a duration shows hours when there are any", () => {
+  assert.equal(duration(3_127_000), "52:07");
+  assert.equal(duration(6_727_000), "1:52:07");
+  assert.equal(duration(3_605_000), "1:00:05");
+});
+
+test("a disc says the bib, else initials", () => {
+  assert.equal(label({ bib: "17", name: "Bob Marsh" }), "17");
+  assert.equal(label({ bib: null, name: "Bob Marsh" }), "BM");
+  assert.equal(initials("Ana Lucía de Souza"), "AS");
+  assert.equal(initials("cher"), "CHE");
+  assert.equal(initials("7"), "7");
+  assert.equal(initials("  "), "?");
+});
+
+test("text on a runner's colour is what reads better", () => {
+  const white = ["#0072B2", "#7B3294", "#8C510A"];
+  const dark = ["#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+  for (const colour of white) assert.equal(textOn(colour), "#FFFFFF", colour);
+  for (const colour of dark) assert.equal(textOn(colour), "#15202B", colour);
+});

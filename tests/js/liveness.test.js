@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ServerClock } from "../../static/js/clock.js";
+import { dataState, describe, liveness } from "../../static/js/liveness.js";
+
+const NOW = 1_800_000_000_000;
+const bob = (age, more = {}) => ({
+  state: null,
+  fix: { t: NOW - age, progress: null },
+  ...more,
+});
+
+test("liveness is the age of the last fix", () => {
+  for (const [age, state] of [
+    [0, "live"],
+    [29_999, "live"],
+    [30_000, "delayed"],
+    [119_999, "delayed"],
+    [120_000, "stale"],
+    [599_999, "stale"],
+    [600_000, "lost"],
+  ]) {
+    assert.equal(liveness(NOW - age, NOW), state, `${age} ms`);
+  }
+});
+
+test("a runner without a fix is lost, and not seen yet", () => {
+  const unseen = { state: "registered", fix: null };
+  assert.equal(dataState(unseen, NOW), "lost");
+  assert.equal(describe(unseen, NOW).words, "Not seen yet");
+});
+
+test("who finished stays finished however old the fix", () => {
+  assert.equal(dataState(bob(3_600_000, { state: "finished" }), NOW), "finished");
+});
+
+test("off course is a shape of its own, and still live", () => {
+  const { state, shape, words } = describe(bob(4000, { state: "off_course" }), NOW);
+  assert.deepEqual([state, shape], ["live", "off_course"]);
+  assert.equal(words, "Off course, seen 4 s ago");
+});
+
+test("a lost runner is told with the last place", () => {
+  const lost = bob(14 * 60_000, {});
+  lost.fix.progress = 13_240;
+  assert.equal(describe(lost, NOW).words, "No signal for 14 min, last at 13.2 km");
+});
+
+test("the server's clock counts, whatever this device's says", () => {
+  let running = 500;
+  const clock = new ServerClock(NOW, () => running);
+  running += 2000;
+  assert.equal(clock.now(), NOW + 2000);
+  clock.saw(NOW + 60_000);
+  running += 1000;
+  assert.equal(clock.now(), NOW + 61_000);
+});
