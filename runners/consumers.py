@@ -151,6 +151,11 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
             self.wire.close(NOT_OUR_PROTOCOL)
             return
         if len(text) > FRAME_LIMIT:
+            self.send_error(
+                CommandError(
+                    "message.too_big", f"A frame has {FRAME_LIMIT:,} bytes at most."
+                )
+            )
             self.wire.close(TOO_BIG)
             return
         command: Any = None
@@ -215,7 +220,9 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         self.publisher = publisher
         self.heard()
 
-    async def follow_codes(self, wire_ids: Sequence[object]) -> dict[str, int]:
+    async def follow_codes(
+        self, wire_ids: Sequence[object], command: dict[str, Any]
+    ) -> dict[str, int]:
         """Follow runners one by one and return those newly followed.
 
         Each that may not be followed gets an error; the others are followed.
@@ -229,7 +236,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
                 code = code_of(wire_id)
             except RunnerIdError as error:
                 self.send_error(
-                    CommandError("runner.invalid", str(error), runner=_plain(wire_id))
+                    CommandError("runner.invalid", str(error), runner=_plain(wire_id)),
+                    command,
                 )
             else:
                 if code not in self.following:
@@ -241,7 +249,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
                     "follow.limit",
                     f"One socket follows {FOLLOW_LIMIT:,} at most. "
                     f"{len(chosen):,} of these {len(wire_ids):,} are followed.",
-                )
+                ),
+                command,
             )
         if not chosen:
             return {}
@@ -249,7 +258,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
             viewing.followable, self.user_id, chosen, create=settings.SPECTATE_OPEN
         )
         for code, reason in refused.items():
-            self.send_error(CommandError(reason, _REFUSALS[reason], runner=code))
+            error = CommandError(reason, _REFUSALS[reason], runner=code)
+            self.send_error(error, command)
         self.following.update(found)
         await self.relay.follow(found.values(), self.outbox)
         return found
@@ -297,7 +307,7 @@ class SeedConsumer(SocketConsumer):
                 raise CommandError(
                     "message.invalid", "`following` must be a list of ids."
                 )
-            await self.follow_codes(following)
+            await self.follow_codes(following, command)
         elif "lat" in command or "lng" in command:
             await self.publish(command)
         else:
@@ -429,8 +439,8 @@ class TypedConsumer(SocketConsumer):
         runners, races, public = _followed(command)
         self.set_tick(command)
         bodies = []
-        found = await self.follow_codes(runners)
-        for whole in await self.wholes_of(races, public):
+        found = await self.follow_codes(runners, command)
+        for whole in await self.wholes_of(races, public, command):
             if self.count_follows() >= FOLLOW_LIMIT:
                 raise CommandError(
                     "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
@@ -521,7 +531,9 @@ class TypedConsumer(SocketConsumer):
             raise CommandError("message.invalid", "`tick` is in milliseconds.")
         self.outbox.tick = v1.tick_of(wished)
 
-    async def wholes_of(self, slugs: list[Any], public: bool) -> list[Whole]:
+    async def wholes_of(
+        self, slugs: list[Any], public: bool, command: dict[str, Any]
+    ) -> list[Whole]:
         """Return the wholes that a message newly follows; errors for unknown races."""
         wholes = [Whole()] if public else []
         for slug in slugs:
@@ -532,7 +544,8 @@ class TypedConsumer(SocketConsumer):
                 self.send_error(
                     CommandError(
                         "race.unknown", "There is no such race.", race=_plain(slug)
-                    )
+                    ),
+                    command,
                 )
             else:
                 wholes.append(Whole(race, slug))
@@ -544,11 +557,11 @@ class TypedConsumer(SocketConsumer):
 
 def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
     """Read what `follow` and `unfollow` name; raises `CommandError`."""
-    runners = command.get("runners") or []
-    races = command.get("races") or []
+    runners = command.get("runners", [])
+    races = command.get("races", [])
     if not isinstance(runners, list) or not isinstance(races, list):
         raise CommandError("message.invalid", "`runners` and `races` are lists.")
-    public = command.get("public") or False
+    public = command.get("public", False)
     if not isinstance(public, bool):
         raise CommandError("message.invalid", "`public` is true or false.")
     return runners, races, public

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -58,9 +57,9 @@ def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 def prepare_connection() -> None:
     """Make this thread's connection fit for a thread that no request ever ends."""
     connection.close_if_unusable_or_obsolete()
-    # With DEBUG on, Django keeps the text of the last 9,000 statements and clears it
-    # only at a request.
-    connection.queries_log = deque[Any](maxlen=0)
+    # With DEBUG on, Django writes out each statement with its values and keeps the last
+    # 9,000 until a request ends.
+    connection.make_debug_cursor = connection.make_cursor  # type: ignore[method-assign]
 
 
 def close_connections() -> None:

@@ -75,3 +75,10 @@ def postgres_url(postgres_cluster: Postgres) -> str:
 def chromium() -> str:
     """The path of the browser that browser tests drive."""
     return chromium_path()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[Redis]:
+    """A Redis for tests that leave it running."""
+    with Redis() as redis:
+        yield redis

@@ -30,6 +30,8 @@ KERNEL_UNSENT = 16 * 1024
 BEHIND = 32 * 1024
 # How long a peer has to read a close frame before the connection is cut. Seconds.
 CLOSE_TIMEOUT = 5.0
+# How long a peer that broke the protocol must be silent to be done sending. Seconds.
+QUIET = 0.3
 
 
 class Frames:
@@ -62,6 +64,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with the extension and no way to hang on a stalled peer."""
 
     wire: Frames
+    _broken = False
     _abort_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -89,6 +92,33 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         self.wire.behind = False
         self.wire.on_drained()
+
+    def data_received(self, data: bytes) -> None:
+        if self._broken:
+            # What comes after a broken frame means nothing.
+            self._close_when_quiet()
+        else:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        assert self.conn.close_sent is not None
+        self._broken = self.close_sent = True
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": self.conn.close_sent.code}
+        )
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self._close_when_quiet()
+        self._abort_soon()
+
+    def _close_when_quiet(self) -> None:
+        """Close once the peer sends no more.
+
+        At once, as uvicorn does, what is still on its way would reset the connection
+        before the peer has read why.
+        """
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(QUIET, self.transport.close)
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]

@@ -81,12 +81,20 @@ class SendWire:
                 if was_behind and not self.behind:
                     self.on_drained()
             if self._close_code is not None:
-                await self._send({"type": "websocket.close", "code": self._close_code})
+                await self._send_close(self._close_code)
         except Exception:
             # Servers raise all sorts when the peer has gone; `receive` says so too.
             self._queue.clear()
         finally:
             self._writer = None
+
+
+    async def _send_close(self, code: int) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code})
+        except Exception:
+            # Daphne takes no code below 3000 but 1000.
+            await self._send({"type": "websocket.close", "code": 1000})
 
 
 def _nothing() -> None:

@@ -81,7 +81,7 @@ class Acceptor:
         # Events that no other process will hear of: the layer was away.
         self.unsent = 0
         self._tracks: dict[int, Track] = {}
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = asyncio.create_task(self._sweep_often())
 
     async def accept(
         self,
@@ -207,14 +207,18 @@ class Acceptor:
             track.latest = max(track.latest, latest)
         track.ready = None
 
-    async def _sweep(self) -> None:
+    async def _sweep_often(self) -> None:
         while True:
             await asyncio.sleep(IDLE / 10)
-            before = self.relay.loop.time() - IDLE
-            for pk, track in list(self._tracks.items()):
-                if track.used_at < before and track.ready is None:
-                    del self._tracks[pk]
-                    self.relay.unfollow((pk,), track)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Forget the runners who have not published for `IDLE` seconds."""
+        before = self.relay.loop.time() - IDLE
+        for pk, track in list(self._tracks.items()):
+            if track.used_at < before and track.ready is None:
+                del self._tracks[pk]
+                self.relay.unfollow((pk,), track)
 
     async def close(self) -> None:
         """Store what waits and stop."""

@@ -207,7 +207,8 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
     for pk, lat, lng in places:
         trails[pk].append((lat, lng))
     for pk, trail in trails.items():
-        items[pk]["trail"] = polyline.encode(trail, 5)
+        if trail:
+            items[pk]["trail"] = polyline.encode(trail, 5)
 
 
 def race_item(pk: int) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def fix_row(
         round(lat, 5),
         round(lng, 5),
         None if speed is None else round(speed, 2),
-        None if heading is None else round(heading),
+        None if heading is None else round(heading) % 360,
         None if progress is None else round(progress),
     ]
 

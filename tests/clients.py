@@ -1,0 +1,81 @@
+"""Websocket clients of both dialects, as an author of a native client writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+Message = dict[str, Any]
+# How long a message may take on a busy machine. Seconds.
+PATIENCE = 10.0
+
+
+class Client:
+    """A connection that speaks JSON."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def say(self, **message: Any) -> None:
+        await self.connection.send(json.dumps(message))
+
+    async def say_raw(self, frame: str | bytes) -> None:
+        await self.connection.send(frame)
+
+    async def hear(self) -> Message:
+        """Return the next message."""
+        text = await asyncio.wait_for(self.connection.recv(), PATIENCE)
+        message: Message = json.loads(text)
+        return message
+
+    async def hear_type(self, type_: str, kind: str | None = None) -> Message:
+        """Return the next message of a type, passing over others."""
+        return await self.hear_until(
+            lambda m: m.get("type") == type_ and kind in (None, m.get("kind"))
+        )
+
+    async def hear_until(self, wanted: Callable[[Message], bool]) -> Message:
+        while not wanted(message := await self.hear()):
+            pass
+        return message
+
+    async def hear_nothing(self, seconds: float = 0.3) -> bool:
+        """Tell whether no message comes for a while."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.connection.recv(), seconds)
+            return False
+        return True
+
+    async def hear_close(self, seconds: float = PATIENCE) -> int:
+        """Return the code that the server closes with, passing over messages."""
+        async with asyncio.timeout(seconds):
+            await self.connection.wait_closed()
+        assert self.connection.close_code is not None
+        return self.connection.close_code
+
+
+@contextlib.asynccontextmanager
+async def seed_client(url: str, **options: Any) -> AsyncIterator[Client]:
+    """Connect as a client of the 2015 server does."""
+    async with connect(url, **options) as connection:
+        yield Client(connection)
+
+
+@contextlib.asynccontextmanager
+async def typed_client(
+    url: str, token: str | None = None, **options: Any
+) -> AsyncIterator[Client]:
+    """Connect with `spectate.v1` and hear the welcome."""
+    if token is not None:
+        options["additional_headers"] = {"Authorization": f"Bearer {token}"}
+    options["subprotocols"] = [Subprotocol("spectate.v1")]
+    async with connect(url, **options) as connection:
+        client = Client(connection)
+        await client.hear_type("welcome")
+        yield client

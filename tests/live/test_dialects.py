@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runners.live.dialects import seed, v1
+from runners.live.dialects.ids import GREATEST, RunnerIdError, code_of, wire_id_of
+from runners.live.frames import frame_text, text_frame
+
+
+@pytest.mark.parametrize(
+    ("wire_id", "code"),
+    [
+        (7, "7"),
+        (0, "0"),
+        ("007", "007"),
+        ("Ann-e_1", "Ann-e_1"),
+        (GREATEST, "9007199254740991"),
+    ],
+)
+def test_an_id_is_compared_as_text(wire_id: Any, code: str) -> None:
+    assert code_of(wire_id) == code
+
+
+@pytest.mark.parametrize(
+    "wire_id",
+    [7.0, True, None, [7], {}, "", "a" * 41, "a b", "ä", "٣", "7\n", -1, GREATEST + 1],
+)
+def test_anything_else_is_no_id(wire_id: Any) -> None:
+    with pytest.raises(RunnerIdError):
+        code_of(wire_id)
+
+
+@pytest.mark.parametrize(
+    ("code", "wire_id"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("007", "007"),
+        ("-1", "-1"),
+        ("9007199254740991", 9007199254740991),
+        ("9007199254740992", "9007199254740992"),
+        ("anne", "anne"),
+    ],
+)
+def test_a_canonical_decimal_goes_out_as_a_number(code: str, wire_id: Any) -> None:
+    assert wire_id_of(code) == wire_id
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
+def test_frames_of_every_length_class_can_be_read_again(size: int) -> None:
+    text = "x" * size
+    assert frame_text(text_frame(text.encode())) == text
+
+
+def test_seed_position_keeps_the_precision_it_came_in() -> None:
+    frame = frame_text(seed.position_frame("x", 48.123456789012, -2))
+    assert frame == '{"userId":"x","lat":48.123456789012,"lng":-2}'
+
+
+def test_rows_are_short_and_unknown_is_null() -> None:
+    assert v1.fix_row(1, 48.1234567, -2.9876543, 3.14159, 359.6) == [
+        1,
+        48.12346,
+        -2.98765,
+        3.14,
+        0,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wished", "tick"),
+    [
+        (0, 0),
+        (1, 100),
+        (250, 250),
+        (251, 500),
+        (999, 1000),
+        (5001, 5000),
+        (1e300, 5000),
+    ],
+)
+def test_a_tick_is_rounded_up_to_one_that_we_keep(wished: float, tick: int) -> None:
+    assert v1.tick_of(wished) == tick
+
+
+def test_a_big_snapshot_comes_in_parts_and_loses_nothing() -> None:
+    runners = [{"code": str(n), "trail": "x" * 1000} for n in range(1000)]
+    bodies = v1.snapshot_bodies(runners, [{"slug": "r"}])
+    assert len(bodies) > 3
+    parts = [
+        json.loads(frame_text(v1.snapshot_frame(body, time=1, more=True)))
+        for body in bodies
+    ]
+    assert [r["code"] for part in parts for r in part["runners"]] == [
+        r["code"] for r in runners
+    ]
+    assert [r for part in parts for r in part["races"]] == [{"slug": "r"}]
+    assert all(len(body) <= v1.SNAPSHOT_PART + 2000 for body in bodies)
+
+
+def test_an_empty_snapshot_is_one_part() -> None:
+    (body,) = v1.snapshot_bodies([], [])
+    assert json.loads(frame_text(v1.snapshot_frame(body, time=1))) == {
+        "type": "snapshot",
+        "races": [],
+        "runners": [],
+        "time": 1,
+    }

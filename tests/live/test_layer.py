@@ -1,0 +1,175 @@
+"""Both layers against Channels' layer specification."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from channels.exceptions import ChannelFull
+
+from runners.live.layer import LocalLayer, RedisLayer
+from tests.services import Redis
+
+
+@pytest.fixture(params=["local", "redis"])
+async def any_layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    if request.param == "local":
+        yield LocalLayer()
+        return
+    redis: Redis = request.getfixturevalue("shared_redis")
+    layer = RedisLayer(hosts=[redis.url], prefix="test.")
+    yield layer
+    await layer.flush()
+
+
+async def receive(layer: Any, channel: str) -> Any:
+    return await asyncio.wait_for(layer.receive(channel), 5)
+
+
+async def hears_nothing(layer: Any, channel: str) -> bool:
+    try:
+        await asyncio.wait_for(layer.receive(channel), 0.2)
+    except TimeoutError:
+        return True
+    return False
+
+
+async def test_send_reaches_its_channel_in_order(any_layer: Any) -> None:
+    channel = await any_layer.new_channel()
+    for number in range(3):
+        await any_layer.send(channel, {"type": "test", "number": number})
+    heard = [await receive(any_layer, channel) for _ in range(3)]
+    assert [message["number"] for message in heard] == [0, 1, 2]
+
+
+async def test_new_channels_have_names_of_their_own(any_layer: Any) -> None:
+    names = {await any_layer.new_channel() for _ in range(10)}
+    assert len(names) == 10
+
+
+async def test_group_send_reaches_each_member_once(any_layer: Any) -> None:
+    alice, bob, charlie = [await any_layer.new_channel() for _ in range(3)]
+    for channel in (alice, alice, bob):
+        await any_layer.group_add("runner.1", channel)
+    await any_layer.group_send("runner.1", {"type": "test"})
+    assert await receive(any_layer, alice) == {"type": "test"}
+    assert await receive(any_layer, bob) == {"type": "test"}
+    assert await hears_nothing(any_layer, alice)
+    assert await hears_nothing(any_layer, charlie)
+
+
+async def test_group_discard_ends_membership_and_may_come_twice(
+    any_layer: Any,
+) -> None:
+    channel = await any_layer.new_channel()
+    await any_layer.group_add("runner.1", channel)
+    await any_layer.group_discard("runner.1", channel)
+    await any_layer.group_discard("runner.1", channel)
+    await any_layer.group_discard("runner.2", channel)
+    await any_layer.group_send("runner.1", {"type": "test"})
+    assert await hears_nothing(any_layer, channel)
+
+
+async def test_group_send_without_members_is_no_error(any_layer: Any) -> None:
+    await any_layer.group_send("runner.404", {"type": "test"})
+
+
+async def test_group_send_many_keeps_the_order_within_a_group(any_layer: Any) -> None:
+    channel = await any_layer.new_channel()
+    await any_layer.group_add("runner.1", channel)
+    await any_layer.group_add("runner.2", channel)
+    await any_layer.group_send_many(
+        [(f"runner.{1 + n % 2}", {"type": "t", "n": n}) for n in range(20)]
+    )
+    heard = [(await receive(any_layer, channel))["n"] for _ in range(20)]
+    assert [n for n in heard if n % 2] == list(range(1, 20, 2))
+    assert [n for n in heard if not n % 2] == list(range(0, 20, 2))
+
+
+async def test_group_send_many_of_many_senders_loses_nothing(any_layer: Any) -> None:
+    channel = await any_layer.new_channel()
+    await any_layer.group_add("runner.1", channel)
+    async with asyncio.TaskGroup() as senders:
+        for n in range(50):
+            senders.create_task(
+                any_layer.group_send_many([("runner.1", {"type": "t", "n": n})])
+            )
+    heard = {(await receive(any_layer, channel))["n"] for _ in range(50)}
+    assert heard == set(range(50))
+
+
+async def test_bytes_and_numbers_arrive_as_they_were_sent(any_layer: Any) -> None:
+    channel = await any_layer.new_channel()
+    message = {"type": "t", "seed": b"\x81\x02{}", "t": 1_795_509_018_532, "state": {}}
+    await any_layer.send(channel, message)
+    assert await receive(any_layer, channel) == message
+
+
+async def test_flush_forgets_channels_and_groups(any_layer: Any) -> None:
+    channel = await any_layer.new_channel()
+    await any_layer.group_add("runner.1", channel)
+    await any_layer.flush()
+    await any_layer.group_send("runner.1", {"type": "test"})
+    assert not any_layer.groups
+
+
+async def test_local_layer_refuses_to_send_to_a_full_channel() -> None:
+    layer = LocalLayer(capacity=2)
+    channel = await layer.new_channel()
+    for _ in range(2):
+        await layer.send(channel, {"type": "test"})
+    with pytest.raises(ChannelFull):
+        await layer.send(channel, {"type": "test"})
+
+
+async def test_local_layer_counts_what_a_full_member_misses() -> None:
+    layer = LocalLayer(capacity=2)
+    channel = await layer.new_channel()
+    await layer.group_add("runner.1", channel)
+    for _ in range(5):
+        await layer.group_send("runner.1", {"type": "test"})
+    assert layer.dropped == 3
+
+
+async def test_local_layer_keeps_nothing_of_a_channel_that_is_read_empty() -> None:
+    layer = LocalLayer()
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "test"})
+    await layer.receive(channel)
+    assert await hears_nothing(layer, channel)
+    assert layer.queues == {}
+
+
+@pytest.mark.parametrize("name", ["", "with space", "a" * 101, "ä", 7])
+async def test_local_layer_refuses_invalid_names(name: Any) -> None:
+    layer = LocalLayer()
+    channel = await layer.new_channel()
+    with pytest.raises(TypeError):
+        await layer.group_add(name, channel)
+    with pytest.raises(TypeError):
+        await layer.group_send(name, {"type": "test"})
+
+
+async def test_local_layer_refuses_a_message_that_is_no_dict() -> None:
+    layer = LocalLayer()
+    not_a_dict: Any = ["test"]
+    with pytest.raises(TypeError):
+        await layer.send(await layer.new_channel(), not_a_dict)
+    with pytest.raises(TypeError):
+        await layer.group_send("runner.1", not_a_dict)
+
+
+async def test_redis_layer_counts_and_raises_while_redis_is_away(
+    redis_server: Redis,
+) -> None:
+    layer = RedisLayer(hosts=[redis_server.url], prefix="test.")
+    redis_server.kill()
+    with pytest.raises(Exception, match="onnect"):
+        await layer.group_send_many([("runner.1", {"type": "t"})] * 3)
+    assert layer.dropped == 3
+    redis_server.start()
+    await layer.group_send_many([("runner.1", {"type": "t"})])
+    assert layer.dropped == 3
+    await layer.flush()

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import asyncio
+
+from runners.live.audience import Audience
+from runners.live.dialects import seed, v1
+from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.outbox import EVENT_LIMIT, SeedOutbox, TypedOutbox
+from runners.live.relay import Relay
+from tests.live.wires import NotingWire
+
+
+def position(runner: int, t: int) -> RunnerEvent:
+    return {
+        "type": POSITION,
+        "runner": runner,
+        "t": t,
+        "seed": seed.position_frame(runner, 48.0, t),
+        "v1": v1.position_row(str(runner), v1.fix_row(t, 48.0, 2.0, None, None)),
+        "state": {},
+    }
+
+
+async def passes() -> None:
+    """Let the loop finish what is at hand."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_seed_outbox_sends_every_position_in_order_in_one_write(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = SeedOutbox(wire, relay)
+    for t in range(5):
+        outbox.receive(position(7, t))
+    await passes()
+    assert [m["lng"] for m in wire.messages] == [0, 1, 2, 3, 4]
+    assert len(wire.writes) == 1
+
+
+async def test_seed_outbox_that_is_behind_gets_the_newest_of_each_runner(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = SeedOutbox(wire, relay)
+    wire.behind = True
+    for t in range(1000):
+        outbox.receive(position(7, t))
+        outbox.receive(position(8, t))
+    await passes()
+    assert wire.messages == []
+    wire.drain()
+    assert [(m["userId"], m["lng"]) for m in wire.messages] == [(7, 999), (8, 999)]
+    assert relay.merged == 2 * 999
+    outbox.receive(position(7, 1000))
+    await passes()
+    assert wire.messages[-1]["lng"] == 1000
+
+
+async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = TypedOutbox(wire, relay)
+    outbox.tick = 100
+    for t in range(3):
+        outbox.receive(position(7, t))
+    outbox.receive(position(8, 9))
+    await asyncio.sleep(0.15)
+    (frame,) = wire.messages
+    assert [row[:2] for row in frame["fixes"]] == [["7", 2], ["8", 9]]
+    assert frame["merged"] == 2
+
+
+async def test_typed_outbox_at_tick_0_sends_at_once(relay: Relay) -> None:
+    wire = NotingWire()
+    outbox = TypedOutbox(wire, relay)
+    outbox.tick = 0
+    outbox.receive(position(7, 1))
+    await passes()
+    assert len(wire.messages) == 1
+
+
+async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = TypedOutbox(wire, relay)
+    outbox.tick = 0
+    wire.behind = True
+    for t in range(50):
+        outbox.receive(position(7, t))
+        await passes()
+    assert wire.messages == []
+    wire.drain()
+    (frame,) = wire.messages
+    assert frame["fixes"][0][1] == 49
+    assert frame["merged"] == 49
+
+
+async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = TypedOutbox(wire, relay)
+    event = position(7, 1)
+    event["type"] = LATE
+    event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
+    outbox.receive(event)
+    assert wire.messages == [{"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}]
+
+
+async def test_events_wait_while_behind_and_keep_their_order(relay: Relay) -> None:
+    wire = NotingWire()
+    outbox = TypedOutbox(wire, relay)
+    wire.behind = True
+    for number in range(3):
+        outbox.event(v1.message_frame("ack", id=number))
+    wire.drain()
+    assert [m["id"] for m in wire.messages] == [0, 1, 2]
+
+
+async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = SeedOutbox(wire, relay)
+    wire.behind = True
+    for _ in range(EVENT_LIMIT):
+        outbox.event(seed.error_frame("position.invalid", "x"))
+    assert wire.code is None
+    outbox.event(seed.error_frame("position.invalid", "x"))
+    assert wire.code == 4413
+
+
+async def test_heartbeat_breaks_a_silence_only(relay: Relay) -> None:
+    wire = NotingWire()
+    outbox = TypedOutbox(wire, relay)
+    outbox.heartbeat(outbox.last_frame - 1)
+    assert wire.messages == []
+    outbox.heartbeat(outbox.last_frame + 1)
+    (frame,) = wire.messages
+    assert frame["type"] == "positions"
+    assert frame["fixes"] == []
+
+
+def audience_of(relay: Relay, *wires: NotingWire) -> Audience:
+    audience = Audience(relay, 0)
+    audience.introduced.update({7, 8})
+    for wire in wires:
+        audience.members[TypedOutbox(wire, relay)] = None
+    return audience
+
+
+async def test_audience_members_share_one_encoded_frame(relay: Relay) -> None:
+    alice, bob = NotingWire(), NotingWire()
+    audience = audience_of(relay, alice, bob)
+    audience.receive(position(7, 1))
+    audience.receive(position(8, 1))
+    await passes()
+    assert alice.messages == bob.messages
+    assert alice.writes[0][0] is bob.writes[0][0]
+    assert relay.delivered == 4
+
+
+async def test_audience_member_that_is_behind_skips_frames_and_catches_up(
+    relay: Relay,
+) -> None:
+    alice, bob = NotingWire(), NotingWire()
+    audience = audience_of(relay, alice, bob)
+    audience.receive(position(7, 1))
+    audience.receive(position(8, 1))
+    await passes()
+    bob.behind = True
+    for t in range(2, 12):
+        audience.receive(position(7, t))
+        await passes()
+    assert len(alice.messages) == 11
+    assert len(bob.messages) == 1
+    bob.drain()
+    # Runner 8 has nothing new, and of runner 7 only the newest is worth its bytes.
+    assert [row[:2] for row in bob.messages[-1]["fixes"]] == [["7", 11]]
+    assert bob.messages[-1]["merged"] == 9
+    audience.receive(position(7, 12))
+    await passes()
+    assert bob.messages[-1] == alice.messages[-1]
+
+
+async def test_audience_holds_a_runner_back_until_introduced(relay: Relay) -> None:
+    alice = NotingWire()
+    audience = audience_of(relay, alice)
+    audience.receive(position(9, 1))
+    await passes()
+    assert alice.messages == []
+    audience.introduced.add(9)
+    audience.receive(position(9, 2))
+    await passes()
+    assert [row[:2] for row in alice.messages[0]["fixes"]] == [["9", 2]]

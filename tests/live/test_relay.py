@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from runners.live.groups import POSITION, RunnerEvent, runner_group
+from runners.live.layer import LocalLayer
+from runners.live.relay import Relay
+
+
+class Ear:
+    """A follower that notes the times of what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def receive(self, event: RunnerEvent) -> None:
+        self.heard.append(event["t"])
+
+
+class BrokenEar:
+    def receive(self, event: RunnerEvent) -> None:
+        raise RuntimeError("a follower that fails")
+
+
+def event(runner: int, t: int) -> dict[str, Any]:
+    return {
+        "type": POSITION,
+        "runner": runner,
+        "t": t,
+        "seed": b"",
+        "v1": b"",
+        "state": {},
+    }
+
+
+async def test_relay_joins_a_group_once_however_many_follow(
+    relay: Relay, layer: LocalLayer
+) -> None:
+    ears = [Ear() for _ in range(10)]
+    for ear in ears:
+        await relay.follow([1, 2], ear)
+    assert {group: len(members) for group, members in layer.groups.items()} == {
+        "runner.1": 1,
+        "runner.2": 1,
+    }
+    await layer.group_send(runner_group(1), event(1, 5))
+    await asyncio.sleep(0.01)
+    assert all(ear.heard == [5] for ear in ears)
+    for ear in ears:
+        relay.unfollow([1, 2], ear)
+    await asyncio.sleep(0.01)
+    assert layer.groups == {}
+    assert relay.follows == 0
+
+
+async def test_a_follow_is_in_force_when_it_returns(
+    relay: Relay, layer: LocalLayer
+) -> None:
+    ear = Ear()
+    await relay.follow([1], ear)
+    await layer.group_send(runner_group(1), event(1, 1))
+    await asyncio.sleep(0.01)
+    assert ear.heard == [1]
+    relay.unfollow([1], ear)
+
+
+async def test_a_follower_that_fails_does_not_end_the_others_stream(
+    relay: Relay, layer: LocalLayer
+) -> None:
+    broken, ear = BrokenEar(), Ear()
+    await relay.follow([1], broken)
+    await relay.follow([1], ear)
+    for t in (1, 2):
+        await layer.group_send(runner_group(1), event(1, t))
+    await asyncio.sleep(0.01)
+    assert ear.heard == [1, 2]
+    relay.unfollow([1], broken)
+    relay.unfollow([1], ear)
+
+
+async def test_an_event_of_an_unknown_kind_is_passed_over(
+    relay: Relay, layer: LocalLayer
+) -> None:
+    ear = Ear()
+    await relay.follow([1], ear)
+    await layer.group_send(runner_group(1), {"type": "from.a.newer.version"})
+    await layer.group_send(runner_group(1), event(1, 1))
+    await asyncio.sleep(0.01)
+    assert ear.heard == [1]
+    relay.unfollow([1], ear)
+
+
+class SlowLayer(LocalLayer):
+    """A layer whose memberships take their time, and now and then fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.random = random.Random(7)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await self._dawdle()
+        await super().group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self._dawdle()
+        await super().group_discard(group, channel)
+
+    async def _dawdle(self) -> None:
+        await asyncio.sleep(self.random.random() * 0.01)
+
+
+async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> None:
+    layer = SlowLayer()
+    relay = Relay(layer)
+    dice = random.Random(3)
+    ears = [Ear() for _ in range(5)]
+    following: set[tuple[int, int]] = set()
+
+    async def change() -> None:
+        for _ in range(60):
+            ear, runner = dice.randrange(5), dice.randrange(4)
+            if dice.random() < 0.5:
+                following.add((ear, runner))
+                await relay.follow([runner], ears[ear])
+            else:
+                following.discard((ear, runner))
+                relay.unfollow([runner], ears[ear])
+            await asyncio.sleep(dice.random() * 0.004)
+
+    async with asyncio.TaskGroup() as changes:
+        for _ in range(4):
+            changes.create_task(change())
+    await asyncio.sleep(0.1)
+    assert set(layer.groups) == {runner_group(runner) for _, runner in following}
+    await relay.close()
+    assert layer.groups == {}

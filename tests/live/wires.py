@@ -1,0 +1,36 @@
+"""A socket that only notes what was written to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from runners.live.frames import frame_text
+
+
+class NotingWire:
+    """A `Wire` whose peer reads only while `behind` is false."""
+
+    def __init__(self) -> None:
+        self.behind = False
+        self.on_drained: Callable[[], None] = lambda: None
+        self.writes: list[Sequence[bytes]] = []
+        self.code: int | None = None
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        self.writes.append(list(frames))
+
+    def close(self, code: int) -> None:
+        self.code = code
+
+    def abandon(self) -> None:
+        self.code = 1006
+
+    def drain(self) -> None:
+        self.behind = False
+        self.on_drained()
+
+    @property
+    def messages(self) -> list[Any]:
+        return [json.loads(frame_text(f)) for frames in self.writes for f in frames]

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from runners.live.frames import frame_text
+from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.outbox import now_ms
+from runners.models import LatestPosition, Position, Runner
+from runners.positions import accept as accept_module
+from runners.positions.accept import Acceptor, Publisher, Receipt
+from runners.positions.fix import Fix, FixError
+
+
+class Ear:
+    """Hears what the followers of a runner hear."""
+
+    def __init__(self) -> None:
+        self.events: list[RunnerEvent] = []
+
+    def receive(self, event: RunnerEvent) -> None:
+        self.events.append(event)
+
+    @property
+    def seed(self) -> list[Any]:
+        return [json.loads(frame_text(e["seed"])) for e in self.events if e["seed"]]
+
+    @property
+    def rows(self) -> list[Any]:
+        return [
+            json.loads(e["v1"])
+            for e in self.events
+            if e["type"] == POSITION and e["v1"]
+        ]
+
+    @property
+    def late(self) -> list[Any]:
+        return [
+            fix
+            for e in self.events
+            if e["type"] == LATE
+            for fix in json.loads(frame_text(e["v1"]))["fixes"]
+        ]
+
+
+@pytest.fixture
+async def ear(acceptor: Acceptor, bob: Publisher) -> Ear:
+    ear = Ear()
+    await acceptor.relay.follow([bob.pk], ear)
+    return ear
+
+
+async def publish(
+    acceptor: Acceptor, bob: Publisher, *fixes: Fix | FixError
+) -> Receipt:
+    receipt = await acceptor.accept(bob, fixes, source="websocket")
+    assert receipt.stored is not None
+    await asyncio.wait_for(receipt.stored, 5)
+    return receipt
+
+
+async def test_a_fix_goes_live_and_is_stored(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    receipt = await publish(acceptor, bob, Fix(t, 48.85, 2.35, speed=3.0))
+    assert receipt.rejected == []
+    assert ear.rows == [["bob", t, 48.85, 2.35, 3.0, None, None]]
+    assert ear.seed == [{"userId": "bob", "lat": 48.85, "lng": 2.35}]
+    assert await Position.objects.acount() == 1
+
+
+async def test_of_a_batch_the_newest_moves_the_marker_and_the_others_are_late(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms() - 10_000
+    fixes = [Fix(t + n * 1000, 48.0 + n, 2.0) for n in (3, 0, 2, 1)]
+    await publish(acceptor, bob, *fixes)
+    assert [row[1] for row in ear.rows] == [t + 3000]
+    assert [fix[0] for fix in ear.late] == [t, t + 1000, t + 2000]
+    # The seed dialect knows no lateness: all that is newer than before, in order.
+    assert [m["lat"] for m in ear.seed] == [48, 49, 50, 51]
+
+
+async def test_a_late_fix_never_moves_the_marker_back(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    await publish(acceptor, bob, Fix(t, 48.0, 2.0))
+    await publish(acceptor, bob, Fix(t - 5000, 47.0, 2.0))
+    assert [row[1] for row in ear.rows] == [t]
+    assert [m["lat"] for m in ear.seed] == [48]
+    assert ear.late == [[t - 5000, 47.0, 2.0]]
+    assert await Position.objects.acount() == 2
+    assert (await LatestPosition.objects.aget()).lat == 48.0
+
+
+async def test_the_newest_stored_position_counts_after_a_restart(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    await publish(acceptor, bob, Fix(t, 48.0, 2.0))
+    acceptor._tracks.clear()
+    await publish(acceptor, bob, Fix(t - 1000, 47.0, 2.0))
+    assert [row[1] for row in ear.rows] == [t]
+
+
+async def test_a_fix_accepted_by_another_process_counts_here_too(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    await publish(acceptor, bob, Fix(t - 60_000, 46.0, 2.0))
+    elsewhere = accept_module._position(bob, Fix(t, 48.0, 2.0), "bob", moves=True)
+    await acceptor.relay.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
+    await asyncio.sleep(0.05)
+    await publish(acceptor, bob, Fix(t - 1000, 47.0, 2.0))
+    assert [row[1] for row in ear.rows] == [t - 60_000, t]
+    assert [fix[0] for fix in ear.late] == [t - 1000]
+
+
+async def test_one_bad_fix_does_not_fail_its_batch(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    receipt = await publish(
+        acceptor,
+        bob,
+        Fix(t, 48.0, 2.0),
+        FixError("position.invalid", "lat"),
+        Fix(t + 3_600_000, 48.0, 2.0),
+        Fix(t - 1000, 0, 0),
+    )
+    assert [(index, code) for index, code, _ in receipt.rejected] == [
+        (1, "position.invalid"),
+        (2, "position.future"),
+        (3, "position.invalid"),
+    ]
+    assert receipt.accepted == 1
+    assert acceptor.refused == {"position.invalid": 2, "position.future": 1}
+    assert await Position.objects.acount() == 1
+
+
+async def test_a_batch_sent_again_is_stored_once(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    fixes = [Fix(t - n * 1000, 48.0, 2.0) for n in range(5)]
+    for _ in range(3):
+        receipt = await publish(acceptor, bob, *fixes)
+        assert receipt.accepted == 5
+    assert await Position.objects.acount() == 5
+    assert len(ear.rows) == 1
+
+
+async def test_positions_without_a_time_in_one_millisecond_are_all_kept(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    for n in range(20):
+        await acceptor.accept_live(bob, Fix(t, 48.0, n + 1.0), 7, timed=False)
+    await asyncio.sleep(0.05)
+    assert [m["lng"] for m in ear.seed] == [n + 1.0 for n in range(20)]
+    assert [m["userId"] for m in ear.seed] == [7] * 20
+    await asyncio.to_thread(acceptor.recorder.stop)
+    assert await Position.objects.acount() == 20
+
+
+async def test_a_refused_position_is_shown_to_nobody(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    with pytest.raises(FixError):
+        await acceptor.accept_live(bob, Fix(now_ms(), 0, 0), "bob", timed=False)
+    assert ear.events == []
+    assert acceptor.refused["position.invalid"] == 1
+
+
+async def test_what_is_known_of_a_silent_runner_is_dropped(
+    acceptor: Acceptor, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(acceptor, bob, Fix(now_ms(), 48.0, 2.0))
+    assert acceptor.relay.groups == 1
+    for track in acceptor._tracks.values():
+        track.used_at -= accept_module.IDLE + 1
+    acceptor.sweep()
+    await asyncio.sleep(0.05)
+    assert acceptor.relay.groups == 0
+
+
+async def test_live_goes_on_while_the_layer_is_away(
+    acceptor: Acceptor, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(events: object) -> None:
+        raise ConnectionError("the layer is away")
+
+    monkeypatch.setattr(acceptor.relay.layer, "group_send_many", away)
+    await publish(acceptor, bob, Fix(now_ms(), 48.0, 2.0))
+    assert acceptor.unsent == 1
+    assert await Position.objects.acount() == 1
+    assert await Runner.objects.acount() == 1

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runners.positions.fix import Fix, FixError, check, fix_from
+
+NOW = 1_795_509_018_532
+
+
+def place(**fields: Any) -> dict[str, Any]:
+    return {"lat": 48.85, "lng": 2.35, **fields}
+
+
+def test_a_fix_keeps_everything_it_understands() -> None:
+    fix = fix_from(
+        place(accuracy=5, altitude=-3.5, speed=3.2, heading=270, battery=81), NOW
+    )
+    assert fix == Fix(NOW, 48.85, 2.35, 5, -3.5, 3.2, 270, 81)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"lat": 90.0001},
+        {"lat": -91},
+        {"lng": 180.5},
+        {"lng": -181},
+        {"lat": "48.85"},
+        {"lat": None},
+        {"lat": True},
+        {"lng": [2.35]},
+        {"lng": float("nan")},
+        {"lng": float("inf")},
+        {"lat": 10**400},
+    ],
+)
+def test_a_place_that_is_not_on_earth_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(FixError) as refusal:
+        fix_from(place(**fields), NOW)
+    assert refusal.value.code == "position.invalid"
+
+
+def test_a_missing_coordinate_is_refused() -> None:
+    with pytest.raises(FixError, match="lng"):
+        fix_from({"lat": 1}, NOW)
+
+
+@pytest.mark.parametrize(("lat", "lng"), [(90, 180), (-90, -180), (0, 1e-9)])
+def test_the_edges_of_the_earth_are_on_it(lat: float, lng: float) -> None:
+    check(fix_from({"lat": lat, "lng": lng}, NOW), NOW)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"accuracy": -1},
+        {"speed": -1},
+        {"battery": 101},
+        {"battery": "81"},
+        {"heading": 361},
+        {"altitude": float("nan")},
+        {"accuracy": True},
+        {"speed": 10**400},
+    ],
+)
+def test_an_optional_value_that_cannot_be_used_is_unknown(
+    fields: dict[str, Any],
+) -> None:
+    assert fix_from(place(**fields), NOW) == Fix(NOW, 48.85, 2.35)
+
+
+@pytest.mark.parametrize(
+    ("fix", "code"),
+    [
+        (Fix(NOW, 0, 0), "position.invalid"),
+        (Fix(NOW, 0.0, -0.0), "position.invalid"),
+        (Fix(NOW + 60_001, 48, 2), "position.future"),
+        (Fix(NOW // 1000, 48, 2), "position.invalid"),
+        (Fix(-1, 48, 2), "position.invalid"),
+    ],
+)
+def test_what_cannot_be_true_is_refused_with_its_reason(fix: Fix, code: str) -> None:
+    with pytest.raises(FixError) as refusal:
+        check(fix, NOW)
+    assert refusal.value.code == code
+
+
+def test_a_clock_a_minute_ahead_is_tolerated() -> None:
+    check(Fix(NOW + 60_000, 48, 2), NOW)

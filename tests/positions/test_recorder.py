@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import OperationalError
+
+from runners.models import LatestPosition, Position, Runner
+from runners.positions import recorder as recorder_module
+from runners.positions.accept import Publisher
+from runners.positions.fix import Fix
+from runners.positions.recorder import Recorder, RecorderFull
+
+T = 1_795_509_018_532
+
+
+@pytest.fixture
+async def recorder(transactional_db: None) -> AsyncIterator[Recorder]:
+    recorder = Recorder()
+    yield recorder
+    await asyncio.to_thread(recorder.stop)
+
+
+def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
+    fix = Fix(T, 48.85, 2.35, 5.0, 35.5, 3.2, 270.0, 81.0)
+    assert not recorder_module.write([(bob.pk, fix, "websocket")])
+    (row,) = Position.objects.all()
+    assert row.recorded_at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+        milliseconds=T
+    )
+    assert (row.lat, row.lng, row.accuracy, row.altitude) == (48.85, 2.35, 5.0, 35.5)
+    assert (row.speed, row.heading, row.battery) == (3.2, 270.0, 81.0)
+    assert row.source == "websocket"
+    latest = LatestPosition.objects.get(runner=bob.pk)
+    assert (latest.recorded_at, latest.lat) == (row.recorded_at, row.lat)
+
+
+def test_a_time_that_is_stored_already_changes_nothing(bob: Publisher) -> None:
+    recorder_module.write([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    recorder_module.write([(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
+    assert Position.objects.get().lat == 48.85
+
+
+def test_the_latest_position_never_moves_back_in_time(bob: Publisher) -> None:
+    recorder_module.write([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    before = LatestPosition.objects.get()
+    recorder_module.write([(bob.pk, Fix(T - 5000, 10.0, 10.0), "overland")])
+    after = LatestPosition.objects.get()
+    assert (after.lat, after.source) == (48.85, "websocket")
+    assert after.contact_at > before.contact_at
+    assert Position.objects.count() == 2
+
+
+def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None:
+    gone = Runner.objects.create(code="gone", name="Gone")
+    lost_pk = gone.pk
+    gone.delete()
+    rows = [
+        (pk, Fix(T + n, 48.0, 2.0), "websocket")
+        for n in range(20)
+        for pk in (bob.pk, lost_pk)
+    ]
+    lost = recorder_module.write(rows)
+    assert len(lost) == 20
+    assert Position.objects.filter(runner=bob.pk).count() == 20
+
+
+async def test_an_ack_waits_for_the_commit(recorder: Recorder, bob: Publisher) -> None:
+    stored = recorder.record([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    assert recorder.waiting == 1
+    assert await asyncio.wait_for(stored, 5) == 0
+    assert await Position.objects.acount() == 1
+    assert recorder.waiting == 0
+    assert recorder.stored == 1
+
+
+async def test_stop_stores_what_waits(recorder: Recorder, bob: Publisher) -> None:
+    for n in range(500):
+        recorder.record_unacked([(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
+    await asyncio.to_thread(recorder.stop)
+    assert await Position.objects.acount() == 500
+
+
+async def test_a_recorder_starts_again_after_a_stop(
+    recorder: Recorder, bob: Publisher
+) -> None:
+    for n in range(2):
+        stored = recorder.record([(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
+        await asyncio.wait_for(stored, 5)
+        await asyncio.to_thread(recorder.stop)
+    assert await Position.objects.acount() == 2
+
+
+async def test_a_full_recorder_turns_away_and_counts(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "CAPACITY", 2)
+    row = (bob.pk, Fix(T, 48.85, 2.35), "websocket")
+    with pytest.raises(RecorderFull):
+        recorder.record([row] * 3)
+    recorder.record_unacked([row] * 3)
+    assert recorder.not_stored["full"] == 3
+    assert recorder.waiting == 0
+
+
+async def test_the_recorder_waits_out_a_database_that_fails(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RETRY", 0.02)
+    working = recorder_module.write
+    failures = iter([True] * 3)
+
+    def failing(rows: object) -> object:
+        if next(failures, False):
+            raise OperationalError("the database is away")
+        return working(rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recorder_module, "write", failing)
+    stored = recorder.record([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    assert await asyncio.wait_for(stored, 5) == 0
+    assert await Position.objects.acount() == 1

@@ -1,0 +1,177 @@
+"""The seed dialect on both real servers, as clients of the 2015 server speak it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.clients import seed_client, typed_client
+from tests.servers import Server
+
+
+@pytest.fixture(params=["/", "/ws/"])
+def url(open_server: Server, request: pytest.FixtureRequest) -> str:
+    """Both addresses of the one endpoint, in open mode."""
+    path: str = request.param
+    return open_server.ws_url + path
+
+
+async def test_followers_get_what_a_publisher_sends(url: str) -> None:
+    async with seed_client(url) as alice, seed_client(url) as bob:
+        await alice.say(initialRequest=True, following=[7, "8"], userId=1)
+        # A socket's frames take effect in order: the error says that the follow has.
+        await alice.say_raw("?")
+        await alice.hear()
+        await bob.say(userId=7, lat=48.85, lng=2.35)
+        await bob.say(userId="8", lat=48.850000001, lng=-2)
+        assert await alice.hear() == {"userId": 7, "lat": 48.85, "lng": 2.35}
+        assert await alice.hear() == {"userId": "8", "lat": 48.850000001, "lng": -2}
+        assert await bob.hear_nothing()
+
+
+async def test_one_socket_follows_itself_and_publishes(url: str) -> None:
+    async with seed_client(url) as bob:
+        await bob.say(initialRequest=True, following=[21, 22], userId=21)
+        for n in range(50):
+            await bob.say(userId=21, lat=n, lng=1.5)
+        assert [(await bob.hear())["lat"] for _ in range(50)] == list(range(50))
+
+
+async def test_a_second_initial_request_adds_to_the_first(url: str) -> None:
+    async with seed_client(url) as bob:
+        await bob.say(initialRequest=True, following=[31])
+        await bob.say(initialRequest=True, following=[32])
+        await bob.say(initialRequest=True, following=[])
+        for runner in (31, 32):
+            await bob.say(userId=runner, lat=1, lng=1)
+        assert [(await bob.hear())["userId"] for _ in range(2)] == [31, 32]
+
+
+async def test_an_impossible_position_gets_an_error_and_goes_nowhere(url: str) -> None:
+    async with seed_client(url) as alice, seed_client(url) as bob:
+        await alice.say(initialRequest=True, following=[41])
+        await alice.say_raw("?")
+        await alice.hear()
+        await bob.say(userId=41, lat=123.4, lng=2.35)
+        assert (await bob.hear())["error"] == "position.invalid"
+        await bob.say(userId=41, lat=48, lng=2)
+        assert (await alice.hear())["lat"] == 48
+
+
+async def test_007_is_not_7(url: str) -> None:
+    async with seed_client(url) as bob:
+        await bob.say(initialRequest=True, following=["007"])
+        await bob.say(userId=7, lat=1, lng=1)
+        await bob.say(userId="007", lat=2, lng=2)
+        assert await bob.hear() == {"userId": "007", "lat": 2, "lng": 2}
+
+
+@pytest.mark.parametrize(
+    ("frame", "error"),
+    [
+        ("not json", "message.invalid"),
+        ("", "message.invalid"),
+        ("[]", "message.invalid"),
+        ("7", "message.invalid"),
+        ("{}", "message.invalid"),
+        ('{"userId": 7, "lat": NaN, "lng": 1}', "message.invalid"),
+        ("[" * 50_000, "message.invalid"),
+        ('{"initialRequest": true}', "message.invalid"),
+        ('{"initialRequest": true, "following": "7"}', "message.invalid"),
+        ('{"initialRequest": true, "following": [[7]]}', "runner.invalid"),
+        ('{"initialRequest": true, "following": [7.5]}', "runner.invalid"),
+        ('{"userId": [7], "lat": 1, "lng": 1}', "runner.invalid"),
+        ('{"userId": true, "lat": 1, "lng": 1}', "runner.invalid"),
+        ('{"lat": 1, "lng": 1}', "runner.invalid"),
+        ('{"userId": 7, "lat": "1", "lng": 1}', "position.invalid"),
+        ('{"userId": 7, "lat": 0, "lng": 0}', "position.invalid"),
+        ('{"userId": 7, "lat": 1}', "position.invalid"),
+        (
+            json.dumps({"userId": 7, "lat": 1, "lng": 1, "time": 2**60}),
+            "position.future",
+        ),
+    ],
+)
+async def test_a_bad_frame_gets_one_clear_error_and_the_socket_lives(
+    url: str, frame: str, error: str
+) -> None:
+    async with seed_client(url) as bob:
+        await bob.say_raw(frame)
+        answer = await bob.hear()
+        assert answer["error"] == error
+        assert answer["detail"]
+        await bob.say(initialRequest=True, following=[51])
+        await bob.say(userId=51, lat=1, lng=1)
+        assert await bob.hear() == {"userId": 51, "lat": 1, "lng": 1}
+
+
+async def test_a_frame_that_is_no_text_closes_the_socket(url: str) -> None:
+    async with seed_client(url) as bob:
+        await bob.say_raw(b"\x00\x01")
+        assert await bob.hear_close() == 4400
+
+
+@pytest.mark.parametrize("size", [140_000, 1024 * 1024])
+async def test_a_frame_that_is_too_big_closes_the_socket(
+    url: str, open_server: Server, size: int
+) -> None:
+    async with seed_client(url) as bob:
+        with contextlib.suppress(ConnectionClosed):
+            await bob.say_raw("x" * size)
+        code = await bob.hear_close()
+    # Daphne lets no application say 1009; the error before the close says it.
+    assert code == (1009 if open_server.kind == "uvicorn" else 1000)
+
+
+async def test_following_too_many_follows_the_first_thousand(url: str) -> None:
+    async with seed_client(url) as bob:
+        await bob.say(initialRequest=True, following=list(range(100_000, 110_000)))
+        assert (await bob.hear())["error"] == "follow.limit"
+        await bob.say(userId=100_999, lat=1, lng=1)
+        assert (await bob.hear())["userId"] == 100_999
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/ws", "/ws/x/", "/admin/"])
+async def test_an_unknown_path_is_refused_before_accept(
+    open_server: Server, path: str
+) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        async with seed_client(open_server.ws_url + path):
+            pass
+    assert refusal.value.response.status_code == 403
+
+
+async def test_without_open_mode_publishing_needs_a_token(server: Server) -> None:
+    made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
+    token = {"Authorization": f"Bearer {made['token']}"}
+    async with (
+        seed_client(server.ws_url) as alice,
+        seed_client(server.ws_url, additional_headers=token) as bob,
+    ):
+        await alice.say(initialRequest=True, following=["bob", "nobody"])
+        assert (await alice.hear())["error"] == "runner.unknown"
+        await alice.say(userId="bob", lat=1, lng=1)
+        assert (await alice.hear())["error"] == "token.required"
+        await bob.say(userId="carl", lat=1, lng=1)
+        assert (await bob.hear())["error"] == "runner.mismatch"
+        await bob.say(userId="bob", lat=2, lng=2)
+        await bob.say(lat=3, lng=3)
+        assert await alice.hear() == {"userId": "bob", "lat": 2, "lng": 2}
+        assert await alice.hear() == {"userId": "bob", "lat": 3, "lng": 3}
+
+
+async def test_seed_and_typed_clients_see_the_same_runner(open_server: Server) -> None:
+    async with (
+        seed_client(open_server.ws_url) as bob,
+        typed_client(open_server.ws_url) as alice,
+    ):
+        await alice.say(type="follow", runners=[61], tick=0)
+        await alice.hear_type("snapshot")
+        await bob.say(userId=61, lat=48.85, lng=2.35, speed=3, time=1_795_509_018_532)
+        frame = await alice.hear_type("positions")
+        assert frame["fixes"] == [
+            ["61", 1_795_509_018_532, 48.85, 2.35, 3.0, None, None]
+        ]

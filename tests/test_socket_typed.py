@@ -1,0 +1,254 @@
+"""The typed dialect `spectate.v1` on both real servers."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+from tests.clients import Client, seed_client, typed_client
+from tests.servers import Server
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@pytest.fixture(scope="module")
+def bob(server: Server) -> str:
+    """Bob runs; this is his phone's token."""
+    made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
+    token: str = made["token"]
+    return token
+
+
+async def publish(client: Client, *fixes: dict[str, Any]) -> dict[str, Any]:
+    await client.say(type="publish", id="p", fixes=list(fixes))
+    answer = await client.hear_until(lambda m: m["type"] in ("ack", "error"))
+    assert answer["id"] == "p"
+    return answer
+
+
+async def test_welcome_says_who_you_are(server: Server, bob: str) -> None:
+    async with seed_client(
+        server.ws_url, subprotocols=[Subprotocol("spectate.v1")]
+    ) as stranger:
+        welcome = await stranger.hear()
+        assert welcome["type"] == "welcome"
+        assert welcome["runner"] is None
+        assert welcome["heartbeat"] == 20
+        assert abs(welcome["time"] - now_ms()) < 60_000
+        await stranger.say(type="auth", token=bob, id=1)
+        welcome = await stranger.hear()
+        assert (welcome["runner"], welcome["id"]) == ("bob", 1)
+
+
+@pytest.mark.parametrize("way", ["bearer", "basic", "query", "auth"])
+async def test_a_token_travels_in_each_way(server: Server, bob: str, way: str) -> None:
+    import base64
+
+    url, headers = server.ws_url, {}
+    if way == "bearer":
+        headers = {"Authorization": f"Bearer {bob}"}
+    elif way == "basic":
+        secret = base64.b64encode(f"any:{bob}".encode()).decode()
+        headers = {"Authorization": f"Basic {secret}"}
+    elif way == "query":
+        url += f"/?token={bob}"
+    async with typed_client(url, additional_headers=headers) as phone:
+        if way == "auth":
+            await phone.say(type="auth", token=bob)
+        ack = await publish(phone, {"t": now_ms(), "lat": 48.0, "lng": 2.0})
+        assert (ack["stored"], ack["rejected"]) == (1, [])
+
+
+@pytest.mark.parametrize("way", ["handshake", "message"])
+async def test_a_bad_token_gets_an_error_and_4401(server: Server, way: str) -> None:
+    options: dict[str, Any] = {"subprotocols": [Subprotocol("spectate.v1")]}
+    if way == "handshake":
+        options["additional_headers"] = {"Authorization": "Bearer nonsense"}
+    async with seed_client(server.ws_url, **options) as charlie:
+        if way == "message":
+            await charlie.say(type="auth", token="nonsense", id=9)
+        error = await charlie.hear_type("error")
+        assert error["code"] == "token.invalid"
+        assert await charlie.hear_close() == 4401
+
+
+async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
+    server: Server, bob: str
+) -> None:
+    t = now_ms()
+    async with (
+        typed_client(server.ws_url, bob) as phone,
+        typed_client(server.ws_url) as alice,
+    ):
+        await publish(phone, {"t": t, "lat": 48.85, "lng": 2.35, "speed": 3.2})
+        await alice.say(type="follow", runners=["bob"], tick=0, id="f")
+        snapshot = await alice.hear()
+        assert snapshot["type"] == "snapshot"
+        assert (snapshot["id"], snapshot["more"]) == ("f", False)
+        (runner,) = snapshot["runners"]
+        assert (runner["code"], runner["name"]) == ("bob", "Bob")
+        assert runner["fix"] == [t, 48.85, 2.35, 3.2, None, None]
+        await publish(phone, {"t": t + 1, "lat": 48.86, "lng": 2.35})
+        frame = await alice.hear_type("positions")
+        assert frame["fixes"] == [["bob", t + 1, 48.86, 2.35, None, None, None]]
+        assert frame["merged"] == 0
+
+
+async def test_late_points_are_told_and_do_not_move_the_marker(
+    server: Server, bob: str
+) -> None:
+    async with (
+        typed_client(server.ws_url, bob) as phone,
+        typed_client(server.ws_url) as alice,
+    ):
+        await alice.say(type="follow", runners=["bob"], tick=0)
+        await alice.hear_type("snapshot")
+        t = now_ms()
+        await publish(phone, {"t": t, "lat": 48.85, "lng": 2.35})
+        await publish(phone, *({"t": t - n, "lat": 48.8, "lng": 2.3} for n in (1, 2)))
+        assert (await alice.hear())["type"] == "positions"
+        assert await alice.hear() == {
+            "type": "late",
+            "runner": "bob",
+            "fixes": [[t - 2, 48.8, 2.3], [t - 1, 48.8, 2.3]],
+        }
+
+
+async def test_an_ack_names_each_rejected_fix_and_counts_the_others(
+    server: Server, bob: str
+) -> None:
+    t = now_ms()
+    async with typed_client(server.ws_url, bob) as phone:
+        fixes = [
+            {"t": t, "lat": 48.0, "lng": 2.0},
+            {"t": t + 1, "lat": 148.0, "lng": 2.0},
+            {"lat": 48.0, "lng": 2.0},
+            {"t": t + 3_600_000, "lat": 48.0, "lng": 2.0},
+            {"t": t + 2, "lat": 48.0, "lng": 2.0},
+        ]
+        for _ in range(2):  # The second time everything is there already.
+            ack = await publish(phone, *fixes)
+            assert ack["stored"] == 2
+            assert ack["rejected"] == [
+                [1, "position.invalid"],
+                [2, "position.invalid"],
+                [3, "position.future"],
+            ]
+
+
+async def test_publishing_needs_a_token_in_open_mode_too(open_server: Server) -> None:
+    async with typed_client(open_server.ws_url) as stranger:
+        answer = await publish(stranger, {"t": now_ms(), "lat": 48.0, "lng": 2.0})
+        assert answer["code"] == "token.required"
+
+
+@pytest.mark.parametrize("fixes", [None, [], {}, "x", [{"t": 1}] * 501])
+async def test_a_publish_without_proper_fixes_is_an_error(
+    server: Server, bob: str, fixes: Any
+) -> None:
+    async with typed_client(server.ws_url, bob) as phone:
+        await phone.say(type="publish", fixes=fixes)
+        assert (await phone.hear())["code"] == "publish.invalid"
+
+
+async def test_unfollow_ends_the_stream_and_says_what_ended(
+    server: Server, bob: str
+) -> None:
+    async with (
+        typed_client(server.ws_url, bob) as phone,
+        typed_client(server.ws_url) as alice,
+    ):
+        await alice.say(type="follow", runners=["bob"], tick=0)
+        await alice.hear_type("snapshot")
+        await alice.say(type="unfollow", runners=["bob", "nobody"], id=3)
+        assert await alice.hear() == {
+            "type": "unfollowed",
+            "runners": ["bob"],
+            "races": [],
+            "public": False,
+            "id": 3,
+        }
+        await publish(phone, {"t": now_ms(), "lat": 48.0, "lng": 2.0})
+        assert await alice.hear_nothing()
+
+
+async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
+    server: Server, bob: str
+) -> None:
+    server.manage("create_runner", "carl", "--name", "C", "--visibility", "private")
+    async with typed_client(server.ws_url) as alice:
+        await alice.say(type="follow", runners=["bob", "carl", "nobody", [1]], id=4)
+        errors = [await alice.hear() for _ in range(3)]
+        assert {(e["code"], e.get("runner"), e.get("id")) for e in errors} == {
+            ("runner.unknown", "carl", 4),
+            ("runner.unknown", "nobody", 4),
+            ("runner.invalid", None, 4),
+        }
+        snapshot = await alice.hear()
+        assert [r["code"] for r in snapshot["runners"]] == ["bob"]
+        # A private runner and one that does not exist are told apart by nothing.
+        details = {e["detail"] for e in errors if e["code"] == "runner.unknown"}
+        assert len(details) == 1
+
+
+async def test_ping_gets_its_fields_back(server: Server) -> None:
+    async with typed_client(server.ws_url) as alice:
+        await alice.say(type="ping", id=1, anything={"a": [1]})
+        assert await alice.hear() == {"type": "pong", "id": 1, "anything": {"a": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        ("", "message.invalid"),
+        ("null", "message.invalid"),
+        ('{"type": "dance"}', "message.unknown"),
+        ('{"type": ["follow"]}', "message.unknown"),
+        ("{}", "message.unknown"),
+        ('{"type": "follow", "runners": "bob"}', "message.invalid"),
+        ('{"type": "follow", "races": {}}', "message.invalid"),
+        ('{"type": "follow", "public": 1}', "message.invalid"),
+        ('{"type": "follow", "public": true, "tick": "x"}', "message.invalid"),
+        ('{"type": "follow", "races": ["none"]}', "race.unknown"),
+        ('{"type": "follow", "races": [7]}', "race.unknown"),
+        ('{"type": "ping", "id": [1]}', "message.invalid"),
+        ('{"type": "auth", "token": 7}', "message.invalid"),
+        ('{"type": "unfollow", "runners": [[]]}', "runner.invalid"),
+    ],
+)
+async def test_a_bad_message_gets_one_clear_error(
+    server: Server, frame: str, code: str
+) -> None:
+    async with typed_client(server.ws_url) as alice:
+        await alice.say_raw(frame)
+        error = await alice.hear()
+        assert (error["type"], error["code"]) == ("error", code)
+        assert error["detail"]
+        await alice.say(type="ping")
+        await alice.hear_type("pong")
+
+
+async def test_only_subprotocols_that_we_know_are_spoken(server: Server) -> None:
+    async with seed_client(
+        server.ws_url, subprotocols=[Subprotocol("chat"), Subprotocol("spectate.v1")]
+    ) as alice:
+        assert alice.connection.subprotocol == "spectate.v1"
+    with pytest.raises(InvalidStatus) as refusal:
+        async with seed_client(server.ws_url, subprotocols=[Subprotocol("chat")]):
+            pass
+    assert refusal.value.response.status_code == 403
+
+
+async def test_a_socket_that_says_nothing_valid_is_closed(server: Server) -> None:
+    async with seed_client(server.ws_url) as silent:
+        await silent.say_raw("?")
+        await silent.hear()
+        code = await silent.hear_close(20)
+    assert code == 4408
