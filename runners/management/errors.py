@@ -1,6 +1,13 @@
+"""What goes wrong, as one line for who typed the command."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+from django.db import DatabaseError
 
 
 def one_line(error: ValidationError) -> str:
@@ -11,3 +18,16 @@ def one_line(error: ValidationError) -> str:
         f"{field}: {' '.join(messages)}"
         for field, messages in error.message_dict.items()
     )
+
+
+@contextmanager
+def database_needed() -> Iterator[None]:
+    """Turn a database that is away or not migrated into a CommandError."""
+    try:
+        yield
+    except DatabaseError as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise CommandError(
+            f"The database cannot be used: {reason}. Is DATABASE_URL right, and was "
+            "`manage.py migrate` run?"
+        ) from error

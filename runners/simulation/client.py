@@ -31,6 +31,8 @@ INTERVAL = (1.0, 2.0)
 GAP_EVERY, GAP = 240.0, (8.0, 40.0)
 # Full jitter: wait a random part of this, doubled at each failure, at most the last.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+# Seconds, at most, between attempts once only the last acks are missing.
+LAST_PAUSE = 0.5
 # After these close codes a client does not come back as it was.
 FINAL_CLOSES = {4400, 4401, 4403}
 BACK_OFF_CLOSES = {1013, 4429}
@@ -68,7 +70,7 @@ class Client:
         self._gap_until = 0.0  # by the loop's clock
         self._failures = 0
         self._not_before = 0.0  # seconds the server asked us to stay away
-        self._recording = True
+        self._ended = asyncio.Event()  # no more fixes are taken
 
     @property
     def waiting(self) -> int:
@@ -77,7 +79,7 @@ class Client:
 
     @property
     def done(self) -> bool:
-        return not self._recording and not self.waiting
+        return self._ended.is_set() and not self.waiting
 
     async def run(self) -> None:
         """Run until the motion has finished and every fix is acked, or cancelled."""
@@ -86,7 +88,7 @@ class Client:
             while not self.done:
                 await self._stay_connected()
                 if not self.done:
-                    await asyncio.sleep(self._wait())
+                    await self._pause()
         except _TurnedAwayError:
             self._tally.turned_away += 1
             self._pending.clear()
@@ -95,16 +97,16 @@ class Client:
 
     def stop_recording(self) -> None:
         """Take no more fixes; `run` ends when the last one is acked."""
-        self._recording = False
+        self._ended.set()
         self._gap_until = 0
         self._wake.set()
 
     async def _record(self) -> None:
         loop = asyncio.get_running_loop()
         last = loop.time()
-        while self._recording and not self._motion.finished:
+        while not self._motion.finished:
             await asyncio.sleep(self._random.uniform(*INTERVAL))
-            if not self._recording:
+            if self._ended.is_set():
                 break
             now = loop.time()
             self._pending.append(
@@ -234,9 +236,18 @@ class Client:
         self._failures += 1
         self._tally.problem = problem
 
-    def _wait(self) -> float:
-        """Return how long to wait before the next attempt, in seconds."""
+    async def _pause(self) -> None:
+        """Wait before the next attempt to connect; not for long once it is the end."""
         self._tally.reconnects += 1
+        seconds = self._wait()
+        if self._ended.is_set():
+            await asyncio.sleep(min(seconds, LAST_PAUSE))
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+
+    def _wait(self) -> float:
         longest = min(FIRST_WAIT * 2**self._failures, LONGEST_WAIT)
         gap = self._gap_until - asyncio.get_running_loop().time()
         wait = max(self._not_before, gap, 0) + self._random.uniform(0, longest)

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from runners.management.errors import one_line
+from runners.management.errors import database_needed, one_line
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.gpx import CourseError
 from runners.races.setup import race_create
@@ -40,14 +40,15 @@ class Command(BaseCommand):
                 f"Cannot read {options['file']}: {error.strerror}."
             ) from error
         try:
-            race = race_create(
-                slug=options["slug"],
-                name=options["name"].strip(),
-                course=Course.from_gpx(content),
-                waypoints=waypoints_of_gpx(content),
-                start=start,
-                ends=ends,
-            )
+            with database_needed():
+                race = race_create(
+                    slug=options["slug"],
+                    name=options["name"].strip(),
+                    course=Course.from_gpx(content),
+                    waypoints=waypoints_of_gpx(content),
+                    start=start,
+                    ends=ends,
+                )
         except CourseError as error:
             raise CommandError(f"{options['file']}: {error}") from error
         except ValidationError as error:

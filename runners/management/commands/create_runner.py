@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from runners.management.errors import one_line
+from runners.management.errors import database_needed, one_line
 from runners.models import Runner, RunnerToken
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             name=options["name"].strip(),
             visibility=options["visibility"],
         )
-        with transaction.atomic():
+        with database_needed(), transaction.atomic():
             try:
                 runner.full_clean()
             except ValidationError as error:

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
-from django.db.utils import OperationalError
 
-from runners.models import Race
+from runners.management.errors import database_needed
+from runners.models import Race, RunnerToken
 from runners.races.course import Course
 from runners.simulation.client import Tally
 from runners.simulation.field import field_create, field_dismiss
@@ -65,28 +67,22 @@ class Command(BaseCommand):
             raise CommandError("Say which race to run (--race SLUG), or --seed.")
 
     def _race(self, options: dict[str, Any]) -> None:
-        try:
+        with database_needed():
             race = Race.objects.filter(slug=options["race"]).first()
-        except OperationalError as error:
-            raise CommandError(
-                f"The database cannot be read: {error}. Is DATABASE_URL the server's, "
-                "and was `manage.py migrate` run?"
-            ) from error
-        if race is None:
-            slugs = ", ".join(Race.objects.values_list("slug", flat=True)[:20])
-            raise CommandError(
-                f"There is no race {options['race']!r}. There are: {slugs or 'none'}."
-            )
+            if race is None:
+                slugs = ", ".join(Race.objects.values_list("slug", flat=True)[:20])
+                raise CommandError(
+                    f"There is no race {options['race']!r}. "
+                    f"There are: {slugs or 'none'}."
+                )
         if len(race.line) < 2:
             raise CommandError(f"The race {race.slug!r} has no course to run on.")
-        tokens = field_create(race=race, size=options["runners"])
         began = time.monotonic()
-        try:
-            connections.close_all()
+        with _field(race, options["runners"]) as tokens:
             tally, waiting = asyncio.run(
                 run_field(
                     Course(race.line),
-                    [plain for _, plain in tokens],
+                    tokens,
                     url=options["url"],
                     factor=options["speed"],
                     laps=options["laps"],
@@ -94,8 +90,6 @@ class Command(BaseCommand):
                     out=self.stdout,  # type: ignore[arg-type]
                 )
             )
-        finally:
-            field_dismiss([row for row, _ in tokens])
         self._close_race(tally, waiting, len(tokens), time.monotonic() - began)
 
     def _close_race(
@@ -163,6 +157,29 @@ class Command(BaseCommand):
             f"{len(report.missing)} followers miss {should - got:,} positions; "
             f"{report.foreign:,} came that should not have, {report.surplus:,} twice."
         )
+
+
+@contextmanager
+def _field(race: Race, size: int) -> Iterator[list[str]]:
+    """Enter a field and issue its tokens; revoke them however the block ends."""
+    # From here on SIGTERM is Ctrl-C, so that it does not leave the tokens behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    tokens: list[tuple[RunnerToken, str]] = []
+    try:
+        with database_needed():
+            tokens = field_create(race=race, size=size)
+            connections.close_all()
+        yield [plain for _, plain in tokens]
+    except KeyboardInterrupt:
+        raise CommandError("Stopped before the runners were under way.") from None
+    finally:
+        impatience = [
+            (number, signal.signal(number, signal.SIG_IGN))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        ]
+        field_dismiss([row for row, _ in tokens])
+        for number, handler in [*impatience, (signal.SIGTERM, before)]:
+            signal.signal(number, handler)
 
 
 def _clock(seconds: float) -> str:
