@@ -2,16 +2,23 @@
 
 /** Keeps the server's time from the `time` of its frames. */
 export class ServerClock {
-  #offset; // server time less this page's own running time, ms
+  #offset = 0; // server time less this page's own running time, ms
   #tick;
 
-  /** `tick` gives a running time in ms that nobody sets, like performance.now(). */
+  /**
+   * @param {number} time the server's time now, ms since the epoch
+   * @param {() => number} tick a running time in ms that nobody sets
+   */
   constructor(time, tick = () => performance.now()) {
     this.#tick = tick;
     this.saw(time);
   }
 
-  /** Take the time of a frame that just came in. */
+  /**
+   * Take the time of a frame that just came in.
+   *
+   * @param {number} time
+   */
   saw(time) {
     if (Number.isFinite(time)) this.#offset = time - this.#tick();
   }

@@ -16,33 +16,51 @@ const SILENT_HEARTBEATS = 2.5;
 // What a socket that seems open gets to answer a ping when the page is seen again. ms.
 const PROBE_WAIT = 5000;
 
-/** How long to wait before the next attempt: full jitter, 1 to 30 s. */
+/**
+ * How long to wait before the next attempt, in ms: full jitter, 1 to 30 s.
+ *
+ * @param {number} attempts
+ */
 export function backoff(attempts, random = Math.random) {
   const most = Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(attempts, 10));
   return LEAST_WAIT + random() * (most - LEAST_WAIT);
 }
 
 /**
- * Keeps one websocket open.
+ * `ended`: it will not come back, and `detail` says why.
  *
- * `onOpen()` is called for each socket that is ready, `onMessage(message)` for each
- * message, `onStatus(status)` for each change: {state: connecting | open | waiting |
- * offline | ended, detail}.
+ * @typedef {"connecting" | "open" | "waiting" | "offline" | "ended"} State
+ * @typedef {{state: State, detail?: string}} Status
+ * @typedef {{
+ *   onOpen: () => void,
+ *   onMessage: (message: import("./protocol.js").Message) => void,
+ *   onStatus: (status: Status) => void,
+ * }} Handlers
  */
+
+/** Keeps one websocket open. */
 export class Connection {
   #url;
   #handlers;
+  /** @type {WebSocket | null} */
   #socket = null;
   #attempts = 0;
-  #retry = 0;
-  #silence = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #silence;
   #heartbeat = 20_000; // ms, until `welcome` says otherwise
+  /** @type {number | null} */
   #wished = null; // ms that the server asked us to stay away
   #ended = false;
 
-  constructor(url, { onOpen, onMessage, onStatus }) {
+  /**
+   * @param {string} url
+   * @param {Handlers} handlers
+   */
+  constructor(url, handlers) {
     this.#url = url;
-    this.#handlers = { onOpen, onMessage, onStatus };
+    this.#handlers = handlers;
     addEventListener("online", () => this.#comeBack());
     addEventListener("offline", () => this.#lose("offline"));
     document.addEventListener("visibilitychange", () => {
@@ -52,6 +70,7 @@ export class Connection {
     addEventListener("pageshow", (event) => event.persisted && this.#comeBack());
   }
 
+  /** Connect now. */
   open() {
     clearTimeout(this.#retry);
     this.#handlers.onStatus({ state: "connecting" });
@@ -63,13 +82,18 @@ export class Connection {
     socket.onclose = ({ code }) => this.#closed(code);
   }
 
-  /** Send a message; says whether there was an open socket to send it on. */
+  /**
+   * Send a message; says whether there was an open socket to send it on.
+   *
+   * @param {import("./protocol.js").Message} message
+   */
   send(message) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));
     return true;
   }
 
+  /** @param {unknown} data */
   #receive(data) {
     const message = parseFrame(data);
     this.#expectFrame(this.#heartbeat * SILENT_HEARTBEATS);
@@ -86,11 +110,13 @@ export class Connection {
     this.#handlers.onMessage(message);
   }
 
+  /** @param {number} wait ms */
   #expectFrame(wait) {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => this.#lose("waiting"), wait);
   }
 
+  /** @param {number} code */
   #closed(code) {
     this.#forget();
     if (FINAL_CLOSE_CODES.has(code)) {
@@ -104,7 +130,11 @@ export class Connection {
     this.#wait(navigator.onLine === false ? "offline" : "waiting");
   }
 
-  // Drop a socket that may still look open, without waiting for its close.
+  /**
+   * Drop a socket that may still look open, without waiting for its close.
+   *
+   * @param {State} state
+   */
   #lose(state) {
     if (this.#ended) return;
     const socket = this.#socket;
@@ -120,6 +150,7 @@ export class Connection {
     this.#socket = null;
   }
 
+  /** @param {State} state */
   #wait(state) {
     clearTimeout(this.#retry);
     this.#attempts += 1;

@@ -2,11 +2,21 @@
 
 const KEY = "spectate.follows";
 
-/** Follows kept in this browser. `onChange()` also tells of other tabs. */
+/**
+ * `follow` and `unfollow` are URLs with CODE in place of a runner's code.
+ *
+ * @typedef {{
+ *   csrf: string, follows: Record<string, string>, follow: string, unfollow: string,
+ * }} Account
+ * @typedef {BrowserFollows | AccountFollows} Follows
+ */
+
+/** Follows kept in this browser. */
 export class BrowserFollows {
   #codes;
   #onChange;
 
+  /** @param {() => void} onChange called for other tabs' changes too */
   constructor(onChange) {
     this.#onChange = onChange;
     this.#codes = readKept();
@@ -17,6 +27,7 @@ export class BrowserFollows {
     });
   }
 
+  /** @param {string} code */
   has(code) {
     return this.#codes.has(code);
   }
@@ -25,6 +36,7 @@ export class BrowserFollows {
     return [...this.#codes];
   }
 
+  /** @param {string} code */
   async toggle(code) {
     if (!this.#codes.delete(code)) this.#codes.add(code);
     try {
@@ -42,13 +54,17 @@ export class AccountFollows {
   #statuses;
   #onChange;
 
-  /** `account`: {csrf, follows: {code: status}, follow, unfollow} with CODE in both URLs. */
+  /**
+   * @param {Account} account
+   * @param {() => void} onChange
+   */
   constructor(account, onChange) {
     this.#account = account;
     this.#statuses = new Map(Object.entries(account.follows));
     this.#onChange = onChange;
   }
 
+  /** @param {string} code */
   has(code) {
     return this.#statuses.has(code);
   }
@@ -57,7 +73,11 @@ export class AccountFollows {
     return [...this.#statuses.keys()];
   }
 
-  /** Change the star at once; put it back and throw a sentence if that fails. */
+  /**
+   * Change the star at once; put it back and throw a sentence if that fails.
+   *
+   * @param {string} code
+   */
   async toggle(code) {
     const before = this.#statuses.get(code);
     this.#set(code, before ? undefined : "pending");
@@ -73,7 +93,7 @@ export class AccountFollows {
     } catch (error) {
       this.#set(code, before);
       throw new Error(
-        error.message === "403"
+        error instanceof Error && error.message === "403"
           ? "You were signed out, so this was not saved. Reload the page and sign in."
           : "This was not saved: the server did not answer. Try again.",
         { cause: error },
@@ -81,6 +101,7 @@ export class AccountFollows {
     }
   }
 
+  /** @param {string} code @param {string | undefined} status */
   #set(code, status) {
     if (status) this.#statuses.set(code, status);
     else this.#statuses.delete(code);
@@ -88,6 +109,7 @@ export class AccountFollows {
   }
 }
 
+/** @returns {Set<string>} */
 function readKept() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");

@@ -8,7 +8,14 @@ const DAY = 24 * HOUR;
 // Slower than this nobody reads a pace: standing, or the noise of the phone. m/s.
 const SLOWEST_PACE = 0.5;
 
-/** A distance in metres as {value, unit}. */
+/** @typedef {{value: string, unit: string}} Figure */
+
+/**
+ * A distance in metres; null stays null.
+ *
+ * @param {number | null} metres
+ * @returns {Figure | null}
+ */
 export function distance(metres) {
   if (metres === null) return null;
   return metres < 1000
@@ -16,14 +23,23 @@ export function distance(metres) {
     : { value: (metres / 1000).toFixed(1), unit: "km" };
 }
 
-/** A speed in m/s as minutes a kilometre, {value, unit}, or null when too slow. */
+/**
+ * A speed in m/s as minutes a kilometre, or null when too slow for one.
+ *
+ * @param {number | null} speed
+ * @returns {Figure | null}
+ */
 export function pace(speed) {
   if (speed === null || speed < SLOWEST_PACE) return null;
   const seconds = Math.round(1000 / speed);
   return { value: minutes(seconds), unit: "/km" };
 }
 
-/** How long ago, from milliseconds: "12 s", "4 min", "2 h", "3 d". */
+/**
+ * How long ago: "12 s", "4 min", "2 h", "3 d".
+ *
+ * @param {number} ms
+ */
 export function age(ms) {
   const past = Math.max(0, ms);
   if (past < MINUTE) return `${Math.floor(past / SECOND)} s`;
@@ -32,14 +48,22 @@ export function age(ms) {
   return `${Math.floor(past / DAY)} d`;
 }
 
-/** A time span as "52:07" or "1:52:07". */
+/**
+ * A time span as "52:07" or "1:52:07".
+ *
+ * @param {number} ms
+ */
 export function duration(ms) {
   const seconds = Math.max(0, Math.floor(ms / SECOND));
   const hours = Math.floor(seconds / 3600);
   return hours ? `${hours}:${minutes(seconds % 3600, 2)}` : minutes(seconds);
 }
 
-/** A moment (ms since the epoch) as the visitor's clock shows it, with seconds. */
+/**
+ * A moment as the visitor's clock shows it, with seconds.
+ *
+ * @param {number} ms since the epoch
+ */
 export function clockTime(ms) {
   return new Date(ms).toLocaleTimeString([], {
     hour: "2-digit",
@@ -49,24 +73,36 @@ export function clockTime(ms) {
   });
 }
 
-/** What stands on a runner's disc: the bib, else initials. */
+/**
+ * What stands on a runner's disc: the bib, else initials.
+ *
+ * @param {{bib: string | null, name: string}} runner
+ */
 export function label(runner) {
   return runner.bib || initials(runner.name);
 }
 
-/** "Bob Marsh" → "BM", "7" → "7". */
+/**
+ * "Bob Marsh" → "BM", "7" → "7".
+ *
+ * @param {string} name
+ */
 export function initials(name) {
-  const words = name.trim().split(/\s+/).filter(Boolean);
-  if (words.length === 0) return "?";
-  const ends = words.length === 1 ? [words[0]] : [words[0], words.at(-1)];
-  if (ends.length === 1) return [...ends[0]].slice(0, 3).join("").toUpperCase();
-  return ends.map((word) => [...word][0]).join("").toUpperCase();
+  const words = name.trim().split(/\s+/);
+  const last = words[words.length - 1];
+  const letters =
+    words.length === 1 ? [...last].slice(0, 3) : [[...words[0]][0], [...last][0]];
+  return letters.join("").toUpperCase() || "?";
 }
 
 const WHITE = "#FFFFFF";
 const DARK = "#15202B";
 
-/** The text colour, white or dark, that reads better on "#rrggbb". */
+/**
+ * The text colour, white or dark, that reads better on a colour.
+ *
+ * @param {string} colour "#rrggbb"
+ */
 export function textOn(colour) {
   const light = luminance(colour) + 0.05;
   const onWhite = 1.05 / light;
@@ -74,6 +110,7 @@ export function textOn(colour) {
   return onWhite >= onDark ? WHITE : DARK;
 }
 
+/** @param {string} colour */
 function luminance(colour) {
   const [r, g, b] = [1, 3, 5].map((at) => {
     const part = parseInt(colour.slice(at, at + 2), 16) / 255;
@@ -82,6 +119,7 @@ function luminance(colour) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
+/** @param {number} seconds */
 function minutes(seconds, digits = 1) {
   const whole = String(Math.floor(seconds / 60)).padStart(digits, "0");
   return `${whole}:${String(seconds % 60).padStart(2, "0")}`;

@@ -1,30 +1,46 @@
 // What stands above the list: the race's time, how many run, the connection, notices.
 
+import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, distance, duration, label } from "./format.js";
 import { dataState, describe } from "./liveness.js";
 
 // How long a notice stays. ms.
 const NOTICE_FOR = 10_000;
 
+/**
+ * @typedef {import("./connection.js").Status} Status
+ * @typedef {import("./store.js").Runner} Runner
+ */
+
+/** Writes what stands above the list and on the map's edge. */
 export class Header {
-  #summary = document.querySelector("#summary");
+  #summary = find("#summary");
   #start = document.querySelector("#start");
-  #connection = document.querySelector("#connection");
-  #notice = document.querySelector("#notice");
-  #pause = document.querySelector("#pause");
+  #connection = find("#connection");
+  #notice = find("#notice");
+  #pause = find("#pause");
   #race;
   #icons;
+  /** @type {Status} */
   #status = { state: "connecting" };
+  /** @type {number | null} */
   #lastFrame = null;
+  /** @type {number | null} */
   #paused = null;
-  #noticeTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noticeTimer;
 
+  /** @param {{race: {start: number, ends: number} | null, icons: string}} page */
   constructor({ race, icons }) {
     this.#race = race;
     this.#icons = icons;
   }
 
-  /** Show the time since the start. */
+  /**
+   * Show the time since the start.
+   *
+   * @param {number} now
+   */
   tick(now) {
     if (!this.#race || !this.#start) return;
     if (now < this.#race.start || now >= this.#race.ends) return;
@@ -32,7 +48,14 @@ export class Header {
     this.#start.classList.add("running");
   }
 
-  /** Say how many run, or how the one I follow does. */
+  /**
+   * Say how many run, or how the one I follow does.
+   *
+   * @param {Runner[]} runners
+   * @param {{
+   *   follows: import("./follows.js").Follows, now: number, emptySentence: string,
+   * }} view
+   */
   showRunners(runners, { follows, now, emptySentence }) {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
@@ -51,27 +74,38 @@ export class Header {
     setText(this.#summary, text);
   }
 
-  /** Say in words how the connection is. */
+  /**
+   * Say in words how the connection is.
+   *
+   * @param {Status} status
+   * @param {number | null} lastFrame `time` of the newest frame
+   */
   showConnection(status, lastFrame) {
     this.#status = status;
     this.#lastFrame = lastFrame;
     this.#showStatus();
   }
 
-  /** Say that the picture stands still, since when; null when it moves again. */
+  /**
+   * Say that the picture stands still, since when; null when it moves again.
+   *
+   * @param {number | null} time
+   */
   showPaused(time) {
     this.#paused = time;
     const isPaused = time !== null;
-    this.#pause.setAttribute("aria-pressed", String(isPaused));
-    this.#pause.title = isPaused ? "Go on" : "Pause";
-    this.#pause.querySelector("use").setAttribute(
-      "href",
-      `${this.#icons}#${isPaused ? "play" : "pause"}`,
-    );
+    setAttribute(this.#pause, "aria-pressed", String(isPaused));
+    setAttribute(this.#pause, "title", isPaused ? "Go on" : "Pause");
+    const icon = `${this.#icons}#${isPaused ? "play" : "pause"}`;
+    setAttribute(find("use", this.#pause), "href", icon);
     this.#showStatus();
   }
 
-  /** Show a sentence for a while. */
+  /**
+   * Show a sentence for a while.
+   *
+   * @param {string} sentence
+   */
   notice(sentence) {
     clearTimeout(this.#noticeTimer);
     this.#notice.textContent = sentence;
@@ -82,13 +116,13 @@ export class Header {
   }
 
   #showStatus() {
-    const { state, detail } = this.#status;
-    this.#connection.dataset.state = this.#paused !== null ? "paused" : state;
-    setText(this.#connection, this.#sentence(state, detail));
+    this.#connection.dataset.state = this.#paused !== null ? "paused" : this.#status.state;
+    setText(this.#connection, this.#sentence());
   }
 
-  #sentence(state, detail) {
-    if (state === "ended") return detail;
+  #sentence() {
+    const { state, detail } = this.#status;
+    if (state === "ended") return detail ?? "";
     const since = this.#lastFrame && ` What you see is from ${clockTime(this.#lastFrame)}.`;
     if (this.#paused !== null) return `Paused. What you see is from ${clockTime(this.#paused)}.`;
     if (state === "open") return "Connected";
@@ -98,13 +132,10 @@ export class Header {
   }
 }
 
+/** @param {Runner} runner @param {number} now */
 function oneLine(runner, now) {
   const at = distance(runner.fix?.progress ?? null);
   const who = runner.bib ? `Bib ${label(runner)}` : runner.name;
   const where = at ? ` at ${at.value} ${at.unit}` : "";
   return `${who}${where}. ${describe(runner, now).words}`;
-}
-
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

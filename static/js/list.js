@@ -1,5 +1,6 @@
 // The list beside the map: everything the map says, for every runner, by keyboard too.
 
+import { find, setAttribute, setText } from "./dom.js";
 import { distance, label, pace, textOn } from "./format.js";
 import { describe } from "./liveness.js";
 
@@ -11,30 +12,44 @@ const REORDER_EVERY = 5000;
 const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /**
- * Cards of the followed runners and rows of everyone else.
+ * `onPick` when a runner is chosen, `onStar` when the star is pressed.
  *
- * `onPick(code)` when a runner is chosen, `onStar(code)` when the star is pressed.
+ * @typedef {import("./store.js").Runner} Runner
+ * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
  */
+
+/** Cards of the followed runners and rows of everyone else. */
 export class RunnerList {
-  #list = document.querySelector("#list");
-  #mine = document.querySelector("#mine");
-  #everyone = document.querySelector("#everyone");
-  #search = document.querySelector("#search");
-  #empty = document.querySelector("#empty");
-  #template = document.querySelector("#row");
-  #rows = new Map(); // code → Row
-  #order = []; // codes of everyone, as they stand
+  #list = find("#list");
+  #mine = find("#mine");
+  #everyone = find("#everyone");
+  #search = /** @type {HTMLInputElement} */ (find("#search"));
+  #empty = find("#empty");
+  #template = /** @type {HTMLTemplateElement} */ (find("#row"));
+  /** @type {Map<string, Row>} by code */
+  #rows = new Map();
+  /** @type {string[]} codes of everyone, as they stand */
+  #order = [];
   #orderedAt = -Infinity;
   #icons;
   #handlers;
 
+  /** @param {Handlers & {icons: string, onSearch: () => void}} options */
   constructor({ icons, onPick, onStar, onSearch }) {
     this.#icons = icons;
     this.#handlers = { onPick, onStar };
     this.#search.addEventListener("input", onSearch);
   }
 
-  /** Bring the list up to date with the runners (an array) at the server's `now`. */
+  /**
+   * Bring the list up to date at the server's `now`.
+   *
+   * @param {Runner[]} runners
+   * @param {{
+   *   follows: import("./follows.js").Follows, selected: string | null, now: number,
+   *   emptySentence: string,
+   * }} view
+   */
   render(runners, { follows, selected, now, emptySentence }) {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const found = runners.filter((runner) => matches(runner, wanted));
@@ -63,7 +78,7 @@ export class RunnerList {
     });
     count(this.#mine, mine.length);
     count(this.#everyone, others.length);
-    const more = this.#everyone.querySelector(".more");
+    const more = find(".more", this.#everyone);
     more.hidden = ordered.length <= MOST_ROWS;
     more.textContent = `${ordered.length - MOST_ROWS} more: search for a name or a bib.`;
     this.#empty.hidden = found.length > 0;
@@ -73,28 +88,39 @@ export class RunnerList {
     );
   }
 
-  /** Scroll to a runner's row. */
+  /**
+   * Scroll to a runner's row.
+   *
+   * @param {string} code
+   */
   reveal(code) {
     this.#rows.get(code)?.element.scrollIntoView({ block: "nearest" });
   }
 
+  /** @param {string} code */
   #row(code) {
     let row = this.#rows.get(code);
     if (!row) {
-      const element = this.#template.content.firstElementChild.cloneNode(true);
-      row = new Row(element, code, this.#icons, this.#handlers);
+      const element = find(".runner", this.#template.content).cloneNode(true);
+      row = new Row(
+        /** @type {HTMLElement} */ (element), code, this.#icons, this.#handlers,
+      );
       this.#rows.set(code, row);
     }
     return row;
   }
 
-  // In the order of the race, else by name; as it stands while someone is in the list.
+  /**
+   * In the order of the race, else by name; as it stands while someone is in the list.
+   *
+   * @param {Runner[]} runners
+   */
   #ordered(runners) {
     const time = performance.now();
     const busy = this.#list.matches(":hover, :focus-within");
     const known = new Map(this.#order.map((code, index) => [code, index]));
     if (busy || time - this.#orderedAt < REORDER_EVERY) {
-      const place = ({ code }) => known.get(code) ?? Infinity;
+      const place = (/** @type {Runner} */ { code }) => known.get(code) ?? known.size;
       runners.sort((a, b) => place(a) - place(b) || byProgress(a, b));
     } else {
       runners.sort(byProgress);
@@ -104,12 +130,13 @@ export class RunnerList {
     return runners;
   }
 
+  /** @param {HTMLElement} section @param {Runner[]} runners */
   #place(section, runners) {
     section.hidden = runners.length === 0;
-    const list = section.querySelector("ul");
+    const list = find("ul", section);
     let next = list.firstElementChild;
     for (const { code } of runners) {
-      const { element } = this.#rows.get(code);
+      const { element } = this.#row(code);
       if (element === next) next = next.nextElementSibling;
       else list.insertBefore(element, next);
     }
@@ -117,21 +144,32 @@ export class RunnerList {
 }
 
 class Row {
+  /** @type {Record<string, HTMLElement>} */
   #parts = {};
   #icons;
 
+  /**
+   * @param {HTMLElement} element
+   * @param {string} code
+   * @param {string} icons
+   * @param {Handlers} handlers
+   */
   constructor(element, code, icons, { onPick, onStar }) {
     this.element = element;
     this.#icons = icons;
     element.dataset.runner = code;
     for (const part of ["pick", "bib", "name", "distance", "pace", "words", "star"]) {
-      this.#parts[part] = element.querySelector(`.${part}`);
+      this.#parts[part] = find(`.${part}`, element);
     }
-    this.#parts.shape = element.querySelector(".state use");
+    this.#parts.shape = find(".state use", element);
     this.#parts.pick.addEventListener("click", () => onPick(code));
     this.#parts.star.addEventListener("click", () => onStar(code));
   }
 
+  /**
+   * @param {Runner} runner
+   * @param {{followed: boolean, selected: boolean, now: number}} view
+   */
   show(runner, { followed, selected, now }) {
     const { element } = this;
     const { pick, bib, name, shape, words, star } = this.#parts;
@@ -150,7 +188,8 @@ class Row {
     setText(name, runner.name);
     setText(words, described.words);
     setFigure(this.#parts.distance, distance(runner.fix?.progress ?? null));
-    setFigure(this.#parts.pace, isMoving(described) ? pace(runner.fix.speed) : null);
+    const speed = isMoving(described) ? (runner.fix?.speed ?? null) : null;
+    setFigure(this.#parts.pace, pace(speed));
     setAttribute(star, "aria-pressed", String(followed));
     setAttribute(star, "aria-label", `Follow ${runner.name}`);
     setAttribute(star, "title", followed ? "Stop following" : "Follow");
@@ -159,37 +198,37 @@ class Row {
   }
 }
 
-// A pace from minutes ago would be read as the pace now.
+/**
+ * A pace from minutes ago would be read as the pace now.
+ *
+ * @param {{state: string}} described
+ */
 function isMoving({ state }) {
   return state === "live" || state === "delayed";
 }
 
+/** @param {Runner} runner @param {string} wanted */
 function matches({ name, bib, code }, wanted) {
   if (!wanted) return true;
   return [name, bib ?? "", code].some((text) => text.toLocaleLowerCase().includes(wanted));
 }
 
+/** @param {Runner} a @param {Runner} b */
 function byName(a, b) {
   return names.compare(a.name, b.name) || names.compare(a.code, b.code);
 }
 
+/** @param {Runner} a @param {Runner} b */
 function byProgress(a, b) {
   return (b.fix?.progress ?? -1) - (a.fix?.progress ?? -1) || byName(a, b);
 }
 
+/** @param {HTMLElement} section @param {number} number */
 function count(section, number) {
-  setText(section.querySelector(".count"), String(number));
+  setText(find(".count", section), String(number));
 }
 
-// Elements are written to only when something changed: hundreds of rows, every second.
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function setAttribute(element, name, value) {
-  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
-}
-
+/** @param {HTMLElement} element @param {import("./format.js").Figure | null} figure */
 function setFigure(element, figure) {
   const text = figure ? `${figure.value} ${figure.unit}` : "";
   if (element.dataset.text === text) return;
@@ -201,11 +240,16 @@ function setFigure(element, figure) {
   element.append(value, ` ${figure.unit}`);
 }
 
-// A node that is moved in the document loses the focus.
+/**
+ * A node that is moved in the document loses the focus: give it back.
+ *
+ * @param {() => void} change
+ */
 function keepingFocus(change) {
   const focused = document.activeElement;
   change();
-  if (focused !== document.activeElement && focused?.isConnected) {
+  const isMoved = focused !== document.activeElement && focused?.isConnected;
+  if (isMoved && focused instanceof HTMLElement) {
     focused.focus({ preventScroll: true });
   }
 }

@@ -2,6 +2,7 @@
 
 import { ServerClock } from "./clock.js";
 import { Connection } from "./connection.js";
+import { find } from "./dom.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
@@ -16,7 +17,20 @@ const DRAW_EVERY = 250;
 // When to ask again after the server could not reach its database. ms.
 const STORE_RETRY = 2000;
 
-const page = JSON.parse(document.querySelector("#page").textContent);
+/**
+ * What the server put into the page (runners/views/live.py). Times in ms.
+ *
+ * @typedef {{
+ *   socket: string, follow: import("./protocol.js").Follow, ownFollows: boolean,
+ *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
+ *   courses: Record<string, any>[], time: number,
+ *   account: import("./follows.js").Account | null,
+ *   map: import("./map/map.js").Config | null, icons: string,
+ * }} Page
+ */
+
+/** @type {Page} */
+const page = JSON.parse(find("#page").textContent ?? "");
 const clock = new ServerClock(page.time);
 const store = new Store(page.courses);
 const header = new Header({ race: page.race, icons: page.icons });
@@ -30,13 +44,19 @@ const list = new RunnerList({
   onSearch: () => draw(),
 });
 
+/** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
+/** @type {string | null} */
 let selected = null;
-let paused = null; // the server's time at which the picture was stopped
-let lastFrame = null; // `time` of the newest frame: where to go on from after a gap
+/** @type {number | null} the server's time at which the picture was stopped */
+let paused = null;
+/** @type {number | null} `time` of the newest frame: where to go on from after a gap */
+let lastFrame = null;
 let connected = false;
+/** @type {Set<string>} */
 let askedRunners = new Set();
-let drawTimer = 0;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let drawTimer;
 
 const sheet = new Sheet((visible) => map?.setCovered(visible));
 sheet.go(page.oneRunner ? "half" : "peek");
@@ -56,12 +76,13 @@ const connection = new Connection(socketUrl(page.socket), {
 connection.open();
 setInterval(() => draw(), REFRESH_EVERY);
 
-document.querySelector("#pause").addEventListener("click", togglePause);
-document.querySelector("#fold").addEventListener("click", toggleFold);
+find("#pause").addEventListener("click", togglePause);
+find("#fold").addEventListener("click", toggleFold);
 document.addEventListener("keydown", shortcut);
 
 openMap();
 
+/** @param {string} path */
 function socketUrl(path) {
   return `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`;
 }
@@ -72,6 +93,7 @@ function follow() {
   connection.send(followMessage(page.follow, codes, lastFrame));
 }
 
+/** @param {import("./protocol.js").Message} message */
 function receive(message) {
   if (message.time) {
     clock.saw(message.time);
@@ -98,6 +120,7 @@ function receive(message) {
   drawSoon();
 }
 
+/** @param {Record<string, any>} event */
 function receiveEvent(event) {
   const gone = store.applyEvent(event);
   if (event.kind === "race") {
@@ -110,6 +133,7 @@ function receiveEvent(event) {
   }
 }
 
+/** @param {Record<string, any>} error */
 function receiveError({ code, runner, detail, after }) {
   if (code === "store.unavailable") setTimeout(follow, after ?? STORE_RETRY);
   // A star on someone who is not shared (any more) is no news on the page of all.
@@ -129,14 +153,16 @@ function followsChanged() {
   draw();
 }
 
+/** @param {string} code */
 async function star(code) {
   try {
     await follows.toggle(code);
   } catch (error) {
-    header.notice(error.message);
+    header.notice(error instanceof Error ? error.message : String(error));
   }
 }
 
+/** @param {string} code */
 function pick(code) {
   selected = selected === code ? null : code;
   if (selected) {
@@ -158,26 +184,27 @@ function togglePause() {
 
 function toggleFold() {
   const folded = document.body.classList.toggle("folded");
-  document.querySelector("#fold").setAttribute("aria-expanded", String(!folded));
+  find("#fold").setAttribute("aria-expanded", String(!folded));
 }
 
+/** @param {KeyboardEvent} event */
 function shortcut(event) {
-  if (event.target.matches("input, textarea") || event.ctrlKey || event.metaKey) return;
+  if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey) return;
   if (event.key === "/") {
     event.preventDefault();
-    document.querySelector("#search").focus();
+    find("#search").focus();
   } else if (event.key === "Escape" && selected) {
     pick(selected);
   }
 }
 
 function drawSoon() {
-  drawTimer ||= setTimeout(draw, DRAW_EVERY);
+  drawTimer ??= setTimeout(draw, DRAW_EVERY);
 }
 
 function draw() {
   clearTimeout(drawTimer);
-  drawTimer = 0;
+  drawTimer = undefined;
   const now = clock.now();
   header.tick(now);
   if (paused !== null) return;
@@ -211,21 +238,16 @@ async function openMap() {
       onPick: (code) => code === selected || pick(code),
     });
     map = opened;
-    sheet.go(document.querySelector("#panel").dataset.stop);
+    sheet.show();
     if (lastFrame !== null) map.ready();
-    document.querySelector("#map-controls").hidden = false;
+    find("#map-controls").hidden = false;
     draw();
   } catch (error) {
     // The list goes on without it, so this is no error of the page.
-    console.info(error.message);
-    document.querySelector("#map-missing").hidden = false;
+    console.info(error instanceof Error ? error.message : error);
+    find("#map-missing").hidden = false;
   }
 }
 
 // For the browser's console, and for the tests that look at the map.
-globalThis.spectate = {
-  store,
-  get map() {
-    return map;
-  },
-};
+Object.assign(globalThis, { spectate: { store, map: () => map?.library } });

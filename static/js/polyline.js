@@ -1,7 +1,14 @@
 // Encoded polylines (https://developers.google.com/maps/documentation/utilities/polylinealgorithm).
 
-/** Decode a line of precision 5 to [[lng, lat], …]. */
+/** @typedef {[lng: number, lat: number]} LngLat */
+
+/**
+ * Decode a line of precision 5.
+ *
+ * @param {string} text
+ */
 export function decodePolyline(text) {
+  /** @type {LngLat[]} */
   const line = [];
   const place = [0, 0]; // lat, lng in 1e-5 degrees
   let at = 0;

@@ -2,6 +2,16 @@
 
 export const SUBPROTOCOL = "spectate.v1";
 
+/**
+ * @typedef {{
+ *   t: number, lat: number, lng: number,
+ *   speed: number | null, heading: number | null, progress: number | null,
+ * }} Fix
+ * @typedef {(number | null)[]} FixRow [t, lat, lng, speed, heading, progress]
+ * @typedef {{[key: string]: any, type: string}} Message
+ * @typedef {{runners?: string[], races?: string[], public?: boolean, tick: number}} Follow
+ */
+
 /** Close codes after which coming back as we were would only end the same way. */
 export const FINAL_CLOSE_CODES = new Map([
   [4400, "This page is out of date. Reload it."],
@@ -12,7 +22,13 @@ export const FINAL_CLOSE_CODES = new Map([
 /** Close codes of a server with too much to do: come back slowly. */
 export const BACK_OFF_CLOSE_CODES = new Set([1013, 4413, 4429]);
 
-/** The first message: what this page shows, since when. */
+/**
+ * The first message: what this page shows, since when.
+ *
+ * @param {Follow} follow
+ * @param {string[]} codes runners besides
+ * @param {number | null} since `time` of the last frame seen
+ */
 export function followMessage(follow, codes, since) {
   const runners = [...new Set([...(follow.runners ?? []), ...codes])];
   return {
@@ -23,7 +39,12 @@ export function followMessage(follow, codes, since) {
   };
 }
 
-/** Read a frame; null if it is nothing we know how to read. */
+/**
+ * Read a frame; null if it is nothing we know how to read.
+ *
+ * @param {unknown} data
+ * @returns {Message | null}
+ */
 export function parseFrame(data) {
   if (typeof data !== "string") return null;
   try {
@@ -34,7 +55,12 @@ export function parseFrame(data) {
   }
 }
 
-/** A row [t, lat, lng, speed, heading, progress] as an object; unknown is null. */
+/**
+ * Read a row; what is unknown is null.
+ *
+ * @param {FixRow} row
+ * @returns {Fix}
+ */
 export function readFix([t, lat, lng, speed = null, heading = null, progress = null]) {
-  return { t, lat, lng, speed, heading, progress };
+  return { t: Number(t), lat: Number(lat), lng: Number(lng), speed, heading, progress };
 }

@@ -1,5 +1,10 @@
 // On a phone the list is a sheet over the map, with three stops.
 
+import { find } from "./dom.js";
+
+/** @typedef {"peek" | "half" | "full"} Stop */
+
+/** @type {Stop[]} */
 const STOPS = ["peek", "half", "full"];
 // A flick this fast goes to the next stop whatever the distance. px a ms.
 const FLICK = 0.5;
@@ -8,16 +13,27 @@ const TAP = 6;
 // What stays free above a full sheet, so that it still reads as one. px.
 const TOP = 56;
 
-/** The bottom sheet; on a wide screen it stands still. `onMove(visible px)`. */
+/**
+ * `from`: where the finger went down. `visible`, `now`: of the sheet, then and now, px.
+ *
+ * @typedef {{
+ *   from: number, visible: number, now: number, last: PointerEvent, speed: number,
+ * }} Drag
+ */
+
+/** The bottom sheet; on a wide screen it stands still. */
 export class Sheet {
-  #panel = document.querySelector("#panel");
-  #grip = document.querySelector("#grip");
-  #head = document.querySelector("#head");
+  #panel = find("#panel");
+  #grip = find("#grip");
+  #head = find("#head");
   #narrow = matchMedia("(max-width: 899px)");
+  /** @type {Stop} */
   #stop = "peek";
   #onMove;
+  /** @type {Drag | null} */
   #drag = null;
 
+  /** @param {(visible: number) => void} onMove px of the map that are covered */
   constructor(onMove) {
     this.#onMove = onMove;
     for (const handle of [this.#grip, this.#head]) {
@@ -29,21 +45,29 @@ export class Sheet {
     this.#grip.addEventListener("keydown", (event) => this.#key(event));
     // From a keyboard or a screen reader; a tap has been dealt with as a pointer.
     this.#grip.addEventListener("click", (event) => event.detail === 0 && this.#next());
-    document.querySelector("#search").addEventListener("focus", () => this.go("full"));
-    this.#narrow.addEventListener("change", () => this.go(this.#stop));
-    addEventListener("resize", () => this.go(this.#stop));
-    new ResizeObserver(() => this.#drag || this.go(this.#stop)).observe(this.#head);
+    find("#search").addEventListener("focus", () => this.go("full"));
+    this.#narrow.addEventListener("change", () => this.show());
+    addEventListener("resize", () => this.show());
+    new ResizeObserver(() => this.#drag || this.show()).observe(this.#head);
   }
 
-  /** Go to a stop: peek, half or full. */
+  /**
+   * Go to a stop.
+   *
+   * @param {Stop} stop
+   */
   go(stop) {
     this.#stop = stop;
     this.#panel.dataset.stop = stop;
     this.#grip.setAttribute("aria-expanded", String(stop !== "peek"));
-    this.#show(this.#narrow.matches ? this.#heights()[stop] : 0);
+    this.show();
   }
 
-  /** Go at least as high as a stop. */
+  /**
+   * Go at least as high as a stop.
+   *
+   * @param {Stop} stop
+   */
   raise(stop) {
     if (STOPS.indexOf(stop) > STOPS.indexOf(this.#stop)) this.go(stop);
   }
@@ -54,8 +78,10 @@ export class Sheet {
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
   }
 
-  #show(visible) {
-    const { full, half } = this.#heights();
+  /** Stand where it should, on a screen that may have changed. */
+  show() {
+    const { full, half, [this.#stop]: height } = this.#heights();
+    const visible = this.#narrow.matches ? height : 0;
     const root = document.documentElement.style;
     root.setProperty("--sheet", `${visible}px`);
     root.setProperty("--sheet-full", `${full}px`);
@@ -63,13 +89,16 @@ export class Sheet {
     this.#onMove(Math.min(visible, half));
   }
 
+  /** @param {PointerEvent} event */
   #start(event) {
+    const handle = event.currentTarget;
     if (!this.#narrow.matches || event.button !== 0) return;
-    event.currentTarget.setPointerCapture(event.pointerId);
+    if (handle instanceof Element) handle.setPointerCapture(event.pointerId);
     const visible = this.#heights()[this.#stop];
     this.#drag = { from: event.clientY, visible, now: visible, last: event, speed: 0 };
   }
 
+  /** @param {PointerEvent} event */
   #move(event) {
     const drag = this.#drag;
     if (!drag) return;
@@ -83,6 +112,7 @@ export class Sheet {
     document.documentElement.style.setProperty("--sheet", `${drag.now}px`);
   }
 
+  /** @param {PointerEvent} event */
   #end(event) {
     const drag = this.#drag;
     if (!drag) return;
@@ -93,17 +123,18 @@ export class Sheet {
       return;
     }
     const heights = this.#heights();
-    const nearest = STOPS.toSorted(
+    const [nearest] = [...STOPS].sort(
       (a, b) => Math.abs(heights[a] - drag.now) - Math.abs(heights[b] - drag.now),
-    )[0];
+    );
     if (Math.abs(drag.speed) < FLICK) return this.go(nearest);
     const step = drag.speed > 0 ? 1 : -1;
     this.go(STOPS[Math.min(2, Math.max(0, STOPS.indexOf(this.#stop) + step))]);
   }
 
+  /** @param {KeyboardEvent} event */
   #key({ key }) {
-    const step = { ArrowUp: 1, ArrowDown: -1 }[key];
-    if (!step) return;
+    if (key !== "ArrowUp" && key !== "ArrowDown") return;
+    const step = key === "ArrowUp" ? 1 : -1;
     this.go(STOPS[Math.min(2, Math.max(0, STOPS.indexOf(this.#stop) + step))]);
   }
 

@@ -7,18 +7,30 @@ import { readFix } from "./protocol.js";
 export const TRAIL_SPAN = 5 * 60_000;
 
 /**
- * The runners and races of this page, from the server's messages.
+ * `trail`: the last minutes, oldest first. `line`: the course. Metres, milliseconds.
  *
- * A runner is {code, name, bib, colour, state, race, fix, trail}: `fix` the newest
- * {t, lat, lng, speed, heading, progress} or null, `trail` [[t, lng, lat], …] of the
- * last minutes, oldest first. `version` grows with each change.
+ * @typedef {import("./polyline.js").LngLat} LngLat
+ * @typedef {import("./protocol.js").Fix} Fix
+ * @typedef {import("./protocol.js").FixRow} FixRow
+ * @typedef {[t: number, lng: number, lat: number]} TrailPoint
+ * @typedef {{
+ *   code: string, name: string, bib: string | null, colour: string,
+ *   state: string | null, race: string | null, fix: Fix | null, trail: TrailPoint[],
+ * }} Runner
+ * @typedef {{name: string, kind: string, lat: number | null, lng: number | null}} Checkpoint
+ * @typedef {{slug: string, line: LngLat[], length: number, checkpoints: Checkpoint[]}} Race
  */
+
+/** The runners and races of this page, from the server's messages. */
 export class Store {
+  /** @type {Map<string, Runner>} */
   runners = new Map();
+  /** @type {Map<string, Race>} */
   races = new Map();
-  version = 0;
+  /** @type {Set<string> | null} */
   #listed = null; // codes of a connection's first snapshot, over all its parts
 
+  /** @param {any[]} races as in a snapshot */
   constructor(races = []) {
     for (const race of races) this.races.set(race.slug, readRace(race));
   }
@@ -28,7 +40,11 @@ export class Store {
     this.#listed = new Set();
   }
 
-  /** Take a snapshot, or one part of it. */
+  /**
+   * Take a snapshot, or one part of it.
+   *
+   * @param {Record<string, any>} snapshot
+   */
   applySnapshot({ runners, races, more }) {
     for (const race of races ?? []) this.races.set(race.slug, readRace(race));
     for (const described of runners ?? []) {
@@ -41,29 +57,38 @@ export class Store {
       }
       this.#listed = null;
     }
-    this.version += 1;
   }
 
-  /** Take the rows [code, t, lat, lng, …] of a `positions` message. */
+  /**
+   * Take the rows of a `positions` message.
+   *
+   * @param {[code: string, ...FixRow][]} rows
+   */
   applyPositions(rows) {
     for (const [code, ...row] of rows) {
       const runner = this.runners.get(code) ?? this.#describe({ code });
       this.#move(runner, readFix(row));
     }
-    if (rows.length) this.version += 1;
   }
 
-  /** Take points that arrived late: they fill the trail and move nothing. */
+  /**
+   * Take points that arrived late: they fill the trail and move nothing.
+   *
+   * @param {string} code
+   * @param {[t: number, lat: number, lng: number][]} rows
+   */
   applyLate(code, rows) {
     const runner = this.runners.get(code);
     if (!runner) return;
     for (const [t, lat, lng] of rows) addToTrail(runner, t, lng, lat);
-    this.version += 1;
   }
 
-  /** Take an `event`; says which runner is gone for the visitor, if one is. */
+  /**
+   * Take an `event`; returns the runner who is gone for the visitor, if one is.
+   *
+   * @param {Record<string, any>} event
+   */
   applyEvent(event) {
-    this.version += 1;
     const code = event.runner?.code ?? event.runner;
     if (event.kind === "runner" && event.change !== "removed") {
       this.#describe(event.runner);
@@ -78,6 +103,7 @@ export class Store {
     return null;
   }
 
+  /** @param {Record<string, any>} described */
   #describe({ code, fix, trail, ...described }) {
     let runner = this.runners.get(code);
     if (!runner) {
@@ -93,8 +119,8 @@ export class Store {
       };
       this.runners.set(code, runner);
     }
-    for (const [key, value] of Object.entries(described)) {
-      if (key in runner && value !== undefined) runner[key] = value;
+    for (const key of ["name", "bib", "colour", "state", "race"]) {
+      if (key in described) Object.assign(runner, { [key]: described[key] });
     }
     if (fix) {
       const newest = readFix(fix);
@@ -104,6 +130,7 @@ export class Store {
     return runner;
   }
 
+  /** @param {Runner} runner @param {Fix} fix */
   #move(runner, fix) {
     addToTrail(runner, fix.t, fix.lng, fix.lat);
     // The newest time wins: a marker never goes back.
@@ -115,16 +142,23 @@ export class Store {
   }
 }
 
+/** @param {Record<string, any>} race @returns {Race} */
 function readRace(race) {
   return {
-    ...race,
+    slug: race.slug,
     line: race.course?.line ? decodePolyline(race.course.line) : [],
     length: race.course?.length ?? 0,
     checkpoints: race.checkpoints ?? [],
   };
 }
 
-// A snapshot's trail has no times: its points stand evenly before the newest fix.
+/**
+ * Take a snapshot's trail. It has no times: its points stand evenly before the fix.
+ *
+ * @param {Runner} runner
+ * @param {LngLat[]} line
+ * @param {number} t
+ */
 function fillTrail(runner, line, t) {
   if (runner.trail.length || line.length < 2) return;
   const step = TRAIL_SPAN / line.length;
@@ -137,13 +171,14 @@ function fillTrail(runner, line, t) {
     ]);
 }
 
+/** @param {Runner} runner @param {number} t @param {number} lng @param {number} lat */
 function addToTrail(runner, t, lng, lat) {
   const { trail } = runner;
   let at = trail.length;
   while (at > 0 && trail[at - 1][0] > t) at -= 1;
   if (at > 0 && trail[at - 1][0] === t) return;
   trail.splice(at, 0, [t, lng, lat]);
-  const oldest = trail.at(-1)[0] - TRAIL_SPAN;
+  const oldest = trail[trail.length - 1][0] - TRAIL_SPAN;
   const keep = trail.findIndex(([time]) => time >= oldest);
   if (keep > 0) trail.splice(0, keep);
 }

@@ -54,7 +54,7 @@ class LivePage:
         """Where the markers of a source of the map are: [lng, lat] by code."""
         found: dict[str, list[float]] = self.page.evaluate(
             """async (source) => {
-                 const map = globalThis.spectate.map?.library;
+                 const map = globalThis.spectate.map();
                  if (!map) return {};
                  const data = await map.getSource(source).getData();
                  return Object.fromEntries(data.features.map(

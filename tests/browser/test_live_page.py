@@ -90,14 +90,12 @@ def test_picking_a_runner_on_the_map_picks_the_row(
     expect(picked).to_have_attribute("aria-current", "false")
     page.page.wait_for_function(
         """() => {
-             const map = globalThis.spectate.map.library;
+             const map = globalThis.spectate.map();
              return !map.isMoving() && map.getZoom() > 10 &&
                map.queryRenderedFeatures({layers: ["crowd"]}).length === 1;
            }"""
     )
-    spot = page.page.evaluate(
-        "() => globalThis.spectate.map.library.project([12.5, 41.9])"
-    )
+    spot = page.page.evaluate("() => globalThis.spectate.map().project([12.5, 41.9])")
     page.page.locator("#map canvas").click(position={"x": spot["x"], "y": spot["y"]})
     expect(picked).to_have_attribute("aria-current", "true")
 

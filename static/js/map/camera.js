@@ -5,19 +5,23 @@ const RUNNER_ZOOM = 15;
 // Around what is fitted, for the names beside the course and our own buttons. px.
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
 
+/** @typedef {import("../polyline.js").LngLat} LngLat */
+
+/** Moves the map. */
 export class Camera {
   #map;
   #covered = 0; // px of the map's lower edge under the sheet
-  #followed = null; // code of the runner it stays with
+  /** @type {string | null} code of the runner it stays with */
+  #followed = null;
   #isFree = false; // the visitor moved it
 
+  /** @param {import("maplibre-gl").Map} map */
   constructor(map) {
     this.#map = map;
-    for (const kind of ["dragstart", "wheel", "rotatestart", "pitchstart"]) {
-      map.on(kind, (event) => {
-        if (event.originalEvent || kind === "wheel") this.release();
-      });
-    }
+    map.on("dragstart", () => this.release());
+    map.on("wheel", () => this.release());
+    // A pinch; our own moves of the camera have no original event.
+    map.on("zoomstart", (event) => event.originalEvent && this.release());
   }
 
   get followed() {
@@ -34,19 +38,29 @@ export class Camera {
     this.#followed = null;
   }
 
-  /** Keep clear of the sheet. */
+  /**
+   * Keep clear of the sheet.
+   *
+   * @param {number} covered px of the map's lower edge
+   */
   setCovered(covered) {
     if (covered === this.#covered) return;
     this.#covered = covered;
     this.#map.easeTo({ padding: this.#padding(), duration: motion(200) });
   }
 
-  /** Show all of some [lng, lat]. */
+  /**
+   * Show all of some places.
+   *
+   * @param {LngLat[]} points
+   * @param {{animate?: boolean}} [options]
+   */
   fit(points, { animate = true } = {}) {
     if (points.length === 0) return;
     this.#followed = null;
     const lngs = points.map(([lng]) => lng);
     const lats = points.map(([, lat]) => lat);
+    /** @type {[LngLat, LngLat]} */
     const bounds = [
       [Math.min(...lngs), Math.min(...lats)],
       [Math.max(...lngs), Math.max(...lats)],
@@ -60,7 +74,12 @@ export class Camera {
     });
   }
 
-  /** Go to a runner and stay with them; null: stay here. */
+  /**
+   * Go to a runner and stay with them; null: stay here.
+   *
+   * @param {string | null} code
+   * @param {LngLat | undefined} place
+   */
   follow(code, place) {
     this.#followed = code;
     if (code === null || !place) return;
@@ -73,12 +92,17 @@ export class Camera {
     });
   }
 
-  /** The runner it stays with has moved. */
+  /**
+   * The runner it stays with has moved.
+   *
+   * @param {LngLat} place
+   */
   track(place) {
     if (this.#map.isMoving()) return;
     this.#map.setCenter(place);
   }
 
+  /** @param {number} step levels */
   zoom(step) {
     this.#map.easeTo({ zoom: this.#map.getZoom() + step, duration: motion(200) });
   }
@@ -92,6 +116,7 @@ export class Camera {
   }
 }
 
+/** @param {number} ms */
 function motion(ms) {
   return matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : ms;
 }

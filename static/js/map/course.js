@@ -4,7 +4,18 @@ const EARTH = 6_371_008.8; // mean radius, m
 // A start and a finish nearer than this share one label. m.
 const SAME_PLACE = 60;
 
-/** The course line of each race. */
+/**
+ * @typedef {import("../polyline.js").LngLat} LngLat
+ * @typedef {import("../store.js").Race} Race
+ * @typedef {import("geojson").Feature<import("geojson").Point, Record<string, any>>} Mark
+ * @typedef {{name: string, at: LngLat}} Place
+ */
+
+/**
+ * The course line of each race.
+ *
+ * @param {Race[]} races
+ */
 export function courseLines(races) {
   return collection(
     races
@@ -17,7 +28,11 @@ export function courseLines(races) {
   );
 }
 
-/** Kilometres and named places of each race, as points. */
+/**
+ * Kilometres and named places of each race, as points.
+ *
+ * @param {Pick<Race, "line" | "length" | "checkpoints">[]} races
+ */
 export function courseMarks(races) {
   return collection(
     races.flatMap((race) => {
@@ -27,7 +42,12 @@ export function courseMarks(races) {
   );
 }
 
-/** The distance between two [lng, lat] in metres, on a sphere. */
+/**
+ * The distance between two places in metres, on a sphere.
+ *
+ * @param {number[]} from [lng, lat]
+ * @param {number[]} to [lng, lat]
+ */
 export function metresBetween([lng1, lat1], [lng2, lat2]) {
   const radians = Math.PI / 180;
   const x = (lng2 - lng1) * radians * Math.cos(((lat1 + lat2) / 2) * radians);
@@ -35,12 +55,18 @@ export function metresBetween([lng1, lat1], [lng2, lat2]) {
   return EARTH * Math.hypot(x, y);
 }
 
-/** The points of a line at each whole kilometre: [[1, [lng, lat]], …]. */
+/**
+ * The points of a line at each whole kilometre.
+ *
+ * @param {LngLat[]} line
+ * @param {number} length as measured, m; 0: as drawn
+ */
 export function kilometrePoints(line, length) {
   const steps = line.slice(1).map((point, index) => metresBetween(line[index], point));
   const drawn = steps.reduce((sum, step) => sum + step, 0);
   // The course may be certified: its kilometres are not exactly those of the drawing.
   const kilometre = length > 0 ? (1000 * drawn) / length : 1000;
+  /** @type {[kilometre: number, place: LngLat][]} */
   const points = [];
   let past = 0;
   steps.forEach((step, index) => {
@@ -57,6 +83,7 @@ export function kilometrePoints(line, length) {
   return points;
 }
 
+/** @param {Pick<Race, "line" | "length">} race */
 function kilometres({ line, length }) {
   return kilometrePoints(line, length).map(([number, place]) =>
     point(place, {
@@ -66,20 +93,27 @@ function kilometres({ line, length }) {
   );
 }
 
+/** @param {Pick<Race, "line" | "checkpoints">} race */
 function places({ line, checkpoints }) {
-  const places = checkpoints
-    .filter(({ lat, lng }) => Number.isFinite(lat) && Number.isFinite(lng))
-    .map(({ name, lat, lng }) => ({ name, at: [lng, lat] }));
+  /** @type {Place[]} */
+  const places = checkpoints.flatMap(({ name, lat, lng }) =>
+    lat === null || lng === null ? [] : [{ name, at: /** @type {LngLat} */ ([lng, lat]) }],
+  );
   const kinds = new Set(checkpoints.map(({ kind }) => kind));
   if (line.length > 1) {
     if (!kinds.has("start")) places.unshift({ name: "Start", at: line[0] });
-    if (!kinds.has("finish")) places.push({ name: "Finish", at: line.at(-1) });
+    if (!kinds.has("finish")) places.push({ name: "Finish", at: line[line.length - 1] });
   }
   return together(places).map(({ name, at }) => point(at, { name }));
 }
 
-// On a loop the start is the finish, and on laps a checkpoint comes round again.
+/**
+ * On a loop the start is the finish, and on laps a checkpoint comes round again.
+ *
+ * @param {Place[]} places
+ */
 function together(places) {
+  /** @type {Place[]} */
   const kept = [];
   for (const place of places) {
     const same = kept.find(({ at }) => metresBetween(at, place.at) < SAME_PLACE);
@@ -89,17 +123,24 @@ function together(places) {
   return kept;
 }
 
-// A checkpoint at a kilometre already says which.
+/**
+ * A checkpoint at a kilometre already says which.
+ *
+ * @param {Mark} mark
+ * @param {Mark[]} marks
+ */
 function isAtAny({ geometry }, marks) {
   return marks.some(
     (mark) => metresBetween(mark.geometry.coordinates, geometry.coordinates) < SAME_PLACE,
   );
 }
 
+/** @param {LngLat} coordinates @param {Record<string, any>} properties @returns {Mark} */
 function point(coordinates, properties) {
   return { type: "Feature", properties, geometry: { type: "Point", coordinates } };
 }
 
+/** @param {import("geojson").Feature[]} features @returns {import("geojson").FeatureCollection} */
 function collection(features) {
   return { type: "FeatureCollection", features };
 }

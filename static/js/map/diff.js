@@ -1,14 +1,23 @@
 // Sends a map source only what changed since last time.
 
+/**
+ * `properties` are of plain values, and have a `code`.
+ *
+ * @typedef {{lng: number, lat: number, properties: Record<string, any>}} MapPoint
+ */
+
 /** Remembers the points of one GeoJSON source and works out `updateData` diffs. */
 export class PointDiff {
-  #sent = new Map(); // code → {lng, lat, properties, key}
+  /** @type {Map<string, MapPoint & {key: string}>} by code */
+  #sent = new Map();
 
   /**
-   * The change from what was last asked to `points` ([{lng, lat, properties}],
-   * known by `properties.code`), or null when there is none.
+   * The change from the points last asked for, or null when there is none.
+   *
+   * @param {MapPoint[]} points
    */
   to(points) {
+    /** @type {Required<Omit<import("maplibre-gl").GeoJSONSourceDiff, "removeAll">>} */
     const diff = { add: [], update: [], remove: [] };
     const next = new Map();
     for (const { lng, lat, properties } of points) {
@@ -20,6 +29,7 @@ export class PointDiff {
         diff.add.push(feature(lng, lat, properties));
         continue;
       }
+      /** @type {import("maplibre-gl").GeoJSONFeatureDiff} */
       const change = { id: code };
       if (before.lng !== lng || before.lat !== lat) {
         change.newGeometry = { type: "Point", coordinates: [lng, lat] };
@@ -37,6 +47,12 @@ export class PointDiff {
   }
 }
 
+/**
+ * @param {number} lng
+ * @param {number} lat
+ * @param {Record<string, any>} properties
+ * @returns {import("geojson").Feature}
+ */
 function feature(lng, lat, properties) {
   return {
     type: "Feature",

@@ -10,12 +10,29 @@ const WEDGE = 64; // px, across: the disc and the tip beyond it
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
 
-/** The name of a runner's disc; one image for each that is different. */
+/**
+ * @typedef {{
+ *   colour: string, label: string, isStale: boolean, isSelected: boolean,
+ * }} Disc
+ * @typedef {import("./style.js").Tokens} Tokens
+ */
+
+/**
+ * The name of a runner's disc; one image for each that is different.
+ *
+ * @param {Disc} disc
+ */
 export function discName({ colour, label, isStale, isSelected }) {
   return `disc ${isStale ? "stale" : colour} ${isSelected ? "selected" : ""} ${label}`;
 }
 
-/** Give the map the disc of a runner and the wedge behind it, if it has none yet. */
+/**
+ * Give the map a disc and the wedge behind it, if it has none yet; return its name.
+ *
+ * @param {import("maplibre-gl").Map} map
+ * @param {Disc} disc
+ * @param {Tokens} tokens
+ */
 export function addDisc(map, disc, tokens) {
   const name = discName(disc);
   if (!map.hasImage(name)) {
@@ -28,13 +45,18 @@ export function addDisc(map, disc, tokens) {
   return name;
 }
 
-/** Forget the images: their colours changed with the theme. */
+/**
+ * Forget the images: their colours changed with the theme.
+ *
+ * @param {import("maplibre-gl").Map} map
+ */
 export function removeDiscs(map) {
   for (const name of map.listImages()) {
     if (/^(disc|wedge) /.test(name)) map.removeImage(name);
   }
 }
 
+/** @param {Disc} disc @param {Tokens} tokens */
 function drawDisc({ colour, label, isStale, isSelected }, tokens) {
   const size = DISC + 2 * (HALO + RING) + 2;
   const context = canvas(size);
@@ -58,6 +80,7 @@ function drawDisc({ colour, label, isStale, isSelected }, tokens) {
   return pixels(context);
 }
 
+/** @param {string} colour @param {Tokens} tokens */
 function drawWedge(colour, tokens) {
   const context = canvas(WEDGE);
   const centre = WEDGE / 2;
@@ -75,10 +98,17 @@ function drawWedge(colour, tokens) {
   return pixels(context);
 }
 
+/** @param {string} label */
 function textSize(label) {
-  return { 1: 15, 2: 14, 3: 12 }[label.length] ?? 10;
+  return [15, 15, 14, 12][label.length] ?? 10;
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} centre
+ * @param {number} radius
+ * @param {string} colour
+ */
 function fillCircle(context, centre, radius, colour) {
   context.fillStyle = colour;
   context.beginPath();
@@ -86,14 +116,17 @@ function fillCircle(context, centre, radius, colour) {
   context.fill();
 }
 
+/** @param {number} size px */
 function canvas(size) {
   const element = document.createElement("canvas");
   element.width = element.height = size * RATIO;
   const context = element.getContext("2d");
+  if (!context) throw new Error("This browser cannot draw the runners' discs.");
   context.scale(RATIO, RATIO);
   return context;
 }
 
+/** @param {CanvasRenderingContext2D} context */
 function pixels(context) {
   return context.getImageData(0, 0, context.canvas.width, context.canvas.height);
 }

@@ -10,6 +10,7 @@ const KILOMETRES = [
 ];
 const BOLD = ["system-ui", "sans-serif", "bold"];
 
+/** @type {Record<string, import("maplibre-gl").GeoJSONSourceSpecification>} */
 export const SOURCES = {
   course: { type: "geojson", data: empty(), tolerance: 0.1 },
   marks: { type: "geojson", data: empty() },
@@ -31,7 +32,12 @@ export const SOURCES = {
 export const PICKABLE = ["crowd", "followed"];
 export const CLUSTERS = "crowd-clusters";
 
-/** The layers in drawing order. */
+/**
+ * The layers in drawing order.
+ *
+ * @param {import("./style.js").Tokens} tokens
+ * @returns {any[]} layers of the style specification
+ */
 export function layers(tokens) {
   const fresh = ["match", ["get", "state"], ["stale", "lost"], false, true];
   const halo = { "text-halo-color": tokens["map-casing"], "text-halo-width": 1.5 };
@@ -209,6 +215,7 @@ export function layers(tokens) {
   ];
 }
 
+/** @returns {import("geojson").FeatureCollection} */
 function empty() {
   return { type: "FeatureCollection", features: [] };
 }

@@ -1,5 +1,6 @@
 // The map of a live page: base map, courses, runners.
 
+import { find } from "../dom.js";
 import { age, label } from "../format.js";
 import { liveness } from "../liveness.js";
 import { Camera } from "./camera.js";
@@ -22,17 +23,36 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
+ * `fitCourse`: the course is the picture, not where the runners are.
+ *
+ * @typedef {import("maplibre-gl").Map} Library
+ * @typedef {import("../polyline.js").LngLat} LngLat
+ * @typedef {import("../store.js").Runner} Runner
+ * @typedef {Runner & {fix: import("../protocol.js").Fix}} Placed
+ * @typedef {Record<"library" | "worker" | "topojson" | "atlas" | "style", string>} Config
+ * @typedef {{
+ *   fitCourse: boolean, oneRunner: string | null, onPick: (code: string) => void,
+ * }} Options
+ * @typedef {{
+ *   races: Map<string, import("../store.js").Race>, selected: string | null,
+ *   follows: import("../follows.js").Follows, now: number,
+ * }} View
+ */
+
+/**
  * Open the map. Throws when this browser or installation cannot show one.
  *
- * `config`: the URLs {library, worker, topojson, atlas, style}; `onPick(code)`.
+ * @param {Config} config URLs
+ * @param {Options} options
  */
-export async function createMap(config, { fitCourse, oneRunner, onPick }) {
+export async function createMap(config, options) {
   if (!document.createElement("canvas").getContext("webgl2")) {
     throw new Error("This browser has no WebGL 2, which the map is drawn with.");
   }
   const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
   // A worker of our own address, not one made from a string: a strict policy allows it.
   library.setWorkerUrl(new URL(config.worker, location.href).href);
+  /** @type {Library} */
   const map = new library.Map({
     container: "map",
     style: base.style,
@@ -41,19 +61,29 @@ export async function createMap(config, { fitCourse, oneRunner, onPick }) {
     attributionControl: false,
     dragRotate: false,
     pitchWithRotate: false,
-    cooperativeGestures: false,
     canvasContextAttributes: { antialias: true },
     fadeDuration: 0,
   });
-  map.on("error", ({ error }) => console.info(`Map: ${error?.message ?? "unknown"}`));
+  // Without a listener it would go to the console as an error.
+  map.on("error", ({ error }) => console.info(`Map: ${error.message}`));
   map.addControl(new library.AttributionControl({ compact: false }), "bottom-left");
   map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
   map.touchZoomRotate.disableRotation();
-  await new Promise((resolve) => map.once("load", resolve));
-  return new LiveMap(map, { hasAtlas: base.hasAtlas, fitCourse, oneRunner, onPick });
+  let { hasAtlas } = base;
+  if (!(await styleLoaded(map, hasAtlas === null))) {
+    const ours = await loadOutlines(config);
+    map.setStyle(ours.style, { diff: false });
+    await styleLoaded(map, false);
+    ({ hasAtlas } = ours);
+  }
+  return new LiveMap(map, hasAtlas, options);
 }
 
-// The installation's own style if there is one and it answers, else the outlines.
+/**
+ * The installation's own style if there is one and it answers, else the outlines.
+ *
+ * @param {Config} config
+ */
 async function loadBase(config) {
   if (config.style) {
     try {
@@ -66,42 +96,70 @@ async function loadBase(config) {
       delete style.glyphs;
       return { style, hasAtlas: null };
     } catch (error) {
-      console.info(`The map style ${config.style} failed (${error.message}).`);
+      console.info(`The map style ${config.style} failed (${error}).`);
     }
   }
+  return loadOutlines(config);
+}
+
+/**
+ * Wait until layers can be added; says whether it came to that.
+ *
+ * @param {Library} map
+ * @param {boolean} isForeign a style that may be none, or never come to an end
+ */
+async function styleLoaded(map, isForeign) {
+  const loaded = map.once("style.load").then(() => true);
+  if (!isForeign) return loaded;
+  const late = new Promise((resolve) => setTimeout(resolve, STYLE_WAIT, false));
+  return Promise.race([loaded, late]);
+}
+
+/** @param {Config} config */
+async function loadOutlines(config) {
   const atlas = await loadAtlas(config).catch((error) => {
-    console.info(error.message);
+    console.info(`${error}`);
     return null;
   });
   return { style: outlineStyle(readTokens(), atlas), hasAtlas: atlas !== null };
 }
 
-class LiveMap {
+/** The map once it is open. */
+export class LiveMap {
   #map;
   #camera;
   #tokens = readTokens();
-  #hasAtlas; // null: the base map is not ours to paint
-  #fitCourse; // the course is the picture, not where the runners are
-  #oneRunner;
-  #onPick;
+  #hasAtlas;
+  #options;
   #crowd = new PointDiff();
   #followed = new PointDiff();
   #glider = new Glider();
-  #shown = { runners: [], follows: null, selected: null, now: 0 };
-  #big = []; // the runners drawn with a disc: followed or selected
-  #courses = []; // all points of the courses: [lng, lat]
-  #coursesOf = null; // what is drawn of them
+  /** @type {Placed[]} */
+  #placed = [];
+  /** @type {Placed[]} those drawn with a disc: followed or selected */
+  #big = [];
+  /** @type {string | null} */
+  #selected = null;
+  #now = 0;
+  /** @type {LngLat[]} all points of the courses */
+  #courses = [];
+  /** @type {string | null} what is drawn of them */
+  #coursesOf = null;
   #isReady = false;
   #isFitted = false;
   #isPaused = false;
-  #glideTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #glideTimer;
 
-  constructor(map, { hasAtlas, fitCourse, oneRunner, onPick }) {
+  /**
+   * @param {Library} map
+   * @param {boolean | null} hasAtlas null: the base map is not ours to paint
+   * @param {Options} options
+   */
+  constructor(map, hasAtlas, options) {
     this.#map = map;
     this.#hasAtlas = hasAtlas;
-    this.#fitCourse = fitCourse;
-    this.#oneRunner = oneRunner;
-    this.#onPick = onPick;
+    this.#options = options;
     this.#camera = new Camera(map);
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
     for (const layer of layers(this.#tokens)) map.addLayer(layer);
@@ -127,12 +185,20 @@ class LiveMap {
     this.#isReady = true;
   }
 
-  /** Draw the runners (an array) as they are at the server's `now`. */
+  /**
+   * Draw the runners as they are at the server's `now`.
+   *
+   * @param {Runner[]} runners
+   * @param {View} view
+   */
   show(runners, { races, follows, selected, now }) {
-    this.#shown = { runners, follows, selected, now };
+    this.#selected = selected;
+    this.#now = now;
     this.#showCourses([...races.values()]);
-    const placed = runners.filter(({ fix }) => fix);
-    const isBig = ({ code }) => follows.has(code) || code === selected;
+    const placed = runners.filter(hasFix);
+    const isBig = (/** @type {Runner} */ { code }) =>
+      follows.has(code) || code === selected;
+    this.#placed = placed;
     this.#send("crowd", this.#crowd.to(
       placed.filter((runner) => !isBig(runner)).map((runner) => point(runner, now)),
     ));
@@ -146,31 +212,47 @@ class LiveMap {
     this.#look();
   }
 
-  /** Stay with a runner, or with none. */
+  /**
+   * Stay with a runner, or with none.
+   *
+   * @param {string | null} code
+   */
   follow(code) {
-    const runner = this.#shown.runners.find((other) => other.code === code);
-    this.#camera.follow(code, runner?.fix && [runner.fix.lng, runner.fix.lat]);
+    const runner = this.#placed.find((other) => other.code === code);
+    this.#camera.follow(code, runner && placeOf(runner));
   }
 
-  /** Tell how much of the lower edge the sheet covers, in px. */
+  /**
+   * Tell how much of the lower edge the sheet covers.
+   *
+   * @param {number} covered px
+   */
   setCovered(covered) {
     this.#camera.setCovered(covered);
   }
 
+  /** @param {boolean} isPaused */
   setPaused(isPaused) {
     this.#isPaused = isPaused;
   }
 
-  #send(source, diff) {
-    if (diff) this.#map.getSource(source).updateData(diff);
+  /** @param {string} id @returns {import("maplibre-gl").GeoJSONSource} */
+  #source(id) {
+    return /** @type {any} */ (this.#map.getSource(id));
   }
 
+  /** @param {string} id @param {ReturnType<PointDiff["to"]>} diff */
+  #send(id, diff) {
+    if (diff) this.#source(id).updateData(diff);
+  }
+
+  /** @param {import("../store.js").Race[]} races */
   #showCourses(races) {
     const wanted = races.map(({ slug, line }) => `${slug} ${line.length}`).join();
     if (wanted === this.#coursesOf) return;
     this.#coursesOf = wanted;
-    this.#map.getSource("course").setData(courseLines(races));
-    this.#map.getSource("marks").setData(courseMarks(races));
+    this.#source("course").setData(courseLines(races));
+    this.#source("marks").setData(courseMarks(races));
     this.#courses = races.flatMap(({ line }) => line);
   }
 
@@ -178,7 +260,7 @@ class LiveMap {
   #showBig() {
     clearTimeout(this.#glideTimer);
     const time = performance.now();
-    const { selected, now } = this.#shown;
+    const now = this.#now;
     const points = this.#big.map((runner) => {
       const [lng, lat] = this.#glider.place(runner.code, time);
       const isStale = ["stale", "lost"].includes(liveness(runner.fix.t, now));
@@ -186,7 +268,7 @@ class LiveMap {
         colour: runner.colour,
         label: label(runner),
         isStale,
-        isSelected: runner.code === selected,
+        isSelected: runner.code === this.#selected,
       };
       addDisc(this.#map, disc, this.#tokens);
       const old = isStale ? age(now - runner.fix.t) : "";
@@ -203,7 +285,7 @@ class LiveMap {
       return { lng, lat, properties };
     });
     this.#send("followed", this.#followed.to(points));
-    this.#map.getSource("trails").setData(
+    this.#source("trails").setData(
       trailLines(this.#big, (code) => this.#glider.place(code, time)),
     );
     const tracked = points.find(({ properties }) => properties.code === this.#camera.followed);
@@ -216,17 +298,15 @@ class LiveMap {
   // Choose what to look at, once there is something and nobody has moved the map.
   #look() {
     if (this.#isFitted || !this.#isReady || this.#camera.isFree) return;
-    const [only] = this.#oneRunner ? this.#shown.runners : [];
-    if (only?.fix) this.#camera.follow(only.code, [only.fix.lng, only.fix.lat]);
+    const [only] = this.#options.oneRunner ? this.#placed : [];
+    if (only) this.#camera.follow(only.code, placeOf(only));
     else if (!this.#fit({ animate: false })) return;
     this.#isFitted = true;
   }
 
   #fit({ animate = true } = {}) {
-    const places = this.#shown.runners
-      .filter(({ fix }) => fix)
-      .map(({ fix }) => [fix.lng, fix.lat]);
-    const [first, other] = this.#fitCourse
+    const places = this.#placed.map(placeOf);
+    const [first, other] = this.#options.fitCourse
       ? [this.#courses, places]
       : [places, this.#courses];
     const points = first.length ? first : other;
@@ -234,31 +314,38 @@ class LiveMap {
     return points.length > 0;
   }
 
+  /** @param {import("maplibre-gl").MapMouseEvent} event */
   #click({ point: { x, y } }) {
+    /** @type {[[number, number], [number, number]]} */
     const box = [
       [x - REACH, y - REACH],
       [x + REACH, y + REACH],
     ];
     const hits = this.#map.queryRenderedFeatures(box, { layers: [...PICKABLE, CLUSTERS] });
-    const nearest = hits
-      .map((hit) => {
-        const place = this.#map.project(hit.geometry.coordinates);
-        return { hit, away: Math.hypot(place.x - x, place.y - y) };
+    const [nearest] = hits
+      .map(({ layer, properties, geometry }) => {
+        const at = /** @type {LngLat} */ (
+          /** @type {import("geojson").Point} */ (geometry).coordinates
+        );
+        const place = this.#map.project(at);
+        return { layer, properties, at, away: Math.hypot(place.x - x, place.y - y) };
       })
-      .toSorted((a, b) => a.away - b.away)[0]?.hit;
+      .sort((a, b) => a.away - b.away);
     if (!nearest) return;
-    if (nearest.layer.id === CLUSTERS) this.#openCluster(nearest);
-    else this.#onPick(nearest.properties.code);
+    if (nearest.layer.id !== CLUSTERS) this.#options.onPick(nearest.properties.code);
+    else this.#openCluster(nearest.properties.cluster_id, nearest.at);
   }
 
-  async #openCluster({ properties, geometry }) {
-    const source = this.#map.getSource("crowd");
-    const zoom = await source.getClusterExpansionZoom(properties.cluster_id).catch(() => null);
+  /** @param {number} id @param {LngLat} at */
+  async #openCluster(id, at) {
+    const source = this.#source("crowd");
+    const zoom = await source.getClusterExpansionZoom(id).catch(() => null);
     if (zoom === null) return; // the cluster has changed meanwhile
     this.#camera.release();
-    this.#map.easeTo({ center: geometry.coordinates, zoom: zoom + 0.5 });
+    this.#map.easeTo({ center: at, zoom: zoom + 0.5 });
   }
 
+  /** @param {boolean} isOver */
   #point(isOver) {
     this.#map.getCanvas().style.cursor = isOver ? "pointer" : "";
   }
@@ -269,7 +356,7 @@ class LiveMap {
     for (const { id, paint } of layers(this.#tokens)) if (paint) ours[id] = paint;
     for (const [id, paint] of Object.entries(ours)) {
       for (const [name, value] of Object.entries(paint)) {
-        this.#map.setPaintProperty(id, name, value);
+        this.#map.setPaintProperty(id, /** @type {any} */ (name), value);
       }
     }
     removeDiscs(this.#map);
@@ -277,12 +364,24 @@ class LiveMap {
   }
 }
 
+/** @param {Runner} runner @returns {runner is Placed} */
+function hasFix(runner) {
+  return runner.fix !== null;
+}
+
+/** @param {Placed} runner @returns {LngLat} */
+function placeOf({ fix }) {
+  return [fix.lng, fix.lat];
+}
+
+/** @param {Placed} runner @param {number} now */
 function point(runner, now) {
   const { code, colour, fix } = runner;
   const properties = { code, colour, label: label(runner), state: liveness(fix.t, now) };
   return { lng: fix.lng, lat: fix.lat, properties };
 }
 
+/** @param {string} selector @param {() => void} action */
 function on(selector, action) {
-  document.querySelector(selector).addEventListener("click", () => action());
+  find(selector).addEventListener("click", () => action());
 }

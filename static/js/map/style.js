@@ -5,7 +5,17 @@
 const FADE_FROM = 8;
 const FADE_TO = 10.5;
 
-/** The colours of the map, from the tokens of the style sheet. */
+/**
+ * @typedef {Record<string, string>} Tokens
+ * @typedef {{land: import("geojson").GeoJSON, borders: import("geojson").GeoJSON}} Atlas
+ * @typedef {import("maplibre-gl").StyleSpecification} Style
+ */
+
+/**
+ * The colours of the map, from the tokens of the style sheet.
+ *
+ * @returns {Tokens}
+ */
 export function readTokens() {
   const style = getComputedStyle(document.documentElement);
   const names = [
@@ -17,7 +27,13 @@ export function readTokens() {
   );
 }
 
-/** A style of the outlines in `atlas` ({land, borders} as GeoJSON, or null: plain). */
+/**
+ * A style of the outlines; a plain one without them.
+ *
+ * @param {Tokens} tokens
+ * @param {Atlas | null} atlas
+ * @returns {Style}
+ */
 export function outlineStyle(tokens, atlas) {
   const outlines = atlas ?? { land: empty(), borders: empty() };
   return {
@@ -45,7 +61,13 @@ export function outlineStyle(tokens, atlas) {
   };
 }
 
-/** What to repaint of the built-in base map when light turns to dark. */
+/**
+ * What to repaint of the built-in base map when light turns to dark.
+ *
+ * @param {Tokens} tokens
+ * @param {boolean} hasAtlas
+ * @returns {Record<string, Record<string, any>>}
+ */
 export function outlinePaints(tokens, hasAtlas) {
   return {
     water: waterPaint(tokens, hasAtlas),
@@ -54,25 +76,38 @@ export function outlinePaints(tokens, hasAtlas) {
   };
 }
 
-/** Fetch the outlines of the countries and turn them into GeoJSON. */
+/**
+ * Fetch the outlines of the countries and turn them into GeoJSON.
+ *
+ * @param {{atlas: string, topojson: string}} urls
+ * @returns {Promise<Atlas>}
+ */
 export async function loadAtlas({ atlas, topojson }) {
   const [response] = await Promise.all([fetch(atlas), loadScript(topojson)]);
   if (!response.ok) throw new Error(`The outlines of the map: HTTP ${response.status}.`);
   const topology = await response.json();
-  const { feature, mesh } = globalThis.topojson;
+  const { feature, mesh } = /** @type {any} */ (globalThis).topojson;
   const { land, countries } = topology.objects;
   return {
     land: unwrapped(feature(topology, land)),
     borders: {
       type: "Feature",
       properties: {},
-      geometry: mesh(topology, countries, (a, b) => a !== b),
+      geometry: mesh(
+        topology,
+        countries,
+        (/** @type {object} */ a, /** @type {object} */ b) => a !== b,
+      ),
     },
   };
 }
 
-// The outlines are cut for a globe: a ring over the 180th meridian jumps from one edge
-// of a flat map to the other. Let it go on beyond the edge instead.
+/**
+ * The outlines are cut for a globe: a ring over the 180th meridian jumps from one edge
+ * of a flat map to the other. Let it go on beyond the edge instead.
+ *
+ * @param {any} collection of polygons
+ */
 function unwrapped(collection) {
   for (const { geometry } of collection.features ?? [collection]) {
     const polygons =
@@ -82,18 +117,20 @@ function unwrapped(collection) {
   return collection;
 }
 
+/** @param {number[][]} ring */
 function unwrapRing(ring) {
   const turns = [0];
   for (let at = 1; at < ring.length; at += 1) {
     const step = ring[at][0] - ring[at - 1][0];
     turns.push(turns[at - 1] - (Math.abs(step) > 180 ? Math.sign(step) : 0));
   }
-  if (turns.at(-1) !== 0) return; // around a pole
+  if (turns[turns.length - 1] !== 0) return; // around a pole
   ring.forEach((place, at) => {
     if (turns[at]) ring[at] = [place[0] + 360 * turns[at], place[1]];
   });
 }
 
+/** @param {Tokens} tokens @param {boolean} hasAtlas @returns {any} */
 function waterPaint(tokens, hasAtlas) {
   const { "map-land": land, "map-water": water } = tokens;
   return {
@@ -103,10 +140,12 @@ function waterPaint(tokens, hasAtlas) {
   };
 }
 
+/** @param {Tokens} tokens @returns {any} */
 function landPaint(tokens) {
   return { "fill-color": tokens["map-land"], "fill-antialias": false };
 }
 
+/** @param {Tokens} tokens @returns {any} */
 function borderPaint(tokens) {
   return {
     "line-color": tokens["map-border"],
@@ -115,11 +154,13 @@ function borderPaint(tokens) {
   };
 }
 
+/** @returns {import("geojson").FeatureCollection} */
 function empty() {
   return { type: "FeatureCollection", features: [] };
 }
 
 // The library comes as a classic script, not as a module.
+/** @param {string} src */
 function loadScript(src) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");

@@ -7,7 +7,21 @@ const STRONGEST = 0.9;
 // Beyond this many followed runners trails would be a scribble.
 const MOST_TRAILS = 30;
 
-/** Lines for the trails of runners, each up to where `place(code)` has the marker. */
+/**
+ * @typedef {import("../store.js").TrailPoint} TrailPoint
+ * @typedef {{
+ *   code: string, colour: string, fix: {t: number}, trail: TrailPoint[],
+ * }} Trailed
+ * @typedef {(code: string) => import("../polyline.js").LngLat} PlaceOf
+ */
+
+/**
+ * Lines for the trails of runners, each up to where `place` has the marker.
+ *
+ * @param {Trailed[]} runners
+ * @param {PlaceOf} place
+ * @returns {import("geojson").FeatureCollection<import("geojson").LineString, {colour: string, opacity: number}>}
+ */
 export function trailLines(runners, place) {
   return {
     type: "FeatureCollection",
@@ -15,17 +29,20 @@ export function trailLines(runners, place) {
   };
 }
 
+/** @param {Trailed} runner @param {PlaceOf} place */
 function lines({ code, colour, fix, trail }, place) {
   // The newest fix is where the marker is gliding to, not where it has been.
   const past = trail.filter(([t]) => t < fix.t);
+  /** @type {TrailPoint[]} */
   const points = [...past, [fix.t, ...place(code)]];
+  /** @type {import("geojson").Feature<import("geojson").LineString, {colour: string, opacity: number}>[]} */
   const features = [];
   for (let part = 0; part < FADES; part += 1) {
     const newest = fix.t - (part * TRAIL_SPAN) / FADES;
     const oldest = newest - TRAIL_SPAN / FADES;
     const inside = points.filter(([t]) => t > oldest && t <= newest);
     // One point of the older part, so that the parts join.
-    const before = points.findLast(([t]) => t <= oldest);
+    const [before] = points.filter(([t]) => t <= oldest).slice(-1);
     const line = before ? [before, ...inside] : inside;
     if (line.length < 2) continue;
     features.push({
