@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -75,6 +76,14 @@ def migrate(database_url: str) -> None:
         env=clean_environment(DATABASE_URL=database_url, SECRET_KEY="test"),
         check=True,
     )
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        time.sleep(0.1)
 
 
 class Server:

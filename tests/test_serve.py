@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT, Server, clean_environment, free_port
+from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
 
 
 def refusal(**env: str) -> str:
@@ -112,13 +111,6 @@ def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
         server.start()
         assert get(server, "/healthz") == 200
         wait_until(lambda: not any(is_alive(pid) for pid in pids))
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def worker_pids(server: Server) -> set[int]:

@@ -39,8 +39,10 @@ class Command(BaseCommand):
         parser.add_argument("--runners", type=int, default=40, help="default: 40")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Stopped in every way that ends `make run`: a signal, or its parent's death.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Stopped in every way that ends `make run`: a signal, even where a shell has
+        # its background jobs ignore Ctrl-C, or its parent's death.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.default_int_handler)
         end_with_parent(signal.SIGTERM)
         listen(settings.PORT).close()  # before anything that takes time
         call_command("migrate", verbosity=0)
