@@ -28,6 +28,12 @@ SHAPES = {"live": "●", "delayed": "◐", "stale": "○", LOST: "◌", NEVER: "
 MOST_RACES = 30
 
 
+class RaceDayMedia:
+    """For `Media`: the colours of liveness."""
+
+    css = {"all": ("css/admin.css",)}
+
+
 def liveness(recorded_at: datetime | None, now: datetime) -> str:
     """Return the word for a last fix of that time."""
     if recorded_at is None:

@@ -9,8 +9,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from runners.admin.columns import liveness_filter, race_day_columns, race_filter
-from runners.admin.runner import RaceDayMedia
+from runners.admin.columns import (
+    RaceDayMedia,
+    liveness_filter,
+    race_day_columns,
+    race_filter,
+)
 from runners.models import LatestPosition, Position
 
 # Rows that the list of positions pages through; counting millions takes seconds.

@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Length
+from django.db.models.functions import Coalesce
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,8 +17,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runners.admin.columns import liveness_filter, race_day_columns, race_filter
-from runners.admin.runner import RaceDayMedia
+from runners.admin.columns import RaceDayMedia
+from runners.admin.entry import EntriesOfRace
 from runners.models import Checkpoint, Entry, Race
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.gpx import MAX_BYTES, CourseError
@@ -131,30 +131,6 @@ class CheckpointInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
 
 
-class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
-    """An entry stays with its runner, so a row needs no query for its choice."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk and "runner" in self.fields:
-            runner = self.instance.runner
-            self.fields["runner"].disabled = True
-            self.fields["runner"].widget = forms.Select(
-                choices=[(runner.pk, f"{runner} ({runner.code})")]
-            )
-
-
-class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
-    model = Entry
-    form = EntryForm
-    fields = ("bib", "runner")
-    autocomplete_fields = ("runner",)
-    extra = 0
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        return super().get_queryset(request).select_related("runner")
-
-
 @admin.register(Race)
 class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = RaceForm
@@ -185,7 +161,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> list[type[InlineModelAdmin[Any, Any]]]:
         inlines: list[type[InlineModelAdmin[Any, Any]]] = [CheckpointInline]
         if obj is None or obj.entries.count() <= INLINE_ENTRIES:
-            inlines.append(EntryInline)
+            inlines.append(EntriesOfRace)
         return inlines
 
     def save_related(
@@ -239,25 +215,6 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def live_page(self, race: Race) -> SafeString:
         url = self.view_on_site(race)
         return format_html('<a href="{}">{}</a>', url, url)
-
-
-@admin.register(Entry)
-class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = (
-        "bib",
-        "runner",
-        *race_day_columns("runner__latest"),
-        "race",
-    )
-    list_display_links = ("bib", "runner")
-    list_select_related = ("race", "runner__latest")
-    list_filter = (race_filter("race"), liveness_filter("runner__latest"))
-    # Bib 10 comes after bib 9.
-    ordering = ("race__start", Length("bib"), "bib")
-    search_fields = ("=bib", "runner__name", "=runner__code")
-    autocomplete_fields = ("race", "runner")
-    list_per_page = 50
-    Media = RaceDayMedia
 
 
 def _count_of(model: type[Checkpoint | Entry]) -> Coalesce:

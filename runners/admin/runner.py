@@ -13,7 +13,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.debug import sensitive_variables
 
-from runners.admin.columns import liveness_filter, race_day_columns, race_filter
+from runners.admin.columns import (
+    RaceDayMedia,
+    liveness_filter,
+    race_day_columns,
+    race_filter,
+)
+from runners.admin.entry import EntriesOfRunner
 from runners.admin.token import TokenInline
 from runners.models import (
     Entry,
@@ -25,23 +31,12 @@ from runners.models import (
 )
 
 
-class RaceDayMedia:
-    css = {"all": ("css/admin.css",)}
-
-
 class IssueTokenForm(forms.Form):
     name = forms.CharField(
         max_length=60,
         label="What is it for?",
         help_text="The phone or app that will use it, to know later which to revoke.",
     )
-
-
-class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
-    model = Entry
-    fields = ("race", "bib")
-    autocomplete_fields = ("race",)
-    extra = 0
 
 
 @admin.register(Runner)
@@ -63,7 +58,7 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     fields = ("name", "code", "colour", "visibility", "account")
     autocomplete_fields = ("account",)
-    inlines = (EntryInline, TokenInline)
+    inlines = (EntriesOfRunner, TokenInline)
     Media = RaceDayMedia
 
     def get_readonly_fields(

@@ -71,15 +71,23 @@ class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg
 
 
 class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
-    """What a runner's phones sign in with; read here, changed on its own page."""
+    """What a runner's phones sign in with; read here, changed on its own page.
+
+    Revoked ones pile up and are only in the list of tokens.
+    """
 
     model = RunnerToken
-    fields = ("name", "usable", "last_use", "created_at")
+    fields = ("name", "last_use", "created_at")
     readonly_fields = fields
     show_change_link = True
     can_delete = False
     extra = 0
     ordering = ("-created_at",)
+    verbose_name_plural = "usable tokens"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RunnerToken]:
+        tokens = super().get_queryset(request).select_related("runner")
+        return tokens.filter(revoked_at=None)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
