@@ -161,12 +161,6 @@ def test_favicon_is_there_for_pages_that_name_none(client: Client, db: None) -> 
     assert client.get("/favicon.ico").headers["Location"].endswith("favicon.svg")
 
 
-def test_not_found_has_our_look(client: Client, db: None) -> None:
-    response = client.get("/nothing/here/")
-    assert response.status_code == 404
-    assert "Nothing here" in response.content.decode()
-
-
 def test_forms_are_too_old_in_our_look(alice: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)

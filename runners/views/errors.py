@@ -1,0 +1,52 @@
+"""What a visitor sees of an error, with DEBUG too: never a traceback or our URLs.
+
+Without DEBUG Django does that by itself, with the templates 400, 403, 404 and 500.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.deprecation import MiddlewareMixin
+from django.utils.safestring import SafeString
+from django.views.debug import ExceptionReporter
+from django.views.defaults import page_not_found
+
+
+class PlainExceptionReporter(ExceptionReporter):
+    """Says that something broke; what broke is in the log.
+
+    For `DEFAULT_EXCEPTION_REPORTER`.
+    """
+
+    def get_traceback_html(self) -> SafeString:
+        return render_to_string("500.html")
+
+    def get_traceback_text(self) -> SafeString:
+        return SafeString("Something broke here. It has been written to the log.\n")
+
+
+class NotFoundPage(MiddlewareMixin):
+    """Answers with our own page what was not found."""
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        return (
+            page_not_found(request, exception)
+            if isinstance(exception, Http404)
+            else None
+        )
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        # Without a match no view has answered, but Django's list of URLs.
+        if (
+            settings.DEBUG
+            and response.status_code == 404
+            and not request.resolver_match
+        ):
+            return page_not_found(request, Http404())
+        return response
