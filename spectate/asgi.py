@@ -13,8 +13,13 @@ django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter
 
+from runners.lifespan import lifespan
 from runners.routing import websocket_application
 
 application = ProtocolTypeRouter(
-    {"http": django_application, "websocket": websocket_application}
+    {
+        "http": django_application,
+        "websocket": websocket_application,
+        "lifespan": lifespan,
+    }
 )

@@ -122,8 +122,8 @@ class Relay:
                     else:
                         await self.layer.group_discard(group, self._channel)
                         membership.actual = False
-                except Exception:
-                    logger.exception("Could not change group %s, trying again", group)
+                except Exception as error:
+                    logger.warning("Group %s will be tried again: %r", group, error)
                     await asyncio.sleep(RETRY)
         finally:
             membership.task = None

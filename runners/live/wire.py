@@ -88,7 +88,6 @@ class SendWire:
         finally:
             self._writer = None
 
-
     async def _send_close(self, code: int) -> None:
         try:
             await self._send({"type": "websocket.close", "code": code})

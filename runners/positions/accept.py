@@ -180,10 +180,10 @@ class Acceptor:
             return
         try:
             await self.relay.layer.group_send_many(events)
-        except Exception:
+        except Exception as error:
             # Away for now: what is accepted is stored all the same.
             self.unsent += len(events)
-            logger.warning("The channel layer took no positions", exc_info=True)
+            logger.warning("The channel layer took no positions: %r", error)
 
     async def _track(self, pk: int) -> Track:
         """Return the runner's track, loaded and joined to their group."""

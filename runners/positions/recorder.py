@@ -8,6 +8,7 @@ again and again; beyond `CAPACITY` rows new ones are turned away and counted.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import threading
@@ -107,6 +108,8 @@ class Recorder:
 
     def _start(self) -> None:
         self._stopping = False
+        # For servers that have no end of life to hook into, as Daphne.
+        atexit.register(self.stop)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -118,6 +121,7 @@ class Recorder:
             self._wake.set()
             thread.join(timeout)
             self._thread = None
+            atexit.unregister(self.stop)
 
     # In the thread
 
@@ -157,8 +161,8 @@ class Recorder:
             try:
                 prepare_connection()
                 lost = write(rows)
-            except DatabaseError:
-                logger.exception("Positions wait: the database failed")
+            except DatabaseError as error:
+                logger.warning("Positions wait: the database failed: %s", error)
                 connection.close()
                 if self._stopping:
                     self.not_stored["stopped"] += len(rows)

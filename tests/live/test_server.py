@@ -1,0 +1,107 @@
+"""The part of uvicorn that `live/server.py` builds on, and what it adds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from uvicorn.protocols.websockets.websockets_sansio_impl import (
+    WebSocketsSansIOProtocol,
+)
+
+from runners.live.server import CLOSE_TIMEOUT
+from tests.clients import seed_client
+from tests.servers import Server
+
+
+def test_uvicorn_is_the_version_that_was_read() -> None:
+    # With another: read websockets_sansio_impl.py again, then change this line.
+    assert version("uvicorn") == "0.54.0"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "close_sent",
+        "close_timer",
+        "conn",
+        "disconnected",
+        "handle_parser_exception",
+        "keepalive_timeout",
+        "loop",
+        "queue",
+        "read_paused",
+        "run_asgi",
+        "scope",
+        "shutdown",
+        "transport",
+    ],
+)
+def test_uvicorn_still_has_the_internals_that_we_use(name: str) -> None:
+    code = WebSocketsSansIOProtocol.__init__.__code__
+    assert name in dir(WebSocketsSansIOProtocol) or any(
+        name in function.__code__.co_names
+        for function in vars(WebSocketsSansIOProtocol).values()
+        if hasattr(function, "__code__")
+    )
+    assert "transport" in code.co_names
+
+
+def is_held(local_port: int, remote_port: int) -> bool:
+    """Tell whether a process still holds this end of a connection."""
+    ends = f":{local_port:04X}", f":{remote_port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if (fields[1][8:], fields[2][8:]) == ends:
+            return fields[9] != "0"  # The inode: 0 once only the kernel knows it.
+    return False
+
+
+@pytest.fixture(scope="module")
+def open_uvicorn() -> Iterator[Server]:
+    with Server("uvicorn", SPECTATE_OPEN="1") as server:
+        yield server
+
+
+async def test_a_stalled_peer_is_cut_off_after_a_close(open_uvicorn: Server) -> None:
+    """It never reads, so the close frame is never read and no flush ever ends."""
+    server = open_uvicorn
+    stalled = socket.socket()
+    # Before it connects: the window is agreed on in the handshake.
+    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stalled.connect(("127.0.0.1", server.port))
+    stalled.sendall(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert b"101" in stalled.recv(4096)
+    send_text(stalled, json.dumps({"initialRequest": True, "following": [1]}))
+    async with seed_client(server.ws_url) as bob:
+        # More than the kernel takes for a peer that reads nothing.
+        for n in range(10_000):
+            await bob.say(userId=1, lat=n % 90, lng=1.5)
+        await bob.say_raw("?")
+        await bob.hear()
+    # A binary frame ends the socket.
+    stalled.sendall(b"\x82\x80\x00\x00\x00\x00")
+    deadline = time.monotonic() + CLOSE_TIMEOUT + 10
+    ends = server.port, stalled.getsockname()[1]
+    assert is_held(*ends)
+    while is_held(*ends) and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    assert not is_held(*ends)
+    stalled.close()
+
+
+def send_text(sock: socket.socket, text: str) -> None:
+    """Send a masked text frame; the mask of zeros changes nothing."""
+    payload = text.encode()
+    assert len(payload) < 126
+    sock.sendall(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from runners.handshake import origin_allowed, session_of, token_of
+from tests.clients import seed_client
+from tests.servers import Server
+
+
+def scope(query: bytes = b"", **headers: str) -> dict[str, Any]:
+    return {
+        "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+        "query_string": query,
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "allowed"),
+    [
+        ("spectate.example", None, True),
+        ("spectate.example", "https://spectate.example", True),
+        ("spectate.example:8080", "http://spectate.example:8080", True),
+        ("spectate.example:443", "https://spectate.example", True),
+        ("spectate.example", "https://app.example", True),
+        ("spectate.example", "https://app.example:8443", True),
+        ("spectate.example", "https://elsewhere.example", False),
+        ("spectate.example:8080", "http://spectate.example:9090", False),
+        ("spectate.example", "null", False),
+        ("spectate.example", "", False),
+        ("spectate.example", "file://", False),
+        ("spectate.example", "https://[", False),
+        ("spectate.example", "https://spectate.example.evil.example", False),
+    ],
+)
+def test_only_our_own_pages_and_allowed_hosts_open_sockets(
+    host: str, origin: str | None, allowed: bool
+) -> None:
+    headers = {"host": host} if origin is None else {"host": host, "origin": origin}
+    with override_settings(ALLOWED_HOSTS=["app.example"]):
+        assert origin_allowed(scope(**headers)) is allowed
+
+
+def test_the_wildcard_of_allowed_hosts_opens_sockets_to_nobody() -> None:
+    with override_settings(ALLOWED_HOSTS=["*"]):
+        assert not origin_allowed(scope(host="a.example", origin="https://b.example"))
+        assert origin_allowed(scope(host="a.example", origin="https://a.example"))
+
+
+@pytest.mark.parametrize(
+    ("given", "token"),
+    [
+        (scope(), None),
+        (scope(authorization="Bearer abc"), "abc"),
+        (scope(authorization="bearer abc"), "abc"),
+        (scope(authorization="Basic eDphYmM="), "abc"),
+        (scope(authorization="Basic !!!"), ""),
+        (scope(authorization="Digest abc"), None),
+        (scope(b"token=abc&x=1"), "abc"),
+        (scope(b"token=abc", authorization="Bearer def"), "def"),
+    ],
+)
+def test_a_token_is_found_where_it_may_be(given: Any, token: str | None) -> None:
+    assert token_of(given) == token
+
+
+def test_a_native_client_has_no_session_whatever_cookie_it_sends() -> None:
+    assert session_of(scope(cookie="sessionid=abc")) is None
+    assert (
+        session_of(scope(cookie="sessionid=abc", origin="https://a.example")) == "abc"
+    )
+    assert session_of(scope(origin="https://a.example")) is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "opens"),
+    [(None, True), ("own", True), ("https://evil.example", False), ("null", False)],
+)
+async def test_origin_is_checked_before_accept(
+    server: Server, origin: str | None, opens: bool
+) -> None:
+    headers = {} if origin is None else {"Origin": origin.replace("own", server.url)}
+    try:
+        async with seed_client(server.ws_url, additional_headers=headers):
+            opened = True
+    except Exception as refusal:
+        assert "403" in str(refusal)
+        opened = False
+    assert opened is opens

@@ -1,0 +1,124 @@
+"""Several processes behind Redis and PostgreSQL share nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from tests.clients import seed_client, typed_client
+from tests.servers import Server
+from tests.services import Postgres, Redis
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@dataclass
+class Pair:
+    """Two servers on one Redis and one PostgreSQL database."""
+
+    one: Server
+    other: Server
+    redis: Redis
+    database_url: str
+
+
+@pytest.fixture(scope="module")
+def pair(postgres_cluster: Postgres) -> Iterator[Pair]:
+    database_url = postgres_cluster.new_database()
+    with Redis() as redis:
+        env = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis.url,
+            "SPECTATE_OPEN": "1",
+        }
+        with Server("uvicorn", **env) as one, Server("daphne", **env) as other:
+            yield Pair(one, other, redis, database_url)
+
+
+async def test_a_fix_reaches_followers_on_another_process(pair: Pair) -> None:
+    async with (
+        seed_client(pair.other.ws_url) as alice,
+        typed_client(pair.other.ws_url) as anne,
+        seed_client(pair.one.ws_url) as bob,
+    ):
+        await alice.say(initialRequest=True, following=[7])
+        await anne.say(type="follow", runners=[7], tick=0)
+        await anne.hear_type("snapshot")
+        await alice.say_raw("?")
+        await alice.hear()
+        for n in range(20):
+            await bob.say(userId=7, lat=n + 0.5, lng=2.35)
+        assert [(await alice.hear())["lat"] for _ in range(20)] == [
+            n + 0.5 for n in range(20)
+        ]
+        last = await anne.hear_until(
+            lambda m: m["type"] == "positions" and m["fixes"][-1][2] == 19.5
+        )
+        assert last["fixes"][0][0] == "7"
+
+
+async def test_a_runner_of_two_processes_never_moves_back(pair: Pair) -> None:
+    made = json.loads(pair.one.manage("create_runner", "two", "--name", "Two"))
+    t = now_ms() - 60_000
+    async with (
+        typed_client(pair.one.ws_url, made["token"]) as phone,
+        typed_client(pair.other.ws_url, made["token"]) as same_phone,
+        typed_client(pair.other.ws_url) as alice,
+    ):
+        await alice.say(type="follow", runners=["two"], tick=0)
+        await alice.hear_type("snapshot")
+        for n, side in enumerate([phone, same_phone, phone, same_phone]):
+            # Each third fix is older than what the other process took before.
+            fixes = [{"t": t + n * 1000, "lat": 48.0 + n, "lng": 2.0}]
+            await side.say(type="publish", fixes=fixes)
+            await side.hear_type("ack")
+        await same_phone.say(
+            type="publish", fixes=[{"t": t + 500, "lat": 10.0, "lng": 2.0}]
+        )
+        await same_phone.hear_type("ack")
+        times = []
+        while True:
+            message = await alice.hear()
+            if message["type"] == "late":
+                assert message["fixes"] == [[t + 500, 10.0, 2.0]]
+                break
+            times += [row[1] for row in message["fixes"]]
+        assert times == [t + n * 1000 for n in range(4)]
+    with psycopg.connect(
+        pair.database_url.replace("postgres://", "postgresql://")
+    ) as db:
+        row = db.execute(
+            "SELECT count(*), max(p.recorded_at) = max(l.recorded_at) "
+            "FROM runners_position p JOIN runners_latestposition l USING (runner_id) "
+            "JOIN runners_runner r ON r.id = p.runner_id WHERE r.code = 'two'"
+        ).fetchone()
+    assert row == (5, True)
+
+
+async def test_spectators_survive_a_restart_of_redis(pair: Pair) -> None:
+    async with (
+        seed_client(pair.other.ws_url) as alice,
+        seed_client(pair.one.ws_url) as bob,
+    ):
+        await alice.say(initialRequest=True, following=[8])
+        await bob.say(userId=8, lat=1, lng=1)
+        await alice.hear()
+        await asyncio.to_thread(pair.redis.kill)
+        await bob.say(userId=8, lat=2, lng=1)  # Lost to alice: nobody can carry it.
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(pair.redis.start)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            await bob.say(userId=8, lat=3, lng=1)
+            if not await alice.hear_nothing(0.2):
+                break
+        else:
+            pytest.fail("The live flow did not come back.")
