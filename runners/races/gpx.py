@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from xml.parsers import expat
 
 import gpxpy
 from gpxpy.gpx import GPX, GPXException
 
 # Bytes; 100,000 points with heights and times are about 12 MB.
 MAX_BYTES = 20 * 2**20
+# Elements within each other; a point's extensions are at 6 or 7.
+MAX_DEPTH = 32
+# The word xmlns without a namespace; gpxpy then searches the whole rest of the file,
+# so that many of them take hours.
+STRAY_NAMESPACE = re.compile(r"\sxmlns(?![^=]{0,100}=)")
+MAX_STRAY = 10
+
+NO_GPX = "This is not a GPX file. Export the course as GPX."
 
 
 class CourseError(ValueError):
@@ -30,12 +39,43 @@ def read_gpx(source: str | bytes) -> GPX:
             "The file declares a document type or entities, which a GPX file does "
             "not need. Export the course again with another program."
         )
-    if not re.search(r"<(\w+:)?gpx[\s>]", text):
-        raise CourseError("This is not a GPX file. Export the course as GPX.")
+    _check_shape(text)
     try:
         return gpxpy.parse(text)
-    except (GPXException, ValueError, TypeError, AttributeError, RecursionError) as e:
-        raise CourseError(f"The GPX file is damaged: {e}.") from e
+    except (GPXException, ValueError, TypeError, AttributeError) as error:
+        raise CourseError(f"The GPX file is damaged: {error}.") from error
+
+
+def _check_shape(text: str) -> None:
+    """Refuse what is no GPX, and what gpxpy would not survive; raise CourseError.
+
+    Elements nested 100,000 deep overflow the stack and end the whole process.
+    """
+    depth = 0
+
+    def enter(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == 1 and name.rpartition(":")[2] != "gpx":
+            raise CourseError(NO_GPX)
+        if depth > MAX_DEPTH:
+            raise CourseError("The file is nested too deeply to be a GPX file.")
+
+    def leave(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = enter
+    parser.EndElementHandler = leave
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        if not re.search(r"<(\w+:)?gpx[\s>]", text):
+            raise CourseError(NO_GPX) from error
+        raise CourseError(f"The GPX file is damaged: {error}.") from error
+    if len(STRAY_NAMESPACE.findall(text)) > MAX_STRAY:
+        raise CourseError("The file's namespaces are not those of a GPX file.")
 
 
 def _decoded(source: bytes) -> str:

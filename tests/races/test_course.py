@@ -122,7 +122,8 @@ def test_gpx_bytes_are_read_in_any_usual_encoding(encoding: str) -> None:
         ("<kml></kml>", "not a GPX file"),
         (b"PK\x03\x04\x00\xff", "not a GPX file"),
         ("<gpx><trk>", "damaged"),
-        ("<gpx>" + "<a>" * 50_000, "damaged"),
+        ("<gpx>" + "<a>" * 200_000 + "</a>" * 200_000 + "</gpx>", "nested too deeply"),
+        (gpx(f"<desc>{' xmlns' * 10_000}</desc>"), "namespaces"),
         (track(("north", 0), (1, 0)), "damaged"),
         (gpx(""), "no track and no route"),
         (gpx('<wpt lat="1" lon="1"/><trk><trkseg/></trk>'), "no track and no route"),
@@ -150,6 +151,16 @@ def test_gpx_that_cannot_be_used_is_refused_with_a_reason(
         Course.from_gpx(source)
 
     assert "\n" not in str(refusal.value)
+
+
+def test_gpx_may_declare_a_namespace_for_each_point() -> None:
+    extension = '<extensions><x:hr xmlns:x="http://example.org/x">1</x:hr></extensions>'
+    point = f'<trkpt lat="{{}}" lon="1">{extension}</trkpt>'
+    points = "".join(point.format(number / 1000) for number in range(1_000))
+
+    course = Course.from_gpx(gpx(f"<trk><trkseg>{points}</trkseg></trk>"))
+
+    assert len(course.points) == 1_000
 
 
 def test_points_are_limited() -> None:
