@@ -89,7 +89,7 @@ def propose_checkpoints(
     kinds = Checkpoint.Kind
     found = [
         ProposedCheckpoint("Start", 0.0, kinds.START),
-        ProposedCheckpoint("Finish", course.length, kinds.FINISH),
+        ProposedCheckpoint("Finish", round(course.length, 1), kinds.FINISH),
     ]
     taken = {"start", "finish"}
     for waypoint in waypoints:
@@ -98,7 +98,7 @@ def propose_checkpoints(
         ):
             if all(abs(distance - other.distance) > SAME_PLACE for other in found):
                 name = _free_name(waypoint.name, taken)
-                found.append(ProposedCheckpoint(name, distance, kinds.SPLIT))
+                found.append(ProposedCheckpoint(name, round(distance, 1), kinds.SPLIT))
     spacing = SHORT_SPACING if course.length < SHORT_COURSE else SPACING
     for mark in range(spacing, int(course.length - SAME_PLACE), spacing):
         name = _free_name(f"{mark // 1000} km", taken)
