@@ -91,7 +91,7 @@ export function initials(name) {
   const words = name.trim().split(/\s+/);
   const last = words[words.length - 1];
   const letters =
-    words.length === 1 ? [...last].slice(0, 3) : [[...words[0]][0], [...last][0]];
+    words.length === 1 ? [...last].slice(0, last.length > 4 ? 3 : 4) : [[...words[0]][0], [...last][0]];
   return letters.join("").toUpperCase() || "?";
 }
 

@@ -180,6 +180,7 @@ class Row {
       shape.setAttribute("href", `${this.#icons}#${described.shape}`);
     }
     setText(bib, label(runner));
+    bib.classList.toggle("long", label(runner).length > 3);
     if (element.dataset.colour !== runner.colour) {
       element.dataset.colour = runner.colour;
       bib.style.backgroundColor = runner.colour;

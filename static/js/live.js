@@ -14,6 +14,8 @@ import { Store } from "./store.js";
 // Ages are told to the second; the map is redrawn at most this often. ms.
 const REFRESH_EVERY = 1000;
 const DRAW_EVERY = 250;
+// As on the server (runners/models/race.py). ms.
+const SHOWN_BEFORE_START = 3_600_000;
 // When to ask again after the server could not reach its database. ms.
 const STORE_RETRY = 2000;
 
@@ -225,8 +227,18 @@ function shownRunners() {
 function sentenceForNobody() {
   if (!connected && lastFrame === null) return "Waiting for the server.";
   if (page.oneRunner) return "Nothing to see here yet. The map starts with the first position.";
-  if (page.race) return "Nobody is on the start list yet.";
+  if (page.race) return sentenceForNobodyIn(page.race);
   return "Nobody is sharing right now. Runs appear here as soon as someone starts.";
+}
+
+/** @param {{start: number, ends: number}} race */
+function sentenceForNobodyIn({ start, ends }) {
+  const now = clock.now();
+  if (now >= ends) return "This race is over. Its runners are not shown any longer.";
+  if (now < start - SHOWN_BEFORE_START) {
+    return "Runners can be seen from one hour before the start.";
+  }
+  return "Nobody is on the start list yet.";
 }
 
 async function openMap() {

@@ -82,11 +82,17 @@ export class Sheet {
   show() {
     const { full, half, [this.#stop]: height } = this.#heights();
     const visible = this.#narrow.matches ? height : 0;
+    document.documentElement.style.setProperty("--sheet-full", `${full}px`);
+    this.#setVisible(visible);
+    this.#onMove(Math.min(visible, half));
+  }
+
+  /** @param {number} visible px */
+  #setVisible(visible) {
     const root = document.documentElement.style;
     root.setProperty("--sheet", `${visible}px`);
-    root.setProperty("--sheet-full", `${full}px`);
     // Above half there is no map left to make room on.
-    this.#onMove(Math.min(visible, half));
+    root.setProperty("--covered", `${Math.min(visible, this.#heights().half)}px`);
   }
 
   /** @param {PointerEvent} event */
@@ -109,7 +115,7 @@ export class Sheet {
     drag.now = Math.min(full, Math.max(peek, drag.visible + drag.from - event.clientY));
     if (Math.abs(drag.from - event.clientY) < TAP) return;
     this.#panel.classList.add("dragging");
-    document.documentElement.style.setProperty("--sheet", `${drag.now}px`);
+    this.#setVisible(drag.now);
   }
 
   /** @param {PointerEvent} event */

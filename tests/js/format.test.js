@@ -41,8 +41,9 @@ test("a disc says the bib, else initials", () => {
   assert.equal(label({ bib: "17", name: "Bob Marsh" }), "17");
   assert.equal(label({ bib: null, name: "Bob Marsh" }), "BM");
   assert.equal(initials("Ana Lucía de Souza"), "AS");
-  assert.equal(initials("cher"), "CHE");
+  assert.equal(initials("Rosalind"), "ROS");
   assert.equal(initials("7"), "7");
+  assert.equal(initials("m460"), "M460");
   assert.equal(initials("  "), "?");
 });
 

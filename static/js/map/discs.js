@@ -100,7 +100,7 @@ function drawWedge(colour, tokens) {
 
 /** @param {string} label */
 function textSize(label) {
-  return [15, 15, 14, 12][label.length] ?? 10;
+  return [15, 15, 14, 12, 10][label.length] ?? 10;
 }
 
 /**

@@ -111,23 +111,10 @@ export function layers(tokens) {
       filter: ["has", "point_count"],
       paint: {
         "circle-radius": ["step", ["get", "point_count"], 11, 20, 14, 100, 18],
-        "circle-color": tokens.text,
-        "circle-stroke-color": tokens["map-halo"],
+        "circle-color": tokens.surface,
+        "circle-stroke-color": tokens.muted,
         "circle-stroke-width": 2,
       },
-    },
-    {
-      id: "crowd-counts",
-      type: "symbol",
-      source: "crowd",
-      filter: ["has", "point_count"],
-      layout: {
-        "text-field": ["get", "point_count_abbreviated"],
-        "text-font": BOLD,
-        "text-size": 12,
-        "text-allow-overlap": true,
-      },
-      paint: { "text-color": tokens.surface },
     },
     ...KILOMETRES.map(([every, minzoom]) => ({
       id: `kilometre-labels-${every}`,
@@ -174,6 +161,21 @@ export function layers(tokens) {
         "text-radial-offset": 0.7,
       },
       paint: { "text-color": tokens.text, ...halo },
+    },
+    {
+      id: "crowd-counts",
+      type: "symbol",
+      source: "crowd",
+      filter: ["has", "point_count"],
+      layout: {
+        "text-field": ["get", "point_count_abbreviated"],
+        "text-font": BOLD,
+        "text-size": 12,
+        "text-allow-overlap": true,
+        // As wide as the disc, which keeps other labels off it.
+        "text-padding": 7,
+      },
+      paint: { "text-color": tokens.text },
     },
     {
       id: "headings",
