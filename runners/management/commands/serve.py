@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from typing import Any
 
 from django.conf import settings
@@ -78,6 +79,8 @@ class ServerConfig(Config):
         for handler in logging.getLogger().handlers:
             handler.addFilter(MaskSecrets())
         logging.getLogger("uvicorn.error").addFilter(says_something)
+        # Of Whitenoise's files, which are small enough to be read whole.
+        warnings.filterwarnings("ignore", "StreamingHttpResponse must consume sync")
 
 
 def says_something(record: logging.LogRecord) -> bool:
