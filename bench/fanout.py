@@ -19,8 +19,9 @@ from bench import process
 TEXT = WSMsgType.TEXT
 # Handshakes in flight at once.
 CONNECTING = 32
-# A publication is numbered by its longitude: lng = 10 + number / 1e6.
-LNG_OFFSET = 10_000_000
+# A publication is numbered by its longitude: lng = 10 + number / 1e5. The typed
+# dialect sends no more decimals than these five.
+LNG_OFFSET = 1_000_000
 # Publications made before the loop may read again.
 BURST = 64
 # Seconds without a delivery after which what is outstanding counts as lost.
@@ -111,15 +112,15 @@ class Fanout:
         runner = number % self.runners
         self.due.append(due)
         self.sent += self.followers[runner]
-        degrees, millionths = divmod(LNG_OFFSET + number, 1_000_000)
+        degrees, fraction = divmod(LNG_OFFSET + number, 100_000)
         self.publishers[runner % len(self.publishers)].send(
             TEXT,
-            b'{"userId":%d,"lat":48.%06d,"lng":%d.%06d}'
+            b'{"userId":%d,"lat":48.%06d,"lng":%d.%05d}'
             % (
                 self.options.first_id + runner,
                 100_000 + number % 800_000,
                 degrees,
-                millionths,
+                fraction,
             ),
         )
 
@@ -145,7 +146,7 @@ class Fanout:
         if "lng" not in message:
             self.errors += "error" in message
             return -1
-        number: int = round(message["lng"] * 1e6) - LNG_OFFSET
+        number: int = round(message["lng"] * 1e5) - LNG_OFFSET
         if message["userId"] != self.options.first_id + number % self.runners:
             self.misrouted += 1
             return -1
@@ -435,7 +436,7 @@ class TypedSpectator(Spectator):
         if message["type"] == "positions":
             load.merged += message.get("merged", 0)
             for code, _, _, lng, *_ in message["fixes"]:
-                number = round(lng * 1e6) - LNG_OFFSET
+                number = round(lng * 1e5) - LNG_OFFSET
                 load.received += 1
                 runner = int(code) - load.options.first_id
                 if number % load.runners != runner or (

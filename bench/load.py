@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import argparse
 import resource
-from collections.abc import Callable, Coroutine, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import orjson
 import uvloop
 
+from bench import seed2015
 from bench.fanout import Fanout, Result
-from bench.seed2015 import Seed2015, Seed2015Result
 
 
 def rate(text: str) -> float | None:
@@ -51,10 +51,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     fanout.add_argument("--duration", type=float, default=5.0, help="seconds")
     fanout.add_argument("--dialect", choices=("seed", "v1"), default="seed")
     fanout.add_argument("--tick", type=int, default=250, help="v1 spectators, in ms")
-    seed = workloads.add_parser("seed2015", help=Seed2015.__doc__)
+    seed = workloads.add_parser("seed2015", help="what the client of 2015 does")
     seed.add_argument("--users", type=int, default=100)
     seed.add_argument("--messages", type=int, default=1000)
-    seed.add_argument("--random", type=int, default=2015, help="the random seed")
+    seed.add_argument("--seed", type=int, default=2015, help="of the random positions")
     for workload in (fanout, seed):
         workload.add_argument("--url", default="ws://127.0.0.1:8080/")
         workload.add_argument("--pid", type=int, help="the server's, for CPU and RSS")
@@ -72,10 +72,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    run: Callable[[], Coroutine[Any, Any, Result | Seed2015Result]] = (
-        Fanout(options).run if options.workload == "fanout" else Seed2015(options).run
+    try:
+        result = uvloop.run(run(options))
+    except OSError as error:  # a TimeoutError too
+        sys.exit(f"{options.url}: {error.strerror or error}")
+    print(orjson.dumps(asdict(result)).decode())
+
+
+async def run(options: argparse.Namespace) -> Result | seed2015.Seed2015Result:
+    if options.workload == "fanout":
+        return await Fanout(options).run()
+    return await seed2015.run(
+        options.url,
+        pid=options.pid,
+        first_id=options.first_id,
+        users=options.users,
+        messages=options.messages,
+        seed=options.seed,
     )
-    print(orjson.dumps(asdict(uvloop.run(run()))).decode())
 
 
 if __name__ == "__main__":

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
-import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench import process
+from tests.faults.peer import Peer
 
-TEXT = WSMsgType.TEXT
 # Seconds of silence after which nothing more is expected.
 SILENCE = 2.0
+# Who (an id or an index), latitude, longitude.
+Position = tuple[int, float, float]
 
 
 @dataclass
 class Seed2015Result:
-    """One run of the 2015 client's workload."""
+    """One run of the 2015 client's workload: deliveries, seconds, CPU seconds."""
 
     workload: str
     url: str
     users: int
     messages: int
+    # Of the messages: those whose latitude is beyond a pole.
     invalid: int
     expected: int
     received: int
     lost: int
     duplicates: int
     disordered: int
-    # Positions that are not valid but reached a follower all the same.
     invalid_delivered: int
+    # Errors that reached the sender of an invalid position, and all others.
     errors: int
-    # Errors for senders of valid positions, or ids of another JSON type than sent.
+    errors_astray: int
+    # Positions of nobody followed, or with another id or number than was sent.
     strange: int
     closed: int
     seconds: float
@@ -44,147 +46,164 @@ class Seed2015Result:
     server_cpu_s: float | None
 
 
-class Seed2015:
-    """100 users follow themselves and the next one, then 1,000 random positions."""
+class SeedUser(Peer):
+    """A user's socket: knows what was sent, keeps what arrived."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.users = [SeedUser(self, index) for index in range(options.users)]
-        self.positions: dict[tuple[int, float, float], int] = {}
-        self.received = 0
+    def __init__(self, user_id: int) -> None:
+        super().__init__()
+        self.user_id = user_id
+        self.arrived: list[Position] = []
         self.errors = 0
-        self.closed = 0
         self.strange = 0
 
-    async def run(self) -> Seed2015Result:
-        options = self.options
-        first: int = options.first_id
-        for user in self.users:
-            await ws_connect(lambda user=user: user, options.url)
-        for index, user in enumerate(self.users):
-            user.send(
-                {
-                    "initialRequest": True,
-                    "following": [first + index, first + index + 1],
-                    "userId": first + index,
-                }
-            )
-        await self.registered()
-        randomness = random.Random(options.random)  # noqa: S311
-        messages = [
-            (
-                randomness.randrange(options.users),
-                randomness.uniform(-180, 180),
-                randomness.uniform(-180, 180),
-            )
-            for _ in range(options.messages)
-        ]
-        valid = [abs(lat) <= 90 for _, lat, _ in messages]
-        expected = sum(
-            (2 if user else 1)  # nobody comes before the first
-            for (user, _, _), good in zip(messages, valid, strict=True)
-            if good
+    def received(self, text: bytes) -> None:
+        message = orjson.loads(text)
+        match message:
+            case {"error": str()}:
+                self.errors += 1
+            case {"userId": int(user), "lat": float(lat), "lng": float(lng)}:
+                if user in (self.user_id, self.user_id + 1) and len(message) == 3:
+                    self.arrived.append((user, lat, lng))
+                else:
+                    self.strange += 1
+            case _:
+                self.strange += 1
+
+    def publish(self, lat: float, lng: float) -> None:
+        self.send({"userId": self.user_id, "lat": lat, "lng": lng})
+
+
+async def run(
+    url: str,
+    *,
+    pid: int | None = None,
+    first_id: int = 1,
+    users: int = 100,
+    messages: int = 1000,
+    seed: int = 2015,
+) -> Seed2015Result:
+    """100 users follow themselves and the next one, then send 1,000 random positions.
+
+    Raises `TimeoutError` where the users do not get their own positions.
+    """
+    sockets = [await SeedUser(first_id + index).open(url) for index in range(users)]
+    for user in sockets:
+        following = [user.user_id, user.user_id + 1]
+        user.send(
+            {"initialRequest": True, "following": following, "userId": user.user_id}
         )
-        for number, (index, lat, lng) in enumerate(messages):
-            self.positions[first + index, lat, lng] = number
-        self.received = self.errors = 0
-        for user in self.users:
-            user.numbers = []
-        pid: int | None = options.pid
-        cpu = process.cpu_seconds(pid) if pid else 0.0
-        start = last = time.perf_counter()
-        for number, (index, lat, lng) in enumerate(messages):
-            self.users[index].send({"userId": first + index, "lat": lat, "lng": lng})
-            if number % 32 == 31:
-                await asyncio.sleep(0)
-        seen = -1
-        while time.perf_counter() - last < SILENCE:
-            if self.received + self.errors != seen:
-                seen, last = self.received + self.errors, time.perf_counter()
-            await asyncio.sleep(0.01)
-        seconds = last - start
-        cpu = process.cpu_seconds(pid) - cpu if pid else 0.0
-        duplicates = disordered = invalid_delivered = received = 0
-        for user in self.users:
-            invalid_delivered += sum(not valid[number] for number in user.numbers)
-            good = [number for number in user.numbers if valid[number]]
-            received += len(set(good))
-            duplicates += len(good) - len(set(good))
-            last_of: dict[int, int] = {}
-            for number in good:
-                runner = messages[number][0]
-                disordered += last_of.get(runner, -1) > number
-                last_of[runner] = number
-        return Seed2015Result(
-            workload="seed2015",
-            url=options.url,
-            users=options.users,
-            messages=options.messages,
-            invalid=valid.count(False),
-            expected=expected,
-            received=received,
-            lost=expected - received,
-            duplicates=duplicates,
-            disordered=disordered,
-            invalid_delivered=invalid_delivered,
-            errors=self.errors,
-            strange=self.strange,
-            closed=self.closed,
-            seconds=round(seconds, 3),
-            deliveries_per_s=round(received / seconds, 1),
-            server_cpu_s=round(cpu, 2) if pid else None,
+    await registered(sockets)
+
+    randomness = random.Random(seed)
+    sent: list[Position] = [
+        (
+            randomness.randrange(users),
+            randomness.uniform(-180, 180),
+            randomness.uniform(-180, 180),
         )
+        for _ in range(messages)
+    ]
+    cpu = process.cpu_seconds(pid) if pid else 0.0
+    start = last = time.perf_counter()
+    for number, (index, lat, lng) in enumerate(sent):
+        sockets[index].publish(lat, lng)
+        if number % 32 == 31:
+            await asyncio.sleep(0)
+    seen = 0
+    while time.perf_counter() - last < SILENCE:
+        now_seen = sum(len(user.arrived) + user.errors for user in sockets)
+        if now_seen != seen:
+            seen, last = now_seen, time.perf_counter()
+        await asyncio.sleep(0.01)
+    seconds = last - start
+    cpu = process.cpu_seconds(pid) - cpu if pid else 0.0
+    result = compare(sent, sockets, url=url, seconds=seconds)
+    result.server_cpu_s = round(cpu, 2) if pid else None
+    for user in sockets:
+        if not user.closed.done():
+            await user.leave()
+    return result
 
-    async def registered(self) -> None:
-        """Wait until every user sees a position of each runner they follow."""
-        first: int = self.options.first_id
-        for attempt in range(10):
-            lng = 10.0 + attempt
-            self.positions = {
-                (first + index, 1.0, lng): index for index in range(len(self.users))
-            }
-            for user in self.users:
-                user.numbers = []
-            for index, user in enumerate(self.users):
-                user.send({"userId": first + index, "lat": 1.0, "lng": lng})
-            for _ in range(100):
-                await asyncio.sleep(0.02)
-                if all(
-                    len(user.numbers) == (2 if user is not self.users[-1] else 1)
-                    for user in self.users
-                ):
-                    return
-        sys.exit("The users' own positions did not come back: is it in open mode?")
+
+async def registered(sockets: Sequence[SeedUser]) -> None:
+    """Wait until every user sees a position of each runner they follow."""
+    for attempt in range(5):
+        for user in sockets:
+            user.arrived.clear()
+        for user in sockets:
+            user.publish(1.5, 10.5 + attempt)
+        for _ in range(100):
+            await asyncio.sleep(0.02)
+            if all(len(user.arrived) == 2 for user in sockets[:-1]) and (
+                len(sockets[-1].arrived) == 1
+            ):
+                for user in sockets:
+                    user.arrived.clear()
+                    user.errors = user.strange = 0
+                return
+    raise TimeoutError("The users' own positions do not come back; in open mode?")
 
 
-class SeedUser(WSListener):
-    transport: WSTransport
-
-    def __init__(self, load: Seed2015, index: int) -> None:
-        self.load = load
-        self.numbers: list[int] = []
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.load.closed += 1
-
-    def send(self, message: dict[str, object]) -> None:
-        self.transport.send(TEXT, orjson.dumps(message))
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type != TEXT:
-            return
-        message = orjson.loads(frame.get_payload_as_bytes())
-        if "error" in message:
-            self.load.errors += 1
-            return
-        key = message.get("userId"), message.get("lat"), message.get("lng")
-        number = self.load.positions.get(key)
-        # 7 == 7.0 == "7" only in the first case: the JSON type must be the sender's.
-        if number is None or type(key[0]) is not int:
-            self.load.strange += 1
-            return
-        self.load.received += 1
-        self.numbers.append(number)
+def compare(
+    sent: Sequence[Position], sockets: Sequence[SeedUser], *, url: str, seconds: float
+) -> Seed2015Result:
+    """Hold what arrived against what was sent."""
+    first_id = sockets[0].user_id
+    numbers = {
+        (first_id + index, lat, lng): number
+        for number, (index, lat, lng) in enumerate(sent)
+    }
+    valid = [abs(lat) <= 90 for _, lat, _ in sent]
+    expected = received = duplicates = disordered = invalid_delivered = strange = 0
+    errors = errors_astray = 0
+    for index, user in enumerate(sockets):
+        due = {
+            number
+            for number, (sender, _, _) in enumerate(sent)
+            if valid[number] and sender in (index, index + 1)
+        }
+        expected += len(due)
+        strange += user.strange
+        got: list[int] = []
+        for position in user.arrived:
+            if (number := numbers.get(position, -1)) < 0:
+                strange += 1
+            elif not valid[number]:
+                invalid_delivered += 1
+            else:
+                got.append(number)
+        received += len(due.intersection(got))
+        duplicates += len(got) - len(set(got))
+        # Followed are two: each one's positions must come in the order sent.
+        for runner in (index, index + 1):
+            of_runner = [number for number in got if sent[number][0] == runner]
+            disordered += sum(
+                later < earlier
+                for earlier, later in zip(of_runner, of_runner[1:], strict=False)
+            )
+        refused = sum(
+            sender == index and not valid[number]
+            for number, (sender, _, _) in enumerate(sent)
+        )
+        errors += min(user.errors, refused)
+        errors_astray += max(0, user.errors - refused)
+    return Seed2015Result(
+        workload="seed2015",
+        url=url,
+        users=len(sockets),
+        messages=len(sent),
+        invalid=valid.count(False),
+        expected=expected,
+        received=received,
+        lost=expected - received,
+        duplicates=duplicates,
+        disordered=disordered,
+        invalid_delivered=invalid_delivered,
+        errors=errors,
+        errors_astray=errors_astray,
+        strange=strange,
+        closed=sum(user.closed.done() for user in sockets),
+        seconds=round(seconds, 3),
+        deliveries_per_s=round(received / seconds, 1),
+        server_cpu_s=None,
+    )

@@ -1,0 +1,4 @@
+"""What goes wrong on purpose, each runnable by hand: `python -m tests.faults.churn`.
+
+The suite runs the short forms; `--long` runs what the figures come from.
+"""

@@ -1,0 +1,44 @@
+"""Run a scenario by hand: `python -m tests.faults.NAME --long`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import orjson
+
+from tests.servers import KINDS, Server
+
+
+class Report(Protocol):
+    """What a scenario found out: a dataclass."""
+
+    def faults(self) -> list[str]:
+        """Say in a sentence each what is not as it must be."""
+
+
+def by_hand(scenario: Callable[[Server, bool], Coroutine[Any, Any, Any]]) -> None:
+    """Run it against the real servers and print a JSON line for each report."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true", help="what figures come from")
+    parser.add_argument("--server", choices=KINDS, help="only this one")
+    options = parser.parse_args()
+    failed = False
+    for kind in [options.server] if options.server else KINDS:
+        with Server(kind, SPECTATE_OPEN="1") as server:
+            report = asyncio.run(scenario(server, options.long))
+            server.stop()
+            faults: list[str] = report.faults()
+            if (at := server.log.find("Traceback")) >= 0:
+                start = server.log.rfind("\n", 0, max(0, at - 1)) + 1
+                faults.append(f"A traceback:\n{server.log[start : at + 4_000]}")
+        line = {"server": kind, "load_average": os.getloadavg()[0], **asdict(report)}
+        print(orjson.dumps(line).decode(), flush=True)
+        print("\n".join(faults) or "as it must be", flush=True)
+        failed |= bool(faults)
+    sys.exit(failed)

@@ -1,0 +1,107 @@
+"""Somebody who must not notice what others suffer or do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Self
+
+import orjson
+
+from tests.faults.peer import Peer, open_peer, until
+from tests.servers import Server
+
+# Positions a second.
+RATE = 10
+# Nobody else may publish for it.
+RUNNER = 2_000_000
+LNG_OFFSET = 1_000_000
+
+
+def lng_of(number: int) -> float:
+    """Number a position by its longitude, in decimals that both dialects send."""
+    return (LNG_OFFSET + number) / 1e5
+
+
+def number_of(lng: float) -> int:
+    return round(lng * 1e5) - LNG_OFFSET
+
+
+class SeedCanary(Peer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+        self.merged = 0
+
+    def follow(self) -> None:
+        self.send({"initialRequest": True, "following": [RUNNER], "userId": 0})
+
+    def received(self, text: bytes) -> None:
+        self.numbers.append(number_of(orjson.loads(text)["lng"]))
+
+
+class TypedCanary(SeedCanary):
+    def follow(self) -> None:
+        self.send({"type": "follow", "runners": [RUNNER], "tick": 0})
+
+    def received(self, text: bytes) -> None:
+        message = orjson.loads(text)
+        if message["type"] == "positions":
+            self.merged += message["merged"]
+            self.numbers += [number_of(row[3]) for row in message["fixes"]]
+
+
+class Canary:
+    """A runner at 10 Hz with a spectator of each dialect; `async with` runs it.
+
+    Leaving the block raises `AssertionError` if a position was lost, doubled or out of
+    order, or if a socket was closed.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.url = server.ws_url + "/"
+        self.published = 0
+        self.spectators: list[SeedCanary] = [SeedCanary(), TypedCanary()]
+
+    async def __aenter__(self) -> Self:
+        self.runner = await open_peer(self.url)
+        for spectator, subprotocol in zip(
+            self.spectators, (None, "spectate.v1"), strict=True
+        ):
+            await spectator.open(self.url, subprotocol)
+            spectator.follow()
+        self.task = asyncio.create_task(self._publish())
+        # The follow is in force once a position has arrived; what went before that
+        # need not have come.
+        assert await until(lambda: all(each.numbers for each in self.spectators), 20)
+        return self
+
+    async def _publish(self) -> None:
+        while True:
+            lng = lng_of(self.published)
+            self.runner.send({"userId": RUNNER, "lat": 48.5, "lng": lng})
+            self.published += 1
+            await asyncio.sleep(1 / RATE)
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+        try:
+            if exc[0] is None:
+                await self._check()
+        finally:
+            for peer in (self.runner, *self.spectators):
+                peer.reset()
+
+    async def _check(self) -> None:
+        for peer in (self.runner, *self.spectators):
+            assert not peer.closed.done(), f"Closed with {peer.closed.result()}."
+        last = self.published - 1
+        await until(lambda: all(e.numbers[-1] == last for e in self.spectators), 10)
+        for spectator in self.spectators:
+            numbers = spectator.numbers
+            assert numbers == sorted(set(numbers)), "Doubled or out of order."
+            assert len(numbers) + spectator.merged == self.published - numbers[0], (
+                f"{self.published - numbers[0]} positions, {len(numbers)} arrived."
+            )

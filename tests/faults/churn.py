@@ -1,0 +1,257 @@
+"""Sockets come and go in every way there is; nothing of them may stay.
+
+The long form is 5,000 of them: afterwards the server has no socket, follow, group,
+task or file descriptor more than before, and its memory is flat from the second
+thousand on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from bench import process
+from tests.faults.by_hand import by_hand
+from tests.faults.canary import Canary
+from tests.faults.metrics import metrics
+from tests.faults.peer import BINARY, SUBPROTOCOLS, Peer, Refused, frame, open_peer
+from tests.servers import Server
+
+# Visitors at a time.
+AT_A_TIME = 30
+# The runners that visitors follow; the first ten publish throughout.
+FOLLOWED = range(1, 51)
+PUBLISHING = range(1, 11)
+GAUGES = ("spectate_sockets", "spectate_follows", "spectate_groups", "spectate_tasks")
+# How long the server may take to clean up; a runner published for is remembered for
+# half a minute. Seconds.
+PATIENCE = 60.0
+# What "flat" leaves to the allocator, from the second thousand to the last; a server
+# that has just started still grows. KiB.
+FLAT, FLAT_SHORT = 2 * 1024, 16 * 1024
+
+
+@dataclass
+class ChurnReport:
+    """Counts before and after; resident memory in KiB after each `step` visitors."""
+
+    long: bool
+    visitors: int
+    step: int
+    seconds: float
+    before: dict[str, float]
+    after: dict[str, float]
+    rss_kib: list[int]
+
+    def left(self) -> dict[str, float]:
+        """Return what there is more of than before."""
+        return {
+            name: self.after[name] - count
+            for name, count in self.before.items()
+            if self.after[name] > count
+        }
+
+    def growth_kib(self) -> int:
+        """Return how much memory grew after the first two fifths."""
+        return self.rss_kib[-1] - self.rss_kib[len(self.rss_kib) * 2 // 5]
+
+    def faults(self) -> list[str]:
+        faults = [f"{count:.0f} {name} too many" for name, count in self.left().items()]
+        if self.growth_kib() > (FLAT if self.long else FLAT_SHORT):
+            faults.append(f"The memory grew by {self.growth_kib()} KiB.")
+        return faults
+
+
+def counts(server: Server) -> dict[str, float]:
+    """Read the server's gauges and how many files it has open."""
+    values = metrics(server)
+    found = {name: values[name] for name in GAUGES}
+    return found | {"open files": process.open_files(server.pid)}
+
+
+class Visitor:
+    """One who comes by; each method is a way to go."""
+
+    def __init__(self, url: str, number: int) -> None:
+        self.url = url
+        self.dialect = ("seed", "v1")[number % 2]
+        self.following = [FOLLOWED[(number + k) % len(FOLLOWED)] for k in range(5)]
+        self.number = number
+
+    def follow_message(self) -> dict[str, object]:
+        if self.dialect == "seed":
+            return {"initialRequest": True, "following": self.following, "userId": 0}
+        return {"type": "follow", "runners": self.following, "tick": 0}
+
+    async def look(self) -> Peer:
+        """Follow and wait for the first position or snapshot."""
+        peer = await open_peer(self.url, self.dialect)
+        # A publishing runner is among those followed, so that something comes.
+        self.following.append(PUBLISHING[self.number % len(PUBLISHING)])
+        peer.send(self.follow_message())
+        await peer.message(30)
+        return peer
+
+    async def close_frame(self) -> None:
+        peer = await self.look()
+        await peer.leave()
+
+    async def reset(self) -> None:
+        peer = await self.look()
+        peer.reset()
+
+    async def half_close(self) -> None:
+        peer = await self.look()
+        peer.transport.write_eof()
+        await asyncio.wait_for(peer.closed, 30)
+
+    async def stop_reading(self) -> None:
+        peer = await self.look()
+        peer.transport.pause_reading()
+        await asyncio.sleep(0.2)
+        peer.reset()
+
+    async def vanish_before_the_request(self) -> None:
+        peer = await Peer().connect(self.url)
+        peer.reset()
+
+    async def vanish_in_the_request(self) -> None:
+        peer = await Peer().connect(self.url)
+        request = peer.request(self.url, SUBPROTOCOLS[self.dialect])
+        peer.send_raw(request[: len(request) // 2])
+        await asyncio.sleep(0.02)
+        peer.reset()
+
+    async def vanish_in_the_handshake(self) -> None:
+        peer = await Peer().connect(self.url)
+        peer.send_raw(peer.request(self.url, SUBPROTOCOLS[self.dialect]))
+        await asyncio.sleep((self.number % 4) / 1000)
+        peer.reset()
+
+    async def refused(self) -> None:
+        with contextlib.suppress(Refused):
+            await Peer().open(f"{self.url}nowhere")
+
+    async def vanish_in_a_follow(self) -> None:
+        peer = await open_peer(self.url, self.dialect)
+        peer.send(self.follow_message())
+        await asyncio.sleep((self.number % 4) / 1000)
+        peer.reset()
+
+    async def publish_and_vanish(self) -> None:
+        peer = await self.look()
+        for k in range(5):
+            peer.send({"userId": self.following[-1], "lat": 1.5, "lng": 2 + k / 10})
+        peer.reset()
+
+    async def nonsense(self) -> None:
+        peer = await self.look()
+        for text in (b"", b"[", b"[1]", b'{"userId": [7], "lat": NaN, "lng": {}}'):
+            peer.send_raw(frame(text))
+        await peer.message(30)
+        peer.reset()
+
+    async def not_text(self) -> None:
+        peer = await self.look()
+        peer.send_raw(frame(b"\0", BINARY))
+        await asyncio.wait_for(peer.closed, 30)
+
+    async def not_utf8(self) -> None:
+        peer = await self.look()
+        peer.send_raw(frame(b"\xff\xfe{"))
+        await asyncio.wait_for(peer.closed, 30)
+
+    async def too_big(self) -> None:
+        peer = await self.look()
+        peer.send_raw(frame(b" " * 300_000))
+        await asyncio.wait_for(peer.closed, 30)
+
+
+WAYS: tuple[Callable[[Visitor], Awaitable[None]], ...] = (
+    Visitor.close_frame,
+    Visitor.reset,
+    Visitor.half_close,
+    Visitor.stop_reading,
+    Visitor.vanish_before_the_request,
+    Visitor.vanish_in_the_request,
+    Visitor.vanish_in_the_handshake,
+    Visitor.refused,
+    Visitor.vanish_in_a_follow,
+    Visitor.publish_and_vanish,
+    Visitor.nonsense,
+    Visitor.not_text,
+    Visitor.not_utf8,
+    Visitor.too_big,
+)
+
+
+async def come_and_go(url: str, numbers: range) -> None:
+    gate = asyncio.Semaphore(AT_A_TIME)
+
+    async def visit(number: int) -> None:
+        async with gate:
+            # Each way is taken by both dialects.
+            way = WAYS[number // 2 % len(WAYS)]
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                await way(Visitor(url, number))
+
+    async with asyncio.TaskGroup() as group:
+        for number in numbers:
+            group.create_task(visit(number))
+
+
+async def keep_publishing(peer: Peer) -> None:
+    """Publish for the runners that visitors follow, each at 20 Hz."""
+    number = 0
+    while True:
+        for runner in PUBLISHING:
+            number += 1
+            lng = 1 + number % 1_000_000 / 1e5
+            peer.send({"userId": runner, "lat": 2.5, "lng": lng})
+        await asyncio.sleep(0.05)
+
+
+async def settled(server: Server, limit: dict[str, float]) -> dict[str, float]:
+    """Wait until nothing is above its limit; return the counts in any case."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        now = await asyncio.to_thread(counts, server)
+        if all(now[name] <= most for name, most in limit.items()):
+            return now
+        if time.monotonic() > deadline:
+            return now
+        await asyncio.sleep(0.5)
+
+
+async def churn(server: Server, long: bool) -> ChurnReport:
+    """Let visitors come and go while runners publish and a canary watches."""
+    visitors, step = (5_000, 250) if long else (280, 28)
+    url = server.ws_url + "/"
+    async with Canary(server):
+        publisher = await open_peer(url)
+        publishing = asyncio.create_task(keep_publishing(publisher))
+        try:
+            await asyncio.sleep(1)
+            quiet = await asyncio.to_thread(counts, server)
+            # What starts once (threads, pools, caches) is no leak.
+            await come_and_go(url, range(4 * len(WAYS)))
+            del quiet["open files"], quiet["spectate_tasks"]
+            before = await settled(server, quiet)
+            rss = [process.rss_kib(server.pid)]
+            start = time.monotonic()
+            for first in range(0, visitors, step):
+                await come_and_go(url, range(first, first + step))
+                rss.append(process.rss_kib(server.pid))
+            seconds = time.monotonic() - start
+            after = await settled(server, before)
+        finally:
+            publishing.cancel()
+            publisher.reset()
+    return ChurnReport(long, visitors, step, round(seconds, 1), before, after, rss)
+
+
+if __name__ == "__main__":
+    by_hand(churn)

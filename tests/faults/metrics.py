@@ -1,0 +1,19 @@
+"""What the server counts."""
+
+from __future__ import annotations
+
+import urllib.request
+
+from tests.servers import Server
+
+
+def metrics(server: Server) -> dict[str, float]:
+    """Read /metrics: values by name, labels included."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def gauge(server: Server, name: str) -> float:
+    return metrics(server)[name]

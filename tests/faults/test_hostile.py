@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from tests.faults.hostile import hostile
+from tests.servers import Server
+
+
+async def test_hostile_frames_get_one_answer_each(open_server: Server) -> None:
+    # The canary inside and the fixture, which reads the log, see to the rest.
+    report = await hostile(open_server, long=False)
+
+    assert report.wrong == {}
