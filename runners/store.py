@@ -59,7 +59,7 @@ def prepare_connection() -> None:
     connection.close_if_unusable_or_obsolete()
     # With DEBUG on, Django writes out each statement with its values and keeps the last
     # 9,000 until a request ends.
-    connection.make_debug_cursor = connection.make_cursor  # type: ignore[method-assign]
+    connection.make_debug_cursor = connection.make_cursor  # type: ignore[assignment, method-assign]
 
 
 def close_connections() -> None:

@@ -3,15 +3,21 @@
 from runners.models.follow import Follow
 from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race
+from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
+from runners.models.share import Pause, ShareLink, Zone
 
 __all__ = [
     "Checkpoint",
     "Entry",
     "Follow",
     "LatestPosition",
+    "Pause",
     "Position",
     "Race",
+    "RightsChange",
     "Runner",
     "RunnerToken",
+    "ShareLink",
+    "Zone",
 ]

@@ -5,10 +5,11 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
+from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import Runner
 
 
-class FollowQuerySet(models.QuerySet["Follow"]):
+class FollowQuerySet(NotingQuerySet["Follow"]):
     def accepted(self) -> FollowQuerySet:
         return self.filter(status=Follow.Status.ACCEPTED)
 
@@ -33,6 +34,7 @@ class Follow(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
+    rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
     objects = FollowQuerySet.as_manager()
 
     class Meta:

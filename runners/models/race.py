@@ -9,6 +9,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import Runner
 
 # Runners of a race can be seen from this long before the start.
@@ -20,7 +21,7 @@ def valid_timezone(name: str) -> None:
         raise ValidationError(f"{name!r} is no time zone. Use one like Europe/Paris.")
 
 
-class RaceQuerySet(models.QuerySet["Race"]):
+class RaceQuerySet(NotingQuerySet["Race"]):
     def on_or_next(self, now: datetime | None = None) -> RaceQuerySet:
         """Races that are not over, the earliest start first."""
         return self.filter(ends__gt=now or timezone.now()).order_by("start", "name")
@@ -56,6 +57,7 @@ class Race(models.Model):
     length = models.FloatField(default=0, help_text="Of the course, metres.")
     changed_at = models.DateTimeField(auto_now=True)
 
+    rights_kind, rights_key = RightsChange.Kind.RACE, "pk"
     objects = RaceQuerySet.as_manager()
 
     class Meta:
@@ -108,6 +110,9 @@ class Entry(models.Model):
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="entries")
     bib = models.CharField(max_length=12)
     changed_at = models.DateTimeField(auto_now=True)
+
+    rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
+    objects: ClassVar = NotingQuerySet["Entry"].as_manager()
 
     class Meta:
         verbose_name_plural = "entries"

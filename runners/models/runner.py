@@ -9,7 +9,10 @@ from zlib import crc32
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
+
+from runners.models.rights import NotingQuerySet, RightsChange
 
 # Colour-blind safe; the bib tells runners apart, the colour only helps.
 PALETTE = (
@@ -27,9 +30,14 @@ CODE_PATTERN = r"[A-Za-z0-9_-]{1,40}"
 TOKEN_BYTES = 32
 
 
-class RunnerQuerySet(models.QuerySet["Runner"]):
+class RunnerQuerySet(NotingQuerySet["Runner"]):
     def public(self) -> RunnerQuerySet:
         return self.filter(visibility=Runner.Visibility.PUBLIC)
+
+    def sharing(self) -> RunnerQuerySet:
+        """Leave out those whose sharing has ended by itself."""
+        open_end = Q(sharing_ends_at=None) | Q(sharing_ends_at__gt=timezone.now())
+        return self.filter(open_end)
 
     def seen_since(self, moment: datetime) -> RunnerQuerySet:
         return self.filter(latest__recorded_at__gte=moment)
@@ -75,9 +83,19 @@ class Runner(models.Model):
         related_name="runner",
         help_text="Who signs in as this runner, if anybody does.",
     )
+    sharing_ends_at = models.DateTimeField(
+        null=True, blank=True, help_text="When sharing ends by itself."
+    )
+    erased_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Positions up to then were erased and are not taken again.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
+    rights_kind, rights_key = RightsChange.Kind.RUNNER, "pk"
     objects = RunnerQuerySet.as_manager()
 
     class Meta:
@@ -105,14 +123,15 @@ def token_digest(plain: str) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
-class RunnerTokenQuerySet(models.QuerySet["RunnerToken"]):
+class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
     def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
         """Make a token; return its row and the plain text, which is shown only now."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         return self.create(runner=runner, name=name, digest=token_digest(plain)), plain
 
     def usable(self) -> RunnerTokenQuerySet:
-        return self.filter(revoked_at=None)
+        alive = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.filter(alive, revoked_at=None)
 
 
 class RunnerToken(models.Model):
@@ -123,8 +142,12 @@ class RunnerToken(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Empty: until it is revoked."
+    )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    rights_kind, rights_key = RightsChange.Kind.TOKEN, "pk"
     objects = RunnerTokenQuerySet.as_manager()
 
     class Meta:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -21,9 +21,9 @@ from runners.live.dialects.ids import WireId, wire_id_of
 from runners.live.groups import LATE, POSITION, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.live.relay import Relay, get_relay
-from runners.models import LatestPosition
 from runners.positions.fix import Fix, FixError, check
 from runners.positions.recorder import Recorder, RecorderFull
+from runners.positions.rules import Rules, read_rules, read_track
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Track:
 
     def __init__(self) -> None:
         self.latest = 0
+        self.rules = Rules()
         self.used_at = 0.0
         self.ready: asyncio.Task[None] | None = None
 
@@ -95,8 +96,8 @@ class Acceptor:
         The newest moves the marker if it is newer than all before; the others are
         late. Times that are stored already change nothing.
         """
-        rejected, valid = self._check(fixes)
         track = await self._track(runner.pk)
+        rejected, valid = self._check(fixes, track.rules)
         news = sorted(valid, key=lambda fix: fix.t)
         await self._show(runner, track, news, wire_id_of(runner.code))
         rows = [(runner.pk, fix, source) for fix in valid]
@@ -120,6 +121,7 @@ class Acceptor:
             fix = fix._replace(t=track.latest + 1)
         try:
             check(fix, now)
+            track.rules.check(fix)
         except FixError as error:
             self.refused[error.code] += 1
             raise
@@ -132,7 +134,7 @@ class Acceptor:
         self.refused[error.code] += 1
 
     def _check(
-        self, fixes: Sequence[Fix | FixError]
+        self, fixes: Sequence[Fix | FixError], rules: Rules
     ) -> tuple[list[tuple[int, str, str]], list[Fix]]:
         rejected = []
         valid = []
@@ -142,6 +144,7 @@ class Acceptor:
                 if isinstance(fix, FixError):
                     raise fix
                 check(fix, now)
+                rules.check(fix)
             except FixError as error:
                 self.refused[error.code] += 1
                 rejected.append((index, error.code, error.detail))
@@ -199,13 +202,20 @@ class Acceptor:
     async def _load(self, pk: int, track: Track) -> None:
         await self.relay.follow((pk,), track)
         try:
-            latest = await store.read(_latest_time, pk)
+            latest, track.rules = await store.read(read_track, pk)
         except store.StoreUnavailable:
             # Live positions need no database: the marker may move back once.
             logger.warning("A runner's last position could not be read")
         else:
             track.latest = max(track.latest, latest)
         track.ready = None
+
+    async def look_again(self, runners: Iterable[int]) -> None:
+        """Read the rules of these runners again; raises `StoreUnavailable`."""
+        for pk in runners:
+            track = self._tracks.get(pk)
+            if track is not None:
+                track.rules = await store.read(read_rules, pk)
 
     async def _sweep_often(self) -> None:
         while True:
@@ -254,16 +264,6 @@ def _already() -> asyncio.Future[int]:
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     future.set_result(0)
     return future
-
-
-def _latest_time(pk: int) -> int:
-    """Return the time of a runner's newest stored fix, 0 if there is none."""
-    recorded_at = (
-        LatestPosition.objects.filter(pk=pk)
-        .values_list("recorded_at", flat=True)
-        .first()
-    )
-    return 0 if recorded_at is None else round(recorded_at.timestamp() * 1000)
 
 
 _acceptors: WeakKeyDictionary[asyncio.AbstractEventLoop, Acceptor] = WeakKeyDictionary()

@@ -1,0 +1,80 @@
+"""Saving or deleting a row that rights depend on notes a `RightsChange`.
+
+By signals, so that the admin, pages, cascades and a shell are alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_out
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save
+
+from runners.models.follow import Follow
+from runners.models.race import Entry, Race
+from runners.models.rights import RightsChange
+from runners.models.runner import Runner, RunnerToken
+from runners.models.share import Pause, ShareLink, Zone
+
+# Fields that are written often and give or take no right.
+WITHOUT_RIGHTS = {"last_used_at", "views", "last_viewed_at", "last_login"}
+
+
+def _note(instance: Any) -> None:
+    RightsChange.objects.note(
+        instance.rights_kind, [getattr(instance, instance.rights_key)]
+    )
+
+
+def _saved(
+    instance: Any,
+    created: bool,
+    update_fields: frozenset[str] | None,
+    **kwargs: Any,
+) -> None:
+    # What is new takes nothing away, except a zone and a pause.
+    if created and not isinstance(instance, Zone | Pause):
+        return
+    if update_fields is None or not WITHOUT_RIGHTS.issuperset(update_fields):
+        _note(instance)
+
+
+def _deleted(instance: Any, **kwargs: Any) -> None:
+    _note(instance)
+
+
+def _user_saved(
+    instance: Model,
+    created: bool,
+    update_fields: frozenset[str] | None,
+    **kwargs: Any,
+) -> None:
+    if not created and not WITHOUT_RIGHTS.issuperset(update_fields or {"password"}):
+        RightsChange.objects.note(RightsChange.Kind.USER, [instance.pk])
+
+
+def _user_ended(instance: Model, **kwargs: Any) -> None:
+    RightsChange.objects.note(RightsChange.Kind.USER, [instance.pk])
+
+
+def _signed_out(user: Model | None, **kwargs: Any) -> None:
+    if user is not None:
+        RightsChange.objects.note(RightsChange.Kind.USER, [user.pk])
+
+
+def _link_runners_changed(instance: Any, action: str, **kwargs: Any) -> None:
+    if isinstance(instance, ShareLink) and action in ("post_remove", "post_clear"):
+        _note(instance)
+
+
+def connect() -> None:
+    """Connect the signals; once, when the app is ready."""
+    for model in (Runner, RunnerToken, Follow, Entry, Race, ShareLink, Zone, Pause):
+        post_save.connect(_saved, sender=model)
+        post_delete.connect(_deleted, sender=model)
+    post_save.connect(_user_saved, sender=settings.AUTH_USER_MODEL)
+    post_delete.connect(_user_ended, sender=settings.AUTH_USER_MODEL)
+    user_logged_out.connect(_signed_out)
+    m2m_changed.connect(_link_runners_changed, sender=ShareLink.runners.through)

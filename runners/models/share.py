@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from runners.models.race import Race
+from runners.models.rights import NotingQuerySet, RightsChange
+from runners.models.runner import TOKEN_BYTES, Runner, token_digest
+
+
+class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
+    def issue(
+        self,
+        *,
+        label: str,
+        expires_at: datetime,
+        runners: list[Runner] | None = None,
+        race: Race | None = None,
+        pin: str = "",
+        created_by: User | None = None,
+    ) -> tuple[ShareLink, str]:
+        """Make a link to runners or to a race; return its row and the plain token."""
+        plain = secrets.token_urlsafe(TOKEN_BYTES)
+        link = ShareLink(
+            label=label,
+            expires_at=expires_at,
+            race=race,
+            digest=token_digest(plain),
+            pin=make_password(pin) if pin else "",
+            created_by=created_by,
+        )
+        if bool(runners) == bool(race):
+            raise ValidationError("A link is to runners or to a race.")
+        link.save()
+        link.runners.set(runners or [])
+        return link, plain
+
+    def usable(self) -> ShareLinkQuerySet:
+        return self.filter(revoked_at=None, expires_at__gt=timezone.now())
+
+    def of_token(self, plain: str) -> ShareLinkQuerySet:
+        return self.filter(digest=token_digest(plain))
+
+
+class ShareLink(models.Model):
+    """A link that shows named runners, or a race, to whoever has it."""
+
+    label = models.CharField(max_length=80, help_text="Whom it is for.")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    runners = models.ManyToManyField(Runner, blank=True, related_name="links")
+    race = models.ForeignKey(
+        Race, on_delete=models.CASCADE, null=True, blank=True, related_name="links"
+    )
+    pin = models.CharField(max_length=128, blank=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="links",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    views = models.PositiveIntegerField(
+        default=0, editable=False, help_text="How often it was opened."
+    )
+    last_viewed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    rights_kind, rights_key = RightsChange.Kind.LINK, "pk"
+    objects = ShareLinkQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def revoke(self) -> None:
+        """End the link; a second call changes nothing."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])
+
+    def opens_with(self, pin: str) -> bool:
+        """Tell whether this is the link's PIN; a link without one needs none."""
+        return not self.pin or check_password(pin, self.pin)
+
+
+class Pause(models.Model):
+    """A time in which a runner shares nothing, however late its fixes arrive."""
+
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="pauses")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
+    objects: ClassVar = NotingQuerySet["Pause"].as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["started_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["runner"],
+                condition=models.Q(ended_at=None),
+                name="a_runner_is_paused_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.runner_id} from {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class Zone(models.Model):
+    """A circle around a place that a runner shows to nobody, such as the home.
+
+    What is enforced is a circle shifted by a random offset that stays the same for
+    the zone: without it, where many tracks stop would give the centre away.
+    """
+
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="zones")
+    name = models.CharField(max_length=40, default="Home")
+    lat = models.FloatField()
+    lng = models.FloatField()
+    radius = models.FloatField(default=300, help_text="Metres, 100 to 5,000.")
+    # Of the shift: a fraction of the radius, and degrees from north.
+    shift = models.FloatField(editable=False)
+    bearing = models.FloatField(editable=False)
+
+    rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
+    objects: ClassVar = NotingQuerySet["Zone"].as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(radius__gte=100, radius__lte=5000),
+                name="a_zone_is_neither_tiny_nor_huge",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, **kwargs: Any) -> None:
+        if self.shift is None:
+            dice = secrets.SystemRandom()
+            # The shifted circle still covers the place itself with room to spare.
+            self.shift = dice.uniform(0.2, 0.6)
+            self.bearing = dice.uniform(0, 360)
+        super().save(**kwargs)

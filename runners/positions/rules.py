@@ -1,0 +1,136 @@
+"""What a runner keeps to themselves: zones, pauses, the end of sharing.
+
+Enforced before the fan-out, so that no byte of it leaves the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from runners.models import LatestPosition, Pause, Position, Runner, Zone
+from runners.positions.fix import Fix, FixError
+
+# A pause that ended longer ago is of no interest to any fix on its way.
+PAUSES_KEPT = timedelta(days=30)
+EARTH = 6_371_000.0  # metres
+DAY = 86_400_000  # milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """A zone as it is enforced: centre in degrees, radius in metres.
+
+    The radius differs from day to day, so that the places where tracks stop do not
+    lie on one circle.
+    """
+
+    zone: int
+    lat: float
+    lng: float
+    radius: float
+
+    @classmethod
+    def of(cls, zone: Zone) -> Circle:
+        """Shift a zone's centre by its own random offset."""
+        offset = zone.shift * zone.radius
+        angle = math.radians(zone.bearing)
+        lat = zone.lat + math.degrees(offset * math.cos(angle) / EARTH)
+        scale = max(0.01, math.cos(math.radians(zone.lat)))
+        lng = zone.lng + math.degrees(offset * math.sin(angle) / EARTH / scale)
+        return cls(zone.pk, lat, lng, zone.radius)
+
+    def hides(self, fix: Fix) -> bool:
+        """Tell whether a fix lies inside on its day."""
+        seed = f"{self.zone} {self.lat} {fix.t // DAY}".encode()
+        growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # up to a quarter more
+        scale = math.cos(math.radians(self.lat))
+        north = math.radians(fix.lat - self.lat)
+        east = math.radians((fix.lng - self.lng + 540) % 360 - 180) * scale
+        return EARTH * math.hypot(north, east) <= self.radius * growth
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What of a runner's fixes is taken. Times in milliseconds since the epoch."""
+
+    circles: Sequence[Circle] = ()
+    pauses: Sequence[tuple[int, float]] = ()
+    ends: float = math.inf
+    erased: int = 0
+    exists: bool = True
+
+    def check(self, fix: Fix) -> None:
+        """Refuse what the runner does not share; raises `FixError`."""
+        if not self.exists:
+            raise FixError("runner.unknown", "The runner does not exist any more.")
+        if fix.t > self.ends:
+            raise FixError(
+                "sharing.paused", "Sharing has ended. Start it again on your page."
+            )
+        if any(start <= fix.t < end for start, end in self.pauses):
+            raise FixError("sharing.paused", "Sharing is, or was then, paused.")
+        if fix.t <= self.erased:
+            raise FixError("position.erased", "Positions up to then were erased.")
+        if any(circle.hides(fix) for circle in self.circles):
+            raise FixError("zone.hidden", "This place is in a privacy zone.")
+
+
+def read_rules(pk: int) -> Rules:
+    """Read a runner's rules. Causes three queries."""
+    runner = Runner.objects.filter(pk=pk).first()
+    if runner is None:
+        return Rules(exists=False)
+    pauses: Iterable[Pause] = runner.pauses.exclude(
+        ended_at__lt=timezone.now() - PAUSES_KEPT
+    )
+    ends, erased = runner.sharing_ends_at, runner.erased_at
+    return Rules(
+        circles=[Circle.of(zone) for zone in runner.zones.all()],
+        pauses=[
+            (
+                _ms(pause.started_at),
+                math.inf if pause.ended_at is None else _ms(pause.ended_at),
+            )
+            for pause in pauses
+        ],
+        ends=math.inf if ends is None else _ms(ends),
+        erased=0 if erased is None else _ms(erased),
+    )
+
+
+def read_track(pk: int) -> tuple[int, Rules]:
+    """Read the time of a runner's newest fix (0 if there is none), and the rules."""
+    recorded_at = (
+        LatestPosition.objects.filter(pk=pk)
+        .values_list("recorded_at", flat=True)
+        .first()
+    )
+    return 0 if recorded_at is None else _ms(recorded_at), read_rules(pk)
+
+
+def forget_hidden(pk: int) -> None:
+    """Delete a runner's stored positions that a zone hides or that were erased."""
+    rules = read_rules(pk)
+    hidden = []
+    for row in Position.objects.filter(runner=pk).iterator():
+        fix = Fix(_ms(row.recorded_at), row.lat, row.lng)
+        if fix.t <= rules.erased or any(c.hides(fix) for c in rules.circles):
+            hidden.append(row.pk)
+    for start in range(0, len(hidden), 500):
+        Position.objects.filter(pk__in=hidden[start : start + 500]).delete()
+    latest = LatestPosition.objects.filter(pk=pk).first()
+    if latest is None:
+        return
+    fix = Fix(_ms(latest.recorded_at), latest.lat, latest.lng)
+    if fix.t <= rules.erased or any(c.hides(fix) for c in rules.circles):
+        latest.delete()
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
