@@ -1,6 +1,8 @@
 // Whom the visitor follows: kept in the account when signed in, else in the browser.
 
 const KEY = "spectate.follows";
+// What the server answers when the runner has said no before.
+const REFUSED = "refused";
 
 /**
  * `follow` and `unfollow` are URLs with CODE in place of a runner's code.
@@ -81,6 +83,7 @@ export class AccountFollows {
   async toggle(code) {
     const before = this.#statuses.get(code);
     this.#set(code, before ? undefined : "pending");
+    let problem = "";
     const url = before ? this.#account.unfollow : this.#account.follow;
     try {
       const response = await fetch(url.replace("CODE", code), {
@@ -89,16 +92,16 @@ export class AccountFollows {
       });
       if (!response.ok) throw new Error(String(response.status));
       const { status } = await response.json();
-      this.#set(code, status === "refused" ? undefined : (status ?? undefined));
+      this.#set(code, status === REFUSED ? undefined : (status ?? undefined));
+      if (status === REFUSED) problem = "This runner did not accept your request.";
     } catch (error) {
       this.#set(code, before);
-      throw new Error(
+      problem =
         error instanceof Error && error.message === "403"
           ? "You were signed out, so this was not saved. Reload the page and sign in."
-          : "This was not saved: the server did not answer. Try again.",
-        { cause: error },
-      );
+          : "This was not saved: the server did not answer. Try again.";
     }
+    if (problem) throw new Error(problem);
   }
 
   /** @param {string} code @param {string | undefined} status */

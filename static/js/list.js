@@ -2,7 +2,7 @@
 
 import { find, setAttribute, setText } from "./dom.js";
 import { distance, label, pace, textOn } from "./format.js";
-import { describe } from "./liveness.js";
+import { dataState, describe } from "./liveness.js";
 
 // Rows in the document; those beyond are found by searching.
 const MOST_ROWS = 500;
@@ -39,6 +39,12 @@ export class RunnerList {
     this.#icons = icons;
     this.#handlers = { onPick, onStar };
     this.#search.addEventListener("input", onSearch);
+    this.#search.addEventListener("keydown", ({ key }) => {
+      const first = this.#list.querySelector(".runner");
+      if (key === "Enter" && first instanceof HTMLElement) {
+        onPick(first.dataset.runner ?? "");
+      }
+    });
   }
 
   /**
@@ -56,7 +62,7 @@ export class RunnerList {
     const mine = found.filter(({ code }) => follows.has(code));
     const others = found.filter(({ code }) => !follows.has(code));
     mine.sort(byName);
-    const ordered = this.#ordered(others);
+    const ordered = this.#ordered(others, now);
     const shown = ordered.slice(0, MOST_ROWS);
 
     for (const runner of [...mine, ...shown]) {
@@ -111,11 +117,13 @@ export class RunnerList {
   }
 
   /**
-   * In the order of the race, else by name; as it stands while someone is in the list.
+   * In the order of the race, else by name, the lost at the end; as it stands while
+   * someone is in the list.
    *
    * @param {Runner[]} runners
+   * @param {number} now
    */
-  #ordered(runners) {
+  #ordered(runners, now) {
     const time = performance.now();
     const busy = this.#list.matches(":hover, :focus-within");
     const known = new Map(this.#order.map((code, index) => [code, index]));
@@ -123,7 +131,9 @@ export class RunnerList {
       const place = (/** @type {Runner} */ { code }) => known.get(code) ?? known.size;
       runners.sort((a, b) => place(a) - place(b) || byProgress(a, b));
     } else {
-      runners.sort(byProgress);
+      const isLost = (/** @type {Runner} */ runner) =>
+        Number(dataState(runner, now) === "lost");
+      runners.sort((a, b) => isLost(a) - isLost(b) || byProgress(a, b));
       this.#orderedAt = time;
     }
     this.#order = runners.map(({ code }) => code);

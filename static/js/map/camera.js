@@ -4,6 +4,8 @@ const FIT_MOST_ZOOM = 15.5;
 const RUNNER_ZOOM = 15;
 // Around what is fitted, for the names beside the course and our own buttons. px.
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
+const NARROW_MARGIN = { top: 72, right: 40, bottom: 40, left: 40 };
+const NARROW = 600; // px
 
 /** @typedef {import("../polyline.js").LngLat} LngLat */
 
@@ -19,9 +21,10 @@ export class Camera {
   constructor(map) {
     this.#map = map;
     map.on("dragstart", () => this.release());
-    map.on("wheel", () => this.release());
-    // A pinch; our own moves of the camera have no original event.
-    map.on("zoomstart", (event) => event.originalEvent && this.release());
+    // Who zooms still looks at the same runner. Our own moves have no original event.
+    map.on("zoomstart", (event) => {
+      if (event.originalEvent) this.#isFree = true;
+    });
   }
 
   get followed() {
@@ -67,7 +70,7 @@ export class Camera {
     ];
     // The padding for the sheet is the camera's own; `fitBounds` would add it again.
     this.#map.fitBounds(bounds, {
-      padding: MARGIN,
+      padding: this.#map.getContainer().clientWidth < NARROW ? NARROW_MARGIN : MARGIN,
       maxZoom: FIT_MOST_ZOOM,
       bearing: 0,
       duration: animate ? motion(250) : 0,

@@ -298,14 +298,18 @@ export class LiveMap {
   // Choose what to look at, once there is something and nobody has moved the map.
   #look() {
     if (this.#isFitted || !this.#isReady || this.#camera.isFree) return;
-    const [only] = this.#options.oneRunner ? this.#placed : [];
-    if (only) this.#camera.follow(only.code, placeOf(only));
-    else if (!this.#fit({ animate: false })) return;
-    this.#isFitted = true;
+    this.#isFitted = this.#fit({ animate: false });
   }
 
   #fit({ animate = true } = {}) {
-    const places = this.#placed.map(placeOf);
+    const [only] = this.#options.oneRunner ? this.#placed : [];
+    if (only) {
+      this.#camera.follow(only.code, placeOf(only));
+      return true;
+    }
+    // Someone lost since hours, far away, would make all others dots.
+    const seen = this.#placed.filter(({ fix }) => liveness(fix.t, this.#now) !== "lost");
+    const places = (seen.length ? seen : this.#placed).map(placeOf);
     const [first, other] = this.#options.fitCourse
       ? [this.#courses, places]
       : [places, this.#courses];
