@@ -26,7 +26,7 @@ def followable_runners(*, user: User) -> QuerySet[Runner]:
 def follow_runner(*, user: User, runner: Runner) -> str:
     """Follow a public runner at once, ask any other; return the follow's status.
 
-    What the runner has already answered stays; one who blocked the user has refused.
+    What the runner has already answered stays.
     """
     status = (
         Follow.Status.ACCEPTED
@@ -36,8 +36,6 @@ def follow_runner(*, user: User, runner: Runner) -> str:
     follow, _ = Follow.objects.get_or_create(
         user=user, runner=runner, defaults={"status": status}
     )
-    if follow.status == Follow.Status.BLOCKED:
-        return Follow.Status.REFUSED
     return follow.status
 
 

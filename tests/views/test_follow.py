@@ -59,14 +59,6 @@ def test_follow_of_one_who_blocked_is_as_unknown_as_any_other(
     assert charlie_client.post("/runners/bob/follow/").status_code == 404
 
 
-def test_follow_of_a_public_runner_who_blocked_is_refused(
-    charlie: User, charlie_client: Client, bob: Runner
-) -> None:
-    Follow.objects.create(user=charlie, runner=bob, status=Status.BLOCKED)
-    response = charlie_client.post("/runners/bob/follow/")
-    assert response.json() == {"status": "refused"}
-
-
 def test_unfollow_forgets_the_follow(alice_client: Client, bob: Runner) -> None:
     alice_client.post("/runners/bob/follow/")
     assert alice_client.post("/runners/bob/unfollow/").json() == {"status": None}
