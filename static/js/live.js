@@ -6,7 +6,7 @@ import { find } from "./dom.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
-import { createMap } from "./map/map.js";
+import { createMap } from "./map/open.js";
 import { followMessage } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
@@ -27,7 +27,7 @@ const STORE_RETRY = 2000;
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], time: number,
  *   account: import("./follows.js").Account | null,
- *   map: import("./map/map.js").Config | null, icons: string,
+ *   map: import("./map/open.js").Config | null, icons: string,
  * }} Page
  */
 

@@ -21,10 +21,12 @@ export class Camera {
   constructor(map) {
     this.#map = map;
     map.on("dragstart", () => this.release());
-    // Who zooms still looks at the same runner. Our own moves have no original event.
-    map.on("zoomstart", (event) => {
-      if (event.originalEvent) this.#isFree = true;
-    });
+    // Who zooms or turns still looks at the same runner. Our own moves have no original event.
+    for (const kind of /** @type {const} */ (["zoomstart", "rotatestart"])) {
+      map.on(kind, (event) => {
+        if (event.originalEvent) this.#isFree = true;
+      });
+    }
   }
 
   get followed() {

@@ -1,4 +1,4 @@
-// The map of a live page: base map, courses, runners.
+// What a live page shows on its map: courses and runners.
 
 import { find } from "../dom.js";
 import { age, label } from "../format.js";
@@ -9,15 +9,13 @@ import { PointDiff } from "./diff.js";
 import { addDisc, discName, removeDiscs } from "./discs.js";
 import { Glider } from "./glide.js";
 import { CLUSTERS, layers, PICKABLE, SOURCES } from "./layers.js";
-import { loadAtlas, outlinePaints, outlineStyle, readTokens } from "./style.js";
+import { outlinePaints, readTokens } from "./style.js";
 import { trailLines } from "./trails.js";
 
 // How far from a marker a finger still means it. px.
 const REACH = 22;
 // A glide is drawn this often. ms.
 const GLIDE_EVERY = 50;
-// A style from outside gets this long before ours takes its place. ms.
-const STYLE_WAIT = 8000;
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -29,7 +27,6 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../store.js").Runner} Runner
  * @typedef {Runner & {fix: import("../protocol.js").Fix}} Placed
- * @typedef {Record<"library" | "worker" | "topojson" | "atlas" | "style", string>} Config
  * @typedef {{
  *   fitCourse: boolean, oneRunner: string | null, onPick: (code: string) => void,
  * }} Options
@@ -38,91 +35,6 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  *   follows: import("../follows.js").Follows, now: number,
  * }} View
  */
-
-/**
- * Open the map. Throws when this browser or installation cannot show one.
- *
- * @param {Config} config URLs
- * @param {Options} options
- */
-export async function createMap(config, options) {
-  if (!document.createElement("canvas").getContext("webgl2")) {
-    throw new Error("This browser has no WebGL 2, which the map is drawn with.");
-  }
-  const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
-  // A worker of our own address, not one made from a string: a strict policy allows it.
-  library.setWorkerUrl(new URL(config.worker, location.href).href);
-  /** @type {Library} */
-  const map = new library.Map({
-    container: "map",
-    style: base.style,
-    center: [0, 30],
-    zoom: 1,
-    attributionControl: false,
-    dragRotate: false,
-    pitchWithRotate: false,
-    canvasContextAttributes: { antialias: true },
-    fadeDuration: 0,
-  });
-  // Without a listener it would go to the console as an error.
-  map.on("error", ({ error }) => console.info(`Map: ${error.message}`));
-  map.addControl(new library.AttributionControl({ compact: false }), "bottom-left");
-  map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
-  map.touchZoomRotate.disableRotation();
-  let { hasAtlas } = base;
-  if (!(await styleLoaded(map, hasAtlas === null))) {
-    const ours = await loadOutlines(config);
-    map.setStyle(ours.style, { diff: false });
-    await styleLoaded(map, false);
-    ({ hasAtlas } = ours);
-  }
-  return new LiveMap(map, hasAtlas, options);
-}
-
-/**
- * The installation's own style if there is one and it answers, else the outlines.
- *
- * @param {Config} config
- */
-async function loadBase(config) {
-  if (config.style) {
-    try {
-      const response = await fetch(config.style, {
-        signal: AbortSignal.timeout(STYLE_WAIT),
-      });
-      if (!response.ok) throw new Error(`HTTP ${response.status}`);
-      const style = await response.json();
-      // Labels, ours too, are drawn with local fonts: one server less to wait for.
-      delete style.glyphs;
-      return { style, hasAtlas: null };
-    } catch (error) {
-      console.info(`The map style ${config.style} failed (${error}).`);
-    }
-  }
-  return loadOutlines(config);
-}
-
-/**
- * Wait until layers can be added; says whether it came to that.
- *
- * @param {Library} map
- * @param {boolean} isForeign a style that may be none, or never come to an end
- */
-async function styleLoaded(map, isForeign) {
-  const loaded = map.once("style.load").then(() => true);
-  if (!isForeign) return loaded;
-  const late = new Promise((resolve) => setTimeout(resolve, STYLE_WAIT, false));
-  return Promise.race([loaded, late]);
-}
-
-/** @param {Config} config */
-async function loadOutlines(config) {
-  const atlas = await loadAtlas(config).catch((error) => {
-    console.info(`${error}`);
-    return null;
-  });
-  return { style: outlineStyle(readTokens(), atlas), hasAtlas: atlas !== null };
-}
 
 /** The map once it is open. */
 export class LiveMap {

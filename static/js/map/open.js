@@ -1,0 +1,97 @@
+// Opens the map of a live page on a base map that works.
+
+import { LiveMap } from "./map.js";
+import { loadAtlas, outlineStyle, readTokens } from "./style.js";
+
+// A style from outside gets this long before ours takes its place. ms.
+const STYLE_WAIT = 8000;
+
+/**
+ * @typedef {import("maplibre-gl").Map} Library
+ * @typedef {Record<"library" | "worker" | "topojson" | "atlas" | "style", string>} Config
+ */
+
+/**
+ * Open the map. Throws when this browser or installation cannot show one.
+ *
+ * @param {Config} config URLs
+ * @param {import("./map.js").Options} options
+ */
+export async function createMap(config, options) {
+  if (!document.createElement("canvas").getContext("webgl2")) {
+    throw new Error("This browser has no WebGL 2, which the map is drawn with.");
+  }
+  const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
+  // A worker of our own address, not one made from a string: a strict policy allows it.
+  library.setWorkerUrl(new URL(config.worker, location.href).href);
+  /** @type {Library} */
+  const map = new library.Map({
+    container: "map",
+    style: base.style,
+    center: [0, 30],
+    zoom: 1,
+    attributionControl: false,
+    maxPitch: 0,
+    canvasContextAttributes: { antialias: true },
+    fadeDuration: 0,
+  });
+  // Without a listener it would go to the console as an error.
+  map.on("error", ({ error }) => console.info(`Map: ${error.message}`));
+  map.addControl(new library.AttributionControl({ compact: false }), "bottom-left");
+  map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
+  // Two fingers zoom; turning by accident is what they would mostly do.
+  map.touchZoomRotate.disableRotation();
+  let { hasAtlas } = base;
+  if (!(await styleLoaded(map, hasAtlas === null))) {
+    const ours = await loadOutlines(config);
+    map.setStyle(ours.style, { diff: false });
+    await styleLoaded(map, false);
+    ({ hasAtlas } = ours);
+  }
+  return new LiveMap(map, hasAtlas, options);
+}
+
+/**
+ * The installation's own style if there is one and it answers, else the outlines.
+ *
+ * @param {Config} config
+ */
+async function loadBase(config) {
+  if (config.style) {
+    try {
+      const response = await fetch(config.style, {
+        signal: AbortSignal.timeout(STYLE_WAIT),
+      });
+      if (!response.ok) throw new Error(`HTTP ${response.status}`);
+      const style = await response.json();
+      // Labels, ours too, are drawn with local fonts: one server less to wait for.
+      delete style.glyphs;
+      return { style, hasAtlas: null };
+    } catch (error) {
+      console.info(`The map style ${config.style} failed (${error}).`);
+    }
+  }
+  return loadOutlines(config);
+}
+
+/**
+ * Wait until layers can be added; says whether it came to that.
+ *
+ * @param {Library} map
+ * @param {boolean} isForeign a style that may be none, or never come to an end
+ */
+async function styleLoaded(map, isForeign) {
+  const loaded = map.once("style.load").then(() => true);
+  if (!isForeign) return loaded;
+  const late = new Promise((resolve) => setTimeout(resolve, STYLE_WAIT, false));
+  return Promise.race([loaded, late]);
+}
+
+/** @param {Config} config */
+async function loadOutlines(config) {
+  const atlas = await loadAtlas(config).catch((error) => {
+    console.info(`${error}`);
+    return null;
+  });
+  return { style: outlineStyle(readTokens(), atlas), hasAtlas: atlas !== null };
+}
