@@ -10,11 +10,15 @@ run:
 	@.ci/setup
 	@$(python) manage.py demo
 
-serve:
-	@.ci/setup
+serve: setup var/static/.stamp
 	@$(python) manage.py migrate --verbosity 0
-	@$(python) manage.py collectstatic --no-input --verbosity 0
 	@exec $(python) manage.py serve
+
+# Compressing them takes longer than a start may.
+var/static/.stamp: $(wildcard static static/* static/*/* static/*/*/*) \
+		package-lock.json requirements.txt | setup
+	@$(python) manage.py collectstatic --no-input --verbosity 0
+	@touch $@
 
 setup:
 	@.ci/setup
