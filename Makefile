@@ -6,8 +6,7 @@ python := .venv/bin/python
 # Node.js comes from the environment where the machine has none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-run:
-	@.ci/setup
+run: setup
 	@$(python) manage.py demo
 
 serve: setup var/static/.stamp
