@@ -96,5 +96,9 @@ class Audience:
     def forget(self, runner: int) -> None:
         """Drop what is kept of a runner who left the whole."""
         self.introduced.discard(runner)
+        self.forget_places(runner)
+
+    def forget_places(self, runner: int) -> None:
+        """Drop where a runner was."""
         self._due.pop(runner, None)
         self._newest.pop(runner, None)

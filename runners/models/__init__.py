@@ -1,6 +1,7 @@
 """What is kept: who runs, who follows, where they were, which race it was."""
 
 from runners.models.follow import Follow
+from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race
 from runners.models.rights import RightsChange
@@ -13,6 +14,7 @@ __all__ = [
     "Follow",
     "LatestPosition",
     "Pause",
+    "Phone",
     "Position",
     "Race",
     "RightsChange",

@@ -30,14 +30,18 @@ CODE_PATTERN = r"[A-Za-z0-9_-]{1,40}"
 TOKEN_BYTES = 32
 
 
+def sharing_now() -> Q:
+    """Say of a runner that their sharing has not ended by itself."""
+    return Q(sharing_ends_at=None) | Q(sharing_ends_at__gt=timezone.now())
+
+
 class RunnerQuerySet(NotingQuerySet["Runner"]):
     def public(self) -> RunnerQuerySet:
         return self.filter(visibility=Runner.Visibility.PUBLIC)
 
     def sharing(self) -> RunnerQuerySet:
         """Leave out those whose sharing has ended by itself."""
-        open_end = Q(sharing_ends_at=None) | Q(sharing_ends_at__gt=timezone.now())
-        return self.filter(open_end)
+        return self.filter(sharing_now())
 
     def seen_since(self, moment: datetime) -> RunnerQuerySet:
         return self.filter(latest__recorded_at__gte=moment)

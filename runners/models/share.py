@@ -46,6 +46,12 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
     def usable(self) -> ShareLinkQuerySet:
         return self.filter(revoked_at=None, expires_at__gt=timezone.now())
 
+    def count_view(self) -> None:
+        """Count that a link was opened, which changes no right."""
+        models.QuerySet.update(
+            self, views=models.F("views") + 1, last_viewed_at=timezone.now()
+        )
+
     def of_token(self, plain: str) -> ShareLinkQuerySet:
         return self.filter(digest=token_digest(plain))
 

@@ -95,6 +95,14 @@ class Recorder:
         except RecorderFull:
             self.not_stored["full"] += len(rows)
 
+    async def flushed(self) -> None:
+        """Wait until what was queued before is committed or refused."""
+        if self._waiting:
+            waiter = Waiter()
+            self._rows.append(((), waiter))
+            self._wake.set()
+            await waiter.future
+
     def _queue(self, rows: Sequence[Row], waiter: Waiter | None) -> None:
         if self._waiting + len(rows) > CAPACITY:
             raise RecorderFull
@@ -145,7 +153,7 @@ class Recorder:
 
     def _store(self, batch: list[tuple[Sequence[Row], Waiter | None]]) -> None:
         rows = [row for rows, _ in batch for row in rows]
-        lost = self._store_rows(rows)
+        lost = self._store_rows(rows) if rows else ()
         self.stored += len(rows) - len(lost)
         with self._lock:
             self._waiting -= len(rows)

@@ -22,7 +22,8 @@ from runners.live.dialects import v1
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.models import Entry, Race
-from runners.sharing import viewing
+from runners.sharing.snapshots import add_trails, race_item, runner_items
+from runners.sharing.viewing import lately_public, visible_runners
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Roster:
         # The runners as introduced to the members, by primary key.
         self.items: dict[int, dict[str, Any]] = {}
         self._version: Version | None = None
+        self._looking = asyncio.Lock()
         self._loaded = asyncio.create_task(self._load())
         self._watch: asyncio.Task[None] | None = None
         self._snapshot: asyncio.Task[list[bytes]] | None = None
@@ -73,7 +75,7 @@ class Roster:
         """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
         await asyncio.shield(self._loaded)
         if self._watch is None:
-            self._watch = asyncio.create_task(self._look())
+            self._watch = asyncio.create_task(self._look_often())
         audience = self.audiences.get(outbox.tick)
         if audience is None:
             audience = self.audiences[outbox.tick] = Audience(self.relay, outbox.tick)
@@ -119,27 +121,27 @@ class Roster:
 
     def _encode_snapshot(self) -> list[bytes]:
         items = self._read_items()
-        viewing.add_trails(items)
-        races = [] if self.whole.race is None else [viewing.race_item(self.whole.race)]
+        add_trails(items)
+        races = [] if self.whole.race is None else [race_item(self.whole.race)]
         return v1.snapshot_bodies(items.values(), races)
 
     def _read_items(self) -> dict[int, dict[str, Any]]:
         if self.whole.race is None:
-            return viewing.runner_items(viewing.lately_public())
-        return viewing.runner_items(
-            viewing.visible_runners(None).filter(entries__race=self.whole.race),
+            return runner_items(lately_public())
+        return runner_items(
+            visible_runners().filter(entries__race=self.whole.race),
             self.whole.race,
         )
 
     def _read_version(self) -> Version:
         if self.whole.race is None:
             return Version(
-                None, viewing.lately_public().aggregate(Count("pk"), Max("changed_at"))
+                None, lately_public().aggregate(Count("pk"), Max("changed_at"))
             )
         race = Race.objects.filter(pk=self.whole.race).values_list("changed_at").first()
         if race is None:
             raise RaceGone
-        seen = viewing.visible_runners(None).filter(entries__race=self.whole.race)
+        seen = visible_runners().filter(entries__race=self.whole.race)
         return Version(
             race,
             {
@@ -159,26 +161,41 @@ class Roster:
     async def _load(self) -> None:
         self._version, self.items = await store.read(self._read)
 
-    async def _look(self) -> None:
+    async def _look_often(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
+            await self.look()
+
+    async def look(self) -> None:
+        """See who has come and gone, and tell the members."""
+        async with self._looking:
             try:
                 version = self._version
-                assert version is not None
-                if await store.read(self._read_version) != version:
-                    new, items = await store.read(self._read)
-                    self._version = new
-                    if new.race != version.race:
-                        self._say_race("changed")
-                    await self._change(items)
+                if version is None or await store.read(self._read_version) == version:
+                    return
+                new, items = await store.read(self._read)
+                self._version = new
+                if new.race != version.race:
+                    self._say_race("changed")
+                await self._change(items)
             except store.StoreUnavailable:
                 logger.warning("Could not look for changes of %s", self.whole)
             except RaceGone:
+                self._version = None
                 self._say_race("removed")
                 await self._change({})
-                return
             except Exception:
                 logger.exception("Looking for changes of %s failed", self.whole)
+
+    def erase(self, runner: int) -> None:
+        """Forget where a runner was, here and at the members."""
+        item = self.items.get(runner)
+        self._snapshot = None
+        if item is not None:
+            item |= {"fix": None, "trail": ""}
+            for audience in self.audiences.values():
+                audience.forget_places(runner)
+            self._introduce("changed", item)
 
     async def _change(self, items: dict[int, dict[str, Any]]) -> None:
         """Tell the members who joined, changed and left."""
@@ -250,6 +267,16 @@ class Rosters:
         if roster is None:
             roster = self._rosters[whole] = Roster(whole, self.relay)
         return roster
+
+    async def look_now(self) -> None:
+        """See at once who has come and gone."""
+        for roster in list(self._rosters.values()):
+            await roster.look()
+
+    def erase(self, runner: int) -> None:
+        """Forget where a runner was."""
+        for roster in self._rosters.values():
+            roster.erase(runner)
 
     def leave(self, wholes: Iterable[Whole], outbox: TypedOutbox) -> None:
         """Let a socket follow wholes no longer."""

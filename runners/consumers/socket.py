@@ -1,0 +1,360 @@
+"""What the sockets of both dialects share: handshake, follows, rights, the end.
+
+A consumer only speaks the protocol. It joins one channel-layer group for each
+followed runner through the relay, and group-sends positions through
+`positions.accept`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import orjson
+from channels.consumer import AsyncConsumer
+from django.conf import settings
+
+from runners import handshake, store
+from runners.live.dialects.ids import RunnerIdError, code_of
+from runners.live.outbox import Outbox
+from runners.live.relay import Relay, get_relay
+from runners.live.wire import EXTENSION, SendWire, Wire
+from runners.positions.accept import Acceptor, Publisher, get_acceptor
+from runners.positions.fix import FixError
+from runners.sharing import identity, viewing
+from runners.sharing.rights import Watch, get_watch
+from runners.sharing.viewing import Grant, Standing, Verdict
+
+logger = logging.getLogger(__name__)
+
+# A frame's size: a `publish` of 500 fixes fits. Bytes.
+FRAME_LIMIT = 128 * 1024
+# What a socket may follow; a race or `public` counts as one.
+FOLLOW_LIMIT = 1_000
+# How long a socket may take to its first valid message. Seconds.
+FIRST_MESSAGE = 10.0
+# When a publisher may try again after the store was unavailable. Milliseconds.
+STORE_RETRY = 2_000
+
+RESTART = 1012
+TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+NOT_OUR_PROTOCOL = 4400
+NOT_SIGNED_IN = 4401
+NO_LONGER_ALLOWED = 4403
+SILENT = 4408
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class CommandError(Exception):
+    """What is wrong with a message: a stable dotted code and a sentence."""
+
+    def __init__(self, code: str, detail: str, **fields: Any) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.fields = fields
+
+
+class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
+    """What both dialects share.
+
+    It has no channel of its own in the layer and hops to no thread for an event, so
+    it brings its own receive loop: `AsyncConsumer`'s waits for one thread before each.
+    """
+
+    subprotocol: ClassVar[str | None] = None
+
+    def __init__(self) -> None:
+        self.scope: dict[str, Any] = {}
+        self.relay: Relay = get_relay()
+        self.acceptor: Acceptor = get_acceptor()
+        self.wire: Wire
+        self.outbox: Outbox
+        self.watch: Watch = get_watch()
+        self.standing = Standing()
+        self.publisher: Publisher | None = None
+        # Followed one by one: primary keys by code.
+        self.following: dict[str, int] = {}
+        # Of these, whom not everybody may see; held back while rights cannot be read.
+        self.personal: set[int] = set()
+        self.blind = False
+        self.look_again_at = math.inf
+        self._silence: asyncio.TimerHandle | None = None
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        self.scope = scope
+        await receive()  # websocket.connect
+        extension: Wire | None = scope.get("extensions", {}).get(EXTENSION)
+        self.wire = SendWire(send) if extension is None else extension
+        self.outbox = self.make_outbox()
+        self.relay.sockets.add(self.outbox)
+        self.watch.holders.add(self)
+        try:
+            await self.connect(send)
+            while True:
+                message = await receive()
+                if message["type"] == "websocket.disconnect":
+                    self.wire.abandon()
+                    break
+                await self.receive(message)
+        except Exception:
+            logger.exception("A websocket failed")
+            self.wire.close(INTERNAL_ERROR)
+        finally:
+            self.disconnect()
+
+    async def connect(self, send: Send) -> None:
+        await send({"type": "websocket.accept", "subprotocol": self.subprotocol})
+        self._silence = self.relay.loop.call_later(
+            FIRST_MESSAGE, self.wire.close, SILENT
+        )
+        token = handshake.token_of(self.scope)
+        try:
+            if session := handshake.session_of(self.scope):
+                user = await store.read(identity.user_of_session, session)
+                if user is not None:
+                    self.standing = Standing(user=user, session=session)
+            if token is not None:
+                await self.authenticate(token)
+        except store.StoreUnavailable:
+            self.send_store_unavailable()
+        except CommandError as error:
+            self.send_error(error)
+            self.wire.close(NOT_SIGNED_IN)
+
+    async def receive(self, message: dict[str, Any]) -> None:
+        """Read one frame; whatever is wrong with it goes to its sender only."""
+        text = message.get("text")
+        if text is None:
+            self.send_error(
+                CommandError("message.invalid", "Send text frames with JSON.")
+            )
+            self.wire.close(NOT_OUR_PROTOCOL)
+            return
+        if len(text) > FRAME_LIMIT:
+            self.send_error(
+                CommandError(
+                    "message.too_big", f"A frame has {FRAME_LIMIT:,} bytes at most."
+                )
+            )
+            self.wire.close(TOO_BIG)
+            return
+        command: Any = None
+        try:
+            command = self.parse(text)
+            await self.obey(command)
+        except CommandError as error:
+            self.send_error(error, command)
+        except FixError as error:
+            self.send_error(CommandError(error.code, error.detail), command)
+        except RunnerIdError as error:
+            self.send_error(CommandError("runner.invalid", str(error)), command)
+        except store.StoreUnavailable:
+            self.send_store_unavailable(command)
+        except Exception:
+            logger.exception("A message could not be obeyed")
+            self.send_error(
+                CommandError(
+                    "server.error", "Something failed here. Nothing was changed."
+                ),
+                command,
+            )
+        else:
+            self.heard()
+
+    def disconnect(self) -> None:
+        """Leave everything; also right after a handshake that came to nothing."""
+        self.heard()
+        self.relay.unfollow(self.following.values(), self.outbox)
+        self.following.clear()
+        self.relay.sockets.discard(self.outbox)
+        self.watch.holders.discard(self)
+
+    # Commands
+
+    def make_outbox(self) -> Outbox:
+        raise NotImplementedError
+
+    async def obey(self, command: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def send_error(self, error: CommandError, command: Any = None) -> None:
+        raise NotImplementedError
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Read a JSON object; raises `CommandError`."""
+        try:
+            command = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise CommandError("message.invalid", f"Not JSON: {error}.") from None
+        if not isinstance(command, dict):
+            raise CommandError("message.invalid", "Send a JSON object.")
+        return command
+
+    async def authenticate(self, token: str) -> None:
+        """Become the runner whose token it is; raises `CommandError`."""
+        bearer = await store.read(identity.bearer_of, token)
+        if bearer is None:
+            raise CommandError(
+                "token.invalid",
+                "This token is unknown or was revoked. Ask for a new one.",
+            )
+        self.publisher = bearer.publisher
+        self.standing = replace(self.standing, token=bearer.token)
+        self.look_again_at = min(self.look_again_at, viewing.earliest([bearer.until]))
+        self.heard()
+
+    async def follow_codes(
+        self, wire_ids: Sequence[object], command: dict[str, Any]
+    ) -> dict[str, int]:
+        """Follow runners one by one and return those newly followed.
+
+        Each that may not be followed gets an error; the others are followed.
+        """
+        codes: dict[str, None] = {}
+        room = FOLLOW_LIMIT - self.count_follows()
+        for number, wire_id in enumerate(wire_ids):
+            if number == FOLLOW_LIMIT or len(codes) > room:
+                break
+            try:
+                code = code_of(wire_id)
+            except RunnerIdError as error:
+                self.send_error(
+                    CommandError("runner.invalid", str(error), runner=plain(wire_id)),
+                    command,
+                )
+            else:
+                if code not in self.following:
+                    codes[code] = None
+        chosen = list(codes)[:room]
+        if len(wire_ids) > FOLLOW_LIMIT or len(codes) > room:
+            self.send_error(
+                CommandError(
+                    "follow.limit",
+                    f"One socket follows {FOLLOW_LIMIT:,} at most. "
+                    f"{len(chosen):,} of these {len(wire_ids):,} are followed.",
+                ),
+                command,
+            )
+        if not chosen:
+            return {}
+        grants, refused = await store.read(
+            viewing.followable, self.standing, chosen, create=settings.SPECTATE_OPEN
+        )
+        for code, reason in refused.items():
+            refusal = CommandError(reason, _REFUSALS[reason], runner=code)
+            self.send_error(refusal, command)
+        await self.follow_granted(grants)
+        return {grant.code: grant.pk for grant in grants}
+
+    async def follow_granted(self, grants: Sequence[Grant]) -> None:
+        """Follow runners whom this socket may see."""
+        for grant in grants:
+            self.following[grant.code] = grant.pk
+            self.look_again_at = min(self.look_again_at, grant.until)
+            if not grant.anybody:
+                self.personal.add(grant.pk)
+        await self.relay.follow([grant.pk for grant in grants], self.outbox)
+
+    def unfollow_runners(self, runners: Collection[int]) -> list[str]:
+        """Follow these no longer; return their codes."""
+        codes = [code for code, pk in self.following.items() if pk in runners]
+        for code in codes:
+            pk = self.following.pop(code)
+            self.personal.discard(pk)
+            self.relay.unfollow((pk,), self.outbox)
+            self.outbox.forget(pk)
+        return codes
+
+    # Rights that change
+
+    def obey_rights(self, verdict: Verdict) -> None:
+        """End what is no longer allowed, and say so."""
+        self.look_again_at = verdict.look_again_at
+        lost_links = set(self.standing.links) - verdict.links
+        if not verdict.token:
+            self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
+        elif not verdict.session:
+            self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
+        elif lost_links and self.standing == Standing(links=tuple(lost_links)):
+            self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
+        else:
+            links = tuple(pk for pk in self.standing.links if pk in verdict.links)
+            self.standing = replace(self.standing, links=links)
+            for pk, reason in verdict.lost.items():
+                for code in self.unfollow_runners({pk}):
+                    self.tell_access(reason, runner=code)
+            for link in lost_links:
+                self.lose_link(link)
+            self.personal = {g.pk for g in verdict.grants if not g.anybody}
+            if self.blind:
+                self.blind = False
+                self.relay.loop.create_task(
+                    self.relay.follow(self.personal, self.outbox)
+                )
+
+    def end(self, code: str, detail: str, close_code: int) -> None:
+        """Close a socket that has lost what it stood on, after saying so."""
+        self.unfollow_runners(set(self.following.values()))
+        self.publisher = None
+        self.send_error(CommandError(code, detail))
+        self.wire.close(close_code)
+
+    def go_blind(self) -> None:
+        """Hold back whom not everybody may see."""
+        self.blind = True
+        self.relay.unfollow(self.personal, self.outbox)
+        for pk in self.personal:
+            self.outbox.forget(pk)
+
+    def erase(self, runner: int) -> None:
+        """Forget what waits of a runner, whose positions were erased."""
+        if runner in self.following.values():
+            self.outbox.forget(runner)
+
+    def lose_link(self, link: int) -> None:
+        """End what a share link showed beside single runners."""
+
+    def tell_access(self, reason: str, **what: str) -> None:
+        """Tell that a runner or race cannot be seen any more."""
+
+    def count_follows(self) -> int:
+        return len(self.following)
+
+    def heard(self) -> None:
+        """Note that the client speaks our protocol: it may be silent from now on."""
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def send_store_unavailable(self, command: Any = None) -> None:
+        self.send_error(
+            CommandError(
+                "store.unavailable",
+                "The database does not answer. Keep what you have and try again.",
+                after=STORE_RETRY,
+            ),
+            command,
+        )
+
+
+_REFUSALS = {
+    "runner.unknown": "There is no such runner, or they are not shown to you.",
+    "follow.forbidden": "The runner has not accepted your request.",
+}
+
+
+def plain(value: Any) -> Any:
+    """Return a value short enough to be sent back in an error."""
+    if isinstance(value, str):
+        return value[:80]
+    return value if isinstance(value, int | float | bool) else None

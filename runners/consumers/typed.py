@@ -1,0 +1,308 @@
+"""`spectate.v1` on a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from runners import store
+from runners.consumers.socket import (
+    FOLLOW_LIMIT,
+    NOT_SIGNED_IN,
+    CommandError,
+    Send,
+    SocketConsumer,
+    plain,
+)
+from runners.live.dialects import v1
+from runners.live.dialects.ids import code_of
+from runners.live.outbox import TypedOutbox, now_ms
+from runners.positions.accept import Receipt
+from runners.positions.fix import Fix, FixError, fix_from
+from runners.sharing import identity, snapshots, viewing
+from runners.sharing.identity import LinkError
+from runners.sharing.rosters import Rosters, Whole, get_rosters
+
+# Fixes of one `publish`.
+PUBLISH_LIMIT = 500
+
+
+class TypedConsumer(SocketConsumer):
+    """Speaks `spectate.v1`."""
+
+    subprotocol = v1.SUBPROTOCOL
+    outbox: TypedOutbox
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rosters: Rosters = get_rosters()
+        # The wholes followed, each with the share link that it came by, if any.
+        self.wholes: dict[Whole, int | None] = {}
+        self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+            "auth": self.auth,
+            "follow": self.follow,
+            "unfollow": self.unfollow,
+            "publish": self.publish,
+            "ping": self.ping,
+        }
+
+    def make_outbox(self) -> TypedOutbox:
+        return TypedOutbox(self.wire, self.relay)
+
+    async def connect(self, send: Send) -> None:
+        await super().connect(send)
+        self.welcome()
+
+    def disconnect(self) -> None:
+        super().disconnect()
+        self.rosters.leave(self.wholes, self.outbox)
+        self.wholes.clear()
+
+    async def obey(self, command: dict[str, Any]) -> None:
+        if not _is_scalar(command.get("id")):
+            raise CommandError("message.invalid", "`id` must be a JSON scalar.")
+        type_ = command.get("type")
+        run = self.commands.get(type_) if isinstance(type_, str) else None
+        if run is None:
+            raise CommandError(
+                "message.unknown", f"`type` is one of {', '.join(self.commands)}."
+            )
+        await run(command)
+
+    def answer(self, type_: str, command: Any, **fields: Any) -> None:
+        """Send an answer, with the message's `id` if it has one."""
+        if isinstance(command, dict) and _is_scalar(command.get("id")):
+            fields |= {"id": command["id"]} if "id" in command else {}
+        self.outbox.event(v1.message_frame(type_, **fields))
+
+    def send_error(self, error: CommandError, command: Any = None) -> None:
+        self.answer(
+            "error", command, code=error.code, detail=error.detail, **error.fields
+        )
+
+    def welcome(self, command: Any = None) -> None:
+        self.answer(
+            "welcome",
+            command,
+            time=now_ms(),
+            runner=None if self.publisher is None else self.publisher.code,
+            heartbeat=v1.HEARTBEAT,
+        )
+
+    # Commands
+
+    async def auth(self, command: dict[str, Any]) -> None:
+        token = command.get("token")
+        if not isinstance(token, str):
+            raise CommandError("message.invalid", "`token` must be text.")
+        try:
+            await self.authenticate(token)
+        except CommandError as error:
+            self.send_error(error, command)
+            self.wire.close(NOT_SIGNED_IN)
+        else:
+            self.welcome(command)
+
+    async def follow(self, command: dict[str, Any]) -> None:
+        runners, races, public = _followed(command)
+        self.set_tick(command)
+        bodies = []
+        found = await self.follow_codes(runners, command)
+        wholes = await self.wholes_of(races, public, command)
+        if "share" in command:
+            shared, race = await self.open_link(command)
+            found |= shared
+            if race is not None:
+                wholes.append(race)
+        for whole in wholes:
+            if self.count_follows() >= FOLLOW_LIMIT:
+                raise CommandError(
+                    "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
+                )
+            await self.rosters.join(whole, self.outbox)
+            self.wholes.setdefault(whole, None)
+            bodies += await self.rosters.of(whole).snapshot()
+        if found or not bodies:
+            bodies += await store.read(_snapshot_of, list(found.values()))
+        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
+            frame_fields: dict[str, Any] = {
+                "time": now_ms(),
+                "truncated": [],
+                "more": left > 0,
+            }
+            if "id" in command:
+                frame_fields["id"] = command["id"]
+            self.outbox.event(v1.snapshot_frame(body, **frame_fields))
+
+    async def unfollow(self, command: dict[str, Any]) -> None:
+        runners, races, public = _followed(command)
+        codes = {code_of(wire_id) for wire_id in runners}
+        ended = self.unfollow_runners(
+            {pk for code, pk in self.following.items() if code in codes}
+        )
+        wholes = [
+            whole
+            for whole in self.wholes
+            if (whole.slug in races if whole.race is not None else public)
+        ]
+        for whole in wholes:
+            del self.wholes[whole]
+        self.rosters.leave(wholes, self.outbox)
+        self.answer(
+            "unfollowed",
+            command,
+            runners=ended,
+            races=[whole.slug for whole in wholes if whole.race is not None],
+            public=any(whole.race is None for whole in wholes),
+        )
+
+    async def publish(self, command: dict[str, Any]) -> None:
+        if self.publisher is None:
+            raise CommandError("token.required", "Publishing needs a runner's token.")
+        items = command.get("fixes")
+        if not isinstance(items, list) or not 1 <= len(items) <= PUBLISH_LIMIT:
+            raise CommandError(
+                "publish.invalid", f"`fixes` is a list of 1 to {PUBLISH_LIMIT} fixes."
+            )
+        receipt = await self.acceptor.accept(
+            self.publisher, [_fix_of(item) for item in items], source="websocket"
+        )
+        if receipt.stored is None:
+            self.send_store_unavailable(command)
+        else:
+            receipt.stored.add_done_callback(
+                lambda stored: self.acknowledge(command, receipt, stored.result())
+            )
+
+    def acknowledge(self, command: dict[str, Any], receipt: Receipt, lost: int) -> None:
+        if lost:
+            self.send_error(
+                CommandError("runner.unknown", "The runner does not exist any more."),
+                command,
+            )
+            return
+        self.answer(
+            "ack",
+            command,
+            stored=receipt.accepted,
+            rejected=[[index, code] for index, code, _ in receipt.rejected],
+        )
+
+    async def ping(self, command: dict[str, Any]) -> None:
+        self.outbox.event(v1.pong_frame(command))
+
+    # Following
+
+    async def open_link(
+        self, command: dict[str, Any]
+    ) -> tuple[dict[str, int], Whole | None]:
+        """Follow what a share link shows: its runners, or its race as a whole."""
+        plain, pin = command["share"], command.get("pin", "")
+        if not isinstance(plain, str) or not isinstance(pin, str):
+            raise CommandError("message.invalid", "`share` and `pin` are text.")
+        try:
+            link = await store.read(identity.link_of, plain, pin, opened=False)
+        except LinkError as error:
+            raise CommandError(error.code, error.detail) from None
+        links = tuple({*self.standing.links, link.pk})
+        self.standing = replace(self.standing, links=links)
+        self.look_again_at = min(
+            self.look_again_at, viewing.earliest([link.expires_at])
+        )
+        grants = await store.read(viewing.linked, self.standing, link.pk)
+        new = [grant for grant in grants if grant.code not in self.following]
+        room = max(0, FOLLOW_LIMIT - self.count_follows())
+        await self.follow_granted(new[:room])
+        found = {grant.code: grant.pk for grant in new[:room]}
+        if link.race is None:
+            return found, None
+        race = Whole(link.race.pk, link.race.slug)
+        if race in self.wholes:
+            return found, None
+        self.wholes[race] = link.pk
+        return found, race
+
+    def lose_link(self, link: int) -> None:
+        for whole in [w for w, by in self.wholes.items() if by == link]:
+            del self.wholes[whole]
+            self.rosters.leave((whole,), self.outbox)
+            self.tell_access("revoked", race=whole.slug)
+
+    def tell_access(self, reason: str, **what: str) -> None:
+        self.outbox.event(
+            v1.message_frame(
+                "event", kind="access", time=now_ms(), reason=reason, **what
+            )
+        )
+
+    def end(self, code: str, detail: str, close_code: int) -> None:
+        self.rosters.leave(self.wholes, self.outbox)
+        self.wholes.clear()
+        super().end(code, detail, close_code)
+
+    def set_tick(self, command: dict[str, Any]) -> None:
+        wished = command.get("tick")
+        if wished is None:
+            return
+        if type(wished) not in (int, float) or not wished >= 0:
+            raise CommandError("message.invalid", "`tick` is in milliseconds.")
+        self.outbox.tick = v1.tick_of(wished)
+
+    async def wholes_of(
+        self, slugs: list[Any], public: bool, command: dict[str, Any]
+    ) -> list[Whole]:
+        """Return the wholes that a message newly follows; errors for unknown races."""
+        wholes = [Whole()] if public else []
+        for slug in slugs:
+            race = None
+            if isinstance(slug, str):
+                race = await store.read(snapshots.find_race, slug)
+            if race is None:
+                self.send_error(
+                    CommandError(
+                        "race.unknown", "There is no such race.", race=plain(slug)
+                    ),
+                    command,
+                )
+            else:
+                wholes.append(Whole(race, slug))
+        return [whole for whole in wholes if whole not in self.wholes]
+
+    def count_follows(self) -> int:
+        return len(self.following) + len(self.wholes)
+
+
+def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
+    """Read what `follow` and `unfollow` name; raises `CommandError`."""
+    runners = command.get("runners", [])
+    races = command.get("races", [])
+    if not isinstance(runners, list) or not isinstance(races, list):
+        raise CommandError("message.invalid", "`runners` and `races` are lists.")
+    public = command.get("public", False)
+    if not isinstance(public, bool):
+        raise CommandError("message.invalid", "`public` is true or false.")
+    return runners, races, public
+
+
+def _snapshot_of(runners: list[int]) -> list[bytes]:
+    items = snapshots.runner_items(runners)
+    snapshots.add_trails(items)
+    return v1.snapshot_bodies(items.values(), [])
+
+
+def _fix_of(item: Any) -> Fix | FixError:
+    """Read one fix of a `publish`."""
+    if not isinstance(item, dict):
+        return FixError("position.invalid", "A fix is an object with t, lat and lng.")
+    t = item.get("t")
+    if type(t) is not int:
+        return FixError("position.invalid", "`t` is in milliseconds since the epoch.")
+    try:
+        return fix_from(item, t)
+    except FixError as error:
+        return error
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)

@@ -1,0 +1,89 @@
+"""Who is at the other end: a signed-in user, a runner's phone, a bearer of a link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY, get_user
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from runners.models import Runner, RunnerToken, ShareLink
+from runners.models.runner import token_digest
+from runners.positions.accept import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A usable runner token: its primary key, whose it is, when it ends."""
+
+    token: int
+    publisher: Publisher
+    until: datetime | None
+
+
+class LinkError(Exception):
+    """A share link that shows nothing; `code` is stable and dotted."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def user_of_session(session_key: str) -> int | None:
+    """Return the id of the user who is signed in by a session, if any."""
+    request = HttpRequest()
+    store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+    request.session = store(session_key)
+    if SESSION_KEY not in request.session:
+        return None
+    user = get_user(request)
+    return None if isinstance(user, AnonymousUser) else user.pk
+
+
+def bearer_of(plain: str) -> Bearer | None:
+    """Return what a runner's token says, if it is usable; notes its use."""
+    token = (
+        RunnerToken.objects.usable()
+        .select_related("runner")
+        .filter(digest=token_digest(plain))
+        .first()
+    )
+    if token is None:
+        return None
+    token.last_used_at = timezone.now()
+    token.save(update_fields=["last_used_at"])
+    publisher = Publisher(token.runner.pk, token.runner.code)
+    return Bearer(token.pk, publisher, token.expires_at)
+
+
+def open_publisher(code: str) -> Publisher:
+    """Return the runner of a code, made now if need be (open mode)."""
+    runner, _ = Runner.objects.get_or_create(code=code, defaults={"name": code})
+    return Publisher(runner.pk, code)
+
+
+def link_of(plain: str, pin: str = "", *, opened: bool) -> ShareLink:
+    """Return the share link of a token and count the view; raises `LinkError`."""
+    link = ShareLink.objects.of_token(plain).select_related("race").first()
+    if link is None:
+        raise LinkError("share.unknown", "There is no such link. Is it complete?")
+    if link.revoked_at is not None:
+        raise LinkError("share.revoked", "This link was revoked. Ask for a new one.")
+    if link.expires_at <= timezone.now():
+        raise LinkError(
+            "share.expired",
+            f"This link expired on {link.expires_at:%A %d %B at %H:%M} UTC. "
+            "Ask for a new one.",
+        )
+    if not link.opens_with(pin):
+        raise LinkError("share.pin", "This link needs its PIN.")
+    if opened:
+        ShareLink.objects.filter(pk=link.pk).count_view()
+    return link

@@ -1,0 +1,101 @@
+"""What a runner does with what is theirs: pause, end, hide, take along, erase."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import gpxpy.gpx
+from django.db import transaction
+from django.utils import timezone
+
+from runners.models import LatestPosition, Pause, Position, RightsChange, Runner, Zone
+from runners.positions.rules import forget_hidden
+
+
+def sharing_pause(*, runner: Runner) -> None:
+    """Share nothing from now on; a second call changes nothing."""
+    Pause.objects.get_or_create(
+        runner=runner, ended_at=None, defaults={"started_at": timezone.now()}
+    )
+
+
+def sharing_resume(*, runner: Runner) -> None:
+    """Share again; what was recorded meanwhile is never taken."""
+    for pause in runner.pauses.filter(ended_at=None):
+        pause.ended_at = timezone.now()
+        pause.save(update_fields=["ended_at"])
+
+
+@transaction.atomic
+def sharing_until(*, runner: Runner, ends: datetime | None) -> None:
+    """Let sharing end by itself at a time, or never (None)."""
+    before, now = runner.sharing_ends_at, timezone.now()
+    if before is not None and before < now:
+        # What was recorded after the end stays unshared.
+        Pause.objects.create(runner=runner, started_at=before, ended_at=now)
+    runner.sharing_ends_at = ends
+    runner.save(update_fields=["sharing_ends_at", "changed_at"])
+
+
+@transaction.atomic
+def zone_add(
+    *, runner: Runner, name: str, lat: float, lng: float, radius: float
+) -> Zone:
+    """Hide a place; what is stored of it is deleted."""
+    zone = Zone(runner=runner, name=name, lat=lat, lng=lng, radius=radius)
+    zone.full_clean(exclude=["shift", "bearing"])
+    zone.save()
+    forget_hidden(runner.pk)
+    RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
+    return zone
+
+
+@transaction.atomic
+def positions_erase(*, runner: Runner) -> int:
+    """Delete all positions of a runner, also from open views; return how many.
+
+    What phones still hold of the time before is not taken any more.
+    """
+    runner.erased_at = timezone.now()
+    runner.save(update_fields=["erased_at", "changed_at"])
+    LatestPosition.objects.filter(runner=runner).delete()
+    rows, _ = Position.objects.filter(runner=runner).delete()
+    RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
+    return rows
+
+
+def positions_json(*, runner: Runner) -> dict[str, Any]:
+    """Return everything stored of a runner's positions, SI units."""
+    fields = (
+        *("recorded_at", "stored_at", "lat", "lng", "accuracy", "altitude"),
+        *("speed", "heading", "battery", "source"),
+    )
+    return {
+        "code": runner.code,
+        "name": runner.name,
+        "positions": list(runner.positions.values(*fields)),
+    }
+
+
+def positions_gpx(*, runner: Runner) -> str:
+    """Return a runner's positions as a GPX track; a silence starts a new segment."""
+    document = gpxpy.gpx.GPX()
+    document.creator = "Spectate"
+    track = gpxpy.gpx.GPXTrack(name=runner.name)
+    document.tracks.append(track)
+    last: datetime | None = None
+    for row in runner.positions.iterator():
+        if last is None or (row.recorded_at - last).total_seconds() > SILENCE:
+            track.segments.append(gpxpy.gpx.GPXTrackSegment())
+        last = row.recorded_at
+        track.segments[-1].points.append(
+            gpxpy.gpx.GPXTrackPoint(
+                row.lat, row.lng, elevation=row.altitude, time=row.recorded_at
+            )
+        )
+    return str(document.to_xml())
+
+
+# Between two fixes of one segment. Seconds.
+SILENCE = 600

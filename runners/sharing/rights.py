@@ -1,0 +1,212 @@
+"""Rights on open sockets: what changes anywhere is in force here within a second.
+
+Each serving process reads the new rows of `RightsChange` every 300 ms and looks again
+at the sockets concerned. What ends by the clock writes no row: a socket says when to
+look at it next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from runners import store
+from runners.models import RightsChange
+from runners.positions.accept import Acceptor, Publisher, get_acceptor
+from runners.positions.rules import forget_hidden
+from runners.sharing import viewing
+from runners.sharing.rosters import Rosters, get_rosters
+from runners.sharing.viewing import Standing, Verdict
+
+logger = logging.getLogger(__name__)
+
+# Between looks at the table. Seconds.
+POLL = 0.3
+# Transactions may commit out of the order of their ids: rows are looked for again for
+# this long. Seconds.
+OVERLAP = 10.0
+# How long the poll may fail before only what anybody may see flows. Seconds.
+BLIND = 5.0
+# Verdicts asked for in one call, so that a socket's follow is not kept waiting.
+BATCH = 200
+
+
+class Holder(Protocol):
+    """A socket as the watch sees it."""
+
+    standing: Standing
+    publisher: Publisher | None
+    # Followed one by one: primary keys by code.
+    following: dict[str, int]
+    # When something that it stands on ends by the clock. Seconds since the epoch.
+    look_again_at: float
+
+    def obey_rights(self, verdict: Verdict) -> None:
+        """End what is no longer allowed, and say so."""
+
+    def go_blind(self) -> None:
+        """Hold back what not everybody may see."""
+
+    def erase(self, runner: int) -> None:
+        """Forget what waits of a runner, whose positions were erased."""
+
+
+@dataclass
+class Changes:
+    """What a poll found: keys by kind."""
+
+    runners: set[int] = field(default_factory=set)
+    races: set[int] = field(default_factory=set)
+    tokens: set[int] = field(default_factory=set)
+    links: set[int] = field(default_factory=set)
+    users: set[int] = field(default_factory=set)
+    erased: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, rows: Iterable[RightsChange]) -> Changes:
+        """Sort rows by their kind."""
+        changes = cls()
+        kinds = {
+            RightsChange.Kind.RUNNER: changes.runners,
+            RightsChange.Kind.RACE: changes.races,
+            RightsChange.Kind.TOKEN: changes.tokens,
+            RightsChange.Kind.LINK: changes.links,
+            RightsChange.Kind.USER: changes.users,
+        }
+        for row in rows:
+            kinds[RightsChange.Kind(row.kind)].add(row.key)
+            if row.erased:
+                changes.erased.add(row.key)
+        return changes
+
+    def concern(self, holder: Holder) -> bool:
+        """Tell whether a socket may have lost something."""
+        standing, publisher = holder.standing, holder.publisher
+        return (
+            standing.token in self.tokens
+            or standing.user in self.users
+            or not self.links.isdisjoint(standing.links)
+            or not self.runners.isdisjoint(holder.following.values())
+            or (publisher is not None and publisher.pk in self.runners)
+            or (bool(self.races) and bool(holder.following or standing.links))
+        )
+
+
+class Watch:
+    """Keeps the sockets of one event loop within their rights."""
+
+    def __init__(self, acceptor: Acceptor, rosters: Rosters) -> None:
+        self.acceptor = acceptor
+        self.rosters = rosters
+        self.holders: set[Holder] = set()
+        # Whether the table could not be read for a while.
+        self.blind = False
+        self._seen: dict[int, float] = {}
+        self._floor: int | None = None
+        self._looked_at = time.monotonic()
+        self._task = asyncio.create_task(self._poll_often())
+
+    async def _poll_often(self) -> None:
+        while True:
+            try:
+                await self._poll()
+            except store.StoreUnavailable:
+                if time.monotonic() - self._looked_at > BLIND and not self.blind:
+                    logger.warning("Rights cannot be read: only public runners flow")
+                    self.blind = True
+                    for holder in list(self.holders):
+                        holder.go_blind()
+            except Exception:
+                logger.exception("Looking for changed rights failed")
+            await asyncio.sleep(POLL)
+
+    async def _poll(self) -> None:
+        started = time.monotonic()
+        if self._floor is None:
+            self._floor = await store.read(_last_change)
+        rows = [
+            row
+            for row in await store.read(_changes_after, self._floor)
+            if row.pk not in self._seen
+        ]
+        changes = Changes.of(rows)
+        if changes.runners:
+            await self.acceptor.look_again(changes.runners)
+        if changes.erased:
+            await self._erase(changes.erased)
+        if rows:
+            await self.rosters.look_now()
+        now = time.time()
+        concerned = [
+            holder
+            for holder in self.holders
+            if self.blind or holder.look_again_at <= now or changes.concern(holder)
+        ]
+        for start in range(0, len(concerned), BATCH):
+            await self.look_at(concerned[start : start + BATCH])
+        # Only now: what failed on the way is found again by the next poll.
+        self.blind = False
+        self._looked_at = started
+        self._seen.update((row.pk, started) for row in rows)
+        old = [pk for pk, seen in self._seen.items() if seen < started - OVERLAP]
+        for pk in old:
+            del self._seen[pk]
+            self._floor = max(self._floor, pk)
+
+    async def look_at(self, holders: Sequence[Holder]) -> None:
+        """Ask again what these sockets may, and have them obey."""
+        questions = [
+            viewing.Question(
+                holder.standing,
+                None if holder.publisher is None else holder.publisher.pk,
+                frozenset(holder.following.values()),
+            )
+            for holder in holders
+        ]
+        verdicts = await store.read(viewing.judge, questions)
+        for holder, verdict in zip(holders, verdicts, strict=True):
+            if holder in self.holders:
+                holder.obey_rights(verdict)
+
+    async def _erase(self, runners: set[int]) -> None:
+        """Make sure that nothing of what these runners erased is kept here."""
+        # What this process had accepted before is committed by then.
+        await self.acceptor.recorder.flushed()
+        for runner in runners:
+            await store.read(forget_hidden, runner)
+            for holder in list(self.holders):
+                holder.erase(runner)
+            self.rosters.erase(runner)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        _watches.pop(self.acceptor.relay.loop, None)
+
+
+def _last_change() -> int:
+    return (
+        RightsChange.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    )
+
+
+def _changes_after(pk: int) -> list[RightsChange]:
+    return list(RightsChange.objects.filter(pk__gt=pk).order_by("pk"))
+
+
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
+
+
+def get_watch() -> Watch:
+    """Return the watch of the running event loop, started at the first call."""
+    loop = asyncio.get_running_loop()
+    watch = _watches.get(loop)
+    if watch is None:
+        watch = _watches[loop] = Watch(get_acceptor(), get_rosters())
+    return watch

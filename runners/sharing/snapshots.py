@@ -1,0 +1,133 @@
+"""What a snapshot says of runners and races."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import polyline
+from django.utils import timezone
+
+from runners.live.dialects import v1
+from runners.models import Entry, LatestPosition, Position, Race, Runner
+from runners.models.runner import RunnerQuerySet
+from runners.races.course import Course
+
+# How much of a trail a snapshot shows.
+TRAIL = timedelta(minutes=5)
+# A snapshot of more runners shows no trails: they would be most of its bytes.
+TRAIL_RUNNERS = 100
+
+
+def find_race(slug: str) -> int | None:
+    """Return the primary key of a race."""
+    return Race.objects.filter(slug=slug).values_list("pk", flat=True).first()
+
+
+def fix_row(latest: LatestPosition) -> list[Any]:
+    """Return a latest position as a row of `positions` without its code."""
+    return v1.fix_row(
+        milliseconds(latest.recorded_at),
+        latest.lat,
+        latest.lng,
+        latest.speed,
+        latest.heading,
+    )
+
+
+def runner_items(
+    runners: Iterable[int] | RunnerQuerySet, race: int | None = None
+) -> dict[int, dict[str, Any]]:
+    """Return the `runners` of a snapshot by primary key, without trails.
+
+    Bib and state are those of the race, or of the race that each is in now. Causes
+    two queries.
+    """
+    queryset = (
+        runners
+        if isinstance(runners, RunnerQuerySet)
+        else Runner.objects.filter(pk__in=list(runners))
+    )
+    entries = Entry.objects.filter(runner__in=queryset.values("pk"))
+    if race is None:
+        entries = entries.filter(race__in=Race.objects.window_open())
+    else:
+        entries = entries.filter(race=race)
+    entry_of = {
+        entry.runner_id: entry
+        for entry in entries.select_related("race").order_by("-race__start")
+    }
+    return {
+        runner.pk: _runner_item(runner, entry_of.get(runner.pk))
+        for runner in queryset.select_related("latest")
+    }
+
+
+def _runner_item(runner: Runner, entry: Entry | None) -> dict[str, Any]:
+    latest = getattr(runner, "latest", None)
+    state = None
+    if entry is not None:
+        started = latest is not None and latest.recorded_at >= entry.race.start
+        state = "started" if started else "registered"
+    return {
+        "code": runner.code,
+        "name": runner.name,
+        "bib": entry.bib if entry is not None else None,
+        "colour": runner.colour,
+        "state": state,
+        "fix": None if latest is None else fix_row(latest),
+        "trail": "",
+        "race": entry.race.slug if entry is not None else None,
+    }
+
+
+def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
+    """Give each runner of a snapshot their last minutes. Causes a query."""
+    if not 0 < len(items) <= TRAIL_RUNNERS:
+        return
+    trails: dict[int, list[tuple[float, float]]] = {pk: [] for pk in items}
+    places = (
+        Position.objects.filter(
+            runner__in=list(items), recorded_at__gte=timezone.now() - TRAIL
+        )
+        .order_by("recorded_at")
+        .values_list("runner_id", "lat", "lng")
+    )
+    for pk, lat, lng in places:
+        trails[pk].append((lat, lng))
+    for pk, trail in trails.items():
+        if trail:
+            items[pk]["trail"] = polyline.encode(trail, 5)
+
+
+def race_item(pk: int) -> dict[str, Any]:
+    """Return the race of a snapshot: course and checkpoints. Causes two queries."""
+    race = Race.objects.get(pk=pk)
+    course = Course(race.line) if race.line else None
+    return {
+        "slug": race.slug,
+        "name": race.name,
+        "start": milliseconds(race.start),
+        "course": {
+            "line": course.encoded_line() if course else "",
+            "length": round(race.length, 1),
+        },
+        "checkpoints": [
+            {
+                "id": checkpoint.pk,
+                "name": checkpoint.name,
+                "distance": checkpoint.distance,
+                "kind": checkpoint.kind,
+                "lat": place[0] if place else None,
+                "lng": place[1] if place else None,
+            }
+            for checkpoint in race.checkpoints.all()
+            for place in (course.point_at(checkpoint.distance) if course else None,)
+        ],
+    }
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment as milliseconds since the epoch."""
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,369 @@
+"""Rights that change, on open sockets: from a shell, without Redis, within a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.clients import Client, seed_client, typed_client
+from tests.servers import ROOT, Server, clean_environment
+
+# Polls come every 300 ms; the rest is for a busy machine. Seconds.
+SOON = 1.0
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@dataclass
+class Office:
+    """A long-lived shell beside the server: starting one a change takes too long."""
+
+    process: Any
+
+    async def do(self, code: str) -> str:
+        """Run a line of Python there; return what it printed."""
+        self.process.stdin.write((json.dumps(code) + "\n").encode())
+        await self.process.stdin.drain()
+        answer = json.loads(await asyncio.wait_for(self.process.stdout.readline(), 20))
+        assert answer["error"] is None, answer["error"]
+        return str(answer["printed"])
+
+
+SHELL = """
+import contextlib, io, json, sys, traceback
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from runners.models import *
+from runners.sharing.own import *
+User = get_user_model()
+names = dict(globals())
+for line in sys.stdin:
+    out, error = io.StringIO(), None
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(json.loads(line), names)
+    except BaseException:
+        error = traceback.format_exc()
+    print(json.dumps({"printed": out.getvalue(), "error": error}), flush=True)
+"""
+
+
+@contextlib.asynccontextmanager
+async def office_of(server: Server) -> AsyncIterator[Office]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "manage.py", "shell", "-v0", "-c", SHELL),
+        cwd=ROOT,
+        env=clean_environment(**server.env),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Office(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@dataclass
+class Scene:
+    """Bob runs and publishes every 50 ms; who may see him follows."""
+
+    server: Server
+    office: Office
+    code: str
+    token: str
+    phone: Client
+
+
+@pytest.fixture
+async def scene(server: Server) -> AsyncIterator[Scene]:
+    code = f"bob-{time.monotonic_ns()}"
+    async with office_of(server) as office:
+        printed = await office.do(
+            f"bob = Runner.objects.create(code='{code}', name='Bob')\n"
+            "print(RunnerToken.objects.issue(bob, name='phone')[1])"
+        )
+        token = printed.strip()
+        async with typed_client(server.ws_url, token) as phone:
+
+            async def run() -> None:
+                n = 0
+                while True:
+                    n += 1
+                    await phone.say(
+                        type="publish",
+                        fixes=[{"t": now_ms(), "lat": 48 + n / 1e4, "lng": 2}],
+                    )
+                    await asyncio.sleep(0.05)
+
+            running = asyncio.create_task(run())
+            yield Scene(server, office, code, token, phone)
+            running.cancel()
+            with contextlib.suppress(BaseException):
+                await running
+
+
+async def cookie_of(scene: Scene, name: str, status: str | None = "accepted") -> str:
+    """Sign a user up and in, who follows Bob; return the session's cookie."""
+    key = await scene.office.do(
+        "from django.test import Client as Browser\n"
+        f"user = User.objects.create_user('{name}')\n"
+        "browser = Browser(); browser.force_login(user)\n"
+        + (
+            f"Follow.objects.create(user=user, runner=bob, status='{status}')\n"
+            if status
+            else ""
+        )
+        + "print(browser.cookies['sessionid'].value)"
+    )
+    return key.strip()
+
+
+@contextlib.asynccontextmanager
+async def page_of(scene: Scene, cookie: str) -> AsyncIterator[Client]:
+    headers = {"Origin": scene.server.url, "Cookie": f"sessionid={cookie}"}
+    async with typed_client(scene.server.ws_url, additional_headers=headers) as client:
+        yield client
+
+
+async def sees_bob(client: Client, scene: Scene) -> None:
+    await client.say(type="follow", runners=[scene.code], tick=0)
+    snapshot = await client.hear_type("snapshot")
+    assert [r["code"] for r in snapshot["runners"]] == [scene.code]
+    await client.hear_type("positions")
+
+
+async def loses_bob(client: Client, scene: Scene, since: float, reason: str) -> None:
+    """The stream ends with an `access` event in time, and nothing comes after."""
+    event = await client.hear_type("event", "access")
+    assert time.monotonic() - since < SOON
+    assert (event["runner"], event["reason"]) == (scene.code, reason)
+    await asyncio.sleep(0.3)
+    await client.say(type="ping")
+    rest = await client.hear()
+    assert rest["type"] == "pong", rest
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("bob.visibility = 'private'; bob.save()", "private"),
+        ("Runner.objects.filter(pk=bob.pk).update(visibility='private')", "private"),
+        ("bob.delete()", "deleted"),
+        ("Runner.objects.filter(pk=bob.pk).delete()", "deleted"),
+        ("sharing_until(runner=bob, ends=timezone.now())", "expired"),
+        (
+            "sharing_until(runner=bob, ends=timezone.now() + timedelta(seconds=0.5))",
+            "expired",
+        ),
+    ],
+)
+async def test_a_stranger_loses_a_runner_who_is_no_longer_public(
+    scene: Scene, change: str, reason: str
+) -> None:
+    async with typed_client(scene.server.ws_url) as alice:
+        await sees_bob(alice, scene)
+        await scene.office.do(change)
+        wait = 0.5 if "0.5" in change else 0
+        await loses_bob(alice, scene, time.monotonic() + wait, reason)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("Follow.objects.get(user=user).delete()", "revoked"),
+        ("Follow.objects.filter(user=user).update(status='refused')", "revoked"),
+        ("Follow.objects.filter(user=user).update(status='blocked')", "blocked"),
+        ("bob.visibility = 'private'; bob.save()", "private"),
+    ],
+)
+async def test_a_follower_loses_a_runner_who_takes_the_follow_back(
+    scene: Scene, change: str, reason: str
+) -> None:
+    await scene.office.do("bob.visibility = 'followers'; bob.save()")
+    cookie = await cookie_of(scene, f"alice-{scene.code}")
+    async with page_of(scene, cookie) as alice:
+        await sees_bob(alice, scene)
+        await scene.office.do(change)
+        await loses_bob(alice, scene, time.monotonic(), reason)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "browser.logout()",
+        "user.delete()",
+        "user.is_active = False; user.save()",
+        "user.set_password('another'); user.save()",
+    ],
+)
+async def test_a_page_whose_session_ends_is_closed_with_4401(
+    scene: Scene, change: str
+) -> None:
+    await scene.office.do("bob.visibility = 'followers'; bob.save()")
+    cookie = await cookie_of(scene, f"alice-{scene.code}")
+    async with page_of(scene, cookie) as alice:
+        await sees_bob(alice, scene)
+        await scene.office.do(change)
+        since = time.monotonic()
+        error = await alice.hear_type("error")
+        assert time.monotonic() - since < SOON
+        assert error["code"] == "session.ended"
+        assert await alice.hear_close() == 4401
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "RunnerToken.objects.get(runner=bob).revoke()",
+        "RunnerToken.objects.get(runner=bob).delete()",
+        "RunnerToken.objects.filter(runner=bob).update(expires_at=timezone.now())",
+        "bob.delete()",
+    ],
+)
+async def test_a_phone_whose_token_ends_is_closed_with_4401(
+    scene: Scene, change: str
+) -> None:
+    await scene.phone.hear_type("ack")
+    await scene.office.do(change)
+    since = time.monotonic()
+    error = await scene.phone.hear_until(lambda m: m.get("code") == "token.revoked")
+    assert error["detail"]
+    assert await scene.phone.hear_close() == 4401
+    assert time.monotonic() - since < SOON
+
+
+async def test_a_token_expires_by_the_clock(scene: Scene) -> None:
+    printed = await scene.office.do(
+        "row, plain = RunnerToken.objects.issue(bob, name='short')\n"
+        "row.expires_at = timezone.now() + timedelta(seconds=1)\n"
+        "row.save(); print(plain)"
+    )
+    async with typed_client(scene.server.ws_url, printed.strip()) as phone:
+        assert await phone.hear_close() == 4401
+
+
+LINK = (
+    "link, plain = ShareLink.objects.issue(label='Mum', runners=[bob], pin='{pin}',"
+    " expires_at=timezone.now() + timedelta(seconds={life})); print(plain)"
+)
+
+
+async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
+    scene: Scene,
+) -> None:
+    await scene.office.do("bob.visibility = 'private'; bob.save()")
+    plain = (await scene.office.do(LINK.format(pin="", life=3600))).strip()
+    async with typed_client(scene.server.ws_url) as mum:
+        await mum.say(type="follow", share=plain, tick=0)
+        snapshot = await mum.hear_type("snapshot")
+        assert [r["code"] for r in snapshot["runners"]] == [scene.code]
+        await mum.hear_type("positions")
+        await scene.office.do("link.revoke()")
+        since = time.monotonic()
+        error = await mum.hear_type("error")
+        assert error["code"] == "share.ended"
+        assert await mum.hear_close() == 4403
+        assert time.monotonic() - since < SOON
+    async with typed_client(scene.server.ws_url) as mum:
+        await mum.say(type="follow", share=plain)
+        assert (await mum.hear())["code"] == "share.revoked"
+        await mum.say(type="follow", share="never existed")
+        assert (await mum.hear())["code"] == "share.unknown"
+
+
+async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
+    await scene.office.do("bob.visibility = 'private'; bob.save()")
+    plain = (await scene.office.do(LINK.format(pin="", life=1.5))).strip()
+    async with typed_client(scene.server.ws_url) as mum:
+        await mum.say(type="follow", share=plain, tick=0)
+        await mum.hear_type("positions")
+        assert await mum.hear_close() == 4403
+    async with typed_client(scene.server.ws_url) as mum:
+        await mum.say(type="follow", share=plain)
+        assert (await mum.hear())["code"] == "share.expired"
+
+
+async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
+    plain = (await scene.office.do(LINK.format(pin="4711", life=60))).strip()
+    async with typed_client(scene.server.ws_url) as mum:
+        for pin in ("", "1234"):
+            await mum.say(type="follow", share=plain, pin=pin)
+            assert (await mum.hear())["code"] == "share.pin"
+        await mum.say(type="follow", share=plain, pin="4711")
+        assert (await mum.hear())["type"] == "snapshot"
+
+
+async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
+    scene: Scene,
+) -> None:
+    async with typed_client(scene.server.ws_url) as alice:
+        await sees_bob(alice, scene)
+        await scene.office.do("sharing_pause(runner=bob)")
+        refused = await scene.phone.hear_until(
+            lambda m: m["type"] == "ack" and bool(m["rejected"])
+        )
+        assert refused["rejected"] == [[0, "sharing.paused"]]
+        # Nothing more once the pause is in force.
+        assert await quiet(alice)
+        await scene.office.do("sharing_resume(runner=bob)")
+        await alice.hear_until(lambda m: m["type"] == "positions" and bool(m["fixes"]))
+        await scene.office.do(
+            "zone_add(runner=bob, name='Home', lat=48.05, lng=2, radius=5000)\n"
+            "zone_add(runner=bob, name='Home', lat=48.0, lng=2, radius=5000)"
+        )
+        refused = await scene.phone.hear_until(
+            lambda m: m["type"] == "ack" and bool(m["rejected"])
+        )
+        assert refused["rejected"] == [[0, "zone.hidden"]]
+        assert await quiet(alice)
+    assert (
+        await scene.office.do("print(Position.objects.filter(runner=bob).count())")
+    ).strip() == "0"
+
+
+async def quiet(client: Client) -> bool:
+    """Tell whether a stream ends within two seconds."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        if await client.hear_nothing(0.4):
+            return True
+    return False
+
+
+async def test_erased_positions_are_gone_and_do_not_come_back(scene: Scene) -> None:
+    await scene.phone.hear_type("ack")
+    t = now_ms()
+    await scene.office.do("positions_erase(runner=bob)")
+    async with typed_client(scene.server.ws_url, scene.token) as phone:
+        await asyncio.sleep(SOON)
+        await phone.say(type="publish", fixes=[{"t": t - 1000, "lat": 48, "lng": 2}])
+        ack = await phone.hear_type("ack")
+        assert ack["rejected"] == [[0, "position.erased"]]
+    old = await scene.office.do(
+        "print(Position.objects.filter(runner=bob,"
+        " recorded_at__lte=Runner.objects.get(pk=bob.pk).erased_at).count())"
+    )
+    assert old.strip() == "0"
+
+
+async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
+    async with seed_client(scene.server.ws_url) as alice:
+        await alice.say(initialRequest=True, following=[scene.code])
+        await alice.hear()
+        await scene.office.do("bob.visibility = 'private'; bob.save()")
+        await asyncio.sleep(SOON)
+        while not await alice.hear_nothing(0.05):
+            pass
+        assert await alice.hear_nothing(0.5)
