@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from runners.models.runner import RunnerToken
+
+
+class Phone(models.Model):
+    """What is known of the phone behind a token: its app, contacts and refusals.
+
+    A table of its own: it is written every few seconds, by the HTTP doors.
+    """
+
+    token = models.OneToOneField(
+        RunnerToken, on_delete=models.CASCADE, primary_key=True, related_name="phone"
+    )
+    app = models.CharField(max_length=40)
+    contact_at = models.DateTimeField(help_text="When anything last came.")
+    fix_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a position last came that was taken."
+    )
+    accepted = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0)
+    # How many by error code, and the last one in words.
+    reasons = models.JSONField(default=dict, blank=True)
+    last_reason = models.CharField(max_length=200, blank=True)
+    refused_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-contact_at"]
+
+    def __str__(self) -> str:
+        return f"{self.app}, {self.token}"
