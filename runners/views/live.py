@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,8 @@ from django.views.decorators.http import require_safe
 
 from runners.models import Race
 from runners.sharing.following import follow_statuses
-from runners.sharing.viewing import milliseconds, race_item, visible_runners
+from runners.sharing.snapshots import milliseconds, race_item
+from runners.sharing.viewing import visible_runners
 from runners.views.assets import map_assets
 
 # How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
@@ -27,6 +29,8 @@ RACE_TICK = 500
 RUNNER_TICK = 250
 # Courses drawn on the page of everybody.
 MOST_COURSES = 5
+# How long a course is kept for the next visitor. Seconds.
+COURSE_AGE = 60
 
 
 @require_safe
@@ -98,7 +102,7 @@ def _live_page(
             "ends": milliseconds(race.ends),
         },
         # A race page hears of its own over the socket.
-        "courses": [race_item(other.pk) for other in courses],
+        "courses": [_course(other, now) for other in courses],
         "time": milliseconds(now),
         "account": _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
@@ -116,6 +120,17 @@ def _live_page(
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
     return render(request, "runners/live.html", context)
+
+
+def _course(race: Race, now: datetime) -> dict[str, Any]:
+    return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE))
+
+
+@lru_cache(maxsize=4 * MOST_COURSES)
+def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
+    # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
+    # once; the age lets a change of a checkpoint through.
+    return race_item(pk)
 
 
 def _account(request: HttpRequest) -> dict[str, Any] | None:
