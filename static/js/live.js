@@ -130,7 +130,7 @@ function receiveEvent(event) {
     connection.send({ type: "unfollow", races: [event.race.slug] });
     follow();
   }
-  if (gone && event.kind === "access" && (follows.has(gone.code) || page.oneRunner)) {
+  if (gone && (follows.has(gone.code) || page.oneRunner)) {
     header.notice(`${gone.name} is no longer shared with you.`);
   }
 }

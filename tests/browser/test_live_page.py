@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from tests.browser.pages import LivePage, make_runner, publishing
+from tests.browser.pages import LivePage, eventually, make_runner, publishing
 from tests.servers import Server
 
 
@@ -77,6 +77,26 @@ def test_follow_is_kept_in_the_account(
     expect(elsewhere.star("gus")).to_have_attribute("aria-pressed", "true")
     assert elsewhere.errors == []
     other.close()
+
+
+def test_runner_who_goes_private_is_gone(page: LivePage, web_server: Server) -> None:
+    with publishing(web_server, make_runner(web_server, "ned", "Ned")) as ned:
+        ned.publish(-6.31, 53.43)
+        page.open("/")
+        page.star("ned").click()
+        page.wait_for_marker("ned", [-6.31, 53.43], "followed")
+        web_server.manage(
+            "shell",
+            "--no-imports",
+            "-c",
+            "from runners.models import Runner;"
+            "ned = Runner.objects.get(code='ned');"
+            "ned.visibility = 'private';"
+            "ned.save()",
+        )
+        expect(page.row("ned")).to_have_count(0)
+        eventually(lambda: "ned" not in page.markers("followed"))
+    expect(page.page.locator("#notice")).to_contain_text("Ned is no longer shared")
 
 
 def test_picking_a_runner_on_the_map_picks_the_row(
