@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from runners.intake.door import get_intake
 from runners.live.relay import get_relay
 from runners.positions.accept import get_acceptor
 
@@ -18,6 +19,7 @@ async def lifespan(
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown":
+            await get_intake().close()
             await get_acceptor().close()
             await get_relay().close()
         await send({"type": f"{message['type']}.complete"})

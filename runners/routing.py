@@ -6,6 +6,7 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from runners.consumers import refuse, speak
+from runners.intake.door import PREFIX, intake
 
 # Channels routes ASGI applications by Django's patterns, whose types know views only.
 _speak: Any = speak
@@ -14,3 +15,13 @@ _refuse: Any = refuse
 websocket_application = URLRouter(
     [re_path(r"^(?:ws/)?$", _speak), re_path("", _refuse)]
 )
+
+
+def http_application(pages: Any) -> Any:
+    """Return what answers HTTP: the doors for phones, and `pages` for all the rest."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        is_report = scope["path"].startswith(PREFIX)
+        await (intake if is_report else pages)(scope, receive, send)
+
+    return answer

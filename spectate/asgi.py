@@ -1,4 +1,4 @@
-"""The one ASGI application: Django's pages and the websocket."""
+"""The one ASGI application: Django's pages, phones and the websocket."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter
 
 from runners.lifespan import lifespan
-from runners.routing import websocket_application
+from runners.routing import http_application, websocket_application
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": http_application(django_application),
         "websocket": websocket_application,
         "lifespan": lifespan,
     }

@@ -1,0 +1,145 @@
+"""What every app's adapter is made of: a report in, a reading and a reply out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from runners.positions.fix import Fix, FixError
+
+# Fixes of one request. Apps that send batches stay under 1,000.
+MOST_FIXES = 10_000
+MOST_FIELDS = 200
+UNKNOWN_APP = "Unknown app"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A request of a phone. `now`: the server's time, milliseconds since the epoch."""
+
+    method: str
+    query: dict[str, str]
+    content_type: str
+    user_agent: str
+    body: bytes
+    now: int
+
+    def json(self) -> Any:
+        """Read the body as JSON; raises `FixError`."""
+        try:
+            return orjson.loads(self.body.removeprefix(b"\xef\xbb\xbf"))
+        except orjson.JSONDecodeError:
+            pass
+        try:
+            # A device name in another encoding is no reason to lose the place.
+            return orjson.loads(self.body.decode(errors="replace"))
+        except orjson.JSONDecodeError as error:
+            raise FixError("message.invalid", f"Not JSON: {error}.") from None
+
+    @property
+    def is_json(self) -> bool:
+        """Tell whether the body is JSON: by its type, or else by its looks."""
+        if self.content_type.startswith("application/json"):
+            return True
+        return self.body[:64].lstrip()[:1] in (b"{", b"[")
+
+    def fields(self) -> dict[str, str]:
+        """Return the fields of the query string, then those of a form in the body."""
+        return fields_of(self.body.decode(errors="replace")) | self.query
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a report holds: the app, and fixes or what is wrong with them.
+
+    `places` are the indices of the fixes in the list that the app sent; -1 stands for
+    Overland's `current`. Without fixes it is a heartbeat.
+    """
+
+    app: str = UNKNOWN_APP
+    fixes: list[Fix | FixError] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, place: int, read: Callable[..., Fix], *args: Any) -> None:
+        """Add the fix that `read(*args)` returns, or the reason why it cannot."""
+        try:
+            self.fixes.append(read(*args))
+        except FixError as error:
+            self.fixes.append(error)
+        self.places.append(place)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a reading: refused ones as (place, code, detail)."""
+
+    stored: int
+    rejected: Sequence[tuple[int, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+JSON = "application/json"
+
+
+def json_reply(status: int, value: Any) -> Reply:
+    return Reply(status, orjson.dumps(value), JSON)
+
+
+def text_error(status: int, code: str, detail: str) -> Reply:
+    """Say in a line what is wrong."""
+    return Reply(status, f"{detail}\n".encode())
+
+
+def json_error(status: int, code: str, detail: str) -> Reply:
+    """Say what is wrong, for programs too."""
+    return json_reply(status, {"error": code, "detail": detail})
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app's adapter.
+
+    `ok` is the reply to whatever need not be sent again, `error` the one to what must
+    be. `token_of_body`: for servers that forward for many runners.
+    """
+
+    methods: frozenset[str]
+    read: Callable[[Report], Reading]
+    ok: Callable[[Outcome], Reply]
+    error: Callable[[int, str, str], Reply] = text_error
+    token_of_body: Callable[[Report], str | None] | None = None
+
+
+def fields_of(text: str) -> dict[str, str]:
+    """Read fields as a query string or a form has them; the first of a name counts."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
+
+
+def several(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Return the objects of a list, or the single one, with their indices.
+
+    What is no object counts as an empty one. Raises `FixError` for too many.
+    """
+    items = value if isinstance(value, list) else [value]
+    if len(items) > MOST_FIXES:
+        raise FixError(
+            "message.too_big", f"One message holds {MOST_FIXES:,} positions at most."
+        )
+    for index, item in enumerate(items):
+        yield index, item if isinstance(item, dict) else {}

@@ -1,0 +1,103 @@
+"""Whose token a request carries, without a query for each request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from runners import store
+from runners.models import RunnerToken
+from runners.models.runner import token_digest
+from runners.positions.accept import Publisher
+
+# How long an answer holds, from the moment it was asked for. Seconds. What another
+# process revokes is in force within one.
+LIFE = 0.8
+# Answers kept at most, those to wrong tokens included.
+KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token: its primary key, whose it is, and whether it may publish."""
+
+    token: int
+    publisher: Publisher
+    usable: bool
+
+
+class Bearers:
+    """Looks tokens up, all that wait in one query, and keeps the answers for a moment.
+
+    Belongs to its event loop.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, Bearer | None]] = {}
+        self._wanted: dict[str, asyncio.Future[Bearer | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, plain: str) -> Bearer | None:
+        """Return the bearer of a token, None if there never was such a token.
+
+        Raises `StoreUnavailable`.
+        """
+        digest = token_digest(plain)
+        known = self._known.get(digest)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        future = self._wanted.get(digest)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._wanted[digest] = future
+            if self._task is None:
+                self._task = asyncio.create_task(self._look_up())
+        return await asyncio.shield(future)
+
+    async def _look_up(self) -> None:
+        try:
+            while self._wanted:
+                wanted, self._wanted = self._wanted, {}
+                await self._answer(wanted)
+        finally:
+            self._task = None
+
+    async def _answer(self, wanted: dict[str, asyncio.Future[Bearer | None]]) -> None:
+        until = time.monotonic() + LIFE
+        try:
+            found = await store.read(read_bearers, list(wanted))
+        except Exception as error:
+            for future in wanted.values():
+                future.set_exception(error)
+                future.exception()  # the one who waited may have gone
+            return
+        if len(self._known) > KEPT:
+            self._known.clear()
+        for digest, future in wanted.items():
+            bearer = found.get(digest)
+            self._known[digest] = until, bearer
+            future.set_result(bearer)
+
+
+def read_bearers(digests: list[str]) -> dict[str, Bearer]:
+    """Read tokens, the ended ones too. Causes a query for 500 of them."""
+    now = timezone.now()
+    found = {}
+    for start in range(0, len(digests), 500):
+        rows = RunnerToken.objects.filter(
+            digest__in=digests[start : start + 500]
+        ).values_list(
+            "digest", "pk", "revoked_at", "expires_at", "runner_id", "runner__code"
+        )
+        for digest, pk, revoked_at, expires_at, runner, code in rows:
+            usable = revoked_at is None and not _is_past(expires_at, now)
+            found[digest] = Bearer(pk, Publisher(runner, code), usable)
+    return found
+
+
+def _is_past(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now

@@ -1,0 +1,142 @@
+"""Which app last came with a token, what was taken and what was refused.
+
+Gathered in memory, for a phone may come many times a second, and written together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from runners import store
+from runners.models import LatestPosition, Phone, RunnerToken
+
+# Between writes. Seconds.
+FLUSH = 1.0
+
+
+@dataclass(slots=True)
+class Contact:
+    """What came with a token since the last write."""
+
+    runner: int
+    app: str = ""
+    at: datetime = field(default_factory=timezone.now)
+    fix_at: datetime | None = None
+    accepted: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    last_reason: str = ""
+    refused_at: datetime | None = None
+
+    def add(
+        self, app: str, accepted: int, refused: Iterable[tuple[str, str]], now: datetime
+    ) -> None:
+        """Count a request; refused ones are (code, detail)."""
+        self.app = app or self.app
+        self.at = now
+        if accepted:
+            self.accepted += accepted
+            self.fix_at = now
+        for code, detail in refused:
+            self.reasons[code] += 1
+            self.last_reason = detail
+            self.refused_at = now
+
+
+class Contacts:
+    """The contacts of one event loop that are not written yet, by token."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Contact] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def note(
+        self,
+        token: int,
+        runner: int,
+        *,
+        app: str = "",
+        accepted: int = 0,
+        refused: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Note a request that came with a token; refused ones are (code, detail)."""
+        contact = self._waiting.get(token)
+        if contact is None:
+            contact = self._waiting[token] = Contact(runner)
+        contact.add(app, accepted, refused, timezone.now())
+        if self._task is None:
+            self._task = asyncio.create_task(self._flush_soon())
+
+    async def _flush_soon(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(FLUSH)
+                await self.flush()
+        finally:
+            self._task = None
+
+    async def flush(self) -> None:
+        """Write what waits; while the database is away it is dropped."""
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            try:
+                await store.read(write_contacts, waiting)
+            except store.StoreUnavailable:
+                return  # it has been logged; what counts more is in the recorder
+
+    async def close(self) -> None:
+        """Write what waits and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.flush()
+
+
+def write_contacts(contacts: Mapping[int, Contact]) -> None:
+    """Add contacts to what is stored. Causes five queries, however many there are."""
+    with transaction.atomic():
+        # In order of pk, so that two processes never lock each other out.
+        tokens = sorted(
+            RunnerToken.objects.filter(pk__in=contacts).values_list("pk", flat=True)
+        )
+        stored = Phone.objects.select_for_update().order_by("pk").in_bulk(tokens)
+        phones = []
+        for pk in tokens:
+            phone = stored.get(pk) or Phone(token_id=pk)
+            _add(phone, contacts[pk])
+            phones.append(phone)
+        Phone.objects.bulk_create(
+            phones,
+            update_conflicts=True,
+            unique_fields=["token"],
+            update_fields=[
+                *("app", "contact_at", "fix_at", "accepted", "refused"),
+                *("reasons", "last_reason", "refused_at"),
+            ],
+        )
+        now = timezone.now()
+        # Not by the manager: a use takes no right away and needs no note.
+        QuerySet(RunnerToken).filter(pk__in=tokens).update(last_used_at=now)
+        LatestPosition.objects.filter(
+            runner__in={
+                contact.runner for contact in contacts.values() if not contact.accepted
+            }
+        ).update(contact_at=now)
+
+
+def _add(phone: Phone, contact: Contact) -> None:
+    phone.app = contact.app or phone.app
+    phone.contact_at = contact.at
+    phone.fix_at = contact.fix_at or phone.fix_at
+    phone.accepted += contact.accepted
+    phone.refused += contact.reasons.total()
+    phone.reasons = dict(Counter(phone.reasons) + contact.reasons)
+    phone.last_reason = contact.last_reason[:200] or phone.last_reason
+    phone.refused_at = contact.refused_at or phone.refused_at

@@ -1,0 +1,329 @@
+"""The HTTP door of all apps: /intake/APP/[TOKEN/].
+
+ASGI, beside Django's views and not below them: a point must not pay for sessions, CSRF
+and a hop to a thread (bench/README.md has both figures).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import math
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+from runners import store
+from runners.intake.app import App, Outcome, Reading, Reply, Report, fields_of
+from runners.intake.bearers import Bearer, Bearers
+from runners.intake.contacts import Contacts
+from runners.intake.generic import GENERIC
+from runners.intake.gpslogger import GPSLOGGER
+from runners.intake.osmand import OSMAND
+from runners.intake.overland import OVERLAND
+from runners.intake.owntracks import OWNTRACKS
+from runners.intake.profile import PROFILE_FILE, gpslogger_profile
+from runners.intake.traccar import TRACCAR
+from runners.live.outbox import now_ms
+from runners.positions.accept import get_acceptor
+from runners.positions.fix import FixError
+from runners.positions.limits import get_publish_limits
+
+logger = logging.getLogger(__name__)
+
+APPS = {
+    "owntracks": OWNTRACKS,
+    "overland": OVERLAND,
+    "osmand": OSMAND,
+    "gpslogger": GPSLOGGER,
+    "generic": GENERIC,
+    "traccar": TRACCAR,
+}
+PREFIX = "/intake/"
+
+# A body, unpacked: an Overland batch of 1,000 points has 600 KB. Bytes.
+BODY_LIMIT = 4 * 1024 * 1024
+# What is read of a longer one, so that the sender gets to read the answer. Bytes.
+PATIENCE_LIMIT = 64 * 1024 * 1024
+# How long a body may take. Seconds.
+BODY_SECONDS = 60.0
+# How long an answer waits for the commit. Seconds.
+COMMIT_SECONDS = 10.0
+# When to come back after the store was full or away. Seconds.
+RETRY_AFTER = 5
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class TryLater(Exception):
+    """Not now: the status, and after how many seconds to come back."""
+
+    def __init__(self, status: int, code: str, detail: str, after: float) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.after = math.ceil(after)
+
+
+class Gone(Exception):
+    """The phone hung up before its request was complete."""
+
+
+class Intake:
+    """What the doors of one event loop share."""
+
+    def __init__(self) -> None:
+        self.bearers = Bearers()
+        self.contacts = Contacts()
+
+    async def close(self) -> None:
+        """Write what is known of phones and stop."""
+        await self.contacts.close()
+        _intakes.pop(asyncio.get_running_loop(), None)
+
+
+_intakes: WeakKeyDictionary[asyncio.AbstractEventLoop, Intake] = WeakKeyDictionary()
+
+
+def get_intake() -> Intake:
+    """Return the intake of the running event loop, made at the first call."""
+    loop = asyncio.get_running_loop()
+    intake = _intakes.get(loop)
+    if intake is None:
+        intake = _intakes[loop] = Intake()
+    return intake
+
+
+async def intake(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request of a phone."""
+    name, path_token, rest = split_path(scope["path"])
+    app = APPS.get(name)
+    after: float | None = None
+    try:
+        if app is None or (rest and (name, rest) != ("gpslogger", PROFILE_FILE)):
+            known = ", ".join(APPS)
+            reply = Reply(404, f"There is {PREFIX}APP/TOKEN/ for {known}.\n".encode())
+        elif rest:
+            reply = gpslogger_profile(path_token)
+        elif scope["method"] not in app.methods:
+            reply = app.error(405, "method", f"Use {' or '.join(sorted(app.methods))}.")
+        else:
+            reply = await _serve(name, app, path_token, scope, receive)
+    except TryLater as error:
+        assert app is not None
+        after = error.after
+        reply = app.error(error.status, error.code, error.detail)
+    except Gone:
+        return
+    except Exception:
+        logger.exception("A report of a phone could not be taken")
+        reply = Reply(500, b"Something failed here. Nothing was stored.\n")
+    await _answer(reply, send, app, after)
+
+
+async def _serve(
+    name: str, app: App, path_token: str, scope: Scope, receive: Receive
+) -> Reply:
+    headers = _headers(scope)
+    query = fields_of(scope.get("query_string", b"").decode("latin-1"))
+    token = token_of(headers, path_token, query)
+    bearer = None if token is None else await _bearer(token)
+    # Whoever may not publish need not send megabytes, unless the token is in them.
+    if bearer is None and (token or app.token_of_body is None):
+        return _refuse(app)
+    body, problem = await read_body(receive, headers.get(b"content-encoding", ""))
+    report = Report(
+        method=scope["method"],
+        query=query,
+        content_type=headers.get(b"content-type", "").lower(),
+        user_agent=headers.get(b"user-agent", ""),
+        body=body,
+        now=now_ms(),
+    )
+    if bearer is None and app.token_of_body is not None:
+        token = app.token_of_body(report)
+        bearer = await _bearer(token) if token else None
+    if bearer is None:
+        return _refuse(app)
+    contacts = get_intake().contacts
+    pk, runner = bearer.token, bearer.publisher.pk
+    if not bearer.usable:
+        ended = ("token.ended", "The phone still uses a token that was ended.")
+        contacts.note(pk, runner, refused=[ended])
+        return _refuse(app)
+    try:
+        if problem is not None:
+            raise problem
+        reading = app.read(report)
+    except FixError as error:
+        # Wrong for good: sent again it would be wrong again.
+        get_acceptor().refuse(error)
+        contacts.note(pk, runner, refused=[(error.code, error.detail)])
+        return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
+    return await _accept(name, app, bearer, reading)
+
+
+async def _accept(name: str, app: App, bearer: Bearer, reading: Reading) -> Reply:
+    """Publish what was read; answer after the commit."""
+    contacts = get_intake().contacts
+    pk, runner = bearer.token, bearer.publisher.pk
+    if not reading.fixes:
+        contacts.note(pk, runner, app=reading.app)
+        return app.ok(Outcome(0, ()))
+    bucket = get_publish_limits().of(pk)
+    wait = bucket.take(len(reading.fixes))
+    if wait:
+        detail = "Too many positions at once. Keep them and send them later."
+        contacts.note(pk, runner, app=reading.app, refused=[("rate.limited", detail)])
+        raise TryLater(429, "rate.limited", detail, wait)
+    receipt = await get_acceptor().accept(bearer.publisher, reading.fixes, source=name)
+    if receipt.stored is None:
+        bucket.give_back(len(reading.fixes))
+        _raise_store_unavailable()
+    else:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                lost = await asyncio.shield(receipt.stored)
+        except TimeoutError:
+            _raise_store_unavailable()
+    rejected = [
+        (reading.places[index], code, detail)
+        for index, code, detail in receipt.rejected
+    ]
+    contacts.note(
+        pk,
+        runner,
+        app=reading.app,
+        accepted=receipt.accepted,
+        refused=[(code, detail) for _place, code, detail in rejected],
+    )
+    return app.ok(Outcome(receipt.accepted - lost, rejected))
+
+
+async def _bearer(token: str) -> Bearer | None:
+    try:
+        return await get_intake().bearers.find(token)
+    except store.StoreUnavailable:
+        _raise_store_unavailable()
+
+
+def _raise_store_unavailable() -> NoReturn:
+    raise TryLater(
+        503,
+        "store.unavailable",
+        "The database does not keep up. Keep what you have and try again.",
+        RETRY_AFTER,
+    )
+
+
+def _refuse(app: App) -> Reply:
+    return app.error(
+        401,
+        "token.invalid",
+        "This token is unknown or was revoked. Ask for a new one.",
+    )
+
+
+def split_path(path: str) -> tuple[str, str, str]:
+    """Split /intake/APP/TOKEN/REST into its three parts; the last slash is optional."""
+    name, _, more = path.removeprefix(PREFIX).partition("/")
+    token, _, rest = more.partition("/")
+    return name, token, rest.removesuffix("/")
+
+
+def token_of(
+    headers: dict[bytes, str], path_token: str, query: dict[str, str]
+) -> str | None:
+    """Return the token of a request: of its header, its path or its query string."""
+    scheme, _, value = headers.get(b"authorization", "").partition(" ")
+    match scheme.lower():
+        case "bearer" if value.strip():
+            return value.strip()
+        case "basic":
+            try:
+                credentials = base64.b64decode(value).decode()
+            except (binascii.Error, UnicodeDecodeError, ValueError):
+                credentials = ""
+            # Without a password it is not the way this phone carries its token.
+            if password := credentials.partition(":")[2].strip():
+                return password
+    return path_token or query.get("token") or None
+
+
+async def read_body(receive: Receive, encoding: str) -> tuple[bytes, FixError | None]:
+    """Read a body, unpacked; one that cannot be used comes as the reason instead."""
+    size = 0
+    chunks: list[bytes] = []
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size <= BODY_LIMIT:
+                    chunks.append(chunk)
+                if not message.get("more_body") or size > PATIENCE_LIMIT:
+                    break
+    except TimeoutError:
+        raise Gone from None
+    if size > BODY_LIMIT:
+        return b"", _too_big()
+    body = b"".join(chunks)
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body, None
+    try:
+        return _unpack(body, encoding), None
+    except FixError as error:
+        return b"", error
+
+
+def _unpack(body: bytes, encoding: str) -> bytes:
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise FixError("message.invalid", "Send the body as it is, or packed by gzip.")
+    unpacker = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
+    try:
+        unpacked = unpacker.decompress(body, BODY_LIMIT)
+    except zlib.error:
+        raise FixError("message.invalid", f"The body is not {encoding}.") from None
+    if unpacker.unconsumed_tail:
+        raise _too_big()
+    if not unpacker.eof:
+        raise FixError("message.invalid", "The packed body is cut short.")
+    return unpacked
+
+
+def _too_big() -> FixError:
+    return FixError("message.too_big", f"A body has {BODY_LIMIT >> 20} MiB at most.")
+
+
+def _headers(scope: Scope) -> dict[bytes, str]:
+    return {name: value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _answer(
+    reply: Reply, send: Send, app: App | None, after: float | None
+) -> None:
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if after is not None:
+        headers.append((b"retry-after", str(after).encode()))
+    if reply.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if reply.status == 405 and app is not None:
+        headers.append((b"allow", ", ".join(sorted(app.methods)).encode()))
+    await send(
+        {"type": "http.response.start", "status": reply.status, "headers": headers}
+    )
+    await send({"type": "http.response.body", "body": reply.body})

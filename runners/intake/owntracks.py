@@ -1,0 +1,71 @@
+"""OwnTracks in HTTP mode.
+
+It keeps what is not answered with 2xx and sends it again, in order, for ever: what is
+wrong for good is answered as if it were right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runners.intake.app import App, Outcome, Reading, Reply, Report, json_error, several
+from runners.intake.values import known, make_fix, number, positive, required_time
+from runners.positions.fix import Fix, FixError
+
+KILOMETRE_AN_HOUR = 1 / 3.6  # metres a second
+
+
+def read(report: Report) -> Reading:
+    reading = Reading(_app(report.user_agent))
+    if not report.body.strip():
+        return reading
+    for index, message in several(report.json()):
+        match message.get("_type"):
+            case "location":
+                # A ping has the present time with an old place.
+                if message.get("t") != "p":
+                    reading.add(index, _fix, message)
+            case "encrypted":
+                reading.add(index, _refuse_encrypted)
+            case str():
+                pass  # waypoints, cards, status and the like
+            case _:
+                reading.add(index, _refuse_unknown)
+    return reading
+
+
+def ok(outcome: Outcome) -> Reply:
+    return Reply(200, b"[]", "application/json")
+
+
+OWNTRACKS = App(frozenset({"POST"}), read, ok, json_error)
+
+
+def _app(user_agent: str) -> str:
+    if "android" in user_agent.lower():
+        return "OwnTracks (Android)"
+    return "OwnTracks (iOS)" if "CFNetwork" in user_agent else "OwnTracks"
+
+
+def _fix(message: dict[str, Any]) -> Fix:
+    return make_fix(
+        required_time(message.get("tst")),
+        message.get("lat"),
+        message.get("lon"),
+        accuracy=positive(message.get("acc")),
+        altitude=number(message.get("alt")),
+        speed=known(message.get("vel"), KILOMETRE_AN_HOUR),
+        heading=known(message.get("cog")),
+        battery=known(message.get("batt")),
+    )
+
+
+def _refuse_encrypted() -> Fix:
+    raise FixError(
+        "message.encrypted",
+        "The phone encrypts its messages. Remove the encryption key in OwnTracks.",
+    )
+
+
+def _refuse_unknown() -> Fix:
+    raise FixError("message.invalid", "This is no message of OwnTracks.")

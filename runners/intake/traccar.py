@@ -1,0 +1,91 @@
+"""What a Traccar server forwards of its trackers (`forward.type` json or url).
+
+The runner's token is in the URL, or is the attribute `spectateToken` of the device in
+Traccar, for servers that forward every device to one URL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runners.intake.app import App, Outcome, Reading, Reply, Report
+from runners.intake.osmand import NO
+from runners.intake.values import (
+    KNOT,
+    fix_of_fields,
+    has_place,
+    known,
+    make_fix,
+    number,
+    positive,
+    required_time,
+)
+from runners.positions.fix import Fix, FixError
+
+ATTRIBUTE = "spectateToken"
+# The query string for `forward.type` url; Traccar fills it in.
+TEMPLATE = (
+    "lat={latitude}&lon={longitude}&time={fixTime}&valid={valid}&speed={speed}"
+    "&bearing={course}&altitude={altitude}&accuracy={accuracy}&batt={batteryLevel}"
+)
+
+
+def read(report: Report) -> Reading:
+    if report.method == "GET":
+        reading = Reading("Traccar server")
+        if has_place(report.query):
+            reading.add(0, _fix_of_query, report)
+        return reading
+    message = report.json()
+    position = message.get("position") if isinstance(message, dict) else None
+    if not isinstance(position, dict):
+        raise FixError("message.invalid", "Traccar forwards an object with `position`.")
+    protocol = position.get("protocol")
+    reading = Reading(
+        f"Traccar server, {protocol[:20]}"
+        if isinstance(protocol, str) and protocol.isalnum()
+        else "Traccar server"
+    )
+    # An outdated one repeats the last place under the time of a status message.
+    if position.get("outdated") is not True:
+        reading.add(0, _fix, position)
+    return reading
+
+
+def ok(outcome: Outcome) -> Reply:
+    return Reply(200)
+
+
+def token_of_body(report: Report) -> str | None:
+    """Return the token that the device has as an attribute."""
+    try:
+        token = report.json()["device"]["attributes"][ATTRIBUTE]
+    except (FixError, LookupError, TypeError):
+        return None
+    return token.strip() if isinstance(token, str) else None
+
+
+TRACCAR = App(frozenset({"GET", "POST"}), read, ok, token_of_body=token_of_body)
+
+
+def _fix_of_query(report: Report) -> Fix:
+    if report.query.get("valid", "").lower() in NO:
+        raise FixError("position.invalid", "The tracker says that it has no fix.")
+    return fix_of_fields(report.query, report.now, KNOT)
+
+
+def _fix(position: dict[str, Any]) -> Fix:
+    if position.get("valid") is False:
+        raise FixError("position.invalid", "The tracker says that it has no fix.")
+    attributes = position.get("attributes")
+    battery = attributes.get("batteryLevel") if isinstance(attributes, dict) else None
+    return make_fix(
+        required_time(position.get("fixTime")),
+        position.get("latitude"),
+        position.get("longitude"),
+        accuracy=positive(position.get("accuracy")),
+        altitude=number(position.get("altitude")),
+        speed=known(position.get("speed"), KNOT),
+        heading=known(position.get("course")),
+        battery=known(battery),
+    )

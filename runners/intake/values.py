@@ -1,0 +1,133 @@
+"""Values as apps write them: numbers and texts, many words for unknown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from runners.positions.fix import Fix, FixError, fix_from
+
+KNOT = 1852 / 3600  # metres a second
+# A time from here on is in milliseconds: in seconds it would be the year 2038.
+MILLISECONDS_FROM = 2**31
+
+
+def number(value: Any) -> float | None:
+    """Read a number; what is none, or not finite, is unknown."""
+    try:
+        if type(value) is float or type(value) is int or type(value) is str:
+            read = float(value)
+            return read if math.isfinite(read) else None
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def known(value: Any, scale: float = 1.0) -> float | None:
+    """Read a number for which a negative value means unknown."""
+    read = number(value)
+    # Rounded where a unit is turned into another: a millionth is no information.
+    if read is None or read < 0:
+        return None
+    return read if scale == 1 else round(read * scale, 6)
+
+
+def positive(value: Any) -> float | None:
+    """Read a number for which 0 means unknown too, such as an accuracy."""
+    return known(value) or None
+
+
+def time_of(value: Any) -> int | None:
+    """Read a time: seconds or milliseconds since the epoch, or ISO 8601.
+
+    Returns milliseconds since the epoch, None for an empty value; a text without a
+    zone is in UTC. Raises `FixError`.
+    """
+    if value is None or value == "":
+        return None
+    read = number(value)
+    if read is not None:
+        return round(read * 1000 if read < MILLISECONDS_FROM else read)
+    try:
+        moment = datetime.fromisoformat(str(value).strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise FixError("position.invalid", "The time cannot be read.") from None
+
+
+def required_time(value: Any) -> int:
+    """Read a time that must be there; raises `FixError`."""
+    t = time_of(value)
+    if t is None:
+        raise FixError("position.invalid", "The time is missing.")
+    return t
+
+
+def make_fix(
+    t: int,
+    lat: Any,
+    lng: Any,
+    *,
+    accuracy: float | None,
+    altitude: float | None,
+    speed: float | None,
+    heading: float | None,
+    battery: float | None,
+) -> Fix:
+    """Make a fix of values in SI units and per cent; raises `FixError`."""
+    return fix_from(
+        {
+            "lat": number(lat),
+            "lng": number(lng),
+            "accuracy": accuracy,
+            "altitude": altitude,
+            "speed": speed,
+            "heading": heading,
+            "battery": battery,
+        },
+        t,
+    )
+
+
+def first(fields: Mapping[str, Any], *names: str) -> Any:
+    """Return the first of these fields that is there and not empty."""
+    for name in names:
+        value = fields.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) -> Fix:
+    """Read a fix of flat fields, under the names that apps use; raises `FixError`.
+
+    A missing time is now. `speed_unit` is in metres a second.
+    """
+    t = time_of(first(fields, "timestamp", "time", "t"))
+    lat, lng = (
+        first(fields, "lat", "latitude"),
+        first(fields, "lon", "lng", "longitude"),
+    )
+    if lat is None and isinstance(place := fields.get("location"), str):
+        lat, _, lng = place.partition(",")
+    return make_fix(
+        now if t is None else t,
+        lat,
+        lng,
+        accuracy=positive(first(fields, "accuracy", "acc")),
+        altitude=number(first(fields, "altitude", "alt")),
+        speed=known(first(fields, "speed", "s", "spd"), speed_unit),
+        heading=known(first(fields, "bearing", "heading", "course", "dir")),
+        battery=known(first(fields, "batt", "battery", "bat")),
+    )
+
+
+def has_place(fields: Mapping[str, Any]) -> bool:
+    """Tell whether flat fields hold a place at all."""
+    return first(fields, "lat", "latitude", "lon", "lng", "longitude") is not None or (
+        isinstance(fields.get("location"), str) and fields["location"] != ""
+    )
