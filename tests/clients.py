@@ -14,6 +14,8 @@ from websockets.typing import Subprotocol
 Message = dict[str, Any]
 # How long a message may take on a busy machine. Seconds.
 PATIENCE = 10.0
+# What a test does not read must not keep the close frame from being seen.
+UNREAD: dict[str, Any] = {"max_queue": None}
 
 
 class Client:
@@ -63,7 +65,7 @@ class Client:
 @contextlib.asynccontextmanager
 async def seed_client(url: str, **options: Any) -> AsyncIterator[Client]:
     """Connect as a client of the 2015 server does."""
-    async with connect(url, **options) as connection:
+    async with connect(url, **UNREAD, **options) as connection:
         yield Client(connection)
 
 
@@ -75,7 +77,7 @@ async def typed_client(
     if token is not None:
         options["additional_headers"] = {"Authorization": f"Bearer {token}"}
     options["subprotocols"] = [Subprotocol("spectate.v1")]
-    async with connect(url, **options) as connection:
+    async with connect(url, **UNREAD, **options) as connection:
         client = Client(connection)
         await client.hear_type("welcome")
         yield client
