@@ -25,7 +25,7 @@ setup:
 # One test: make test args='tests/test_checks.py -k workers'
 test:
 	@.ci/setup test
-	$(if $(wildcard tests/js/*.js),node --test tests/js/*.js)
+	$(if $(args),,node --test tests/js/*.js)
 	$(python) -m pytest $(args)
 
 lint:
