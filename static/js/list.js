@@ -52,15 +52,17 @@ export class RunnerList {
    *
    * @param {Runner[]} runners
    * @param {{
-   *   follows: import("./follows.js").Follows, selected: string | null, now: number,
-   *   emptySentence: string,
+   *   follows: import("./follows.js").Follows, oneRunner: string | null,
+   *   selected: string | null, now: number, emptySentence: string,
    * }} view
    */
-  render(runners, { follows, selected, now, emptySentence }) {
+  render(runners, { follows, oneRunner, selected, now, emptySentence }) {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const found = runners.filter((runner) => matches(runner, wanted));
-    const mine = found.filter(({ code }) => follows.has(code));
-    const others = found.filter(({ code }) => !follows.has(code));
+    const isCard = (/** @type {Runner} */ { code }) =>
+      follows.has(code) || code === oneRunner;
+    const mine = found.filter(isCard);
+    const others = found.filter((runner) => !isCard(runner));
     mine.sort(byName);
     const ordered = this.#ordered(others, now);
     const shown = ordered.slice(0, MOST_ROWS);

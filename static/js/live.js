@@ -49,7 +49,7 @@ const list = new RunnerList({
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
 /** @type {string | null} */
-let selected = null;
+let selected = page.oneRunner;
 /** @type {number | null} the server's time at which the picture was stopped */
 let paused = null;
 /** @type {number | null} `time` of the newest frame: where to go on from after a gap */
@@ -166,7 +166,7 @@ async function star(code) {
 
 /** @param {string} code */
 function pick(code) {
-  selected = selected === code ? null : code;
+  selected = selected === code ? page.oneRunner : code;
   if (selected) {
     sheet.raise("half");
     map?.follow(selected);
@@ -195,7 +195,7 @@ function shortcut(event) {
   if (event.key === "/") {
     event.preventDefault();
     find("#search").focus();
-  } else if (event.key === "Escape" && selected) {
+  } else if (event.key === "Escape" && selected !== page.oneRunner && selected) {
     pick(selected);
   }
 }
@@ -212,7 +212,8 @@ function draw() {
   if (paused !== null) return;
   const runners = shownRunners();
   const emptySentence = sentenceForNobody();
-  list.render(runners, { follows, selected, now, emptySentence });
+  const { oneRunner } = page;
+  list.render(runners, { follows, oneRunner, selected, now, emptySentence });
   header.showRunners(runners, { follows, now, emptySentence });
   map?.show(runners, { races: store.races, follows, selected, now });
 }

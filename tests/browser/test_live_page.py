@@ -28,7 +28,7 @@ def test_runner_is_placed_at_once_for_those_who_come_later(
         early.publish(-6.30, 53.40)
     page.open("/runners/early/")
     page.row("early", "live").wait_for()
-    page.wait_for_marker("early", [-6.30, 53.40])
+    page.wait_for_marker("early", [-6.30, 53.40], "followed")
 
 
 def test_follow_is_kept_in_the_browser(page: LivePage, web_server: Server) -> None:
@@ -104,15 +104,16 @@ def test_picking_a_runner_on_the_map_picks_the_row(
 ) -> None:
     with publishing(web_server, make_runner(web_server, "hal", "Hal")) as hal:
         hal.publish(12.5, 41.9)
-    page.open("/runners/hal/")
+    page.open("/")
     page.wait_for_marker("hal", [12.5, 41.9])
     picked = page.row("hal").locator(".pick")
     expect(picked).to_have_attribute("aria-current", "false")
     page.page.wait_for_function(
         """() => {
              const map = globalThis.spectate.map();
-             return !map.isMoving() && map.getZoom() > 10 &&
-               map.queryRenderedFeatures({layers: ["crowd"]}).length === 1;
+             return map.queryRenderedFeatures({layers: ["crowd"]}).some(
+               ({properties}) => properties.code === "hal"
+             );
            }"""
     )
     spot = page.page.evaluate("() => globalThis.spectate.map().project([12.5, 41.9])")
@@ -138,14 +139,14 @@ def test_pause_stops_the_picture(page: LivePage, web_server: Server) -> None:
     with publishing(web_server, make_runner(web_server, "kim", "Kim")) as kim:
         kim.publish(-6.3, 53.31)
         page.open("/runners/kim/")
-        page.wait_for_marker("kim", [-6.3, 53.31])
+        page.wait_for_marker("kim", [-6.3, 53.31], "followed")
         page.page.click("#pause")
         expect(page.page.locator("#connection")).to_contain_text("Paused.")
         kim.publish(-6.2, 53.31)
         page.page.wait_for_timeout(1000)
-        page.wait_for_marker("kim", [-6.3, 53.31])
+        page.wait_for_marker("kim", [-6.3, 53.31], "followed")
         page.page.click("#pause")
-        page.wait_for_marker("kim", [-6.2, 53.31])
+        page.wait_for_marker("kim", [-6.2, 53.31], "followed")
 
 
 def test_list_is_complete_without_a_map(
