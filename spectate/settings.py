@@ -111,6 +111,18 @@ PUBLIC_URL = env_url("PUBLIC_URL", f"http://localhost:{PORT}", "http", "https").
 )
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
 
+# Limits of a websocket. A `publish` of 500 fixes fits into a frame.
+SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # bytes
+SPECTATE_FIRST_MESSAGE = env_int("SPECTATE_FIRST_MESSAGE", 10, least=1)  # seconds
+SPECTATE_FOLLOW_LIMIT = env_int("SPECTATE_FOLLOW_LIMIT", 1_000, least=1)
+# Sockets of one user, one share link, one token, each for a process; those of an
+# address are not limited, a race village is behind one.
+SPECTATE_SOCKETS_A_VIEWER = env_int("SPECTATE_SOCKETS_A_VIEWER", 50, least=1)
+SPECTATE_SOCKETS_A_TOKEN = env_int("SPECTATE_SOCKETS_A_TOKEN", 5, least=1)
+# What one token may publish: fixes a second, sustained, and at once.
+SPECTATE_PUBLISH_RATE = env_int("SPECTATE_PUBLISH_RATE", 20, least=1)
+SPECTATE_PUBLISH_BURST = env_int("SPECTATE_PUBLISH_BURST", 5_000, least=1)
+
 _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [
     _public.hostname or "localhost",

@@ -47,6 +47,7 @@ class SeedConsumer(SocketConsumer):
 
     async def publish(self, command: dict[str, Any]) -> None:
         publisher, wire_id = await self.publisher_of(command)
+        self.take_fixes(1)
         t = command.get("time")
         timed = type(t) is int
         try:

@@ -25,18 +25,20 @@ from runners.live.relay import Relay, get_relay
 from runners.live.wire import EXTENSION, SendWire, Wire
 from runners.positions.accept import Acceptor, Publisher, get_acceptor
 from runners.positions.fix import FixError
+from runners.positions.limits import get_publish_limits
 from runners.sharing import identity, viewing
 from runners.sharing.rights import Watch, get_watch
 from runners.sharing.viewing import Grant, Standing, Verdict
 
 logger = logging.getLogger(__name__)
 
-# A frame's size: a `publish` of 500 fixes fits. Bytes.
-FRAME_LIMIT = 128 * 1024
+FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
 # What a socket may follow; a race or `public` counts as one.
-FOLLOW_LIMIT = 1_000
+FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 # How long a socket may take to its first valid message. Seconds.
-FIRST_MESSAGE = 10.0
+FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
+# Publishes refused in a row for their rate before the socket is closed.
+TOO_FAST_LIMIT = 100
 # When a publisher may try again after the store was unavailable. Milliseconds.
 STORE_RETRY = 2_000
 
@@ -47,6 +49,7 @@ NOT_OUR_PROTOCOL = 4400
 NOT_SIGNED_IN = 4401
 NO_LONGER_ALLOWED = 4403
 SILENT = 4408
+TOO_FAST = 4429
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -86,6 +89,9 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         self.personal: set[int] = set()
         self.blind = False
         self.look_again_at = math.inf
+        # What this socket counts against: its user, its token, its links.
+        self.places: list[tuple[str, int]] = []
+        self.refused_in_a_row = 0
         self._silence: asyncio.TimerHandle | None = None
 
     async def __call__(
@@ -123,13 +129,14 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
                 user = await store.read(identity.user_of_session, session)
                 if user is not None:
                     self.standing = Standing(user=user, session=session)
+                    self.take_place("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
             if token is not None:
                 await self.authenticate(token)
         except store.StoreUnavailable:
             self.send_store_unavailable()
         except CommandError as error:
             self.send_error(error)
-            self.wire.close(NOT_SIGNED_IN)
+            self.wire.close(TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN)
 
     async def receive(self, message: dict[str, Any]) -> None:
         """Read one frame; whatever is wrong with it goes to its sender only."""
@@ -178,6 +185,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         self.following.clear()
         self.relay.sockets.discard(self.outbox)
         self.watch.holders.discard(self)
+        self.watch.give_back(self.places)
 
     # Commands
 
@@ -204,14 +212,47 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         """Become the runner whose token it is; raises `CommandError`."""
         bearer = await store.read(identity.bearer_of, token)
         if bearer is None:
+            await self.watch.slow_down(self.address)
             raise CommandError(
                 "token.invalid",
                 "This token is unknown or was revoked. Ask for a new one.",
             )
+        if self.standing.token != bearer.token:
+            self.take_place("token", bearer.token, settings.SPECTATE_SOCKETS_A_TOKEN)
         self.publisher = bearer.publisher
         self.standing = replace(self.standing, token=bearer.token)
         self.look_again_at = min(self.look_again_at, viewing.earliest([bearer.until]))
         self.heard()
+
+    @property
+    def address(self) -> str:
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    def take_place(self, kind: str, key: int, limit: int) -> None:
+        """Count this socket against a limit; raises `CommandError`."""
+        if not self.watch.take_place(kind, key, limit):
+            raise CommandError(
+                "socket.limit", f"One {kind} has {limit} sockets at most. Close one."
+            )
+        self.places.append((kind, key))
+
+    def take_fixes(self, fixes: int) -> None:
+        """Count fixes against the token's rate; raises `CommandError`."""
+        if self.standing.token is None:
+            return
+        wait = get_publish_limits().of(self.standing.token).take(fixes)
+        if not wait:
+            self.refused_in_a_row = 0
+            return
+        self.refused_in_a_row += 1
+        if self.refused_in_a_row > TOO_FAST_LIMIT:
+            self.wire.close(TOO_FAST)
+        raise CommandError(
+            "rate.limited",
+            "Too many positions at once. Keep them and send them later.",
+            after=math.ceil(wait * 1000),
+        )
 
     async def follow_codes(
         self, wire_ids: Sequence[object], command: dict[str, Any]

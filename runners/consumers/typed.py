@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
+
 from runners import store
 from runners.consumers.socket import (
     FOLLOW_LIMIT,
     NOT_SIGNED_IN,
+    TOO_FAST,
     CommandError,
     Send,
     SocketConsumer,
@@ -100,7 +103,7 @@ class TypedConsumer(SocketConsumer):
             await self.authenticate(token)
         except CommandError as error:
             self.send_error(error, command)
-            self.wire.close(NOT_SIGNED_IN)
+            self.wire.close(TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN)
         else:
             self.welcome(command)
 
@@ -165,6 +168,7 @@ class TypedConsumer(SocketConsumer):
             raise CommandError(
                 "publish.invalid", f"`fixes` is a list of 1 to {PUBLISH_LIMIT} fixes."
             )
+        self.take_fixes(len(items))
         receipt = await self.acceptor.accept(
             self.publisher, [_fix_of(item) for item in items], source="websocket"
         )
@@ -204,7 +208,10 @@ class TypedConsumer(SocketConsumer):
         try:
             link = await store.read(identity.link_of, plain, pin, opened=False)
         except LinkError as error:
+            await self.watch.slow_down(self.address)
             raise CommandError(error.code, error.detail) from None
+        if link.pk not in self.standing.links:
+            self.take_place("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
         links = tuple({*self.standing.links, link.pk})
         self.standing = replace(self.standing, links=links)
         self.look_again_at = min(

@@ -6,11 +6,6 @@ import time
 
 from django.conf import settings
 
-# Fixes a second, sustained. A phone sends one at most.
-RATE = 20.0
-# Fixes at once: what a phone has after some hours without coverage.
-BURST = 5_000.0
-
 
 class Bucket:
     """Fills at `rate` a second up to `burst`; publishing a fix takes one."""
@@ -55,8 +50,8 @@ class PublishLimits:
     """A bucket for each token (by primary key) that published lately."""
 
     def __init__(self) -> None:
-        self.rate = float(getattr(settings, "SPECTATE_PUBLISH_RATE", RATE))
-        self.burst = float(getattr(settings, "SPECTATE_PUBLISH_BURST", BURST))
+        self.rate = float(settings.SPECTATE_PUBLISH_RATE)
+        self.burst = float(settings.SPECTATE_PUBLISH_BURST)
         self._buckets: dict[int, Bucket] = {}
         self._sweep_at = 1_000
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -32,6 +33,12 @@ POLL = 0.3
 OVERLAP = 10.0
 # How long the poll may fail before only what anybody may see flows. Seconds.
 BLIND = 5.0
+# After how long wrong tokens of an address are forgotten. Seconds.
+FORGET_WRONG = 900.0
+# Addresses kept in mind.
+WRONG_KEPT = 10_000
+# The longest that an answer to a wrong token waits. Seconds.
+SLOWEST = 5.0
 # Verdicts asked for in one call, so that a socket's follow is not kept waiting.
 BATCH = 200
 
@@ -104,12 +111,43 @@ class Watch:
         self.acceptor = acceptor
         self.rosters = rosters
         self.holders: set[Holder] = set()
+        # Open sockets by what they count against.
+        self.places: Counter[tuple[str, int]] = Counter()
+        # Wrong tokens, links and PINs by address: how many, and when the last.
+        self._wrong: dict[str, tuple[int, float]] = {}
         # Whether the table could not be read for a while.
         self.blind = False
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
         self._looked_at = time.monotonic()
         self._task = asyncio.create_task(self._poll_often())
+
+    def take_place(self, kind: str, key: int, limit: int) -> bool:
+        """Count a socket of a user, token or link; False when there are too many."""
+        if self.places[kind, key] >= limit:
+            return False
+        self.places[kind, key] += 1
+        return True
+
+    def give_back(self, places: Iterable[tuple[str, int]]) -> None:
+        """Count sockets no longer."""
+        for place in places:
+            self.places[place] -= 1
+            if self.places[place] <= 0:
+                del self.places[place]
+
+    async def slow_down(self, address: str) -> None:
+        """Make who was wrong wait for the answer, longer with each time.
+
+        Only that answer: a right token from the same address waits for nothing.
+        """
+        now = time.monotonic()
+        count, last = self._wrong.pop(address, (0, now))
+        count = 0 if now - last > FORGET_WRONG else count
+        self._wrong[address] = (count + 1, now)
+        while len(self._wrong) > WRONG_KEPT:
+            del self._wrong[next(iter(self._wrong))]
+        await asyncio.sleep(min(0.1 * 2**count, SLOWEST))
 
     async def _poll_often(self) -> None:
         while True:
