@@ -75,9 +75,24 @@ test("a trail ends at the marker and fades with age", () => {
     colour: "#0072B2",
     code: "bob",
     fix: { t: T },
-    trail: [[T - 70_000, 0, 0], [T - 2000, 1, 0], [T, 2, 0]],
+    trail: [[T - 70_000, 0, 0], [T - 2000, 0.001, 0], [T, 0.002, 0]],
   };
-  const { features } = trailLines([bob], () => [1.5, 0]);
-  assert.deepEqual(features[0].geometry.coordinates.at(-1), [1.5, 0]);
+  const { features } = trailLines([bob], () => [0.0015, 0]);
+  assert.deepEqual(features[0].geometry.coordinates.at(-1), [0.0015, 0]);
   assert.ok(features[0].properties.opacity > (features[1]?.properties.opacity ?? 0));
+});
+
+test("a trail is broken where the runner was not seen", () => {
+  const T = 1_000_000_000;
+  const bob = {
+    colour: "#0072B2",
+    code: "bob",
+    fix: { t: T },
+    trail: [[T - 4000, 0, 0], [T - 3000, 0.001, 0], [T - 2000, 1, 0], [T, 2, 0]],
+  };
+  const { features } = trailLines([bob], () => [1.001, 0]);
+  assert.deepEqual(
+    features.map(({ geometry }) => geometry.coordinates),
+    [[[0, 0], [0.001, 0]], [[1, 0], [1.001, 0]]],
+  );
 });

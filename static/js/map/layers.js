@@ -56,6 +56,17 @@ export function layers(tokens) {
       layout: { "line-join": "round", "line-cap": "round" },
       paint: { "line-color": tokens["map-course"], "line-width": 5 },
     },
+    {
+      id: "trails",
+      type: "line",
+      source: "trails",
+      layout: { "line-join": "round", "line-cap": "butt" },
+      paint: {
+        "line-color": ["get", "colour"],
+        "line-width": 5,
+        "line-opacity": ["get", "opacity"],
+      },
+    },
     ...KILOMETRES.map(([every, minzoom]) => ({
       id: `kilometres-${every}`,
       type: "circle",
@@ -79,17 +90,6 @@ export function layers(tokens) {
         "circle-color": tokens["map-casing"],
         "circle-stroke-color": tokens["map-course"],
         "circle-stroke-width": 3,
-      },
-    },
-    {
-      id: "trails",
-      type: "line",
-      source: "trails",
-      layout: { "line-join": "round", "line-cap": "butt" },
-      paint: {
-        "line-color": ["get", "colour"],
-        "line-width": 5,
-        "line-opacity": ["get", "opacity"],
       },
     },
     {

@@ -1,9 +1,12 @@
 // The way behind a runner, fading with its age.
 
 import { TRAIL_SPAN } from "../store.js";
+import { metresBetween } from "./course.js";
 
 const FADES = 5; // parts of a trail, each fainter than the one before
 const STRONGEST = 0.9;
+// Two places this far apart were not run between, but missed. m.
+const GAP = 300;
 // Beyond this many followed runners trails would be a scribble.
 const MOST_TRAILS = 30;
 
@@ -12,7 +15,8 @@ const MOST_TRAILS = 30;
  * @typedef {{
  *   code: string, colour: string, fix: {t: number}, trail: TrailPoint[],
  * }} Trailed
- * @typedef {(code: string) => import("../polyline.js").LngLat} PlaceOf
+ * @typedef {import("../polyline.js").LngLat} LngLat
+ * @typedef {(code: string) => LngLat} PlaceOf
  */
 
 /**
@@ -43,13 +47,30 @@ function lines({ code, colour, fix, trail }, place) {
     const inside = points.filter(([t]) => t > oldest && t <= newest);
     // One point of the older part, so that the parts join.
     const [before] = points.filter(([t]) => t <= oldest).slice(-1);
-    const line = before ? [before, ...inside] : inside;
-    if (line.length < 2) continue;
-    features.push({
-      type: "Feature",
-      properties: { colour, opacity: STRONGEST * (1 - part / FADES) },
-      geometry: { type: "LineString", coordinates: line.map(([, lng, lat]) => [lng, lat]) },
-    });
+    for (const line of unbroken(before ? [before, ...inside] : inside)) {
+      features.push({
+        type: "Feature",
+        properties: { colour, opacity: STRONGEST * (1 - part / FADES) },
+        geometry: { type: "LineString", coordinates: line },
+      });
+    }
   }
   return features;
+}
+
+/**
+ * The lines between the gaps.
+ *
+ * @param {TrailPoint[]} points
+ */
+function unbroken(points) {
+  /** @type {LngLat[][]} */
+  const lines = [];
+  for (const [, lng, lat] of points) {
+    const line = lines[lines.length - 1];
+    const last = line?.[line.length - 1];
+    if (last && metresBetween(last, [lng, lat]) < GAP) line.push([lng, lat]);
+    else lines.push([[lng, lat]]);
+  }
+  return lines.filter((line) => line.length > 1);
 }
