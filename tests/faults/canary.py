@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Self
 
 import orjson
@@ -32,12 +31,18 @@ class SeedCanary(Peer):
         super().__init__()
         self.numbers: list[int] = []
         self.merged = 0
+        # What is no position: nothing of that kind is due.
+        self.other: list[bytes] = []
 
     def follow(self) -> None:
         self.send({"initialRequest": True, "following": [RUNNER], "userId": 0})
 
     def received(self, text: bytes) -> None:
-        self.numbers.append(number_of(orjson.loads(text)["lng"]))
+        message = orjson.loads(text)
+        if "lng" in message:
+            self.numbers.append(number_of(message["lng"]))
+        else:
+            self.other.append(text)
 
 
 class TypedCanary(SeedCanary):
@@ -49,6 +54,8 @@ class TypedCanary(SeedCanary):
         if message["type"] == "positions":
             self.merged += message["merged"]
             self.numbers += [number_of(row[3]) for row in message["fixes"]]
+        elif message["type"] == "error":
+            self.other.append(text)
 
 
 class Canary:
@@ -73,8 +80,18 @@ class Canary:
         self.task = asyncio.create_task(self._publish())
         # The follow is in force once a position has arrived; what went before that
         # need not have come.
-        assert await until(lambda: all(each.numbers for each in self.spectators), 20)
+        if not await until(lambda: all(each.numbers for each in self.spectators), 20):
+            self._leave()
+            raise AssertionError(f"No position came, {self._others()}.")
         return self
+
+    def _others(self) -> str:
+        return f"but {[each.other for each in self.spectators]}"
+
+    def _leave(self) -> None:
+        self.task.cancel()
+        for peer in (self.runner, *self.spectators):
+            peer.reset()
 
     async def _publish(self) -> None:
         while True:
@@ -85,14 +102,11 @@ class Canary:
 
     async def __aexit__(self, *exc: object) -> None:
         self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
         try:
             if exc[0] is None:
                 await self._check()
         finally:
-            for peer in (self.runner, *self.spectators):
-                peer.reset()
+            self._leave()
 
     async def _check(self) -> None:
         for peer in (self.runner, *self.spectators):
@@ -101,6 +115,7 @@ class Canary:
         await until(lambda: all(e.numbers[-1] == last for e in self.spectators), 10)
         for spectator in self.spectators:
             numbers = spectator.numbers
+            assert not spectator.other, self._others()
             assert numbers == sorted(set(numbers)), "Doubled or out of order."
             assert len(numbers) + spectator.merged == self.published - numbers[0], (
                 f"{self.published - numbers[0]} positions, {len(numbers)} arrived."
