@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
+
+from daphne.access import AccessLogGenerator
 
 # Runner tokens and share links travel in these, for clients that can do no better.
-SECRETS = re.compile(r"(\?|/s/|/intake/[a-z]+/)[^/\s?\"']+")
+SECRETS = re.compile(r"(\?|/s/|/intake/[^/\s?\"']*/)[^\s?\"']+")
 
 
 class MaskSecrets(logging.Filter):
@@ -12,7 +15,27 @@ class MaskSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        masked = SECRETS.sub(r"\1***", message)
+        masked = mask(message)
         if masked != message:
             record.msg, record.args = masked, ()
         return True
+
+
+def mask(text: str) -> str:
+    """Put *** in the place of what may hold a token."""
+    return SECRETS.sub(r"\1***", text)
+
+
+def mask_logs() -> None:
+    """Mask what this process logs, and the access log of the `daphne` command.
+
+    That one is written past Python's logging and has no hook of its own.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(MaskSecrets())
+    write_entry = AccessLogGenerator.write_entry
+
+    def write_masked(self: Any, host: Any, date: Any, request: str, **more: Any) -> Any:
+        return write_entry(self, host, date, mask(request), **more)
+
+    AccessLogGenerator.write_entry = write_masked

@@ -14,7 +14,10 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter
 
 from runners.lifespan import lifespan
+from runners.logs import mask_logs
 from runners.routing import http_application, websocket_application
+
+mask_logs()
 
 application = ProtocolTypeRouter(
     {

@@ -16,8 +16,6 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 from uvicorn.supervisors import Multiprocess
 
-from runners.logs import MaskSecrets
-
 # Frames may have 128 KiB; the rest lets our own check answer before the server's.
 WS_MAX_SIZE = 130 * 1024  # bytes
 # What is still open this long after a request to stop is cut.
@@ -75,9 +73,6 @@ class ServerConfig(Config):
             # us again, and the next server could not have the port.
             end_with_parent(signal.SIGTERM)
         super().load()
-        # After Django has set logging up, which in a worker is only now.
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(MaskSecrets())
         logging.getLogger("uvicorn.error").addFilter(says_something)
         # Of Whitenoise's files, which are small enough to be read whole.
         warnings.filterwarnings("ignore", "StreamingHttpResponse must consume sync")

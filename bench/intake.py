@@ -1,0 +1,201 @@
+"""How many single-point requests of phones a server on one core takes.
+
+    python -m bench.intake            our door
+    python -m bench.intake --plain    the same behind Django's middleware, in a view
+
+The server runs on core 0, the generator on core 1. Each connection is a phone that
+sends its next point when the last one is answered, which is after the commit; the
+points are counted in the database at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from bench.process import cpu_seconds
+
+ROOT = Path(__file__).resolve().parent.parent
+PORT = 8299
+
+
+class Phone(asyncio.Protocol):
+    """A connection that sends one point after the other."""
+
+    def __init__(self, number: int, token: str, tally: Tally) -> None:
+        self.number = number
+        self.token = token
+        self.tally = tally
+        self.t = int(time.time()) - 7_200
+        self.sent_at = 0.0
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.send()
+
+    def send(self) -> None:
+        self.t += 1
+        lat = 53.35 + self.number * 1e-4 + self.t % 1000 * 1e-6
+        body = (
+            f"id=phone{self.number}&lat={lat:.6f}&lon=-6.328500&timestamp={self.t}"
+            "&speed=6.27&bearing=184.0&altitude=21.5&accuracy=4.7&batt=81&charge=false"
+        )
+        self.sent_at = time.perf_counter()
+        self.transport.write(
+            (
+                f"POST /intake/osmand/{self.token} HTTP/1.1\r\n"
+                f"Host: 127.0.0.1:{PORT}\r\n"
+                "User-Agent: TraccarClient/10\r\n"
+                "Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}"
+            ).encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        # Answers are short and empty: a blank line ends them.
+        self.buffer += data
+        if b"\r\n\r\n" in self.buffer:
+            status = self.buffer[9:12].decode()
+            self.buffer = b""
+            self.tally.note(status, time.perf_counter() - self.sent_at)
+            if self.tally.is_open:
+                self.send()
+            else:
+                self.transport.close()
+
+
+class Tally:
+    """Statuses, and latencies in seconds."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, int] = {}
+        self.latencies: list[float] = []
+        self.is_open = True
+
+    def note(self, status: str, seconds: float) -> None:
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.latencies.append(seconds)
+
+
+async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
+    """Send for so many seconds; return the tally and the time it really took."""
+    loop = asyncio.get_running_loop()
+    tally = Tally()
+    started = time.perf_counter()
+    for number, token in enumerate(tokens):
+        await loop.create_connection(
+            lambda number=number, token=token: Phone(number, token, tally),  # type: ignore[misc]
+            "127.0.0.1",
+            PORT,
+        )
+    await asyncio.sleep(seconds)
+    tally.is_open = False
+    took = time.perf_counter() - started
+    await asyncio.sleep(1)
+    return tally, took
+
+
+MAKE = """
+from runners.models import Runner, RunnerToken
+for n in range({}):
+    runner = Runner.objects.create(code=f"p{{n}}", name=f"Phone {{n}}")
+    print(RunnerToken.objects.issue(runner, name="bench")[1])
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--phones", type=int, default=400)
+    parser.add_argument("--seconds", type=float, default=15)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        env = os.environ | {
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "SECRET_KEY": "only for a benchmark",
+            "PORT": str(PORT),
+        }
+
+        def manage(*args: str) -> str:
+            command = [sys.executable, "manage.py", *args]
+            return subprocess.run(
+                command, cwd=ROOT, env=env, check=True, capture_output=True, text=True
+            ).stdout
+
+        manage("migrate", "--verbosity=0")
+        tokens = manage("shell", "-v0", "-c", MAKE.format(options.phones)).split()
+        command = [sys.executable, "manage.py", "serve"]
+        if options.plain:
+            command = [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "bench.plain_intake:application",
+            ]
+            command += ["--port", str(PORT)]
+        with (Path(folder) / "log").open("wb") as log:
+            server = subprocess.Popen(
+                ["taskset", "-c", "0", *command],
+                cwd=ROOT,
+                env=env,
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                wait()
+                os.sched_setaffinity(0, {1})
+                before = cpu_seconds(server.pid)
+                tally, took = uvloop.run(generate(tokens, options.seconds))
+                cpu = cpu_seconds(server.pid) - before
+            finally:
+                server.send_signal(signal.SIGTERM)
+                server.wait()
+        count = "from runners.models import Position; print(Position.objects.count())"
+        stored = int(manage("shell", "-v0", "-c", count))
+    latencies = sorted(tally.latencies)
+    total = len(latencies)
+    print(
+        json.dumps(
+            {
+                "way": "plain view" if options.plain else "door",
+                "phones": options.phones,
+                "requests_per_s": round(total / took),
+                "per_server_cpu_s": round(total / cpu),
+                "p50_ms": round(latencies[total // 2] * 1000, 1),
+                "p99_ms": round(latencies[total * 99 // 100] * 1000, 1),
+                "statuses": tally.statuses,
+                "answered": total,
+                "stored": stored,
+                "load_average": os.getloadavg()[0],
+            }
+        )
+    )
+
+
+def wait() -> None:
+    """Wait until the server answers."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz")
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "The server did not start."
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

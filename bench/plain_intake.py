@@ -1,0 +1,44 @@
+"""The doors of `runners.intake` behind Django's middleware, as a plain async view.
+
+Only to measure against: `python -m bench.intake --plain`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spectate.asgi import django_application  # noqa: F401  it sets Django up
+
+# isort: split
+from channels.routing import ProtocolTypeRouter
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+
+from runners.intake.door import intake
+from runners.lifespan import lifespan
+
+
+@csrf_exempt
+async def view(request: HttpRequest) -> HttpResponse:
+    scope: dict[str, Any] = request.scope  # type: ignore[attr-defined]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": request.body}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await intake(scope, receive, send)
+    return HttpResponse(sent[1]["body"], status=sent[0]["status"])
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    re_path("^intake/", view),
+    path("", include("runners.urls")),
+]
+settings.ROOT_URLCONF = "bench.plain_intake"
+application = ProtocolTypeRouter({"http": get_asgi_application(), "lifespan": lifespan})

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.intake.phones import Phone
+from tests.servers import Server
+
+
+@pytest.fixture(scope="module")
+def phone_server(server: Server) -> Server:
+    """Both servers in turn, with Bob."""
+    server.manage("create_runner", "bob", "--name", "Bob")
+    return server
+
+
+@pytest.fixture
+def phone(phone_server: Server) -> Iterator[Phone]:
+    """A phone of Bob's with a token of its own; nothing is stored of Bob yet."""
+    with Phone(phone_server) as phone:
+        phone.forget()
+        yield phone
+
+
+def make_token(server: Server, code: str) -> str:
+    made = json.loads(server.manage("create_runner", code, "--name", code.title()))
+    return str(made["token"])

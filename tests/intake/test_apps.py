@@ -1,0 +1,43 @@
+"""Each app's real payloads, on both servers: what is stored, what is answered."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tests.intake.payloads import CASES, FORWARDED, JSON, Case
+from tests.intake.phones import Phone
+from tests.servers import Server
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_payload_is_stored_and_answered(phone: Phone, case: Case) -> None:
+    answer = phone.send(case.path, case.data, method=case.method, headers=case.headers)
+    assert (answer.status, answer.body) == (case.status, case.reply)
+    source = case.path.split("/")[2].partition("?")[0]
+    assert phone.stored() == [
+        pytest.approx(fix | {"source": source}) for fix in case.stored
+    ]
+
+
+def test_app_and_refusals_are_noted_by_token(phone_server: Server) -> None:
+    taken = [case for case in CASES if case.status == 200]
+    with contextlib.ExitStack() as stack:
+        sent = [(stack.enter_context(Phone(phone_server)), case) for case in taken]
+        for phone, case in sent:
+            phone.send(case.path, case.data, method=case.method, headers=case.headers)
+        for phone, case in sent:
+            note = phone.note()
+            assert (case.name, note["app"]) == (case.name, case.app)
+            assert note["accepted"] == len(case.stored)
+            assert (case.name, note["reasons"]) == (case.name, case.reasons)
+            assert note["refused"] == sum(case.reasons.values())
+            assert bool(note["last_reason"]) == bool(case.reasons)
+
+
+def test_traccar_device_carries_the_token_as_an_attribute(phone: Phone) -> None:
+    device = {"id": 3, "attributes": {"spectateToken": phone.token}}
+    answer = phone.send_json("/intake/traccar/", FORWARDED | {"device": device}, **JSON)
+    assert (answer.status, answer.body) == (200, b"")
+    assert len(phone.stored()) == 1
