@@ -46,6 +46,8 @@ export class Sheet {
     // From a keyboard or a screen reader; a tap has been dealt with as a pointer.
     this.#grip.addEventListener("click", (event) => event.detail === 0 && this.#next());
     find("#search").addEventListener("focus", () => this.go("full"));
+    // Nobody should have the focus on something below the screen's edge.
+    find("#list").addEventListener("focusin", () => this.raise("half"));
     this.#narrow.addEventListener("change", () => this.show());
     addEventListener("resize", () => this.show());
     new ResizeObserver(() => this.#drag || this.show()).observe(this.#head);

@@ -4,7 +4,7 @@ const FIT_MOST_ZOOM = 15.5;
 const RUNNER_ZOOM = 15;
 // Around what is fitted, for the names beside the course and our own buttons. px.
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
-const NARROW_MARGIN = { top: 72, right: 40, bottom: 40, left: 40 };
+const NARROW_MARGIN = { top: 72, right: 56, bottom: 40, left: 56 };
 const NARROW = 600; // px
 
 /** @typedef {import("../polyline.js").LngLat} LngLat */
