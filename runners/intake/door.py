@@ -12,8 +12,9 @@ import binascii
 import logging
 import math
 import zlib
-from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from runners import store
@@ -28,7 +29,7 @@ from runners.intake.owntracks import OWNTRACKS
 from runners.intake.profile import PROFILE_FILE, gpslogger_profile
 from runners.intake.traccar import TRACCAR
 from runners.live.outbox import now_ms
-from runners.positions.accept import get_acceptor
+from runners.positions.accept import Receipt, get_acceptor
 from runners.positions.fix import FixError
 from runners.positions.limits import get_publish_limits
 
@@ -75,12 +76,42 @@ class Gone(Exception):
     """The phone hung up before its request was complete."""
 
 
+class Turn:
+    """The requests of one token that are in the process at once."""
+
+    __slots__ = ("lock", "requests")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.requests = 0
+
+
 class Intake:
     """What the doors of one event loop share."""
 
     def __init__(self) -> None:
         self.bearers = Bearers()
         self.contacts = Contacts()
+        self._turns: dict[int, Turn] = {}
+
+    @asynccontextmanager
+    async def turn(self, token: int) -> AsyncIterator[None]:
+        """Wait until it is this request's turn among those of its token.
+
+        One a pass of the loop: what a phone sends at once after a dead zone must not
+        hold up everybody else.
+        """
+        turn = self._turns.get(token)
+        if turn is None:
+            turn = self._turns[token] = Turn()
+        turn.requests += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.requests -= 1
+            if not turn.requests:
+                del self._turns[token]
 
     async def close(self) -> None:
         """Write what is known of phones and stop."""
@@ -151,8 +182,8 @@ async def _serve(
         bearer = await _bearer(token) if token else None
     if bearer is None:
         return _refuse(app)
-    contacts = get_intake().contacts
     pk, runner = bearer.token, bearer.publisher.pk
+    contacts = get_intake().contacts
     if not bearer.usable:
         ended = ("token.ended", "The phone still uses a token that was ended.")
         contacts.note(pk, runner, refused=[ended])
@@ -160,38 +191,18 @@ async def _serve(
     try:
         if problem is not None:
             raise problem
-        reading = app.read(report)
+        async with get_intake().turn(pk):
+            reading = app.read(report)
+            receipt = await _publish(name, bearer, reading)
     except FixError as error:
         # Wrong for good: sent again it would be wrong again.
         get_acceptor().refuse(error)
         contacts.note(pk, runner, refused=[(error.code, error.detail)])
         return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
-    return await _accept(name, app, bearer, reading)
-
-
-async def _accept(name: str, app: App, bearer: Bearer, reading: Reading) -> Reply:
-    """Publish what was read; answer after the commit."""
-    contacts = get_intake().contacts
-    pk, runner = bearer.token, bearer.publisher.pk
-    if not reading.fixes:
-        contacts.note(pk, runner, app=reading.app)
-        return app.ok(Outcome(0, ()))
-    bucket = get_publish_limits().of(pk)
-    wait = bucket.take(len(reading.fixes))
-    if wait:
-        detail = "Too many positions at once. Keep them and send them later."
-        contacts.note(pk, runner, app=reading.app, refused=[("rate.limited", detail)])
-        raise TryLater(429, "rate.limited", detail, wait)
-    receipt = await get_acceptor().accept(bearer.publisher, reading.fixes, source=name)
-    if receipt.stored is None:
-        bucket.give_back(len(reading.fixes))
-        _raise_store_unavailable()
-    else:
-        try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                lost = await asyncio.shield(receipt.stored)
-        except TimeoutError:
-            _raise_store_unavailable()
+    except TryLater as error:
+        contacts.note(pk, runner, refused=[(error.code, error.detail)])
+        raise
+    lost = await _commit(receipt)
     rejected = [
         (reading.places[index], code, detail)
         for index, code, detail in receipt.rejected
@@ -206,15 +217,46 @@ async def _accept(name: str, app: App, bearer: Bearer, reading: Reading) -> Repl
     return app.ok(Outcome(receipt.accepted - lost, rejected))
 
 
+async def _publish(name: str, bearer: Bearer, reading: Reading) -> Receipt:
+    """Hand what was read to the pipeline; raises `TryLater`."""
+    if not reading.fixes:
+        return Receipt([], 0, None)
+    count = len(reading.fixes)
+    bucket = get_publish_limits().of(bearer.token)
+    if wait := bucket.take(count):
+        raise TryLater(
+            429,
+            "rate.limited",
+            "Too many positions at once. Keep them and send them later.",
+            wait,
+        )
+    receipt = await get_acceptor().accept(bearer.publisher, reading.fixes, source=name)
+    if receipt.stored is None:
+        bucket.give_back(count)
+        raise _store_unavailable()
+    return receipt
+
+
+async def _commit(receipt: Receipt) -> int:
+    """Wait for the commit and return how many the database refused."""
+    if receipt.stored is None:
+        return 0
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            return await asyncio.shield(receipt.stored)
+    except TimeoutError:
+        raise _store_unavailable() from None
+
+
 async def _bearer(token: str) -> Bearer | None:
     try:
         return await get_intake().bearers.find(token)
     except store.StoreUnavailable:
-        _raise_store_unavailable()
+        raise _store_unavailable() from None
 
 
-def _raise_store_unavailable() -> NoReturn:
-    raise TryLater(
+def _store_unavailable() -> TryLater:
+    return TryLater(
         503,
         "store.unavailable",
         "The database does not keep up. Keep what you have and try again.",

@@ -78,7 +78,9 @@ class Phone:
         path = path.replace("TOKEN", self.token)
         self.connection.request(method, path, data or None, filled)
         response = self.connection.getresponse()
-        return Answer(response.status, response.read(), dict(response.getheaders()))
+        # Daphne writes names with capitals.
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, response.read(), names)
 
     def send_json(self, path: str, value: Any, **headers: str) -> Answer:
         return self.send(

@@ -1,0 +1,178 @@
+"""What all doors share: tokens, slashes, bodies, batches sent again."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import zlib
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.intake.payloads import FEATURE, FULL, LOCATION, feature
+from tests.intake.phones import MS, SECONDS, Phone
+from tests.servers import Server, wait_until
+
+POINT = f"lat=53.3566&lon=-6.3285&timestamp={SECONDS}"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/intake/generic{}?" + POINT, {"Authorization": "Bearer TOKEN"}),
+        ("/intake/generic{}?" + POINT, {"authorization": "bearer  TOKEN"}),
+        ("/intake/generic{}?" + POINT, {"Authorization": "Basic BASIC"}),
+        ("/intake/generic/TOKEN{}?" + POINT, {}),
+        ("/intake/generic{}?token=TOKEN&" + POINT, {}),
+        # A user without a password is no sign-in: the path has the token.
+        ("/intake/generic/TOKEN{}?" + POINT, {"Authorization": "Basic Ym9iOg=="}),
+    ],
+)
+def test_token_travels_in_each_way(
+    phone: Phone, path: str, slash: str, headers: dict[str, str]
+) -> None:
+    answer = phone.send(path.format(slash), method="GET", headers=headers)
+    assert (answer.status, answer.json()["stored"]) == (200, 1)
+    assert len(phone.stored()) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic %%%"},
+        {"Authorization": "Basic /w=="},
+        {"Authorization": "Digest TOKEN"},
+    ],
+)
+def test_wrong_token_is_401_and_stores_nothing(
+    phone: Phone, headers: dict[str, str]
+) -> None:
+    answer = phone.send(f"/intake/generic/?{POINT}", method="GET", headers=headers)
+    assert answer.status == 401
+    assert answer.json()["error"] == "token.invalid"
+    assert phone.stored() == []
+
+
+def test_names_in_a_payload_are_no_identity(phone: Phone) -> None:
+    message = LOCATION | {"topic": "owntracks/charlie/phone", "tid": "ch"}
+    headers = {"Authorization": f"Bearer {phone.token}", "X-Limit-U": "charlie"}
+    assert phone.send_json("/intake/owntracks/", message, **headers).status == 200
+    assert phone.stored() == [FULL | {"source": "owntracks"}]
+
+
+def test_revoked_token_is_refused_within_a_second(phone: Phone) -> None:
+    path = "/intake/generic/TOKEN/?" + POINT
+    assert phone.send(path, method="GET").status == 200
+    phone.database.execute(
+        "UPDATE runners_runnertoken SET revoked_at = ? WHERE id = ?",
+        (f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", phone.pk),
+    )
+    revoked = time.monotonic()
+    while phone.send(path, method="GET").status != 401:
+        assert time.monotonic() - revoked < 1
+    # The race office sees that the phone still tries.
+    wait_until(lambda: phone.note()["reasons"].get("token.ended"))
+
+
+def test_expired_token_is_refused(phone: Phone) -> None:
+    phone.database.execute(
+        "UPDATE runners_runnertoken SET expires_at = '2020-01-01' WHERE id = ?",
+        (phone.pk,),
+    )
+    assert phone.send("/intake/generic/TOKEN/?" + POINT, method="GET").status == 401
+
+
+def test_same_batch_three_times_changes_nothing(phone: Phone) -> None:
+    batch = {"locations": [feature(n) for n in range(5)]}
+    for _time in range(3):
+        answer = phone.send_json("/intake/overland/TOKEN/", batch)
+        assert answer.json() == {"result": "ok"}
+    assert [fix["t"] for fix in phone.stored()] == [MS + n * 1000 for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+def test_packed_body_is_read(phone: Phone, encoding: str, pack: object) -> None:
+    assert callable(pack)
+    body = pack(json.dumps({"locations": [FEATURE]}).encode())
+    answer = phone.send(
+        "/intake/overland/TOKEN", body, headers={"Content-Encoding": encoding}
+    )
+    assert answer.json() == {"result": "ok"}
+    assert len(phone.stored()) == 1
+
+
+BOMB = gzip.compress(b" " * 50_000_000)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "code"),
+    [
+        ("gzip", b"no gzip at all", "message.invalid"),
+        ("gzip", gzip.compress(b"{}" * 1000)[:-9], "message.invalid"),
+        ("gzip", BOMB, "message.too_big"),
+        ("br", b"anything", "message.invalid"),
+        ("identity", b" " * (4 * 1024 * 1024 + 1), "message.too_big"),
+    ],
+)
+def test_body_that_cannot_be_used_is_not_asked_for_again(
+    phone: Phone, encoding: str, body: bytes, code: str
+) -> None:
+    headers = {"Content-Encoding": encoding}
+    answer = phone.send("/intake/overland/TOKEN", body, headers=headers)
+    assert (answer.status, answer.json()["result"]) == (200, "ok")
+    assert answer.json()["refused"][0][1] == code
+    answer = phone.send("/intake/owntracks/TOKEN", body, headers=headers)
+    assert (answer.status, answer.body) == (200, b"[]")
+    assert phone.stored() == []
+
+
+def test_four_mebibytes_fit(phone: Phone) -> None:
+    batch = json.dumps({"locations": [feature(n) for n in range(60)]}).encode()
+    answer = phone.send("/intake/overland/TOKEN", batch.ljust(4 * 1024 * 1024))
+    assert answer.json() == {"result": "ok"}
+    assert len(phone.stored()) == 60
+
+
+def test_heartbeat_is_a_contact_and_no_position(phone: Phone) -> None:
+    phone.send("/intake/generic/TOKEN/?" + POINT, method="GET")
+    old = "2020-01-01 00:00:00"
+    phone.database.execute("UPDATE runners_latestposition SET contact_at = ?", (old,))
+    phone.send("/intake/osmand/TOKEN/?id=1&batt=50", method="GET")
+    contact = "SELECT contact_at FROM runners_latestposition"
+    wait_until(lambda: phone.database.execute(contact).fetchone()[0] > old)
+    assert len(phone.stored()) == 1
+
+
+def test_method_and_path_that_do_not_exist(phone: Phone) -> None:
+    answer = phone.send("/intake/owntracks/TOKEN", method="GET")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    for path in ("/intake/", "/intake/nokia/TOKEN", "/intake/osmand/TOKEN/more/"):
+        assert phone.send(path, b"x").status == 404
+
+
+def test_gpslogger_profile_holds_the_token(phone: Phone) -> None:
+    path = "/intake/gpslogger/TOKEN/spectate.properties"
+    answer = phone.send(path, method="GET")
+    assert answer.status == 200
+    lines = answer.body.decode().splitlines()
+    assert f"log_customurl_basicauth_password={phone.token}" in lines
+    answer = phone.send("/intake/gpslogger/a%0Ab/spectate.properties", method="GET")
+    assert answer.status == 404
+
+
+def test_log_shows_no_token_and_no_place(phone_server: Server) -> None:
+    with Phone(phone_server) as phone:
+        phone.send("/intake/osmand/TOKEN/?" + POINT, method="GET")
+        phone.send("/intake/generic?token=TOKEN&" + POINT, method="GET")
+        phone.send("/intake/nokia//TOKEN/x", method="GET")
+        phone.send_json("/intake/owntracks/TOKEN", LOCATION)
+    wait_until(lambda: "/intake/owntracks/***" in phone_server.log)
+    for secret in (phone.token, "53.35", "6.3285"):
+        assert secret not in phone_server.log
