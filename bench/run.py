@@ -94,7 +94,7 @@ def workloads(short: bool) -> list[Workload]:
     if short:
         return [
             Workload(
-                "Fan-out, closed loop", f"{fanout} --warmup 0.5 --duration 3", runs=1
+                "Fan-out, closed loop", f"{fanout} --warmup 0.5 --duration 2", runs=1
             )
         ]
     ours, uvicorn_only = CONTENDERS[:2], CONTENDERS[:1]
