@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.accept import Receipt
 from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
+from runners.sharing.gaps import COMMIT_DELAY, stored_since
 from runners.sharing.identity import LinkError
 from runners.sharing.rosters import Rosters, Whole, get_rosters
 
@@ -42,6 +44,8 @@ class TypedConsumer(SocketConsumer):
         self.rosters: Rosters = get_rosters()
         # The wholes followed, each with the share link that it came by, if any.
         self.wholes: dict[Whole, int | None] = {}
+        # Second looks that are under way.
+        self.looks: set[asyncio.Task[None]] = set()
         self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "auth": self.auth,
             "follow": self.follow,
@@ -61,6 +65,8 @@ class TypedConsumer(SocketConsumer):
         super().disconnect()
         self.rosters.leave(self.wholes, self.outbox)
         self.wholes.clear()
+        for look in self.looks:
+            look.cancel()
 
     async def obey(self, command: dict[str, Any]) -> None:
         if not _is_scalar(command.get("id")):
@@ -111,6 +117,8 @@ class TypedConsumer(SocketConsumer):
         runners, races, public = _followed(command)
         self.set_tick(command)
         bodies = []
+        since = _since(command)
+        missed = []
         found = await self.follow_codes(runners, command)
         wholes = await self.wholes_of(races, public, command)
         if "share" in command:
@@ -125,18 +133,51 @@ class TypedConsumer(SocketConsumer):
                 )
             await self.rosters.join(whole, self.outbox)
             self.wholes.setdefault(whole, None)
-            bodies += await self.rosters.of(whole).snapshot()
+            roster = self.rosters.of(whole)
+            bodies += await roster.snapshot(self.outbox)
+            if since is not None:
+                missed.append(await roster.missed(since))
         if found or not bodies:
+            read_at = now_ms()
             bodies += await store.read(_snapshot_of, list(found.values()))
+            if since is not None:
+                missed.append(await store.read(stored_since, found.values(), since))
+            self.look_twice(found.values(), read_at)
+        truncated = [code for part in missed for code in part.truncated]
         for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
             frame_fields: dict[str, Any] = {
                 "time": now_ms(),
-                "truncated": [],
+                "truncated": truncated,
                 "more": left > 0,
             }
             if "id" in command:
                 frame_fields["id"] = command["id"]
             self.outbox.event(v1.snapshot_frame(body, **frame_fields))
+        for part in missed:
+            for frame in part.late_frames():
+                self.outbox.event(frame)
+
+    def look_twice(self, runners: Collection[int], read_at: int) -> None:
+        """Read once more what a snapshot missed: accepted before, committed after."""
+
+        async def look() -> None:
+            await asyncio.sleep(COMMIT_DELAY)
+            await self.acceptor.recorder.flushed()
+            try:
+                missed = await store.read(
+                    stored_since, runners, read_at, margin=COMMIT_DELAY
+                )
+            except store.StoreUnavailable:
+                return self.look_twice(runners, read_at)
+            for frame in missed.late_frames():
+                self.outbox.event(frame)
+            for pk, row in missed.newest_rows():
+                if pk in self.following.values():
+                    self.outbox.position(pk, row)
+
+        task = self.relay.loop.create_task(look())
+        self.looks.add(task)
+        task.add_done_callback(self.looks.discard)
 
     async def unfollow(self, command: dict[str, Any]) -> None:
         runners, races, public = _followed(command)
@@ -278,6 +319,16 @@ class TypedConsumer(SocketConsumer):
 
     def count_follows(self) -> int:
         return len(self.following) + len(self.wholes)
+
+
+def _since(command: dict[str, Any]) -> int | None:
+    """Read the time of the last frame that a client saw; raises `CommandError`."""
+    since = command.get("since")
+    if since is not None and (type(since) is not int or not 0 <= since < 2**53):
+        raise CommandError(
+            "message.invalid", "`since` is in milliseconds since the epoch."
+        )
+    return since
 
 
 def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:

@@ -8,6 +8,12 @@ from typing import Any, TypedDict
 POSITION = "runner.position"
 # Fixes that arrived late: the trail is mended, the marker stays.
 LATE = "runner.late"
+# A relay's sign of life to itself, by which it notices that the layer lost something.
+BEAT = "relay.beat"
+# A process could not send for a while: all relays read what they missed.
+GAP = "relay.gap"
+# The group of all relays.
+RELAYS = "relays"
 
 
 def runner_group(runner: int) -> str:

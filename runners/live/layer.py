@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol, cast
@@ -28,6 +29,8 @@ class Layer(Protocol):
     async def group_add(self, group: str, channel: str) -> None: ...
     async def group_discard(self, group: str, channel: str) -> None: ...
     async def group_send_many(self, events: Iterable[tuple[str, Event]]) -> None: ...
+    def shard_groups(self, prefix: str) -> list[str]: ...
+    def connections(self) -> object: ...
 
 
 class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
@@ -101,6 +104,14 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         for group, event in events:
             self._send_to_members(group, event)
 
+    def shard_groups(self, prefix: str) -> list[str]:
+        """Name a group on each shard, of which there is one."""
+        return [prefix]
+
+    def connections(self) -> object:
+        """Return what is another once a connection was lost: here, never."""
+        return None
+
     def _send_to_members(self, group: str, message: Event) -> None:
         for channel in self.groups.get(group, ()):
             try:
@@ -152,6 +163,31 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         if self._round is None:
             self._round = asyncio.create_task(self._publish_gathered())
         await asyncio.shield(self._round)
+
+    def shard_groups(self, prefix: str) -> list[str]:
+        """Name a group on each shard, so that beats pass through all of them."""
+        layer = cast(RedisPubSubLoopLayer, self._get_layer())
+        found: dict[RedisSingleShardConnection, str] = {}
+        for number in itertools.count():
+            group = f"{prefix}.{number}"
+            name = layer._get_group_channel_name(group)
+            found.setdefault(layer._get_shard(name), group)
+            if len(found) == len(layer._shards):
+                return list(found.values())
+        raise AssertionError
+
+    def connections(self) -> object:
+        """Return what is another once a connection was lost.
+
+        redis-py connects and subscribes again by itself; what was published
+        meanwhile is lost without a signal.
+        """
+        layer = cast(RedisPubSubLoopLayer, self._get_layer())
+        subscriptions = [shard._pubsub for shard in layer._shards]
+        return [
+            getattr(getattr(subscription, "connection", None), "_reader", None)
+            for subscription in subscriptions
+        ]
 
     async def _publish_gathered(self) -> None:
         await asyncio.sleep(GATHER)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
 from runners.live.dialects.v1 import HEARTBEAT
-from runners.live.groups import RunnerEvent, runner_group
+from runners.live.groups import (
+    BEAT,
+    GAP,
+    POSITION,
+    RELAYS,
+    RunnerEvent,
+    runner_group,
+)
 from runners.live.layer import Layer
-from runners.live.outbox import SOCKETS_A_PASS, Outbox
+from runners.live.outbox import SOCKETS_A_PASS, Outbox, now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +30,8 @@ logger = logging.getLogger(__name__)
 EVENTS_A_TURN = 50
 # How long a follow waits for the layer before it goes on and joins later. Seconds.
 JOIN_TIMEOUT = 2.0
+# A beat that takes longer to come back is lost, or as good as. Milliseconds.
+BEAT_LATE = 3_000
 # Between attempts while the layer is away. Seconds.
 RETRY = 0.5
 
@@ -40,11 +51,13 @@ class Writer(Protocol):
 class Membership:
     """A group as wanted (it has followers) and as it is (the channel is in it)."""
 
-    __slots__ = ("actual", "followers", "task")
+    __slots__ = ("actual", "followers", "newest", "task")
 
     def __init__(self) -> None:
         self.followers: dict[Follower, None] = {}
         self.actual = False
+        # Time of the newest position handed out. Milliseconds.
+        self.newest = 0
         self.task: asyncio.Task[None] | None = None
 
 
@@ -67,6 +80,13 @@ class Relay:
         self._listening = asyncio.Event()
         self._pump = asyncio.create_task(self._listen())
         self._pulse = asyncio.create_task(self._beat())
+        # Called with a time, milliseconds: events since then may be lost.
+        self.on_gap: Callable[[int], object] = _nothing
+        self.gaps = 0
+        self._beats: dict[str, int] = {}
+        self._signs: object = None
+        self._whole_until = now_ms()
+        self._lost_since: int | None = None
         self._next_pass: list[Writer] = []
         self._at_tick: dict[int, dict[Writer, None]] = {}
 
@@ -152,15 +172,34 @@ class Relay:
             for _ in range(EVENTS_A_TURN):
                 event: RunnerEvent = await receive(channel)
                 membership = groups.get(event.get("runner", -1))
-                if membership is None:
-                    continue
-                for follower in membership.followers:
-                    try:
-                        follower.receive(event)
-                    except Exception:
-                        # One socket's trouble must not end the others' streams.
-                        logger.exception("A follower failed on an event")
+                if membership is not None:
+                    self._give(membership, event)
+                elif event["type"] == BEAT:
+                    self._beats[event["state"]["group"]] = event["t"]
+                elif event["type"] == GAP:
+                    self._lose_since(event["t"])
             await asyncio.sleep(0)
+
+    def _give(self, membership: Membership, event: RunnerEvent) -> None:
+        if event["type"] == POSITION and event["t"] > membership.newest:
+            membership.newest = event["t"]
+        for follower in membership.followers:
+            try:
+                follower.receive(event)
+            except Exception:
+                # One socket's trouble must not end the others' streams.
+                logger.exception("A follower failed on an event")
+
+    def replay(self, late: RunnerEvent, newest: RunnerEvent) -> None:
+        """Give the followers of a runner what the layer may have lost.
+
+        `newest` moves the marker only if nothing newer has been handed out.
+        """
+        membership = self._groups.get(late["runner"])
+        if membership is not None:
+            self._give(membership, late)
+            if newest["t"] > membership.newest:
+                self._give(membership, newest)
 
     # Writing
 
@@ -207,8 +246,59 @@ class Relay:
             silent_since = self.loop.time() - HEARTBEAT + 1
             for outbox in list(self.sockets):
                 outbox.heartbeat(silent_since)
+            try:
+                await self._watch_layer()
+            except Exception as error:
+                logger.warning("The channel layer is away: %r", error)
+
+    # What the layer loses
+
+    async def _watch_layer(self) -> None:
+        """Notice lost events: by a beat that does not come back, or its like."""
+        now = now_ms()
+        if self._channel is None:
+            return
+        if not self._beats:
+            groups = self.layer.shard_groups(f"relay.{uuid.uuid4().hex}")
+            for group in (*groups, RELAYS):
+                await self.layer.group_add(group, self._channel)
+            self._beats = dict.fromkeys(groups, now)
+        signs = self.layer.connections(), self.layer.dropped
+        if signs != self._signs:
+            if self._signs is not None:
+                self._lose_since(self._whole_until)
+            self._signs = signs
+        oldest = min(self._beats.values())
+        if now - oldest > BEAT_LATE:
+            self._lose_since(oldest)
+        elif self._lost_since is None:
+            self._whole_until = oldest
+        else:
+            # It is back: what was lost meanwhile is in the database.
+            since, self._lost_since = self._lost_since, None
+            self._whole_until = now
+            self.gaps += 1
+            self.on_gap(since)
+        await self.layer.group_send_many(
+            [
+                (
+                    group,
+                    {"type": BEAT, "t": now, "state": {"group": group}},
+                )
+                for group in self._beats
+            ]
+        )
+
+    def _lose_since(self, t: int) -> None:
+        if self._lost_since is None or t < self._lost_since:
+            self._lost_since = t
 
     # Life
+
+    @property
+    def followed(self) -> list[int]:
+        """Return the runners who have a follower in this process."""
+        return [pk for pk, m in self._groups.items() if m.followers]
 
     @property
     def groups(self) -> int:
@@ -231,10 +321,18 @@ class Relay:
         ]
         if tasks:
             await asyncio.wait(tasks, timeout=JOIN_TIMEOUT)
+        if self._channel is not None and self._beats:
+            for group in (*self._beats, RELAYS):
+                with contextlib.suppress(Exception):
+                    await self.layer.group_discard(group, self._channel)
         self._pump.cancel()
         self._pulse.cancel()
         await asyncio.wait([self._pump, self._pulse])
         _relays.pop(self.loop, None)
+
+
+def _nothing(since: int) -> None:
+    pass
 
 
 _relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()

@@ -18,7 +18,14 @@ from weakref import WeakKeyDictionary
 from runners import store
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import WireId, wire_id_of
-from runners.live.groups import LATE, POSITION, RunnerEvent, runner_group
+from runners.live.groups import (
+    GAP,
+    LATE,
+    POSITION,
+    RELAYS,
+    RunnerEvent,
+    runner_group,
+)
 from runners.live.outbox import now_ms
 from runners.live.relay import Relay, get_relay
 from runners.positions.fix import Fix, FixError, check
@@ -81,6 +88,7 @@ class Acceptor:
         self.refused: Counter[str] = Counter()
         # Events that no other process will hear of: the layer was away.
         self.unsent = 0
+        self._unsent_since: int | None = None
         self._tracks: dict[int, Track] = {}
         self._sweeper = asyncio.create_task(self._sweep_often())
 
@@ -183,9 +191,15 @@ class Acceptor:
             return
         try:
             await self.relay.layer.group_send_many(events)
+            if self._unsent_since is not None:
+                since, self._unsent_since = self._unsent_since, None
+                gap = {"type": GAP, "t": since, "state": {}}
+                await self.relay.layer.group_send_many([(RELAYS, gap)])
         except Exception as error:
-            # Away for now: what is accepted is stored all the same.
+            # Away for now: what is accepted is stored all the same, and all relays
+            # are told to read it once the layer is back.
             self.unsent += len(events)
+            self._unsent_since = self._unsent_since or now_ms()
             logger.warning("The channel layer took no positions: %r", error)
 
     async def _track(self, pk: int) -> Track:

@@ -21,6 +21,7 @@ from runners.models import RightsChange
 from runners.positions.accept import Acceptor, Publisher, get_acceptor
 from runners.positions.rules import forget_hidden
 from runners.sharing import viewing
+from runners.sharing.gaps import GapFiller
 from runners.sharing.rosters import Rosters, get_rosters
 from runners.sharing.viewing import Standing, Verdict
 
@@ -120,6 +121,7 @@ class Watch:
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
         self._looked_at = time.monotonic()
+        self.gaps = GapFiller(acceptor.relay)
         self._task = asyncio.create_task(self._poll_often())
 
     def take_place(self, kind: str, key: int, limit: int) -> bool:

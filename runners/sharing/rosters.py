@@ -22,6 +22,8 @@ from runners.live.dialects import v1
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.models import Entry, Race
+from runners.positions.accept import get_acceptor
+from runners.sharing.gaps import COMMIT_DELAY, Missed, stored_since
 from runners.sharing.snapshots import add_trails, race_item, runner_items
 from runners.sharing.viewing import lately_public, visible_runners
 
@@ -29,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 # Between looks at the database. Seconds.
 LOOK = 1.0
+# To what `since` is rounded down, so that many who come back share a query.
+# Milliseconds.
+SINCE_STEP = 5_000
 # How long an encoded snapshot serves those who ask after it was read. Seconds.
 SNAPSHOT_AGE = 1.0
 
@@ -70,6 +75,9 @@ class Roster:
         self._watch: asyncio.Task[None] | None = None
         self._snapshot: asyncio.Task[list[bytes]] | None = None
         self._snapshot_at = 0.0
+        self._readers: list[TypedOutbox] = []
+        self._second_look: asyncio.Task[None] | None = None
+        self._missed: dict[int, tuple[asyncio.Task[Missed], float]] = {}
 
     async def join(self, outbox: TypedOutbox) -> None:
         """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
@@ -99,14 +107,15 @@ class Roster:
 
     def close(self) -> None:
         """Stop looking."""
-        for task in (self._loaded, self._watch, self._snapshot):
+        for task in (self._loaded, self._watch, self._snapshot, self._second_look):
             if task is not None:
                 task.cancel()
 
-    async def snapshot(self) -> list[bytes]:
+    async def snapshot(self, outbox: TypedOutbox) -> list[bytes]:
         """Return the encoded parts of a snapshot, at most a second old.
 
-        One task builds it for all who wait. Raises `StoreUnavailable`.
+        One task builds it for all who wait, and reads once more for them what was
+        accepted before and committed after. Raises `StoreUnavailable`.
         """
         now = self.relay.loop.time()
         if self._snapshot is None or (
@@ -115,7 +124,44 @@ class Roster:
         ):
             self._snapshot = asyncio.create_task(store.read(self._encode_snapshot))
             self._snapshot_at = now
+            self._readers = []
+            self._second_look = asyncio.create_task(
+                self._look_twice(now_ms(), self._readers)
+            )
+        self._readers.append(outbox)
         return await asyncio.shield(self._snapshot)
+
+    async def _look_twice(self, read_at: int, readers: list[TypedOutbox]) -> None:
+        # Those who come later get the same snapshot for as long as it serves.
+        await asyncio.sleep(SNAPSHOT_AGE + COMMIT_DELAY)
+        await get_acceptor().recorder.flushed()
+        try:
+            missed = await store.read(
+                stored_since, list(self.items), read_at, margin=COMMIT_DELAY
+            )
+        except store.StoreUnavailable:
+            return await self._look_twice(read_at, readers)
+        late = list(missed.late_frames())
+        newest = list(missed.newest_rows())
+        for outbox in readers:
+            if any(outbox in audience.members for audience in self.audiences.values()):
+                for frame in late:
+                    outbox.event(frame)
+                for pk, row in newest:
+                    outbox.position(pk, row)
+
+    async def missed(self, since: int) -> Missed:
+        """Return what was stored since a time; shared by those who ask together."""
+        step = since - since % SINCE_STEP
+        now = self.relay.loop.time()
+        task, read_at = self._missed.get(step, (None, 0.0))
+        if task is None or now - read_at > SNAPSHOT_AGE:
+            self._missed = {
+                s: (t, at) for s, (t, at) in self._missed.items() if now - at < 1
+            }
+            task = asyncio.create_task(store.read(stored_since, list(self.items), step))
+            self._missed[step] = task, now
+        return await asyncio.shield(task)
 
     # In a thread of the store
 

@@ -1,0 +1,153 @@
+"""What somebody missed: while away, while joining, or because the layer lost it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Count
+
+from runners import store
+from runners.live.dialects import seed, v1
+from runners.live.dialects.ids import wire_id_of
+from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.relay import Relay
+from runners.models import Position
+from runners.sharing.snapshots import milliseconds
+
+logger = logging.getLogger(__name__)
+
+# `stored_at` is set before the commit, by the clock of any process: what a client asks
+# for is taken from so much earlier. Seconds.
+MARGIN = 10.0
+# Longer than it takes from accepting a fix to its commit. Seconds.
+COMMIT_DELAY = 1.0
+# Fixes of one runner, and of all together, that close a gap; beyond it a client
+# fetches the track.
+RUNNER_LIMIT = 1_000
+LIMIT = 20_000
+# What the layer lost is given out over this long, in pieces. Seconds.
+SPREAD = 3.0
+RUNNERS_A_PIECE = 50
+
+Row = tuple[int, float, float, float | None, float | None]
+
+
+@dataclass
+class Missed:
+    """Fixes by runner: (t, lat, lng, speed, heading), oldest first."""
+
+    codes: dict[int, str] = field(default_factory=dict)
+    rows: dict[int, list[Row]] = field(default_factory=dict)
+    # Codes of those of whom there are too many.
+    truncated: list[str] = field(default_factory=list)
+
+    def late_frames(self) -> Iterator[bytes]:
+        """Encode a `late` message for each runner."""
+        for pk, rows in self.rows.items():
+            yield v1.late_frame(self.codes[pk], [row[:3] for row in rows])
+
+    def newest_rows(self) -> Iterator[tuple[int, bytes]]:
+        """Encode each runner's newest fix as a row of `positions`."""
+        for pk, rows in self.rows.items():
+            yield pk, v1.position_row(self.codes[pk], v1.fix_row(*rows[-1]))
+
+
+def stored_since(
+    runners: Collection[int],
+    since: int,
+    runner_limit: float = RUNNER_LIMIT,
+    limit: float = LIMIT,
+    margin: float = MARGIN,
+) -> Missed:
+    """Read what was stored of runners since a time (milliseconds), less a margin.
+
+    Causes two queries.
+    """
+    moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=margin)
+    positions = Position.objects.filter(
+        runner__in=list(runners), stored_at__gte=moment
+    ).order_by()
+    missed = Missed()
+    total = 0
+    counts = positions.values_list("runner", "runner__code").annotate(n=Count("pk"))
+    for pk, code, count in counts:
+        if count > runner_limit or total + count > limit:
+            missed.truncated.append(code)
+        else:
+            total += count
+            missed.codes[pk] = code
+            missed.rows[pk] = []
+    fixes = (
+        positions.filter(runner__in=list(missed.codes))
+        .order_by("recorded_at")
+        .values_list("runner", "recorded_at", "lat", "lng", "speed", "heading")
+    )
+    for pk, recorded_at, lat, lng, speed, heading in fixes.iterator():
+        row = (milliseconds(recorded_at), lat, lng, speed, heading)
+        missed.rows[pk].append(row)
+    missed.rows = {pk: rows for pk, rows in missed.rows.items() if rows}
+    return missed
+
+
+class GapFiller:
+    """Gives the followers of one event loop what the layer lost."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self._filling: set[asyncio.Task[None]] = set()
+        relay.on_gap = self.fill_soon
+
+    def fill_soon(self, since: int) -> None:
+        """Read again what was stored since then, and give it to all concerned."""
+        logger.warning("The channel layer may have lost events since %d", since)
+        task = asyncio.create_task(self._fill(since))
+        self._filling.add(task)
+        task.add_done_callback(self._filling.discard)
+
+    async def _fill(self, since: int) -> None:
+        await asyncio.sleep(COMMIT_DELAY)
+        runners = self.relay.followed
+        pieces = [
+            runners[start : start + RUNNERS_A_PIECE]
+            for start in range(0, len(runners), RUNNERS_A_PIECE)
+        ]
+        for piece in pieces:
+            missed = await self._read(piece, since)
+            for pk, rows in missed.rows.items():
+                self.relay.replay(*_events(pk, missed.codes[pk], rows))
+            await asyncio.sleep(SPREAD / len(pieces))
+
+    async def _read(self, runners: list[int], since: int) -> Missed:
+        while True:
+            try:
+                return await store.read(
+                    stored_since, runners, since, math.inf, math.inf
+                )
+            except store.StoreUnavailable:
+                await asyncio.sleep(COMMIT_DELAY)
+
+
+def _events(pk: int, code: str, rows: list[Row]) -> tuple[RunnerEvent, RunnerEvent]:
+    t, lat, lng, speed, heading = rows[-1]
+    late: RunnerEvent = {
+        "type": LATE,
+        "runner": pk,
+        "t": t,
+        "seed": b"",
+        "v1": v1.late_frame(code, [row[:3] for row in rows]),
+        "state": {},
+    }
+    newest: RunnerEvent = {
+        "type": POSITION,
+        "runner": pk,
+        "t": t,
+        "seed": seed.position_frame(wire_id_of(code), lat, lng),
+        "v1": v1.position_row(code, v1.fix_row(t, lat, lng, speed, heading)),
+        "state": {},
+    }
+    return late, newest

@@ -1,0 +1,132 @@
+"""Who was away sees what they missed, on whatever process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.clients import Client, typed_client
+from tests.servers import Server
+from tests.services import Redis
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def publish(phone: Client, *times: int) -> None:
+    fixes = [{"t": t, "lat": 48 + t % 1000 / 1e4, "lng": 2.0} for t in times]
+    await phone.say(type="publish", fixes=fixes)
+    await phone.hear_type("ack")
+
+
+@pytest.fixture(scope="module")
+def pair(postgres_cluster: Any) -> Iterator[tuple[Server, Server, Redis]]:
+    with Redis() as redis:
+        env = {
+            "DATABASE_URL": postgres_cluster.new_database(),
+            "REDIS_URL": redis.url,
+        }
+        with Server("uvicorn", **env) as one, Server("uvicorn", **env) as other:
+            yield one, other, redis
+
+
+def token_of(server: Server, code: str) -> str:
+    made = json.loads(server.manage("create_runner", code, "--name", code))
+    token: str = made["token"]
+    return token
+
+
+@pytest.mark.parametrize("follow", [{"runners": ["away"]}, {"public": True}])
+async def test_since_brings_what_was_stored_meanwhile_on_another_process(
+    pair: tuple[Server, Server, Redis], follow: dict[str, Any]
+) -> None:
+    one, other, _ = pair
+    if "runners" in follow:
+        token_of(one, "away")
+    token = json.loads(
+        one.manage(
+            "shell",
+            "-v0",
+            "-c",
+            "from runners.models import *; import json;"
+            "print(json.dumps(RunnerToken.objects.issue("
+            "Runner.objects.get(code='away'), name='x')[1]))",
+        )
+    )
+    t = now_ms()
+    async with typed_client(one.ws_url, token) as phone:
+        await publish(phone, t)
+        async with typed_client(one.ws_url) as alice:
+            await alice.say(type="follow", tick=0, **follow)
+            last = (await alice.hear_type("snapshot"))["time"]
+        missed = [t + n for n in range(1, 200)]
+        await publish(phone, *missed)
+        async with typed_client(other.ws_url) as alice:
+            await alice.say(type="follow", tick=0, since=last, id=1, **follow)
+            snapshot = await alice.hear_type("snapshot")
+            assert snapshot["truncated"] == []
+            runner = next(r for r in snapshot["runners"] if r["code"] == "away")
+            assert runner["fix"][0] == missed[-1]
+            late = await alice.hear_type("late")
+            assert late["runner"] == "away"
+            assert {fix[0] for fix in late["fixes"]} >= set(missed)
+
+
+async def test_a_gap_too_long_to_close_is_announced(
+    pair: tuple[Server, Server, Redis],
+) -> None:
+    one, _, _ = pair
+    token = token_of(one, "long")
+    t = now_ms()
+    async with typed_client(one.ws_url, token) as phone:
+        for part in range(3):
+            await publish(phone, *(t - part * 500 - n for n in range(500)))
+    async with typed_client(one.ws_url) as alice:
+        await alice.say(type="follow", runners=["long"], since=t)
+        snapshot = await alice.hear_type("snapshot")
+        assert snapshot["truncated"] == ["long"]
+
+
+@pytest.mark.parametrize("since", ["x", -1, 1.5, True, 2**60, [1]])
+async def test_a_since_that_is_no_time_is_an_error(
+    pair: tuple[Server, Server, Redis], since: Any
+) -> None:
+    async with typed_client(pair[0].ws_url) as alice:
+        await alice.say(type="follow", public=True, since=since)
+        assert (await alice.hear())["code"] == "message.invalid"
+
+
+async def test_what_was_sent_while_redis_was_away_comes_once_it_is_back(
+    pair: tuple[Server, Server, Redis],
+) -> None:
+    one, other, redis = pair
+    token = token_of(one, "redis")
+    t = now_ms()
+    async with (
+        typed_client(one.ws_url, token) as phone,
+        typed_client(other.ws_url) as alice,
+    ):
+        await publish(phone, t)
+        await alice.say(type="follow", runners=["redis"], tick=0)
+        await alice.hear_type("snapshot")
+        await asyncio.to_thread(redis.kill)
+        for n in range(1, 4):
+            await publish(phone, t + n)
+        await asyncio.to_thread(redis.start)
+        heard: set[int] = set()
+        while not heard >= {t + n for n in range(1, 4)}:
+            message = await alice.hear()
+            if message["type"] == "late":
+                heard |= {fix[0] for fix in message["fixes"]}
+            newest = [
+                row[1]
+                for row in message.get("fixes", [])
+                if message["type"] == "positions"
+            ]
+            heard |= set(newest)
