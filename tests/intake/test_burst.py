@@ -1,0 +1,90 @@
+"""A phone that was out of coverage for three hours sends all it has at once."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients import typed_client
+from tests.intake.payloads import feature
+from tests.intake.phones import Phone
+from tests.servers import Kind, Server, wait_until
+
+POINTS = 2_000
+EVERY = 5  # seconds
+
+
+@pytest.fixture
+def many_sockets() -> Iterator[None]:
+    """Let this process open a socket for each request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def send_point(phone: Phone, t: int) -> bytes:
+    """Send a point as Traccar Client 8 does, on a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", phone.server.port)
+    lng = -6.3285 + (t % 100_000) * 1e-7
+    writer.write(
+        f"POST /intake/osmand/{phone.token}/?id=1&timestamp={t}"
+        f"&lat=53.3566&lon={lng:.7f}"
+        "&speed=5.8&bearing=90.0&altitude=20.0&accuracy=6.0&batt=64.0 HTTP/1.1\r\n"
+        "Host: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    )
+    answer = await reader.read()
+    writer.close()
+    return answer.partition(b"\r\n")[0]
+
+
+async def test_two_thousand_points_at_once_are_stored_and_the_newest_shown(
+    phone: Phone, many_sockets: None
+) -> None:
+    newest = int(time.time())
+    times = [newest - EVERY * n for n in range(POINTS)]
+    async with typed_client(phone.server.ws_url) as alice:
+        await alice.say(type="follow", runners=["bob"], tick=0)
+        await alice.hear_type("snapshot")
+        started = time.monotonic()
+        sent = asyncio.gather(*(send_point(phone, t) for t in times))
+        await alice.hear_until(
+            lambda message: any(
+                fix[1] == newest * 1000 for fix in message.get("fixes", ())
+            )
+        )
+        shown = time.monotonic() - started
+        async with asyncio.timeout(20):
+            answers = await sent
+    assert shown < 2
+    assert {answer.split(b" ", 1)[1] for answer in answers} == {b"200 OK"}
+    assert [fix["t"] for fix in phone.stored()] == [t * 1000 for t in sorted(times)]
+    (latest,) = phone.database.execute(
+        "SELECT recorded_at FROM runners_latestposition"
+    ).fetchone()
+    assert latest.startswith(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(newest)))
+
+
+def test_token_that_sends_too_fast_waits(server_kind: Kind) -> None:
+    limits = {"SPECTATE_PUBLISH_BURST": "10", "SPECTATE_PUBLISH_RATE": "2"}
+    with Server(server_kind, **limits) as server:
+        server.manage("create_runner", "bob", "--name", "Bob")
+        with Phone(server) as phone, Phone(server) as other:
+            batch = {"locations": [feature(n) for n in range(8)]}
+            assert phone.send_json("/intake/overland/TOKEN", batch).status == 200
+            answer = phone.send_json("/intake/overland/TOKEN", batch)
+            assert answer.status == 429
+            assert 1 <= int(answer.headers["retry-after"]) <= 3
+            assert answer.json()["code"] == "rate.limited"
+            # Limits are a token's, never an address's.
+            assert other.send_json("/intake/overland/TOKEN", batch).status == 200
+            # More than fits at once is taken as soon as it is the token's turn.
+            long = {"locations": [feature(n) for n in range(30)]}
+            wait_until(
+                lambda: phone.send_json("/intake/overland/TOKEN", long).status == 200
+            )
+            assert len(phone.stored()) == 30

@@ -1,0 +1,81 @@
+"""When the store is full or away a phone is told when to come back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from runners import store
+from runners.intake import door
+from runners.intake.door import get_intake, intake
+from runners.models import Position, Runner, RunnerToken
+from runners.positions import recorder
+from runners.positions.accept import Acceptor
+from tests.positions.conftest import acceptor as acceptor  # noqa: F401
+
+POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
+
+
+@pytest.fixture
+def token(transactional_db: None) -> str:
+    runner = Runner.objects.create(code="bob", name="Bob")
+    return RunnerToken.objects.issue(runner, name="phone")[1]
+
+
+@pytest.fixture
+async def doors(acceptor: Acceptor) -> AsyncIterator[Acceptor]:  # noqa: F811
+    yield acceptor
+    await get_intake().close()
+
+
+async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
+    """Send a point through the door; return status and headers."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def answer(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    path = f"/intake/osmand/{token}/"
+    scope = {"path": path, "method": "GET", "query_string": POINT, "headers": []}
+    await intake(scope, receive, answer)
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+async def test_full_recorder_is_503_and_the_point_is_taken_later(
+    doors: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "CAPACITY", 0)
+    status, headers = await send(token)
+    assert (status, headers[b"retry-after"]) == (503, b"5")
+    monkeypatch.undo()
+    assert (await send(token))[0] == 200
+    assert await Position.objects.acount() == 1
+
+
+async def test_database_that_is_away_is_503(
+    doors: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(*args: object) -> None:
+        raise store.StoreUnavailable
+
+    monkeypatch.setattr(store, "read", read)
+    status, headers = await send(token)
+    assert (status, headers[b"retry-after"]) == (503, b"5")
+    monkeypatch.undo()
+    assert (await send(token))[0] == 200
+
+
+async def test_commit_that_takes_too_long_is_503(
+    doors: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "COMMIT_SECONDS", 0)
+    assert (await send(token))[0] == 503
+    monkeypatch.undo()
+    # Sent again it is stored already, and answered so.
+    assert (await send(token))[0] == 200
+    assert await Position.objects.acount() == 1
