@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 
 from runners.models.runner import CODE_PATTERN
-from runners.views import accounts, follows, health, live
+from runners.views import accounts, follows, health, live, track
 
 
 class CodeConverter:
@@ -24,6 +24,8 @@ urlpatterns = [
     path("", live.live, name="live"),
     path("races/<slug:slug>/", live.race, name="race"),
     path("runners/<code:code>/", live.runner, name="runner"),
+    path("runners/<code:code>/track.json", track.track_json, name="track_json"),
+    path("runners/<code:code>/track.gpx", track.track_gpx, name="track_gpx"),
     path("runners/<code:code>/follow/", follows.follow, name="follow"),
     path("runners/<code:code>/unfollow/", follows.unfollow, name="unfollow"),
     path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),

@@ -123,6 +123,11 @@ SPECTATE_SOCKETS_A_TOKEN = env_int("SPECTATE_SOCKETS_A_TOKEN", 5, least=1)
 SPECTATE_PUBLISH_RATE = env_int("SPECTATE_PUBLISH_RATE", 20, least=1)
 SPECTATE_PUBLISH_BURST = env_int("SPECTATE_PUBLISH_BURST", 5_000, least=1)
 
+# After how many days positions are deleted, once a day; 0 keeps them.
+SPECTATE_RETENTION_DAYS = env_int("SPECTATE_RETENTION_DAYS", 0, most=36_500)
+# Whether the points stay that the line of an old track needs.
+SPECTATE_KEEP_LINE = env_bool("SPECTATE_KEEP_LINE", False)
+
 _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [
     _public.hostname or "localhost",
@@ -162,7 +167,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "runners.views.errors.NotFoundPage",
 ]
+# A visitor sees no traceback, with DEBUG neither: it is in the log.
+DEFAULT_EXCEPTION_REPORTER = "runners.views.errors.PlainExceptionReporter"
 
 ROOT_URLCONF = "spectate.urls"
 ASGI_APPLICATION = "spectate.asgi.application"

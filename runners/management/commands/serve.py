@@ -73,13 +73,15 @@ class ServerConfig(Config):
             # us again, and the next server could not have the port.
             end_with_parent(signal.SIGTERM)
         super().load()
-        logging.getLogger("uvicorn.error").addFilter(says_something)
+        logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
         # Of Whitenoise's files, which are small enough to be read whole.
         warnings.filterwarnings("ignore", "StreamingHttpResponse must consume sync")
 
 
-def says_something(record: logging.LogRecord) -> bool:
+def is_worth_a_line(record: logging.LogRecord) -> bool:
     """Drop the two lines a socket that do not even say whose it is."""
+    if str(record.msg).startswith("Invalid UTF-8"):
+        record.exc_info = None  # The client's fault, not ours.
     return record.msg not in {"connection open", "connection closed"}
 
 

@@ -1,0 +1,76 @@
+"""Positions that are old enough go, by hand or once a day."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from shapely import LineString
+
+from runners.models import Position, RightsChange
+
+# How near to the kept line what goes may lie. Metres.
+LINE_DETAIL = 10.0
+# Metres of one degree of latitude.
+DEGREE = 111_195.0
+# Rows of one DELETE, so that no other writer waits long.
+BATCH = 5_000
+# Changes of rights are of no interest once every process has seen them.
+CHANGES_KEPT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a pruning did."""
+
+    before: datetime
+    runners: int
+    deleted: int
+    kept: int
+
+
+def prune(*, days: int, keep_line: bool) -> Pruned:
+    """Delete positions recorded more than `days` ago; return what was done.
+
+    The latest position of each runner stays where it is. With `keep_line` those
+    points stay that the track's line needs to be right within `LINE_DETAIL`.
+    """
+    before = timezone.now() - timedelta(days=days)
+    RightsChange.objects.filter(created_at__lt=timezone.now() - CHANGES_KEPT).delete()
+    old = Position.objects.filter(recorded_at__lt=before)
+    runners = list(old.order_by().values_list("runner", flat=True).distinct())
+    deleted = kept = 0
+    for runner in runners:
+        rows = list(
+            old.filter(runner=runner)
+            .order_by("recorded_at")
+            .values_list("pk", "lat", "lng")
+        )
+        stay = needed(rows, LINE_DETAIL) if keep_line else set()
+        go = [pk for pk, _, _ in rows if pk not in stay]
+        for start in range(0, len(go), BATCH):
+            Position.objects.filter(pk__in=go[start : start + BATCH]).delete()
+        deleted += len(go)
+        kept += len(stay)
+    return Pruned(before, len(runners), deleted, kept)
+
+
+def needed(rows: list[tuple[int, float, float]], detail: float) -> set[int]:
+    """Return the keys of the (key, lat, lng) that a line within `detail` metres needs.
+
+    Douglas and Peucker's method (1973), on a plane at the track's mean latitude.
+    """
+    if len(rows) < 3:
+        return {key for key, _, _ in rows}
+    scale = math.cos(math.radians(sum(lat for _, lat, _ in rows) / len(rows)))
+    # The height carries the row's number through.
+    line = LineString(
+        [
+            (lng * DEGREE * scale, lat * DEGREE, number)
+            for number, (_, lat, lng) in enumerate(rows)
+        ]
+    )
+    kept = line.simplify(detail, preserve_topology=False)
+    return {rows[round(number)][0] for _, _, number in kept.coords}

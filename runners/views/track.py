@@ -1,0 +1,126 @@
+"""The whole track of a runner, as JSON in a level of detail, and as GPX."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.http import quote_etag
+from django.views.decorators.http import require_safe
+
+from runners.models import Position, Runner
+from runners.positions.retention import needed
+from runners.sharing.gaps import MARGIN
+from runners.sharing.identity import LinkError, link_of
+from runners.sharing.own import positions_gpx
+from runners.sharing.snapshots import milliseconds
+from runners.sharing.viewing import visible_runners
+
+# The coarsest level of detail. Metres.
+COARSEST = 1_000.0
+# Where a page that stands on a share link says so: not in an URL, which ends in logs.
+SHARE_HEADER = "Spectate-Share"
+
+
+@require_safe
+def track_json(request: HttpRequest, code: str) -> HttpResponse:
+    """Answer `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
+
+    `since` (milliseconds) leaves out what was stored before; `detail` (metres) leaves
+    out points that lie so near to the line of the others. 304 where nothing is new,
+    404 for whoever may not see the runner.
+    """
+    runner = _visible(request, code)
+    since = _number(request, "since", 0, 2**53)
+    detail = _number(request, "detail", 0, COARSEST)
+    if since is None or detail is None:
+        return JsonResponse(
+            {
+                "code": "request.invalid",
+                "detail": "`since` is in milliseconds, `detail` from 0 to 1000 metres.",
+            },
+            status=400,
+        )
+    positions = Position.objects.filter(runner=runner)
+    if since:
+        moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)
+        positions = positions.filter(stored_at__gte=moment)
+
+    def answer() -> HttpResponse:
+        points = [
+            [milliseconds(at), round(lat, 6), round(lng, 6), altitude]
+            for at, lat, lng, altitude in positions.order_by("recorded_at").values_list(
+                "recorded_at", "lat", "lng", "altitude"
+            )
+        ]
+        return JsonResponse(
+            {
+                "code": runner.code,
+                "detail": detail,
+                "points": _thinned(points, detail) if detail else points,
+            }
+        )
+
+    return _conditional(request, positions, answer, f"{since} {detail}")
+
+
+@require_safe
+def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
+    """Answer the whole track as GPX."""
+    runner = _visible(request, code)
+
+    def answer() -> HttpResponse:
+        return HttpResponse(
+            positions_gpx(runner=runner), content_type="application/gpx+xml"
+        )
+
+    return _conditional(request, Position.objects.filter(runner=runner), answer, "gpx")
+
+
+def _thinned(points: list[list[Any]], detail: float) -> list[list[Any]]:
+    keys = needed([(n, p[1], p[2]) for n, p in enumerate(points)], detail)
+    return [point for n, point in enumerate(points) if n in keys]
+
+
+def _visible(request: HttpRequest, code: str) -> Runner:
+    """Return the runner; 404 for whoever may not see them, as for unknown ones."""
+    links = []
+    if token := request.headers.get(SHARE_HEADER):
+        try:
+            link = link_of(
+                token, request.headers.get(f"{SHARE_HEADER}-Pin", ""), opened=False
+            )
+        except LinkError as error:
+            raise Http404(error.detail) from None
+        links.append(link.pk)
+    runner = visible_runners(request.user.pk, links).filter(code=code).first()
+    if runner is None:
+        raise Http404("There is no such runner, or they are not shown to you.")
+    return runner
+
+
+def _conditional(
+    request: HttpRequest, positions: Any, answer: Any, what: str
+) -> HttpResponse:
+    """Answer only if the positions are others than the client has.
+
+    The rights were checked before: a cache never answers for us.
+    """
+    state = positions.aggregate(n=Count("pk"), last=Max("stored_at"))
+    etag = quote_etag(f"{state['n']} {state['last']} {what}")
+    response: HttpResponse = get_conditional_response(request, etag=etag) or answer()
+    response["ETag"] = etag
+    patch_cache_control(response, private=True, no_cache=True)
+    return response
+
+
+def _number(request: HttpRequest, name: str, least: float, most: float) -> float | None:
+    """Read a number of the query, 0 if it is missing, None if it is none."""
+    try:
+        value = float(request.GET.get(name, 0))
+    except ValueError:
+        return None
+    return value if least <= value <= most else None

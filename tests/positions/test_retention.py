@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from runners.models import LatestPosition, Position, Runner
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def bob() -> Runner:
+    """Bob ran north ten days ago, and a little today."""
+    bob = Runner.objects.create(code="bob", name="Bob")
+    now = timezone.now()
+    for age, count in ((timedelta(days=10), 100), (timedelta(hours=1), 10)):
+        Position.objects.bulk_create(
+            Position(
+                runner=bob,
+                recorded_at=now - age + timedelta(seconds=n),
+                stored_at=now,
+                lat=48 + n / 1e4,
+                lng=2,
+                source="websocket",
+            )
+            for n in range(count)
+        )
+    LatestPosition.objects.create(
+        runner=bob, recorded_at=now, contact_at=now, lat=48, lng=2, source="websocket"
+    )
+    return bob
+
+
+def prune(*args: str) -> str:
+    out = io.StringIO()
+    call_command("prune_positions", *args, stdout=out)
+    return out.getvalue()
+
+
+def test_pruning_deletes_what_is_old_and_says_so(bob: Runner) -> None:
+    assert "100 positions of 1 runners" in prune("--days", "7")
+    assert Position.objects.count() == 10
+    assert LatestPosition.objects.count() == 1
+    assert "0 positions of 0 runners" in prune("--days", "7")
+
+
+def test_pruning_can_keep_the_line(bob: Runner) -> None:
+    # Of a straight line both ends are enough.
+    assert "98 positions of 1 runners" in prune("--days", "7", "--keep-line")
+    assert Position.objects.count() == 12
+
+
+def test_pruning_wants_to_know_how_many_days() -> None:
+    with pytest.raises(CommandError, match="--days"):
+        prune()
+    with pytest.raises(CommandError, match="1 or more"):
+        prune("--days", "-1")

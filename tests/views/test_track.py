@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import gpxpy
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Follow, Position, Runner, ShareLink
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def bob() -> Runner:
+    """Bob ran north in a straight line, with one detour to the east."""
+    bob = Runner.objects.create(code="bob", name="Bob")
+    start = timezone.now().replace(microsecond=0) - timedelta(hours=1)
+    Position.objects.bulk_create(
+        Position(
+            runner=bob,
+            recorded_at=start + timedelta(seconds=n),
+            stored_at=start + timedelta(seconds=n),
+            lat=48 + n / 1e4,
+            lng=2 + (0.01 if n == 50 else 0),
+            source="websocket",
+        )
+        for n in range(101)
+    )
+    return bob
+
+
+def track(client: Client, query: str = "", **headers: str) -> Any:
+    return client.get(f"/runners/bob/track.json{query}", headers=headers)
+
+
+def test_track_has_every_point_oldest_first(client: Client, bob: Runner) -> None:
+    answer = track(client).json()
+    assert answer["code"] == "bob"
+    assert [p[1] for p in answer["points"]] == [
+        round(48 + n / 1e4, 6) for n in range(101)
+    ]
+    times = [p[0] for p in answer["points"]]
+    assert times == sorted(times)
+
+
+def test_detail_leaves_out_what_lies_on_the_line(client: Client, bob: Runner) -> None:
+    points = track(client, "?detail=20").json()["points"]
+    assert [round((p[1] - 48) * 1e4) for p in points] == [0, 49, 50, 51, 100]
+
+
+def test_since_leaves_out_what_was_stored_before(client: Client, bob: Runner) -> None:
+    last = track(client).json()["points"][-1][0]
+    points = track(client, f"?since={last}").json()["points"]
+    # Ten seconds of overlap: clocks differ, commits take their time.
+    assert len(points) == 11
+
+
+@pytest.mark.parametrize(
+    "query", ["?since=x", "?detail=-1", "?detail=nan", "?detail=1e9"]
+)
+def test_a_query_that_makes_no_sense_is_refused(
+    client: Client, bob: Runner, query: str
+) -> None:
+    answer = track(client, query)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "request.invalid"
+
+
+def test_nothing_new_is_not_sent_again(client: Client, bob: Runner) -> None:
+    etag = track(client)["ETag"]
+    assert track(client, **{"If-None-Match": etag}).status_code == 304
+    Position.objects.create(
+        runner=bob,
+        recorded_at=timezone.now(),
+        stored_at=timezone.now(),
+        lat=1,
+        lng=1,
+        source="websocket",
+    )
+    assert track(client, **{"If-None-Match": etag}).status_code == 200
+
+
+def test_rights_are_checked_before_the_cache(client: Client, bob: Runner) -> None:
+    etag = track(client)["ETag"]
+    bob.visibility = Runner.Visibility.PRIVATE
+    bob.save()
+    hidden = track(client, **{"If-None-Match": etag})
+    unknown = client.get("/runners/nobody/track.json")
+    assert (hidden.status_code, unknown.status_code) == (404, 404)
+    assert "private" in track_cache(client)
+
+
+def track_cache(client: Client) -> str:
+    Runner.objects.update(visibility=Runner.Visibility.PUBLIC)
+    return str(track(client)["Cache-Control"])
+
+
+def test_followers_see_the_track_of_whom_they_follow(
+    client: Client, bob: Runner
+) -> None:
+    bob.visibility = Runner.Visibility.FOLLOWERS
+    bob.save()
+    alice, charlie = [User.objects.create_user(n) for n in ("alice", "charlie")]
+    Follow.objects.create(user=alice, runner=bob, status=Follow.Status.ACCEPTED)
+    client.force_login(charlie)
+    assert track(client).status_code == 404
+    client.force_login(alice)
+    assert track(client).status_code == 200
+
+
+def test_a_share_link_opens_the_track_while_it_lives(
+    client: Client, bob: Runner
+) -> None:
+    bob.visibility = Runner.Visibility.PRIVATE
+    bob.save()
+    link, plain = ShareLink.objects.issue(
+        label="Mum",
+        runners=[bob],
+        pin="4711",
+        expires_at=timezone.now() + timedelta(hours=1),
+    )
+    assert track(client, **{"Spectate-Share": plain}).status_code == 404
+    both = {"Spectate-Share": plain, "Spectate-Share-Pin": "4711"}
+    assert track(client, **both).status_code == 200
+    link.revoke()
+    assert track(client, **both).status_code == 404
+
+
+def test_gpx_is_read_again_as_the_same_track(client: Client, bob: Runner) -> None:
+    answer = client.get("/runners/bob/track.gpx")
+    assert answer["Content-Type"] == "application/gpx+xml"
+    (read,) = gpxpy.parse(answer.content.decode()).tracks
+    points = [point for segment in read.segments for point in segment.points]
+    assert len(points) == 101
+    assert points[50].longitude == pytest.approx(2.01)
