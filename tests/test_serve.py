@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
 from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
 
@@ -83,6 +85,17 @@ def test_log_shows_no_token() -> None:
         assert "hunter2" not in server.log
 
 
+def test_text_that_is_none_costs_a_line_not_a_traceback() -> None:
+    with Server("uvicorn") as server:
+        with connect(server.ws_url) as spectator:
+            spectator.send(b"\xff", text=True)
+            with pytest.raises(ConnectionClosedError) as closed:
+                spectator.recv(timeout=10)
+        assert closed.value.rcvd and closed.value.rcvd.code == 1007
+        assert "Invalid UTF-8" in server.log
+        assert "Traceback" not in server.log
+
+
 @pytest.fixture
 def workers(redis_url: str, postgres_url: str) -> dict[str, str]:
     return {"WORKERS": "2", "REDIS_URL": redis_url, "DATABASE_URL": postgres_url}
@@ -109,8 +122,9 @@ def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
         server.start()
-        assert get(server, "/healthz") == 200
+        # Until then one of these may be who answers.
         wait_until(lambda: not any(is_alive(pid) for pid in pids))
+        assert get(server, "/healthz") == 200
 
 
 def worker_pids(server: Server) -> set[int]:
