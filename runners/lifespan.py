@@ -1,13 +1,25 @@
-"""The end of a serving process: what was accepted is stored before it exits."""
+"""The life of a serving process: a daily pruning, and at the end all is stored."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from django.conf import settings
+from django.db import connection
 
 from runners.intake.door import get_intake
 from runners.live.relay import get_relay
 from runners.positions.accept import get_acceptor
+from runners.positions.retention import Pruned, prune
+
+logger = logging.getLogger(__name__)
+
+# After the start, so that a restart at a race's start is not slowed down; then daily.
+FIRST_PRUNING = 3_600  # seconds
+DAY = 86_400  # seconds
 
 
 async def lifespan(
@@ -16,12 +28,40 @@ async def lifespan(
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Speak ASGI's lifespan protocol, which uvicorn does and Daphne does not."""
+    daily = None
     while True:
         message = await receive()
+        if message["type"] == "lifespan.startup" and settings.SPECTATE_RETENTION_DAYS:
+            daily = asyncio.create_task(_prune_daily())
         if message["type"] == "lifespan.shutdown":
+            if daily is not None:
+                daily.cancel()
             await get_intake().close()
             await get_acceptor().close()
             await get_relay().close()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+async def _prune_daily() -> None:
+    """Delete old positions once a day; each process does, the second finds none."""
+    await asyncio.sleep(FIRST_PRUNING)
+    while True:
+        try:
+            pruned = await asyncio.to_thread(_prune)
+        except Exception:
+            logger.exception("Old positions could not be deleted")
+        else:
+            logger.info("%d positions from before %s deleted", *pruned)
+        await asyncio.sleep(DAY)
+
+
+def _prune() -> tuple[int, str]:
+    try:
+        pruned: Pruned = prune(
+            days=settings.SPECTATE_RETENTION_DAYS, keep_line=settings.SPECTATE_KEEP_LINE
+        )
+        return pruned.deleted, f"{pruned.before:%Y-%m-%d %H:%M} UTC"
+    finally:
+        connection.close()

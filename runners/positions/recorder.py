@@ -68,6 +68,8 @@ class Recorder:
         self.commit_seconds = 0.0
         self._rows: deque[tuple[Sequence[Row], Waiter | None]] = deque()
         self._waiting = 0
+        # When the oldest row that waits was queued; None when none waits.
+        self._waiting_since: float | None = None
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -77,6 +79,12 @@ class Recorder:
     def waiting(self) -> int:
         """Count the rows that are not committed yet."""
         return self._waiting
+
+    @property
+    def oldest(self) -> float:
+        """Return for how long the oldest row has waited. Seconds."""
+        since = self._waiting_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def record(self, rows: Sequence[Row]) -> asyncio.Future[int]:
         """Queue rows; the future is done when they are in the database.
@@ -108,6 +116,8 @@ class Recorder:
             raise RecorderFull
         with self._lock:
             self._waiting += len(rows)
+            if self._waiting_since is None:
+                self._waiting_since = time.monotonic()
         self._rows.append((rows, waiter))
         if self._thread is None:
             self._start()
@@ -157,6 +167,8 @@ class Recorder:
         self.stored += len(rows) - len(lost)
         with self._lock:
             self._waiting -= len(rows)
+            # What came meanwhile is younger than this commit.
+            self._waiting_since = time.monotonic() if self._waiting else None
         lost_ids = {id(row) for row in lost}
         for waiting_rows, waiter in batch:
             if waiter is not None:

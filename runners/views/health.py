@@ -59,6 +59,7 @@ class _ProcessCollector(Collector):
             ("follows", "Pairs of a follower and a runner.", relay.follows),
             ("tasks", "Tasks of the event loop.", self.tasks),
             ("recorder_waiting", "Fixes not committed yet.", recorder.waiting),
+            ("oldest_unstored_seconds", "Age of the oldest.", recorder.oldest),
             ("commit_seconds", "The last commit.", recorder.commit_seconds),
         ):
             yield GaugeMetricFamily(f"spectate_{name}", text, value)
@@ -68,6 +69,7 @@ class _ProcessCollector(Collector):
             ("accepted", "Fixes accepted.", acceptor.accepted),
             ("stored", "Fixes committed.", recorder.stored),
             ("unsent", "Events the layer did not take.", acceptor.unsent),
+            ("gaps", "Times the layer lost events.", relay.gaps),
             ("layer_dropped", "Events the layer dropped.", relay.layer.dropped),
         ):
             yield CounterMetricFamily(f"spectate_{name}", text, value)
