@@ -16,8 +16,8 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 from uvicorn.supervisors import Multiprocess
 
-# Frames may have 128 KiB; the rest lets our own check answer before the server's.
-WS_MAX_SIZE = 130 * 1024  # bytes
+# Lets our own check of the frame limit answer before the server's. Bytes.
+FRAME_MARGIN = 2048
 # What is still open this long after a request to stop is cut.
 STOP_SECONDS = 5
 # The workers of a killed server need this long to notice and to let the port go.
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             loop="uvloop",
             http="httptools",
             ws="runners.live.server:FrameProtocol",
-            ws_max_size=WS_MAX_SIZE,
+            ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN,
             ws_ping_interval=20,
             ws_ping_timeout=60,
             # It costs 50 KiB a socket, and frames are small.
