@@ -55,7 +55,13 @@ class SeedConsumer(SocketConsumer):
         except FixError as error:
             self.acceptor.refuse(error)
             raise
-        await self.acceptor.accept_live(publisher, fix, wire_id, timed=timed)
+        try:
+            await self.acceptor.accept_live(publisher, fix, wire_id, timed=timed)
+        except FixError as error:
+            if error.code == "runner.unknown":
+                # Deleted since; in open mode the next position makes them anew.
+                self._publishers.pop(publisher.code, None)
+            raise
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
         """Tell whose position it is, and the id to send it under."""

@@ -45,6 +45,7 @@ STORE_RETRY = 2_000
 RESTART = 1012
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
+OVERLOADED = 1013
 NOT_OUR_PROTOCOL = 4400
 NOT_SIGNED_IN = 4401
 NO_LONGER_ALLOWED = 4403
@@ -134,6 +135,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
                 await self.authenticate(token)
         except store.StoreUnavailable:
             self.send_store_unavailable()
+            self.wire.close(OVERLOADED)
         except CommandError as error:
             self.send_error(error)
             self.wire.close(TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN)

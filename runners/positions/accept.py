@@ -102,7 +102,9 @@ class Acceptor:
         """Check fixes, show them to all who follow, and have them stored.
 
         The newest moves the marker if it is newer than all before; the others are
-        late. Times that are stored already change nothing.
+        late. Times that are stored already change nothing. Raises
+        `store.StoreUnavailable` for the first fix of a runner whose rules cannot be
+        read.
         """
         track = await self._track(runner.pk)
         rejected, valid = self._check(fixes, track.rules)
@@ -210,18 +212,20 @@ class Acceptor:
             track.ready = asyncio.create_task(self._load(pk, track))
         track.used_at = self.relay.loop.time()
         if track.ready is not None:
-            await asyncio.shield(track.ready)
+            try:
+                await asyncio.shield(track.ready)
+            except store.StoreUnavailable:
+                # Without the runner's zones and pauses nothing may be shown.
+                if self._tracks.get(pk) is track:
+                    del self._tracks[pk]
+                    self.relay.unfollow((pk,), track)
+                raise
         return track
 
     async def _load(self, pk: int, track: Track) -> None:
         await self.relay.follow((pk,), track)
-        try:
-            latest, track.rules = await store.read(read_track, pk)
-        except store.StoreUnavailable:
-            # Live positions need no database: the marker may move back once.
-            logger.warning("A runner's last position could not be read")
-        else:
-            track.latest = max(track.latest, latest)
+        latest, track.rules = await store.read(read_track, pk)
+        track.latest = max(track.latest, latest)
         track.ready = None
 
     async def look_again(self, runners: Iterable[int]) -> None:
