@@ -254,7 +254,7 @@ def _write(rows: Sequence[Row]) -> None:
 _LATEST_CONFLICT = (
     " ON CONFLICT (runner_id) DO UPDATE SET contact_at = excluded.contact_at, "
     + ", ".join(
-        f"{column} = CASE WHEN excluded.recorded_at >= latest.recorded_at "
+        f"{column} = CASE WHEN excluded.recorded_at > latest.recorded_at "
         f"THEN excluded.{column} ELSE latest.{column} END"
         for column in COLUMNS[1:]
     )

@@ -41,6 +41,7 @@ def test_a_time_that_is_stored_already_changes_nothing(bob: Publisher) -> None:
     recorder_module.write([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     recorder_module.write([(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
     assert Position.objects.get().lat == 48.85
+    assert LatestPosition.objects.get().lat == 48.85
 
 
 def test_the_latest_position_never_moves_back_in_time(bob: Publisher) -> None:
