@@ -1,0 +1,132 @@
+"""However a track arrives, it is the same track in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import polyline
+import pytest
+from asgiref.sync import sync_to_async
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runners.live.frames import frame_text
+from runners.live.groups import LATE, RunnerEvent, runner_group
+from runners.live.outbox import now_ms
+from runners.models import LatestPosition, Position, Runner
+from runners.positions import recorder as recorder_module
+from runners.positions.accept import Acceptor, Publisher
+from runners.positions.fix import Fix
+from runners.sharing.snapshots import add_trails, milliseconds, runner_items
+
+numbers = itertools.count()
+END = {"type": "test.end", "t": 0, "state": {}}
+
+
+class Map:
+    """What a typed client shows of one runner: points by time, and the marker."""
+
+    def __init__(self) -> None:
+        self.points: dict[int, tuple[float, float]] = {}
+        self.markers: list[int] = []
+        self.heard_all = asyncio.Event()
+
+    def receive(self, event: RunnerEvent) -> None:
+        if event["type"] == END["type"]:
+            self.heard_all.set()
+        elif event["type"] == LATE:
+            for t, lat, lng in json.loads(frame_text(event["v1"]))["fixes"]:
+                self.points[t] = (lat, lng)
+        elif event["v1"]:
+            _, t, lat, lng, *_ = json.loads(event["v1"])
+            self.points[t] = (lat, lng)
+            self.markers.append(t)
+
+
+@dataclass
+class Delivery:
+    """How a track arrives: batches of its fixes' numbers, some more than once.
+
+    `forgotten`: before these batches the process forgets the runner, as one does that
+    is started again, or another one that never knew them.
+    """
+
+    ages: list[int]  # of the fixes, milliseconds
+    batches: list[list[int]]
+    forgotten: set[int]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> Delivery:
+    # All within a trail's five minutes.
+    ages = draw(st.lists(st.integers(0, 240_000), min_size=1, max_size=25, unique=True))
+    every = list(range(len(ages)))
+    again = draw(st.lists(st.sampled_from(every), max_size=15))
+    order = draw(st.permutations(every + again))
+    cuts = draw(st.sets(st.integers(1, len(order)), max_size=8))
+    bounds = sorted({0, *cuts, len(order)})
+    batches = [order[a:b] for a, b in itertools.pairwise(bounds)]
+    forgotten = draw(st.sets(st.integers(0, len(batches) - 1), max_size=2))
+    return Delivery(ages, batches, forgotten)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    # The acceptor is the same throughout; each example brings its own runner.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(delivery=deliveries())
+async def test_any_order_and_repetition_gives_the_same_track(
+    acceptor: Acceptor, monkeypatch: pytest.MonkeyPatch, delivery: Delivery
+) -> None:
+    monkeypatch.setattr(recorder_module, "GATHER", 0)
+    row = await Runner.objects.acreate(code=f"bob{next(numbers)}", name="Bob")
+    bob = Publisher(row.pk, row.code)
+    seen = Map()
+    await acceptor.relay.follow([bob.pk], seen)
+    now = now_ms()
+    track = [
+        Fix(now - age, 48 + n / 1e3, 2 + age / 1e5, speed=n / 10)
+        for n, age in enumerate(delivery.ages)
+    ]
+
+    for number, batch in enumerate(delivery.batches):
+        if number in delivery.forgotten:
+            await acceptor.recorder.flushed()
+            acceptor._tracks.pop(bob.pk, None)
+        await acceptor.accept(bob, [track[n] for n in batch], source="websocket")
+    await acceptor.recorder.flushed()
+    end = (runner_group(bob.pk), END | {"runner": bob.pk})
+    await acceptor.relay.layer.group_send_many([end])
+    await asyncio.wait_for(seen.heard_all.wait(), 10)
+    acceptor.relay.unfollow([bob.pk], seen)
+
+    in_order = sorted(track)
+    places = [(fix.t, fix.lat, fix.lng, fix.speed) for fix in in_order]
+    rows = [
+        (milliseconds(p.recorded_at), p.lat, p.lng, p.speed)
+        async for p in Position.objects.filter(runner=bob.pk).order_by("recorded_at")
+    ]
+    assert rows == places
+    latest = await LatestPosition.objects.aget(runner=bob.pk)
+    newest = (milliseconds(latest.recorded_at), latest.lat, latest.lng, latest.speed)
+    assert newest == places[-1]
+    item = await sync_to_async(item_of)(bob.pk)
+    assert item["trail"] == polyline.encode([place[1:3] for place in places], 5)
+    assert item["fix"][0] == places[-1][0]
+    # Nothing is kept from those who watch, and the marker never goes back.
+    assert sorted(seen.points) == [fix.t for fix in in_order]
+    assert seen.markers == sorted(set(seen.markers))
+    assert seen.markers[-1] == in_order[-1].t
+
+
+def item_of(runner: int) -> dict[str, Any]:
+    """Return the runner as in a snapshot."""
+    items = runner_items([runner])
+    add_trails(items)
+    return items[runner]
