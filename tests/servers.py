@@ -100,6 +100,8 @@ class Server:
         self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
         self._log_path = self._folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
+        # Of all its starts: workers can outlive a parent that a test has killed.
+        self._groups: list[int] = []
         self.env = {
             "SECRET_KEY": "a secret of the test suite, long enough for every check",
             "SPECTATE_OPEN_IN_PRODUCTION": "1",
@@ -152,6 +154,7 @@ class Server:
             if self._choose_port:
                 self.env["PORT"] = str(free_port())
             self._process = self._spawn()
+            self._groups.append(self._process.pid)
             if self._wait():
                 self._choose_port = False
                 return self
@@ -234,11 +237,12 @@ class Server:
 
     def kill(self) -> None:
         """End it and its workers at once, as a power cut would."""
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self._groups.clear()
+        if self._process is not None:
+            self._process.wait()
 
     def close(self) -> None:
         """Stop it if it runs and remove its files."""
