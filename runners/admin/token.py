@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from runners.admin.columns import ago_tag
+from runners.admin.phone import PhoneColumns
 from runners.models import RunnerToken
 
 
@@ -31,7 +32,7 @@ class RevokedFilter(admin.SimpleListFilter):
         return queryset
 
 
-class TokenColumns:
+class TokenColumns(PhoneColumns):
     @admin.display(description="Last use", ordering="last_used_at")
     def last_use(self, token: RunnerToken) -> SafeString | str:
         return ago_tag(token.last_used_at)
@@ -45,12 +46,18 @@ class TokenColumns:
 class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     """Tokens are issued on a runner's page, where the plain text can be shown."""
 
-    list_display = ("name", "runner", "usable", "last_use", "created_at", "revoked_at")
-    list_select_related = ("runner",)
+    list_display = (
+        *("name", "runner", "usable", "app", "last_contact", "refused"),
+        *("last_use", "created_at", "revoked_at"),
+    )
+    list_select_related = ("runner", "phone")
     list_filter = (RevokedFilter,)
     search_fields = ("name", "runner__name", "=runner__code")
-    fields = ("runner", "name", "created_at", "last_used_at", "revoked_at")
-    readonly_fields = ("runner", "created_at", "last_used_at", "revoked_at")
+    readonly_fields = (
+        *("runner", "created_at", "last_used_at", "revoked_at"),
+        *("app", "last_contact", "refusals"),
+    )
+    fields = ("name", *readonly_fields)
     actions = ("revoke",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -77,7 +84,7 @@ class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
     """
 
     model = RunnerToken
-    fields = ("name", "last_use", "created_at")
+    fields = ("name", "app", "last_contact", "refused", "last_use", "created_at")
     readonly_fields = fields
     show_change_link = True
     can_delete = False
@@ -86,7 +93,7 @@ class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
     verbose_name_plural = "usable tokens"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RunnerToken]:
-        tokens = super().get_queryset(request).select_related("runner")
+        tokens = super().get_queryset(request).select_related("runner", "phone")
         return tokens.filter(revoked_at=None)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

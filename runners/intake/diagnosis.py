@@ -1,0 +1,165 @@
+"""Does this phone work, and if not, what is wrong with it?"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from runners.models import Phone, Position, RunnerToken
+
+# Fixes that are looked at: the last ones, not older than the token.
+FIXES = 20
+# A fix older than this when it arrives is late, unless it comes from a buffer.
+LATE = timedelta(seconds=60)
+# Worse than this no course can be told from the next street. Metres.
+COARSE = 50.0
+# Closer together than this is standing still, and for how long that is fine.
+STILL = 15.0  # metres
+STILL_FOR = timedelta(seconds=60)
+# Slower than this the map jumps.
+SLOW = 30.0  # seconds
+SILENT = timedelta(minutes=2)
+EARTH = 6_371_000.0  # metres
+
+# What is refused because the runner wants it so.
+PRIVATE = {"zone.hidden", "sharing.paused", "position.erased"}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """`state`: waiting, problem or ok; a headline, and what is wrong in sentences."""
+
+    state: str
+    headline: str
+    problems: Sequence[str]
+    facts: Sequence[tuple[str, str]] = ()
+
+
+def diagnose(token: RunnerToken) -> Diagnosis:
+    """Tell how the phone with this token does. Causes two queries."""
+    now = timezone.now()
+    phone = Phone.objects.filter(pk=token.pk).first()
+    if token.revoked_at is not None or (token.expires_at or now) < now:
+        return Diagnosis(
+            "problem",
+            "This phone may not send any more.",
+            ["Its token was ended. Set the phone up again."],
+        )
+    if phone is None:
+        return Diagnosis("waiting", "Nothing has come from this phone yet.", [])
+    fixes = list(_fixes(token)) if phone.fix_at else []
+    if not fixes:
+        return _without_a_fix(phone)
+    problems = list(_problems(phone, fixes, now))
+    return Diagnosis(
+        "problem" if problems else "ok",
+        "It works, but not well yet." if problems else "It works.",
+        problems,
+        list(_facts(phone, fixes, now)),
+    )
+
+
+def _fixes(token: RunnerToken) -> QuerySet[Position]:
+    """Return the newest fixes first."""
+    return Position.objects.filter(
+        runner=token.runner_id, stored_at__gte=token.created_at
+    ).order_by("-recorded_at")[:FIXES]
+
+
+def _without_a_fix(phone: Phone) -> Diagnosis:
+    facts = [("App", phone.app)] if phone.app else []
+    if not phone.refused:
+        return Diagnosis(
+            "waiting",
+            "The phone reports, but it has no place yet.",
+            ["Go outside, and allow the app to use the location always."],
+            facts,
+        )
+    if PRIVATE.issuperset(phone.reasons):
+        return Diagnosis(
+            "ok",
+            "It works. Where you are now is kept private, as you chose.",
+            [],
+            facts,
+        )
+    headline = "The phone sends, but nothing of it can be used."
+    return Diagnosis("problem", headline, list(_refusals(phone)), facts)
+
+
+def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterator[str]:
+    newest, oldest = fixes[0], fixes[-1]
+    if now - phone.contact_at > SILENT:
+        yield (
+            f"Nothing has come for {duration(now - phone.contact_at)}. Is the app "
+            "still running, and out of battery saving?"
+        )
+    delay = newest.stored_at - newest.recorded_at
+    if delay > LATE:
+        yield (
+            f"The newest position was {duration(delay)} old when it came. Is the "
+            "phone's clock right, and does it have a connection?"
+        )
+    accuracies = [fix.accuracy for fix in fixes[:5] if fix.accuracy is not None]
+    if accuracies and statistics.median(accuracies) > COARSE:
+        yield (
+            f"Positions are only accurate to {statistics.median(accuracies):,.0f} m. "
+            "Allow the precise location and choose the highest accuracy."
+        )
+    span = newest.recorded_at - oldest.recorded_at
+    if span >= STILL_FOR and all(_distance(newest, fix) < STILL for fix in fixes):
+        yield "The phone has not moved. Walk fifty steps and see whether it follows."
+    gaps = [
+        (later.recorded_at - earlier.recorded_at).total_seconds()
+        for later, earlier in zip(fixes, fixes[1:], strict=False)
+    ]
+    if len(gaps) >= 2 and (gap := statistics.median(gaps)) > SLOW:
+        yield (
+            f"A position comes only every {gap:.0f} s. Set the app's interval to 5 s."
+        )
+    if phone.refused_at and phone.fix_at and phone.refused_at >= phone.fix_at:
+        yield from _refusals(phone)
+
+
+def _refusals(phone: Phone) -> Iterator[str]:
+    if PRIVATE.issuperset(phone.reasons):
+        return
+    if "position.future" in phone.reasons:
+        yield "The phone's clock is ahead. Set it to the network's time."
+    if phone.last_reason and "position.future" not in phone.reasons:
+        yield f"Last refused: {phone.last_reason}"
+
+
+def _facts(
+    phone: Phone, fixes: Sequence[Position], now: datetime
+) -> Iterator[tuple[str, str]]:
+    newest = fixes[0]
+    if phone.app:
+        yield "App", phone.app
+    yield "Last position", f"{duration(now - newest.recorded_at)} ago"
+    if newest.accuracy is not None:
+        yield "Accuracy", f"{newest.accuracy:,.0f} m"
+    if newest.battery is not None:
+        yield "Battery", f"{newest.battery:.0f} %"
+    yield "Taken", f"{phone.accepted:,}"
+    yield "Refused", f"{phone.refused:,}"
+
+
+def duration(length: timedelta) -> str:
+    """Return a length in one number, such as "12 s"."""
+    seconds = max(0, int(length.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def _distance(a: Position, b: Position) -> float:
+    """Return the distance of two places that are near each other, in metres."""
+    north = math.radians(a.lat - b.lat)
+    east = math.radians(a.lng - b.lng) * math.cos(math.radians(a.lat))
+    return EARTH * math.hypot(north, east)

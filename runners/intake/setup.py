@@ -1,0 +1,283 @@
+"""How each app is set up for a race: links, codes and what to do by hand.
+
+Apps' own defaults save battery; these settings give a place every few seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import segno
+from django.conf import settings
+from django.utils.safestring import SafeString, mark_safe
+
+from runners.intake.gpslogger import TEMPLATE as GPSLOGGER_TEMPLATE
+from runners.intake.profile import PROFILE_FILE
+from runners.intake.traccar import ATTRIBUTE
+
+# How often, and after how far, a phone reports.
+INTERVAL = 5  # seconds
+DISTANCE = 10  # metres
+HEARTBEAT = 60  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the page of phones shows for one app, with the runner's token in it.
+
+    `link` opens the app on the phone that shows the page and sets it up; `code` is
+    what the QR code says, for a phone beside it. `values` are (label, value) to type
+    or to compare.
+    """
+
+    link: str
+    code: str
+    values: Sequence[tuple[str, str]]
+
+    @property
+    def drawn(self) -> segno.QRCode:
+        return segno.make(self.code, error="l", micro=False)
+
+    @property
+    def qr(self) -> SafeString:
+        """The code as an SVG."""
+        # Of our own making; the text is not in it, only its squares.
+        return mark_safe(  # noqa: S308
+            self.drawn.svg_inline(
+                border=4, omitsize=True, svgclass="qr", lineclass=None
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneApp:
+    """An app that a runner can choose. `scan` says with what its code is read."""
+
+    key: str
+    name: str
+    phones: str
+    home: str
+    make: Callable[[str, str], Setup]
+    scan: str
+    steps: Sequence[str]
+
+
+def address(door: str, token: str = "") -> str:
+    """Return the absolute URL of a door."""
+    path = f"{token}/" if token else ""
+    return f"{settings.PUBLIC_URL}/intake/{door}/{path}"
+
+
+def owntracks(code: str, token: str) -> Setup:
+    config = {
+        "_type": "configuration",
+        "mode": 3,  # HTTP
+        "url": address("owntracks"),
+        "auth": True,
+        "username": code,
+        "password": token,
+        "deviceId": "phone",
+        "tid": code[-2:].rjust(2, "0"),
+        "monitoring": 2,  # move
+        "locatorInterval": INTERVAL,
+        "locatorDisplacement": DISTANCE,
+    }
+    packed = base64.b64encode(json.dumps(config, separators=(",", ":")).encode())
+    link = f"owntracks:///config?inline={quote(packed.decode(), safe='')}"
+    values = [
+        ("Mode", "HTTP"),
+        ("URL", config["url"]),
+        ("User", code),
+        ("Password", token),
+        ("Monitoring", "Move"),
+    ]
+    return Setup(link, link, [(label, str(value)) for label, value in values])
+
+
+def overland(code: str, token: str) -> Setup:
+    url = address("overland")
+    link = "overland://setup?" + urlencode(
+        {"url": url, "token": token, "device_id": code}
+    )
+    values = [
+        ("Receiver endpoint", url),
+        ("Access token", token),
+        ("Desired accuracy", "Best"),
+        ("Activity type", "Fitness"),
+        ("Pause updates automatically", "Off"),
+        ("Send interval", "10 s"),
+    ]
+    return Setup(link, link, values)
+
+
+def traccar_client(code: str, token: str) -> Setup:
+    url = address("osmand", token)
+    race = {
+        "id": code,
+        "accuracy": "highest",
+        "distance": DISTANCE,
+        "interval": INTERVAL,
+        "fastest_interval": INTERVAL,
+        "heartbeat": HEARTBEAT,
+        "buffer": "true",
+        "wakelock": "true",
+        "stop_detection": "false",
+        "service": "true",
+    }
+    values = [
+        ("Server URL", url),
+        ("Location accuracy", "Highest"),
+        ("Distance", f"{DISTANCE} m"),
+        ("Interval", f"{INTERVAL} s"),
+        ("Fastest interval", f"{INTERVAL} s"),
+        ("Heartbeat", f"{HEARTBEAT} s"),
+        ("Offline buffering", "On"),
+        ("Stop detection", "Off"),
+    ]
+    return Setup(
+        f"org.traccar.client://config?{urlencode({'url': url} | race)}",
+        # Of a web address the app takes the part before the question mark as its
+        # server.
+        f"{url}?{urlencode(race)}",
+        values,
+    )
+
+
+def osmand(code: str, token: str) -> Setup:
+    url = (
+        address("osmand", token) + "?lat={0}&lon={1}&timestamp={2}&hdop={3}"
+        "&altitude={4}&speed={5}&bearing={6}&unit=mps"
+    )
+    values = [
+        ("Web address", url),
+        ("Tracking interval", f"{INTERVAL} s"),
+        ("Time buffer", "As long as possible"),
+    ]
+    return Setup("", url, values)
+
+
+def gpslogger(code: str, token: str) -> Setup:
+    profile = f"{settings.PUBLIC_URL}/intake/gpslogger/{token}/{PROFILE_FILE}"
+    link = f"gpslogger://properties/{profile}"
+    values = [
+        ("URL", address("gpslogger")),
+        ("HTTP method", "POST"),
+        ("HTTP body", GPSLOGGER_TEMPLATE),
+        ("User", code),
+        ("Password", token),
+        ("Logging interval", f"{INTERVAL} s"),
+        ("Keep GPS on between fixes", "On"),
+        ("Discard offline locations", "Off"),
+    ]
+    return Setup(link, link, values)
+
+
+def traccar_server(code: str, token: str) -> Setup:
+    values = [
+        ("In traccar.xml", "<entry key='forward.type'>json</entry>"),
+        ("and", f"<entry key='forward.url'>{address('traccar')}</entry>"),
+        ("Attribute of the device", ATTRIBUTE),
+        ("Its value", token),
+    ]
+    return Setup("", token, values)
+
+
+def generic(code: str, token: str) -> Setup:
+    url = address("generic", token)
+    values = [
+        ("URL", url),
+        ("Fields", "lat, lon, timestamp, acc, alt, bat, speed (m/s), bearing"),
+        ("As", "query string, form or JSON; several as a JSON list"),
+    ]
+    return Setup("", url, values)
+
+
+_CAMERA = "the phone's camera"
+_ALWAYS = "Allow the location always, and precisely."
+_BATTERY = "Take the app out of battery saving."
+
+PHONE_APPS = {
+    app.key: app
+    for app in (
+        PhoneApp(
+            "owntracks",
+            "OwnTracks",
+            "iPhone and Android",
+            "https://owntracks.org/",
+            owntracks,
+            _CAMERA,
+            (_ALWAYS, _BATTERY, "Leave the app in the mode Move."),
+        ),
+        PhoneApp(
+            "overland",
+            "Overland",
+            "iPhone",
+            "https://overland.p3k.app/",
+            overland,
+            _CAMERA,
+            (
+                _ALWAYS,
+                "Set accuracy, activity and pauses as below: the link cannot.",
+                "Switch tracking on.",
+            ),
+        ),
+        PhoneApp(
+            "traccar",
+            "Traccar Client",
+            "iPhone and Android",
+            "https://www.traccar.org/client/",
+            traccar_client,
+            "the app: Settings, then the QR symbol",
+            (_ALWAYS, _BATTERY, "Switch continuous tracking on."),
+        ),
+        PhoneApp(
+            "gpslogger",
+            "GPSLogger",
+            "Android",
+            "https://gpslogger.app/",
+            gpslogger,
+            "an app for QR codes",
+            (_ALWAYS, _BATTERY, "Choose the profile spectate and start logging."),
+        ),
+        PhoneApp(
+            "osmand",
+            "OsmAnd",
+            "iPhone and Android",
+            "https://osmand.net/",
+            osmand,
+            "an app for QR codes, to copy the address",
+            (
+                "Switch the plug-in Trip recording on.",
+                "Paste the address below under Online tracking, Web address.",
+                _ALWAYS,
+                _BATTERY,
+                "Start recording with online tracking.",
+            ),
+        ),
+        PhoneApp(
+            "tracker",
+            "Hardware tracker",
+            "behind a Traccar server",
+            "https://www.traccar.org/",
+            traccar_server,
+            "an app for QR codes, to copy the token",
+            (
+                "Have the Traccar server forward its positions here, as below.",
+                "Give the device the attribute below in Traccar.",
+            ),
+        ),
+        PhoneApp(
+            "generic",
+            "Something else",
+            "anything that can send HTTP",
+            "",
+            generic,
+            "an app for QR codes, to copy the address",
+            ("Have it send its position to the address below.",),
+        ),
+    )
+}

@@ -1,0 +1,130 @@
+"""The test of a phone names what is wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from runners.intake.diagnosis import Diagnosis, diagnose
+from runners.models import Phone, Position, Runner, RunnerToken
+
+
+@pytest.fixture
+def token(db: None) -> RunnerToken:
+    bob = Runner.objects.create(code="bob", name="Bob")
+    row = RunnerToken.objects.issue(bob, name="OwnTracks")[0]
+    row.created_at = timezone.now() - timedelta(hours=1)
+    row.save()
+    return row
+
+
+def seen(token: RunnerToken, **more: object) -> Phone:
+    now = timezone.now()
+    values: dict[str, object] = {"app": "OwnTracks", "contact_at": now, "fix_at": now}
+    return Phone.objects.create(token=token, **(values | more))
+
+
+def fixes(
+    token: RunnerToken,
+    count: int = 5,
+    *,
+    every: float = 5,
+    step: float = 20,
+    late: float = 0,
+    accuracy: float | None = 5,
+) -> None:
+    """Store fixes up to now: seconds apart, metres apart, seconds late."""
+    now = timezone.now()
+    for n in range(count):
+        Position.objects.create(
+            runner=token.runner,
+            recorded_at=now - timedelta(seconds=n * every + late),
+            stored_at=now - timedelta(seconds=n * every),
+            lat=53.3566 + n * step / 111_000,
+            lng=-6.3285,
+            accuracy=accuracy,
+            source="owntracks",
+        )
+
+
+def words(diagnosis: Diagnosis) -> str:
+    return " ".join(diagnosis.problems)
+
+
+def test_phone_that_was_never_seen_is_waited_for(token: RunnerToken) -> None:
+    assert diagnose(token).state == "waiting"
+
+
+def test_first_fix_is_enough(token: RunnerToken) -> None:
+    seen(token)
+    fixes(token, 1)
+    diagnosis = diagnose(token)
+    assert (diagnosis.state, diagnosis.problems) == ("ok", [])
+    assert ("Accuracy", "5 m") in diagnosis.facts
+
+
+def test_good_track_is_ok(token: RunnerToken) -> None:
+    seen(token)
+    fixes(token, 30)
+    assert diagnose(token).state == "ok"
+
+
+def test_heartbeat_alone_is_no_place(token: RunnerToken) -> None:
+    seen(token, fix_at=None)
+    diagnosis = diagnose(token)
+    assert diagnosis.state == "waiting"
+    assert "Go outside" in words(diagnosis)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"accuracy": 900}, "accurate to 900 m"),
+        ({"late": 600}, "was 10 min old when it came"),
+        ({"step": 0.5, "every": 20}, "has not moved"),
+        ({"every": 300, "step": 500}, "only every 300 s"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    token: RunnerToken, wrong: dict[str, float], says: str
+) -> None:
+    seen(token)
+    fixes(token, **wrong)  # type: ignore[arg-type]
+    diagnosis = diagnose(token)
+    assert diagnosis.state == "problem"
+    assert says in words(diagnosis)
+
+
+def test_silence_is_named(token: RunnerToken) -> None:
+    seen(token, contact_at=timezone.now() - timedelta(minutes=7))
+    fixes(token)
+    assert "Nothing has come for 7 min" in words(diagnose(token))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "last", "says"),
+    [
+        ({"position.future": 3}, "The time is 90 s ahead.", "clock is ahead"),
+        ({"message.encrypted": 1}, "Remove the encryption key.", "encryption key"),
+    ],
+)
+def test_refusals_are_named(
+    token: RunnerToken, reasons: dict[str, int], last: str, says: str
+) -> None:
+    seen(token, fix_at=None, refused=3, reasons=reasons, last_reason=last)
+    diagnosis = diagnose(token)
+    assert diagnosis.state == "problem"
+    assert says in words(diagnosis)
+
+
+def test_what_is_private_is_no_fault(token: RunnerToken) -> None:
+    seen(token, fix_at=None, refused=3, reasons={"zone.hidden": 3}, last_reason="Zone.")
+    assert diagnose(token).state == "ok"
+
+
+def test_ended_token_is_named(token: RunnerToken) -> None:
+    seen(token)
+    token.revoke()
+    assert "token was ended" in words(diagnose(token))

@@ -1,0 +1,112 @@
+"""Links and QR codes: decoded by another library, they lead to doors that work."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import zxingcpp
+from numpy import array, uint8
+from pytest_django import Settings
+
+from runners.intake.door import APPS, split_path, token_of
+from runners.intake.setup import PHONE_APPS, Setup
+from tests.intake.phones import Phone
+from tests.servers import Server
+
+# As long as one of `RunnerToken.objects.issue`.
+TOKEN = "R_iP5ndv8o6gicjbunpHUyM7N9WiCsxfcAOOTviY8BA"
+
+
+@pytest.fixture(autouse=True)
+def public_url(settings: Settings) -> None:
+    settings.PUBLIC_URL = "https://live.example.org"
+
+
+def read_back(setup: Setup) -> str:
+    """Read the QR code of a page as a camera would."""
+    rows = setup.drawn.matrix_iter(scale=4, border=4)
+    image = array([[0 if dark else 255 for dark in row] for row in rows], uint8)
+    (found,) = zxingcpp.read_barcodes(image)
+    text: str = found.text
+    return text
+
+
+@pytest.mark.parametrize("key", PHONE_APPS)
+def test_qr_code_is_read_by_another_library(key: str) -> None:
+    setup = PHONE_APPS[key].make("bob", TOKEN)
+    assert read_back(setup) == setup.code
+    assert setup.qr.startswith("<svg") and "script" not in setup.qr
+
+
+def test_owntracks_link_holds_its_whole_configuration() -> None:
+    link = urlsplit(read_back(PHONE_APPS["owntracks"].make("bob", TOKEN)))
+    assert (link.scheme, link.path) == ("owntracks", "/config")
+    (inline,) = parse_qs(link.query)["inline"]
+    config = json.loads(base64.b64decode(inline))
+    assert config["_type"] == "configuration"
+    assert (config["mode"], config["monitoring"]) == (3, 2)
+    assert config["url"] == "https://live.example.org/intake/owntracks/"
+    assert (config["username"], config["password"]) == ("bob", TOKEN)
+    assert len(config["tid"]) == 2
+    assert config["locatorInterval"] <= 10 and config["locatorDisplacement"] <= 20
+
+
+def test_overland_link_sets_address_and_token() -> None:
+    link = urlsplit(read_back(PHONE_APPS["overland"].make("bob", TOKEN)))
+    assert (link.scheme, link.netloc) == ("overland", "setup")
+    assert parse_qs(link.query) == {
+        "url": ["https://live.example.org/intake/overland/"],
+        "token": [TOKEN],
+        "device_id": ["bob"],
+    }
+
+
+def test_traccar_link_and_code_set_race_grade_settings() -> None:
+    setup = PHONE_APPS["traccar"].make("bob", TOKEN)
+    code, link = urlsplit(read_back(setup)), urlsplit(setup.link)
+    server = f"https://live.example.org/intake/osmand/{TOKEN}/"
+    assert f"{code.scheme}://{code.netloc}{code.path}" == server
+    assert link.scheme == "org.traccar.client"
+    values = parse_qs(link.query)
+    assert values.pop("url") == [server]
+    assert parse_qs(code.query) == values
+    assert values["accuracy"] == ["highest"]
+    assert values["stop_detection"] == ["false"]
+    assert values["buffer"] == ["true"]
+    assert int(values["interval"][0]) <= 10 and int(values["distance"][0]) <= 20
+
+
+def test_gpslogger_link_leads_to_its_profile() -> None:
+    link = read_back(PHONE_APPS["gpslogger"].make("bob", TOKEN))
+    url = link.removeprefix("gpslogger://properties/")
+    assert split_path(urlsplit(url).path) == ("gpslogger", TOKEN, "spectate.properties")
+
+
+@pytest.mark.parametrize("key", ["osmand", "generic"])
+def test_address_to_paste_holds_door_and_token(key: str) -> None:
+    url = urlsplit(read_back(PHONE_APPS[key].make("bob", TOKEN)))
+    name, token, rest = split_path(url.path)
+    assert name in APPS and not rest
+    assert token_of({}, token, {}) == TOKEN
+
+
+def test_links_work_against_a_server(
+    uvicorn_server: Server, settings: Settings
+) -> None:
+    settings.PUBLIC_URL = uvicorn_server.url
+    uvicorn_server.manage("create_runner", "bob", "--name", "Bob")
+    with Phone(uvicorn_server) as phone:
+        template = read_back(PHONE_APPS["osmand"].make("bob", phone.token))
+        filled = template.format(53.3566, -6.3285, 1780210800000, 4, 21.5, 3.1, 184)
+        url = urlsplit(filled)
+        path = f"{url.path}?{url.query}"
+        assert phone.send(path, method="GET").status == 200
+        (fix,) = phone.stored()
+        assert (fix["lat"], fix["speed"], fix["heading"]) == (53.3566, 3.1, 184)
+        # Opened in a browser instead of the app it does no harm.
+        url = urlsplit(read_back(PHONE_APPS["traccar"].make("bob", phone.token)))
+        assert phone.send(f"{url.path}?{url.query}", method="GET").status == 200
+        assert len(phone.stored()) == 1
