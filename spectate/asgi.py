@@ -7,9 +7,14 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
 
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
 
 # Before the consumers are imported: they need the models to be loaded.
-django_application = get_asgi_application()
+try:
+    django_application = get_asgi_application()
+except ImproperlyConfigured as error:
+    # One line for whoever starts Daphne or uvicorn by hand.
+    raise SystemExit(f"Spectate does not start: {error}") from None
 
 from channels.routing import ProtocolTypeRouter
 

@@ -42,7 +42,6 @@ TOO_FAST_LIMIT = 100
 # When a publisher may try again after the store was unavailable. Milliseconds.
 STORE_RETRY = 2_000
 
-RESTART = 1012
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 OVERLOADED = 1013

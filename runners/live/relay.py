@@ -325,9 +325,12 @@ class Relay:
             for group in (*self._beats, RELAYS):
                 with contextlib.suppress(Exception):
                     await self.layer.group_discard(group, self._channel)
-        self._pump.cancel()
-        self._pulse.cancel()
-        await asyncio.wait([self._pump, self._pulse])
+        running = {self._pump, self._pulse}
+        while running:
+            # redis-py loses a cancellation that comes while it connects.
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=1)
         _relays.pop(self.loop, None)
 
 
