@@ -210,9 +210,11 @@ class Fanout:
 
     async def register(self) -> None:
         """Follow, and publish rounds until one reaches every follower."""
-        for spectator in self.spectators:
-            spectator.follow()
         for _ in range(10):
+            for spectator in self.spectators:
+                if not spectator.follows:
+                    spectator.follows = True
+                    spectator.follow()
             self.sent = self.received = self.merged = 0
             for turn in range(self.runners):
                 self.publish(time.perf_counter())
@@ -365,6 +367,8 @@ class Spectator(Listener):
     def __init__(self, load: Fanout, followed: list[int]) -> None:
         super().__init__(load)
         self.followed = followed
+        # Until the server refuses it, as it may when all come at once.
+        self.follows = False
         # The number that arrived last, of each runner followed.
         self.last = dict.fromkeys(followed, -1)
 
@@ -402,6 +406,7 @@ class SeedSpectator(Spectator):
                 return
             number = load.number_of(payload)
             if number < 0:
+                self.follows = False
                 return
         load.received += 1
         runner = number % load.runners
@@ -449,3 +454,4 @@ class TypedSpectator(Spectator):
             load.refill()
         elif message["type"] == "error":
             load.errors += 1
+            self.follows = False
