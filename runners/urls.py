@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 
 from runners.models.runner import CODE_PATTERN
-from runners.views import accounts, follows, health, live, phones, track
+from runners.views import accounts, follows, health, live, phones, share, track
 
 
 class CodeConverter:
@@ -30,6 +30,8 @@ urlpatterns = [
     path("runners/<code:code>/unfollow/", follows.unfollow, name="unfollow"),
     path("runners/<code:code>/phones/", phones.phones, name="phones"),
     path("runners/<code:code>/phones/<int:token>/", phones.phone, name="phone"),
+    path("me/", include("runners.views.me.urls")),
+    path("s/<str:token>/", share.share, name="share"),
     path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),
     path("sign-up/", accounts.SignUp.as_view(), name="sign_up"),
     path("sign-out/", accounts.SignOut.as_view(), name="sign_out"),

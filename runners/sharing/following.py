@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
@@ -58,3 +60,29 @@ def follow_statuses(*, user: User) -> dict[str, str]:
             user=user, status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING]
         ).values_list("runner__code", "status")
     )
+
+
+class FollowAnswer(StrEnum):
+    """What a runner says to a request, or to a follower later on."""
+
+    ACCEPT = "accept"
+    REFUSE = "refuse"
+    BLOCK = "block"
+    # As if they had never asked: they may ask again.
+    REMOVE = "remove"
+
+
+_STATUS_OF = {
+    FollowAnswer.ACCEPT: Follow.Status.ACCEPTED,
+    FollowAnswer.REFUSE: Follow.Status.REFUSED,
+    FollowAnswer.BLOCK: Follow.Status.BLOCKED,
+}
+
+
+def follow_answer(*, follow: Follow, answer: FollowAnswer) -> None:
+    """Take a runner's answer; it is in force on open sockets within a second."""
+    if answer is FollowAnswer.REMOVE:
+        follow.delete()
+    else:
+        follow.status = _STATUS_OF[answer]
+        follow.save(update_fields=["status"])

@@ -6,11 +6,18 @@ from datetime import datetime
 from typing import Any
 
 import gpxpy.gpx
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
 from runners.models import LatestPosition, Pause, Position, RightsChange, Runner, Zone
 from runners.positions.rules import forget_hidden
+
+
+def visibility_set(*, runner: Runner, visibility: str) -> None:
+    """Say who sees a runner; those who may not any more lose them at once."""
+    runner.visibility = visibility
+    runner.save(update_fields=["visibility", "changed_at"])
 
 
 def sharing_pause(*, runner: Runner) -> None:
@@ -63,6 +70,23 @@ def positions_erase(*, runner: Runner) -> int:
     rows, _ = Position.objects.filter(runner=runner).delete()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
     return rows
+
+
+@transaction.atomic
+def runner_delete(*, runner: Runner) -> None:
+    """Delete a runner with all that is kept of them, and the links to them alone."""
+    for link in runner.links.exclude(race__isnull=False):
+        if not link.runners.exclude(pk=runner.pk).exists():
+            link.delete()
+    runner.delete()
+
+
+@transaction.atomic
+def account_delete(*, user: User) -> None:
+    """Delete an account and its runner."""
+    for runner in Runner.objects.filter(account=user):
+        runner_delete(runner=runner)
+    user.delete()
 
 
 def positions_json(*, runner: Runner) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from runners.models import Race
+from runners.models import Race, ShareLink
 from runners.sharing.following import follow_statuses
 from runners.sharing.snapshots import milliseconds, race_item
 from runners.sharing.viewing import visible_runners
@@ -26,7 +26,7 @@ from runners.views.assets import map_assets
 # How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
 PUBLIC_TICK = 1000
 RACE_TICK = 500
-RUNNER_TICK = 250
+RUNNER_TICK = LINK_TICK = 250
 # Courses drawn on the page of everybody.
 MOST_COURSES = 5
 # How long a course is kept for the next visitor. Seconds.
@@ -36,7 +36,7 @@ COURSE_AGE = 60
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:
     """Show everybody public."""
-    return _live_page(
+    return live_page(
         request,
         title="Live now",
         follow={"public": True, "tick": PUBLIC_TICK},
@@ -50,7 +50,7 @@ def live(request: HttpRequest) -> HttpResponse:
 def race(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the runners of one race on its course."""
     race = get_object_or_404(Race, slug=slug)
-    return _live_page(
+    return live_page(
         request,
         title=race.name,
         follow={"races": [race.slug], "tick": RACE_TICK},
@@ -62,7 +62,7 @@ def race(request: HttpRequest, slug: str) -> HttpResponse:
 def runner(request: HttpRequest, code: str) -> HttpResponse:
     """Show one runner; one who may not be seen is as unknown as any other."""
     runner = get_object_or_404(visible_runners(request.user.pk), code=code)
-    return _live_page(
+    return live_page(
         request,
         title=runner.name,
         follow={"runners": [runner.code], "tick": RUNNER_TICK},
@@ -77,7 +77,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(static("icons/favicon.svg"))
 
 
-def _live_page(
+def live_page(
     request: HttpRequest,
     *,
     title: str,
@@ -86,7 +86,9 @@ def _live_page(
     one_runner: str | None = None,
     own_follows: bool = False,
     courses: Iterable[Race] = (),
+    link: ShareLink | None = None,
 ) -> HttpResponse:
+    """Show a live page; `link` is the share link that it stands on."""
     now = timezone.now()
     assets = map_assets()
     page = {
@@ -103,16 +105,18 @@ def _live_page(
         },
         # A race page hears of its own over the socket.
         "courses": [_course(other, now) for other in courses],
+        "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
         "account": _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
     }
-    races = Race.objects.on_or_next(now)
+    races = [] if link else Race.objects.on_or_next(now)
     context = {
         "page": page,
         "title": title,
         "race": race,
+        "share_link": link,
         "race_state": race and _race_state(race, now),
         "race_length": race and race.length and f"{race.length / 1000:.1f}",
         "race_start": race and race.start.astimezone(ZoneInfo(race.timezone)),

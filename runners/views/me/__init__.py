@@ -1,0 +1,1 @@
+"""What a runner decides and keeps, on pages of their own under /me/."""

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from runners.models import Runner
+from runners.views.me.forms import BecomeRunnerForm
+
+
+@login_required
+def become_runner(request: HttpRequest) -> HttpResponse:
+    """Make a signed-in user a runner; each account has one at most."""
+    if Runner.objects.filter(account=request.user.pk).exists():
+        return redirect("me")
+    form = BecomeRunnerForm(request.POST or None, initial={"name": _name(request)})
+    if request.method == "POST" and form.is_valid():
+        runner = form.save(commit=False)
+        runner.account_id = request.user.pk
+        try:
+            with transaction.atomic():
+                runner.save()
+        except IntegrityError:
+            # Somebody took the code, or a second tap was faster, since we looked.
+            if Runner.objects.filter(account=request.user.pk).exists():
+                return redirect("me")
+            form.add_error("code", "This code was taken just now. Choose another.")
+        else:
+            return redirect("me")
+    return render(request, "runners/me/become.html", {"form": form})
+
+
+def _name(request: HttpRequest) -> str:
+    return request.user.get_full_name() if request.user.is_authenticated else ""

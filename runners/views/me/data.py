@@ -1,0 +1,89 @@
+"""Take along what is kept, or have it deleted."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+
+from runners.models import Runner
+from runners.sharing.own import (
+    account_delete,
+    positions_erase,
+    positions_gpx,
+    positions_json,
+    runner_delete,
+)
+from runners.views.me.forms import ConfirmForm
+from runners.views.me.page import back_to, own_page, own_runner
+
+
+@require_safe
+@own_runner
+def export_json(request: HttpRequest, runner: Runner) -> HttpResponse:
+    response = JsonResponse(positions_json(runner=runner))
+    return _as_file(response, f"{runner.code}.json")
+
+
+@require_safe
+@own_runner
+def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponse:
+    response = HttpResponse(
+        positions_gpx(runner=runner), content_type="application/gpx+xml"
+    )
+    return _as_file(response, f"{runner.code}.gpx")
+
+
+@require_POST
+@own_runner
+def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Delete all positions."""
+    form = ConfirmForm(request.POST, word=runner.code, auto_id="erase_%s")
+    if not form.is_valid():
+        return own_page(request, runner, erase_form=form)
+    count = positions_erase(runner=runner)
+    messages.success(request, f"{count:,} positions deleted, also from every open map.")
+    return back_to("data")
+
+
+@require_POST
+@own_runner
+def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Stop being a runner; the account stays and follows on."""
+    form = ConfirmForm(request.POST, word=runner.code, auto_id="runner_%s")
+    if not form.is_valid():
+        return own_page(request, runner, runner_form=form)
+    runner_delete(runner=runner)
+    messages.success(request, "Your runner and all that was kept of it are deleted.")
+    return redirect("become_runner")
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_account(request: HttpRequest) -> HttpResponse:
+    """Delete the account, and its runner if there is one."""
+    if not request.user.is_authenticated:
+        return redirect("sign_in")
+    user = request.user
+    form = ConfirmForm(
+        request.POST if request.method == "POST" else None,
+        word=user.get_username(),
+        auto_id="account_%s",
+    )
+    if not form.is_valid():
+        return render(request, "runners/me/delete_account.html", {"form": form})
+    logout(request)
+    account_delete(user=user)
+    return render(request, "runners/me/gone.html")
+
+
+def _as_file(response: HttpResponse, name: str) -> HttpResponse:
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner
+from runners.sharing.following import FollowAnswer, follow_answer
+from runners.views.me.page import back_to, own_runner
+
+WORDS = {
+    FollowAnswer.ACCEPT: "{} sees you now.",
+    FollowAnswer.REFUSE: "{} was refused.",
+    FollowAnswer.BLOCK: "{} is blocked and does not see you while signed in.",
+    FollowAnswer.REMOVE: "{} is removed from your list.",
+}
+
+
+@require_POST
+@own_runner
+def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
+    """Answer a request, or think again about a follower."""
+    follow = get_object_or_404(runner.followers.select_related("user"), pk=pk)
+    try:
+        chosen = FollowAnswer(request.POST.get("answer", ""))
+    except ValueError:
+        raise Http404("There is no such answer.") from None
+    follow_answer(follow=follow, answer=chosen)
+    messages.success(request, WORDS[chosen].format(follow.user.get_username()))
+    return back_to("followers")

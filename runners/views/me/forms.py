@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import zoneinfo
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.validators import RegexValidator
+from django.utils import timezone
+from django.utils.text import slugify
+
+from runners.models import Runner
+from runners.models.runner import CODE_PATTERN
+
+if TYPE_CHECKING:
+    RunnerModelForm = forms.ModelForm[Runner]
+else:  # Django's class takes no type arguments when it runs.
+    RunnerModelForm = forms.ModelForm
+
+Visibility = Runner.Visibility
+
+VISIBILITIES = [
+    (Visibility.PUBLIC, "Everybody"),
+    (Visibility.FOLLOWERS, "Followers I accepted"),
+    (Visibility.PRIVATE, "Nobody, except by a share link"),
+]
+# How long a link works, in hours.
+LASTS = [("1", "1 hour"), ("6", "6 hours"), ("24", "1 day"), ("168", "1 week")]
+# Every fix of a runner is held against each.
+MOST_ZONES = 20
+
+
+class BecomeRunnerForm(RunnerModelForm):
+    """A name, the code for links, and who may see it all."""
+
+    code = forms.CharField(
+        max_length=40,
+        required=False,
+        validators=[
+            RegexValidator(
+                rf"\A{CODE_PATTERN}\Z",
+                "Use 1 to 40 letters, digits, hyphens and underscores.",
+            )
+        ],
+        help_text="Your place in links: /runners/CODE/. It cannot be changed later. "
+        "Leave it empty for one made from your name.",
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+            }
+        ),
+    )
+    visibility = forms.ChoiceField(
+        label="Who sees you on the map",
+        choices=VISIBILITIES,
+        initial=Visibility.FOLLOWERS,
+        widget=forms.RadioSelect,
+        help_text="You can change this at any time.",
+    )
+
+    class Meta:
+        model = Runner
+        fields = ("name", "code", "visibility")
+        error_messages: ClassVar = {
+            "code": {"unique": "This code is taken. Choose another."}
+        }
+        widgets: ClassVar = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        return code or suggested_code(self.cleaned_data.get("name", ""))
+
+
+def suggested_code(name: str) -> str:
+    """Make a free code from a name: "Bob Marsh" → "bob-marsh", "bob-marsh-2"."""
+    base = slugify(name)[:36].strip("-_") or "runner"
+    taken = set(
+        Runner.objects.filter(code__startswith=base).values_list("code", flat=True)
+    )
+    number, code = 1, base
+    while code in taken:
+        number += 1
+        code = f"{base}-{number}"
+    return code
+
+
+class VisibilityForm(forms.Form):
+    visibility = forms.ChoiceField(label="Who sees you", widget=forms.RadioSelect)
+
+    def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
+        kwargs["initial"] = {"visibility": runner.visibility}
+        super().__init__(*args, **kwargs)
+        choices = list(VISIBILITIES)
+        if runner.visibility == Visibility.RACE or runner.entries.exists():
+            choices.insert(2, (Visibility.RACE, "Everybody, but only during my races"))
+        field = self.fields["visibility"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+
+
+class EndForm(forms.Form):
+    """When sharing ends by itself; `zone` is the browser's, for "today"."""
+
+    lasts = forms.ChoiceField(
+        choices=[("1", "1 h"), ("6", "6 h"), ("today", "Today"), ("never", "Never")]
+    )
+    zone = forms.CharField(required=False)
+
+    def ends(self) -> datetime | None:
+        """Return the moment, None for never."""
+        lasts, now = self.cleaned_data["lasts"], timezone.now()
+        if lasts == "never":
+            return None
+        if lasts != "today":
+            return now + timedelta(hours=int(lasts))
+        name = self.cleaned_data["zone"]
+        known = name in zoneinfo.available_timezones()
+        here = now.astimezone(zoneinfo.ZoneInfo(name if known else "UTC"))
+        midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight + timedelta(days=1)
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        max_length=60,
+        label="Which phone or app is it for?",
+        help_text="To know later which one to revoke.",
+    )
+
+
+class LinkForm(forms.Form):
+    label = forms.CharField(
+        max_length=80,
+        label="Whom is it for?",
+        help_text="Only you see this.",
+    )
+    lasts = forms.ChoiceField(label="How long does it work?", initial="6")
+    pin = forms.CharField(
+        label="PIN, if you want one",
+        required=False,
+        validators=[RegexValidator(r"\A[0-9]{4,12}\Z", "Use 4 to 12 digits.")],
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+        help_text="4 to 12 digits. Whoever opens the link has to know it.",
+    )
+
+    def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.race = (
+            runner.entries.filter(race__ends__gt=timezone.now())
+            .select_related("race")
+            .order_by("race__ends")
+            .first()
+        )
+        choices = [
+            ("1", "1 hour"),
+            ("6", "6 hours"),
+            ("24", "1 day"),
+            ("168", "1 week"),
+        ]
+        if self.race is not None:
+            choices.append(("race", f"Until {self.race.race} ends"))
+        field = self.fields["lasts"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+
+    def expires_at(self) -> datetime:
+        lasts = self.cleaned_data["lasts"]
+        if lasts == "race" and self.race is not None:
+            return self.race.race.ends
+        return timezone.now() + timedelta(hours=int(lasts))
+
+
+class ZoneForm(forms.Form):
+    name = forms.CharField(max_length=40, initial="Home")
+    lat = forms.FloatField(
+        label="Latitude",
+        min_value=-90,
+        max_value=90,
+        widget=forms.NumberInput(attrs={"step": "any", "placeholder": "53.35660"}),
+    )
+    lng = forms.FloatField(
+        label="Longitude",
+        min_value=-180,
+        max_value=180,
+        widget=forms.NumberInput(attrs={"step": "any", "placeholder": "-6.32850"}),
+    )
+    radius = forms.FloatField(
+        label="Radius in metres",
+        min_value=100,
+        max_value=5000,
+        initial=300,
+        help_text="100 to 5,000. A larger one hides better.",
+        widget=forms.NumberInput(attrs={"step": 50}),
+    )
+
+
+class ConfirmForm(forms.Form):
+    """What cannot be undone needs a word typed."""
+
+    confirm = forms.CharField(
+        required=False,
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+            }
+        ),
+    )
+
+    def __init__(self, *args: Any, word: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.word = word
+        self.fields["confirm"].label = f"Type {word} to go on"
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"].strip()
+        if typed != self.word:
+            raise forms.ValidationError(
+                f"Nothing was deleted. Type exactly {self.word} to go on."
+            )
+        return typed

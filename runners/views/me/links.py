@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.debug import (
+    sensitive_post_parameters,
+    sensitive_variables,
+)
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner, ShareLink
+from runners.views.me.forms import LinkForm
+from runners.views.me.page import back_to, own_page, own_runner
+
+
+@sensitive_post_parameters("pin")
+@sensitive_variables("plain", "context")
+@require_POST
+@own_runner
+def make(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Make a link and show it; only its hash is kept, so no later page can."""
+    form = LinkForm(request.POST, runner=runner, auto_id="link_%s")
+    if not form.is_valid():
+        return own_page(request, runner, link_form=form)
+    link, plain = ShareLink.objects.issue(
+        label=form.cleaned_data["label"],
+        expires_at=form.expires_at(),
+        runners=[runner],
+        pin=form.cleaned_data["pin"],
+        created_by=cast(User, request.user),
+    )
+    context = {
+        "runner": runner,
+        "link": link,
+        "pin": form.cleaned_data["pin"],
+        "url": f"{settings.PUBLIC_URL}{reverse('share', args=[plain])}",
+    }
+    return render(request, "runners/me/link.html", context)
+
+
+@require_POST
+@own_runner
+def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
+    link = get_object_or_404(runner.links, pk=pk)
+    link.revoke()
+    messages.success(request, f"The link for “{link.label}” shows nothing any more.")
+    return back_to("links")

@@ -1,0 +1,94 @@
+"""The page itself: everything a runner can decide, each with a form of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.contrib.auth.views import redirect_to_login
+from django.forms import BaseForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from runners.models import Follow, Runner
+from runners.views.me.forms import (
+    ConfirmForm,
+    LinkForm,
+    TokenForm,
+    VisibilityForm,
+    ZoneForm,
+)
+
+P = ParamSpec("P")
+Status = Follow.Status
+
+
+def own_runner(
+    view: Callable[Concatenate[HttpRequest, Runner, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Give a view the signed-in user's own runner; it never sees another's."""
+
+    @never_cache
+    @wraps(view)
+    def wrapped(
+        request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+    ) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return redirect_to_login(reverse("me"))
+        runner = Runner.objects.filter(account=request.user).first()
+        if runner is None:
+            return redirect("become_runner")
+        return view(request, runner, *args, **kwargs)
+
+    return wrapped
+
+
+@require_safe
+@own_runner
+def me(request: HttpRequest, runner: Runner) -> HttpResponse:
+    return own_page(request, runner)
+
+
+def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpResponse:
+    """Show the page, with those forms that were filled in and need a correction."""
+    now = timezone.now()
+    follows = list(runner.followers.select_related("user").order_by("created_at"))
+    ends = runner.sharing_ends_at
+    context = {
+        "runner": runner,
+        "latest": getattr(runner, "latest", None),
+        "pause": runner.pauses.filter(ended_at=None).first(),
+        "ended": ends is not None and ends <= now,
+        "requests": [f for f in follows if f.status == Status.PENDING],
+        "followers": [f for f in follows if f.status == Status.ACCEPTED],
+        "turned_away": [
+            f for f in follows if f.status in (Status.REFUSED, Status.BLOCKED)
+        ],
+        "tokens": runner.tokens.usable(),
+        # Those that ended lately stay in sight: "did I send the wrong one?"
+        "links": runner.links.select_related("race")[:50],
+        "now": now,
+        "zones": runner.zones.order_by("pk"),
+        "positions": runner.positions.count(),
+        "visibility_form": VisibilityForm(runner=runner, auto_id="visibility_%s"),
+        "token_form": TokenForm(auto_id="token_%s"),
+        "link_form": LinkForm(runner=runner, auto_id="link_%s"),
+        "zone_form": ZoneForm(auto_id="zone_%s"),
+        "erase_form": ConfirmForm(word=runner.code, auto_id="erase_%s"),
+        "runner_form": ConfirmForm(word=runner.code, auto_id="runner_%s"),
+        "account_form": ConfirmForm(
+            word=request.user.get_username(), auto_id="account_%s"
+        ),
+        **forms,
+    }
+    return render(request, "runners/me/page.html", context)
+
+
+def back_to(section: str) -> HttpResponseRedirect:
+    """Go back to a section of the page."""
+    return HttpResponseRedirect(f"{reverse('me')}#{section}")

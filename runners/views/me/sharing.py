@@ -1,0 +1,57 @@
+"""Who sees the runner, and from when to when."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner
+from runners.sharing.own import (
+    sharing_pause,
+    sharing_resume,
+    sharing_until,
+    visibility_set,
+)
+from runners.views.me.forms import EndForm, VisibilityForm
+from runners.views.me.page import back_to, own_page, own_runner
+
+
+@require_POST
+@own_runner
+def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
+    form = VisibilityForm(request.POST, runner=runner, auto_id="visibility_%s")
+    if not form.is_valid():
+        return own_page(request, runner, visibility_form=form)
+    visibility_set(runner=runner, visibility=form.cleaned_data["visibility"])
+    messages.success(request, "Saved. It is in force on every open map.")
+    return back_to("visibility")
+
+
+@require_POST
+@own_runner
+def pause(request: HttpRequest, runner: Runner) -> HttpResponse:
+    sharing_pause(runner=runner)
+    return back_to("sharing")
+
+
+@require_POST
+@own_runner
+def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Share again, after a pause and after an end."""
+    sharing_resume(runner=runner)
+    if runner.sharing_ends_at is not None and runner.sharing_ends_at <= timezone.now():
+        sharing_until(runner=runner, ends=None)
+    return back_to("sharing")
+
+
+@require_POST
+@own_runner
+def until(request: HttpRequest, runner: Runner) -> HttpResponse:
+    form = EndForm(request.POST)
+    if form.is_valid():
+        sharing_until(runner=runner, ends=form.ends())
+    else:
+        messages.error(request, "Nothing was changed. Choose when sharing ends.")
+    return back_to("sharing")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner, RunnerToken
+from runners.views.me.forms import TokenForm
+from runners.views.me.page import back_to, own_page, own_runner
+
+
+@sensitive_variables("plain", "context")
+@require_POST
+@own_runner
+def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Make a token and show it; no later page can."""
+    form = TokenForm(request.POST, auto_id="token_%s")
+    if not form.is_valid():
+        return own_page(request, runner, token_form=form)
+    token, plain = RunnerToken.objects.issue(runner, name=form.cleaned_data["name"])
+    context = {
+        "token": token,
+        "plain": plain,
+        # ws: for http:, wss: for https:.
+        "websocket": f"ws{settings.PUBLIC_URL.removeprefix('http')}/ws/",
+    }
+    return render(request, "runners/me/token.html", context)
+
+
+@require_POST
+@own_runner
+def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
+    token = get_object_or_404(runner.tokens, pk=pk)
+    token.revoke()
+    messages.success(request, f"“{token.name}” can no longer send.")
+    return back_to("tokens")

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from runners.views.me import (
+    becoming,
+    data,
+    followers,
+    links,
+    page,
+    sharing,
+    tokens,
+    zones,
+)
+
+urlpatterns = [
+    path("", page.me, name="me"),
+    path("new/", becoming.become_runner, name="become_runner"),
+    path("visibility/", sharing.visibility, name="visibility"),
+    path("pause/", sharing.pause, name="sharing_pause"),
+    path("resume/", sharing.resume, name="sharing_resume"),
+    path("until/", sharing.until, name="sharing_until"),
+    path("followers/<int:pk>/", followers.answer, name="follow_answer"),
+    path("tokens/", tokens.issue, name="token_issue"),
+    path("tokens/<int:pk>/revoke/", tokens.revoke, name="token_revoke"),
+    path("links/", links.make, name="link_make"),
+    path("links/<int:pk>/revoke/", links.revoke, name="link_revoke"),
+    path("zones/", zones.add, name="zone_add"),
+    path("zones/<int:pk>/remove/", zones.remove, name="zone_remove"),
+    path("positions.json", data.export_json, name="export_json"),
+    path("positions.gpx", data.export_gpx, name="export_gpx"),
+    path("erase/", data.erase, name="positions_erase"),
+    path("delete/", data.delete_runner, name="runner_delete"),
+    path("account/delete/", data.delete_account, name="account_delete"),
+]

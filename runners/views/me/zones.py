@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner
+from runners.sharing.own import zone_add
+from runners.views.me.forms import MOST_ZONES, ZoneForm
+from runners.views.me.page import back_to, own_page, own_runner
+
+
+@sensitive_post_parameters()
+@require_POST
+@own_runner
+def add(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Hide a place, and delete what is stored of it."""
+    form = ZoneForm(request.POST, auto_id="zone_%s")
+    if form.is_valid() and runner.zones.count() >= MOST_ZONES:
+        form.add_error(None, f"{MOST_ZONES} zones are the most. Remove one first.")
+    if not form.is_valid():
+        return own_page(request, runner, zone_form=form)
+    zone = zone_add(runner=runner, **form.cleaned_data)
+    messages.success(request, f"“{zone.name}” is hidden from now on.")
+    return back_to("zones")
+
+
+@require_POST
+@own_runner
+def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
+    zone = get_object_or_404(runner.zones, pk=pk)
+    zone.delete()
+    messages.success(request, f"“{zone.name}” is not hidden any more.")
+    return back_to("zones")

@@ -1,0 +1,91 @@
+"""What a share link leads to, without an account."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_cache_control
+from django.views.decorators.debug import (
+    sensitive_post_parameters,
+    sensitive_variables,
+)
+from django.views.decorators.http import require_http_methods
+
+from runners.models import Race, Runner, ShareLink
+from runners.sharing.identity import LinkError, link_of
+from runners.views.live import LINK_TICK, live_page
+from runners.views.slow import note_failure
+
+STATUSES = {
+    "share.unknown": HTTPStatus.NOT_FOUND,
+    "share.revoked": HTTPStatus.GONE,
+    "share.expired": HTTPStatus.GONE,
+}
+TITLES = {
+    "share.unknown": "No such link",
+    "share.revoked": "This link was revoked",
+    "share.expired": "This link expired",
+}
+
+
+@sensitive_post_parameters("pin")
+@sensitive_variables("pin", "token", "follow")
+@require_http_methods(["GET", "HEAD", "POST"])
+def share(request: HttpRequest, token: str) -> HttpResponse:
+    """Show what a link is to, ask for its PIN, or say why it shows nothing."""
+    pin = request.POST.get("pin", "").strip()
+    try:
+        link = link_of(token, pin, opened=True)
+    except LinkError as error:
+        if error.code == "share.pin":
+            return _ask_for_pin(request, token, wrong=request.method == "POST")
+        context = {"title": TITLES[error.code], "detail": error.detail}
+        status = STATUSES[error.code]
+        return _kept_secret(
+            render(request, "runners/share_ended.html", context, status=status)
+        )
+    follow = {"share": token, "tick": LINK_TICK} | ({"pin": pin} if pin else {})
+    runners = list(link.runners.order_by("name"))
+    response = live_page(
+        request,
+        title=_title(link, runners),
+        follow=follow,
+        race=link.race,
+        one_runner=runners[0].code if len(runners) == 1 else None,
+        courses=Race.objects.window_open().filter(entries__runner__in=runners)[:1],
+        link=link,
+    )
+    return _kept_secret(response)
+
+
+def _ask_for_pin(request: HttpRequest, token: str, *, wrong: bool) -> HttpResponse:
+    if wrong:
+        note_failure(request, f"pin {token}")
+    status = HTTPStatus.FORBIDDEN if wrong else HTTPStatus.OK
+    response = render(
+        request, "runners/share_pin.html", {"wrong": wrong}, status=status
+    )
+    # With "no-referrer" a browser would send this page's form with the origin "null",
+    # which the CSRF check refuses.
+    return _kept_secret(response, referrer="same-origin")
+
+
+def _kept_secret(
+    response: HttpResponse, *, referrer: str = "no-referrer"
+) -> HttpResponse:
+    """Keep the address, which is all one needs to know, from everybody else."""
+    response["Referrer-Policy"] = referrer
+    response["X-Robots-Tag"] = "noindex, nofollow"
+    patch_cache_control(response, private=True, no_store=True)
+    return response
+
+
+def _title(link: ShareLink, runners: list[Runner]) -> str:
+    if link.race is not None:
+        return link.race.name
+    names = [runner.name for runner in runners]
+    if len(names) > 3:
+        names = [*names[:2], f"{len(names) - 2} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or "Nobody"

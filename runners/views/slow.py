@@ -1,0 +1,102 @@
+"""Make who guesses passwords or PINs wait for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib.auth.signals import user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponseBase
+
+# The wait after the first failure, doubled by each further one, up to the longest.
+FIRST_WAIT = 0.5  # seconds
+LONGEST_WAIT = 8.0  # seconds
+FORGET = 900.0  # seconds after the last failure
+MOST_KEPT = 10_000  # names
+
+
+class Failures:
+    """How often each name failed lately; the oldest are forgotten when it is full."""
+
+    def __init__(self) -> None:
+        # In the order of the last failure: how many, and when.
+        self._kept: dict[bytes, tuple[int, float]] = {}
+
+    def add(self, name: str) -> float:
+        """Count a failure; return how long its answer waits, in seconds."""
+        now = time.monotonic()
+        # Of one size, however long a name is sent.
+        key = hashlib.sha256(name.casefold().encode()).digest()
+        count, last = self._kept.pop(key, (0, now))
+        if now - last > FORGET:
+            count = 0
+        self._kept[key] = (count + 1, now)
+        while len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return float(min(FIRST_WAIT * 2 ** min(count, 10), LONGEST_WAIT))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+
+failures = Failures()
+
+
+def note_failure(request: HttpRequest, name: str) -> None:
+    """Have the answer to this request wait."""
+    request.failed_name = name  # type: ignore[attr-defined]
+
+
+@receiver(user_login_failed)
+def _sign_in_failed(
+    credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
+) -> None:
+    # By the account that was tried, on our page and the admin's alike. By address it
+    # would hold up all who share one, as a race village does.
+    if request is not None:
+        note_failure(request, f"account {credentials.get('username', '')}")
+
+
+class SlowFailures:
+    """Hold back the answer to a failed sign-in or PIN, longer with each failure.
+
+    Only that answer: a right password waits for nothing. It comes first in
+    MIDDLEWARE, outside of whatever needs a thread, so that none sleeps with it.
+    """
+
+    sync_capable = async_capable = True
+
+    def __init__(
+        self,
+        get_response: Callable[
+            [HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]
+        ],
+    ) -> None:
+        self.get_response: Any = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if iscoroutinefunction(self):
+            return self._answer(request)
+        # Without an event loop (tests) nothing waits, but all is counted.
+        response = self.get_response(request)
+        self._wait_of(request)
+        return response
+
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await self.get_response(request)
+        if wait := self._wait_of(request):
+            await asyncio.sleep(wait)
+        return response
+
+    @staticmethod
+    def _wait_of(request: HttpRequest) -> float:
+        name = getattr(request, "failed_name", None)
+        return 0.0 if name is None else failures.add(name)

@@ -1,0 +1,88 @@
+// A runner's own pages: what only a browser knows or can do. All else works without.
+
+import { find } from "./dom.js";
+
+const moment = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+// How long the phone may look for its place. ms.
+const LOCATE_WAIT = 20_000;
+
+/**
+ * @template {Element} E
+ * @param {string} selector
+ * @param {new () => E} kind
+ * @returns {E[]}
+ */
+function all(selector, kind) {
+  const found = [...document.querySelectorAll(selector)];
+  return /** @type {E[]} */ (found.filter((element) => element instanceof kind));
+}
+
+/** @param {string} id */
+function input(id) {
+  return /** @type {HTMLInputElement} */ (find(`#${id}`));
+}
+
+for (const time of all("time[data-local]", HTMLTimeElement)) {
+  time.title = time.textContent ?? "";
+  time.textContent = moment.format(new Date(time.dateTime));
+}
+
+const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+for (const field of all("[data-zone]", HTMLInputElement)) field.value = timeZone;
+
+for (const button of all("[data-copy]", HTMLButtonElement)) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => copy(button));
+}
+
+for (const button of all("[data-share]", HTMLButtonElement)) {
+  if (!navigator.share) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    // Whoever closes the sheet of choices has changed their mind.
+    navigator.share({ url: input(button.dataset.share ?? "").value }).catch(() => {});
+  });
+}
+
+if (navigator.geolocation && document.querySelector(".locate")) {
+  find(".locate").hidden = false;
+  find("#locate").addEventListener("click", locate);
+}
+
+/** @param {HTMLButtonElement} button */
+async function copy(button) {
+  const field = input(button.dataset.copy ?? "");
+  const says = find("[role=status]", button.parentElement ?? document);
+  try {
+    await navigator.clipboard.writeText(field.value);
+    says.textContent = "Copied.";
+  } catch {
+    field.select();
+    says.textContent = "Press Ctrl C, or hold to copy.";
+  }
+}
+
+function locate() {
+  const says = find("#locate-says");
+  says.textContent = "Looking for your place.";
+  navigator.geolocation.getCurrentPosition(
+    ({ coords }) => {
+      input("zone_lat").value = coords.latitude.toFixed(5);
+      input("zone_lng").value = coords.longitude.toFixed(5);
+      says.textContent = `Found, to ${Math.round(coords.accuracy)} m.`;
+    },
+    ({ code }) => {
+      says.textContent =
+        code === GeolocationPositionError.PERMISSION_DENIED
+          ? "This browser may not tell where you are. Type the place instead."
+          : "Your place was not found. Try again, or type it.";
+    },
+    { enableHighAccuracy: true, timeout: LOCATE_WAIT },
+  );
+}
