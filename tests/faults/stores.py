@@ -1,0 +1,135 @@
+"""Databases and Redis to hurt, and what a database holds in the end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+import psycopg
+
+from tests.faults.by_hand import Report
+from tests.faults.phones import Phone, Place
+from tests.servers import Server
+from tests.services import Postgres
+
+Store = Literal["sqlite", "postgres"]
+STORES: tuple[Store, ...] = ("sqlite", "postgres")
+
+# A phone here sends more than a token is allowed.
+LOAD = {"SPECTATE_PUBLISH_RATE": "1000000", "SPECTATE_PUBLISH_BURST": "1000000"}
+
+_POSITIONS = (
+    "SELECT r.code, {at}, p.lat, p.lng FROM runners_position p "
+    "JOIN runners_runner r ON r.id = p.runner_id ORDER BY p.recorded_at"
+)
+_LATEST = (
+    "SELECT r.code, {at}, p.lat, p.lng FROM runners_latestposition p "
+    "JOIN runners_runner r ON r.id = p.runner_id"
+)
+_MILLISECONDS = "round(extract(epoch FROM p.recorded_at) * 1000)::bigint"
+
+
+class StoppablePostgres(Postgres):
+    """Stops at once, as an administrator stops it, however many are connected."""
+
+    def stop(self) -> None:
+        self._end(lambda process: process.send_signal(signal.SIGINT))
+
+
+@contextlib.contextmanager
+def started(store: Store, **env: str) -> Iterator[Server]:
+    """Start a server on a database of its own."""
+    with contextlib.ExitStack() as stack:
+        if store == "postgres":
+            cluster = stack.enter_context(StoppablePostgres())
+            env["DATABASE_URL"] = cluster.new_database()
+        yield stack.enter_context(Server("uvicorn", **LOAD, **env))
+
+
+@dataclass
+class Stored:
+    """What a database holds: places by time for each runner, and the newest."""
+
+    tracks: dict[str, dict[int, Place]] = field(default_factory=dict)
+    latest: dict[str, tuple[int, Place]] = field(default_factory=dict)
+    # Rows of a runner's time beyond the first.
+    doubled: int = 0
+
+    @property
+    def fixes(self) -> int:
+        return sum(map(len, self.tracks.values()))
+
+
+def stored_in(database_url: str) -> Stored:
+    """Read every position, past Django and our own code."""
+    found = Stored()
+    for code, t, lat, lng in _rows(database_url, _POSITIONS):
+        track = found.tracks.setdefault(code, {})
+        found.doubled += t in track
+        track[t] = lat, lng
+    for code, t, lat, lng in _rows(database_url, _LATEST):
+        found.latest[code] = t, (lat, lng)
+    return found
+
+
+def _rows(url: str, query: str) -> Iterator[tuple[str, int, float, float]]:
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as db:
+            for code, at, lat, lng in db.execute(query.format(at="p.recorded_at")):
+                moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
+                yield code, round(moment.timestamp() * 1000), lat, lng
+    else:
+        sql = query.format(at=_MILLISECONDS)
+        with psycopg.connect(url.replace("postgres:", "postgresql:")) as postgres:
+            yield from postgres.execute(sql.encode())
+
+
+def not_as_acked(phones: list[Phone], stored: Stored) -> list[str]:
+    """Compare what phones were told with what there is; a sentence for each fault."""
+    faults: Counter[str] = Counter()
+    for phone in phones:
+        track = stored.tracks.get(phone.code, {})
+        for t in phone.acked:
+            if t not in track:
+                faults["acked but not stored"] += 1
+            elif track[t] != phone.made[t]:
+                faults["stored at another place"] += 1
+        faults["stored but never made"] += len(track.keys() - phone.made.keys())
+        if track:
+            newest = max(track)
+            if stored.latest.get(phone.code) != (newest, track[newest]):
+                faults["latest position is not the newest"] += 1
+    faults["stored twice"] = stored.doubled
+    return [f"{count} {what}" for what, count in faults.items() if count]
+
+
+def by_hand(
+    scenario: Callable[..., Coroutine[Any, Any, Report]],
+    choices: tuple[str, ...] = STORES,
+) -> None:
+    """Run it for each choice; print a JSON line for each and what is wrong."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true", help="what figures come from")
+    parser.add_argument("--only", choices=choices)
+    options = parser.parse_args()
+    failed = False
+    for choice in [options.only] if options.only else choices:
+        before = os.getloadavg()[0]
+        report: Any = asyncio.run(scenario(choice, options.long))
+        faults = report.faults()
+        line = asdict(report) | {"load_average": [before, os.getloadavg()[0]]}
+        print(orjson.dumps(line).decode())
+        print("\n".join(faults) or "as it must be", flush=True)
+        failed |= bool(faults)
+    sys.exit(failed)
