@@ -2,6 +2,8 @@
 
     python -m bench.intake            our door
     python -m bench.intake --plain    the same behind Django's middleware, in a view
+    python -m bench.intake --burst 8  2,000 points of one phone on 8 connections, and
+                                      what they cost 100 others that send every second
 
 The server runs on core 0, the generator on core 1. Each connection is a phone that
 sends its next point when the last one is answered, which is after the commit; the
@@ -108,6 +110,89 @@ async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
     return tally, took
 
 
+BURST = 2_000
+STEADY = 100
+WINDOW = 10.0  # seconds
+
+
+class Sender(Phone):
+    """A connection that sends when it is told to and says when it was answered."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.answered = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        if b"\r\n\r\n" in self.buffer:
+            status, self.buffer = self.buffer[9:12].decode(), b""
+            self.tally.note(status, time.perf_counter() - self.sent_at)
+            self.answered.set()
+
+    async def ask(self) -> None:
+        self.answered.clear()
+        self.send()
+        await self.answered.wait()
+
+
+async def connect(number: int, token: str, tally: Tally) -> Sender:
+    loop = asyncio.get_running_loop()
+    _, sender = await loop.create_connection(
+        lambda: Sender(number, token, tally), "127.0.0.1", PORT
+    )
+    return sender
+
+
+async def burst(tokens: list[str], connections: int) -> dict[str, float]:
+    """Compare the latency of phones before and while another sends all it has."""
+    quiet, busy, own = Tally(), Tally(), Tally()
+    phones = [await connect(n, t, quiet) for n, t in enumerate(tokens[1:])]
+
+    async def steady(phone: Sender, offset: float) -> None:
+        due = time.perf_counter() + offset
+        while True:
+            await asyncio.sleep(due - time.perf_counter())
+            await phone.ask()
+            due += 1
+
+    steadies = [
+        asyncio.create_task(steady(phone, number / len(phones)))
+        for number, phone in enumerate(phones)
+    ]
+    await asyncio.sleep(2)
+    quiet.latencies.clear()
+    await asyncio.sleep(WINDOW)
+    for phone in phones:
+        phone.tally = busy
+    started = time.perf_counter()
+    left = iter(range(BURST))
+
+    async def pour(number: int) -> None:
+        sender = await connect(0, tokens[0], own)
+        for _point in left:
+            sender.t = int(time.time()) - 7_200 + _point
+            await sender.ask()
+
+    await asyncio.gather(*(pour(n) for n in range(connections)))
+    took = time.perf_counter() - started
+    await asyncio.sleep(max(0, WINDOW - took))
+    for task in steadies:
+        task.cancel()
+
+    def p99(tally: Tally) -> float:
+        latencies = sorted(tally.latencies)
+        return round(latencies[len(latencies) * 99 // 100] * 1000, 1)
+
+    assert set(own.statuses) == {"200"}, own.statuses
+    return {
+        "connections": connections,
+        "burst_s": round(took, 2),
+        "others_p99_before_ms": p99(quiet),
+        "others_p99_during_ms": p99(busy),
+        "others_requests": len(busy.latencies),
+    }
+
+
 MAKE = """
 from runners.models import Runner, RunnerToken
 for n in range({}):
@@ -121,7 +206,10 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--phones", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--burst", type=int, metavar="CONNECTIONS")
     options = parser.parse_args()
+    if options.burst:
+        options.phones = STEADY + 1
     with tempfile.TemporaryDirectory() as folder:
         env = os.environ | {
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
@@ -157,6 +245,9 @@ def main() -> None:
             try:
                 wait()
                 os.sched_setaffinity(0, {1})
+                if options.burst:
+                    print(json.dumps(uvloop.run(burst(tokens, options.burst))))
+                    return
                 before = cpu_seconds(server.pid)
                 tally, took = uvloop.run(generate(tokens, options.seconds))
                 cpu = cpu_seconds(server.pid) - before
