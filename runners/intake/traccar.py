@@ -23,11 +23,6 @@ from runners.intake.values import (
 from runners.positions.fix import Fix, FixError
 
 ATTRIBUTE = "spectateToken"
-# The query string for `forward.type` url; Traccar fills it in.
-TEMPLATE = (
-    "lat={latitude}&lon={longitude}&time={fixTime}&valid={valid}&speed={speed}"
-    "&bearing={course}&altitude={altitude}&accuracy={accuracy}&batt={batteryLevel}"
-)
 
 
 def read(report: Report) -> Reading:
