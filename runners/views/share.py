@@ -63,10 +63,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
 def _ask_for_pin(request: HttpRequest, token: str, *, wrong: bool) -> HttpResponse:
     if wrong:
         note_failure(request, f"pin {token}")
-    status = HTTPStatus.FORBIDDEN if wrong else HTTPStatus.OK
-    response = render(
-        request, "runners/share_pin.html", {"wrong": wrong}, status=status
-    )
+    response = render(request, "runners/share_pin.html", {"wrong": wrong})
     # With "no-referrer" a browser would send this page's form with the origin "null",
     # which the CSRF check refuses.
     return _kept_secret(response, referrer="same-origin")

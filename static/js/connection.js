@@ -27,10 +27,10 @@ export function backoff(attempts, random = Math.random) {
 }
 
 /**
- * `ended`: it will not come back, and `detail` says why.
+ * `ended`: it will not come back; `detail` says why, as does the close `code`.
  *
  * @typedef {"connecting" | "open" | "waiting" | "offline" | "ended"} State
- * @typedef {{state: State, detail?: string}} Status
+ * @typedef {{state: State, detail?: string, code?: number}} Status
  * @typedef {{
  *   onOpen: () => void,
  *   onMessage: (message: import("./protocol.js").Message) => void,
@@ -121,7 +121,8 @@ export class Connection {
     this.#forget();
     if (FINAL_CLOSE_CODES.has(code)) {
       this.#ended = true;
-      this.#handlers.onStatus({ state: "ended", detail: FINAL_CLOSE_CODES.get(code) });
+      const detail = FINAL_CLOSE_CODES.get(code);
+      this.#handlers.onStatus({ state: "ended", detail, code });
       return;
     }
     if (BACK_OFF_CLOSE_CODES.has(code)) {

@@ -102,14 +102,16 @@ export class Header {
   }
 
   /**
-   * Show a sentence for a while.
+   * Show a sentence, for a while or until the next.
    *
    * @param {string} sentence
+   * @param {{stays?: boolean}} [how]
    */
-  notice(sentence) {
+  notice(sentence, { stays = false } = {}) {
     clearTimeout(this.#noticeTimer);
     this.#notice.textContent = sentence;
     this.#notice.hidden = false;
+    if (stays) return;
     this.#noticeTimer = setTimeout(() => {
       this.#notice.hidden = true;
     }, NOTICE_FOR);

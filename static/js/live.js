@@ -1,5 +1,6 @@
 // The live page: puts the connection, the store, the list and the map together.
 
+import { linkEndedSentence, lostSentence } from "./access.js";
 import { ServerClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { find } from "./dom.js";
@@ -7,7 +8,7 @@ import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
 import { createMap } from "./map/open.js";
-import { followMessage } from "./protocol.js";
+import { followMessage, LOST_CLOSE_CODES } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
@@ -25,7 +26,7 @@ const STORE_RETRY = 2000;
  * @typedef {{
  *   socket: string, follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
- *   courses: Record<string, any>[], time: number,
+ *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
  *   account: import("./follows.js").Account | null,
  *   map: import("./map/open.js").Config | null, icons: string,
  * }} Page
@@ -55,6 +56,8 @@ let paused = null;
 /** @type {number | null} `time` of the newest frame: where to go on from after a gap */
 let lastFrame = null;
 let connected = false;
+/** @type {string | null} why there is nobody to see any more */
+let lost = null;
 /** @type {Set<string>} */
 let askedRunners = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -72,6 +75,7 @@ const connection = new Connection(socketUrl(page.socket), {
   onStatus: (status) => {
     connected = status.state === "open";
     header.showConnection(status, lastFrame);
+    if (LOST_CLOSE_CODES.has(status.code ?? 0)) loseAll(status.code, status.detail ?? "");
     draw();
   },
 });
@@ -130,9 +134,35 @@ function receiveEvent(event) {
     connection.send({ type: "unfollow", races: [event.race.slug] });
     follow();
   }
-  if (gone && (follows.has(gone.code) || page.oneRunner)) {
-    header.notice(`${gone.name} is no longer shared with you.`);
+  if (event.kind === "access" && event.race) {
+    loseSight("This race is no longer shared with you.");
+  } else if (gone && (follows.has(gone.code) || page.oneRunner)) {
+    loseSight(lostSentence(gone.name, event.reason));
+  } else if (gone) {
+    goOn();
   }
+}
+
+/** @param {string} sentence */
+function loseSight(sentence) {
+  // In place of the one whom this page shows.
+  if (page.oneRunner) lost = sentence;
+  else header.notice(sentence, { stays: page.link !== null });
+  goOn();
+}
+
+// What this page stood on has ended: nothing of it stays on the screen.
+/** @param {number | undefined} code @param {string} detail */
+function loseAll(code, detail) {
+  store.runners.clear();
+  lost = code === 4403 && page.link ? linkEndedSentence(page.link, clock.now()) : detail;
+  header.showConnection({ state: "ended", detail: lost }, lastFrame);
+  goOn();
+}
+
+// A picture that stands still would go on to show who may not be seen.
+function goOn() {
+  if (paused !== null) togglePause();
 }
 
 /** @param {Record<string, any>} error */
@@ -140,6 +170,8 @@ function receiveError({ code, runner, detail, after }) {
   if (code === "store.unavailable") setTimeout(follow, after ?? STORE_RETRY);
   // A star on someone who is not shared (any more) is no news on the page of all.
   if (runner && !page.oneRunner) return;
+  // The close that follows says it better.
+  if (code === "share.ended" || code === "session.ended") return;
   if (code === "runner.unknown") header.notice("This runner is no longer shared with you.");
   else header.notice(detail);
 }
@@ -226,6 +258,7 @@ function shownRunners() {
 }
 
 function sentenceForNobody() {
+  if (lost !== null) return lost;
   if (!connected && lastFrame === null) return "Waiting for the server.";
   if (page.oneRunner) return "Nothing to see here yet. The map starts with the first position.";
   if (page.race) return sentenceForNobodyIn(page.race);

@@ -9,7 +9,10 @@ export const SUBPROTOCOL = "spectate.v1";
  * }} Fix
  * @typedef {(number | null)[]} FixRow [t, lat, lng, speed, heading, progress]
  * @typedef {{[key: string]: any, type: string}} Message
- * @typedef {{runners?: string[], races?: string[], public?: boolean, tick: number}} Follow
+ * @typedef {{
+ *   runners?: string[], races?: string[], public?: boolean, share?: string, pin?: string,
+ *   tick: number,
+ * }} Follow
  */
 
 /** Close codes after which coming back as we were would only end the same way. */
@@ -18,6 +21,9 @@ export const FINAL_CLOSE_CODES = new Map([
   [4401, "You were signed out. Sign in again to go on."],
   [4403, "This is no longer shared with you."],
 ]);
+
+/** What the socket stood on is gone, and with it the right to see anything. */
+export const LOST_CLOSE_CODES = new Set([4401, 4403]);
 
 /** Close codes of a server with too much to do: come back slowly. */
 export const BACK_OFF_CLOSE_CODES = new Set([1013, 4413, 4429]);

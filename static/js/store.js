@@ -91,7 +91,13 @@ export class Store {
   applyEvent(event) {
     const code = event.runner?.code ?? event.runner;
     if (event.kind === "runner" && event.change !== "removed") {
-      this.#describe(event.runner);
+      const runner = this.#describe(event.runner);
+      // Their positions were erased, or a place of theirs is hidden now.
+      if (event.runner.fix === null) Object.assign(runner, { fix: null, trail: [] });
+    } else if (event.kind === "access" && event.race) {
+      for (const runner of this.runners.values()) {
+        if (runner.race === event.race) this.runners.delete(runner.code);
+      }
     } else if (event.kind === "runner" || event.kind === "access") {
       const runner = this.runners.get(code) ?? null;
       this.runners.delete(code);

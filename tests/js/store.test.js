@@ -100,10 +100,17 @@ test("runners join, change and leave by event", () => {
   assert.equal(store.runners.has("eve"), false);
 });
 
-test("a changed runner without a fix keeps the one we have", () => {
+test("a changed runner without a fix has erased where they were", () => {
   const store = storeOf(described("bob", { fix: [T, 53.1, -6.1, null, null, null] }));
   store.applyEvent({ kind: "runner", change: "changed", runner: described("bob") });
-  assert.equal(store.runners.get("bob").fix.t, T);
+  assert.equal(store.runners.get("bob").fix, null);
+  assert.deepEqual(store.runners.get("bob").trail, []);
+});
+
+test("the runners of a race that is no longer shared are gone", () => {
+  const store = storeOf(described("bob", { race: "half" }), described("eve"));
+  store.applyEvent({ kind: "access", race: "half", reason: "revoked" });
+  assert.deepEqual([...store.runners.keys()], ["eve"]);
 });
 
 test("who may no longer be seen is gone", () => {
