@@ -46,6 +46,12 @@ class SeedCanary(Peer):
 
 
 class TypedCanary(SeedCanary):
+    """Drops what it has, by the time of the fix, as the protocol says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: set[int] = set()
+
     def follow(self) -> None:
         self.send({"type": "follow", "runners": [RUNNER], "tick": 0})
 
@@ -53,7 +59,10 @@ class TypedCanary(SeedCanary):
         message = orjson.loads(text)
         if message["type"] == "positions":
             self.merged += message["merged"]
-            self.numbers += [number_of(row[3]) for row in message["fixes"]]
+            for _, t, _, lng, *_ in message["fixes"]:
+                if t not in self.times:
+                    self.times.add(t)
+                    self.numbers.append(number_of(lng))
         elif message["type"] == "error":
             self.other.append(text)
 
