@@ -10,7 +10,7 @@ from tests.clients import seed_client
 from tests.servers import Server
 
 
-def scope(query: bytes = b"", **headers: str) -> dict[str, Any]:
+def scope(query: bytes = b"", /, **headers: str) -> dict[str, Any]:
     return {
         "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
         "query_string": query,
@@ -38,7 +38,9 @@ def scope(query: bytes = b"", **headers: str) -> dict[str, Any]:
 def test_only_our_own_pages_and_allowed_hosts_open_sockets(
     host: str, origin: str | None, allowed: bool
 ) -> None:
-    headers = {"host": host} | ({} if origin is None else {"origin": origin})
+    headers: dict[str, str] = {"host": host}
+    if origin is not None:
+        headers["origin"] = origin
     with override_settings(ALLOWED_HOSTS=["app.example"]):
         assert origin_allowed(scope(**headers)) is allowed
 
