@@ -1,0 +1,101 @@
+"""What is kept of phones adds up, in either database."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections import Counter
+
+import pytest
+from django.utils import timezone
+
+from runners.intake.contacts import Contact, write_contacts
+from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerToken
+from tests.servers import Server, wait_until
+
+SHOW = """
+from runners.models import Phone, RunnerToken
+import json
+print(json.dumps([
+    [phone.app, phone.accepted, phone.refused, phone.reasons, phone.last_reason,
+     phone.token.last_used_at is not None]
+    for phone in Phone.objects.all()
+]))
+"""
+
+
+@pytest.fixture
+def token(db: None) -> RunnerToken:
+    bob = Runner.objects.create(code="bob", name="Bob")
+    return RunnerToken.objects.issue(bob, name="phone")[0]
+
+
+def contact(token: RunnerToken, **more: int) -> Contact:
+    """A request with one position taken, and others refused by reason."""
+    made = Contact(token.runner_id)
+    refused = [
+        (reason.replace("_", "."), "Why.") for reason in Counter(more).elements()
+    ]
+    made.add("Overland", 1, refused, timezone.now())
+    return made
+
+
+def test_counts_add_up(token: RunnerToken) -> None:
+    write_contacts({token.pk: contact(token, position_future=2)})
+    write_contacts({token.pk: contact(token, position_future=1, position_invalid=1)})
+    write_contacts({token.pk: contact(token)})
+    phone = Phone.objects.get(token=token)
+    assert (phone.accepted, phone.refused, phone.last_reason) == (3, 4, "Why.")
+    assert phone.reasons == {"position.future": 3, "position.invalid": 1}
+    token.refresh_from_db()
+    assert token.last_used_at is not None
+
+
+def test_token_that_is_gone_is_passed_over(token: RunnerToken) -> None:
+    write_contacts({token.pk: contact(token), token.pk + 1: contact(token)})
+    assert Phone.objects.count() == 1
+
+
+def test_contact_takes_no_right_away(token: RunnerToken) -> None:
+    before = RightsChange.objects.count()
+    write_contacts({token.pk: contact(token)})
+    assert RightsChange.objects.count() == before
+
+
+def test_heartbeat_refreshes_the_runner_and_a_position_does_not_twice(
+    token: RunnerToken,
+) -> None:
+    old = timezone.now().replace(year=2020)
+    place = {"recorded_at": old, "lat": 1, "lng": 2, "source": "osmand"}
+    LatestPosition.objects.create(runner=token.runner, contact_at=old, **place)
+    # The recorder does that with each position.
+    write_contacts({token.pk: contact(token)})
+    assert LatestPosition.objects.get().contact_at == old
+    heartbeat = Contact(token.runner_id)
+    heartbeat.add("OsmAnd", 0, (), timezone.now())
+    write_contacts({token.pk: heartbeat})
+    assert LatestPosition.objects.get().contact_at > old
+
+
+def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
+    with Server("uvicorn", DATABASE_URL=postgres_url) as server:
+        made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
+        body = json.dumps(
+            [{"lat": 53.3566, "lon": -6.3285, "timestamp": 1780210800}, {"lat": 1}]
+        )
+        for _time in range(2):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port)
+            connection.request("POST", f"/intake/generic/{made['token']}", body)
+            assert connection.getresponse().status == 200
+            connection.close()
+
+        def shown() -> bool:
+            reasons = {"position.invalid": 2}
+            detail = "lng must be a number of degrees."
+            wanted = [["Unknown app", 2, 2, reasons, detail, True]]
+            found: object = json.loads(server.manage("shell", "-v0", "-c", SHOW))
+            return found == wanted
+
+        wait_until(shown, 20)
+        server.stop()
+        assert "Traceback" not in server.log
