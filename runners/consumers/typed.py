@@ -25,7 +25,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.accept import Receipt
 from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
-from runners.sharing.gaps import COMMIT_DELAY, stored_since
+from runners.sharing.gaps import COMMIT_DELAY, stored_meanwhile, stored_since
 from runners.sharing.identity import LinkError
 from runners.sharing.rosters import Rosters, Whole, get_rosters
 
@@ -154,7 +154,7 @@ class TypedConsumer(SocketConsumer):
                 frame_fields["id"] = command["id"]
             self.outbox.event(v1.snapshot_frame(body, **frame_fields))
         for part in missed:
-            for frame in part.late_frames():
+            for _, frame in part.late_frames():
                 self.outbox.event(frame)
 
     def look_twice(self, runners: Collection[int], read_at: int) -> None:
@@ -164,15 +164,16 @@ class TypedConsumer(SocketConsumer):
             await asyncio.sleep(COMMIT_DELAY)
             await self.acceptor.recorder.flushed()
             try:
-                missed = await store.read(
-                    stored_since, runners, read_at, margin=COMMIT_DELAY
-                )
+                missed = await store.read(stored_meanwhile, runners, read_at)
             except store.StoreUnavailable:
                 return self.look_twice(runners, read_at)
-            for frame in missed.late_frames():
-                self.outbox.event(frame)
-            for pk, row in missed.newest_rows():
-                if pk in self.following.values():
+            # Some may be followed, or allowed, no longer.
+            followed = set(self.following.values())
+            for pk, frame in missed.late_frames():
+                if pk in followed:
+                    self.outbox.event(frame)
+            for pk, row in missed.newest_rows(self.relay):
+                if pk in followed:
                     self.outbox.position(pk, row)
 
         task = self.relay.loop.create_task(look())

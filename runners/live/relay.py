@@ -201,6 +201,13 @@ class Relay:
             if newest["t"] > membership.newest:
                 self._give(membership, newest)
 
+    def newest(self, runners: Iterable[int]) -> dict[int, int]:
+        """Return the times of the newest positions handed out, 0 for none."""
+        return {
+            pk: membership.newest if (membership := self._groups.get(pk)) else 0
+            for pk in runners
+        }
+
     # Writing
 
     def write_next_pass(self, writer: Writer) -> None:

@@ -46,15 +46,21 @@ class Missed:
     # Codes of those of whom there are too many.
     truncated: list[str] = field(default_factory=list)
 
-    def late_frames(self) -> Iterator[bytes]:
+    def late_frames(self) -> Iterator[tuple[int, bytes]]:
         """Encode a `late` message for each runner."""
         for pk, rows in self.rows.items():
-            yield v1.late_frame(self.codes[pk], [row[:3] for row in rows])
+            yield pk, v1.late_frame(self.codes[pk], [row[:3] for row in rows])
 
-    def newest_rows(self) -> Iterator[tuple[int, bytes]]:
-        """Encode each runner's newest fix as a row of `positions`."""
+    def newest_rows(self, relay: Relay) -> Iterator[tuple[int, bytes]]:
+        """Encode each runner's newest fix as a row of `positions`.
+
+        Not where the relay has handed out a newer one since: it may still wait in an
+        outbox, and a marker never goes back.
+        """
+        newest = relay.newest(self.rows)
         for pk, rows in self.rows.items():
-            yield pk, v1.position_row(self.codes[pk], v1.fix_row(*rows[-1]))
+            if rows[-1][0] >= newest[pk]:
+                yield pk, v1.position_row(self.codes[pk], v1.fix_row(*rows[-1]))
 
 
 def stored_since(
@@ -92,6 +98,14 @@ def stored_since(
         missed.rows[pk].append(row)
     missed.rows = {pk: rows for pk, rows in missed.rows.items() if rows}
     return missed
+
+
+def stored_meanwhile(runners: Collection[int], read_at: int) -> Missed:
+    """Read what was committed since something else was read (milliseconds).
+
+    With no limit but the short time: nobody would be told of what is left out.
+    """
+    return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY)
 
 
 class GapFiller:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -23,7 +23,12 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.models import Entry, Race
 from runners.positions.accept import get_acceptor
-from runners.sharing.gaps import COMMIT_DELAY, Missed, stored_since
+from runners.sharing.gaps import (
+    COMMIT_DELAY,
+    Missed,
+    stored_meanwhile,
+    stored_since,
+)
 from runners.sharing.snapshots import add_trails, race_item, runner_items
 from runners.sharing.viewing import lately_public, visible_runners
 
@@ -77,6 +82,7 @@ class Roster:
         self._snapshot_at = 0.0
         self._readers: list[TypedOutbox] = []
         self._second_look: asyncio.Task[None] | None = None
+        self._looks: set[asyncio.Task[None]] = set()
         self._missed: dict[int, tuple[asyncio.Task[Missed], float]] = {}
 
     async def join(self, outbox: TypedOutbox) -> None:
@@ -107,7 +113,8 @@ class Roster:
 
     def close(self) -> None:
         """Stop looking."""
-        for task in (self._loaded, self._watch, self._snapshot, self._second_look):
+        single = (self._loaded, self._watch, self._snapshot, self._second_look)
+        for task in (*single, *self._looks):
             if task is not None:
                 task.cancel()
 
@@ -136,19 +143,25 @@ class Roster:
         await asyncio.sleep(SNAPSHOT_AGE + COMMIT_DELAY)
         await get_acceptor().recorder.flushed()
         try:
-            missed = await store.read(
-                stored_since, list(self.items), read_at, margin=COMMIT_DELAY
-            )
+            missed = await store.read(stored_meanwhile, list(self.items), read_at)
         except store.StoreUnavailable:
             return await self._look_twice(read_at, readers)
-        late = list(missed.late_frames())
-        newest = list(missed.newest_rows())
-        for outbox in readers:
-            if any(outbox in audience.members for audience in self.audiences.values()):
-                for frame in late:
-                    outbox.event(frame)
-                for pk, row in newest:
-                    outbox.position(pk, row)
+        members = {m for audience in self.audiences.values() for m in audience.members}
+        self._give(missed, [outbox for outbox in readers if outbox in members])
+
+    def _give(
+        self, missed: Missed, takers: Iterable[TypedOutbox] | Iterable[Audience]
+    ) -> None:
+        """Give what was missed of those who still belong to the whole."""
+        late = [frame for pk, frame in missed.late_frames() if pk in self.items]
+        newest = [
+            (pk, row) for pk, row in missed.newest_rows(self.relay) if pk in self.items
+        ]
+        for taker in takers:
+            for frame in late:
+                taker.event(frame)
+            for pk, row in newest:
+                taker.position(pk, row)
 
     async def missed(self, since: int) -> Missed:
         """Return what was stored since a time; shared by those who ask together."""
@@ -219,11 +232,13 @@ class Roster:
                 version = self._version
                 if version is None or await store.read(self._read_version) == version:
                     return
+                read_at = now_ms()
                 new, items = await store.read(self._read)
                 self._version = new
                 if new.race != version.race:
                     self._say_race("changed")
-                await self._change(items)
+                if added := await self._change(items):
+                    self._look_soon_at(added, read_at)
             except store.StoreUnavailable:
                 logger.warning("Could not look for changes of %s", self.whole)
             except RaceGone:
@@ -243,8 +258,24 @@ class Roster:
                 audience.forget_places(runner)
             self._introduce("changed", item)
 
-    async def _change(self, items: dict[int, dict[str, Any]]) -> None:
-        """Tell the members who joined, changed and left."""
+    def _look_soon_at(self, added: Collection[int], read_at: int) -> None:
+        """Give what those who came had accepted before their groups were joined."""
+
+        async def look() -> None:
+            await asyncio.sleep(COMMIT_DELAY)
+            await get_acceptor().recorder.flushed()
+            try:
+                missed = await store.read(stored_meanwhile, added, read_at)
+            except store.StoreUnavailable:
+                return self._look_soon_at(added, read_at)
+            self._give(missed, self.audiences.values())
+
+        task = asyncio.create_task(look())
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _change(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
+        """Tell the members who joined, changed and left; return who joined."""
         old, self.items = self.items, items
         added = items.keys() - old.keys()
         removed = old.keys() - items.keys()
@@ -263,6 +294,7 @@ class Roster:
                 self._introduce("changed", items[pk])
         for audience in self.audiences.values():
             audience.introduced.update(added)
+        return added
 
     def _say_race(self, change: str) -> None:
         race = {"slug": self.whole.slug, "change": change}

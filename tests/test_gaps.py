@@ -1,0 +1,99 @@
+"""What is read once more, after a snapshot, goes only where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from channels.layers import channel_layers
+
+from runners import store
+from runners.live.groups import POSITION, RunnerEvent, runner_group
+from runners.live.layer import LocalLayer
+from runners.live.outbox import now_ms
+from runners.live.relay import Relay, get_relay
+from runners.models import Runner
+from runners.positions import recorder
+from runners.positions.fix import Fix
+from runners.sharing.gaps import (
+    RUNNER_LIMIT,
+    Missed,
+    Row,
+    stored_meanwhile,
+    stored_since,
+)
+
+T = 1_795_509_018_532
+BOB = 7
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    channel_layers.set("default", LocalLayer())
+    relay = get_relay()
+    yield relay
+    await relay.close()
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def receive(self, event: RunnerEvent) -> None:
+        self.heard.set()
+
+
+def missed(*times: int) -> Missed:
+    rows: list[Row] = [(t, 48.0, 2.0, None, None) for t in times]
+    return Missed({BOB: "bob"}, {BOB: rows})
+
+
+def times_of(rows: Any) -> list[int]:
+    return [json.loads(row)[1] for _, row in rows]
+
+
+async def hand_out(relay: Relay, t: int) -> None:
+    """Let a follower of Bob get a position of that time."""
+    ear = Ear()
+    await relay.follow([BOB], ear)
+    event: RunnerEvent = {
+        "type": POSITION,
+        "runner": BOB,
+        "t": t,
+        "seed": b"",
+        "v1": b"[]",
+        "state": {},
+    }
+    await relay.layer.group_send_many([(runner_group(BOB), event)])
+    await asyncio.wait_for(ear.heard.wait(), 5)
+
+
+async def test_a_second_look_moves_no_marker_back(relay: Relay) -> None:
+    await hand_out(relay, T + 1)
+    assert times_of(missed(T - 1, T).newest_rows(relay)) == []
+
+
+async def test_a_second_look_gives_what_joining_sockets_did_not_get(
+    relay: Relay,
+) -> None:
+    # Handed out, but perhaps before the socket that waits had joined.
+    await hand_out(relay, T)
+    assert times_of(missed(T - 1, T).newest_rows(relay)) == [T]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_second_look_leaves_nothing_out() -> None:
+    bob = await Runner.objects.acreate(code="bob", name="Bob")
+    now = now_ms()
+    rows = [(bob.pk, Fix(now - n, 48.0, 2.0), "websocket") for n in range(1_500)]
+    assert len(rows) > RUNNER_LIMIT
+    await store.read(recorder.write, rows)
+    since = await store.read(stored_since, [bob.pk], now)
+    assert since.truncated == ["bob"]
+    meanwhile = await store.read(stored_meanwhile, [bob.pk], now)
+    assert meanwhile.truncated == []
+    assert len(meanwhile.rows[bob.pk]) == 1_500
+    store.close_connections()
