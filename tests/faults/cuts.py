@@ -1,0 +1,184 @@
+"""Spectators and phones whose connections are cut at random, for 0.1 to 60 s.
+
+In the end every spectator holds for every runner the latest position and the trail
+that the database has. Each connection leads to one of the servers by chance: one on
+SQLite, or two behind Redis and PostgreSQL. The long form has 200 spectators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tests.faults.phones import Phone, all_acked, carried, make_runners, now_ms
+from tests.faults.proxy import Line
+from tests.faults.spectators import Spectator, differences, watching
+from tests.faults.stores import (
+    LOAD,
+    StoppablePostgres,
+    by_hand,
+    not_as_acked,
+    started,
+    stored_in,
+)
+from tests.servers import Server
+from tests.services import Redis
+
+Setup = Literal["one", "two"]
+
+# Fixes that a phone finds again at once: more than a gap may hold (1,000 a runner).
+BACKLOG = 1_500
+HOUR = 3_600_000  # milliseconds
+
+
+@dataclass(frozen=True)
+class Scale:
+    spectators: int
+    runners: int
+    rate: float  # fixes a second and runner
+    seconds: float
+    up: tuple[float, float]  # seconds between two cuts of a line
+    cut: tuple[float, float]  # seconds
+    patience: float  # seconds
+
+
+LONG = Scale(200, 20, 1.0, 240, (2, 40), (0.1, 60), 120)
+SHORT = Scale(20, 6, 4.0, 12, (0.3, 3), (0.1, 3), 40)
+
+
+@dataclass
+class CutReport:
+    setup: str
+    spectators: int
+    seconds: float = 0.0
+    cuts: int = 0
+    # Connections made by all spectators.
+    connects: int = 0
+    made: int = 0
+    acked: int = 0
+    stored: int = 0
+    # Announced gaps: runners in `truncated`, and positions merged away.
+    truncated: int = 0
+    merged: int = 0
+    fetches: int = 0
+    went_back: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    # Spectators whose picture differs, and a few of the differences.
+    differing: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if self.differing:
+            faults.append(f"{self.differing} spectators see something else")
+        if self.went_back:
+            faults.append(f"{self.went_back} times a marker went back")
+        if not self.made == self.acked == self.stored:
+            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        return faults
+
+
+async def fail_now_and_then(line: Line, scale: Scale) -> None:
+    """Cut a line again and again, half of the time without a sign."""
+    shortest, longest = (math.log(seconds) for seconds in scale.cut)
+    while True:
+        await asyncio.sleep(random.uniform(*scale.up))
+        seconds = math.exp(random.uniform(shortest, longest))
+        await line.cut(seconds, silently=random.random() < 0.5)
+
+
+async def cuts(setup: Setup, long: bool) -> CutReport:
+    """Cut lines while runners publish; compare every picture with the database."""
+    scale = LONG if long else SHORT
+    with contextlib.ExitStack() as stack:
+        if setup == "one":
+            servers = [stack.enter_context(started("sqlite"))]
+        else:
+            postgres = stack.enter_context(StoppablePostgres())
+            redis = stack.enter_context(Redis())
+            env = LOAD | {
+                "DATABASE_URL": postgres.new_database(),
+                "REDIS_URL": redis.url,
+            }
+            servers = [stack.enter_context(Server("uvicorn", **env)) for _ in range(2)]
+        return await _cuts(setup, servers, scale)
+
+
+async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
+    report = CutReport(setup, scale.spectators)
+    tokens = await asyncio.to_thread(make_runners, servers[0], scale.runners)
+    codes = list(tokens)
+    ports = [server.port for server in servers]
+    phone_lines = [await Line(ports).open() for _ in codes]
+    lines = [await Line(ports).open() for _ in range(scale.spectators)]
+    phones = [
+        Phone(line.url, code, tokens[code], rate=scale.rate)
+        for line, code in zip(phone_lines, codes, strict=True)
+    ]
+    spectators = [
+        _spectator(number, line, servers, codes) for number, line in enumerate(lines)
+    ]
+    start = time.monotonic()
+    async with watching(spectators):
+        async with carried(phones):
+            failing = [
+                asyncio.create_task(fail_now_and_then(line, scale))
+                for line in (*lines, *phone_lines)
+            ]
+            await asyncio.sleep(scale.seconds / 2)
+            now = now_ms()
+            phones[0].record(range(now - HOUR, now - HOUR + BACKLOG), (48.5, 2.5))
+            await asyncio.sleep(scale.seconds / 2)
+            for task in failing:
+                task.cancel()
+            await asyncio.gather(*failing, return_exceptions=True)
+            await all_acked(phones, scale.patience)
+        stored = await asyncio.to_thread(stored_in, servers[0].env["DATABASE_URL"])
+        deadline = time.monotonic() + scale.patience
+        while time.monotonic() < deadline:
+            if not any(differences(each, stored.tracks) for each in spectators):
+                break
+            await asyncio.sleep(0.5)
+    report.seconds = round(time.monotonic() - start, 1)
+    for line in (*lines, *phone_lines):
+        await line.close()
+    report.cuts = sum(line.cuts for line in (*lines, *phone_lines))
+    report.made = sum(len(phone.made) for phone in phones)
+    report.acked = sum(len(phone.acked) for phone in phones)
+    report.stored = stored.fixes
+    report.wrong = not_as_acked(phones, stored)
+    for spectator in spectators:
+        report.connects += spectator.connects
+        report.truncated += spectator.truncated
+        report.merged += spectator.merged
+        report.fetches += spectator.fetches
+        report.went_back += spectator.went_back
+        for code, count in spectator.errors.items():
+            report.errors[code] = report.errors.get(code, 0) + count
+        if found := differences(spectator, stored.tracks):
+            report.differing += 1
+            if report.differing <= 3:
+                report.wrong.append(f"{spectator.follow}: {'; '.join(found)}")
+    for server in servers:
+        if "Traceback" in server.log:
+            report.wrong.append("A traceback:\n" + server.log[-4_000:])
+    return report
+
+
+def _spectator(
+    number: int, line: Line, servers: list[Server], codes: list[str]
+) -> Spectator:
+    """Every second one follows everybody public, the others half of the runners."""
+    some = random.sample(codes, len(codes) // 2)
+    follow = {"runners": some} if number % 2 else {"public": True}
+    http_url = servers[number // 2 % len(servers)].url
+    return Spectator(line.url, http_url, follow, some if number % 2 else codes)
+
+
+if __name__ == "__main__":
+    by_hand(cuts, ("one", "two"))

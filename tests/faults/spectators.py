@@ -1,0 +1,228 @@
+"""Spectators as docs/protocol.md asks them to be: nothing is missing in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
+from tests.faults.phones import Place
+
+# A line on which nothing came for longer is lost: the heartbeat is 20. Seconds.
+SILENCE = 25.0
+# Between attempts to connect, a random part of it. Seconds.
+RETRY = 1.0
+# How often a client looks for tracks that it has to fetch. Seconds.
+FETCH_EVERY = 0.5
+# Track requests at a time, of all clients of this process.
+_fetching = asyncio.Semaphore(4)
+
+
+class Spectator:
+    """Follows runners over a line that may fail, and keeps all it is told of them.
+
+    Times come from the server only. A fix is known by runner and time; what is known
+    already changes nothing.
+    """
+
+    def __init__(
+        self, url: str, http_url: str, follow: dict[str, Any], codes: list[str]
+    ) -> None:
+        self.url = url
+        self.http_url = http_url
+        self.follow = follow
+        self.codes = codes
+        self.tracks: dict[str, dict[int, Place]] = defaultdict(dict)
+        # The time of each runner's marker, and how often one went back.
+        self.markers: Counter[str] = Counter()
+        self.went_back = 0
+        # `time` of the last frame after which nothing was missing.
+        self.since: int | None = None
+        # Tracks to fetch, each with the time since when.
+        self.to_fetch: dict[str, int] = {}
+        self.connects = 0
+        self.truncated = 0
+        self.merged = 0
+        self.fetches = 0
+        self.errors: Counter[str] = Counter()
+        # When positions arrived, by the monotonic clock.
+        self.heard: list[float] = []
+        self.line: _Line | None = None
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        fetching = asyncio.create_task(self._fetch_often())
+        try:
+            while True:
+                with contextlib.suppress(OSError, Refused, TimeoutError):
+                    await self._watch()
+                await asyncio.sleep(random.uniform(0, RETRY))
+        finally:
+            fetching.cancel()
+
+    async def _watch(self) -> None:
+        line = _Line(self)
+        try:
+            await line.open(self.url, SUBPROTOCOLS["v1"])
+            self.connects += 1
+            self.line = line
+            message = {"type": "follow", "tick": 0} | self.follow
+            if self.since is not None:
+                message["since"] = self.since
+            line.asked_since = self.since or 0
+            line.send(message)
+            while not line.closed.done():
+                await asyncio.wait([line.closed], timeout=1)
+                if time.monotonic() - line.heard_at > SILENCE:
+                    return
+        finally:
+            self.line = None
+            if hasattr(line, "transport"):
+                line.reset()
+
+    # What is told
+
+    def hold(self, code: str, t: int, lat: float, lng: float) -> None:
+        self.tracks[code].setdefault(t, (lat, lng))
+
+    def move(self, code: str, t: int, lat: float, lng: float) -> None:
+        self.hold(code, t, lat, lng)
+        self.went_back += t < self.markers[code]
+        self.markers[code] = max(t, self.markers[code])
+
+    def meet(self, item: dict[str, Any]) -> None:
+        """Take a runner as a snapshot describes them."""
+        code = item["code"]
+        if item["fix"] is None:
+            return
+        if not self.tracks[code]:
+            # The polyline of a trail has no times; the track has.
+            self.to_fetch.setdefault(code, 0)
+        t, lat, lng, *_ = item["fix"]
+        self.hold(code, t, lat, lng)
+        # A snapshot is read from the database and may be older than the live flow.
+        self.markers[code] = max(t, self.markers[code])
+
+    def missed(self, code: str, since: int) -> None:
+        """Note that a track has to be fetched."""
+        self.to_fetch[code] = min(since, self.to_fetch.get(code, since))
+
+    # Tracks
+
+    async def _fetch_often(self) -> None:
+        while True:
+            await asyncio.sleep(FETCH_EVERY)
+            for code in list(self.to_fetch):
+                # Taken off before: what is announced from now on wants a new request.
+                since = self.to_fetch.pop(code)
+                async with _fetching:
+                    points = await asyncio.to_thread(self._fetch, code, since)
+                if points is None:
+                    self.missed(code, since)
+                    break
+                self.fetches += 1
+                for t, lat, lng, _ in points:
+                    self.hold(code, t, lat, lng)
+
+    def _fetch(self, code: str, since: int) -> list[Any] | None:
+        url = f"{self.http_url}/runners/{code}/track.json?since={since}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                points: list[Any] = json.load(response)["points"]
+                return points
+        except (OSError, urllib.error.URLError, ValueError):
+            return None
+
+
+class _Line(Peer):
+    """One connection of a spectator."""
+
+    def __init__(self, spectator: Spectator) -> None:
+        super().__init__()
+        self.spectator = spectator
+        self.asked_since = 0
+        # Whether the snapshot has come. Until then the flow that comes already says
+        # nothing of what was missed, and `since` stays what it was.
+        self.caught_up = False
+        self.heard_at = time.monotonic()
+
+    def received(self, text: bytes) -> None:
+        message = orjson.loads(text)
+        self.heard_at = time.monotonic()
+        spectator = self.spectator
+        match message["type"]:
+            case "positions":
+                for code, t, lat, lng, *_ in message["fixes"]:
+                    spectator.move(code, t, lat, lng)
+                if message["fixes"]:
+                    spectator.heard.append(self.heard_at)
+                if message["merged"]:
+                    spectator.merged += message["merged"]
+                    self._missed_some()
+            case "late":
+                for t, lat, lng in message["fixes"]:
+                    spectator.hold(message["runner"], t, lat, lng)
+            case "snapshot":
+                for item in message["runners"]:
+                    spectator.meet(item)
+                for code in message["truncated"]:
+                    spectator.truncated += 1
+                    spectator.missed(code, self.asked_since)
+                # What was missed comes right behind the last part: only the next
+                # frame is one after which nothing is missing.
+                self.caught_up |= not message["more"]
+                return
+            case "event" if message["kind"] == "runner":
+                if message["change"] != "removed":
+                    spectator.meet(message["runner"])
+            case "error":
+                spectator.errors[message["code"]] += 1
+                self.reset()
+        if self.caught_up and "time" in message:
+            spectator.since = message["time"]
+
+    def _missed_some(self) -> None:
+        """Have whatever was merged away fetched: a frame does not say whose it was."""
+        spectator = self.spectator
+        since = self.asked_since if spectator.since is None else spectator.since
+        for code in spectator.codes:
+            spectator.missed(code, since)
+
+
+@contextlib.asynccontextmanager
+async def watching(spectators: list[Spectator]) -> AsyncIterator[None]:
+    """Let the spectators watch in the background."""
+    tasks = [asyncio.create_task(spectator.run()) for spectator in spectators]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def differences(spectator: Spectator, tracks: dict[str, dict[int, Place]]) -> list[str]:
+    """Say for each runner in what a spectator's picture is not the database's."""
+    found = []
+    for code in spectator.codes:
+        there, here = tracks.get(code, {}), spectator.tracks.get(code, {})
+        missing, strange = there.keys() - here.keys(), here.keys() - there.keys()
+        other = [t for t in there.keys() & here.keys() if there[t] != here[t]]
+        if missing or strange or other:
+            found.append(
+                f"{code}: {len(missing)} missing, {len(strange)} unknown, "
+                f"{len(other)} elsewhere"
+            )
+        elif there and spectator.markers[code] != max(there):
+            found.append(f"{code}: the marker is not at the latest position")
+    return found
