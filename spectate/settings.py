@@ -159,8 +159,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "runners.views.slow.SlowFailures",
-    "runners.views.policy.ContentPolicy",
+    "runners.views.slow.slow_failures",
+    "runners.views.policy.content_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

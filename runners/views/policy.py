@@ -6,14 +6,14 @@ an installation's map style, and no page needs a nonce.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 HEADER = "Content-Security-Policy"
 
@@ -44,36 +44,16 @@ def policy(host: str | None, *, secure: bool) -> str:
     return "; ".join(f"{name} {' '.join(of)}" for name, of in directives.items())
 
 
-class ContentPolicy:
-    """Puts the policy on every answer."""
+def content_policy(get_response: GetResponse) -> GetResponse:
+    """Put the policy on every answer."""
 
-    sync_capable = async_capable = True
-
-    def __init__(
-        self,
-        get_response: Callable[
-            [HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]
-        ],
-    ) -> None:
-        self.get_response: Any = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if iscoroutinefunction(self):
-            return self._answer(request)
-        return self._with_policy(request, self.get_response(request))
-
-    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        return self._with_policy(request, await self.get_response(request))
-
-    @staticmethod
-    def _with_policy(
-        request: HttpRequest, response: HttpResponseBase
-    ) -> HttpResponseBase:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
         try:
             host = request.get_host()
         except DisallowedHost:
             host = None
         response[HEADER] = policy(host, secure=request.is_secure())
         return response
+
+    return middleware

@@ -24,9 +24,9 @@ STATUSES = {
     "share.expired": HTTPStatus.GONE,
 }
 TITLES = {
-    "share.unknown": "No such link",
-    "share.revoked": "This link was revoked",
-    "share.expired": "This link expired",
+    "share.unknown": "Nothing behind this link",
+    "share.revoked": "No longer shared",
+    "share.expired": "No longer shared",
 }
 
 

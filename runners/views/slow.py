@@ -8,10 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth.signals import user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import async_only_middleware
+
+GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 # The wait after the first failure, doubled by each further one, up to the longest.
 FIRST_WAIT = 0.5  # seconds
@@ -63,40 +65,19 @@ def _sign_in_failed(
         note_failure(request, f"account {credentials.get('username', '')}")
 
 
-class SlowFailures:
+@async_only_middleware
+def slow_failures(get_response: GetResponse) -> GetResponse:
     """Hold back the answer to a failed sign-in or PIN, longer with each failure.
 
     Only that answer: a right password waits for nothing. It comes first in
     MIDDLEWARE, outside of whatever needs a thread, so that none sleeps with it.
     """
 
-    sync_capable = async_capable = True
-
-    def __init__(
-        self,
-        get_response: Callable[
-            [HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]
-        ],
-    ) -> None:
-        self.get_response: Any = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if iscoroutinefunction(self):
-            return self._answer(request)
-        # Without an event loop (tests) nothing waits, but all is counted.
-        response = self.get_response(request)
-        self._wait_of(request)
-        return response
-
-    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = await self.get_response(request)
-        if wait := self._wait_of(request):
-            await asyncio.sleep(wait)
-        return response
-
-    @staticmethod
-    def _wait_of(request: HttpRequest) -> float:
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
         name = getattr(request, "failed_name", None)
-        return 0.0 if name is None else failures.add(name)
+        if name is not None:
+            await asyncio.sleep(failures.add(name))
+        return response
+
+    return middleware

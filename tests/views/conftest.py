@@ -38,3 +38,24 @@ def charlie_client(charlie: User) -> Client:
 @pytest.fixture
 def bob(db: None) -> Runner:
     return Runner.objects.create(code="bob", name="Bob")
+
+
+@pytest.fixture
+def bobs_account(db: None) -> User:
+    return User.objects.create_user("bobs-account", password=PASSWORD)
+
+
+@pytest.fixture
+def bob_client(bobs_account: User, bob: Runner) -> Client:
+    """Signed in as Bob, who runs."""
+    bob.account = bobs_account
+    bob.save()
+    client = Client()
+    client.force_login(bobs_account)
+    return client
+
+
+@pytest.fixture
+def runner_charlie(charlie: User) -> Runner:
+    """Charlie runs too, which gives no access to what is Bob's."""
+    return Runner.objects.create(code="charlie", name="Charlie", account=charlie)

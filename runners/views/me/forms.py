@@ -36,6 +36,7 @@ class BecomeRunnerForm(RunnerModelForm):
     code = forms.CharField(
         max_length=40,
         required=False,
+        error_messages={"unique": "This code is taken. Choose another."},
         validators=[
             RegexValidator(
                 rf"\A{CODE_PATTERN}\Z",
@@ -63,9 +64,6 @@ class BecomeRunnerForm(RunnerModelForm):
     class Meta:
         model = Runner
         fields = ("name", "code", "visibility")
-        error_messages: ClassVar = {
-            "code": {"unique": "This code is taken. Choose another."}
-        }
         widgets: ClassVar = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
 
     def clean_code(self) -> str:

@@ -1,0 +1,418 @@
+"""The page of one's own: it changes what is Bob's for Bob, and for nobody else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import (
+    Entry,
+    Follow,
+    LatestPosition,
+    Position,
+    Race,
+    RightsChange,
+    Runner,
+    RunnerToken,
+    ShareLink,
+    Zone,
+)
+from runners.sharing.own import sharing_pause, zone_add
+
+Status = Follow.Status
+FORMS = [
+    *("visibility", "pause", "resume", "until", "tokens", "links", "zones", "erase"),
+    "delete",
+]
+
+
+@pytest.fixture
+def seen(bob: Runner) -> None:
+    """Give Bob two stored positions."""
+    now = timezone.now()
+    for seconds in (20, 10):
+        Position.objects.create(
+            runner=bob,
+            recorded_at=now - timedelta(seconds=seconds),
+            stored_at=now,
+            lat=53.35,
+            lng=-6.33,
+            source="websocket",
+        )
+    LatestPosition.objects.create(
+        runner=bob,
+        recorded_at=now,
+        contact_at=now,
+        lat=53.35,
+        lng=-6.33,
+        source="websocket",
+    )
+
+
+def noted() -> int:
+    return RightsChange.objects.count()
+
+
+# Who may
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_lead_strangers_to_the_sign_in(
+    client: Client, db: None, form: str
+) -> None:
+    assert client.post(f"/me/{form}/").headers["Location"] == "/sign-in/?next=/me/"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_lead_those_without_a_runner_to_becoming_one(
+    alice_client: Client, bob: Runner, form: str
+) -> None:
+    assert alice_client.post(f"/me/{form}/").headers["Location"] == "/me/new/"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_need_a_post_and_a_csrf_token(
+    bob_client: Client, bobs_account: User, form: str
+) -> None:
+    assert bob_client.get(f"/me/{form}/").status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(bobs_account)
+    assert strict.post(f"/me/{form}/").status_code == 403
+
+
+def test_page_shows_what_is_mine_only(
+    bob_client: Client, charlie_client: Client, runner_charlie: Runner, bob: Runner
+) -> None:
+    RunnerToken.objects.issue(bob, name="Bob's watch")
+    zone_add(runner=bob, name="Bob's home", lat=53.0, lng=-6.0, radius=300)
+    assert "watch" in bob_client.get("/me/").content.decode()
+    html = charlie_client.get("/me/").content.decode()
+    assert "Bob" not in html
+
+
+@pytest.mark.usefixtures("runner_charlie")
+def test_what_is_bobs_is_unknown_to_charlie(
+    charlie_client: Client, alice: User, bob: Runner
+) -> None:
+    token, _ = RunnerToken.objects.issue(bob, name="Watch")
+    link, _ = ShareLink.objects.issue(
+        label="Mum", expires_at=timezone.now() + timedelta(hours=1), runners=[bob]
+    )
+    zone = zone_add(runner=bob, name="Home", lat=53.0, lng=-6.0, radius=300)
+    follow = Follow.objects.create(user=alice, runner=bob)
+    for form in (
+        f"tokens/{token.pk}/revoke",
+        f"links/{link.pk}/revoke",
+        f"zones/{zone.pk}/remove",
+        f"followers/{follow.pk}",
+    ):
+        data = {"answer": "accept"}
+        assert charlie_client.post(f"/me/{form}/", data).status_code == 404
+        unknown = f"/me/{form.replace(str(zone.pk), '999')}/"
+        assert charlie_client.post(unknown, data).status_code == 404
+    token.refresh_from_db()
+    link.refresh_from_db()
+    follow.refresh_from_db()
+    assert (token.revoked_at, link.revoked_at) == (None, None)
+    assert follow.status == Status.PENDING
+    assert Zone.objects.exists()
+
+
+# Sharing
+
+
+def test_visibility_is_changed_and_noted(bob_client: Client, bob: Runner) -> None:
+    before = noted()
+    bob_client.post("/me/visibility/", {"visibility": "private"})
+    bob.refresh_from_db()
+    assert bob.visibility == Runner.Visibility.PRIVATE
+    assert noted() > before
+
+
+def test_visibility_in_races_is_offered_to_those_who_are_in_one(
+    bob_client: Client, bob: Runner
+) -> None:
+    assert "only during my races" not in bob_client.get("/me/").content.decode()
+    start = timezone.now()
+    race = Race.objects.create(
+        slug="half", name="Half", start=start, ends=start + timedelta(hours=3)
+    )
+    Entry.objects.create(race=race, runner=bob, bib="17")
+    assert "only during my races" in bob_client.get("/me/").content.decode()
+    bob_client.post("/me/visibility/", {"visibility": "race"})
+    assert "one hour before its start" in bob_client.get("/me/").content.decode()
+
+
+def test_sharing_is_paused_and_resumed_in_one_tap(
+    bob_client: Client, bob: Runner
+) -> None:
+    bob_client.post("/me/pause/")
+    assert bob.pauses.filter(ended_at=None).count() == 1
+    assert "Paused" in bob_client.get("/me/").content.decode()
+    bob_client.post("/me/resume/")
+    assert not bob.pauses.filter(ended_at=None).exists()
+
+
+def test_sharing_that_has_ended_goes_on_with_one_tap(
+    bob_client: Client, bob: Runner
+) -> None:
+    bob.sharing_ends_at = timezone.now() - timedelta(minutes=1)
+    bob.save()
+    assert "Share again" in bob_client.get("/me/").content.decode()
+    bob_client.post("/me/resume/")
+    bob.refresh_from_db()
+    assert bob.sharing_ends_at is None
+
+
+@pytest.mark.parametrize(("lasts", "hours"), [("1", 1), ("6", 6)])
+def test_sharing_ends_by_itself(
+    bob_client: Client, bob: Runner, lasts: str, hours: int
+) -> None:
+    bob_client.post("/me/until/", {"lasts": lasts})
+    bob.refresh_from_db()
+    assert bob.sharing_ends_at is not None
+    left = bob.sharing_ends_at - timezone.now()
+    assert abs(left - timedelta(hours=hours)) < timedelta(minutes=1)
+    bob_client.post("/me/until/", {"lasts": "never"})
+    bob.refresh_from_db()
+    assert bob.sharing_ends_at is None
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "Nowhere/At all", ""])
+def test_sharing_today_ends_at_the_runners_midnight(
+    bob_client: Client, bob: Runner, zone: str
+) -> None:
+    bob_client.post("/me/until/", {"lasts": "today", "zone": zone})
+    bob.refresh_from_db()
+    assert bob.sharing_ends_at is not None
+    here = bob.sharing_ends_at.astimezone(
+        ZoneInfo(zone if zone.startswith("Pacific") else "UTC")
+    )
+    assert (here.hour, here.minute) == (0, 0)
+    assert timezone.now() < bob.sharing_ends_at
+    assert bob.sharing_ends_at < timezone.now() + timedelta(hours=25)
+
+
+def test_sharing_until_nonsense_changes_nothing(
+    bob_client: Client, bob: Runner
+) -> None:
+    bob_client.post("/me/until/", {"lasts": "-1"})
+    assert "Nothing was changed" in bob_client.get("/me/").content.decode()
+
+
+# Followers
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [("accept", "accepted"), ("refuse", "refused"), ("block", "blocked")],
+)
+def test_request_is_answered_and_noted(
+    bob_client: Client, alice: User, bob: Runner, answer: str, status: str
+) -> None:
+    follow = Follow.objects.create(user=alice, runner=bob)
+    assert "alice" in bob_client.get("/me/").content.decode()
+    before = noted()
+    bob_client.post(f"/me/followers/{follow.pk}/", {"answer": answer})
+    follow.refresh_from_db()
+    assert follow.status == status
+    assert noted() == before + 1
+
+
+def test_follower_is_removed_and_noted(
+    bob_client: Client, alice: User, bob: Runner
+) -> None:
+    follow = Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
+    before = noted()
+    bob_client.post(f"/me/followers/{follow.pk}/", {"answer": "remove"})
+    assert not Follow.objects.exists()
+    assert noted() == before + 1
+
+
+def test_answer_that_is_none_changes_nothing(
+    bob_client: Client, alice: User, bob: Runner
+) -> None:
+    follow = Follow.objects.create(user=alice, runner=bob)
+    url = f"/me/followers/{follow.pk}/"
+    assert bob_client.post(url, {"answer": "marry"}).status_code == 404
+
+
+# Tokens and links
+
+
+def test_token_is_shown_once_and_revoked(bob_client: Client, bob: Runner) -> None:
+    response = bob_client.post("/me/tokens/", {"name": "Watch"})
+    token = bob.tokens.get()
+    plain = response.context["plain"]
+    assert plain in response.content.decode()
+    assert "no-store" in response.headers["Cache-Control"]
+    html = bob_client.get("/me/").content.decode()
+    assert "Watch" in html
+    assert plain not in html
+    assert token.digest not in html
+    bob_client.post(f"/me/tokens/{token.pk}/revoke/")
+    assert not RunnerToken.objects.usable().exists()
+
+
+def test_token_needs_a_name(bob_client: Client) -> None:
+    html = bob_client.post("/me/tokens/", {"name": ""}).content.decode()
+    assert 'role="alert"' in html
+    assert not RunnerToken.objects.exists()
+
+
+def test_link_is_shown_once_and_revoked(
+    bob_client: Client, bobs_account: User, bob: Runner
+) -> None:
+    response = bob_client.post(
+        "/me/links/", {"label": "Mum", "lasts": "168", "pin": "4711"}
+    )
+    link = ShareLink.objects.get()
+    assert list(link.runners.all()) == [bob]
+    assert link.created_by == bobs_account
+    assert link.opens_with("4711")
+    left = link.expires_at - timezone.now()
+    assert abs(left - timedelta(days=7)) < timedelta(minutes=1)
+    url = response.context["url"]
+    assert url in response.content.decode()
+    html = bob_client.get("/me/").content.decode()
+    assert "Mum" in html
+    assert url.split("/s/")[1] not in html
+    bob_client.post(f"/me/links/{link.pk}/revoke/")
+    assert not ShareLink.objects.usable().exists()
+
+
+def test_link_lasts_until_the_race_ends(bob_client: Client, bob: Runner) -> None:
+    data = {"label": "Mum", "lasts": "race"}
+    assert 'role="alert"' in bob_client.post("/me/links/", data).content.decode()
+    start = timezone.now()
+    race = Race.objects.create(
+        slug="half", name="Half", start=start, ends=start + timedelta(hours=3)
+    )
+    Entry.objects.create(race=race, runner=bob, bib="17")
+    bob_client.post("/me/links/", data)
+    assert ShareLink.objects.get().expires_at == race.ends
+
+
+@pytest.mark.parametrize("pin", ["12", "abcd", "1" * 13])
+def test_link_refuses_a_pin_that_is_none(bob_client: Client, pin: str) -> None:
+    response = bob_client.post("/me/links/", {"label": "Mum", "lasts": "1", "pin": pin})
+    assert "Use 4 to 12 digits." in response.content.decode()
+    assert not ShareLink.objects.exists()
+
+
+# Zones
+
+
+@pytest.mark.usefixtures("seen")
+def test_zone_deletes_what_is_stored_of_it(bob_client: Client, bob: Runner) -> None:
+    place = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    bob_client.post("/me/zones/", place)
+    zone = Zone.objects.get(runner=bob)
+    assert not Position.objects.exists()
+    assert not LatestPosition.objects.exists()
+    assert RightsChange.objects.filter(key=bob.pk, erased=True).exists()
+    before = noted()
+    bob_client.post(f"/me/zones/{zone.pk}/remove/")
+    assert not Zone.objects.exists()
+    assert noted() > before
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lat": "91"}, {"lng": "nan"}, {"radius": "50"}, {"radius": "6000"}]
+)
+def test_zone_refuses_what_is_no_place(
+    bob_client: Client, wrong: dict[str, str]
+) -> None:
+    place = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    html = bob_client.post("/me/zones/", place | wrong).content.decode()
+    assert 'role="alert"' in html
+    assert not Zone.objects.exists()
+
+
+def test_zones_are_bounded(bob_client: Client, bob: Runner) -> None:
+    for number in range(20):
+        zone_add(runner=bob, name=str(number), lat=number, lng=0, radius=100)
+    place = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    html = bob_client.post("/me/zones/", place).content.decode()
+    assert "20 zones are the most" in html
+    assert Zone.objects.count() == 20
+
+
+# Data
+
+
+@pytest.mark.usefixtures("seen")
+def test_positions_can_be_taken_along(
+    bob_client: Client, charlie_client: Client, runner_charlie: Runner
+) -> None:
+    rows = bob_client.get("/me/positions.json").json()["positions"]
+    assert [row["lat"] for row in rows] == [53.35, 53.35]
+    gpx = bob_client.get("/me/positions.gpx")
+    assert gpx.content.decode().count("<trkpt") == 2
+    assert gpx.headers["Content-Disposition"] == 'attachment; filename="bob.gpx"'
+    assert charlie_client.get("/me/positions.json").json()["positions"] == []
+    assert "<trkpt" not in charlie_client.get("/me/positions.gpx").content.decode()
+
+
+@pytest.mark.usefixtures("seen")
+def test_erasing_needs_the_code_typed(bob_client: Client, bob: Runner) -> None:
+    html = bob_client.post("/me/erase/", {"confirm": "Bob"}).content.decode()
+    assert "Nothing was deleted." in html
+    assert Position.objects.count() == 2
+    bob_client.post("/me/erase/", {"confirm": "bob"})
+    assert not Position.objects.exists()
+    assert not LatestPosition.objects.exists()
+    assert RightsChange.objects.filter(key=bob.pk, erased=True).exists()
+
+
+@pytest.mark.usefixtures("seen")
+def test_runner_is_deleted_with_their_links(
+    bob_client: Client, bobs_account: User, bob: Runner, runner_charlie: Runner
+) -> None:
+    ends = timezone.now() + timedelta(hours=1)
+    ShareLink.objects.issue(label="Mum", expires_at=ends, runners=[bob])
+    ShareLink.objects.issue(
+        label="Both", expires_at=ends, runners=[bob, runner_charlie]
+    )
+    bob_client.post("/me/delete/", {"confirm": "wrong"})
+    assert Runner.objects.filter(code="bob").exists()
+    response = bob_client.post("/me/delete/", {"confirm": "bob"})
+    assert response.headers["Location"] == "/me/new/"
+    assert not Runner.objects.filter(code="bob").exists()
+    assert not Position.objects.exists()
+    assert [link.label for link in ShareLink.objects.all()] == ["Both"]
+    assert User.objects.filter(pk=bobs_account.pk).exists()
+
+
+def test_account_is_deleted_with_its_runner(
+    bob_client: Client, bobs_account: User, bob: Runner
+) -> None:
+    url = "/me/account/delete/"
+    assert "Nothing was deleted." in bob_client.post(url).content.decode()
+    html = bob_client.post(url, {"confirm": "bobs-account"}).content.decode()
+    assert "Your account is deleted" in html
+    assert not User.objects.filter(pk=bobs_account.pk).exists()
+    assert not Runner.objects.exists()
+    assert bob_client.get("/me/").status_code == 302
+
+
+def test_account_without_a_runner_can_be_deleted(
+    alice: User, alice_client: Client, client: Client
+) -> None:
+    url = "/me/account/delete/"
+    assert client.get(url).status_code == 302
+    assert "alice" in alice_client.get(url).content.decode()
+    alice_client.post(url, {"confirm": "alice"})
+    assert not User.objects.exists()
+
+
+def test_page_says_when_sharing_was_paused(bob_client: Client, bob: Runner) -> None:
+    sharing_pause(runner=bob)
+    html = bob_client.get("/me/").content.decode()
+    started = bob.pauses.get().started_at
+    assert f'datetime="{started.isoformat()}"' in html

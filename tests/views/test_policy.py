@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from runners.models import Runner
+
+PAGES = ["/", "/sign-in/", "/sign-up/", "/admin/login/", "/nowhere/", "/s/none/"]
+
+
+def policy_of(client: Client, path: str, **more: str) -> dict[str, list[str]]:
+    header = client.get(path, **more).headers["Content-Security-Policy"]
+    return {name: of for name, *of in (part.split() for part in header.split("; "))}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_has_a_strict_policy(client: Client, db: None, path: str) -> None:
+    policy = policy_of(client, path)
+    assert policy["default-src"] == ["'self'"]
+    assert policy["connect-src"] == ["'self'", "ws://testserver"]
+    assert policy["worker-src"] == policy["form-action"] == ["'self'"]
+    assert policy["frame-ancestors"] == policy["object-src"] == ["'none'"]
+    assert not any("unsafe" in word for of in policy.values() for word in of)
+
+
+@pytest.mark.parametrize("path", ["/me/", "/me/new/"])
+def test_own_pages_have_it_too(bob_client: Client, bob: Runner, path: str) -> None:
+    assert policy_of(bob_client, path)["default-src"] == ["'self'"]
+
+
+def test_policy_allows_the_map_style_of_the_installation(
+    client: Client, db: None, settings: Settings
+) -> None:
+    settings.SPECTATE_MAP_STYLE = "https://tiles.example/styles/plain.json?key=1"
+    policy = policy_of(client, "/")
+    assert policy["connect-src"][-1] == "https://tiles.example"
+    assert policy["img-src"][-1] == "https://tiles.example"
+
+
+def test_policy_does_not_repeat_a_host_that_is_not_ours(
+    client: Client, db: None, settings: Settings
+) -> None:
+    settings.ALLOWED_HOSTS = ["ours.example"]
+    policy = policy_of(client, "/", HTTP_HOST="theirs.example")
+    assert policy["connect-src"] == ["'self'"]

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Race, Runner, ShareLink
+
+HOUR = timedelta(hours=1)
+
+
+def issue(*runners: Runner, **more: Any) -> tuple[ShareLink, str]:
+    options = {"label": "Mum", "expires_at": timezone.now() + HOUR} | more
+    if "race" not in options:
+        options["runners"] = list(runners)
+    link, plain = ShareLink.objects.issue(**options)
+    return link, f"/s/{plain}/"
+
+
+def page_of(html: str) -> dict[str, Any]:
+    """Return what the server gives the page's script."""
+    found = re.search(r'id="page" type="application/json">(.*?)</script>', html)
+    assert found
+    page: dict[str, Any] = json.loads(found[1])
+    return page
+
+
+def test_link_shows_a_private_runner_without_an_account(
+    client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Runner.Visibility.PRIVATE)
+    link, path = issue(bob)
+    html = client.get(path).content.decode()
+    assert "<h1>Bob</h1>" in html
+    assert "Mum" not in html
+    page = page_of(html)
+    assert page["follow"]["share"] == path.split("/")[2]
+    assert page["oneRunner"] == "bob"
+    link.refresh_from_db()
+    assert link.views == 1
+
+
+def test_link_to_several_names_them(client: Client, bob: Runner) -> None:
+    eve = Runner.objects.create(code="eve", name="Eve")
+    _, path = issue(bob, eve)
+    html = client.get(path).content.decode()
+    assert "<h1>Bob and Eve</h1>" in html
+    assert page_of(html)["oneRunner"] is None
+
+
+def test_link_to_a_race_shows_its_course(client: Client, db: None) -> None:
+    race = Race.objects.create(
+        slug="half", name="Half", start=timezone.now(), ends=timezone.now() + HOUR
+    )
+    _, path = issue(race=race)
+    html = client.get(path).content.decode()
+    assert "<h1>Half</h1>" in html
+    assert page_of(html)["race"]["slug"] == "half"
+
+
+def test_link_keeps_its_address_to_itself(alice_client: Client, bob: Runner) -> None:
+    _, path = issue(bob)
+    for client in (Client(), alice_client):
+        response = client.get(path)
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert "noindex" in response.headers["X-Robots-Tag"]
+        assert "no-store" in response.headers["Cache-Control"]
+        html = response.content.decode()
+        # Once, for the websocket's first message.
+        assert html.count(path.split("/")[2]) == 1
+
+
+@pytest.mark.parametrize("client_is_bob", [True, False])
+def test_link_that_ended_says_why(
+    client: Client, bob_client: Client, bob: Runner, client_is_bob: bool
+) -> None:
+    visitor = bob_client if client_is_bob else client
+    link, revoked = issue(bob)
+    link.revoke()
+    _, expired = issue(bob, expires_at=timezone.now() - HOUR)
+    for path, status, words in (
+        (revoked, 410, "This link was revoked."),
+        (expired, 410, "This link expired on"),
+        ("/s/never/", 404, "There is no such link."),
+    ):
+        response = visitor.get(path)
+        assert response.status_code == status
+        assert words in response.content.decode()
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert "noindex" in response.headers["X-Robots-Tag"]
+    link.refresh_from_db()
+    assert link.views == 0
+
+
+def test_pin_is_asked_for(client: Client, bob: Runner) -> None:
+    link, path = issue(bob, pin="4711")
+    html = client.get(path).content.decode()
+    assert "This link has a PIN" in html
+    assert "Bob" not in html
+    html = client.post(path, {"pin": "1234"}).content.decode()
+    assert "That is not its PIN." in html
+    assert "Bob" not in html
+    html = client.post(path, {"pin": " 4711 "}).content.decode()
+    assert page_of(html)["follow"]["pin"] == "4711"
+    link.refresh_from_db()
+    assert link.views == 1
+
+
+def test_pin_needs_a_csrf_token(bob: Runner) -> None:
+    _, path = issue(bob, pin="4711")
+    client = Client(enforce_csrf_checks=True)
+    assert client.post(path, {"pin": "4711"}).status_code == 403
+    # With "no-referrer" a browser sends no origin to check.
+    assert client.get(path).headers["Referrer-Policy"] == "same-origin"
