@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import Any
 
+from django.db import OperationalError
 from django.db.models import Count, Max
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import get_conditional_response, patch_cache_control
@@ -19,13 +23,41 @@ from runners.sharing.own import positions_gpx
 from runners.sharing.snapshots import milliseconds
 from runners.sharing.viewing import visible_runners
 
+logger = logging.getLogger(__name__)
+
 # The coarsest level of detail. Metres.
 COARSEST = 1_000.0
+# While the database is away. Seconds.
+RETRY_AFTER = "2"
 # Where a page that stands on a share link says so: not in an URL, which ends in logs.
 SHARE_HEADER = "Spectate-Share"
 
 
+def says_when_unavailable(
+    view: Callable[[HttpRequest, str], HttpResponse],
+) -> Callable[[HttpRequest, str], HttpResponse]:
+    """Answer 503 while the database is away: clients with a gap ask again."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, code: str) -> HttpResponse:
+        try:
+            return view(request, code)
+        except OperationalError as error:
+            logger.warning("The database did not answer: %s", error)
+            return JsonResponse(
+                {
+                    "code": "store.unavailable",
+                    "detail": "The database does not answer. Try again soon.",
+                },
+                status=503,
+                headers={"Retry-After": RETRY_AFTER},
+            )
+
+    return answer
+
+
 @require_safe
+@says_when_unavailable
 def track_json(request: HttpRequest, code: str) -> HttpResponse:
     """Answer `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
 
@@ -68,6 +100,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
 
 
 @require_safe
+@says_when_unavailable
 def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
     """Answer the whole track as GPX."""
     runner = _visible(request, code)

@@ -6,6 +6,7 @@ from typing import Any
 import gpxpy
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -137,3 +138,16 @@ def test_gpx_is_read_again_as_the_same_track(client: Client, bob: Runner) -> Non
     points = [point for segment in read.segments for point in segment.points]
     assert len(points) == 101
     assert points[50].longitude == pytest.approx(2.01)
+
+
+def test_track_says_when_the_database_is_away(
+    client: Client, bob: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*args: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("runners.views.track.visible_runners", away)
+    answer = track(client)
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "store.unavailable"
+    assert answer["Retry-After"] == "2"
