@@ -98,8 +98,8 @@ class Intake:
     async def turn(self, token: int) -> AsyncIterator[None]:
         """Wait until it is this request's turn among those of its token.
 
-        One a pass of the loop: what a phone sends at once after a dead zone must not
-        hold up everybody else.
+        One a pass of the loop: what a phone sends at once after a dead zone, and the
+        answers after a commit, must not hold up everybody else.
         """
         turn = self._turns.get(token)
         if turn is None:
@@ -107,6 +107,8 @@ class Intake:
         turn.requests += 1
         try:
             async with turn.lock:
+                # Else each would be done before the next has even asked.
+                await asyncio.sleep(0)
                 yield
         finally:
             turn.requests -= 1
@@ -203,6 +205,8 @@ async def _serve(
         contacts.note(pk, runner, refused=[(error.code, error.detail)])
         raise
     lost = await _commit(receipt)
+    async with get_intake().turn(pk):
+        pass
     rejected = [
         (reading.places[index], code, detail)
         for index, code, detail in receipt.rejected
