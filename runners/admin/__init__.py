@@ -1,5 +1,23 @@
 """The race office: Django's admin with what race day asks for first."""
 
-from runners.admin import entry, follow, position, race, runner, token
+from runners.admin import (
+    entry,
+    follow,
+    link,
+    position,
+    privacy,
+    race,
+    runner,
+    token,
+)
 
-__all__ = ["entry", "follow", "position", "race", "runner", "token"]
+__all__ = [
+    "entry",
+    "follow",
+    "link",
+    "position",
+    "privacy",
+    "race",
+    "runner",
+    "token",
+]

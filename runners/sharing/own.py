@@ -45,17 +45,22 @@ def sharing_until(*, runner: Runner, ends: datetime | None) -> None:
     runner.save(update_fields=["sharing_ends_at", "changed_at"])
 
 
-@transaction.atomic
 def zone_add(
     *, runner: Runner, name: str, lat: float, lng: float, radius: float
 ) -> Zone:
     """Hide a place; what is stored of it is deleted."""
     zone = Zone(runner=runner, name=name, lat=lat, lng=lng, radius=radius)
     zone.full_clean(exclude=["shift", "bearing"])
-    zone.save()
-    forget_hidden(runner.pk)
-    RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
+    zone_save(zone=zone)
     return zone
+
+
+@transaction.atomic
+def zone_save(*, zone: Zone) -> None:
+    """Save a new or changed zone; what is stored of the place is deleted."""
+    zone.save()
+    forget_hidden(zone.runner_id)
+    RightsChange.objects.note(RightsChange.Kind.RUNNER, [zone.runner_id], erased=True)
 
 
 @transaction.atomic

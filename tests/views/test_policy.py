@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -9,7 +11,7 @@ from runners.models import Runner
 PAGES = ["/", "/sign-in/", "/sign-up/", "/admin/login/", "/nowhere/", "/s/none/"]
 
 
-def policy_of(client: Client, path: str, **more: str) -> dict[str, list[str]]:
+def policy_of(client: Client, path: str, **more: Any) -> dict[str, list[str]]:
     header = client.get(path, **more).headers["Content-Security-Policy"]
     return {name: of for name, *of in (part.split() for part in header.split("; "))}
 

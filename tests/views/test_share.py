@@ -15,7 +15,8 @@ HOUR = timedelta(hours=1)
 
 
 def issue(*runners: Runner, **more: Any) -> tuple[ShareLink, str]:
-    options = {"label": "Mum", "expires_at": timezone.now() + HOUR} | more
+    options: dict[str, Any] = {"label": "Mum", "expires_at": timezone.now() + HOUR}
+    options |= more
     if "race" not in options:
         options["runners"] = list(runners)
     link, plain = ShareLink.objects.issue(**options)

@@ -34,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         assert threading.current_thread() is threading.main_thread()
         kept.append(seconds)
 
-    monkeypatch.setattr(slow.asyncio, "sleep", sleep)
+    monkeypatch.setattr("runners.views.slow.asyncio.sleep", sleep)
     return kept
 
 
@@ -95,7 +95,7 @@ async def test_wrong_pins_wait_by_link(waits: list[float]) -> None:
 def test_failures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Failures()
     now = time.monotonic()
-    monkeypatch.setattr(slow.time, "monotonic", lambda: now)
+    monkeypatch.setattr("runners.views.slow.time.monotonic", lambda: now)
     assert [kept.add("alice"), kept.add("alice")] == [0.5, 1]
     now += slow.FORGET + 1
     assert kept.add("alice") == 0.5

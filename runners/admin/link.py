@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.validators import RegexValidator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from runners.admin.columns import ago_tag
+from runners.models import ShareLink
+
+# What a new link lasts unless the office says otherwise.
+USUAL = timedelta(days=1)
+
+
+class MakeLinkForm(forms.ModelForm):  # type: ignore[type-arg]
+    secret = forms.CharField(
+        label="PIN",
+        required=False,
+        validators=[RegexValidator(r"\A[0-9]{4,12}\Z", "Use 4 to 12 digits.")],
+        help_text="If you want one: 4 to 12 digits.",
+    )
+
+    class Meta:
+        model = ShareLink
+        fields = ("label", "runners", "race", "expires_at")
+        help_texts: ClassVar = {"race": "Either runners, or a race as a whole."}
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if bool(data.get("runners")) == bool(data.get("race")):
+            raise forms.ValidationError("A link is to runners or to a race.")
+        return data
+
+
+class EndedFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        return [("usable", "Usable"), ("ended", "Ended")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ShareLink]
+    ) -> QuerySet[ShareLink]:
+        usable = ShareLink.objects.usable().values("pk")
+        match self.value():
+            case "usable":
+                return queryset.filter(pk__in=usable)
+            case "ended":
+                return queryset.exclude(pk__in=usable)
+        return queryset
+
+
+@admin.register(ShareLink)
+class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Links are shown once, when they are made; only their hash is kept."""
+
+    list_display = (
+        "label",
+        "shows",
+        "usable",
+        "expires_at",
+        "views",
+        "last_view",
+        "has_pin",
+        "created_by",
+    )
+    list_select_related = ("race", "created_by")
+    list_filter = (EndedFilter,)
+    search_fields = ("label", "runners__name", "=runners__code", "race__name")
+    autocomplete_fields = ("runners", "race")
+    date_hierarchy = "created_at"
+    actions = ("revoke",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ShareLink]:
+        return super().get_queryset(request).prefetch_related("runners")
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is None:
+            kwargs["form"] = MakeLinkForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(
+        self, request: HttpRequest, obj: ShareLink | None = None
+    ) -> tuple[str, ...]:
+        if obj is None:
+            return ("label", "runners", "race", "expires_at", "secret")
+        return ("label", *self.get_readonly_fields(request, obj))
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: ShareLink | None = None
+    ) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        # To share with others, or for longer, is another link.
+        return (
+            *("shows", "expires_at", "revoked_at", "has_pin", "views"),
+            *("last_viewed_at", "created_by", "created_at"),
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        ends = {"expires_at": timezone.now() + USUAL}
+        return ends | super().get_changeform_initial_data(request)
+
+    def save_model(
+        self, request: HttpRequest, obj: ShareLink, form: Any, change: bool
+    ) -> None:
+        if change:
+            obj.save(update_fields=["label"])
+            return
+        data = form.cleaned_data
+        made, plain = ShareLink.objects.issue(
+            label=data["label"],
+            expires_at=data["expires_at"],
+            runners=list(data["runners"]),
+            race=data["race"],
+            pin=data["secret"],
+            created_by=cast(User, request.user),
+        )
+        obj.pk = made.pk
+        request.new_link = f"{settings.PUBLIC_URL}{reverse('share', args=[plain])}"  # type: ignore[attr-defined]
+
+    def response_add(
+        self, request: HttpRequest, obj: ShareLink, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the new link; no later page can."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Link for {obj.label}",
+            "opts": self.opts,
+            "link": obj,
+            "url": request.new_link,  # type: ignore[attr-defined]
+        }
+        return TemplateResponse(request, "admin/runners/sharelink/made.html", context)
+
+    @admin.display(description="Shows")
+    def shows(self, link: ShareLink) -> str:
+        return (
+            str(link.race)
+            if link.race
+            else ", ".join(str(runner) for runner in link.runners.all()) or "nobody"
+        )
+
+    @admin.display(description="Usable", boolean=True)
+    def usable(self, link: ShareLink) -> bool:
+        return link.revoked_at is None and link.expires_at > timezone.now()
+
+    @admin.display(description="PIN", boolean=True)
+    def has_pin(self, link: ShareLink) -> bool:
+        return bool(link.pin)
+
+    @admin.display(description="Last opened", ordering="last_viewed_at")
+    def last_view(self, link: ShareLink) -> SafeString | str:
+        return ago_tag(link.last_viewed_at)
+
+    @admin.action(description="Revoke the selected links", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ShareLink]) -> None:
+        links = list(queryset.usable())  # type: ignore[attr-defined]
+        for link in links:
+            link.revoke()
+        self.message_user(
+            request,
+            f"{len(links)} revoked. Open pages that stand on them end now."
+            if links
+            else "Those had ended before.",
+            messages.SUCCESS,
+        )

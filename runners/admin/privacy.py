@@ -1,0 +1,38 @@
+"""What runners keep to themselves; the office helps those who cannot do it alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from runners.models import Pause, Zone
+from runners.sharing.own import zone_save
+
+
+@admin.register(Zone)
+class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """No list shows where: a zone is mostly somebody's home."""
+
+    list_display = ("runner", "name", "radius")
+    list_select_related = ("runner",)
+    search_fields = ("runner__name", "=runner__code")
+    autocomplete_fields = ("runner",)
+    fields = ("runner", "name", "lat", "lng", "radius")
+
+    def save_model(
+        self, request: HttpRequest, obj: Zone, form: Any, change: bool
+    ) -> None:
+        """Save it, and delete what is stored of the place."""
+        zone_save(zone=obj)
+
+
+@admin.register(Pause)
+class PauseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("runner", "started_at", "ended_at")
+    list_select_related = ("runner",)
+    list_filter = (("ended_at", admin.EmptyFieldListFilter),)
+    search_fields = ("runner__name", "=runner__code")
+    autocomplete_fields = ("runner",)
+    date_hierarchy = "started_at"
