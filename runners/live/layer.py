@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol, cast
@@ -15,6 +16,7 @@ from channels_redis.pubsub import (
     RedisPubSubLoopLayer,
     RedisSingleShardConnection,
 )
+from redis.exceptions import RedisError
 
 Event = Mapping[str, Any]
 
@@ -130,6 +132,15 @@ GATHER = 0.002
 REDIS_TIMEOUT = 1.0
 
 
+def in_a_line(record: logging.LogRecord) -> bool:
+    """Shorten what channels-redis says each second while Redis is away."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, RedisError | OSError):
+        record.msg, record.args = "Redis does not answer: %s", (error,)
+        record.exc_info = None
+    return True
+
+
 class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     """channels-redis' pub/sub layer that publishes in pipelines.
 
@@ -149,6 +160,7 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
             ],
             prefix=prefix,
         )
+        logging.getLogger("channels_redis.pubsub").addFilter(in_a_line)
         self.dropped = 0
         self._waiting: list[tuple[str, Event]] = []
         self._round: asyncio.Task[None] | None = None
