@@ -25,6 +25,7 @@ from tests.faults.stores import (
     not_as_acked,
     started,
     stored_in,
+    tracebacks,
 )
 from tests.servers import Server
 from tests.services import Redis
@@ -164,9 +165,7 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
             report.differing += 1
             if report.differing <= 3:
                 report.wrong.append(f"{spectator.follow}: {'; '.join(found)}")
-    for server in servers:
-        if "Traceback" in server.log:
-            report.wrong.append("A traceback:\n" + server.log[-4_000:])
+    report.wrong += tracebacks(*servers)
     return report
 
 

@@ -12,7 +12,14 @@ import time
 from dataclasses import dataclass, field
 
 from tests.faults.phones import Phone, all_acked, carried, make_runners
-from tests.faults.stores import Store, by_hand, not_as_acked, started, stored_in
+from tests.faults.stores import (
+    Store,
+    by_hand,
+    not_as_acked,
+    started,
+    stored_in,
+    tracebacks,
+)
 
 PHONES = 20
 # Fixes a second and phone.
@@ -76,8 +83,7 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
             for code, count in phone.refused.items():
                 report.refused[code] = report.refused.get(code, 0) + count
         report.wrong = not_as_acked(phones, stored)
-        if "Traceback" in server.log:
-            report.wrong.append("A traceback:\n" + server.log[-4_000:])
+        report.wrong += tracebacks(server)
     return report
 
 

@@ -114,6 +114,16 @@ def not_as_acked(phones: list[Phone], stored: Stored) -> list[str]:
     return [f"{count} {what}" for what, count in faults.items() if count]
 
 
+def tracebacks(*servers: Server) -> list[str]:
+    """Return the first traceback in each server's log."""
+    found = []
+    for server in servers:
+        if (at := server.log.find("Traceback")) >= 0:
+            start = server.log.rfind("\n", 0, at - 1) + 1
+            found.append(f"A traceback:\n{server.log[start : at + 4_000]}")
+    return found
+
+
 def by_hand(
     scenario: Callable[..., Coroutine[Any, Any, Report]],
     choices: tuple[str, ...] = STORES,

@@ -1,0 +1,319 @@
+"""PostgreSQL goes away for a while, then Redis, under load; at last the servers stop.
+
+Two servers share both. No process dies, no spectator's socket is lost, everything
+acked is stored. Without the database the live flow goes on; without Redis it is back
+within 3 s of the service. A server asked to stop stores what it has shown, within
+10 s. The long form is 30 s each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+
+import orjson
+
+from bench import process
+from tests.faults.metrics import metrics
+from tests.faults.peer import Peer, until
+from tests.faults.phones import Phone, all_acked, carried, make_runners, now_ms
+from tests.faults.spectators import Spectator, differences, watching
+from tests.faults.stores import (
+    LOAD,
+    StoppablePostgres,
+    by_hand,
+    not_as_acked,
+    stored_in,
+    tracebacks,
+)
+from tests.servers import Server
+from tests.services import Redis, Service
+
+# Fixes a second and phone.
+RATE = 5.0
+# The seed dialect's runner, whose positions have no acks, and its rate.
+SEED_RUNNER, SEED_RATE = 2015, 100.0
+# How long things may take that should not take long. Seconds.
+PATIENCE = 60.0
+BACK, STOPPED = 3.0, 10.0
+# How old the newest position of a runner may be without a database. Seconds.
+FRESH = 2.0
+# What unstored fixes may cost: 100,000 of them at most. KiB.
+GROWTH = 64 * 1024
+
+
+@dataclass
+class OutageReport:
+    long: bool
+    spectators: int = 0
+    phones: int = 0
+    away_s: float = 0.0
+    # While the database was away: of any runner at any spectator, the age of the
+    # newest position at the end; acks that came; fixes that waited in the servers.
+    stalest_without_database_s: float = 0.0
+    acks_without_database: int = 0
+    waiting_most: int = 0
+    growth_kib: int = 0
+    # From the return of the database to the first ack, and until all had come.
+    first_ack_s: float = 0.0
+    caught_up_s: float = 0.0
+    acks_without_redis: int = 0
+    # From the return of Redis until the last spectator had a new position.
+    live_again_s: float = 0.0
+    # Sockets of spectators that were lost to either.
+    sockets_lost: int = 0
+    # From SIGTERM to the end, with the database and without it.
+    stop_s: float = 0.0
+    stop_without_database_s: float = 0.0
+    # Positions of the seed dialect: shown before the stop, and of these not stored.
+    shown: int = 0
+    shown_not_stored: int = 0
+    made: int = 0
+    acked: int = 0
+    differing: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if self.sockets_lost:
+            faults.append(f"{self.sockets_lost} sockets of spectators were lost")
+        if self.made != self.acked:
+            faults.append(f"{self.made} made, {self.acked} acked")
+        if self.differing:
+            faults.append(f"{self.differing} spectators see something else")
+        if self.shown_not_stored:
+            faults.append(f"{self.shown_not_stored} shown before a stop, not stored")
+        if self.growth_kib > GROWTH:
+            faults.append(f"memory grew by {self.growth_kib} KiB")
+        if max(self.stop_s, self.stop_without_database_s) > STOPPED:
+            faults.append("stopping took too long")
+        if self.long and self.live_again_s > BACK:
+            faults.append(f"live again only after {self.live_again_s} s")
+        if self.long and self.stalest_without_database_s > FRESH:
+            faults.append("the live flow stood still without the database")
+        return faults
+
+
+class SeedSpectator(Peer):
+    """A client of 2015: remembers what it was shown of the seed runner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: set[float] = set()
+        self.heard_at = 0.0
+
+    async def follow(self, server: Server, ids: list[object]) -> None:
+        await self.open(server.ws_url + "/")
+        self.send({"initialRequest": True, "following": [*ids, SEED_RUNNER]})
+
+    def received(self, text: bytes) -> None:
+        message = orjson.loads(text)
+        if message.get("userId") == SEED_RUNNER:
+            self.shown.add(message["lng"])
+        self.heard_at = time.monotonic()
+
+
+async def publish_seed(server: Server) -> None:
+    """Publish as a client of 2015, each position another longitude."""
+    peer = await Peer().open(server.ws_url + "/")
+    number = 0
+    while not peer.closed.done():
+        number += 1
+        lng = round(1 + number / 1e5, 5)
+        peer.send({"userId": SEED_RUNNER, "lat": 48.5, "lng": lng})
+        await asyncio.sleep(1 / SEED_RATE)
+
+
+class Scenario:
+    """Two servers under load, and everybody who watches."""
+
+    def __init__(self, long: bool) -> None:
+        self.report = OutageReport(long)
+        self.report.phones, self.report.spectators = (60, 40) if long else (12, 8)
+        self.report.away_s = 30 if long else 4
+        self.phones: list[Phone] = []
+        self.spectators: list[Spectator] = []
+        self.seeds: list[SeedSpectator] = []
+
+    async def run(self) -> OutageReport:
+        with contextlib.ExitStack() as stack:
+            self.postgres = stack.enter_context(StoppablePostgres())
+            self.redis = stack.enter_context(Redis())
+            env = LOAD | {
+                "DATABASE_URL": self.postgres.new_database(),
+                "REDIS_URL": self.redis.url,
+                "SPECTATE_OPEN": "1",
+            }
+            self.servers = [
+                stack.enter_context(Server("uvicorn", **env)) for _ in range(2)
+            ]
+            await self._prepare()
+            async with watching(self.spectators), carried(self.phones):
+                if not await until(self._all_heard, 30):
+                    raise AssertionError("No positions came.")
+                await self._without_database()
+                await self._without_redis()
+                self.report.sockets_lost = sum(
+                    spectator.connects - 1 for spectator in self.spectators
+                ) + sum(seed.closed.done() for seed in self.seeds)
+                await self._stop_one()
+                await self._compare()
+                await self._stop_without_database()
+            self.report.wrong += tracebacks(*self.servers)
+        return self.report
+
+    async def _prepare(self) -> None:
+        report = self.report
+        tokens = await asyncio.to_thread(make_runners, self.servers[0], report.phones)
+        codes = list(tokens)
+        for number, (code, token) in enumerate(tokens.items()):
+            url = self.servers[number % 2].ws_url + "/"
+            self.phones.append(Phone(url, code, token, rate=RATE))
+        for number in range(report.spectators):
+            server = self.servers[number // 2 % 2]
+            some = codes[number % 2 :: 2]
+            whole = number % 2
+            follow = {"public": True} if whole else {"runners": some}
+            self.spectators.append(
+                Spectator(
+                    server.ws_url + "/", server.url, follow, codes if whole else some
+                )
+            )
+        for server in self.servers:
+            seed = SeedSpectator()
+            await seed.follow(server, [*codes])
+            self.seeds.append(seed)
+        self.publishing_seed = asyncio.create_task(publish_seed(self.servers[0]))
+
+    def _all_heard(self) -> bool:
+        everybody = all(
+            spectator.markers[code]
+            for spectator in self.spectators
+            for code in spectator.codes
+        )
+        return everybody and all(seed.shown for seed in self.seeds)
+
+    def _acked(self) -> int:
+        return sum(len(phone.acked) for phone in self.phones)
+
+    async def _hold(self, service: Service, seconds: float) -> None:
+        """Have a service stopped for a while; say if a process dies of it."""
+        await asyncio.to_thread(service.stop)
+        acked = self._acked()
+        end = time.monotonic() + seconds
+        before = [process.rss_kib(server.pid) for server in self.servers]
+        while time.monotonic() < end:
+            await asyncio.sleep(0.5)
+            grown = [
+                process.rss_kib(server.pid) - rss
+                for server, rss in zip(self.servers, before, strict=True)
+            ]
+            self.report.growth_kib = max(self.report.growth_kib, *grown)
+        acks = self._acked() - acked
+        if service is self.redis:
+            self.report.acks_without_redis = acks
+        else:
+            self.report.acks_without_database = acks
+            self._look_how_fresh()
+            await self._count_waiting()
+        await asyncio.to_thread(service.start)
+
+    def _look_how_fresh(self) -> None:
+        now = now_ms()
+        self.report.stalest_without_database_s = max(
+            (now - spectator.markers[code]) / 1000
+            for spectator in self.spectators
+            for code in spectator.codes
+        )
+
+    async def _count_waiting(self) -> None:
+        for server in self.servers:
+            values = await asyncio.to_thread(metrics, server)
+            waiting = int(values["spectate_recorder_waiting"])
+            self.report.waiting_most = max(self.report.waiting_most, waiting)
+
+    async def _without_database(self) -> None:
+        await self._hold(self.postgres, self.report.away_s)
+        back, acked = time.monotonic(), self._acked()
+        made = {phone: set(phone.made) for phone in self.phones}
+        if not await until(lambda: self._acked() > acked, PATIENCE):
+            self.report.wrong.append("no ack came after the database was back")
+        self.report.first_ack_s = round(time.monotonic() - back, 2)
+        if not await until(
+            lambda: all(phone.acked >= had for phone, had in made.items()), PATIENCE
+        ):
+            self.report.wrong.append("not all was acked after the database was back")
+        self.report.caught_up_s = round(time.monotonic() - back, 2)
+
+    async def _without_redis(self) -> None:
+        await self._hold(self.redis, self.report.away_s)
+        back = time.monotonic()
+        if not await until(
+            lambda: (
+                all(each.heard[-1] > back for each in self.spectators)
+                and all(seed.heard_at > back for seed in self.seeds)
+            ),
+            PATIENCE,
+        ):
+            self.report.wrong.append("the live flow did not come back")
+        self.report.live_again_s = round(time.monotonic() - back, 2)
+
+    async def _stop_one(self) -> None:
+        """Ask a server to stop under load; what it has shown is stored."""
+        one = self.servers[0]
+        start = time.monotonic()
+        await asyncio.to_thread(one.stop)
+        self.report.stop_s = round(time.monotonic() - start, 2)
+        await asyncio.gather(self.publishing_seed)
+        await asyncio.sleep(0.5)
+        shown = set().union(*(seed.shown for seed in self.seeds))
+        found = await asyncio.to_thread(stored_in, one.env["DATABASE_URL"])
+        track = found.tracks.get(str(SEED_RUNNER), {})
+        kept = {lng for _, lng in track.values()}
+        self.report.shown = len(shown)
+        self.report.shown_not_stored = len(shown - kept)
+        await asyncio.to_thread(one.start)
+
+    async def _compare(self) -> None:
+        """Let everything come to rest, then compare with the database."""
+        report = self.report
+        await all_acked(self.phones, PATIENCE)
+        url = self.servers[0].env["DATABASE_URL"]
+        found = await asyncio.to_thread(stored_in, url)
+        await until(
+            lambda: not any(differences(s, found.tracks) for s in self.spectators),
+            PATIENCE,
+        )
+        report.made = sum(len(phone.made) for phone in self.phones)
+        report.acked = self._acked()
+        report.wrong += not_as_acked(self.phones, found)
+        for spectator in self.spectators:
+            if spectator.errors:
+                report.wrong.append(f"a spectator was told {dict(spectator.errors)}")
+            if different := differences(spectator, found.tracks):
+                report.differing += 1
+                if report.differing <= 3:
+                    report.wrong.append(f"{spectator.follow}: {'; '.join(different)}")
+
+    async def _stop_without_database(self) -> None:
+        other = self.servers[1]
+        publishing = asyncio.create_task(publish_seed(other))
+        await asyncio.sleep(1)
+        await asyncio.to_thread(self.postgres.stop)
+        await asyncio.sleep(2)
+        start = time.monotonic()
+        await asyncio.to_thread(other.stop)
+        self.report.stop_without_database_s = round(time.monotonic() - start, 2)
+        await asyncio.gather(publishing)
+        await asyncio.to_thread(self.postgres.start)
+
+
+async def outage(setup: str, long: bool) -> OutageReport:
+    """Take away what the servers stand on, one after the other."""
+    return await Scenario(long).run()
+
+
+if __name__ == "__main__":
+    by_hand(outage, ("two",))
