@@ -1,0 +1,205 @@
+"""Fixes come at a steady rate for a while; all are stored, and nobody waits for that.
+
+The long form is 2,000 a second for five minutes. Resident memory stays flat, the 99th
+percentile of acks under 500 ms, and that of the fan-out does not move by more than
+20 % or 15 ms against the same server without its recorder (`unrecorded.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from dataclasses import dataclass, field
+
+import orjson
+
+from bench import process
+from tests.faults.metrics import metrics
+from tests.faults.peer import SUBPROTOCOLS, Peer
+from tests.faults.phones import Phone, Place, all_acked, carried, make_runners
+from tests.faults.stores import (
+    Store,
+    by_hand,
+    not_as_acked,
+    started,
+    stored_in,
+    tracebacks,
+)
+
+# Spectators, and how many runners each follows.
+SPECTATORS, FOLLOWS = 20, 10
+PATIENCE = 60.0
+# The bar. Milliseconds, share, KiB.
+ACK_MS = 500
+P99_SHARE, P99_MS = 0.2, 15.0
+FLAT = 8 * 1024
+
+
+@dataclass(frozen=True)
+class Scale:
+    phones: int
+    rate: float  # fixes a second and phone, one a message
+    seconds: float
+    compare_seconds: float  # without recording
+
+
+LONG = Scale(200, 10, 300, 45)
+SHORT = Scale(50, 10, 8, 0)
+
+
+@dataclass
+class SustainedReport:
+    store: str
+    long: bool
+    fixes_a_second: float
+    seconds: float
+    made: int = 0
+    acked: int = 0
+    stored: int = 0
+    ack_p50_ms: float = 0.0
+    ack_p99_ms: float = 0.0
+    fanout_p50_ms: float = 0.0
+    fanout_p99_ms: float = 0.0
+    # Just before, in the same way, with the recorder that drops. None: not tried.
+    fanout_p99_ms_unrecorded: float | None = None
+    server_cores: float = 0.0
+    commit_ms: list[float] = field(default_factory=list)
+    waiting_most: int = 0
+    # Resident memory of the server, KiB, at ten moments.
+    rss_kib: list[int] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if not self.made == self.acked == self.stored:
+            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        if self.long:
+            # From a fifth on: a server that has just started still grows.
+            growth = self.rss_kib[-1] - self.rss_kib[2]
+            if growth > FLAT:
+                faults.append(f"memory grew by {growth} KiB")
+            if self.ack_p99_ms > ACK_MS:
+                faults.append(f"the p99 of acks is {self.ack_p99_ms} ms")
+            before = self.fanout_p99_ms_unrecorded or 0.0
+            allowed = max(before * P99_SHARE, P99_MS)
+            if self.fanout_p99_ms - before > allowed:
+                faults.append("recording delays the fan-out")
+        return faults
+
+
+class Clock:
+    """Stamps a position with the time it was due: in its longitude, 0.1 ms a step."""
+
+    def __init__(self) -> None:
+        self.start = asyncio.get_running_loop().time()
+
+    def place(self, due: float) -> Place:
+        return 48.5, round(1 + (due - self.start) / 10, 5)
+
+    def age(self, lng: float) -> float:
+        return asyncio.get_running_loop().time() - self.start - (lng - 1) * 10
+
+
+class Watcher(Peer):
+    """Follows runners and keeps the age of each position it is sent, in seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.ages: list[float] = []
+
+    async def follow(self, url: str, codes: list[str]) -> None:
+        await self.open(url, SUBPROTOCOLS["v1"])
+        self.send({"type": "follow", "runners": codes, "tick": 0})
+
+    def received(self, text: bytes) -> None:
+        message = orjson.loads(text)
+        if message["type"] == "positions":
+            self.ages += [self.clock.age(row[3]) for row in message["fixes"]]
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return a percentile of seconds, in milliseconds."""
+    ordered = sorted(values)
+    return round(ordered[int((len(ordered) - 1) * share)] * 1000, 1)
+
+
+async def load(
+    store: Store, scale: Scale, report: SustainedReport, seconds: float, **env: str
+) -> None:
+    """Publish for a while to a server of its own; fill the report."""
+    with started(store, **env) as server:
+        tokens = await asyncio.to_thread(make_runners, server, scale.phones)
+        clock = Clock()
+        url = server.ws_url + "/"
+        codes = list(tokens)
+        phones = [
+            Phone(url, code, token, rate=scale.rate, place=clock.place)
+            for code, token in tokens.items()
+        ]
+        watchers = [Watcher(clock) for _ in range(SPECTATORS)]
+        for number, watcher in enumerate(watchers):
+            following = [
+                codes[(number * FOLLOWS + k) % len(codes)] for k in range(FOLLOWS)
+            ]
+            await watcher.follow(url, following)
+        # The figures of a collection in this process are not the server's.
+        gc.collect()
+        gc.freeze()
+        async with carried(phones):
+            await asyncio.sleep(min(3, seconds / 4))  # everybody connects
+            for watcher in watchers:
+                watcher.ages.clear()
+            for phone in phones:
+                phone.ack_ages.clear()
+            start, cpu = time.monotonic(), process.cpu_seconds(server.pid)
+            for _ in range(10):
+                await asyncio.sleep(seconds / 10)
+                values = await asyncio.to_thread(metrics, server)
+                waiting = int(values["spectate_recorder_waiting"])
+                report.waiting_most = max(report.waiting_most, waiting)
+                report.commit_ms.append(round(values["spectate_commit_seconds"] * 1000))
+                report.rss_kib.append(process.rss_kib(server.pid))
+            used = process.cpu_seconds(server.pid) - cpu
+            report.server_cores = round(used / (time.monotonic() - start), 2)
+            ages = [age for watcher in watchers for age in watcher.ages]
+            acks = [age for phone in phones for age in phone.ack_ages]
+            if not await all_acked(phones, PATIENCE):
+                report.wrong.append("not everything was acked")
+        report.fanout_p50_ms = percentile(ages, 0.5)
+        report.fanout_p99_ms = percentile(ages, 0.99)
+        report.ack_p50_ms, report.ack_p99_ms = (
+            percentile(acks, 0.5),
+            percentile(acks, 0.99),
+        )
+        for watcher in watchers:
+            watcher.reset()
+        server.stop()
+        report.made = sum(len(phone.made) for phone in phones)
+        report.acked = sum(len(phone.acked) for phone in phones)
+        stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
+        report.stored = stored.fixes
+        if not env:
+            report.wrong += not_as_acked(phones, stored)
+        report.wrong += tracebacks(server)
+
+
+async def sustained(store: Store, long: bool) -> SustainedReport:
+    """Publish at a steady rate; the long form compares with no recording first."""
+    scale = LONG if long else SHORT
+    rate = scale.phones * scale.rate
+    report = SustainedReport(store, long, rate, scale.seconds)
+    if scale.compare_seconds:
+        other = SustainedReport(store, long, rate, scale.compare_seconds)
+        settings = "tests.faults.unrecorded_settings"
+        await load(store, scale, other, other.seconds, DJANGO_SETTINGS_MODULE=settings)
+        if other.stored:
+            report.wrong.append("the comparison recorded something")
+        report.fanout_p99_ms_unrecorded = other.fanout_p99_ms
+    await load(store, scale, report, scale.seconds)
+    return report
+
+
+if __name__ == "__main__":
+    by_hand(sustained)

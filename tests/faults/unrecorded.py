@@ -1,0 +1,31 @@
+"""The application without its recorder, to see what recording costs the live flow.
+
+Fixes are acked at once and dropped. Never part of the product: `sustained.py` starts a
+server with tests/faults/unrecorded_settings.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from spectate.asgi import application as application  # sets Django up
+
+# isort: split
+from runners.positions import accept
+from runners.positions.recorder import Recorder, Row
+
+
+class DroppingRecorder(Recorder):
+    """Keeps nothing."""
+
+    def record(self, rows: Sequence[Row]) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future.set_result(0)
+        return future
+
+    def record_unacked(self, rows: Sequence[Row]) -> None:
+        """Drop them too."""
+
+
+accept.Recorder = DroppingRecorder  # type: ignore[attr-defined]
