@@ -122,10 +122,12 @@ def followable(
     missing = [code for code in codes if code not in found]
     asked: set[str] = set()
     if missing and standing.user is not None:
+        # Not the blocked: to them the runner is as unknown as to anybody else.
+        answers = [Follow.Status.PENDING, Follow.Status.REFUSED]
         asked = set(
-            Follow.objects.filter(user_id=standing.user, runner__code__in=missing)
-            .exclude(status=Follow.Status.ACCEPTED)
-            .values_list("runner__code", flat=True)
+            Follow.objects.filter(
+                user_id=standing.user, runner__code__in=missing, status__in=answers
+            ).values_list("runner__code", flat=True)
         )
     return grants, {
         code: "follow.forbidden" if code in asked else "runner.unknown"
