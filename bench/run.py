@@ -38,7 +38,7 @@ START_SECONDS = 30
 
 UVICORN = (
     "uvicorn {app} --host 127.0.0.1 --port {port} --ws {ws} "
-    "--ws-per-message-deflate false --no-access-log --log-level warning --lifespan off"
+    "--ws-per-message-deflate false --no-access-log --log-level warning"
 )
 DAPHNE = "daphne -b 127.0.0.1 -p {port} -v 0 {app}"
 OURS = "spectate.asgi:application"
