@@ -109,6 +109,8 @@ REDIS_URL = env_url("REDIS_URL", "", "redis", "rediss", "unix")
 PUBLIC_URL = env_url("PUBLIC_URL", f"http://localhost:{PORT}", "http", "https").rstrip(
     "/"
 )
+# Addresses that may say, by X-Forwarded-For, whom they speak for.
+TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
 
 # Limits of a websocket. A `publish` of 500 fixes fits into a frame.
@@ -247,6 +249,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # The map library and the land outlines come from npm (`make setup`).
 _MAP_ASSETS = {
     "maplibre-gl": "node_modules/maplibre-gl/dist",
