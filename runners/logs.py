@@ -8,6 +8,8 @@ from daphne.access import AccessLogGenerator
 
 # Runner tokens and share links travel in these, for clients that can do no better.
 SECRETS = re.compile(r"(\?|/s/|/intake/[^/\s?\"']*/)[^\s?\"']+")
+# And wherever else somebody puts one by mistake: 256 bit are longer than any code.
+LONG_WORD = re.compile(r"[A-Za-z0-9_-]{43,}")
 
 
 class MaskSecrets(logging.Filter):
@@ -23,7 +25,7 @@ class MaskSecrets(logging.Filter):
 
 def mask(text: str) -> str:
     """Put *** in the place of what may hold a token."""
-    return SECRETS.sub(r"\1***", text)
+    return LONG_WORD.sub("***", SECRETS.sub(r"\1***", text))
 
 
 def mask_logs() -> None:
