@@ -25,7 +25,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.accept import Receipt
 from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
-from runners.sharing.gaps import COMMIT_DELAY, stored_meanwhile, stored_since
+from runners.sharing.gaps import COMMIT_DELAY, Missed, stored_meanwhile, stored_since
 from runners.sharing.identity import LinkError
 from runners.sharing.rosters import Rosters, Whole, get_rosters
 
@@ -114,10 +114,38 @@ class TypedConsumer(SocketConsumer):
             self.welcome(command)
 
     async def follow(self, command: dict[str, Any]) -> None:
+        since = _since(command)
+        before = set(self.following.values()), set(self.wholes)
+        try:
+            bodies, missed = await self.begin_to_follow(command, since)
+        except store.StoreUnavailable:
+            # Who asks again gets all of it: what is followed already has no snapshot.
+            self.unfollow_runners(set(self.following.values()) - before[0])
+            self.leave_wholes(
+                [whole for whole in self.wholes if whole not in before[1]]
+            )
+            raise
+        truncated = [code for part in missed for code in part.truncated]
+        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
+            frame_fields: dict[str, Any] = {
+                "time": now_ms(),
+                "truncated": truncated,
+                "more": left > 0,
+            }
+            if "id" in command:
+                frame_fields["id"] = command["id"]
+            self.outbox.event(v1.snapshot_frame(body, **frame_fields))
+        for part in missed:
+            for _, frame in part.late_frames():
+                self.outbox.event(frame)
+
+    async def begin_to_follow(
+        self, command: dict[str, Any], since: int | None
+    ) -> tuple[list[bytes], list[Missed]]:
+        """Follow what a message names; return its snapshot, and what was missed."""
         runners, races, public = _followed(command)
         self.set_tick(command)
         bodies = []
-        since = _since(command)
         missed = []
         found = await self.follow_codes(runners, command)
         wholes = await self.wholes_of(races, public, command)
@@ -143,19 +171,7 @@ class TypedConsumer(SocketConsumer):
             if since is not None:
                 missed.append(await store.read(stored_since, found.values(), since))
             self.look_twice(found.values(), read_at)
-        truncated = [code for part in missed for code in part.truncated]
-        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
-            frame_fields: dict[str, Any] = {
-                "time": now_ms(),
-                "truncated": truncated,
-                "more": left > 0,
-            }
-            if "id" in command:
-                frame_fields["id"] = command["id"]
-            self.outbox.event(v1.snapshot_frame(body, **frame_fields))
-        for part in missed:
-            for _, frame in part.late_frames():
-                self.outbox.event(frame)
+        return bodies, missed
 
     def look_twice(self, runners: Collection[int], read_at: int) -> None:
         """Read once more what a snapshot missed: accepted before, committed after."""
@@ -191,9 +207,7 @@ class TypedConsumer(SocketConsumer):
             for whole in self.wholes
             if (whole.slug in races if whole.race is not None else public)
         ]
-        for whole in wholes:
-            del self.wholes[whole]
-        self.rosters.leave(wholes, self.outbox)
+        self.leave_wholes(wholes)
         self.answer(
             "unfollowed",
             command,
@@ -201,6 +215,12 @@ class TypedConsumer(SocketConsumer):
             races=[whole.slug for whole in wholes if whole.race is not None],
             public=any(whole.race is None for whole in wholes),
         )
+
+    def leave_wholes(self, wholes: Collection[Whole]) -> None:
+        """Follow these no longer."""
+        for whole in wholes:
+            del self.wholes[whole]
+        self.rosters.leave(wholes, self.outbox)
 
     async def publish(self, command: dict[str, Any]) -> None:
         if self.publisher is None:
