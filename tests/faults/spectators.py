@@ -76,11 +76,7 @@ class Spectator:
             await line.open(self.url, SUBPROTOCOLS["v1"])
             self.connects += 1
             self.line = line
-            message = {"type": "follow", "tick": 0} | self.follow
-            if self.since is not None:
-                message["since"] = self.since
-            line.asked_since = self.since or 0
-            line.send(message)
+            line.follow()
             while not line.closed.done():
                 await asyncio.wait([line.closed], timeout=1)
                 if time.monotonic() - line.heard_at > SILENCE:
@@ -156,6 +152,12 @@ class _Line(Peer):
         self.caught_up = False
         self.heard_at = time.monotonic()
 
+    def follow(self) -> None:
+        since = self.spectator.since
+        self.asked_since = since or 0
+        message = {"type": "follow", "tick": 0} | self.spectator.follow
+        self.send(message if since is None else message | {"since": since})
+
     def received(self, text: bytes) -> None:
         message = orjson.loads(text)
         self.heard_at = time.monotonic()
@@ -187,9 +189,17 @@ class _Line(Peer):
                     spectator.meet(message["runner"])
             case "error":
                 spectator.errors[message["code"]] += 1
-                self.reset()
+                if message["code"] == "store.unavailable":
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(message["after"] / 1000, self._follow_again)
+                else:
+                    self.reset()
         if self.caught_up and "time" in message:
             spectator.since = message["time"]
+
+    def _follow_again(self) -> None:
+        if not self.closed.done():
+            self.follow()
 
     def _missed_some(self) -> None:
         """Have whatever was merged away fetched: a frame does not say whose it was."""
