@@ -1,0 +1,222 @@
+"""From an account to a link that is revoked, as a runner and her mother meet it."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Request, expect
+
+from tests.browser.pages import LivePage, eventually, publishing
+from tests.servers import Server
+
+PASSWORD = "a long walk by the river"
+
+
+def sign_up(page: Page, name: str) -> None:
+    page.goto("/sign-up/?next=/me/")
+    for field, text in (
+        ("username", name),
+        ("password1", PASSWORD),
+        ("password2", PASSWORD),
+    ):
+        page.fill(f"[name={field}]", text)
+    page.click("main button[type=submit]")
+
+
+def become_runner(page: Page, name: str, visibility: str) -> None:
+    page.wait_for_url("**/me/new/")
+    page.fill("[name=name]", name)
+    page.check(f"[name=visibility][value={visibility}]")
+    page.click("main button[type=submit]")
+    page.wait_for_url("**/me/")
+
+
+def new_token(page: Page) -> str:
+    """Get a token on the page of one's own; return its plain text."""
+    page.click("#tokens summary")
+    page.fill("#token_name", "Phone")
+    page.click("#tokens details button[type=submit]")
+    return page.input_value("#token")
+
+
+def new_link(page: Page, label: str, pin: str = "") -> str:
+    """Make a share link; return its path."""
+    page.goto("/me/")
+    if not page.locator("#link_label").is_visible():
+        page.click("#links summary")
+    page.fill("#link_label", label)
+    page.fill("#link_pin", pin)
+    page.click("#links details button[type=submit]")
+    return urlsplit(page.input_value("#link")).path
+
+
+def test_runner_shares_a_link_and_revokes_it(
+    page: LivePage, browser: Browser, web_server: Server
+) -> None:
+    sign_up(page.page, "vera")
+    become_runner(page.page, "Vera Hill", "private")
+    token = new_token(page.page)
+    path = new_link(page.page, "Mum")
+
+    private = browser.new_context(base_url=web_server.url)
+    mum = LivePage(private.new_page())
+    asked: list[Request] = []
+    mum.page.on("request", lambda request: asked.append(request))
+    with publishing(web_server, token) as phone:
+        phone.publish(-6.33, 53.35)
+        mum.open(path)
+        mum.row("vera-hill", "live").wait_for()
+        phone.publish(-6.34, 53.36)
+        mum.wait_for_marker("vera-hill", [-6.34, 53.36], "followed")
+
+        # The address is in no other request, and is told to nobody.
+        secret = path.split("/")[2]
+        assert [secret in request.url for request in asked].count(True) == 1
+        told = [request.headers.get("referer", "") for request in asked]
+        assert not any(secret in address for address in told)
+
+        page.page.goto("/me/")
+        mums = page.page.locator("#links .item", has_text="Mum")
+        expect(mums).to_contain_text("opened 1 time")
+        mums.get_by_role("button").click()
+        words = "This link was revoked. Ask for a new one."
+        expect(mum.page.locator("#connection")).to_have_text(words)
+        expect(mum.page.locator("#empty")).to_have_text(words)
+        expect(mum.row("vera-hill")).to_have_count(0)
+        eventually(lambda: mum.markers("followed") == {})
+    assert mum.errors == []
+    mum.page.goto(path)
+    expect(mum.page.locator("main")).to_contain_text(words)
+    private.close()
+
+
+def test_link_with_a_pin_opens_with_it_only(
+    page: LivePage, browser: Browser, web_server: Server
+) -> None:
+    sign_up(page.page, "wim")
+    become_runner(page.page, "Wim Ford", "followers")
+    token = new_token(page.page)
+    path = new_link(page.page, "Club", pin="4711")
+    with publishing(web_server, token) as phone:
+        phone.publish(-6.33, 53.35)
+    private = browser.new_context(base_url=web_server.url)
+    visitor = LivePage(private.new_page())
+    visitor.page.goto(path)
+    for pin, words in (("1234", "That is not its PIN."), ("4711", "Wim Ford")):
+        visitor.page.fill("#pin", pin)
+        visitor.page.click("main button")
+        expect(visitor.page.locator("main")).to_contain_text(words)
+    visitor.row("wim-ford").wait_for()
+    assert visitor.errors == []
+    private.close()
+
+
+def test_follower_asks_is_accepted_and_is_blocked(
+    page: LivePage, browser: Browser, web_server: Server
+) -> None:
+    sign_up(page.page, "xia")
+    become_runner(page.page, "Xia Lake", "public")
+    token = new_token(page.page)
+    elsewhere = browser.new_context(base_url=web_server.url)
+    alice = LivePage(elsewhere.new_page())
+    sign_up(alice.page, "alice")
+    with publishing(web_server, token) as phone:
+        phone.publish(-6.33, 53.35)
+        alice.open("/")
+        alice.star("xia-lake").click()
+        page.page.goto("/me/")
+        page.page.check("[name=visibility][value=followers]")
+        page.page.click("#visibility button[type=submit]")
+        expect(page.page.locator(".message")).to_contain_text("Saved.")
+        follower = page.page.locator("#followers .item", has_text="alice")
+        alice.open("/runners/xia-lake/")
+        alice.row("xia-lake", "live").wait_for()
+        follower.get_by_role("button", name="Block").click()
+        words = "Xia Lake is no longer shared with you."
+        expect(alice.page.locator("#empty")).to_have_text(words)
+        expect(alice.row("xia-lake")).to_have_count(0)
+    assert alice.errors == []
+    elsewhere.close()
+
+
+def test_signed_out_elsewhere_is_said(page: LivePage, browser: Browser) -> None:
+    sign_up(page.page, "yan")
+    page.open("/")
+    second = page.page.context.new_page()
+    second.goto("/")
+    second.get_by_role("button", name="Sign out").click()
+    expect(page.page.locator("#connection")).to_contain_text("You were signed out.")
+    expect(page.page.locator("#empty")).to_contain_text("Sign in again")
+
+
+def test_positions_that_are_erased_leave_the_open_map(
+    page: LivePage, browser: Browser, web_server: Server
+) -> None:
+    sign_up(page.page, "zoe")
+    become_runner(page.page, "Zoe Dale", "public")
+    token = new_token(page.page)
+    elsewhere = browser.new_context(base_url=web_server.url)
+    alice = LivePage(elsewhere.new_page())
+    with publishing(web_server, token) as phone:
+        phone.publish(-6.33, 53.35)
+        alice.open("/")
+        alice.wait_for_marker("zoe-dale", [-6.33, 53.35])
+        page.page.goto("/me/")
+        page.page.get_by_text("Delete all positions").first.click()
+        page.page.fill("#erase_confirm", "zoe-dale")
+        page.page.get_by_role("button", name="Delete all positions").click()
+        expect(page.page.locator(".message")).to_contain_text("1 positions deleted")
+        eventually(lambda: "zoe-dale" not in alice.markers())
+    elsewhere.close()
+
+
+def test_own_pages_work_on_a_phone_and_without_a_script(
+    browser: Browser, web_server: Server
+) -> None:
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 390, "height": 844},
+        java_script_enabled=False,
+    )
+    page = context.new_page()
+    sign_up(page, "uma")
+    become_runner(page, "Uma Moor", "followers")
+    token = new_token(page)
+    assert re.fullmatch(r"[\w-]{43}", token)
+    assert new_link(page, "Mum").startswith("/s/")
+    page.goto("/me/")
+    page.click("#sharing .primary")
+    expect(page.locator("#sharing")).to_contain_text("Paused")
+    context.close()
+
+
+def test_no_page_violates_its_policy(page: LivePage, web_server: Server) -> None:
+    """A violation is an error on the console, which fails the fixture."""
+    web_server.manage(
+        "shell",
+        "--no-imports",
+        "-c",
+        "from django.contrib.auth.models import User;"
+        f"User.objects.create_superuser('office', password='{PASSWORD}')",
+    )
+    page.page.goto("/admin/")
+    page.page.fill("[name=username]", "office")
+    page.page.fill("[name=password]", PASSWORD)
+    page.page.click("[type=submit]")
+    for path in (
+        *("/admin/", "/admin/runners/runner/", "/admin/runners/runner/add/"),
+        *("/admin/runners/sharelink/add/", "/admin/runners/zone/add/"),
+        *("/admin/runners/race/add/", "/admin/runners/follow/"),
+        *("/admin/auth/user/add/", "/me/new/", "/me/account/delete/"),
+    ):
+        page.page.goto(path)
+        page.page.wait_for_load_state("networkidle")
+    become = page.page
+    become.goto("/me/")
+    become_runner(become, "Office Runner", "public")
+    page.page.goto("/runners/office-runner/phones/")
+    page.page.wait_for_load_state("networkidle")
+    page.open("/")
+    page.page.wait_for_selector("#map canvas")
+    page.page.wait_for_load_state("networkidle")
