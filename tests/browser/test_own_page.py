@@ -166,7 +166,7 @@ def test_positions_that_are_erased_leave_the_open_map(
         page.page.get_by_text("Delete all positions").first.click()
         page.page.fill("#erase_confirm", "zoe-dale")
         page.page.get_by_role("button", name="Delete all positions").click()
-        expect(page.page.locator(".message")).to_contain_text("1 positions deleted")
+        expect(page.page.locator(".message")).to_contain_text("1 position deleted")
         eventually(lambda: "zoe-dale" not in alice.markers())
     elsewhere.close()
 

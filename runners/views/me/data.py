@@ -49,7 +49,8 @@ def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
     if not form.is_valid():
         return own_page(request, runner, erase_form=form)
     count = positions_erase(runner=runner)
-    messages.success(request, f"{count:,} positions deleted, also from every open map.")
+    words = "1 position" if count == 1 else f"{count:,} positions"
+    messages.success(request, f"{words} deleted, also from every open map.")
     return back_to("data")
 
 
