@@ -71,7 +71,7 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "label",
         "shows",
         "usable",
-        "expires_at",
+        "ends",
         "views",
         "last_view",
         "has_pin",
@@ -158,6 +158,10 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="Usable", boolean=True)
     def usable(self, link: ShareLink) -> bool:
         return link.revoked_at is None and link.expires_at > timezone.now()
+
+    @admin.display(description="Ends (UTC)", ordering="expires_at")
+    def ends(self, link: ShareLink) -> str:
+        return f"{link.expires_at:%Y-%m-%d %H:%M}"
 
     @admin.display(description="PIN", boolean=True)
     def has_pin(self, link: ShareLink) -> bool:
