@@ -23,8 +23,9 @@ from websockets.typing import Subprotocol
 from runners.simulation.motion import Fix, Motion
 
 SUBPROTOCOL = Subprotocol("spectate.v1")
-# Fixes a message may carry, and messages that may wait for their ack.
-BATCH, IN_FLIGHT = 500, 8
+# Fixes a message may carry, and fixes that may wait for their ack: acks wait while the
+# database is away, but the live flow must not.
+BATCH, IN_FLIGHT = 500, 4_000
 # Seconds between two fixes.
 INTERVAL = (1.0, 2.0)
 # A gap in the coverage: how often (seconds between two, on average) and how long.
@@ -75,7 +76,12 @@ class Client:
     @property
     def waiting(self) -> int:
         """Fixes that no ack has covered yet."""
-        return len(self._pending) + sum(map(len, self._in_flight.values()))
+        return len(self._pending) + self._unacked
+
+    @property
+    def _unacked(self) -> int:
+        """Fixes that are sent and wait for their ack."""
+        return sum(map(len, self._in_flight.values()))
 
     @property
     def done(self) -> bool:
@@ -181,7 +187,7 @@ class Client:
             self._wake.clear()
             if loop.time() < self._gap_until:
                 continue
-            while self._pending and len(self._in_flight) < IN_FLIGHT:
+            while self._pending and self._unacked < IN_FLIGHT:
                 count = min(BATCH, len(self._pending))
                 batch = [self._pending.popleft() for _ in range(count)]
                 id_ = self._next_id

@@ -192,3 +192,23 @@ async def test_gap_in_the_coverage_ends_in_a_late_burst(
     assert max(sizes) > 5
     assert bob.waiting == 0
     assert sorted(set(seen)) == sorted(seen)
+
+
+async def test_client_goes_on_while_acks_wait() -> None:
+    held: list[str] = []
+
+    async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
+        # As while the database is away: shown to all who watch, acked later.
+        held.append(ack(message))
+        if len(held) == 20:
+            for answer in held:
+                await socket.send(answer)
+        elif len(held) > 20:
+            await socket.send(ack(message))
+
+    async with server(handler) as url:
+        bob, tally = await run(url)
+
+    assert len(held) > 20
+    assert tally.acked == tally.sent
+    assert bob.waiting == 0
