@@ -55,6 +55,22 @@ if (navigator.geolocation && document.querySelector(".locate")) {
   find("#locate").addEventListener("click", locate);
 }
 
+for (const name of all("#id_name", HTMLInputElement)) {
+  name.addEventListener("input", () => {
+    input("id_code").placeholder = suggestedCode(name.value);
+  });
+}
+
+/**
+ * The code that the server makes from a name, unless somebody has it.
+ *
+ * @param {string} name
+ */
+function suggestedCode(name) {
+  const plain = name.normalize("NFKD").replace(/[^\w\s-]/g, "").toLowerCase();
+  return plain.trim().replace(/[-\s]+/g, "-").slice(0, 36);
+}
+
 /** @param {HTMLButtonElement} button */
 async function copy(button) {
   const field = input(button.dataset.copy ?? "");

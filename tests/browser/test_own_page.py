@@ -24,9 +24,14 @@ def sign_up(page: Page, name: str) -> None:
     page.click("main button[type=submit]")
 
 
-def become_runner(page: Page, name: str, visibility: str) -> None:
+def become_runner(
+    page: Page, name: str, visibility: str, *, has_script: bool = True
+) -> None:
     page.wait_for_url("**/me/new/")
     page.fill("[name=name]", name)
+    suggested = name.lower().replace(" ", "-")
+    if has_script:
+        expect(page.locator("[name=code]")).to_have_attribute("placeholder", suggested)
     page.check(f"[name=visibility][value={visibility}]")
     page.click("main button[type=submit]")
     page.wait_for_url("**/me/")
@@ -181,7 +186,7 @@ def test_own_pages_work_on_a_phone_and_without_a_script(
     )
     page = context.new_page()
     sign_up(page, "uma")
-    become_runner(page, "Uma Moor", "followers")
+    become_runner(page, "Uma Moor", "followers", has_script=False)
     token = new_token(page)
     assert re.fullmatch(r"[\w-]{43}", token)
     assert new_link(page, "Mum").startswith("/s/")
