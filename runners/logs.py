@@ -20,6 +20,10 @@ class MaskSecrets(logging.Filter):
         masked = mask(message)
         if masked != message:
             record.msg, record.args = masked, ()
+        if record.exc_info:
+            # Written instead of the exception itself, which may quote a header.
+            text = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = mask(text)
         return True
 
 
