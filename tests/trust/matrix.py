@@ -1,0 +1,101 @@
+"""Every cell of origin × cookie × token × visibility × action: what is due, what is.
+
+`due` is a table of its own: it asks nothing of the code under test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+Origin = Literal["none", "own", "foreign", "null"]
+Cookie = Literal["none", "stranger", "follower", "blocked", "owner"]
+Token = Literal["none", "right", "another", "revoked", "garbage"]
+Sight = Literal["public", "followers", "private", "race_on", "race_over"]
+Action = Literal[
+    "seed follow",
+    "seed publish",
+    "typed follow",
+    "typed snapshot",
+    "typed publish",
+    "typed list",
+    "page",
+    "track",
+    "home",
+]
+
+ORIGINS: tuple[Origin, ...] = ("none", "own", "foreign", "null")
+COOKIES: tuple[Cookie, ...] = ("none", "stranger", "follower", "blocked", "owner")
+TOKENS: tuple[Token, ...] = ("none", "right", "another", "revoked", "garbage")
+SIGHTS: tuple[Sight, ...] = ("public", "followers", "private", "race_on", "race_over")
+SEED: tuple[Action, ...] = ("seed follow", "seed publish")
+TYPED: tuple[Action, ...] = (
+    *("typed follow", "typed snapshot", "typed publish", "typed list"),
+)
+PAGES: tuple[Action, ...] = ("page", "track", "home")
+ACTIONS = SEED + TYPED + PAGES
+
+
+class Visitor(NamedTuple):
+    """What one brings along, and the visibility of the runner that one is after."""
+
+    origin: Origin
+    cookie: Cookie
+    token: Token
+    sight: Sight
+
+
+def visitors() -> Iterator[Visitor]:
+    for each in itertools.product(ORIGINS, COOKIES, TOKENS, SIGHTS):
+        yield Visitor(*each)
+
+
+# Who sees a runner of each visibility; "none" is a stranger without an account.
+SEEN_BY: dict[Sight, set[Cookie]] = {
+    "public": {"none", "stranger", "follower", "owner"},
+    "followers": {"follower", "owner"},
+    "private": {"owner"},
+    "race_on": {"none", "stranger", "follower", "owner"},
+    # Its window shows a runner to anybody; an accepted follower needs none.
+    "race_over": {"follower", "owner"},
+}
+SHOWN_TO_ANYBODY: set[Sight] = {"public", "race_on"}
+
+
+def due(visitor: Visitor, action: Action) -> str:
+    """Return the outcome that a cell must have."""
+    if action in PAGES:
+        return _due_of_page(visitor, action)
+    if visitor.origin in ("foreign", "null"):
+        return "HTTP 403"
+    if visitor.token in ("revoked", "garbage"):
+        return "closed 4401"
+    # Without an origin no browser is behind it, and cookies count for nothing.
+    cookie = visitor.cookie if visitor.origin == "own" else "none"
+    sees = cookie in SEEN_BY[visitor.sight]
+    match action:
+        case "seed follow" | "typed follow":
+            return "live" if sees else "runner.unknown"
+        case "typed snapshot":
+            return "shown" if sees else "absent"
+        case "typed list":
+            # Of a whole everybody sees the same.
+            return "shown" if visitor.sight in SHOWN_TO_ANYBODY else "absent"
+        case "seed publish" if visitor.token == "another":
+            return "runner.mismatch"
+        case _:
+            return {
+                "none": "token.required",
+                "right": "stored as the runner",
+                "another": "stored as another",
+            }[visitor.token]
+
+
+def _due_of_page(visitor: Visitor, action: Action) -> str:
+    # A page of another origin cannot read the answer (no CORS), and a runner's token
+    # lets nobody see: neither changes a page.
+    if action == "home":
+        # It names only whom the visitor follows: the socket brings the others.
+        return "named" if visitor.cookie == "follower" else "not named"
+    return "200" if visitor.cookie in SEEN_BY[visitor.sight] else "404"

@@ -1,0 +1,391 @@
+"""Who sees, and who may publish, in every combination of what they bring along."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from tests.clients import UNREAD, typed_client
+from tests.servers import Kind, Server
+from tests.trust.matrix import (
+    ACTIONS,
+    PAGES,
+    SEED,
+    SIGHTS,
+    TYPED,
+    Action,
+    Visitor,
+    due,
+    visitors,
+)
+
+# One for each cell: 4 origins, 5 cookies, 5 tokens, 5 visibilities, 9 actions.
+CELLS = 4 * 5 * 5 * 5 * 9
+AT_A_TIME = 40
+# How long silence is listened to, and how long a sign of life may take. Seconds.
+SILENCE, PATIENCE = 0.3, 20.0
+# Of the runners followed. Seconds.
+BETWEEN_FIXES = 0.2
+
+SETUP = """
+import json
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.utils import timezone
+from runners.models import *
+now = timezone.now()
+def cookie(user):
+    browser = Client()
+    browser.force_login(user)
+    return browser.cookies["sessionid"].value
+def token(runner):
+    return RunnerToken.objects.issue(runner, name="phone")
+make_user = get_user_model().objects.create_user
+users = {name: make_user(name) for name in ("stranger", "follower", "blocked")}
+world = {"cookies": {name: cookie(user) for name, user in users.items()}}
+world["another"] = token(Runner.objects.create(code="another", name="Zoe"))[1]
+races = {
+    "race_on": Race.objects.create(
+        slug="on", name="On", start=now, ends=now + timedelta(days=1)),
+    "race_over": Race.objects.create(
+        slug="over", name="Over", start=now - timedelta(days=1),
+        ends=now - timedelta(seconds=1)),
+}
+for sight in ("public", "followers", "private", "race_on", "race_over"):
+    runner = Runner.objects.create(
+        code=f"run-{sight}", name=sight, visibility=sight.partition("_")[0],
+        account=make_user(f"owner-{sight}"))
+    world[f"owner {sight}"] = cookie(runner.account)
+    Follow.objects.create(user=users["follower"], runner=runner, status="accepted")
+    Follow.objects.create(user=users["blocked"], runner=runner, status="blocked")
+    if sight in races:
+        Entry.objects.create(race=races[sight], runner=runner, bib="1")
+    world[f"pulse {sight}"] = token(runner)[1]
+    world[f"right {sight}"] = token(runner)[1]
+    row, world[f"revoked {sight}"] = token(runner)
+    row.revoke()
+print(json.dumps(world))
+"""
+STORED = """
+import json
+from runners.models import Position
+from runners.sharing.snapshots import milliseconds
+print(json.dumps([[row.runner.code, milliseconds(row.recorded_at)]
+    for row in Position.objects.filter(lng=7).select_related("runner")]))
+"""
+
+
+class World:
+    """A server with a runner of each visibility, and what visitors bring along."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.keys: dict[str, Any] = json.loads(
+            server.manage("shell", "-v0", "-c", SETUP)
+        )
+        self.found: dict[tuple[Visitor, Action], str] = {}
+        # The cell by the time of the fix that it tried to publish.
+        self.tried: dict[int, tuple[Visitor, Action]] = {}
+        self._times = itertools.count(int(time.time() * 1000) - 3_600_000)
+        self._addresses = itertools.count(1)
+
+    def headers(self, visitor: Visitor) -> dict[str, str]:
+        origin = {
+            "own": self.server.url,
+            "foreign": "https://elsewhere.example",
+            "null": "null",
+        }.get(visitor.origin)
+        cookie = self.keys["cookies"].get(
+            visitor.cookie, self.keys.get(f"{visitor.cookie} {visitor.sight}")
+        )
+        token = {
+            "right": self.keys[f"right {visitor.sight}"],
+            "revoked": self.keys[f"revoked {visitor.sight}"],
+            "another": self.keys["another"],
+            "garbage": "garbage",
+        }.get(visitor.token)
+        return {
+            name: value
+            for name, value in (
+                ("Origin", origin),
+                ("Cookie", cookie and f"sessionid={cookie}"),
+                ("Authorization", token and f"Bearer {token}"),
+            )
+            if value
+        }
+
+    def try_to_publish(self, visitor: Visitor, action: Action) -> dict[str, Any]:
+        """Return a fix of the past, whose time tells in the database whose it is."""
+        t = next(self._times)
+        self.tried[t] = visitor, action
+        return {"t": t, "time": t, "lat": 48, "lng": 7}
+
+    @contextlib.asynccontextmanager
+    async def visit(
+        self, visitor: Visitor, subprotocol: str | None
+    ) -> AsyncIterator[ClientConnection]:
+        # An address of one's own: wrong tokens make it wait ever longer.
+        number = next(self._addresses)
+        async with connect(
+            self.server.ws_url,
+            additional_headers=self.headers(visitor),
+            subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
+            local_addr=(f"127.1.{number // 200}.{number % 200 + 1}", 0),
+            compression=None,
+            open_timeout=PATIENCE,
+            **UNREAD,
+        ) as connection:
+            yield connection
+
+    # The dialects
+
+    async def seed(self, visitor: Visitor) -> None:
+        follow, publish = SEED
+        with self.ends(visitor, SEED):
+            async with self.visit(visitor, None) as socket:
+                fix = self.try_to_publish(visitor, publish)
+                for message in (
+                    {"initialRequest": True, "following": [code_of(visitor)]},
+                    fix | {"userId": code_of(visitor)},
+                    {"initialRequest": True, "following": ["a barrier"]},
+                ):
+                    await socket.send(json.dumps(message))
+                shown = False
+                while True:
+                    message = await hear(socket)
+                    if "error" not in message:
+                        shown = True
+                        continue
+                    if "a barrier" in message["detail"]:
+                        break
+                    of_follow = message["detail"].startswith(f"{code_of(visitor)}: ")
+                    action = follow if of_follow else publish
+                    self.found[visitor, action] = message["error"]
+                await self.listen(socket, visitor, follow, shown, lambda m: "lat" in m)
+
+    async def typed(self, visitor: Visitor) -> None:
+        follow, snapshot, publish, whole = TYPED
+        with self.ends(visitor, TYPED):
+            async with self.visit(visitor, "spectate.v1") as socket:
+                fix = self.try_to_publish(visitor, publish)
+                for message in (
+                    {
+                        "type": "follow",
+                        "runners": [code_of(visitor)],
+                        "tick": 0,
+                        "since": fix["t"] - 1_000_000,
+                        "id": "follow",
+                    },
+                    {"type": "publish", "fixes": [fix], "id": "publish"},
+                    {"type": "follow", "public": True, "id": "public"},
+                    {"type": "follow", "races": ["on", "over"], "id": "races"},
+                ):
+                    await socket.send(json.dumps(message))
+                shown = False
+                answers: dict[str, set[str]] = {}
+                while answers.keys() < {"follow", "publish", "public", "races"}:
+                    message = await hear(socket)
+                    # Later on it may come with the whole.
+                    if is_of(message, code_of(visitor)) and not answers:
+                        shown = True
+                    id_ = message.get("id")
+                    if id_ is None:
+                        continue
+                    if message["type"] == "error":
+                        cell = {"follow": follow, "publish": publish}[id_]
+                        self.found[visitor, cell] = message["code"]
+                    if message["type"] == "snapshot":
+                        places = {r["code"] for r in message["runners"] if r["fix"]}
+                        answers.setdefault(id_, set()).update(places)
+                    elif id_ == "publish":
+                        answers[id_] = set()
+                for cell, codes in (
+                    (snapshot, answers["follow"]),
+                    (whole, answers["public"] | answers["races"]),
+                ):
+                    is_shown = code_of(visitor) in codes
+                    self.found[visitor, cell] = "shown" if is_shown else "absent"
+                # Followed one by one only from here on.
+                await socket.send(
+                    json.dumps(
+                        {
+                            "type": "unfollow",
+                            "public": True,
+                            "races": ["on", "over"],
+                        }
+                    )
+                )
+                while (await hear(socket))["type"] != "unfollowed":
+                    pass
+                await self.listen(
+                    socket,
+                    visitor,
+                    follow,
+                    shown and (visitor, follow) in self.found,
+                    lambda m: is_of(m, code_of(visitor)),
+                )
+
+    @contextlib.contextmanager
+    def ends(self, visitor: Visitor, actions: Iterable[Action]) -> Any:
+        """Note for all actions that the socket never opened, or was closed."""
+        try:
+            yield
+            return
+        except InvalidStatus as refusal:
+            outcome = f"HTTP {refusal.response.status_code}"
+        except ConnectionClosed as closed:
+            outcome = f"closed {closed.rcvd.code if closed.rcvd else None}"
+        for action in actions:
+            self.found[visitor, action] = outcome
+
+    async def listen(
+        self,
+        socket: ClientConnection,
+        visitor: Visitor,
+        follow: Action,
+        shown: bool,
+        is_position: Any,
+    ) -> None:
+        """Wait for a position, or for silence where the follow was refused."""
+        refused = (visitor, follow) in self.found
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SILENCE if refused else PATIENCE):
+                while not shown:
+                    shown = is_position(await hear(socket))
+        if shown:
+            # Also where an error said that it would not come.
+            self.found[visitor, follow] = "live"
+        elif not refused:
+            self.found[visitor, follow] = "silent"
+
+    # Pages
+
+    def pages(self, visits: Iterable[Visitor]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
+        # Cells that ask for the same share an answer.
+        answers: dict[str, tuple[int, str]] = {}
+        for visitor in visits:
+            code = code_of(visitor)
+            for action, path in zip(
+                PAGES,
+                (f"/runners/{code}/", f"/runners/{code}/track.json", "/"),
+                strict=True,
+            ):
+                headers = self.headers(visitor)
+                request = f"{path} {headers}"
+                if request not in answers:
+                    connection.request("GET", path, headers=headers)
+                    response = connection.getresponse()
+                    answers[request] = response.status, response.read().decode()
+                status, body = answers[request]
+                outcome = str(status)
+                if action == "home" and status == 200:
+                    named = f'"{code}"' in body or f"/{code}/" in body
+                    outcome = "named" if named else "not named"
+                elif action == "track" and status == 200:
+                    assert json.loads(body)["points"]
+                self.found[visitor, action] = outcome
+        connection.close()
+
+    # Everything
+
+    async def run(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            pulses = []
+            for sight in SIGHTS:
+                phone = await stack.enter_async_context(
+                    typed_client(self.server.ws_url, self.keys[f"pulse {sight}"])
+                )
+                pulses.append(asyncio.create_task(pulse(phone)))
+                await phone.hear_type("ack")
+            everybody = list(visitors())
+            gate = asyncio.Semaphore(AT_A_TIME)
+
+            async def behind_gate(visitor: Visitor) -> None:
+                async with gate:
+                    await self.seed(visitor)
+                    await self.typed(visitor)
+
+            loop = asyncio.get_running_loop()
+            with ThreadPoolExecutor(2) as pool:
+                pages = [
+                    loop.run_in_executor(pool, self.pages, everybody[half::2])
+                    for half in (0, 1)
+                ]
+                await asyncio.gather(*map(behind_gate, everybody), *pages)
+            for task in pulses:
+                task.cancel()
+            await asyncio.gather(*pulses, return_exceptions=True)
+        stored = json.loads(self.server.manage("shell", "-v0", "-c", STORED))
+        for code, t in stored:
+            visitor, action = self.tried[t]
+            whose = "the runner" if code == code_of(visitor) else code
+            # Also where an error said that it was not taken.
+            self.found[visitor, action] = f"stored as {whose}"
+
+
+def code_of(visitor: Visitor) -> str:
+    return f"run-{visitor.sight}"
+
+
+async def pulse(phone: Any) -> None:
+    for number in itertools.count():
+        fix = {"t": int(time.time() * 1000), "lat": 48 + number / 1e4, "lng": 2}
+        await phone.say(type="publish", fixes=[fix])
+        await asyncio.sleep(BETWEEN_FIXES)
+
+
+async def hear(socket: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(
+        await asyncio.wait_for(socket.recv(), PATIENCE)
+    )
+    return message
+
+
+def is_of(message: dict[str, Any], code: str) -> bool:
+    """Tell whether a message says where a runner is."""
+    if message["type"] == "positions":
+        return any(row[0] == code for row in message["fixes"])
+    return message["type"] == "late" and message["runner"] == code
+
+
+@pytest.fixture(scope="module")
+def matrix_server(server_kind: Kind) -> Any:
+    # Hundreds of sockets of a few users and tokens.
+    limits = {"SPECTATE_SOCKETS_A_VIEWER": "9999", "SPECTATE_SOCKETS_A_TOKEN": "9999"}
+    with Server(server_kind, **limits) as server:
+        yield server
+        server.stop()
+        assert "Traceback" not in server.log, server.log
+
+
+async def test_every_cell_has_the_outcome_that_is_due(matrix_server: Server) -> None:
+    world = World(matrix_server)
+    start = time.monotonic()
+    await world.run()
+    wrong = {
+        (*visitor, action): (world.found.get((visitor, action)), due(visitor, action))
+        for visitor in visitors()
+        for action in ACTIONS
+        if world.found.get((visitor, action)) != due(visitor, action)
+    }
+    print(
+        f"{len(world.found):,} cells on {matrix_server.kind} "
+        f"in {time.monotonic() - start:.0f} s: {Counter(world.found.values())}"
+    )
+    assert not wrong, f"{len(wrong)} cells (is, due): {dict(list(wrong.items())[:20])}"
+    assert len(world.found) == CELLS
