@@ -167,6 +167,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except store.StoreUnavailable:
+            # The message was valid: who waits for the database is not silent.
+            self.heard()
             self.send_store_unavailable(command)
         except Exception:
             logger.exception("A message could not be obeyed")
