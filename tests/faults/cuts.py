@@ -140,6 +140,8 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
             await asyncio.gather(*failing, return_exceptions=True)
             await all_acked(phones, scale.patience)
         stored = await asyncio.to_thread(stored_in, servers[0].env["DATABASE_URL"])
+        for spectator in spectators:
+            spectator.fetch_merged()
         deadline = time.monotonic() + scale.patience
         while time.monotonic() < deadline:
             if not any(differences(each, stored.tracks) for each in spectators):

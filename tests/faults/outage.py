@@ -131,7 +131,7 @@ class Scenario:
 
     def __init__(self, long: bool) -> None:
         self.report = OutageReport(long)
-        self.report.phones, self.report.spectators = (60, 40) if long else (12, 8)
+        self.report.phones, self.report.spectators = (60, 20) if long else (12, 8)
         self.report.away_s = 30 if long else 4
         self.phones: list[Phone] = []
         self.spectators: list[Spectator] = []
@@ -293,6 +293,8 @@ class Scenario:
         await all_acked(self.phones, PATIENCE)
         url = self.servers[0].env["DATABASE_URL"]
         found = await asyncio.to_thread(stored_in, url)
+        for spectator in everybody:
+            spectator.fetch_merged()
         await until(
             lambda: not any(differences(s, found.tracks) for s in everybody),
             PATIENCE,

@@ -53,6 +53,8 @@ class Spectator:
         self.connects = 0
         self.truncated = 0
         self.merged = 0
+        # Since when positions were merged away.
+        self.merged_since: int | None = None
         self.fetches = 0
         self.errors: Counter[str] = Counter()
         # When positions arrived, by the monotonic clock.
@@ -115,6 +117,16 @@ class Spectator:
 
     # Tracks
 
+    def fetch_merged(self) -> None:
+        """Have the points fetched that were merged away, as somebody does who looks.
+
+        A frame does not say whose they were.
+        """
+        if self.merged_since is not None:
+            for code in self.codes:
+                self.missed(code, self.merged_since)
+            self.merged_since = None
+
     async def _fetch_often(self) -> None:
         while True:
             await asyncio.sleep(FETCH_EVERY)
@@ -170,7 +182,8 @@ class _Line(Peer):
                     spectator.heard.append(self.heard_at)
                 if message["merged"]:
                     spectator.merged += message["merged"]
-                    self._missed_some()
+                    if spectator.merged_since is None:
+                        spectator.merged_since = spectator.since or self.asked_since
             case "late":
                 for t, lat, lng in message["fixes"]:
                     spectator.hold(message["runner"], t, lat, lng)
@@ -200,13 +213,6 @@ class _Line(Peer):
     def _follow_again(self) -> None:
         if not self.closed.done():
             self.follow()
-
-    def _missed_some(self) -> None:
-        """Have whatever was merged away fetched: a frame does not say whose it was."""
-        spectator = self.spectator
-        since = self.asked_since if spectator.since is None else spectator.since
-        for code in spectator.codes:
-            spectator.missed(code, since)
 
 
 @contextlib.asynccontextmanager
