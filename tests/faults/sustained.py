@@ -16,7 +16,7 @@ import orjson
 
 from bench import process
 from tests.faults.metrics import metrics
-from tests.faults.peer import SUBPROTOCOLS, Peer
+from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Phone, Place, all_acked, carried, make_runners
 from tests.faults.stores import (
     Store,
@@ -64,6 +64,9 @@ class SustainedReport:
     # Just before, in the same way, with the recorder that drops. None: not tried.
     fanout_p99_ms_unrecorded: float | None = None
     server_cores: float = 0.0
+    load_cores: float = 0.0
+    # Requests of /metrics that took more than 10 s.
+    unanswered: int = 0
     commit_ms: list[float] = field(default_factory=list)
     waiting_most: int = 0
     # Resident memory of the server, KiB, at ten moments.
@@ -148,21 +151,31 @@ async def load(
         gc.collect()
         gc.freeze()
         async with carried(phones):
-            await asyncio.sleep(min(3, seconds / 4))  # everybody connects
+            # What is made before everybody is connected and known is no steady stream.
+            if not await until(lambda: _steady(phones, scale), PATIENCE):
+                report.wrong.append("the stream did not become steady")
+            await asyncio.sleep(min(3, seconds / 4))
             for watcher in watchers:
                 watcher.ages.clear()
             for phone in phones:
                 phone.ack_ages.clear()
             start, cpu = time.monotonic(), process.cpu_seconds(server.pid)
+            own = time.process_time()
             for _ in range(10):
                 await asyncio.sleep(seconds / 10)
-                values = await asyncio.to_thread(metrics, server)
+                report.rss_kib.append(process.rss_kib(server.pid))
+                try:
+                    values = await asyncio.to_thread(metrics, server)
+                except OSError:
+                    report.unanswered += 1
+                    continue
                 waiting = int(values["spectate_recorder_waiting"])
                 report.waiting_most = max(report.waiting_most, waiting)
                 report.commit_ms.append(round(values["spectate_commit_seconds"] * 1000))
-                report.rss_kib.append(process.rss_kib(server.pid))
             used = process.cpu_seconds(server.pid) - cpu
-            report.server_cores = round(used / (time.monotonic() - start), 2)
+            took = time.monotonic() - start
+            report.server_cores = round(used / took, 2)
+            report.load_cores = round((time.process_time() - own) / took, 2)
             ages = [age for watcher in watchers for age in watcher.ages]
             acks = [age for phone in phones for age in phone.ack_ages]
             if not await all_acked(phones, PATIENCE):
@@ -183,6 +196,11 @@ async def load(
         if not env:
             report.wrong += not_as_acked(phones, stored)
         report.wrong += tracebacks(server)
+
+
+def _steady(phones: list[Phone], scale: Scale) -> bool:
+    waiting = sum(len(phone.made) - len(phone.acked) for phone in phones)
+    return all(phone.acked for phone in phones) and waiting < scale.phones * scale.rate
 
 
 async def sustained(store: Store, long: bool) -> SustainedReport:

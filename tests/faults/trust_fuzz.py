@@ -40,7 +40,7 @@ from tests.servers import Server
 T = TypeVar("T")
 
 # Frames of one socket: drawn ones, each followed by this many mutations.
-DRAWN, MUTATIONS = 8, 4
+DRAWN, MUTATIONS = 8, 9
 PATIENCE = 30.0
 # What may be left in memory; a server that has just started still grows. KiB.
 BACK, BACK_SHORT = 10 * 1024, 40 * 1024
@@ -358,6 +358,15 @@ async def start_canary(server: Server) -> Canary:
     return await Canary(server).__aenter__()
 
 
+def missed_by(canary: Canary) -> str:
+    """Tell which positions each dialect's spectator missed, and what was refused."""
+    missed = [
+        sorted(set(range(s.numbers[0], canary.published)) - set(s.numbers))
+        for s in canary.spectators
+    ]
+    return f"missed by seed and typed: {missed}, refused: {canary.runner.drain()}"
+
+
 def run(server: Server, long: bool) -> FuzzReport:
     report = FuzzReport(long)
     url = server.ws_url + "/"
@@ -382,7 +391,7 @@ def run(server: Server, long: bool) -> FuzzReport:
             os.kill(server.pid, 0)
             loop.run(canary.__aexit__(None, None, None))
         except (AssertionError, ProcessLookupError) as error:
-            report.wrong.append(f"The canary: {error}")
+            report.wrong.append(f"The canary: {error} {missed_by(canary)}")
     report.seconds = round(time.monotonic() - start, 1)
     return report
 

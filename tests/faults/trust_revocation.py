@@ -145,9 +145,9 @@ class Watcher(Peer):
         if "lat" in message:
             # Of the seed dialect, which sends no old ones.
             self.heard(self.newest + 1)
-        elif message["type"] == "positions" and message["fixes"]:
+        elif message.get("type") == "positions" and message["fixes"]:
             self.heard(message["fixes"][-1][1])
-        elif message["type"] == "late":
+        elif message.get("type") == "late":
             self.heard(message["fixes"][-1][0])
 
     def heard(self, t: float) -> None:
