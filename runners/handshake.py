@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -67,7 +66,7 @@ def token_of(scope: Scope) -> str | None:
         if scheme.lower() == "basic":
             try:
                 return base64.b64decode(value).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:
                 return ""
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     return query["token"][0] if "token" in query else None

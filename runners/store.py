@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from django.db import Error as DatabaseError
@@ -24,6 +25,8 @@ THREADS = 4
 TIMEOUT = 5.0
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+# Rights are looked at whatever else is going on.
+_rights_pool = ThreadPoolExecutor(1, thread_name_prefix="rights")
 
 
 class StoreUnavailable(Exception):
@@ -36,8 +39,16 @@ async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     Small writes are welcome too (creating a runner in open mode); positions go
     through the recorder.
     """
-    loop = asyncio.get_running_loop()
-    call = loop.run_in_executor(_pool, lambda: _in_thread(function, *args, **kwargs))
+    return await _call(_pool, partial(function, *args, **kwargs))
+
+
+async def read_rights(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the same in the thread that is kept for rights."""
+    return await _call(_rights_pool, partial(function, *args, **kwargs))
+
+
+async def _call(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    call = asyncio.get_running_loop().run_in_executor(pool, _in_thread, function)
     try:
         return await asyncio.wait_for(call, TIMEOUT)
     except (DatabaseError, TimeoutError) as error:
@@ -45,10 +56,10 @@ async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
         raise StoreUnavailable(str(error)) from error
 
 
-def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _in_thread(function: Callable[[], T]) -> T:
     prepare_connection()
     try:
-        return function(*args, **kwargs)
+        return function()
     except DatabaseError:
         connection.close()
         raise
@@ -65,6 +76,7 @@ def prepare_connection() -> None:
 def close_connections() -> None:
     """Close the threads' connections, so that a test database can go."""
     barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
+    barrier.append(_rights_pool.submit(_close_one))
     for done in barrier:
         done.result()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from django.conf import settings
 
 from runners import handshake, store
 from runners.live.dialects.ids import RunnerIdError, code_of
-from runners.live.outbox import Outbox
+from runners.live.outbox import Outbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.live.wire import EXTENSION, SendWire, Wire
 from runners.positions.accept import Acceptor, Publisher, get_acceptor
@@ -28,7 +28,7 @@ from runners.positions.fix import FixError
 from runners.positions.limits import get_publish_limits
 from runners.sharing import identity, viewing
 from runners.sharing.rights import Watch, get_watch
-from runners.sharing.viewing import Grant, Standing, Verdict
+from runners.sharing.viewing import Grant, Question, Standing, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +88,13 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         # Of these, whom not everybody may see; held back while rights cannot be read.
         self.personal: set[int] = set()
         self.blind = False
+        self.blind_since = 0
         self.look_again_at = math.inf
         # What this socket counts against: its user, its token, its links.
         self.places: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
+        # Under way beside the commands.
+        self.tasks: set[asyncio.Task[None]] = set()
         self._silence: asyncio.TimerHandle | None = None
 
     async def __call__(
@@ -167,6 +170,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except store.StoreUnavailable:
+            self.heard()
             # The message was valid: who waits for the database is not silent.
             self.heard()
             self.send_store_unavailable(command)
@@ -186,6 +190,10 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         self.heard()
         self.relay.unfollow(self.following.values(), self.outbox)
         self.following.clear()
+        for task in self.tasks:
+            task.cancel()
+        # A task may have followed since.
+        self.relay.unfollow(self.personal, self.outbox)
         self.relay.sockets.discard(self.outbox)
         self.watch.holders.discard(self)
         self.watch.give_back(self.places)
@@ -213,6 +221,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def authenticate(self, token: str) -> None:
         """Become the runner whose token it is; raises `CommandError`."""
+        generation = self.watch.generation
         bearer = await store.read(identity.bearer_of, token)
         if bearer is None:
             await self.watch.slow_down(self.address)
@@ -225,6 +234,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         self.publisher = bearer.publisher
         self.standing = replace(self.standing, token=bearer.token)
         self.look_again_at = min(self.look_again_at, viewing.earliest([bearer.until]))
+        self.look_again_if_changed(generation)
         self.heard()
 
     @property
@@ -291,23 +301,32 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
             )
         if not chosen:
             return {}
+        generation = self.watch.generation
         grants, refused = await store.read(
             viewing.followable, self.standing, chosen, create=settings.SPECTATE_OPEN
         )
         for code, reason in refused.items():
             refusal = CommandError(reason, _REFUSALS[reason], runner=code)
             self.send_error(refusal, command)
-        await self.follow_granted(grants)
+        await self.follow_granted(grants, generation)
         return {grant.code: grant.pk for grant in grants}
 
-    async def follow_granted(self, grants: Sequence[Grant]) -> None:
-        """Follow runners whom this socket may see."""
+    def look_again_if_changed(self, generation: int) -> None:
+        """Have rights looked at again that were read before the latest change."""
+        if self.watch.generation != generation:
+            self.look_again_at = 0.0
+
+    async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
+        """Follow runners whom this socket may see, as was read at a generation."""
         for grant in grants:
             self.following[grant.code] = grant.pk
             self.look_again_at = min(self.look_again_at, grant.until)
             if not grant.anybody:
                 self.personal.add(grant.pk)
+        self.look_again_if_changed(generation)
         await self.relay.follow([grant.pk for grant in grants], self.outbox)
+        if self.watch.blind:
+            self.go_blind()
 
     def unfollow_runners(self, runners: Collection[int]) -> list[str]:
         """Follow these no longer; return their codes."""
@@ -321,30 +340,52 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     # Rights that change
 
-    def obey_rights(self, verdict: Verdict) -> None:
-        """End what is no longer allowed, and say so."""
-        self.look_again_at = verdict.look_again_at
-        lost_links = set(self.standing.links) - verdict.links
-        if not verdict.token:
+    def obey_rights(self, question: Question, verdict: Verdict) -> None:
+        """End what of the question is no longer allowed, and say so."""
+        asked = question.standing
+        lost_links = set(asked.links) - verdict.links
+        if not verdict.token and self.standing.token == asked.token:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
         elif not verdict.session:
             self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
-        elif lost_links and self.standing == Standing(links=tuple(lost_links)):
+        elif lost_links and not (
+            self.standing.user
+            or self.standing.token
+            or set(self.standing.links) - lost_links
+        ):
             self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
         else:
-            links = tuple(pk for pk in self.standing.links if pk in verdict.links)
+            links = tuple(pk for pk in self.standing.links if pk not in lost_links)
+            changed = self.standing != asked or question.following != frozenset(
+                self.following.values()
+            )
             self.standing = replace(self.standing, links=links)
             for pk, reason in verdict.lost.items():
                 for code in self.unfollow_runners({pk}):
                     self.tell_access(reason, runner=code)
             for link in lost_links:
                 self.lose_link(link)
-            self.personal = {g.pk for g in verdict.grants if not g.anybody}
+            for grant in verdict.grants:
+                if grant.anybody:
+                    self.personal.discard(grant.pk)
+                elif grant.code in self.following:
+                    self.personal.add(grant.pk)
+            # Of what has come since the question nothing is known yet.
+            self.look_again_at = 0.0 if changed else verdict.look_again_at
             if self.blind:
                 self.blind = False
-                self.relay.loop.create_task(
-                    self.relay.follow(self.personal, self.outbox)
-                )
+                self.start(self.see_again(self.blind_since))
+
+    async def see_again(self, since: int) -> None:
+        """Follow those again who were held back while rights could not be read."""
+        held_back = self.personal & set(self.following.values())
+        await self.relay.follow(held_back, self.outbox)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the commands, for as long as the socket is there."""
+        task = self.relay.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
         """Close a socket that has lost what it stood on, after saying so."""
@@ -355,6 +396,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def go_blind(self) -> None:
         """Hold back whom not everybody may see."""
+        if not self.blind:
+            self.blind_since = now_ms()
         self.blind = True
         self.relay.unfollow(self.personal, self.outbox)
         for pk in self.personal:

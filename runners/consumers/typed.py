@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+import orjson
 from django.conf import settings
 
 from runners import store
@@ -31,6 +32,8 @@ from runners.sharing.rosters import Rosters, Whole, get_rosters
 
 # Fixes of one `publish`.
 PUBLISH_LIMIT = 500
+# An `id` comes back with each answer and error. Characters.
+ID_LIMIT = 200
 
 
 class TypedConsumer(SocketConsumer):
@@ -44,8 +47,6 @@ class TypedConsumer(SocketConsumer):
         self.rosters: Rosters = get_rosters()
         # The wholes followed, each with the share link that it came by, if any.
         self.wholes: dict[Whole, int | None] = {}
-        # Second looks that are under way.
-        self.looks: set[asyncio.Task[None]] = set()
         self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "auth": self.auth,
             "follow": self.follow,
@@ -65,12 +66,12 @@ class TypedConsumer(SocketConsumer):
         super().disconnect()
         self.rosters.leave(self.wholes, self.outbox)
         self.wholes.clear()
-        for look in self.looks:
-            look.cancel()
 
     async def obey(self, command: dict[str, Any]) -> None:
-        if not _is_scalar(command.get("id")):
-            raise CommandError("message.invalid", "`id` must be a JSON scalar.")
+        if not _is_id(command.get("id")):
+            raise CommandError(
+                "message.invalid", f"`id` is a JSON scalar of {ID_LIMIT} bytes at most."
+            )
         type_ = command.get("type")
         run = self.commands.get(type_) if isinstance(type_, str) else None
         if run is None:
@@ -81,7 +82,7 @@ class TypedConsumer(SocketConsumer):
 
     def answer(self, type_: str, command: Any, **fields: Any) -> None:
         """Send an answer, with the message's `id` if it has one."""
-        if isinstance(command, dict) and _is_scalar(command.get("id")):
+        if isinstance(command, dict) and _is_id(command.get("id")):
             fields |= {"id": command["id"]} if "id" in command else {}
         self.outbox.event(v1.message_frame(type_, **fields))
 
@@ -136,31 +137,42 @@ class TypedConsumer(SocketConsumer):
                 frame_fields["id"] = command["id"]
             self.outbox.event(v1.snapshot_frame(body, **frame_fields))
         for part in missed:
-            for _, frame in part.late_frames():
-                self.outbox.event(frame)
+            # As one write: thousands of runners are no pile of events.
+            if part.late:
+                self.outbox.events(list(part.late.values()))
 
     async def begin_to_follow(
         self, command: dict[str, Any], since: int | None
     ) -> tuple[list[bytes], list[Missed]]:
         """Follow what a message names; return its snapshot, and what was missed."""
         runners, races, public = _followed(command)
-        self.set_tick(command)
+        await self.set_tick(command)
         bodies = []
         missed = []
         found = await self.follow_codes(runners, command)
         wholes = await self.wholes_of(races, public, command)
+        by_link: dict[Whole, int] = {}
         if "share" in command:
-            shared, race = await self.open_link(command)
-            found |= shared
-            if race is not None:
-                wholes.append(race)
+            try:
+                shared, by_link = await self.open_link(command)
+            except CommandError as error:
+                if not (runners or races or public):
+                    raise
+                self.send_error(error, command)
+            else:
+                found |= shared
+                wholes += by_link
         for whole in wholes:
             if self.count_follows() >= FOLLOW_LIMIT:
-                raise CommandError(
-                    "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
+                self.send_error(
+                    CommandError(
+                        "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
+                    ),
+                    command,
                 )
+                break
             await self.rosters.join(whole, self.outbox)
-            self.wholes.setdefault(whole, None)
+            self.wholes[whole] = by_link.get(whole)
             roster = self.rosters.of(whole)
             bodies += await roster.snapshot(self.outbox)
             if since is not None:
@@ -185,16 +197,18 @@ class TypedConsumer(SocketConsumer):
                 return self.look_twice(runners, read_at)
             # Some may be followed, or allowed, no longer.
             followed = set(self.following.values())
-            for pk, frame in missed.late_frames():
+            for pk, frame in missed.late.items():
                 if pk in followed:
                     self.outbox.event(frame)
             for pk, row in missed.newest_rows(self.relay):
                 if pk in followed:
                     self.outbox.position(pk, row)
 
-        task = self.relay.loop.create_task(look())
-        self.looks.add(task)
-        task.add_done_callback(self.looks.discard)
+        self.start(look())
+
+    async def see_again(self, since: int) -> None:
+        await super().see_again(since)
+        self.look_twice(set(self.personal), since)
 
     async def unfollow(self, command: dict[str, Any]) -> None:
         runners, races, public = _followed(command)
@@ -256,19 +270,27 @@ class TypedConsumer(SocketConsumer):
         )
 
     async def ping(self, command: dict[str, Any]) -> None:
-        self.outbox.event(v1.pong_frame(command))
+        try:
+            self.outbox.event(v1.pong_frame(command))
+        except orjson.JSONEncodeError:
+            raise CommandError(
+                "message.invalid", "This is nested too deeply to be sent back."
+            ) from None
 
     # Following
 
     async def open_link(
         self, command: dict[str, Any]
-    ) -> tuple[dict[str, int], Whole | None]:
-        """Follow what a share link shows: its runners, or its race as a whole."""
+    ) -> tuple[dict[str, int], dict[Whole, int]]:
+        """Follow the runners of a share link; return them, and its race to follow."""
         plain, pin = command["share"], command.get("pin", "")
         if not isinstance(plain, str) or not isinstance(pin, str):
             raise CommandError("message.invalid", "`share` and `pin` are text.")
+        generation = self.watch.generation
         try:
-            link = await store.read(identity.link_of, plain, pin, opened=False)
+            link = await store.read(identity.find_link, plain)
+            # Hashing takes a third of a second: not in the threads that read.
+            await asyncio.to_thread(identity.check_pin, link, pin)
         except LinkError as error:
             await self.watch.slow_down(self.address)
             raise CommandError(error.code, error.detail) from None
@@ -279,23 +301,35 @@ class TypedConsumer(SocketConsumer):
         self.look_again_at = min(
             self.look_again_at, viewing.earliest([link.expires_at])
         )
+        generation = min(generation, self.watch.generation)
         grants = await store.read(viewing.linked, self.standing, link.pk)
         new = [grant for grant in grants if grant.code not in self.following]
         room = max(0, FOLLOW_LIMIT - self.count_follows())
-        await self.follow_granted(new[:room])
+        await self.follow_granted(new[:room], generation)
         found = {grant.code: grant.pk for grant in new[:room]}
         if link.race is None:
-            return found, None
+            return found, {}
         race = Whole(link.race.pk, link.race.slug)
-        if race in self.wholes:
-            return found, None
-        self.wholes[race] = link.pk
-        return found, race
+        return found, {} if race in self.wholes else {race: link.pk}
+
+    def erase(self, runner: int) -> None:
+        super().erase(runner)
+        if runner in self.following.values():
+            self.start(self.show_erased(runner))
+
+    async def show_erased(self, runner: int) -> None:
+        """Tell that a runner who is followed singly has other places now, or none."""
+        items = await store.read(snapshots.runner_items, [runner])
+        for item in items.values():
+            self.outbox.event(
+                v1.message_frame(
+                    "event", kind="runner", time=now_ms(), change="changed", runner=item
+                )
+            )
 
     def lose_link(self, link: int) -> None:
         for whole in [w for w, by in self.wholes.items() if by == link]:
-            del self.wholes[whole]
-            self.rosters.leave((whole,), self.outbox)
+            self.leave_wholes((whole,))
             self.tell_access("revoked", race=whole.slug)
 
     def tell_access(self, reason: str, **what: str) -> None:
@@ -310,32 +344,42 @@ class TypedConsumer(SocketConsumer):
         self.wholes.clear()
         super().end(code, detail, close_code)
 
-    def set_tick(self, command: dict[str, Any]) -> None:
+    async def set_tick(self, command: dict[str, Any]) -> None:
         wished = command.get("tick")
         if wished is None:
             return
         if type(wished) not in (int, float) or not wished >= 0:
             raise CommandError("message.invalid", "`tick` is in milliseconds.")
-        self.outbox.tick = v1.tick_of(wished)
+        if self.outbox.tick == (tick := v1.tick_of(wished)):
+            return
+        self.outbox.tick = tick
+        for whole in self.wholes:
+            await self.rosters.of(whole).change_tick(self.outbox)
 
     async def wholes_of(
         self, slugs: list[Any], public: bool, command: dict[str, Any]
     ) -> list[Whole]:
         """Return the wholes that a message newly follows; errors for unknown races."""
         wholes = [Whole()] if public else []
-        for slug in slugs:
-            race = None
-            if isinstance(slug, str):
-                race = await store.read(snapshots.find_race, slug)
-            if race is None:
-                self.send_error(
-                    CommandError(
-                        "race.unknown", "There is no such race.", race=plain(slug)
-                    ),
-                    command,
-                )
-            else:
-                wholes.append(Whole(race, slug))
+        asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
+        # No more than may be followed are looked for.
+        looked_for = asked[: FOLLOW_LIMIT - self.count_follows()]
+        races = await store.read(snapshots.find_races, looked_for) if asked else {}
+        wrong = [s for s in looked_for if s not in races]
+        wrong = [s for s in slugs if not isinstance(s, str)] + wrong
+        for slug in wrong[:FOLLOW_LIMIT]:
+            error = CommandError(
+                "race.unknown", "There is no such race.", race=plain(slug)
+            )
+            self.send_error(error, command)
+        if len(asked) > len(looked_for):
+            self.send_error(
+                CommandError(
+                    "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
+                ),
+                command,
+            )
+        wholes += [Whole(pk, slug) for slug, pk in races.items()]
         return [whole for whole in wholes if whole not in self.wholes]
 
     def count_follows(self) -> int:
@@ -345,11 +389,13 @@ class TypedConsumer(SocketConsumer):
 def _since(command: dict[str, Any]) -> int | None:
     """Read the time of the last frame that a client saw; raises `CommandError`."""
     since = command.get("since")
-    if since is not None and (type(since) is not int or not 0 <= since < 2**53):
+    if since is None:
+        return None
+    if type(since) is not int or not 0 <= since < 2**53:
         raise CommandError(
             "message.invalid", "`since` is in milliseconds since the epoch."
         )
-    return since
+    return min(since, now_ms())
 
 
 def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
@@ -383,5 +429,8 @@ def _fix_of(item: Any) -> Fix | FixError:
         return error
 
 
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+def _is_id(value: Any) -> bool:
+    """Tell whether a value is a JSON scalar that is short enough to be sent back."""
+    if isinstance(value, str):
+        return len(value) <= ID_LIMIT
+    return value is None or isinstance(value, int | float | bool)

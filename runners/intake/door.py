@@ -32,6 +32,7 @@ from runners.live.outbox import now_ms
 from runners.positions.accept import Receipt, get_acceptor
 from runners.positions.fix import FixError
 from runners.positions.limits import get_publish_limits
+from runners.sharing.rights import get_watch
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Intake:
     """What the doors of one event loop share."""
 
     def __init__(self) -> None:
+        get_watch()  # What a runner keeps to themselves binds phones too.
         self.bearers = Bearers()
         self.contacts = Contacts()
         self._turns: dict[int, Turn] = {}

@@ -8,6 +8,7 @@ slow spectator costs bounded memory and sees fresh positions at a lower rate.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runners.live.dialects import v1
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from runners.live.audience import Audience
     from runners.live.relay import Relay
 
-# Events are never merged; a socket that lets more than these pile up is closed.
-EVENT_LIMIT = 2_000
+# Events are never merged; a socket that lets more than these pile up is closed. Bytes.
+EVENT_BYTES = 2 * 1024 * 1024
+# What a frame that waits costs beside its bytes.
+FRAME_OVERHEAD = 50
 # How many sockets are written before the event loop does something else.
 SOCKETS_A_PASS = 500
 TOO_FAR_BEHIND = 4413
@@ -33,7 +36,7 @@ def now_ms() -> int:
 class Outbox:
     """The part that both dialects share: events, and what becomes of a slow socket."""
 
-    __slots__ = ("_events", "merged", "relay", "wire")
+    __slots__ = ("_event_bytes", "_events", "merged", "relay", "wire")
 
     def __init__(self, wire: Wire, relay: Relay) -> None:
         self.wire = wire
@@ -41,6 +44,7 @@ class Outbox:
         # Positions merged away since this socket's last frame.
         self.merged = 0
         self._events: list[bytes] = []
+        self._event_bytes = 0
         wire.on_drained = self.catch_up
 
     def receive(self, event: RunnerEvent) -> None:
@@ -56,17 +60,24 @@ class Outbox:
 
     def event(self, frame: bytes) -> None:
         """Send a frame that is never merged: answers, errors, events."""
+        self.events((frame,))
+
+    def events(self, frames: Sequence[bytes]) -> None:
+        """Send frames that are never merged, in one write."""
         if not self.wire.behind:
-            self.wire.write((frame,))
-        elif len(self._events) < EVENT_LIMIT:
-            self._events.append(frame)
-        else:
+            self.wire.write(frames)
+            return
+        self._events.extend(frames)
+        self._event_bytes += sum(map(len, frames)) + FRAME_OVERHEAD * len(frames)
+        if self._event_bytes > EVENT_BYTES:
+            self._events.clear()
             self.wire.close(TOO_FAR_BEHIND)
 
     def catch_up(self) -> None:
         """Send what piled up while the socket was behind."""
         if self._events:
             events, self._events = self._events, []
+            self._event_bytes = 0
             self.wire.write(events)
 
 

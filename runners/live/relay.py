@@ -251,9 +251,9 @@ class Relay:
         while True:
             await asyncio.sleep(1)
             silent_since = self.loop.time() - HEARTBEAT + 1
-            for outbox in list(self.sockets):
-                outbox.heartbeat(silent_since)
             try:
+                for outbox in list(self.sockets):
+                    outbox.heartbeat(silent_since)
                 await self._watch_layer()
             except Exception as error:
                 logger.warning("The channel layer is away: %r", error)

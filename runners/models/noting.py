@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
@@ -59,9 +60,10 @@ def _user_ended(instance: Model, **kwargs: Any) -> None:
     RightsChange.objects.note(RightsChange.Kind.USER, [instance.pk])
 
 
-def _signed_out(user: Model | None, **kwargs: Any) -> None:
-    if user is not None:
-        RightsChange.objects.note(RightsChange.Kind.USER, [user.pk])
+def _session_ended(instance: Session, **kwargs: Any) -> None:
+    # Not by `user_logged_out`, which comes before the session is gone.
+    user = instance.get_decoded().get(SESSION_KEY)
+    RightsChange.objects.note(RightsChange.Kind.USER, [int(user)] if user else [])
 
 
 def _link_runners_changed(instance: Any, action: str, **kwargs: Any) -> None:
@@ -76,5 +78,5 @@ def connect() -> None:
         post_delete.connect(_deleted, sender=model)
     post_save.connect(_user_saved, sender=settings.AUTH_USER_MODEL)
     post_delete.connect(_user_ended, sender=settings.AUTH_USER_MODEL)
-    user_logged_out.connect(_signed_out)
+    post_delete.connect(_session_ended, sender=Session)
     m2m_changed.connect(_link_runners_changed, sender=ShareLink.runners.through)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 from django.db import models, transaction
+from django.utils import timezone
 
 M = TypeVar("M", bound=models.Model)
 
@@ -63,6 +64,8 @@ class NotingQuerySet(models.QuerySet[M]):
 
     def update(self, **changes: Any) -> int:
         kind, field = self.model.rights_kind, self.model.rights_key  # type: ignore[attr-defined]
+        if any(field.name == "changed_at" for field in self.model._meta.fields):
+            changes.setdefault("changed_at", timezone.now())
         with transaction.atomic(using=self.db):
             keys = set(self.values_list(field, flat=True))
             rows = super().update(**changes)

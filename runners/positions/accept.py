@@ -90,6 +90,8 @@ class Acceptor:
         self.unsent = 0
         self._unsent_since: int | None = None
         self._tracks: dict[int, Track] = {}
+        # Grows when rules have changed.
+        self._generation = 0
         self._sweeper = asyncio.create_task(self._sweep_often())
 
     async def accept(
@@ -108,7 +110,9 @@ class Acceptor:
         """
         track = await self._track(runner.pk)
         rejected, valid = self._check(fixes, track.rules)
-        news = sorted(valid, key=lambda fix: fix.t)
+        # Of two with the same time the later one in the batch counts, once.
+        by_time = {fix.t: fix for fix in valid}
+        news = sorted(by_time.values(), key=lambda fix: fix.t)
         await self._show(runner, track, news, wire_id_of(runner.code))
         rows = [(runner.pk, fix, source) for fix in valid]
         try:
@@ -224,12 +228,22 @@ class Acceptor:
 
     async def _load(self, pk: int, track: Track) -> None:
         await self.relay.follow((pk,), track)
-        latest, track.rules = await store.read(read_track, pk)
+        generation = None
+        while generation != self._generation:
+            # Again if rules were changed meanwhile: these may be the old ones.
+            generation = self._generation
+            latest, track.rules = await store.read(read_track, pk)
         track.latest = max(track.latest, latest)
         track.ready = None
 
+    @property
+    def tracked(self) -> list[int]:
+        """Return the runners of whom something is known here."""
+        return list(self._tracks)
+
     async def look_again(self, runners: Iterable[int]) -> None:
         """Read the rules of these runners again; raises `StoreUnavailable`."""
+        self._generation += 1
         for pk in runners:
             track = self._tracks.get(pk)
             if track is not None:

@@ -114,11 +114,18 @@ def read_track(pk: int) -> tuple[int, Rules]:
     return 0 if recorded_at is None else _ms(recorded_at), read_rules(pk)
 
 
-def forget_hidden(pk: int) -> None:
-    """Delete a runner's stored positions that a zone hides or that were erased."""
+def forget_hidden(pk: int, stored_within: float | None = None) -> None:
+    """Delete a runner's stored positions that a zone hides or that were erased.
+
+    With `stored_within` (seconds) only of what was stored lately.
+    """
     rules = read_rules(pk)
     hidden = []
-    for row in Position.objects.filter(runner=pk).iterator():
+    positions = Position.objects.filter(runner=pk)
+    if stored_within is not None:
+        since = timezone.now() - timedelta(seconds=stored_within)
+        positions = positions.filter(stored_at__gte=since)
+    for row in positions.iterator():
         fix = Fix(_ms(row.recorded_at), row.lat, row.lng)
         if fix.t <= rules.erased or any(c.hides(fix) for c in rules.circles):
             hidden.append(row.pk)

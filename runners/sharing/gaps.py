@@ -43,13 +43,10 @@ class Missed:
 
     codes: dict[int, str] = field(default_factory=dict)
     rows: dict[int, list[Row]] = field(default_factory=dict)
+    # A `late` message of each, encoded once for all who missed it.
+    late: dict[int, bytes] = field(default_factory=dict)
     # Codes of those of whom there are too many.
     truncated: list[str] = field(default_factory=list)
-
-    def late_frames(self) -> Iterator[tuple[int, bytes]]:
-        """Encode a `late` message for each runner."""
-        for pk, rows in self.rows.items():
-            yield pk, v1.late_frame(self.codes[pk], [row[:3] for row in rows])
 
     def newest_rows(self, relay: Relay) -> Iterator[tuple[int, bytes]]:
         """Encode each runner's newest fix as a row of `positions`.
@@ -97,6 +94,10 @@ def stored_since(
         row = (milliseconds(recorded_at), lat, lng, speed, heading)
         missed.rows[pk].append(row)
     missed.rows = {pk: rows for pk, rows in missed.rows.items() if rows}
+    missed.late = {
+        pk: v1.late_frame(missed.codes[pk], [row[:3] for row in rows])
+        for pk, rows in missed.rows.items()
+    }
     return missed
 
 
@@ -133,7 +134,8 @@ class GapFiller:
         for piece in pieces:
             missed = await self._read(piece, since)
             for pk, rows in missed.rows.items():
-                self.relay.replay(*_events(pk, missed.codes[pk], rows))
+                code, late = missed.codes[pk], missed.late[pk]
+                self.relay.replay(*_events(pk, code, late, rows[-1]))
             await asyncio.sleep(SPREAD / len(pieces))
 
     async def _read(self, runners: list[int], since: int) -> Missed:
@@ -146,14 +148,16 @@ class GapFiller:
                 await asyncio.sleep(COMMIT_DELAY)
 
 
-def _events(pk: int, code: str, rows: list[Row]) -> tuple[RunnerEvent, RunnerEvent]:
-    t, lat, lng, speed, heading = rows[-1]
+def _events(
+    pk: int, code: str, late_frame: bytes, newest_row: Row
+) -> tuple[RunnerEvent, RunnerEvent]:
+    t, lat, lng, speed, heading = newest_row
     late: RunnerEvent = {
         "type": LATE,
         "runner": pk,
         "t": t,
         "seed": b"",
-        "v1": v1.late_frame(code, [row[:3] for row in rows]),
+        "v1": late_frame,
         "state": {},
     }
     newest: RunnerEvent = {

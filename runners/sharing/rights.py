@@ -23,7 +23,7 @@ from runners.positions.rules import forget_hidden
 from runners.sharing import viewing
 from runners.sharing.gaps import GapFiller
 from runners.sharing.rosters import Rosters, get_rosters
-from runners.sharing.viewing import Standing, Verdict
+from runners.sharing.viewing import Question, Standing, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ FORGET_WRONG = 900.0
 WRONG_KEPT = 10_000
 # The longest that an answer to a wrong token waits. Seconds.
 SLOWEST = 5.0
+# What was stored longer ago than it takes to commit was erased where it was asked for.
+RECENTLY = 60.0  # seconds
 # Verdicts asked for in one call, so that a socket's follow is not kept waiting.
 BATCH = 200
 
@@ -54,8 +56,8 @@ class Holder(Protocol):
     # When something that it stands on ends by the clock. Seconds since the epoch.
     look_again_at: float
 
-    def obey_rights(self, verdict: Verdict) -> None:
-        """End what is no longer allowed, and say so."""
+    def obey_rights(self, question: Question, verdict: Verdict) -> None:
+        """End what of the question is no longer allowed, and say so."""
 
     def go_blind(self) -> None:
         """Hold back what not everybody may see."""
@@ -79,7 +81,7 @@ class Changes:
     def of(cls, rows: Iterable[RightsChange]) -> Changes:
         """Sort rows by their kind."""
         changes = cls()
-        kinds = {
+        kinds: dict[str, set[int]] = {
             RightsChange.Kind.RUNNER: changes.runners,
             RightsChange.Kind.RACE: changes.races,
             RightsChange.Kind.TOKEN: changes.tokens,
@@ -87,7 +89,8 @@ class Changes:
             RightsChange.Kind.USER: changes.users,
         }
         for row in rows:
-            kinds[RightsChange.Kind(row.kind)].add(row.key)
+            # A newer version may know more kinds, in a rolling deploy.
+            kinds.get(row.kind, set()).add(row.key)
             if row.erased:
                 changes.erased.add(row.key)
         return changes
@@ -116,6 +119,10 @@ class Watch:
         self.places: Counter[tuple[str, int]] = Counter()
         # Wrong tokens, links and PINs by address: how many, and when the last.
         self._wrong: dict[str, tuple[int, float]] = {}
+        # Grows when something has changed: a right that was read at another one may
+        # be out of date.
+        self.generation = 0
+        self._erasing: set[asyncio.Task[None]] = set()
         # Whether the table could not be read for a while.
         self.blind = False
         self._seen: dict[int, float] = {}
@@ -149,7 +156,8 @@ class Watch:
         self._wrong[address] = (count + 1, now)
         while len(self._wrong) > WRONG_KEPT:
             del self._wrong[next(iter(self._wrong))]
-        await asyncio.sleep(min(0.1 * 2**count, SLOWEST))
+        # No power of two for who is wrong a thousand times.
+        await asyncio.sleep(min(0.1 * 2 ** min(count, 10), SLOWEST))
 
     async def _poll_often(self) -> None:
         while True:
@@ -167,28 +175,37 @@ class Watch:
 
     async def _poll(self) -> None:
         started = time.monotonic()
+        first = self._floor is None
         if self._floor is None:
-            self._floor = await store.read(_last_change)
+            self._floor = await store.read_rights(_last_change)
         rows = [
             row
-            for row in await store.read(_changes_after, self._floor)
+            for row in await store.read_rights(_changes_after, self._floor)
             if row.pk not in self._seen
         ]
         changes = Changes.of(rows)
-        if changes.runners:
-            await self.acceptor.look_again(changes.runners)
-        if changes.erased:
-            await self._erase(changes.erased)
         if rows:
-            await self.rosters.look_now()
+            # Whoever read a right before this must look again: see `generation`.
+            self.generation += 1
+        # At first also what was in use before anybody looked.
+        runners = self.acceptor.tracked if first else changes.runners
+        if runners:
+            await self.acceptor.look_again(runners)
         now = time.time()
         concerned = [
             holder
             for holder in self.holders
-            if self.blind or holder.look_again_at <= now or changes.concern(holder)
+            if first
+            or self.blind
+            or holder.look_again_at <= now
+            or changes.concern(holder)
         ]
         for start in range(0, len(concerned), BATCH):
             await self.look_at(concerned[start : start + BATCH])
+        if rows:
+            await self.rosters.look_now(changes.runners)
+        for runner in changes.erased:
+            self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.
         self.blind = False
         self._looked_at = started
@@ -208,20 +225,36 @@ class Watch:
             )
             for holder in holders
         ]
-        verdicts = await store.read(viewing.judge, questions)
-        for holder, verdict in zip(holders, verdicts, strict=True):
+        verdicts = await store.read_rights(viewing.judge, questions)
+        for holder, question, verdict in zip(holders, questions, verdicts, strict=True):
             if holder in self.holders:
-                holder.obey_rights(verdict)
+                try:
+                    holder.obey_rights(question, verdict)
+                except Exception:
+                    # One socket's trouble must not keep the others their rights.
+                    logger.exception("A socket failed on its rights")
 
-    async def _erase(self, runners: set[int]) -> None:
-        """Make sure that nothing of what these runners erased is kept here."""
-        # What this process had accepted before is committed by then.
-        await self.acceptor.recorder.flushed()
-        for runner in runners:
-            await store.read(forget_hidden, runner)
-            for holder in list(self.holders):
-                holder.erase(runner)
-            self.rosters.erase(runner)
+    def _erase_soon(self, runner: int) -> None:
+        """Forget what this runner erased, beside the poll: it may take its time."""
+        for holder in list(self.holders):
+            holder.erase(runner)
+        self.rosters.erase(runner)
+        task = asyncio.create_task(self._erase(runner))
+        self._erasing.add(task)
+        task.add_done_callback(self._erasing.discard)
+
+    async def _erase(self, runner: int) -> None:
+        """Delete also what this process had accepted before and committed after."""
+        while True:
+            await self.acceptor.recorder.flushed()
+            try:
+                await store.read(forget_hidden, runner, stored_within=RECENTLY)
+            except store.StoreUnavailable:
+                await asyncio.sleep(POLL)
+            else:
+                for holder in list(self.holders):
+                    holder.erase(runner)
+                return self.rosters.erase(runner)
 
     async def close(self) -> None:
         """Stop watching."""

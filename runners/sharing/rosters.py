@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from django.db.models import Count, Max
+from django.db.models import QuerySet
 
 from runners import store
 from runners.live.audience import Audience
@@ -22,6 +22,7 @@ from runners.live.dialects import v1
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.models import Entry, Race
+from runners.models.runner import RunnerQuerySet
 from runners.positions.accept import get_acceptor
 from runners.sharing.gaps import (
     COMMIT_DELAY,
@@ -101,6 +102,11 @@ class Roster:
         assert audience.joining is not None
         await asyncio.shield(audience.joining)
 
+    async def change_tick(self, outbox: TypedOutbox) -> None:
+        """Move a socket to the audience of the tick that it has now."""
+        self.leave(outbox)
+        await self.join(outbox)
+
     def leave(self, outbox: TypedOutbox) -> None:
         """Let a socket follow no longer; the last one ends the roster."""
         for tick, audience in list(self.audiences.items()):
@@ -153,7 +159,7 @@ class Roster:
         self, missed: Missed, takers: Iterable[TypedOutbox] | Iterable[Audience]
     ) -> None:
         """Give what was missed of those who still belong to the whole."""
-        late = [frame for pk, frame in missed.late_frames() if pk in self.items]
+        late = [frame for pk, frame in missed.late.items() if pk in self.items]
         newest = [
             (pk, row) for pk, row in missed.newest_rows(self.relay) if pk in self.items
         ]
@@ -194,22 +200,13 @@ class Roster:
 
     def _read_version(self) -> Version:
         if self.whole.race is None:
-            return Version(
-                None, lately_public().aggregate(Count("pk"), Max("changed_at"))
-            )
+            return Version(None, _fingerprint(lately_public()))
         race = Race.objects.filter(pk=self.whole.race).values_list("changed_at").first()
         if race is None:
             raise RaceGone
         seen = visible_runners().filter(entries__race=self.whole.race)
-        return Version(
-            race,
-            {
-                "seen": seen.count(),
-                **Entry.objects.filter(race=self.whole.race).aggregate(
-                    Count("pk"), Max("changed_at"), Max("runner__changed_at")
-                ),
-            },
-        )
+        entries = Entry.objects.filter(race=self.whole.race)
+        return Version(race, (_fingerprint(seen), _fingerprint(entries)))
 
     def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
         # The version first: what changes in between is then seen at the next look.
@@ -234,11 +231,11 @@ class Roster:
                     return
                 read_at = now_ms()
                 new, items = await store.read(self._read)
-                self._version = new
                 if new.race != version.race:
                     self._say_race("changed")
                 if added := await self._change(items):
                     self._look_soon_at(added, read_at)
+                self._version = new
             except store.StoreUnavailable:
                 logger.warning("Could not look for changes of %s", self.whole)
             except RaceGone:
@@ -248,15 +245,25 @@ class Roster:
             except Exception:
                 logger.exception("Looking for changes of %s failed", self.whole)
 
+    def doubt(self) -> None:
+        """Read everything at the next look, whatever the version says."""
+        if self._version is not None:
+            self._version = Version(self._version.race, None)
+
     def erase(self, runner: int) -> None:
         """Forget where a runner was, here and at the members."""
         item = self.items.get(runner)
-        self._snapshot = None
+        self._forget_snapshots()
         if item is not None:
             item |= {"fix": None, "trail": ""}
             for audience in self.audiences.values():
                 audience.forget_places(runner)
             self._introduce("changed", item)
+
+    def _forget_snapshots(self) -> None:
+        """Let nobody be told what was true before a change."""
+        self._snapshot = None
+        self._missed = {}
 
     def _look_soon_at(self, added: Collection[int], read_at: int) -> None:
         """Give what those who came had accepted before their groups were joined."""
@@ -279,14 +286,19 @@ class Roster:
         old, self.items = self.items, items
         added = items.keys() - old.keys()
         removed = old.keys() - items.keys()
+        self._forget_snapshots()
+        # First, and without waiting for anything, whom nobody may see any more.
         for audience in self.audiences.values():
             self.relay.unfollow(removed, audience)
             for pk in removed:
                 audience.forget(pk)
-            # Joined before they are introduced, so that no fix falls in between.
-            await self.relay.follow(added, audience)
         for pk in removed:
             self._introduce("removed", {"code": old[pk]["code"]})
+        for audience in list(self.audiences.values()):
+            # Joined before they are introduced, so that no fix falls in between.
+            await self.relay.follow(added, audience)
+            if audience not in self.audiences.values():
+                self.relay.unfollow(added, audience)
         for pk in added:
             self._introduce("added", items[pk])
         for pk in items.keys() & old.keys():
@@ -314,6 +326,11 @@ class Roster:
     def _send(self, frame: bytes) -> None:
         for audience in self.audiences.values():
             audience.event(frame)
+
+
+def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
+    """Return what is another when rows come, go or change."""
+    return frozenset(rows.order_by().values_list("pk", "changed_at"))
 
 
 def _lasting(item: dict[str, Any]) -> dict[str, Any]:
@@ -346,9 +363,11 @@ class Rosters:
             roster = self._rosters[whole] = Roster(whole, self.relay)
         return roster
 
-    async def look_now(self) -> None:
-        """See at once who has come and gone."""
+    async def look_now(self, runners: set[int]) -> None:
+        """See at once who has come and gone, also of these runners."""
         for roster in list(self._rosters.values()):
+            if not runners.isdisjoint(roster.items):
+                roster.doubt()
             await roster.look()
 
     def erase(self, runner: int) -> None:

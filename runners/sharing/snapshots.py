@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,11 +19,15 @@ from runners.races.course import Course
 TRAIL = timedelta(minutes=5)
 # A snapshot of more runners shows no trails: they would be most of its bytes.
 TRAIL_RUNNERS = 100
+# The newest of so many points at most, whoever sends how often.
+TRAIL_POINTS = 20_000
 
 
-def find_race(slug: str) -> int | None:
-    """Return the primary key of a race."""
-    return Race.objects.filter(slug=slug).values_list("pk", flat=True).first()
+def find_races(slugs: Sequence[str]) -> dict[str, int]:
+    """Return the primary keys of races by slug, those that exist."""
+    # Not those that are no slugs: PostgreSQL refuses some characters.
+    sound = [slug for slug in slugs if re.fullmatch(r"[a-z0-9-]+", slug)]
+    return dict(Race.objects.filter(slug__in=sound).values_list("slug", "pk"))
 
 
 def fix_row(latest: LatestPosition) -> list[Any]:
@@ -91,10 +96,10 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
         Position.objects.filter(
             runner__in=list(items), recorded_at__gte=timezone.now() - TRAIL
         )
-        .order_by("recorded_at")
-        .values_list("runner_id", "lat", "lng")
+        .order_by("-recorded_at")
+        .values_list("runner_id", "lat", "lng")[:TRAIL_POINTS]
     )
-    for pk, lat, lng in places:
+    for pk, lat, lng in reversed(list(places)):
         trails[pk].append((lat, lng))
     for pk, trail in trails.items():
         if trail:

@@ -16,6 +16,8 @@ from runners.sharing.identity import user_of_session
 
 # Who was seen within it is on the page of everybody public.
 LATELY = timedelta(hours=12)
+# What ended before that has been acted on.
+LONG_PAST = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,15 @@ def _grants(runners: RunnerQuerySet) -> list[Grant]:
 
 
 def earliest(moments: Iterable[datetime | None]) -> float:
-    """Return the earliest moment in seconds since the epoch; infinite for none."""
-    return min((m.timestamp() for m in moments if m is not None), default=math.inf)
+    """Return the earliest moment in seconds since the epoch; infinite for none.
+
+    Not those long past, which bind others only: runners see themselves all the same.
+    """
+    past = timezone.now() - LONG_PAST
+    return min(
+        (m.timestamp() for m in moments if m is not None and m > past),
+        default=math.inf,
+    )
 
 
 # Looking again

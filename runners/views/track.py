@@ -15,6 +15,7 @@ from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 
+from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions.retention import needed
 from runners.sharing.gaps import MARGIN
@@ -78,6 +79,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
         )
     positions = Position.objects.filter(runner=runner)
     if since:
+        since = min(since, now_ms())
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)
         positions = positions.filter(stored_at__gte=moment)
 

@@ -108,14 +108,14 @@ def test_packed_body_is_read(phone: Phone, encoding: str, pack: object) -> None:
     assert len(phone.stored()) == 1
 
 
-BOMB = gzip.compress(b" " * 50_000_000)
+BOMB = gzip.compress(b" " * 50_000_000, mtime=0)
 
 
 @pytest.mark.parametrize(
     ("encoding", "body", "code"),
     [
         ("gzip", b"no gzip at all", "message.invalid"),
-        ("gzip", gzip.compress(b"{}" * 1000)[:-9], "message.invalid"),
+        ("gzip", gzip.compress(b"{}" * 1000, mtime=0)[:-9], "message.invalid"),
         ("gzip", BOMB, "message.too_big"),
         ("br", b"anything", "message.invalid"),
         ("identity", b" " * (4 * 1024 * 1024 + 1), "message.too_big"),

@@ -5,7 +5,7 @@ import asyncio
 from runners.live.audience import Audience
 from runners.live.dialects import seed, v1
 from runners.live.groups import LATE, POSITION, RunnerEvent
-from runners.live.outbox import EVENT_LIMIT, SeedOutbox, TypedOutbox
+from runners.live.outbox import EVENT_BYTES, SeedOutbox, TypedOutbox
 from runners.live.relay import Relay
 from tests.live.wires import NotingWire
 
@@ -127,10 +127,12 @@ async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
     wire = NotingWire()
     outbox = SeedOutbox(wire, relay)
     wire.behind = True
-    for _ in range(EVENT_LIMIT):
-        outbox.event(seed.error_frame("position.invalid", "x"))
+    frame = seed.error_frame("position.invalid", "x" * 1000)
+    for _ in range(EVENT_BYTES // 2000):
+        outbox.event(frame)
     assert wire.code is None
-    outbox.event(seed.error_frame("position.invalid", "x"))
+    for _ in range(EVENT_BYTES // 1000):
+        outbox.event(frame)
     assert wire.code == 4413
 
 
