@@ -381,7 +381,9 @@ def run(server: Server, long: bool) -> FuzzReport:
         report.wrong += warm.wrong
         time.sleep(5 if long else 0.5)
         report.rss_kib["before"] = process.rss_kib(server.pid)
-        fuzz_frames(url, loop, report, frames)
+        for part in range(1, 5):
+            fuzz_frames(url, loop, report, frames // 4)
+            report.rss_kib[f"after part {part}"] = process.rss_kib(server.pid)
         loop.run(fuzz_handshakes(url, report, handshakes))
         limit = report.rss_kib["before"] + BACK
         report.rss_kib["after"] = loop.run(

@@ -158,12 +158,12 @@ class World:
         with self.ends(visitor, SEED):
             async with self.visit(visitor, None) as socket:
                 fix = self.try_to_publish(visitor, publish)
-                for message in (
+                for said in (
                     {"initialRequest": True, "following": [code_of(visitor)]},
                     fix | {"userId": code_of(visitor)},
                     {"initialRequest": True, "following": ["a barrier"]},
                 ):
-                    await socket.send(json.dumps(message))
+                    await socket.send(json.dumps(said))
                 shown = False
                 while True:
                     message = await hear(socket)
@@ -182,7 +182,7 @@ class World:
         with self.ends(visitor, TYPED):
             async with self.visit(visitor, "spectate.v1") as socket:
                 fix = self.try_to_publish(visitor, publish)
-                for message in (
+                for said in (
                     {
                         "type": "follow",
                         "runners": [code_of(visitor)],
@@ -194,7 +194,7 @@ class World:
                     {"type": "follow", "public": True, "id": "public"},
                     {"type": "follow", "races": ["on", "over"], "id": "races"},
                 ):
-                    await socket.send(json.dumps(message))
+                    await socket.send(json.dumps(said))
                 shown = False
                 answers: dict[str, set[str]] = {}
                 while answers.keys() < {"follow", "publish", "public", "races"}:
@@ -360,7 +360,7 @@ def is_of(message: dict[str, Any], code: str) -> bool:
     """Tell whether a message says where a runner is."""
     if message["type"] == "positions":
         return any(row[0] == code for row in message["fixes"])
-    return message["type"] == "late" and message["runner"] == code
+    return bool(message["type"] == "late" and message["runner"] == code)
 
 
 @pytest.fixture(scope="module")

@@ -222,7 +222,7 @@ class Drive:
         seed = await stack.enter_async_context(seed_client(url))
         await seed.say(initialRequest=True, following=list(CODES))
         listeners = {"seed": Listener(seed)}
-        for name, follow in {
+        follows: dict[str, dict[str, Any]] = {
             "typed, one by one": {"runners": list(CODES), "tick": 0},
             "typed, at a tick": {"runners": list(CODES), "tick": 500},
             "typed, since": {"runners": list(CODES), "since": since, "tick": 0},
@@ -237,7 +237,8 @@ class Drive:
                 "pin": "473829",
                 "since": since,
             },
-        }.items():
+        }
+        for name, follow in follows.items():
             client = await stack.enter_async_context(typed_client(url))
             await client.say(type="follow", **follow)
             listeners[name] = Listener(client)
