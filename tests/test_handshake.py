@@ -12,7 +12,7 @@ from tests.servers import Server
 
 def scope(query: bytes = b"", /, **headers: str) -> dict[str, Any]:
     return {
-        "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+        "headers": [(k.encode(), v.encode("latin-1")) for k, v in headers.items()],
         "query_string": query,
     }
 
@@ -59,6 +59,7 @@ def test_the_wildcard_of_allowed_hosts_opens_sockets_to_nobody() -> None:
         (scope(authorization="bearer abc"), "abc"),
         (scope(authorization="Basic eDphYmM="), "abc"),
         (scope(authorization="Basic !!!"), ""),
+        (scope(authorization="Basic \xe9"), ""),
         (scope(authorization="Digest abc"), None),
         (scope(b"token=abc&x=1"), "abc"),
         (scope(b"token=abc", authorization="Bearer def"), "def"),

@@ -235,6 +235,29 @@ async def test_a_bad_message_gets_one_clear_error(
         await alice.hear_type("pong")
 
 
+async def test_what_cannot_be_sent_back_is_an_error(server: Server) -> None:
+    async with typed_client(server.ws_url) as alice:
+        nest = "[" * 300 + "]" * 300
+        await alice.say_raw(f'{{"type": "ping", "deep": {nest}}}')
+        assert (await alice.hear())["code"] == "message.invalid"
+        await alice.say(type="ping", id="x" * 201)
+        assert (await alice.hear())["code"] == "message.invalid"
+
+
+async def test_a_since_of_the_far_future_is_now(server: Server) -> None:
+    async with typed_client(server.ws_url) as alice:
+        await alice.say(type="follow", public=True, since=2**53 - 1)
+        assert (await alice.hear())["type"] == "snapshot"
+
+
+async def test_a_race_named_often_is_refused_once(server: Server) -> None:
+    async with typed_client(server.ws_url) as alice:
+        await alice.say(type="follow", races=["no\0ne", *["none"] * 2000])
+        codes = [(await alice.hear())["code"] for _ in range(2)]
+        assert codes == ["race.unknown", "race.unknown"]
+        assert (await alice.hear())["type"] == "snapshot"
+
+
 async def test_only_subprotocols_that_we_know_are_spoken(server: Server) -> None:
     async with seed_client(
         server.ws_url, subprotocols=[Subprotocol("chat"), Subprotocol("spectate.v1")]

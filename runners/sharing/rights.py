@@ -156,8 +156,7 @@ class Watch:
         self._wrong[address] = (count + 1, now)
         while len(self._wrong) > WRONG_KEPT:
             del self._wrong[next(iter(self._wrong))]
-        # No power of two for who is wrong a thousand times.
-        await asyncio.sleep(min(0.1 * 2 ** min(count, 10), SLOWEST))
+        await asyncio.sleep(penalty(count))
 
     async def _poll_often(self) -> None:
         while True:
@@ -261,6 +260,12 @@ class Watch:
         self._task.cancel()
         await asyncio.wait([self._task])
         _watches.pop(self.acceptor.relay.loop, None)
+
+
+def penalty(count: int) -> float:
+    """Return how long an answer waits after so many wrong ones. Seconds."""
+    # No power of two for who is wrong a thousand times.
+    return float(min(0.1 * 2 ** min(count, 10), SLOWEST))
 
 
 def _last_change() -> int:

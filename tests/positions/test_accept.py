@@ -143,6 +143,16 @@ async def test_one_bad_fix_does_not_fail_its_batch(
     assert await Position.objects.acount() == 1
 
 
+async def test_a_time_that_a_batch_has_twice_moves_the_marker_once(
+    acceptor: Acceptor, bob: Publisher, ear: Ear
+) -> None:
+    t = now_ms()
+    receipt = await publish(acceptor, bob, Fix(t, 47.0, 2.0), Fix(t, 48.0, 2.0))
+    assert receipt.accepted == 2
+    assert [row[1:3] for row in ear.rows] == [[t, 48.0]]
+    assert ear.late == []
+
+
 async def test_a_batch_sent_again_is_stored_once(
     acceptor: Acceptor, bob: Publisher, ear: Ear
 ) -> None:
