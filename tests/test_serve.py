@@ -124,7 +124,14 @@ def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
         server.start()
         # Until then one of these may be who answers.
         wait_until(lambda: not any(is_alive(pid) for pid in pids))
-        assert get(server, "/healthz") == 200
+        wait_until(lambda: answers(server))
+
+
+def answers(server: Server) -> bool:
+    try:
+        return get(server, "/healthz") == 200
+    except OSError:
+        return False
 
 
 def worker_pids(server: Server) -> set[int]:

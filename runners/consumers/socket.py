@@ -96,6 +96,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         # Under way beside the commands.
         self.tasks: set[asyncio.Task[None]] = set()
         self._silence: asyncio.TimerHandle | None = None
+        self._obeying = False
 
     async def __call__(
         self, scope: dict[str, Any], receive: Receive, send: Send
@@ -123,9 +124,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     async def connect(self, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": self.subprotocol})
-        self._silence = self.relay.loop.call_later(
-            FIRST_MESSAGE, self.wire.close, SILENT
-        )
+        self.await_message()
         token = handshake.token_of(self.scope)
         try:
             if session := handshake.session_of(self.scope):
@@ -162,6 +161,7 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         command: Any = None
         try:
             command = self.parse(text)
+            self._obeying = True
             await self.obey(command)
         except CommandError as error:
             self.send_error(error, command)
@@ -170,7 +170,6 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except store.StoreUnavailable:
-            self.heard()
             # The message was valid: who waits for the database is not silent.
             self.heard()
             self.send_store_unavailable(command)
@@ -184,6 +183,8 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
             )
         else:
             self.heard()
+        finally:
+            self._obeying = False
 
     def disconnect(self) -> None:
         """Leave everything; also right after a handshake that came to nothing."""
@@ -416,6 +417,16 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def count_follows(self) -> int:
         return len(self.following)
+
+    def await_message(self) -> None:
+        """Close the socket if it says nothing valid for a while."""
+        self._silence = self.relay.loop.call_later(FIRST_MESSAGE, self._end_silence)
+
+    def _end_silence(self) -> None:
+        if self._obeying:
+            self.await_message()  # It did speak; in a crowd, a follow takes its time.
+        else:
+            self.wire.close(SILENT)
 
     def heard(self) -> None:
         """Note that the client speaks our protocol: it may be silent from now on."""

@@ -379,7 +379,7 @@ class TypedConsumer(SocketConsumer):
                 ),
                 command,
             )
-        wholes += [Whole(pk, slug) for slug, pk in races.items()]
+        wholes += [Whole(races[slug], slug) for slug in looked_for if slug in races]
         return [whole for whole in wholes if whole not in self.wholes]
 
     def count_follows(self) -> int:

@@ -87,6 +87,7 @@ class Relay:
         self._signs: object = None
         self._whole_until = now_ms()
         self._lost_since: int | None = None
+        self._noticed_at = 0
         self._next_pass: list[Writer] = []
         self._at_tick: dict[int, dict[Writer, None]] = {}
 
@@ -280,10 +281,10 @@ class Relay:
             self._lose_since(oldest)
         elif self._lost_since is None:
             self._whole_until = oldest
-        else:
-            # It is back: what was lost meanwhile is in the database.
+        elif oldest > self._noticed_at:
+            # A beat sent since has come back: what was lost is in the database.
             since, self._lost_since = self._lost_since, None
-            self._whole_until = now
+            self._whole_until = oldest
             self.gaps += 1
             self.on_gap(since)
         await self.layer.group_send_many(
@@ -297,6 +298,7 @@ class Relay:
         )
 
     def _lose_since(self, t: int) -> None:
+        self._noticed_at = now_ms()
         if self._lost_since is None or t < self._lost_since:
             self._lost_since = t
 

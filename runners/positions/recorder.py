@@ -27,8 +27,8 @@ from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 
-# How long fixes are gathered before a commit at most. Seconds.
-GATHER = 0.1
+# How long fixes are gathered before a commit. Seconds.
+GATHER = 0.05
 # Rows of one statement: their parameters stay under the databases' limits.
 BATCH = 2_000
 # Rows that may wait, some tens of megabytes.
@@ -147,8 +147,7 @@ class Recorder:
         while not (self._stopping and not self._rows):
             self._wake.wait()
             if not self._stopping:
-                # A fifth of the time for commits at most; at once where they are fast.
-                time.sleep(min(GATHER, 4 * self.commit_seconds))
+                time.sleep(GATHER)
             self._wake.clear()
             while self._rows:
                 self._store(self._take())

@@ -85,7 +85,7 @@ def visible_runners(
     if user_id is None:
         return Runner.objects.sharing().filter(allowed)
     follows = Follow.objects.filter(runner=OuterRef("pk"), user_id=user_id)
-    allowed |= Q(Exists(follows.accepted())) & ~Q(visibility=Runner.Visibility.PRIVATE)
+    allowed |= Q(Exists(follows.accepted()), visibility=Runner.Visibility.FOLLOWERS)
     blocked = Exists(follows.filter(status=Follow.Status.BLOCKED))
     return Runner.objects.filter(
         Q(account_id=user_id) | (allowed & sharing_now() & ~Q(blocked))

@@ -57,8 +57,8 @@ SEEN_BY: dict[Sight, set[Cookie]] = {
     "followers": {"follower", "owner"},
     "private": {"owner"},
     "race_on": {"none", "stranger", "follower", "owner"},
-    # Its window shows a runner to anybody; an accepted follower needs none.
-    "race_over": {"follower", "owner"},
+    # Nobody but themselves outside the window, whoever was accepted as a follower.
+    "race_over": {"owner"},
 }
 SHOWN_TO_ANYBODY: set[Sight] = {"public", "race_on"}
 
