@@ -49,7 +49,7 @@ class Audience:
         """Take an encoded row of a `positions` message."""
         if not self._due:
             self.relay.write_at_tick(self, self.tick)
-        elif self._due.pop(runner, None) is not None:
+        elif self._due.pop(runner, row) != row:
             self.merged += 1
             self.relay.merged += 1
         self._due[runner] = row

@@ -147,7 +147,7 @@ class TypedOutbox(Outbox):
         """Take an encoded row of a `positions` message."""
         if not self._rows:
             self.relay.write_at_tick(self, self.tick)
-        elif self._rows.pop(runner, None) is not None:
+        elif self._rows.pop(runner, row) != row:
             self.merged += 1
             self.relay.merged += 1
         self._rows[runner] = row
