@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -24,8 +25,9 @@ SILENCE = 25.0
 RETRY = 1.0
 # How often a client looks for tracks that it has to fetch. Seconds.
 FETCH_EVERY = 0.5
-# Track requests at a time, of all clients of this process.
-_fetching = asyncio.Semaphore(4)
+# Track requests at a time, of all clients of this process. Threads, not a semaphore:
+# that would belong to the event loop of the first test.
+_fetchers = ThreadPoolExecutor(4)
 
 
 class Spectator:
@@ -63,14 +65,12 @@ class Spectator:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        fetching = asyncio.create_task(self._fetch_often())
-        try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._fetch_often())
             while True:
                 with contextlib.suppress(OSError, Refused, TimeoutError):
                     await self._watch()
                 await asyncio.sleep(random.uniform(0, RETRY))
-        finally:
-            fetching.cancel()
 
     async def _watch(self) -> None:
         line = _Line(self)
@@ -128,13 +128,15 @@ class Spectator:
             self.merged_since = None
 
     async def _fetch_often(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(FETCH_EVERY)
             for code in list(self.to_fetch):
                 # Taken off before: what is announced from now on wants a new request.
                 since = self.to_fetch.pop(code)
-                async with _fetching:
-                    points = await asyncio.to_thread(self._fetch, code, since)
+                points = await loop.run_in_executor(
+                    _fetchers, self._fetch, code, since
+                )
                 if points is None:
                     self.missed(code, since)
                     break
@@ -224,7 +226,9 @@ async def watching(spectators: list[Spectator]) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            if not isinstance(end, asyncio.CancelledError):
+                raise AssertionError("A spectator's own code failed") from end
 
 
 def differences(spectator: Spectator, tracks: dict[str, dict[int, Place]]) -> list[str]:
