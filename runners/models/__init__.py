@@ -3,7 +3,7 @@
 from runners.models.follow import Follow
 from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
-from runners.models.race import Checkpoint, Entry, Race
+from runners.models.race import Checkpoint, Entry, Race, Split, Wave
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import Pause, ShareLink, Zone
@@ -21,5 +21,7 @@ __all__ = [
     "Runner",
     "RunnerToken",
     "ShareLink",
+    "Split",
+    "Wave",
     "Zone",
 ]

@@ -26,6 +26,9 @@ class Place(models.Model):
         null=True, blank=True, help_text="Degrees from north, clockwise."
     )
     battery = models.FloatField(null=True, blank=True, help_text="Per cent.")
+    progress = models.FloatField(
+        null=True, blank=True, help_text="Along the course of their race, metres."
+    )
     source = models.CharField(max_length=20, help_text="The door it came in by.")
 
     class Meta:
@@ -39,6 +42,9 @@ class Position(Place):
         Runner, on_delete=models.CASCADE, related_name="positions", db_index=False
     )
     stored_at = models.DateTimeField(help_text="By the server, one for each batch.")
+    held = models.BooleanField(
+        db_default=False, help_text="Implausible and never confirmed: not drawn."
+    )
 
     class Meta:
         ordering: ClassVar = ["recorded_at"]
@@ -83,6 +89,11 @@ class LatestPosition(Place):
     )
     contact_at = models.DateTimeField(
         db_index=True, help_text="When anything last reached us from this runner."
+    )
+    race_state = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Where on which course: what the next fix goes on from.",
     )
 
     class Meta:

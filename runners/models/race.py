@@ -35,6 +35,10 @@ class RaceQuerySet(NotingQuerySet["Race"]):
 class Race(models.Model):
     """A course, a start and the runners entered for it."""
 
+    class Visibility(models.TextChoices):
+        PUBLIC = "public", "Public"
+        LINK = "link", "Unlisted"
+
     slug = models.CharField(
         max_length=60,
         unique=True,
@@ -54,7 +58,23 @@ class Race(models.Model):
         blank=True,
         help_text="The course, in order: [[lat, lng], …] or [[lat, lng, height], …].",
     )
-    length = models.FloatField(default=0, help_text="Of the course, metres.")
+    length = models.FloatField(
+        default=0,
+        validators=[MinValueValidator(0)],
+        help_text="Of the course, metres: as measured, or as it is certified.",
+    )
+    top_speed = models.FloatField(
+        default=12.5,
+        validators=[MinValueValidator(1)],
+        help_text="What is plausible, metres a second: 12.5 for runners, "
+        "more for wheelchairs and bicycles. Faster fixes are held.",
+    )
+    visibility = models.CharField(
+        max_length=7,
+        choices=Visibility,
+        default=Visibility.PUBLIC,
+        help_text="An unlisted race can be seen by whoever has a share link to it.",
+    )
     changed_at = models.DateTimeField(auto_now=True)
 
     rights_kind, rights_key = RightsChange.Kind.RACE, "pk"
@@ -67,6 +87,25 @@ class Race(models.Model):
                 condition=models.Q(ends__gt=models.F("start")),
                 name="a_race_ends_after_its_start",
             )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Wave(models.Model):
+    """Those of a race who start together, by their own gun."""
+
+    race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="waves")
+    name = models.CharField(max_length=40)
+    start = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["race", "start", "name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["race", "name"], name="a_race_names_a_wave_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -104,11 +143,42 @@ class Checkpoint(models.Model):
 
 
 class Entry(models.Model):
-    """A runner on a race's start list."""
+    """A runner on a race's start list.
+
+    `status` is what has been seen, or what an organiser set; paused and off course
+    pass and are part of the live state only.
+    """
+
+    class Status(models.TextChoices):
+        REGISTERED = "registered", "Registered"
+        STARTED = "started", "Started"
+        FINISHED = "finished", "Finished"
+        DNF = "dnf", "Did not finish"
+        DNS = "dns", "Did not start"
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="entries")
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="entries")
     bib = models.CharField(max_length=12)
+    wave = models.ForeignKey(
+        Wave,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="entries",
+        help_text="Without one the runner starts with the race.",
+    )
+    category = models.CharField(
+        max_length=40, blank=True, help_text="As standings are made by: W40, M, relay."
+    )
+    status = models.CharField(max_length=10, choices=Status, default=Status.REGISTERED)
+    accepted = models.BooleanField(
+        default=True,
+        help_text="A runner with an account is shown once they accepted the entry.",
+    )
+    started_at = models.DateTimeField(
+        null=True, blank=True, help_text="When they crossed the start: chip time."
+    )
+    finished_at = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(auto_now=True)
 
     rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
@@ -128,3 +198,38 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.bib} {self.runner}"
+
+    @property
+    def gun(self) -> datetime:
+        """Return when this entry's wave, or else the race, starts."""
+        return self.race.start if self.wave is None else self.wave.start
+
+
+class Split(models.Model):
+    """When a runner passed a checkpoint, interpolated between two fixes."""
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="splits")
+    checkpoint = models.ForeignKey(
+        Checkpoint, on_delete=models.CASCADE, related_name="splits"
+    )
+    # A checkpoint of a course in laps is passed once a lap.
+    pass_number = models.PositiveSmallIntegerField("pass", default=1)
+    time = models.DateTimeField()
+    uncertainty = models.FloatField(
+        default=0, help_text="Seconds between the fixes around it."
+    )
+    by_hand = models.BooleanField(
+        default=False, help_text="Set by an organiser: it wins over what phones say."
+    )
+
+    class Meta:
+        ordering: ClassVar = ["entry", "time"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["entry", "checkpoint", "pass_number"],
+                name="a_pass_has_one_split",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry} at {self.checkpoint}"
