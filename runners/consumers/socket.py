@@ -46,8 +46,6 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 OVERLOADED = 1013
 NOT_OUR_PROTOCOL = 4400
-NOT_SIGNED_IN = 4401
-NO_LONGER_ALLOWED = 4403
 SILENT = 4408
 TOO_FAST = 4429
 
@@ -55,17 +53,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class CommandError(Exception):
-    """What is wrong with a message: a stable dotted code and a sentence."""
-
-    def __init__(self, code: str, detail: str, **fields: Any) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.fields = fields
-
-
-class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
+class SocketConsumer(FollowingConsumer):
     """What both dialects share.
 
     It has no channel of its own in the layer and hops to no thread for an event, so
@@ -75,26 +63,12 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
     subprotocol: ClassVar[str | None] = None
 
     def __init__(self) -> None:
+        super().__init__()
         self.scope: dict[str, Any] = {}
-        self.relay: Relay = get_relay()
         self.acceptor: Acceptor = get_acceptor()
-        self.wire: Wire
-        self.outbox: Outbox
-        self.watch: Watch = get_watch()
-        self.standing = Standing()
-        self.publisher: Publisher | None = None
-        # Followed one by one: primary keys by code.
-        self.following: dict[str, int] = {}
-        # Of these, whom not everybody may see; held back while rights cannot be read.
-        self.personal: set[int] = set()
-        self.blind = False
-        self.blind_since = 0
-        self.look_again_at = math.inf
         # What this socket counts against: its user, its token, its links.
         self.places: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
-        # Under way beside the commands.
-        self.tasks: set[asyncio.Task[None]] = set()
         self._silence: asyncio.TimerHandle | None = None
         self._obeying = False
 
@@ -207,9 +181,6 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
     async def obey(self, command: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def send_error(self, error: CommandError, command: Any = None) -> None:
-        raise NotImplementedError
-
     def parse(self, text: str) -> dict[str, Any]:
         """Read a JSON object; raises `CommandError`."""
         try:
@@ -311,109 +282,6 @@ class SocketConsumer(AsyncConsumer):  # type: ignore[misc]
             self.send_error(refusal, command)
         await self.follow_granted(grants, generation)
         return {grant.code: grant.pk for grant in grants}
-
-    def look_again_if_changed(self, generation: int) -> None:
-        """Have rights looked at again that were read before the latest change."""
-        if self.watch.generation != generation:
-            self.look_again_at = 0.0
-
-    async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
-        """Follow runners whom this socket may see, as was read at a generation."""
-        for grant in grants:
-            self.following[grant.code] = grant.pk
-            self.look_again_at = min(self.look_again_at, grant.until)
-            if not grant.anybody:
-                self.personal.add(grant.pk)
-        self.look_again_if_changed(generation)
-        await self.relay.follow([grant.pk for grant in grants], self.outbox)
-        if self.watch.blind:
-            self.go_blind()
-
-    def unfollow_runners(self, runners: Collection[int]) -> list[str]:
-        """Follow these no longer; return their codes."""
-        codes = [code for code, pk in self.following.items() if pk in runners]
-        for code in codes:
-            pk = self.following.pop(code)
-            self.personal.discard(pk)
-            self.relay.unfollow((pk,), self.outbox)
-            self.outbox.forget(pk)
-        return codes
-
-    # Rights that change
-
-    def obey_rights(self, question: Question, verdict: Verdict) -> None:
-        """End what of the question is no longer allowed, and say so."""
-        asked = question.standing
-        lost_links = set(asked.links) - verdict.links
-        if not verdict.token and self.standing.token == asked.token:
-            self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
-        elif not verdict.session:
-            self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
-        elif lost_links and not (
-            self.standing.user
-            or self.standing.token
-            or set(self.standing.links) - lost_links
-        ):
-            self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
-        else:
-            links = tuple(pk for pk in self.standing.links if pk not in lost_links)
-            changed = self.standing != asked or question.following != frozenset(
-                self.following.values()
-            )
-            self.standing = replace(self.standing, links=links)
-            for pk, reason in verdict.lost.items():
-                for code in self.unfollow_runners({pk}):
-                    self.tell_access(reason, runner=code)
-            for link in lost_links:
-                self.lose_link(link)
-            for grant in verdict.grants:
-                if grant.anybody:
-                    self.personal.discard(grant.pk)
-                elif grant.code in self.following:
-                    self.personal.add(grant.pk)
-            # Of what has come since the question nothing is known yet.
-            self.look_again_at = 0.0 if changed else verdict.look_again_at
-            if self.blind:
-                self.blind = False
-                self.start(self.see_again(self.blind_since))
-
-    async def see_again(self, since: int) -> None:
-        """Follow those again who were held back while rights could not be read."""
-        held_back = self.personal & set(self.following.values())
-        await self.relay.follow(held_back, self.outbox)
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside the commands, for as long as the socket is there."""
-        task = self.relay.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def end(self, code: str, detail: str, close_code: int) -> None:
-        """Close a socket that has lost what it stood on, after saying so."""
-        self.unfollow_runners(set(self.following.values()))
-        self.publisher = None
-        self.send_error(CommandError(code, detail))
-        self.wire.close(close_code)
-
-    def go_blind(self) -> None:
-        """Hold back whom not everybody may see."""
-        if not self.blind:
-            self.blind_since = now_ms()
-        self.blind = True
-        self.relay.unfollow(self.personal, self.outbox)
-        for pk in self.personal:
-            self.outbox.forget(pk)
-
-    def erase(self, runner: int) -> None:
-        """Forget what waits of a runner, whose positions were erased."""
-        if runner in self.following.values():
-            self.outbox.forget(runner)
-
-    def lose_link(self, link: int) -> None:
-        """End what a share link showed beside single runners."""
-
-    def tell_access(self, reason: str, **what: str) -> None:
-        """Tell that a runner or race cannot be seen any more."""
 
     def count_follows(self) -> int:
         return len(self.following)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from runners.live.dialects import v1
-from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.groups import POSITION, RunnerEvent
 from runners.live.outbox import SOCKETS_A_PASS, TypedOutbox, now_ms
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Audience:
         if event["type"] == POSITION:
             if row := event["v1"]:
                 self.position(event["runner"], row)
-        elif event["type"] == LATE and event["runner"] in self.introduced:
+        elif event["runner"] in self.introduced:
             self.event(event["v1"])
 
     def position(self, runner: int, row: bytes) -> None:

@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 POSITION = "runner.position"
 # Fixes that arrived late: the trail is mended, the marker stays.
 LATE = "runner.late"
+# What happened to the runner (a split, a state, a cheer): never merged.
+NOTE = "runner.note"
 # A relay's sign of life to itself, by which it notices that the layer lost something.
 BEAT = "relay.beat"
 # A process could not send for a while: all relays read what they missed.
@@ -26,7 +28,7 @@ class RunnerEvent(TypedDict):
 
     `seed` and `v1` are the position encoded for each dialect by the process that
     accepted it: a ready frame, and a row for a `positions` frame (empty where a
-    dialect has no use for it). Of `LATE` events `v1` is a ready frame.
+    dialect has no use for it). Of `LATE` and `NOTE` events `v1` is a ready frame.
     """
 
     type: str

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runners.live.dialects import v1
-from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.groups import POSITION, RunnerEvent
 from runners.live.wire import Wire
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class TypedOutbox(Outbox):
         if event["type"] == POSITION:
             if row := event["v1"]:
                 self.position(event["runner"], row)
-        elif event["type"] == LATE:
+        else:
             self.event(event["v1"])
 
     def position(self, runner: int, row: bytes) -> None:
