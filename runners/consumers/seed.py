@@ -7,7 +7,8 @@ from typing import Any, cast
 from django.conf import settings
 
 from runners import store
-from runners.consumers.socket import CommandError, SocketConsumer
+from runners.consumers.errors import CommandError
+from runners.consumers.socket import SocketConsumer
 from runners.live.dialects import seed
 from runners.live.dialects.ids import WireId, code_of, wire_id_of
 from runners.live.outbox import Outbox, SeedOutbox, now_ms

@@ -10,25 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
-from channels.consumer import AsyncConsumer
 from django.conf import settings
 
 from runners import handshake, store
+from runners.consumers.errors import NOT_SIGNED_IN, CommandError
+from runners.consumers.follows import FollowingConsumer
 from runners.live.dialects.ids import RunnerIdError, code_of
-from runners.live.outbox import Outbox, now_ms
-from runners.live.relay import Relay, get_relay
+from runners.live.outbox import Outbox
 from runners.live.wire import EXTENSION, SendWire, Wire
-from runners.positions.accept import Acceptor, Publisher, get_acceptor
+from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.fix import FixError
 from runners.positions.limits import get_publish_limits
 from runners.sharing import identity, viewing
-from runners.sharing.rights import Watch, get_watch
-from runners.sharing.viewing import Grant, Question, Standing, Verdict
+from runners.sharing.viewing import Standing
 
 logger = logging.getLogger(__name__)
 

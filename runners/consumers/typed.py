@@ -11,11 +11,10 @@ import orjson
 from django.conf import settings
 
 from runners import store
+from runners.consumers.errors import NOT_SIGNED_IN, CommandError
 from runners.consumers.socket import (
     FOLLOW_LIMIT,
-    NOT_SIGNED_IN,
     TOO_FAST,
-    CommandError,
     Send,
     SocketConsumer,
     plain,

@@ -1,0 +1,19 @@
+"""What is wrong with a message, and what a socket is closed with for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Close codes that rights end a socket with.
+NOT_SIGNED_IN = 4401
+NO_LONGER_ALLOWED = 4403
+
+
+class CommandError(Exception):
+    """What is wrong with a message: a stable dotted code and a sentence."""
+
+    def __init__(self, code: str, detail: str, **fields: Any) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.fields = fields

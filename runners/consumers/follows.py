@@ -1,0 +1,148 @@
+"""Whom a socket follows, and what it loses of it while it is open."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from runners.consumers.errors import NO_LONGER_ALLOWED, NOT_SIGNED_IN, CommandError
+from runners.live.outbox import Outbox, now_ms
+from runners.live.relay import Relay, get_relay
+from runners.live.wire import Wire
+from runners.positions.accept import Publisher
+from runners.sharing.rights import Watch, get_watch
+from runners.sharing.viewing import Grant, Question, Standing, Verdict
+
+
+class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
+    """The part of a consumer that follows runners and obeys their rights."""
+
+    def __init__(self) -> None:
+        self.relay: Relay = get_relay()
+        self.wire: Wire
+        self.outbox: Outbox
+        self.watch: Watch = get_watch()
+        self.standing = Standing()
+        self.publisher: Publisher | None = None
+        # Followed one by one: primary keys by code.
+        self.following: dict[str, int] = {}
+        # Of these, whom not everybody may see; held back while rights cannot be read.
+        self.personal: set[int] = set()
+        self.blind = False
+        self.blind_since = 0
+        self.look_again_at = math.inf
+        # Under way beside the commands.
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    # Following
+
+    def look_again_if_changed(self, generation: int) -> None:
+        """Have rights looked at again that were read before the latest change."""
+        if self.watch.generation != generation:
+            self.look_again_at = 0.0
+
+    async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
+        """Follow runners whom this socket may see, as was read at a generation."""
+        for grant in grants:
+            self.following[grant.code] = grant.pk
+            self.look_again_at = min(self.look_again_at, grant.until)
+            if not grant.anybody:
+                self.personal.add(grant.pk)
+        self.look_again_if_changed(generation)
+        await self.relay.follow([grant.pk for grant in grants], self.outbox)
+        if self.watch.blind:
+            self.go_blind()
+
+    def unfollow_runners(self, runners: Collection[int]) -> list[str]:
+        """Follow these no longer; return their codes."""
+        codes = [code for code, pk in self.following.items() if pk in runners]
+        for code in codes:
+            pk = self.following.pop(code)
+            self.personal.discard(pk)
+            self.relay.unfollow((pk,), self.outbox)
+            self.outbox.forget(pk)
+        return codes
+
+    # Rights that change
+
+    def obey_rights(self, question: Question, verdict: Verdict) -> None:
+        """End what of the question is no longer allowed, and say so."""
+        asked = question.standing
+        lost_links = set(asked.links) - verdict.links
+        if not verdict.token and self.standing.token == asked.token:
+            self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
+        elif not verdict.session:
+            self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
+        elif lost_links and not (
+            self.standing.user
+            or self.standing.token
+            or set(self.standing.links) - lost_links
+        ):
+            self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
+        else:
+            links = tuple(pk for pk in self.standing.links if pk not in lost_links)
+            changed = self.standing != asked or question.following != frozenset(
+                self.following.values()
+            )
+            self.standing = replace(self.standing, links=links)
+            for pk, reason in verdict.lost.items():
+                for code in self.unfollow_runners({pk}):
+                    self.tell_access(reason, runner=code)
+            for link in lost_links:
+                self.lose_link(link)
+            for grant in verdict.grants:
+                if grant.anybody:
+                    self.personal.discard(grant.pk)
+                elif grant.code in self.following:
+                    self.personal.add(grant.pk)
+            # Of what has come since the question nothing is known yet.
+            self.look_again_at = 0.0 if changed else verdict.look_again_at
+            if self.blind:
+                self.blind = False
+                self.start(self.see_again(self.blind_since))
+
+    async def see_again(self, since: int) -> None:
+        """Follow those again who were held back while rights could not be read."""
+        held_back = self.personal & set(self.following.values())
+        await self.relay.follow(held_back, self.outbox)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the commands, for as long as the socket is there."""
+        task = self.relay.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def end(self, code: str, detail: str, close_code: int) -> None:
+        """Close a socket that has lost what it stood on, after saying so."""
+        self.unfollow_runners(set(self.following.values()))
+        self.publisher = None
+        self.send_error(CommandError(code, detail))
+        self.wire.close(close_code)
+
+    def go_blind(self) -> None:
+        """Hold back whom not everybody may see."""
+        if not self.blind:
+            self.blind_since = now_ms()
+        self.blind = True
+        self.relay.unfollow(self.personal, self.outbox)
+        for pk in self.personal:
+            self.outbox.forget(pk)
+
+    def erase(self, runner: int) -> None:
+        """Forget what waits of a runner, whose positions were erased."""
+        if runner in self.following.values():
+            self.outbox.forget(runner)
+
+    def lose_link(self, link: int) -> None:
+        """End what a share link showed beside single runners."""
+
+    def tell_access(self, reason: str, **what: str) -> None:
+        """Tell that a runner or race cannot be seen any more."""
+
+    def send_error(self, error: CommandError, command: Any = None) -> None:
+        raise NotImplementedError
