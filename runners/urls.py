@@ -4,6 +4,7 @@ from django.urls import include, path, register_converter
 
 from runners.models.runner import CODE_PATTERN
 from runners.views import accounts, follows, health, live, phones, share, track
+from runners.views.live_json import live_json
 
 
 class CodeConverter:
@@ -22,6 +23,7 @@ register_converter(CodeConverter, "code")
 
 urlpatterns = [
     path("", live.live, name="live"),
+    path("live.json", live_json, name="live_json"),
     path("races/<slug:slug>/", live.race, name="race"),
     path("runners/<code:code>/", live.runner, name="runner"),
     path("runners/<code:code>/track.json", track.track_json, name="track_json"),

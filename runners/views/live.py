@@ -29,6 +29,8 @@ RACE_TICK = 500
 RUNNER_TICK = LINK_TICK = 250
 # Courses drawn on the page of everybody.
 MOST_COURSES = 5
+# An unlisted race is shown to whoever has a share link to it.
+LISTED = {"visibility": Race.Visibility.PUBLIC}
 # How long a course is kept for the next visitor. Seconds.
 COURSE_AGE = 60
 
@@ -42,14 +44,14 @@ def live(request: HttpRequest) -> HttpResponse:
         follow={"public": True, "tick": PUBLIC_TICK},
         # Of those I follow some are not public; the others are there anyway.
         own_follows=True,
-        courses=Race.objects.window_open().order_by("start")[:MOST_COURSES],
+        courses=Race.objects.window_open().filter(**LISTED)[:MOST_COURSES],
     )
 
 
 @require_safe
 def race(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the runners of one race on its course."""
-    race = get_object_or_404(Race, slug=slug)
+    race = get_object_or_404(Race, slug=slug, **LISTED)
     return live_page(
         request,
         title=race.name,
@@ -67,7 +69,7 @@ def runner(request: HttpRequest, code: str) -> HttpResponse:
         title=runner.name,
         follow={"runners": [runner.code], "tick": RUNNER_TICK},
         one_runner=runner.code,
-        courses=Race.objects.window_open().filter(entries__runner=runner)[:1],
+        courses=Race.objects.window_open().filter(entries__runner=runner, **LISTED)[:1],
     )
 
 
@@ -93,6 +95,9 @@ def live_page(
     assets = map_assets()
     page = {
         "socket": "/ws/",
+        # Where no websocket comes through, and for gaps; a runner's code for CODE.
+        "poll": reverse("live_json"),
+        "track": reverse("track_json", args=["CODE"]),
         # The `follow` message this page sends (docs/protocol.md).
         "follow": follow,
         "ownFollows": own_follows,
@@ -104,14 +109,14 @@ def live_page(
             "ends": milliseconds(race.ends),
         },
         # A race page hears of its own over the socket.
-        "courses": [_course(other, now) for other in courses],
+        "courses": [course_of(other, now) for other in courses],
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
         "account": _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
     }
-    races = [] if link else Race.objects.on_or_next(now)
+    races = [] if link else Race.objects.on_or_next(now).filter(**LISTED)
     context = {
         "page": page,
         "title": title,
@@ -126,7 +131,8 @@ def live_page(
     return render(request, "runners/live.html", context)
 
 
-def _course(race: Race, now: datetime) -> dict[str, Any]:
+def course_of(race: Race, now: datetime) -> dict[str, Any]:
+    """Return a race as in a snapshot, at most a minute old."""
     return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE))
 
 

@@ -1,0 +1,218 @@
+"""The snapshot by HTTP, for pages whose network lets no websocket through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from runners import store
+from runners.live.dialects.ids import RunnerIdError, code_of
+from runners.live.outbox import now_ms
+from runners.models import Race, ShareLink
+from runners.sharing.gaps import stored_since
+from runners.sharing.identity import LinkError, link_of
+from runners.sharing.snapshots import add_trails, runner_items
+from runners.sharing.viewing import lately_public, visible_runners
+from runners.views.live import LISTED, course_of
+from runners.views.track import RETRY_AFTER, SHARE_HEADER
+
+# A whole is read once a second for all who ask; each in every process.
+WHOLES_KEPT = 32
+# Runners and races that one request may name, as a socket may follow.
+FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
+
+Items = dict[int, dict[str, Any]]
+
+
+class Refused(Exception):
+    """Nothing of this may be seen, or it makes no sense."""
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+@require_safe
+async def live_json(request: HttpRequest) -> HttpResponse:
+    """Answer what a `snapshot` says, and what was stored `since` (docs/protocol.md).
+
+    `?public=1&race=SLUG&runners=CODE,CODE&since=MS`; a share link in the header
+    `Spectate-Share`. `late` has `{runner, fixes}` of what is newer than `since`;
+    courses and trails come without `since` only. Names that may not be seen are in
+    `refused`, as in the errors of a `follow`.
+    """
+    user = await request.auser()
+    try:
+        body = await store.read(_answer, request, user.pk)
+    except Refused as error:
+        return JsonResponse(
+            {"code": error.code, "detail": error.detail}, status=error.status
+        )
+    except store.StoreUnavailable:
+        return JsonResponse(
+            {
+                "code": "store.unavailable",
+                "detail": "The database does not answer. Try again soon.",
+            },
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+            headers={"Retry-After": RETRY_AFTER},
+        )
+    response = HttpResponse(body, content_type="application/json")
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+# In a thread of the store
+
+
+def _answer(request: HttpRequest, user: int | None) -> bytes:
+    # Before anything is read: what is stored from now on belongs to the next request.
+    now = now_ms()
+    since = _since(request)
+    link = _link(request)
+    fresh = since is None
+    items: Items = {}
+    races: dict[int, dict[str, Any]] = {}
+    refused: list[dict[str, str]] = []
+    if _given(request, "public"):
+        items |= _public(int(time.monotonic()), fresh)
+    for race in _races(request, link, refused):
+        items |= _in_race(race.pk, int(time.monotonic()), fresh)
+        races[race.pk] = course_of(race, timezone.now())
+    items |= _single(request, user, link, refused, fresh)
+    missed = None if since is None else stored_since(items, since)
+    return orjson.dumps(
+        {
+            "type": "snapshot",
+            "time": now,
+            "runners": list(items.values()),
+            "races": list(races.values()) if fresh else [],
+            "truncated": [] if missed is None else missed.truncated,
+            "more": False,
+            "late": []
+            if missed is None
+            else [
+                {
+                    "runner": missed.codes[pk],
+                    "fixes": [
+                        [t, round(lat, 5), round(lng, 5)] for t, lat, lng, *_ in rows
+                    ],
+                }
+                for pk, rows in missed.rows.items()
+            ],
+            "refused": refused,
+        }
+    )
+
+
+def _since(request: HttpRequest) -> int | None:
+    text = request.GET.get("since")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**53:
+        raise Refused(
+            HTTPStatus.BAD_REQUEST,
+            "request.invalid",
+            "`since` is in milliseconds since the epoch.",
+        )
+    return min(int(text), now_ms())
+
+
+def _link(request: HttpRequest) -> ShareLink | None:
+    token = request.headers.get(SHARE_HEADER)
+    if not token:
+        return None
+    try:
+        return link_of(
+            token, request.headers.get(f"{SHARE_HEADER}-Pin", ""), opened=False
+        )
+    except LinkError as error:
+        status = (
+            HTTPStatus.GONE
+            if error.code in ("share.revoked", "share.expired")
+            else HTTPStatus.NOT_FOUND
+        )
+        raise Refused(status, error.code, error.detail) from None
+
+
+def _given(request: HttpRequest, name: str) -> list[str]:
+    """Return the values of a parameter that may come again and with commas."""
+    values = ",".join(request.GET.getlist(name)).split(",")
+    return list(dict.fromkeys(filter(None, values)))[:FOLLOW_LIMIT]
+
+
+def _races(
+    request: HttpRequest, link: ShareLink | None, refused: list[dict[str, str]]
+) -> list[Race]:
+    """Return the races that are asked for and may be seen, and the link's."""
+    slugs = [slug for slug in _given(request, "race") if "\0" not in slug]
+    listed = Race.objects.filter(slug__in=slugs, **LISTED)
+    races = {race.slug: race for race in listed}
+    if link is not None and link.race is not None:
+        races[link.race.slug] = link.race
+    refused += [
+        {"code": "race.unknown", "race": slug} for slug in slugs if slug not in races
+    ]
+    return list(races.values())
+
+
+def _single(
+    request: HttpRequest,
+    user: int | None,
+    link: ShareLink | None,
+    refused: list[dict[str, str]],
+    fresh: bool,
+) -> Items:
+    """Return the runners that are named, or the link's, and may be seen."""
+    codes: list[str] = []
+    for text in _given(request, "runners"):
+        try:
+            codes.append(code_of(text))
+        except RunnerIdError:
+            refused.append({"code": "runner.invalid", "runner": text[:80]})
+    links = [] if link is None else [link.pk]
+    seen = visible_runners(user, links)
+    wanted = set(seen.filter(code__in=codes).values_list("pk", flat=True))
+    if link is not None:
+        wanted |= set(seen.filter(links=link).values_list("pk", flat=True))
+    if not wanted and not codes:
+        return {}
+    items = runner_items(wanted)
+    found = {item["code"] for item in items.values()}
+    refused += [
+        {"code": "runner.unknown", "runner": code}
+        for code in codes
+        if code not in found
+    ]
+    if fresh:
+        add_trails(items)
+    return items
+
+
+@lru_cache(maxsize=1)
+def _public(second: int, trails: bool) -> Items:
+    return _with_trails(lambda: runner_items(lately_public()), trails)
+
+
+@lru_cache(maxsize=WHOLES_KEPT)
+def _in_race(race: int, second: int, trails: bool) -> Items:
+    seen = visible_runners().filter(entries__race=race)
+    return _with_trails(lambda: runner_items(seen, race), trails)
+
+
+def _with_trails(read: Callable[[], Items], trails: bool) -> Items:
+    items = read()
+    if trails:
+        add_trails(items)
+    return items

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import (
+    Entry,
+    Follow,
+    LatestPosition,
+    Position,
+    Race,
+    Runner,
+    ShareLink,
+)
+from runners.sharing.snapshots import milliseconds
+
+# The view reads in threads of its own, which see only what was committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_runner(code: str, **fields: Any) -> Runner:
+    """Make a runner who was seen three times in the last three seconds."""
+    runner = Runner.objects.create(code=code, name=code.title(), **fields)
+    now = timezone.now()
+    for n in (3, 2, 1):
+        at = now - timedelta(seconds=n)
+        Position.objects.create(
+            runner=runner, recorded_at=at, stored_at=at, lat=48, lng=2 + n, source="x"
+        )
+    LatestPosition.objects.create(
+        runner=runner, recorded_at=at, contact_at=at, lat=48, lng=3
+    )
+    return runner
+
+
+def make_race(visibility: str = Race.Visibility.PUBLIC) -> Race:
+    now = timezone.now()
+    hour = timedelta(hours=1)
+    return Race.objects.create(
+        slug="half",
+        name="Half",
+        start=now - hour,
+        ends=now + hour,
+        visibility=visibility,
+        line=[[48, 2], [48.1, 2]],
+        length=11_000,
+    )
+
+
+def codes(answer: Any) -> list[str]:
+    return sorted(item["code"] for item in answer.json()["runners"])
+
+
+def test_poll_of_everybody_public_is_a_snapshot(client: Client) -> None:
+    make_runner("bob")
+    make_runner("eve", visibility=Runner.Visibility.PRIVATE)
+    answer = client.get("/live.json?public=1")
+    assert codes(answer) == ["bob"]
+    body = answer.json()
+    assert body["runners"][0]["fix"][1:3] == [48.0, 3.0]
+    assert body["runners"][0]["trail"]
+    assert body["more"] is False
+    assert abs(body["time"] - milliseconds(timezone.now())) < 10_000
+    assert answer["Cache-Control"] == "private, no-store"
+
+
+def test_poll_since_has_what_was_stored_since(client: Client) -> None:
+    make_runner("bob")
+    since = milliseconds(timezone.now())
+    body = client.get(f"/live.json?runners=bob&since={since}").json()
+    (late,) = body["late"]
+    assert late["runner"] == "bob"
+    assert [lng for _, _, lng in late["fixes"]] == [5.0, 4.0, 3.0]
+    assert body["runners"][0]["trail"] == ""
+
+
+def test_poll_of_a_race_has_its_course(client: Client) -> None:
+    race = make_race()
+    bob = make_runner("bob", visibility=Runner.Visibility.RACE)
+    Entry.objects.create(race=race, runner=bob, bib="7")
+    make_runner("eve")
+    answer = client.get("/live.json?race=half")
+    assert codes(answer) == ["bob"]
+    assert answer.json()["runners"][0]["bib"] == "7"
+    assert answer.json()["races"][0]["course"]["length"] == 11_000
+
+
+def test_poll_shows_nobody_whom_one_may_not_see(
+    client: Client, alice: User, alice_client: Client
+) -> None:
+    bob = make_runner("bob", visibility=Runner.Visibility.FOLLOWERS)
+    Follow.objects.create(user=alice, runner=bob, status=Follow.Status.ACCEPTED)
+    assert codes(alice_client.get("/live.json?runners=bob")) == ["bob"]
+    stranger = client.get("/live.json?runners=bob,nobody")
+    assert codes(stranger) == []
+    # A runner who is hidden and one who does not exist look the same.
+    assert stranger.json()["refused"] == [
+        {"code": "runner.unknown", "runner": "bob"},
+        {"code": "runner.unknown", "runner": "nobody"},
+    ]
+
+
+def test_poll_of_a_link_shows_what_it_is_to(client: Client) -> None:
+    bob = make_runner("bob", visibility=Runner.Visibility.PRIVATE)
+    link, token = ShareLink.objects.issue(
+        label="x",
+        runners=[bob],
+        expires_at=timezone.now() + timedelta(hours=1),
+        pin="1234",
+    )
+    share = {"Spectate-Share": token}
+    assert client.get("/live.json", headers=share).status_code == 404
+    opened = share | {"Spectate-Share-Pin": "1234"}
+    assert codes(client.get("/live.json", headers=opened)) == ["bob"]
+    link.revoke()
+    gone = client.get("/live.json", headers=opened)
+    assert (gone.status_code, gone.json()["code"]) == (410, "share.revoked")
+
+
+def test_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
+    race = make_race(Race.Visibility.LINK)
+    answer = client.get("/live.json?race=half")
+    assert answer.json()["refused"] == [{"code": "race.unknown", "race": "half"}]
+    assert client.get("/races/half/").status_code == 404
+    _, token = ShareLink.objects.issue(
+        label="x", race=race, expires_at=timezone.now() + timedelta(hours=1)
+    )
+    answer = client.get("/live.json", headers={"Spectate-Share": token})
+    assert [item["slug"] for item in answer.json()["races"]] == ["half"]
+
+
+@pytest.mark.parametrize("since", ["soon", "-1", "²", "9" * 30])
+def test_poll_says_what_since_is(client: Client, since: str) -> None:
+    answer = client.get("/live.json", {"public": "1", "since": since})
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "request.invalid"
