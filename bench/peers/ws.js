@@ -1,0 +1,29 @@
+// The seed dialect on `ws`, as its own documentation has a broadcast: a `send` for each
+// follower. It checks and stores nothing.   node bench/peers/ws.js PORT
+
+import { WebSocketServer } from "ws";
+import { Rooms } from "./rooms.js";
+
+/** @type {Rooms<import("ws").WebSocket>} */
+const rooms = new Rooms();
+const server = new WebSocketServer({
+  host: "127.0.0.1",
+  port: Number(process.argv[2]),
+  perMessageDeflate: false,
+  backlog: 2048,
+});
+
+server.on("connection", (socket) => {
+  socket.on("message", (data) => {
+    const message = JSON.parse(data.toString());
+    if (message.initialRequest) {
+      rooms.join(socket, message.following);
+      return;
+    }
+    const { userId, lat, lng } = message;
+    const text = JSON.stringify({ userId, lat, lng });
+    for (const follower of rooms.of(userId)) follower.send(text);
+  });
+  socket.on("error", () => {});
+  socket.on("close", () => rooms.leave(socket));
+});
