@@ -1,127 +1,41 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils import timezone
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runners.admin.columns import RaceDayMedia
 from runners.admin.entry import EntriesOfRace
-from runners.models import Checkpoint, Entry, Race
-from runners.races.course import Course, Waypoint, waypoints_of_gpx
-from runners.races.gpx import MAX_BYTES, CourseError
-from runners.races.setup import DEFAULT_DURATION, race_set_course
+from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
+from runners.models import Checkpoint, Entry, Race, Wave
+from runners.races.course import Waypoint, waypoints_of_gpx
+from runners.races.gpx import CourseError
+from runners.races.setup import (
+    race_add_checkpoints,
+    race_scale_checkpoints,
+    race_set_course,
+)
+from runners.sharing.snapshots import race_item
+from runners.views.assets import map_assets
 
 # Start lists longer than this have a page of their own: a form with thousands of rows
 # is slow, and Django refuses what it sends.
 INLINE_ENTRIES = 100
-
-
-class RaceTimeField(forms.SplitDateTimeField):
-    """A date and a time by the browser's own inputs.
-
-    The admin's have "now" and "today" buttons that know the site's zone only.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        widget = forms.SplitDateTimeWidget(
-            date_attrs={"type": "date"},
-            date_format="%Y-%m-%d",
-            # To the second, else saving a form would round a start.
-            time_attrs={"type": "time", "step": "1"},
-            time_format="%H:%M:%S",
-        )
-        super().__init__(widget=widget, **kwargs)
-
-
-class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A race with its course as a file; start and end are read in the race's zone."""
-
-    timezone = forms.ChoiceField(
-        choices=[(name, name) for name in sorted(zoneinfo.available_timezones())],
-        initial="UTC",
-        label="Time zone",
-    )
-    start = RaceTimeField(help_text="In the race's time zone.")
-    ends = RaceTimeField(
-        required=False,
-        help_text=(
-            "In the race's time zone. Nobody is shown for this race any longer. "
-            "Empty: 48 h after the start."
-        ),
-    )
-    gpx = forms.FileField(
-        required=False,
-        label="Course (GPX)",
-        help_text=(
-            "The first track of the file, else its first route. A new course replaces "
-            "the checkpoints: start, finish, every 5 km (every 1 km under 10 km) and "
-            "the file's waypoints."
-        ),
-        widget=forms.FileInput(attrs={"accept": ".gpx,application/gpx+xml"}),
-    )
-
-    class Meta:
-        model = Race
-        fields: ClassVar = ["name", "slug", "timezone", "start", "ends"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.course: Course | None = None
-        self.waypoints: list[Waypoint] = []
-        for name in ("start", "ends"):
-            moment = getattr(self.instance, name)
-            if moment is not None:
-                zone = zoneinfo.ZoneInfo(self.instance.timezone)
-                self.initial[name] = moment.astimezone(zone).replace(tzinfo=None)
-
-    def clean_gpx(self) -> Any:
-        upload = self.cleaned_data["gpx"]
-        if not upload:
-            return upload
-        try:
-            # Not a byte more than the limit needs to show that it is exceeded.
-            content = upload.read(MAX_BYTES + 1)
-            self.course = Course.from_gpx(content)
-            self.waypoints = waypoints_of_gpx(content)
-        except CourseError as error:
-            raise forms.ValidationError(str(error)) from error
-        return upload
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        zone = zoneinfo.ZoneInfo(cleaned.get("timezone") or "UTC")
-        start = _on_the_clock_of(zone, cleaned.get("start"))
-        ends = _on_the_clock_of(zone, cleaned.get("ends"))
-        if start is None:
-            return cleaned
-        cleaned["start"] = start
-        if "ends" in cleaned:
-            cleaned["ends"] = ends or start + DEFAULT_DURATION
-            if cleaned["ends"] <= start:
-                self.add_error("ends", "A race ends after its start.")
-        return cleaned
-
-
-def _on_the_clock_of(
-    zone: zoneinfo.ZoneInfo, moment: datetime | None
-) -> datetime | None:
-    """Take what the clock showed, which the form read as the site's zone, as there."""
-    if moment is None:
-        return None
-    return timezone.make_naive(moment).replace(tzinfo=zone)
 
 
 class CheckpointInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -129,6 +43,33 @@ class CheckpointInline(admin.TabularInline):  # type: ignore[type-arg]
     fields = ("name", "distance", "kind")
     ordering = ("distance",)
     extra = 0
+
+
+class WaveInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Wave
+    form = WaveForm
+    formset = WaveFormSet
+    fields = ("name", "start")
+    ordering = ("start",)
+    extra = 0
+
+
+class WaypointsForm(forms.Form):
+    """Where checkpoints could be: an optional file with waypoints."""
+
+    gpx = GpxField(
+        label="Waypoints (GPX)",
+        help_text="Its named waypoints within 30 m of the course become checkpoints, "
+        "one for each time the course passes. Without a file: start, every 5 km "
+        "(every 1 km under 10 km) and finish.",
+    )
+
+    def clean_gpx(self) -> list[Waypoint]:
+        content = self.cleaned_data["gpx"]
+        try:
+            return waypoints_of_gpx(content) if content else []
+        except CourseError as error:
+            raise forms.ValidationError(str(error)) from error
 
 
 @admin.register(Race)
@@ -142,10 +83,10 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("name", "slug")
     ordering = ("-start",)
     fields = (
-        *("name", "slug", "timezone", "start", "ends"),
-        *("gpx", "course_length", "start_list"),
+        *("name", "slug", "visibility", "timezone", "start", "ends", "start_list"),
+        *("gpx", "length", "top_speed", "preview"),
     )
-    readonly_fields = ("course_length", "start_list")
+    readonly_fields = ("preview", "start_list")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     Media = RaceDayMedia
 
@@ -159,7 +100,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_inlines(
         self, request: HttpRequest, obj: Race | None
     ) -> list[type[InlineModelAdmin[Any, Any]]]:
-        inlines: list[type[InlineModelAdmin[Any, Any]]] = [CheckpointInline]
+        inlines: list[type[InlineModelAdmin[Any, Any]]] = [CheckpointInline, WaveInline]
         if obj is None or obj.entries.count() <= INLINE_ENTRIES:
             inlines.append(EntriesOfRace)
         return inlines
@@ -172,16 +113,74 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         change: bool,
     ) -> None:
         super().save_related(request, form, formsets, change)
+        race: Race = form.instance
         if form.course is not None:
             checkpoints = race_set_course(
-                race=form.instance, course=form.course, waypoints=form.waypoints
+                race=race,
+                course=form.course,
+                waypoints=form.waypoints,
+                length=race.length,
+            )
+            measured = form.course.length
+            certified = (
+                ""
+                if abs(measured - race.length) < 0.01
+                else f", as measured {_kilometres(measured)},"
             )
             self.message_user(
                 request,
-                f"The course is {_kilometres(form.course.length)} long and has "
+                f"The course is {_kilometres(race.length)} long{certified} and has "
                 f"{len(checkpoints)} checkpoints.",
                 messages.SUCCESS,
             )
+        elif change and "length" in form.changed_data:
+            race_scale_checkpoints(race=race, before=form.initial["length"])
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path(
+                "<int:pk>/course.json",
+                view(self.course_json),
+                name="runners_race_course",
+            ),
+            path(
+                "<int:pk>/checkpoints/",
+                view(self.propose_checkpoints),
+                name="runners_race_checkpoints",
+            ),
+            *super().get_urls(),
+        ]
+
+    def course_json(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Answer with the course and its checkpoints, for the preview."""
+        race = permitted_race(self, request, pk, change=False)
+        return JsonResponse(race_item(race.pk))
+
+    def propose_checkpoints(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Add the checkpoints that are usual and missing."""
+        race = permitted_race(self, request, pk)
+        form = WaypointsForm(request.POST or None, request.FILES or None)
+        if not race.length:
+            self.message_user(
+                request,
+                "Upload the course first; its checkpoints come with it.",
+                messages.WARNING,
+            )
+        elif request.method == "POST" and form.is_valid():
+            added = race_add_checkpoints(race=race, waypoints=form.cleaned_data["gpx"])
+            names = ", ".join(checkpoint.name for checkpoint in added)
+            self.log_change(request, race, f"Added checkpoints: {names or 'none'}.")
+            self.message_user(
+                request,
+                f"Added: {names}. Change them below as you like."
+                if added
+                else "The usual checkpoints are all there already.",
+                messages.SUCCESS,
+            )
+        else:
+            return race_page(self, request, race, "checkpoints", form=form)
+        return HttpResponseRedirect(reverse("admin:runners_race_change", args=[pk]))
 
     def view_on_site(self, obj: Race) -> str:
         return reverse("race", args=[obj.slug])
@@ -190,6 +189,19 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def starts(self, race: Race) -> str:
         zone = zoneinfo.ZoneInfo(race.timezone)
         return race.start.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
+
+    @admin.display(description="Course and checkpoints")
+    def preview(self, race: Race) -> SafeString | str:
+        if not race.length:
+            return "Upload a course and save, and it is shown here."
+        assets = map_assets()
+        if assets is None:
+            return "The map library is not installed: run make setup."
+        config = {
+            **assets,
+            "data": reverse("admin:runners_race_course", args=[race.pk]),
+        }
+        return render_to_string("admin/runners/race/_preview.html", {"map": config})
 
     @admin.display(description="Length", ordering="length")
     def course_length(self, race: Race) -> str:
@@ -215,6 +227,46 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def live_page(self, race: Race) -> SafeString:
         url = self.view_on_site(race)
         return format_html('<a href="{}">{}</a>', url, url)
+
+
+def permitted_race(
+    race_admin: admin.ModelAdmin[Race],
+    request: HttpRequest,
+    pk: int,
+    *,
+    change: bool = True,
+) -> Race:
+    """Return a race without its line; raise Http404 or PermissionDenied."""
+    race = get_object_or_404(Race.objects.defer("line"), pk=pk)
+    allowed = (
+        race_admin.has_change_permission(request, race)
+        if change
+        else race_admin.has_view_permission(request, race)
+    )
+    if not allowed:
+        raise PermissionDenied
+    return race
+
+
+def race_page(
+    race_admin: admin.ModelAdmin[Race],
+    request: HttpRequest,
+    race: Race,
+    name: str,
+    **context: Any,
+) -> HttpResponse:
+    """Show a page of a race's own in the admin: admin/runners/race/NAME.html."""
+    return TemplateResponse(
+        request,
+        f"admin/runners/race/{name}.html",
+        {
+            **race_admin.admin_site.each_context(request),
+            "opts": race_admin.opts,
+            "media": race_admin.media,
+            "race": race,
+            **context,
+        },
+    )
 
 
 def _count_of(model: type[Checkpoint | Entry]) -> Coalesce:

@@ -57,19 +57,24 @@ def race_create(
 
 
 def race_set_course(
-    *, race: Race, course: Course, waypoints: Iterable[Waypoint] = ()
+    *,
+    race: Race,
+    course: Course,
+    waypoints: Iterable[Waypoint] = (),
+    length: float | None = None,
 ) -> list[ProposedCheckpoint]:
     """Give a stored race this course, and the checkpoints that go with it.
 
-    Distances along an old course mean nothing on a new one: checkpoints that the new
-    one does not have are removed, those of the same name stay the same rows.
+    `length` is the certified one, if there is one. Distances along an old course mean
+    nothing on a new one: checkpoints that the new one does not have are removed, those
+    of the same name stay the same rows.
     """
-    proposed = propose_checkpoints(course, waypoints)
     race.line = [
         [lat, lng] if height is None else [lat, lng, height]
         for lat, lng, height in course.points
     ]
-    race.length = course.length
+    race.length = length or course.length
+    proposed = propose_checkpoints(course, waypoints, length=race.length)
     with transaction.atomic():
         race.save(update_fields=["line", "length", "changed_at"])
         race.checkpoints.exclude(name__in=[c.name for c in proposed]).delete()
@@ -82,25 +87,69 @@ def race_set_course(
     return proposed
 
 
+def race_scale_checkpoints(*, race: Race, before: float) -> None:
+    """Move a race's checkpoints after its length was corrected from `before`.
+
+    A place on the ground is at another distance then; a whole kilometre is not: it is
+    at another place.
+    """
+    moved = [c for c in race.checkpoints.all() if c.distance % 1000]
+    for checkpoint in moved:
+        checkpoint.distance = round(checkpoint.distance * race.length / before, 1)
+    Checkpoint.objects.bulk_update(moved, ["distance"])
+
+
+def race_add_checkpoints(
+    *, race: Race, waypoints: Iterable[Waypoint] = ()
+) -> list[Checkpoint]:
+    """Add the checkpoints that are usual and missing; leave those that are there."""
+    there = list(race.checkpoints.all())
+    names = {checkpoint.name.lower() for checkpoint in there}
+    ends = {c.kind for c in there if c.kind != Checkpoint.Kind.SPLIT}
+    added = []
+    proposed = propose_checkpoints(Course(race.line), waypoints, length=race.length)
+    for new in proposed:
+        if new.kind in ends or any(
+            abs(new.distance - checkpoint.distance) <= SAME_PLACE
+            for checkpoint in there
+            if new.kind == Checkpoint.Kind.SPLIT
+        ):
+            continue
+        name = _free_name(new.name, names)
+        added.append(
+            Checkpoint(race=race, name=name, distance=new.distance, kind=new.kind)
+        )
+    with transaction.atomic():
+        Checkpoint.objects.bulk_create(added)
+        # What shows the race reads it again.
+        race.save(update_fields=["changed_at"])
+    return added
+
+
 def propose_checkpoints(
-    course: Course, waypoints: Iterable[Waypoint] = ()
+    course: Course, waypoints: Iterable[Waypoint] = (), *, length: float | None = None
 ) -> list[ProposedCheckpoint]:
-    """Return start, every 5 km (or 1 km), each pass of a waypoint, and finish."""
+    """Return start, every 5 km (or 1 km), each pass of a waypoint, and finish.
+
+    Distances are scaled to the course's certified length if one is given.
+    """
     kinds = Checkpoint.Kind
+    length = length or course.length
     found = [
         ProposedCheckpoint("Start", 0.0, kinds.START),
-        ProposedCheckpoint("Finish", round(course.length, 1), kinds.FINISH),
+        ProposedCheckpoint("Finish", round(length, 1), kinds.FINISH),
     ]
     taken = {"start", "finish"}
     for waypoint in waypoints:
-        for distance in course.passes(
+        for measured in course.passes(
             waypoint.lat, waypoint.lng, within=WAYPOINT_REACH
         ):
+            distance = round(measured * length / course.length, 1)
             if all(abs(distance - other.distance) > SAME_PLACE for other in found):
                 name = _free_name(waypoint.name, taken)
-                found.append(ProposedCheckpoint(name, round(distance, 1), kinds.SPLIT))
-    spacing = SHORT_SPACING if course.length < SHORT_COURSE else SPACING
-    for mark in range(spacing, int(course.length - SAME_PLACE), spacing):
+                found.append(ProposedCheckpoint(name, distance, kinds.SPLIT))
+    spacing = SHORT_SPACING if length < SHORT_COURSE else SPACING
+    for mark in range(spacing, int(length - SAME_PLACE), spacing):
         name = _free_name(f"{mark // 1000} km", taken)
         found.append(ProposedCheckpoint(name, float(mark), kinds.SPLIT))
     return sorted(found, key=lambda checkpoint: checkpoint.distance)

@@ -20,13 +20,15 @@ def form(**changes: object) -> dict[str, object]:
     data: dict[str, object] = {
         "name": "Park loop",
         "slug": "park",
+        "visibility": "public",
+        "top_speed": "12.5",
         "timezone": "Europe/Paris",
         "start_0": "2026-05-31",
         "start_1": "09:00:00",
         "ends_0": "",
         "ends_1": "",
     }
-    for prefix in ("checkpoints", "entries"):
+    for prefix in ("checkpoints", "waves", "entries"):
         data |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
     return data | changes
 

@@ -1,0 +1,202 @@
+"""The forms of a race: its course as a file, its times by the race's own clock."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django import forms
+from django.forms.models import BaseInlineFormSet
+from django.utils import timezone
+
+from runners.models import Race, Wave
+from runners.races.course import Course, Waypoint, waypoints_of_gpx
+from runners.races.gpx import MAX_BYTES, CourseError
+from runners.races.setup import DEFAULT_DURATION
+
+# A certified length this far from the drawing's, in parts of it, is a typing error.
+FARTHEST_OFF = 0.1
+
+
+class RaceTimeField(forms.SplitDateTimeField):
+    """A date and a time by the browser's own inputs.
+
+    The admin's have "now" and "today" buttons that know the site's zone only.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.SplitDateTimeWidget(
+            date_attrs={"type": "date"},
+            date_format="%Y-%m-%d",
+            # To the second, else saving a form would round a start.
+            time_attrs={"type": "time", "step": "1"},
+            time_format="%H:%M:%S",
+        )
+        super().__init__(widget=widget, **kwargs)
+
+
+def on_the_clock_of(
+    zone: zoneinfo.ZoneInfo, moment: datetime | None
+) -> datetime | None:
+    """Take what the clock showed, which the form read as the site's zone, as there."""
+    if moment is None:
+        return None
+    return timezone.make_naive(moment).replace(tzinfo=zone)
+
+
+def shown_on_the_clock_of(
+    zone: zoneinfo.ZoneInfo, moment: datetime | None
+) -> datetime | None:
+    """Return what the clock there shows, to the second, for a form to show it."""
+    if moment is None:
+        return None
+    return moment.astimezone(zone).replace(tzinfo=None, microsecond=0)
+
+
+class GpxField(forms.FileField):
+    """A GPX file; cleans to its bytes, not a byte more than the limit needs."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        accept = {"accept": ".gpx,application/gpx+xml"}
+        super().__init__(required=False, widget=forms.FileInput(attrs=accept), **kwargs)
+
+    def clean(self, data: Any, initial: Any = None) -> bytes:
+        upload = super().clean(data, initial)
+        content: bytes = upload.read(MAX_BYTES + 1) if upload else b""
+        return content
+
+
+class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A race with its course as a file; start and end are read in the race's zone."""
+
+    timezone = forms.ChoiceField(
+        choices=[(name, name) for name in sorted(zoneinfo.available_timezones())],
+        initial="UTC",
+        label="Time zone",
+    )
+    start = RaceTimeField(help_text="In the race's time zone.")
+    ends = RaceTimeField(
+        required=False,
+        help_text=(
+            "In the race's time zone. Nobody is shown for this race any longer. "
+            "Empty: 48 h after the start."
+        ),
+    )
+    gpx = GpxField(
+        label="Course (GPX)",
+        help_text=(
+            "The first track of the file, else its first route. A new course replaces "
+            "the checkpoints: start, finish, every 5 km (every 1 km under 10 km) and "
+            "the file's waypoints."
+        ),
+    )
+    length = forms.FloatField(
+        required=False,
+        min_value=0,
+        label="Length (m)",
+        help_text=(
+            "The certified length, such as 42195; every distance of the race is scaled "
+            "to it. Empty: as measured along the course."
+        ),
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
+
+    class Meta:
+        model = Race
+        fields: ClassVar = [
+            *("name", "slug", "visibility", "timezone", "start", "ends"),
+            *("length", "top_speed"),
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.course: Course | None = None
+        self.waypoints: list[Waypoint] = []
+        zone = zoneinfo.ZoneInfo(self.instance.timezone)
+        for name in ("start", "ends"):
+            moment = getattr(self.instance, name)
+            if moment is not None:
+                self.initial[name] = shown_on_the_clock_of(zone, moment)
+        # To the centimetre: enough to save a form without changing the course.
+        self.initial["length"] = round(self.instance.length, 2) or None
+
+    def clean_gpx(self) -> bytes:
+        content: bytes = self.cleaned_data["gpx"]
+        if content:
+            try:
+                self.course = Course.from_gpx(content)
+                self.waypoints = waypoints_of_gpx(content)
+            except CourseError as error:
+                raise forms.ValidationError(str(error)) from error
+        return content
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        self._clean_times(cleaned)
+        if "gpx" in cleaned and "length" in cleaned:
+            self._clean_length(cleaned)
+        return cleaned
+
+    def _clean_times(self, cleaned: dict[str, Any]) -> None:
+        zone = zoneinfo.ZoneInfo(cleaned.get("timezone") or "UTC")
+        start = on_the_clock_of(zone, cleaned.get("start"))
+        ends = on_the_clock_of(zone, cleaned.get("ends"))
+        if start is None:
+            return
+        cleaned["start"] = start
+        if "ends" in cleaned:
+            cleaned["ends"] = ends or start + DEFAULT_DURATION
+            if cleaned["ends"] <= start:
+                self.add_error("ends", "A race ends after its start.")
+
+    def _clean_length(self, cleaned: dict[str, Any]) -> None:
+        """Settle on the length: typed now, else kept, else as measured."""
+        course = self.course
+        if "length" not in self.changed_data:
+            # What was certified, or measured, for another course means nothing.
+            cleaned["length"] = course.length if course else self.instance.length
+            return
+        if course is None and self.instance.line:
+            course = Course(self.instance.line)
+        measured = course.length if course else 0.0
+        if not cleaned["length"]:
+            cleaned["length"] = measured
+        elif abs(cleaned["length"] - measured) > FARTHEST_OFF * measured:
+            self.add_error(
+                "length",
+                f"The course measures {measured:,.0f} m; a length more than "
+                f"{FARTHEST_OFF:.0%} from it is a mistake in one or the other."
+                if measured
+                else "Upload the course first: there is nothing to measure it against.",
+            )
+
+
+class WaveForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A wave, whose start is read in the race's zone."""
+
+    start = RaceTimeField()
+
+    class Meta:
+        model = Wave
+        fields: ClassVar = ["name", "start"]
+
+    def __init__(self, *args: Any, zone: zoneinfo.ZoneInfo, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._zone = zone
+        if self.instance.pk:
+            self.initial["start"] = shown_on_the_clock_of(zone, self.instance.start)
+
+    def clean_start(self) -> datetime | None:
+        return on_the_clock_of(self._zone, self.cleaned_data["start"])
+
+
+class WaveFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    """Waves are read by the clock of the race as it is being saved."""
+
+    def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
+        try:
+            zone = zoneinfo.ZoneInfo(self.instance.timezone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            zone = zoneinfo.ZoneInfo("UTC")  # the race's own form says what is wrong
+        return {**super().get_form_kwargs(index), "zone": zone}
