@@ -16,7 +16,7 @@ from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
 from runners.live.relay import Relay, get_relay
 from runners.models import Runner
-from runners.positions import recorder
+from runners.positions import writing
 from runners.positions.fix import Fix
 from runners.sharing.gaps import (
     RUNNER_LIMIT,
@@ -88,9 +88,10 @@ async def test_a_second_look_gives_what_joining_sockets_did_not_get(
 async def test_a_second_look_leaves_nothing_out() -> None:
     bob = await Runner.objects.acreate(code="bob", name="Bob")
     now = now_ms()
-    rows = [(bob.pk, Fix(now - n, 48.0, 2.0), "websocket") for n in range(1_500)]
+    fixes = [Fix(now - n, 48.0, 2.0) for n in range(1_500)]
+    rows = [writing.Row(bob.pk, fix, "websocket") for fix in fixes]
     assert len(rows) > RUNNER_LIMIT
-    await store.read(recorder.write, rows)
+    await store.read(writing.write, rows)
     since = await store.read(stored_since, [bob.pk], now)
     assert since.truncated == ["bob"]
     meanwhile = await store.read(stored_meanwhile, [bob.pk], now)

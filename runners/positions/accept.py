@@ -31,6 +31,7 @@ from runners.live.relay import Relay, get_relay
 from runners.positions.fix import Fix, FixError, check
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.rules import Rules, read_rules, read_track
+from runners.positions.writing import Row
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Acceptor:
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
         await self._show(runner, track, news, wire_id_of(runner.code))
-        rows = [(runner.pk, fix, source) for fix in valid]
+        rows = [Row(runner.pk, fix, source) for fix in valid]
         try:
             stored = self.recorder.record(rows) if rows else _already()
         except RecorderFull:
@@ -141,7 +142,7 @@ class Acceptor:
             raise
         self.accepted += 1
         await self._show(runner, track, (fix,), wire_id)
-        self.recorder.record_unacked(((runner.pk, fix, "websocket"),))
+        self.recorder.record_unacked((Row(runner.pk, fix, "websocket"),))
 
     def refuse(self, error: FixError) -> None:
         """Count a fix that could not even be read."""

@@ -13,18 +13,23 @@ from spectate.asgi import application as application  # sets Django up
 
 # isort: split
 from runners.positions import accept
-from runners.positions.recorder import Recorder, Row
+from runners.positions.recorder import Recorder
+from runners.positions.writing import Change, Row
 
 
 class DroppingRecorder(Recorder):
     """Keeps nothing."""
 
-    def record(self, rows: Sequence[Row]) -> asyncio.Future[int]:
+    def record(
+        self, rows: Sequence[Row], changes: Sequence[Change] = ()
+    ) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         future.set_result(0)
         return future
 
-    def record_unacked(self, rows: Sequence[Row]) -> None:
+    def record_unacked(
+        self, rows: Sequence[Row], changes: Sequence[Change] = ()
+    ) -> None:
         """Drop them too."""
 
 

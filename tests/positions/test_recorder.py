@@ -12,6 +12,7 @@ from runners.positions import recorder as recorder_module
 from runners.positions.accept import Publisher
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
+from runners.positions.writing import Row, write
 
 T = 1_795_509_018_532
 
@@ -25,7 +26,7 @@ async def recorder(transactional_db: None) -> AsyncIterator[Recorder]:
 
 def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
     fix = Fix(T, 48.85, 2.35, 5.0, 35.5, 3.2, 270.0, 81.0)
-    assert not recorder_module.write([(bob.pk, fix, "websocket")])
+    assert not write([Row(bob.pk, fix, "websocket")])
     (row,) = Position.objects.all()
     assert row.recorded_at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
         milliseconds=T
@@ -38,16 +39,16 @@ def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
 
 
 def test_a_time_that_is_stored_already_changes_nothing(bob: Publisher) -> None:
-    recorder_module.write([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
-    recorder_module.write([(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
+    write([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    write([Row(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
     assert Position.objects.get().lat == 48.85
     assert LatestPosition.objects.get().lat == 48.85
 
 
 def test_the_latest_position_never_moves_back_in_time(bob: Publisher) -> None:
-    recorder_module.write([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    write([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     before = LatestPosition.objects.get()
-    recorder_module.write([(bob.pk, Fix(T - 5000, 10.0, 10.0), "overland")])
+    write([Row(bob.pk, Fix(T - 5000, 10.0, 10.0), "overland")])
     after = LatestPosition.objects.get()
     assert (after.lat, after.source) == (48.85, "websocket")
     assert after.contact_at > before.contact_at
@@ -59,17 +60,17 @@ def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None
     lost_pk = gone.pk
     gone.delete()
     rows = [
-        (pk, Fix(T + n, 48.0, 2.0), "websocket")
+        Row(pk, Fix(T + n, 48.0, 2.0), "websocket")
         for n in range(20)
         for pk in (bob.pk, lost_pk)
     ]
-    lost = recorder_module.write(rows)
+    lost = write(rows)
     assert len(lost) == 20
     assert Position.objects.filter(runner=bob.pk).count() == 20
 
 
 async def test_an_ack_waits_for_the_commit(recorder: Recorder, bob: Publisher) -> None:
-    stored = recorder.record([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     assert recorder.waiting == 1
     assert await asyncio.wait_for(stored, 5) == 0
     assert await Position.objects.acount() == 1
@@ -79,7 +80,7 @@ async def test_an_ack_waits_for_the_commit(recorder: Recorder, bob: Publisher) -
 
 async def test_stop_stores_what_waits(recorder: Recorder, bob: Publisher) -> None:
     for n in range(500):
-        recorder.record_unacked([(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
+        recorder.record_unacked([Row(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
     await asyncio.to_thread(recorder.stop)
     assert await Position.objects.acount() == 500
 
@@ -88,7 +89,7 @@ async def test_a_recorder_starts_again_after_a_stop(
     recorder: Recorder, bob: Publisher
 ) -> None:
     for n in range(2):
-        stored = recorder.record([(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
+        stored = recorder.record([Row(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
         await asyncio.wait_for(stored, 5)
         await asyncio.to_thread(recorder.stop)
     assert await Position.objects.acount() == 2
@@ -98,7 +99,7 @@ async def test_a_full_recorder_turns_away_and_counts(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "CAPACITY", 2)
-    row = (bob.pk, Fix(T, 48.85, 2.35), "websocket")
+    row = Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")
     with pytest.raises(RecorderFull):
         recorder.record([row] * 3)
     recorder.record_unacked([row] * 3)
@@ -110,15 +111,14 @@ async def test_the_recorder_waits_out_a_database_that_fails(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "RETRY", 0.02)
-    working = recorder_module.write
     failures = iter([True] * 3)
 
-    def failing(rows: object) -> object:
+    def failing(*work: object) -> object:
         if next(failures, False):
             raise OperationalError("the database is away")
-        return working(rows)  # type: ignore[arg-type]
+        return write(*work)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recorder_module, "write", failing)
-    stored = recorder.record([(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     assert await asyncio.wait_for(stored, 5) == 0
     assert await Position.objects.acount() == 1

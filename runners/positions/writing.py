@@ -1,0 +1,234 @@
+"""How fixes, and what they mean in a race, are written: a transaction for many.
+
+A statement gets its rows as one JSON parameter: one step for the database however many
+there are, so that the recorder's thread gives the interpreter back once a statement and
+not once a row, and nothing is adapted row by row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Model
+
+from runners.models import Entry, LatestPosition, Position, Split
+from runners.positions.fix import Fix
+
+logger = logging.getLogger(__name__)
+
+# Rows of one transaction.
+BATCH = 2_000
+# Without a zone: all that is written is UTC.
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
+
+
+class Row(NamedTuple):
+    """A fix as it is stored.
+
+    `progress`: metres along the course. `held`: implausible, not drawn until another
+    fix confirms it. `state`: JSON of what the next fix goes on from.
+    """
+
+    runner: int
+    fix: Fix
+    source: str
+    progress: float | None = None
+    held: bool = False
+    state: str | None = None
+
+
+class Passing(NamedTuple):
+    """A split: primary keys, the time in milliseconds, the uncertainty in seconds."""
+
+    entry: int
+    checkpoint: int
+    pass_number: int
+    at: int
+    uncertainty: float
+
+    def write(self) -> None:
+        """Make it, or mend the time; an organiser's word wins."""
+        key = {
+            "entry_id": self.entry,
+            "checkpoint_id": self.checkpoint,
+            "pass_number": self.pass_number,
+        }
+        value = {"time": _moment(self.at), "uncertainty": self.uncertainty}
+        Split.objects.bulk_create([Split(**key, **value)], ignore_conflicts=True)
+        Split.objects.filter(**key, by_hand=False).update(**value)
+
+
+class Progressed(NamedTuple):
+    """What has become of an entry; times in milliseconds."""
+
+    entry: int
+    status: str
+    started: int | None
+    finished: int | None
+
+    def write(self) -> None:
+        """Change it, unless an organiser has taken the runner out of the race."""
+        Entry.objects.filter(pk=self.entry).exclude(
+            status__in=[Entry.Status.DNF, Entry.Status.DNS]
+        ).update(
+            status=self.status,
+            started_at=self.started and _moment(self.started),
+            finished_at=self.finished and _moment(self.finished),
+        )
+
+
+class Confirmed(NamedTuple):
+    """A fix that was held, of a time in milliseconds, and is no longer."""
+
+    runner: int
+    t: int
+    progress: float
+
+    def write(self) -> None:
+        """Let it be drawn."""
+        Position.objects.filter(runner=self.runner, recorded_at=_moment(self.t)).update(
+            held=False, progress=self.progress
+        )
+
+
+Change = Passing | Progressed | Confirmed
+
+
+def write(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
+    """Write rows and changes in one transaction; return rows the database refuses.
+
+    A row whose (runner, time) is stored already changes nothing. The latest position
+    moves only forward in time, whoever writes.
+    """
+    if len(rows) > BATCH:
+        lost = write(rows[:BATCH], changes)
+        return [*lost, *write(rows[BATCH:])]
+    try:
+        _write(rows, changes)
+    except (IntegrityError, DataError):
+        # A runner was deleted since: the others' fixes must not go with theirs.
+        if changes:
+            lost = write(rows)
+            for change in changes:
+                try:
+                    with transaction.atomic():
+                        change.write()
+                except (IntegrityError, DataError) as error:
+                    logger.warning("Not stored, its race has changed: %s", error)
+            return lost
+        if len(rows) == 1:
+            return rows
+        half = len(rows) // 2
+        return [*write(rows[:half]), *write(rows[half:])]
+    return ()
+
+
+def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
+    now = str(datetime.now(UTC).replace(tzinfo=None))
+    newest: dict[int, Row] = {}
+    for row in rows:
+        known = newest.get(row.runner)
+        if not row.held and (known is None or row.fix.t > known.fix.t):
+            newest[row.runner] = row
+    # In order of pk, so that two processes never lock each other out.
+    latest = [newest[pk] for pk in sorted(newest)]
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            if rows:
+                values = orjson.dumps([(*_place(row), row.held, now) for row in rows])
+                cursor.execute(_position_sql(connection.vendor), [values.decode()])
+            if latest:
+                values = orjson.dumps([(*_place(r), r.state, now) for r in latest])
+                cursor.execute(_latest_sql(connection.vendor), [values.decode()])
+        for change in changes:
+            change.write()
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    runner, fix, source, progress, _, _ = row
+    return (
+        runner,
+        _text(fix.t),
+        fix.lat,
+        fix.lng,
+        fix.accuracy,
+        fix.altitude,
+        fix.speed,
+        fix.heading,
+        fix.battery,
+        source,
+        progress,
+    )
+
+
+_PLACE = {
+    "runner_id": "bigint",
+    "recorded_at": "timestamptz",
+    "lat": "float8",
+    "lng": "float8",
+    "accuracy": "float8",
+    "altitude": "float8",
+    "speed": "float8",
+    "heading": "float8",
+    "battery": "float8",
+    "source": "text",
+    "progress": "float8",
+}
+
+
+@cache
+def _position_sql(vendor: str) -> str:
+    columns = _PLACE | {"held": "boolean", "stored_at": "timestamptz"}
+    return _insert(vendor, Position, columns) + " ON CONFLICT DO NOTHING"
+
+
+@cache
+def _latest_sql(vendor: str) -> str:
+    columns = _PLACE | {"race_state": "jsonb"}
+    forward = ", ".join(
+        f"{column} = CASE WHEN excluded.recorded_at > present.recorded_at "
+        f"THEN excluded.{column} ELSE present.{column} END"
+        for column in columns
+        if column != "runner_id"
+    )
+    return (
+        _insert(vendor, LatestPosition, columns | {"contact_at": "timestamptz"})
+        + " ON CONFLICT (runner_id) DO UPDATE"
+        f" SET contact_at = excluded.contact_at, {forward}"
+    )
+
+
+def _insert(vendor: str, model: type[Model], columns: dict[str, str]) -> str:
+    """Write an INSERT of all rows of a JSON array of arrays."""
+    if vendor == "postgresql":
+        values = [f"(r->>{n})::{type_}" for n, type_ in enumerate(columns.values())]
+        source = "json_array_elements(%s::json) AS r"
+    else:
+        values = [f"json_extract(value, '$[{n}]')" for n in range(len(columns))]
+        # Without a condition SQLite takes ON CONFLICT for the ON of a join.
+        source = "json_each(%s) WHERE true"
+    return (
+        f"INSERT INTO {model._meta.db_table} AS present ({', '.join(columns)}) "  # noqa: S608
+        f"SELECT {', '.join(values)} FROM {source}"
+    )
+
+
+def _text(t: int) -> str:
+    """Write a time as Django stores it in SQLite, and as PostgreSQL reads it in UTC."""
+    seconds, ms = divmod(t, 1000)
+    return f"{_second(seconds)}.{ms:03d}000" if ms else _second(seconds)
+
+
+@lru_cache(4096)
+def _second(seconds: int) -> str:
+    return str(EPOCH + timedelta(seconds=seconds))
+
+
+def _moment(t: int) -> datetime:
+    return datetime.fromtimestamp(t / 1000, UTC)
