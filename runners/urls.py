@@ -3,7 +3,16 @@ from __future__ import annotations
 from django.urls import include, path, register_converter
 
 from runners.models.runner import CODE_PATTERN
-from runners.views import accounts, follows, health, live, phones, share, track
+from runners.views import (
+    accounts,
+    browser_phone,
+    follows,
+    health,
+    live,
+    phones,
+    share,
+    track,
+)
 from runners.views.live_json import live_json
 
 
@@ -32,6 +41,9 @@ urlpatterns = [
     path("runners/<code:code>/unfollow/", follows.unfollow, name="unfollow"),
     path("runners/<code:code>/phones/", phones.phones, name="phones"),
     path("runners/<code:code>/phones/<int:token>/", phones.phone, name="phone"),
+    path("share/", browser_phone.browser_phone, name="browser_phone"),
+    path("share/me.json", browser_phone.browser_account, name="browser_account"),
+    path("share/token/", browser_phone.browser_token, name="browser_token"),
     path("me/", include("runners.views.me.urls")),
     path("s/<str:token>/", share.share, name="share"),
     path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),

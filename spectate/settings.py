@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import tempfile
+from collections.abc import MutableMapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -121,6 +122,11 @@ SPECTATE_FOLLOW_LIMIT = env_int("SPECTATE_FOLLOW_LIMIT", 1_000, least=1)
 # address are not limited, a race village is behind one.
 SPECTATE_SOCKETS_A_VIEWER = env_int("SPECTATE_SOCKETS_A_VIEWER", 50, least=1)
 SPECTATE_SOCKETS_A_TOKEN = env_int("SPECTATE_SOCKETS_A_TOKEN", 5, least=1)
+# New sockets are turned away (1013) while this process has that many, and while its
+# event loop, or what it writes, has been later than this for 5 s. 0: as many as its
+# descriptors allow.
+SPECTATE_SOCKETS = env_int("SPECTATE_SOCKETS", 0)
+SPECTATE_LAG_LIMIT = env_int("SPECTATE_LAG_LIMIT", 1_000, least=1)  # milliseconds
 # What one token may publish: fixes a second, sustained, and at once.
 SPECTATE_PUBLISH_RATE = env_int("SPECTATE_PUBLISH_RATE", 20, least=1)
 SPECTATE_PUBLISH_BURST = env_int("SPECTATE_PUBLISH_BURST", 5_000, least=1)
@@ -272,6 +278,15 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # seconds
+
+
+def _static_headers(headers: MutableMapping[str, str], path: str, url: str) -> None:
+    # A service worker may serve pages above its own address only where it is told so.
+    if url.endswith("/js/phone/worker.js"):
+        headers["Service-Worker-Allowed"] = "/share/"
+
+
+WHITENOISE_ADD_HEADERS_FUNCTION = _static_headers
 # Tile servers want to know who asks (channels and OpenStreetMap both document it).
 SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
 

@@ -35,13 +35,15 @@ export function backoff(attempts, random = Math.random) {
  *   onOpen: () => void,
  *   onMessage: (message: import("./protocol.js").Message) => void,
  *   onStatus: (status: Status) => void,
- * }} Handlers
+ *   isAnswer?: (message: import("./protocol.js").Message) => boolean,
+ * }} Handlers `isAnswer`: to what `onOpen` sent; a snapshot where it is not there
  */
 
 /** Keeps one websocket open. */
 export class Connection {
   #url;
   #handlers;
+  #isAnswer;
   /** @type {WebSocket | null} */
   #socket = null;
   #attempts = 0;
@@ -61,6 +63,7 @@ export class Connection {
   constructor(url, handlers) {
     this.#url = url;
     this.#handlers = handlers;
+    this.#isAnswer = handlers.isAnswer ?? (({ type }) => type === "snapshot");
     addEventListener("online", () => this.#comeBack());
     addEventListener("offline", () => this.#lose("offline"));
     document.addEventListener("visibilitychange", () => {
@@ -100,12 +103,13 @@ export class Connection {
     if (message === null) return;
     if (message.type === "welcome") {
       this.#heartbeat = (message.heartbeat || 20) * 1000;
-    } else if (message.type === "snapshot") {
+    } else if (message.type === "reconnect") {
+      this.#wished = message.after;
+    }
+    if (this.#isAnswer(message)) {
       // Only now: a server that accepts and then fails must not be asked at 1 Hz.
       this.#attempts = 0;
       this.#handlers.onStatus({ state: "open" });
-    } else if (message.type === "reconnect") {
-      this.#wished = message.after;
     }
     this.#handlers.onMessage(message);
   }

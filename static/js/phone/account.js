@@ -1,0 +1,90 @@
+// Whose phone this browser is: a token from a link, or one made for who is signed in.
+
+/**
+ * @typedef {{token: string, runner: string, name: string}} Identity
+ * @typedef {{
+ *   signedIn: boolean, runner: {code: string, name: string} | null, csrf: string,
+ * }} Account
+ */
+
+/**
+ * Take the token out of the address, which others may see and bookmarks keep.
+ *
+ * A fragment never reaches a server or its logs.
+ */
+export function takeTokenFromAddress() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  return token;
+}
+
+/**
+ * Who is signed in; null while the server is away.
+ *
+ * @returns {Promise<Account | null>}
+ */
+export async function readAccount() {
+  try {
+    const answer = await fetch("/share/me.json");
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Whose token this is; throws an error with a sentence to show.
+ *
+ * @param {string} token
+ * @returns {Promise<Identity>}
+ */
+export async function whoseToken(token) {
+  const answer = await ask("/share/token/", { headers: { Authorization: `Bearer ${token}` } });
+  if (answer.ok) return { token, ...(await answer.json()) };
+  throw new Error("This link was revoked or is not complete. Ask for a new one.");
+}
+
+/**
+ * Have a token made for this browser; throws an error with a sentence to show.
+ *
+ * @param {Account} account
+ * @returns {Promise<Identity>}
+ */
+export async function makeToken({ csrf }) {
+  const answer = await ask("/share/token/", {
+    method: "POST",
+    headers: { "X-CSRFToken": csrf },
+    body: new URLSearchParams({ device: device(navigator.userAgent) }),
+  });
+  if (answer.ok) return answer.json();
+  throw new Error("You were signed out. Reload this page and sign in again.");
+}
+
+/** @param {string} path @param {RequestInit} request */
+async function ask(path, request) {
+  try {
+    return await fetch(path, request);
+  } catch {
+    throw new Error("The server cannot be reached. Try again when there is a connection.");
+  }
+}
+
+/**
+ * What kind of browser it is, to know later which token to revoke: "Chrome, Android".
+ *
+ * @param {string} agent
+ */
+export function device(agent) {
+  const browsers = { Firefox: /Firefox|FxiOS/, Edge: /Edg/, Chrome: /Chrome|CriOS/, Safari: /Safari/ };
+  const systems = {
+    iPhone: /iPhone/,
+    iPad: /iPad/,
+    Android: /Android/,
+    Windows: /Windows/,
+    Mac: /Mac OS/,
+    Linux: /Linux/,
+  };
+  const first = (/** @type {Record<string, RegExp>} */ kinds) =>
+    Object.keys(kinds).find((kind) => kinds[kind].test(agent));
+  return [first(browsers), first(systems)].filter(Boolean).join(", ");
+}

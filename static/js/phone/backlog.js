@@ -1,0 +1,108 @@
+// What the server has not acked yet, and what of it goes out next.
+
+/** Fixes of one message. */
+export const BATCH = 500;
+// Fixes that may wait for their ack: acks wait while the server's database is away,
+// but the live flow must not.
+const IN_FLIGHT = 4000;
+
+/**
+ * A fix as it is published and kept. Times in ms, metres, m/s, degrees, per cent.
+ *
+ * @typedef {{
+ *   t: number, lat: number, lng: number, accuracy?: number, altitude?: number,
+ *   speed?: number, heading?: number, battery?: number,
+ * }} Fix
+ * @typedef {{id: number, fixes: Fix[]}} Batch
+ */
+
+/** Fixes by their time; each stays until it is acked. */
+export class Backlog {
+  /** @type {Map<number, Fix>} oldest first, but for what is added late */
+  #waiting = new Map();
+  /** @type {Map<number, Fix[]>} by the id of their message */
+  #inFlight = new Map();
+  /** @type {Set<number>} times of these */
+  #flying = new Set();
+  #newest = -Infinity;
+  #nextId = 1;
+
+  /** @param {Fix} fix */
+  add(fix) {
+    this.#waiting.set(fix.t, fix);
+    this.#newest = Math.max(this.#newest, fix.t);
+  }
+
+  /**
+   * Forget some, acked or not.
+   *
+   * @param {number[]} times
+   */
+  remove(times) {
+    for (const t of times) this.#waiting.delete(t);
+  }
+
+  /** How many are not acked. */
+  get size() {
+    return this.#waiting.size;
+  }
+
+  /**
+   * What to send next, or null: the newest alone, so that the marker moves at once,
+   * then the rest, oldest first.
+   *
+   * @param {{newestOnly?: boolean}} [options]
+   * @returns {Batch | null}
+   */
+  next({ newestOnly = false } = {}) {
+    const newest = this.#waiting.get(this.#newest);
+    if (newest && !this.#flying.has(newest.t)) return this.#take([newest]);
+    if (newestOnly || this.#flying.size >= IN_FLIGHT) return null;
+    const fixes = [];
+    for (const fix of this.#waiting.values()) {
+      if (!this.#flying.has(fix.t)) fixes.push(fix);
+      if (fixes.length === BATCH) break;
+    }
+    return fixes.length ? this.#take(fixes) : null;
+  }
+
+  /** @param {Fix[]} fixes */
+  #take(fixes) {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    this.#inFlight.set(id, fixes);
+    for (const { t } of fixes) this.#flying.add(t);
+    return { id, fixes };
+  }
+
+  /**
+   * The server has answered for good: none of these is sent again.
+   *
+   * @param {number} id
+   * @returns {Fix[]}
+   */
+  done(id) {
+    const fixes = this.putBack(id);
+    this.remove(fixes.map(({ t }) => t));
+    return fixes;
+  }
+
+  /**
+   * Nothing of this message was kept: it is sent again.
+   *
+   * @param {number} id
+   * @returns {Fix[]}
+   */
+  putBack(id) {
+    const fixes = this.#inFlight.get(id) ?? [];
+    this.#inFlight.delete(id);
+    for (const { t } of fixes) this.#flying.delete(t);
+    return fixes;
+  }
+
+  /** The connection is lost: whatever was not acked is sent again. */
+  putAllBack() {
+    this.#inFlight.clear();
+    this.#flying.clear();
+  }
+}

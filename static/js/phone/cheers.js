@@ -1,0 +1,43 @@
+// Cheers for the runner: shown, and read aloud or felt.
+
+import { find } from "../dom.js";
+
+// A cheer that would be read later than the next one says nothing. How many wait.
+const MOST_WAITING = 1;
+const PULSE = [200, 100, 200]; // ms
+
+/** Shows the last cheer and reads it aloud, unless that is switched off. */
+export class Cheers {
+  #last = find("#cheer");
+  #switch = /** @type {HTMLInputElement} */ (find("#aloud"));
+  #waiting = 0;
+
+  /** @param {{aloud: boolean, onSwitch: (aloud: boolean) => void}} options */
+  constructor({ aloud, onSwitch }) {
+    this.#switch.checked = aloud;
+    this.#switch.addEventListener("change", () => {
+      onSwitch(this.#switch.checked);
+      if (this.#switch.checked) this.allow();
+      else globalThis.speechSynthesis?.cancel();
+    });
+  }
+
+  /** Browsers speak only after a tap: say nothing, during one. */
+  allow() {
+    globalThis.speechSynthesis?.speak(new SpeechSynthesisUtterance(""));
+  }
+
+  /** @param {string} text */
+  receive(text) {
+    this.#last.textContent = `“${text}”`;
+    if (!this.#switch.checked) return;
+    navigator.vibrate?.(PULSE);
+    if (!globalThis.speechSynthesis || this.#waiting > MOST_WAITING) return;
+    const spoken = new SpeechSynthesisUtterance(text);
+    this.#waiting += 1;
+    spoken.onend = spoken.onerror = () => {
+      this.#waiting -= 1;
+    };
+    speechSynthesis.speak(spoken);
+  }
+}

@@ -1,0 +1,32 @@
+// How far this device's clock is from the server's.
+
+// Less than this is the way of a message through the network, or does no harm. ms.
+const TOLERATED = 10_000;
+
+/**
+ * What to add to this device's times, ms: nothing for a clock that is about right.
+ *
+ * @param {number} serverTime as a frame just said
+ * @param {number} deviceTime now
+ */
+export function correction(serverTime, deviceTime) {
+  const offset = serverTime - deviceTime;
+  return Math.abs(offset) > TOLERATED ? Math.round(offset) : 0;
+}
+
+/**
+ * A correction in words, or "" for none: "12 min fast".
+ *
+ * @param {number} offset ms
+ */
+export function inWords(offset) {
+  if (offset === 0) return "";
+  const seconds = Math.round(Math.abs(offset) / 1000);
+  const span =
+    seconds < 60
+      ? `${seconds} s`
+      : seconds < 3600
+        ? `${Math.round(seconds / 60)} min`
+        : `${Math.round(seconds / 3600)} h`;
+  return `${span} ${offset < 0 ? "fast" : "slow"}`;
+}

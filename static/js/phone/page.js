@@ -1,0 +1,373 @@
+// The page /share/: this browser as the runner's phone. Puts the parts together.
+
+import { ServerClock } from "../clock.js";
+import { find, setAttribute, setText } from "../dom.js";
+import { age, clockTime } from "../format.js";
+import { makeToken, readAccount, takeTokenFromAddress, whoseToken } from "./account.js";
+import { Backlog } from "./backlog.js";
+import { watchBattery } from "./battery.js";
+import { Cheers } from "./cheers.js";
+import { correction, inWords } from "./deviceclock.js";
+import { fixOf, Locator, obstacle } from "./geolocation.js";
+import { openQueue } from "./queue.js";
+import { Sender } from "./sender.js";
+import { WakeLock } from "./wakelock.js";
+import { positions, say } from "./words.js";
+
+// A run that was interrupted longer ago does not go on by itself. ms.
+const RESUME_WITHIN = 15 * 60_000;
+// Out of sight for longer is worth a word. ms.
+const WORTH_A_WORD = 10_000;
+const ONE_TAB = "spectate-phone";
+
+/**
+ * @typedef {import("./words.js").Doing} Doing
+ * @typedef {import("./account.js").Identity} Identity
+ */
+
+const queue = await openQueue();
+/** @type {Identity | null} */
+let identity = (await queue.recall("identity")) ?? null;
+/** @type {import("./account.js").Account | null} */
+let account = null;
+/** @type {Identity | null} what a link offers */
+let offer = null;
+/** @type {Sender | null} */
+let sender = null;
+let backlog = new Backlog();
+/** @type {Doing} */
+let doing = "ready";
+/** @type {import("./geolocation.js").Trouble | null} */
+let trouble = obstacle();
+/** @type {import("../connection.js").Status} */
+let status = { state: "connecting" };
+/** @type {string | null} */
+let refused = null;
+/** @type {number | null} */
+let reached = (await queue.recall("reached")) ?? null;
+let located = false;
+/** @type {number | null} */
+let accuracy = null;
+/** @type {number | null} */
+let battery = null;
+let screenHeld = false;
+/** @type {number | null} */
+let hiddenAt = null;
+let lastPositionAt = 0;
+// What makes this device's times the server's. ms.
+let offset = (await queue.recall("offset")) ?? 0;
+let clockChecked = false;
+/** @type {import("./queue.js").Row[]} recorded before the clock was checked */
+let unsure = [];
+const clock = new ServerClock(Date.now() + offset);
+
+const locator = new Locator({
+  onPosition: record,
+  onTrouble: (found) => {
+    trouble = found;
+    if (found === "denied") go("ready");
+    draw();
+  },
+});
+const wakeLock = new WakeLock((held) => {
+  screenHeld = held;
+  draw();
+});
+const cheers = new Cheers({
+  aloud: (await queue.recall("aloud")) ?? true,
+  onSwitch: (aloud) => queue.remember("aloud", aloud),
+});
+
+// Two tabs would record everything twice.
+navigator.locks?.request(ONE_TAB, { ifAvailable: true }, async (lock) => {
+  if (!lock) return waitForOtherTab();
+  return new Promise((_, reject) => open().catch(reject));
+}) ?? open();
+
+function waitForOtherTab() {
+  find("#elsewhere").hidden = false;
+  find("#phone").hidden = true;
+  navigator.locks.request(ONE_TAB, () => location.reload());
+}
+
+async function open() {
+  find("#start").addEventListener("click", () => start());
+  find("#pause").addEventListener("click", () => go("paused"));
+  find("#stop").addEventListener("click", () => go("stopped"));
+  find("#forget").addEventListener("click", forget);
+  find("#offer-yes").addEventListener("click", acceptOffer);
+  find("#offer-no").addEventListener("click", () => answerOffer());
+  document.addEventListener("visibilitychange", lookUp);
+  watchBattery((percent) => {
+    battery = percent;
+    draw();
+  });
+  offerInstallation();
+  setInterval(draw, 1000);
+
+  const token = takeTokenFromAddress();
+  if (identity) await begin(identity);
+  if (token && token !== identity?.token) await considerOffer(token);
+  draw();
+  account = await readAccount();
+  draw();
+}
+
+// Whose phone this is
+
+/** @param {Identity} who */
+async function begin(who) {
+  identity = who;
+  await queue.remember("identity", who);
+  backlog = new Backlog();
+  const rows = await queue.rows(who.runner);
+  unsure = rows.filter((row) => row.unsure);
+  for (const row of rows) backlog.add(plain(row));
+  sender = new Sender(who.token, backlog, {
+    onStatus: (now) => {
+      status = now;
+      if (status.state === "ended") go("stopped");
+      draw();
+    },
+    onWelcome: ({ time }) => settleClock(time),
+    onTime: (time) => clock.saw(time),
+    onDone: settle,
+    onTrouble: (_, detail) => note("trouble", detail),
+    onCheer: (text) => cheers.receive(text),
+  });
+  const run = await queue.recall("run");
+  const last = Math.max(run?.at ?? 0, reached ?? 0, rows.at(-1)?.t ?? 0);
+  if (run?.doing === "recording" && clock.now() - last < RESUME_WITHIN) go("recording");
+}
+
+/** @param {string} token */
+async function considerOffer(token) {
+  try {
+    offer = await whoseToken(token);
+    if (offer.runner === identity?.runner) await acceptOffer();
+  } catch (error) {
+    note("trouble", sentence(error));
+  }
+}
+
+async function acceptOffer() {
+  if (offer) await queue.remember("identity", offer);
+  // With a new connection, and without what belongs to whoever was before.
+  answerOffer();
+  location.reload();
+}
+
+function answerOffer() {
+  offer = null;
+  draw();
+}
+
+async function forget() {
+  const waiting = backlog.size;
+  const question = `Forget ${identity?.name}? ${positions(waiting)} kept here would wait for this runner’s next token.`;
+  if (waiting && !confirm(question)) return;
+  for (const name of ["identity", "run", "reached"]) await queue.remember(name, undefined);
+  location.reload();
+}
+
+// What the runner does
+
+async function start() {
+  cheers.allow();
+  try {
+    if (!identity && account?.runner) {
+      find("#start").setAttribute("disabled", "");
+      await begin(await makeToken(account));
+    }
+    note("trouble", "");
+    go("recording");
+    navigator.storage?.persist?.();
+  } catch (error) {
+    note("trouble", sentence(error));
+  }
+  find("#start").removeAttribute("disabled");
+}
+
+/** @param {Doing} wanted */
+function go(wanted) {
+  if (wanted === "recording" && (!identity || status.state === "ended")) return;
+  doing = wanted;
+  trouble = obstacle();
+  located = false;
+  queue.remember("run", { doing, at: clock.now() });
+  if (doing === "recording") locator.start();
+  else locator.stop();
+  wakeLock.want(doing === "recording");
+  draw();
+}
+
+/** @param {GeolocationPosition} position */
+async function record(position) {
+  if (doing !== "recording" || !identity) return;
+  trouble = null;
+  located = true;
+  accuracy = position.coords.accuracy;
+  lastPositionAt = Date.now();
+  const { runner } = identity;
+  const fix = fixOf(position, { offset, battery });
+  /** @type {import("./queue.js").Row} */
+  const row = { ...fix, runner, ...(clockChecked ? {} : { unsure: true }) };
+  if (row.unsure) unsure.push(row);
+  try {
+    // First kept, then sent: whatever ends this page, it is in one of both places.
+    await queue.add([row]);
+  } catch {
+    note("storage", "This browser’s storage is full: a reload would lose what waits here.");
+  }
+  backlog.add(fix);
+  sender?.send();
+  draw();
+}
+
+/**
+ * Right the times of what was recorded before the server's clock was known.
+ *
+ * @param {number} serverTime
+ */
+async function settleClock(serverTime) {
+  const known = correction(serverTime, Date.now());
+  const rows = unsure;
+  unsure = [];
+  const change = known - offset;
+  offset = known;
+  clockChecked = true;
+  await queue.remember("offset", offset);
+  note("clock", offset ? `This device’s clock is ${inWords(offset)}. Times are corrected.` : "");
+  if (!rows.length || !identity) return;
+  const times = rows.map(({ t }) => t);
+  const righted = rows.map((row) => ({ ...plain(row), t: row.t + change, runner: row.runner }));
+  backlog.remove(times);
+  if (change) await queue.remove(identity.runner, times);
+  await queue.add(righted);
+  for (const row of righted) backlog.add(plain(row));
+}
+
+/**
+ * @param {import("./backlog.js").Fix[]} fixes
+ * @param {[index: number, code: string][]} rejected
+ */
+async function settle(fixes, rejected) {
+  if (!identity || !fixes.length) return;
+  refused = rejected.at(-1)?.[1] ?? null;
+  if (fixes.length > rejected.length) {
+    reached = clock.now();
+    note("trouble", "");
+    queue.remember("reached", reached);
+  }
+  await queue.remove(identity.runner, fixes.map(({ t }) => t));
+  draw();
+}
+
+/** @param {import("./queue.js").Row} row @returns {import("./backlog.js").Fix} */
+function plain({ runner: _, unsure: __, ...fix }) {
+  return fix;
+}
+
+// Out of sight a browser finds no place: say what that has cost.
+function lookUp() {
+  if (document.visibilityState === "hidden") {
+    hiddenAt = Date.now();
+  } else if (hiddenAt !== null) {
+    const away = Date.now() - Math.max(hiddenAt, lastPositionAt);
+    if (doing === "recording" && away > WORTH_A_WORD) {
+      note("gap", `This page was out of sight and recorded nothing for ${age(away)}.`);
+    }
+    hiddenAt = null;
+  }
+}
+
+// What the page shows
+
+/** @param {string} name @param {string} text */
+function note(name, text) {
+  const line = find(`#note-${name}`);
+  setText(line, text);
+  line.hidden = !text;
+}
+
+/** @param {unknown} error */
+function sentence(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function draw() {
+  const now = clock.now();
+  const waiting = backlog.size;
+  const isSetUp = identity !== null;
+  const said = say({ doing, trouble, located, status, waiting, refused, reached, now });
+  const recording = doing === "recording";
+
+  find("#phone").dataset.doing = doing;
+  find("#said").dataset.tone = said.tone;
+  setAttribute(find("#said use"), "href", `${find("#said").dataset.icons}#${shape(said.tone)}`);
+  setText(find("#headline"), isSetUp ? said.headline : "Not set up yet");
+  setText(find("#detail"), isSetUp ? said.detail : invitation());
+
+  find("#facts").hidden = !isSetUp;
+  setText(find("#reached"), reached === null ? "–" : age(now - reached));
+  setText(find("#reached-at"), reached === null ? "nothing yet" : `ago, at ${clockTime(reached)}`);
+  setText(find("#waiting"), waiting.toLocaleString("en"));
+  setText(find("#accuracy"), accuracy === null ? "–" : `±${Math.round(accuracy)}`);
+  setText(find("#battery"), battery === null ? "–" : String(battery));
+  setText(find("#battery-unit"), battery === null ? "not told" : "%");
+
+  const canStart = isSetUp ? status.state !== "ended" : Boolean(account?.runner);
+  find("#start").hidden = recording || !canStart;
+  setText(find("#start"), doing === "paused" ? "Go on" : "Start");
+  find("#pause").hidden = !recording;
+  find("#stop").hidden = !recording && doing !== "paused";
+  find("#sign-in").hidden = isSetUp || account?.signedIn !== false;
+  find("#become").hidden = isSetUp || !account?.signedIn || account.runner !== null;
+  find("#again").hidden = status.state !== "ended";
+
+  find("#screen").hidden = !recording;
+  setText(
+    find("#screen"),
+    screenHeld
+      ? "The screen stays on by itself."
+      : "This browser cannot keep the screen on: set the device not to lock, and leave it on.",
+  );
+  find("#cheers").hidden = !isSetUp;
+  find("#memory").hidden = queue.durable;
+  find("#who").hidden = !isSetUp;
+  if (identity) {
+    setText(find("#name"), identity.name);
+    setAttribute(find("#apps"), "href", `/runners/${identity.runner}/phones/`);
+  }
+  find("#forget").hidden = recording;
+  find("#offer").hidden = offer === null;
+  if (offer) for (const name of document.querySelectorAll(".offered")) setText(name, offer.name);
+}
+
+function invitation() {
+  if (account === null) return "The server cannot be reached. Try again when there is a connection.";
+  if (!account.signedIn) return "Sign in, or open the link that you were given for this browser.";
+  if (!account.runner) return "You are signed in, and no runner yet.";
+  return `Start makes this browser the phone of ${account.runner.name}. You can revoke it on your page at any time.`;
+}
+
+/** @param {import("./words.js").Tone} tone */
+function shape(tone) {
+  return tone === "alarm" ? "off_course" : tone;
+}
+
+// Installing
+
+function offerInstallation() {
+  const button = find("#install");
+  addEventListener("beforeinstallprompt", (event) => {
+    event.preventDefault();
+    button.hidden = false;
+    button.onclick = () => {
+      button.hidden = true;
+      /** @type {Event & {prompt: () => void}} */ (event).prompt();
+    };
+  });
+  const { worker } = find("#phone").dataset;
+  if (worker) navigator.serviceWorker?.register(worker, { scope: "/share/" });
+}

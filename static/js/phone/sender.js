@@ -1,0 +1,147 @@
+// Brings the backlog to the server, and what the server says to the page.
+
+import { Connection } from "../connection.js";
+
+// When to try again where the server does not say. ms.
+const RETRY = 2000;
+// What no second try would change; after anything else the fixes are sent again.
+const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.invalid"]);
+
+/**
+ * `onWelcome` before anything is sent; `onDone` with fixes that the server has
+ * answered for good, and which of them it refused.
+ *
+ * @typedef {import("./backlog.js").Fix} Fix
+ * @typedef {{
+ *   onStatus: (status: import("../connection.js").Status) => void,
+ *   onWelcome: (welcome: {runner: string, time: number}) => Promise<void>,
+ *   onTime: (time: number) => void,
+ *   onDone: (fixes: Fix[], refused: [index: number, code: string][]) => void,
+ *   onTrouble: (code: string, detail: string) => void,
+ *   onCheer: (text: string) => void,
+ * }} Handlers
+ */
+
+/** One runner's connection to the server; comes back by itself. */
+export class Sender {
+  #token;
+  #backlog;
+  #handlers;
+  #connection;
+  #welcomed = false;
+  #losses = 0;
+  // Until then nothing is sent, or only the newest. ms, by `performance.now()`.
+  #nothingBefore = 0;
+  #newestOnlyBefore = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #again;
+
+  /**
+   * @param {string} token
+   * @param {import("./backlog.js").Backlog} backlog
+   * @param {Handlers} handlers
+   */
+  constructor(token, backlog, handlers) {
+    this.#token = token;
+    this.#backlog = backlog;
+    this.#handlers = handlers;
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    this.#connection = new Connection(`${scheme}//${location.host}/ws/`, {
+      onOpen: () => this.#signIn(),
+      onMessage: (message) => this.#receive(message),
+      onStatus: (status) => {
+        if (status.state !== "open") this.#lose();
+        handlers.onStatus(status);
+      },
+      isAnswer: ({ type, runner }) => type === "welcome" && runner !== null,
+    });
+    this.#connection.open();
+  }
+
+  /** Send what there is to send. */
+  send() {
+    clearTimeout(this.#again);
+    const now = performance.now();
+    if (!this.#welcomed || now < this.#nothingBefore) {
+      if (this.#welcomed) this.#sendAgainAt(this.#nothingBefore);
+      return;
+    }
+    const newestOnly = now < this.#newestOnlyBefore;
+    for (;;) {
+      const batch = this.#backlog.next({ newestOnly });
+      if (!batch) break;
+      this.#connection.send({ type: "publish", ...batch });
+    }
+    if (newestOnly) this.#sendAgainAt(this.#newestOnlyBefore);
+  }
+
+  /** @param {number} time */
+  #sendAgainAt(time) {
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.send(), Math.max(0, time - performance.now()) + 10);
+  }
+
+  // Not in the address of the socket, which would be in the server's log.
+  #signIn() {
+    this.#connection.send({ type: "auth", token: this.#token, id: "auth" });
+  }
+
+  #lose() {
+    this.#losses += 1;
+    this.#welcomed = false;
+    this.#nothingBefore = this.#newestOnlyBefore = 0;
+    clearTimeout(this.#again);
+    this.#backlog.putAllBack();
+  }
+
+  /** @param {import("../protocol.js").Message} message */
+  async #receive(message) {
+    if (message.time) this.#handlers.onTime(message.time);
+    switch (message.type) {
+      case "welcome":
+        if (message.runner === null) return;
+        await this.#welcome(message.runner, message.time);
+        break;
+      case "ack":
+        this.#handlers.onDone(this.#backlog.done(message.id), message.rejected ?? []);
+        this.send();
+        break;
+      case "error":
+        this.#fail(message);
+        break;
+      case "event":
+        if (message.kind === "cheer") this.#handlers.onCheer(message.text);
+        break;
+    }
+  }
+
+  /** @param {string} runner @param {number} time */
+  async #welcome(runner, time) {
+    const losses = this.#losses;
+    await this.#handlers.onWelcome({ runner, time });
+    if (losses !== this.#losses) return;
+    this.#welcomed = true;
+    this.send();
+  }
+
+  /** @param {import("../protocol.js").Message} error */
+  #fail({ id, code, detail, after = RETRY }) {
+    if (id === "auth") {
+      // Else the close that follows says what is wrong.
+      if (code === "store.unavailable") setTimeout(() => this.#signIn(), after);
+      return;
+    }
+    if (FINAL_ERRORS.has(code)) {
+      const fixes = this.#backlog.done(id);
+      this.#handlers.onDone(fixes, fixes.map((_, index) => [index, code]));
+    } else {
+      const until = performance.now() + after;
+      const many = this.#backlog.putBack(id).length > 1;
+      // A backlog that comes too fast must not keep the newest from going out.
+      if (code === "rate.limited" && many) this.#newestOnlyBefore = until;
+      else this.#nothingBefore = until;
+      this.#sendAgainAt(until);
+    }
+    this.#handlers.onTrouble(code, detail);
+  }
+}

@@ -1,0 +1,80 @@
+// The service worker of /share/: keeps the shell of that page for when there is no
+// connection. No answer about anybody is kept: only what is listed here.
+
+/** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} ExtendableEvent */
+/**
+ * @typedef {ExtendableEvent & {
+ *   request: Request, respondWith: (answer: Promise<Response>) => void,
+ * }} FetchEvent
+ */
+
+const NAME = "spectate-phone-shell";
+const PAGE = "/share/";
+// The network comes first, so that a new version is seen at once; but on a bad line
+// not for longer than this. ms.
+const PATIENCE = 3000;
+const SHELL = [
+  "css/spectate.css",
+  "css/phone.css",
+  "icons/favicon.svg",
+  "icons/sprite.svg",
+  "js/clock.js",
+  "js/connection.js",
+  "js/dom.js",
+  "js/format.js",
+  "js/protocol.js",
+  "js/phone/account.js",
+  "js/phone/backlog.js",
+  "js/phone/battery.js",
+  "js/phone/cheers.js",
+  "js/phone/deviceclock.js",
+  "js/phone/geolocation.js",
+  "js/phone/page.js",
+  "js/phone/queue.js",
+  "js/phone/sender.js",
+  "js/phone/wakelock.js",
+  "js/phone/words.js",
+  "phone.webmanifest",
+];
+const static_ = (/** @type {string} */ path) => new URL(`../../${path}`, location.href).pathname;
+const files = new Set([PAGE, ...SHELL.map(static_)]);
+
+addEventListener("install", (event) => {
+  const installing = /** @type {ExtendableEvent} */ (event);
+  installing.waitUntil(fill());
+});
+
+addEventListener("fetch", (event) => {
+  const fetching = /** @type {FetchEvent} */ (event);
+  const { method, url } = fetching.request;
+  const { origin, pathname } = new URL(url);
+  if (method !== "GET" || origin !== location.origin || !files.has(pathname)) return;
+  fetching.respondWith(answer(fetching.request, pathname));
+});
+
+async function fill() {
+  const cache = await caches.open(NAME);
+  await cache.addAll([...files].map((path) => new Request(path, { cache: "reload" })));
+}
+
+/**
+ * @param {Request} request
+ * @param {string} path without a query, which the shell has none of
+ */
+async function answer(request, path) {
+  const cache = await caches.open(NAME);
+  const fresh = fetch(request).then(async (response) => {
+    // Not a page of an error, nor of a sign-in to some café's network.
+    if (response.ok && !response.redirected) await cache.put(path, response.clone());
+    return response;
+  });
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  try {
+    const first = await Promise.race([fresh, late]);
+    if (first instanceof Response && first.status < 500) return first;
+  } catch {
+    // No connection.
+  }
+  fresh.catch(() => {});
+  return (await cache.match(path)) ?? fresh;
+}
