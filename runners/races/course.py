@@ -38,10 +38,13 @@ class Course:
     Heights are metres, None where the file has none.
     """
 
-    def __init__(self, points: Iterable[Sequence[float | None]]) -> None:
+    def __init__(
+        self, points: Iterable[Sequence[float | None]], length: float | None = None
+    ) -> None:
         """Take (lat, lng) or (lat, lng, height) points; raise CourseError.
 
-        Consecutive points of the same place count once.
+        Consecutive points of the same place count once. `length` is the certified one
+        in metres: all distances are scaled to it; 0 or None is as measured.
         """
         kept: list[tuple[float, float, float | None]] = []
         for number, point in enumerate(points, start=1):
@@ -66,6 +69,10 @@ class Course:
             0.0,
             *accumulate(WGS84.line_lengths(self.lngs, self.lats)),
         ]
+        self.measured = self.distances[-1]
+        if length:
+            scale = length / self.measured
+            self.distances = [distance * scale for distance in self.distances]
 
     @classmethod
     def from_gpx(cls, source: str | bytes) -> Course:
@@ -74,7 +81,7 @@ class Course:
 
     @property
     def length(self) -> float:
-        """Return the length in metres."""
+        """Return the length in metres: the certified one if there is one."""
         return self.distances[-1]
 
     def point_at(self, distance: float) -> tuple[float, float]:
@@ -102,8 +109,8 @@ class Course:
         One for each time the line comes within that many metres: two on an out and
         back, none for a place off the course.
         """
-        x, y = self._flat
-        to_flat = self._to_flat
+        x, y = self.flat
+        to_flat = self.to_flat
         place_x, place_y = to_flat.transform(lng, lat)
         run_x, run_y = np.diff(x), np.diff(y)
         squared = run_x**2 + run_y**2
@@ -128,8 +135,8 @@ class Course:
         return found
 
     @cached_property
-    def _to_flat(self) -> Transformer:
-        """Project to metres around the centre, true to 0.01 % over 100 km."""
+    def to_flat(self) -> Transformer:
+        """Project (lng, lat) to metres round the centre, true to 0.01 % in 100 km."""
         middle = self.lngs[0]
         east = [_wrap(lng - middle) for lng in self.lngs]
         lat = (min(self.lats) + max(self.lats)) / 2
@@ -141,8 +148,9 @@ class Course:
         )
 
     @cached_property
-    def _flat(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        x, y = self._to_flat.transform(np.array(self.lngs), np.array(self.lats))
+    def flat(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the points' x and y as `to_flat` projects them, in metres."""
+        x, y = self.to_flat.transform(np.array(self.lngs), np.array(self.lats))
         return x, y
 
 

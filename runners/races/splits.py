@@ -1,0 +1,120 @@
+"""Where times are taken on a course, and when a runner passed there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from runners.races.course import Course
+
+# A pass of the line this many metres from a mark is at the mark.
+REACH = 25.0
+# A pass this many metres along the line from another mark is that one's own.
+OWN = 50.0
+# Metres before and after a place between which the line's direction is taken.
+AROUND = 10.0
+# Of two directions whose cosine is at least this, the same lap goes both.
+SAME_WAY = 0.7
+
+
+class Mark(NamedTuple):
+    """A checkpoint as progress needs it: kind is start, split or finish."""
+
+    id: int
+    distance: float
+    kind: str
+
+
+class Pass(NamedTuple):
+    """One time the course comes by a mark."""
+
+    distance: float
+    mark: int
+    pass_number: int
+
+
+class Passing(NamedTuple):
+    """A runner passed a mark: `at` in ms, `uncertainty` in seconds.
+
+    The uncertainty is the time between the fixes before and after.
+    """
+
+    mark: int
+    distance: float
+    pass_number: int
+    at: int
+    uncertainty: float
+
+
+class Node(NamedTuple):
+    """A moment (ms) at which it is known how far along the course a runner was."""
+
+    t: float
+    distance: float
+
+
+def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
+    """Return each time the course passes each mark, in the order they are run.
+
+    Start and finish are passed once. A split in the first lap is passed again each
+    time the line comes by in the same direction, unless another mark stands there; one
+    in a later lap belongs to that lap alone. The way back of an out and back is no
+    lap: it needs a checkpoint of its own.
+    """
+    found = []
+    for mark in marks:
+        own = min(mark.distance, course.length)
+        found.append(Pass(own, mark.id, 1))
+        if mark.kind != "split":
+            continue
+        others = [other.distance for other in marks if other.id != mark.id]
+        free = [
+            distance
+            for distance in course.passes(*course.point_at(own), within=REACH)
+            if abs(distance - own) > OWN
+            and all(abs(distance - other) > OWN for other in others)
+            and _same_way(course, own, distance)
+        ]
+        if not free or free[0] < own:
+            continue
+        found += [
+            Pass(distance, mark.id, number)
+            for number, distance in enumerate(free, start=2)
+        ]
+    return sorted(found)
+
+
+def passings(
+    passes: Sequence[Pass], first: int, nodes: Iterable[Node]
+) -> tuple[tuple[Passing, ...], int]:
+    """Return who was passed between the nodes from pass `first` on, and the next pass.
+
+    Times are interpolated between the nodes before and after.
+    """
+    found = []
+    before: Node | None = None
+    for node in nodes:
+        while first < len(passes) and passes[first].distance <= node.distance:
+            distance, mark, number = passes[first]
+            at, between = node.t, 0.0
+            if before is not None and node.distance > before.distance:
+                between = node.t - before.t
+                part = (distance - before.distance) / (node.distance - before.distance)
+                at = before.t + max(part, 0.0) * between
+            found.append(Passing(mark, distance, number, round(at), between / 1000))
+            first += 1
+        before = node
+    return tuple(found), first
+
+
+def _same_way(course: Course, one: float, other: float) -> bool:
+    (east, north), (other_east, other_north) = _way(course, one), _way(course, other)
+    return east * other_east + north * other_north >= SAME_WAY
+
+
+def _way(course: Course, distance: float) -> tuple[float, float]:
+    """Return the line's direction at a distance as a unit vector."""
+    ends = [course.point_at(distance + step) for step in (-AROUND, AROUND)]
+    (x, y), (to_x, to_y) = (course.to_flat.transform(lng, lat) for lat, lng in ends)
+    run = max(((to_x - x) ** 2 + (to_y - y) ** 2) ** 0.5, 1e-9)
+    return (to_x - x) / run, (to_y - y) / run
