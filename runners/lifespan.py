@@ -14,6 +14,7 @@ from runners.intake.door import get_intake
 from runners.live.relay import get_relay
 from runners.positions.accept import get_acceptor
 from runners.positions.retention import Pruned, prune
+from runners.serving.admission import get_admission
 from runners.sharing.rights import get_watch
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,13 @@ async def lifespan(
         message = await receive()
         if message["type"] == "lifespan.startup":
             get_watch()
+            get_admission()
         if message["type"] == "lifespan.startup" and settings.SPECTATE_RETENTION_DAYS:
             daily = asyncio.create_task(_prune_daily())
         if message["type"] == "lifespan.shutdown":
             if daily is not None:
                 daily.cancel()
+            await get_admission().close()
             await get_intake().close()
             await get_watch().close()
             await get_acceptor().close()

@@ -139,8 +139,7 @@ def worker_pids(server: Server) -> set[int]:
     return {
         int(pid)
         for pid in children.split()
-        # The other child keeps track of what multiprocessing has open.
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     }
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from runners import handshake
 from runners.consumers.seed import SeedConsumer
-from runners.consumers.socket import Receive, Send
+from runners.consumers.socket import Receive, Send, wire_of
 from runners.consumers.typed import TypedConsumer
 from runners.live.dialects import v1
+from runners.serving.admission import get_admission
 
 
 async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -17,12 +18,28 @@ async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close"})
 
 
+async def turn_away(
+    scope: dict[str, Any], receive: Receive, send: Send, dialect: str | None, code: int
+) -> None:
+    """Accept and close at once: only so does a browser get to know the code."""
+    await receive()
+    await send({"type": "websocket.accept", "subprotocol": dialect})
+    wire = wire_of(scope, send)
+    wire.close(code)
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    wire.abandon()
+
+
 async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve a websocket in the dialect that its handshake chooses."""
     offered = scope.get("subprotocols") or []
     dialect = handshake.dialect_of(offered, [v1.SUBPROTOCOL])
     if not handshake.origin_allowed(scope) or (offered and dialect is None):
         await refuse(scope, receive, send)
+        return
+    if (code := get_admission().refusal()) is not None:
+        await turn_away(scope, receive, send, dialect, code)
         return
     consumer = SeedConsumer() if dialect is None else TypedConsumer()
     await consumer(scope, receive, send)

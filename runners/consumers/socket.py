@@ -76,8 +76,7 @@ class SocketConsumer(FollowingConsumer):
     ) -> None:
         self.scope = scope
         await receive()  # websocket.connect
-        extension: Wire | None = scope.get("extensions", {}).get(EXTENSION)
-        self.wire = SendWire(send) if extension is None else extension
+        self.wire = wire_of(scope, send)
         self.outbox = self.make_outbox()
         self.relay.sockets.add(self.outbox)
         self.watch.holders.add(self)
@@ -316,6 +315,12 @@ _REFUSALS = {
     "runner.unknown": "There is no such runner, or they are not shown to you.",
     "follow.forbidden": "The runner has not accepted your request.",
 }
+
+
+def wire_of(scope: dict[str, Any], send: Send) -> Wire:
+    """Return a socket's way out: the server's own, if it offers one."""
+    extension: Wire | None = scope.get("extensions", {}).get(EXTENSION)
+    return SendWire(send) if extension is None else extension
 
 
 def plain(value: Any) -> Any:

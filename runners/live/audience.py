@@ -33,6 +33,9 @@ class Audience:
         self.before_this_tick = (0, 0)
         self.merged = 0
         self._due: dict[int, bytes] = {}
+        # When the first of these came, by the loop's clock.
+        self._due_since = 0.0
+        self._writing = False
         # The newest row of each runner and the tick it went out in, for members that
         # had to skip frames.
         self._newest: dict[int, tuple[int, bytes]] = {}
@@ -48,6 +51,7 @@ class Audience:
     def position(self, runner: int, row: bytes) -> None:
         """Take an encoded row of a `positions` message."""
         if not self._due:
+            self._due_since = self.relay.loop.time()
             self.relay.write_at_tick(self, self.tick)
         elif self._due.pop(runner, row) != row:
             self.merged += 1
@@ -60,7 +64,14 @@ class Audience:
             member.event(frame)
 
     def flush(self) -> None:
-        """Write this tick's frame to the members."""
+        """Write this tick's frame to the members.
+
+        Not while the last one is still being written: where there are more members
+        than can be served, all get fewer frames, and fresh ones.
+        """
+        if self._writing:
+            self.relay.write_at_tick(self, self.tick)
+            return
         rows = {r: row for r, row in self._due.items() if r in self.introduced}
         self._due = {r: row for r, row in self._due.items() if r not in rows}
         if self._due:
@@ -73,16 +84,30 @@ class Audience:
         self._newest.update((r, (self.ticks, row)) for r, row in rows.items())
         frame = v1.positions_frame(rows.values(), self.merged, now_ms())
         self.merged = 0
-        self._write(frame, len(rows), list(self.members))
+        since, now = self._due_since, self.relay.loop.time()
+        if self._due:
+            self._due_since = now
+        self._writing = True
+        self._write(frame, len(rows), list(self.members), since, now)
 
-    def _write(self, frame: bytes, rows: int, members: list[TypedOutbox]) -> None:
+    def _write(
+        self,
+        frame: bytes,
+        rows: int,
+        members: list[TypedOutbox],
+        since: float,
+        at: float,
+    ) -> None:
+        rest = members[SOCKETS_A_PASS:]
+        self._writing = bool(rest)
+        if rest:
+            self.relay.loop.call_soon(self._write, frame, rows, rest, since, at)
         written = 0
         for member in members[:SOCKETS_A_PASS]:
             if member in self.members and member.shared(frame, self):
                 written += 1
         self.relay.delivered += written * rows
-        if rest := members[SOCKETS_A_PASS:]:
-            self.relay.loop.call_soon(self._write, frame, rows, rest)
+        self.relay.note_pass(since, at)
 
     def catch_up(self, member: TypedOutbox, ticks: int, rows_sent: int) -> None:
         """Send a member what is new since it was behind."""

@@ -58,6 +58,9 @@ class Outbox:
     def heartbeat(self, silent_since: float) -> None:
         """Break a silence that lasts since before a loop time, if the dialect does."""
 
+    def say_reconnect(self, after: int) -> None:
+        """Ask to come back in `after` milliseconds, where the dialect has a word."""
+
     def event(self, frame: bytes) -> None:
         """Send a frame that is never merged: answers, errors, events."""
         self.events((frame,))
@@ -186,6 +189,9 @@ class TypedOutbox(Outbox):
 
     def forget(self, runner: int) -> None:
         self._rows.pop(runner, None)
+
+    def say_reconnect(self, after: int) -> None:
+        self.event(v1.message_frame("reconnect", after=after))
 
     def forget_audience(self, audience: Audience) -> None:
         self._missed.pop(audience, None)

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
+from runners.live.ages import Ages
 from runners.live.dialects.v1 import HEARTBEAT
 from runners.live.groups import (
     BEAT,
@@ -48,6 +49,18 @@ class Writer(Protocol):
     def flush(self) -> None: ...
 
 
+class Due:
+    """Writers to flush at a tick. Loop times: when the first had something, and the
+    tick itself."""
+
+    __slots__ = ("at", "since", "writers")
+
+    def __init__(self, since: float, at: float) -> None:
+        self.since = since
+        self.at = at
+        self.writers: dict[Writer, None] = {}
+
+
 class Membership:
     """A group as wanted (it has followers) and as it is (the channel is in it)."""
 
@@ -75,6 +88,12 @@ class Relay:
         self.sockets: set[Outbox] = set()
         self.delivered = 0
         self.merged = 0
+        # Of what is delivered: from here to the socket, and through the layer before.
+        self.ages = Ages()
+        # How long the latest beat took through the layer. Seconds.
+        self.layer_lag = 0.0
+        self._lateness = 0.0
+        self._noted = 0
         self._groups: dict[int, Membership] = {}
         self._channel: str | None = None
         self._listening = asyncio.Event()
@@ -89,7 +108,8 @@ class Relay:
         self._lost_since: int | None = None
         self._noticed_at = 0
         self._next_pass: list[Writer] = []
-        self._at_tick: dict[int, dict[Writer, None]] = {}
+        self._next_pass_since = 0.0
+        self._at_tick: dict[int, Due] = {}
 
     # Following
 
@@ -177,6 +197,7 @@ class Relay:
                     self._give(membership, event)
                 elif event["type"] == BEAT:
                     self._beats[event["state"]["group"]] = event["t"]
+                    self.layer_lag = max(0, now_ms() - event["t"]) / 1000
                 elif event["type"] == GAP:
                     self._lose_since(event["t"])
             await asyncio.sleep(0)
@@ -214,12 +235,13 @@ class Relay:
     def write_next_pass(self, writer: Writer) -> None:
         """Flush the writer once the events at hand have been given out."""
         if not self._next_pass:
+            self._next_pass_since = self.loop.time()
             self.loop.call_soon(self._write_pass)
         self._next_pass.append(writer)
 
     def _write_pass(self) -> None:
         writers, self._next_pass = self._next_pass, []
-        self._flush(writers)
+        self._flush(writers, self._next_pass_since, self._next_pass_since)
 
     def write_at_tick(self, writer: Writer, tick: int) -> None:
         """Flush the writer at the next whole multiple of the tick (milliseconds)."""
@@ -228,16 +250,18 @@ class Relay:
             return
         due = self._at_tick.get(tick)
         if due is None:
-            due = self._at_tick[tick] = {}
-            seconds = tick / 1000
-            wait = seconds - self.loop.time() % seconds
-            self.loop.call_later(wait, self._write_tick, tick)
-        due[writer] = None
+            now, seconds = self.loop.time(), tick / 1000
+            due = self._at_tick[tick] = Due(now, now + seconds - now % seconds)
+            self.loop.call_at(due.at, self._write_tick, tick)
+        due.writers[writer] = None
 
     def _write_tick(self, tick: int) -> None:
-        self._flush(list(self._at_tick.pop(tick)))
+        due = self._at_tick.pop(tick)
+        self._flush(list(due.writers), due.since, due.at)
 
-    def _flush(self, writers: list[Writer], start: int = 0) -> None:
+    def _flush(
+        self, writers: list[Writer], since: float, at: float, start: int = 0
+    ) -> None:
         """Write some now and the rest in later passes, so that the loop stays free."""
         end = start + SOCKETS_A_PASS
         for writer in writers[start:end]:
@@ -245,8 +269,25 @@ class Relay:
                 writer.flush()
             except Exception:
                 logger.exception("A socket could not be written")
+        self.note_pass(since, at)
         if end < len(writers):
-            self.loop.call_soon(self._flush, writers, end)
+            self.loop.call_soon(self._flush, writers, since, at, end)
+
+    def note_pass(self, since: float, at: float) -> None:
+        """Note that a pass is written: of what came since a loop time, due at another.
+
+        Takes the age of the oldest for that of all.
+        """
+        now = self.loop.time()
+        self._lateness = max(self._lateness, now - at)
+        if deliveries := self.delivered - self._noted:
+            self._noted = self.delivered
+            self.ages.add(now - since + self.layer_lag, deliveries)
+
+    def take_lateness(self) -> float:
+        """Return how late, at most, writing was since this was asked last. Seconds."""
+        lateness, self._lateness = self._lateness, 0.0
+        return lateness
 
     async def _beat(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from runners import store
 from runners.positions.accept import Acceptor, get_acceptor
+from runners.serving.admission import get_admission
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
@@ -21,7 +22,15 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether the process can do its work: 503 while the database is away."""
+    """Say whether to send somebody here: 503 while it can take nobody on.
+
+    That is while it leaves, is overloaded, or the database is away.
+    """
+    admission = get_admission()
+    if admission.leaving:
+        return JsonResponse({"process": "leaving"}, status=503)
+    if admission.overloaded:
+        return JsonResponse({"process": "overloaded"}, status=503)
     try:
         await store.read(_ask_database)
     except store.StoreUnavailable:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
+import os
 import resource
 import signal
 import socket
@@ -11,15 +13,16 @@ import warnings
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import Config
-from uvicorn.server import Server
-from uvicorn.supervisors import Multiprocess
+
+from runners.serving.leaving import LeavingServer
+from runners.serving.supervisor import Supervisor, Worker
 
 # Lets our own check of the frame limit answer before the server's. Bytes.
 FRAME_MARGIN = 2048
-# What is still open this long after a request to stop is cut.
-STOP_SECONDS = 5
+# Requests that are under way this long after all sockets are closed are cut.
+STOP_SECONDS = 2
 # The workers of a killed server need this long to notice and to let the port go.
 PORT_SECONDS = 2
 BACKLOG = 2048  # the kernel takes less where net.core.somaxconn is lower
@@ -30,48 +33,80 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 class Command(BaseCommand):
     help = "Serve pages and websockets in production: uvicorn, WORKERS processes."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--worker", type=int, help="how we start our workers")
+        parser.add_argument("--listener", type=int, help="the descriptor of the port")
+        parser.add_argument("--ready", type=int, help="the descriptor to write to")
+
     def handle(self, *args: Any, **options: Any) -> None:
         raise_descriptor_limit()
-        config = ServerConfig(
-            # As uvicorn writes it: module:attribute.
-            app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
-            workers=settings.WORKERS,
-            loop="uvloop",
-            http="httptools",
-            ws="runners.live.server:FrameProtocol",
-            ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN,
-            ws_ping_interval=20,
-            ws_ping_timeout=60,
-            # It costs 50 KiB a socket, and frames are small.
-            ws_per_message_deflate=False,
-            proxy_headers=bool(trusted := getattr(settings, "TRUSTED_PROXIES", [])),
-            forwarded_allow_ips=trusted,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            log_config=None,  # Django's
-            log_level="info" if options["verbosity"] else "warning",
-        )
-        sockets = [listen(settings.PORT)]
+        if options["worker"] is not None:
+            end_with_parent(signal.SIGTERM)
+            listener = socket.socket(fileno=options["listener"])
+            serve(listener, options["verbosity"], ready=options["ready"])
+            return
+        listener = listen(settings.PORT)
         self.stderr.write(
             f"Spectate answers at {settings.PUBLIC_URL}/ (port {settings.PORT}, "
             f"{settings.WORKERS} process{'es' if settings.WORKERS > 1 else ''})."
         )
-        try:
-            if settings.WORKERS > 1:
-                Multiprocess(config, sockets).run()
-            else:
-                Server(config).run(sockets)
-        except KeyboardInterrupt:
-            pass  # Uvicorn has stopped in order and raises it again for its parent.
+        if settings.WORKERS == 1:
+            serve(listener, options["verbosity"])
+            return
+
+        def start(place: int) -> Worker:
+            # Each is a program of its own, so that a restart brings new code.
+            return Worker(
+                lambda ready: [
+                    *(sys.executable, sys.argv[0], "serve", "--skip-checks"),
+                    *("--verbosity", str(options["verbosity"])),
+                    *("--worker", str(place), "--listener", str(listener.fileno())),
+                    *("--ready", str(ready)),
+                ],
+                listener.fileno(),
+            )
+
+        sys.exit(Supervisor(start, settings.WORKERS).run())
+
+
+def serve(listener: socket.socket, verbosity: int, ready: int | None = None) -> None:
+    """Serve until a signal; one of several workers writes to `ready` once it does."""
+    config = ServerConfig(
+        # As uvicorn writes it: module:attribute.
+        app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
+        loop="uvloop",
+        http="httptools",
+        ws="runners.live.server:FrameProtocol",
+        ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN,
+        ws_ping_interval=20,
+        ws_ping_timeout=60,
+        # It costs 50 KiB a socket, and frames are small.
+        ws_per_message_deflate=False,
+        proxy_headers=bool(trusted := getattr(settings, "TRUSTED_PROXIES", [])),
+        forwarded_allow_ips=trusted,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        log_config=None,  # Django's
+        log_level="info" if verbosity else "warning",
+    )
+    server = LeavingServer(
+        config,
+        shares_port=ready is not None,
+        on_started=lambda: None if ready is None else say_ready(ready),
+    )
+    # Uvicorn has stopped in order and raises it again for its parent.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run([listener])
+
+
+def say_ready(descriptor: int) -> None:
+    os.write(descriptor, b"1")
+    os.close(descriptor)
 
 
 class ServerConfig(Config):
     def load(self) -> None:
-        if self.workers > 1:
-            # We are a worker. If the parent is killed, stop too: nobody would start
-            # us again, and the next server could not have the port.
-            end_with_parent(signal.SIGTERM)
         super().load()
         logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
         # Of Whitenoise's files, which are small enough to be read whole.
@@ -86,7 +121,10 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
 
 
 def end_with_parent(signum: int) -> None:
-    """Have the kernel send us this signal when our parent ends, on Linux."""
+    """Have the kernel send us this signal when our parent ends, on Linux.
+
+    Nobody would start us again, and the next server could not have the port.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
 

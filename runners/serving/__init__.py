@@ -1,0 +1,1 @@
+"""How a process takes visitors in, turns them away, leaves, and what it counts."""

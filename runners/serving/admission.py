@@ -1,0 +1,94 @@
+"""Whether this process takes new sockets: not while it leaves or is overloaded."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+
+from runners.live.relay import Relay, get_relay
+
+RESTART = 1012
+OVERLOADED = 1013
+
+# Between looks at the event loop. Seconds.
+STEP = 0.1
+# The lag shown is the longest of late: what is left of it after each step. A lag of
+# 10 s is forgotten, down to one, in 8.
+DECAY = 0.97
+# How long the lag must have been over its limit. A crowd that comes at once is let in:
+# it costs seconds, once. Seconds.
+PATIENCE = 5.0
+# Descriptors kept for files, the database, Redis and pages.
+RESERVE = 200
+
+
+class Admission:
+    """Decides for each socket that knocks, in one event loop.
+
+    The lag is how late the loop is, or how long after its tick a frame is written,
+    whichever is more: a loop that only writes is never late for anything else.
+    """
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.leaving = False
+        # Sockets turned away, by reason.
+        self.refused: Counter[str] = Counter()
+        self.lag = 0.0
+        self.socket_limit = settings.SPECTATE_SOCKETS or (
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
+        )
+        self._calm_at = relay.loop.time()
+        self._task = asyncio.create_task(self._watch())
+
+    @property
+    def overloaded(self) -> bool:
+        """Tell whether the lag has been over its limit for a while."""
+        return self.relay.loop.time() - self._calm_at > PATIENCE
+
+    def refusal(self) -> int | None:
+        """Return the close code that a new socket gets; None if it is welcome."""
+        if self.leaving:
+            reason, code = "leaving", RESTART
+        elif self.overloaded:
+            reason, code = "lag", OVERLOADED
+        elif len(self.relay.sockets) >= self.socket_limit:
+            reason, code = "sockets", OVERLOADED
+        else:
+            return None
+        self.refused[reason] += 1
+        return code
+
+    async def _watch(self) -> None:
+        loop = self.relay.loop
+        while True:
+            due = loop.time() + STEP
+            await asyncio.sleep(STEP)
+            late = max(loop.time() - due, self.relay.take_lateness())
+            self.lag = max(late, self.lag * DECAY)
+            if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
+                self._calm_at = loop.time()
+
+    async def close(self) -> None:
+        """Stop watching the loop."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        _admissions.pop(self.relay.loop, None)
+
+
+_admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = (
+    WeakKeyDictionary()
+)
+
+
+def get_admission() -> Admission:
+    """Return the admission of the running event loop, started at the first call."""
+    loop = asyncio.get_running_loop()
+    admission = _admissions.get(loop)
+    if admission is None:
+        admission = _admissions[loop] = Admission(get_relay())
+    return admission

@@ -1,0 +1,101 @@
+"""Going away well: everybody is told, sockets are closed in stages, all is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable
+
+from uvicorn.config import Config
+from uvicorn.server import Server
+
+from runners.live.outbox import SOCKETS_A_PASS
+from runners.live.relay import Relay, get_relay
+from runners.live.server import FrameProtocol
+from runners.serving.admission import RESTART, get_admission
+
+logger = logging.getLogger(__name__)
+
+# A process is gone so long after it was asked to stop, whatever happens. Seconds.
+LIMIT = 9.0
+# How many sockets are closed a second, and how long closing all takes at most.
+CLOSED_A_SECOND, LONGEST_CLOSING = 2_000, 3.0
+# How many are asked to come back a second: each costs the process that takes it in
+# several milliseconds.
+BACK_A_SECOND = 250
+# Between two stages. Seconds.
+STAGE = 0.1
+# How long peers get to answer the close. Seconds.
+ANSWER = 1.0
+
+
+class LeavingServer(Server):
+    """Uvicorn's server, which takes its leave before it closes what is left.
+
+    With `shares_port` others listen on the port too and get who comes from now on;
+    alone it goes on listening, and says that it is not ready. `on_started` is called
+    once it serves.
+    """
+
+    def __init__(
+        self, config: Config, *, shares_port: bool, on_started: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self.shares_port = shares_port
+        self.on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end = threading.Timer(LIMIT, _end)
+        end.daemon = True
+        end.start()
+        get_admission().leaving = True
+        if self.shares_port:
+            for server in self.servers:
+                server.close()
+            for listener in sockets or []:
+                listener.close()
+        await send_away(get_relay(), lambda: self.force_exit)
+        deadline = asyncio.get_running_loop().time() + ANSWER
+        # What uvicorn keeps is a set, so there is nothing to await.
+        while any(  # noqa: ASYNC110
+            isinstance(connection, FrameProtocol)
+            for connection in self.server_state.connections
+            if asyncio.get_running_loop().time() < deadline
+        ):
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
+        end.cancel()
+
+
+async def send_away(relay: Relay, hurried: Callable[[], bool]) -> None:
+    """Tell each socket when to come back, then close it; in stages.
+
+    At random, so that those who come back are spread however they were connected.
+    """
+    outboxes = list(relay.sockets)
+    random.shuffle(outboxes)
+    spread = 1000 * len(outboxes) / BACK_A_SECOND
+    for number, outbox in enumerate(outboxes, 1):
+        outbox.say_reconnect(round(random.uniform(0, spread)))
+        if number % SOCKETS_A_PASS == 0:
+            await asyncio.sleep(0)
+    seconds = min(len(outboxes) / CLOSED_A_SECOND, LONGEST_CLOSING)
+    stages = max(1, round(seconds / STAGE))
+    for stage in range(stages):
+        if stage and not hurried():
+            await asyncio.sleep(STAGE)
+        for outbox in outboxes[stage::stages]:
+            outbox.wire.close(RESTART)
+
+
+def _end() -> None:
+    logger.error("Stopping took over %d s: ended with what was not stored yet", LIMIT)
+    os._exit(1)
