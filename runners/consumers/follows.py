@@ -86,13 +86,17 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
             self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
         else:
             links = tuple(pk for pk in self.standing.links if pk not in lost_links)
-            changed = self.standing != asked or question.following != frozenset(
-                self.following.values()
+            changed = (
+                self.standing != asked
+                or question.following != frozenset(self.following.values())
+                or question.races != self.races
             )
             self.standing = replace(self.standing, links=links)
             for pk, reason in verdict.lost.items():
                 for code in self.unfollow_runners({pk}):
                     self.tell_access(reason, runner=code)
+            for race, reason in verdict.lost_races.items():
+                self.lose_race(race, reason)
             for link in lost_links:
                 self.lose_link(link)
             for grant in verdict.grants:
@@ -137,6 +141,14 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         """Forget what waits of a runner, whose positions were erased."""
         if runner in self.following.values():
             self.outbox.forget(runner)
+
+    @property
+    def races(self) -> frozenset[int]:
+        """Primary keys of the races followed as a whole."""
+        return frozenset()
+
+    def lose_race(self, race: int, reason: str) -> None:
+        """Follow a race no longer, and say so."""
 
     def lose_link(self, link: int) -> None:
         """End what a share link showed beside single runners."""

@@ -125,7 +125,7 @@ class TypedConsumer(SocketConsumer):
                 [whole for whole in self.wholes if whole not in before[1]]
             )
             raise
-        truncated = [code for part in missed for code in part.truncated]
+        truncated = [code for part in missed for code in part.truncated.values()]
         for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
             frame_fields: dict[str, Any] = {
                 "time": now_ms(),
@@ -146,6 +146,7 @@ class TypedConsumer(SocketConsumer):
         """Follow what a message names; return its snapshot, and what was missed."""
         runners, races, public = _followed(command)
         await self.set_tick(command)
+        generation = self.watch.generation
         bodies = []
         missed = []
         found = await self.follow_codes(runners, command)
@@ -170,12 +171,13 @@ class TypedConsumer(SocketConsumer):
                     command,
                 )
                 break
-            await self.rosters.join(whole, self.outbox)
+            await self.rosters.join(whole, self.outbox, self.standing.user)
             self.wholes[whole] = by_link.get(whole)
+            self.look_again_if_changed(generation)
             roster = self.rosters.of(whole)
             bodies += await roster.snapshot(self.outbox)
             if since is not None:
-                missed.append(await roster.missed(since))
+                missed.append(await roster.missed(since, self.outbox))
         if found or not bodies:
             read_at = now_ms()
             bodies += await store.read(_snapshot_of, list(found.values()))
@@ -326,6 +328,15 @@ class TypedConsumer(SocketConsumer):
                 )
             )
 
+    @property
+    def races(self) -> frozenset[int]:
+        return frozenset(w.race for w in self.wholes if w.race is not None)
+
+    def lose_race(self, race: int, reason: str) -> None:
+        for whole in [w for w in self.wholes if w.race == race]:
+            self.leave_wholes((whole,))
+            self.tell_access(reason, race=whole.slug)
+
     def lose_link(self, link: int) -> None:
         for whole in [w for w, by in self.wholes.items() if by == link]:
             self.leave_wholes((whole,))
@@ -363,12 +374,18 @@ class TypedConsumer(SocketConsumer):
         asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
         # No more than may be followed are looked for.
         looked_for = asked[: FOLLOW_LIMIT - self.count_follows()]
-        races = await store.read(snapshots.find_races, looked_for) if asked else {}
+        races = (
+            await store.read(snapshots.find_races, looked_for, self.standing.links)
+            if asked
+            else {}
+        )
         wrong = [s for s in looked_for if s not in races]
         wrong = [s for s in slugs if not isinstance(s, str)] + wrong
         for slug in wrong[:FOLLOW_LIMIT]:
             error = CommandError(
-                "race.unknown", "There is no such race.", race=plain(slug)
+                "race.unknown",
+                "There is no such race, or it is not shown to you.",
+                race=plain(slug),
             )
             self.send_error(error, command)
         if len(asked) > len(looked_for):

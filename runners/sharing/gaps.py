@@ -46,7 +46,17 @@ class Missed:
     # A `late` message of each, encoded once for all who missed it.
     late: dict[int, bytes] = field(default_factory=dict)
     # Codes of those of whom there are too many.
-    truncated: list[str] = field(default_factory=list)
+    truncated: dict[int, str] = field(default_factory=dict)
+
+    def without(self, runners: Collection[int]) -> Missed:
+        """Return the same less these runners."""
+        codes = {pk: code for pk, code in self.codes.items() if pk not in runners}
+        return Missed(
+            codes,
+            {pk: rows for pk, rows in self.rows.items() if pk not in runners},
+            {pk: frame for pk, frame in self.late.items() if pk not in runners},
+            {pk: code for pk, code in self.truncated.items() if pk not in runners},
+        )
 
     def newest_rows(self, relay: Relay) -> Iterator[tuple[int, bytes]]:
         """Encode each runner's newest fix as a row of `positions`.
@@ -80,7 +90,7 @@ def stored_since(
     counts = positions.values_list("runner", "runner__code").annotate(n=Count("pk"))
     for pk, code, count in counts:
         if count > runner_limit or total + count > limit:
-            missed.truncated.append(code)
+            missed.truncated[pk] = code
         else:
             total += count
             missed.codes[pk] = code

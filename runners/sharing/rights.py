@@ -56,6 +56,10 @@ class Holder(Protocol):
     # When something that it stands on ends by the clock. Seconds since the epoch.
     look_again_at: float
 
+    @property
+    def races(self) -> frozenset[int]:
+        """Followed as wholes: primary keys."""
+
     def obey_rights(self, question: Question, verdict: Verdict) -> None:
         """End what of the question is no longer allowed, and say so."""
 
@@ -105,6 +109,7 @@ class Changes:
             or not self.runners.isdisjoint(holder.following.values())
             or (publisher is not None and publisher.pk in self.runners)
             or (bool(self.races) and bool(holder.following or standing.links))
+            or not self.races.isdisjoint(holder.races)
         )
 
 
@@ -201,6 +206,8 @@ class Watch:
         ]
         for start in range(0, len(concerned), BATCH):
             await self.look_at(concerned[start : start + BATCH])
+        if first or changes.runners:
+            await self.rosters.look_for_blocks(None if first else changes.runners)
         if rows:
             await self.rosters.look_now(changes.runners)
         for runner in changes.erased:
@@ -221,6 +228,7 @@ class Watch:
                 holder.standing,
                 None if holder.publisher is None else holder.publisher.pk,
                 frozenset(holder.following.values()),
+                holder.races,
             )
             for holder in holders
         ]

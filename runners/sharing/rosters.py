@@ -1,5 +1,7 @@
 """Following a whole: a race, or everybody public, those who join later included.
 
+Everybody sees the same of a whole, but for those whom somebody in it has blocked.
+
 A roster is one process's view of who belongs to a whole. It reads the database once
 a second while anybody follows, which is how it learns of changes: by other processes,
 the admin, a shell, with or without Redis.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -31,7 +33,7 @@ from runners.sharing.gaps import (
     stored_since,
 )
 from runners.sharing.snapshots import add_trails, race_item, runner_items
-from runners.sharing.viewing import lately_public, visible_runners
+from runners.sharing.viewing import blockers_of, lately_public, race_runners
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,13 @@ class Whole:
         return "public" if self.race is None else f"race {self.slug}"
 
 
+# The runners, by primary key, who have blocked the user of a socket.
+Blockers = frozenset[int]
+NOBODY: Blockers = frozenset()
+# Who is given something, each with whom they do not see.
+Takers = Mapping[TypedOutbox | Audience, Blockers]
+
+
 class Version(NamedTuple):
     """What is another when the race, or who belongs to the whole, has changed."""
 
@@ -66,23 +75,35 @@ class RaceGone(Exception):
     """The race has been deleted."""
 
 
+class Shot:
+    """A snapshot on its way, and who gets it."""
+
+    def __init__(self, bodies: asyncio.Task[list[bytes]], at: float) -> None:
+        self.bodies = bodies
+        self.at = at
+        self.readers: list[TypedOutbox] = []
+
+
 class Roster:
     """Who belongs to a whole, and the audiences that watch it."""
 
-    def __init__(self, whole: Whole, relay: Relay) -> None:
+    def __init__(
+        self, whole: Whole, relay: Relay, blockers: Mapping[TypedOutbox, Blockers]
+    ) -> None:
         self.whole = whole
         self.relay = relay
-        self.audiences: dict[int, Audience] = {}
+        # Of the sockets of signed-in users.
+        self.blockers = blockers
+        # By tick, and by whom the members do not see.
+        self.audiences: dict[tuple[int, Blockers], Audience] = {}
         # The runners as introduced to the members, by primary key.
         self.items: dict[int, dict[str, Any]] = {}
         self._version: Version | None = None
         self._looking = asyncio.Lock()
         self._loaded = asyncio.create_task(self._load())
         self._watch: asyncio.Task[None] | None = None
-        self._snapshot: asyncio.Task[list[bytes]] | None = None
-        self._snapshot_at = 0.0
-        self._readers: list[TypedOutbox] = []
-        self._second_look: asyncio.Task[None] | None = None
+        # The latest snapshot by whom it leaves out.
+        self._shots: dict[Blockers, Shot] = {}
         self._looks: set[asyncio.Task[None]] = set()
         self._missed: dict[int, tuple[asyncio.Task[Missed], float]] = {}
 
@@ -91,36 +112,59 @@ class Roster:
         await asyncio.shield(self._loaded)
         if self._watch is None:
             self._watch = asyncio.create_task(self._look_often())
-        audience = self.audiences.get(outbox.tick)
+        joining = self._enter(outbox).joining
+        assert joining is not None
+        await asyncio.shield(joining)
+
+    def _enter(self, outbox: TypedOutbox) -> Audience:
+        """Put a socket into the audience of its tick and its user's blockers."""
+        blockers = self.blockers.get(outbox, NOBODY)
+        audience = self.audiences.get((outbox.tick, blockers))
         if audience is None:
-            audience = self.audiences[outbox.tick] = Audience(self.relay, outbox.tick)
-            audience.introduced.update(self.items)
-            audience.joining = asyncio.create_task(
-                self.relay.follow(self.items, audience)
-            )
+            audience = Audience(self.relay, outbox.tick)
+            self.audiences[outbox.tick, blockers] = audience
+            seen = self.items.keys() - blockers
+            audience.introduced.update(seen)
+            audience.joining = asyncio.create_task(self.relay.follow(seen, audience))
         audience.members[outbox] = None
-        assert audience.joining is not None
-        await asyncio.shield(audience.joining)
+        return audience
 
     async def change_tick(self, outbox: TypedOutbox) -> None:
         """Move a socket to the audience of the tick that it has now."""
         self.leave(outbox)
         await self.join(outbox)
 
-    def leave(self, outbox: TypedOutbox) -> None:
-        """Let a socket follow no longer; the last one ends the roster."""
-        for tick, audience in list(self.audiences.items()):
+    def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> None:
+        """Move a member to the audience of those who do not see who blocked them."""
+        if not self.leave(outbox):
+            return
+        now = self.blockers[outbox]
+        for pk in self.items.keys() & (now - before):
+            outbox.forget(pk)
+            outbox.event(_introduction("removed", self.items[pk]))
+        self._enter(outbox)
+        for pk in self.items.keys() & (before - now):
+            outbox.event(_introduction("added", self.items[pk]))
+        # What the audience left behind was about to send.
+        self._look_soon_at(list(self.items), now_ms(), {outbox: now})
+
+    def leave(self, outbox: TypedOutbox) -> bool:
+        """Let a socket follow no longer; tell whether it did."""
+        left = False
+        for key, audience in list(self.audiences.items()):
             if outbox in audience.members:
+                left = True
                 del audience.members[outbox]
                 outbox.forget_audience(audience)
                 if not audience.members:
-                    del self.audiences[tick]
+                    del self.audiences[key]
                     self.relay.unfollow(self.items, audience)
+        return left
 
     def close(self) -> None:
         """Stop looking."""
-        single = (self._loaded, self._watch, self._snapshot, self._second_look)
-        for task in (*single, *self._looks):
+        shots = [shot.bodies for shot in self._shots.values()]
+        for task in (self._loaded, self._watch, *shots, *self._looks):
             if task is not None:
                 task.cancel()
 
@@ -131,45 +175,56 @@ class Roster:
         accepted before and committed after. Raises `StoreUnavailable`.
         """
         now = self.relay.loop.time()
-        if self._snapshot is None or (
-            self._snapshot.done()
-            and (now - self._snapshot_at > SNAPSHOT_AGE or self._snapshot.exception())
+        blockers = self.blockers.get(outbox, NOBODY)
+        shot = self._shots.get(blockers)
+        if shot is None or (
+            shot.bodies.done()
+            and (now - shot.at > SNAPSHOT_AGE or shot.bodies.exception())
         ):
-            self._snapshot = asyncio.create_task(store.read(self._encode_snapshot))
-            self._snapshot_at = now
-            self._readers = []
-            self._second_look = asyncio.create_task(
-                self._look_twice(now_ms(), self._readers)
-            )
-        self._readers.append(outbox)
-        return await asyncio.shield(self._snapshot)
+            bodies = asyncio.create_task(store.read(self._encode_snapshot, blockers))
+            shot = self._shots[blockers] = Shot(bodies, now)
+            self._look(self._look_twice(now_ms(), shot.readers))
+        shot.readers.append(outbox)
+        return await asyncio.shield(shot.bodies)
 
     async def _look_twice(self, read_at: int, readers: list[TypedOutbox]) -> None:
         # Those who come later get the same snapshot for as long as it serves.
         await asyncio.sleep(SNAPSHOT_AGE + COMMIT_DELAY)
+        self._shots = {
+            blockers: shot
+            for blockers, shot in self._shots.items()
+            if shot.readers is not readers
+        }
         await get_acceptor().recorder.flushed()
         try:
             missed = await store.read(stored_meanwhile, list(self.items), read_at)
         except store.StoreUnavailable:
             return await self._look_twice(read_at, readers)
         members = {m for audience in self.audiences.values() for m in audience.members}
-        self._give(missed, [outbox for outbox in readers if outbox in members])
+        self._give(
+            missed,
+            {
+                outbox: self.blockers.get(outbox, NOBODY)
+                for outbox in readers
+                if outbox in members
+            },
+        )
 
-    def _give(
-        self, missed: Missed, takers: Iterable[TypedOutbox] | Iterable[Audience]
-    ) -> None:
+    def _give(self, missed: Missed, takers: Takers) -> None:
         """Give what was missed of those who still belong to the whole."""
-        late = [frame for pk, frame in missed.late.items() if pk in self.items]
+        late = [(pk, frame) for pk, frame in missed.late.items() if pk in self.items]
         newest = [
             (pk, row) for pk, row in missed.newest_rows(self.relay) if pk in self.items
         ]
-        for taker in takers:
-            for frame in late:
-                taker.event(frame)
+        for taker, blockers in takers.items():
+            for pk, frame in late:
+                if pk not in blockers:
+                    taker.event(frame)
             for pk, row in newest:
-                taker.position(pk, row)
+                if pk not in blockers:
+                    taker.position(pk, row)
 
-    async def missed(self, since: int) -> Missed:
+    async def missed(self, since: int, outbox: TypedOutbox) -> Missed:
         """Return what was stored since a time; shared by those who ask together."""
         step = since - since % SINCE_STEP
         now = self.relay.loop.time()
@@ -180,12 +235,15 @@ class Roster:
             }
             task = asyncio.create_task(store.read(stored_since, list(self.items), step))
             self._missed[step] = task, now
-        return await asyncio.shield(task)
+        missed = await asyncio.shield(task)
+        blockers = self.blockers.get(outbox, NOBODY)
+        return missed.without(blockers) if blockers else missed
 
     # In a thread of the store
 
-    def _encode_snapshot(self) -> list[bytes]:
+    def _encode_snapshot(self, blockers: Blockers) -> list[bytes]:
         items = self._read_items()
+        items = {pk: item for pk, item in items.items() if pk not in blockers}
         add_trails(items)
         races = [] if self.whole.race is None else [race_item(self.whole.race)]
         return v1.snapshot_bodies(items.values(), races)
@@ -193,10 +251,7 @@ class Roster:
     def _read_items(self) -> dict[int, dict[str, Any]]:
         if self.whole.race is None:
             return runner_items(lately_public())
-        return runner_items(
-            visible_runners().filter(entries__race=self.whole.race),
-            self.whole.race,
-        )
+        return runner_items(race_runners(self.whole.race), self.whole.race)
 
     def _read_version(self) -> Version:
         if self.whole.race is None:
@@ -204,7 +259,7 @@ class Roster:
         race = Race.objects.filter(pk=self.whole.race).values_list("changed_at").first()
         if race is None:
             raise RaceGone
-        seen = visible_runners().filter(entries__race=self.whole.race)
+        seen = race_runners(self.whole.race)
         entries = Entry.objects.filter(race=self.whole.race)
         return Version(race, (_fingerprint(seen), _fingerprint(entries)))
 
@@ -234,7 +289,10 @@ class Roster:
                 if new.race != version.race:
                     self._say_race("changed")
                 if added := await self._change(items):
-                    self._look_soon_at(added, read_at)
+                    takers: Takers = {
+                        a: blockers for (_, blockers), a in self.audiences.items()
+                    }
+                    self._look_soon_at(added, read_at, takers)
                 self._version = new
             except store.StoreUnavailable:
                 logger.warning("Could not look for changes of %s", self.whole)
@@ -258,26 +316,35 @@ class Roster:
             item |= {"fix": None, "trail": ""}
             for audience in self.audiences.values():
                 audience.forget_places(runner)
-            self._introduce("changed", item)
+            self._introduce("changed", runner, item)
 
     def _forget_snapshots(self) -> None:
         """Let nobody be told what was true before a change."""
-        self._snapshot = None
+        self._shots = {}
         self._missed = {}
 
-    def _look_soon_at(self, added: Collection[int], read_at: int) -> None:
-        """Give what those who came had accepted before their groups were joined."""
+    def _look_soon_at(
+        self,
+        runners: Collection[int],
+        read_at: int,
+        takers: Takers,
+    ) -> None:
+        """Give what was accepted of runners before their groups were joined."""
 
         async def look() -> None:
             await asyncio.sleep(COMMIT_DELAY)
             await get_acceptor().recorder.flushed()
             try:
-                missed = await store.read(stored_meanwhile, added, read_at)
+                missed = await store.read(stored_meanwhile, runners, read_at)
             except store.StoreUnavailable:
-                return self._look_soon_at(added, read_at)
-            self._give(missed, self.audiences.values())
+                return self._look_soon_at(runners, read_at, takers)
+            self._give(missed, takers)
 
-        task = asyncio.create_task(look())
+        self._look(look())
+
+    def _look(self, work: Coroutine[Any, Any, None]) -> None:
+        """Look beside everything else, until the roster ends."""
+        task = asyncio.create_task(work)
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
@@ -293,39 +360,43 @@ class Roster:
             for pk in removed:
                 audience.forget(pk)
         for pk in removed:
-            self._introduce("removed", {"code": old[pk]["code"]})
-        for audience in list(self.audiences.values()):
+            self._introduce("removed", pk, old[pk])
+        for (_, blockers), audience in list(self.audiences.items()):
             # Joined before they are introduced, so that no fix falls in between.
-            await self.relay.follow(added, audience)
+            await self.relay.follow(added - blockers, audience)
             if audience not in self.audiences.values():
                 self.relay.unfollow(added, audience)
         for pk in added:
-            self._introduce("added", items[pk])
+            self._introduce("added", pk, items[pk])
         for pk in items.keys() & old.keys():
             if _lasting(items[pk]) != _lasting(old[pk]):
-                self._introduce("changed", items[pk])
-        for audience in self.audiences.values():
-            audience.introduced.update(added)
+                self._introduce("changed", pk, items[pk])
+        for (_, blockers), audience in self.audiences.items():
+            audience.introduced.update(added - blockers)
         return added
 
     def _say_race(self, change: str) -> None:
         race = {"slug": self.whole.slug, "change": change}
-        self._send(v1.message_frame("event", kind="race", time=now_ms(), race=race))
+        frame = v1.message_frame("event", kind="race", time=now_ms(), race=race)
 
-    def _introduce(self, change: str, item: dict[str, Any]) -> None:
-        self._send(
-            v1.message_frame(
-                "event",
-                kind="runner",
-                time=now_ms(),
-                change=change,
-                runner=item if change != "removed" else item["code"],
-            )
-        )
-
-    def _send(self, frame: bytes) -> None:
         for audience in self.audiences.values():
             audience.event(frame)
+
+    def _introduce(self, change: str, runner: int, item: dict[str, Any]) -> None:
+        frame = _introduction(change, item)
+        for (_, blockers), audience in self.audiences.items():
+            if runner not in blockers:
+                audience.event(frame)
+
+
+def _introduction(change: str, item: dict[str, Any]) -> bytes:
+    return v1.message_frame(
+        "event",
+        kind="runner",
+        time=now_ms(),
+        change=change,
+        runner=item if change != "removed" else item["code"],
+    )
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
@@ -345,9 +416,20 @@ class Rosters:
         self.relay = relay
         self._rosters: dict[Whole, Roster] = {}
         self._users: dict[Whole, set[TypedOutbox]] = {}
+        # Of the sockets of signed-in users: who has blocked the user.
+        self._blockers: dict[TypedOutbox, Blockers] = {}
+        self._user_of: dict[TypedOutbox, int] = {}
+        self._blocks_changed = 0
 
-    async def join(self, whole: Whole, outbox: TypedOutbox) -> None:
-        """Let a socket follow a whole; raises `StoreUnavailable`, then it does not."""
+    async def join(
+        self, whole: Whole, outbox: TypedOutbox, user: int | None = None
+    ) -> None:
+        """Let a socket follow a whole; raises `StoreUnavailable`, then it does not.
+
+        `user` is who is signed in on it: those who have blocked them are left out.
+        """
+        if user is not None and outbox not in self._blockers:
+            await self._learn_blockers(outbox, user)
         users = self._users.setdefault(whole, set())
         users.add(outbox)
         try:
@@ -360,8 +442,32 @@ class Rosters:
         """Return the roster of a whole that is followed."""
         roster = self._rosters.get(whole)
         if roster is None:
-            roster = self._rosters[whole] = Roster(whole, self.relay)
+            roster = Roster(whole, self.relay, self._blockers)
+            self._rosters[whole] = roster
         return roster
+
+    async def _learn_blockers(self, outbox: TypedOutbox, user: int) -> None:
+        while True:
+            changes = self._blocks_changed
+            blockers = (await store.read(blockers_of, [user])).get(user, NOBODY)
+            if changes == self._blocks_changed:
+                # From here on `change_blocks` knows of this socket.
+                self._blockers[outbox], self._user_of[outbox] = blockers, user
+                return
+
+    async def look_for_blocks(self, runners: set[int] | None = None) -> None:
+        """Act on whom these runners, or any, have blocked of the users of sockets."""
+        users = set(self._user_of.values())
+        now = await store.read_rights(blockers_of, users, runners) if users else {}
+        self._blocks_changed += 1
+        for outbox, user in list(self._user_of.items()):
+            before = self._blockers[outbox]
+            kept = NOBODY if runners is None else before - runners
+            after = kept | now.get(user, NOBODY)
+            if after != before:
+                self._blockers[outbox] = after
+                for roster in self._rosters.values():
+                    roster.change_blockers(outbox, before)
 
     async def look_now(self, runners: set[int]) -> None:
         """See at once who has come and gone, also of these runners."""
@@ -388,6 +494,9 @@ class Rosters:
                     del self._rosters[whole]
             if not users:
                 self._users.pop(whole, None)
+        if not any(outbox in users for users in self._users.values()):
+            self._blockers.pop(outbox, None)
+            self._user_of.pop(outbox, None)
 
 
 _rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Rosters] = WeakKeyDictionary()

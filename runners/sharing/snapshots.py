@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from runners.live.dialects import v1
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet
 from runners.races.course import Course
+from runners.sharing.windows import entries_shown, visible_races
 
 # How much of a trail a snapshot shows.
 TRAIL = timedelta(minutes=5)
@@ -22,11 +23,12 @@ TRAIL_RUNNERS = 100
 TRAIL_POINTS = 20_000
 
 
-def find_races(slugs: Sequence[str]) -> dict[str, int]:
-    """Return the primary keys of races by slug, those that exist."""
+def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, int]:
+    """Return the primary keys of races by slug, those that a bearer of links sees."""
     # PostgreSQL refuses text with a NUL.
     sound = [slug for slug in slugs if "\0" not in slug]
-    return dict(Race.objects.filter(slug__in=sound).values_list("slug", "pk"))
+    races = visible_races(links)
+    return dict(races.filter(slug__in=sound).values_list("slug", "pk"))
 
 
 def fix_row(latest: LatestPosition) -> list[Any]:
@@ -53,9 +55,9 @@ def runner_items(
         if isinstance(runners, RunnerQuerySet)
         else Runner.objects.filter(pk__in=list(runners))
     )
-    entries = Entry.objects.filter(runner__in=queryset.values("pk"))
+    entries = entries_shown().filter(runner__in=queryset.values("pk"))
     if race is None:
-        entries = entries.filter(race__in=Race.objects.window_open())
+        entries = entries.filter(race__in=visible_races().window_open())
     else:
         entries = entries.filter(race=race)
     entry_of = {

@@ -7,17 +7,24 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, Max, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from runners.models import Entry, Follow, Race, Runner, RunnerToken, ShareLink
+from runners.models import Follow, Race, Runner, RunnerToken, ShareLink
 from runners.models.runner import RunnerQuerySet, palette_colour, sharing_now
 from runners.sharing.identity import user_of_session
+from runners.sharing.windows import (
+    entries_open,
+    entries_shown,
+    visible_races,
+    window_end,
+)
 
 # Who was seen within it is on the page of everybody public.
 LATELY = timedelta(hours=12)
 # What ended before that has been acted on.
 LONG_PAST = timedelta(seconds=10)
+PUBLIC = Race.Visibility.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +58,19 @@ class Question:
     standing: Standing
     publisher: int | None
     following: frozenset[int]
+    races: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer: what still stands, and why runners were lost."""
+    """The answer: what still stands, and why runners and races were lost."""
 
     token: bool
     session: bool
     links: frozenset[int]
     grants: Sequence[Grant]
     lost: dict[int, str]
+    lost_races: dict[int, str]
     look_again_at: float
 
 
@@ -69,8 +78,8 @@ def visible_runners(
     user_id: int | None = None, links: Collection[int] = ()
 ) -> RunnerQuerySet:
     """Return the runners that a user, a bearer of links, or a stranger may see now."""
-    in_race = Entry.objects.filter(
-        runner=OuterRef("pk"), race__in=Race.objects.window_open()
+    in_race = entries_open().filter(
+        runner=OuterRef("pk"), race__in=visible_races(links)
     )
     allowed = Q(visibility=Runner.Visibility.PUBLIC) | Q(
         Exists(in_race), visibility=Runner.Visibility.RACE
@@ -78,10 +87,6 @@ def visible_runners(
     if links:
         usable = ShareLink.objects.usable().filter(pk__in=links)
         allowed |= Q(Exists(usable.filter(runners=OuterRef("pk"))))
-        in_linked_race = Entry.objects.filter(
-            runner=OuterRef("pk"), race__links__in=usable
-        )
-        allowed |= Q(Exists(in_linked_race), visibility=Runner.Visibility.RACE)
     if user_id is None:
         return Runner.objects.sharing().filter(allowed)
     follows = Follow.objects.filter(runner=OuterRef("pk"), user_id=user_id)
@@ -89,6 +94,33 @@ def visible_runners(
     blocked = Exists(follows.filter(status=Follow.Status.BLOCKED))
     return Runner.objects.filter(
         Q(account_id=user_id) | (allowed & sharing_now() & ~Q(blocked))
+    )
+
+
+def blockers_of(
+    users: Collection[int], runners: Collection[int] | None = None
+) -> dict[int, frozenset[int]]:
+    """Return by user which of these runners, or of all, have blocked them."""
+    blocks = Follow.objects.filter(status=Follow.Status.BLOCKED)
+    if runners is None:
+        blocks = blocks.filter(user__in=users)
+    else:
+        # Few, unlike the users who watch.
+        blocks = blocks.filter(runner__in=runners)
+    blockers: dict[int, set[int]] = {}
+    for user, runner in blocks.values_list("user", "runner"):
+        if user in users:
+            blockers.setdefault(user, set()).add(runner)
+    return {user: frozenset(of) for user, of in blockers.items()}
+
+
+def race_runners(race: int) -> RunnerQuerySet:
+    """Return the runners whom a race shows to whoever may see the race."""
+    shown = entries_shown().filter(race=race)
+    in_window = entries_open().filter(race=race)
+    return Runner.objects.sharing().filter(
+        Q(visibility=Runner.Visibility.PUBLIC, pk__in=shown.values("runner"))
+        | Q(visibility=Runner.Visibility.RACE, pk__in=in_window.values("runner"))
     )
 
 
@@ -119,7 +151,7 @@ def followable(
             ignore_conflicts=True,
         )
     runners = visible_runners(standing.user, standing.links).filter(code__in=codes)
-    grants = _grants(runners)
+    grants = _grants(runners, standing.links)
     found = {grant.code for grant in grants}
     missing = [code for code in codes if code not in found]
     asked: set[str] = set()
@@ -140,27 +172,43 @@ def followable(
 def linked(standing: Standing, link: int) -> list[Grant]:
     """Return the single runners that a share link of the viewer shows."""
     runners = visible_runners(standing.user, standing.links)
-    return _grants(runners.filter(links=link))
+    return _grants(runners.filter(links=link), standing.links)
 
 
-def _grants(runners: RunnerQuerySet) -> list[Grant]:
-    in_window = Q(entries__race__in=Race.objects.window_open())
-    rows = runners.annotate(
-        window_ends=Max("entries__race__ends", filter=in_window)
-    ).values_list("pk", "code", "visibility", "sharing_ends_at", "window_ends")
+def _grants(runners: RunnerQuerySet, links: Collection[int]) -> list[Grant]:
+    rows = list(runners.values_list("pk", "code", "visibility", "sharing_ends_at"))
+    windows = _windows(
+        [row[0] for row in rows if row[2] == Runner.Visibility.RACE], links
+    )
     grants = []
-    for pk, code, visibility, sharing_ends, window_ends in rows:
-        in_race = visibility == Runner.Visibility.RACE and window_ends is not None
-        ends = [sharing_ends, window_ends if in_race else None]
+    for pk, code, visibility, sharing_ends in rows:
+        window_ends, anybody = windows.get(pk, (None, False))
         grants.append(
             Grant(
                 pk,
                 code,
-                anybody=in_race or visibility == Runner.Visibility.PUBLIC,
-                until=earliest(ends),
+                anybody=anybody or visibility == Runner.Visibility.PUBLIC,
+                until=earliest([sharing_ends, window_ends]),
             )
         )
     return grants
+
+
+def _windows(
+    runners: Sequence[int], links: Collection[int]
+) -> dict[int, tuple[datetime, bool]]:
+    """Tell when the last open window of runners ends, and if one is open to anybody."""
+    windows: dict[int, tuple[datetime, bool]] = {}
+    if runners:
+        entries = entries_open().filter(
+            runner__in=runners, race__in=visible_races(links)
+        )
+        for entry in entries.select_related("race").defer("race__line"):
+            end, anybody = window_end(entry), entry.race.visibility == PUBLIC
+            if before := windows.get(entry.runner_id):
+                end, anybody = max(end, before[0]), anybody or before[1]
+            windows[entry.runner_id] = end, anybody
+    return windows
 
 
 def earliest(moments: Iterable[datetime | None]) -> float:
@@ -210,7 +258,7 @@ def _judge(question: Question) -> Verdict:
     if standing.session is not None:
         session = user_of_session(standing.session) == standing.user
     grants = _grants(
-        visible_runners(standing.user, links).filter(pk__in=question.following)
+        visible_runners(standing.user, links).filter(pk__in=question.following), links
     )
     lost = question.following - {grant.pk for grant in grants}
     return Verdict(
@@ -219,8 +267,29 @@ def _judge(question: Question) -> Verdict:
         links=frozenset(links),
         grants=grants,
         lost=_reasons(standing, lost) if lost else {},
+        lost_races=_lost_races(question, links),
         look_again_at=min([earliest(ends), *(grant.until for grant in grants)]),
     )
+
+
+def _lost_races(question: Question, links: Collection[int]) -> dict[int, str]:
+    """Tell why races cannot be seen any more; those deleted are the rosters' matter."""
+    if not question.races:
+        return {}
+    seen = visible_races(links).filter(pk__in=question.races)
+    lost = Race.objects.filter(pk__in=question.races).exclude(pk__in=seen.values("pk"))
+    ended = ShareLink.objects.filter(pk__in=question.standing.links, race__in=lost)
+    now = timezone.now()
+    reason_of = {
+        race: "expired" if revoked_at is None and expires_at <= now else "revoked"
+        for race, revoked_at, expires_at in ended.values_list(
+            "race", "revoked_at", "expires_at"
+        )
+    }
+    return {
+        race: reason_of.get(race, "private")
+        for race in lost.values_list("pk", flat=True)
+    }
 
 
 def _reasons(standing: Standing, lost: Collection[int]) -> dict[int, str]:

@@ -98,7 +98,7 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
             "time": now,
             "runners": list(items.values()),
             "races": list(races.values()) if fresh else [],
-            "truncated": [] if missed is None else missed.truncated,
+            "truncated": [] if missed is None else list(missed.truncated.values()),
             "more": False,
             "late": []
             if missed is None

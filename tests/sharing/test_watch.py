@@ -52,7 +52,7 @@ def seen(code: str) -> Runner:
 
 async def test_one_who_goes_while_another_comes_is_noticed(watch: Watch) -> None:
     anne = await asyncio.to_thread(seen, "anne")
-    roster = Roster(Whole(), watch.acceptor.relay)
+    roster = Roster(Whole(), watch.acceptor.relay, {})
     await roster._loaded
 
     def swap() -> None:

@@ -1,0 +1,55 @@
+"""Which races may be seen, and from when to when an entry shows its runner."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from runners.models import Entry, Race, ShareLink
+from runners.models.race import RaceQuerySet
+from runners.models.rights import NotingQuerySet
+
+# A runner is seen for so long after their own finish, or after they gave up.
+WINDOW_AFTER_END = timedelta(hours=1)
+ENDED = (Entry.Status.FINISHED, Entry.Status.DNF, Entry.Status.DNS)
+
+
+def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
+    """Return the races that a stranger, or a bearer of links, may see."""
+    allowed = Q(visibility=Race.Visibility.PUBLIC)
+    if links:
+        usable = ShareLink.objects.usable().filter(pk__in=links)
+        allowed |= Q(pk__in=usable.values("race"))
+    return Race.objects.filter(allowed)
+
+
+def entries_shown() -> NotingQuerySet[Entry]:
+    """Return the entries that others may know of.
+
+    Who has an account is not shown by an entry that they have not accepted.
+    """
+    return Entry.objects.filter(Q(accepted=True) | Q(runner__account=None))
+
+
+def entries_open(now: datetime | None = None) -> NotingQuerySet[Entry]:
+    """Return the entries for whose sake their runner can be seen now."""
+    now = now or timezone.now()
+    long_ago = now - WINDOW_AFTER_END
+    # Who is out has no time of their own: it is when the entry was last changed.
+    over = Q(finished_at__lte=long_ago) | Q(
+        status__in=ENDED, finished_at=None, changed_at__lte=long_ago
+    )
+    return entries_shown().filter(race__in=Race.objects.window_open(now)).exclude(over)
+
+
+def window_end(entry: Entry) -> datetime:
+    """Return when an entry stops to show its runner. Reads the race."""
+    end = entry.finished_at
+    if end is None and entry.status in ENDED:
+        end = entry.changed_at
+    if end is None:
+        return entry.race.ends
+    return min(entry.race.ends, end + WINDOW_AFTER_END)
