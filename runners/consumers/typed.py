@@ -27,7 +27,8 @@ from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
 from runners.sharing.gaps import COMMIT_DELAY, Missed, stored_meanwhile, stored_since
 from runners.sharing.identity import LinkError
-from runners.sharing.rosters import Rosters, Whole, get_rosters
+from runners.sharing.roster import Whole
+from runners.sharing.rosters import Rosters, get_rosters
 
 # Fixes of one `publish`.
 PUBLISH_LIMIT = 500

@@ -18,7 +18,7 @@ from runners.models import LatestPosition, Runner
 from runners.positions.accept import get_acceptor
 from runners.sharing import rights
 from runners.sharing.rights import Watch, get_watch
-from runners.sharing.rosters import Roster, Whole
+from runners.sharing.roster import Roster, Whole
 from tests.servers import Server
 
 

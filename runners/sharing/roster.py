@@ -1,0 +1,408 @@
+"""Following a whole: a race, or everybody public, those who join later included.
+
+Everybody sees the same of a whole, but for those whom somebody in it has blocked.
+
+A roster is one process's view of who belongs to a whole. It reads the database once
+a second while anybody follows, which is how it learns of changes: by other processes,
+the admin, a shell, with or without Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db.models import QuerySet
+
+from runners import store
+from runners.live.audience import Audience
+from runners.live.dialects import v1
+from runners.live.outbox import TypedOutbox, now_ms
+from runners.live.relay import Relay
+from runners.models import Entry, Race
+from runners.models.runner import RunnerQuerySet
+from runners.positions.accept import get_acceptor
+from runners.sharing.gaps import (
+    COMMIT_DELAY,
+    Missed,
+    stored_meanwhile,
+    stored_since,
+)
+from runners.sharing.snapshots import add_trails, race_item, runner_items
+from runners.sharing.viewing import lately_public, race_runners
+
+logger = logging.getLogger(__name__)
+
+# Between looks at the database. Seconds.
+LOOK = 1.0
+# To what `since` is rounded down, so that many who come back share a query.
+# Milliseconds.
+SINCE_STEP = 5_000
+# How long an encoded snapshot serves those who ask after it was read. Seconds.
+SNAPSHOT_AGE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Everybody public, or everybody entered for a race (primary key and slug)."""
+
+    race: int | None = None
+    slug: str = ""
+
+    def __str__(self) -> str:
+        return "public" if self.race is None else f"race {self.slug}"
+
+
+# The runners, by primary key, who have blocked the user of a socket.
+Blockers = frozenset[int]
+NOBODY: Blockers = frozenset()
+# Who is given something, each with whom they do not see.
+Takers = Mapping[TypedOutbox | Audience, Blockers]
+
+
+class Version(NamedTuple):
+    """What is another when the race, or who belongs to the whole, has changed."""
+
+    race: object
+    runners: object
+
+
+class RaceGone(Exception):
+    """The race has been deleted."""
+
+
+class Shot:
+    """A snapshot on its way, and who gets it."""
+
+    def __init__(self, bodies: asyncio.Task[list[bytes]], at: float) -> None:
+        self.bodies = bodies
+        self.at = at
+        self.readers: list[TypedOutbox] = []
+
+
+class Roster:
+    """Who belongs to a whole, and the audiences that watch it."""
+
+    def __init__(
+        self, whole: Whole, relay: Relay, blockers: Mapping[TypedOutbox, Blockers]
+    ) -> None:
+        self.whole = whole
+        self.relay = relay
+        # Of the sockets of signed-in users.
+        self.blockers = blockers
+        # By tick, and by whom the members do not see.
+        self.audiences: dict[tuple[int, Blockers], Audience] = {}
+        # The runners as introduced to the members, by primary key.
+        self.items: dict[int, dict[str, Any]] = {}
+        self._version: Version | None = None
+        self._looking = asyncio.Lock()
+        self._loaded = asyncio.create_task(self._load())
+        self._watch: asyncio.Task[None] | None = None
+        # The latest snapshot by whom it leaves out.
+        self._shots: dict[Blockers, Shot] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+        self._missed: dict[int, tuple[asyncio.Task[Missed], float]] = {}
+
+    async def join(self, outbox: TypedOutbox) -> None:
+        """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
+        await asyncio.shield(self._loaded)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._look_often())
+        joining = self._enter(outbox).joining
+        assert joining is not None
+        await asyncio.shield(joining)
+
+    def _enter(self, outbox: TypedOutbox) -> Audience:
+        """Put a socket into the audience of its tick and its user's blockers."""
+        blockers = self.blockers.get(outbox, NOBODY)
+        audience = self.audiences.get((outbox.tick, blockers))
+        if audience is None:
+            audience = Audience(self.relay, outbox.tick)
+            self.audiences[outbox.tick, blockers] = audience
+            seen = self.items.keys() - blockers
+            audience.introduced.update(seen)
+            audience.joining = asyncio.create_task(self.relay.follow(seen, audience))
+        audience.members[outbox] = None
+        return audience
+
+    async def change_tick(self, outbox: TypedOutbox) -> None:
+        """Move a socket to the audience of the tick that it has now."""
+        self.leave(outbox)
+        await self.join(outbox)
+
+    def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> None:
+        """Move a member to the audience of those who do not see who blocked them."""
+        if not self.leave(outbox):
+            return
+        now = self.blockers[outbox]
+        for pk in self.items.keys() & (now - before):
+            outbox.forget(pk)
+            outbox.event(_introduction("removed", self.items[pk]))
+        self._enter(outbox)
+        for pk in self.items.keys() & (before - now):
+            outbox.event(_introduction("added", self.items[pk]))
+        # What the audience left behind was about to send.
+        self._look_soon_at(list(self.items), now_ms(), {outbox: now})
+
+    def leave(self, outbox: TypedOutbox) -> bool:
+        """Let a socket follow no longer; tell whether it did."""
+        left = False
+        for key, audience in list(self.audiences.items()):
+            if outbox in audience.members:
+                left = True
+                del audience.members[outbox]
+                outbox.forget_audience(audience)
+                if not audience.members:
+                    del self.audiences[key]
+                    self.relay.unfollow(self.items, audience)
+        return left
+
+    def close(self) -> None:
+        """Stop looking."""
+        shots = [shot.bodies for shot in self._shots.values()]
+        for task in (self._loaded, self._watch, *shots, *self._looks):
+            if task is not None:
+                task.cancel()
+
+    async def snapshot(self, outbox: TypedOutbox) -> list[bytes]:
+        """Return the encoded parts of a snapshot, at most a second old.
+
+        One task builds it for all who wait, and reads once more for them what was
+        accepted before and committed after. Raises `StoreUnavailable`.
+        """
+        now = self.relay.loop.time()
+        blockers = self.blockers.get(outbox, NOBODY)
+        shot = self._shots.get(blockers)
+        if shot is None or (
+            shot.bodies.done()
+            and (now - shot.at > SNAPSHOT_AGE or shot.bodies.exception())
+        ):
+            bodies = asyncio.create_task(store.read(self._encode_snapshot, blockers))
+            shot = self._shots[blockers] = Shot(bodies, now)
+            self._look(self._look_twice(now_ms(), shot.readers))
+        shot.readers.append(outbox)
+        return await asyncio.shield(shot.bodies)
+
+    async def _look_twice(self, read_at: int, readers: list[TypedOutbox]) -> None:
+        # Those who come later get the same snapshot for as long as it serves.
+        await asyncio.sleep(SNAPSHOT_AGE + COMMIT_DELAY)
+        self._shots = {
+            blockers: shot
+            for blockers, shot in self._shots.items()
+            if shot.readers is not readers
+        }
+        await get_acceptor().recorder.flushed()
+        try:
+            missed = await store.read(stored_meanwhile, list(self.items), read_at)
+        except store.StoreUnavailable:
+            return await self._look_twice(read_at, readers)
+        members = {m for audience in self.audiences.values() for m in audience.members}
+        self._give(
+            missed,
+            {
+                outbox: self.blockers.get(outbox, NOBODY)
+                for outbox in readers
+                if outbox in members
+            },
+        )
+
+    def _give(self, missed: Missed, takers: Takers) -> None:
+        """Give what was missed of those who still belong to the whole."""
+        late = [(pk, frame) for pk, frame in missed.late.items() if pk in self.items]
+        newest = [
+            (pk, row) for pk, row in missed.newest_rows(self.relay) if pk in self.items
+        ]
+        for taker, blockers in takers.items():
+            for pk, frame in late:
+                if pk not in blockers:
+                    taker.event(frame)
+            for pk, row in newest:
+                if pk not in blockers:
+                    taker.position(pk, row)
+
+    async def missed(self, since: int, outbox: TypedOutbox) -> Missed:
+        """Return what was stored since a time; shared by those who ask together."""
+        step = since - since % SINCE_STEP
+        now = self.relay.loop.time()
+        task, read_at = self._missed.get(step, (None, 0.0))
+        if task is None or now - read_at > SNAPSHOT_AGE:
+            self._missed = {
+                s: (t, at) for s, (t, at) in self._missed.items() if now - at < 1
+            }
+            task = asyncio.create_task(store.read(stored_since, list(self.items), step))
+            self._missed[step] = task, now
+        missed = await asyncio.shield(task)
+        blockers = self.blockers.get(outbox, NOBODY)
+        return missed.without(blockers) if blockers else missed
+
+    # In a thread of the store
+
+    def _encode_snapshot(self, blockers: Blockers) -> list[bytes]:
+        items = self._read_items()
+        items = {pk: item for pk, item in items.items() if pk not in blockers}
+        add_trails(items)
+        races = [] if self.whole.race is None else [race_item(self.whole.race)]
+        return v1.snapshot_bodies(items.values(), races)
+
+    def _read_items(self) -> dict[int, dict[str, Any]]:
+        if self.whole.race is None:
+            return runner_items(lately_public())
+        return runner_items(race_runners(self.whole.race), self.whole.race)
+
+    def _read_version(self) -> Version:
+        if self.whole.race is None:
+            return Version(None, _fingerprint(lately_public()))
+        race = Race.objects.filter(pk=self.whole.race).values_list("changed_at").first()
+        if race is None:
+            raise RaceGone
+        seen = race_runners(self.whole.race)
+        entries = Entry.objects.filter(race=self.whole.race)
+        return Version(race, (_fingerprint(seen), _fingerprint(entries)))
+
+    def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
+        # The version first: what changes in between is then seen at the next look.
+        return self._read_version(), self._read_items()
+
+    # In the event loop
+
+    async def _load(self) -> None:
+        self._version, self.items = await store.read(self._read)
+
+    async def _look_often(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            await self.look()
+
+    async def look(self) -> None:
+        """See who has come and gone, and tell the members."""
+        async with self._looking:
+            try:
+                version = self._version
+                if version is None or await store.read(self._read_version) == version:
+                    return
+                read_at = now_ms()
+                new, items = await store.read(self._read)
+                if new.race != version.race:
+                    self._say_race("changed")
+                if added := await self._change(items):
+                    takers: Takers = {
+                        a: blockers for (_, blockers), a in self.audiences.items()
+                    }
+                    self._look_soon_at(added, read_at, takers)
+                self._version = new
+            except store.StoreUnavailable:
+                logger.warning("Could not look for changes of %s", self.whole)
+            except RaceGone:
+                self._version = None
+                self._say_race("removed")
+                await self._change({})
+            except Exception:
+                logger.exception("Looking for changes of %s failed", self.whole)
+
+    def doubt(self) -> None:
+        """Read everything at the next look, whatever the version says."""
+        if self._version is not None:
+            self._version = Version(self._version.race, None)
+
+    def erase(self, runner: int) -> None:
+        """Forget where a runner was, here and at the members."""
+        item = self.items.get(runner)
+        self._forget_snapshots()
+        if item is not None:
+            item |= {"fix": None, "trail": ""}
+            for audience in self.audiences.values():
+                audience.forget_places(runner)
+            self._introduce("changed", runner, item)
+
+    def _forget_snapshots(self) -> None:
+        """Let nobody be told what was true before a change."""
+        self._shots = {}
+        self._missed = {}
+
+    def _look_soon_at(
+        self,
+        runners: Collection[int],
+        read_at: int,
+        takers: Takers,
+    ) -> None:
+        """Give what was accepted of runners before their groups were joined."""
+
+        async def look() -> None:
+            await asyncio.sleep(COMMIT_DELAY)
+            await get_acceptor().recorder.flushed()
+            try:
+                missed = await store.read(stored_meanwhile, runners, read_at)
+            except store.StoreUnavailable:
+                return self._look_soon_at(runners, read_at, takers)
+            self._give(missed, takers)
+
+        self._look(look())
+
+    def _look(self, work: Coroutine[Any, Any, None]) -> None:
+        """Look beside everything else, until the roster ends."""
+        task = asyncio.create_task(work)
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _change(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
+        """Tell the members who joined, changed and left; return who joined."""
+        old, self.items = self.items, items
+        added = items.keys() - old.keys()
+        removed = old.keys() - items.keys()
+        self._forget_snapshots()
+        # First, and without waiting for anything, whom nobody may see any more.
+        for audience in self.audiences.values():
+            self.relay.unfollow(removed, audience)
+            for pk in removed:
+                audience.forget(pk)
+        for pk in removed:
+            self._introduce("removed", pk, old[pk])
+        for (_, blockers), audience in list(self.audiences.items()):
+            # Joined before they are introduced, so that no fix falls in between.
+            await self.relay.follow(added - blockers, audience)
+            if audience not in self.audiences.values():
+                self.relay.unfollow(added, audience)
+        for pk in added:
+            self._introduce("added", pk, items[pk])
+        for pk in items.keys() & old.keys():
+            if _lasting(items[pk]) != _lasting(old[pk]):
+                self._introduce("changed", pk, items[pk])
+        for (_, blockers), audience in self.audiences.items():
+            audience.introduced.update(added - blockers)
+        return added
+
+    def _say_race(self, change: str) -> None:
+        race = {"slug": self.whole.slug, "change": change}
+        frame = v1.message_frame("event", kind="race", time=now_ms(), race=race)
+
+        for audience in self.audiences.values():
+            audience.event(frame)
+
+    def _introduce(self, change: str, runner: int, item: dict[str, Any]) -> None:
+        frame = _introduction(change, item)
+        for (_, blockers), audience in self.audiences.items():
+            if runner not in blockers:
+                audience.event(frame)
+
+
+def _introduction(change: str, item: dict[str, Any]) -> bytes:
+    return v1.message_frame(
+        "event",
+        kind="runner",
+        time=now_ms(),
+        change=change,
+        runner=item if change != "removed" else item["code"],
+    )
+
+
+def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
+    """Return what is another when rows come, go or change."""
+    return frozenset(rows.order_by().values_list("pk", "changed_at"))
+
+
+def _lasting(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a runner's item does not change with each fix."""
+    return {k: v for k, v in item.items() if k not in ("fix", "trail")}
