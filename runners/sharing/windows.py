@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
 
-from runners.models import Entry, Race, ShareLink
+from runners.models import Entry, Race, Runner, ShareLink
 from runners.models.race import RaceQuerySet
 from runners.models.rights import NotingQuerySet
 
@@ -32,6 +32,12 @@ def entries_shown() -> NotingQuerySet[Entry]:
     Who has an account is not shown by an entry that they have not accepted.
     """
     return Entry.objects.filter(Q(accepted=True) | Q(runner__account=None))
+
+
+def races_of(runners: Iterable[Runner]) -> RaceQuerySet:
+    """Return the races that are on and that anybody may know these runners are in."""
+    entries = entries_shown().filter(runner__in=runners)
+    return visible_races().window_open().filter(pk__in=entries.values("race"))
 
 
 def entries_open(now: datetime | None = None) -> NotingQuerySet[Entry]:

@@ -21,6 +21,7 @@ from runners.models import Race, ShareLink
 from runners.sharing.following import follow_statuses
 from runners.sharing.snapshots import milliseconds, race_item
 from runners.sharing.viewing import visible_runners
+from runners.sharing.windows import races_of, visible_races
 from runners.views.assets import map_assets
 
 # How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
@@ -29,8 +30,6 @@ RACE_TICK = 500
 RUNNER_TICK = LINK_TICK = 250
 # Courses drawn on the page of everybody.
 MOST_COURSES = 5
-# An unlisted race is shown to whoever has a share link to it.
-LISTED = {"visibility": Race.Visibility.PUBLIC}
 # How long a course is kept for the next visitor. Seconds.
 COURSE_AGE = 60
 
@@ -44,14 +43,14 @@ def live(request: HttpRequest) -> HttpResponse:
         follow={"public": True, "tick": PUBLIC_TICK},
         # Of those I follow some are not public; the others are there anyway.
         own_follows=True,
-        courses=Race.objects.window_open().filter(**LISTED)[:MOST_COURSES],
+        courses=visible_races().window_open()[:MOST_COURSES],
     )
 
 
 @require_safe
 def race(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the runners of one race on its course."""
-    race = get_object_or_404(Race, slug=slug, **LISTED)
+    race = get_object_or_404(visible_races(), slug=slug)
     return live_page(
         request,
         title=race.name,
@@ -69,7 +68,7 @@ def runner(request: HttpRequest, code: str) -> HttpResponse:
         title=runner.name,
         follow={"runners": [runner.code], "tick": RUNNER_TICK},
         one_runner=runner.code,
-        courses=Race.objects.window_open().filter(entries__runner=runner, **LISTED)[:1],
+        courses=races_of([runner])[:1],
     )
 
 
@@ -116,7 +115,7 @@ def live_page(
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
     }
-    races = [] if link else Race.objects.on_or_next(now).filter(**LISTED)
+    races = [] if link else visible_races().on_or_next(now)
     context = {
         "page": page,
         "title": title,

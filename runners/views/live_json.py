@@ -21,8 +21,14 @@ from runners.models import Race, ShareLink
 from runners.sharing.gaps import stored_since
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.snapshots import add_trails, runner_items
-from runners.sharing.viewing import lately_public, visible_runners
-from runners.views.live import LISTED, course_of
+from runners.sharing.viewing import (
+    blockers_of,
+    lately_public,
+    race_runners,
+    visible_runners,
+)
+from runners.sharing.windows import visible_races
+from runners.views.live import course_of
 from runners.views.track import RETRY_AFTER, SHARE_HEADER
 
 # A whole is read once a second for all who ask; each in every process.
@@ -90,6 +96,10 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
     for race in _races(request, link, refused):
         items |= _in_race(race.pk, int(time.monotonic()), fresh)
         races[race.pk] = course_of(race, timezone.now())
+    if user is not None:
+        # A whole is read once for all, and these do not see all of it.
+        for runner in blockers_of([user]).get(user, ()):
+            items.pop(runner, None)
     items |= _single(request, user, link, refused, fresh)
     missed = None if since is None else stored_since(items, since)
     return orjson.dumps(
@@ -157,8 +167,9 @@ def _races(
 ) -> list[Race]:
     """Return the races that are asked for and may be seen, and the link's."""
     slugs = [slug for slug in _given(request, "race") if "\0" not in slug]
-    listed = Race.objects.filter(slug__in=slugs, **LISTED)
-    races = {race.slug: race for race in listed}
+    links = [] if link is None else [link.pk]
+    asked = visible_races(links).filter(slug__in=slugs)
+    races = {race.slug: race for race in asked}
     if link is not None and link.race is not None:
         races[link.race.slug] = link.race
     refused += [
@@ -207,8 +218,7 @@ def _public(second: int, trails: bool) -> Items:
 
 @lru_cache(maxsize=WHOLES_KEPT)
 def _in_race(race: int, second: int, trails: bool) -> Items:
-    seen = visible_runners().filter(entries__race=race)
-    return _with_trails(lambda: runner_items(seen, race), trails)
+    return _with_trails(lambda: runner_items(race_runners(race), race), trails)
 
 
 def _with_trails(read: Callable[[], Items], trails: bool) -> Items:

@@ -13,8 +13,9 @@ from django.views.decorators.debug import (
 )
 from django.views.decorators.http import require_http_methods
 
-from runners.models import Race, Runner, ShareLink
+from runners.models import Runner, ShareLink
 from runners.sharing.identity import LinkError, link_of
+from runners.sharing.windows import races_of
 from runners.views.live import LINK_TICK, live_page
 from runners.views.slow import note_failure
 
@@ -54,7 +55,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
         follow=follow,
         race=link.race,
         one_runner=runners[0].code if len(runners) == 1 else None,
-        courses=Race.objects.window_open().filter(entries__runner__in=runners)[:1],
+        courses=races_of(runners)[:1],
         link=link,
     )
     return _kept_secret(response)
