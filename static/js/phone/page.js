@@ -64,8 +64,8 @@ const clock = new ServerClock(Date.now() + offset);
 const locator = new Locator({
   onPosition: record,
   onTrouble: (found) => {
-    trouble = found;
     if (found === "denied") go("ready");
+    trouble = found;
     draw();
   },
 });
@@ -96,7 +96,10 @@ async function open() {
   find("#stop").addEventListener("click", () => go("stopped"));
   find("#forget").addEventListener("click", forget);
   find("#offer-yes").addEventListener("click", acceptOffer);
-  find("#offer-no").addEventListener("click", () => answerOffer());
+  find("#offer-no").addEventListener("click", () => {
+    offer = null;
+    draw();
+  });
   document.addEventListener("visibilitychange", lookUp);
   watchBattery((percent) => {
     battery = percent;
@@ -151,23 +154,23 @@ async function considerOffer(token) {
 }
 
 async function acceptOffer() {
-  if (offer) await queue.remember("identity", offer);
-  // With a new connection, and without what belongs to whoever was before.
-  answerOffer();
-  location.reload();
+  if (offer) await startAnew(offer);
 }
 
-function answerOffer() {
-  offer = null;
-  draw();
+/** @param {Identity | undefined} who */
+async function startAnew(who) {
+  const same = who && who.runner === identity?.runner;
+  await queue.remember("identity", who);
+  // With a new connection, and without what belongs to whoever was before.
+  for (const name of same ? [] : ["run", "reached"]) await queue.remember(name, undefined);
+  location.reload();
 }
 
 async function forget() {
   const waiting = backlog.size;
   const question = `Forget ${identity?.name}? ${positions(waiting)} kept here would wait for this runner’s next token.`;
   if (waiting && !confirm(question)) return;
-  for (const name of ["identity", "run", "reached"]) await queue.remember(name, undefined);
-  location.reload();
+  await startAnew(undefined);
 }
 
 // What the runner does
@@ -175,9 +178,11 @@ async function forget() {
 async function start() {
   cheers.allow();
   try {
-    if (!identity && account?.runner) {
+    if (account?.runner && (!identity || status.state === "ended")) {
       find("#start").setAttribute("disabled", "");
-      await begin(await makeToken(account));
+      const made = await makeToken(account);
+      if (identity) return startAnew(made);
+      await begin(made);
     }
     note("trouble", "");
     go("recording");
@@ -309,21 +314,20 @@ function draw() {
   setText(find("#detail"), isSetUp ? said.detail : invitation());
 
   find("#facts").hidden = !isSetUp;
-  setText(find("#reached"), reached === null ? "–" : age(now - reached));
-  setText(find("#reached-at"), reached === null ? "nothing yet" : `ago, at ${clockTime(reached)}`);
-  setText(find("#waiting"), waiting.toLocaleString("en"));
-  setText(find("#accuracy"), accuracy === null ? "–" : `±${Math.round(accuracy)}`);
-  setText(find("#battery"), battery === null ? "–" : String(battery));
-  setText(find("#battery-unit"), battery === null ? "not told" : "%");
+  figure("reached", reached === null ? null : age(now - reached), "ago");
+  setText(find("#reached-at"), reached === null ? "nothing yet" : `at ${clockTime(reached)}`);
+  figure("waiting", waiting.toLocaleString("en"), waiting === 1 ? "position" : "positions");
+  figure("accuracy", accuracy === null ? null : `±${Math.round(accuracy)}`, "m");
+  figure("battery", battery === null ? null : String(battery), "%");
 
-  const canStart = isSetUp ? status.state !== "ended" : Boolean(account?.runner);
+  const ended = status.state === "ended";
+  const canStart = (isSetUp && !ended) || Boolean(account?.runner);
   find("#start").hidden = recording || !canStart;
-  setText(find("#start"), doing === "paused" ? "Go on" : "Start");
+  setText(find("#start"), ended ? "Set up again" : doing === "paused" ? "Go on" : "Start");
   find("#pause").hidden = !recording;
   find("#stop").hidden = !recording && doing !== "paused";
-  find("#sign-in").hidden = isSetUp || account?.signedIn !== false;
+  find("#sign-in").hidden = (isSetUp && !ended) || account?.signedIn !== false;
   find("#become").hidden = isSetUp || !account?.signedIn || account.runner !== null;
-  find("#again").hidden = status.state !== "ended";
 
   find("#screen").hidden = !recording;
   setText(
@@ -339,9 +343,20 @@ function draw() {
     setText(find("#name"), identity.name);
     setAttribute(find("#apps"), "href", `/runners/${identity.runner}/phones/`);
   }
-  find("#forget").hidden = recording;
+  find("#forget").hidden = recording || !isSetUp;
+  const other = account?.runner && identity && account.runner.code !== identity.runner;
+  note(
+    "other",
+    other ? `You are signed in as ${account?.runner?.name}; this browser sends as ${identity?.name}.` : "",
+  );
   find("#offer").hidden = offer === null;
   if (offer) for (const name of document.querySelectorAll(".offered")) setText(name, offer.name);
+}
+
+/** @param {string} name @param {string | null} value @param {string} unit */
+function figure(name, value, unit) {
+  setText(find(`#${name}`), value ?? "–");
+  setText(find(`#${name} + span`), value === null ? "" : unit);
 }
 
 function invitation() {

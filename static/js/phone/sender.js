@@ -131,6 +131,7 @@ export class Sender {
       if (code === "store.unavailable") setTimeout(() => this.#signIn(), after);
       return;
     }
+    if (typeof id !== "number") return;
     if (FINAL_ERRORS.has(code)) {
       const fixes = this.#backlog.done(id);
       this.#handlers.onDone(fixes, fixes.map((_, index) => [index, code]));

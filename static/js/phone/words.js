@@ -24,8 +24,8 @@ const FRESH = 30_000;
 const TROUBLES = {
   denied: {
     tone: "alarm",
-    headline: "Not allowed to see where you are",
-    detail: "Allow the location for this page in the browser’s settings, precisely, then start again.",
+    headline: "No permission",
+    detail: "This page may not know where you are. Allow it the precise location in the browser’s settings, then start again.",
   },
   unavailable: {
     tone: "delayed",
@@ -71,7 +71,7 @@ export function positions(count) {
 export function say(view) {
   const { doing, trouble, located, status, waiting } = view;
   if (status.state === "ended") return saidAtTheEnd(view);
-  if (trouble === "insecure" || trouble === "missing") return TROUBLES[trouble];
+  if (trouble && trouble !== "unavailable") return TROUBLES[trouble];
   if (doing === "ready") {
     return { tone: "stale", headline: "Ready", detail: "Start when you do. Nothing is recorded before." };
   }
@@ -123,8 +123,8 @@ function saidAtTheEnd({ status, waiting }) {
   if (status.code === 4401) {
     return {
       tone: "alarm",
-      headline: "This browser may send no longer",
-      detail: `Its token was revoked or has expired. Set it up again.${kept}`,
+      headline: "No longer allowed",
+      detail: `Its token was revoked or has expired.${kept}`,
     };
   }
   return { tone: "alarm", headline: "Cannot go on", detail: `${status.detail ?? ""}${kept}` };
