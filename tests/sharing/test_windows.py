@@ -1,0 +1,181 @@
+"""From when to when a race shows its runners, and to whom."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from runners.models import Entry, Race, RightsChange, Runner, ShareLink
+from runners.sharing.snapshots import find_races, runner_items
+from runners.sharing.viewing import (
+    Question,
+    Standing,
+    followable,
+    judge,
+    race_runners,
+    visible_runners,
+)
+from runners.sharing.windows import races_of
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+def make_race(start: timedelta = -2 * HOUR, **fields: Any) -> Race:
+    now = timezone.now()
+    return Race.objects.create(
+        slug="half", name="Half", start=now + start, ends=now + 3 * HOUR, **fields
+    )
+
+
+def enter(race: Race, code: str = "bob", **fields: Any) -> Entry:
+    runner = Runner.objects.create(code=code, name=code, visibility="race")
+    return Entry.objects.create(race=race, runner=runner, bib=code, **fields)
+
+
+def link_to(race: Race) -> int:
+    link, _ = ShareLink.objects.issue(
+        label="Mum", race=race, expires_at=timezone.now() + HOUR
+    )
+    return link.pk
+
+
+def codes(race: Race, links: tuple[int, ...] = ()) -> tuple[list[str], list[str]]:
+    """Return whom one sees singly, and as part of the race."""
+    return (
+        sorted(visible_runners(links=links).values_list("code", flat=True)),
+        sorted(race_runners(race.pk).values_list("code", flat=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "entry", "seen"),
+    [
+        (61 * MINUTE, {}, False),
+        (59 * MINUTE, {}, True),
+        (-2 * HOUR, {}, True),
+        (-2 * HOUR, {"finished_at": -59 * MINUTE}, True),
+        (-2 * HOUR, {"finished_at": -61 * MINUTE}, False),
+        (-2 * HOUR, {"status": "dnf", "changed_at": -59 * MINUTE}, True),
+        (-2 * HOUR, {"status": "dnf", "changed_at": -61 * MINUTE}, False),
+        (-2 * HOUR, {"status": "started", "changed_at": -61 * MINUTE}, True),
+    ],
+)
+def test_a_runner_is_seen_from_an_hour_before_to_an_hour_after_their_race(
+    start: timedelta, entry: dict[str, Any], seen: bool
+) -> None:
+    race = make_race(start)
+    row = enter(race)
+    now = timezone.now()
+    times = {k: now + v if isinstance(v, timedelta) else v for k, v in entry.items()}
+    if times:
+        Entry.objects.filter(pk=row.pk).update(**times)
+    assert codes(race) == ((["bob"], ["bob"]) if seen else ([], []))
+    assert codes(race, (link_to(race),)) == codes(race)
+
+
+def test_the_window_of_who_finished_ends_by_the_clock() -> None:
+    race = make_race()
+    finished_at = timezone.now() - 10 * MINUTE
+    enter(race, finished_at=finished_at, status="finished")
+    (grant,), refused = followable(Standing(), ["bob"], create=False)
+    assert not refused
+    assert grant.anybody
+    assert grant.until == pytest.approx((finished_at + HOUR).timestamp())
+    Entry.objects.all().update(finished_at=None, status="started")
+    (grant,), _ = followable(Standing(), ["bob"], create=False)
+    assert grant.until == pytest.approx(race.ends.timestamp())
+
+
+def test_an_entry_shows_who_has_an_account_once_they_accepted_it() -> None:
+    race = make_race()
+    entry = enter(race, accepted=False)
+    assert codes(race) == (["bob"], ["bob"])  # no account: nobody could accept
+    entry.runner.account = User.objects.create_user("bob")
+    entry.runner.save()
+    assert codes(race) == ([], [])
+    # Nor does the race of who is public anyway give away that they are in it.
+    Runner.objects.all().update(visibility="public")
+    assert codes(race) == (["bob"], [])
+    assert runner_items(Runner.objects.all())[entry.runner_id]["race"] is None
+    assert not races_of([entry.runner])
+    Entry.objects.all().update(accepted=True)
+    assert codes(race) == (["bob"], ["bob"])
+    assert runner_items(Runner.objects.all())[entry.runner_id]["race"] == "half"
+    assert races_of([entry.runner]).get() == race
+
+
+def test_an_unlisted_race_shows_itself_and_its_runners_by_its_link_only() -> None:
+    race = make_race(visibility="link")
+    entry = enter(race)
+    link = link_to(race)
+    assert find_races(["half"]) == {}
+    assert find_races(["half"], [link]) == {"half": race.pk}
+    assert codes(race) == ([], ["bob"])
+    assert codes(race, (link,)) == (["bob"], ["bob"])
+    assert not races_of([entry.runner])
+    (grant,), _ = followable(Standing(links=(link,)), ["bob"], create=False)
+    assert not grant.anybody
+    Runner.objects.all().update(visibility="public")
+    assert runner_items(Runner.objects.all())[entry.runner_id]["race"] is None
+    ShareLink.objects.get(pk=link).revoke()
+    assert find_races(["half"], [link]) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda race, link: link.revoke(), "revoked"),
+        (
+            lambda race, link: ShareLink.objects.update(expires_at=timezone.now()),
+            "expired",
+        ),
+    ],
+)
+def test_a_socket_loses_an_unlisted_race_with_its_link(
+    change: Any, reason: str
+) -> None:
+    race = make_race(visibility="link")
+    link = link_to(race)
+    question = Question(
+        Standing(links=(link,)), None, frozenset(), frozenset([race.pk])
+    )
+    assert judge([question])[0].lost_races == {}
+    change(race, ShareLink.objects.get())
+    assert judge([question])[0].lost_races == {race.pk: reason}
+
+
+def test_a_socket_loses_a_race_that_is_listed_no_longer() -> None:
+    race = make_race()
+    question = Question(Standing(), None, frozenset(), frozenset([race.pk]))
+    assert judge([question])[0].lost_races == {}
+    Race.objects.filter(pk=race.pk).update(visibility="link")
+    assert judge([question])[0].lost_races == {race.pk: "private"}
+    race.delete()  # that, the roster tells its members
+    assert judge([question])[0].lost_races == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda race, entry: Race.objects.update(visibility="link"), "race"),
+        (lambda race, entry: Race.objects.get().save(), "race"),
+        (lambda race, entry: Entry.objects.update(accepted=False), "runner"),
+        (lambda race, entry: Entry.objects.update(status="dnf"), "runner"),
+        (lambda race, entry: entry.save(update_fields=["status"]), "runner"),
+        (lambda race, entry: entry.delete(), "runner"),
+    ],
+)
+def test_what_may_take_a_right_away_is_noted(change: Any, kind: str) -> None:
+    race = make_race()
+    entry = enter(race)
+    key = race.pk if kind == "race" else entry.runner_id
+    RightsChange.objects.all().delete()
+    change(race, entry)
+    assert RightsChange.objects.filter(kind=kind, key=key).exists()
