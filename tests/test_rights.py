@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.clients import Client, seed_client, typed_client
+from tests.clients import Client, Message, seed_client, typed_client
 from tests.servers import ROOT, Server, clean_environment
 
 # Polls come every 300 ms; the rest is for a busy machine. Seconds.
@@ -367,3 +367,91 @@ async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
         while not await alice.hear_nothing(0.05):
             pass
         assert await alice.hear_nothing(0.5)
+
+
+async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> None:
+    cookie = await cookie_of(scene, f"alice-{scene.code}", None)
+    # Somebody else who goes on: a whole does not end with one of it.
+    await scene.office.do(
+        "anne, _ = Runner.objects.get_or_create(code='anne', name='Anne')\n"
+        "token = RunnerToken.objects.issue(anne, name='phone')[1]"
+    )
+    anne = await scene.office.do("print(token)")
+
+    def is_bob(message: Message) -> bool:
+        return message["type"] == "positions" and any(
+            row[0] == scene.code for row in message["fixes"]
+        )
+
+    async with (
+        page_of(scene, cookie) as alice,
+        typed_client(scene.server.ws_url) as charlie,
+        typed_client(scene.server.ws_url, anne) as phone,
+    ):
+        for client in (alice, charlie):
+            await client.say(type="follow", public=True, tick=0, since=now_ms())
+            await client.hear_until(is_bob)
+        await scene.office.do("Follow.objects.create(user=user, runner=bob)")
+        await scene.office.do(
+            "Follow.objects.filter(user=user).update(status='blocked')"
+        )
+        since = time.monotonic()
+        event = await alice.hear_type("event", "runner")
+        assert time.monotonic() - since < SOON
+        assert (event["change"], event["runner"]) == ("removed", scene.code)
+        await asyncio.sleep(2.5)  # also what is looked at twice has come by then
+        await alice.say(type="ping")
+        while (heard := await alice.hear())["type"] != "pong":
+            assert scene.code not in json.dumps(heard), heard
+        await phone.say(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
+        await alice.hear_until(
+            lambda m: m["type"] == "positions" and m["fixes"][:1] != []
+        )
+        # Whoever comes while blocked sees as little, in each way of coming.
+        async with page_of(scene, cookie) as again:
+            await again.say(
+                type="follow", public=True, tick=0, since=now_ms() - 60_000, id="all"
+            )
+            for _ in range(20):
+                assert scene.code not in json.dumps(await again.hear())
+                await again.say(type="ping")
+        await charlie.hear_until(is_bob)
+        await scene.office.do("Follow.objects.filter(user=user).delete()")
+        event = await alice.hear_type("event", "runner")
+        assert (event["change"], event["runner"]["code"]) == ("added", scene.code)
+        await alice.hear_until(is_bob)
+
+
+async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
+    scene: Scene,
+) -> None:
+    cookie = await cookie_of(scene, f"alice-{scene.code}", None)
+    plain = await scene.office.do(
+        "now, hour = timezone.now(), timedelta(hours=1)\n"
+        f"race = Race.objects.create(slug='{scene.code}', name='Secret', start=now,"
+        " ends=now + hour, visibility='link')\n"
+        "Entry.objects.create(race=race, runner=bob, bib='1')\n"
+        "bob.visibility = 'race'; bob.save()\n"
+        "link, plain = ShareLink.objects.issue("
+        "label='Mum', race=race, expires_at=now + hour); print(plain)"
+    )
+    async with page_of(scene, cookie) as alice:
+        await alice.say(type="follow", races=[scene.code], runners=[scene.code])
+        errors = [await alice.hear_type("error") for _ in range(2)]
+        assert {e["code"] for e in errors} == {"race.unknown", "runner.unknown"}
+        await alice.say(type="follow", share=plain, tick=0)
+        snapshot = await alice.hear_until(lambda m: bool(m.get("races")))
+        assert [r["code"] for r in snapshot["runners"]] == [scene.code]
+        await alice.hear_type("positions")
+        # Who has the link may name the race, and the runner, too.
+        await alice.say(type="follow", runners=[scene.code], races=[scene.code])
+        await alice.hear_type("snapshot")
+        await scene.office.do("link.revoke()")
+        since = time.monotonic()
+        lost = [await alice.hear_type("event", "access") for _ in range(2)]
+        assert time.monotonic() - since < SOON
+        assert {(e.get("runner"), e.get("race")) for e in lost} == {
+            (scene.code, None),
+            (None, scene.code),
+        }
+        assert await quiet(alice)

@@ -80,8 +80,9 @@ def due(visitor: Visitor, action: Action) -> str:
         case "typed snapshot":
             return "shown" if sees else "absent"
         case "typed list":
-            # Of a whole everybody sees the same.
-            return "shown" if visitor.sight in SHOWN_TO_ANYBODY else "absent"
+            # Of a whole everybody sees the same, but for those whom a runner blocked.
+            anybody = visitor.sight in SHOWN_TO_ANYBODY and cookie != "blocked"
+            return "shown" if anybody else "absent"
         case "seed publish" if visitor.token == "another":
             return "runner.mismatch"
         case _:
