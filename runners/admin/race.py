@@ -1,20 +1,18 @@
 from __future__ import annotations
 
 import zoneinfo
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,6 +20,9 @@ from django.utils.safestring import SafeString
 from runners.admin.columns import RaceDayMedia
 from runners.admin.entry import EntriesOfRace
 from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
+from runners.admin.race_pages import permitted_race, race_page
+from runners.admin.startlist.pages import export, start_list
+from runners.admin.startlist.sheet import phone_sheet
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.races.course import Waypoint, waypoints_of_gpx
 from runners.races.gpx import CourseError
@@ -149,6 +150,18 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 view(self.propose_checkpoints),
                 name="runners_race_checkpoints",
             ),
+            *(
+                path(
+                    f"<int:pk>/{address}",
+                    view(partial(page, self)),
+                    name=f"runners_race_{name}",
+                )
+                for address, page, name in (
+                    ("start-list/", start_list, "start_list"),
+                    ("start-list.<str:kind>", export, "export"),
+                    ("phones/", phone_sheet, "phones"),
+                )
+            ),
             *super().get_urls(),
         ]
 
@@ -217,56 +230,17 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if race.pk is None:
             return "–"
         return format_html(
-            '<a href="{}?{}">{} entered</a>',
+            '<a href="{}?{}">{} entered</a> · <a href="{}">import</a>',
             reverse("admin:runners_entry_changelist"),
             urlencode({"race": race.slug}),
             race.entries_in_all,
+            reverse("admin:runners_race_start_list", args=[race.pk]),
         )
 
     @admin.display(description="Live page")
     def live_page(self, race: Race) -> SafeString:
         url = self.view_on_site(race)
         return format_html('<a href="{}">{}</a>', url, url)
-
-
-def permitted_race(
-    race_admin: admin.ModelAdmin[Race],
-    request: HttpRequest,
-    pk: int,
-    *,
-    change: bool = True,
-) -> Race:
-    """Return a race without its line; raise Http404 or PermissionDenied."""
-    race = get_object_or_404(Race.objects.defer("line"), pk=pk)
-    allowed = (
-        race_admin.has_change_permission(request, race)
-        if change
-        else race_admin.has_view_permission(request, race)
-    )
-    if not allowed:
-        raise PermissionDenied
-    return race
-
-
-def race_page(
-    race_admin: admin.ModelAdmin[Race],
-    request: HttpRequest,
-    race: Race,
-    name: str,
-    **context: Any,
-) -> HttpResponse:
-    """Show a page of a race's own in the admin: admin/runners/race/NAME.html."""
-    return TemplateResponse(
-        request,
-        f"admin/runners/race/{name}.html",
-        {
-            **race_admin.admin_site.each_context(request),
-            "opts": race_admin.opts,
-            "media": race_admin.media,
-            "race": race,
-            **context,
-        },
-    )
 
 
 def _count_of(model: type[Checkpoint | Entry]) -> Coalesce:

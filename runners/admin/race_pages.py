@@ -1,0 +1,53 @@
+"""Pages of a race's own in the race office."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+
+from runners.models import Race
+
+
+def permitted_race(
+    race_admin: admin.ModelAdmin[Race],
+    request: HttpRequest,
+    pk: int,
+    *,
+    change: bool = True,
+) -> Race:
+    """Return a race without its line; raise Http404 or PermissionDenied."""
+    race = get_object_or_404(Race.objects.defer("line"), pk=pk)
+    allowed = (
+        race_admin.has_change_permission(request, race)
+        if change
+        else race_admin.has_view_permission(request, race)
+    )
+    if not allowed:
+        raise PermissionDenied
+    return race
+
+
+def race_page(
+    race_admin: admin.ModelAdmin[Race],
+    request: HttpRequest,
+    race: Race,
+    name: str,
+    **context: Any,
+) -> HttpResponse:
+    """Show a page of a race's own in the admin: admin/runners/race/NAME.html."""
+    return TemplateResponse(
+        request,
+        f"admin/runners/race/{name}.html",
+        {
+            **race_admin.admin_site.each_context(request),
+            "opts": race_admin.opts,
+            "media": race_admin.media,
+            "race": race,
+            **context,
+        },
+    )

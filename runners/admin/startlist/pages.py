@@ -1,0 +1,221 @@
+"""The pages of a race's start list: bring one in, take it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core import signing
+from django.db import IntegrityError
+from django.db.models.functions import Length
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from import_export.results import Result
+from tablib import Dataset
+
+from runners.admin.race_pages import permitted_race, race_page
+from runners.admin.startlist.reading import (
+    COLUMNS,
+    MAX_BYTES,
+    NUMBER,
+    StartListError,
+    read_start_list,
+    shielded,
+)
+from runners.admin.startlist.resource import StartListResource
+from runners.models import Entry, Race
+
+# Rows that a preview shows of each kind.
+SHOWN = 200
+SALT = "runners.startlist"
+CONTENT_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong in one cell of the file."""
+
+    row: int
+    column: str
+    value: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a row does: `values` are (column, before, after), before "" if new."""
+
+    row: int
+    is_new: bool
+    values: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What importing a file would do, or did."""
+
+    new: int
+    changed: int
+    unchanged: int
+    faults: Sequence[Fault]
+    changes: Sequence[Change]
+
+    @property
+    def rows(self) -> int:
+        """How many rows have something to import."""
+        return self.new + self.changed
+
+    @property
+    def faulty_rows(self) -> int:
+        return len({fault.row for fault in self.faults})
+
+
+class UploadForm(forms.Form):
+    file = forms.FileField(
+        label="Start list",
+        help_text=f"CSV or XLSX, with the columns {', '.join(COLUMNS)}; bib and name "
+        "are needed. A bib, or code, that is entered already is updated.",
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx"}),
+    )
+
+    def clean_file(self) -> tuple[Dataset, list[str]]:
+        try:
+            return read_start_list(self.cleaned_data["file"].read(MAX_BYTES + 1))
+        except StartListError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+def start_list(
+    race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
+) -> HttpResponse:
+    """Upload a file and see what it would do; then have it done."""
+    race = permitted_race(race_admin, request, pk)
+    if "rows" in request.POST:
+        return _import(race_admin, request, race)
+    form = UploadForm(request.POST or None, request.FILES or None)
+    context: dict[str, Any] = {"form": form, "entered": race.entries.count()}
+    if request.method == "POST" and form.is_valid():
+        table, unknown = form.cleaned_data["file"]
+        preview = preview_of(table, race)
+        context |= {
+            "preview": preview,
+            "unknown": unknown,
+            # What was looked at is what is imported, whichever process comes next.
+            "rows": signing.dumps(
+                [table.headers, *map(list, table)], salt=SALT, compress=True
+            ),
+        }
+    return race_page(race_admin, request, race, "start_list", **context)
+
+
+def _import(
+    race_admin: admin.ModelAdmin[Race], request: HttpRequest, race: Race
+) -> HttpResponse:
+    back = HttpResponseRedirect(
+        reverse("admin:runners_race_start_list", args=[race.pk])
+    )
+    try:
+        headers, *rows = signing.loads(request.POST["rows"], salt=SALT)
+    except signing.BadSignature:
+        race_admin.message_user(
+            request, "Upload the file again: nothing was imported.", messages.ERROR
+        )
+        return back
+    table = Dataset(*rows, headers=headers)
+    try:
+        done = preview_of(table, race, dry_run=False)
+    except IntegrityError:
+        race_admin.message_user(
+            request,
+            "The start list was changed meanwhile, and nothing was imported. Upload "
+            "the file again.",
+            messages.ERROR,
+        )
+        return back
+    said = f"{done.new} entered, {done.changed} changed, {done.unchanged} as before"
+    if done.faults:
+        said += f", {done.faulty_rows} rows left out"
+    race_admin.log_change(request, race, f"Imported a start list: {said}.")
+    race_admin.message_user(
+        request,
+        f"{said}.",
+        messages.WARNING if done.faults else messages.SUCCESS,
+    )
+    return back
+
+
+def preview_of(table: Dataset, race: Race, *, dry_run: bool = True) -> Preview:
+    """Import a table, or only see what that would do.
+
+    Faulty rows are left out, all others are stored in one transaction. Raises
+    IntegrityError if somebody else changes the start list meanwhile.
+    """
+    result = StartListResource(race).import_data(
+        table, dry_run=dry_run, use_transactions=True, raise_errors=False
+    )
+    for error in [*result.base_errors, *(e for r in result.rows for e in r.errors)]:
+        raise error.error
+    return Preview(
+        new=result.totals["new"],
+        changed=result.totals["update"],
+        unchanged=result.totals["skip"],
+        faults=list(_faults(result, table.dict)),
+        changes=[
+            _change(number, row)
+            for number, row in islice(
+                (
+                    (number, row)
+                    for number, row in zip(table[NUMBER], result.rows, strict=True)
+                    if row.is_new() or row.is_update()
+                ),
+                SHOWN,
+            )
+        ],
+    )
+
+
+def _faults(result: Result, rows: Sequence[dict[str, Any]]) -> Iterator[Fault]:
+    for invalid in result.invalid_rows:
+        cells = rows[invalid.number - 1]
+        for column, says in invalid.error_dict.items():
+            value = str(cells.get(column, ""))
+            yield Fault(cells[NUMBER], column, value[:60], " ".join(says))
+
+
+def _change(number: int, row: Any) -> Change:
+    values = []
+    for column, field in StartListResource.fields.items():
+        if column not in COLUMNS:
+            continue
+        before = field.export(row.original) if row.original is not None else ""
+        values.append((column, before, field.export(row.instance)))
+    return Change(number, row.is_new(), values)
+
+
+def export(
+    race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int, kind: str
+) -> HttpResponse:
+    """Answer with the start list as CSV or XLSX, in the order of the bibs."""
+    race = permitted_race(race_admin, request, pk, change=False)
+    if kind not in CONTENT_TYPES:
+        raise Http404("Start lists come as CSV or XLSX.")
+    entries = Entry.objects.filter(race=race).select_related("runner", "wave")
+    table = StartListResource(race).export(entries.order_by(Length("bib"), "bib"))
+    rows = [[shielded(str(cell or "")) for cell in row] for row in table]
+    content = Dataset(*rows, headers=table.headers).export(kind)
+    if kind == "csv":
+        # Excel takes a CSV without the mark for one of its own encodings.
+        content = "\ufeff" + content
+    name = f"{race.slug}-start-list.{kind}"
+    return HttpResponse(
+        content,
+        content_type=CONTENT_TYPES[kind],
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )

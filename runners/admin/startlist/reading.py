@@ -1,0 +1,182 @@
+"""Read start lists as spreadsheets save them, row by row with their numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, time
+from typing import Any
+
+from openpyxl import load_workbook
+from openpyxl.utils.exceptions import InvalidFileException
+from tablib import Dataset
+
+COLUMNS = ("bib", "name", "code", "category", "wave", "visibility")
+REQUIRED = ("bib", "name")
+# Where a row's number in the file travels through a Dataset.
+NUMBER = "row"
+
+MAX_BYTES = 5 * 2**20
+# Of an XLSX file once unpacked.
+MAX_UNPACKED = 100 * 2**20
+MAX_ROWS = 10_000
+# Sheets may claim a million empty rows; after so many the list is taken to be over.
+MOST_EMPTY = 1_000
+DELIMITERS = ";,\t|"
+# How a cell begins that spreadsheets take for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+NO_LIST = (
+    "This is neither a CSV nor an XLSX file. Save the start list as one of them, and "
+    "try again."
+)
+
+
+class StartListError(ValueError):
+    """A file that is no start list; its text says why, for the organiser."""
+
+
+def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
+    """Read CSV or XLSX; return its rows and the headings that mean nothing here.
+
+    The dataset has the column `row`, as a spreadsheet counts, and those of `COLUMNS`
+    that the file has; all values are text. Raises StartListError.
+    """
+    if len(content) > MAX_BYTES:
+        raise StartListError(
+            f"The file is larger than {MAX_BYTES // 2**20} MB. Keep the columns "
+            f"{', '.join(COLUMNS)} only, and try again."
+        )
+    if content.startswith(b"PK\x03\x04"):
+        rows = _xlsx(content)
+    elif content.startswith(b"\xd0\xcf\x11\xe0"):
+        raise StartListError(
+            "This is an old Excel file (.xls). Save it as .xlsx or CSV, and try again."
+        )
+    else:
+        rows = _csv(content)
+    return _table(rows)
+
+
+def shielded(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _table(rows: Iterable[Sequence[str]]) -> tuple[Dataset, list[str]]:
+    numbered = iter(_filled(rows))
+    _, heads = next(numbered, (0, []))
+    headings = [head.lower() for head in heads]
+    for column in REQUIRED:
+        if column not in headings:
+            found = ", ".join(filter(None, heads[:10])) or "nothing"
+            raise StartListError(
+                f"The first row has no column “{column}”; it has: {found}. Name the "
+                f"columns {', '.join(COLUMNS)}; bib and name are needed."
+            )
+    for column in COLUMNS:
+        if headings.count(column) > 1:
+            raise StartListError(f"There are several columns “{column}”. Keep one.")
+    places = {c: headings.index(c) for c in COLUMNS if c in headings}
+    table = Dataset(headers=[NUMBER, *places])
+    for number, cells in numbered:
+        if len(table) >= MAX_ROWS:
+            raise StartListError(
+                f"There are more than {MAX_ROWS:,} rows. Split the file, and import "
+                "one part after the other."
+            )
+        values = [cells[at] if at < len(cells) else "" for at in places.values()]
+        table.append([number, *values])
+    if not len(table):
+        raise StartListError("The file has headings, but no runners below them.")
+    return table, [head for head in heads if head and head.lower() not in COLUMNS]
+
+
+def _filled(rows: Iterable[Sequence[str]]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Number the rows from 1 and leave out those without any text."""
+    empty = 0
+    for number, cells in enumerate(rows, start=1):
+        if any(cells):
+            empty = 0
+            yield number, cells
+        elif (empty := empty + 1) > MOST_EMPTY:
+            return
+
+
+def _csv(content: bytes) -> Iterator[list[str]]:
+    text = _decoded(content)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise StartListError(
+                f"Row {reader.line_num} cannot be read: {error}."
+            ) from error
+        yield [_text(cell) for cell in cells]
+
+
+def _decoded(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    if b"\0" in content:
+        raise StartListError(NO_LIST)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # What Excel calls CSV in Western Europe. All but five bytes mean something.
+        return content.decode("cp1252", errors="replace")
+
+
+def _xlsx(content: bytes) -> Iterator[list[str]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED:
+                raise StartListError(
+                    f"Unpacked the file is larger than {MAX_UNPACKED // 2**20} MB. "
+                    "Save the start list as CSV, and try again."
+                )
+        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        # Some programs write a wrong size of the sheet.
+        sheet.reset_dimensions()
+        rows = [[_text(cell) for cell in cells] for cells in _bounded(sheet)]
+        book.close()
+    # Whatever a damaged part makes of the library: there is no list of what it raises.
+    except StartListError:
+        raise
+    except (
+        *(zipfile.BadZipFile, InvalidFileException, KeyError, ValueError),
+        *(TypeError, IndexError, AttributeError, SyntaxError, OSError, EOFError),
+    ) as error:
+        raise StartListError(NO_LIST) from error
+    return iter(rows)
+
+
+def _bounded(sheet: Any) -> Iterator[tuple[Any, ...]]:
+    """Take no more of a sheet than is ever used."""
+    empty = 0
+    for number, cells in enumerate(sheet.iter_rows(values_only=True)):
+        empty = 0 if any(cell is not None for cell in cells) else empty + 1
+        if empty > MOST_EMPTY or number > MAX_ROWS + MOST_EMPTY:
+            return
+        yield cells[:100]
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as text: 17.0 is the bib 17, and all space is one space."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    if isinstance(cell, date | time):
+        cell = cell.isoformat()
+    text = " ".join(str(cell).split())
+    # What our own export put in front of a formula.
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text

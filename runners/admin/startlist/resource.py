@@ -1,0 +1,237 @@
+"""What a row of a start list becomes: an entry, and its runner if there is none."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.utils.text import slugify
+from import_export.fields import Field
+from import_export.resources import ModelResource
+from import_export.results import Result
+
+from runners.admin.startlist.reading import NUMBER
+from runners.models import Entry, Race, Runner
+from runners.models.runner import CODE_PATTERN, palette_colour
+
+# By column: how long its text may be.
+LONGEST = {"bib": 12, "name": 80, "category": 40}
+VISIBILITIES = {choice.value: choice for choice in Runner.Visibility}
+Row = dict[str, Any]
+
+
+class StartListResource(ModelResource):  # type: ignore[misc]
+    """The start list of one race.
+
+    A row is known again by its code if it has one, else by its bib. A runner with an
+    account keeps their own name and visibility, and is shown once they accept a new
+    entry. An empty code, name or visibility leaves what is there; a column that the
+    file does not have leaves all of it.
+    """
+
+    bib = Field("bib", "bib")
+    name = Field("runner__name", "name")
+    code = Field("runner__code", "code")
+    category = Field("category", "category")
+    wave = Field("wave__name", "wave")
+    visibility = Field("runner__visibility", "visibility")
+    status = Field("status", "status", readonly=True)
+
+    class Meta:
+        model = Entry
+        fields: ClassVar = [
+            *("bib", "name", "code", "category", "wave", "visibility", "status")
+        ]
+        import_id_fields = ("bib",)
+        clean_model_instances = False
+        skip_unchanged = True
+        skip_html_diff = True
+        # A row is checked against what is kept here, and written with all others.
+        use_bulk = True
+        batch_size = None
+        store_instance = True
+
+    def __init__(self, race: Race) -> None:
+        super().__init__()
+        self.create_instances: list[Entry] = []
+        self.update_instances: list[Entry] = []
+        self._race = race
+        self._waves = {wave.name.lower(): wave for wave in race.waves.all()}
+        entries = list(race.entries.select_related("runner", "wave"))
+        self._by_bib = {entry.bib: entry for entry in entries}
+        self._by_runner = {entry.runner_id: entry for entry in entries}
+        self._runners: dict[str, Runner] = {}
+        self._codes: set[str] = set()
+        # Where in the file a bib or code came first.
+        self._rows_of_bib: dict[str, int] = {}
+        self._rows_of_code: dict[str, int] = {}
+
+    def before_import(self, dataset: Any, **kwargs: Any) -> None:
+        """Find those runners of the file that exist, and which codes are taken."""
+        table = dataset.dict
+        codes = {row["code"] for row in table if row.get("code")}
+        made = {self._made_code(row) for row in table if not row.get("code")}
+        for some in _chunks([*codes]):
+            self._runners |= {r.code: r for r in Runner.objects.filter(code__in=some)}
+        for some in _chunks([*made]):
+            self._codes.update(
+                Runner.objects.filter(code__in=some).values_list("code", flat=True)
+            )
+        self._codes |= codes
+
+    # Each row, in the order in which the library calls
+
+    def before_import_row(self, row: Row, **kwargs: Any) -> None:
+        """Check a row; raise ValidationError with what is wrong by column."""
+        errors: dict[str, str] = {}
+        for column, longest in LONGEST.items():
+            text = row.get(column, "")
+            if any(unicodedata.category(char) == "Cc" for char in text):
+                errors[column] = "It has characters that cannot be shown."
+            elif len(text) > longest:
+                errors[column] = f"It is longer than {longest} characters."
+        code = row.get("code", "")
+        if code and not re.fullmatch(CODE_PATTERN, code):
+            errors["code"] = "Use 1 to 40 letters, digits, hyphens and underscores."
+        wave = row.get("wave", "")
+        if wave and wave.lower() not in self._waves:
+            errors["wave"] = (
+                f"The race has no wave {wave!r}. Add it on the race's page first; "
+                f"there are: {', '.join(w.name for w in self._waves.values())}."
+                if self._waves
+                else f"The race has no waves; add {wave!r} on the race's page first."
+            )
+        visibility = row.get("visibility", "")
+        if visibility and visibility.lower() not in VISIBILITIES:
+            errors["visibility"] = f"Use one of: {', '.join(VISIBILITIES)}."
+        self._check_identity(row, errors)
+        if errors:
+            raise ValidationError(dict(errors))
+
+    def _check_identity(self, row: Row, errors: dict[str, str]) -> None:
+        bib, code = row["bib"], row.get("code", "")
+        if not bib:
+            errors["bib"] = "There is no bib."
+        elif first := self._rows_of_bib.get(bib):
+            errors["bib"] = f"Row {first} has the bib {bib} too."
+        self._rows_of_bib.setdefault(bib, row[NUMBER])
+        if code and (first := self._rows_of_code.get(code)):
+            errors["code"] = f"Row {first} has the code {code} too."
+        self._rows_of_code.setdefault(code, row[NUMBER])
+        entry, holder = self._known(row), self._by_bib.get(bib)
+        if holder is not None and holder is not entry:
+            errors.setdefault(
+                "bib",
+                f"The bib {bib} is {holder.runner.name}'s, whose code is "
+                f"{holder.runner.code}. Give one of them another bib.",
+            )
+        if not row["name"] and entry is None and code not in self._runners:
+            errors["name"] = "There is no name."
+
+    def _known(self, row: Row) -> Entry | None:
+        """Return the entry that a row is about, if there is one."""
+        if code := row.get("code"):
+            runner = self._runners.get(code)
+            return self._by_runner.get(runner.pk) if runner else None
+        return self._by_bib.get(row["bib"])
+
+    def get_instance(self, instance_loader: Any, row: Row) -> Entry | None:
+        return self._known(row)
+
+    def init_instance(self, row: Row | None = None) -> Entry:
+        """Return a new entry of a runner who exists, or is made with it."""
+        assert row is not None
+        runner = self._runners.get(row.get("code", ""))
+        if runner is None:
+            code = row.get("code") or self._free_code(row)
+            runner = Runner(
+                code=code,
+                colour=palette_colour(code),
+                visibility=Runner.Visibility.RACE,
+            )
+        return Entry(
+            race_id=self._race.pk,
+            runner=runner,
+            wave=None,
+            accepted=runner.account_id is None,
+        )
+
+    def import_instance(self, instance: Entry, row: Row, **kwargs: Any) -> None:
+        runner = instance.runner
+        instance.bib = row["bib"]
+        if "category" in row:
+            instance.category = row["category"]
+        if "wave" in row:
+            instance.wave = self._waves.get(row["wave"].lower())
+        if runner.account_id is None:
+            runner.name = row["name"] or runner.name
+            if row.get("visibility"):
+                runner.visibility = VISIBILITIES[row["visibility"].lower()]
+
+    # Writing
+
+    def bulk_create(
+        self,
+        using_transactions: bool,
+        dry_run: bool,
+        raise_errors: bool,
+        batch_size: int | None = None,
+        result: Result | None = None,
+    ) -> None:
+        """Store the new runners and entries."""
+        entries, self.create_instances = self.create_instances, []
+        if dry_run:
+            return
+        Runner.objects.bulk_create(
+            entry.runner for entry in entries if entry.runner._state.adding
+        )
+        for entry in entries:
+            entry.runner = entry.runner  # takes on the primary key
+        Entry.objects.bulk_create(entries)
+        # Of those who were there only the name or visibility can be another.
+        for entry in entries:
+            if entry.runner.code in self._runners and entry.runner.account_id is None:
+                entry.runner.save(update_fields=["name", "visibility", "changed_at"])
+
+    def bulk_update(
+        self,
+        using_transactions: bool,
+        dry_run: bool,
+        raise_errors: bool,
+        batch_size: int | None = None,
+        result: Result | None = None,
+    ) -> None:
+        """Store what has changed; each write says which rights it may take away."""
+        entries, self.update_instances = self.update_instances, []
+        if dry_run:
+            return
+        for entry in entries:
+            entry.runner.save(update_fields=["name", "visibility", "changed_at"])
+            entry.save(update_fields=["bib", "category", "wave", "changed_at"])
+
+    # Codes
+
+    def _made_code(self, row: Mapping[str, Any]) -> str:
+        """Return the code for a runner who comes with none: bib and name."""
+        name = slugify(row["name"])[:25].strip("-")
+        bib = re.sub(r"[^A-Za-z0-9_-]", "", row["bib"])
+        return "-".join(filter(None, (bib, name))) or "runner"
+
+    def _free_code(self, row: Row) -> str:
+        made = self._made_code(row)
+        code, number = made, 1
+        while code in self._codes or (
+            number > 1 and Runner.objects.filter(code=code).exists()
+        ):
+            number += 1
+            code = f"{made[:35]}-{number}"
+        self._codes.add(code)
+        return code
+
+
+def _chunks(values: list[str], size: int = 500) -> list[list[str]]:
+    """Cut a list for `IN (…)`, whose length databases limit."""
+    return [values[at : at + size] for at in range(0, len(values), size)]
