@@ -67,6 +67,10 @@ def _in_thread(function: Callable[[], T]) -> T:
 
 def prepare_connection() -> None:
     """Make this thread's connection fit for a thread that no request ever ends."""
+    # CONN_MAX_AGE is for requests, whose threads may never come back. These threads
+    # stay, and opening a connection costs more than most of what they ask it.
+    connection.close_at = None
+    connection.health_check_enabled = True  # type: ignore[attr-defined]
     connection.close_if_unusable_or_obsolete()
     # With DEBUG on, Django writes out each statement with its values and keeps the last
     # 9,000 until a request ends.

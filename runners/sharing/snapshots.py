@@ -62,7 +62,10 @@ def runner_items(
         entries = entries.filter(race=race)
     entry_of = {
         entry.runner_id: entry
-        for entry in entries.select_related("race").order_by("-race__start")
+        # Without the course, which is large and would be read once a runner.
+        for entry in entries.select_related("race")
+        .defer("race__line")
+        .order_by("-race__start")
     }
     return {
         runner.pk: _runner_item(runner, entry_of.get(runner.pk))
