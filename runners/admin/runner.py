@@ -56,7 +56,7 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
     search_fields = ("name", "code", "=entries__bib")
     list_per_page = 50
-    fields = ("name", "code", "colour", "visibility", "account")
+    fields = ("name", "code", "colour", "visibility", "cheers", "account")
     autocomplete_fields = ("account",)
     inlines = (EntriesOfRunner, TokenInline)
     Media = RaceDayMedia

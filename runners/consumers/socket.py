@@ -25,7 +25,7 @@ from runners.live.outbox import Outbox
 from runners.live.wire import EXTENSION, SendWire, Wire
 from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.fix import FixError
-from runners.positions.limits import get_publish_limits
+from runners.positions.limits import Bucket, get_publish_limits
 from runners.sharing import identity, viewing
 from runners.sharing.viewing import Standing
 
@@ -36,7 +36,7 @@ FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 # How long a socket may take to its first valid message. Seconds.
 FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
-# Publishes refused in a row for their rate before the socket is closed.
+# Messages refused in a row for their rate before the socket is closed.
 TOO_FAST_LIMIT = 100
 # When a publisher may try again after the store was unavailable. Milliseconds.
 STORE_RETRY = 2_000
@@ -224,18 +224,22 @@ class SocketConsumer(FollowingConsumer):
         """Count fixes against the token's rate; raises `CommandError`."""
         if self.standing.token is None:
             return
-        wait = get_publish_limits().of(self.standing.token).take(fixes)
+        self.take(
+            get_publish_limits().of(self.standing.token),
+            fixes,
+            "Too many positions at once. Keep them and send them later.",
+        )
+
+    def take(self, bucket: Bucket, count: int, detail: str) -> None:
+        """Count against a rate; raises `CommandError`."""
+        wait = bucket.take(count)
         if not wait:
             self.refused_in_a_row = 0
             return
         self.refused_in_a_row += 1
         if self.refused_in_a_row > TOO_FAST_LIMIT:
             self.wire.close(TOO_FAST)
-        raise CommandError(
-            "rate.limited",
-            "Too many positions at once. Keep them and send them later.",
-            after=math.ceil(wait * 1000),
-        )
+        raise CommandError("rate.limited", detail, after=math.ceil(wait * 1000))
 
     async def follow_codes(
         self, wire_ids: Sequence[object], command: dict[str, Any]

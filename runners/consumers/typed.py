@@ -11,6 +11,7 @@ import orjson
 from django.conf import settings
 
 from runners import store
+from runners.consumers.cheers import Cheers
 from runners.consumers.errors import NOT_SIGNED_IN, CommandError
 from runners.consumers.socket import (
     FOLLOW_LIMIT,
@@ -47,11 +48,13 @@ class TypedConsumer(SocketConsumer):
         self.rosters: Rosters = get_rosters()
         # The wholes followed, each with the share link that it came by, if any.
         self.wholes: dict[Whole, int | None] = {}
+        self.cheers = Cheers(self)
         self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "auth": self.auth,
             "follow": self.follow,
             "unfollow": self.unfollow,
             "publish": self.publish,
+            "cheer": self.cheers.send,
             "ping": self.ping,
         }
 
@@ -64,6 +67,7 @@ class TypedConsumer(SocketConsumer):
 
     def disconnect(self) -> None:
         super().disconnect()
+        self.cheers.stop()
         self.rosters.leave(self.wholes, self.outbox)
         self.wholes.clear()
 
@@ -99,6 +103,11 @@ class TypedConsumer(SocketConsumer):
             runner=None if self.publisher is None else self.publisher.code,
             heartbeat=v1.HEARTBEAT,
         )
+
+    async def authenticate(self, token: str) -> None:
+        await super().authenticate(token)
+        if self.publisher is not None:
+            self.cheers.listen(self.publisher.pk)
 
     # Commands
 

@@ -79,6 +79,9 @@ class Runner(models.Model):
     visibility = models.CharField(
         max_length=9, choices=Visibility, default=Visibility.PUBLIC
     )
+    cheers = models.BooleanField(
+        default=True, help_text="Whether spectators may send short cheers."
+    )
     account = models.OneToOneField(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,

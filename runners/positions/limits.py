@@ -1,4 +1,4 @@
-"""How fast one token may publish, whichever door it uses."""
+"""How fast somebody may go on: a token with its fixes, whichever door it uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 class Bucket:
-    """Fills at `rate` a second up to `burst`; publishing a fix takes one."""
+    """Fills at `rate` a second up to `burst`; a fix, or what it is for, takes one."""
 
     __slots__ = ("burst", "filled_at", "level", "rate")
 
@@ -46,37 +46,40 @@ class Bucket:
         self.filled_at = now
 
 
-class PublishLimits:
-    """A bucket for each token (by primary key) that published lately."""
+class Limits:
+    """A bucket for each key, of those that took something lately."""
 
-    def __init__(self) -> None:
-        self.rate = float(settings.SPECTATE_PUBLISH_RATE)
-        self.burst = float(settings.SPECTATE_PUBLISH_BURST)
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate = rate
+        self.burst = burst
         self._buckets: dict[int, Bucket] = {}
         self._sweep_at = 1_000
 
-    def of(self, token: int) -> Bucket:
-        """Return the token's bucket, the same for its sockets and its requests."""
-        bucket = self._buckets.get(token)
+    def of(self, key: int) -> Bucket:
+        """Return the key's bucket, always the same while it is not full."""
+        bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= self._sweep_at:
                 self._sweep()
-            bucket = self._buckets[token] = Bucket(self.rate, self.burst)
+            bucket = self._buckets[key] = Bucket(self.rate, self.burst)
         return bucket
 
     def _sweep(self) -> None:
         # A full bucket says no more than none.
-        for token in [t for t, bucket in self._buckets.items() if bucket.full]:
-            del self._buckets[token]
+        for key in [key for key, bucket in self._buckets.items() if bucket.full]:
+            del self._buckets[key]
         self._sweep_at = max(1_000, 2 * len(self._buckets))
 
 
-_limits: PublishLimits | None = None
+_limits: Limits | None = None
 
 
-def get_publish_limits() -> PublishLimits:
-    """Return the process's limits."""
+def get_publish_limits() -> Limits:
+    """Return the process's limits of tokens, by primary key."""
     global _limits
     if _limits is None:
-        _limits = PublishLimits()
+        _limits = Limits(
+            float(settings.SPECTATE_PUBLISH_RATE),
+            float(settings.SPECTATE_PUBLISH_BURST),
+        )
     return _limits

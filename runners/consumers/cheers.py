@@ -1,0 +1,78 @@
+"""The cheers of one typed socket: those it sends, and those for its own runner."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from runners import store
+from runners.consumers.errors import CommandError
+from runners.live.dialects.ids import code_of
+from runners.live.groups import NOTE, RunnerEvent
+from runners.positions.limits import Bucket
+from runners.sharing import cheering
+from runners.sharing.cheering import CheerError, cheers_for
+
+if TYPE_CHECKING:
+    from runners.consumers.typed import TypedConsumer
+
+logger = logging.getLogger(__name__)
+
+# What one socket may send: cheers a second, and at once.
+SOCKET_RATE, SOCKET_BURST = 1 / 5, 3
+# When to try again after the layer was away. Milliseconds.
+LAYER_RETRY = 2_000
+
+
+class Cheers:
+    """Sends a socket's cheers; hears those for the runner whose token it has.
+
+    Without a follow: a token alone shows nobody where its runner is.
+    """
+
+    def __init__(self, consumer: TypedConsumer) -> None:
+        self.consumer = consumer
+        self.bucket = Bucket(SOCKET_RATE, SOCKET_BURST)
+        self.runner: int | None = None
+
+    async def send(self, command: dict[str, Any]) -> None:
+        """Obey a `cheer`; raises `CommandError`."""
+        consumer = self.consumer
+        code = code_of(command.get("runner"))
+        try:
+            text = cheering.cheer_text(command.get("text"))
+            consumer.take(self.bucket, 1, "Too many cheers. Take a breath.")
+            pk = await store.read(cheering.cheered_runner, consumer.standing, code)
+        except CheerError as error:
+            raise CommandError(error.code, error.detail, runner=code) from None
+        consumer.take(cheers_for.of(pk), 1, "Too many cheer for this runner just now.")
+        try:
+            await cheering.cheer(consumer.relay.layer, runner=pk, code=code, text=text)
+        except Exception as error:
+            logger.warning("The channel layer took no cheer: %r", error)
+            raise CommandError(
+                "cheer.lost", "It may have reached nobody.", after=LAYER_RETRY
+            ) from None
+        consumer.answer("ack", command)
+
+    def listen(self, runner: int) -> None:
+        """Hear the cheers for a runner from now on, and for nobody else."""
+        if runner != self.runner:
+            self.stop()
+            self.runner = runner
+            # Not waited for: a phone publishes at once, also while the layer is away.
+            self.consumer.start(self.consumer.relay.follow((runner,), self))
+
+    def receive(self, event: RunnerEvent) -> None:
+        """Take an event of the own runner."""
+        if event["type"] != NOTE or event["state"].get("kind") != cheering.KIND:
+            return
+        # Who follows themselves hears it once.
+        if event["runner"] not in self.consumer.following.values():
+            self.consumer.outbox.event(event["v1"])
+
+    def stop(self) -> None:
+        """Hear no more."""
+        if self.runner is not None:
+            self.consumer.relay.unfollow((self.runner,), self)
+            self.runner = None

@@ -1,0 +1,79 @@
+"""Cheers: a few words of a spectator for a runner.
+
+They pass through like positions, to whoever follows the runner and to the runner's
+own phones, and are stored nowhere.
+"""
+
+from __future__ import annotations
+
+from runners.live.dialects import v1
+from runners.live.groups import NOTE, RunnerEvent, runner_group
+from runners.live.layer import Layer
+from runners.live.outbox import now_ms
+from runners.models import Runner
+from runners.positions.limits import Limits
+from runners.sharing.viewing import Standing, followable
+
+# Characters.
+TEXT_LIMIT = 80
+KIND = "cheer"
+# Cheers for one runner that a process passes on: each goes to all who follow. A
+# second, and at once.
+RUNNER_RATE, RUNNER_BURST = 2.0, 10.0
+
+cheers_for = Limits(RUNNER_RATE, RUNNER_BURST)
+
+
+class CheerError(Exception):
+    """A cheer that goes to nobody; `code` is stable and dotted."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def cheer_text(text: object) -> str:
+    """Return the words of a cheer, plain text; raises `CheerError`."""
+    # Emoji are joined by U+200D, which counts as unprintable.
+    if (
+        not isinstance(text, str)
+        or not text.replace("\u200d", "").isprintable()
+        or not 1 <= len(text := text.strip()) <= TEXT_LIMIT
+    ):
+        raise CheerError(
+            "cheer.invalid",
+            f"`text` is 1 to {TEXT_LIMIT} characters on one line, without control "
+            "characters.",
+        )
+    return text
+
+
+def cheered_runner(standing: Standing, code: str) -> int:
+    """Return the primary key of a runner whom a viewer may cheer.
+
+    Raises `CheerError`. Causes two queries.
+    """
+    grants, refused = followable(standing, [code], create=False)
+    if not grants:
+        reason = refused[code]
+        raise CheerError(
+            reason, "There is no such runner, or they are not shown to you."
+        )
+    if not Runner.objects.filter(pk=grants[0].pk, cheers=True).exists():
+        raise CheerError("cheer.off", "This runner takes no cheers.")
+    return grants[0].pk
+
+
+async def cheer(layer: Layer, *, runner: int, code: str, text: str) -> None:
+    """Send a cheer to all who follow; raises what the layer raises while it is away."""
+    t = now_ms()
+    event: RunnerEvent = {
+        "type": NOTE,
+        "runner": runner,
+        "t": t,
+        "seed": b"",
+        "v1": v1.message_frame("event", kind=KIND, time=t, runner=code, text=text),
+        "state": {"kind": KIND},
+    }
+    await layer.group_send_many([(runner_group(runner), event)])

@@ -1,0 +1,183 @@
+"""Cheers: Alice follows Bob, who runs; Charlie may not see him."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients import Client, seed_client, typed_client
+from tests.servers import Server
+from tests.services import Redis
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server("uvicorn") as server:
+        yield server
+        server.stop()
+        assert "Traceback" not in server.log, server.log
+
+
+def make_runner(server: Server, code: str, *more: str) -> str:
+    """Make a runner; return their phone's token."""
+    made = json.loads(server.manage("create_runner", code, "--name", code, *more))
+    token: str = made["token"]
+    return token
+
+
+@pytest.fixture(scope="module")
+def bob(server: Server) -> str:
+    return make_runner(server, "bob")
+
+
+@pytest.fixture(scope="module")
+def hidden(server: Server) -> str:
+    return make_runner(server, "hidden", "--visibility", "private")
+
+
+async def cheer(client: Client, runner: object, text: object) -> str:
+    """Cheer; return "ack" or the error's code."""
+    await client.say(type="cheer", id="c", runner=runner, text=text)
+    answer = await client.hear_until(lambda m: m.get("id") == "c")
+    if answer["type"] == "ack":
+        assert answer == {"type": "ack", "id": "c"}
+        return "ack"
+    return str(answer["code"])
+
+
+async def test_a_cheer_reaches_followers_and_the_runners_phone(
+    server: Server, bob: str
+) -> None:
+    async with (
+        typed_client(server.ws_url) as alice,
+        typed_client(server.ws_url, bob) as phone,
+        typed_client(server.ws_url) as stranger,
+        seed_client(server.ws_url) as old,
+    ):
+        await alice.say(type="follow", runners=["bob"])
+        await alice.hear_type("snapshot")
+        await old.say(initialRequest=True, following=["bob"])
+        assert await cheer(alice, "bob", " Allez, Bob \U0001f44f ") == "ack"
+        heard = await phone.hear_type("event")
+        assert heard.pop("time") > 0
+        assert heard == {
+            "type": "event",
+            "kind": "cheer",
+            "runner": "bob",
+            "text": "Allez, Bob \U0001f44f",
+        }
+        assert (await alice.hear_type("event"))["text"] == heard["text"]
+        assert await stranger.hear_nothing()
+        # The dialect of 2015 has no such thing, and no socket here saw a position.
+        assert await old.hear_nothing()
+        assert await phone.hear_nothing()
+
+
+async def test_a_runner_who_follows_themselves_hears_it_once(
+    server: Server, bob: str
+) -> None:
+    async with typed_client(server.ws_url, bob) as phone:
+        await phone.say(type="follow", runners=["bob"])
+        await phone.hear_type("snapshot")
+        await phone.say(type="cheer", runner="bob", text="Go")
+        await phone.hear_type("event", "cheer")
+        await phone.say(type="ping")
+        assert (await phone.hear_until(lambda m: m["type"] != "ack"))["type"] == "pong"
+
+
+async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
+    server: Server, hidden: str
+) -> None:
+    async with (
+        typed_client(server.ws_url, hidden) as phone,
+        typed_client(server.ws_url) as charlie,
+    ):
+        assert await cheer(charlie, "hidden", "I know you are there") == (
+            "runner.unknown"
+        )
+        assert await cheer(charlie, "nobody", "Go") == "runner.unknown"
+        # A token is for sending: it shows nobody, not even its own runner.
+        assert await cheer(phone, "hidden", "Go") == "runner.unknown"
+        assert await phone.hear_nothing()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "x" * 81,
+        7,
+        None,
+        ["Go"],
+        "two\nlines",
+        "\x00",
+        "\u202egnilleps",
+        "\x7f",
+    ],
+)
+async def test_words_are_one_short_plain_line(
+    server: Server, bob: str, text: object
+) -> None:
+    async with typed_client(server.ws_url) as alice:
+        assert await cheer(alice, "bob", text) == "cheer.invalid"
+        assert await cheer(alice, {"code": "bob"}, "Go") == "runner.invalid"
+
+
+async def test_a_socket_cheers_a_few_times_and_then_now_and_then(
+    server: Server, bob: str
+) -> None:
+    make_runner(server, "dora")
+    async with typed_client(server.ws_url) as alice:
+        for _ in range(3):
+            assert await cheer(alice, "dora", "Go") == "ack"
+        await alice.say(type="cheer", id=4, runner="dora", text="Go")
+        error = await alice.hear_type("error")
+        assert (error["code"], error["id"]) == ("rate.limited", 4)
+        assert 3000 < error["after"] <= 5000
+
+
+async def test_a_runner_gets_no_more_than_they_can_hear(
+    server: Server, bob: str
+) -> None:
+    make_runner(server, "eve")
+    answers = []
+    for _ in range(4):
+        async with typed_client(server.ws_url) as fan:
+            answers += [await cheer(fan, "eve", "Go") for _ in range(3)]
+    assert answers[:10] == ["ack"] * 10
+    assert "rate.limited" in answers[10:]
+
+
+async def test_a_runner_turns_cheers_off(server: Server, bob: str) -> None:
+    make_runner(server, "finn")
+    async with typed_client(server.ws_url) as alice:
+        assert await cheer(alice, "finn", "Go") == "ack"
+        server.manage(
+            *("shell", "-v0", "-c"),
+            "from runners.models import Runner;"
+            "Runner.objects.filter(code='finn').update(cheers=False)",
+        )
+        assert await cheer(alice, "finn", "Go") == "cheer.off"
+
+
+async def test_cheers_cross_processes(redis_server: Redis) -> None:
+    with Server("uvicorn", REDIS_URL=redis_server.url) as one:
+        token = make_runner(one, "bob")
+        with Server(
+            "uvicorn",
+            REDIS_URL=redis_server.url,
+            DATABASE_URL=one.env["DATABASE_URL"],
+        ) as other:
+            async with (
+                typed_client(other.ws_url, token) as phone,
+                typed_client(one.ws_url) as alice,
+            ):
+                await phone.say(type="ping")
+                await phone.hear_type("pong")
+                assert await cheer(alice, "bob", "Go") == "ack"
+                assert (await phone.hear_type("event", "cheer"))["text"] == "Go"
+                redis_server.stop()
+                assert await cheer(alice, "bob", "Again") == "cheer.lost"
