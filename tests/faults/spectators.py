@@ -61,6 +61,13 @@ class Spectator:
         self.errors: Counter[str] = Counter()
         # When positions arrived, by the monotonic clock.
         self.heard: list[float] = []
+        # Ends of connections, by close code.
+        self.closes: Counter[int] = Counter()
+        # Since when nothing is shown, and how long that took each time. Seconds.
+        self.away_since: float | None = None
+        self.gaps: list[float] = []
+        # For how long the server asked to stay away. Seconds.
+        self.stay_away: float | None = None
         self.line: _Line | None = None
 
     async def run(self) -> None:
@@ -70,7 +77,12 @@ class Spectator:
             while True:
                 with contextlib.suppress(OSError, Refused, TimeoutError):
                     await self._watch()
-                await asyncio.sleep(random.uniform(0, RETRY))
+                if self.away_since is None:
+                    self.away_since = time.monotonic()
+                wait, self.stay_away = self.stay_away, None
+                if wait is None:
+                    wait = random.uniform(0, RETRY)
+                await asyncio.sleep(wait)
 
     async def _watch(self) -> None:
         line = _Line(self)
@@ -83,6 +95,7 @@ class Spectator:
                 await asyncio.wait([line.closed], timeout=1)
                 if time.monotonic() - line.heard_at > SILENCE:
                     return
+            self.closes[line.closed.result()] += 1
         finally:
             self.line = None
             if hasattr(line, "transport"):
@@ -134,9 +147,7 @@ class Spectator:
             for code in list(self.to_fetch):
                 # Taken off before: what is announced from now on wants a new request.
                 since = self.to_fetch.pop(code)
-                points = await loop.run_in_executor(
-                    _fetchers, self._fetch, code, since
-                )
+                points = await loop.run_in_executor(_fetchers, self._fetch, code, since)
                 if points is None:
                     self.missed(code, since)
                     break
@@ -198,7 +209,13 @@ class _Line(Peer):
                 # What was missed comes right behind the last part: only the next
                 # frame is one after which nothing is missing.
                 self.caught_up |= not message["more"]
+                if spectator.away_since is not None:
+                    gap = self.heard_at - spectator.away_since
+                    spectator.gaps.append(gap)
+                    spectator.away_since = None
                 return
+            case "reconnect":
+                spectator.stay_away = message["after"] / 1000
             case "event" if message["kind"] == "runner":
                 if message["change"] != "removed":
                     spectator.meet(message["runner"])

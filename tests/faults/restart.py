@@ -1,0 +1,249 @@
+"""Restarts while everybody watches: no acked fix is lost, and nobody misses anything.
+
+`workers`: two behind Redis and PostgreSQL, restarted one after the other by SIGHUP.
+`single`: one process on SQLite that is asked to stop, and started again. The long
+form has 5,000 sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from os import kill
+from typing import Literal
+
+from bench.process import family
+from runners.management.commands.serve import raise_descriptor_limit
+from tests.faults.metrics import metrics
+from tests.faults.peer import until
+from tests.faults.phones import Phone, all_acked, carried, make_runners
+from tests.faults.spectators import Spectator, differences, watching
+from tests.faults.stores import (
+    LOAD,
+    Stored,
+    by_hand,
+    not_as_acked,
+    started,
+    stored_in,
+    tracebacks,
+)
+from tests.servers import Server
+from tests.services import Postgres, Redis
+
+Setup = Literal["workers", "single"]
+
+# A process is gone so long after it was asked to stop, at the latest. Seconds.
+EXIT = 10.0
+# Shorter than the time between two fixes of a runner: hardly anything is merged away,
+# of which each would have to be fetched. Milliseconds.
+TICK = 500
+
+
+@dataclass(frozen=True)
+class Scale:
+    spectators: int
+    follows: int
+    runners: int
+    rate: float  # fixes a second and runner
+    seconds: float  # before and after the restart
+    comers: float  # spectators that connect a second in the beginning
+    patience: float  # seconds
+
+
+LONG = Scale(4_900, 4, 100, 0.5, 10, 250, 120)
+SHORT = Scale(190, 4, 10, 1.0, 1, 500, 40)
+
+
+@dataclass
+class RestartReport:
+    setup: str
+    sockets: int
+    # From the signal until all workers are new ones, or the process is gone. Seconds.
+    restart_seconds: float = 0.0
+    # From the signal until everybody has a snapshot again. Seconds.
+    all_back_seconds: float = 0.0
+    # For how long one saw nothing new: from the close to the snapshot. Seconds.
+    away_p50: float = 0.0
+    away_p99: float = 0.0
+    away_most: float = 0.0
+    closes: dict[str, int] = field(default_factory=dict)
+    connects: int = 0
+    # Answers of /readyz while the process left.
+    ready: dict[str, int] = field(default_factory=dict)
+    made: int = 0
+    acked: int = 0
+    stored: int = 0
+    went_back: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    refused: float = 0.0
+    differing: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if self.differing:
+            faults.append(f"{self.differing} spectators see something else")
+        if self.went_back:
+            faults.append(f"{self.went_back} times a marker went back")
+        if not self.made == self.acked == self.stored:
+            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        if self.closes.keys() != {"1012"}:
+            faults.append(f"closed with {self.closes}")
+        if self.setup == "single" and self.restart_seconds > EXIT:
+            faults.append(f"it took {self.restart_seconds} s to end")
+        return faults
+
+
+async def restart(setup: Setup, long: bool) -> RestartReport:
+    """Restart under load; compare every picture with the database."""
+    scale = LONG if long else SHORT
+    with contextlib.ExitStack() as stack:
+        if setup == "single":
+            server = stack.enter_context(started("sqlite"))
+        else:
+            postgres = stack.enter_context(Postgres())
+            redis = stack.enter_context(Redis())
+            env = LOAD | {
+                "DATABASE_URL": postgres.new_database(),
+                "REDIS_URL": redis.url,
+                "WORKERS": "2",
+            }
+            server = stack.enter_context(Server("uvicorn", **env))
+        return await _restart(setup, server, scale)
+
+
+async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
+    raise_descriptor_limit()
+    tokens = await asyncio.to_thread(make_runners, server, scale.runners)
+    codes = list(tokens)
+    url = server.ws_url + "/"
+    phones = [
+        Phone(url, code, token, rate=scale.rate) for code, token in tokens.items()
+    ]
+    spectators = [
+        _spectator(server, random.sample(codes, scale.follows))
+        for _ in range(scale.spectators)
+    ]
+    report = RestartReport(setup, len(phones) + len(spectators))
+    async with contextlib.AsyncExitStack() as stack:
+        for start in range(0, len(spectators), 50):
+            part = spectators[start : start + 50]
+            await stack.enter_async_context(watching(part))
+            await asyncio.sleep(50 / scale.comers)
+        if not await until(lambda: all(s.line for s in spectators), scale.patience):
+            report.wrong.append("not all spectators could connect")
+        async with carried(phones):
+            await until(lambda: all(phone.acked for phone in phones), scale.patience)
+            await asyncio.sleep(scale.seconds)
+            connects = [spectator.connects for spectator in spectators]
+            asked_at = time.monotonic()
+            ask = _restart_workers if setup == "workers" else _stop_and_start
+            await ask(server, report, scale.patience)
+            if not await until(
+                lambda: all(
+                    spectator.connects > before and spectator.away_since is None
+                    for spectator, before in zip(spectators, connects, strict=True)
+                ),
+                scale.patience,
+            ):
+                report.wrong.append("not all spectators came back")
+            report.all_back_seconds = round(time.monotonic() - asked_at, 1)
+            await asyncio.sleep(scale.seconds)
+            await all_acked(phones, scale.patience)
+        stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
+        for spectator in spectators:
+            spectator.fetch_merged()
+        await until(lambda: not _differ(spectators, stored), scale.patience)
+    values = await asyncio.to_thread(metrics, server)
+    report.refused = sum(
+        value for name, value in values.items() if "sockets_refused" in name
+    )
+    _count(report, phones, spectators, stored)
+    server.stop()
+    report.wrong += not_as_acked(phones, stored) + tracebacks(server)
+    return report
+
+
+def _spectator(server: Server, codes: list[str]) -> Spectator:
+    follow = {"runners": codes, "tick": TICK}
+    return Spectator(server.ws_url + "/", server.url, follow, codes)
+
+
+async def _restart_workers(
+    server: Server, report: RestartReport, patience: float
+) -> None:
+    before = set(family(server.pid)) - {server.pid}
+    asked_at = time.monotonic()
+    kill(server.pid, signal.SIGHUP)
+    if not await until(lambda: before.isdisjoint(family(server.pid)), patience):
+        report.wrong.append("not all workers were replaced")
+    report.restart_seconds = round(time.monotonic() - asked_at, 1)
+
+
+async def _stop_and_start(
+    server: Server, report: RestartReport, patience: float
+) -> None:
+    asked_at = time.monotonic()
+    kill(server.pid, signal.SIGTERM)
+    statuses: Counter[str] = Counter()
+    ended = asyncio.create_task(asyncio.to_thread(server.wait))
+    while not ended.done():
+        statuses[str(await asyncio.to_thread(_readiness, server))] += 1
+        await asyncio.sleep(0.1)
+    report.ready = dict(statuses)
+    report.restart_seconds = round(time.monotonic() - asked_at, 1)
+    await asyncio.to_thread(server.start)
+
+
+def _readiness(server: Server) -> int:
+    """Return the status of /readyz, 0 for none."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=1)
+    with (
+        contextlib.closing(connection),
+        contextlib.suppress(OSError, http.client.HTTPException),
+    ):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    return 0
+
+
+def _differ(spectators: list[Spectator], stored: Stored) -> bool:
+    return any(differences(spectator, stored.tracks) for spectator in spectators)
+
+
+def _count(
+    report: RestartReport,
+    phones: list[Phone],
+    spectators: list[Spectator],
+    stored: Stored,
+) -> None:
+    report.made = sum(len(phone.made) for phone in phones)
+    report.acked = sum(len(phone.acked) for phone in phones)
+    report.stored = stored.fixes
+    gaps = sorted(gap for spectator in spectators for gap in spectator.gaps) or [0.0]
+    report.away_p50 = round(gaps[len(gaps) // 2], 1)
+    report.away_p99 = round(gaps[int((len(gaps) - 1) * 0.99)], 1)
+    report.away_most = round(gaps[-1], 1)
+    closes: Counter[int] = Counter()
+    errors: Counter[str] = Counter()
+    for spectator in spectators:
+        closes += spectator.closes
+        errors += spectator.errors
+        report.connects += spectator.connects
+        report.went_back += spectator.went_back
+        if found := differences(spectator, stored.tracks):
+            report.differing += 1
+            if report.differing <= 3:
+                report.wrong.append(f"{spectator.codes}: {'; '.join(found)}")
+    report.closes = {str(code): count for code, count in closes.items()}
+    report.errors = dict(errors)
+
+
+if __name__ == "__main__":
+    by_hand(restart, ("workers", "single"))

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from tests.faults.restart import restart
+
+
+async def test_workers_restart_in_turn_and_nobody_misses_anything() -> None:
+    report = await restart("workers", long=False)
+
+    assert report.faults() == []
+    # Everybody was sent away at least once, with a word about when to come back.
+    assert report.closes["1012"] >= report.sockets // 2
