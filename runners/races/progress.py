@@ -33,6 +33,10 @@ UNKNOWN = 20.0
 SIGMAS = 1.5
 # The least standard deviation, of the phone and of the drawn line. Metres.
 LEAST_SIGMA = 3.0
+# An error of GPS stays for a while: fixes within so many seconds say one thing.
+LASTING = 10.0
+# How much of a speed that the phone measured is believed, a second.
+SPEED_TRUST = 0.2
 # Silence, in seconds: after it everything is searched; after it a coarse fix counts.
 SILENCE, PATIENCE = 60.0, 30.0
 # Beyond so many times the accuracy, and these metres, a fix is off the course; after
@@ -44,9 +48,9 @@ PACE_WANDER, PACE_MEMORY, PACE_UNKNOWN = 2.0, 10.0, 0.25
 USUAL_PACE = 2.8
 # A place that fits worse than the best by more than this square of deviations is out.
 CLEARLY = 9.0
-# The likeliest of several is taken after these seconds or metres, or if another one
-# moved back by so many metres.
-DECIDE_SECONDS, DECIDE_METRES, WRONG_WAY = 60.0, 150.0, 30.0
+# The likeliest of several is taken after it went on for so many metres. A guess that
+# went back by so many is out, if there is another one.
+DECIDE_METRES, WRONG_WAY = 150.0, 25.0
 # Metres from the start line within which a runner waits for the start, and for how
 # long before the gun (ms).
 START_AREA, WAITING = 500.0, 2 * 3600 * 1000
@@ -197,7 +201,7 @@ class Guide:
     ) -> None:
         self.top_speed = top_speed
         self._line = Line(course)
-        self._passes = passes_of(course, marks)
+        self.passes = passes_of(course, marks)
         starts = [mark.distance for mark in marks if mark.kind == "start"]
         finishes = [mark.distance for mark in marks if mark.kind == "finish"]
         self.start = min(starts, default=0.0)
@@ -321,11 +325,12 @@ class Guide:
         best = guesses[0]
         if best.distance <= start + 0.5 and gap <= START_AREA:
             return self._waits(state, here, gap), Seen(None)
-        if waiting is not None and best.origin - start <= START_AREA:
+        near = _slack(here) + 2 * USUAL_PACE * (here.t - since) / 1000
+        if waiting is not None and best.origin - start <= near:
             run, least = best.distance - start, max(START_RUN, _slack(here))
         else:
             run, least = best.distance - best.origin, LATE_RUN
-        if run < least or not self._counts(here, state.at):
+        if run < least:
             return state, Seen(None)
         return self._started(state, here, best, waiting)
 
@@ -333,7 +338,7 @@ class Guide:
         """Return where somebody may be of whom nothing is known but the gun."""
         seconds = (here.t - since) / 1000
         mean = self.start + USUAL_PACE * seconds
-        variance = (0.5 * USUAL_PACE * seconds) ** 2 + 100.0**2
+        variance = (0.5 * USUAL_PACE * seconds) ** 2 + 30.0**2
         prior = Prior(mean, variance, self.start, self.start + reach)
         return self._seeds(here, sight, prior, USUAL_PACE)
 
@@ -344,15 +349,19 @@ class Guide:
         origin = Node(best.since, best.origin)
         if waiting is None:
             # Nobody saw the start, or what came after: no times for them.
-            passed = bisect_right(self._passes, (best.origin,))
-            splits, following = passings(self._passes, passed, (origin, now))
+            passed = bisect_right(self.passes, (best.origin,))
+            splits, following = passings(self.passes, passed, (origin, now))
             started = None
         else:
             since = max(waiting.t, state.gun)
             behind, ahead = -waiting.distance, max(best.origin - self.start, 0.1)
             at = since + (best.since - since) * behind / (behind + ahead)
+            # Those who wait at the line seem to cross it and come back: what counts
+            # is when they ran away from it.
+            ran = (best.distance - self.start) / max(best.speed, 1.0)
+            at = max(at, here.t - 1000 * ran)
             line = Node(at, self.start)
-            splits, following = passings(self._passes, 0, (line, origin, now))
+            splits, following = passings(self.passes, 0, (line, origin, now))
             between = (best.since - since) / 1000
             splits = tuple(
                 passing._replace(uncertainty=max(passing.uncertainty, between))
@@ -379,6 +388,11 @@ class Guide:
         guesses: list[Guess] = []
         if state.guesses and not lost and here.t - state.at <= SILENCE * 1000:
             guesses = self._local(state, here, sight)
+            if (
+                len(guesses) == 1
+                and guesses[0].distance < guesses[0].origin - WRONG_WAY
+            ):
+                guesses = self._turned(guesses[0], here, sight)
         else:
             guesses = self._again(state, here, sight, lost=lost)
         if not guesses:
@@ -390,6 +404,8 @@ class Guide:
         )
         if len(guesses) > 1:
             return state, Seen(None)
+        best = best._replace(cost=0.0)
+        state = state._replace(guesses=(best,))
         certain = state.certain
         assert certain is not None
         if not self._counts(here, certain.t):
@@ -411,9 +427,13 @@ class Guide:
         if reached >= self.finish - FINISH_REACH and best.speed < STANDING:
             reached = max(reached, self.finish)
         nodes.append(Node(here.t, reached))
-        splits, following = passings(self._passes, state.next, nodes)
+        splits, following = passings(self.passes, state.next, nodes)
         progress = min(reached, self.finish)
-        state = state._replace(certain=Node(here.t, progress), next=following)
+        if best.distance >= best.origin:
+            best = best._replace(since=here.t, origin=best.distance)
+        state = state._replace(
+            guesses=(best,), certain=Node(here.t, progress), next=following
+        )
         if reached >= self.finish:
             at = _moment(nodes, self.finish)
             state = state._replace(status="finished", finished=at, guesses=())
@@ -443,12 +463,17 @@ class Guide:
         slack = 2 * _slack(here)
         limit = _limit(here.accuracy)
         drift = _drift(seconds)
+        noise = sight.variance * max(1.0, LASTING / seconds)
+        sight = sight._replace(variance=noise)
         moved = []
         for guess in state.guesses:
-            mean = guess.distance + guess.speed * seconds
-            variance = (
-                guess.variance + drift + (PACE_UNKNOWN * guess.speed * seconds) ** 2
-            )
+            speed = guess.speed
+            # Some apps send 0 for what they do not know.
+            if here.speed:
+                trust = min(SPEED_TRUST * seconds, 0.5)
+                speed += trust * (min(here.speed, self.top_speed) - speed)
+            mean = guess.distance + speed * seconds
+            variance = guess.variance + drift + (PACE_UNKNOWN * speed * seconds) ** 2
             prior = Prior(
                 mean,
                 variance,
@@ -458,20 +483,42 @@ class Guide:
             place = self._line.best(sight, prior)
             if place.beside > limit:
                 continue
-            gain = variance / (variance + sight.variance)
+            gain = variance / (variance + noise)
             rate = gain / (2 - gain) * min(seconds, 1.0) / max(seconds, 1.0)
-            speed = guess.speed + rate * (place.distance - mean)
+            speed += rate * (place.distance - mean)
             moved.append(
                 Guess(
                     round(place.distance, 2),
                     round(min(max(speed, 0.0), self.top_speed), 3),
                     round((1 - gain) * variance, 2),
-                    round(guess.cost + place.cost / 4, 2),
+                    round(guess.cost + place.cost, 2),
                     guess.since,
                     guess.origin,
                 )
             )
         return moved
+
+    def _turned(self, guess: Guess, here: Here, sight: Sight) -> list[Guess]:
+        """Return where a runner may be who seems to run back.
+
+        Where the line turns back on itself, they may have gone on instead.
+        """
+        seconds = (here.t - guess.since) / 1000
+        variance = _drift(seconds) + (PACE_UNKNOWN * guess.speed * seconds) ** 2
+        slack = 2 * _slack(here)
+        prior = Prior(
+            guess.origin + guess.speed * seconds,
+            variance + 100.0,
+            guess.distance - slack,
+            guess.origin + self.top_speed * seconds + slack,
+        )
+        apart = max(30.0, 3 * math.sqrt(sight.variance))
+        return [
+            guess._replace(cost=other.cost)
+            if abs(other.distance - guess.distance) < apart
+            else other
+            for other in self._seeds(here, sight, prior, guess.speed)
+        ] or [guess]
 
     def _again(
         self, state: State, here: Here, sight: Sight, *, lost: bool
@@ -519,15 +566,15 @@ def _pruned(guesses: list[Guess]) -> list[Guess]:
     """Drop the guesses that others make unlikely; the best first."""
     if len(guesses) < 2:
         return guesses
-    forward = [g for g in guesses if g.distance > g.origin - WRONG_WAY]
-    guesses = sorted(forward or guesses, key=lambda g: (g.cost, g.distance))
-    best = guesses[0]
+    guesses = sorted(guesses, key=lambda guess: (guess.cost, guess.distance))
     left: list[Guess] = []
     for guess in guesses[:8]:
-        if guess.cost <= best.cost + CLEARLY and all(
+        if guess.cost <= guesses[0].cost + CLEARLY and all(
             abs(guess.distance - other.distance) > 20 for other in left
         ):
             left.append(guess)
+    left = [g for g in left if g.distance > g.origin - WRONG_WAY] or left
+    best = left[0]
     if best.distance - best.origin > DECIDE_METRES:
         left = left[:1]
     return left[:4]
