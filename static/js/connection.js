@@ -11,6 +11,8 @@ const LEAST_WAIT = 1000; // ms
 const MOST_WAIT = 30_000; // ms
 // After "too busy" the first wait may already be this long: 2 ** 4 s.
 const BUSY_ATTEMPTS = 4;
+// What the handshake may take: some proxies swallow it. ms.
+const HANDSHAKE_WAIT = 10_000;
 // A server that says nothing for this many heartbeats is gone.
 const SILENT_HEARTBEATS = 2.5;
 // What a socket that seems open gets to answer a ping when the page is seen again. ms.
@@ -64,13 +66,18 @@ export class Connection {
     this.#url = url;
     this.#handlers = handlers;
     this.#isAnswer = handlers.isAnswer ?? (({ type }) => type === "snapshot");
-    addEventListener("online", () => this.#comeBack());
+    addEventListener("online", () => this.comeBack());
     addEventListener("offline", () => this.#lose("offline"));
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") this.#comeBack();
+      if (document.visibilityState === "visible") this.comeBack();
     });
     // A page kept by the browser for "back" has lost its socket.
-    addEventListener("pageshow", (event) => event.persisted && this.#comeBack());
+    addEventListener("pageshow", (event) => event.persisted && this.comeBack());
+  }
+
+  /** How many attempts in a row have come to nothing. */
+  get attempts() {
+    return this.#attempts;
   }
 
   /** Connect now. */
@@ -79,7 +86,7 @@ export class Connection {
     this.#handlers.onStatus({ state: "connecting" });
     const socket = new WebSocket(this.#url, SUBPROTOCOL);
     this.#socket = socket;
-    this.#expectFrame(this.#heartbeat);
+    this.#expectFrame(HANDSHAKE_WAIT);
     socket.onopen = () => this.#handlers.onOpen();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#closed(code);
@@ -165,8 +172,8 @@ export class Connection {
     this.#retry = setTimeout(() => this.open(), wait);
   }
 
-  // The network or the visitor is back: at once, not after the wait.
-  #comeBack() {
+  /** The network, the server or the visitor is back: at once, not after the wait. */
+  comeBack() {
     if (this.#ended) return;
     if (this.#socket === null) {
       this.open();

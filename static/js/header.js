@@ -8,7 +8,7 @@ import { dataState, describe } from "./liveness.js";
 const NOTICE_FOR = 10_000;
 
 /**
- * @typedef {import("./connection.js").Status} Status
+ * @typedef {import("./feed.js").FeedStatus} Status
  * @typedef {import("./store.js").Runner} Runner
  */
 
@@ -123,11 +123,12 @@ export class Header {
   }
 
   #sentence() {
-    const { state, detail } = this.#status;
-    if (state === "ended") return detail ?? "";
+    const { state } = this.#status;
+    if (state === "ended") return this.#status.detail ?? "";
     const since = this.#lastFrame && ` What you see is from ${clockTime(this.#lastFrame)}.`;
     if (this.#paused !== null) return `Paused. What you see is from ${clockTime(this.#paused)}.`;
     if (state === "open") return "Connected";
+    if (state === "polling") return "No live line here: asking every 5 s.";
     if (state === "offline") return `No network.${since ?? ""}`;
     if (since) return `Reconnecting.${since}`;
     return state === "connecting" ? "Connecting" : "The server does not answer. Trying again.";

@@ -2,13 +2,13 @@
 
 import { linkEndedSentence, lostSentence } from "./access.js";
 import { ServerClock } from "./clock.js";
-import { Connection } from "./connection.js";
-import { find } from "./dom.js";
+import { find, setAttribute } from "./dom.js";
+import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
 import { createMap } from "./map/open.js";
-import { followMessage, LOST_CLOSE_CODES } from "./protocol.js";
+import { LOST_CLOSE_CODES } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
@@ -17,14 +17,13 @@ const REFRESH_EVERY = 1000;
 const DRAW_EVERY = 250;
 // As on the server (runners/models/race.py). ms.
 const SHOWN_BEFORE_START = 3_600_000;
-// When to ask again after the server could not reach its database. ms.
-const STORE_RETRY = 2000;
 
 /**
  * What the server put into the page (runners/views/live.py). Times in ms.
  *
  * @typedef {{
- *   socket: string, follow: import("./protocol.js").Follow, ownFollows: boolean,
+ *   socket: string, poll: string, track: string,
+ *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
  *   account: import("./follows.js").Account | null,
@@ -53,8 +52,6 @@ let map = null;
 let selected = page.oneRunner;
 /** @type {number | null} the server's time at which the picture was stopped */
 let paused = null;
-/** @type {number | null} `time` of the newest frame: where to go on from after a gap */
-let lastFrame = null;
 let connected = false;
 /** @type {string | null} why there is nobody to see any more */
 let lost = null;
@@ -66,20 +63,27 @@ let drawTimer;
 const sheet = new Sheet((visible) => map?.setCovered(visible));
 sheet.go(page.oneRunner ? "half" : "peek");
 
-const connection = new Connection(socketUrl(page.socket), {
-  onOpen: () => {
-    store.begin();
-    follow();
+const feed = new Feed(page, store, clock, {
+  codes: () => {
+    const codes = page.ownFollows ? follows.codes() : [];
+    askedRunners = new Set(codes);
+    return codes;
   },
-  onMessage: receive,
+  trailed: () => [...store.runners.keys()].filter(isBig),
+  onChange: (isComplete) => {
+    if (isComplete) map?.ready();
+    drawSoon();
+  },
+  onEvent: receiveEvent,
+  onError: receiveError,
   onStatus: (status) => {
-    connected = status.state === "open";
-    header.showConnection(status, lastFrame);
+    connected = status.state === "open" || status.state === "polling";
+    header.showConnection(status, feed.lastFrame);
     if (LOST_CLOSE_CODES.has(status.code ?? 0)) loseAll(status.code, status.detail ?? "");
     draw();
   },
 });
-connection.open();
+feed.open();
 setInterval(() => draw(), REFRESH_EVERY);
 
 find("#pause").addEventListener("click", togglePause);
@@ -88,42 +92,9 @@ document.addEventListener("keydown", shortcut);
 
 openMap();
 
-/** @param {string} path */
-function socketUrl(path) {
-  return `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`;
-}
-
-function follow() {
-  const codes = page.ownFollows ? follows.codes() : [];
-  askedRunners = new Set(codes);
-  connection.send(followMessage(page.follow, codes, lastFrame));
-}
-
-/** @param {import("./protocol.js").Message} message */
-function receive(message) {
-  if (message.time) {
-    clock.saw(message.time);
-    if (message.type !== "welcome") lastFrame = message.time;
-  }
-  switch (message.type) {
-    case "snapshot":
-      store.applySnapshot(message);
-      if (!message.more) map?.ready();
-      break;
-    case "positions":
-      store.applyPositions(message.fixes);
-      break;
-    case "late":
-      store.applyLate(message.runner, message.fixes);
-      break;
-    case "event":
-      receiveEvent(message);
-      break;
-    case "error":
-      receiveError(message);
-      break;
-  }
-  drawSoon();
+/** @param {string} code */
+function isBig(code) {
+  return follows.has(code) || code === selected;
 }
 
 /** @param {Record<string, any>} event */
@@ -131,8 +102,7 @@ function receiveEvent(event) {
   const gone = store.applyEvent(event);
   if (event.kind === "race") {
     // Its course may be another: have it told anew.
-    connection.send({ type: "unfollow", races: [event.race.slug] });
-    follow();
+    feed.renew(event.race.slug);
   }
   if (event.kind === "access" && event.race) {
     loseSight("This race is no longer shared with you.");
@@ -156,7 +126,7 @@ function loseSight(sentence) {
 function loseAll(code, detail) {
   store.runners.clear();
   lost = code === 4403 && page.link ? linkEndedSentence(page.link, clock.now()) : detail;
-  header.showConnection({ state: "ended", detail: lost }, lastFrame);
+  header.showConnection({ state: "ended", detail: lost }, feed.lastFrame);
   goOn();
 }
 
@@ -166,8 +136,7 @@ function goOn() {
 }
 
 /** @param {Record<string, any>} error */
-function receiveError({ code, runner, detail, after }) {
-  if (code === "store.unavailable") setTimeout(follow, after ?? STORE_RETRY);
+function receiveError({ code, runner, detail }) {
   // A star on someone who is not shared (any more) is no news on the page of all.
   if (runner && !page.oneRunner) return;
   // The close that follows says it better.
@@ -182,7 +151,7 @@ function followsChanged() {
     const codes = follows.codes().filter((code) => !askedRunners.has(code));
     const unseen = codes.filter((code) => !store.runners.has(code));
     for (const code of codes) askedRunners.add(code);
-    if (unseen.length) follow();
+    if (unseen.length) feed.follow();
   }
   draw();
 }
@@ -247,7 +216,8 @@ function draw() {
   const { oneRunner } = page;
   list.render(runners, { follows, oneRunner, selected, now, emptySentence });
   header.showRunners(runners, { follows, now, emptySentence });
-  map?.show(runners, { races: store.races, follows, selected, now });
+  for (const runner of runners) if (isBig(runner.code)) feed.fillTrail(runner);
+  map?.show(runners, { store, follows, selected });
 }
 
 // A runner without a fix is on a start list, or nowhere.
@@ -259,7 +229,7 @@ function shownRunners() {
 
 function sentenceForNobody() {
   if (lost !== null) return lost;
-  if (!connected && lastFrame === null) return "Waiting for the server.";
+  if (!connected && feed.lastFrame === null) return "Waiting for the server.";
   if (page.oneRunner) return "Nothing to see here yet. The map starts with the first position.";
   if (page.race) return sentenceForNobodyIn(page.race);
   return "Nobody is sharing right now. Runs appear here as soon as someone starts.";
@@ -282,10 +252,15 @@ async function openMap() {
       fitCourse: page.race !== null,
       oneRunner: page.oneRunner,
       onPick: (code) => code === selected || pick(code),
+      onPlace: () => {},
+      onCamera: (mode) => {
+        setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
+      },
+      now: () => clock.now(),
     });
     map = opened;
     sheet.show();
-    if (lastFrame !== null) map.ready();
+    if (feed.lastFrame !== null) map.ready();
     find("#map-controls").hidden = false;
     draw();
   } catch (error) {

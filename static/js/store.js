@@ -1,5 +1,6 @@
 // What we know about the runners. A fix is known by (runner, t).
 
+import { Along } from "./along.js";
 import { decodePolyline } from "./polyline.js";
 import { readFix } from "./protocol.js";
 
@@ -7,18 +8,29 @@ import { readFix } from "./protocol.js";
 export const TRAIL_SPAN = 5 * 60_000;
 
 /**
- * `trail`: the last minutes, oldest first. `line`: the course. Metres, milliseconds.
+ * `trail`: the last minutes, oldest first. `splits`: the passes of checkpoints that were
+ * told, by checkpoint and pass. `line`: the course. Metres, milliseconds.
  *
  * @typedef {import("./polyline.js").LngLat} LngLat
  * @typedef {import("./protocol.js").Fix} Fix
  * @typedef {import("./protocol.js").FixRow} FixRow
- * @typedef {[t: number, lng: number, lat: number]} TrailPoint
+ * @typedef {[t: number, lng: number, lat: number, progress: number | null]} TrailPoint
+ * @typedef {{
+ *   checkpoint: number, distance: number, at: number, uncertainty: number,
+ * }} Split
  * @typedef {{
  *   code: string, name: string, bib: string | null, colour: string,
  *   state: string | null, race: string | null, fix: Fix | null, trail: TrailPoint[],
+ *   splits: Map<string, Split>,
  * }} Runner
- * @typedef {{name: string, kind: string, lat: number | null, lng: number | null}} Checkpoint
- * @typedef {{slug: string, line: LngLat[], length: number, checkpoints: Checkpoint[]}} Race
+ * @typedef {{
+ *   id: number, name: string, kind: string, distance: number,
+ *   lat: number | null, lng: number | null,
+ * }} Checkpoint
+ * @typedef {{
+ *   slug: string, name: string, line: LngLat[], along: Along | null, length: number,
+ *   checkpoints: Checkpoint[],
+ * }} Race
  */
 
 /** The runners and races of this page, from the server's messages. */
@@ -80,7 +92,30 @@ export class Store {
   applyLate(code, rows) {
     const runner = this.runners.get(code);
     if (!runner) return;
-    for (const [t, lat, lng] of rows) addToTrail(runner, t, lng, lat);
+    for (const [t, lat, lng] of rows) addToTrail(runner, [t, lng, lat, null]);
+  }
+
+  /**
+   * Take points of a runner's track.
+   *
+   * @param {string} code
+   * @param {import("./tracks.js").Points} points
+   */
+  applyTrack(code, points) {
+    const oldest = (this.runners.get(code)?.fix?.t ?? 0) - TRAIL_SPAN;
+    this.applyLate(
+      code,
+      points.filter(([t]) => t >= oldest).map(([t, lat, lng]) => [t, lat, lng]),
+    );
+  }
+
+  /**
+   * The course that a runner is on, if they are on one that we know.
+   *
+   * @param {Runner} runner
+   */
+  courseOf({ race }) {
+    return race === null ? null : (this.races.get(race) ?? null);
   }
 
   /**
@@ -105,6 +140,9 @@ export class Store {
     } else if (event.kind === "state") {
       const runner = this.runners.get(code);
       if (runner) runner.state = event.state;
+    } else if (event.kind === "split") {
+      const split = /** @type {any} */ (event);
+      this.runners.get(code)?.splits.set(`${split.checkpoint} ${split.pass}`, split);
     }
     return null;
   }
@@ -122,6 +160,7 @@ export class Store {
         race: null,
         fix: null,
         trail: [],
+        splits: new Map(),
       };
       this.runners.set(code, runner);
     }
@@ -138,7 +177,7 @@ export class Store {
 
   /** @param {Runner} runner @param {Fix} fix */
   #move(runner, fix) {
-    addToTrail(runner, fix.t, fix.lng, fix.lat);
+    addToTrail(runner, [fix.t, fix.lng, fix.lat, fix.progress]);
     // The newest time wins: a marker never goes back.
     if (runner.fix === null || fix.t > runner.fix.t) {
       // Between two fixes with a progress the last one counts.
@@ -150,10 +189,14 @@ export class Store {
 
 /** @param {Record<string, any>} race @returns {Race} */
 function readRace(race) {
+  const line = race.course?.line ? decodePolyline(race.course.line) : [];
+  const length = race.course?.length ?? 0;
   return {
     slug: race.slug,
-    line: race.course?.line ? decodePolyline(race.course.line) : [],
-    length: race.course?.length ?? 0,
+    name: race.name,
+    line,
+    along: line.length > 1 ? new Along(line, length) : null,
+    length,
     checkpoints: race.checkpoints ?? [],
   };
 }
@@ -174,16 +217,21 @@ function fillTrail(runner, line, t) {
       Math.round(t - (line.length - 1 - index) * step),
       lng,
       lat,
+      null,
     ]);
 }
 
-/** @param {Runner} runner @param {number} t @param {number} lng @param {number} lat */
-function addToTrail(runner, t, lng, lat) {
+/** @param {Runner} runner @param {TrailPoint} point */
+function addToTrail(runner, point) {
   const { trail } = runner;
   let at = trail.length;
-  while (at > 0 && trail[at - 1][0] > t) at -= 1;
-  if (at > 0 && trail[at - 1][0] === t) return;
-  trail.splice(at, 0, [t, lng, lat]);
+  while (at > 0 && trail[at - 1][0] > point[0]) at -= 1;
+  if (at > 0 && trail[at - 1][0] === point[0]) {
+    // The flow knows how far along the course it is, a track does not.
+    trail[at - 1][3] ??= point[3];
+    return;
+  }
+  trail.splice(at, 0, point);
   const oldest = trail[trail.length - 1][0] - TRAIL_SPAN;
   const keep = trail.findIndex(([time]) => time >= oldest);
   if (keep > 0) trail.splice(0, keep);

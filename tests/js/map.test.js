@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { courseMarks, kilometrePoints, metresBetween } from "../../static/js/map/course.js";
+import { courseMarks, kilometrePoints } from "../../static/js/map/course.js";
 import { PointDiff } from "../../static/js/map/diff.js";
-import { Glider } from "../../static/js/map/glide.js";
-import { trailLines } from "../../static/js/map/trails.js";
+import { metresBetween } from "../../static/js/metres.js";
+import { headLines, trailLines } from "../../static/js/map/trails.js";
 
 const DEGREE = metresBetween([0, 0], [1, 0]);
 const line = [0, 1, 2, 3].map((km) => [(km * 1000) / DEGREE, 0]);
@@ -51,48 +51,34 @@ test("a source is sent only what changed", () => {
   assert.deepEqual(diff.to([]).remove, ["bob"]);
 });
 
-test("a marker glides from fix to fix and arrives", () => {
-  const glider = new Glider();
-  glider.aim("bob", { t: 0, lng: 0, lat: 0 }, 0);
-  glider.aim("bob", { t: 1000, lng: 0.001, lat: 0 }, 5000);
-  assert.deepEqual(glider.place("bob", 5000), [0, 0]);
-  assert.ok(Math.abs(glider.place("bob", 5500)[0] - 0.0005) < 1e-12);
-  assert.equal(glider.isMoving(5500), true);
-  assert.deepEqual(glider.place("bob", 6000), [0.001, 0]);
-  assert.equal(glider.isMoving(6000), false);
-});
+const T = 1_000_000_000;
+const bob = (trail) => ({ colour: "#0072B2", code: "bob", fix: { t: T }, trail });
+const coordinates = ({ features }) => features.map(({ geometry }) => geometry.coordinates);
 
-test("a marker jumps when it would glide too far", () => {
-  const glider = new Glider();
-  glider.aim("bob", { t: 0, lng: 0, lat: 0 }, 0);
-  glider.aim("bob", { t: 1000, lng: 1, lat: 0 }, 0);
-  assert.deepEqual(glider.place("bob", 0), [1, 0]);
-});
-
-test("a trail ends at the marker and fades with age", () => {
-  const T = 1_000_000_000;
-  const bob = {
-    colour: "#0072B2",
-    code: "bob",
-    fix: { t: T },
-    trail: [[T - 70_000, 0, 0], [T - 2000, 0.001, 0], [T, 0.002, 0]],
-  };
-  const { features } = trailLines([bob], () => [0.0015, 0]);
-  assert.deepEqual(features[0].geometry.coordinates.at(-1), [0.0015, 0]);
+test("a trail fades with age, and its head goes on to the marker", () => {
+  const runner = bob([[T - 70_000, 0, 0], [T - 2000, 0.001, 0], [T, 0.002, 0]]);
+  const until = () => T - 1000;
+  const { features } = trailLines([runner], until);
+  assert.deepEqual(features[0].geometry.coordinates.at(-1), [0.001, 0]);
   assert.ok(features[0].properties.opacity > (features[1]?.properties.opacity ?? 0));
+  const shown = { at: [0.0015, 0], from: [0.0015, 0], time: T - 1000, predicted: false };
+  const [head] = coordinates(headLines([runner], until, () => shown));
+  assert.deepEqual(head, [[0.001, 0], [0.0015, 0]]);
+});
+
+test("what is only predicted of a trail is another line", () => {
+  const runner = bob([[T - 1000, 0.001, 0], [T, 0.002, 0]]);
+  const shown = { at: [0.003, 0], from: [0.002, 0], time: T + 1000, predicted: true };
+  const { features } = headLines([runner], () => T - 1000, () => shown);
+  assert.deepEqual(features.map(({ properties }) => properties.kind), ["way", "lead"]);
+  assert.deepEqual(features[0].geometry.coordinates.at(-1), [0.002, 0]);
+  assert.deepEqual(features[1].geometry.coordinates, [[0.002, 0], [0.003, 0]]);
 });
 
 test("a trail is broken where the runner was not seen", () => {
-  const T = 1_000_000_000;
-  const bob = {
-    colour: "#0072B2",
-    code: "bob",
-    fix: { t: T },
-    trail: [[T - 4000, 0, 0], [T - 3000, 0.001, 0], [T - 2000, 1, 0], [T, 2, 0]],
-  };
-  const { features } = trailLines([bob], () => [1.001, 0]);
-  assert.deepEqual(
-    features.map(({ geometry }) => geometry.coordinates),
-    [[[0, 0], [0.001, 0]], [[1, 0], [1.001, 0]]],
-  );
+  const runner = bob([[T - 4000, 0, 0], [T - 3000, 0.001, 0], [T - 2000, 1, 0], [T, 1.001, 0]]);
+  assert.deepEqual(coordinates(trailLines([runner], () => T)), [
+    [[0, 0], [0.001, 0]],
+    [[1, 0], [1.001, 0]],
+  ]);
 });

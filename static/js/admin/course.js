@@ -2,9 +2,10 @@
 // has it now, saved or not.
 
 import { find, setText } from "../dom.js";
-import { courseLines, courseMarks, metresBetween } from "../map/course.js";
+import { courseLines, courseMarks } from "../map/course.js";
 import { SOURCES, layers } from "../map/layers.js";
 import { loadAtlas, outlineStyle, readTokens } from "../map/style.js";
+import { metresBetween } from "../metres.js";
 import { decodePolyline } from "../polyline.js";
 
 /**

@@ -16,15 +16,26 @@ export class Camera {
   /** @type {string | null} code of the runner it stays with */
   #followed = null;
   #isFree = false; // the visitor moved it
+  #keepsMine = false;
+  #onChange;
 
-  /** @param {import("maplibre-gl").Map} map */
-  constructor(map) {
+  /**
+   * @param {import("maplibre-gl").Map} map
+   * @param {(mode: string) => void} onChange told what it does now: free, follow or mine
+   */
+  constructor(map, onChange) {
     this.#map = map;
+    this.#onChange = onChange;
     map.on("dragstart", () => this.release());
+    map.getCanvas().addEventListener("keydown", ({ key }) => {
+      if (key.startsWith("Arrow")) this.release();
+    });
     // Who zooms or turns still looks at the same runner. Our own moves have no original event.
     for (const kind of /** @type {const} */ (["zoomstart", "rotatestart"])) {
       map.on(kind, (event) => {
-        if (event.originalEvent) this.#isFree = true;
+        if (!event.originalEvent) return;
+        this.#isFree = true;
+        if (this.#keepsMine) this.release();
       });
     }
   }
@@ -37,10 +48,54 @@ export class Camera {
     return this.#isFree;
   }
 
+  get keepsMine() {
+    return this.#keepsMine;
+  }
+
   /** The visitor took over. */
   release() {
     this.#isFree = true;
-    this.#followed = null;
+    this.#set(null, false);
+  }
+
+  /** @param {string | null} followed @param {boolean} keepsMine */
+  #set(followed, keepsMine) {
+    this.#followed = followed;
+    this.#keepsMine = keepsMine;
+    this.#onChange(keepsMine ? "mine" : followed === null ? "free" : "follow");
+  }
+
+  /**
+   * Keep all of some places in view: move only when one is out of it, or when they have
+   * come so near that they stand in a corner of it.
+   *
+   * @param {LngLat[]} places
+   */
+  keep(places) {
+    if (!this.#keepsMine) this.#set(null, true);
+    else if (this.#map.isMoving() || this.#isWellInView(places)) return;
+    if (places.length) this.#fit(places, true);
+  }
+
+  /** @param {LngLat[]} places */
+  #isWellInView(places) {
+    const { clientWidth: width, clientHeight: height } = this.#map.getContainer();
+    const { top, right, bottom, left } = this.#margin();
+    const seen = places.map((place) => this.#map.project(place));
+    const xs = seen.map(({ x }) => x);
+    const ys = seen.map(({ y }) => y);
+    const inside = seen.every(
+      ({ x, y }) =>
+        x > left / 2 && x < width - right / 2 &&
+        y > top / 2 && y < height - this.#covered - bottom / 2,
+    );
+    const across = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
+    const isSmall = across < Math.min(width, height) / 4;
+    return inside && !(isSmall && this.#map.getZoom() < FIT_MOST_ZOOM - 1);
+  }
+
+  #margin() {
+    return this.#map.getContainer().clientWidth < NARROW ? NARROW_MARGIN : MARGIN;
   }
 
   /**
@@ -62,7 +117,12 @@ export class Camera {
    */
   fit(points, { animate = true } = {}) {
     if (points.length === 0) return;
-    this.#followed = null;
+    this.#set(null, false);
+    this.#fit(points, animate);
+  }
+
+  /** @param {LngLat[]} points @param {boolean} animate */
+  #fit(points, animate) {
     const lngs = points.map(([lng]) => lng);
     const lats = points.map(([, lat]) => lat);
     /** @type {[LngLat, LngLat]} */
@@ -72,7 +132,7 @@ export class Camera {
     ];
     // The padding for the sheet is the camera's own; `fitBounds` would add it again.
     this.#map.fitBounds(bounds, {
-      padding: this.#map.getContainer().clientWidth < NARROW ? NARROW_MARGIN : MARGIN,
+      padding: this.#margin(),
       maxZoom: FIT_MOST_ZOOM,
       bearing: 0,
       duration: animate ? motion(250) : 0,
@@ -86,7 +146,7 @@ export class Camera {
    * @param {LngLat | undefined} place
    */
   follow(code, place) {
-    this.#followed = code;
+    this.#set(code, false);
     if (code === null || !place) return;
     this.#isFree = false;
     this.#map.easeTo({

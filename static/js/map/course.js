@@ -1,6 +1,7 @@
 // A race's course as map features: the line, its kilometres, checkpoints, start, finish.
 
-const EARTH = 6_371_008.8; // mean radius, m
+import { metresBetween } from "../metres.js";
+
 // A start and a finish nearer than this share one label. m.
 const SAME_PLACE = 60;
 
@@ -40,19 +41,6 @@ export function courseMarks(races) {
       return [...kilometres(race).filter((mark) => !isAtAny(mark, named)), ...named];
     }),
   );
-}
-
-/**
- * The distance between two places in metres, on a sphere.
- *
- * @param {number[]} from [lng, lat]
- * @param {number[]} to [lng, lat]
- */
-export function metresBetween([lng1, lat1], [lng2, lat2]) {
-  const radians = Math.PI / 180;
-  const x = (lng2 - lng1) * radians * Math.cos(((lat1 + lat2) / 2) * radians);
-  const y = (lat2 - lat1) * radians;
-  return EARTH * Math.hypot(x, y);
 }
 
 /**

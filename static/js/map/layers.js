@@ -15,6 +15,8 @@ export const SOURCES = {
   course: { type: "geojson", data: empty(), tolerance: 0.1 },
   marks: { type: "geojson", data: empty() },
   trails: { type: "geojson", data: empty() },
+  heads: { type: "geojson", data: empty() },
+  pin: { type: "geojson", data: empty() },
   crowd: {
     type: "geojson",
     data: empty(),
@@ -40,6 +42,7 @@ export const CLUSTERS = "crowd-clusters";
  */
 export function layers(tokens) {
   const fresh = ["match", ["get", "state"], ["stale", "lost"], false, true];
+  const certainty = ["case", ["get", "predicted"], 0.6, 1];
   const halo = { "text-halo-color": tokens["map-casing"], "text-halo-width": 1.5 };
   return [
     {
@@ -65,6 +68,31 @@ export function layers(tokens) {
         "line-color": ["get", "colour"],
         "line-width": 5,
         "line-opacity": ["get", "opacity"],
+      },
+    },
+    {
+      id: "ways",
+      type: "line",
+      source: "heads",
+      filter: ["==", ["get", "kind"], "way"],
+      layout: { "line-join": "round", "line-cap": "round" },
+      paint: {
+        "line-color": ["get", "colour"],
+        "line-width": 5,
+        "line-opacity": ["get", "opacity"],
+      },
+    },
+    {
+      // What is only predicted is dotted.
+      id: "leads",
+      type: "line",
+      source: "heads",
+      filter: ["==", ["get", "kind"], "lead"],
+      layout: { "line-cap": "round" },
+      paint: {
+        "line-color": ["get", "colour"],
+        "line-width": 4,
+        "line-dasharray": [0.01, 1.8],
       },
     },
     ...KILOMETRES.map(([every, minzoom]) => ({
@@ -178,6 +206,17 @@ export function layers(tokens) {
       paint: { "text-color": tokens.text },
     },
     {
+      id: "pin",
+      type: "circle",
+      source: "pin",
+      paint: {
+        "circle-radius": 9,
+        "circle-color": tokens.accent,
+        "circle-stroke-color": tokens["map-halo"],
+        "circle-stroke-width": 3,
+      },
+    },
+    {
       id: "headings",
       type: "symbol",
       source: "followed",
@@ -189,6 +228,7 @@ export function layers(tokens) {
         "icon-allow-overlap": true,
         "icon-ignore-placement": true,
       },
+      paint: { "icon-opacity": certainty },
     },
     {
       id: "followed",
@@ -212,7 +252,7 @@ export function layers(tokens) {
         "text-justify": "auto",
         "text-optional": true,
       },
-      paint: { "text-color": tokens.text, ...halo },
+      paint: { "text-color": tokens.text, ...halo, "icon-opacity": certainty },
     },
   ];
 }

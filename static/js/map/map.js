@@ -6,16 +6,16 @@ import { liveness } from "../liveness.js";
 import { Camera } from "./camera.js";
 import { courseLines, courseMarks } from "./course.js";
 import { PointDiff } from "./diff.js";
-import { addDisc, discName, removeDiscs } from "./discs.js";
-import { Glider } from "./glide.js";
+import { addDisc, removeDiscs } from "./discs.js";
 import { CLUSTERS, layers, PICKABLE, SOURCES } from "./layers.js";
+import { Motion } from "./motion.js";
 import { outlinePaints, readTokens } from "./style.js";
-import { trailLines } from "./trails.js";
+import { headLines, trailLines } from "./trails.js";
 
 // How far from a marker a finger still means it. px.
 const REACH = 22;
-// A glide is drawn this often. ms.
-const GLIDE_EVERY = 50;
+// A finger that wants a place on the course need not hit its line. px.
+const COURSE_REACH = 28;
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -29,10 +29,12 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  * @typedef {Runner & {fix: import("../protocol.js").Fix}} Placed
  * @typedef {{
  *   fitCourse: boolean, oneRunner: string | null, onPick: (code: string) => void,
- * }} Options
+ *   onPlace: (place: LngLat, reach: number) => void, onCamera: (mode: string) => void,
+ *   now: () => number,
+ * }} Options `now`: the server's time; `reach`: what a finger may miss by, m
  * @typedef {{
- *   races: Map<string, import("../store.js").Race>, selected: string | null,
- *   follows: import("../follows.js").Follows, now: number,
+ *   store: import("../store.js").Store, selected: string | null,
+ *   follows: import("../follows.js").Follows,
  * }} View
  */
 
@@ -45,7 +47,9 @@ export class LiveMap {
   #options;
   #crowd = new PointDiff();
   #followed = new PointDiff();
-  #glider = new Glider();
+  #motion = new Motion();
+  /** @type {Map<string, number>} up to when each trail is drawn, by code */
+  #trailedTo = new Map();
   /** @type {Placed[]} */
   #placed = [];
   /** @type {Placed[]} those drawn with a disc: followed or selected */
@@ -60,8 +64,7 @@ export class LiveMap {
   #isReady = false;
   #isFitted = false;
   #isPaused = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #glideTimer;
+  #isDrawing = false;
 
   /**
    * @param {Library} map
@@ -72,7 +75,7 @@ export class LiveMap {
     this.#map = map;
     this.#hasAtlas = hasAtlas;
     this.#options = options;
-    this.#camera = new Camera(map);
+    this.#camera = new Camera(map, options.onCamera);
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
     for (const layer of layers(this.#tokens)) map.addLayer(layer);
     map.on("click", (event) => this.#click(event));
@@ -82,6 +85,7 @@ export class LiveMap {
     }
     dark.addEventListener("change", () => this.#repaint());
     on("#fit", () => this.#fit());
+    on("#mine-in-view", () => this.#keepMine());
     on("#north", () => this.#camera.north());
     on("#zoom-in", () => this.#camera.zoom(1));
     on("#zoom-out", () => this.#camera.zoom(-1));
@@ -98,15 +102,16 @@ export class LiveMap {
   }
 
   /**
-   * Draw the runners as they are at the server's `now`.
+   * Draw the runners as they are now.
    *
    * @param {Runner[]} runners
    * @param {View} view
    */
-  show(runners, { races, follows, selected, now }) {
+  show(runners, { store, follows, selected }) {
+    const now = this.#options.now();
     this.#selected = selected;
     this.#now = now;
-    this.#showCourses([...races.values()]);
+    this.#showCourses([...store.races.values()]);
     const placed = runners.filter(hasFix);
     const isBig = (/** @type {Runner} */ { code }) =>
       follows.has(code) || code === selected;
@@ -115,12 +120,12 @@ export class LiveMap {
       placed.filter((runner) => !isBig(runner)).map((runner) => point(runner, now)),
     ));
     this.#big = placed.filter(isBig);
-    const time = performance.now();
-    this.#glider.keep(new Set(this.#big.map(({ code }) => code)));
-    for (const { code, fix } of this.#big) {
-      this.#glider.aim(code, fix, time, { jump: still.matches || this.#isPaused });
+    this.#motion.keep(new Set(this.#big.map(({ code }) => code)));
+    for (const runner of this.#big) {
+      this.#motion.aim(runner, store.courseOf(runner)?.along ?? null, now);
     }
-    this.#showBig();
+    this.#showTrails();
+    this.#animate();
     this.#look();
   }
 
@@ -168,47 +173,83 @@ export class LiveMap {
     this.#courses = races.flatMap(({ line }) => line);
   }
 
-  // The discs where they stand on their glide, and the trails up to them.
-  #showBig() {
-    clearTimeout(this.#glideTimer);
-    const time = performance.now();
-    const now = this.#now;
-    const points = this.#big.map((runner) => {
-      const [lng, lat] = this.#glider.place(runner.code, time);
-      const isStale = ["stale", "lost"].includes(liveness(runner.fix.t, now));
-      const disc = {
-        colour: runner.colour,
-        label: label(runner),
-        isStale,
-        isSelected: runner.code === this.#selected,
-      };
-      addDisc(this.#map, disc, this.#tokens);
-      const old = isStale ? age(now - runner.fix.t) : "";
-      const properties = {
-        code: runner.code,
-        state: liveness(runner.fix.t, now),
-        colour: runner.colour,
-        disc: discName(disc),
-        heading: runner.fix.heading,
-        selected: disc.isSelected,
-        age: old,
-        caption: old ? `${runner.name}\n${old}` : runner.name,
-      };
-      return { lng, lat, properties };
-    });
-    this.#send("followed", this.#followed.to(points));
-    this.#source("trails").setData(
-      trailLines(this.#big, (code) => this.#glider.place(code, time)),
-    );
-    const tracked = points.find(({ properties }) => properties.code === this.#camera.followed);
-    if (tracked) this.#camera.track([tracked.lng, tracked.lat]);
-    if (this.#glider.isMoving(time) && !this.#isPaused) {
-      this.#glideTimer = setTimeout(() => this.#showBig(), GLIDE_EVERY);
+  // Picture after picture while somebody is on their way; the next one only when the map
+  // has taken the last, however slow the machine is.
+  async #animate() {
+    if (this.#isDrawing) return;
+    this.#isDrawing = true;
+    try {
+      do {
+        await this.#showBig();
+        await new Promise(requestAnimationFrame);
+      } while (
+        !this.#isPaused && !still.matches && this.#motion.isMoving(this.#options.now())
+      );
+    } finally {
+      this.#isDrawing = false;
     }
+  }
+
+  /** @param {Placed} runner @param {number} now @returns {import("./motion.js").Shown} */
+  #shown(runner, now) {
+    if (!still.matches) return this.#motion.place(runner.code, now);
+    const at = placeOf(runner);
+    return { at, time: runner.fix.t, predicted: false, from: at };
+  }
+
+  #showTrails() {
+    const now = this.#options.now();
+    this.#trailedTo = new Map(
+      this.#big.map((runner) => [runner.code, this.#shown(runner, now).time]),
+    );
+    this.#source("trails").setData(trailLines(this.#big, (code) => this.#trailEnd(code)));
+  }
+
+  /** @param {string} code */
+  #trailEnd(code) {
+    return this.#trailedTo.get(code) ?? -Infinity;
+  }
+
+  // The discs where they stand on their way, and what is between them and their trails.
+  async #showBig() {
+    const now = this.#isPaused ? this.#now : this.#options.now();
+    const shown = new Map(this.#big.map((runner) => [runner.code, this.#shown(runner, now)]));
+    const shownOf = (/** @type {string} */ code) =>
+      /** @type {import("./motion.js").Shown} */ (shown.get(code));
+    const diff = this.#followed.to(this.#big.map((runner) => this.#disc(runner, shownOf(runner.code))));
+    const tracked = shown.get(this.#camera.followed ?? "");
+    if (tracked) this.#camera.track(tracked.at);
+    if (!diff) return;
+    await Promise.all([
+      this.#source("followed").updateData(diff),
+      this.#source("heads").setData(headLines(this.#big, (code) => this.#trailEnd(code), shownOf)),
+    ]);
+  }
+
+  /** @param {Placed} runner @param {import("./motion.js").Shown} shown */
+  #disc(runner, { at: [lng, lat], predicted }) {
+    const state = liveness(runner.fix.t, this.#now);
+    const isStale = ["stale", "lost"].includes(state);
+    const isSelected = runner.code === this.#selected;
+    const disc = { colour: runner.colour, label: label(runner), isStale, isSelected };
+    const old = isStale ? age(this.#now - runner.fix.t) : "";
+    const properties = {
+      code: runner.code,
+      state,
+      colour: runner.colour,
+      disc: addDisc(this.#map, disc, this.#tokens),
+      heading: runner.fix.heading,
+      predicted,
+      selected: isSelected,
+      age: old,
+      caption: old ? `${runner.name}\n${old}` : runner.name,
+    };
+    return { lng, lat, properties };
   }
 
   // Choose what to look at, once there is something and nobody has moved the map.
   #look() {
+    if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
     if (this.#isFitted || !this.#isReady || this.#camera.isFree) return;
     this.#isFitted = this.#fit({ animate: false });
   }
@@ -247,9 +288,35 @@ export class LiveMap {
         return { layer, properties, at, away: Math.hypot(place.x - x, place.y - y) };
       })
       .sort((a, b) => a.away - b.away);
-    if (!nearest) return;
+    if (!nearest) return this.#clickPlace({ x, y });
     if (nearest.layer.id !== CLUSTERS) this.#options.onPick(nearest.properties.code);
     else this.#openCluster(nearest.properties.cluster_id, nearest.at);
+  }
+
+  /** @param {{x: number, y: number}} point */
+  #clickPlace({ x, y }) {
+    const [place, beside] = [this.#map.unproject([x, y]), this.#map.unproject([x + COURSE_REACH, y])];
+    this.#options.onPlace([place.lng, place.lat], place.distanceTo(beside));
+  }
+
+  /**
+   * Stick a pin into the map, or take it out.
+   *
+   * @param {LngLat | null} place
+   */
+  pin(place) {
+    this.#source("pin").setData({
+      type: "FeatureCollection",
+      features: place
+        ? [{ type: "Feature", properties: {}, geometry: { type: "Point", coordinates: place } }]
+        : [],
+    });
+  }
+
+  // Keep all of mine in view, or no longer.
+  #keepMine() {
+    if (this.#camera.keepsMine) return this.#camera.release();
+    this.#camera.keep(this.#big.map(placeOf));
   }
 
   /** @param {number} id @param {LngLat} at */
@@ -276,7 +343,7 @@ export class LiveMap {
       }
     }
     removeDiscs(this.#map);
-    this.#showBig();
+    this.#animate();
   }
 }
 

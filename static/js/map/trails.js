@@ -1,7 +1,7 @@
 // The way behind a runner, fading with its age.
 
 import { TRAIL_SPAN } from "../store.js";
-import { metresBetween } from "./course.js";
+import { metresBetween } from "../metres.js";
 
 const FADES = 5; // parts of a trail, each fainter than the one before
 const STRONGEST = 0.9;
@@ -16,46 +16,93 @@ const MOST_TRAILS = 30;
  *   code: string, colour: string, fix: {t: number}, trail: TrailPoint[],
  * }} Trailed
  * @typedef {import("../polyline.js").LngLat} LngLat
- * @typedef {(code: string) => LngLat} PlaceOf
+ * @typedef {import("./motion.js").Shown} Shown
+ * @typedef {import("geojson").FeatureCollection<
+ *   import("geojson").LineString, {colour: string, opacity?: number, kind?: string}
+ * >} Lines
  */
 
 /**
- * Lines for the trails of runners, each up to where `place` has the marker.
+ * The runners whose trails are drawn.
+ *
+ * @template T
+ * @param {T[]} runners
+ */
+export function trailed(runners) {
+  return runners.slice(0, MOST_TRAILS);
+}
+
+/**
+ * Lines for the trails of runners, each up to the last fix before a time: it need not be
+ * drawn anew for every picture.
  *
  * @param {Trailed[]} runners
- * @param {PlaceOf} place
- * @returns {import("geojson").FeatureCollection<import("geojson").LineString, {colour: string, opacity: number}>}
+ * @param {(code: string) => number} until
+ * @returns {Lines}
  */
-export function trailLines(runners, place) {
+export function trailLines(runners, until) {
   return {
     type: "FeatureCollection",
-    features: runners.slice(0, MOST_TRAILS).flatMap((runner) => lines(runner, place)),
+    features: trailed(runners).flatMap((runner) => lines(runner, until(runner.code))),
   };
 }
 
-/** @param {Trailed} runner @param {PlaceOf} place */
-function lines({ code, colour, fix, trail }, place) {
-  // The newest fix is where the marker is gliding to, not where it has been.
-  const past = trail.filter(([t]) => t < fix.t);
-  /** @type {TrailPoint[]} */
-  const points = [...past, [fix.t, ...place(code)]];
-  /** @type {import("geojson").Feature<import("geojson").LineString, {colour: string, opacity: number}>[]} */
+/**
+ * The way from there to the marker, and dotted what is only predicted.
+ *
+ * @param {Trailed[]} runners
+ * @param {(code: string) => number} until as in `trailLines`
+ * @param {(code: string) => Shown} shownOf
+ * @returns {Lines}
+ */
+export function headLines(runners, until, shownOf) {
+  /** @type {Lines["features"]} */
+  const features = [];
+  for (const { code, colour, trail } of trailed(runners)) {
+    const { at, time, predicted, from } = shownOf(code);
+    const before = lastBefore(trail, until(code));
+    const way = trail.filter(([t]) => t > until(code) && t < time);
+    /** @type {TrailPoint[]} */
+    const points = [...(before ? [before] : []), ...way, [time, ...from, null]];
+    for (const coordinates of unbroken(points)) {
+      features.push(line(coordinates, { colour, kind: "way", opacity: STRONGEST }));
+    }
+    if (predicted) features.push(line([from, at], { colour, kind: "lead" }));
+  }
+  return { type: "FeatureCollection", features };
+}
+
+/** @param {Trailed} runner @param {number} until */
+function lines({ colour, fix, trail }, until) {
+  const points = trail.filter(([t]) => t <= until);
+  /** @type {Lines["features"]} */
   const features = [];
   for (let part = 0; part < FADES; part += 1) {
     const newest = fix.t - (part * TRAIL_SPAN) / FADES;
     const oldest = newest - TRAIL_SPAN / FADES;
     const inside = points.filter(([t]) => t > oldest && t <= newest);
     // One point of the older part, so that the parts join.
-    const [before] = points.filter(([t]) => t <= oldest).slice(-1);
-    for (const line of unbroken(before ? [before, ...inside] : inside)) {
-      features.push({
-        type: "Feature",
-        properties: { colour, opacity: STRONGEST * (1 - part / FADES) },
-        geometry: { type: "LineString", coordinates: line },
-      });
+    const before = lastBefore(points, oldest);
+    for (const coordinates of unbroken(before ? [before, ...inside] : inside)) {
+      const opacity = STRONGEST * (1 - part / FADES);
+      features.push(line(coordinates, { colour, opacity }));
     }
   }
   return features;
+}
+
+/** @param {TrailPoint[]} trail @param {number} time */
+function lastBefore(trail, time) {
+  return trail.filter(([t]) => t <= time).pop();
+}
+
+/**
+ * @param {LngLat[]} coordinates
+ * @param {{colour: string, opacity?: number, kind?: string}} properties
+ * @returns {Lines["features"][0]}
+ */
+function line(coordinates, properties) {
+  return { type: "Feature", properties, geometry: { type: "LineString", coordinates } };
 }
 
 /**

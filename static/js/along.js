@@ -1,0 +1,104 @@
+// Places along a course: distances are the race's, which may be certified and not
+// exactly those of the drawing.
+
+import { metresBetween } from "./metres.js";
+
+// Two passes nearer than this along the course are one. m.
+const SAME_PASS = 150;
+
+/** @typedef {import("./polyline.js").LngLat} LngLat */
+
+/** The line of a course, by distance. */
+export class Along {
+  #line;
+  #at; // of each point of the line, m
+  /** m */
+  length;
+
+  /**
+   * @param {LngLat[]} line two points at least
+   * @param {number} length m; 0: as drawn
+   */
+  constructor(line, length) {
+    this.#line = line;
+    const at = [0];
+    for (let n = 1; n < line.length; n += 1) {
+      at.push(at[n - 1] + metresBetween(line[n - 1], line[n]));
+    }
+    const drawn = at[at.length - 1];
+    const scale = length > 0 && drawn > 0 ? length / drawn : 1;
+    this.#at = at.map((distance) => distance * scale);
+    this.length = this.#at[at.length - 1];
+  }
+
+  /**
+   * The place at a distance; the ends stand for what is beyond them.
+   *
+   * @param {number} distance m
+   * @returns {LngLat}
+   */
+  place(distance) {
+    const wanted = Math.min(Math.max(distance, 0), this.length);
+    let low = 0;
+    let high = this.#at.length - 1;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.#at[middle] <= wanted) low = middle;
+      else high = middle;
+    }
+    const step = this.#at[high] - this.#at[low];
+    const share = step ? (wanted - this.#at[low]) / step : 0;
+    const [from, to] = [this.#line[low], this.#line[high]];
+    return [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])];
+  }
+
+  /**
+   * The line between two distances.
+   *
+   * @param {number} from m
+   * @param {number} to m
+   * @returns {LngLat[]}
+   */
+  between(from, to) {
+    const inside = this.#line.filter((_, n) => this.#at[n] > from && this.#at[n] < to);
+    return [this.place(from), ...inside, this.place(to)];
+  }
+
+  /**
+   * Where the course passes a place: the distance of each pass, in order.
+   *
+   * @param {LngLat} place
+   * @param {number} reach m; farther is no pass
+   */
+  passes(place, reach) {
+    /** @type {{distance: number, away: number}[]} */
+    const passes = [];
+    for (let n = 1; n < this.#line.length; n += 1) {
+      const near = nearest(this.#line[n - 1], this.#line[n], place);
+      if (near.away > reach) continue;
+      const step = this.#at[n] - this.#at[n - 1];
+      const pass = { distance: this.#at[n - 1] + near.share * step, away: near.away };
+      const last = passes[passes.length - 1];
+      if (!last || pass.distance - last.distance > SAME_PASS) passes.push(pass);
+      else if (pass.away < last.away) passes[passes.length - 1] = pass;
+    }
+    return passes.map(({ distance }) => distance);
+  }
+}
+
+/**
+ * The point of a short segment that is nearest to a place: its share and its distance.
+ *
+ * @param {LngLat} from
+ * @param {LngLat} to
+ * @param {LngLat} place
+ */
+function nearest(from, to, place) {
+  const shrink = Math.cos((place[1] * Math.PI) / 180);
+  const [dx, dy] = [(to[0] - from[0]) * shrink, to[1] - from[1]];
+  const [px, py] = [(place[0] - from[0]) * shrink, place[1] - from[1]];
+  const square = dx * dx + dy * dy;
+  const share = square ? Math.min(1, Math.max(0, (px * dx + py * dy) / square)) : 0;
+  const at = [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])];
+  return { share, away: metresBetween(at, place) };
+}

@@ -1,0 +1,215 @@
+// What comes from the server: over a websocket, else by asking every few seconds. Takes
+// care that nothing is missed, whatever happens to the line (docs/protocol.md).
+
+import { Catchup } from "./catchup.js";
+import { Connection } from "./connection.js";
+import { Polling } from "./polling.js";
+import { followMessage } from "./protocol.js";
+import { TRAIL_SPAN } from "./store.js";
+import { Tracks } from "./tracks.js";
+
+// After so many failed attempts the websocket is taken to be blocked.
+const ATTEMPTS = 2;
+// How often what was merged away is fetched, if it left a hole that shows. ms.
+const MEND_EVERY = 15_000;
+const HOLE = 5000;
+// When to ask again after the server could not reach its database. ms.
+const STORE_RETRY = 2000;
+
+/**
+ * `codes` are those asked for besides, `trailed` those shown with a trail.
+ *
+ * @typedef {import("./connection.js").Status | {state: "polling"}} FeedStatus
+ * @typedef {import("./protocol.js").Message} Message
+ * @typedef {{
+ *   codes: () => string[], trailed: () => string[],
+ *   onChange: (isComplete: boolean) => void, onEvent: (event: Message) => void,
+ *   onError: (error: Record<string, any>) => void, onStatus: (status: any) => void,
+ * }} Handlers
+ */
+
+/** Keeps the store as the server has it. */
+export class Feed {
+  #page;
+  #store;
+  #clock;
+  #handlers;
+  #catchup = new Catchup();
+  #connection;
+  #polling;
+  #tracks;
+  #isPolled = false; // the newest answer came by HTTP
+  #hasFailed = false; // and the one before did not
+  /** @type {Set<string>} runners whose trail was fetched */
+  #filled = new Set();
+  /** @type {number | null} `time` of the newest frame: what is shown is from then */
+  lastFrame = null;
+
+  /**
+   * @param {import("./live.js").Page} page
+   * @param {import("./store.js").Store} store
+   * @param {import("./clock.js").ServerClock} clock
+   * @param {Handlers} handlers
+   */
+  constructor(page, store, clock, handlers) {
+    this.#page = page;
+    this.#store = store;
+    this.#clock = clock;
+    this.#handlers = handlers;
+    const { share, pin } = page.follow;
+    /** @type {Record<string, string>} */
+    const headers = share ? { "Spectate-Share": share } : {};
+    if (share && pin) headers["Spectate-Share-Pin"] = pin;
+    this.#tracks = new Tracks({
+      url: page.track,
+      headers,
+      onPoints: (code, points) => {
+        store.applyTrack(code, points);
+        handlers.onChange(false);
+      },
+    });
+    this.#polling = new Polling({
+      url: () => this.#pollUrl(),
+      headers,
+      onSnapshot: (snapshot) => this.#receivePolled(snapshot),
+      onRefused: (refusal) =>
+        handlers.onStatus({ state: "ended", detail: refusal.detail, code: 4403 }),
+      onFailure: () => {
+        this.#isPolled = false;
+        this.#hasFailed = true;
+        handlers.onStatus({ state: "waiting" });
+      },
+    });
+    this.#connection = new Connection(socketUrl(page.socket), {
+      onOpen: () => {
+        store.begin();
+        this.#catchup.begin();
+        this.follow();
+      },
+      onMessage: (message) => this.#receive(message),
+      onStatus: (status) => this.#status(status),
+    });
+    document.addEventListener("visibilitychange", () => document.hidden || this.#polling.hurry());
+    setInterval(() => this.#mend(), MEND_EVERY);
+  }
+
+  open() {
+    this.#connection.open();
+  }
+
+  /** Ask for what this page shows. */
+  follow() {
+    const since = this.#catchup.follow();
+    this.#connection.send(followMessage(this.#page.follow, this.#handlers.codes(), since));
+    this.#polling.hurry();
+  }
+
+  /**
+   * Have a race told anew.
+   *
+   * @param {string} slug
+   */
+  renew(slug) {
+    this.#connection.send({ type: "unfollow", races: [slug] });
+    this.follow();
+  }
+
+  /**
+   * See that a runner has a trail: a snapshot of many has none.
+   *
+   * @param {import("./store.js").Runner} runner
+   */
+  fillTrail({ code, fix, trail }) {
+    if (fix === null || trail.length > 1 || this.#filled.has(code)) return;
+    this.#filled.add(code);
+    this.#tracks.want(code, fix.t - TRAIL_SPAN);
+  }
+
+  /** @param {import("./connection.js").Status} status */
+  #status(status) {
+    if (status.state === "open" || status.state === "ended") {
+      this.#polling.stop();
+      this.#isPolled = false;
+    } else if (status.state !== "offline" && this.#connection.attempts >= ATTEMPTS) {
+      this.#polling.start();
+    }
+    this.#handlers.onStatus(this.#isPolled ? { state: "polling" } : status);
+  }
+
+  /** @param {Message} message */
+  #receive(message) {
+    if (message.time) {
+      this.#clock.saw(message.time);
+      if (message.type !== "welcome") this.lastFrame = message.time;
+    }
+    const gap = this.#catchup.saw(message);
+    for (const code of gap.codes) this.#tracks.want(code, gap.since);
+    switch (message.type) {
+      case "snapshot":
+        this.#store.applySnapshot(message);
+        break;
+      case "positions":
+        this.#store.applyPositions(message.fixes);
+        break;
+      case "late":
+        this.#store.applyLate(message.runner, message.fixes);
+        break;
+      case "event":
+        this.#handlers.onEvent(message);
+        break;
+      case "error":
+        if (message.code === "store.unavailable") {
+          setTimeout(() => this.follow(), message.after ?? STORE_RETRY);
+        }
+        this.#handlers.onError(message);
+        break;
+    }
+    this.#handlers.onChange(message.type === "snapshot" && !message.more);
+  }
+
+  #pollUrl() {
+    const { runners = [], races = [], public: everybody } = this.#page.follow;
+    const query = new URLSearchParams();
+    if (everybody) query.set("public", "1");
+    for (const slug of races) query.append("race", slug);
+    const codes = [...new Set([...runners, ...this.#handlers.codes()])];
+    if (codes.length) query.set("runners", codes.join());
+    if (this.#catchup.since) query.set("since", String(this.#catchup.since));
+    return `${this.#page.poll}?${query}`;
+  }
+
+  /** @param {Record<string, any>} snapshot */
+  #receivePolled(snapshot) {
+    const since = this.#catchup.since ?? 0;
+    this.#clock.saw(snapshot.time);
+    this.lastFrame = snapshot.time;
+    this.#store.begin();
+    this.#store.applySnapshot(snapshot);
+    for (const { runner, fixes } of snapshot.late) this.#store.applyLate(runner, fixes);
+    for (const code of snapshot.truncated) this.#tracks.want(code, since);
+    for (const refused of snapshot.refused) this.#handlers.onError(refused);
+    this.#catchup.polled(snapshot.time);
+    this.#isPolled = true;
+    // It was not the websocket that was blocked: the server was away.
+    if (this.#hasFailed) this.#connection.comeBack();
+    this.#hasFailed = false;
+    this.#handlers.onStatus({ state: "polling" });
+    this.#handlers.onChange(true);
+  }
+
+  // Positions were merged away: of a runner whose trail has a hole since, fetch it.
+  #mend() {
+    const since = this.#catchup.takeMerged();
+    if (since === null) return;
+    for (const code of this.#handlers.trailed()) {
+      const trail = this.#store.runners.get(code)?.trail ?? [];
+      const has = trail.some(([t], n) => n > 0 && t > since && t - trail[n - 1][0] > HOLE);
+      if (has) this.#tracks.want(code, since);
+    }
+  }
+}
+
+/** @param {string} path */
+function socketUrl(path) {
+  return `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`;
+}

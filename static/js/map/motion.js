@@ -1,0 +1,217 @@
+// Where the markers of the followed runners are drawn: a little in the past, gliding from
+// fix to fix along the course, and for a few seconds ahead of the last one.
+
+import { liveness } from "../liveness.js";
+import { metresBetween, placeFrom } from "../metres.js";
+
+// A marker is never drawn later than this behind its runner. ms.
+const MOST_BEHIND = 5000;
+// Fixes do not come like clockwork. ms.
+const LEEWAY = 150;
+// How far ahead of the last fix a marker may run. ms.
+const MOST_AHEAD = 5000;
+// Farther than this is no run but a correction, or a long silence: jump. m.
+const JUMP = 300;
+// Farther from the course than this a runner is not on it. m.
+const OFF = 80;
+// Time goes this much faster or slower while a marker changes how late it is.
+const SLEW = 0.25;
+// What a new fix corrects fades within about three times this. ms.
+const FADE = 300;
+// A picture older than this needs no gliding on. ms.
+const JUST_NOW = 500;
+// Slower than this nobody is going anywhere. m/s.
+const SLOWEST = 0.5;
+
+/**
+ * `predicted`: no fix says so, `from` is where the last one was.
+ *
+ * @typedef {import("../polyline.js").LngLat} LngLat
+ * @typedef {import("../along.js").Along} Along
+ * @typedef {import("../store.js").TrailPoint} TrailPoint
+ * @typedef {import("../store.js").Runner & {fix: import("../protocol.js").Fix}} Placed
+ * @typedef {{at: LngLat, time: number, predicted: boolean, from: LngLat}} Shown
+ * @typedef {{
+ *   runner: Placed, along: Along | null, t: number, wanted: number, behind: number,
+ *   seen: number, error: LngLat, erred: number, last: LngLat | null,
+ * }} Track
+ */
+
+/** Moves markers. Times are the server's, ms. */
+export class Motion {
+  /** @type {Map<string, Track>} by code */
+  #tracks = new Map();
+
+  /**
+   * Take a runner as they are now.
+   *
+   * @param {Placed} runner
+   * @param {Along | null} along the course they are on
+   * @param {number} now
+   */
+  aim(runner, along, now) {
+    const { fix } = runner;
+    const track = this.#tracks.get(runner.code);
+    if (!track) {
+      const wanted = Math.min(MOST_BEHIND, Math.max(0, now - fix.t));
+      this.#tracks.set(runner.code, {
+        runner, along, t: fix.t, wanted, behind: wanted, seen: now, error: [0, 0], erred: 0,
+        last: null,
+      });
+      return;
+    }
+    if (fix.t === track.t) {
+      Object.assign(track, { runner, along });
+      return;
+    }
+    // As it was drawn just now: the runner's own trail has the new fix already.
+    const before = now - track.seen < JUST_NOW ? track.last : null;
+    // Late enough for the next fix to be there when the marker comes to this one.
+    const next = Math.max(0, now - fix.t) + fix.t - track.t + LEEWAY;
+    const wanted = Math.min(MOST_BEHIND, next);
+    const share = wanted > track.wanted ? 0.5 : 0.1;
+    track.wanted += share * (wanted - track.wanted);
+    Object.assign(track, { runner, along, t: fix.t, error: [0, 0], erred: now });
+    const after = this.place(runner.code, now).at;
+    if (before && metresBetween(before, after) < JUMP) {
+      track.error = [before[0] - after[0], before[1] - after[1]];
+    }
+  }
+
+  /**
+   * Where a runner's marker stands now.
+   *
+   * @param {string} code of a runner who was aimed
+   * @param {number} now
+   * @returns {Shown}
+   */
+  place(code, now) {
+    const track = this.#tracks.get(code);
+    if (!track) throw new Error(`${code} has not been aimed.`);
+    const past = Math.max(0, now - track.seen);
+    const change = track.wanted - track.behind;
+    track.behind += Math.sign(change) * Math.min(Math.abs(change), SLEW * past);
+    track.seen = Math.max(now, track.seen);
+    const shown = placeAt(track, now - track.behind, now);
+    const left = Math.exp((track.erred - now) / FADE);
+    if (left > 0.02) {
+      shown.at = [shown.at[0] + left * track.error[0], shown.at[1] + left * track.error[1]];
+    }
+    track.last = shown.at;
+    return shown;
+  }
+
+  /**
+   * Is any marker still on its way?
+   *
+   * @param {number} now
+   */
+  isMoving(now) {
+    for (const { t, behind, wanted, erred } of this.#tracks.values()) {
+      if (now - Math.max(behind, wanted) < t + MOST_AHEAD || now < erred + 4 * FADE) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Forget all but these runners.
+   *
+   * @param {Set<string>} codes
+   */
+  keep(codes) {
+    for (const code of this.#tracks.keys()) if (!codes.has(code)) this.#tracks.delete(code);
+  }
+}
+
+/**
+ * Where a runner is shown who is drawn as they were at `time`.
+ *
+ * @param {Track} track
+ * @param {number} time
+ * @param {number} now
+ * @returns {Shown}
+ */
+function placeAt({ runner, along }, time, now) {
+  const { fix, trail } = runner;
+  /** @type {LngLat} */
+  const newest = [fix.lng, fix.lat];
+  if (time < fix.t) {
+    let next = trail.length - 1;
+    while (next > 0 && trail[next - 1][0] > time) next -= 1;
+    const [from, to] = [trail[Math.max(0, next - 1)], trail[next]];
+    if (!from || !to) return { at: newest, time, predicted: false, from: newest };
+    const at = between(from, to, Math.max(time, from[0]), along);
+    return { at, time, predicted: false, from: at };
+  }
+  const ahead = Math.min(time - fix.t, MOST_AHEAD) / 1000;
+  // Never for one who may long be elsewhere.
+  const isRunning =
+    liveness(fix.t, now) === "live" &&
+    !["finished", "paused", "dnf", "dns"].includes(runner.state ?? "") &&
+    fix.speed !== null && fix.speed > SLOWEST;
+  const at = isRunning ? forward(fix, ahead * (fix.speed ?? 0), along) : null;
+  if (at === null || ahead === 0) return { at: newest, time: fix.t, predicted: false, from: newest };
+  return { at, time, predicted: true, from: newest };
+}
+
+/**
+ * Between two fixes: along the course where both are on it, else straight.
+ *
+ * @param {TrailPoint} from
+ * @param {TrailPoint} to
+ * @param {number} time
+ * @param {Along | null} along
+ * @returns {LngLat}
+ */
+function between([t1, lng1, lat1, progress1], [t2, lng2, lat2, progress2], time, along) {
+  /** @type {LngLat} */
+  const from = [lng1, lat1];
+  /** @type {LngLat} */
+  const to = [lng2, lat2];
+  if (t2 <= t1 || metresBetween(from, to) > JUMP) return to;
+  const share = (time - t1) / (t2 - t1);
+  if (along && progress1 !== null && progress2 !== null && progress2 >= progress1) {
+    const [off1, off2] = [offset(from, along.place(progress1)), offset(to, along.place(progress2))];
+    if (off1 && off2) {
+      const at = along.place(progress1 + share * (progress2 - progress1));
+      return [at[0] + mix(off1[0], off2[0], share), at[1] + mix(off1[1], off2[1], share)];
+    }
+  }
+  return [mix(lng1, lng2, share), mix(lat1, lat2, share)];
+}
+
+/**
+ * Ahead of a fix; null where nobody knows which way.
+ *
+ * @param {import("../protocol.js").Fix} fix
+ * @param {number} metres
+ * @param {Along | null} along
+ * @returns {LngLat | null}
+ */
+function forward({ lng, lat, heading, progress }, metres, along) {
+  if (along && progress !== null) {
+    const off = offset([lng, lat], along.place(progress));
+    if (off) {
+      const at = along.place(progress + metres);
+      return [at[0] + off[0], at[1] + off[1]];
+    }
+  }
+  return heading === null ? null : placeFrom([lng, lat], heading, metres);
+}
+
+/**
+ * How a place lies beside the course; null when that is too far.
+ *
+ * @param {LngLat} place
+ * @param {LngLat} course
+ * @returns {LngLat | null}
+ */
+function offset(place, course) {
+  if (metresBetween(place, course) > OFF) return null;
+  return [place[0] - course[0], place[1] - course[1]];
+}
+
+/** @param {number} from @param {number} to @param {number} share */
+function mix(from, to, share) {
+  return from + share * (to - from);
+}

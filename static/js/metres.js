@@ -1,0 +1,33 @@
+// Distances on a sphere.
+
+const EARTH = 6_371_008.8; // mean radius, m
+const RADIANS = Math.PI / 180;
+
+/**
+ * The distance between two places in metres; exact to 0.1 % over a race.
+ *
+ * @param {number[]} from [lng, lat]
+ * @param {number[]} to [lng, lat]
+ */
+export function metresBetween([lng1, lat1], [lng2, lat2]) {
+  const x = (lng2 - lng1) * RADIANS * Math.cos(((lat1 + lat2) / 2) * RADIANS);
+  const y = (lat2 - lat1) * RADIANS;
+  return EARTH * Math.hypot(x, y);
+}
+
+/**
+ * The place so many metres from another in a direction.
+ *
+ * @param {[number, number]} from [lng, lat]
+ * @param {number} heading degrees from north, clockwise
+ * @param {number} metres
+ * @returns {[lng: number, lat: number]}
+ */
+export function placeFrom([lng, lat], heading, metres) {
+  const north = metres * Math.cos(heading * RADIANS);
+  const east = metres * Math.sin(heading * RADIANS);
+  return [
+    lng + east / (EARTH * RADIANS * Math.cos(lat * RADIANS)),
+    lat + north / (EARTH * RADIANS),
+  ];
+}

@@ -1,0 +1,79 @@
+// Asks for the snapshot again and again, where no websocket comes through.
+
+const EVERY = 5000; // ms
+// What one answer may take. ms.
+const PATIENCE = 15_000;
+
+/**
+ * `url` is asked for before each request; `onRefused` gets the body of an answer that
+ * will not be another next time.
+ *
+ * @typedef {{
+ *   url: () => string, headers: Record<string, string>,
+ *   onSnapshot: (snapshot: Record<string, any>) => void,
+ *   onRefused: (refusal: {code: string, detail: string}) => void,
+ *   onFailure: () => void,
+ *   fetch?: typeof fetch, every?: number,
+ * }} Options
+ */
+
+/** Polls while it is started; not while nobody looks. */
+export class Polling {
+  #options;
+  #fetch;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #isOn = false;
+  #isAsking = false;
+
+  /** @param {Options} options */
+  constructor(options) {
+    this.#options = options;
+    this.#fetch = options.fetch ?? ((...request) => fetch(...request));
+  }
+
+  start() {
+    if (this.#isOn) return;
+    this.#isOn = true;
+    this.#ask();
+  }
+
+  stop() {
+    this.#isOn = false;
+    clearTimeout(this.#timer);
+  }
+
+  /** Ask now: the page is seen again. */
+  hurry() {
+    if (!this.#isOn || this.#isAsking) return;
+    clearTimeout(this.#timer);
+    this.#ask();
+  }
+
+  async #ask() {
+    const { url, headers, onSnapshot, onRefused, onFailure, every = EVERY } = this.#options;
+    if (globalThis.document?.hidden) {
+      this.#timer = setTimeout(() => this.#ask(), every);
+      return;
+    }
+    this.#isAsking = true;
+    try {
+      const response = await this.#fetch(url(), {
+        headers,
+        cache: "no-store",
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      if (!this.#isOn) return;
+      if (response.ok) onSnapshot(await response.json());
+      else if (response.status < 500 && response.status !== 429) {
+        this.stop();
+        onRefused(await response.json());
+      } else onFailure();
+    } catch {
+      if (this.#isOn) onFailure();
+    } finally {
+      this.#isAsking = false;
+      if (this.#isOn) this.#timer = setTimeout(() => this.#ask(), every);
+    }
+  }
+}

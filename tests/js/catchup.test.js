@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Catchup } from "../../static/js/catchup.js";
+import { ServerClock } from "../../static/js/clock.js";
+import { Polling } from "../../static/js/polling.js";
+import { Tracks } from "../../static/js/tracks.js";
+
+const positions = (time, merged = 0) => ({ type: "positions", time, merged, fixes: [] });
+const snapshot = (more, truncated = []) => ({ type: "snapshot", time: 90, more, truncated });
+
+function caughtUp(time) {
+  const catchup = new Catchup();
+  catchup.begin();
+  catchup.follow();
+  catchup.saw(snapshot(false));
+  catchup.saw(positions(time));
+  return catchup;
+}
+
+test("no frame counts before the last part of the snapshot, nor the snapshot itself", () => {
+  const catchup = new Catchup();
+  catchup.begin();
+  assert.equal(catchup.follow(), null);
+  catchup.saw({ type: "welcome", time: 5 });
+  catchup.saw(positions(10));
+  catchup.saw(snapshot(true));
+  catchup.saw(positions(20));
+  catchup.saw(snapshot(false));
+  assert.equal(catchup.since, null);
+  catchup.saw(positions(30));
+  assert.equal(catchup.since, 30);
+});
+
+test("a page that is cut off again before it caught up asks for the same time", () => {
+  const catchup = caughtUp(30);
+  for (const time of [100, 200]) {
+    catchup.begin();
+    assert.equal(catchup.follow(), 30);
+    catchup.saw(snapshot(true));
+    catchup.saw(positions(time));
+  }
+  assert.equal(catchup.since, 30);
+});
+
+test("a second follow on the same line has to be complete too", () => {
+  const catchup = caughtUp(30);
+  catchup.follow();
+  catchup.saw(positions(40));
+  assert.equal(catchup.since, 30);
+  catchup.saw(snapshot(false));
+  catchup.saw(positions(50));
+  assert.equal(catchup.since, 50);
+});
+
+test("a follow that the database did not answer is asked again", () => {
+  const catchup = caughtUp(30);
+  catchup.follow();
+  catchup.saw({ type: "error", code: "store.unavailable" });
+  assert.equal(catchup.follow(), 30);
+  catchup.saw(positions(40));
+  assert.equal(catchup.since, 30);
+});
+
+test("whose gap is not closed is fetched since then", () => {
+  const catchup = caughtUp(30);
+  catchup.begin();
+  catchup.follow();
+  assert.deepEqual(catchup.saw(snapshot(false, ["bob"])), { codes: ["bob"], since: 30 });
+});
+
+test("what was merged away is missing since the frame before", () => {
+  const catchup = caughtUp(30);
+  catchup.saw(positions(40, 2));
+  catchup.saw(positions(50, 1));
+  assert.equal(catchup.takeMerged(), 30);
+  assert.equal(catchup.takeMerged(), null);
+});
+
+test("a frame that was held up does not set the clock back", () => {
+  let running = 0;
+  const clock = new ServerClock(1000, () => running, () => running);
+  running = 100;
+  clock.saw(800); // 300 ms late
+  assert.ok(clock.now() > 1090);
+  clock.saw(400_000);
+  assert.equal(clock.now(), 400_000);
+});
+
+test("ages go on while the device slept, whatever its clock says", () => {
+  let running = 0;
+  let date = 5_000_000; // ten minutes wrong, or years
+  const clock = new ServerClock(1000, () => running, () => date);
+  running += 10;
+  date += 10;
+  assert.equal(clock.now(), 1010);
+  date += 3_600_000; // the running time stood still
+  assert.equal(clock.now(), 1010 + 3_600_000);
+  clock.saw(3_700_000);
+  assert.equal(clock.now(), 3_700_000);
+});
+
+const answer = (status, body) => ({ status, ok: status === 200, json: async () => body });
+const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+test("a track is fetched until it comes, and again if more is missing meanwhile", async () => {
+  const asked = [];
+  const got = [];
+  const answers = [answer(503), answer(200, { points: [1] }), answer(200, { points: [2] })];
+  const tracks = new Tracks({
+    url: "/runners/CODE/track.json",
+    headers: {},
+    onPoints: (code, points) => got.push([code, points]),
+    retry: 1,
+    fetch: async (url) => {
+      asked.push(url);
+      return answers.shift();
+    },
+  });
+  tracks.want("bob", 50);
+  tracks.want("bob", 70);
+  await soon();
+  assert.equal(asked[0], "/runners/bob/track.json?since=50");
+  assert.ok(asked.length >= 2);
+  assert.deepEqual(got[0], ["bob", [1]]);
+});
+
+test("a track that is not for us is not asked for again", async () => {
+  let asked = 0;
+  const options = { url: "CODE", headers: {}, onPoints: assert.fail, retry: 1 };
+  const tracks = new Tracks({ ...options, fetch: async () => (asked += 1, answer(404)) });
+  tracks.want("bob", 0);
+  await soon();
+  assert.equal(asked, 1);
+});
+
+test("a page polls until it is stopped, and ends when it is refused", async () => {
+  const snapshots = [];
+  let refusal = null;
+  const answers = [answer(200, { time: 1 }), answer(503), answer(410, { code: "share.revoked" })];
+  const polling = new Polling({
+    url: () => "/live.json",
+    headers: {},
+    onSnapshot: (snapshot) => snapshots.push(snapshot),
+    onRefused: (body) => (refusal = body),
+    onFailure: () => {},
+    every: 1,
+    fetch: async () => answers.shift(),
+  });
+  polling.start();
+  await soon();
+  assert.equal(snapshots.length, 1);
+  assert.equal(refusal.code, "share.revoked");
+  assert.equal(answers.length, 0);
+});
