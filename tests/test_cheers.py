@@ -9,7 +9,6 @@ import pytest
 
 from tests.clients import Client, seed_client, typed_client
 from tests.servers import Server
-from tests.services import Redis
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +19,32 @@ def server() -> Iterator[Server]:
         assert "Traceback" not in server.log, server.log
 
 
-def make_runner(server: Server, code: str, *more: str) -> str:
-    """Make a runner; return their phone's token."""
-    made = json.loads(server.manage("create_runner", code, "--name", code, *more))
-    token: str = made["token"]
-    return token
+CAST = """
+import json
+from runners.models import Runner, RunnerToken
+tokens = {}
+for code in ("bob", "hidden", "dora", "eve", "finn"):
+    visibility = "private" if code == "hidden" else "public"
+    runner = Runner.objects.create(code=code, name=code, visibility=visibility)
+    _, tokens[code] = RunnerToken.objects.issue(runner, name="phone")
+print(json.dumps(tokens))
+"""
+OFF = """
+from runners.models import Runner
+Runner.objects.filter(code="finn").update(cheers=False)
+"""
 
 
 @pytest.fixture(scope="module")
-def bob(server: Server) -> str:
-    return make_runner(server, "bob")
+def tokens(server: Server) -> dict[str, str]:
+    """The tokens of the runners' phones."""
+    made: dict[str, str] = json.loads(server.manage("shell", "-v0", "-c", CAST))
+    return made
 
 
 @pytest.fixture(scope="module")
-def hidden(server: Server) -> str:
-    return make_runner(server, "hidden", "--visibility", "private")
+def bob(tokens: dict[str, str]) -> str:
+    return tokens["bob"]
 
 
 async def cheer(client: Client, runner: object, text: object) -> str:
@@ -88,10 +98,10 @@ async def test_a_runner_who_follows_themselves_hears_it_once(
 
 
 async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
-    server: Server, hidden: str
+    server: Server, tokens: dict[str, str]
 ) -> None:
     async with (
-        typed_client(server.ws_url, hidden) as phone,
+        typed_client(server.ws_url, tokens["hidden"]) as phone,
         typed_client(server.ws_url) as charlie,
     ):
         assert await cheer(charlie, "hidden", "I know you are there") == (
@@ -129,7 +139,6 @@ async def test_words_are_one_short_plain_line(
 async def test_a_socket_cheers_a_few_times_and_then_now_and_then(
     server: Server, bob: str
 ) -> None:
-    make_runner(server, "dora")
     async with typed_client(server.ws_url) as alice:
         for _ in range(3):
             assert await cheer(alice, "dora", "Go") == "ack"
@@ -142,7 +151,6 @@ async def test_a_socket_cheers_a_few_times_and_then_now_and_then(
 async def test_a_runner_gets_no_more_than_they_can_hear(
     server: Server, bob: str
 ) -> None:
-    make_runner(server, "eve")
     answers = []
     for _ in range(4):
         async with typed_client(server.ws_url) as fan:
@@ -152,32 +160,7 @@ async def test_a_runner_gets_no_more_than_they_can_hear(
 
 
 async def test_a_runner_turns_cheers_off(server: Server, bob: str) -> None:
-    make_runner(server, "finn")
     async with typed_client(server.ws_url) as alice:
         assert await cheer(alice, "finn", "Go") == "ack"
-        server.manage(
-            *("shell", "-v0", "-c"),
-            "from runners.models import Runner;"
-            "Runner.objects.filter(code='finn').update(cheers=False)",
-        )
+        server.manage("shell", "-v0", "-c", OFF)
         assert await cheer(alice, "finn", "Go") == "cheer.off"
-
-
-async def test_cheers_cross_processes(redis_server: Redis) -> None:
-    with Server("uvicorn", REDIS_URL=redis_server.url) as one:
-        token = make_runner(one, "bob")
-        with Server(
-            "uvicorn",
-            REDIS_URL=redis_server.url,
-            DATABASE_URL=one.env["DATABASE_URL"],
-        ) as other:
-            async with (
-                typed_client(other.ws_url, token) as phone,
-                typed_client(one.ws_url) as alice,
-            ):
-                await phone.say(type="ping")
-                await phone.hear_type("pong")
-                assert await cheer(alice, "bob", "Go") == "ack"
-                assert (await phone.hear_type("event", "cheer"))["text"] == "Go"
-                redis_server.stop()
-                assert await cheer(alice, "bob", "Again") == "cheer.lost"

@@ -65,6 +65,17 @@ async def test_a_fix_reaches_followers_on_another_process(pair: Pair) -> None:
         assert last["fixes"][0][0] == "7"
 
 
+async def test_a_cheer_reaches_followers_on_another_process(pair: Pair) -> None:
+    async with (
+        typed_client(pair.other.ws_url) as alice,
+        typed_client(pair.one.ws_url) as fan,
+    ):
+        await alice.say(type="follow", runners=[9])
+        await alice.hear_type("snapshot")
+        await fan.say(type="cheer", runner=9, text="Go")
+        assert (await alice.hear_type("event", "cheer"))["text"] == "Go"
+
+
 async def test_a_runner_of_two_processes_never_moves_back(pair: Pair) -> None:
     made = json.loads(pair.one.manage("create_runner", "two", "--name", "Two"))
     t = now_ms() - 60_000
@@ -107,12 +118,15 @@ async def test_spectators_survive_a_restart_of_redis(pair: Pair) -> None:
     async with (
         seed_client(pair.other.ws_url) as alice,
         seed_client(pair.one.ws_url) as bob,
+        typed_client(pair.one.ws_url) as fan,
     ):
         await alice.say(initialRequest=True, following=[8])
         await bob.say(userId=8, lat=1, lng=1)
         await alice.hear()
         await asyncio.to_thread(pair.redis.kill)
         await bob.say(userId=8, lat=2, lng=1)  # Lost to alice: nobody can carry it.
+        await fan.say(type="cheer", runner=8, text="Go")
+        assert (await fan.hear_type("error"))["code"] == "cheer.lost"
         await asyncio.sleep(0.5)
         await asyncio.to_thread(pair.redis.start)
         deadline = time.monotonic() + 10
