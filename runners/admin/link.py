@@ -72,6 +72,7 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "shows",
         "usable",
         "ends",
+        "viewers",
         "views",
         "last_view",
         "has_pin",
@@ -85,7 +86,8 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = ("revoke",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ShareLink]:
-        return super().get_queryset(request).prefetch_related("runners")
+        links = super().get_queryset(request).prefetch_related("runners")
+        return links.with_viewers()  # type: ignore[attr-defined, no-any-return]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -166,6 +168,10 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="PIN", boolean=True)
     def has_pin(self, link: ShareLink) -> bool:
         return bool(link.pin)
+
+    @admin.display(description="Watching now", ordering="viewers")
+    def viewers(self, link: ShareLink) -> int:
+        return link.viewers  # type: ignore[attr-defined, no-any-return]
 
     @admin.display(description="Last opened", ordering="last_viewed_at")
     def last_view(self, link: ShareLink) -> SafeString | str:

@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runners.admin.columns import RaceDayMedia
+from runners.admin.desk.pages import desk, desk_json, mark, swap
 from runners.admin.entry import EntriesOfRace
 from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
@@ -78,7 +79,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = RaceForm
     list_display = (
         *("name", "starts", "course_length", "checkpoint_count"),
-        *("start_list", "live_page"),
+        *("start_list", "race_day", "live_page"),
     )
     list_filter = (("start", admin.DateFieldListFilter),)
     search_fields = ("name", "slug")
@@ -160,6 +161,10 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     ("start-list/", start_list, "start_list"),
                     ("start-list.<str:kind>", export, "export"),
                     ("phones/", phone_sheet, "phones"),
+                    ("desk/", desk, "desk"),
+                    ("desk.json", desk_json, "desk_json"),
+                    ("desk/mark/", mark, "mark"),
+                    ("desk/swap/", swap, "swap"),
                 )
             ),
             *super().get_urls(),
@@ -235,6 +240,12 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             urlencode({"race": race.slug}),
             race.entries_in_all,
             reverse("admin:runners_race_start_list", args=[race.pk]),
+        )
+
+    @admin.display(description="Race day")
+    def race_day(self, race: Race) -> SafeString:
+        return format_html(
+            '<a href="{}">Desk</a>', reverse("admin:runners_race_desk", args=[race.pk])
         )
 
     @admin.display(description="Live page")

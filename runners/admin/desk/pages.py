@@ -1,0 +1,126 @@
+"""The pages of the desk."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    JsonResponse,
+)
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from runners.admin.desk.marking import entry_mark
+from runners.admin.desk.reading import desk_of
+from runners.admin.desk.swapping import phones_swap, runner_meant
+from runners.admin.race_pages import permitted_race, race_page
+from runners.models import Entry, Race, Runner
+
+# Its class takes no parameter while running.
+RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
+
+
+def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the desk; its script asks for the rest."""
+    race = permitted_race(race_admin, request, pk, change=False)
+    return race_page(
+        race_admin,
+        request,
+        race,
+        "desk",
+        may_change=race_admin.has_change_permission(request, race),
+        config={
+            "data": reverse("admin:runners_race_desk_json", args=[pk]),
+            "mark": reverse("admin:runners_race_mark", args=[pk]),
+            "swap": reverse("admin:runners_race_swap", args=[pk]),
+            # Entered and erased by hand: 0 is a primary key that no row has.
+            "runner": reverse("admin:runners_runner_change", args=[0]),
+            "mayChange": race_admin.has_change_permission(request, race),
+            "statuses": dict(Entry.Status.choices),
+        },
+    )
+
+
+def desk_json(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """Answer with everybody and their phones; the desk asks every few seconds."""
+    return JsonResponse(desk_of(permitted_race(race_admin, request, pk, change=False)))
+
+
+def mark(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """Set the posted `entry` to the posted `status`."""
+    race = permitted_race(race_admin, request, pk)
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    key, status = request.POST.get("entry", ""), request.POST.get("status", "")
+    entry = get_object_or_404(race.entries, pk=key if key.isdecimal() else None)
+    if status not in Entry.Status.values:
+        return JsonResponse({"error": f"There is no status {status!r}."}, status=400)
+    entry_mark(entry=entry, status=status)
+    race_admin.log_change(request, race, f"Marked bib {entry.bib}: {status}.")
+    return JsonResponse({"id": entry.pk, "status": entry.status})
+
+
+class SwapForm(forms.Form):
+    """Two runners whose phones are exchanged."""
+
+    first = forms.CharField(
+        max_length=40, label="Bib", help_text="Or the code of a runner not entered."
+    )
+    second = forms.CharField(max_length=40, label="And bib")
+
+    def __init__(self, *args: Any, race: Race, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._race = race
+
+    def clean_first(self) -> Runner:
+        return runner_meant(self._race, self.cleaned_data["first"])
+
+    def clean_second(self) -> Runner:
+        return runner_meant(self._race, self.cleaned_data["second"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        first, second = cleaned.get("first"), cleaned.get("second")
+        if first and first == second:
+            raise forms.ValidationError("Those are the same runner.")
+        if first and second and not any(r.tokens.usable() for r in (first, second)):
+            raise forms.ValidationError("Neither of them has a phone.")
+        return cleaned
+
+
+def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """Say whose phones to exchange, look at what that means, then do it."""
+    race = permitted_race(race_admin, request, pk)
+    asked = request.POST if request.method == "POST" else request.GET
+    complete = {"first", "second"} <= asked.keys()
+    form = SwapForm(asked if complete else None, initial=asked.dict(), race=race)
+    if not form.is_valid():
+        return race_page(race_admin, request, race, "swap", form=form)
+    first: Runner = form.cleaned_data["first"]
+    second: Runner = form.cleaned_data["second"]
+    if request.method != "POST":
+        sides = [
+            {
+                "runner": runner,
+                "entry": race.entries.filter(runner=runner).first(),
+                "tokens": runner.tokens.usable().select_related("phone"),
+                "latest": getattr(runner, "latest", None),
+            }
+            for runner in (first, second)
+        ]
+        return race_page(race_admin, request, race, "swap", form=form, sides=sides)
+    gets_first, gets_second = phones_swap(first=first, second=second)
+    said = f"{first} has {_phones(gets_first)} now, {second} {_phones(gets_second)}."
+    race_admin.log_change(request, race, f"Swapped phones: {said}")
+    race_admin.message_user(request, said, messages.SUCCESS)
+    return HttpResponseRedirect(reverse("admin:runners_race_desk", args=[pk]))
+
+
+def _phones(count: int) -> str:
+    return "no phone" if not count else "1 phone" if count == 1 else f"{count} phones"

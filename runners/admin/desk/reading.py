@@ -1,0 +1,124 @@
+"""What the desk shows of each runner and phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.db.models.functions import Length
+from django.utils import timezone
+
+from runners.models import Entry, LatestPosition, Phone, Race, RunnerToken
+
+# A phone that was heard of within it, and whose runner is not entered, is shown.
+LATELY = timedelta(hours=6)
+# Such phones at most: in open mode there may be many.
+MOST_UNASSIGNED = 200
+
+
+def desk_of(race: Race) -> dict[str, Any]:
+    """Return everything of the desk, times in milliseconds. Causes four queries."""
+    now = timezone.now()
+    entries = list(
+        Entry.objects.filter(race=race)
+        .select_related("runner__latest", "wave")
+        .order_by(Length("bib"), "bib")
+    )
+    tokens = (
+        RunnerToken.objects.usable()
+        .filter(runner__entries__race=race)
+        .select_related("phone")
+    )
+    phones: dict[int, list[RunnerToken]] = {}
+    for token in tokens:
+        phones.setdefault(token.runner_id, []).append(token)
+    return {
+        "time": _ms(now),
+        "entries": [_entry(e, phones.get(e.runner_id, [])) for e in entries],
+        "unassigned": [_unassigned(token) for token in unassigned(race, now)],
+    }
+
+
+def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
+    """Return phones heard of lately whose runners are in no race that is on."""
+    since = now - LATELY
+    heard = Q(phone__contact_at__gt=since) | Q(
+        last_used_at__gt=since, runner__latest__contact_at__gt=since
+    )
+    entered = Entry.objects.filter(
+        Q(race=race) | Q(race__in=Race.objects.window_open(now))
+    )
+    found = (
+        RunnerToken.objects.usable()
+        .filter(heard)
+        .exclude(runner__in=entered.values("runner"))
+        .select_related("phone", "runner__latest")
+        .order_by("-phone__contact_at", "-last_used_at")
+    )
+    return found[:MOST_UNASSIGNED]
+
+
+def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
+    runner = entry.runner
+    return {
+        "id": entry.pk,
+        "bib": entry.bib,
+        "name": runner.name,
+        "code": runner.code,
+        "runner": runner.pk,
+        "wave": entry.wave.name if entry.wave else "",
+        "status": entry.status,
+        "accepted": entry.accepted or runner.account_id is None,
+        **_signal(getattr(runner, "latest", None)),
+        **_phones(tokens),
+    }
+
+
+def _unassigned(token: RunnerToken) -> dict[str, Any]:
+    runner = token.runner
+    return {
+        "id": token.pk,
+        "name": runner.name,
+        "code": runner.code,
+        "runner": runner.pk,
+        "token": token.name,
+        **_signal(getattr(runner, "latest", None)),
+        **_phones([token]),
+    }
+
+
+def _signal(latest: LatestPosition | None) -> dict[str, Any]:
+    if latest is None:
+        return dict.fromkeys(("fix", "contact", "battery", "accuracy", "source"))
+    state: Mapping[str, Any] = latest.race_state or {}
+    return {
+        "fix": _ms(latest.recorded_at),
+        "contact": _ms(latest.contact_at),
+        "battery": latest.battery,
+        "accuracy": latest.accuracy,
+        "source": latest.source,
+        "progress": latest.progress,
+        "state": state.get("status"),
+    }
+
+
+def _phones(tokens: Iterable[RunnerToken]) -> dict[str, Any]:
+    """Return what is known of a runner's phones; of several, the last heard of."""
+    tokens = list(tokens)
+    phones: list[Phone] = [t.phone for t in tokens if hasattr(t, "phone")]
+    phone = max(phones, key=lambda phone: phone.contact_at, default=None)
+    return {
+        "phones": len(tokens),
+        "app": phone.app if phone else "",
+        "heard": _ms(phone.contact_at) if phone else None,
+        "refused": phone.refused if phone else 0,
+        "reasons": phone.reasons if phone else {},
+        "reason": phone.last_reason if phone else "",
+        "refused_at": _ms(phone.refused_at) if phone and phone.refused_at else None,
+    }
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,355 @@
+// The desk of race day: asks every few seconds who sends, and shows whom to look after.
+
+import { find, setAttribute, setText } from "../dom.js";
+import { liveness } from "../liveness.js";
+
+const EVERY = 4000; // ms between two looks
+const SURE = 4000; // ms in which a second tap confirms
+const MINUTE = 60_000;
+const LOW_BATTERY = 20; // per cent
+const COARSE = 50; // m
+/** @type {Record<string, string>} */
+const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix yet": "–" };
+
+/**
+ * @typedef {object} Row one entry, or one phone of nobody who is entered; times in ms
+ * @property {number} id
+ * @property {string} [bib]
+ * @property {string} name
+ * @property {string} code
+ * @property {number} runner
+ * @property {string} [wave]
+ * @property {string} [status]
+ * @property {boolean} [accepted]
+ * @property {string} [token]
+ * @property {number | null} fix
+ * @property {number | null} contact
+ * @property {number | null} battery
+ * @property {number | null} accuracy
+ * @property {string | null} source
+ * @property {number | null} [progress]
+ * @property {string | null} [state]
+ * @property {number} phones
+ * @property {string} app
+ * @property {number | null} heard
+ * @property {number} refused
+ * @property {Record<string, number>} reasons
+ * @property {string} reason
+ * @property {number | null} refused_at
+ *
+ * @typedef {{time: number, entries: Row[], unassigned: Row[]}} Desk
+ */
+
+/** @param {Row} row */
+export function isOut({ status }) {
+  return status === "dnf" || status === "dns" || status === "finished";
+}
+
+/** Whether nothing usable has come for so long. @param {Row} row @param {number} now @param {number} silence ms */
+export function isSilent({ fix }, now, silence) {
+  return fix !== null && now - fix >= silence;
+}
+
+/** Whether points were refused within that time. @param {Row} row @param {number} now @param {number} silence ms */
+export function isRefused({ refused_at }, now, silence) {
+  return refused_at !== null && now - refused_at < Math.max(silence, 10 * MINUTE);
+}
+
+/**
+ * Whether a row belongs to what is asked for.
+ *
+ * @param {Row} row
+ * @param {string} show an option of the page
+ * @param {number} now ms, by the server's clock
+ * @param {number} silence ms
+ * @returns {boolean}
+ */
+export function belongs(row, show, now, silence) {
+  const out = isOut(row);
+  switch (show) {
+    case "silent":
+      return !out && isSilent(row, now, silence);
+    case "never":
+      return !out && row.fix === null;
+    case "publishing":
+      return row.fix !== null && now - row.fix < silence;
+    case "refused":
+      return row.refused > 0;
+    case "battery":
+      return row.battery !== null && row.battery < LOW_BATTERY;
+    case "coarse":
+      return row.accuracy !== null && row.accuracy > COARSE;
+    case "off_course":
+      return !out && row.state === "off_course";
+    case "nophone":
+      return row.phones === 0;
+    case "out":
+      return out;
+    case "trouble":
+      return (
+        !out &&
+        ["silent", "never", "battery", "coarse", "off_course"]
+          .some((one) => belongs(row, one, now, silence)) ||
+        (!out && isRefused(row, now, silence))
+      );
+    default:
+      return true;
+  }
+}
+
+/** How long, in one number. @param {number} ms */
+export function long(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+/** What was refused and why, in a line. @param {Row} row @param {number} now */
+export function refusal(row, now) {
+  if (!row.refused) return "";
+  const reasons = Object.entries(row.reasons)
+    .sort(([, one], [, other]) => other - one)
+    .map(([code, count]) => `${count} ${code}`)
+    .join(", ");
+  const last = row.refused_at === null ? "" : `, last ${long(now - row.refused_at)} ago`;
+  return `${row.refused} refused: ${reasons}${last}. ${row.reason}`;
+}
+
+class DeskPage {
+  /** @type {Map<string, HTMLElement>} */
+  #rows = new Map();
+  /** @type {Desk | null} */
+  #desk = null;
+  #read = 0; // ms of performance.now()
+  #config = JSON.parse(find("#desk-config").textContent ?? "{}");
+  #show = /** @type {HTMLSelectElement} */ (find("#desk-show"));
+  #minutes = /** @type {HTMLSelectElement} */ (find("#desk-minutes"));
+  #search = /** @type {HTMLInputElement} */ (find("#desk-search"));
+
+  constructor() {
+    for (const field of [this.#show, this.#minutes, this.#search]) {
+      field.addEventListener("input", () => this.#draw());
+    }
+    const look = () => document.hidden || this.#look();
+    look();
+    setInterval(look, EVERY);
+    document.addEventListener("visibilitychange", look);
+  }
+
+  async #look() {
+    try {
+      const answer = await fetch(this.#config.data);
+      if (answer.redirected) throw new Error("You are signed out. Reload the page.");
+      if (!answer.ok) throw new Error(`The server answers ${answer.status}.`);
+      this.#desk = await answer.json();
+      this.#read = performance.now();
+      this.#draw();
+    } catch (error) {
+      const old = this.#desk ? ` What you see is ${long(performance.now() - this.#read)} old.` : "";
+      setText(find("#desk-words"), `${/** @type {Error} */ (error).message}${old}`);
+    }
+  }
+
+  #draw() {
+    const desk = this.#desk;
+    if (!desk) return;
+    const now = desk.time + performance.now() - this.#read;
+    const silence = Number(this.#minutes.value) * MINUTE;
+    const wanted = this.#search.value.trim().toLowerCase();
+    const shown = desk.entries.filter(
+      (row) =>
+        belongs(row, this.#show.value, now, silence) &&
+        (!wanted || row.bib === wanted || row.name.toLowerCase().includes(wanted)),
+    );
+    this.#count(desk, now, silence);
+    setText(
+      find("#desk-words"),
+      shown.length === desk.entries.length
+        ? `${shown.length} entered`
+        : `${shown.length} of ${desk.entries.length}`,
+    );
+    this.#list(find("#desk-rows"), shown, "e", now);
+    this.#list(find("#desk-unassigned"), desk.unassigned, "t", now);
+    find("#desk-unassigned-title").hidden = desk.unassigned.length === 0;
+  }
+
+  /** @param {Desk} desk @param {number} now @param {number} silence */
+  #count({ entries, unassigned }, now, silence) {
+    const figures = /** @type {[string, string, number][]} */ (
+      [["publishing", "sending"], ["silent", "silent"], ["never", "never seen"], ["off_course", "off course"], ["out", "out or in"]].map(
+        ([show, words]) => [
+          show,
+          words,
+          entries.filter((row) => belongs(row, show, now, silence)).length,
+        ],
+      )
+    );
+    if (unassigned.length) figures.push(["", "unassigned", unassigned.length]);
+    const list = find("#desk-counts");
+    if (list.childElementCount !== figures.length) {
+      list.replaceChildren(
+        ...figures.map(([show]) => {
+          const item = element("li");
+          const button = element("button", "desk-count");
+          button.setAttribute("type", "button");
+          button.append(element("b"), element("span"));
+          button.addEventListener("click", () => {
+            if (!show) find("#desk-unassigned-title").scrollIntoView();
+            else {
+              this.#show.value = this.#show.value === show ? "all" : show;
+              this.#draw();
+            }
+          });
+          item.append(button);
+          return item;
+        }),
+      );
+    }
+    figures.forEach(([show, words, count], index) => {
+      const button = list.children[index].firstElementChild;
+      if (!button) return;
+      setText(button.children[0], String(count));
+      setText(button.children[1], words);
+      setAttribute(button, "aria-pressed", String(this.#show.value === show));
+    });
+  }
+
+  /** @param {HTMLElement} list @param {Row[]} rows @param {string} kind @param {number} now */
+  #list(list, rows, kind, now) {
+    const items = rows.map((row) => {
+      const key = kind + row.id;
+      let item = this.#rows.get(key);
+      if (!item) this.#rows.set(key, (item = this.#made(row, kind)));
+      this.#fill(item, row, now);
+      return item;
+    });
+    // Only what has moved is touched: a button that is being tapped stays.
+    items.forEach((item, index) => {
+      if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+    });
+    while (list.childElementCount > items.length) list.lastElementChild?.remove();
+  }
+
+  /** @param {Row} row @param {string} kind */
+  #made(row, kind) {
+    const item = element("li", "desk-row");
+    const link = element("a", "name");
+    link.setAttribute("href", this.#config.runner.replace("/0/", `/${row.runner}/`));
+    const who = element("span", "who");
+    who.append(link, element("small"));
+    const acts = element("span", "acts");
+    if (this.#config.mayChange) {
+      if (kind === "e") {
+        for (const status of ["dnf", "dns", "back"]) acts.append(this.#act(row.id, status));
+      }
+      const swap = element("a", "swap");
+      swap.setAttribute(
+        "href",
+        `${this.#config.swap}?first=${encodeURIComponent(row.bib ?? row.code)}`,
+      );
+      swap.textContent = kind === "e" ? "Swap" : "Give to a bib";
+      acts.append(swap);
+    }
+    item.append(
+      element("span", "bib"), who, element("span", "liveness"), element("span", "progress"),
+      element("span", "battery"), element("span", "accuracy"), element("span", "app"),
+      acts, element("span", "refused"),
+    );
+    return item;
+  }
+
+  /** A button that asks once more. @param {number} entry @param {string} status */
+  #act(entry, status) {
+    const button = /** @type {HTMLButtonElement} */ (element("button", `act ${status}`));
+    const words = { dnf: "DNF", dns: "DNS", back: "Back in" }[status] ?? status;
+    button.type = "button";
+    button.textContent = words;
+    let sure = 0;
+    button.addEventListener("click", async () => {
+      if (performance.now() > sure) {
+        sure = performance.now() + SURE;
+        button.textContent = `${words}?`;
+        button.classList.add("sure");
+        setTimeout(() => {
+          button.textContent = words;
+          button.classList.remove("sure");
+        }, SURE);
+        return;
+      }
+      sure = 0;
+      const row = this.#desk?.entries.find(({ id }) => id === entry);
+      const back = row?.progress === null ? "registered" : "started";
+      await this.#mark(entry, status === "back" ? back : status);
+    });
+    return button;
+  }
+
+  /** @param {number} entry @param {string} status */
+  async #mark(entry, status) {
+    const token = /** @type {HTMLInputElement} */ (find("[name=csrfmiddlewaretoken]")).value;
+    const answer = await fetch(this.#config.mark, {
+      method: "POST",
+      headers: { "X-CSRFToken": token },
+      body: new URLSearchParams({ entry: String(entry), status }),
+    }).catch(() => null);
+    if (!answer?.ok) {
+      setText(find("#desk-words"), "That was not saved. Try again.");
+      return;
+    }
+    await this.#look();
+  }
+
+  /** @param {HTMLElement} item @param {Row} row @param {number} now */
+  #fill(item, row, now) {
+    const word = row.fix === null ? "no fix yet" : liveness(row.fix, now);
+    const out = isOut(row);
+    const status = row.status ? this.#config.statuses[row.status] : "";
+    const facts = [
+      row.wave && `wave ${row.wave}`,
+      row.token ?? status.toLowerCase(),
+      row.state === "off_course" && !out && "off course",
+      row.accepted === false && "not accepted",
+      row.phones > 1 && `${row.phones} phones`,
+    ];
+    setAttribute(item, "data-status", row.status ?? "");
+    setText(find(".bib", item), row.bib ?? "–");
+    setText(find(".name", item), row.name);
+    setText(find("small", item), facts.filter(Boolean).join(" · "));
+    const signal = find(".liveness", item);
+    setAttribute(signal, "data-state", word);
+    const heard = Math.max(row.contact ?? 0, row.heard ?? 0);
+    // The phone is there, but gives no place: that is another fault than silence.
+    const contact = row.fix !== null && heard - row.fix > MINUTE ? `, contact ${long(now - heard)}` : "";
+    const age = row.fix === null ? "" : ` ${long(now - row.fix)}`;
+    setText(signal, `${SHAPES[word]} ${word}${age}${contact}`);
+    setText(find(".app", item), row.app || row.source || (row.phones ? "not heard of yet" : "no phone"));
+    const battery = find(".battery", item);
+    setText(battery, row.battery === null ? "" : `${Math.round(row.battery)} %`);
+    battery.classList.toggle("bad", row.battery !== null && row.battery < LOW_BATTERY);
+    const accuracy = find(".accuracy", item);
+    setText(accuracy, row.accuracy === null ? "" : `± ${Math.round(row.accuracy)} m`);
+    accuracy.classList.toggle("bad", row.accuracy !== null && row.accuracy > COARSE);
+    setText(
+      find(".progress", item),
+      typeof row.progress === "number" ? `${(row.progress / 1000).toFixed(2)} km` : "",
+    );
+    setText(find(".refused", item), refusal(row, now));
+    for (const [name, hidden] of /** @type {[string, boolean][]} */ ([
+      [".dnf", out], [".dns", out || row.status !== "registered"], [".back", !out],
+    ])) {
+      const button = /** @type {HTMLElement | null} */ (item.querySelector(name));
+      if (button) button.hidden = hidden;
+    }
+  }
+}
+
+/** @param {string} tag @param {string} [name] */
+function element(tag, name) {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  return made;
+}
+
+if (typeof document !== "undefined") new DeskPage();

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from runners.models import Entry, Phone, Race, RightsChange, Runner, RunnerToken, Wave
+from tests.admin.conftest import field, seen
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def desk(park: Race) -> str:
+    return f"/admin/runners/race/{park.pk}/desk"
+
+
+@pytest.fixture
+def charlie() -> Runner:
+    return Runner.objects.create(code="18", name="Charlie")
+
+
+def phone_of(runner: Runner, *, name: str = "phone", **more: Any) -> RunnerToken:
+    """Give a runner a phone that was just heard of."""
+    token, _ = RunnerToken.objects.issue(runner, name=name)
+    now = timezone.now()
+    values = {"app": "Overland", "contact_at": now, "fix_at": now, "accepted": 5}
+    Phone.objects.create(token=token, **(values | more))
+    return token
+
+
+def test_desk_tells_how_each_phone_does(
+    office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
+) -> None:
+    wave = Wave.objects.create(race=park, name="A", start=park.start)
+    Entry.objects.create(race=park, runner=bob, bib="1", wave=wave)
+    Entry.objects.create(race=park, runner=charlie, bib="2", status="dnf")
+    phone_of(bob, name="old", app="OsmAnd", contact_at=park.start - timedelta(days=1))
+    phone_of(
+        bob,
+        refused=3,
+        reasons={"position.future": 3},
+        last_reason="It is 2 h ahead.",
+        refused_at=park.start,
+    )
+    seen(bob, seconds_ago=12, accuracy=8.0, progress=1200.5)
+
+    answer = office.get(f"{desk}.json").json()
+
+    one, two = answer["entries"]
+    assert (one["bib"], one["wave"], one["status"]) == ("1", "A", "registered")
+    assert one["app"] == "Overland" and one["phones"] == 2
+    assert one["reasons"] == {"position.future": 3}
+    assert one["reason"] == "It is 2 h ahead."
+    assert 11_000 < answer["time"] - one["fix"] < 20_000
+    assert (one["battery"], one["accuracy"], one["progress"]) == (81.6, 8.0, 1200.5)
+    assert (two["status"], two["fix"], two["phones"]) == ("dnf", None, 0)
+    page = office.get(f"{desk}/").text
+    assert f"{desk}.json" in page
+
+
+def test_phone_of_nobody_who_is_entered_is_shown(
+    office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
+) -> None:
+    Entry.objects.create(race=park, runner=bob, bib="1")
+    phone_of(bob)
+    phone_of(charlie)
+    phone_of(charlie, name="old", contact_at=timezone.now() - timedelta(days=1))
+
+    (found,) = office.get(f"{desk}.json").json()["unassigned"]
+
+    assert (found["code"], found["token"]) == ("18", "phone")
+
+
+def test_desk_takes_as_many_queries_for_50_as_for_5(
+    office: Client, park: Race, desk: str
+) -> None:
+    counts = []
+    for size in (5, 45):
+        field(park, size)
+        with CaptureQueriesContext(connection) as captured:
+            office.get(f"{desk}.json")
+        counts.append(len(captured))
+
+    assert counts[0] == counts[1] < 12
+    assert not [q for q in captured if '"runners_race"."line"' in q["sql"]]
+
+
+def test_mark_says_what_became_of_a_runner(
+    office: Client, park: Race, bob: Runner, desk: str
+) -> None:
+    now = timezone.now()
+    entry = Entry.objects.create(
+        race=park, runner=bob, bib="1", started_at=now, finished_at=now
+    )
+
+    for status, started, finished in (
+        ("dnf", True, False),
+        ("started", True, False),
+        ("dns", False, False),
+    ):
+        office.post(f"{desk}/mark/", {"entry": entry.pk, "status": status})
+        entry.refresh_from_db()
+        assert entry.status == status
+        assert (entry.started_at is not None) == started
+        assert (entry.finished_at is not None) == finished
+    assert RightsChange.objects.filter(key=bob.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ({"entry": "1", "status": "gone"}, 400),
+        ({"entry": "x", "status": "dnf"}, 404),
+        ({"entry": "999", "status": "dnf"}, 404),
+    ],
+)
+def test_mark_of_nonsense_is_refused(
+    office: Client,
+    park: Race,
+    bob: Runner,
+    desk: str,
+    data: dict[str, str],
+    code: int,
+) -> None:
+    Entry.objects.create(pk=1, race=park, runner=bob, bib="1")
+
+    assert office.post(f"{desk}/mark/", data).status_code == code
+    assert office.get(f"{desk}/mark/").status_code == 405
+
+
+def test_swap_is_looked_at_first_and_then_done(
+    office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
+) -> None:
+    for bib, runner in (("1", bob), ("2", charlie)):
+        Entry.objects.create(race=park, runner=runner, bib=bib)
+    bobs, charlies = phone_of(bob), phone_of(charlie)
+    revoked = phone_of(bob, name="lost")
+    revoked.revoke()
+
+    page = office.get(f"{desk}/swap/", {"first": "1", "second": "2"}).text
+
+    assert "Swap their phones" in page and "Overland" in page
+    assert RunnerToken.objects.get(pk=bobs.pk).runner == bob
+    said = office.post(f"{desk}/swap/", {"first": "1", "second": "2"}, follow=True)
+    assert "Bob has 1 phone now, Charlie 1 phone." in said.text
+    assert RunnerToken.objects.get(pk=bobs.pk).runner == charlie
+    assert RunnerToken.objects.get(pk=charlies.pk).runner == bob
+    assert RunnerToken.objects.get(pk=revoked.pk).runner == bob
+    noted = RightsChange.objects.filter(kind=RightsChange.Kind.TOKEN)
+    assert {bobs.pk, charlies.pk} <= set(noted.values_list("key", flat=True))
+
+
+def test_phone_of_somebody_not_entered_goes_to_a_bib(
+    office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
+) -> None:
+    Entry.objects.create(race=park, runner=bob, bib="1")
+    token = phone_of(charlie)
+
+    office.post(f"{desk}/swap/", {"first": "18", "second": "1"})
+
+    token.refresh_from_db()
+    assert token.runner == bob
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ("1", "99", "is no bib of this race"),
+        ("1", "17", "the same runner"),
+        ("1", "18", "Neither of them has a phone"),
+        ("1", "", "This field is required"),
+    ],
+)
+def test_swap_that_makes_no_sense_says_why(
+    office: Client,
+    park: Race,
+    bob: Runner,
+    charlie: Runner,
+    desk: str,
+    first: str,
+    second: str,
+    says: str,
+) -> None:
+    Entry.objects.create(race=park, runner=bob, bib="1")
+
+    for ask in (office.get, office.post):
+        assert says in ask(f"{desk}/swap/", {"first": first, "second": second}).text
+
+
+def test_who_may_only_look_changes_nothing(
+    client: Client, park: Race, bob: Runner, desk: str
+) -> None:
+    entry = Entry.objects.create(race=park, runner=bob, bib="1")
+    alice = User.objects.create(username="alice", is_staff=True)
+    alice.user_permissions.add(Permission.objects.get(codename="view_race"))
+    client.force_login(alice)
+
+    assert client.get(f"{desk}/").status_code == 200
+    marked = client.post(f"{desk}/mark/", {"entry": entry.pk, "status": "dnf"})
+    assert marked.status_code == 403
+    assert client.get(f"{desk}/swap/").status_code == 403
