@@ -6,13 +6,14 @@ from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race, Split, Wave
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
-from runners.models.share import Pause, ShareLink, Zone
+from runners.models.share import LinkViewers, Pause, ShareLink, Zone
 
 __all__ = [
     "Checkpoint",
     "Entry",
     "Follow",
     "LatestPosition",
+    "LinkViewers",
     "Pause",
     "Phone",
     "Position",

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -9,11 +10,16 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from runners.models.race import Race
 from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import TOKEN_BYTES, Runner, token_digest
+
+# What a process last said of a link's viewers holds for so long.
+VIEWERS_AGE = timedelta(seconds=15)
 
 
 class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
@@ -50,6 +56,13 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
         """Count that a link was opened, which changes no right."""
         models.QuerySet.update(
             self, views=models.F("views") + 1, last_viewed_at=timezone.now()
+        )
+
+    def with_viewers(self) -> ShareLinkQuerySet:
+        """Give each link `viewers`: how many sockets stand on it now."""
+        lately = Q(presence__seen_at__gt=timezone.now() - VIEWERS_AGE)
+        return self.annotate(
+            viewers=Coalesce(models.Sum("presence__viewers", filter=lately), 0)
         )
 
     def of_token(self, plain: str) -> ShareLinkQuerySet:
@@ -99,6 +112,53 @@ class ShareLink(models.Model):
     def opens_with(self, pin: str) -> bool:
         """Tell whether this is the link's PIN; a link without one needs none."""
         return not self.pin or check_password(pin, self.pin)
+
+
+class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
+    def say(self, process: str, viewers: Mapping[int, int]) -> None:
+        """Note how many sockets of a process stand on each link now, by its key.
+
+        Call it more often than `VIEWERS_AGE`, with none once the last has gone. Causes
+        three queries.
+        """
+        now = timezone.now()
+        links = ShareLink.objects.filter(pk__in=list(viewers))
+        LinkViewers.objects.bulk_create(
+            [
+                LinkViewers(
+                    link_id=link, process=process, viewers=viewers[link], seen_at=now
+                )
+                for link in links.values_list("pk", flat=True)
+            ],
+            update_conflicts=True,
+            unique_fields=["link", "process"],
+            update_fields=["viewers", "seen_at"],
+        )
+        gone = Q(process=process) & ~Q(link__in=list(viewers))
+        self.filter(gone | Q(seen_at__lt=now - VIEWERS_AGE)).delete()
+
+
+class LinkViewers(models.Model):
+    """How many sockets of one process stand on a link; of dead processes it expires."""
+
+    link = models.ForeignKey(
+        ShareLink, on_delete=models.CASCADE, related_name="presence"
+    )
+    process = models.CharField(max_length=32)
+    viewers = models.PositiveIntegerField()
+    seen_at = models.DateTimeField()
+
+    objects = LinkViewersQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["link", "process"], name="a_process_counts_a_link_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.viewers} of {self.link}"
 
 
 class Pause(models.Model):

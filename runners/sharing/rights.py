@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from runners import store
-from runners.models import RightsChange
+from runners.models import LinkViewers, RightsChange
 from runners.positions.accept import Acceptor, Publisher, get_acceptor
 from runners.positions.rules import forget_hidden
 from runners.sharing import viewing
@@ -42,6 +43,8 @@ WRONG_KEPT = 10_000
 SLOWEST = 5.0
 # What was stored longer ago than it takes to commit was erased where it was asked for.
 RECENTLY = 60.0  # seconds
+# How often the viewers of links are counted. Seconds.
+COUNT = 5.0
 # Verdicts asked for in one call, so that a socket's follow is not kept waiting.
 BATCH = 200
 
@@ -134,6 +137,7 @@ class Watch:
         self._floor: int | None = None
         self._looked_at = time.monotonic()
         self.gaps = GapFiller(acceptor.relay)
+        self._counting = asyncio.create_task(self._count_viewers())
         self._task = asyncio.create_task(self._poll_often())
 
     def take_place(self, kind: str, key: int, limit: int) -> bool:
@@ -162,6 +166,21 @@ class Watch:
         while len(self._wrong) > WRONG_KEPT:
             del self._wrong[next(iter(self._wrong))]
         await asyncio.sleep(penalty(count))
+
+    async def _count_viewers(self) -> None:
+        """Say now and then how many sockets stand on each link; asked for by pages."""
+        process = uuid.uuid4().hex
+        said: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(COUNT)
+            now = {key: n for (kind, key), n in self.places.items() if kind == "link"}
+            if not now and not said:
+                continue
+            try:
+                await store.read(LinkViewers.objects.say, process, now)
+                said = now
+            except store.StoreUnavailable:
+                pass  # It, or a link that is gone: what is so in a moment is said then.
 
     async def _poll_often(self) -> None:
         while True:
@@ -265,8 +284,10 @@ class Watch:
 
     async def close(self) -> None:
         """Stop watching."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        tasks = (self._task, self._counting)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         _watches.pop(self.acceptor.relay.loop, None)
 
 

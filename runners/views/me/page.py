@@ -71,7 +71,7 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         ],
         "tokens": runner.tokens.usable(),
         # Those that ended lately stay in sight: "did I send the wrong one?"
-        "links": runner.links.select_related("race")[:50],
+        "links": runner.links.with_viewers().select_related("race")[:50],
         "now": now,
         "zones": runner.zones.order_by("pk"),
         "positions": runner.positions.count(),

@@ -1,0 +1,74 @@
+"""How many watch a link now, in all processes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from runners import store
+from runners.models import LinkViewers, Runner, ShareLink
+from runners.models.share import VIEWERS_AGE
+from runners.sharing import rights
+from runners.sharing.rights import Watch
+from tests.sharing.test_watch import watch as watch  # noqa: F401
+
+
+def make_link() -> ShareLink:
+    bob, _ = Runner.objects.get_or_create(code="bob", name="Bob")
+    link, _ = ShareLink.objects.issue(
+        label="Mum", runners=[bob], expires_at=timezone.now() + timedelta(hours=1)
+    )
+    return link
+
+
+def viewers(link: ShareLink) -> int:
+    return ShareLink.objects.with_viewers().get(pk=link.pk).viewers  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_viewers_of_all_processes_count_until_they_are_silent(db: None) -> None:
+    mums, dads = make_link(), make_link()
+    LinkViewers.objects.say("one", {mums.pk: 2, dads.pk: 1})
+    LinkViewers.objects.say("two", {mums.pk: 3})
+    assert (viewers(mums), viewers(dads)) == (5, 1)
+    LinkViewers.objects.say("one", {mums.pk: 1})
+    assert (viewers(mums), viewers(dads)) == (4, 0)
+    # Process two was killed.
+    LinkViewers.objects.filter(process="two").update(
+        seen_at=timezone.now() - VIEWERS_AGE
+    )
+    assert viewers(mums) == 1
+    LinkViewers.objects.say("one", {})
+    assert viewers(mums) == 0
+    assert not LinkViewers.objects.exists()
+
+
+async def test_a_process_says_who_watches_here(
+    watch: Watch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link = await store.read(make_link)
+
+    async def comes_to(count: int) -> None:
+        async with asyncio.timeout(10):
+            while await store.read(viewers, link) != count:
+                await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(rights, "COUNT", 0.05)
+    counting = asyncio.create_task(watch._count_viewers())
+    for _ in range(2):
+        assert watch.take_place("link", link.pk, 50)
+    await comes_to(2)
+    watch.give_back([("link", link.pk)])
+    await comes_to(1)
+    # A link that is deleted meanwhile ends nothing.
+    other = await store.read(make_link)
+    watch.take_place("link", other.pk, 50)
+    await store.read(other.delete)
+    await asyncio.sleep(0.2)
+    watch.give_back([("link", other.pk), ("link", link.pk)])
+    await comes_to(0)
+    counting.cancel()
+    await asyncio.gather(counting, return_exceptions=True)
