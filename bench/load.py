@@ -10,12 +10,13 @@ import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import orjson
 import uvloop
 
-from bench import seed2015
-from bench.fanout import Fanout, Result
+from bench import churn, fanout, idle, race, seed2015
+from bench.crowd import CROWDS
 
 
 def rate(text: str) -> float | None:
@@ -25,37 +26,52 @@ def rate(text: str) -> float | None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     workloads = parser.add_subparsers(dest="workload", required=True)
-    fanout = workloads.add_parser(
+    follow = workloads.add_parser(
         "fanout", help="runners publish, spectators follow some of them"
     )
-    fanout.add_argument("--runners", type=int, default=100)
-    fanout.add_argument(
+    follow.add_argument("--runners", type=int, default=100)
+    follow.add_argument(
         "--sockets", type=int, help="publishers' sockets (a runner each)"
     )
-    fanout.add_argument("--spectators", type=int, default=100)
-    fanout.add_argument("--follows", type=int, default=10, help="runners a spectator")
-    fanout.add_argument(
+    follow.add_argument("--spectators", type=int, default=100)
+    follow.add_argument("--follows", type=int, default=10, help="runners a spectator")
+    follow.add_argument(
         "--rate",
         type=rate,
         default=None,
         help="positions a second and runner, latency from the scheduled time; or "
         "`max` (default): closed loop, as fast as the window empties",
     )
-    fanout.add_argument(
+    follow.add_argument(
         "--window",
         type=int,
         help="closed loop: deliveries outstanding at most (default: one position of "
         "every runner)",
     )
-    fanout.add_argument("--warmup", type=float, default=1.0, help="seconds")
-    fanout.add_argument("--duration", type=float, default=5.0, help="seconds")
-    fanout.add_argument("--dialect", choices=("seed", "v1"), default="seed")
-    fanout.add_argument("--tick", type=int, default=250, help="v1 spectators, in ms")
+    follow.add_argument("--warmup", type=float, default=1.0, help="seconds")
+    follow.add_argument("--duration", type=float, default=5.0, help="seconds")
+    follow.add_argument("--dialect", choices=("seed", "v1"), default="seed")
+    follow.add_argument("--tick", type=int, default=250, help="v1 spectators, in ms")
+    watch = workloads.add_parser("race", help="everybody watches everybody")
+    idle = workloads.add_parser("idle", help="memory of a spectator")
+    churn = workloads.add_parser("churn", help="visitors come and go")
+    watch.add_argument("--warmup", type=float, default=3.0, help="seconds")
+    churn.add_argument("--visitors", type=int, default=16, help="at once")
+    for workload in (watch, churn):
+        workload.add_argument("--duration", type=float, default=10.0, help="seconds")
+    for workload in (watch, idle, churn):
+        workload.add_argument("--runners", type=int, default=200)
+        workload.add_argument("--spectators", type=int, default=1000)
+        workload.add_argument("--follows", choices=("all", "one"), default="all")
+        workload.add_argument("--rate", type=float, default=1.0, help="Hz, a runner")
+        workload.add_argument("--tick", type=int, default=1000, help="v1, in ms")
+        workload.add_argument("--dialect", choices=tuple(CROWDS), default="v1")
+        workload.add_argument("--field", help="v1: the file that bench.field printed")
     seed = workloads.add_parser("seed2015", help="what the client of 2015 does")
     seed.add_argument("--users", type=int, default=100)
     seed.add_argument("--messages", type=int, default=1000)
     seed.add_argument("--seed", type=int, default=2015, help="of the random positions")
-    for workload in (fanout, seed):
+    for workload in (follow, watch, idle, churn, seed):
         workload.add_argument("--url", default="ws://127.0.0.1:8080/")
         workload.add_argument("--pid", type=int, help="the server's, for CPU and RSS")
         workload.add_argument("--first-id", type=int, default=1)
@@ -79,9 +95,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(orjson.dumps(asdict(result)).decode())
 
 
-async def run(options: argparse.Namespace) -> Result | seed2015.Seed2015Result:
-    if options.workload == "fanout":
-        return await Fanout(options).run()
+async def run(options: argparse.Namespace) -> Any:
+    """Return the workload's result, a dataclass."""
+    match options.workload:
+        case "fanout":
+            return await fanout.Fanout(options).run()
+        case "race":
+            return await race.run(options)
+        case "idle":
+            return await idle.run(options)
+        case "churn":
+            return await churn.run(options)
     return await seed2015.run(
         options.url,
         pid=options.pid,

@@ -1,0 +1,109 @@
+"""The workload `churn`: visitors come, follow and go while others watch."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from dataclasses import dataclass
+
+from bench import process
+from bench.client import Client
+from bench.crowd import CROWDS, Crowd, percentile
+
+DRAIN = 5.0
+
+
+@dataclass
+class ChurnResult:
+    """One run. Seconds, milliseconds (`_ms`), MiB (`_mb`), microseconds of CPU (`_us`).
+
+    Visits count once the visitor follows; the ages are those of the spectators who
+    stayed.
+    """
+
+    workload: str
+    url: str
+    dialect: str
+    spectators: int
+    visitors: int
+    seconds: float
+    visits: int
+    visits_per_s: float
+    cpu_a_visit_us: float
+    server_core: float
+    expected: int
+    lost: int
+    p99_ms: float
+    closed: int
+    errors: int
+    rss_before_mb: float
+    rss_after_mb: float
+    files_before: int
+    files_after: int
+
+
+async def run(options: argparse.Namespace) -> ChurnResult:
+    crowd = CROWDS[options.dialect](options)
+    pid: int = options.pid
+    await crowd.start()
+    await crowd.gather(options.spectators)
+    # Once before counting, for what the first visits leave behind for good.
+    await visit_for(crowd, 2.0)
+    await asyncio.sleep(crowd.settle + 1)
+    crowd.forget()
+    rss, files = process.rss_kib(pid), process.open_files(pid)
+    cpu = process.cpu_seconds(pid)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    visits, _ = await asyncio.gather(
+        visit_for(crowd, options.duration), crowd.publish(options.duration)
+    )
+    seconds = loop.time() - began
+    cpu = process.cpu_seconds(pid) - cpu
+    await crowd.drain(DRAIN)
+    crowd.age()
+    await asyncio.sleep(2)
+    received, merged, _ = crowd.count()
+    expected = crowd.expected(len(crowd.due) - crowd.first)
+    result = ChurnResult(
+        workload="churn",
+        url=options.url,
+        dialect=options.dialect,
+        spectators=options.spectators,
+        visitors=options.visitors,
+        seconds=round(seconds, 2),
+        visits=visits,
+        visits_per_s=round(visits / seconds, 1),
+        cpu_a_visit_us=round(cpu * 1e6 / max(1, visits), 1),
+        server_core=round(cpu / seconds, 3),
+        expected=expected,
+        lost=expected - received - merged,
+        p99_ms=percentile(crowd.ages, 0.99),
+        closed=crowd.closed,
+        errors=crowd.errors,
+        rss_before_mb=round(rss / 1024, 1),
+        rss_after_mb=round(process.rss_kib(pid) / 1024, 1),
+        files_before=files,
+        files_after=process.open_files(pid),
+    )
+    crowd.leave()
+    return result
+
+
+async def visit_for(crowd: Crowd, seconds: float) -> int:
+    """Have visitors come and go for a while; return how many visits were made."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    visits = 0
+
+    async def visitor(number: int) -> None:
+        nonlocal visits
+        while loop.time() < end:
+            client: Client = crowd.make_visitor()
+            await client.open(crowd.options.url, number, crowd.subprotocol)
+            await crowd.follow(client, number)
+            visits += 1
+            client.reset()
+
+    await asyncio.gather(*(visitor(n) for n in range(crowd.options.visitors)))
+    return visits

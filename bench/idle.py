@@ -1,0 +1,91 @@
+"""The workload `idle`: what a connected, following spectator costs in memory."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import process
+from bench.crowd import CROWDS
+
+# Spectators who come first, so that what is made once is not counted.
+FIRST = 200
+# Seconds until everything that follows a crowd is done.
+SETTLE = 4.0
+PAGE_KIB = 4
+
+
+@dataclass
+class IdleResult:
+    """One run. KiB a socket in the server's processes, and in the kernel."""
+
+    workload: str
+    url: str
+    dialect: str
+    follows: str
+    spectators: int
+    kib_a_socket: float
+    # After a position reached every one of them.
+    kib_a_socket_reached: float
+    # The server's end: half of what both ends take.
+    kernel_kib_a_socket: float
+    connect_s: float
+    connect_cpu_us: float
+    closed: int
+    errors: int
+    rss_mb: float
+
+
+def kernel_kib() -> int:
+    """Return what the kernel keeps for objects and socket buffers, of all processes."""
+    slab = next(
+        int(line.split()[1])
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("Slab:")
+    )
+    tcp = next(
+        int(line.split()[-1])
+        for line in Path("/proc/net/sockstat").read_text().splitlines()
+        if line.startswith("TCP:")
+    )
+    return slab + tcp * PAGE_KIB
+
+
+async def run(options: argparse.Namespace) -> IdleResult:
+    crowd = CROWDS[options.dialect](options)
+    pid: int = options.pid
+    await crowd.start()
+    await crowd.gather(FIRST)
+    await crowd.publish(crowd.period)
+    await asyncio.sleep(SETTLE)
+    before, kernel = process.rss_kib(pid), kernel_kib()
+    loop = asyncio.get_running_loop()
+    began, cpu = loop.time(), process.cpu_seconds(pid)
+    await crowd.gather(options.spectators)
+    connect_s = loop.time() - began
+    cpu = process.cpu_seconds(pid) - cpu
+    await asyncio.sleep(SETTLE)
+    rss = process.rss_kib(pid)
+    both_ends = kernel_kib() - kernel
+    await crowd.publish(crowd.period)
+    await asyncio.sleep(SETTLE)
+    reached = process.rss_kib(pid)
+    result = IdleResult(
+        workload="idle",
+        url=options.url,
+        dialect=options.dialect,
+        follows=options.follows,
+        spectators=options.spectators,
+        kib_a_socket=round((rss - before) / options.spectators, 2),
+        kib_a_socket_reached=round((reached - before) / options.spectators, 2),
+        kernel_kib_a_socket=round(both_ends / options.spectators / 2, 2),
+        connect_s=round(connect_s, 2),
+        connect_cpu_us=round(cpu * 1e6 / options.spectators, 1),
+        closed=crowd.closed,
+        errors=crowd.errors,
+        rss_mb=round(reached / 1024, 1),
+    )
+    crowd.leave()
+    return result
