@@ -35,6 +35,8 @@ SIGMAS = 1.5
 LEAST_SIGMA = 3.0
 # An error of GPS stays for a while: fixes within so many seconds say one thing.
 LASTING = 10.0
+# The most of a surprise that changes the pace.
+PACE_GAIN = 0.5
 # How much of a speed that the phone measured is believed, a second.
 SPEED_TRUST = 0.2
 # Silence, in seconds: after it everything is searched; after it a coarse fix counts.
@@ -51,6 +53,8 @@ CLEARLY = 9.0
 # The likeliest of several is taken after it went on for so many metres. A guess that
 # went back by so many is out, if there is another one.
 DECIDE_METRES, WRONG_WAY = 150.0, 25.0
+# For so many seconds a runner who seems to run back may have gone on round a bend.
+TURNED = 60.0
 # Metres from the start line within which a runner waits for the start, and for how
 # long before the gun (ms).
 START_AREA, WAITING = 500.0, 2 * 3600 * 1000
@@ -484,7 +488,8 @@ class Guide:
             if place.beside > limit:
                 continue
             gain = variance / (variance + noise)
-            rate = gain / (2 - gain) * min(seconds, 1.0) / max(seconds, 1.0)
+            rate = min(2 * gain / (2 - gain), PACE_GAIN)
+            rate *= min(seconds, 1.0) / max(seconds, 1.0)
             speed += rate * (place.distance - mean)
             moved.append(
                 Guess(
@@ -504,6 +509,12 @@ class Guide:
         Where the line turns back on itself, they may have gone on instead.
         """
         seconds = (here.t - guess.since) / 1000
+        if (
+            guess.distance >= guess.origin - max(WRONG_WAY, _slack(here) / 2)
+            or seconds > TURNED
+            or (here.speed is not None and 0 < here.speed < STANDING)
+        ):
+            return [guess]
         variance = _drift(seconds) + (PACE_UNKNOWN * guess.speed * seconds) ** 2
         slack = 2 * _slack(here)
         prior = Prior(
@@ -530,7 +541,7 @@ class Guide:
         speed = state.guesses[0].speed if state.guesses else USUAL_PACE
         if state.started is not None and certain.t > state.started:
             average = (certain.distance - self.start) * 1000
-            speed = (speed + average / (certain.t - state.started)) / 2
+            speed = (speed + 3 * average / (certain.t - state.started)) / 4
         variance = _drift(seconds) + (PACE_UNKNOWN * speed * seconds) ** 2 + 100.0
         slack = 50.0 + 2 * _slack(here)
         low = certain.distance - slack - min(1.5 * seconds, 450.0)
