@@ -196,6 +196,12 @@ def generic(code: str, token: str) -> Setup:
     return Setup("", url, values)
 
 
+def browser(code: str, token: str) -> Setup:
+    # What is behind the # stays in the browser: no server and no log gets it.
+    link = f"{settings.PUBLIC_URL}/share/#token={token}"
+    return Setup(link, link, [("Address", link)])
+
+
 _CAMERA = "the phone's camera"
 _ALWAYS = "Allow the location always, and precisely."
 _BATTERY = "Take the app out of battery saving."
@@ -256,6 +262,18 @@ PHONE_APPS = {
                 _ALWAYS,
                 _BATTERY,
                 "Start recording with online tracking.",
+            ),
+        ),
+        PhoneApp(
+            "browser",
+            "A browser",
+            "any phone, while its screen is on",
+            "",
+            browser,
+            _CAMERA,
+            (
+                "Allow the page to see the location, precisely.",
+                "Press Start, and leave the page in sight: it says what has arrived.",
             ),
         ),
         PhoneApp(

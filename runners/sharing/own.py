@@ -45,6 +45,12 @@ def sharing_until(*, runner: Runner, ends: datetime | None) -> None:
     runner.save(update_fields=["sharing_ends_at", "changed_at"])
 
 
+def cheers_set(*, runner: Runner, wanted: bool) -> None:
+    """Let spectators cheer, or not; in force at once."""
+    runner.cheers = wanted
+    runner.save(update_fields=["cheers", "changed_at"])
+
+
 def zone_add(
     *, runner: Runner, name: str, lat: float, lng: float, radius: float
 ) -> Zone:

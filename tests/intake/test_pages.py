@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -69,7 +71,7 @@ def plain_of(html: str) -> str:
         (
             word
             for line in html.split("<code>")[1:]
-            for word in line.split("</code>")[0].replace("/", " ").split()
+            for word in re.split(r"[ /=]", line.split("</code>")[0])
             if len(word) == 43
         ),
         key=len,

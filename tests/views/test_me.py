@@ -26,7 +26,8 @@ from runners.sharing.own import sharing_pause, zone_add
 
 Status = Follow.Status
 FORMS = [
-    *("visibility", "pause", "resume", "until", "tokens", "links", "zones", "erase"),
+    *("visibility", "pause", "resume", "until", "cheers", "tokens", "links", "zones"),
+    "erase",
     "delete",
 ]
 

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST
 
 from runners.models import Runner
 from runners.sharing.own import (
+    cheers_set,
     sharing_pause,
     sharing_resume,
     sharing_until,
@@ -43,6 +44,13 @@ def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
     sharing_resume(runner=runner)
     if runner.sharing_ends_at is not None and runner.sharing_ends_at <= timezone.now():
         sharing_until(runner=runner, ends=None)
+    return back_to("sharing")
+
+
+@require_POST
+@own_runner
+def cheers(request: HttpRequest, runner: Runner) -> HttpResponse:
+    cheers_set(runner=runner, wanted=request.POST.get("cheers") == "on")
     return back_to("sharing")
 
 

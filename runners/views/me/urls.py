@@ -20,6 +20,7 @@ urlpatterns = [
     path("pause/", sharing.pause, name="sharing_pause"),
     path("resume/", sharing.resume, name="sharing_resume"),
     path("until/", sharing.until, name="sharing_until"),
+    path("cheers/", sharing.cheers, name="cheers"),
     path("followers/<int:pk>/", followers.answer, name="follow_answer"),
     path("tokens/", tokens.issue, name="token_issue"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="token_revoke"),
