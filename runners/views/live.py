@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -97,6 +97,8 @@ def live_page(
         # Where no websocket comes through, and for gaps; a runner's code for CODE.
         "poll": reverse("live_json"),
         "track": reverse("track_json", args=["CODE"]),
+        # When runners pass a place of a race; its slug for SLUG.
+        "eta": _eta(),
         # The `follow` message this page sends (docs/protocol.md).
         "follow": follow,
         "ownFollows": own_follows,
@@ -140,6 +142,13 @@ def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
     # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
     # once; the age lets a change of a checkpoint through.
     return race_item(pk)
+
+
+def _eta() -> str | None:
+    try:
+        return reverse("eta_json", args=["SLUG"])
+    except NoReverseMatch:
+        return None
 
 
 def _account(request: HttpRequest) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@
 import { Catchup } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { Polling } from "./polling.js";
-import { followMessage } from "./protocol.js";
+import { followMessage, shareHeaders } from "./protocol.js";
 import { TRAIL_SPAN } from "./store.js";
 import { Tracks } from "./tracks.js";
 
@@ -56,10 +56,7 @@ export class Feed {
     this.#store = store;
     this.#clock = clock;
     this.#handlers = handlers;
-    const { share, pin } = page.follow;
-    /** @type {Record<string, string>} */
-    const headers = share ? { "Spectate-Share": share } : {};
-    if (share && pin) headers["Spectate-Share-Pin"] = pin;
+    const headers = shareHeaders(page.follow);
     this.#tracks = new Tracks({
       url: page.track,
       headers,

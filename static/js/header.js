@@ -6,6 +6,7 @@ import { dataState, describe } from "./liveness.js";
 
 // How long a notice stays. ms.
 const NOTICE_FOR = 10_000;
+const DAY = 86_400_000; // ms
 
 /**
  * @typedef {import("./feed.js").FeedStatus} Status
@@ -16,6 +17,7 @@ const NOTICE_FOR = 10_000;
 export class Header {
   #summary = find("#summary");
   #start = document.querySelector("#start");
+  #tag = document.querySelector("#on");
   #connection = find("#connection");
   #notice = find("#notice");
   #pause = find("#pause");
@@ -37,15 +39,19 @@ export class Header {
   }
 
   /**
-   * Show the time since the start.
+   * Show the time to the start, or since.
    *
    * @param {number} now
    */
   tick(now) {
     if (!this.#race || !this.#start) return;
-    if (now < this.#race.start || now >= this.#race.ends) return;
-    setText(this.#start, duration(now - this.#race.start));
-    this.#start.classList.add("running");
+    const { start, ends } = this.#race;
+    this.#tag?.toggleAttribute("hidden", now < start || now >= ends);
+    if (now >= ends) setText(this.#start, "Over");
+    else if (now >= start) setText(this.#start, duration(now - start));
+    else if (start - now < DAY) setText(this.#start, `Starts in ${duration(start - now)}`);
+    else return;
+    this.#start.classList.toggle("running", now < ends);
   }
 
   /**

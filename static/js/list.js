@@ -1,6 +1,7 @@
 // The list beside the map: everything the map says, for every runner, by keyboard too.
 
 import { find, setAttribute, setText } from "./dom.js";
+import { ordinal, ranks } from "./facts.js";
 import { distance, label, pace, textOn } from "./format.js";
 import { dataState, describe } from "./liveness.js";
 
@@ -15,6 +16,7 @@ const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" 
  * `onPick` when a runner is chosen, `onStar` when the star is pressed.
  *
  * @typedef {import("./store.js").Runner} Runner
+ * @typedef {{split: string, next: string, away: string}} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
  */
 
@@ -54,9 +56,10 @@ export class RunnerList {
    * @param {{
    *   follows: import("./follows.js").Follows, oneRunner: string | null,
    *   selected: string | null, now: number, emptySentence: string,
-   * }} view
+   *   lines: (runner: Runner, now: number) => Lines,
+   * }} view `lines`: what a card says more
    */
-  render(runners, { follows, oneRunner, selected, now, emptySentence }) {
+  render(runners, { follows, oneRunner, selected, now, emptySentence, lines }) {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const found = runners.filter((runner) => matches(runner, wanted));
     const isCard = (/** @type {Runner} */ { code }) =>
@@ -67,6 +70,10 @@ export class RunnerList {
     const ordered = this.#ordered(others, now);
     const shown = ordered.slice(0, MOST_ROWS);
 
+    const places = mine.length ? ranks(runners) : new Map();
+    for (const runner of mine) {
+      this.#row(runner.code).showMore(lines(runner, now), places.get(runner.code));
+    }
     for (const runner of [...mine, ...shown]) {
       this.#row(runner.code).show(runner, {
         followed: follows.has(runner.code),
@@ -155,6 +162,10 @@ export class RunnerList {
   }
 }
 
+const PARTS = [
+  "pick", "bib", "name", "rank", "distance", "pace", "next", "split", "away", "words", "star",
+];
+
 class Row {
   /** @type {Record<string, HTMLElement>} */
   #parts = {};
@@ -170,12 +181,25 @@ class Row {
     this.element = element;
     this.#icons = icons;
     element.dataset.runner = code;
-    for (const part of ["pick", "bib", "name", "distance", "pace", "words", "star"]) {
+    for (const part of PARTS) {
       this.#parts[part] = find(`.${part}`, element);
     }
     this.#parts.shape = find(".state use", element);
     this.#parts.pick.addEventListener("click", () => onPick(code));
     this.#parts.star.addEventListener("click", () => onStar(code));
+  }
+
+  /**
+   * What only a card has room for.
+   *
+   * @param {Lines} lines
+   * @param {number | undefined} rank
+   */
+  showMore({ split, next, away }, rank) {
+    setText(this.#parts.rank, rank ? ordinal(rank) : "");
+    setText(this.#parts.split, split);
+    setText(this.#parts.next, next);
+    setText(this.#parts.away, away);
   }
 
   /**

@@ -1,5 +1,6 @@
 // The live page: puts the connection, the store, the list and the map together.
 
+import { Arrivals } from "./arrivals.js";
 import { linkEndedSentence, lostSentence } from "./access.js";
 import { ServerClock } from "./clock.js";
 import { find, setAttribute } from "./dom.js";
@@ -8,7 +9,8 @@ import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
 import { createMap } from "./map/open.js";
-import { LOST_CLOSE_CODES } from "./protocol.js";
+import { Mine } from "./mine.js";
+import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
@@ -22,7 +24,7 @@ const SHOWN_BEFORE_START = 3_600_000;
  * What the server put into the page (runners/views/live.py). Times in ms.
  *
  * @typedef {{
- *   socket: string, poll: string, track: string,
+ *   socket: string, poll: string, track: string, eta: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
@@ -44,6 +46,17 @@ const list = new RunnerList({
   onPick: pick,
   onStar: star,
   onSearch: () => draw(),
+});
+
+const mine = new Mine({
+  store,
+  arrivals: new Arrivals({
+    url: page.eta,
+    headers: shareHeaders(page.follow),
+    onChange: () => drawSoon(),
+  }),
+  onChange: () => draw(),
+  onPin: (place) => map?.pin(place),
 });
 
 /** @type {import("./map/map.js").LiveMap | null} */
@@ -97,9 +110,18 @@ function isBig(code) {
   return follows.has(code) || code === selected;
 }
 
+/** @param {string} code */
+function isMine(code) {
+  return follows.has(code) || code === page.oneRunner;
+}
+
 /** @param {Record<string, any>} event */
 function receiveEvent(event) {
   const gone = store.applyEvent(event);
+  const runner = store.runners.get(event.runner);
+  if (event.kind === "split" && runner && isMine(runner.code)) {
+    mine.announce(runner, /** @type {any} */ (event));
+  }
   if (event.kind === "race") {
     // Its course may be another: have it told anew.
     feed.renew(event.race.slug);
@@ -214,7 +236,11 @@ function draw() {
   const runners = shownRunners();
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
-  list.render(runners, { follows, oneRunner, selected, now, emptySentence });
+  mine.render(runners.filter(({ code }) => isMine(code)), now);
+  list.render(runners, {
+    follows, oneRunner, selected, now, emptySentence,
+    lines: (runner, at) => mine.lines(runner, at),
+  });
   header.showRunners(runners, { follows, now, emptySentence });
   for (const runner of runners) if (isBig(runner.code)) feed.fillTrail(runner);
   map?.show(runners, { store, follows, selected });
@@ -252,7 +278,7 @@ async function openMap() {
       fitCourse: page.race !== null,
       oneRunner: page.oneRunner,
       onPick: (code) => code === selected || pick(code),
-      onPlace: () => {},
+      onPlace: (place, reach) => mine.point(place, reach),
       onCamera: (mode) => {
         setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
       },

@@ -46,6 +46,17 @@ export function followMessage(follow, codes, since) {
 }
 
 /**
+ * The headers that name a share link, for requests beside the websocket.
+ *
+ * @param {Follow} follow
+ * @returns {Record<string, string>}
+ */
+export function shareHeaders({ share, pin }) {
+  if (!share) return {};
+  return { "Spectate-Share": share, ...(pin ? { "Spectate-Share-Pin": pin } : {}) };
+}
+
+/**
  * Read a frame; null if it is nothing we know how to read.
  *
  * @param {unknown} data

@@ -1,0 +1,98 @@
+// When my runners pass a place: asks the server, and keeps the answers for a while.
+
+const EVERY = 20_000; // ms
+const PATIENCE = 10_000; // ms
+
+/**
+ * One pass of a place by a runner; times in ms, null where nothing can be said.
+ *
+ * @typedef {{
+ *   code: string, distance: number, pass: number, status: string,
+ *   at: number | null, earliest: number | null, latest: number | null,
+ * }} Arrival
+ */
+
+/** The arrivals at some places, asked again every 20 s while somebody wants them. */
+export class Arrivals {
+  #url;
+  #headers;
+  #onChange;
+  #fetch;
+  /** @type {Map<string, {askedAt: number, arrivals: Arrival[] | null, runners: string}>} */
+  #kept = new Map();
+
+  /**
+   * @param {{
+   *   url: string | null, headers: Record<string, string>, onChange: () => void,
+   *   fetch?: typeof fetch,
+   * }} options `url` has SLUG in place of a race
+   */
+  constructor({ url, headers, onChange, fetch: ask }) {
+    this.#url = url;
+    this.#headers = headers;
+    this.#onChange = onChange;
+    this.#fetch = ask ?? ((...request) => fetch(...request));
+  }
+
+  /**
+   * The arrivals at a place as they were last told, oldest pass first; null before the
+   * first answer. Has them asked again when they are old.
+   *
+   * @param {string} slug
+   * @param {string} place metres, or "lat,lng"
+   * @param {string[]} codes
+   * @param {number} time the page's running time, ms
+   */
+  at(slug, place, codes, time) {
+    if (this.#url === null) return null;
+    const key = `${slug} ${place}`;
+    const runners = [...codes].sort().join();
+    const kept = this.#kept.get(key);
+    if (!kept || time - kept.askedAt > EVERY || kept.runners !== runners) {
+      this.#kept.set(key, { askedAt: time, runners, arrivals: kept?.arrivals ?? null });
+      this.#ask(key, this.#url.replace("SLUG", slug), place, runners);
+    }
+    return kept?.arrivals ?? null;
+  }
+
+  /**
+   * Forget places that nobody asks for any more.
+   *
+   * @param {number} time
+   */
+  tidy(time) {
+    for (const [key, { askedAt }] of this.#kept) {
+      if (time - askedAt > 3 * EVERY) this.#kept.delete(key);
+    }
+  }
+
+  /** @param {string} key @param {string} url @param {string} place @param {string} runners */
+  async #ask(key, url, place, runners) {
+    try {
+      const response = await this.#fetch(`${url}?${new URLSearchParams({ at: place, runners })}`, {
+        headers: this.#headers,
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      if (!response.ok) return;
+      const kept = this.#kept.get(key);
+      if (kept) kept.arrivals = readArrivals(await response.json());
+      this.#onChange();
+    } catch {
+      // The next one may come; what is shown of the last one counts down meanwhile.
+    }
+  }
+}
+
+/**
+ * Read an answer of `eta.json`.
+ *
+ * @param {any} answer
+ * @returns {Arrival[]}
+ */
+export function readArrivals(answer) {
+  /** @type {Arrival[]} */
+  const arrivals = answer.runners.flatMap((/** @type {any} */ { code, arrivals }) =>
+    arrivals.map((/** @type {any} */ arrival) => ({ code, ...arrival })),
+  );
+  return arrivals.sort((a, b) => (a.at ?? Infinity) - (b.at ?? Infinity));
+}

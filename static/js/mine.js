@@ -1,0 +1,316 @@
+// What the panel says of my runners beyond their rows, and the tools for it: the distance
+// to me, splits read out, and when they pass a place.
+
+import { find, setAttribute, setText } from "./dom.js";
+import {
+  awayWords, kilometres, lastSplit, nextCheckpoint, nextWords, rangeWords, splitWords,
+} from "./facts.js";
+import { clockTime, label } from "./format.js";
+
+const READ_OUT = "spectate.read-out";
+// So long before they pass the pin a visitor who wants it is told. Minutes.
+const WARNINGS = [1, 5];
+const MINUTE = 60_000;
+// A table of more is no help. Rows.
+const MOST_ROWS = 12;
+
+/**
+ * @typedef {import("./store.js").Runner} Runner
+ * @typedef {import("./store.js").Race} Race
+ * @typedef {import("./store.js").Store} Store
+ * @typedef {import("./polyline.js").LngLat} LngLat
+ * @typedef {import("./arrivals.js").Arrival} Arrival
+ * @typedef {{race: Race, place: LngLat, passes: number[]}} Pin
+ */
+
+/** The tools beside my runners. */
+export class Mine {
+  #store;
+  #arrivals;
+  #onChange;
+  #onPin;
+  #tools = find("#mine-tools");
+  #places = /** @type {HTMLSelectElement} */ (find("#places"));
+  #table = find("#arrivals");
+  #warn = /** @type {HTMLInputElement} */ (find("#warn"));
+  /** @type {LngLat | null} where the visitor is */
+  #here = null;
+  /** @type {number | null} */
+  #watch = null;
+  #readsOut = false;
+  /** @type {Pin | null} */
+  #pin = null;
+  /** @type {Set<string>} */
+  #warned = new Set();
+  #placesOf = "";
+
+  /**
+   * @param {{
+   *   store: Store, arrivals: import("./arrivals.js").Arrivals, onChange: () => void,
+   *   onPin: (place: LngLat | null) => void,
+   * }} options
+   */
+  constructor({ store, arrivals, onChange, onPin }) {
+    this.#store = store;
+    this.#arrivals = arrivals;
+    this.#onChange = onChange;
+    this.#onPin = onPin;
+    const away = find("#away");
+    away.hidden = !navigator.geolocation;
+    away.addEventListener("click", () => this.#toggleAway());
+    find("#read-out").addEventListener("click", () => this.#setReadOut(!this.#readsOut));
+    this.#setReadOut(kept(READ_OUT) === "1");
+    this.#places.addEventListener("change", () => this.#choose());
+    find("#unpin").addEventListener("click", () => this.#setPin(null));
+    this.#warn.parentElement?.toggleAttribute("hidden", !("Notification" in globalThis));
+    this.#warn.addEventListener("change", () => this.#askToWarn());
+  }
+
+  /**
+   * The lines of a runner's card.
+   *
+   * @param {Runner} runner
+   * @param {number} now
+   */
+  lines(runner, now) {
+    const race = this.#store.courseOf(runner);
+    return {
+      split: lastSplit(runner, race),
+      next: nextWords(runner, race, this.#nextArrival(runner, race), now),
+      away: awayWords(runner, this.#here),
+    };
+  }
+
+  /** @param {Runner} runner @param {Race | null} race */
+  #nextArrival(runner, race) {
+    const next = nextCheckpoint(runner, race);
+    if (race === null || next === null) return null;
+    const all = this.#arrivals.at(
+      race.slug, String(Math.round(next.distance)), this.#waitingFor(race, next), performance.now(),
+    );
+    return all?.find(({ code, at }) => code === runner.code && at !== null) ?? null;
+  }
+
+  /** @type {Runner[]} */
+  #runners = [];
+
+  // One request for all of mine who have the same checkpoint ahead.
+  /** @param {Race} race @param {import("./store.js").Checkpoint} next */
+  #waitingFor(race, next) {
+    return this.#runners
+      .filter((runner) => runner.race === race.slug && nextCheckpoint(runner, race) === next)
+      .map(({ code }) => code);
+  }
+
+  /**
+   * Bring the tools and the table up to date.
+   *
+   * @param {Runner[]} runners mine
+   * @param {number} now
+   */
+  render(runners, now) {
+    this.#runners = runners;
+    this.#tools.hidden = runners.length === 0;
+    this.#offerPlaces();
+    this.#renderTable(now);
+    this.#arrivals.tidy(performance.now());
+  }
+
+  /**
+   * A place on the map was pointed at: the course near it, if there is one.
+   *
+   * @param {LngLat} place
+   * @param {number} reach m
+   */
+  point(place, reach) {
+    for (const race of this.#store.races.values()) {
+      const passes = race.along?.passes(place, reach) ?? [];
+      if (race.along && passes.length) {
+        return this.#setPin({ race, place: race.along.place(passes[0]), passes });
+      }
+    }
+    this.#setPin(null);
+  }
+
+  /**
+   * Read a split out, if that is wished.
+   *
+   * @param {Runner} runner
+   * @param {import("./store.js").Split} split
+   */
+  announce(runner, split) {
+    const race = this.#store.courseOf(runner);
+    if (this.#readsOut && race) {
+      find("#announcer").textContent = `${runner.name}: ${splitWords(split, race)}`;
+    }
+  }
+
+  // Checkpoints for who cannot, or does not want to, hit the course with a finger.
+  #offerPlaces() {
+    const races = [...this.#store.races.values()].filter(({ along }) => along);
+    const wanted = races.map(({ slug, checkpoints }) => `${slug} ${checkpoints.length}`).join();
+    if (wanted === this.#placesOf) return;
+    this.#placesOf = wanted;
+    const options = races.flatMap(({ slug, name, checkpoints }) =>
+      checkpoints
+        .filter(({ kind }) => kind !== "start")
+        .map((point) => {
+          const where = races.length > 1 ? `${name}: ${point.name}` : point.name;
+          return new Option(where, `${slug} ${point.id}`);
+        }),
+    );
+    this.#places.replaceChildren(new Option("a place…", ""), ...options);
+    find("#places-of").hidden = options.length === 0;
+  }
+
+  #choose() {
+    const [slug, id] = this.#places.value.split(" ");
+    const race = this.#store.races.get(slug);
+    const point = race?.checkpoints.find((other) => String(other.id) === id);
+    if (!race?.along || !point) return this.#setPin(null);
+    const place = race.along.place(point.distance);
+    this.#setPin({ race, place, passes: [point.distance] }, this.#places.value);
+  }
+
+  /** @param {Pin | null} pin */
+  #setPin(pin, chosen = "") {
+    this.#pin = pin;
+    this.#warned.clear();
+    this.#places.value = chosen;
+    this.#onPin(pin?.place ?? null);
+    this.#onChange();
+  }
+
+  /** @param {number} now */
+  #renderTable(now) {
+    this.#table.hidden = this.#pin === null;
+    if (this.#pin === null) return;
+    const { race, place, passes } = this.#pin;
+    setText(find("#arrivals-at"), `When they pass ${passes.map(kilometres).join(" and ")}`);
+    const codes = this.#runners.filter((runner) => runner.race === race.slug).map(({ code }) => code);
+    const at = passes.length === 1
+      ? String(Math.round(passes[0]))
+      : `${place[1].toFixed(6)},${place[0].toFixed(6)}`;
+    const arrivals = codes.length
+      ? this.#arrivals.at(race.slug, at, codes, performance.now())
+      : [];
+    const rows = (arrivals ?? []).filter(({ code }) => codes.includes(code)).slice(0, MOST_ROWS);
+    const body = find("tbody", this.#table);
+    while (body.children.length > rows.length) body.lastElementChild?.remove();
+    while (body.children.length < rows.length) {
+      const row = document.createElement("tr");
+      row.append(...["th", "td", "td"].map((name) => document.createElement(name)));
+      row.children[0].setAttribute("scope", "row");
+      body.append(row);
+    }
+    rows.forEach((arrival, n) => this.#renderRow(body.children[n], arrival, passes.length > 1, now));
+    const empty = find("#arrivals-empty");
+    empty.hidden = rows.length > 0;
+    setText(empty, emptyWords(codes.length, arrivals));
+  }
+
+  /** @param {Element} row @param {Arrival} arrival @param {boolean} many @param {number} now */
+  #renderRow(row, arrival, many, now) {
+    const runner = this.#store.runners.get(arrival.code);
+    const who = runner ? (runner.bib ? `${label(runner)} ${runner.name}` : runner.name) : arrival.code;
+    setText(row.children[0], many ? `${who}, ${kilometres(arrival.distance)}` : who);
+    setText(row.children[1], rangeWords(arrival, now) || STATUS_WORDS[arrival.status] || "");
+    const { earliest, latest, at } = arrival;
+    const times = earliest !== null && latest !== null
+      ? `${hourAndMinute(earliest)}–${hourAndMinute(latest)}`
+      : at !== null ? clockTime(at) : "";
+    setText(row.children[2], times);
+    if (runner && earliest !== null) this.#warnOf(runner, arrival, now);
+  }
+
+  /** @param {Runner} runner @param {Arrival} arrival @param {number} now */
+  #warnOf(runner, { distance, earliest, at }, now) {
+    if (!this.#warn.checked || earliest === null) return;
+    const left = ((at ?? earliest) - now) / MINUTE;
+    const due = WARNINGS.find((minutes) => left <= minutes);
+    if (due === undefined || left < -1) return;
+    const key = `${runner.code} ${distance} ${due}`;
+    if (this.#warned.has(key)) return;
+    this.#warned.add(key);
+    const words = `${runner.name} in about ${Math.max(1, Math.round(left))} min`;
+    find("#announcer").textContent = words;
+    try {
+      new Notification(words, { body: `At ${kilometres(distance)}`, tag: key });
+    } catch {
+      // Phones want a service worker for it; the table says it all the same.
+    }
+  }
+
+  async #askToWarn() {
+    if (!this.#warn.checked) return;
+    const answer = await Notification.requestPermission();
+    if (answer !== "granted") this.#warn.checked = false;
+  }
+
+  #toggleAway() {
+    const away = find("#away");
+    if (this.#watch !== null) {
+      navigator.geolocation.clearWatch(this.#watch);
+      this.#watch = null;
+      this.#here = null;
+      setAttribute(away, "aria-pressed", "false");
+      return this.#onChange();
+    }
+    setAttribute(away, "aria-pressed", "true");
+    this.#watch = navigator.geolocation.watchPosition(
+      ({ coords }) => {
+        this.#here = [coords.longitude, coords.latitude];
+        this.#onChange();
+      },
+      () => {
+        setAttribute(away, "aria-pressed", "false");
+        setText(away, "Your place is not known");
+        if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
+        this.#watch = null;
+      },
+      { maximumAge: 30_000 },
+    );
+  }
+
+  /** @param {boolean} readsOut */
+  #setReadOut(readsOut) {
+    this.#readsOut = readsOut;
+    setAttribute(find("#read-out"), "aria-pressed", String(readsOut));
+    try {
+      localStorage.setItem(READ_OUT, readsOut ? "1" : "");
+    } catch {
+      // Then it holds until the page is left.
+    }
+  }
+}
+
+/** @type {Record<string, string>} */
+const STATUS_WORDS = {
+  passed: "passed",
+  not_started: "not started yet",
+  too_early: "too early to tell",
+  silent: "no signal",
+  finished: "finished",
+  dnf: "did not finish",
+  dns: "did not start",
+};
+
+/** @param {number} runners @param {Arrival[] | null} arrivals */
+function emptyWords(runners, arrivals) {
+  if (runners === 0) return "Star runners of this race to see when they pass.";
+  return arrivals === null ? "Asking when they pass." : "Nothing can be said yet.";
+}
+
+/** @param {number} ms */
+function hourAndMinute(ms) {
+  return clockTime(ms).slice(0, 5);
+}
+
+/** @param {string} key */
+function kept(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}

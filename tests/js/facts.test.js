@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Arrivals } from "../../static/js/arrivals.js";
+import {
+  awayWords, lastSplit, nextCheckpoint, nextWords, ordinal, rangeWords, ranks,
+} from "../../static/js/facts.js";
+
+const NOW = 1_800_000_000_000;
+const MINUTE = 60_000;
+const race = {
+  slug: "half",
+  checkpoints: [
+    { id: 1, name: "Start", kind: "start", distance: 0 },
+    { id: 2, name: "15 km", kind: "split", distance: 15_000 },
+    { id: 3, name: "Finish", kind: "finish", distance: 21_100 },
+  ],
+};
+const runner = (code, progress, more = {}) => ({
+  code, race: "half", state: "started", splits: new Map(), fix: { progress, lng: 0, lat: 0 }, ...more,
+});
+
+test("runners are ranked within their race, equals alike", () => {
+  const places = ranks([
+    runner("bob", 300), runner("eve", 500), runner("cat", 300), runner("dan", 100),
+    runner("ann", 900, { race: "other" }), runner("fay", null),
+  ]);
+  assert.deepEqual([...places].sort(), [["bob", 2], ["cat", 2], ["dan", 4], ["eve", 1]]);
+});
+
+test("a place has its ending", () => {
+  assert.deepEqual([1, 2, 3, 4, 11, 12, 21, 112, 123].map(ordinal), [
+    "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "112th", "123rd",
+  ]);
+});
+
+test("the next checkpoint is the first one ahead, none after the finish", () => {
+  assert.equal(nextCheckpoint(runner("bob", 0), race).name, "15 km");
+  assert.equal(nextCheckpoint(runner("bob", 15_000), race).name, "Finish");
+  assert.equal(nextCheckpoint(runner("bob", 21_100), race), null);
+  assert.equal(nextCheckpoint(runner("bob", 9000, { state: "dnf" }), race), null);
+  assert.equal(nextCheckpoint(runner("bob", null), race), null);
+});
+
+test("what comes next is a range where one is known, else how far it is", () => {
+  const arrival = { earliest: NOW + 11.2 * MINUTE, latest: NOW + 12.7 * MINUTE };
+  assert.equal(nextWords(runner("bob", 12_000), race, arrival, NOW), "15 km in 11–13 min");
+  assert.equal(nextWords(runner("bob", 12_000), race, null, NOW), "15 km in 3.0 km");
+  assert.equal(nextWords(runner("bob", 12_000), null, null, NOW), "");
+});
+
+test("a range counts down to now", () => {
+  const range = (from, to) => ({ earliest: NOW + from * MINUTE, latest: NOW + to * MINUTE });
+  assert.equal(rangeWords(range(0.2, 2), NOW), "in 0–2 min");
+  assert.equal(rangeWords(range(-1, 0.5), NOW), "about now");
+  assert.equal(rangeWords(range(75, 130), NOW), "in 1:15–2:10 h");
+  assert.equal(rangeWords({ earliest: null, latest: null }, NOW), "");
+});
+
+test("the last split has its doubt where that is worth a word", () => {
+  const splits = new Map([
+    ["2 1", { checkpoint: 2, distance: 15_000, at: NOW, uncertainty: 12 }],
+    ["1 1", { checkpoint: 1, distance: 0, at: NOW - MINUTE, uncertainty: 1 }],
+  ]);
+  assert.match(lastSplit(runner("bob", 15_100, { splits }), race), /^15 km at [\d:]+ ± 12 s$/);
+  assert.equal(lastSplit(runner("bob", 1), race), "");
+});
+
+test("the distance to me is said only when it is known", () => {
+  assert.equal(awayWords(runner("bob", 1), [0, 0.01]), "1.1 km from you");
+  assert.equal(awayWords(runner("bob", 1), null), "");
+});
+
+test("arrivals are asked once, kept, and asked again when they are old", async () => {
+  const asked = [];
+  const arrivals = new Arrivals({
+    url: "/races/SLUG/eta.json",
+    headers: {},
+    onChange: () => {},
+    fetch: async (url) => {
+      asked.push(url);
+      return { ok: true, json: async () => ({ runners: [{ code: "bob", arrivals: [{ at: NOW }] }] }) };
+    },
+  });
+  assert.equal(arrivals.at("half", "15000", ["bob"], 0), null);
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(arrivals.at("half", "15000", ["bob"], 10), [{ code: "bob", at: NOW }]);
+  assert.deepEqual(asked, ["/races/half/eta.json?at=15000&runners=bob"]);
+  arrivals.at("half", "15000", ["bob"], 30_000);
+  arrivals.at("half", "15000", ["bob", "eve"], 30_001);
+  assert.equal(asked.length, 3);
+});
