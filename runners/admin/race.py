@@ -197,7 +197,9 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 messages.SUCCESS,
             )
         else:
-            return race_page(self, request, race, "checkpoints", form=form)
+            return race_page(
+                self, request, race, "checkpoints", "Propose checkpoints", form=form
+            )
         return HttpResponseRedirect(reverse("admin:runners_race_change", args=[pk]))
 
     def view_on_site(self, obj: Race) -> str:

@@ -37,6 +37,7 @@ def race_page(
     request: HttpRequest,
     race: Race,
     name: str,
+    title: str,
     **context: Any,
 ) -> HttpResponse:
     """Show a page of a race's own in the admin: admin/runners/race/NAME.html."""
@@ -48,6 +49,7 @@ def race_page(
             "opts": race_admin.opts,
             "media": race_admin.media,
             "race": race,
+            "title": title,
             **context,
         },
     )

@@ -34,6 +34,7 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
         request,
         race,
         "desk",
+        "Desk",
         may_change=race_admin.has_change_permission(request, race),
         config={
             "data": reverse("admin:runners_race_desk_json", args=[pk]),
@@ -101,7 +102,7 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     complete = {"first", "second"} <= asked.keys()
     form = SwapForm(asked if complete else None, initial=asked.dict(), race=race)
     if not form.is_valid():
-        return race_page(race_admin, request, race, "swap", form=form)
+        return race_page(race_admin, request, race, "swap", "Swap phones", form=form)
     first: Runner = form.cleaned_data["first"]
     second: Runner = form.cleaned_data["second"]
     if request.method != "POST":
@@ -114,7 +115,9 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             }
             for runner in (first, second)
         ]
-        return race_page(race_admin, request, race, "swap", form=form, sides=sides)
+        return race_page(
+            race_admin, request, race, "swap", "Swap phones", form=form, sides=sides
+        )
     gets_first, gets_second = phones_swap(first=first, second=second)
     said = f"{first} has {_phones(gets_first)} now, {second} {_phones(gets_second)}."
     race_admin.log_change(request, race, f"Swapped phones: {said}")

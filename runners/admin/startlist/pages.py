@@ -112,7 +112,7 @@ def start_list(
                 [table.headers, *map(list, table)], salt=SALT, compress=True
             ),
         }
-    return race_page(race_admin, request, race, "start_list", **context)
+    return race_page(race_admin, request, race, "start_list", "Start list", **context)
 
 
 def _import(

@@ -76,7 +76,9 @@ def phone_sheet(
             request, race, f"Printed the codes of {len(cards)} phones ({app.name})."
         )
     context["without"] = without_phone(race).count()
-    return race_page(race_admin, request, race, "phone_sheet", **context)
+    return race_page(
+        race_admin, request, race, "phone_sheet", "Codes for phones", **context
+    )
 
 
 def _chosen(race: Race, bibs: list[str]) -> list[Entry]:

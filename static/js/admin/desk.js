@@ -178,7 +178,10 @@ class DeskPage {
   /** @param {Desk} desk @param {number} now @param {number} silence */
   #count({ entries, unassigned }, now, silence) {
     const figures = /** @type {[string, string, number][]} */ (
-      [["publishing", "sending"], ["silent", "silent"], ["never", "never seen"], ["off_course", "off course"], ["out", "out or in"]].map(
+      [
+        ["publishing", "sending"], ["silent", "silent"], ["never", "never seen"],
+        ["off_course", "off course"], ["out", "finished or out"],
+      ].map(
         ([show, words]) => [
           show,
           words,
