@@ -112,7 +112,7 @@ class Changes:
             or not self.runners.isdisjoint(holder.following.values())
             or (publisher is not None and publisher.pk in self.runners)
             or (bool(self.races) and bool(holder.following or standing.links))
-            or not self.races.isdisjoint(holder.races)
+            or (bool(self.races) and not self.races.isdisjoint(holder.races))
         )
 
 
@@ -221,7 +221,7 @@ class Watch:
             if first
             or self.blind
             or holder.look_again_at <= now
-            or changes.concern(holder)
+            or (rows and changes.concern(holder))
         ]
         for start in range(0, len(concerned), BATCH):
             await self.look_at(concerned[start : start + BATCH])
