@@ -1,0 +1,119 @@
+// A few short cheers for the runner who is chosen, and those that others send.
+
+import { setText } from "./dom.js";
+
+const PRESETS = ["Allez", "Keep going", "Looking strong", "👏"];
+// How long what was said stays. ms.
+const SAID_FOR = 6000;
+
+/**
+ * Why a cheer went to nobody, in words.
+ *
+ * @param {string} name of the runner
+ * @param {{code: string, after?: number}} error
+ */
+export function refusal(name, { code, after }) {
+  if (code === "cheer.off") return `${name} takes no cheers.`;
+  if (code === "rate.limited") return `Again in ${Math.ceil((after ?? 5000) / 1000)} s.`;
+  return "That cheer was not sent. Try again.";
+}
+
+/** The buttons in the chosen runner's row of the list. */
+export class CheerRow {
+  #send;
+  #element = document.createElement("div");
+  #says = document.createElement("span");
+  /** @type {{code: string, name: string} | null} */
+  #runner = null;
+  /** @type {Map<string | number, string>} name of the runner, by the message's id */
+  #asked = new Map();
+  /** @type {Set<string>} codes of those who take none */
+  #off = new Set();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #silence;
+
+  /**
+   * `send` says whether there was a connection to send on.
+   *
+   * @param {(message: import("./protocol.js").Message) => boolean} send
+   */
+  constructor(send) {
+    this.#send = send;
+    this.#element.className = "cheer-row";
+    this.#element.setAttribute("role", "group");
+    this.#says.setAttribute("role", "status");
+    for (const text of PRESETS) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = text;
+      button.addEventListener("click", () => this.#cheer(text));
+      this.#element.append(button);
+    }
+    this.#element.append(this.#says);
+  }
+
+  /**
+   * Stand in a runner's row, or nowhere.
+   *
+   * @param {{code: string, name: string} | null | undefined} runner
+   */
+  show(runner) {
+    const row =
+      runner && !this.#off.has(runner.code)
+        ? document.querySelector(`#list [data-runner="${runner.code}"]`)
+        : null;
+    if (runner?.code !== this.#runner?.code) setText(this.#says, "");
+    this.#runner = runner ?? null;
+    if (!row) {
+      this.#element.remove();
+    } else if (this.#element.parentElement !== row) {
+      this.#element.setAttribute("aria-label", `Cheer ${runner?.name}`);
+      row.append(this.#element);
+    }
+  }
+
+  /** @param {string} text */
+  #cheer(text) {
+    if (!this.#runner) return;
+    const { code, name } = this.#runner;
+    const id = `cheer ${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+    this.#asked.set(id, name);
+    if (!this.#send({ type: "cheer", id, runner: code, text })) {
+      this.#asked.delete(id);
+      this.#say("No connection.");
+    }
+  }
+
+  /**
+   * Take the answer to a cheer.
+   *
+   * @param {import("./protocol.js").Message} message
+   */
+  answer(message) {
+    const name = this.#asked.get(message.id);
+    if (name === undefined) return;
+    this.#asked.delete(message.id);
+    if (message.type === "ack") {
+      this.#say("Sent.");
+    } else {
+      if (message.code === "cheer.off") this.#off.add(message.runner);
+      this.#say(refusal(name, /** @type {any} */ (message)));
+    }
+  }
+
+  /**
+   * Show a cheer of somebody else, if it is for the chosen runner.
+   *
+   * @param {{runner: string, text: string}} event
+   */
+  hear({ runner, text }) {
+    if (runner === this.#runner?.code) this.#say(`“${text}”`);
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    setText(this.#says, text);
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => setText(this.#says, ""), SAID_FOR);
+  }
+}
