@@ -92,7 +92,9 @@ def live_page(
     """Show a live page; `link` is the share link that it stands on."""
     now = timezone.now()
     assets = map_assets()
+    mode = _mode(request)
     page = {
+        "mode": mode,
         "socket": "/ws/",
         # Where no websocket comes through, and for gaps; a runner's code for CODE.
         "poll": reverse("live_json"),
@@ -113,13 +115,15 @@ def live_page(
         "courses": [course_of(other, now) for other in courses],
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
-        "account": _account(request),
+        # A page in a stranger's frame does nothing in the visitor's name.
+        "account": None if mode == "embed" else _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
     }
     races = [] if link else visible_races().on_or_next(now)
     context = {
         "page": page,
+        "mode": mode,
         "title": title,
         "race": race,
         "share_link": link,
@@ -129,7 +133,10 @@ def live_page(
         "has_map": assets is not None,
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
-    return render(request, "runners/live.html", context)
+    response = render(request, "runners/live.html", context)
+    if mode == "embed":
+        response.xframe_options_exempt = True  # type: ignore[attr-defined]
+    return response
 
 
 def course_of(race: Race, now: datetime) -> dict[str, Any]:
@@ -142,6 +149,14 @@ def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
     # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
     # once; the age lets a change of a checkpoint through.
     return race_item(pk)
+
+
+def _mode(request: HttpRequest) -> str:
+    """Return how the page is shown: on a big screen, in a frame, or as ever."""
+    for mode in ("screen", "embed"):
+        if request.GET.get(mode) == "1":
+            return mode
+    return ""
 
 
 def _eta() -> str | None:

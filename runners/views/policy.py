@@ -18,8 +18,11 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 HEADER = "Content-Security-Policy"
 
 
-def policy(host: str | None, *, secure: bool) -> str:
-    """Return the policy of a page on a host; its websocket is on the same."""
+def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
+    """Return the policy of a page on a host; its websocket is on the same.
+
+    `framed`: any site may show it in a frame.
+    """
     connect = ["'self'"]
     if host:
         # Browsers before 2023 do not count the websocket of a host as 'self'.
@@ -39,7 +42,7 @@ def policy(host: str | None, *, secure: bool) -> str:
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
         "form-action": ["'self'"],
-        "frame-ancestors": ["'none'"],
+        "frame-ancestors": ["*" if framed else "'none'"],
     }
     return "; ".join(f"{name} {' '.join(of)}" for name, of in directives.items())
 
@@ -53,7 +56,12 @@ def content_policy(get_response: GetResponse) -> GetResponse:
             host = request.get_host()
         except DisallowedHost:
             host = None
-        response[HEADER] = policy(host, secure=request.is_secure())
+        response[HEADER] = policy(
+            host,
+            secure=request.is_secure(),
+            # Django's own middleware against frames looks at the same mark.
+            framed=getattr(response, "xframe_options_exempt", False),
+        )
         return response
 
     return middleware

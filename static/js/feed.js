@@ -25,6 +25,7 @@ const STORE_RETRY = 2000;
  *   codes: () => string[], trailed: () => string[],
  *   onChange: (isComplete: boolean) => void, onEvent: (event: Message) => void,
  *   onError: (error: Record<string, any>) => void, onStatus: (status: any) => void,
+ *   onAnswer: (answer: Message) => void,
  * }} Handlers
  */
 
@@ -94,6 +95,15 @@ export class Feed {
     this.#connection.open();
   }
 
+  /**
+   * Send something else, with an `id`: its answer comes back with it.
+   *
+   * @param {Message} message
+   */
+  send(message) {
+    return this.#connection.send(message);
+  }
+
   /** Ask for what this page shows. */
   follow() {
     const since = this.#catchup.follow();
@@ -139,6 +149,7 @@ export class Feed {
       this.#clock.saw(message.time);
       if (message.type !== "welcome") this.lastFrame = message.time;
     }
+    if (message.id !== undefined) return this.#handlers.onAnswer(message);
     const gap = this.#catchup.saw(message);
     for (const code of gap.codes) this.#tracks.want(code, gap.since);
     switch (message.type) {

@@ -2,13 +2,16 @@
 
 import { Arrivals } from "./arrivals.js";
 import { linkEndedSentence, lostSentence } from "./access.js";
+import { CheerRow } from "./cheers.js";
 import { ServerClock } from "./clock.js";
+import { cycle, starring } from "./cycle.js";
 import { find, setAttribute } from "./dom.js";
 import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
 import { createMap } from "./map/open.js";
+import { dataState } from "./liveness.js";
 import { Mine } from "./mine.js";
 import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { Sheet } from "./sheet.js";
@@ -28,7 +31,7 @@ const SHOWN_BEFORE_START = 3_600_000;
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
- *   account: import("./follows.js").Account | null,
+ *   account: import("./follows.js").Account | null, mode: "" | "screen" | "embed",
  *   map: import("./map/open.js").Config | null, icons: string,
  * }} Page
  */
@@ -89,6 +92,7 @@ const feed = new Feed(page, store, clock, {
   },
   onEvent: receiveEvent,
   onError: receiveError,
+  onAnswer: (answer) => cheers.answer(answer),
   onStatus: (status) => {
     connected = status.state === "open" || status.state === "polling";
     header.showConnection(status, feed.lastFrame);
@@ -96,6 +100,7 @@ const feed = new Feed(page, store, clock, {
     draw();
   },
 });
+const cheers = new CheerRow((message) => feed.send(message));
 feed.open();
 setInterval(() => draw(), REFRESH_EVERY);
 
@@ -122,6 +127,7 @@ function receiveEvent(event) {
   if (event.kind === "split" && runner && isMine(runner.code)) {
     mine.announce(runner, /** @type {any} */ (event));
   }
+  if (event.kind === "cheer") cheers.hear(/** @type {any} */ (event));
   if (event.kind === "race") {
     // Its course may be another: have it told anew.
     feed.renew(event.race.slug);
@@ -242,6 +248,7 @@ function draw() {
     lines: (runner, at) => mine.lines(runner, at),
   });
   header.showRunners(runners, { follows, now, emptySentence });
+  cheers.show(selected ? store.runners.get(selected) : null);
   for (const runner of runners) if (isBig(runner.code)) feed.fillTrail(runner);
   map?.show(runners, { store, follows, selected });
 }
@@ -289,11 +296,27 @@ async function openMap() {
     if (feed.lastFrame !== null) map.ready();
     find("#map-controls").hidden = false;
     draw();
+    if (page.mode === "screen") cycle(stars, look, () => paused === null && !opened.isFree);
   } catch (error) {
     // The list goes on without it, so this is no error of the page.
     console.info(error instanceof Error ? error.message : error);
     find("#map-missing").hidden = false;
   }
+}
+
+function stars() {
+  const isLive = (/** @type {import("./store.js").Runner} */ runner) =>
+    dataState(runner, clock.now()) === "live";
+  return starring(shownRunners(), (code) => follows.has(code), isLive);
+}
+
+/** @param {string | null} code null: all of them */
+function look(code) {
+  selected = code ?? page.oneRunner;
+  draw();
+  if (code === null) map?.fit();
+  else map?.follow(code);
+  if (selected) list.reveal(selected);
 }
 
 // For the browser's console, and for the tests that look at the map.

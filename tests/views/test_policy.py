@@ -46,3 +46,18 @@ def test_policy_does_not_repeat_a_host_that_is_not_ours(
     settings.ALLOWED_HOSTS = ["ours.example"]
     policy = policy_of(client, "/", HTTP_HOST="theirs.example")
     assert policy["connect-src"] == ["'self'"]
+
+
+def test_only_a_page_made_for_it_is_shown_in_a_frame(
+    alice_client: Client, bob: Runner
+) -> None:
+    framed = alice_client.get("/?embed=1")
+    assert "frame-ancestors *" in framed["Content-Security-Policy"]
+    assert "X-Frame-Options" not in framed.headers
+    # Nothing there is done in the visitor's name.
+    assert "Sign out" not in framed.content.decode()
+    assert '"account": null' in framed.content.decode()
+    for path in ("/?screen=1", "/me/?embed=1", "/sign-in/?embed=1"):
+        whole = alice_client.get(path, follow=True)
+        assert "frame-ancestors 'none'" in whole["Content-Security-Policy"]
+        assert whole["X-Frame-Options"] == "DENY"

@@ -17,6 +17,7 @@ export class Camera {
   #followed = null;
   #isFree = false; // the visitor moved it
   #keepsMine = false;
+  #hasLooked = false;
   #onChange;
 
   /**
@@ -106,7 +107,9 @@ export class Camera {
   setCovered(covered) {
     if (covered === this.#covered) return;
     this.#covered = covered;
-    this.#map.easeTo({ padding: this.#padding(), duration: motion(200) });
+    // Before the first picture at once: it would be made for the map as it was.
+    const duration = this.#hasLooked ? motion(200) : 0;
+    this.#map.easeTo({ padding: this.#padding(), duration });
   }
 
   /**
@@ -123,6 +126,7 @@ export class Camera {
 
   /** @param {LngLat[]} points @param {boolean} animate */
   #fit(points, animate) {
+    this.#hasLooked = true;
     const lngs = points.map(([lng]) => lng);
     const lats = points.map(([, lat]) => lat);
     /** @type {[LngLat, LngLat]} */

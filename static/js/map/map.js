@@ -96,6 +96,16 @@ export class LiveMap {
     return this.#map;
   }
 
+  /** Whether the visitor has moved it: then it does not move by itself. */
+  get isFree() {
+    return this.#camera.isFree;
+  }
+
+  /** Show all. */
+  fit() {
+    this.#fit();
+  }
+
   /** The first picture is complete: look at it. */
   ready() {
     this.#isReady = true;
