@@ -35,6 +35,8 @@ SIGMAS = 1.5
 LEAST_SIGMA = 3.0
 # An error of GPS stays for a while: fixes within so many seconds say one thing.
 LASTING = 10.0
+# A pace comes back to the runner's average in about so many seconds.
+PACE_RETURNS = 60.0
 # The most of a surprise that changes the pace.
 PACE_GAIN = 0.5
 # How much of a speed that the phone measured is believed, a second.
@@ -428,7 +430,10 @@ class Guide:
         if certain.t < best.since < here.t:
             nodes.append(Node(best.since, best.origin))
         reached = best.distance
-        if reached >= self.finish - FINISH_REACH and best.speed < STANDING:
+        short = FINISH_REACH
+        if best.speed > STANDING:
+            short = min(short, math.sqrt(best.variance))
+        if reached >= self.finish - short:
             reached = max(reached, self.finish)
         nodes.append(Node(here.t, reached))
         splits, following = passings(self.passes, state.next, nodes)
@@ -461,6 +466,15 @@ class Guide:
             or here.t - last > PATIENCE * 1000
         )
 
+    def _average(self, state: State) -> float | None:
+        """Return the average pace since the start, m/s, once there is one."""
+        if state.started is None or state.certain is None:
+            return None
+        seconds = (state.certain.t - state.started) / 1000
+        if seconds < 60:
+            return None
+        return (state.certain.distance - self.start) / seconds
+
     def _local(self, state: State, here: Here, sight: Sight) -> list[Guess]:
         """Move each guess on to where the fix says; without those it refutes."""
         seconds = max((here.t - state.at) / 1000, 0.001)
@@ -469,9 +483,13 @@ class Guide:
         drift = _drift(seconds)
         noise = sight.variance * max(1.0, LASTING / seconds)
         sight = sight._replace(variance=noise)
+        average = self._average(state)
+        back = math.exp(-seconds / PACE_RETURNS)
         moved = []
         for guess in state.guesses:
             speed = guess.speed
+            if average is not None:
+                speed = average + (speed - average) * back
             # Some apps send 0 for what they do not know.
             if here.speed:
                 trust = min(SPEED_TRUST * seconds, 0.5)
@@ -539,9 +557,9 @@ class Guide:
         assert certain is not None
         seconds = max((here.t - certain.t) / 1000, 0.001)
         speed = state.guesses[0].speed if state.guesses else USUAL_PACE
-        if state.started is not None and certain.t > state.started:
-            average = (certain.distance - self.start) * 1000
-            speed = (speed + 3 * average / (certain.t - state.started)) / 4
+        average = self._average(state)
+        if average is not None:
+            speed = (speed + 3 * average) / 4
         variance = _drift(seconds) + (PACE_UNKNOWN * speed * seconds) ** 2 + 100.0
         slack = 50.0 + 2 * _slack(here)
         low = certain.distance - slack - min(1.5 * seconds, 450.0)
