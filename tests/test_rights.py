@@ -246,6 +246,25 @@ async def test_a_phone_whose_token_ends_is_closed_with_4401(
     assert time.monotonic() - since < SOON
 
 
+async def test_a_phone_that_is_another_runners_now_is_told_to_come_back(
+    scene: Scene,
+) -> None:
+    await scene.phone.hear_type("ack")
+    await scene.office.do(
+        "eve = Runner.objects.create(code=f'{bob.code}-eve', name='Eve')\n"
+        "RunnerToken.objects.filter(runner=bob).update(runner=eve)"
+    )
+    since = time.monotonic()
+    await scene.phone.hear_until(lambda m: m.get("code") == "token.moved")
+    assert await scene.phone.hear_close() == 1012
+    assert time.monotonic() - since < SOON
+    async with typed_client(scene.server.ws_url, scene.token) as phone:
+        fix = {"t": now_ms(), "lat": 48, "lng": 2}
+        await phone.say(type="publish", fixes=[fix])
+        await phone.hear_type("ack")
+    assert await scene.office.do("print(eve.positions.count())") == "1"
+
+
 async def test_a_token_expires_by_the_clock(scene: Scene) -> None:
     printed = await scene.office.do(
         "row, plain = RunnerToken.objects.issue(bob, name='short')\n"

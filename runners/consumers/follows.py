@@ -10,7 +10,12 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from runners.consumers.errors import NO_LONGER_ALLOWED, NOT_SIGNED_IN, CommandError
+from runners.consumers.errors import (
+    COME_BACK,
+    NO_LONGER_ALLOWED,
+    NOT_SIGNED_IN,
+    CommandError,
+)
 from runners.live.outbox import Outbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.live.wire import Wire
@@ -74,7 +79,10 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         """End what of the question is no longer allowed, and say so."""
         asked = question.standing
         lost_links = set(asked.links) - verdict.links
-        if not verdict.token and self.standing.token == asked.token:
+        if verdict.moved and self.standing.token == asked.token:
+            detail = "The phone is another runner's now: come back, and be theirs."
+            self.end("token.moved", detail, COME_BACK)
+        elif not verdict.token and self.standing.token == asked.token:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
         elif not verdict.session:
             self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)

@@ -66,6 +66,8 @@ class Verdict:
     """The answer: what still stands, and why runners and races were lost."""
 
     token: bool
+    # Whether the token is another runner's now.
+    moved: bool
     session: bool
     links: frozenset[int]
     grants: Sequence[Grant]
@@ -246,14 +248,13 @@ def _judge(question: Question) -> Verdict:
         .values_list("pk", "expires_at")
     )
     ends: list[datetime | None] = [*links.values()]
-    token = True
+    token, moved = True, False
     if standing.token is not None:
-        row = RunnerToken.objects.usable().filter(
-            pk=standing.token, runner=question.publisher
-        )
-        expiries = list(row.values_list("expires_at", flat=True))
-        token = bool(expiries)
-        ends += expiries
+        usable = RunnerToken.objects.usable().filter(pk=standing.token)
+        rows = list(usable.values_list("expires_at", "runner"))
+        token = any(runner == question.publisher for _, runner in rows)
+        moved = bool(rows) and not token and question.publisher is not None
+        ends += [expires_at for expires_at, _ in rows]
     session = True
     if standing.session is not None:
         session = user_of_session(standing.session) == standing.user
@@ -263,6 +264,7 @@ def _judge(question: Question) -> Verdict:
     lost = question.following - {grant.pk for grant in grants}
     return Verdict(
         token=token,
+        moved=moved,
         session=session,
         links=frozenset(links),
         grants=grants,
