@@ -6,11 +6,14 @@ Not Django's thread-sensitive thread, in which one slow query delays every socke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -19,14 +22,55 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 THREADS = 4
-# How long a caller waits. Seconds.
+# How long the database may take, and how long a caller waits while it answers nobody.
+# Seconds.
 TIMEOUT = 5.0
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+
+class Pool(ThreadPoolExecutor):
+    """Some threads, and when one of them last had an answer."""
+
+    answered_at = 0.0
+
+
+class Call(Generic[T]):
+    """A call that waits for a thread of a pool, then runs in it."""
+
+    def __init__(self, pool: Pool, function: Callable[[], T]) -> None:
+        self.pool = pool
+        self.function = function
+        self.asked_at = time.monotonic()
+        self.started_at: float | None = None
+
+    def __call__(self) -> T:
+        self.started_at = time.monotonic()
+        prepare_connection()
+        try:
+            return self.function()
+        except DatabaseError:
+            connection.close()
+            raise
+        finally:
+            self.pool.answered_at = time.monotonic()
+
+    @property
+    def patience(self) -> float:
+        """Return for how long it may still take. Seconds.
+
+        In a crowd a call may wait for its turn; as long as others are answered, the
+        database is there.
+        """
+        since = self.started_at or max(self.asked_at, self.pool.answered_at)
+        return since + TIMEOUT - time.monotonic()
+
+
+_pool = Pool(THREADS, thread_name_prefix="store")
 # Rights are looked at whatever else is going on.
-_rights_pool = ThreadPoolExecutor(1, thread_name_prefix="rights")
+_rights_pool = Pool(1, thread_name_prefix="rights")
 
 
 class StoreUnavailable(Exception):
@@ -47,22 +91,71 @@ async def read_rights(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return await _call(_rights_pool, partial(function, *args, **kwargs))
 
 
-async def _call(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
-    call = asyncio.get_running_loop().run_in_executor(pool, _in_thread, function)
+async def _call(pool: Pool, function: Callable[[], T]) -> T:
+    call = Call(pool, function)
+    future = asyncio.get_running_loop().run_in_executor(pool, call)
     try:
-        return await asyncio.wait_for(call, TIMEOUT)
+        while not future.done() and (patience := call.patience) > 0:
+            await asyncio.wait([future], timeout=patience)
+        if not future.done():
+            raise TimeoutError(f"no answer in {TIMEOUT:.0f} s")
+        return future.result()
     except (DatabaseError, TimeoutError) as error:
         logger.warning("The database did not answer: %r", error)
         raise StoreUnavailable(str(error)) from error
+    finally:
+        future.cancel()
 
 
-def _in_thread(function: Callable[[], T]) -> T:
-    prepare_connection()
-    try:
-        return function()
-    except DatabaseError:
-        connection.close()
-        raise
+class Batch(Generic[K, V]):
+    """What is asked for together."""
+
+    def __init__(self) -> None:
+        self.keys: dict[K, None] = {}
+        self.answer: asyncio.Future[Mapping[K, V]] = asyncio.Future()
+
+
+class Gathering(Generic[K, V]):
+    """Reads together what many ask for at once.
+
+    One call at a time. What is asked for while it is on its way is read by the next,
+    so that no answer is older than its question.
+    """
+
+    def __init__(
+        self, function: Callable[[Sequence[K]], Mapping[K, V]], most: int
+    ) -> None:
+        self._function = function
+        # Keys of a call, or one asker's.
+        self._most = most
+        self._waiting: deque[Batch[K, V]] = deque()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def ask(self, keys: Iterable[K]) -> Mapping[K, V]:
+        """Return what the function finds, others' too; raises `StoreUnavailable`."""
+        if not self._waiting or len(self._waiting[-1].keys) >= self._most:
+            self._waiting.append(Batch())
+        batch = self._waiting[-1]
+        batch.keys.update(dict.fromkeys(keys))
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+        return await asyncio.shield(batch.answer)
+
+    async def _read(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting.popleft()
+                try:
+                    found = await read(self._function, list(batch.keys))
+                except Exception as error:
+                    batch.answer.set_exception(error)
+                    # Nobody may be there any more to hear of it.
+                    with contextlib.suppress(Exception):
+                        batch.answer.result()
+                else:
+                    batch.answer.set_result(found)
+        finally:
+            self._reader = None
 
 
 def prepare_connection() -> None:

@@ -21,6 +21,7 @@ from runners.live.relay import Relay, get_relay
 from runners.live.wire import Wire
 from runners.positions.accept import Publisher
 from runners.sharing.rights import Watch, get_watch
+from runners.sharing.singles import Singles, get_singles
 from runners.sharing.viewing import Grant, Question, Standing, Verdict
 
 
@@ -32,6 +33,7 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         self.wire: Wire
         self.outbox: Outbox
         self.watch: Watch = get_watch()
+        self.singles: Singles = get_singles()
         self.standing = Standing()
         self.publisher: Publisher | None = None
         # Followed one by one: primary keys by code.

@@ -276,8 +276,8 @@ class SocketConsumer(FollowingConsumer):
         if not chosen:
             return {}
         generation = self.watch.generation
-        grants, refused = await store.read(
-            viewing.followable, self.standing, chosen, create=settings.SPECTATE_OPEN
+        grants, refused = await self.singles.followable(
+            self.standing, chosen, create=settings.SPECTATE_OPEN
         )
         for code, reason in refused.items():
             refusal = CommandError(reason, _REFUSALS[reason], runner=code)

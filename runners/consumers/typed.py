@@ -26,7 +26,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.accept import Receipt
 from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
-from runners.sharing.gaps import COMMIT_DELAY, Missed, stored_meanwhile, stored_since
+from runners.sharing.gaps import COMMIT_DELAY, Missed
 from runners.sharing.identity import LinkError
 from runners.sharing.roster import Whole
 from runners.sharing.rosters import Rosters, get_rosters
@@ -190,9 +190,9 @@ class TypedConsumer(SocketConsumer):
                 missed.append(await roster.missed(since, self.outbox))
         if found or not bodies:
             read_at = now_ms()
-            bodies += await store.read(_snapshot_of, list(found.values()))
+            bodies += await self.singles.snapshot(found.values())
             if since is not None:
-                missed.append(await store.read(stored_since, found.values(), since))
+                missed.append(await self.singles.missed(found.values(), since))
             self.look_twice(found.values(), read_at)
         return bodies, missed
 
@@ -203,7 +203,7 @@ class TypedConsumer(SocketConsumer):
             await asyncio.sleep(COMMIT_DELAY)
             await self.acceptor.recorder.flushed()
             try:
-                missed = await store.read(stored_meanwhile, runners, read_at)
+                missed = await self.singles.meanwhile(runners, read_at)
             except store.StoreUnavailable:
                 return self.look_twice(runners, read_at)
             # Some may be followed, or allowed, no longer.
@@ -434,12 +434,6 @@ def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
     if not isinstance(public, bool):
         raise CommandError("message.invalid", "`public` is true or false.")
     return runners, races, public
-
-
-def _snapshot_of(runners: list[int]) -> list[bytes]:
-    items = snapshots.runner_items(runners)
-    snapshots.add_trails(items)
-    return v1.snapshot_bodies(items.values(), [])
 
 
 def _fix_of(item: Any) -> Fix | FixError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user
@@ -16,6 +16,9 @@ from django.utils.module_loading import import_string
 from runners.models import Runner, RunnerToken, ShareLink
 from runners.models.runner import token_digest
 from runners.positions.accept import Publisher
+
+# How exactly the last use of a token is known.
+USE_NOTED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def user_of_session(session_key: str) -> int | None:
 
 
 def bearer_of(plain: str) -> Bearer | None:
-    """Return what a runner's token says, if it is usable; notes its use."""
+    """Return what a runner's token says, if it is usable; notes its use, by minutes."""
     token = (
         RunnerToken.objects.usable()
         .select_related("runner")
@@ -57,8 +60,12 @@ def bearer_of(plain: str) -> Bearer | None:
     )
     if token is None:
         return None
-    token.last_used_at = timezone.now()
-    token.save(update_fields=["last_used_at"])
+    now = timezone.now()
+    # Not each time: all phones come at once after a restart, and each write waits for
+    # the recorder's.
+    if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
+        token.last_used_at = now
+        token.save(update_fields=["last_used_at"])
     publisher = Publisher(token.runner.pk, token.runner.code)
     return Bearer(token.pk, publisher, token.expires_at)
 

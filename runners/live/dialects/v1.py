@@ -80,11 +80,13 @@ def late_frame(code: str, fixes: Iterable[tuple[int, float, float]]) -> bytes:
 
 
 def snapshot_bodies(
-    runners: Iterable[dict[str, Any]], races: Iterable[dict[str, Any]]
+    runners: Iterable[dict[str, Any] | orjson.Fragment],
+    races: Iterable[dict[str, Any]],
 ) -> list[bytes]:
     """Encode a snapshot in as many parts as its size asks for.
 
-    Each is to be finished by `snapshot_frame`, so that all who ask at once share it.
+    A runner may be encoded already. Each part is to be finished by `snapshot_frame`,
+    so that all who ask at once share it.
     """
     parts: list[tuple[list[bytes], list[bytes]]] = [([], [])]
     size = 0

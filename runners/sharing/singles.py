@@ -1,0 +1,183 @@
+"""What sockets that follow single runners read, together where many ask at once.
+
+A crowd that follows one by one, after a restart or a gun, would ask the database some
+five times a socket. Here all who ask while an answer is on its way share the next one:
+the cost is that of the runners, not of the sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from runners.live.dialects import v1
+from runners.sharing.gaps import (
+    COMMIT_DELAY,
+    LIMIT,
+    MARGIN,
+    RUNNER_LIMIT,
+    RUNNERS_A_PIECE,
+    Missed,
+    stored_since,
+)
+from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
+from runners.sharing.viewing import Grant, Standing, followable
+from runners.store import Gathering
+
+# To what times are rounded down, so that many share a query. Milliseconds.
+SINCE_STEP = 5_000
+READ_AT_STEP = 500
+# Runners whose trails share a query and its limit.
+TRAILS_A_QUERY = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody who wants to follow a code."""
+
+    user: int | None
+    links: tuple[int, ...]
+    create: bool
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What of a runner was stored since a time (milliseconds), less a margin."""
+
+    runner: int
+    since: int
+    margin: float
+    limit: float
+
+
+class Singles:
+    """The shared readings of one event loop."""
+
+    def __init__(self) -> None:
+        self._grants = Gathering(_read_grants, 500)
+        self._items = Gathering(_read_items, 100)
+        self._since = Gathering(_read_since, 200)
+
+    async def followable(
+        self, standing: Standing, codes: Sequence[str], *, create: bool
+    ) -> tuple[list[Grant], dict[str, str]]:
+        """Answer as `viewing.followable` does; raises `StoreUnavailable`."""
+        asked = {
+            code: Asked(standing.user, standing.links, create, code) for code in codes
+        }
+        found = await self._grants.ask(asked.values())
+        grants = []
+        refused = {}
+        for code, key in asked.items():
+            answer = found[key]
+            if isinstance(answer, str):
+                refused[code] = answer
+            else:
+                grants.append(answer)
+        return grants, refused
+
+    async def snapshot(self, runners: Collection[int]) -> list[bytes]:
+        """Return the encoded parts of a snapshot; raises `StoreUnavailable`."""
+        trail = len(runners) <= TRAIL_RUNNERS
+        found = await self._items.ask([(pk, trail) for pk in runners])
+        items = [found[pk, trail] for pk in runners if (pk, trail) in found]
+        return v1.snapshot_bodies(map(orjson.Fragment, items), [])
+
+    async def missed(self, runners: Collection[int], since: int) -> Missed:
+        """Return what was stored since a time; raises `StoreUnavailable`."""
+        step = since - since % SINCE_STEP
+        missed = await self._stored(runners, step, MARGIN, RUNNER_LIMIT)
+        total = 0
+        for pk, rows in list(missed.rows.items()):
+            total += len(rows)
+            if total > LIMIT:
+                missed.truncated[pk] = missed.codes[pk]
+                del missed.rows[pk], missed.late[pk]
+        return missed
+
+    async def meanwhile(self, runners: Collection[int], read_at: int) -> Missed:
+        """Return what was committed since something was read (milliseconds)."""
+        step = read_at - read_at % READ_AT_STEP
+        return await self._stored(runners, step, COMMIT_DELAY, math.inf)
+
+    async def _stored(
+        self, runners: Collection[int], since: int, margin: float, limit: float
+    ) -> Missed:
+        asked = [Since(pk, since, margin, limit) for pk in runners]
+        found = await self._since.ask(asked)
+        missed = Missed()
+        for key in asked:
+            part, pk = found[key], key.runner
+            if pk in part.truncated:
+                missed.truncated[pk] = part.truncated[pk]
+            elif pk in part.rows:
+                missed.codes[pk] = part.codes[pk]
+                missed.rows[pk] = part.rows[pk]
+                missed.late[pk] = part.late[pk]
+        return missed
+
+
+# In a thread of the store
+
+
+def _read_grants(asked: Sequence[Asked]) -> dict[Asked, Grant | str]:
+    codes: dict[tuple[int | None, tuple[int, ...], bool], list[str]] = defaultdict(list)
+    for key in asked:
+        codes[key.user, key.links, key.create].append(key.code)
+    found: dict[Asked, Grant | str] = {}
+    for (user, links, create), theirs in codes.items():
+        standing = Standing(user=user, links=links)
+        grants, refused = followable(standing, theirs, create=create)
+        for grant in grants:
+            found[Asked(user, links, create, grant.code)] = grant
+        for code, reason in refused.items():
+            found[Asked(user, links, create, code)] = reason
+    return found
+
+
+def _read_items(asked: Sequence[tuple[int, bool]]) -> dict[tuple[int, bool], bytes]:
+    items = runner_items({pk for pk, _ in asked})
+    found = {
+        (pk, False): orjson.dumps(items[pk])
+        for pk, trail in asked
+        if not trail and pk in items
+    }
+    with_trails = [pk for pk, trail in asked if trail and pk in items]
+    for start in range(0, len(with_trails), TRAILS_A_QUERY):
+        piece = {pk: items[pk] for pk in with_trails[start : start + TRAILS_A_QUERY]}
+        add_trails(piece)
+        found |= {(pk, True): orjson.dumps(item) for pk, item in piece.items()}
+    return found
+
+
+def _read_since(asked: Sequence[Since]) -> dict[Since, Missed]:
+    runners: dict[tuple[int, float, float], list[int]] = defaultdict(list)
+    for key in asked:
+        runners[key.since, key.margin, key.limit].append(key.runner)
+    found = {}
+    for (since, margin, limit), pks in runners.items():
+        for start in range(0, len(pks), RUNNERS_A_PIECE):
+            piece = pks[start : start + RUNNERS_A_PIECE]
+            missed = stored_since(piece, since, limit, math.inf, margin)
+            for pk in piece:
+                found[Since(pk, since, margin, limit)] = missed
+    return found
+
+
+_singles: WeakKeyDictionary[asyncio.AbstractEventLoop, Singles] = WeakKeyDictionary()
+
+
+def get_singles() -> Singles:
+    """Return the shared readings of the running event loop."""
+    loop = asyncio.get_running_loop()
+    singles = _singles.get(loop)
+    if singles is None:
+        singles = _singles[loop] = Singles()
+    return singles
