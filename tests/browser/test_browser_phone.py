@@ -9,14 +9,21 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.pages import PATIENCE
+from tests.browser.pages import PATIENCE, LivePage
 from tests.servers import Server
 
-ACCOUNT = """
+CAST = """
 from django.contrib.auth.models import User
-from runners.models import Runner
+from runners.models import Runner, RunnerToken
 bob = User.objects.create_user("bob", password="a long walk by the river")
 Runner.objects.create(code="bob", name="Bob Marsh", account=bob)
+anna = Runner.objects.create(code="anna", name="Anna Reed")
+print(RunnerToken.objects.issue(anna, name="phone")[1])
+"""
+REVOKE = """
+from runners.models import RunnerToken
+for token in RunnerToken.objects.filter(runner__code="anna"):
+    token.revoke()
 """
 STORED = """
 import json
@@ -27,8 +34,9 @@ print(json.dumps([round(lat, 5) for lat in rows.values_list("lat", flat=True)]))
 
 
 @pytest.fixture(scope="module")
-def bob(web_server: Server) -> None:
-    web_server.manage("shell", "-v0", "-c", ACCOUNT)
+def annas_token(web_server: Server) -> str:
+    """Bob has an account, Anna only a token."""
+    return web_server.manage("shell", "-v0", "-c", CAST).strip()
 
 
 @pytest.fixture
@@ -72,23 +80,23 @@ def stored(server: Server, code: str) -> list[float]:
 
 
 def test_everything_recorded_while_the_server_was_away_is_stored_once(
-    phone: BrowserContext, web_server: Server, bob: None
+    phone: BrowserContext, web_server: Server, annas_token: str
 ) -> None:
     page = phone.new_page()
     sign_in(page)
     page.click("#start")
     expect(page.locator("#headline")).to_have_text("Sharing")
-    lats = [53.35, *move(page, 1, 2)]
+    lats = [53.35, *move(page, 1)]
     expect(page.locator("#waiting")).to_have_text("0")
 
     web_server.kill()
     expect(page.locator("#headline")).to_have_text("Recording, no connection")
-    lats += move(page, 3, 4)
+    lats += move(page, 2, 3)
     # The shell comes from the service worker, the queue from the browser's storage.
     page.reload()
-    lats += move(page, 5, 6)
+    lats += move(page, 4)
     expect(page.locator("#headline")).to_have_text("Recording, no connection")
-    assert int(page.inner_text("#waiting")) >= 4
+    assert int(page.inner_text("#waiting")) >= 3
 
     web_server.start()
     page.evaluate("dispatchEvent(new Event('online'))")
@@ -100,3 +108,42 @@ def test_everything_recorded_while_the_server_was_away_is_stored_once(
     assert len(rows) <= len(lats) + 1
     page.click("#stop")
     expect(page.locator("#detail")).to_have_text("Everything has reached us.")
+
+
+def test_link_makes_a_browser_the_phone_until_its_token_is_revoked(
+    page: LivePage, phone: BrowserContext, web_server: Server, annas_token: str
+) -> None:
+    anna = phone.new_page()
+    asked: list[str] = []
+    anna.on("request", lambda request: asked.append(request.url))
+    anna.goto(f"/share/#token={annas_token}")
+    expect(anna.locator("#offer-title")).to_have_text("Is this the phone of Anna Reed?")
+    assert anna.url == f"{web_server.url}/share/"
+    assert not any(annas_token in url.partition("#")[0] for url in asked)
+    expect(anna.locator("#start")).to_be_hidden()
+    anna.click("#offer-yes")
+    anna.click("#start")
+    expect(anna.locator("#headline")).to_have_text("Sharing")
+
+    page.open("/runners/anna/")
+    page.row("anna").get_by_role("button", name="Keep going").click()
+    expect(anna.locator("#cheer")).to_have_text("“Keep going”")
+
+    web_server.manage("shell", "-v0", "-c", REVOKE)
+    expect(anna.locator("#headline")).to_have_text("No longer allowed")
+    expect(anna.locator("#start")).to_be_hidden()
+
+
+def test_page_says_that_it_may_not_know_where_it_is(
+    browser: Browser, web_server: Server, annas_token: str
+) -> None:
+    with browser.new_context(base_url=web_server.url) as context:
+        page = context.new_page()
+        page.goto(f"/share/#token={annas_token}")
+        expect(page.locator("#note-trouble")).to_have_text(
+            "This link was revoked or is not complete. Ask for a new one."
+        )
+        sign_in(page)
+        page.click("#start")
+        expect(page.locator("#headline")).to_have_text("No permission")
+        expect(page.locator("#start")).to_be_visible()
