@@ -171,7 +171,7 @@ async def _serve(
     bearer = None if token is None else await _bearer(token)
     # Whoever may not publish need not send megabytes, unless the token is in them.
     if bearer is None and (token or app.token_of_body is None):
-        return _refuse(app)
+        return await _refuse_wrong(app, scope, token)
     body, problem = await read_body(receive, headers.get(b"content-encoding", ""))
     report = Report(
         method=scope["method"],
@@ -185,7 +185,7 @@ async def _serve(
         token = app.token_of_body(report)
         bearer = await _bearer(token) if token else None
     if bearer is None:
-        return _refuse(app)
+        return await _refuse_wrong(app, scope, token)
     pk, runner = bearer.token, bearer.publisher.pk
     contacts = get_intake().contacts
     if not bearer.usable:
@@ -268,6 +268,14 @@ def _store_unavailable() -> TryLater:
         "The database does not keep up. Keep what you have and try again.",
         RETRY_AFTER,
     )
+
+
+async def _refuse_wrong(app: App, scope: Scope, token: str | None) -> Reply:
+    """Refuse what is no token, ever later to an address that goes on guessing."""
+    if token:
+        client = scope.get("client")
+        await get_watch().slow_down(client[0] if client else "")
+    return _refuse(app)
 
 
 def _refuse(app: App) -> Reply:

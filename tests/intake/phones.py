@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import itertools
 import json
 import secrets
 import sqlite3
@@ -16,6 +17,9 @@ from typing import Any, Self
 from tests.servers import Server
 
 FIX = ("lat", "lng", "accuracy", "altitude", "speed", "heading", "battery")
+
+
+_addresses = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,11 @@ class Phone:
         )
         self.pk = made.lastrowid
         self.connection = http.client.HTTPConnection(
-            "127.0.0.1", server.port, timeout=20
+            "127.0.0.1",
+            server.port,
+            timeout=20,
+            # Of its own: an address that is wrong again and again waits ever longer.
+            source_address=(f"127.2.0.{next(_addresses) % 250 + 1}", 0),
         )
 
     def __enter__(self) -> Self:

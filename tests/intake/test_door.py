@@ -58,6 +58,24 @@ def test_wrong_token_is_401_and_stores_nothing(
     assert phone.stored() == []
 
 
+def test_wrong_tokens_wait_ever_longer_and_a_right_one_for_nothing(
+    phone: Phone,
+) -> None:
+    def ask(token: str) -> tuple[int, float]:
+        started = time.monotonic()
+        status = phone.send(f"/intake/generic/{token}/?{POINT}", method="GET").status
+        return status, time.monotonic() - started
+
+    # No token is no guess.
+    assert phone.send(f"/intake/generic/?{POINT}", method="GET").status == 401
+    guesses = [ask(f"guess-{n}") for n in range(3)]
+    assert {status for status, _ in guesses} == {401}
+    assert [waited >= 0.1 * 2**n for n, (_, waited) in enumerate(guesses)] == [True] * 3
+    status, waited = ask("TOKEN")
+    assert status == 200
+    assert waited < 0.8  # the next guess waits at least that
+
+
 def test_names_in_a_payload_are_no_identity(phone: Phone) -> None:
     message = LOCATION | {"topic": "owntracks/charlie/phone", "tid": "ch"}
     headers = {"Authorization": f"Bearer {phone.token}", "X-Limit-U": "charlie"}
