@@ -12,6 +12,18 @@ SECRETS = re.compile(r"(\?|/s/|/intake/[^/\s?\"']*/)[^\s?\"']+")
 LONG_WORD = re.compile(r"[A-Za-z0-9_-]{43,}")
 
 
+class NoTracebackOfSenders(logging.Filter):
+    """Say in a line what is wrong with a request, such as its Host header.
+
+    Where in Django that was noticed helps nobody.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class MaskSecrets(logging.Filter):
     """Keep tokens out of a log: query strings, share links and intake paths."""
 

@@ -296,7 +296,14 @@ LOGGING = {
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"senders": {"()": "runners.logs.NoTracebackOfSenders"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["senders"],
+        }
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     # Its own handlers print every query with DEBUG on: places do not belong in logs.
     "loggers": {"django.db.backends": {"level": "INFO"}},
