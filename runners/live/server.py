@@ -15,6 +15,7 @@ from asyncio.transports import BaseTransport
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
@@ -32,6 +33,9 @@ BEHIND = 32 * 1024
 CLOSE_TIMEOUT = 5.0
 # How long a peer that broke the protocol must be silent to be done sending. Seconds.
 QUIET = 0.3
+# Messages that may wait for the application before reading stops, each of them small;
+# one that is larger stops it alone. Bytes.
+INBOX, SMALL = 16, 1024
 
 
 class Frames:
@@ -60,12 +64,46 @@ class Frames:
         """Nothing waits here: the transport has it all."""
 
 
+class Inbox:
+    """What waits for the application: a queue with one reader.
+
+    `asyncio.Queue` holds three deques and an event, 2 KiB a socket.
+    """
+
+    __slots__ = ("_messages", "_reader")
+
+    def __init__(self) -> None:
+        self._messages: list[ASGIReceiveEvent] = []
+        self._reader: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def empty(self) -> bool:
+        return not self._messages
+
+    def put_nowait(self, message: ASGIReceiveEvent) -> None:
+        self._messages.append(message)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def get(self) -> ASGIReceiveEvent:
+        while not self._messages:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._messages.pop(0)
+
+
 class FrameProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with the extension and no way to hang on a stalled peer."""
 
     wire: Frames
     _broken = False
     _abort_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.queue: Any = Inbox()
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -99,6 +137,25 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             self._close_when_quiet()
         else:
             super().data_received(data)
+
+    def start_keepalive(self) -> None:
+        super().start_keepalive()
+        # The handshake is over; its headers would take 4 KiB of each socket.
+        del self.request, self.response
+
+    def send_receive_event_to_app(self) -> None:
+        # Uvicorn stops reading after each message and starts again once it is taken:
+        # two system calls a message.
+        small = sum(map(len, self.frames)) <= SMALL
+        if self.read_paused or not small:
+            super().send_receive_event_to_app()
+            return
+        self.read_paused = True
+        super().send_receive_event_to_app()
+        self.read_paused = False
+        if len(self.queue) >= INBOX:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def handle_parser_exception(self) -> None:
         assert self.conn.close_sent is not None
