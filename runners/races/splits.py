@@ -67,16 +67,23 @@ def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
         found.append(Pass(own, mark.id, 1))
         if mark.kind != "split":
             continue
-        others = [other.distance for other in marks if other.id != mark.id]
-        free = [
+        laps = [
             distance
             for distance in course.passes(*course.point_at(own), within=REACH)
-            if abs(distance - own) > OWN
-            and all(abs(distance - other) > OWN for other in others)
-            and _same_way(course, own, distance)
+            if _same_way(course, own, distance)
+            and not any(
+                abs(distance - other.distance) <= OWN
+                for other in marks
+                if other.kind != "split"
+            )
         ]
-        if not free or free[0] < own:
+        if laps and laps[0] < own - OWN:
             continue
+        free = [
+            distance
+            for distance in laps
+            if all(abs(distance - other.distance) > OWN for other in marks)
+        ]
         found += [
             Pass(distance, mark.id, number)
             for number, distance in enumerate(free, start=2)

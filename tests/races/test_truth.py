@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.races import truth
+
+
+@pytest.mark.parametrize("kind", truth.KINDS)
+def test_progress_and_splits_are_true(kind: str) -> None:
+    """The short form of `python -m tests.races.truth --long`."""
+    table: dict[str, truth.Score] = {}
+    truth.scores(kind, range(5), table=table)
+
+    for name, score in table.items():
+        known = score.fixes - score.unknown
+        assert known > 0.9 * score.fixes, name
+        assert score.within >= 0.98 * known, f"{name}: {score.row()}"
+        assert score.far == 0, f"{name}: another lap or leg: {score.row()}"
+        assert score.missed == score.false_splits == 0, score.notes
+        assert score.false_finishes == score.no_finish == 0, score.notes
+        assert score.split_within >= score.splits - 1, score.notes
