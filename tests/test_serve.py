@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -11,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
+from tests.faults.metrics import metrics
 from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
 
 
@@ -67,6 +70,33 @@ def test_server_stops_in_order_when_asked() -> None:
         assert "Traceback" not in server.log
 
 
+def test_a_leaving_server_sends_everybody_away_and_takes_nobody() -> None:
+    with Server("uvicorn", SPECTATE_SOCKETS="2") as server:
+        with (
+            connect(server.ws_url, subprotocols=[Subprotocol("spectate.v1")]) as typed,
+            connect(server.ws_url) as seed,
+        ):
+            assert json.loads(typed.recv(timeout=10))["type"] == "welcome"
+            # No more than it may have: accepted, and closed at once.
+            with connect(server.ws_url) as third, pytest.raises(ConnectionClosed):
+                third.recv(timeout=10)
+            assert third.close_code == 1013
+            refused = metrics(server)[
+                'spectate_sockets_refused_total{reason="sockets"}'
+            ]
+            assert refused == 1
+            os.kill(server.pid, signal.SIGTERM)
+            reconnect = json.loads(typed.recv(timeout=10))
+            assert reconnect["type"] == "reconnect"
+            assert reconnect["after"] >= 0
+            for socket_ in (typed, seed):
+                with pytest.raises(ConnectionClosed):
+                    socket_.recv(timeout=10)
+                assert socket_.close_code == 1012
+        server.wait()
+        assert "Traceback" not in server.log
+
+
 def test_server_raises_its_descriptor_limit() -> None:
     with Server("uvicorn") as server:
         limits = Path(f"/proc/{server.pid}/limits").read_text()
@@ -104,6 +134,8 @@ def workers(redis_url: str, postgres_url: str) -> dict[str, str]:
 def test_several_workers_serve_behind_redis(workers: dict[str, str]) -> None:
     with Server("uvicorn", **workers) as server:
         assert get(server, "/healthz") == 200
+        # One port shows what each of them counts.
+        wait_until(lambda: set(sockets_by_worker(server)) == {"0", "1"})
         assert "spectate.W001" not in server.log
         assert server.stop() == 0
         assert "Traceback" not in server.log
@@ -125,6 +157,14 @@ def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
         # Until then one of these may be who answers.
         wait_until(lambda: not any(is_alive(pid) for pid in pids))
         wait_until(lambda: answers(server))
+
+
+def sockets_by_worker(server: Server) -> dict[str, float]:
+    return {
+        name.partition('worker="')[2].partition('"')[0]: value
+        for name, value in metrics(server).items()
+        if name.startswith("spectate_sockets{")
+    }
 
 
 def answers(server: Server) -> bool:

@@ -47,6 +47,11 @@ class Outbox:
         self._event_bytes = 0
         wire.on_drained = self.catch_up
 
+    @property
+    def waiting(self) -> int:
+        """Count the positions that wait for this socket."""
+        raise NotImplementedError
+
     def receive(self, event: RunnerEvent) -> None:
         """Take an event of a followed runner."""
         raise NotImplementedError
@@ -94,6 +99,10 @@ class SeedOutbox(Outbox):
         self._owed: list[bytes] = []
         self._newest: dict[int, bytes] = {}
 
+    @property
+    def waiting(self) -> int:
+        return len(self._owed) + len(self._newest)
+
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] != POSITION:
             return
@@ -138,6 +147,10 @@ class TypedOutbox(Outbox):
         self._rows: dict[int, bytes] = {}
         # Audiences of which frames were skipped, and their count of rows before.
         self._missed: dict[Audience, tuple[int, int]] = {}
+
+    @property
+    def waiting(self) -> int:
+        return len(self._rows)
 
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] == POSITION:

@@ -73,6 +73,11 @@ class Rosters:
                 for roster in self._rosters.values():
                     roster.change_blockers(outbox, before)
 
+    @property
+    def follows(self) -> int:
+        """Count the pairs of a socket and a whole that it follows."""
+        return sum(map(len, self._users.values()))
+
     async def look_now(self, runners: set[int]) -> None:
         """See at once who has come and gone, also of these runners."""
         for roster in list(self._rosters.values()):

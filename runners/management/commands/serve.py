@@ -8,8 +8,11 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import time
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +20,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import Config
 
 from runners.serving.leaving import LeavingServer
+from runners.serving.metrics import join_noticeboard
 from runners.serving.supervisor import Supervisor, Worker
 
 # Lets our own check of the frame limit answer before the server's. Bytes.
@@ -37,13 +41,19 @@ class Command(BaseCommand):
         parser.add_argument("--worker", type=int, help="how we start our workers")
         parser.add_argument("--listener", type=int, help="the descriptor of the port")
         parser.add_argument("--ready", type=int, help="the descriptor to write to")
+        parser.add_argument("--folder", type=Path, help="where workers share numbers")
 
     def handle(self, *args: Any, **options: Any) -> None:
         raise_descriptor_limit()
         if options["worker"] is not None:
             end_with_parent(signal.SIGTERM)
             listener = socket.socket(fileno=options["listener"])
-            serve(listener, options["verbosity"], ready=options["ready"])
+
+            def on_started() -> None:
+                join_noticeboard(options["folder"], options["worker"])
+                say_ready(options["ready"])
+
+            serve(listener, options["verbosity"], on_started)
             return
         listener = listen(settings.PORT)
         self.stderr.write(
@@ -54,23 +64,33 @@ class Command(BaseCommand):
             serve(listener, options["verbosity"])
             return
 
+        with tempfile.TemporaryDirectory(prefix="spectate-workers-") as folder:
+            sys.exit(self.supervise(listener, folder, options["verbosity"]))
+
+    def supervise(self, listener: socket.socket, folder: str, verbosity: int) -> int:
+        """Serve with several workers until a signal; returns the exit status."""
+
         def start(place: int) -> Worker:
             # Each is a program of its own, so that a restart brings new code.
             return Worker(
                 lambda ready: [
                     *(sys.executable, sys.argv[0], "serve", "--skip-checks"),
-                    *("--verbosity", str(options["verbosity"])),
+                    *("--verbosity", str(verbosity)),
                     *("--worker", str(place), "--listener", str(listener.fileno())),
-                    *("--ready", str(ready)),
+                    *("--ready", str(ready), "--folder", folder),
                 ],
                 listener.fileno(),
             )
 
-        sys.exit(Supervisor(start, settings.WORKERS).run())
+        return Supervisor(start, settings.WORKERS).run()
 
 
-def serve(listener: socket.socket, verbosity: int, ready: int | None = None) -> None:
-    """Serve until a signal; one of several workers writes to `ready` once it does."""
+def serve(
+    listener: socket.socket,
+    verbosity: int,
+    on_started: Callable[[], None] | None = None,
+) -> None:
+    """Serve until a signal; one of several workers has something `on_started`."""
     config = ServerConfig(
         # As uvicorn writes it: module:attribute.
         app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
@@ -92,8 +112,8 @@ def serve(listener: socket.socket, verbosity: int, ready: int | None = None) -> 
     )
     server = LeavingServer(
         config,
-        shares_port=ready is not None,
-        on_started=lambda: None if ready is None else say_ready(ready),
+        shares_port=on_started is not None,
+        on_started=on_started or (lambda: None),
     )
     # Uvicorn has stopped in order and raises it again for its parent.
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,0 +1,220 @@
+"""What a process counts, and what its sibling workers count.
+
+The hot path keeps plain numbers; they are read when somebody asks. With several
+workers each also writes its own to a file in a folder that they share, every
+`INTERVAL`, so that whoever answers the one port can show all of them, by the label
+`worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import orjson
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from runners.live.ages import BOUNDS
+from runners.positions.accept import Acceptor, get_acceptor
+from runners.serving.admission import get_admission
+from runners.sharing.rosters import get_rosters
+
+# Between two writings of a worker's numbers. Seconds.
+INTERVAL = 1.0
+# A file that is older belongs to a worker that has gone. Seconds.
+STALE = 10.0
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+
+class Reading(NamedTuple):
+    """A figure: the values by the label `reason`, "" for none.
+
+    Of a histogram the values are its counts in the order of `BOUNDS`, then the sum.
+    """
+
+    kind: Kind
+    name: str
+    text: str
+    values: Mapping[str, float]
+
+
+def read_process() -> list[Reading]:
+    """Read what this process counts; some milliseconds with 15,000 sockets."""
+    acceptor = get_acceptor()
+    admission, relay = get_admission(), acceptor.relay
+    recorder = acceptor.recorder
+    waiting = [outbox.waiting for outbox in relay.sockets]
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    gauges: tuple[tuple[str, str, float], ...] = (
+        ("sockets", "Websockets that are open.", len(relay.sockets)),
+        ("sockets_behind", "Those that do not keep up.", _behind(acceptor)),
+        ("outbox_depth", "Positions that wait for a socket.", sum(waiting)),
+        ("outbox_depth_most", "Of these, for a single one.", max(waiting, default=0)),
+        ("groups", "Channel-layer groups this process is in.", relay.groups),
+        ("follows", "Pairs of a follower and a runner.", relay.follows),
+        ("whole_follows", "Pairs of a socket and a race.", get_rosters().follows),
+        ("tasks", "Tasks of the event loop.", len(asyncio.all_tasks())),
+        ("loop_lag_seconds", "How late the process was lately.", admission.lag),
+        ("layer_lag_seconds", "The last beat through the layer.", relay.layer_lag),
+        ("leaving", "1 while the process leaves.", admission.leaving),
+        ("overloaded", "1 while it takes no new sockets.", admission.overloaded),
+        ("recorder_waiting", "Fixes not committed yet.", recorder.waiting),
+        ("oldest_unstored_seconds", "Age of the oldest.", recorder.oldest),
+        ("commit_seconds", "The last commit.", recorder.commit_seconds),
+        (
+            "resident_bytes",
+            "Memory of the process.",
+            pages * os.sysconf("SC_PAGE_SIZE"),
+        ),
+    )
+    counters: tuple[tuple[str, str, float], ...] = (
+        ("deliveries", "Positions written to sockets.", relay.delivered),
+        ("merged", "Positions merged away.", relay.merged),
+        ("accepted", "Fixes accepted.", acceptor.accepted),
+        ("stored", "Fixes committed.", recorder.stored),
+        ("unsent", "Events the layer did not take.", acceptor.unsent),
+        ("gaps", "Times the layer lost events.", relay.gaps),
+        ("layer_dropped", "Events the layer dropped.", relay.layer.dropped),
+        ("cpu_seconds", "Processor time, user and system.", time.process_time()),
+    )
+    by_reason = (
+        ("refused", "Fixes refused.", acceptor.refused),
+        ("not_stored", "Fixes shown but not stored.", recorder.not_stored),
+        ("sockets_refused", "Sockets turned away.", admission.refused),
+    )
+    ages = {str(number): count for number, count in enumerate(relay.ages.counts)}
+    return [
+        *(Reading("gauge", name, text, {"": value}) for name, text, value in gauges),
+        *(Reading("counter", name, text, {"": v}) for name, text, v in counters),
+        *(
+            Reading("counter", name, text, dict(counts))
+            for name, text, counts in by_reason
+        ),
+        Reading(
+            "histogram",
+            "delivery_age_seconds",
+            "Age of positions when written, from here on and through the layer.",
+            ages | {"sum": relay.ages.total},
+        ),
+    ]
+
+
+def _behind(acceptor: Acceptor) -> int:
+    return sum(outbox.wire.behind for outbox in acceptor.relay.sockets)
+
+
+class Noticeboard:
+    """The folder in which workers leave their numbers for each other."""
+
+    def __init__(self, folder: Path, place: int) -> None:
+        self.folder = folder
+        self.place = place
+        self._path = folder / f"{place}-{os.getpid()}.json"
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Write from now on."""
+        self._task = asyncio.get_running_loop().create_task(self._write_often())
+
+    async def _write_often(self) -> None:
+        while not get_admission().leaving:
+            other = self._path.with_suffix(".new")
+            # Small, and in memory where the system's temporary folder is.
+            with contextlib.suppress(OSError):
+                other.write_bytes(orjson.dumps([tuple(row) for row in read_process()]))
+                other.replace(self._path)
+            await asyncio.sleep(INTERVAL)
+        # Who takes this place counts from here on.
+        self._path.unlink(missing_ok=True)
+
+    def others(self) -> dict[int, list[Reading]]:
+        """Read what the siblings wrote last, by their places."""
+        newest: dict[int, tuple[float, Path]] = {}
+        for path in self.folder.glob("*.json"):
+            place = int(path.name.partition("-")[0])
+            with contextlib.suppress(OSError):
+                written = path.stat().st_mtime
+                if place != self.place and written > time.time() - STALE:
+                    newest[place] = max(newest.get(place, (0.0, path)), (written, path))
+        found = {}
+        for place, (_, path) in newest.items():
+            with contextlib.suppress(OSError, ValueError):
+                found[place] = [
+                    Reading(*row) for row in orjson.loads(path.read_bytes())
+                ]
+        return found
+
+
+class ProcessCollector(Collector):
+    """Gives Prometheus the numbers of this process, or of all workers."""
+
+    def __init__(self, workers: Mapping[int | None, list[Reading]]) -> None:
+        self.workers = workers
+
+    def collect(self) -> Iterable[Metric]:
+        by_name: dict[str, list[tuple[int | None, Reading]]] = {}
+        for place, readings in self.workers.items():
+            for reading in readings:
+                by_name.setdefault(reading.name, []).append((place, reading))
+        return map(_family, by_name.values())
+
+
+def _family(readings: list[tuple[int | None, Reading]]) -> Metric:
+    kind, name, text, _ = readings[0][1]
+    name = f"spectate_{name}"
+    workers = ["worker"] if readings[0][0] is not None else []
+    if kind == "histogram":
+        histogram = HistogramMetricFamily(name, text, labels=workers)
+        for place, reading in readings:
+            labels = [str(place)] if workers else []
+            histogram.add_metric(labels, *_buckets(reading.values))
+        return histogram
+    reasons = any(reason for _, reading in readings for reason in reading.values)
+    labels = workers + (["reason"] if reasons else [])
+    family: Any = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}[kind](
+        name, text, labels=labels
+    )
+    for place, reading in readings:
+        for reason, value in reading.values.items():
+            own = [str(place)] if workers else []
+            family.add_metric(own + ([reason] if reasons else []), float(value))
+    return family  # type: ignore[no-any-return]
+
+
+def _buckets(values: Mapping[str, float]) -> tuple[list[tuple[str, float]], float]:
+    counts: Iterator[float] = itertools.accumulate(
+        values[str(number)] for number in range(len(BOUNDS) + 1)
+    )
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    return list(zip(bounds, counts, strict=True)), values["sum"]
+
+
+_noticeboard: Noticeboard | None = None
+
+
+def join_noticeboard(folder: Path, place: int) -> None:
+    """Have this process, one of several workers, share its numbers from now on."""
+    global _noticeboard
+    _noticeboard = Noticeboard(folder, place)
+    _noticeboard.start()
+
+
+def collector() -> ProcessCollector:
+    """Return what shows the numbers of now, and its siblings' of a second ago."""
+    if _noticeboard is None:
+        return ProcessCollector({None: read_process()})
+    own = {_noticeboard.place: read_process()}
+    return ProcessCollector(dict(sorted((own | _noticeboard.others()).items())))
