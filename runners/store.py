@@ -35,6 +35,7 @@ class Pool(ThreadPoolExecutor):
     """Some threads, and when one of them last had an answer."""
 
     answered_at = 0.0
+    timeout = TIMEOUT
 
 
 class Call(Generic[T]):
@@ -65,10 +66,13 @@ class Call(Generic[T]):
         database is there.
         """
         since = self.started_at or max(self.asked_at, self.pool.answered_at)
-        return since + TIMEOUT - time.monotonic()
+        return since + self.pool.timeout - time.monotonic()
 
 
 _pool = Pool(THREADS, thread_name_prefix="store")
+# What may take a while, one at a time.
+_work_pool = Pool(1, thread_name_prefix="work")
+_work_pool.timeout = 60.0
 # Rights are looked at whatever else is going on.
 _rights_pool = Pool(1, thread_name_prefix="rights")
 
@@ -91,6 +95,11 @@ async def read_rights(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return await _call(_rights_pool, partial(function, *args, **kwargs))
 
 
+async def work(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what may take longer, in the thread that is kept for it."""
+    return await _call(_work_pool, partial(function, *args, **kwargs))
+
+
 async def _call(pool: Pool, function: Callable[[], T]) -> T:
     call = Call(pool, function)
     future = asyncio.get_running_loop().run_in_executor(pool, call)
@@ -98,7 +107,7 @@ async def _call(pool: Pool, function: Callable[[], T]) -> T:
         while not future.done() and (patience := call.patience) > 0:
             await asyncio.wait([future], timeout=patience)
         if not future.done():
-            raise TimeoutError(f"no answer in {TIMEOUT:.0f} s")
+            raise TimeoutError(f"no answer in {pool.timeout:.0f} s")
         return future.result()
     except (DatabaseError, TimeoutError) as error:
         logger.warning("The database did not answer: %r", error)
@@ -173,7 +182,7 @@ def prepare_connection() -> None:
 def close_connections() -> None:
     """Close the threads' connections, so that a test database can go."""
     barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
-    barrier.append(_rights_pool.submit(_close_one))
+    barrier += [pool.submit(_close_one) for pool in (_rights_pool, _work_pool)]
     for done in barrier:
         done.result()
 

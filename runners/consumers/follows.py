@@ -19,7 +19,7 @@ from runners.consumers.errors import (
 from runners.live.outbox import Outbox, now_ms
 from runners.live.relay import Relay, get_relay
 from runners.live.wire import Wire
-from runners.positions.accept import Publisher
+from runners.positions.track import Publisher
 from runners.sharing.rights import Watch, get_watch
 from runners.sharing.singles import Singles, get_singles
 from runners.sharing.viewing import Grant, Question, Standing, Verdict

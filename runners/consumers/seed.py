@@ -12,8 +12,8 @@ from runners.consumers.socket import SocketConsumer
 from runners.live.dialects import seed
 from runners.live.dialects.ids import WireId, code_of, wire_id_of
 from runners.live.outbox import Outbox, SeedOutbox, now_ms
-from runners.positions.accept import Publisher
 from runners.positions.fix import FixError, fix_from
+from runners.positions.track import Publisher
 from runners.sharing import identity
 
 # Ids that a socket may publish for in open mode.

@@ -12,7 +12,7 @@ from django.utils import timezone
 from runners import store
 from runners.models import RunnerToken
 from runners.models.runner import token_digest
-from runners.positions.accept import Publisher
+from runners.positions.track import Publisher
 
 # How long an answer holds, from the moment it was asked for. Seconds. What another
 # process revokes is in force within one.

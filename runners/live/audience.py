@@ -45,8 +45,8 @@ class Audience:
         if event["type"] == POSITION:
             if row := event["v1"]:
                 self.position(event["runner"], row)
-        elif event["runner"] in self.introduced:
-            self.event(event["v1"])
+        elif (frame := event["v1"]) and event["runner"] in self.introduced:
+            self.event(frame)
 
     def position(self, runner: int, row: bytes) -> None:
         """Take an encoded row of a `positions` message."""

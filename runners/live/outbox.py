@@ -156,8 +156,8 @@ class TypedOutbox(Outbox):
         if event["type"] == POSITION:
             if row := event["v1"]:
                 self.position(event["runner"], row)
-        else:
-            self.event(event["v1"])
+        elif frame := event["v1"]:
+            self.event(frame)
 
     def position(self, runner: int, row: bytes) -> None:
         """Take an encoded row of a `positions` message."""

@@ -14,7 +14,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from runners.models.follow import Follow
-from runners.models.race import Entry, Race
+from runners.models.race import Checkpoint, Entry, Race, Wave
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import Pause, ShareLink, Zone
@@ -35,8 +35,9 @@ def _saved(
     update_fields: frozenset[str] | None,
     **kwargs: Any,
 ) -> None:
-    # What is new takes nothing away, except a zone and a pause.
-    if created and not isinstance(instance, Zone | Pause):
+    # What is new takes nothing away, except a zone and a pause; of an entry those who
+    # track the runner have to know.
+    if created and not isinstance(instance, Zone | Pause | Entry):
         return
     if update_fields is None or not WITHOUT_RIGHTS.issuperset(update_fields):
         _note(instance)
@@ -44,6 +45,11 @@ def _saved(
 
 def _deleted(instance: Any, **kwargs: Any) -> None:
     _note(instance)
+
+
+def _course_changed(instance: Checkpoint | Wave, **kwargs: Any) -> None:
+    # Read again where the race is: what changes a wave or a checkpoint changes it.
+    Race.objects.filter(pk=instance.race_id).update()
 
 
 def _user_saved(
@@ -76,6 +82,9 @@ def connect() -> None:
     for model in (Runner, RunnerToken, Follow, Entry, Race, ShareLink, Zone, Pause):
         post_save.connect(_saved, sender=model)
         post_delete.connect(_deleted, sender=model)
+    for part in (Checkpoint, Wave):
+        post_save.connect(_course_changed, sender=part)
+        post_delete.connect(_course_changed, sender=part)
     post_save.connect(_user_saved, sender=settings.AUTH_USER_MODEL)
     post_delete.connect(_user_ended, sender=settings.AUTH_USER_MODEL)
     post_delete.connect(_session_ended, sender=Session)

@@ -142,6 +142,15 @@ class Checkpoint(models.Model):
         return self.name
 
 
+class EntryQuerySet(NotingQuerySet["Entry"]):
+    def shown(self) -> EntryQuerySet:
+        """Those that others may know of.
+
+        Who has an account is not shown by an entry that they have not accepted.
+        """
+        return self.filter(models.Q(accepted=True) | models.Q(runner__account=None))
+
+
 class Entry(models.Model):
     """A runner on a race's start list.
 
@@ -182,7 +191,7 @@ class Entry(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
 
     rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
-    objects: ClassVar = NotingQuerySet["Entry"].as_manager()
+    objects = EntryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "entries"

@@ -11,40 +11,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from runners import store
-from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import WireId, wire_id_of
-from runners.live.groups import (
-    GAP,
-    LATE,
-    POSITION,
-    RELAYS,
-    RunnerEvent,
-    runner_group,
-)
+from runners.live.groups import GAP, NOTE, RELAYS, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.live.relay import Relay, get_relay
 from runners.positions.fix import Fix, FixError, check
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.rules import Rules, read_rules, read_track
-from runners.positions.writing import Row
+from runners.positions.rules import Rules, read_latest, read_rules
+from runners.positions.running import Running, mend, read_running
+from runners.positions.track import Publisher, Track, frame_event, tell
 
 logger = logging.getLogger(__name__)
 
 # How long what is known of a runner is kept after their last fix. Seconds.
 IDLE = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """A runner as those who publish need them: the primary key and the code."""
-
-    pk: int
-    code: str
+# Late fixes of a race come in batches: how long to wait for more of them. Seconds.
+MEND_AFTER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +45,6 @@ class Receipt:
     rejected: list[tuple[int, str, str]]
     accepted: int
     stored: asyncio.Future[int] | None
-
-
-class Track:
-    """What this process knows of a runner who publishes.
-
-    It follows the runner's own group, so that a fix accepted by another process
-    counts here too.
-    """
-
-    def __init__(self) -> None:
-        self.latest = 0
-        self.rules = Rules()
-        self.used_at = 0.0
-        self.ready: asyncio.Task[None] | None = None
-
-    def receive(self, event: RunnerEvent) -> None:
-        """Adopt the state that an event carries."""
-        if event["type"] == POSITION and event["t"] > self.latest:
-            self.latest = event["t"]
 
 
 class Acceptor:
@@ -114,10 +82,13 @@ class Acceptor:
         # Of two with the same time the later one in the batch counts, once.
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
-        await self._show(runner, track, news, wire_id_of(runner.code))
-        rows = [Row(runner.pk, fix, source) for fix in valid]
+        told = tell(runner, track, news, wire_id_of(runner.code), source)
+        await self._send(told.events)
+        self._mend_soon(runner, track)
         try:
-            stored = self.recorder.record(rows) if rows else _already()
+            stored = (
+                self.recorder.record(told.rows, told.changes) if news else _already()
+            )
         except RecorderFull:
             stored = None
         return Receipt(rejected, len(valid), stored)
@@ -132,8 +103,8 @@ class Acceptor:
         """
         track = await self._track(runner.pk)
         now = now_ms()
-        if not timed and fix.t <= track.latest:
-            fix = fix._replace(t=track.latest + 1)
+        if not timed and fix.t <= track.newest:
+            fix = fix._replace(t=track.newest + 1)
         try:
             check(fix, now)
             track.rules.check(fix)
@@ -141,8 +112,10 @@ class Acceptor:
             self.refused[error.code] += 1
             raise
         self.accepted += 1
-        await self._show(runner, track, (fix,), wire_id)
-        self.recorder.record_unacked((Row(runner.pk, fix, "websocket"),))
+        told = tell(runner, track, (fix,), wire_id, "websocket")
+        await self._send(told.events)
+        self._mend_soon(runner, track)
+        self.recorder.record_unacked(told.rows, told.changes)
 
     def refuse(self, error: FixError) -> None:
         """Count a fix that could not even be read."""
@@ -168,32 +141,8 @@ class Acceptor:
         self.accepted += len(valid)
         return rejected, valid
 
-    async def _show(
-        self, runner: Publisher, track: Track, fixes: Sequence[Fix], wire_id: WireId
-    ) -> None:
-        """Send fixes, oldest first, to the runner's group."""
-        group = runner_group(runner.pk)
-        events: list[tuple[str, RunnerEvent]] = []
-        late: list[tuple[int, float, float]] = []
-        newest = fixes[-1] if fixes else None
-        for fix in fixes:
-            moves = fix is newest and fix.t > track.latest
-            if not moves:
-                late.append((fix.t, fix.lat, fix.lng))
-            if fix.t > track.latest:
-                track.latest = fix.t
-                events.append((group, _position(runner, fix, wire_id, moves=moves)))
-        if late:
-            frame = v1.late_frame(runner.code, late)
-            event: RunnerEvent = {
-                "type": LATE,
-                "runner": runner.pk,
-                "t": late[-1][0],
-                "seed": b"",
-                "v1": frame,
-                "state": {},
-            }
-            events.append((group, event))
+    async def _send(self, events: Sequence[tuple[str, RunnerEvent]]) -> None:
+        """Send events to their groups, in order."""
         if not events:
             return
         try:
@@ -209,6 +158,47 @@ class Acceptor:
             self._unsent_since = self._unsent_since or now_ms()
             logger.warning("The channel layer took no positions: %r", error)
 
+    # Late fixes of a race
+
+    def _mend_soon(self, runner: Publisher, track: Track) -> None:
+        """Tell the race again in a while, with all that came late until then."""
+        if track.late and track.mender is None:
+            track.mender = asyncio.create_task(self._mend(runner, track))
+
+    async def _mend(self, runner: Publisher, track: Track) -> None:
+        try:
+            while track.late:
+                await asyncio.sleep(MEND_AFTER)
+                track.late = False
+                await self.recorder.flushed()
+                if track.running is not None:
+                    await self._replay(runner, track, track.running)
+        finally:
+            track.mender = None
+
+    async def _replay(self, runner: Publisher, track: Track, running: Running) -> None:
+        before, track.meanwhile = running.state, []
+        try:
+            mended = await store.work(mend, runner.pk, running.engagement)
+        except store.StoreUnavailable:
+            track.late = True
+            return
+        finally:
+            meanwhile, track.meanwhile = track.meanwhile, None
+        if mended is None or track.running is not running:
+            return
+        state = mended.state
+        for fix in meanwhile or ():
+            if fix.t > state.t:
+                state, _ = running.engagement.guide.advance(state, fix)
+        if state.t >= running.state.t:
+            running.state = state
+        frames = running.notes(runner.code, before, mended.splits, corrected=True)
+        group = runner_group(runner.pk)
+        await self._send(
+            [(group, frame_event(NOTE, runner, state.t, frame)) for frame in frames]
+        )
+
     async def _track(self, pk: int) -> Track:
         """Return the runner's track, loaded and joined to their group."""
         track = self._tracks.get(pk)
@@ -216,6 +206,8 @@ class Acceptor:
             track = self._tracks[pk] = Track()
             track.ready = asyncio.create_task(self._load(pk, track))
         track.used_at = self.relay.loop.time()
+        if track.ready is None and track.running_until <= now_ms():
+            track.ready = asyncio.create_task(self._load(pk, track))
         if track.ready is not None:
             try:
                 await asyncio.shield(track.ready)
@@ -231,24 +223,41 @@ class Acceptor:
         await self.relay.follow((pk,), track)
         generation = None
         while generation != self._generation:
-            # Again if rules were changed meanwhile: these may be the old ones.
+            # Again if something was changed meanwhile: this may be the old.
             generation = self._generation
-            latest, track.rules = await store.read(read_track, pk)
-        track.latest = max(track.latest, latest)
+            await self._read(pk, track)
         track.ready = None
+
+    async def _read(self, pk: int, track: Track) -> None:
+        latest, track.rules, running, until = await store.read(_read_track, pk)
+        track.latest = max(track.latest, latest)
+        if running is not None and track.running is not None:
+            # What is stored may be older than what is known.
+            running.adopt(track.running.carried())
+        track.running, track.running_until = running, until
 
     @property
     def tracked(self) -> list[int]:
         """Return the runners of whom something is known here."""
         return list(self._tracks)
 
-    async def look_again(self, runners: Iterable[int]) -> None:
-        """Read the rules of these runners again; raises `StoreUnavailable`."""
+    async def look_again(
+        self, runners: Iterable[int], races: Collection[int] = ()
+    ) -> None:
+        """Read again what is known of these, and of all in these races.
+
+        Raises `StoreUnavailable`.
+        """
         self._generation += 1
-        for pk in runners:
+        racing = [
+            pk
+            for pk, track in self._tracks.items()
+            if track.running is not None and track.running.engagement.race in races
+        ]
+        for pk in {*runners, *racing}:
             track = self._tracks.get(pk)
             if track is not None:
-                track.rules = await store.read(read_rules, pk)
+                await self._read(pk, track)
 
     async def _sweep_often(self) -> None:
         while True:
@@ -259,14 +268,17 @@ class Acceptor:
         """Forget the runners who have not published for `IDLE` seconds."""
         before = self.relay.loop.time() - IDLE
         for pk, track in list(self._tracks.items()):
-            if track.used_at < before and track.ready is None:
+            if track.used_at < before and not (track.ready or track.mender):
                 del self._tracks[pk]
                 self.relay.unfollow((pk,), track)
 
     async def close(self) -> None:
         """Store what waits and stop."""
-        self._sweeper.cancel()
-        await asyncio.wait([self._sweeper])
+        menders = [track.mender for track in self._tracks.values() if track.mender]
+        tasks = [self._sweeper, *menders]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         for pk, track in self._tracks.items():
             self.relay.unfollow((pk,), track)
         self._tracks.clear()
@@ -274,23 +286,8 @@ class Acceptor:
         _acceptors.pop(self.relay.loop, None)
 
 
-def _position(
-    runner: Publisher, fix: Fix, wire_id: WireId, *, moves: bool
-) -> RunnerEvent:
-    """Encode a fix once for each dialect."""
-    row = b""
-    if moves:
-        row = v1.position_row(
-            runner.code, v1.fix_row(fix.t, fix.lat, fix.lng, fix.speed, fix.heading)
-        )
-    return {
-        "type": POSITION,
-        "runner": runner.pk,
-        "t": fix.t,
-        "seed": seed.position_frame(wire_id, fix.lat, fix.lng),
-        "v1": row,
-        "state": {},
-    }
+def _read_track(pk: int) -> tuple[int, Rules, Running | None, float]:
+    return read_latest(pk), read_rules(pk), *read_running(pk)
 
 
 def _already() -> asyncio.Future[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 # How far a phone's clock may run ahead of ours. Milliseconds.
@@ -35,6 +36,11 @@ class Fix(NamedTuple):
     speed: float | None = None
     heading: float | None = None
     battery: float | None = None
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment as milliseconds since the epoch."""
+    return round(moment.timestamp() * 1000)
 
 
 def fix_from(message: Mapping[str, Any], t: int) -> Fix:

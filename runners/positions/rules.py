@@ -9,12 +9,12 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 
 from runners.models import LatestPosition, Pause, Position, Runner, Zone
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix, FixError, milliseconds
 
 # A pause that ended longer ago is of no interest to any fix on its way.
 PAUSES_KEPT = timedelta(days=30)
@@ -94,24 +94,24 @@ def read_rules(pk: int) -> Rules:
         circles=[Circle.of(zone) for zone in runner.zones.all()],
         pauses=[
             (
-                _ms(pause.started_at),
-                math.inf if pause.ended_at is None else _ms(pause.ended_at),
+                milliseconds(pause.started_at),
+                math.inf if pause.ended_at is None else milliseconds(pause.ended_at),
             )
             for pause in pauses
         ],
-        ends=math.inf if ends is None else _ms(ends),
-        erased=0 if erased is None else _ms(erased),
+        ends=math.inf if ends is None else milliseconds(ends),
+        erased=0 if erased is None else milliseconds(erased),
     )
 
 
-def read_track(pk: int) -> tuple[int, Rules]:
-    """Read the time of a runner's newest fix (0 if there is none), and the rules."""
+def read_latest(pk: int) -> int:
+    """Read the time of a runner's newest fix, milliseconds; 0 if there is none."""
     recorded_at = (
         LatestPosition.objects.filter(pk=pk)
         .values_list("recorded_at", flat=True)
         .first()
     )
-    return 0 if recorded_at is None else _ms(recorded_at), read_rules(pk)
+    return 0 if recorded_at is None else milliseconds(recorded_at)
 
 
 def forget_hidden(pk: int, stored_within: float | None = None) -> None:
@@ -126,7 +126,7 @@ def forget_hidden(pk: int, stored_within: float | None = None) -> None:
         since = timezone.now() - timedelta(seconds=stored_within)
         positions = positions.filter(stored_at__gte=since)
     for row in positions.iterator():
-        fix = Fix(_ms(row.recorded_at), row.lat, row.lng)
+        fix = Fix(milliseconds(row.recorded_at), row.lat, row.lng)
         if fix.t <= rules.erased or any(c.hides(fix) for c in rules.circles):
             hidden.append(row.pk)
     for start in range(0, len(hidden), 500):
@@ -134,10 +134,6 @@ def forget_hidden(pk: int, stored_within: float | None = None) -> None:
     latest = LatestPosition.objects.filter(pk=pk).first()
     if latest is None:
         return
-    fix = Fix(_ms(latest.recorded_at), latest.lat, latest.lng)
+    fix = Fix(milliseconds(latest.recorded_at), latest.lat, latest.lng)
     if fix.t <= rules.erased or any(c.hides(fix) for c in rules.circles):
         latest.delete()
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

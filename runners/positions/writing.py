@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import orjson
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import Model
 
 from runners.models import Entry, LatestPosition, Position, Split
@@ -74,7 +74,10 @@ class Progressed(NamedTuple):
 
     def write(self) -> None:
         """Change it, unless an organiser has taken the runner out of the race."""
-        Entry.objects.filter(pk=self.entry).exclude(
+        # Who has finished is shown for an hour more: a right that ends. A start takes
+        # nothing from anybody, and is noted nowhere.
+        entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)
+        entries.filter(pk=self.entry).exclude(
             status__in=[Entry.Status.DNF, Entry.Status.DNS]
         ).update(
             status=self.status,
@@ -88,7 +91,7 @@ class Confirmed(NamedTuple):
 
     runner: int
     t: int
-    progress: float
+    progress: float | None
 
     def write(self) -> None:
         """Let it be drawn."""

@@ -17,7 +17,7 @@ from runners.live.dialects.ids import wire_id_of
 from runners.live.groups import LATE, POSITION, RunnerEvent
 from runners.live.relay import Relay
 from runners.models import Position
-from runners.sharing.snapshots import milliseconds
+from runners.positions.fix import milliseconds
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def stored_since(
     """
     moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=margin)
     positions = Position.objects.filter(
-        runner__in=list(runners), stored_at__gte=moment
+        runner__in=list(runners), stored_at__gte=moment, held=False
     ).order_by()
     missed = Missed()
     total = 0

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from runners.models import Runner, RunnerToken, ShareLink
 from runners.models.runner import token_digest
-from runners.positions.accept import Publisher
+from runners.positions.track import Publisher
 
 # How exactly the last use of a token is known.
 USE_NOTED = timedelta(minutes=1)

@@ -120,7 +120,7 @@ def positions_gpx(*, runner: Runner) -> str:
     track = gpxpy.gpx.GPXTrack(name=runner.name)
     document.tracks.append(track)
     last: datetime | None = None
-    for row in runner.positions.iterator():
+    for row in runner.positions.filter(held=False).iterator():
         if last is None or (row.recorded_at - last).total_seconds() > SILENCE:
             track.segments.append(gpxpy.gpx.GPXTrackSegment())
         last = row.recorded_at

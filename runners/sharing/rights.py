@@ -19,8 +19,9 @@ from weakref import WeakKeyDictionary
 
 from runners import store
 from runners.models import LinkViewers, RightsChange
-from runners.positions.accept import Acceptor, Publisher, get_acceptor
+from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.rules import forget_hidden
+from runners.positions.track import Publisher
 from runners.sharing import viewing
 from runners.sharing.gaps import GapFiller
 from runners.sharing.rosters import Rosters, get_rosters
@@ -212,8 +213,8 @@ class Watch:
             self.generation += 1
         # At first also what was in use before anybody looked.
         runners = self.acceptor.tracked if first else changes.runners
-        if runners:
-            await self.acceptor.look_again(runners)
+        if runners or changes.races:
+            await self.acceptor.look_again(runners, changes.races)
         now = time.time()
         concerned = [
             holder

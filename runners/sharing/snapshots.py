@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polyline
@@ -12,8 +12,10 @@ from django.utils import timezone
 from runners.live.dialects import v1
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet
+from runners.positions.fix import milliseconds
+from runners.positions.running import live_status
 from runners.races.course import Course
-from runners.sharing.windows import entries_shown, visible_races
+from runners.sharing.windows import visible_races
 
 # How much of a trail a snapshot shows.
 TRAIL = timedelta(minutes=5)
@@ -39,6 +41,7 @@ def fix_row(latest: LatestPosition) -> list[Any]:
         latest.lng,
         latest.speed,
         latest.heading,
+        latest.progress,
     )
 
 
@@ -55,7 +58,7 @@ def runner_items(
         if isinstance(runners, RunnerQuerySet)
         else Runner.objects.filter(pk__in=list(runners))
     )
-    entries = entries_shown().filter(runner__in=queryset.values("pk"))
+    entries = Entry.objects.shown().filter(runner__in=queryset.values("pk"))
     if race is None:
         entries = entries.filter(race__in=visible_races().window_open())
     else:
@@ -65,7 +68,8 @@ def runner_items(
         # Without the course, which is large and would be read once a runner.
         for entry in entries.select_related("race")
         .defer("race__line")
-        .order_by("-race__start")
+        # Of several the one that started last.
+        .order_by("race__start")
     }
     return {
         runner.pk: _runner_item(runner, entry_of.get(runner.pk))
@@ -75,16 +79,12 @@ def runner_items(
 
 def _runner_item(runner: Runner, entry: Entry | None) -> dict[str, Any]:
     latest = getattr(runner, "latest", None)
-    state = None
-    if entry is not None:
-        started = latest is not None and latest.recorded_at >= entry.race.start
-        state = "started" if started else "registered"
     return {
         "code": runner.code,
         "name": runner.name,
         "bib": entry.bib if entry is not None else None,
         "colour": runner.colour,
-        "state": state,
+        "state": None if entry is None else live_status(entry, latest),
         "fix": None if latest is None else fix_row(latest),
         "trail": "",
         "race": entry.race.slug if entry is not None else None,
@@ -98,7 +98,9 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
     trails: dict[int, list[tuple[float, float]]] = {pk: [] for pk in items}
     places = (
         Position.objects.filter(
-            runner__in=list(items), recorded_at__gte=timezone.now() - TRAIL
+            runner__in=list(items),
+            recorded_at__gte=timezone.now() - TRAIL,
+            held=False,
         )
         .order_by("-recorded_at")
         .values_list("runner_id", "lat", "lng")[:TRAIL_POINTS]
@@ -113,7 +115,7 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
 def race_item(pk: int) -> dict[str, Any]:
     """Return the race of a snapshot: course and checkpoints. Causes two queries."""
     race = Race.objects.get(pk=pk)
-    course = Course(race.line) if race.line else None
+    course = Course(race.line, length=race.length) if race.line else None
     return {
         "slug": race.slug,
         "name": race.name,
@@ -135,8 +137,3 @@ def race_item(pk: int) -> dict[str, Any]:
             for place in (course.point_at(checkpoint.distance) if course else None,)
         ],
     }
-
-
-def milliseconds(moment: datetime) -> int:
-    """Return a moment as milliseconds since the epoch."""
-    return round(moment.timestamp() * 1000)

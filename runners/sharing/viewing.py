@@ -15,7 +15,6 @@ from runners.models.runner import RunnerQuerySet, palette_colour, sharing_now
 from runners.sharing.identity import user_of_session
 from runners.sharing.windows import (
     entries_open,
-    entries_shown,
     visible_races,
     window_end,
 )
@@ -118,7 +117,7 @@ def blockers_of(
 
 def race_runners(race: int) -> RunnerQuerySet:
     """Return the runners whom a race shows to whoever may see the race."""
-    shown = entries_shown().filter(race=race)
+    shown = Entry.objects.shown().filter(race=race)
     in_window = entries_open().filter(race=race)
     return Runner.objects.sharing().filter(
         Q(visibility=Runner.Visibility.PUBLIC, pk__in=shown.values("runner"))

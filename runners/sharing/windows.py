@@ -9,8 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runners.models import Entry, Race, Runner, ShareLink
-from runners.models.race import RaceQuerySet
-from runners.models.rights import NotingQuerySet
+from runners.models.race import EntryQuerySet, RaceQuerySet
 
 # A runner is seen for so long after their own finish, or after they gave up.
 WINDOW_AFTER_END = timedelta(hours=1)
@@ -26,21 +25,13 @@ def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
     return Race.objects.filter(allowed)
 
 
-def entries_shown() -> NotingQuerySet[Entry]:
-    """Return the entries that others may know of.
-
-    Who has an account is not shown by an entry that they have not accepted.
-    """
-    return Entry.objects.filter(Q(accepted=True) | Q(runner__account=None))
-
-
 def races_of(runners: Iterable[Runner]) -> RaceQuerySet:
     """Return the races that are on and that anybody may know these runners are in."""
-    entries = entries_shown().filter(runner__in=runners)
+    entries = Entry.objects.shown().filter(runner__in=runners)
     return visible_races().window_open().filter(pk__in=entries.values("race"))
 
 
-def entries_open(now: datetime | None = None) -> NotingQuerySet[Entry]:
+def entries_open(now: datetime | None = None) -> EntryQuerySet:
     """Return the entries for whose sake their runner can be seen now."""
     now = now or timezone.now()
     long_ago = now - WINDOW_AFTER_END
@@ -48,7 +39,11 @@ def entries_open(now: datetime | None = None) -> NotingQuerySet[Entry]:
     over = Q(finished_at__lte=long_ago) | Q(
         status__in=ENDED, finished_at=None, changed_at__lte=long_ago
     )
-    return entries_shown().filter(race__in=Race.objects.window_open(now)).exclude(over)
+    return (
+        Entry.objects.shown()
+        .filter(race__in=Race.objects.window_open(now))
+        .exclude(over)
+    )
 
 
 def window_end(entry: Entry) -> datetime:

@@ -18,8 +18,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
+from runners.positions.fix import milliseconds
 from runners.sharing.following import follow_statuses
-from runners.sharing.snapshots import milliseconds, race_item
+from runners.sharing.snapshots import race_item
 from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import races_of, visible_races
 from runners.views.assets import map_assets

@@ -17,11 +17,11 @@ from django.views.decorators.http import require_safe
 
 from runners.live.outbox import now_ms
 from runners.models import Position, Runner
+from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
 from runners.sharing.gaps import MARGIN
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.own import positions_gpx
-from runners.sharing.snapshots import milliseconds
 from runners.sharing.viewing import visible_runners
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
             },
             status=400,
         )
-    positions = Position.objects.filter(runner=runner)
+    positions = Position.objects.filter(runner=runner, held=False)
     if since:
         since = min(since, now_ms())
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)

@@ -9,7 +9,8 @@ from runners import store
 from runners.live.layer import LocalLayer
 from runners.live.relay import get_relay
 from runners.models import Runner
-from runners.positions.accept import Acceptor, Publisher, get_acceptor
+from runners.positions.accept import Acceptor, get_acceptor
+from runners.positions.track import Publisher
 
 
 @pytest.fixture

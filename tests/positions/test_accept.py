@@ -11,8 +11,9 @@ from runners.live.groups import LATE, POSITION, RunnerEvent
 from runners.live.outbox import now_ms
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import accept as accept_module
-from runners.positions.accept import Acceptor, Publisher, Receipt
+from runners.positions.accept import Acceptor, Receipt
 from runners.positions.fix import Fix, FixError
+from runners.positions.track import Publisher, position_event
 
 
 class Ear:
@@ -113,7 +114,7 @@ async def test_a_fix_accepted_by_another_process_counts_here_too(
 ) -> None:
     t = now_ms()
     await publish(acceptor, bob, Fix(t - 60_000, 46.0, 2.0))
-    elsewhere = accept_module._position(bob, Fix(t, 48.0, 2.0), "bob", moves=True)
+    elsewhere = position_event(bob, Fix(t, 48.0, 2.0), None, "bob", moves=True)
     await acceptor.relay.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
     await asyncio.sleep(0.05)
     await publish(acceptor, bob, Fix(t - 1000, 47.0, 2.0))

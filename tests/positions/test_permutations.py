@@ -19,9 +19,10 @@ from runners.live.groups import LATE, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import recorder as recorder_module
-from runners.positions.accept import Acceptor, Publisher
-from runners.positions.fix import Fix
-from runners.sharing.snapshots import add_trails, milliseconds, runner_items
+from runners.positions.accept import Acceptor
+from runners.positions.fix import Fix, milliseconds
+from runners.positions.track import Publisher
+from runners.sharing.snapshots import add_trails, runner_items
 
 numbers = itertools.count()
 END = {"type": "test.end", "t": 0, "state": {}}

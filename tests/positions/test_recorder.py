@@ -9,9 +9,9 @@ from django.db import OperationalError
 
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import recorder as recorder_module
-from runners.positions.accept import Publisher
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
+from runners.positions.track import Publisher
 from runners.positions.writing import Row, write
 
 T = 1_795_509_018_532

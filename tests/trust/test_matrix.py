@@ -83,7 +83,7 @@ print(json.dumps(world))
 STORED = """
 import json
 from runners.models import Position
-from runners.sharing.snapshots import milliseconds
+from runners.positions.fix import milliseconds
 print(json.dumps([[row.runner.code, milliseconds(row.recorded_at)]
     for row in Position.objects.filter(lng=7).select_related("runner")]))
 """

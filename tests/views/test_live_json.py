@@ -17,7 +17,7 @@ from runners.models import (
     Runner,
     ShareLink,
 )
-from runners.sharing.snapshots import milliseconds
+from runners.positions.fix import milliseconds
 
 # The view reads in threads of its own, which see only what was committed.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,0 +1,338 @@
+"""What a runner's fixes mean in the race that they are running.
+
+The state travels in the events of the runner's group and is stored with the latest
+position, so that it does not matter which process a fix reaches. Late fixes are told by
+replaying the whole track.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from runners.live.dialects import v1
+from runners.live.outbox import now_ms
+from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.models.race import WINDOW_BEFORE_START
+from runners.positions.fix import Fix, milliseconds
+from runners.positions.writing import Change, Confirmed, Passing, Progressed
+from runners.races.course import Course
+from runners.races.progress import Guide, Seen, State
+from runners.races.splits import Mark
+from runners.races.splits import Passing as MarkPassing
+
+# A progress that is corrected by less stays as it is stored. Metres.
+NEGLIGIBLE = 1.0
+# States that pass: the entry stays what it is.
+PASSING_STATES = {"off_course": "started"}
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """An entry whose race is not over: when its fixes count, and along what course.
+
+    `version` is another when the course, its checkpoints or the gun are. Times in
+    milliseconds.
+    """
+
+    entry: int
+    race: int
+    slug: str
+    gun: int
+    opens: int
+    ends: int
+    guide: Guide
+    version: int
+
+    def is_on(self, t: int) -> bool:
+        """Tell whether a fix of this time is one of the race."""
+        return self.opens <= t <= self.ends
+
+
+class Running:
+    """Where a runner is in their race, as this process knows it."""
+
+    __slots__ = ("engagement", "state")
+
+    def __init__(self, engagement: Engagement, state: State) -> None:
+        self.engagement = engagement
+        self.state = state
+
+    def advance(self, fix: Fix) -> Seen:
+        """Take a fix that is newer than all before."""
+        self.state, seen = self.engagement.guide.advance(self.state, fix)
+        return seen
+
+    def carried(self) -> dict[str, Any]:
+        """Return what another process, or the next start, goes on from."""
+        return {
+            "entry": self.engagement.entry,
+            "version": self.engagement.version,
+            "state": self.state.as_json(),
+        }
+
+    def adopt(self, carried: dict[str, Any]) -> None:
+        """Go on from what another process has seen, unless it knows less."""
+        if (state := _fitting(carried, self.engagement)) and state.t > self.state.t:
+            self.state = state
+
+    def changes(self, runner: int, before: State, seen: Seen) -> Iterator[Change]:
+        """Return what is to be stored of a step from a state before."""
+        entry = self.engagement.entry
+        for fix in seen.confirmed:
+            yield Confirmed(runner, fix.t, fix.progress)
+        for passing in seen.splits:
+            yield _split(entry, passing)
+        if _lasting(before) != _lasting(self.state):
+            yield Progressed(entry, *_lasting(self.state))
+
+    def notes(
+        self,
+        code: str,
+        before: State,
+        passings: Iterable[MarkPassing],
+        *,
+        corrected: bool = False,
+    ) -> Iterator[bytes]:
+        """Encode what followers are told of a step from a state before."""
+        for passing in passings:
+            yield v1.message_frame(
+                "event",
+                kind="split",
+                time=now_ms(),
+                runner=code,
+                race=self.engagement.slug,
+                checkpoint=passing.mark,
+                distance=round(passing.distance, 1),
+                at=passing.at,
+                uncertainty=round(passing.uncertainty, 1),
+                corrected=corrected,
+                **{"pass": passing.pass_number},
+            )
+        if before.status != self.state.status:
+            yield v1.message_frame(
+                "event",
+                kind="state",
+                time=now_ms(),
+                runner=code,
+                state=self.state.status,
+            )
+
+
+def _split(entry: int, passing: MarkPassing) -> Passing:
+    return Passing(
+        entry, passing.mark, passing.pass_number, passing.at, passing.uncertainty
+    )
+
+
+def _lasting(state: State) -> tuple[str, int | None, int | None]:
+    """Return what an entry keeps: its status, and when it started and finished."""
+    return PASSING_STATES.get(state.status, state.status), state.started, state.finished
+
+
+def live_status(entry: Entry, latest: LatestPosition | None) -> str:
+    """Return what an entry is now: also what passes, as off course."""
+    if entry.status == Entry.Status.STARTED and latest is not None:
+        carried = latest.race_state
+        if carried and carried["entry"] == entry.pk:
+            return State.from_json(carried["state"]).status
+    return entry.status
+
+
+def _fitting(carried: object, engagement: Engagement) -> State | None:
+    """Read a state that was carried, if it is one of this entry and course."""
+    if (
+        isinstance(carried, dict)
+        and carried.get("entry") == engagement.entry
+        and carried.get("version") == engagement.version
+    ):
+        return State.from_json(carried["state"])
+    return None
+
+
+# In a thread of the store
+
+
+def read_running(pk: int) -> tuple[Running | None, float]:
+    """Read the race that a runner is in, or else the next one; and until when it is so.
+
+    The time is in milliseconds. The state is the stored one, or where that does not
+    fit (another course, an entry made on the way) that of a replay of the track.
+    Causes three queries or so.
+    """
+    entries = (
+        Entry.objects.shown()
+        .filter(runner=pk, race__ends__gt=timezone.now())
+        .exclude(status__in=[Entry.Status.DNF, Entry.Status.DNS])
+        .exclude(race__line=[])
+        .select_related("wave")
+    )
+    engagements = sorted(map(_engagement, entries), key=lambda each: each.opens)
+    if not engagements:
+        return None, math.inf
+    now = now_ms()
+    begun = [each for each in engagements if each.opens <= now]
+    engagement = begun[-1] if begun else engagements[0]
+    later = [each.opens for each in engagements if each.opens > now]
+    until = min([engagement.ends, *later])
+    carried = (
+        LatestPosition.objects.filter(pk=pk)
+        .values_list("race_state", flat=True)
+        .first()
+    )
+    state = _fitting(carried, engagement)
+    if state is None:
+        state = engagement.guide.begin(engagement.gun)
+        if rows := _track(pk, engagement):
+            fixes = [row.fix for row in rows]
+            state = engagement.guide.replay(engagement.gun, fixes).state
+    return Running(engagement, state), until
+
+
+class _Known(NamedTuple):
+    changed_at: datetime
+    race: Race
+    guide: Guide
+    version: int
+
+
+_known: dict[int, _Known] = {}
+_knowing = threading.Lock()
+
+
+def _engagement(entry: Entry) -> Engagement:
+    known = _race(entry.race_id)
+    gun = entry.wave.start if entry.wave else known.race.start
+    ends = milliseconds(known.race.ends)
+    opens = milliseconds(min(gun, known.race.start) - WINDOW_BEFORE_START)
+    gun_ms = milliseconds(gun)
+    return Engagement(
+        entry=entry.pk,
+        race=entry.race_id,
+        slug=known.race.slug,
+        gun=gun_ms,
+        opens=opens,
+        ends=ends,
+        guide=known.guide,
+        version=known.version ^ gun_ms & 0xFFFFFFFF,
+    )
+
+
+def _race(pk: int) -> _Known:
+    """Return a race with its guide, made once for each change of the race."""
+    changed_at = Race.objects.values_list("changed_at", flat=True).get(pk=pk)
+    with _knowing:
+        known = _known.get(pk)
+        if known is None or known.changed_at != changed_at:
+            race = Race.objects.get(pk=pk)
+            marks = [
+                Mark(checkpoint.pk, checkpoint.distance, checkpoint.kind)
+                for checkpoint in race.checkpoints.all()
+            ]
+            made_of = [race.line, race.length, race.top_speed, marks]
+            version = crc32(orjson.dumps(made_of))
+            if known is not None and known.version == version:
+                guide = known.guide
+            else:
+                course = Course(race.line, length=race.length)
+                guide = Guide(course, marks, top_speed=race.top_speed)
+            known = _known[pk] = _Known(race.changed_at, race, guide, version)
+    return known
+
+
+class _Stored(NamedTuple):
+    """A position as it is stored, and what it meant so far."""
+
+    pk: int
+    fix: Fix
+    progress: float | None
+    held: bool
+
+
+def _track(pk: int, engagement: Engagement) -> list[_Stored]:
+    """Read a runner's fixes of a race, oldest first."""
+    rows = (
+        Position.objects.filter(
+            runner=pk,
+            recorded_at__gte=_moment(engagement.opens),
+            recorded_at__lte=_moment(engagement.ends),
+        )
+        .order_by("recorded_at")
+        .values_list(
+            *("pk", "progress", "held", "recorded_at", "lat", "lng"),
+            *("accuracy", "altitude", "speed", "heading", "battery"),
+        )
+    )
+    return [
+        _Stored(row, Fix(milliseconds(at), *measured), progress, held)
+        for row, progress, held, at, *measured in rows.iterator()
+    ]
+
+
+def _moment(t: int) -> datetime:
+    return datetime.fromtimestamp(t / 1000, UTC)
+
+
+class Mended(NamedTuple):
+    """What a replay found: the state, and splits that are new or other than before."""
+
+    state: State
+    splits: list[MarkPassing]
+
+
+def mend(pk: int, engagement: Engagement) -> Mended | None:
+    """Replay a runner's track, late fixes in their places, and store what differs.
+
+    None where nothing is new: a phone had sent again what was stored.
+    """
+    rows = _track(pk, engagement)
+    gun = engagement.gun
+    if all(row.fix.t < gun or row.held or row.progress is not None for row in rows):
+        return None
+    replay = engagement.guide.replay(engagement.gun, [row.fix for row in rows])
+    known = {
+        (split.checkpoint_id, split.pass_number): split
+        for split in Split.objects.filter(entry=engagement.entry)
+    }
+    news = []
+    for passing in replay.splits:
+        split = known.pop((passing.mark, passing.pass_number), None)
+        if split is None or (
+            not split.by_hand and milliseconds(split.time) != passing.at
+        ):
+            news.append(passing)
+    changes: list[Change] = [_split(engagement.entry, passing) for passing in news]
+    changes.append(Progressed(engagement.entry, *_lasting(replay.state)))
+    with transaction.atomic():
+        Split.objects.filter(
+            pk__in=[split.pk for split in known.values() if not split.by_hand]
+        ).delete()
+        for change in changes:
+            change.write()
+        Position.objects.bulk_update(
+            [
+                Position(pk=row.pk, progress=progress, held=held)
+                for row, progress, held in zip(
+                    rows, replay.progress, replay.held, strict=True
+                )
+                if held != row.held or _moved(row.progress, progress)
+            ],
+            ["progress", "held"],
+            batch_size=200,
+        )
+    return Mended(replay.state, news)
+
+
+def _moved(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return abs(after - before) > NEGLIGIBLE

@@ -1,0 +1,191 @@
+"""What is known of a runner who publishes, and what their fixes mean."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from django.conf import settings
+
+from runners.live.dialects import seed, v1
+from runners.live.dialects.ids import WireId
+from runners.live.groups import LATE, NOTE, POSITION, RunnerEvent, runner_group
+from runners.positions.fix import Fix
+from runners.positions.rules import Rules
+from runners.positions.running import Running
+from runners.positions.writing import Change, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A runner as those who publish need them: the primary key and the code."""
+
+    pk: int
+    code: str
+
+
+class Track:
+    """What this process knows of a runner who publishes.
+
+    It follows the runner's own group, so that a fix accepted by another process
+    counts here too. Times in milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self.latest = 0
+        self.rules = Rules()
+        # Their race, if they are in one, and when to look for another.
+        self.running: Running | None = None
+        self.running_until = math.inf
+        # Whether fixes of the race came late, and what came while it was replayed.
+        self.late = False
+        self.meanwhile: list[Fix] | None = None
+        self.mender: asyncio.Task[None] | None = None
+        self.used_at = 0.0
+        self.ready: asyncio.Task[None] | None = None
+
+    def receive(self, event: RunnerEvent) -> None:
+        """Adopt the state that an event carries."""
+        if self.running is not None and event["state"]:
+            self.running.adopt(event["state"])
+        if event["type"] == POSITION and event["t"] > self.latest:
+            self.latest = event["t"]
+
+    @property
+    def newest(self) -> int:
+        """Return the time of the newest fix, shown or held."""
+        running = self.running
+        return self.latest if running is None else max(self.latest, running.state.t)
+
+    def running_at(self, t: int) -> Running | None:
+        """Return the race that a fix of this time belongs to."""
+        running = self.running
+        if running is None or not running.engagement.is_on(t):
+            return None
+        return running
+
+
+class Told(NamedTuple):
+    """What is to be done about fixes: events to send, and what to store."""
+
+    events: list[tuple[str, RunnerEvent]]
+    rows: list[Row]
+    changes: list[Change]
+
+
+def tell(
+    runner: Publisher,
+    track: Track,
+    fixes: Sequence[Fix],
+    wire_id: WireId,
+    source: str,
+) -> Told:
+    """Take fixes, oldest first: what do they mean, and to whom?
+
+    Notes in the track if a race has to be told again, with late ones in their places.
+    """
+    told = Told([], [], [])
+    late: list[tuple[int, float, float]] = []
+    # What moves the marker in the end, and what came on the way: fix and progress.
+    shown: list[tuple[Fix, float | None]] = []
+    notes: list[bytes] = []
+    # The race as of the last fix, and the row that carries its state.
+    stepped: Running | None = None
+    carrier = -1
+    for fix in fixes:
+        running = track.running_at(fix.t)
+        if fix.t <= track.newest:
+            late.append((fix.t, fix.lat, fix.lng))
+            told.rows.append(Row(runner.pk, fix, source))
+            track.late |= running is not None
+            continue
+        if track.meanwhile is not None:
+            track.meanwhile.append(fix)
+        stepped, progress, held = running, None, False
+        if running is None:
+            told.rows.append(Row(runner.pk, fix, source))
+        else:
+            before = running.state
+            seen = running.advance(fix)
+            progress = seen.progress
+            # Where anybody may publish as anybody no fix is implausible.
+            held = seen.held and not settings.SPECTATE_OPEN
+            told.rows.append(Row(runner.pk, fix, source, progress, held))
+            told.changes.extend(running.changes(runner.pk, before, seen))
+            notes.extend(running.notes(runner.code, before, seen.splits))
+            for old in seen.confirmed if not settings.SPECTATE_OPEN else ():
+                shown.append((Fix(old.t, old.lat, old.lng), old.progress))
+        if held:
+            continue
+        carrier = len(told.rows) - 1
+        track.latest = fix.t
+        shown.append((fix, progress))
+    group = runner_group(runner.pk)
+    state: dict[str, Any] = {}
+    if stepped is not None:
+        state = stepped.carried()
+        if shown:
+            encoded = orjson.dumps(state).decode()
+            told.rows[carrier] = told.rows[carrier]._replace(state=encoded)
+    for fix, progress in shown[:-1]:
+        late.append((fix.t, fix.lat, fix.lng))
+        told.events.append(
+            (group, position_event(runner, fix, progress, wire_id, moves=False))
+        )
+    for fix, progress in shown[-1:]:
+        event = position_event(runner, fix, progress, wire_id, moves=True)
+        event["state"] = state
+        told.events.append((group, event))
+    if late:
+        late.sort()
+        frame = v1.late_frame(runner.code, late)
+        told.events.append((group, frame_event(LATE, runner, late[-1][0], frame)))
+    if stepped is not None and not shown:
+        # Held: nobody is shown it, but another process goes on from it.
+        event = frame_event(NOTE, runner, stepped.state.t, b"")
+        event["state"] = state
+        told.events.append((group, event))
+    for frame in notes:
+        told.events.append((group, frame_event(NOTE, runner, track.latest, frame)))
+    return told
+
+
+def position_event(
+    runner: Publisher,
+    fix: Fix,
+    progress: float | None,
+    wire_id: WireId,
+    *,
+    moves: bool,
+) -> RunnerEvent:
+    """Encode a fix once for each dialect."""
+    row = b""
+    if moves:
+        row = v1.position_row(
+            runner.code,
+            v1.fix_row(fix.t, fix.lat, fix.lng, fix.speed, fix.heading, progress),
+        )
+    return {
+        "type": POSITION,
+        "runner": runner.pk,
+        "t": fix.t,
+        "seed": seed.position_frame(wire_id, fix.lat, fix.lng),
+        "v1": row,
+        "state": {},
+    }
+
+
+def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEvent:
+    """Make an event of a frame that is ready for the typed dialect."""
+    return {
+        "type": type_,
+        "runner": runner.pk,
+        "t": t,
+        "seed": b"",
+        "v1": frame,
+        "state": {},
+    }
