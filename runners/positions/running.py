@@ -238,7 +238,7 @@ def _race(pk: int) -> _Known:
                 Mark(checkpoint.pk, checkpoint.distance, checkpoint.kind)
                 for checkpoint in race.checkpoints.all()
             ]
-            made_of = [race.line, race.length, race.top_speed, marks]
+            made_of = [race.line, race.length, race.top_speed, list(map(tuple, marks))]
             version = crc32(orjson.dumps(made_of))
             if known is not None and known.version == version:
                 guide = known.guide
@@ -306,9 +306,7 @@ def mend(pk: int, engagement: Engagement) -> Mended | None:
     news = []
     for passing in replay.splits:
         split = known.pop((passing.mark, passing.pass_number), None)
-        if split is None or (
-            not split.by_hand and milliseconds(split.time) != passing.at
-        ):
+        if split is None or not (split.by_hand or _same(split, passing)):
             news.append(passing)
     changes: list[Change] = [_split(engagement.entry, passing) for passing in news]
     changes.append(Progressed(engagement.entry, *_lasting(replay.state)))
@@ -330,6 +328,13 @@ def mend(pk: int, engagement: Engagement) -> Mended | None:
             batch_size=200,
         )
     return Mended(replay.state, news)
+
+
+def _same(split: Split, passing: MarkPassing) -> bool:
+    return (
+        milliseconds(split.time) == passing.at
+        and abs(split.uncertainty - passing.uncertainty) < 1
+    )
 
 
 def _moved(before: float | None, after: float | None) -> bool:

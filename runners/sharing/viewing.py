@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from runners.models import Follow, Race, Runner, RunnerToken, ShareLink
+from runners.models import Entry, Follow, Race, Runner, RunnerToken, ShareLink
 from runners.models.runner import RunnerQuerySet, palette_colour, sharing_now
 from runners.sharing.identity import user_of_session
 from runners.sharing.windows import (

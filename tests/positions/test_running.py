@@ -1,0 +1,240 @@
+"""Bob runs a race: what his fixes mean on the way through the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from runners import store
+from runners.live.frames import frame_text
+from runners.live.groups import NOTE, POSITION, RunnerEvent, runner_group
+from runners.live.outbox import now_ms
+from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
+from runners.positions import accept as accept_module
+from runners.positions.accept import Acceptor
+from runners.positions.fix import Fix
+from runners.positions.track import Publisher
+from runners.sharing.snapshots import runner_items
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LAT = 48.0
+# Degrees of latitude of a metre.
+METRE = 1 / 111_200
+PACE = 4.0  # m/s
+
+
+class Ear:
+    """Hears what Bob's followers hear."""
+
+    def __init__(self) -> None:
+        self.events: list[RunnerEvent] = []
+
+    def receive(self, event: RunnerEvent) -> None:
+        self.events.append(event)
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        frames = [e["v1"] for e in self.events if e["type"] == NOTE and e["v1"]]
+        told = [json.loads(frame_text(frame)) for frame in frames]
+        return [event for event in told if event["kind"] == kind]
+
+    @property
+    def progress(self) -> list[Any]:
+        rows = [e["v1"] for e in self.events if e["type"] == POSITION and e["v1"]]
+        return [json.loads(row)[6] for row in rows]
+
+
+@pytest.fixture
+async def ear(acceptor: Acceptor, bob: Publisher) -> Ear:
+    ear = Ear()
+    await acceptor.relay.follow([bob.pk], ear)
+    return ear
+
+
+@pytest.fixture
+def entry(bob: Publisher) -> Entry:
+    """Bob is entered for 2 km to the north that started ten minutes ago."""
+    start = datetime.now(UTC) - timedelta(minutes=10)
+    race = Race.objects.create(
+        slug="north",
+        name="North",
+        start=start,
+        ends=start + timedelta(hours=3),
+        line=[[LAT + m * METRE, 2.0] for m in range(0, 2001, 50)],
+        length=2000,
+    )
+    for name, distance, kind in (
+        ("Start", 0, "start"),
+        ("Half", 1000, "split"),
+        ("Finish", 2000, "finish"),
+    ):
+        Checkpoint.objects.create(race=race, name=name, distance=distance, kind=kind)
+    return Entry.objects.create(race=race, runner_id=bob.pk, bib="7")
+
+
+def fix_at(entry: Entry, seconds: float) -> Fix:
+    """Where Bob is so many seconds after the gun; he stands before and after."""
+    gun = round(entry.race.start.timestamp() * 1000)
+    metres = min(max(0.0, seconds * PACE), 2000)
+    return Fix(
+        gun + round(seconds * 1000), LAT + metres * METRE, 2.0, accuracy=5.0, speed=PACE
+    )
+
+
+async def run(
+    acceptor: Acceptor, bob: Publisher, entry: Entry, *seconds: float
+) -> None:
+    for second in seconds:
+        receipt = await acceptor.accept(
+            bob, [fix_at(entry, second)], source="websocket"
+        )
+        assert receipt.rejected == []
+        assert receipt.stored is not None
+        await receipt.stored
+
+
+async def test_progress_splits_and_states_are_told_and_stored(
+    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+) -> None:
+    await run(acceptor, bob, entry, *range(-30, 521, 10))
+    assert [event["state"] for event in ear.told("state")] == ["started", "finished"]
+    splits = ear.told("split")
+    assert [(s["distance"], s["pass"]) for s in splits] == [
+        (0, 1),
+        (1000, 1),
+        (2000, 1),
+    ]
+    assert all(s["race"] == "north" and not s["corrected"] for s in splits)
+    gun = entry.race.start.timestamp() * 1000
+    half = splits[1]
+    assert abs(half["at"] - gun - 250_000) < 5_000
+    await asyncio.sleep(0.1)
+    start = entry.race.start
+    await entry.arefresh_from_db()
+    assert entry.status == "finished"
+    assert entry.started_at and entry.finished_at
+    assert abs((entry.finished_at - start).total_seconds() - 500) < 15
+    stored = await Split.objects.aget(checkpoint__name="Half")
+    assert round(stored.time.timestamp() * 1000) == half["at"]
+    running = [p for p in ear.progress if p is not None]
+    assert running == sorted(running)
+    assert running[-1] == 2000
+    item = (await store.read(runner_items, [bob.pk]))[bob.pk]
+    assert item["state"] == "finished"
+    assert item["race"] == "north"
+    assert item["fix"][5] == 2000
+
+
+async def test_a_restart_goes_on_from_what_is_stored(
+    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+) -> None:
+    await run(acceptor, bob, entry, *range(0, 200, 10))
+    acceptor._tracks.clear()
+    await run(acceptor, bob, entry, *range(200, 300, 10))
+    assert [event["state"] for event in ear.told("state")] == ["started"]
+    assert [s["distance"] for s in ear.told("split")] == [0, 1000]
+
+
+async def test_another_process_goes_on_from_what_events_carry(
+    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+) -> None:
+    """What is stored is taken away: only the events can have told."""
+    await run(acceptor, bob, entry, *range(0, 100, 10))
+    here = acceptor._tracks[bob.pk]
+    assert here.running is not None
+    before = here.running.state
+    await run(acceptor, bob, entry, *range(100, 200, 10))
+    carrying = next(e for e in reversed(ear.events) if e["type"] == POSITION)
+    here.running.state, here.latest = before, before.t
+    await acceptor.relay.layer.group_send_many([(runner_group(bob.pk), carrying)])
+    await asyncio.sleep(0.05)
+    assert here.running.state.t == carrying["t"]
+    assert here.running.state.progress == pytest.approx(190 * PACE, abs=20)
+
+
+async def test_late_fixes_correct_a_split(
+    acceptor: Acceptor,
+    bob: Publisher,
+    entry: Entry,
+    ear: Ear,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept_module, "MEND_AFTER", 0.01)
+    # No coverage from 200 to 300 s, where he passes half way at 250 s.
+    await run(acceptor, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
+    half = ear.told("split")[1]
+    assert half["uncertainty"] == pytest.approx(100, abs=1)
+    late = [fix_at(entry, second) for second in range(210, 300, 10)]
+    receipt = await acceptor.accept(bob, late, source="websocket")
+    assert receipt.stored is not None
+    await receipt.stored
+    mender = acceptor._tracks[bob.pk].mender
+    assert mender is not None
+    await mender
+    await asyncio.sleep(0.05)
+    corrected = ear.told("split")[-1]
+    assert corrected["corrected"]
+    assert corrected["checkpoint"] == half["checkpoint"]
+    assert corrected["uncertainty"] <= 10
+    stored = await Split.objects.aget(checkpoint__name="Half")
+    assert stored.uncertainty <= 10
+    assert not await Position.objects.filter(
+        recorded_at__gte=entry.race.start, progress=None
+    ).aexists()
+    # What an organiser has set stays.
+    by_hand = datetime.now(UTC) - timedelta(minutes=5)
+    await Split.objects.filter(pk=stored.pk).aupdate(time=by_hand, by_hand=True)
+    await acceptor.accept(bob, [fix_at(entry, 255)], source="websocket")
+    mender = acceptor._tracks[bob.pk].mender
+    assert mender is not None
+    await mender
+    await stored.arefresh_from_db()
+    assert stored.time == by_hand
+
+
+async def test_a_jump_is_held_until_a_second_fix_confirms_it(
+    acceptor: Acceptor,
+    bob: Publisher,
+    entry: Entry,
+    ear: Ear,
+    settings: Settings,
+) -> None:
+    settings.SPECTATE_OPEN = False
+    await run(acceptor, bob, entry, *range(0, 100, 10))
+    told = len(ear.progress)
+    there = fix_at(entry, 100)._replace(lat=LAT + 1)
+    receipt = await acceptor.accept(bob, [there], source="websocket")
+    assert (receipt.accepted, receipt.rejected) == (1, [])
+    assert receipt.stored is not None
+    await receipt.stored
+    assert len(ear.progress) == told
+    assert (await Position.objects.aget(held=True)).lat == there.lat
+    assert (await LatestPosition.objects.aget()).lat < LAT + 0.5
+    await run(acceptor, bob, entry, 110)
+    assert len(ear.progress) == told + 1
+    # He really is somewhere else: the second fix there confirms the first.
+    for second in (120, 130):
+        fix = fix_at(entry, second)._replace(lat=LAT + 1)
+        await (await acceptor.accept(bob, [fix], source="websocket")).stored  # type: ignore[misc]
+    assert await Position.objects.filter(held=True).acount() == 1
+    assert (await LatestPosition.objects.aget()).lat == LAT + 1
+
+
+async def test_whoever_an_organiser_took_out_is_not_in_the_race(
+    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+) -> None:
+    await run(acceptor, bob, entry, *range(0, 50, 10))
+    await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNF)
+    await acceptor.look_again([bob.pk])
+    await run(acceptor, bob, entry, *range(50, 600, 10))
+    await asyncio.sleep(0.1)
+    assert {s["distance"] for s in ear.told("split")} == {0}
+    await entry.arefresh_from_db()
+    assert entry.status == "dnf"
+    assert ear.progress[-1] is None
+    assert ear.events[-1]["t"] <= now_ms()
