@@ -8,6 +8,7 @@ from runners.admin import (
     privacy,
     race,
     runner,
+    split,
     token,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "privacy",
     "race",
     "runner",
+    "split",
     "token",
 ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zoneinfo
 from typing import Any, ClassVar
 
 from django import forms
@@ -14,7 +15,9 @@ from runners.admin.columns import (
     race_day_columns,
     race_filter,
 )
-from runners.models import Entry
+from runners.admin.split import SplitInline, entry_follow_split
+from runners.models import Entry, Split, Wave
+from runners.races.entries import entry_mark
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -22,7 +25,7 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Entry
-        fields: ClassVar = ["bib", "race", "runner"]
+        fields: ClassVar = ["bib", "race", "runner", "wave", "category", "status"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,6 +36,22 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.fields[name].widget = forms.Select(
                     choices=[(chosen.pk, str(chosen))]
                 )
+        if "wave" in self.fields and self.instance.race_id:
+            wave: Any = self.fields["wave"]
+            wave.queryset = Wave.objects.filter(race=self.instance.race_id)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        wave, race = cleaned.get("wave"), cleaned.get("race")
+        if wave is not None and race is not None and wave.race_id != race.pk:
+            self.add_error("wave", f"{race} has no such wave.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Any:
+        if not self.instance.pk:
+            # The race office entered them: they have a say before they are shown.
+            self.instance.accepted = self.instance.runner.account_id is None
+        return super().save(commit)
 
 
 class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -47,8 +66,17 @@ class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 class EntriesOfRace(EntryInline):
-    fields = ("bib", "runner")
+    fields = ("bib", "runner", "wave", "category", "status")
     autocomplete_fields = ("runner",)
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """Offer the race's own waves, read once and not once a row."""
+        formset = super().get_formset(request, obj, **kwargs)
+        waves = Wave.objects.filter(race=obj)
+        wave: Any = formset.form.base_fields["wave"]
+        wave.queryset = waves
+        wave.choices = [("", "–"), *((wave.pk, wave.name) for wave in waves)]
+        return formset
 
 
 class EntriesOfRunner(EntryInline):
@@ -59,17 +87,88 @@ class EntriesOfRunner(EntryInline):
 @admin.register(Entry)
 class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = EntryForm
-    list_display = ("bib", "runner", *race_day_columns("runner__latest"), "race")
+    list_display = (
+        *("bib", "runner", "status", "category", "wave", "is_accepted"),
+        *race_day_columns("runner__latest"),
+        "race",
+    )
     list_display_links = ("bib", "runner")
-    list_select_related = ("race", "runner__latest")
-    list_filter = (race_filter("race"), liveness_filter("runner__latest"))
+    list_select_related = ("race", "wave", "runner__latest")
+    list_filter = (
+        race_filter("race"),
+        "status",
+        liveness_filter("runner__latest"),
+        "accepted",
+    )
     # Bib 10 comes after bib 9.
     ordering = ("race__start", Length("bib"), "bib")
     search_fields = ("=bib", "runner__name", "=runner__code")
     autocomplete_fields = ("race", "runner")
     list_per_page = 50
+    fields = (
+        *("bib", "race", "runner", "wave", "category", "status"),
+        *("is_accepted", "chip"),
+    )
+    readonly_fields = ("is_accepted", "chip")
+    actions = ("mark_started", "mark_finished", "mark_dnf", "mark_dns")
     Media = RaceDayMedia
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
         # Without the thousands of points of the course.
         return super().get_queryset(request).defer("race__line")
+
+    def get_inlines(self, request: HttpRequest, obj: Entry | None) -> list[Any]:
+        return [SplitInline] if obj else []
+
+    def save_formset(
+        self, request: HttpRequest, form: Any, formset: Any, change: Any
+    ) -> None:
+        super().save_formset(request, form, formset, change)
+        if formset.model is Split:
+            for split in [
+                *formset.new_objects,
+                *(s for s, _ in formset.changed_objects),
+            ]:
+                entry_follow_split(split)
+
+    @admin.display(description="Accepted", boolean=True, ordering="accepted")
+    def is_accepted(self, entry: Entry) -> bool | None:
+        """Say whether the runner agreed; None for one without an account."""
+        if not entry.runner_id or entry.runner.account_id is None:
+            return None
+        return entry.accepted
+
+    @admin.display(description="Chip time, by the race's clock")
+    def chip(self, entry: Entry) -> str:
+        if not entry.pk:
+            return "–"
+        zone = zoneinfo.ZoneInfo(entry.race.timezone)
+        started, finished = (
+            f"{moment.astimezone(zone):%H:%M:%S}" if moment else "–"
+            for moment in (entry.started_at, entry.finished_at)
+        )
+        return f"started {started}, finished {finished}"
+
+    def _mark(
+        self, request: HttpRequest, entries: QuerySet[Entry], status: Entry.Status
+    ) -> None:
+        marked = list(entries)
+        for entry in marked:
+            entry_mark(entry=entry, status=status)
+        self.message_user(request, f"{len(marked)} marked: {status.label.lower()}.")
+
+    @admin.action(description="Mark as started", permissions=["change"])
+    def mark_started(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
+        self._mark(request, entries, Entry.Status.STARTED)
+
+    @admin.action(description="Mark as finished", permissions=["change"])
+    def mark_finished(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
+        self._mark(request, entries, Entry.Status.FINISHED)
+
+    @admin.action(description="Mark as did not finish", permissions=["change"])
+    def mark_dnf(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
+        self._mark(request, entries, Entry.Status.DNF)
+
+    @admin.action(description="Mark as did not start", permissions=["change"])
+    def mark_dns(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
+        self._mark(request, entries, Entry.Status.DNS)

@@ -127,9 +127,11 @@ def test_entry_of_the_inline_stays_with_its_runner(
         "entries-0-race": park.pk,
         "entries-0-runner": charlie.pk,
         "entries-0-bib": "401",
+        "entries-0-status": "registered",
         "entries-1-race": park.pk,
         "entries-1-runner": charlie.pk,
         "entries-1-bib": "402",
+        "entries-1-status": "registered",
     }
 
     office.post(f"/admin/runners/race/{park.pk}/change/", form(**rows))

@@ -16,11 +16,11 @@ from django.http import (
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from runners.admin.desk.marking import entry_mark
 from runners.admin.desk.reading import desk_of
 from runners.admin.desk.swapping import phones_swap, runner_meant
 from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race, Runner
+from runners.races.entries import entry_mark
 
 # Its class takes no parameter while running.
 RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"

@@ -1,0 +1,151 @@
+"""Times at checkpoints, corrected by hand: what an organiser sets, phones leave alone."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from runners.admin.columns import race_filter
+from runners.admin.race_form import (
+    RaceTimeField,
+    on_the_clock_of,
+    shown_on_the_clock_of,
+)
+from runners.models import Checkpoint, Entry, Race, Split
+
+
+class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A time in the race's zone, to the second; changing it makes it one by hand."""
+
+    time = RaceTimeField(help_text="In the race's time zone.")
+
+    class Meta:
+        model = Split
+        fields: ClassVar = ["checkpoint", "pass_number", "time"]
+
+    def __init__(self, *args: Any, race: Race | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        race = race or self.instance.entry.race
+        self._zone = zoneinfo.ZoneInfo(race.timezone)
+        if "checkpoint" in self.fields:
+            choice: Any = self.fields["checkpoint"]
+            choice.queryset = Checkpoint.objects.filter(race=race)
+        if self.instance.pk:
+            self.initial["time"] = shown_on_the_clock_of(self._zone, self.instance.time)
+
+    def clean_time(self) -> datetime | None:
+        if self.instance.pk and "time" not in self.changed_data:
+            kept: datetime = self.instance.time  # with its milliseconds
+            return kept
+        return on_the_clock_of(self._zone, self.cleaned_data["time"])
+
+    def save(self, commit: bool = True) -> Any:
+        if self.has_changed():
+            self.instance.by_hand = True
+            self.instance.uncertainty = 0
+        return super().save(commit)
+
+
+class SplitFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    """The splits of an entry, by the clock of its race."""
+
+    def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
+        kwargs = super().get_form_kwargs(index)
+        # There is no inline on the page that makes an entry.
+        return {**kwargs, "race": self.instance.race}
+
+
+class SplitColumns:
+    @admin.display(description="Set by", ordering="by_hand")
+    def set_by(self, split: Split) -> SafeString | str:
+        if split.by_hand:
+            return format_html('<strong class="by-hand">{}</strong>', "by hand")
+        return f"phone, ± {split.uncertainty / 2:.0f} s" if split.pk else "by hand"
+
+
+class SplitInline(SplitColumns, admin.TabularInline):  # type: ignore[type-arg]
+    model = Split
+    form = SplitForm
+    formset = SplitFormSet
+    fields = ("checkpoint", "pass_number", "time", "set_by")
+    readonly_fields = ("set_by",)
+    ordering = ("time",)
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Split]:
+        return super().get_queryset(request).select_related("checkpoint")
+
+
+@admin.register(Split)
+class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
+    """All times; one that is missing is added on its entry's page."""
+
+    form = SplitForm
+    list_display = (
+        *("bib", "runner", "checkpoint", "pass_number", "local_time", "set_by"),
+        "race",
+    )
+    list_display_links = ("bib", "local_time")
+    list_select_related = ("entry__runner", "entry__race", "checkpoint")
+    list_filter = (race_filter("entry__race"), "by_hand", "checkpoint__kind")
+    search_fields = ("=entry__bib", "entry__runner__name", "=entry__runner__code")
+    search_help_text = "A bib, or a runner's name or code."
+    ordering = ("-time",)
+    list_per_page = 50
+    fields = ("bib", "runner", "checkpoint", "pass_number", "time", "set_by")
+    readonly_fields = ("bib", "runner", "set_by")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Split]:
+        # Without the thousands of points of the course.
+        return super().get_queryset(request).defer("entry__race__line")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: Any, change: Any
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if form.has_changed():
+            entry_follow_split(obj)
+
+    @admin.display(description="Bib", ordering="entry__bib")
+    def bib(self, split: Split) -> str:
+        return split.entry.bib
+
+    @admin.display(description="Runner", ordering="entry__runner__name")
+    def runner(self, split: Split) -> str:
+        return split.entry.runner.name
+
+    @admin.display(description="Race", ordering="entry__race__start")
+    def race(self, split: Split) -> str:
+        return split.entry.race.name
+
+    @admin.display(description="Time", ordering="time")
+    def local_time(self, split: Split) -> str:
+        zone = zoneinfo.ZoneInfo(split.entry.race.timezone)
+        return f"{split.time.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def entry_follow_split(split: Split) -> None:
+    """Have an entry start or finish when a time set by hand says so."""
+    entry = split.entry
+    kind = split.checkpoint.kind
+    if kind == Checkpoint.Kind.START:
+        entry.started_at = split.time
+        if entry.status in (Entry.Status.REGISTERED, Entry.Status.DNS):
+            entry.status = Entry.Status.STARTED
+    elif kind == Checkpoint.Kind.FINISH:
+        entry.finished_at = split.time
+        entry.status = Entry.Status.FINISHED
+    # What shows the race looks for entries that have changed.
+    entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
