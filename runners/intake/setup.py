@@ -266,7 +266,7 @@ PHONE_APPS = {
         ),
         PhoneApp(
             "browser",
-            "A browser",
+            "Browser",
             "any phone, while its screen is on",
             "",
             browser,

@@ -2,7 +2,7 @@
 
 import { setText } from "./dom.js";
 
-const PRESETS = ["Allez", "Keep going", "Looking strong", "👏"];
+const PRESETS = ["Allez", "Keep going", "Well run", "Bravo"];
 // How long what was said stays. ms.
 const SAID_FOR = 6000;
 

@@ -116,6 +116,9 @@ test("the page says what has reached the server, and what waits", () => {
   const offline = said({ status: { state: "waiting" }, waiting: 12, reached: 760_000 });
   assert.equal(offline.headline, "Recording, no connection");
   assert.match(offline.detail, /^12 positions kept here .* 4 min ago\.$/);
+  const unconfirmed = said({ waiting: 40, reached: 940_000 });
+  assert.match(unconfirmed.detail, /not confirmed .* reached us 1 min ago/);
+  assert.equal(said({ reached: 940_000 }).headline, "No new position");
   assert.match(said({ doing: "stopped", waiting: 1 }).detail, /^1 position still to send/);
 });
 

@@ -2,6 +2,8 @@
 
 // Fixes closer together tell a spectator nothing. ms.
 const LEAST_APART = 900;
+// After so long without a place ask for one: who stands still is not lost. ms.
+const ASK_AFTER = 10_000;
 // How long the device may look before the page says that it finds nothing. ms.
 const PATIENCE = 20_000;
 
@@ -36,6 +38,8 @@ export function fixOf({ coords, timestamp }, { offset, battery }) {
   };
 }
 
+const PRECISELY = { enableHighAccuracy: true, maximumAge: 0, timeout: PATIENCE };
+
 /** Why there can be no place here at all, or null. @returns {Trouble | null} */
 export function obstacle() {
   if (!globalThis.isSecureContext) return "insecure";
@@ -48,6 +52,8 @@ export class Locator {
   /** @type {number | null} */
   #watch = null;
   #last = -Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #ask;
 
   /**
    * @param {{
@@ -66,11 +72,13 @@ export class Locator {
     this.#watch = navigator.geolocation.watchPosition(
       (position) => this.#take(position),
       (error) => this.#fail(error),
-      { enableHighAccuracy: true, maximumAge: 0, timeout: PATIENCE },
+      PRECISELY,
     );
+    this.#askSoon();
   }
 
   stop() {
+    clearTimeout(this.#ask);
     if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
     this.#watch = null;
   }
@@ -81,7 +89,17 @@ export class Locator {
     if (this.#watch === null) return;
     if (Math.abs(position.timestamp - this.#last) < LEAST_APART) return;
     this.#last = position.timestamp;
+    this.#askSoon();
     this.#handlers.onPosition(position);
+  }
+
+  #askSoon() {
+    clearTimeout(this.#ask);
+    this.#ask = setTimeout(() => {
+      this.#askSoon();
+      // The watch tells what goes wrong.
+      navigator.geolocation.getCurrentPosition((position) => this.#take(position), () => {}, PRECISELY);
+    }, ASK_AFTER);
   }
 
   /** @param {GeolocationPositionError} error */

@@ -110,6 +110,9 @@ function saidWhileRecording({ status, waiting, refused, reached, now }) {
   if (reached !== null && now - reached < FRESH) {
     return { tone: "live", headline: "Sharing", detail: last };
   }
+  if (!waiting) {
+    return { tone: "delayed", headline: "No new position", detail: `This device finds no place just now. ${last}`.trim() };
+  }
   return {
     tone: "delayed",
     headline: "Recording",
