@@ -301,7 +301,9 @@ class TypedConsumer(SocketConsumer):
         try:
             link = await store.read(identity.find_link, plain)
             # Hashing takes a third of a second: not in the threads that read.
-            await asyncio.to_thread(identity.check_pin, link, pin)
+            await self.relay.loop.run_in_executor(
+                identity.PIN_THREADS, identity.check_pin, link, pin
+            )
         except LinkError as error:
             await self.watch.slow_down(self.address)
             raise CommandError(error.code, error.detail) from None

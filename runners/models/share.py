@@ -3,6 +3,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -111,7 +112,13 @@ class ShareLink(models.Model):
 
     def opens_with(self, pin: str) -> bool:
         """Tell whether this is the link's PIN; a link without one needs none."""
-        return not self.pin or check_password(pin, self.pin)
+        return not self.pin or _is_pin(pin, self.pin)
+
+
+@lru_cache(maxsize=1_000)
+def _is_pin(pin: str, encoded: str) -> bool:
+    # A page that stands on a link asks again with each track it fetches.
+    return check_password(pin, encoded)
 
 
 class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
