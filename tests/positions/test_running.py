@@ -184,7 +184,7 @@ async def test_late_fixes_correct_a_split(
     stored = await Split.objects.aget(checkpoint__name="Half")
     assert stored.uncertainty <= 10
     assert not await Position.objects.filter(
-        recorded_at__gte=entry.race.start, progress=None
+        recorded_at__gt=entry.race.start + timedelta(seconds=1), progress=None
     ).aexists()
     # What an organiser has set stays.
     by_hand = datetime.now(UTC) - timedelta(minutes=5)
