@@ -1,4 +1,4 @@
-"""Times at checkpoints, corrected by hand: what an organiser sets, phones leave alone."""
+"""Times at checkpoints: what an organiser sets by hand, phones leave alone."""
 
 from __future__ import annotations
 

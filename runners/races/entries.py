@@ -1,4 +1,4 @@
-"""What an organiser says of an entry, whatever its phone does."""
+"""Set what became of an entry, whatever its phone says."""
 
 from __future__ import annotations
 

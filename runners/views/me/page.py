@@ -69,6 +69,10 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         "turned_away": [
             f for f in follows if f.status in (Status.REFUSED, Status.BLOCKED)
         ],
+        "entries": runner.entries.filter(race__ends__gt=now)
+        .select_related("race", "wave")
+        .defer("race__line")
+        .order_by("race__start"),
         "tokens": runner.tokens.usable(),
         # Those that ended lately stay in sight: "did I send the wrong one?"
         "links": runner.links.with_viewers().select_related("race")[:50],

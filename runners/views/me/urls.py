@@ -5,6 +5,7 @@ from django.urls import path
 from runners.views.me import (
     becoming,
     data,
+    entries,
     followers,
     links,
     page,
@@ -21,6 +22,7 @@ urlpatterns = [
     path("resume/", sharing.resume, name="sharing_resume"),
     path("until/", sharing.until, name="sharing_until"),
     path("cheers/", sharing.cheers, name="cheers"),
+    path("entries/<int:pk>/", entries.answer, name="entry_answer"),
     path("followers/<int:pk>/", followers.answer, name="follow_answer"),
     path("tokens/", tokens.issue, name="token_issue"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="token_revoke"),

@@ -1,0 +1,30 @@
+"""Races that an organiser entered the runner for: shown there only if they agree."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner
+from runners.views.me.page import back_to, own_runner
+
+
+@require_POST
+@own_runner
+def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
+    """Accept an entry, or decline one, accepted before or not."""
+    entry = get_object_or_404(runner.entries.select_related("race"), pk=pk)
+    chosen = request.POST.get("answer", "")
+    if chosen not in ("accept", "decline"):
+        raise Http404("There is no such answer.")
+    entry.accepted = chosen == "accept"
+    entry.save(update_fields=["accepted", "changed_at"])
+    messages.success(
+        request,
+        f"{entry.race} shows you with the bib {entry.bib}."
+        if entry.accepted
+        else f"{entry.race} does not show you.",
+    )
+    return back_to("entries")
