@@ -14,6 +14,8 @@ from runners.views import (
     track,
 )
 from runners.views.live_json import live_json
+from runners.views.races import standings
+from runners.views.races.eta import eta_json
 
 
 class CodeConverter:
@@ -34,6 +36,11 @@ urlpatterns = [
     path("", live.live, name="live"),
     path("live.json", live_json, name="live_json"),
     path("races/<slug:slug>/", live.race, name="race"),
+    path("races/<slug:slug>/eta.json", eta_json, name="eta_json"),
+    path("races/<slug:slug>/standings/", standings.standings_page, name="standings"),
+    path("races/<slug:slug>/standings.json", standings.standings_json),
+    path("races/<slug:slug>/standings.csv", standings.standings_csv, name="results"),
+    path("races/<slug:slug>/runners/<path:bib>/", standings.entry_page, name="entry"),
     path("runners/<code:code>/", live.runner, name="runner"),
     path("runners/<code:code>/track.json", track.track_json, name="track_json"),
     path("runners/<code:code>/track.gpx", track.track_gpx, name="track_gpx"),

@@ -86,7 +86,7 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
     # Before anything is read: what is stored from now on belongs to the next request.
     now = now_ms()
     since = _since(request)
-    link = _link(request)
+    link = link_in_header(request)
     fresh = since is None
     items: Items = {}
     races: dict[int, dict[str, Any]] = {}
@@ -139,7 +139,8 @@ def _since(request: HttpRequest) -> int | None:
     return min(int(text), now_ms())
 
 
-def _link(request: HttpRequest) -> ShareLink | None:
+def link_in_header(request: HttpRequest) -> ShareLink | None:
+    """Return the share link that a page stands on; raises `Refused`."""
     token = request.headers.get(SHARE_HEADER)
     if not token:
         return None

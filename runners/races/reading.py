@@ -1,0 +1,232 @@
+"""What arrival and standings work on, read from the database: plain rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+
+from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.races.course import Course
+from runners.races.eta import Passed, Slopes
+from runners.races.progress import State
+from runners.races.splits import Mark, passes_of
+from runners.races.standings import Row, Taken
+
+# Courses kept by a process; one of a mountain race takes some MB.
+COURSES_KEPT = 8
+# A runner's last minutes are read every so many seconds, so many times: enough to tell
+# a wobble from a drift, too few for walks and traffic lights to look like one.
+EVERY, SAMPLES = 200, 6
+# Who crosses the start unseen does so within so long after the gun. Seconds.
+START_DOUBT = 120.0
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A checkpoint."""
+
+    pk: int
+    name: str
+    distance: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What does not change while a race runs. Without a course both are None.
+
+    `passes` has the metres of each pass of each checkpoint (primary key, number).
+    """
+
+    stops: tuple[Stop, ...]
+    passes: dict[tuple[int, int], float]
+    course: Course | None
+    slopes: Slopes | None
+
+
+def ground_of(race: Race) -> Ground:
+    """Return the ground of a race; built again when course or checkpoints change.
+
+    Causes one query; building takes up to half a second.
+    """
+    rows = race.checkpoints.order_by("distance", "pk")
+    stops = tuple(
+        Stop(*row) for row in rows.values_list("pk", "name", "distance", "kind")
+    )
+    return _kept_ground(race.pk, race.changed_at, stops)
+
+
+@lru_cache(maxsize=COURSES_KEPT)
+def _kept_ground(race: int, changed_at: datetime, stops: tuple[Stop, ...]) -> Ground:
+    row = Race.objects.get(pk=race)
+    own = {(stop.pk, 1): stop.distance for stop in stops}
+    if not row.line:
+        return Ground(stops, own, None, None)
+    course = Course(row.line, row.length)
+    marks = [Mark(stop.pk, stop.distance, stop.kind) for stop in stops]
+    passes = {(p.mark, p.pass_number): p.distance for p in passes_of(course, marks)}
+    return Ground(stops, passes, course, Slopes(course))
+
+
+def rows_of(
+    race: Race, ground: Ground, runners: Collection[int] | None = None
+) -> list[Row]:
+    """Return the entries of a race, or those of some runners. Causes three queries."""
+    entries = Entry.objects.filter(race=race)
+    splits = Split.objects.filter(entry__race=race)
+    if runners is not None:
+        entries = entries.filter(runner__in=runners)
+        splits = splits.filter(entry__runner__in=runners)
+    taken: dict[int, list[Taken]] = {}
+    for entry, checkpoint, number, time, uncertainty, by_hand in splits.values_list(
+        "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand"
+    ):
+        distance = ground.passes.get((checkpoint, number))
+        # Of a pass that the course no longer has nobody can say where it was.
+        if distance is not None:
+            taken.setdefault(entry, []).append(
+                Taken(
+                    checkpoint, number, distance, time.timestamp(), uncertainty, by_hand
+                )
+            )
+    start = {stop.pk for stop in ground.stops if stop.kind == "start"}
+    finish = {stop.pk for stop in ground.stops if stop.kind == "finish"}
+    # The phone may have been at another race since, or never at this one.
+    latest = {
+        runner: (progress, at)
+        for runner, progress, at in LatestPosition.objects.filter(
+            runner__in=entries.values("runner"), recorded_at__lte=race.ends
+        ).values_list("runner", "progress", "recorded_at")
+    }
+    rows = []
+    for (
+        entry, runner, code, name, colour, bib, category, wave, gun, status,
+        started_at, finished_at,
+    ) in entries.annotate(start=Coalesce("wave__start", "race__start")).values_list(
+        "pk", "runner", "runner__code", "runner__name", "runner__colour", "bib",
+        "category", "wave__name", "start", "status", "started_at", "finished_at",
+    ):  # fmt: skip
+        own = sorted(taken.get(entry, ()), key=_by_distance)
+        progress, at = latest.get(runner, (None, None))
+        here = at is not None and at >= gun
+        rows.append(
+            Row(
+                entry=entry,
+                runner=runner,
+                code=code,
+                name=name,
+                colour=colour,
+                bib=bib,
+                category=category,
+                wave=wave or "",
+                status=status,
+                gun=gun.timestamp(),
+                started=_moment(started_at, own, start),
+                finished=_moment(finished_at, own, finish),
+                progress=progress if here else None,
+                heard=at.timestamp() if at is not None and here else None,
+                splits=tuple(own),
+            )
+        )
+    return _with_last_certain(rows)
+
+
+def _by_distance(split: Taken) -> tuple[float, float]:
+    return split.distance, split.time
+
+
+def _moment(
+    stored: datetime | None, splits: Iterable[Taken], at: Collection[int]
+) -> float | None:
+    """Return when a runner was at the start or the finish: by hand wins."""
+    there = [split for split in splits if split.checkpoint in at]
+    by_hand = [split.time for split in there if split.by_hand]
+    if by_hand:
+        return by_hand[-1]
+    if stored is not None:
+        return stored.timestamp()
+    return there[-1].time if there else None
+
+
+def _with_last_certain(rows: list[Row]) -> list[Row]:
+    """Give those off the course, or held, the progress they last had for certain."""
+    unsure = [
+        row.runner
+        for row in rows
+        if row.status == Entry.Status.STARTED and row.heard and row.progress is None
+    ]
+    if not unsure:
+        return rows
+    carried = LatestPosition.objects.filter(runner__in=unsure, race_state__isnull=False)
+    certain = {
+        state["entry"]: State.from_json(state["state"]).progress
+        for state in carried.values_list("race_state", flat=True)
+        if state
+    }
+    return [
+        replace(row, progress=certain[row.entry])
+        if row.progress is None and row.entry in certain
+        else row
+        for row in rows
+    ]
+
+
+def samples_of(rows: Iterable[Row], now: datetime) -> dict[int, list[Passed]]:
+    """Return what is known of each run, by runner: start, splits, the last minutes.
+
+    Causes two queries; reads single positions by index, not a track.
+    """
+    samples: dict[int, list[Passed]] = {}
+    for row in rows:
+        if row.started is None:
+            begin = Passed(row.gun, 0.0, START_DOUBT)
+        else:
+            begin = Passed(row.started, 0.0)
+        samples[row.runner] = [begin] + [
+            Passed(split.time, split.distance, split.uncertainty)
+            for split in row.splits
+            if split.distance > 0 and split.time > begin.time
+        ]
+    begins = {runner: known[0].time for runner, known in samples.items()}
+    begin_of_all = datetime.fromtimestamp(min(begins.values(), default=0), UTC)
+    for runner, at, progress in _recent(samples, begin_of_all, now):
+        if at.timestamp() > begins[runner] and progress > 0:
+            samples[runner].append(Passed(at.timestamp(), progress))
+    for known in samples.values():
+        known.sort()
+    return samples
+
+
+def _recent(
+    runners: Collection[int], begin: datetime, now: datetime
+) -> Iterable[tuple[int, datetime, float]]:
+    picked = {}
+    for n in range(SAMPLES):
+        until = now - timedelta(seconds=n * EVERY)
+        # The newest is wanted however old it is.
+        since = until - timedelta(seconds=EVERY) if n else begin
+        picked[f"at_{n}"] = Subquery(
+            Position.objects.filter(
+                runner=OuterRef("runner"),
+                recorded_at__gt=since,
+                recorded_at__lte=until,
+                progress__isnull=False,
+                held=False,
+            )
+            .order_by("-recorded_at")
+            .values("pk")[:1]
+        )
+    found = LatestPosition.objects.filter(runner__in=runners, recorded_at__gte=begin)
+    wanted = {
+        pk
+        for row in found.annotate(**picked).values_list(*picked)
+        for pk in row
+        if pk is not None
+    }
+    rows = Position.objects.filter(pk__in=wanted, progress__isnull=False)
+    return rows.values_list("runner", "recorded_at", F("progress"))

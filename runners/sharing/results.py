@@ -1,0 +1,34 @@
+"""Whom the standings of a race name to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.db.models import Q
+from django.utils import timezone
+
+from runners.models import Entry, Follow, Race, Runner
+from runners.sharing.viewing import visible_runners
+from runners.sharing.windows import ENDED
+
+
+def shown_in_standings(
+    race: Race, user_id: int | None = None, links: Collection[int] = ()
+) -> frozenset[int]:
+    """Return the runners (primary keys) whom a race's standings may name.
+
+    For a viewer who may see the race: those whom they may see now, and, so that winners
+    do not vanish an hour after they won, those who are done. Who is seen in races only
+    is named until the race ends. Causes a query.
+    """
+    shown = Entry.objects.shown().filter(race=race)
+    named = Q(visibility=Runner.Visibility.PUBLIC)
+    if timezone.now() < race.ends:
+        named |= Q(visibility=Runner.Visibility.RACE)
+    done = Q(pk__in=shown.filter(status__in=ENDED).values("runner")) & named
+    if user_id is not None:
+        blocks = Follow.objects.filter(user=user_id, status=Follow.Status.BLOCKED)
+        done &= ~Q(pk__in=blocks.values("runner"))
+    seen = Q(pk__in=visible_runners(user_id, links).values("pk"))
+    runners = Runner.objects.filter(seen | done, pk__in=shown.values("runner"))
+    return frozenset(runners.values_list("pk", flat=True))

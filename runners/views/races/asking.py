@@ -1,0 +1,66 @@
+"""What the answers about a race have in common: who asks, about which, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from runners import store
+from runners.models import Race
+from runners.sharing.windows import visible_races
+from runners.views.live_json import Refused, link_in_header
+from runners.views.track import RETRY_AFTER
+
+AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
+
+
+def answers_json(view: AsyncView) -> AsyncView:
+    """Say as `{code, detail}` why there is no answer."""
+
+    @wraps(view)
+    async def answer(request: HttpRequest, slug: str) -> HttpResponse:
+        try:
+            response = await view(request, slug)
+        except Refused as error:
+            response = JsonResponse(
+                {"code": error.code, "detail": error.detail}, status=error.status
+            )
+        except store.StoreUnavailable:
+            response = JsonResponse(
+                {
+                    "code": "store.unavailable",
+                    "detail": "The database does not answer. Try again soon.",
+                },
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                headers={"Retry-After": RETRY_AFTER},
+            )
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+    return answer
+
+
+def race_asked(request: HttpRequest, slug: str) -> tuple[Race, list[int]]:
+    """Return the race and the viewer's links; raises `Refused`.
+
+    A race that may not be seen is as unknown as any other. The line is not read.
+    """
+    link = link_in_header(request)
+    links = [] if link is None else [link.pk]
+    race = visible_races(links).defer("line").filter(slug=slug).first()
+    if race is None:
+        raise Refused(
+            HTTPStatus.NOT_FOUND,
+            "race.unknown",
+            "There is no such race, or it is not shown to you.",
+        )
+    return race, links
+
+
+def invalid(detail: str) -> Refused:
+    """Return the refusal of a query that makes no sense."""
+    return Refused(HTTPStatus.BAD_REQUEST, "request.invalid", detail)

@@ -1,0 +1,242 @@
+"""When runners are at a place of the course, as JSON."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterable, Sequence
+from http import HTTPStatus
+from threading import Lock
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from runners import store
+from runners.live.dialects.ids import RunnerIdError, code_of
+from runners.live.outbox import now_ms
+from runners.models import Entry, LatestPosition, Race
+from runners.models.runner import RunnerQuerySet
+from runners.races.course import WGS84, Course
+from runners.races.eta import Arrival, arrivals
+from runners.races.reading import Ground, ground_of, rows_of, samples_of
+from runners.sharing.viewing import visible_runners
+from runners.views.live_json import Refused
+from runners.views.races.asking import answers_json, invalid, race_asked
+
+# Runners that one request may name, and who are told of when it names none.
+MOST_NAMED, MOST_COMING = 100, 50
+# How far off the course somebody may tap, tried in this order; the least tells a place
+# from the next street, and the way there from the way back. Metres.
+REACHES = (30.0, 100.0, 300.0)
+# How long what was found serves everybody who asks about the place, and for how many
+# places and moments it is kept. Seconds.
+AGE, KEPT = 2.0, 200
+
+Answer = dict[str, Any]
+
+
+@require_safe
+@answers_json
+async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
+    """Answer when runners pass a place (docs/protocol.md).
+
+    `?at=METRES` or `?at=LAT,LNG`; `&runners=CODE,CODE`, without it those who come
+    next. `refused` names who may not be seen, or is not in the race.
+    """
+    user = await request.auser()
+    body = await store.read(_answer, request, slug, user.pk)
+    return HttpResponse(body, content_type="application/json")
+
+
+# In a thread of the store
+
+
+def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
+    race, links = race_asked(request, slug)
+    ground = ground_of(race)
+    if ground.course is None:
+        raise Refused(
+            HTTPStatus.NOT_FOUND, "race.no_course", "This race has no course yet."
+        )
+    passes = _passes(ground.course, request.GET.get("at", ""))
+    codes, refused = _codes(request)
+    # Before anything that is kept is looked at.
+    shown = visible_runners(user, links).filter(
+        pk__in=Entry.objects.shown().filter(race=race).values("runner")
+    )
+    if codes:
+        named = dict(shown.filter(code__in=codes).values_list("code", "pk"))
+        runners = [named[code] for code in codes if code in named]
+        refused += [
+            {"code": "runner.unknown", "runner": code}
+            for code in codes
+            if code not in named
+        ]
+    elif refused:
+        runners = []
+    else:
+        runners = _coming(race, shown, passes)
+    found = _arrivals(race, ground, passes, runners)
+    lat, lng = ground.course.point_at(passes[0])
+    return orjson.dumps(
+        {
+            "race": race.slug,
+            "time": now_ms(),
+            "place": {
+                "lat": round(lat, 6),
+                "lng": round(lng, 6),
+                "passes": [round(distance, 1) for distance in passes],
+            },
+            "runners": [found[runner] for runner in runners if runner in found],
+            "refused": refused,
+        }
+    )
+
+
+def _passes(course: Course, at: str) -> list[float]:
+    """Return the metres at which the course passes the place; raises `Refused`."""
+    try:
+        figures = [float(part) for part in at.split(",")]
+    except ValueError:
+        figures = []
+    if not all(map(math.isfinite, figures)) or len(figures) not in (1, 2):
+        raise invalid("`at` is metres along the course, or a place as lat,lng.")
+    if len(figures) == 1:
+        (own,) = figures
+        if not 0 <= own <= course.length + 1:
+            raise Refused(
+                HTTPStatus.BAD_REQUEST,
+                "place.off_course",
+                f"The course is {course.length / 1000:.1f} km long; `at` is in metres.",
+            )
+        own = min(own, course.length)
+    else:
+        own = _nearest(course, *figures)
+    there = course.passes(*course.point_at(own), within=REACHES[0])
+    # Exactly what was asked for, and not the other end of the same piece.
+    others = [distance for distance in there if abs(distance - own) > 2 * REACHES[0]]
+    return sorted([own, *others])
+
+
+def _nearest(course: Course, lat: float, lng: float) -> float:
+    if not (-90 <= lat <= 90 and -180 <= lng <= 180):
+        raise invalid("`at` is not on earth: lat,lng in degrees.")
+    for reach in REACHES:
+        if near := course.passes(lat, lng, within=reach):
+            return min(near, key=lambda d: _metres(lat, lng, *course.point_at(d)))
+    raise Refused(
+        HTTPStatus.BAD_REQUEST,
+        "place.off_course",
+        f"The course does not come within {REACHES[-1]:.0f} m of there. "
+        "Choose a place on it.",
+    )
+
+
+def _metres(lat: float, lng: float, to_lat: float, to_lng: float) -> float:
+    return float(WGS84.inv(lng, lat, to_lng, to_lat)[2])
+
+
+def _codes(request: HttpRequest) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the codes that are asked for, and what of them is none."""
+    texts = dict.fromkeys(",".join(request.GET.getlist("runners")).split(","))
+    texts.pop("", None)
+    if len(texts) > MOST_NAMED:
+        raise invalid(f"At most {MOST_NAMED} runners in one request.")
+    codes, refused = [], []
+    for text in texts:
+        try:
+            codes.append(code_of(text))
+        except RunnerIdError:
+            refused.append({"code": "runner.invalid", "runner": text[:80]})
+    return codes, refused
+
+
+def _coming(race: Race, shown: RunnerQuerySet, passes: Sequence[float]) -> list[int]:
+    """Return who is out there and nearest before the place, the first to come first."""
+    started = Entry.objects.filter(race=race, status=Entry.Status.STARTED)
+    places = LatestPosition.objects.filter(
+        runner__in=shown.filter(pk__in=started.values("runner")),
+        recorded_at__lte=race.ends,
+        progress__isnull=False,
+    ).values_list("runner", "progress")
+    ahead = sorted(
+        (min(left), runner)
+        for runner, progress in places
+        if (
+            left := [
+                p - progress for p in passes if progress is not None and p > progress
+            ]
+        )
+    )
+    return [runner for _, runner in ahead[:MOST_COMING]]
+
+
+_kept: dict[tuple[object, ...], dict[int, Answer]] = {}
+_kept_lock = Lock()
+
+
+def _arrivals(
+    race: Race, ground: Ground, passes: Sequence[float], runners: Collection[int]
+) -> dict[int, Answer]:
+    """Return what is said of runners who may be seen, kept for the next who asks."""
+    moment = int(time.monotonic() / AGE)
+    key = (race.pk, race.changed_at, *(round(distance) for distance in passes), moment)
+    with _kept_lock:
+        kept = _kept.setdefault(key, {})
+        while len(_kept) > KEPT:
+            del _kept[next(iter(_kept))]
+    missing = [runner for runner in runners if runner not in kept]
+    if missing:
+        kept |= _read(race, ground, passes, missing)
+    return kept
+
+
+def _read(
+    race: Race, ground: Ground, passes: Sequence[float], runners: Collection[int]
+) -> dict[int, Answer]:
+    now = timezone.now()
+    rows = rows_of(race, ground, runners)
+    samples = samples_of(rows, now)
+    assert ground.slopes is not None
+    return {
+        row.runner: {
+            "runner": row.code,
+            "name": row.name,
+            "bib": row.bib,
+            "status": row.status,
+            "progress": None if row.distance is None else round(row.distance, 1),
+            "seen": _ms(row.heard),
+            "passes": _said(
+                arrivals(
+                    passes,
+                    samples[row.runner],
+                    ground.slopes,
+                    now=now.timestamp(),
+                    heard=row.heard,
+                    status=row.status,
+                )
+            ),
+        }
+        for row in rows
+    }
+
+
+def _said(found: Iterable[Arrival]) -> list[Answer]:
+    return [
+        {
+            "pass": arrival.pass_number,
+            "distance": round(arrival.distance, 1),
+            "status": arrival.status,
+            "at": _ms(arrival.at),
+            "earliest": _ms(arrival.earliest),
+            "latest": _ms(arrival.latest),
+        }
+        for arrival in found
+    ]
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)

@@ -1,0 +1,174 @@
+"""The standings of a race as somebody may see them: read, kept a moment, filtered."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.http import HttpRequest
+
+from runners.models import Race
+from runners.races.reading import Ground, ground_of, rows_of
+from runners.races.standings import (
+    Clock,
+    Gap,
+    Place,
+    gap_of,
+    in_group,
+    matching,
+    standings,
+)
+from runners.sharing.results import shown_in_standings
+from runners.views.races.asking import invalid, race_asked
+
+# How long standings serve everybody who asks in this process. Seconds.
+AGE = 1.5
+# Rows of an answer that does not say how many it wants, and at most.
+ROWS, MOST_ROWS = 100, 2_000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of the standings is wanted."""
+
+    clock: Clock
+    category: str
+    wave: str
+    text: str
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What may be shown of the standings.
+
+    `places` are all of the group that match, of which the page asked for is `page`;
+    `ranks` in the group and `gaps` to its first are the page's. `hidden` counts who
+    may not be shown, `states` everybody.
+    """
+
+    race: Race
+    ground: Ground
+    asked: Asked
+    places: Sequence[Place]
+    page: Sequence[Place]
+    ranks: Sequence[int | None]
+    gaps: Sequence[Gap]
+    categories: Sequence[str]
+    waves: Sequence[str]
+    entries: int
+    hidden: int
+    states: Counter[str]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The standings of a moment, everybody's, and what they are made of."""
+
+    ground: Ground
+    places: Sequence[Place]
+    categories: Sequence[str]
+    waves: Sequence[str]
+    states: Counter[str]
+
+
+def listing_asked(
+    request: HttpRequest,
+    slug: str,
+    user: int | None,
+    *,
+    whole: bool = False,
+    bib: str | None = None,
+) -> Listing:
+    """Return the standings that a request asks for; raises `Refused`.
+
+    `whole`: all rows, whatever the request says; `bib`: that row. Rights are looked at
+    before, and for each request.
+    """
+    asked = _asked(request)
+    race, links = race_asked(request, slug)
+    shown = shown_in_standings(race, user, links)
+    kept = _kept(race.pk, asked.clock, int(time.monotonic() / AGE))
+    group = in_group(kept.places, asked.category, asked.wave)
+    places = [place for place in group if place.row.runner in shown]
+    if asked.text:
+        places = matching(places, asked.text)
+    if bib is not None:
+        page = [place for place in places if place.row.bib == bib]
+    elif whole:
+        page = places
+    else:
+        page = places[asked.first - 1 :][: asked.rows]
+    entries = len(kept.places)
+    return Listing(
+        race=race,
+        ground=kept.ground,
+        asked=asked,
+        places=places,
+        page=page,
+        ranks=_ranks(asked, group, page),
+        gaps=[gap_of(place, group[0], asked.clock) for place in page],
+        categories=kept.categories,
+        waves=kept.waves,
+        entries=entries,
+        hidden=entries - sum(place.row.runner in shown for place in kept.places),
+        states=kept.states,
+    )
+
+
+def _ranks(
+    asked: Asked, group: Sequence[Place], page: Sequence[Place]
+) -> list[int | None]:
+    if asked.category or asked.wave:
+        again = standings([place.row for place in group], asked.clock)
+        rank = {place.row.entry: place.rank for place in again}
+        return [rank[place.row.entry] for place in page]
+    return [place.rank for place in page]
+
+
+@lru_cache(maxsize=16)
+def _kept(pk: int, clock: Clock, moment: int) -> Kept:
+    race = Race.objects.defer("line").get(pk=pk)
+    ground = ground_of(race)
+    places = standings(rows_of(race, ground), clock)
+    rows = [place.row for place in places]
+    waves = {row.wave: row.gun for row in rows if row.wave}
+    return Kept(
+        ground,
+        places,
+        sorted({row.category for row in rows if row.category}),
+        sorted(waves, key=lambda wave: (waves[wave], wave)),
+        Counter(row.status for row in rows),
+    )
+
+
+def forget_kept() -> None:
+    """Read again at the next request (tests)."""
+    _kept.cache_clear()
+
+
+def _asked(request: HttpRequest) -> Asked:
+    clock = request.GET.get("by") or "gun"
+    if clock not in ("gun", "chip"):
+        raise invalid("`by` is gun or chip.")
+    return Asked(
+        clock="gun" if clock == "gun" else "chip",
+        category=request.GET.get("category", ""),
+        wave=request.GET.get("wave", ""),
+        text=request.GET.get("q", "").strip()[:80],
+        first=_whole(request, "from", 1, 1_000_000, 1),
+        rows=_whole(request, "rows", 1, MOST_ROWS, ROWS),
+    )
+
+
+def _whole(request: HttpRequest, name: str, least: int, most: int, usual: int) -> int:
+    text = request.GET.get(name) or str(usual)
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise invalid(f"`{name}` is a whole number.")
+    if not least <= int(text) <= most:
+        raise invalid(f"`{name}` is from {least} to {most}.")
+    return int(text)

@@ -1,0 +1,349 @@
+"""The standings of a race: as JSON, as CSV, as a page; and the page of one entry."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import datetime
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.cache import get_conditional_response, patch_cache_control
+from django.views.decorators.http import require_safe
+
+from runners import store
+from runners.live.outbox import now_ms
+from runners.models import Race
+from runners.positions.fix import milliseconds
+from runners.races.standings import Gap, Leg, Place, Row, legs
+from runners.views.live_json import Refused
+from runners.views.races.asking import answers_json
+from runners.views.races.listing import Listing, listing_asked
+
+# What a spreadsheet takes for a formula when a cell begins with it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+STATE_WORDS = {
+    "finished": "Finished",
+    "started": "Running",
+    "registered": "Not started",
+    "dnf": "Did not finish",
+    "dns": "Did not start",
+}
+AWAY = "The database does not answer. Try again soon."
+
+
+@require_safe
+@answers_json
+async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
+    """Answer the standings (docs/protocol.md).
+
+    `?by=gun|chip&category=&wave=&q=&from=1&rows=100&splits=1`.
+    """
+    user = await request.auser()
+    body = await store.read(_json, request, slug, user.pk)
+    return HttpResponse(body, content_type="application/json")
+
+
+@require_safe
+@answers_json
+async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
+    """Answer the standings as a table for a spreadsheet, `?by=&category=&wave=&q=`."""
+    user = await request.auser()
+    body = await store.read(_csv, request, slug, user.pk)
+    return HttpResponse(
+        body,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{slug}.csv"'},
+    )
+
+
+@require_safe
+async def standings_page(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show the standings; the page fetches itself again while the race runs."""
+    user = await request.auser()
+    return await _page(request, _standings, slug, user.pk)
+
+
+@require_safe
+async def entry_page(request: HttpRequest, slug: str, bib: str) -> HttpResponse:
+    """Show one entry with its splits."""
+    user = await request.auser()
+    return await _page(request, _entry, slug, bib, user.pk)
+
+
+async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
+    try:
+        response: HttpResponse = await store.read(make, request, *about)
+    except Refused as error:
+        if error.status == HTTPStatus.BAD_REQUEST:
+            return HttpResponse(error.detail, status=400, content_type="text/plain")
+        raise Http404(error.detail) from None
+    except store.StoreUnavailable:
+        return HttpResponse(AWAY, status=503, content_type="text/plain")
+    patch_cache_control(response, private=True, no_cache=True)
+    return response
+
+
+# In a thread of the store
+
+
+def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
+    listing = listing_asked(request, slug, user)
+    race, splits = listing.race, request.GET.get("splits") == "1"
+    names = _names(listing)
+    rows = []
+    for place, gap in zip(listing.page, listing.gaps, strict=True):
+        row = place.row
+        taken = [
+            {
+                "checkpoint": names[leg.split.checkpoint],
+                "pass": leg.split.pass_number,
+                "distance": round(leg.split.distance, 1),
+                "at": _ms(leg.split.time),
+                "elapsed": _ms(leg.elapsed),
+                "pace": None if leg.pace is None else round(1000 * leg.pace, 1),
+                "uncertainty": leg.split.uncertainty,
+                "corrected": leg.split.by_hand,
+            }
+            for leg in legs(row, listing.asked.clock)
+        ]
+        rows.append(
+            {
+                "rank": place.rank,
+                "category_rank": place.category_rank,
+                "wave_rank": place.wave_rank,
+                "runner": row.code,
+                "bib": row.bib,
+                "name": row.name,
+                "category": row.category,
+                "wave": row.wave,
+                "status": row.status,
+                "gun_time": _ms(row.time("gun")),
+                "chip_time": _ms(row.time("chip")),
+                "progress": None if row.distance is None else round(row.distance, 1),
+                "gap": _ms(gap.seconds),
+                "gap_metres": None if gap.metres is None else round(gap.metres, 1),
+                "seen": _ms(row.heard),
+                "last": taken[-1] if taken else None,
+            }
+            | ({"splits": taken} if splits else {})
+        )
+    return orjson.dumps(
+        {
+            "race": {
+                "slug": race.slug,
+                "name": race.name,
+                "start": milliseconds(race.start),
+                "ends": milliseconds(race.ends),
+                "timezone": race.timezone,
+                "length": round(race.length, 1),
+            },
+            "time": now_ms(),
+            "by": listing.asked.clock,
+            "categories": listing.categories,
+            "waves": listing.waves,
+            "entries": listing.entries,
+            "hidden": listing.hidden,
+            "states": listing.states,
+            "matching": len(listing.places),
+            "from": listing.asked.first,
+            "standings": rows,
+        }
+    )
+
+
+def _csv(request: HttpRequest, slug: str, user: int | None) -> bytes:
+    listing = listing_asked(request, slug, user, whole=True)
+    names = _names(listing)
+    passes = sorted(
+        (distance, stop, number)
+        for (stop, number), distance in listing.ground.passes.items()
+        if distance > 0
+    )
+    # With the mark by which spreadsheets know the encoding.
+    text = io.StringIO("\ufeff")
+    text.seek(0, io.SEEK_END)
+    table = csv.writer(text)
+    table.writerow(
+        [
+            *("rank", "category rank", "wave rank", "bib", "name", "category", "wave"),
+            *("status", "gun time", "chip time", "distance"),
+            *(
+                _safe(names[stop] + (f" ({number})" if number > 1 else ""))
+                for _, stop, number in passes
+            ),
+        ]
+    )
+    for place in listing.page:
+        row = place.row
+        elapsed = {
+            (leg.split.checkpoint, leg.split.pass_number): leg.elapsed
+            for leg in legs(row, listing.asked.clock)
+        }
+        table.writerow(
+            [
+                *(place.rank, place.category_rank, place.wave_rank),
+                *map(_safe, (row.bib, row.name, row.category, row.wave, row.status)),
+                *map(hms, (row.time("gun"), row.time("chip"))),
+                "" if row.distance is None else round(row.distance),
+                *(hms(elapsed.get((stop, number))) for _, stop, number in passes),
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def _safe(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _standings(request: HttpRequest, slug: str, user: int | None) -> HttpResponse:
+    listing = listing_asked(request, slug, user)
+    race, asked = listing.race, listing.asked
+    last = asked.first - 1 + len(listing.page)
+    names = _names(listing)
+    rows = zip(listing.page, listing.ranks, listing.gaps, strict=True)
+    context = _about(race) | {
+        "listing": listing,
+        "asked": asked,
+        "rows": [_shown(*row, listing, names) for row in rows],
+        "counts": [
+            (listing.states[state], word)
+            for state, word in STATE_WORDS.items()
+            if listing.states[state]
+        ],
+        "last": last,
+        "before": _query(request, asked.first - asked.rows) if asked.first > 1 else "",
+        "after": _query(request, last + 1) if last < len(listing.places) else "",
+        "csv": _query(request, None),
+    }
+    return _render(request, "standings", context)
+
+
+def _entry(request: HttpRequest, slug: str, bib: str, user: int | None) -> HttpResponse:
+    listing = listing_asked(request, slug, user, bib=bib)
+    if not listing.page:
+        raise Http404("There is no such entry, or it is not shown to you.")
+    (place,), names = listing.page, _names(listing)
+    zone = ZoneInfo(listing.race.timezone)
+    splits = legs(place.row, listing.asked.clock)
+    context = _about(listing.race) | {
+        "asked": listing.asked,
+        "entry": _shown(place, place.rank, listing.gaps[0], listing, names),
+        "place": place,
+        "gun_time": hms(place.row.time("gun")),
+        "chip_time": hms(place.row.time("chip")),
+        "splits": [_split(leg, names, zone) for leg in splits],
+    }
+    return _render(request, "entry", context)
+
+
+def _render(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+    """Return the page, or the part of it that changes: 304 to who has that already."""
+    if "part" not in request.GET:
+        return render(request, f"runners/{name}.html", context)
+    response = render(request, f"runners/_{name}.html", context)
+    etag = f'"{blake2b(response.content, digest_size=12).hexdigest()}"'
+    response["ETag"] = etag
+    return get_conditional_response(request, etag=etag) or response
+
+
+def _names(listing: Listing) -> dict[int, str]:
+    return {stop.pk: stop.name for stop in listing.ground.stops}
+
+
+def _about(race: Race) -> dict[str, Any]:
+    now = timezone.now()
+    state = "on" if race.start <= now else "next"
+    return {
+        "race": race,
+        "race_state": "over" if race.ends <= now else state,
+        "race_length": race.length and f"{race.length / 1000:.1f}",
+        "race_start": race.start.astimezone(ZoneInfo(race.timezone)),
+        "now": milliseconds(now),
+    }
+
+
+def _shown(
+    place: Place,
+    rank: int | None,
+    gap: Gap,
+    listing: Listing,
+    names: dict[int, str],
+) -> dict[str, Any]:
+    """Return a row in words."""
+    row, clock = place.row, listing.asked.clock
+    time = row.time(clock)
+    last = ""
+    if row.splits and time is None and row.splits[-1].distance > 0:
+        split = row.splits[-1]
+        last = f"{names[split.checkpoint]} in {hms(split.time - row.begin(clock))}"
+    return {
+        "rank": rank,
+        "row": row,
+        "state": STATE_WORDS[row.status],
+        "figure": hms(time) if time is not None else _kilometres(row),
+        "gap": _gap(gap),
+        "last": last,
+        "group": " · ".join(filter(None, [row.category, row.wave])),
+    }
+
+
+def _kilometres(row: Row) -> str:
+    if row.distance is None or row.status in ("registered", "dns"):
+        return ""
+    return f"{row.distance / 1000:.1f} km"
+
+
+def _gap(gap: Gap) -> str:
+    if gap.seconds is not None and gap.seconds >= 0:
+        return f"+{hms(gap.seconds)}"
+    if gap.metres is not None and gap.metres >= 0:
+        return f"+{gap.metres / 1000:.1f} km"
+    return ""
+
+
+def _split(leg: Leg, names: dict[int, str], zone: ZoneInfo) -> dict[str, Any]:
+    split = leg.split
+    number = f" ({split.pass_number})" if split.pass_number > 1 else ""
+    return {
+        "name": names[split.checkpoint] + number,
+        "distance": f"{split.distance / 1000:.1f} km",
+        "at": datetime.fromtimestamp(split.time, zone),
+        "elapsed": hms(leg.elapsed),
+        "pace": "" if leg.pace is None else f"{hms(1000 * leg.pace)} /km",
+        "corrected": split.by_hand,
+        # A fix a second is as good as a mat; more is worth saying.
+        "uncertainty": round(split.uncertainty / 2) if split.uncertainty > 10 else 0,
+    }
+
+
+def _query(request: HttpRequest, first: int | None) -> str:
+    """Return the query of another page of the same standings, or of all of it."""
+    query = request.GET.copy()
+    for name in ("from", "part", *(["rows"] if first is None else [])):
+        query.pop(name, None)
+    if first is not None and first > 1:
+        query["from"] = str(first)
+    return f"?{query.urlencode()}"
+
+
+def hms(seconds: float | None) -> str:
+    """Return 48:12 or 1:52:07; nothing for None. Whole seconds, as results have."""
+    if seconds is None:
+        return ""
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{seconds:02}"
+    return f"{minutes}:{seconds:02}"
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)

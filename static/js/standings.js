@@ -1,0 +1,93 @@
+// Standings that keep themselves up to date. Without it the page shows what was true
+// when it was fetched, and the form's button does the rest.
+
+import { ServerClock } from "./clock.js";
+import { find, setText } from "./dom.js";
+import { duration } from "./format.js";
+
+// How often it looks, by what the race does; not once it is over. ms.
+/** @type {Record<string, number>} */
+const EVERY = { on: 5_000, next: 30_000 };
+// How long after the last key the search begins. ms.
+const TYPING = 300;
+
+const shown = find("#standings");
+const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#filters"));
+const start = /** @type {HTMLTimeElement | null} */ (document.querySelector("#start"));
+
+let etag = "";
+let asked = 0;
+
+/** Fetch what is shown here once more; the newest question's answer counts. */
+async function lookAgain() {
+  const question = ++asked;
+  const url = new URL(location.href);
+  url.searchParams.set("part", "1");
+  try {
+    /** @type {HeadersInit} */
+    const headers = etag ? { "If-None-Match": etag } : {};
+    const answer = await fetch(url, { headers, cache: "no-store" });
+    if (question !== asked || !answer.ok) return;
+    etag = answer.headers.get("ETag") ?? "";
+    show(await answer.text());
+  } catch {
+    // No connection: what is shown stays, and the next look may have one.
+  }
+}
+
+/** @param {string} html made by our own template */
+function show(html) {
+  const focused = shown.contains(document.activeElement) ? document.activeElement : null;
+  const href = focused?.getAttribute("href");
+  shown.innerHTML = html;
+  if (href) {
+    /** @type {HTMLElement | null} */ (shown.querySelector(`a[href="${CSS.escape(href)}"]`))?.focus({ preventScroll: true });
+  }
+}
+
+/** Show what the form asks for, at an address that can be sent to others. */
+async function ask() {
+  if (!form) return;
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    if (value && !(name === "by" && value === "gun")) query.set(name, String(value));
+  }
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+  etag = "";
+  await lookAgain();
+  const rows = shown.querySelectorAll("tbody tr").length;
+  setText(find("#says"), rows === 1 ? "1 runner" : `${rows} runners`);
+}
+
+if (form) {
+  let typing = 0;
+  find("#apply").hidden = true;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  form.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(ask, TYPING);
+  });
+}
+
+const every = EVERY[shown.dataset.live ?? ""];
+if (every) {
+  setInterval(() => document.hidden || lookAgain(), every);
+  document.addEventListener("visibilitychange", () => document.hidden || lookAgain());
+}
+
+if (start) {
+  const clock = new ServerClock(Number(start.dataset.now));
+  const gun = Date.parse(start.dateTime);
+  const countdown = find("#countdown");
+  const here = new Date(gun).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  if (!start.textContent?.includes(here)) start.append(`, ${here} your time`);
+  const tick = () => {
+    const left = gun - clock.now();
+    setText(countdown, left > 0 ? `In ${duration(left)}` : `${duration(-left)} since the start`);
+  };
+  tick();
+  setInterval(tick, 1000);
+}
