@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import http.client
 import random
+import resource
 import signal
 import time
 from collections import Counter
@@ -19,7 +20,6 @@ from os import kill
 from typing import Literal
 
 from bench.process import family
-from runners.management.commands.serve import raise_descriptor_limit
 from tests.faults.metrics import metrics
 from tests.faults.peer import until
 from tests.faults.phones import Phone, all_acked, carried, make_runners
@@ -119,7 +119,8 @@ async def restart(setup: Setup, long: bool) -> RestartReport:
 
 
 async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
-    raise_descriptor_limit()
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     tokens = await asyncio.to_thread(make_runners, server, scale.runners)
     codes = list(tokens)
     url = server.ws_url + "/"
