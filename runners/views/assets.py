@@ -1,8 +1,11 @@
-"""Where the browser finds the map library, if it was installed."""
+"""Where the browser finds the map library, if it was installed, and our modules."""
 
 from __future__ import annotations
 
+import posixpath
+import re
 from functools import cache
+from pathlib import Path
 
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
@@ -15,6 +18,8 @@ FILES = {
     "topojson": "vendor/topojson-client/topojson-client.min.js",
     "atlas": "vendor/world-atlas/countries-50m.json",
 }
+# `import … from "./x.js"`, on one line or more, but not in a comment for types.
+IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
 
 
 @cache
@@ -23,6 +28,28 @@ def map_assets() -> dict[str, str] | None:
     if not all(_exists(path) for path in FILES.values()):
         return None
     return {name: static(path) for name, path in FILES.items()}
+
+
+@cache
+def modules(entry: str) -> list[str]:
+    """Return the URLs of a module and all that it imports, the entry first.
+
+    A page that names them all has them fetched at once, instead of level by level: on
+    a line with long round trips that is most of the wait.
+    """
+    found = {entry: None}
+    waiting = [entry]
+    while waiting:
+        module = waiting.pop(0)
+        file = finders.find(module)
+        if file is None:
+            continue
+        for name in IMPORT.findall(Path(file).read_text()):
+            other = posixpath.normpath(posixpath.join(posixpath.dirname(module), name))
+            if other not in found:
+                found[other] = None
+                waiting.append(other)
+    return [static(module) for module in found]
 
 
 def _exists(path: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -23,7 +24,7 @@ from runners.sharing.following import follow_statuses
 from runners.sharing.snapshots import race_item
 from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import races_of, visible_races
-from runners.views.assets import map_assets
+from runners.views.assets import map_assets, modules
 
 # How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
 PUBLIC_TICK = 1000
@@ -99,6 +100,7 @@ def live_page(
         "socket": "/ws/",
         # Where no websocket comes through, and for gaps; a runner's code for CODE.
         "poll": reverse("live_json"),
+        "first": _first(follow),
         "track": reverse("track_json", args=["CODE"]),
         # When runners pass a place of a race; its slug for SLUG.
         "eta": _eta(),
@@ -124,6 +126,8 @@ def live_page(
     races = [] if link else visible_races().on_or_next(now)
     context = {
         "page": page,
+        "modules": modules("js/live.js"),
+        "map_modules": modules("js/map/open.js"),
         "mode": mode,
         "title": title,
         "race": race,
@@ -136,7 +140,7 @@ def live_page(
     }
     response = render(request, "runners/live.html", context)
     if mode == "embed":
-        response.xframe_options_exempt = True  # type: ignore[attr-defined]
+        response.xframe_options_exempt = True
     return response
 
 
@@ -150,6 +154,19 @@ def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
     # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
     # once; the age lets a change of a checkpoint through.
     return race_item(pk)
+
+
+def _first(follow: dict[str, Any]) -> str | None:
+    """Return where the first picture is, to be fetched while the scripts are.
+
+    Not a link's: a request that a page announces cannot carry its header.
+    """
+    if "share" in follow:
+        return None
+    query = {"public": "1"} if follow.get("public") else {}
+    named = {"race": follow.get("races"), "runners": follow.get("runners")}
+    query |= {name: ",".join(codes) for name, codes in named.items() if codes}
+    return f"{reverse('live_json')}?{urlencode(query)}"
 
 
 def _mode(request: HttpRequest) -> str:

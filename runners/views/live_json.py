@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,6 +14,7 @@ import orjson
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from runners import store
@@ -75,6 +78,10 @@ async def live_json(request: HttpRequest) -> HttpResponse:
             headers={"Retry-After": RETRY_AFTER},
         )
     response = HttpResponse(body, content_type="application/json")
+    patch_vary_headers(response, ["Accept-Encoding"])
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.content = await asyncio.to_thread(gzip.compress, body, 5, mtime=0)
+        response["Content-Encoding"] = "gzip"
     response["Cache-Control"] = "private, no-store"
     return response
 

@@ -93,6 +93,28 @@ export class Feed {
 
   open() {
     this.#connection.open();
+    this.#takeFirst();
+  }
+
+  // The first picture, which has been on its way since before the scripts were.
+  async #takeFirst() {
+    const { first } = this.#page;
+    if (first === null) return;
+    try {
+      const response = await fetch(first);
+      if (!response.ok) return;
+      const snapshot = await response.json();
+      // Anything that the websocket said meanwhile is newer.
+      if (this.lastFrame !== null) return;
+      this.#clock.saw(snapshot.time);
+      this.lastFrame = snapshot.time;
+      // The websocket's own says who is gone.
+      this.#store.applySnapshot({ ...snapshot, more: true });
+      this.#catchup.polled(snapshot.time);
+      this.#handlers.onChange(true);
+    } catch {
+      // The websocket will have it, or polling.
+    }
   }
 
   /**

@@ -56,7 +56,7 @@ export class RunnerList {
    * @param {{
    *   follows: import("./follows.js").Follows, oneRunner: string | null,
    *   selected: string | null, now: number, emptySentence: string,
-   *   lines: (runner: Runner, now: number) => Lines,
+   *   lines: (runner: Runner, now: number) => Lines | null,
    * }} view `lines`: what a card says more
    */
   render(runners, { follows, oneRunner, selected, now, emptySentence, lines }) {
@@ -192,14 +192,14 @@ class Row {
   /**
    * What only a card has room for.
    *
-   * @param {Lines} lines
+   * @param {Lines | null} lines
    * @param {number | undefined} rank
    */
-  showMore({ split, next, away }, rank) {
+  showMore(lines, rank) {
     setText(this.#parts.rank, rank ? ordinal(rank) : "");
-    setText(this.#parts.split, split);
-    setText(this.#parts.next, next);
-    setText(this.#parts.away, away);
+    for (const name of /** @type {const} */ (["split", "next", "away"])) {
+      setText(this.#parts[name], lines?.[name] ?? "");
+    }
   }
 
   /**

@@ -1,18 +1,13 @@
 // The live page: puts the connection, the store, the list and the map together.
 
-import { Arrivals } from "./arrivals.js";
 import { linkEndedSentence, lostSentence } from "./access.js";
-import { CheerRow } from "./cheers.js";
 import { ServerClock } from "./clock.js";
-import { cycle, starring } from "./cycle.js";
 import { find, setAttribute } from "./dom.js";
 import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { RunnerList } from "./list.js";
-import { createMap } from "./map/open.js";
 import { dataState } from "./liveness.js";
-import { Mine } from "./mine.js";
 import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
@@ -27,7 +22,7 @@ const SHOWN_BEFORE_START = 3_600_000;
  * What the server put into the page (runners/views/live.py). Times in ms.
  *
  * @typedef {{
- *   socket: string, poll: string, track: string, eta: string | null,
+ *   socket: string, poll: string, first: string | null, track: string, eta: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
@@ -51,17 +46,10 @@ const list = new RunnerList({
   onSearch: () => draw(),
 });
 
-const mine = new Mine({
-  store,
-  arrivals: new Arrivals({
-    url: page.eta,
-    headers: shareHeaders(page.follow),
-    onChange: () => drawSoon(),
-  }),
-  onChange: () => draw(),
-  onPin: (place) => map?.pin(place),
-});
-
+/** @type {import("./mine.js").Mine | null} */
+let mine = null;
+/** @type {import("./cheers.js").CheerRow | null} */
+let cheers = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
 /** @type {string | null} */
@@ -92,7 +80,7 @@ const feed = new Feed(page, store, clock, {
   },
   onEvent: receiveEvent,
   onError: receiveError,
-  onAnswer: (answer) => cheers.answer(answer),
+  onAnswer: (answer) => cheers?.answer(answer),
   onStatus: (status) => {
     connected = status.state === "open" || status.state === "polling";
     header.showConnection(status, feed.lastFrame);
@@ -100,7 +88,6 @@ const feed = new Feed(page, store, clock, {
     draw();
   },
 });
-const cheers = new CheerRow((message) => feed.send(message));
 feed.open();
 setInterval(() => draw(), REFRESH_EVERY);
 
@@ -108,6 +95,8 @@ find("#pause").addEventListener("click", togglePause);
 find("#fold").addEventListener("click", toggleFold);
 document.addEventListener("keydown", shortcut);
 
+// What the list does without comes after it: on a slow line each request counts.
+openMine();
 openMap();
 
 /** @param {string} code */
@@ -125,9 +114,9 @@ function receiveEvent(event) {
   const gone = store.applyEvent(event);
   const runner = store.runners.get(event.runner);
   if (event.kind === "split" && runner && isMine(runner.code)) {
-    mine.announce(runner, /** @type {any} */ (event));
+    mine?.announce(runner, /** @type {any} */ (event));
   }
-  if (event.kind === "cheer") cheers.hear(/** @type {any} */ (event));
+  if (event.kind === "cheer") cheers?.hear(/** @type {any} */ (event));
   if (event.kind === "race") {
     // Its course may be another: have it told anew.
     feed.renew(event.race.slug);
@@ -242,13 +231,13 @@ function draw() {
   const runners = shownRunners();
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
-  mine.render(runners.filter(({ code }) => isMine(code)), now);
+  mine?.render(runners.filter(({ code }) => isMine(code)), now);
   list.render(runners, {
     follows, oneRunner, selected, now, emptySentence,
-    lines: (runner, at) => mine.lines(runner, at),
+    lines: (runner, at) => mine?.lines(runner, at) ?? null,
   });
   header.showRunners(runners, { follows, now, emptySentence });
-  cheers.show(selected ? store.runners.get(selected) : null);
+  cheers?.show(selected ? store.runners.get(selected) : null);
   for (const runner of runners) if (isBig(runner.code)) feed.fillTrail(runner);
   map?.show(runners, { store, follows, selected });
 }
@@ -278,14 +267,34 @@ function sentenceForNobodyIn({ start, ends }) {
   return "Nobody is on the start list yet.";
 }
 
+async function openMine() {
+  const [{ Mine }, { Arrivals }, { CheerRow }] = await Promise.all([
+    import("./mine.js"), import("./arrivals.js"), import("./cheers.js"),
+  ]);
+  mine = new Mine({
+    store,
+    arrivals: new Arrivals({
+      url: page.eta,
+      headers: shareHeaders(page.follow),
+      onChange: () => drawSoon(),
+    }),
+    onChange: () => draw(),
+    onPin: (place) => map?.pin(place),
+  });
+  cheers = new CheerRow((message) => feed.send(message));
+  draw();
+}
+
 async function openMap() {
   try {
     if (!page.map) throw new Error("The map's files are not installed.");
+    // Not before the list: a page without a map is a page.
+    const { createMap } = await import("./map/open.js");
     const opened = await createMap(page.map, {
       fitCourse: page.race !== null,
       oneRunner: page.oneRunner,
       onPick: (code) => code === selected || pick(code),
-      onPlace: (place, reach) => mine.point(place, reach),
+      onPlace: (place, reach) => mine?.point(place, reach),
       onCamera: (mode) => {
         setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
       },
@@ -296,7 +305,7 @@ async function openMap() {
     if (feed.lastFrame !== null) map.ready();
     find("#map-controls").hidden = false;
     draw();
-    if (page.mode === "screen") cycle(stars, look, () => paused === null && !opened.isFree);
+    if (page.mode === "screen") cycleThrough(opened);
   } catch (error) {
     // The list goes on without it, so this is no error of the page.
     console.info(error instanceof Error ? error.message : error);
@@ -304,10 +313,16 @@ async function openMap() {
   }
 }
 
-function stars() {
+/** @param {import("./map/map.js").LiveMap} opened */
+async function cycleThrough(opened) {
+  const { cycle, starring } = await import("./cycle.js");
   const isLive = (/** @type {import("./store.js").Runner} */ runner) =>
     dataState(runner, clock.now()) === "live";
-  return starring(shownRunners(), (code) => follows.has(code), isLive);
+  cycle(
+    () => starring(shownRunners(), (code) => follows.has(code), isLive),
+    look,
+    () => paused === null && !opened.isFree,
+  );
 }
 
 /** @param {string | null} code null: all of them */

@@ -46,6 +46,13 @@ def test_live_follows_everybody_public(client: Client, db: None) -> None:
     assert page_of(response.content)["account"] is None
 
 
+def test_live_has_all_its_scripts_fetched_at_once(client: Client, db: None) -> None:
+    html = client.get("/").content.decode()
+    for module in ("live", "store", "polyline", "map/open", "map/motion"):
+        assert f'<link rel="modulepreload" href="/static/js/{module}.js"' in html
+    assert 'href="/live.json?public=1" crossorigin' in html
+
+
 def test_live_links_to_races_that_are_on_or_next(client: Client, db: None) -> None:
     hour = timedelta(hours=1)
     make_race("on", start=-hour, ends=hour)

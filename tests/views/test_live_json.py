@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from datetime import timedelta
 from typing import Any
 
@@ -139,3 +140,10 @@ def test_poll_says_what_since_is(client: Client, since: str) -> None:
     answer = client.get("/live.json", {"public": "1", "since": since})
     assert answer.status_code == 400
     assert answer.json()["code"] == "request.invalid"
+
+
+def test_poll_is_packed_for_slow_lines(client: Client) -> None:
+    make_runner("bob")
+    answer = client.get("/live.json?public=1", headers={"Accept-Encoding": "gzip"})
+    assert answer["Content-Encoding"] == "gzip"
+    assert b'"bob"' in gzip.decompress(answer.content)

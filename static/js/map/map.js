@@ -9,7 +9,7 @@ import { PointDiff } from "./diff.js";
 import { addDisc, removeDiscs } from "./discs.js";
 import { CLUSTERS, layers, PICKABLE, SOURCES } from "./layers.js";
 import { Motion } from "./motion.js";
-import { outlinePaints, readTokens } from "./style.js";
+import { FADE_TO, outlinePaints, readTokens } from "./style.js";
 import { headLines, trailLines } from "./trails.js";
 
 // How far from a marker a finger still means it. px.
@@ -43,7 +43,8 @@ export class LiveMap {
   #map;
   #camera;
   #tokens = readTokens();
-  #hasAtlas;
+  #loadAtlas;
+  #hasAtlas = false;
   #options;
   #crowd = new PointDiff();
   #followed = new PointDiff();
@@ -68,12 +69,13 @@ export class LiveMap {
 
   /**
    * @param {Library} map
-   * @param {boolean | null} hasAtlas null: the base map is not ours to paint
+   * @param {(() => Promise<import("./style.js").Atlas>) | null} loadAtlas null: the base
+   *   map is not ours to paint
    * @param {Options} options
    */
-  constructor(map, hasAtlas, options) {
+  constructor(map, loadAtlas, options) {
     this.#map = map;
-    this.#hasAtlas = hasAtlas;
+    this.#loadAtlas = loadAtlas;
     this.#options = options;
     this.#camera = new Camera(map, options.onCamera);
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
@@ -83,6 +85,7 @@ export class LiveMap {
       map.on("mouseenter", layer, () => this.#point(true));
       map.on("mouseleave", layer, () => this.#point(false));
     }
+    map.on("moveend", () => this.#showOutlines());
     dark.addEventListener("change", () => this.#repaint());
     on("#fit", () => this.#fit());
     on("#mine-in-view", () => this.#keepMine());
@@ -109,6 +112,23 @@ export class LiveMap {
   /** The first picture is complete: look at it. */
   ready() {
     this.#isReady = true;
+  }
+
+  // Land and borders, once somebody looks from so far that there is any to see: they are
+  // as many bytes as all the rest of a race's page.
+  async #showOutlines() {
+    const load = this.#loadAtlas;
+    if (load === null || this.#hasAtlas || !this.#isReady || this.#map.getZoom() > FADE_TO) return;
+    this.#hasAtlas = true;
+    try {
+      const { land, borders } = await load();
+      this.#source("land").setData(land);
+      this.#source("borders").setData(borders);
+      this.#repaint();
+    } catch (error) {
+      this.#hasAtlas = false;
+      console.info(`${error}`);
+    }
   }
 
   /**
@@ -262,6 +282,8 @@ export class LiveMap {
     if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
     if (this.#isFitted || !this.#isReady || this.#camera.isFree) return;
     this.#isFitted = this.#fit({ animate: false });
+    // Where there is nobody to fit it to, it stays at the whole world.
+    this.#showOutlines();
   }
 
   #fit({ animate = true } = {}) {
@@ -345,7 +367,7 @@ export class LiveMap {
 
   #repaint() {
     this.#tokens = readTokens();
-    const ours = this.#hasAtlas === null ? {} : outlinePaints(this.#tokens, this.#hasAtlas);
+    const ours = this.#loadAtlas === null ? {} : outlinePaints(this.#tokens, this.#hasAtlas);
     for (const { id, paint } of layers(this.#tokens)) if (paint) ours[id] = paint;
     for (const [id, paint] of Object.entries(ours)) {
       for (const [name, value] of Object.entries(paint)) {

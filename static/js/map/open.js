@@ -8,7 +8,7 @@ const STYLE_WAIT = 8000;
 
 /**
  * @typedef {import("maplibre-gl").Map} Library
- * @typedef {Record<"library" | "worker" | "topojson" | "atlas" | "style", string>} Config
+ * @typedef {Record<"library" | "worker" | "css" | "topojson" | "atlas" | "style", string>} Config
  */
 
 /**
@@ -21,7 +21,9 @@ export async function createMap(config, options) {
   if (!document.createElement("canvas").getContext("webgl2")) {
     throw new Error("This browser has no WebGL 2, which the map is drawn with.");
   }
-  const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
+  const [library, base] = await Promise.all([
+    import(config.library), loadBase(config), loadSheet(config.css),
+  ]);
   // A worker of our own address, not one made from a string: a strict policy allows it.
   library.setWorkerUrl(new URL(config.worker, location.href).href);
   /** @type {Library} */
@@ -41,14 +43,30 @@ export async function createMap(config, options) {
   map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
   // Two fingers zoom; turning by accident is what they would mostly do.
   map.touchZoomRotate.disableRotation();
-  let { hasAtlas } = base;
-  if (!(await styleLoaded(map, hasAtlas === null))) {
-    const ours = await loadOutlines(config);
-    map.setStyle(ours.style, { diff: false });
+  let { isOurs } = base;
+  if (!(await styleLoaded(map, !isOurs))) {
+    map.setStyle(outlineStyle(readTokens(), null), { diff: false });
     await styleLoaded(map, false);
-    ({ hasAtlas } = ours);
+    isOurs = true;
   }
-  return new LiveMap(map, hasAtlas, options);
+  return new LiveMap(map, isOurs ? () => loadAtlas(config) : null, options);
+}
+
+/**
+ * The library's style sheet: in the page's head the list would wait for it too.
+ *
+ * @param {string} href
+ */
+function loadSheet(href) {
+  return new Promise((resolve) => {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = href;
+    // Without it the map is only less neat.
+    link.onload = link.onerror = resolve;
+    // Before ours, which says what is different.
+    document.head.prepend(link);
+  });
 }
 
 /**
@@ -66,12 +84,12 @@ async function loadBase(config) {
       const style = await response.json();
       // Labels, ours too, are drawn with local fonts: one server less to wait for.
       delete style.glyphs;
-      return { style, hasAtlas: null };
+      return { style, isOurs: false };
     } catch (error) {
       console.info(`The map style ${config.style} failed (${error}).`);
     }
   }
-  return loadOutlines(config);
+  return { style: outlineStyle(readTokens(), null), isOurs: true };
 }
 
 /**
@@ -85,13 +103,4 @@ async function styleLoaded(map, isForeign) {
   if (!isForeign) return loaded;
   const late = new Promise((resolve) => setTimeout(resolve, STYLE_WAIT, false));
   return Promise.race([loaded, late]);
-}
-
-/** @param {Config} config */
-async function loadOutlines(config) {
-  const atlas = await loadAtlas(config).catch((error) => {
-    console.info(`${error}`);
-    return null;
-  });
-  return { style: outlineStyle(readTokens(), atlas), hasAtlas: atlas !== null };
 }

@@ -3,7 +3,7 @@
 // The outlines are good to a few kilometres: closer than this they would put a runner
 // into the sea, so water and borders fade away. Zoom levels.
 const FADE_FROM = 8;
-const FADE_TO = 10.5;
+export const FADE_TO = 10.5;
 
 /**
  * @typedef {Record<string, string>} Tokens
