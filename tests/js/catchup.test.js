@@ -101,7 +101,10 @@ test("ages go on while the device slept, whatever its clock says", () => {
 });
 
 const answer = (status, body) => ({ status, ok: status === 200, json: async () => body });
-const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+async function until(holds) {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
 
 test("a track is fetched until it comes, and again if more is missing meanwhile", async () => {
   const asked = [];
@@ -119,7 +122,7 @@ test("a track is fetched until it comes, and again if more is missing meanwhile"
   });
   tracks.want("bob", 50);
   tracks.want("bob", 70);
-  await soon();
+  await until(() => got.length > 0);
   assert.equal(asked[0], "/runners/bob/track.json?since=50");
   assert.ok(asked.length >= 2);
   assert.deepEqual(got[0], ["bob", [1]]);
@@ -130,7 +133,7 @@ test("a track that is not for us is not asked for again", async () => {
   const options = { url: "CODE", headers: {}, onPoints: assert.fail, retry: 1 };
   const tracks = new Tracks({ ...options, fetch: async () => (asked += 1, answer(404)) });
   tracks.want("bob", 0);
-  await soon();
+  await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(asked, 1);
 });
 
@@ -148,7 +151,7 @@ test("a page polls until it is stopped, and ends when it is refused", async () =
     fetch: async () => answers.shift(),
   });
   polling.start();
-  await soon();
+  await until(() => refusal !== null);
   assert.equal(snapshots.length, 1);
   assert.equal(refusal.code, "share.revoked");
   assert.equal(answers.length, 0);
