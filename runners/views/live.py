@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -103,7 +103,7 @@ def live_page(
         "first": _first(follow),
         "track": reverse("track_json", args=["CODE"]),
         # When runners pass a place of a race; its slug for SLUG.
-        "eta": _eta(),
+        "eta": reverse("eta_json", args=["SLUG"]),
         # The `follow` message this page sends (docs/protocol.md).
         "follow": follow,
         "ownFollows": own_follows,
@@ -134,7 +134,9 @@ def live_page(
         "share_link": link,
         "race_state": race and _race_state(race, now),
         "race_length": race and race.length and f"{race.length / 1000:.1f}",
-        "race_start": race and race.start.astimezone(ZoneInfo(race.timezone)),
+        # As the clocks there show it; with a zone a template would convert it back.
+        "race_start": race
+        and race.start.astimezone(ZoneInfo(race.timezone)).replace(tzinfo=None),
         "has_map": assets is not None,
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
@@ -175,13 +177,6 @@ def _mode(request: HttpRequest) -> str:
         if request.GET.get(mode) == "1":
             return mode
     return ""
-
-
-def _eta() -> str | None:
-    try:
-        return reverse("eta_json", args=["SLUG"])
-    except NoReverseMatch:
-        return None
 
 
 def _account(request: HttpRequest) -> dict[str, Any] | None:
