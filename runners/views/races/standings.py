@@ -231,7 +231,6 @@ def _entry(request: HttpRequest, slug: str, bib: str, user: int | None) -> HttpR
     if not listing.page:
         raise Http404("There is no such entry, or it is not shown to you.")
     (place,), names = listing.page, _names(listing)
-    zone = ZoneInfo(listing.race.timezone)
     splits = legs(place.row, listing.asked.clock)
     context = _about(listing.race) | {
         "asked": listing.asked,
@@ -239,7 +238,7 @@ def _entry(request: HttpRequest, slug: str, bib: str, user: int | None) -> HttpR
         "place": place,
         "gun_time": hms(place.row.time("gun")),
         "chip_time": hms(place.row.time("chip")),
-        "splits": [_split(leg, names, zone) for leg in splits],
+        "splits": [_split(leg, names, listing.race) for leg in splits],
     }
     return _render(request, "entry", context)
 
@@ -254,6 +253,12 @@ def _render(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpRes
     return get_conditional_response(request, etag=etag) or response
 
 
+def _there(moment: float, race: Race) -> datetime:
+    """Return what the clocks at the race show; without a zone, as templates convert."""
+    zone = ZoneInfo(race.timezone)
+    return datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
+
+
 def _names(listing: Listing) -> dict[int, str]:
     return {stop.pk: stop.name for stop in listing.ground.stops}
 
@@ -265,7 +270,8 @@ def _about(race: Race) -> dict[str, Any]:
         "race": race,
         "race_state": "over" if race.ends <= now else state,
         "race_length": race.length and f"{race.length / 1000:.1f}",
-        "race_start": race.start.astimezone(ZoneInfo(race.timezone)),
+        "race_start": _there(race.start.timestamp(), race),
+        "race_place": race.timezone.rpartition("/")[2].replace("_", " "),
         "now": milliseconds(now),
     }
 
@@ -309,13 +315,15 @@ def _gap(gap: Gap) -> str:
     return ""
 
 
-def _split(leg: Leg, names: dict[int, str], zone: ZoneInfo) -> dict[str, Any]:
+def _split(leg: Leg, names: dict[int, str], race: Race) -> dict[str, Any]:
     split = leg.split
     number = f" ({split.pass_number})" if split.pass_number > 1 else ""
+    name = names[split.checkpoint]
+    tells = name.endswith("km") or not split.distance
     return {
-        "name": names[split.checkpoint] + number,
-        "distance": f"{split.distance / 1000:.1f} km",
-        "at": datetime.fromtimestamp(split.time, zone),
+        "name": name + number,
+        "distance": "" if tells else f"{split.distance / 1000:.1f} km",
+        "at": _there(split.time, race),
         "elapsed": hms(leg.elapsed),
         "pace": "" if leg.pace is None else f"{hms(1000 * leg.pace)} /km",
         "corrected": split.by_hand,
