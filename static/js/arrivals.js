@@ -23,7 +23,7 @@ export class Arrivals {
 
   /**
    * @param {{
-   *   url: string | null, headers: Record<string, string>, onChange: () => void,
+   *   url: string, headers: Record<string, string>, onChange: () => void,
    *   fetch?: typeof fetch,
    * }} options `url` has SLUG in place of a race
    */
@@ -44,7 +44,6 @@ export class Arrivals {
    * @param {number} time the page's running time, ms
    */
   at(slug, place, codes, time) {
-    if (this.#url === null) return null;
     const key = `${slug} ${place}`;
     const runners = [...codes].sort().join();
     const kept = this.#kept.get(key);
@@ -91,8 +90,8 @@ export class Arrivals {
  */
 export function readArrivals(answer) {
   /** @type {Arrival[]} */
-  const arrivals = answer.runners.flatMap((/** @type {any} */ { code, arrivals }) =>
-    arrivals.map((/** @type {any} */ arrival) => ({ code, ...arrival })),
+  const arrivals = answer.runners.flatMap((/** @type {any} */ { runner, passes }) =>
+    passes.map((/** @type {any} */ pass) => ({ code: runner, ...pass })),
   );
   return arrivals.sort((a, b) => (a.at ?? Infinity) - (b.at ?? Infinity));
 }

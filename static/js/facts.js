@@ -68,6 +68,20 @@ export function nextCheckpoint({ fix, state }, race) {
 }
 
 /**
+ * The last checkpoint that a runner is past.
+ *
+ * @param {Runner} runner
+ * @param {Race | null} race
+ * @returns {Checkpoint | null}
+ */
+export function lastCheckpoint({ fix }, race) {
+  const progress = fix?.progress ?? null;
+  if (race === null || progress === null) return null;
+  const past = race.checkpoints.filter((point) => point.distance <= progress);
+  return past.pop() ?? null;
+}
+
+/**
  * The last time that was taken of a runner: "15 km at 10:42:31".
  *
  * @param {Runner} runner

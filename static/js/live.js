@@ -22,7 +22,7 @@ const SHOWN_BEFORE_START = 3_600_000;
  * What the server put into the page (runners/views/live.py). Times in ms.
  *
  * @typedef {{
- *   socket: string, poll: string, first: string | null, track: string, eta: string | null,
+ *   socket: string, poll: string, first: string | null, track: string, eta: string,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], link: {expires: number} | null, time: number,

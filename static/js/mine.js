@@ -3,7 +3,7 @@
 
 import { find, setAttribute, setText } from "./dom.js";
 import {
-  awayWords, kilometres, lastSplit, nextCheckpoint, nextWords, rangeWords, splitWords,
+  awayWords, kilometres, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, rangeWords, splitWords,
 } from "./facts.js";
 import { clockTime, label } from "./format.js";
 
@@ -75,7 +75,7 @@ export class Mine {
   lines(runner, now) {
     const race = this.#store.courseOf(runner);
     return {
-      split: lastSplit(runner, race),
+      split: lastSplit(runner, race) || this.#lastPass(runner, race),
       next: nextWords(runner, race, this.#nextArrival(runner, race), now),
       away: awayWords(runner, this.#here),
     };
@@ -86,19 +86,36 @@ export class Mine {
     const next = nextCheckpoint(runner, race);
     if (race === null || next === null) return null;
     const all = this.#arrivals.at(
-      race.slug, String(Math.round(next.distance)), this.#waitingFor(race, next), performance.now(),
+      race.slug, metresOf(next), this.#at(race, next, nextCheckpoint), performance.now(),
     );
     return all?.find(({ code, at }) => code === runner.code && at !== null) ?? null;
+  }
+
+  // A split that was taken before this page was there.
+  /** @param {Runner} runner @param {Race | null} race */
+  #lastPass(runner, race) {
+    const last = lastCheckpoint(runner, race);
+    if (race === null || last === null) return "";
+    const all = this.#arrivals.at(
+      race.slug, metresOf(last), this.#at(race, last, lastCheckpoint), performance.now(),
+    );
+    const passed = all?.filter((pass) => pass.code === runner.code && pass.status === "passed");
+    const at = Math.max(...(passed ?? []).map((pass) => pass.at ?? 0), 0);
+    return at ? `${last.name} at ${clockTime(at)}` : "";
   }
 
   /** @type {Runner[]} */
   #runners = [];
 
-  // One request for all of mine who have the same checkpoint ahead.
-  /** @param {Race} race @param {import("./store.js").Checkpoint} next */
-  #waitingFor(race, next) {
+  // One request for all of mine who have the same checkpoint ahead, or behind.
+  /**
+   * @param {Race} race
+   * @param {import("./store.js").Checkpoint} point
+   * @param {typeof nextCheckpoint} of
+   */
+  #at(race, point, of) {
     return this.#runners
-      .filter((runner) => runner.race === race.slug && nextCheckpoint(runner, race) === next)
+      .filter((runner) => runner.race === race.slug && of(runner, race) === point)
       .map(({ code }) => code);
   }
 
@@ -299,6 +316,11 @@ const STATUS_WORDS = {
 function emptyWords(runners, arrivals) {
   if (runners === 0) return "Star runners of this race to see when they pass.";
   return arrivals === null ? "Asking when they pass." : "Nothing can be said yet.";
+}
+
+/** @param {import("./store.js").Checkpoint} point */
+function metresOf({ distance }) {
+  return String(Math.floor(distance));
 }
 
 /** @param {number} ms */

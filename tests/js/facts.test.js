@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Arrivals } from "../../static/js/arrivals.js";
 import {
-  awayWords, lastSplit, nextCheckpoint, nextWords, ordinal, rangeWords, ranks,
+  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, rangeWords, ranks,
 } from "../../static/js/facts.js";
 
 const NOW = 1_800_000_000_000;
@@ -66,6 +66,11 @@ test("the last split has its doubt where that is worth a word", () => {
   assert.equal(lastSplit(runner("bob", 1), race), "");
 });
 
+test("a checkpoint that was passed before the page came is told too", () => {
+  assert.equal(lastCheckpoint(runner("bob", 15_100), race).name, "15 km");
+  assert.equal(lastCheckpoint(runner("bob", 15_100), null), null);
+});
+
 test("the distance to me is said only when it is known", () => {
   assert.equal(awayWords(runner("bob", 1), [0, 0.01]), "1.1 km from you");
   assert.equal(awayWords(runner("bob", 1), null), "");
@@ -79,7 +84,7 @@ test("arrivals are asked once, kept, and asked again when they are old", async (
     onChange: () => {},
     fetch: async (url) => {
       asked.push(url);
-      return { ok: true, json: async () => ({ runners: [{ code: "bob", arrivals: [{ at: NOW }] }] }) };
+      return { ok: true, json: async () => ({ runners: [{ runner: "bob", passes: [{ at: NOW }] }] }) };
     },
   });
   assert.equal(arrivals.at("half", "15000", ["bob"], 0), null);
