@@ -14,12 +14,12 @@ METRES_A_DEGREE = 111_320.0
 WAVES = ((2, 0.17, 0.6), (3, 0.10, 2.1), (5, 0.045, 4.4), (7, 0.02, 1.3))
 
 
-def demo_points() -> list[tuple[float, float, float]]:
+def demo_points(laps: int = 1) -> list[tuple[float, float, float]]:
     """Return the loop as (lat, lng, height in metres); it ends where it starts."""
     lat, lng = CENTRE
     shrink = math.cos(math.radians(lat))
     points = []
-    for step in range(POINTS + 1):
+    for step in range(laps * POINTS + 1):
         angle = 2 * math.pi * (step % POINTS) / POINTS
         radius = RADIUS * (
             1 + sum(share * math.sin(n * angle + at) for n, share, at in WAVES)
@@ -36,9 +36,9 @@ def demo_points() -> list[tuple[float, float, float]]:
     return points
 
 
-def demo_gpx() -> str:
+def demo_gpx(laps: int = 1) -> str:
     """Return the loop as the text of a GPX file, with two waypoints beside it."""
-    points = demo_points()
+    points = demo_points(laps)
     named = (("Cedars", points[POINTS // 4]), ("Pond", points[7 * POINTS // 10]))
     return "\n".join(
         [

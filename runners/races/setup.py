@@ -11,6 +11,7 @@ from django.db import transaction
 
 from runners.models import Checkpoint, Race
 from runners.races.course import Course, Waypoint
+from runners.races.splits import Mark, passes_of
 
 DEFAULT_DURATION = timedelta(hours=48)
 # Metres between the checkpoints a new course gets, and the length below which they
@@ -129,8 +130,9 @@ def race_add_checkpoints(
 def propose_checkpoints(
     course: Course, waypoints: Iterable[Waypoint] = (), *, length: float | None = None
 ) -> list[ProposedCheckpoint]:
-    """Return start, every 5 km (or 1 km), each pass of a waypoint, and finish.
+    """Return start, every 5 km (or 1 km), the waypoints passed, and finish.
 
+    A waypoint on the way out and back is two, one that each lap passes is one.
     Distances are scaled to the course's certified length if one is given.
     """
     kinds = Checkpoint.Kind
@@ -141,9 +143,7 @@ def propose_checkpoints(
     ]
     taken = {"start", "finish"}
     for waypoint in waypoints:
-        for measured in course.passes(
-            waypoint.lat, waypoint.lng, within=WAYPOINT_REACH
-        ):
+        for measured in _first_passes(course, waypoint):
             distance = round(measured * length / course.length, 1)
             if all(abs(distance - other.distance) > SAME_PLACE for other in found):
                 name = _free_name(waypoint.name, taken)
@@ -153,6 +153,18 @@ def propose_checkpoints(
         name = _free_name(f"{mark // 1000} km", taken)
         found.append(ProposedCheckpoint(name, float(mark), kinds.SPLIT))
     return sorted(found, key=lambda checkpoint: checkpoint.distance)
+
+
+def _first_passes(course: Course, waypoint: Waypoint) -> list[float]:
+    """Return where a waypoint is passed; further laps are passes of the same."""
+    firsts: list[float] = []
+    known: list[float] = []
+    for distance in course.passes(waypoint.lat, waypoint.lng, within=WAYPOINT_REACH):
+        if all(abs(distance - other) > SAME_PLACE for other in known):
+            firsts.append(distance)
+            laps = passes_of(course, [Mark(0, distance, Checkpoint.Kind.SPLIT)])
+            known += [passed.distance for passed in laps]
+    return firsts
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -30,6 +30,8 @@ BATCH, IN_FLIGHT = 500, 4_000
 INTERVAL = (1.0, 2.0)
 # A gap in the coverage: how often (seconds between two, on average) and how long.
 GAP_EVERY, GAP = 240.0, (8.0, 40.0)
+# The same of a phone that is mostly late.
+LATE_EVERY, LATE_GAP = 20.0, (45.0, 90.0)
 # Full jitter: wait a random part of this, doubled at each failure, at most the last.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 # Seconds, at most, between attempts once only the last acks are missing.
@@ -59,8 +61,16 @@ class Client:
     """One runner's phone: records fixes, publishes them, comes back after a loss."""
 
     def __init__(
-        self, motion: Motion, *, url: str, token: str, tally: Tally, random: Random
+        self,
+        motion: Motion,
+        *,
+        url: str,
+        token: str,
+        tally: Tally,
+        random: Random,
+        is_late: bool = False,
     ) -> None:
+        self._is_late = is_late
         self._motion, self._url, self._token = motion, url, token
         self._tally, self._random = tally, random
         self._pending: deque[Fix] = deque()
@@ -118,7 +128,7 @@ class Client:
             self._pending.append(
                 self._motion.step(now - last, t=time.time_ns() // 1_000_000)
             )
-            chance = (now - last) / GAP_EVERY
+            chance = (now - last) / (LATE_EVERY if self._is_late else GAP_EVERY)
             if now > self._gap_until and self._random.random() < chance:
                 self._lose_coverage()
             last = now
@@ -127,7 +137,8 @@ class Client:
 
     def _lose_coverage(self) -> None:
         """Send nothing for a while, and half of the time lose the socket too."""
-        self._send_nothing_for(self._random.uniform(*GAP))
+        gap = LATE_GAP if self._is_late else GAP
+        self._send_nothing_for(self._random.uniform(*gap))
         if self._socket is not None and self._random.random() < 0.5:
             self._socket.transport.abort()
 

@@ -2,47 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import count
 
 from django.db import transaction
+from django.utils import timezone
 
-from runners.models import Entry, Race, Runner, RunnerToken
+from runners.models import Entry, LatestPosition, Race, Runner, RunnerToken
 
 TOKEN_NAME = "simulator"
+# Who was seen within it goes on from there.
+LATELY = timedelta(minutes=5)
+# Of a runner, before a pace can be told from it.
+TELLING = timedelta(minutes=2)
 
 
-def field_create(*, race: Race, size: int) -> list[tuple[RunnerToken, str]]:
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """One of the field: a token, and where they are.
+
+    `distance` is metres along the course, None if anywhere will do; `pace` m/s, None
+    for any; `wait` seconds until their start. Who is out of the race stands.
+    """
+
+    token: RunnerToken
+    plain: str
+    distance: float | None
+    pace: float | None
+    wait: float
+    is_out: bool
+
+
+def field_create(*, race: Race, size: int) -> list[Starter]:
     """Make sure of the runners sim-1 to sim-N and their entries; issue a token each.
 
-    Returns the tokens' rows and plain texts, in the order of the runners. What is
-    there already stays as it is.
+    Returns them in that order. What is there already stays as it is.
     """
-    codes = [f"sim-{number}" for number in range(1, size + 1)]
     with transaction.atomic():
-        there = set(
-            Runner.objects.filter(code__in=codes).values_list("code", flat=True)
-        )
-        for number, code in enumerate(codes, start=1):
-            if code not in there:
-                Runner.objects.create(code=code, name=f"Runner {number}")
-        by_code = {r.code: r for r in Runner.objects.filter(code__in=codes)}
-        runners = [by_code[code] for code in codes]
-        entries = race.entries.values_list("runner_id", "bib")
-        entered = {runner for runner, _ in entries}
-        bibs = {bib for _, bib in entries}
-        free = (str(bib) for bib in count(1) if str(bib) not in bibs)
-        Entry.objects.bulk_create(
-            Entry(race=race, runner=runner, bib=next(free))
-            for runner in runners
-            if runner.pk not in entered
-        )
+        entries = entries_create(race=race, size=size)
+        now = timezone.now()
         return [
-            RunnerToken.objects.issue(runner, name=TOKEN_NAME) for runner in runners
+            _starter(
+                entry, *RunnerToken.objects.issue(entry.runner, name=TOKEN_NAME), now
+            )
+            for entry in entries
         ]
 
 
-def field_dismiss(tokens: list[RunnerToken]) -> None:
+def entries_create(*, race: Race, size: int) -> list[Entry]:
+    """Make sure of the runners and their entries; return these in order."""
+    codes = [f"sim-{number}" for number in range(1, size + 1)]
+    there = set(Runner.objects.filter(code__in=codes).values_list("code", flat=True))
+    for number, code in enumerate(codes, start=1):
+        if code not in there:
+            Runner.objects.create(code=code, name=f"Runner {number}")
+    runners = {r.code: r for r in Runner.objects.filter(code__in=codes)}
+    taken = race.entries.values_list("runner_id", "bib")
+    entered = {runner for runner, _ in taken}
+    bibs = {bib for _, bib in taken}
+    free = (str(bib) for bib in count(1) if str(bib) not in bibs)
+    Entry.objects.bulk_create(
+        Entry(race=race, runner=runners[code], bib=next(free))
+        for code in codes
+        if runners[code].pk not in entered
+    )
+    entries = race.entries.filter(runner__code__in=codes)
+    by_code = {
+        entry.runner.code: entry
+        for entry in entries.select_related("runner__latest", "wave")
+    }
+    return [by_code[code] for code in codes]
+
+
+def field_dismiss(tokens: Sequence[RunnerToken]) -> None:
     """Revoke a simulation's tokens."""
     with transaction.atomic():
         for token in tokens:
             token.revoke()
+
+
+def _starter(entry: Entry, token: RunnerToken, plain: str, now: datetime) -> Starter:
+    since_gun = now - entry.gun
+    latest: LatestPosition | None = getattr(entry.runner, "latest", None)
+    distance = pace = None
+    wait = 0.0
+    # Without waves a field is under way at once, whenever the race starts.
+    if entry.wave is not None and since_gun < timedelta():
+        distance, wait = 0.0, -since_gun.total_seconds()
+    elif (
+        latest is not None
+        and latest.progress is not None
+        and entry.gun < latest.recorded_at > now - LATELY
+    ):
+        distance = latest.progress
+        running = latest.recorded_at - entry.gun
+        if running > TELLING:
+            pace = distance / running.total_seconds()
+    return Starter(
+        token=token,
+        plain=plain,
+        distance=distance,
+        pace=pace,
+        wait=wait,
+        is_out=entry.status in (Entry.Status.DNF, Entry.Status.DNS),
+    )

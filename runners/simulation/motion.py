@@ -13,6 +13,9 @@ METRES_A_DEGREE = 111_320.0
 LOOP_GAP = 100.0
 # Metres a second, of a recreational field: 9:00 to 3:15 min/km, most near 5:25.
 SLOWEST, USUAL, FASTEST = 1.85, 3.1, 5.1
+# Who strays goes this far from the course, in metres, and comes back, again and again;
+# seconds from one time to the next.
+STRAY, STRAY_EVERY = 140.0, 300.0
 # Per cent of battery an hour of GPS and radio costs.
 BATTERY_AN_HOUR = 12.0
 
@@ -51,7 +54,9 @@ class Motion:
     """A runner under way on a course, at a pace of their own.
 
     On a loop laps follow each other; elsewhere the runner turns at either end. `factor`
-    is how many times faster than life they move.
+    is how many times faster than life they move; `wait` is how long they stand at the
+    start first, in seconds; who stands does not move at all, and who strays leaves the
+    course now and then.
     """
 
     def __init__(
@@ -61,13 +66,20 @@ class Motion:
         distance: float,
         laps: int = 0,
         factor: float = 1,
+        pace: float | None = None,
+        wait: float = 0,
+        stands: bool = False,
+        strays: bool = False,
         random: Random,
     ) -> None:
-        """Begin at metres from the start; `laps` 0 is for ever."""
+        """Begin at metres from the start; `laps` 0 is for ever, `pace` in m/s."""
         self.distance = distance
+        self._wait = math.inf if stands else wait
+        self._strays, self._elapsed = strays, 0.0
         self._course, self._factor, self._random = course, factor, random
         self._end = laps * course.length if laps else math.inf
-        self._usual = min(max(random.gauss(USUAL, 0.5), SLOWEST), FASTEST)
+        pace = random.gauss(USUAL, 0.5) if pace is None else pace
+        self._usual = min(max(pace, SLOWEST), FASTEST)
         self._form = Wander(0.07, 180, random)
         # GPS errors last: a phone beside the path stays beside it for a while.
         self._east = Wander(2.5, 25, random)
@@ -90,11 +102,22 @@ class Motion:
     def step(self, seconds: float, *, t: int) -> Fix:
         """Move on for that long and return what the phone then says; t in ms."""
         form = math.exp(self._form.step(seconds * self._factor))
-        speed = self._usual * form * self._factor
-        self.distance = min(self.distance + speed * seconds, self._end)
+        running = max(0.0, seconds - self._wait)
+        self._wait = max(0.0, self._wait - seconds)
+        self._elapsed += running
+        speed = self._usual * form * self._factor if running else 0.0
+        self.distance = min(self.distance + speed * running, self._end)
         self._battery = max(1.0, self._battery - BATTERY_AN_HOUR * seconds / 3600)
         lat, lng = self._place(self.distance)
         east, north = self._east.step(seconds), self._north.step(seconds)
+        if self._strays:
+            # To the right of the way, as far as the sine of the time is above 0.
+            aside = STRAY * max(0.0, math.sin(math.tau * self._elapsed / STRAY_EVERY))
+            right = math.radians(self._bearing() + 90)
+            east, north = (
+                east + aside * math.sin(right),
+                north + aside * math.cos(right),
+            )
         metres_a_degree_lng = METRES_A_DEGREE * math.cos(math.radians(lat))
         random = self._random
         return {
@@ -114,8 +137,10 @@ class Motion:
         return self._course.point_at(along)
 
     def _heading(self) -> float:
+        return (self._bearing() + self._random.gauss(0, 4)) % 360
+
+    def _bearing(self) -> float:
         lat, lng = self._place(self.distance)
         ahead_lat, ahead_lng = self._place(self.distance + 3)
         east = (ahead_lng - lng) * math.cos(math.radians(lat))
-        bearing = math.degrees(math.atan2(east, ahead_lat - lat))
-        return (bearing + self._random.gauss(0, 4)) % 360
+        return math.degrees(math.atan2(east, ahead_lat - lat))

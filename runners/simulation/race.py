@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from runners.races.course import Course
 from runners.simulation.client import Client, Tally
 from runners.simulation.display import displayed
+from runners.simulation.field import Starter
 from runners.simulation.motion import Motion
 
 # The sockets of a field are opened over this many seconds.
@@ -22,15 +23,20 @@ LAST_ACKS = 3.0
 
 async def run_field(
     course: Course,
-    tokens: Sequence[str],
+    field: Sequence[Starter],
     *,
     url: str,
     factor: float,
     laps: int,
     duration: float | None,
+    incidents: bool = False,
     out: TextIO,
 ) -> tuple[Tally, int]:
-    """Let a field run, already spread along the course; one client a token.
+    """Let a field run, one client a starter.
+
+    They go on from where they were; who has not been seen yet waits for the gun, or is
+    somewhere along the course already. With `incidents` the first phone is mostly late
+    and the second runner strays.
 
     Ends after `laps` (0: never), `duration` seconds, Ctrl-C or SIGTERM; a second of
     these does not wait for the last acks. Returns what was done, and how many fixes no
@@ -42,17 +48,22 @@ async def run_field(
         Client(
             Motion(
                 course,
-                distance=course.length * 0.9 * (place + random.random()) / len(tokens),
+                distance=_first_place(starter, course, (place, len(field)), random),
                 laps=laps,
                 factor=factor,
+                pace=starter.pace,
+                wait=starter.wait,
+                stands=starter.is_out,
+                strays=incidents and place == 1,
                 random=Random(random.random()),
             ),
             url=url,
-            token=token,
+            token=starter.plain,
             tally=tally,
             random=Random(random.random()),
+            is_late=incidents and place == 0,
         )
-        for place, token in enumerate(tokens)
+        for place, starter in enumerate(field)
     ]
     random.shuffle(clients)
     sent_before = 0
@@ -106,6 +117,16 @@ async def run_field(
         if not task.cancelled():
             task.result()
     return tally, sum(client.waiting for client in clients)
+
+
+def _first_place(
+    starter: Starter, course: Course, among: tuple[int, int], random: Random
+) -> float:
+    """Return metres from the start: as known, else spread over the course."""
+    if starter.distance is not None:
+        return starter.distance
+    place, size = among
+    return course.length * 0.9 * (place + random.random()) / size
 
 
 async def _either(

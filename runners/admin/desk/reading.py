@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from runners.models import Entry, LatestPosition, Phone, Race, RunnerToken
+from runners.positions.running import live_status
 
 # A phone that was heard of within it, and whose runner is not entered, is shown.
 LATELY = timedelta(hours=6)
@@ -71,6 +72,7 @@ def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
         "wave": entry.wave.name if entry.wave else "",
         "status": entry.status,
         "accepted": entry.accepted or runner.account_id is None,
+        "state": live_status(entry, getattr(runner, "latest", None)),
         **_signal(getattr(runner, "latest", None)),
         **_phones(tokens),
     }
@@ -92,7 +94,6 @@ def _unassigned(token: RunnerToken) -> dict[str, Any]:
 def _signal(latest: LatestPosition | None) -> dict[str, Any]:
     if latest is None:
         return dict.fromkeys(("fix", "contact", "battery", "accuracy", "source"))
-    state: Mapping[str, Any] = latest.race_state or {}
     return {
         "fix": _ms(latest.recorded_at),
         "contact": _ms(latest.contact_at),
@@ -100,7 +101,6 @@ def _signal(latest: LatestPosition | None) -> dict[str, Any]:
         "accuracy": latest.accuracy,
         "source": latest.source,
         "progress": latest.progress,
-        "state": state.get("status"),
     }
 
 

@@ -8,21 +8,38 @@ import sys
 import time
 import urllib.request
 from datetime import timedelta
+from itertools import accumulate
+from random import Random
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from runners.management.commands.serve import end_with_parent, listen
-from runners.models import Race
+from runners.models import Entry, Race, Wave
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.demo import demo_gpx
-from runners.races.setup import race_create
+from runners.races.setup import race_create, race_set_course
+from runners.simulation.field import entries_create
+from runners.simulation.past import past_write
 
 SLUG = "demo"
 DURATION = timedelta(hours=48)
+LAPS = 5
+# Metres a second, so that `simulate --speed` may go up to ten times life.
+TOP_SPEED = 65.0
+# Waves: when they start from now, and which share of the field is in them.
+WAVES = (
+    ("A", timedelta(minutes=-22), 0.38),
+    ("B", timedelta(minutes=-11), 0.37),
+    ("C", timedelta(minutes=3), 0.25),
+)
+CATEGORIES = ("W", "M", "M", "W40", "M40")
+# Who has given up, counted from the first.
+GAVE_UP = 12
 START_SECONDS = 60
 STOP_SECONDS = 15
 
@@ -36,7 +53,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--runners", type=int, default=40, help="default: 40")
+        parser.add_argument("--runners", type=int, default=60, help="default: 60")
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Stopped in every way that ends `make run`: a signal, even where a shell has
@@ -46,7 +63,7 @@ class Command(BaseCommand):
         end_with_parent(signal.SIGTERM)
         listen(settings.PORT).close()  # before anything that takes time
         call_command("migrate", verbosity=0)
-        race_restart()
+        race_restart(options["runners"])
         children: list[subprocess.Popen[bytes]] = []
         try:
             server = manage("serve", "--verbosity=0")
@@ -55,7 +72,7 @@ class Command(BaseCommand):
             url = f"http://localhost:{settings.PORT}"
             simulation = manage(
                 *("simulate", "--race", SLUG, "--runners", str(options["runners"])),
-                *("--url", f"ws://127.0.0.1:{settings.PORT}/ws/"),
+                *("--url", f"ws://127.0.0.1:{settings.PORT}/ws/", "--incidents"),
                 output=subprocess.DEVNULL,
             )
             children.append(simulation)
@@ -72,19 +89,53 @@ class Command(BaseCommand):
             stop(children)
 
 
-def race_restart() -> None:
-    """Have the demo race start now; create it the first time."""
+def race_restart(runners: int) -> None:
+    """Have the demo race be under way now, its last wave about to start.
+
+    Creates it the first time, or if its course was another one.
+    """
     now = timezone.now()
-    if not Race.objects.filter(slug=SLUG).update(start=now, ends=now + DURATION):
-        gpx = demo_gpx().encode()
-        race_create(
-            slug=SLUG,
-            name="Park loop",
-            course=Course.from_gpx(gpx),
-            waypoints=waypoints_of_gpx(gpx),
-            start=now,
-            ends=now + DURATION,
+    start = now + WAVES[0][1]
+    gpx = demo_gpx(LAPS).encode()
+    course = Course.from_gpx(gpx)
+    race = Race.objects.filter(slug=SLUG).first()
+    with transaction.atomic():
+        if race is None:
+            race = race_create(
+                slug=SLUG,
+                name="Park loop",
+                course=course,
+                waypoints=waypoints_of_gpx(gpx),
+                start=start,
+                ends=now + DURATION,
+            )
+        elif len(race.line) != len(course.points):
+            race_set_course(race=race, course=course, waypoints=waypoints_of_gpx(gpx))
+        race.start, race.ends, race.top_speed = start, now + DURATION, TOP_SPEED
+        race.timezone = "Europe/Dublin"
+        race.save()
+        entries = field_restart(race, runners)
+        past_write(race=race, entries=entries, now=now, random=Random())
+
+
+def field_restart(race: Race, runners: int) -> list[Entry]:
+    """Enter the field in its waves, as before the start but for who gives up."""
+    entries = entries_create(race=race, size=runners)
+    waves = [
+        Wave.objects.update_or_create(
+            race=race, name=name, defaults={"start": timezone.now() + since}
+        )[0]
+        for name, since, _ in WAVES
+    ]
+    ends = [*accumulate(share for *_, share in WAVES)]
+    for place, entry in enumerate(entries):
+        part = next(i for i, end in enumerate(ends) if place < end * runners + 1e-6)
+        entry.wave = waves[part]
+        entry.category = CATEGORIES[place % len(CATEGORIES)]
+        entry.status = (
+            Entry.Status.DNF if place + 1 == GAVE_UP else Entry.Status.REGISTERED
         )
+    return entries
 
 
 def manage(*args: str, output: int | None = None) -> subprocess.Popen[bytes]:

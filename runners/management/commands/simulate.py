@@ -15,14 +15,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from runners.management.errors import database_needed
-from runners.models import Race, RunnerToken
+from runners.models import Race
 from runners.races.course import Course
 from runners.simulation.client import Tally
-from runners.simulation.field import field_create, field_dismiss
+from runners.simulation.field import Starter, field_create, field_dismiss
+from runners.simulation.motion import FASTEST
 from runners.simulation.race import run_field
 from runners.simulation.seed import SeedError, SeedReport, run_seed
 
 MOST_RUNNERS = 10_000
+# Times life that no race refuses; how much faster than usual a runner gets.
+ALWAYS_ALLOWED, SPURT = 2.0, 1.25
 
 
 class Command(BaseCommand):
@@ -50,6 +53,11 @@ class Command(BaseCommand):
             "--laps", type=_whole(0, 1000), default=0, metavar="N", help="0: for ever"
         )
         parser.add_argument("--duration", type=_positive, metavar="SECONDS")
+        parser.add_argument(
+            "--incidents",
+            action="store_true",
+            help="one phone is mostly late, one runner strays from the course",
+        )
         parser.add_argument("--seed", action="store_true")
         parser.add_argument(
             "--users", type=_whole(1, 5000), default=100, help="with --seed"
@@ -78,19 +86,21 @@ class Command(BaseCommand):
         if len(race.line) < 2:
             raise CommandError(f"The race {race.slug!r} has no course to run on.")
         began = time.monotonic()
-        with _field(race, options["runners"]) as tokens:
+        check_speed(race, options["speed"])
+        with _field(race, options["runners"]) as field:
             tally, waiting = asyncio.run(
                 run_field(
                     Course(race.line),
-                    tokens,
+                    field,
                     url=options["url"],
                     factor=options["speed"],
                     laps=options["laps"],
                     duration=options["duration"],
+                    incidents=options["incidents"],
                     out=self.stdout,  # type: ignore[arg-type]
                 )
             )
-        self._close_race(tally, waiting, len(tokens), time.monotonic() - began)
+        self._close_race(tally, waiting, len(field), time.monotonic() - began)
 
     def _close_race(
         self, tally: Tally, waiting: int, runners: int, seconds: float
@@ -159,17 +169,29 @@ class Command(BaseCommand):
         )
 
 
+def check_speed(race: Race, factor: float) -> None:
+    """Raise CommandError if the race would hold what so fast a field sends."""
+    allowed = max(ALWAYS_ALLOWED, race.top_speed / (FASTEST * SPURT))
+    if factor > allowed:
+        raise CommandError(
+            f"--speed {factor:g} makes runners faster than the race's plausible top "
+            f"speed, {race.top_speed:g} m/s: their positions would be held. Use at "
+            f"most {math.floor(10 * allowed) / 10:g}, or raise the top speed in the "
+            "admin."
+        )
+
+
 @contextmanager
-def _field(race: Race, size: int) -> Iterator[list[str]]:
+def _field(race: Race, size: int) -> Iterator[list[Starter]]:
     """Enter a field and issue its tokens; revoke them however the block ends."""
     # From here on SIGTERM is Ctrl-C, so that it does not leave the tokens behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    tokens: list[tuple[RunnerToken, str]] = []
+    field: list[Starter] = []
     try:
         with database_needed():
-            tokens = field_create(race=race, size=size)
+            field = field_create(race=race, size=size)
             connections.close_all()
-        yield [plain for _, plain in tokens]
+        yield field
     except KeyboardInterrupt:
         raise CommandError("Stopped before the runners were under way.") from None
     finally:
@@ -177,7 +199,7 @@ def _field(race: Race, size: int) -> Iterator[list[str]]:
             (number, signal.signal(number, signal.SIG_IGN))
             for number in (signal.SIGINT, signal.SIGTERM)
         ]
-        field_dismiss([row for row, _ in tokens])
+        field_dismiss([starter.token for starter in field])
         for number, handler in [*impatience, (signal.SIGTERM, before)]:
             signal.signal(number, handler)
 
