@@ -187,3 +187,41 @@ async def test_a_race_that_is_deleted_says_so(server: Server, tmp_path: Path) ->
         )
         event = await alice.hear_type("event", "race")
         assert event["race"] == {"slug": "short", "change": "removed"}
+
+
+async def test_who_gives_up_is_told_to_all_who_follow(
+    server: Server, race: str
+) -> None:
+    await asyncio.to_thread(
+        shell,
+        server,
+        """
+        from runners.models import *
+        race = Race.objects.get(slug="park")
+        runner = Runner.objects.create(code="tired", name="Tired")
+        Entry.objects.create(race=race, runner=runner, bib="99", status="started")
+        """,
+    )
+    async with (
+        typed_client(server.ws_url) as alice,
+        typed_client(server.ws_url) as dora,
+    ):
+        await alice.say(type="follow", races=[race])
+        await dora.say(type="follow", runners=["tired"])
+        for spectator in (alice, dora):
+            await spectator.hear_type("snapshot")
+        await asyncio.to_thread(
+            shell,
+            server,
+            """
+            from runners.models import *
+            entry = Entry.objects.get(bib="99")
+            entry.status = "dnf"
+            entry.save()
+            """,
+        )
+        for spectator in (alice, dora):
+            changed = await spectator.hear_type("event", "runner")
+            assert (changed["change"], changed["runner"]["state"]) == ("changed", "dnf")
+            told = await spectator.hear_type("event", "state")
+            assert (told["runner"], told["state"]) == ("tired", "dnf")

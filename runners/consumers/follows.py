@@ -152,6 +152,9 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         if runner in self.following.values():
             self.outbox.forget(runner)
 
+    def tell(self, frames: Sequence[bytes]) -> None:
+        """Send what is new of a runner who is followed singly."""
+
     @property
     def races(self) -> frozenset[int]:
         """Primary keys of the races followed as a whole."""

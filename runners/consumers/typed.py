@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -325,20 +325,8 @@ class TypedConsumer(SocketConsumer):
         race = Whole(link.race.pk, link.race.slug)
         return found, {} if race in self.wholes else {race: link.pk}
 
-    def erase(self, runner: int) -> None:
-        super().erase(runner)
-        if runner in self.following.values():
-            self.start(self.show_erased(runner))
-
-    async def show_erased(self, runner: int) -> None:
-        """Tell that a runner who is followed singly has other places now, or none."""
-        items = await store.read(snapshots.runner_items, [runner])
-        for item in items.values():
-            self.outbox.event(
-                v1.message_frame(
-                    "event", kind="runner", time=now_ms(), change="changed", runner=item
-                )
-            )
+    def tell(self, frames: Sequence[bytes]) -> None:
+        self.outbox.events(frames)
 
     @property
     def races(self) -> frozenset[int]:

@@ -22,7 +22,7 @@ from runners.models import LinkViewers, RightsChange
 from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.rules import forget_hidden
 from runners.positions.track import Publisher
-from runners.sharing import viewing
+from runners.sharing import snapshots, viewing
 from runners.sharing.gaps import GapFiller
 from runners.sharing.rosters import Rosters, get_rosters
 from runners.sharing.viewing import Question, Standing, Verdict
@@ -72,6 +72,9 @@ class Holder(Protocol):
 
     def erase(self, runner: int) -> None:
         """Forget what waits of a runner, whose positions were erased."""
+
+    def tell(self, frames: Sequence[bytes]) -> None:
+        """Send what is new of a runner who is followed singly."""
 
 
 @dataclass
@@ -230,6 +233,7 @@ class Watch:
             await self.rosters.look_for_blocks(None if first else changes.runners)
         if rows:
             await self.rosters.look_now(changes.runners)
+        await self._tell_of(changes.runners)
         for runner in changes.erased:
             self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.
@@ -261,6 +265,26 @@ class Watch:
                     # One socket's trouble must not keep the others their rights.
                     logger.exception("A socket failed on its rights")
 
+    async def _tell_of(self, runners: set[int]) -> None:
+        """Tell those who follow these runners singly what they are now."""
+        followed = [
+            (holder, mine)
+            for holder in self.holders
+            if (mine := runners.intersection(holder.following.values()))
+        ]
+        if not followed:
+            return
+        concerned = set().union(*(mine for _, mine in followed))
+        items = await store.read(snapshots.runner_items, concerned)
+        frames = {pk: [snapshots.runner_frame("changed", i)] for pk, i in items.items()}
+        for pk, item in items.items():
+            if item["state"]:
+                frames[pk].append(snapshots.state_frame(item))
+        for holder, mine in followed:
+            # Not to those who have lost them meanwhile.
+            for pk in mine.intersection(holder.following.values(), frames):
+                holder.tell(frames[pk])
+
     def _erase_soon(self, runner: int) -> None:
         """Forget what this runner erased, beside the poll: it may take its time."""
         for holder in list(self.holders):
@@ -281,7 +305,8 @@ class Watch:
             else:
                 for holder in list(self.holders):
                     holder.erase(runner)
-                return self.rosters.erase(runner)
+                self.rosters.erase(runner)
+                return await self._tell_of({runner})
 
     async def close(self) -> None:
         """Stop watching."""

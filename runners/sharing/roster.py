@@ -31,7 +31,13 @@ from runners.sharing.gaps import (
     stored_meanwhile,
     stored_since,
 )
-from runners.sharing.snapshots import add_trails, race_item, runner_items
+from runners.sharing.snapshots import (
+    add_trails,
+    race_item,
+    runner_frame,
+    runner_items,
+    state_frame,
+)
 from runners.sharing.viewing import lately_public, race_runners
 
 logger = logging.getLogger(__name__)
@@ -140,10 +146,10 @@ class Roster:
         now = self.blockers[outbox]
         for pk in self.items.keys() & (now - before):
             outbox.forget(pk)
-            outbox.event(_introduction("removed", self.items[pk]))
+            outbox.event(runner_frame("removed", self.items[pk]))
         self._enter(outbox)
         for pk in self.items.keys() & (before - now):
-            outbox.event(_introduction("added", self.items[pk]))
+            outbox.event(runner_frame("added", self.items[pk]))
         # What the audience left behind was about to send.
         self._look_soon_at(list(self.items), now_ms(), {outbox: now})
 
@@ -370,6 +376,8 @@ class Roster:
         for pk in items.keys() & old.keys():
             if _lasting(items[pk]) != _lasting(old[pk]):
                 self._introduce("changed", pk, items[pk])
+            if items[pk]["state"] != old[pk]["state"] and items[pk]["state"]:
+                self._say(pk, state_frame(items[pk]))
         for (_, blockers), audience in self.audiences.items():
             audience.introduced.update(added - blockers)
         return added
@@ -382,20 +390,12 @@ class Roster:
             audience.event(frame)
 
     def _introduce(self, change: str, runner: int, item: dict[str, Any]) -> None:
-        frame = _introduction(change, item)
+        self._say(runner, runner_frame(change, item))
+
+    def _say(self, runner: int, frame: bytes) -> None:
         for (_, blockers), audience in self.audiences.items():
             if runner not in blockers:
                 audience.event(frame)
-
-
-def _introduction(change: str, item: dict[str, Any]) -> bytes:
-    return v1.message_frame(
-        "event",
-        kind="runner",
-        time=now_ms(),
-        change=change,
-        runner=item if change != "removed" else item["code"],
-    )
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:

@@ -10,6 +10,7 @@ import polyline
 from django.utils import timezone
 
 from runners.live.dialects import v1
+from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet
 from runners.positions.fix import milliseconds
@@ -89,6 +90,24 @@ def _runner_item(runner: Runner, entry: Entry | None) -> dict[str, Any]:
         "trail": "",
         "race": entry.race.slug if entry is not None else None,
     }
+
+
+def runner_frame(change: str, item: dict[str, Any]) -> bytes:
+    """Tell that a runner was `added`, `changed` or `removed`."""
+    return v1.message_frame(
+        "event",
+        kind="runner",
+        time=now_ms(),
+        change=change,
+        runner=item if change != "removed" else item["code"],
+    )
+
+
+def state_frame(item: dict[str, Any]) -> bytes:
+    """Tell what a runner is in their race."""
+    return v1.message_frame(
+        "event", kind="state", time=now_ms(), runner=item["code"], state=item["state"]
+    )
 
 
 def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
