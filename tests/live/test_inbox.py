@@ -1,0 +1,117 @@
+"""However a client's bytes are cut, the application gets the same messages."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from typing import Any
+
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from runners.live.server import INBOX, SMALL, FrameProtocol
+from tests.faults.peer import CLOSE, PING, Peer, frame
+
+TEXT, BINARY = 1, 2
+SIZES = [0, 1, 2, 124, 125, 126, 127, 128, SMALL - 1, SMALL, SMALL + 1, 70_000]
+
+
+class Pipe(asyncio.Transport):
+    """Takes what the protocol writes."""
+
+    paused = False
+
+    def write(self, data: object) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    abort = close
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+async def shaken(received: list[Any], *, reads: bool = True) -> FrameProtocol:
+    """Make a protocol whose handshake is over."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while reads:
+            message = await receive()
+            received.append(message.get("text") or message.get("bytes") or "")
+            if message["type"] == "websocket.disconnect":
+                received[-1] = message["code"]
+                return
+        await asyncio.Event().wait()
+
+    config = Config(application, ws_max_size=100_000, log_level="critical")
+    config.load()
+    protocol = FrameProtocol(config, ServerState(), {})
+    protocol.connection_made(Pipe())
+    protocol.data_received(Peer().request("ws://test/"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return protocol
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
+    chance = random.Random(seed)
+    stream = b""
+    sent: list[object] = []
+    for _ in range(chance.randrange(1, 20)):
+        kind = chance.choice([TEXT, TEXT, TEXT, TEXT, BINARY, PING, 0])
+        text = chance.choice("xé") * (chance.choice(SIZES) // 2)
+        if kind == TEXT:
+            sent.append(text)
+            stream += frame(text.encode())
+        elif kind == BINARY:
+            sent.append(text.encode() or "")
+            stream += frame(text.encode(), BINARY)
+        elif kind == PING:
+            stream += frame(b"are you there?", PING)
+        else:
+            sent.append("in two pieces")
+            stream += frame(b"in two ", TEXT, fin=False) + frame(b"pieces", 0)
+    stream += frame(struct.pack("!H", 1000), CLOSE)
+    received: list[object] = []
+    protocol = await shaken(received)
+
+    while stream:
+        cut = chance.choice([1, 2, 7, 100, 3_000, 80_000])
+        protocol.data_received(stream[:cut])
+        stream = stream[cut:]
+        if chance.random() < 0.2:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+
+    assert received == [*sent, 1000]
+    protocol.connection_lost(None)
+
+
+async def test_reading_stops_while_messages_pile_up() -> None:
+    protocol = await shaken([], reads=False)
+
+    protocol.data_received(frame(b"{}") * (INBOX - 1))
+    paused_before = protocol.read_paused
+    protocol.data_received(frame(b"{}"))
+
+    assert (paused_before, protocol.read_paused) == (False, True)
+    for task in protocol.tasks:
+        task.cancel()
