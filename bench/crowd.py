@@ -35,6 +35,8 @@ from bench.field import LENGTH, METRES_A_DEGREE, START
 SPEED, GAP = 3.3, 100.0
 # Sockets that read everything, in the dialects that send a frame a position.
 READERS = 50
+# How long a spectator who is turned away stays away. Seconds.
+BACK_OFF = 2.0
 # Ages are counted by the millisecond up to here.
 OLDEST = 120_000
 # A position is numbered by its longitude in the dialects of the peers; the last digit
@@ -53,7 +55,6 @@ class Crowd:
         self.period = 1.0 / options.rate
         self.publishers: Sequence[Client] = []
         self.spectators: list[Client] = []
-        self.admitted = self.runners
         # By number: when it was due, milliseconds since the epoch.
         self.due: list[int] = []
         # The first whose age counts.
@@ -63,6 +64,7 @@ class Crowd:
         self.lag = 0.0
         self.errors = 0
         self.closed = 0
+        self.refused = 0
         self.disordered = 0
 
     # What a dialect does in its own way
@@ -82,8 +84,8 @@ class Crowd:
         """Connect the runners."""
         raise NotImplementedError
 
-    async def admit(self, clients: Sequence[Client]) -> None:
-        """Connect spectators and have them follow; return once they do."""
+    async def admit(self, first: int) -> None:
+        """Connect the spectators from this one on; return once they follow."""
         raise NotImplementedError
 
     async def follow(self, client: Client, number: int) -> None:
@@ -115,9 +117,8 @@ class Crowd:
     async def gather(self, spectators: int) -> None:
         """Let that many more spectators in."""
         known = len(self.spectators)
-        new = [self.make_spectator(known + n) for n in range(spectators)]
-        self.spectators += new
-        await self.admit(new)
+        self.spectators += [self.make_spectator(known + n) for n in range(spectators)]
+        await self.admit(known)
 
     def expected(self, published: int) -> int:
         """Return the deliveries that whole rounds of all runners make."""
@@ -212,7 +213,6 @@ class TypedCrowd(Crowd):
         self.frames: dict[bytes, Frame] = {}
         self.newest: dict[str, int] = {}
         self.metres = [GAP * runner for runner in range(self.runners)]
-        self.acks: dict[int, int] = {}
 
     @property
     def settle(self) -> float:
@@ -248,20 +248,30 @@ class TypedCrowd(Crowd):
         # Somebody has to be seen before there is anything to watch.
         await self.publish(self.period)
 
-    async def admit(self, clients: Sequence[Client]) -> None:
+    async def admit(self, first: int) -> None:
         gate = asyncio.Semaphore(CONNECTING)
-        first = self.admitted
-        self.admitted += len(clients)
 
-        async def one(number: int, client: Client) -> None:
-            async with gate:
-                await client.open(self.options.url, number, self.subprotocol)
-                await self.follow(client, number)
+        async def one(number: int) -> None:
+            while True:
+                async with gate:
+                    client = self.spectators[number]
+                    await client.open(
+                        self.options.url, self.runners + number, self.subprotocol
+                    )
+                    await self.follow(client, number)
+                if client.close_code is None:
+                    return
+                # Overloaded, it said: come back later.
+                self.refused += 1
+                await asyncio.sleep(BACK_OFF)
+                self.spectators[number] = self.make_spectator(number)
 
-        await asyncio.gather(*(one(first + n, c) for n, c in enumerate(clients)))
+        await asyncio.gather(*(one(n) for n in range(first, len(self.spectators))))
 
     async def follow(self, client: Client, number: int) -> None:
         assert isinstance(client, TypedSpectator)
+        if client.close_code is not None:
+            return
         if self.options.follows == "all":
             what: dict[str, Any] = {"races": [self.field["race"]]}
         else:
@@ -427,10 +437,9 @@ class PlainCrowd(Crowd):
         await open_all(self.publishers, self.options.url)
         await self.greet(self.publishers)
 
-    async def admit(self, clients: Sequence[Client]) -> None:
-        first = self.admitted
-        self.admitted += len(clients)
-        await open_all(clients, self.options.url, first=first)
+    async def admit(self, first: int) -> None:
+        clients = self.spectators[first:]
+        await open_all(clients, self.options.url, first=self.runners + first)
         await self.greet(clients)
         for number, client in enumerate(clients, first):
             await self.follow(client, number)

@@ -76,6 +76,7 @@ class Fanout:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.runners: int = options.runners
+        self.dialect = DIALECTS[options.dialect]
         self.publishers: list[WSTransport] = []
         self.spectators: list[Spectator] = []
         followers = [0] * self.runners
@@ -113,15 +114,14 @@ class Fanout:
         self.due.append(due)
         self.sent += self.followers[runner]
         degrees, fraction = divmod(LNG_OFFSET + number, 100_000)
+        position = b'{"userId":%d,"lat":48.%06d,"lng":%d.%05d}' % (
+            self.options.first_id + runner,
+            100_000 + number % 800_000,
+            degrees,
+            fraction,
+        )
         self.publishers[runner % len(self.publishers)].send(
-            TEXT,
-            b'{"userId":%d,"lat":48.%06d,"lng":%d.%05d}'
-            % (
-                self.options.first_id + runner,
-                100_000 + number % 800_000,
-                degrees,
-                fraction,
-            ),
+            TEXT, self.dialect.packed("position", position)
         )
 
     def refill(self) -> None:
@@ -142,7 +142,7 @@ class Fanout:
 
     def number_of(self, payload: bytes) -> int:
         """Return which publication it is; less than 0: none of ours."""
-        message = orjson.loads(payload)
+        message = orjson.loads(self.dialect.unpacked(payload))
         if "lng" not in message:
             self.errors += "error" in message
             return -1
@@ -190,23 +190,23 @@ class Fanout:
                 )
             return transport
 
+        dialect = self.dialect
         self.publishers = list(
             await asyncio.gather(
-                *(one(Listener(self), {}) for _ in range(options.sockets))
+                *(one(dialect.publisher(self), {}) for _ in range(options.sockets))
             )
         )
-        for transport in self.publishers:
-            transport.send(
-                TEXT, b'{"initialRequest":true,"following":[],"userId":"publisher"}'
-            )
-        kind, headers = {
-            "seed": (SeedSpectator, {}),
-            "v1": (TypedSpectator, {"Sec-WebSocket-Protocol": "spectate.v1"}),
-        }[options.dialect]
         self.spectators = [
-            kind(self, self.followed_by(index)) for index in range(options.spectators)
+            dialect.spectator(self, self.followed_by(index))
+            for index in range(options.spectators)
         ]
+        headers = dialect.headers
         await asyncio.gather(*(one(each, headers) for each in self.spectators))
+        await asyncio.sleep(dialect.greeting)
+        if not dialect.packet:
+            hello = b'{"initialRequest":true,"following":[],"userId":"publisher"}'
+            for transport in self.publishers:
+                transport.send(TEXT, hello)
 
     async def register(self) -> None:
         """Follow, and publish rounds until one reaches every follower."""
@@ -388,12 +388,10 @@ class Spectator(Listener):
 
 class SeedSpectator(Spectator):
     def follow(self) -> None:
-        self.transport.send(
-            TEXT,
-            orjson.dumps(
-                {"initialRequest": True, "following": self.ids(), "userId": 0}
-            ),
+        request = orjson.dumps(
+            {"initialRequest": True, "following": self.ids(), "userId": 0}
         )
+        self.transport.send(TEXT, self.load.dialect.packed("follow", request))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         # The hot path: every follower of a runner gets the same bytes, so only the
@@ -455,3 +453,54 @@ class TypedSpectator(Spectator):
         elif message["type"] == "error":
             load.errors += 1
             self.follows = False
+
+
+class SocketIoPublisher(Listener):
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if not answer_engine(transport, frame):
+            super().on_ws_frame(transport, frame)
+
+
+class SocketIoSpectator(SeedSpectator):
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if not answer_engine(transport, frame):
+            super().on_ws_frame(transport, frame)
+
+
+def answer_engine(transport: WSTransport, frame: WSFrame) -> bool:
+    """Answer Engine.io's own packets; False if it is none."""
+    payload = frame.get_payload_as_bytes()
+    if payload.startswith(b"42"):
+        return False
+    if payload.startswith(b"0"):
+        transport.send(TEXT, b"40")
+    elif payload == b"2":
+        transport.send(TEXT, b"3")
+    return True
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the same messages travel: `packet` takes an event's name and its object."""
+
+    publisher: type[Listener]
+    spectator: type[Spectator]
+    headers: dict[str, str]
+    packet: bytes = b""
+    # Seconds until the server has greeted everybody.
+    greeting: float = 0.0
+
+    def packed(self, event: str, message: bytes) -> bytes:
+        return self.packet % (event.encode(), message) if self.packet else message
+
+    def unpacked(self, payload: bytes) -> bytes:
+        return payload[payload.index(b",") + 1 : -1] if self.packet else payload
+
+
+DIALECTS = {
+    "seed": Dialect(Listener, SeedSpectator, {}),
+    "v1": Dialect(Listener, TypedSpectator, {"Sec-WebSocket-Protocol": "spectate.v1"}),
+    "socketio": Dialect(
+        SocketIoPublisher, SocketIoSpectator, {}, b'42["%b",%b]', greeting=1.0
+    ),
+}

@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     follow.add_argument("--warmup", type=float, default=1.0, help="seconds")
     follow.add_argument("--duration", type=float, default=5.0, help="seconds")
-    follow.add_argument("--dialect", choices=("seed", "v1"), default="seed")
+    follow.add_argument("--dialect", choices=tuple(fanout.DIALECTS), default="seed")
     follow.add_argument("--tick", type=int, default=250, help="v1 spectators, in ms")
     watch = workloads.add_parser("race", help="everybody watches everybody")
     idle = workloads.add_parser("idle", help="memory of a spectator")

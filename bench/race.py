@@ -37,6 +37,8 @@ class RaceResult:
     closed: int
     frames: int
     bytes_a_spectator_minute: int
+    # Turned away while they came, and back later.
+    refused: int
     connect_s: float
     connect_cpu_s: float
     server_cpu_s: float
@@ -108,6 +110,7 @@ async def run(options: argparse.Namespace) -> RaceResult:
         bytes_a_spectator_minute=round(
             crowd.bytes() / options.spectators / seconds * 60
         ),
+        refused=crowd.refused,
         connect_s=round(connect_s, 2),
         connect_cpu_s=round(connect_cpu, 2),
         server_cpu_s=round(cpu, 2),
