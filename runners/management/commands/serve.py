@@ -95,7 +95,7 @@ def serve(
         # As uvicorn writes it: module:attribute.
         app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
         loop="uvloop",
-        http="httptools",
+        http="runners.serving.http:BoundedHttp",
         ws="runners.live.server:FrameProtocol",
         ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN,
         ws_ping_interval=20,
