@@ -212,9 +212,9 @@ def _key(row: Row, clock: Clock) -> tuple[object, ...]:
     return RUNNING, False, -(row.distance or 0.0), since, bib
 
 
-def _natural(bib: str) -> tuple[tuple[int, str], ...]:
+def _natural(bib: str) -> tuple[tuple[bool, int, str], ...]:
     """Order bibs as people do: 9 before 10, A2 before A10."""
     return tuple(
-        (int(part), "") if part.isdigit() else (-1, part)
+        (False, int(part), "") if part.isdecimal() else (True, 0, part)
         for part in re.findall(r"\d+|\D+", bib)
     )
