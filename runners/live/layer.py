@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
 from channels.exceptions import ChannelFull
@@ -130,6 +131,32 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
 GATHER = 0.002
 # How long a call to Redis may take. Seconds.
 REDIS_TIMEOUT = 1.0
+# A time-out that comes later than this says that the event loop was busy, and nothing
+# of Redis: its answer may be here, unread. Seconds.
+LOOP_LATE = 0.2
+
+
+@contextlib.asynccontextmanager
+async def redis_timeout() -> AsyncIterator[None]:
+    """Give a call `REDIS_TIMEOUT`, and as much again whenever the loop was late."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def expire(due: float) -> None:
+        nonlocal timer
+        now = loop.time()
+        if now - due > LOOP_LATE:
+            timer = loop.call_at(now + REDIS_TIMEOUT, expire, now + REDIS_TIMEOUT)
+        else:
+            scope.reschedule(now)
+
+    due = loop.time() + REDIS_TIMEOUT
+    timer = loop.call_at(due, expire, due)
+    try:
+        async with asyncio.timeout(None) as scope:
+            yield
+    finally:
+        timer.cancel()
 
 
 def in_a_line(record: logging.LogRecord) -> bool:
@@ -226,7 +253,7 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     async def _publish(
         self, shard: RedisSingleShardConnection, batch: list[tuple[str, bytes]]
     ) -> None:
-        async with asyncio.timeout(REDIS_TIMEOUT), shard._lock:
+        async with redis_timeout(), shard._lock:
             shard._ensure_redis()
             pipeline = shard._redis.pipeline(transaction=False)
             for name, payload in batch:
