@@ -1,6 +1,6 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
-.PHONY: run serve setup test lint bench
+.PHONY: run serve setup setup-dev test lint bench
 
 python := .venv/bin/python
 # Node.js comes from the environment where the machine has none.
@@ -37,6 +37,12 @@ lint:
 	find templates -name '*.html' -exec djade --check --target-version 5.2 {} +
 	node_modules/.bin/tsc
 
-bench:
-	@.ci/setup dev
+bench: bench/node_modules/.package-lock.json
 	$(python) -m bench $(args)
+
+bench/node_modules/.package-lock.json: bench/package-lock.json | setup-dev
+	@cd bench && npm ci --ignore-scripts --no-progress --loglevel=error
+	@touch $@
+
+setup-dev:
+	@.ci/setup dev

@@ -1,0 +1,308 @@
+"""What the benchmark measures: who is told to do what, and what is read off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from bench.contenders import (
+    ONE_SHARED,
+    OURS,
+    OURS_DAPHNE,
+    SOCKET_IO,
+    TEXTBOOK,
+    TEXTBOOK_DAPHNE,
+    TWO_SHARED,
+    WS,
+    WS_MERGED,
+    Contender,
+)
+
+# What the generator said about one run, with `server`, `load_average` and, where there
+# is a database, `stored`.
+Result = dict[str, Any]
+# A column: its title, what it shows of a contender's runs, and its decimals.
+Column = tuple[str, Callable[[Sequence[Result]], float | None], int]
+
+# A p99 above this is a server that does not keep up. Milliseconds.
+KEEPS_UP = 1_000
+# By what the number of spectators grows or shrinks while the most is looked for.
+STEP = 1.2
+
+
+@dataclass(frozen=True)
+class Load:
+    """One line of a table: a server and what the generator is told."""
+
+    contender: Contender
+    arguments: str
+    runs: int = 3
+    # Else production's rights, with a race and tokens.
+    open: bool = True
+    # Spectators to look for the most from; None: as the arguments say.
+    search_from: int | None = None
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.contender.name + (f", {self.note}" if self.note else "")
+
+
+@dataclass
+class Workload:
+    """A table of the results."""
+
+    name: str
+    title: str
+    says: str
+    loads: Sequence[Load]
+    columns: Sequence[Column]
+    # By title of the load, one a run.
+    results: dict[str, list[Result]] = field(default_factory=dict)
+
+    def table(self) -> list[str]:
+        """Format the medians of the runs."""
+        titles = [title for title, _, _ in self.columns]
+        lines = [
+            f"| server | {' | '.join(titles)} |",
+            f"|---|{'---:|' * len(titles)}",
+        ]
+        for load in self.loads:
+            if results := self.results.get(load.title):
+                cells = [
+                    shown(value(results), digits) for _, value, digits in self.columns
+                ]
+                lines.append(f"| {load.title} | {' | '.join(cells)} |")
+        return lines
+
+
+def shown(value: float | None, digits: int) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return "∞" if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def middle(key: str) -> Callable[[Sequence[Result]], float | None]:
+    """Return the median of what the runs say; an age of null is infinite."""
+
+    def value(results: Sequence[Result]) -> float | None:
+        values: list[float | None] = [r[key] for r in results if key in r]
+        if key.endswith("_ms"):
+            values = [math.inf if each is None else each for each in values]
+        known = [each for each in values if each is not None]
+        return median(known) if known else None
+
+    return value
+
+
+def total(*keys: str) -> Callable[[Sequence[Result]], float | None]:
+    return lambda results: float(sum(r.get(key) or 0 for r in results for key in keys))
+
+
+def stored(results: Sequence[Result]) -> float | None:
+    """Return how many per cent of all positions were in the database at the end."""
+    published = sum(result["published_in_all"] for result in results)
+    if "stored" not in results[0]:
+        return None
+    return 100 * sum(result["stored"] for result in results) / published
+
+
+def keeps_up(result: Result) -> bool:
+    age = result["p99_ms"]
+    return not result["closed"] and age is not None and age < KEEPS_UP
+
+
+FANOUT: Sequence[Column] = (
+    ("deliveries/s", middle("deliveries_per_s"), 0),
+    ("per server CPU s", middle("deliveries_per_cpu_s"), 0),
+    ("expected", total("expected"), 0),
+    ("lost", total("lost"), 0),
+    ("out of order", total("disordered"), 0),
+    ("RSS MiB", middle("rss_mb"), 0),
+    ("stored %", stored, 1),
+)
+LATENCY: Sequence[Column] = (
+    ("p50 ms", middle("p50_ms"), 1),
+    ("p99 ms", middle("p99_ms"), 1),
+    ("per server CPU s", middle("deliveries_per_cpu_s"), 0),
+    ("lost", total("lost"), 0),
+    ("generator late ms", middle("lag_max_ms"), 1),
+)
+SEED: Sequence[Column] = (
+    ("seconds", middle("seconds"), 2),
+    ("server CPU s", middle("server_cpu_s"), 2),
+    ("expected", total("expected"), 0),
+    ("lost", total("lost"), 0),
+    ("twice or out of order", total("duplicates", "disordered"), 0),
+    ("invalid ones delivered", total("invalid_delivered"), 0),
+)
+RACE: Sequence[Column] = (
+    ("spectators", middle("spectators"), 0),
+    ("p50 ms", middle("p50_ms"), 0),
+    ("p99 ms", middle("p99_ms"), 0),
+    ("of a core", middle("server_core"), 3),
+    ("us CPU a spectator s", middle("cpu_us_a_spectator_second"), 1),
+    ("us CPU a delivery", middle("cpu_us_a_delivery"), 3),
+    ("lost", total("lost"), 0),
+    ("KB a minute", lambda r: (middle("bytes_a_spectator_minute")(r) or 0) / 1e3, 0),
+    ("RSS MiB", middle("rss_mb"), 0),
+    ("ack p99 ms", middle("ack_p99_ms"), 0),
+)
+IDLE: Sequence[Column] = (
+    ("spectators", middle("spectators"), 0),
+    ("KiB each", middle("kib_a_socket"), 1),
+    ("after a position", middle("kib_a_socket_reached"), 1),
+    ("kernel's KiB", middle("kernel_kib_a_socket"), 1),
+    ("us CPU to connect", middle("connect_cpu_us"), 0),
+)
+CHURN: Sequence[Column] = (
+    ("visits/s", middle("visits_per_s"), 0),
+    ("us CPU a visit", middle("cpu_a_visit_us"), 0),
+    ("lost to those who stay", total("lost"), 0),
+    ("their p99 ms", middle("p99_ms"), 0),
+    ("RSS MiB before", middle("rss_before_mb"), 0),
+    ("after", middle("rss_after_mb"), 0),
+    ("files before", middle("files_before"), 0),
+    ("after ", middle("files_after"), 0),
+)
+PROCESSES: Sequence[Column] = (
+    ("spectators", middle("spectators"), 0),
+    ("deliveries/s", middle("deliveries_per_s"), 0),
+    ("us CPU a delivery", lambda r: 1e6 / (middle("deliveries_per_cpu_s")(r) or 1), 2),
+    ("p50 ms", middle("p50_ms"), 1),
+    ("p99 ms", middle("p99_ms"), 1),
+    ("lost", total("lost"), 0),
+    ("stored %", stored, 1),
+)
+
+
+def everything(quick: bool) -> list[Workload]:
+    """Return all workloads: the whole comparison, or one in less than 12 minutes."""
+    runs = 1 if quick else 3
+    seconds = 4 if quick else 8
+    wide = f"fanout --runners 100 --spectators 500 --follows 10 --duration {seconds}"
+    narrow = f"fanout --runners 100 --spectators 100 --follows 10 --duration {seconds}"
+    race = f"race --duration {10 if quick else 20}"
+    look = f"race --duration {5 if quick else 10} --warmup 2"
+    return [
+        Workload(
+            "fanout",
+            "Fan-out to 500 spectators, closed loop",
+            "100 runners on 100 sockets, 10 followers each of 500 follow.",
+            [
+                *(Load(c, wide, 3) for c in (OURS, WS, WS_MERGED, SOCKET_IO)),
+                *(Load(c, wide, runs) for c in (OURS_DAPHNE, TEXTBOOK)),
+                *([] if quick else [Load(TEXTBOOK_DAPHNE, wide)]),
+            ],
+            FANOUT,
+        ),
+        Workload(
+            "latency",
+            "Latency, open loop",
+            "100 runners, 100 spectators who follow 10, at a fixed rate.",
+            [
+                Load(OURS, f"{narrow} --rate 1", runs, note="1 Hz"),
+                Load(TEXTBOOK, f"{narrow} --rate 1", runs, note="1 Hz"),
+                Load(WS, f"{narrow} --rate 40", runs, note="40 Hz"),
+                Load(OURS, f"{narrow} --rate 40", runs, note="40 Hz"),
+                Load(
+                    OURS,
+                    f"{narrow} --rate 40 --dialect v1",
+                    runs,
+                    note="40 Hz, typed, tick 250 ms",
+                ),
+            ],
+            LATENCY,
+        ),
+        Workload(
+            "seed",
+            "The client of 2015",
+            "100 users follow themselves and the next one and send 100,000 positions, "
+            "half of them not valid, as fast as they can.",
+            [
+                Load(contender, "seed2015 --messages 100000", 3)
+                for contender in (OURS, WS)
+            ],
+            SEED,
+        ),
+        Workload(
+            "race",
+            "A race: 200 runners at 1 Hz, everybody watches all",
+            "Ours in the typed dialect with a tick of 1 s, rights, course and "
+            "recording; the peers at the most spectators with a p99 under 1 s.",
+            [
+                *(
+                    Load(OURS, f"{race} --spectators {n}", runs, False, note=f"{n:,}")
+                    for n in (100, 1_000, 7_500, 10_000, 15_000)
+                    if not quick or n != 1_000
+                ),
+                Load(WS, look, 1, search_from=1_200),
+                Load(WS_MERGED, look, 1, search_from=4_000),
+                Load(SOCKET_IO, look, 1, search_from=800),
+                Load(TEXTBOOK, look, 1, search_from=18),
+            ],
+            RACE,
+        ),
+        Workload(
+            "idle",
+            "Memory of a spectator who is connected and follows",
+            "KiB in the server's processes; the kernel's part is for the server's end.",
+            [
+                Load(OURS, "idle --runners 20 --spectators 10000", runs, False),
+                *(
+                    Load(
+                        contender,
+                        "idle --runners 20 --spectators 10000 --follows one",
+                        runs,
+                        note="seed dialect",
+                    )
+                    for contender in ((WS,) if quick else (OURS, WS, SOCKET_IO))
+                ),
+            ],
+            IDLE,
+        ),
+        Workload(
+            "churn",
+            "Churn: 16 visitors come, follow and vanish, over and over",
+            "Beside 200 spectators who watch 50 runners.",
+            [
+                Load(OURS, "churn --spectators 200 --runners 50", runs, False),
+                Load(WS, "churn --spectators 200 --runners 50", runs),
+            ],
+            CHURN,
+        ),
+        Workload(
+            "processes",
+            "One process and two, behind Redis and PostgreSQL",
+            "100 runners at 10 Hz, 500 spectators a process who follow 10.",
+            [
+                Load(contender, f"{wide} --rate 10 --spectators {spectators}", runs)
+                for contender, spectators in (
+                    (OURS, 500),
+                    (ONE_SHARED, 500),
+                    (TWO_SHARED, 1_000),
+                )
+            ],
+            PROCESSES,
+        ),
+    ]
+
+
+def short() -> list[Workload]:
+    """Return what shows in a minute that all of it works."""
+    fanout = "fanout --runners 100 --spectators 100 --follows 10"
+    return [
+        Workload(
+            "short",
+            "Fan-out, closed loop",
+            "",
+            [
+                Load(contender, f"{fanout} --warmup 0.5 --duration 2", 1)
+                for contender in (OURS, OURS_DAPHNE, TEXTBOOK, WS)
+            ],
+            FANOUT,
+        )
+    ]
