@@ -144,14 +144,19 @@ export class Feed {
   }
 
   /**
-   * See that a runner has a trail: a snapshot of many has none.
+   * See that runners have the whole of their trails, and not only since they are looked
+   * at.
    *
-   * @param {import("./store.js").Runner} runner
+   * @param {import("./store.js").Runner[]} runners
    */
-  fillTrail({ code, fix, trail }) {
-    if (fix === null || trail.length > 1 || this.#filled.has(code)) return;
-    this.#filled.add(code);
-    this.#tracks.want(code, fix.t - TRAIL_SPAN);
+  fillTrails(runners) {
+    const filled = this.#filled;
+    this.#filled = new Set();
+    for (const { code, fix } of runners) {
+      if (fix === null) continue;
+      this.#filled.add(code);
+      if (!filled.has(code)) this.#tracks.want(code, fix.t - TRAIL_SPAN);
+    }
   }
 
   /** @param {import("./connection.js").Status} status */

@@ -135,18 +135,30 @@ export class RunnerList {
   #ordered(runners, now) {
     const time = performance.now();
     const busy = this.#list.matches(":hover, :focus-within");
-    const known = new Map(this.#order.map((code, index) => [code, index]));
-    if (busy || time - this.#orderedAt < REORDER_EVERY) {
-      const place = (/** @type {Runner} */ { code }) => known.get(code) ?? known.size;
-      runners.sort((a, b) => place(a) - place(b) || byProgress(a, b));
-    } else {
-      const isLost = (/** @type {Runner} */ runner) =>
-        Number(dataState(runner, now) === "lost");
-      runners.sort((a, b) => isLost(a) - isLost(b) || byProgress(a, b));
+    runners = this.#asTheyStand(runners);
+    if (!busy && time - this.#orderedAt >= REORDER_EVERY) {
+      // Nearly in order already, which makes it quick.
+      const isLost = new Map(
+        runners.map((runner) => [runner, Number(dataState(runner, now) === "lost")]),
+      );
+      const lost = (/** @type {Runner} */ runner) => isLost.get(runner) ?? 0;
+      runners.sort((a, b) => lost(a) - lost(b) || byProgress(a, b));
       this.#orderedAt = time;
     }
     this.#order = runners.map(({ code }) => code);
     return runners;
+  }
+
+  // Those who are new come last.
+  /** @param {Runner[]} runners */
+  #asTheyStand(runners) {
+    const left = new Map(runners.map((runner) => [runner.code, runner]));
+    const standing = this.#order.flatMap((code) => {
+      const runner = left.get(code);
+      left.delete(code);
+      return runner ? [runner] : [];
+    });
+    return [...standing, ...[...left.values()].sort(byProgress)];
   }
 
   /** @param {HTMLElement} section @param {Runner[]} runners */

@@ -34,7 +34,7 @@ const SHOWN_BEFORE_START = 3_600_000;
 /** @type {Page} */
 const page = JSON.parse(find("#page").textContent ?? "");
 const clock = new ServerClock(page.time);
-const store = new Store(page.courses);
+const store = new Store(page.courses, (code) => isBig(code));
 const header = new Header({ race: page.race, icons: page.icons });
 const follows = page.account
   ? new AccountFollows(page.account, followsChanged)
@@ -63,6 +63,7 @@ let lost = null;
 let askedRunners = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let drawTimer;
+let drawnAt = 0; // by the page's running time
 
 const sheet = new Sheet((visible) => map?.setCovered(visible));
 sheet.go(page.oneRunner ? "half" : "peek");
@@ -89,11 +90,12 @@ const feed = new Feed(page, store, clock, {
   },
 });
 feed.open();
-setInterval(() => draw(), REFRESH_EVERY);
+setInterval(() => performance.now() - drawnAt > REFRESH_EVERY / 2 && draw(), REFRESH_EVERY);
 
 find("#pause").addEventListener("click", togglePause);
 find("#fold").addEventListener("click", toggleFold);
 document.addEventListener("keydown", shortcut);
+document.addEventListener("visibilitychange", () => draw());
 
 // What the list does without comes after it: on a slow line each request counts.
 openMine();
@@ -225,21 +227,24 @@ function drawSoon() {
 function draw() {
   clearTimeout(drawTimer);
   drawTimer = undefined;
+  drawnAt = performance.now();
   const now = clock.now();
   header.tick(now);
   if (paused !== null) return;
   const runners = shownRunners();
+  mine?.render(runners.filter(({ code }) => isMine(code)), now);
+  if (document.hidden) return;
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
-  mine?.render(runners.filter(({ code }) => isMine(code)), now);
   list.render(runners, {
     follows, oneRunner, selected, now, emptySentence,
     lines: (runner, at) => mine?.lines(runner, at) ?? null,
   });
   header.showRunners(runners, { follows, now, emptySentence });
   cheers?.show(selected ? store.runners.get(selected) : null);
-  for (const runner of runners) if (isBig(runner.code)) feed.fillTrail(runner);
-  map?.show(runners, { store, follows, selected });
+  feed.fillTrails(runners.filter(({ code }) => isBig(code)));
+  // A task of its own: of thousands of runners both together would make a hand wait.
+  setTimeout(() => map?.show(runners, { store, follows, selected }));
 }
 
 // A runner without a fix is on a start list, or nowhere.

@@ -6,6 +6,8 @@ import { readFix } from "./protocol.js";
 
 // How much of a runner's way is kept for the trail. ms.
 export const TRAIL_SPAN = 5 * 60_000;
+// Of one whose trail nobody looks at: thousands of trails would fill the memory. ms.
+const SHORT_SPAN = 10_000;
 
 /**
  * `trail`: the last minutes, oldest first. `splits`: the passes of checkpoints that were
@@ -42,8 +44,14 @@ export class Store {
   /** @type {Set<string> | null} */
   #listed = null; // codes of a connection's first snapshot, over all its parts
 
-  /** @param {any[]} races as in a snapshot */
-  constructor(races = []) {
+  #hasTrail;
+
+  /**
+   * @param {any[]} races as in a snapshot
+   * @param {(code: string) => boolean} hasTrail whose trail is looked at
+   */
+  constructor(races = [], hasTrail = () => true) {
+    this.#hasTrail = hasTrail;
     for (const race of races) this.races.set(race.slug, readRace(race));
   }
 
@@ -92,7 +100,7 @@ export class Store {
   applyLate(code, rows) {
     const runner = this.runners.get(code);
     if (!runner) return;
-    for (const [t, lat, lng] of rows) addToTrail(runner, [t, lng, lat, null]);
+    for (const [t, lat, lng] of rows) this.#addToTrail(runner, [t, lng, lat, null]);
   }
 
   /**
@@ -175,9 +183,14 @@ export class Store {
     return runner;
   }
 
+  /** @param {Runner} runner @param {TrailPoint} point */
+  #addToTrail(runner, point) {
+    addToTrail(runner.trail, point, this.#hasTrail(runner.code) ? TRAIL_SPAN : SHORT_SPAN);
+  }
+
   /** @param {Runner} runner @param {Fix} fix */
   #move(runner, fix) {
-    addToTrail(runner, [fix.t, fix.lng, fix.lat, fix.progress]);
+    this.#addToTrail(runner, [fix.t, fix.lng, fix.lat, fix.progress]);
     // The newest time wins: a marker never goes back.
     if (runner.fix === null || fix.t > runner.fix.t) {
       // Between two fixes with a progress the last one counts.
@@ -221,9 +234,8 @@ function fillTrail(runner, line, t) {
     ]);
 }
 
-/** @param {Runner} runner @param {TrailPoint} point */
-function addToTrail(runner, point) {
-  const { trail } = runner;
+/** @param {TrailPoint[]} trail @param {TrailPoint} point @param {number} span ms */
+function addToTrail(trail, point, span) {
   let at = trail.length;
   while (at > 0 && trail[at - 1][0] > point[0]) at -= 1;
   if (at > 0 && trail[at - 1][0] === point[0]) {
@@ -232,7 +244,7 @@ function addToTrail(runner, point) {
     return;
   }
   trail.splice(at, 0, point);
-  const oldest = trail[trail.length - 1][0] - TRAIL_SPAN;
+  const oldest = trail[trail.length - 1][0] - span;
   const keep = trail.findIndex(([time]) => time >= oldest);
   if (keep > 0) trail.splice(0, keep);
 }

@@ -8,7 +8,7 @@
 
 /** Remembers the points of one GeoJSON source and works out `updateData` diffs. */
 export class PointDiff {
-  /** @type {Map<string, MapPoint & {key: string}>} by code */
+  /** @type {Map<string, MapPoint>} by code */
   #sent = new Map();
 
   /**
@@ -20,11 +20,11 @@ export class PointDiff {
     /** @type {Required<Omit<import("maplibre-gl").GeoJSONSourceDiff, "removeAll">>} */
     const diff = { add: [], update: [], remove: [] };
     const next = new Map();
-    for (const { lng, lat, properties } of points) {
+    for (const point of points) {
+      const { lng, lat, properties } = point;
       const { code } = properties;
-      const key = JSON.stringify(properties);
       const before = this.#sent.get(code);
-      next.set(code, { lng, lat, properties, key });
+      next.set(code, point);
       if (!before) {
         diff.add.push(feature(lng, lat, properties));
         continue;
@@ -34,10 +34,9 @@ export class PointDiff {
       if (before.lng !== lng || before.lat !== lat) {
         change.newGeometry = { type: "Point", coordinates: [lng, lat] };
       }
-      if (before.key !== key) {
-        change.addOrUpdateProperties = Object.entries(properties)
-          .filter(([name, value]) => before.properties[name] !== value)
-          .map(([name, value]) => ({ key: name, value }));
+      for (const key in properties) {
+        if (before.properties[key] === properties[key]) continue;
+        (change.addOrUpdateProperties ??= []).push({ key, value: properties[key] });
       }
       if (change.newGeometry || change.addOrUpdateProperties) diff.update.push(change);
     }
