@@ -104,14 +104,14 @@ def total(*keys: str) -> Callable[[Sequence[Result]], float | None]:
 
 def stored(results: Sequence[Result]) -> float | None:
     """Return how many per cent of all positions were in the database at the end."""
-    published = sum(result["published_in_all"] for result in results)
     if "stored" not in results[0]:
         return None
-    return 100 * sum(result["stored"] for result in results) / published
+    rows: int = sum(result["stored"] for result in results)
+    return 100 * rows / sum(result["published_in_all"] for result in results)
 
 
 def keeps_up(result: Result) -> bool:
-    age = result["p99_ms"]
+    age: float | None = result["p99_ms"]
     return not result["closed"] and age is not None and age < KEEPS_UP
 
 
