@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Follow, Position, Race, Runner, ShareLink
+from runners.positions.fix import milliseconds
+from runners.views.races import eta
+from tests.races.field import DEGREE, LENGTH, make_entry, make_race
+
+# The view reads in threads of its own, which see only what was committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Visibility = Runner.Visibility
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    yield
+    eta._kept.clear()
+
+
+def ask(client: Client, at: object, query: str = "", **headers: str) -> Any:
+    return client.get(f"/races/ten/eta.json?at={at}{query}", headers=headers)
+
+
+def codes(answer: Any) -> list[str]:
+    return [runner["runner"] for runner in answer.json()["runners"]]
+
+
+def test_arrival_is_told_as_a_range(client: Client) -> None:
+    race = make_race()
+    entry = make_entry(race, "bob", "7", pace=0.3)
+    answer = ask(client, 9_000, "&runners=bob")
+    body = answer.json()
+    assert answer["Cache-Control"] == "private, no-store"
+    assert body["place"]["passes"] == [9_000.0]
+    assert body["place"]["lat"] == pytest.approx(48 + 9_000 / DEGREE, abs=1e-3)
+    (bob,) = body["runners"]
+    assert (bob["bib"], bob["status"]) == ("7", "started")
+    (found,) = bob["passes"]
+    truth = milliseconds(entry.gun + timedelta(seconds=9_000 * 0.3))
+    assert found["status"] == "expected"
+    assert found["earliest"] <= found["at"] <= found["latest"]
+    assert abs(found["at"] - truth) < 20_000
+    assert abs(body["time"] - milliseconds(timezone.now())) < 10_000
+
+
+def test_place_is_found_by_where_it_is(client: Client) -> None:
+    make_race()
+    lat = 48 + 9_000 / DEGREE
+    # 70 m beside the course.
+    body = ask(client, f"{lat},2.00095").json()
+    (distance,) = body["place"]["passes"]
+    assert distance == pytest.approx(9_000, abs=20)
+
+
+def test_each_pass_of_an_out_and_back_is_told(client: Client) -> None:
+    there = [[48 + n * LENGTH / 40 / DEGREE, 2.0] for n in range(21)]
+    make_entry(make_race(line=there + there[-2::-1]), "bob", "7", pace=0.3)
+    (bob,) = ask(client, 3_000, "&runners=bob").json()["runners"]
+    assert [p["status"] for p in bob["passes"]] == ["passed", "passed"]
+    (bob,) = ask(client, 1_000, "&runners=bob").json()["runners"]
+    assert [round(p["distance"]) for p in bob["passes"]] == [1_000, 9_000]
+    assert [p["status"] for p in bob["passes"]] == ["passed", "expected"]
+
+
+def test_a_place_that_makes_no_sense_is_refused(client: Client) -> None:
+    make_race()
+    for at, code in (
+        ("", "request.invalid"),
+        ("home", "request.invalid"),
+        ("nan", "request.invalid"),
+        ("1,2,3", "request.invalid"),
+        ("91,2", "request.invalid"),
+        ("-1", "place.off_course"),
+        ("10100", "place.off_course"),
+        ("48.05,2.1", "place.off_course"),
+    ):
+        answer = ask(client, at)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), at
+        assert answer.json()["detail"]
+
+
+def test_too_many_runners_are_refused(client: Client) -> None:
+    make_race()
+    many = ",".join(f"r{n}" for n in range(101))
+    assert ask(client, 5_000, f"&runners={many}").status_code == 400
+
+
+def test_a_race_without_a_course_says_so(client: Client) -> None:
+    make_race(line=[])
+    answer = ask(client, 5_000)
+    assert (answer.status_code, answer.json()["code"]) == (404, "race.no_course")
+
+
+def test_without_names_those_who_come_next_are_told(client: Client) -> None:
+    race = make_race()
+    make_entry(race, "far", "1", pace=0.5)
+    make_entry(race, "near", "2", pace=0.35)
+    make_entry(race, "past", "3", pace=0.25)
+    make_entry(race, "home", "4")
+    assert codes(ask(client, 8_000)) == ["near", "far"]
+
+
+def test_only_who_may_be_seen_is_told(
+    client: Client, alice: User, alice_client: Client
+) -> None:
+    race = make_race()
+    bob = make_entry(race, "bob", "7", pace=0.3, visibility=Visibility.FOLLOWERS)
+    make_entry(race, "eve", "8", pace=0.3, visibility=Visibility.PRIVATE)
+    Runner.objects.create(code="alien", name="Alien")
+    Follow.objects.create(user=alice, runner=bob.runner, status=Follow.Status.ACCEPTED)
+    every = "&runners=bob,eve,alien,nobody,a b"
+    answer = ask(alice_client, 9_000, every)
+    assert codes(answer) == ["bob"]
+    # What Alice was told is kept, and not for strangers.
+    stranger = ask(client, 9_000, every)
+    assert codes(stranger) == []
+    assert {(r["code"], r["runner"]) for r in stranger.json()["refused"]} == {
+        ("runner.invalid", "a b"),
+        ("runner.unknown", "bob"),
+        ("runner.unknown", "eve"),
+        ("runner.unknown", "alien"),
+        ("runner.unknown", "nobody"),
+    }
+    assert codes(ask(alice_client, 9_000)) == ["bob"]
+    assert codes(ask(client, 9_000)) == []
+
+
+def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
+    race = make_race(visibility=Race.Visibility.LINK)
+    make_entry(race, "bob", "7", pace=0.3)
+    hidden, unknown = ask(client, 9_000), client.get("/races/no/eta.json?at=9000")
+    assert hidden.status_code == unknown.status_code == 404
+    assert hidden.json() == unknown.json()
+    link, token = ShareLink.objects.issue(
+        label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
+    )
+    headers = {"Spectate-Share": token}
+    assert codes(ask(client, 9_000, "&runners=bob", **headers)) == ["bob"]
+    link.revoke()
+    assert ask(client, 9_000, "&runners=bob", **headers).status_code == 410
+
+
+def test_what_was_found_serves_the_next_who_asks(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = make_race()
+    make_entry(race, "bob", "7", pace=0.3)
+    monkeypatch.setattr(eta, "AGE", 3_600.0)
+    first = ask(client, 9_000, "&runners=bob").json()["runners"]
+    Position.objects.all().delete()
+    assert ask(client, 9_000, "&runners=bob").json()["runners"] == first
+    Runner.objects.update(visibility=Visibility.PRIVATE)
+    assert codes(ask(client, 9_000, "&runners=bob")) == []
+
+
+def test_arrival_says_why_not_yet(client: Client) -> None:
+    race = make_race()
+    make_entry(race, "waiting", "1")
+    make_entry(race, "slow", "2", pace=1.5)
+    make_entry(race, "home", "3", pace=0.2)
+    make_entry(race, "out", "4", pace=0.4, status="dnf")
+    answer = ask(client, 9_500, "&runners=waiting,slow,home,out").json()
+    assert {r["runner"]: r["passes"][0]["status"] for r in answer["runners"]} == {
+        "waiting": "not_started",
+        "slow": "too_early",
+        "home": "passed",
+        "out": "dnf",
+    }

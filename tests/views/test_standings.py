@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Checkpoint, Entry, Follow, Race, Runner, ShareLink, Wave
+from runners.views.races import listing
+from tests.races.field import make_entry, make_race
+
+# The view reads in threads of its own, which see only what was committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Visibility = Runner.Visibility
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    listing.forget_kept()
+    yield
+
+
+def ask(client: Client, query: str = "", **headers: str) -> Any:
+    listing.forget_kept()
+    return client.get(f"/races/ten/standings.json{query}", headers=headers)
+
+
+def page(client: Client, query: str = "") -> str:
+    listing.forget_kept()
+    answer = client.get(f"/races/ten/standings/{query}")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def ranks(answer: Any) -> list[tuple[str, int | None]]:
+    return [(row["runner"], row["rank"]) for row in answer.json()["standings"]]
+
+
+def make_field(race: Race) -> Race:
+    red = Wave.objects.create(race=race, name="Red", start=race.start)
+    make_entry(race, "ann", "1", pace=0.2, category="W", wave=red)
+    make_entry(race, "bob", "2", pace=0.21, late=60, category="M", wave=red)
+    make_entry(race, "cleo", "3", pace=0.3, category="W")
+    make_entry(race, "dan", "4", pace=0.4, status="dnf", category="M")
+    make_entry(race, "eli", "5", category="M")
+    return race
+
+
+def test_standings_have_the_order_times_and_gaps(client: Client) -> None:
+    make_field(make_race())
+    answer = ask(client)
+    assert ranks(answer) == [
+        ("ann", 1),
+        ("bob", 2),
+        ("cleo", 3),
+        ("eli", None),
+        ("dan", None),
+    ]
+    body = answer.json()
+    assert body["states"] == {"finished": 2, "started": 1, "dnf": 1, "registered": 1}
+    assert (body["entries"], body["hidden"], body["matching"]) == (5, 0, 5)
+    assert (body["categories"], body["waves"]) == (["M", "W"], ["Red"])
+    ann, bob, cleo, *_ = body["standings"]
+    assert (ann["gun_time"], ann["gap"]) == (2_000_000, None)
+    assert (bob["gun_time"], bob["chip_time"], bob["gap"]) == (
+        2_160_000,
+        2.1e6,
+        160_000,
+    )
+    assert (cleo["category_rank"], cleo["wave_rank"]) == (2, None)
+    assert cleo["gap"] == 7_500 * 0.1 * 1000
+    assert cleo["last"]["checkpoint"] == "7.5 km"
+    assert "splits" not in cleo
+
+
+def test_groups_keep_the_true_places(client: Client) -> None:
+    make_field(make_race())
+    assert ranks(ask(client, "?category=M")) == [
+        ("bob", 2),
+        ("eli", None),
+        ("dan", None),
+    ]
+    assert ranks(ask(client, "?wave=Red&by=chip")) == [("ann", 1), ("bob", 2)]
+    assert ranks(ask(client, "?q=CLE")) == [("cleo", 3)]
+    assert ranks(ask(client, "?from=2&rows=2")) == [("bob", 2), ("cleo", 3)]
+    (row,) = ask(client, "?q=cleo&splits=1").json()["standings"]
+    assert [s["checkpoint"] for s in row["splits"]] == [
+        "Start",
+        "2.5 km",
+        "5 km",
+        "7.5 km",
+    ]
+    assert row["splits"][1]["pace"] == 300.0
+
+
+def test_a_query_that_makes_no_sense_is_refused(client: Client) -> None:
+    make_race()
+    for query in ("by=sun", "from=0", "from=x", "rows=99999", "from=-1", "rows=1e3"):
+        answer = ask(client, f"?{query}")
+        assert answer.status_code == 400, query
+        assert answer.json()["code"] == "request.invalid"
+        assert client.get(f"/races/ten/standings/?{query}").status_code == 400
+
+
+def test_who_may_not_be_seen_is_left_out_and_counted(
+    client: Client, alice: User, alice_client: Client
+) -> None:
+    race = make_race()
+    bob = make_entry(race, "bob", "1", pace=0.25, visibility=Visibility.FOLLOWERS)
+    make_entry(race, "cleo", "2", pace=0.3)
+    make_entry(race, "eve", "3", pace=0.35, visibility=Visibility.PRIVATE)
+    Follow.objects.create(user=alice, runner=bob.runner, status=Follow.Status.ACCEPTED)
+    answer = ask(client)
+    assert ranks(answer) == [("cleo", 2)]
+    assert answer.json()["hidden"] == 2
+    assert ranks(ask(alice_client)) == [("bob", 1), ("cleo", 2)]
+    html = page(client)
+    assert "2 of 3 entered are not shown" in html
+    assert "Eve" not in html
+    assert client.get("/races/ten/runners/3/").status_code == 404
+
+
+def test_an_entry_that_was_not_accepted_is_not_shown(
+    client: Client, charlie: User
+) -> None:
+    entry = make_entry(make_race(), "bob", "1", pace=0.3, accepted=False)
+    Runner.objects.filter(pk=entry.runner_id).update(account=charlie)
+    assert ranks(ask(client)) == []
+    Entry.objects.update(accepted=True)
+    assert ranks(ask(client)) == [("bob", 1)]
+
+
+def test_winners_stay_until_the_race_ends(client: Client) -> None:
+    start = timezone.now() - timedelta(hours=3)
+    race = make_race(start=start)
+    make_entry(race, "ann", "1", pace=0.2)
+    make_entry(race, "bob", "2", pace=0.25, visibility=Visibility.PUBLIC)
+    # Their own windows closed an hour after they finished.
+    assert client.get("/runners/ann/").status_code == 404
+    assert ranks(ask(client)) == [("ann", 1), ("bob", 2)]
+    race.ends = timezone.now() - timedelta(seconds=1)
+    race.save()
+    assert ranks(ask(client)) == [("bob", 2)]
+    assert "<h1>Results</h1>" in page(client)
+
+
+def test_a_blocked_user_does_not_find_who_blocked_them(
+    client: Client, charlie: User, charlie_client: Client
+) -> None:
+    entry = make_entry(make_race(), "bob", "1", pace=0.2, visibility=Visibility.PUBLIC)
+    Follow.objects.create(
+        user=charlie, runner=entry.runner, status=Follow.Status.BLOCKED
+    )
+    assert ranks(ask(charlie_client)) == []
+    assert ranks(ask(client)) == [("bob", 1)]
+
+
+def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
+    race = make_race(visibility=Race.Visibility.LINK)
+    make_entry(race, "bob", "7", pace=0.3)
+    for path in ("standings.json", "standings.csv", "standings/", "runners/7/"):
+        assert client.get(f"/races/ten/{path}").status_code == 404
+        assert client.get(f"/races/no/{path}").status_code == 404
+    _, token = ShareLink.objects.issue(
+        label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
+    )
+    assert ranks(ask(client, **{"Spectate-Share": token})) == [("bob", 1)]
+
+
+def test_rights_are_looked_at_for_each_request(client: Client) -> None:
+    make_entry(make_race(), "bob", "7", pace=0.3)
+    assert ranks(ask(client)) == [("bob", 1)]
+    Runner.objects.update(visibility=Visibility.PRIVATE)
+    # What is kept is everybody's, and told to nobody who may not know.
+    answer = client.get("/races/ten/standings.json")
+    assert ranks(answer) == []
+
+
+def table(client: Client, query: str = "") -> list[list[str]]:
+    listing.forget_kept()
+    answer = client.get(f"/races/ten/standings.csv{query}")
+    assert answer["Content-Type"].startswith("text/csv")
+    assert 'filename="ten.csv"' in answer["Content-Disposition"]
+    return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+
+
+def test_table_has_times_and_splits(client: Client) -> None:
+    make_field(make_race())
+    head, ann, *others = table(client)
+    assert head[:5] == ["rank", "category rank", "wave rank", "bib", "name"]
+    assert head[-4:] == ["2.5 km", "5 km", "7.5 km", "Finish"]
+    assert ann[3:5] == ["1", "Ann"]
+    assert ann[7:10] == ["finished", "33:20", "33:20"]
+    assert ann[-4:] == ["8:20", "16:40", "25:00", "33:20"]
+    assert len(others) == 4
+    assert [row[4] for row in table(client, "?category=W")[1:]] == ["Ann", "Cleo"]
+
+
+def test_no_cell_is_a_formula(client: Client) -> None:
+    race = make_race()
+    for n, start in enumerate(("=", "+", "-", "@", "\t=", "\r=")):
+        nasty = f"{start}cmd|'/C calc'!A1"
+        entry = make_entry(race, f"r{n}", f"{start}{n}", category=nasty)
+        Runner.objects.filter(pk=entry.runner_id).update(name=nasty)
+    Checkpoint.objects.filter(name="5 km").update(name="=1+1")
+    rows = table(client)
+    assert len(rows) == 7
+    for row in rows:
+        assert not any(re.match(r"[=+\-@\t\r]", cell) for cell in row)
+
+
+def test_page_lists_who_runs_without_a_script(client: Client) -> None:
+    make_field(make_race())
+    html = page(client)
+    assert "<h1>Standings</h1>" in html
+    assert re.findall(r'data-runner="(\w+)"', html) == [
+        "ann",
+        "bob",
+        "cleo",
+        "eli",
+        "dan",
+    ]
+    assert "33:20" in html
+    assert "+2:40" in html
+    assert "7.5 km in 37:30" in html
+    assert "<script>" not in html
+    # In a group the places are the group's.
+    women = page(client, "?category=W")
+    assert re.findall(r'class="nth" role="cell">(\d*)<', women) == ["1", "2"]
+
+
+def test_page_is_in_parts_of_a_hundred(client: Client) -> None:
+    race = make_race()
+    for n in range(5):
+        make_entry(race, f"r{n}", str(n), pace=0.3)
+    first = page(client, "?rows=2&q=r")
+    assert "1 to 2 of 5" in first
+    assert 'href="/races/ten/standings/?rows=2&amp;q=r&amp;from=3"' in first
+    last = page(client, "?rows=2&q=r&from=5")
+    assert 'href="/races/ten/standings/?rows=2&amp;q=r&amp;from=3"' in last
+    assert ">More<" not in last
+
+
+def test_page_escapes_what_people_type(client: Client) -> None:
+    entry = make_entry(make_race(), "bob", "7/<b>", pace=0.3)
+    Runner.objects.filter(pk=entry.runner_id).update(name="<img src=x>")
+    html = page(client, "?q=%3Cimg")
+    assert "<img" not in html
+    assert "&lt;img src=x&gt;" in html
+    (link,) = re.findall(r'href="(/races/ten/runners/[^"]*)"', html)
+    assert client.get(link).status_code == 200
+
+
+def test_page_says_why_it_is_empty(client: Client) -> None:
+    race = make_race(start=timezone.now() + timedelta(hours=3), timezone="Asia/Tokyo")
+    assert "Nobody is entered yet" in page(client)
+    make_entry(race, "bob", "7")
+    assert "shown from one hour before the start" in page(client)
+    assert "(Tokyo time)" in page(client)
+    assert "Nobody matches" in page(client, "?q=zz")
+    Race.objects.update(
+        start=timezone.now() - timedelta(hours=9),
+        ends=timezone.now() - timedelta(hours=1),
+    )
+    assert "The race is over" in page(client)
+
+
+def test_start_is_told_by_the_clocks_there(client: Client) -> None:
+    start = timezone.now().replace(hour=3, minute=30) + timedelta(days=2)
+    make_race(start=start, timezone="Asia/Tokyo")
+    assert "12:30 (Tokyo time)" in page(client)
+
+
+def test_part_of_the_page_is_not_sent_again(client: Client) -> None:
+    race = make_race()
+    make_entry(race, "ann", "1", pace=0.2)
+    first = client.get("/races/ten/standings/?part=1")
+    assert "<html" not in first.content.decode()
+    again = {"If-None-Match": first["ETag"]}
+    assert client.get("/races/ten/standings/?part=1", headers=again).status_code == 304
+    Runner.objects.update(name="Anna")
+    listing.forget_kept()
+    assert client.get("/races/ten/standings/?part=1", headers=again).status_code == 200
+
+
+def test_entry_has_its_splits(client: Client) -> None:
+    make_field(make_race())
+    html = client.get("/races/ten/runners/2/").content.decode()
+    assert "<h1>Bob</h1>" in html
+    assert "36:00" in html
+    assert "35:00" in html
+    assert "3:30 /km" in html
+    assert client.get("/races/ten/runners/99/").status_code == 404
