@@ -17,7 +17,7 @@ from runners.races.splits import Mark
 from runners.simulation.motion import Fix, Motion
 
 # Seconds between two fixes.
-INTERVAL = 5.0
+INTERVAL = 10.0
 # Before the gun everybody stands at the start for so many seconds.
 LINE_UP = 30.0
 SOURCE = "websocket"

@@ -29,8 +29,8 @@ from runners.simulation.past import past_write
 SLUG = "demo"
 DURATION = timedelta(hours=48)
 LAPS = 5
-# Metres a second, so that `simulate --speed` may go up to ten times life.
-TOP_SPEED = 65.0
+# Metres a second, so that `simulate --speed` may go up to twenty times life.
+TOP_SPEED = 130.0
 # Waves: when they start from now, and which share of the field is in them.
 WAVES = (
     ("A", timedelta(minutes=-22), 0.38),
@@ -129,7 +129,7 @@ def field_restart(race: Race, runners: int) -> list[Entry]:
     ]
     ends = [*accumulate(share for *_, share in WAVES)]
     for place, entry in enumerate(entries):
-        part = next(i for i, end in enumerate(ends) if place < end * runners + 1e-6)
+        part = next(i for i, end in enumerate(ends) if place < round(end * runners))
         entry.wave = waves[part]
         entry.category = CATEGORIES[place % len(CATEGORIES)]
         entry.status = (
