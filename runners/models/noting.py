@@ -35,9 +35,10 @@ def _saved(
     update_fields: frozenset[str] | None,
     **kwargs: Any,
 ) -> None:
-    # What is new takes nothing away, except a zone and a pause; of an entry those who
-    # track the runner have to know.
-    if created and not isinstance(instance, Zone | Pause | Entry):
+    # What is new takes nothing away, except a zone, a pause and a block; of an entry
+    # those who track the runner have to know.
+    is_block = isinstance(instance, Follow) and instance.status == Follow.Status.BLOCKED
+    if created and not (is_block or isinstance(instance, Zone | Pause | Entry)):
         return
     if update_fields is None or not WITHOUT_RIGHTS.issuperset(update_fields):
         _note(instance)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 from websockets.exceptions import ConnectionClosed
@@ -60,6 +60,49 @@ link, plain = ShareLink.objects.issue(label='Mum', runners=[bob],
 print(plain)
 scenes['{code}'] = dict(bob=bob, link=link)
 """
+# Whoever follows a race as a whole.
+RACE = """
+race = Race.objects.create(slug='{code}', name='Race', visibility='{listed}',
+    start=timezone.now(), ends=timezone.now() + timedelta(hours=1))
+Entry.objects.create(race=race, runner=bob, bib='1')
+scenes['{code}'] = dict(bob=bob, race=race)
+"""
+LISTED_RACE = (
+    RACE
+    + """
+user = User.objects.create_user('{code}')
+browser = Browser(); browser.force_login(user)
+print(browser.cookies['sessionid'].value)
+scenes['{code}'] |= dict(user=user)
+"""
+)
+UNLISTED_RACE = (
+    RACE
+    + """
+link, plain = ShareLink.objects.issue(label='Mum', race=race,
+    expires_at=timezone.now() + timedelta(hours=1))
+print(plain)
+scenes['{code}'] |= dict(link=link)
+"""
+)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How a runner is watched: their visibility, and what a shell makes for it."""
+
+    visibility: str
+    setup: str = ""
+    listed: str = "public"
+
+
+WAYS = {
+    "anybody": Watched("public"),
+    "follower": Watched("followers", FOLLOWER),
+    "link": Watched("private", LINK),
+    "race": Watched("race", LISTED_RACE),
+    "race link": Watched("race", UNLISTED_RACE, "link"),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +111,7 @@ class Change:
 
     name: str
     code: str
-    watched_by: Literal["anybody", "follower", "link"]
+    watched_by: Literal["anybody", "follower", "link", "race", "race link"]
     close: int | None = None
     # After how long it takes effect by the clock. Seconds.
     wait: float = 0.0
@@ -94,6 +137,12 @@ CHANGES = (
     ),
     Change("signed out", "browser.logout()", "follower", NOT_SIGNED_IN),
     Change("account deleted", "account_delete(user=user)", "follower", NOT_SIGNED_IN),
+    Change(
+        "blocked, in a race",
+        "Follow.objects.create(user=user, runner=bob, status='blocked')",
+        "race",
+    ),
+    Change("link to a race revoked", "link.revoke()", "race link", NO_LONGER_ALLOWED),
     Change("runner deleted", "runner_delete(runner=bob)", "anybody"),
 )
 
@@ -182,23 +231,21 @@ class Scenario:
 
     async def take_away(self, change: Change) -> None:
         code = f"bob-{next(self.number)}"
-        visibility = {"anybody": "public", "follower": "followers", "link": "private"}[
-            change.watched_by
-        ]
-        setup = (
-            RUNNER
-            + {"anybody": "", "follower": FOLLOWER, "link": LINK}[change.watched_by]
+        way = WAYS[change.watched_by]
+        setup = (RUNNER + way.setup).format(
+            code=code, visibility=way.visibility, listed=way.listed
         )
-        printed = await self.do(setup.format(code=code, visibility=visibility))
-        token, *more = printed.split()
+        token, *more = (await self.do(setup)).split()
         headers: dict[str, str] = {}
-        share = None
-        if change.watched_by == "follower":
+        follow: dict[str, Any] = {"runners": [code]}
+        if change.watched_by in ("follower", "race"):
             headers = {"Origin": self.server.url, "Cookie": f"sessionid={more[0]}"}
-        elif change.watched_by == "link":
-            share = more[0]
+        if change.watched_by == "race":
+            follow = {"races": [code]}
+        elif change.watched_by in ("link", "race link"):
+            follow = {"share": more[0]}
         async with running(self.server, token):
-            watchers = await self.open(code, headers, share)
+            watchers = await self.open(code, headers, follow)
             try:
                 # A crowd that comes at once is another matter.
                 await self.everybody_watches.wait()
@@ -208,20 +255,18 @@ class Scenario:
                     watcher.reset()
 
     async def open(
-        self, code: str, headers: dict[str, str], share: str | None
+        self, code: str, headers: dict[str, str], follow: dict[str, Any]
     ) -> list[Watcher]:
         gate = asyncio.Semaphore(HANDSHAKES_AT_A_TIME)
 
         async def watcher(number: int) -> Watcher:
             watcher = Watcher(headers)
-            # A share link is a matter of the typed dialect.
-            dialect = "v1" if share or number % 2 else "seed"
+            # Links and races are a matter of the typed dialect.
+            dialect = "v1" if "runners" not in follow or number % 2 else "seed"
             async with gate:
                 await watcher.open(self.server.ws_url + "/", SUBPROTOCOLS[dialect])
-                if share:
-                    watcher.send({"type": "follow", "share": share, "tick": 0})
-                elif dialect == "v1":
-                    watcher.send({"type": "follow", "runners": [code], "tick": 0})
+                if dialect == "v1":
+                    watcher.send({"type": "follow", "tick": 0} | follow)
                 else:
                     watcher.send({"initialRequest": True, "following": [code]})
                 await until(lambda: watcher.positions > 0, 30)
