@@ -95,6 +95,10 @@ def test_everything_recorded_while_the_server_was_away_is_stored_once(
     # The shell comes from the service worker, the queue from the browser's storage.
     page.reload()
     lats += move(page, 4)
+    page.close()
+    page = phone.new_page()
+    page.goto("/share/")
+    lats += move(page, 5)
     expect(page.locator("#headline")).to_have_text("Recording, no connection")
     assert int(page.inner_text("#waiting")) >= 3
 
@@ -104,8 +108,8 @@ def test_everything_recorded_while_the_server_was_away_is_stored_once(
     expect(page.locator("#waiting")).to_have_text("0")
     rows = stored(web_server, "bob")
     assert set(lats) <= set(rows)
-    # A reload looks for the place anew; no place is stored twice but that one.
-    assert len(rows) <= len(lats) + 1
+    # A page that is opened looks for the place anew, where it was before.
+    assert len(rows) <= len(lats) + 2
     page.click("#stop")
     expect(page.locator("#detail")).to_have_text("Everything has reached us.")
 

@@ -64,7 +64,8 @@ const clock = new ServerClock(Date.now() + offset);
 const locator = new Locator({
   onPosition: record,
   onTrouble: (found) => {
-    if (found === "denied") go("ready");
+    // Not what the runner chose: a page that is being closed hears "denied" as well.
+    if (found === "denied") change("ready");
     trouble = found;
     draw();
   },
@@ -196,10 +197,15 @@ async function start() {
 /** @param {Doing} wanted */
 function go(wanted) {
   if (wanted === "recording" && (!identity || status.state === "ended")) return;
+  change(wanted);
+  queue.remember("run", { doing, at: clock.now() });
+}
+
+/** @param {Doing} wanted */
+function change(wanted) {
   doing = wanted;
   trouble = obstacle();
   located = false;
-  queue.remember("run", { doing, at: clock.now() });
   if (doing === "recording") locator.start();
   else locator.stop();
   wakeLock.want(doing === "recording");

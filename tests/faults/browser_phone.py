@@ -1,0 +1,146 @@
+"""A browser is the phone: its server is killed, its page reloaded and closed.
+
+Whatever the page had put into its storage is in the database in the end, exactly once.
+The short form, with one kill, is tests/browser/test_browser_phone.py.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.browser.pages import make_runner
+from tests.servers import Server
+from tests.services import chromium_path
+
+# What is done to it, and how often each.
+DEEDS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
+# How long everything goes well between two deeds. Seconds.
+LIFE = (1.0, 5.0)
+# How long the server, or the line, stays away. Seconds.
+AWAY = (0.5, 6.0)
+PATIENCE = 90.0  # seconds
+# Tells what was put into the page's storage for good.
+SPY = """
+const put = IDBObjectStore.prototype.put;
+IDBObjectStore.prototype.put = function (row, ...key) {
+  if (this.name === "fixes") {
+    this.transaction.addEventListener("complete", () => console.debug(`kept ${row.t}`));
+  }
+  return put.call(this, row, ...key);
+};
+"""
+STORED = """
+import json
+from runners.models import Position
+rows = Position.objects.filter(runner__code="bob").values_list("recorded_at", flat=True)
+print(json.dumps([round(t.timestamp() * 1000) for t in rows]))
+"""
+
+
+@dataclass
+class BrowserReport:
+    deeds: dict[str, int]
+    seconds: float = 0.0
+    kept: int = 0
+    stored: int = 0
+    lost: list[int] = field(default_factory=list)
+    twice: list[int] = field(default_factory=list)
+
+
+class Run:
+    """A runner in the browser, who never stands still."""
+
+    def __init__(self, server: Server, context: BrowserContext) -> None:
+        self.server, self.context = server, context
+        self.kept: set[int] = set()
+        self.step = 0
+        self.page = self.open("/share/#token=" + make_runner(server, "bob", "Bob"))
+        self.page.click("#offer-yes")
+        self.page.click("#start")
+
+    def open(self, path: str) -> Page:
+        page = self.context.new_page()
+        page.on("console", self._hear)
+        page.goto(path)
+        return page
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        word, _, t = message.text.partition(" ")
+        if word == "kept":
+            self.kept.add(int(t))
+
+    def go_on(self, seconds: float) -> None:
+        """Run for a while."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.step += 1
+            lat = 53.35 + self.step / 1e5
+            self.context.set_geolocation(
+                {"latitude": lat, "longitude": -6.33, "accuracy": 5}
+            )
+            self.page.wait_for_timeout(300)
+
+    def kill(self) -> None:
+        self.server.kill()
+        self.go_on(random.uniform(*AWAY))
+        self.server.start()
+
+    def reload(self) -> None:
+        self.page.reload()
+
+    def close(self) -> None:
+        self.page.close()
+        self.page = self.open("/share/")
+
+    def offline(self) -> None:
+        self.context.set_offline(True)
+        self.go_on(random.uniform(*AWAY))
+        self.context.set_offline(False)
+
+    def end(self) -> None:
+        """Stop and wait until everything is acked."""
+        self.page.click("#stop")
+        self.page.locator("#detail").get_by_text("Everything has reached us.").wait_for(
+            timeout=PATIENCE * 1000
+        )
+
+
+def browser_phone() -> BrowserReport:
+    report = BrowserReport(DEEDS)
+    started = time.monotonic()
+    deeds = [name for name, times in DEEDS.items() for _ in range(times)]
+    random.shuffle(deeds)
+    with Server(DEBUG="1") as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(), args=CHROMIUM_FLAGS
+        )
+        context = browser.new_context(
+            base_url=server.url, permissions=["geolocation"], service_workers="allow"
+        )
+        context.add_init_script(SPY)
+        run = Run(server, context)
+        for deed in deeds:
+            run.go_on(random.uniform(*LIFE))
+            getattr(run, deed)()
+        run.end()
+        browser.close()
+        times = Counter(json.loads(server.manage("shell", "-v0", "-c", STORED)))
+    report.seconds = round(time.monotonic() - started, 1)
+    report.kept, report.stored = len(run.kept), times.total()
+    report.lost = sorted(run.kept - times.keys())
+    report.twice = [t for t, count in times.items() if count > 1]
+    return report
+
+
+if __name__ == "__main__":
+    found = browser_phone()
+    print(json.dumps(asdict(found)))
+    sys.exit(bool(found.lost or found.twice))
