@@ -131,6 +131,8 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
 GATHER = 0.002
 # How long a call to Redis may take. Seconds.
 REDIS_TIMEOUT = 1.0
+# After how long redis-py gives up, which knows of no busy event loop. Seconds.
+REDIS_SILENT = 5.0
 # A time-out that comes later than this says that the event loop was busy, and nothing
 # of Redis: its answer may be here, unread. Seconds.
 LOOP_LATE = 0.2
@@ -180,7 +182,7 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
             hosts=[
                 {
                     "address": host,
-                    "socket_timeout": REDIS_TIMEOUT,
+                    "socket_timeout": REDIS_SILENT,
                     "socket_connect_timeout": REDIS_TIMEOUT,
                 }
                 for host in hosts
