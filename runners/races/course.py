@@ -76,7 +76,10 @@ class Course:
 
     @classmethod
     def from_gpx(cls, source: str | bytes) -> Course:
-        """Read a GPX file's first track, else its first route; raise CourseError."""
+        """Read a GPX file's first track, else its first route, else its waypoints.
+
+        Raises CourseError.
+        """
         return cls(_line(read_gpx(source)))
 
     @property
@@ -170,6 +173,8 @@ def _line(gpx: GPX) -> list[tuple[float, float, float | None]]:
     for route in gpx.routes:
         if route.points:
             return [(p.latitude, p.longitude, p.elevation) for p in route.points]
+    if len(gpx.waypoints) > 1:
+        return [(p.latitude, p.longitude, p.elevation) for p in gpx.waypoints]
     raise CourseError(
         "The file has no track and no route. Export the course as a track."
     )

@@ -98,6 +98,15 @@ def test_gpx_track_comes_before_route() -> None:
     assert Course.from_gpx(gpx(route)).points[0][:2] == (9, 9)
 
 
+def test_gpx_with_nothing_but_waypoints_is_joined_up() -> None:
+    places = '<wpt lat="9" lon="9"/><wpt lat="9.1" lon="9"/>'
+
+    assert [point[:2] for point in Course.from_gpx(gpx(places)).points] == [
+        (9, 9),
+        (9.1, 9),
+    ]
+
+
 def test_gpx_segments_are_joined() -> None:
     text = gpx(
         '<trk><trkseg/></trk><trk><trkseg><trkpt lat="1" lon="1"/></trkseg>'

@@ -1,0 +1,75 @@
+// Whom the desk of race day shows, and what it says of refused points.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { belongs, isRefused, long, refusal } from "../../static/js/admin/desk.js";
+
+const NOW = 1_780_000_000_000;
+const MINUTE = 60_000;
+
+/** @param {object} [more] */
+function row(more = {}) {
+  return {
+    id: 1, bib: "17", name: "Bob", code: "bob", runner: 1, status: "started",
+    fix: NOW - 5000, contact: NOW, battery: 80, accuracy: 6, source: "websocket",
+    progress: 1000, state: "started", phones: 1, app: "", heard: null,
+    refused: 0, reasons: {}, reason: "", refused_at: null,
+    ...more,
+  };
+}
+
+/** @param {object} more @param {string} show */
+const shows = (more, show) => belongs(row(more), show, NOW, 2 * MINUTE);
+
+test("whoever sends well needs no look", () => {
+  assert.ok(shows({}, "all"));
+  assert.ok(shows({}, "publishing"));
+  assert.ok(!shows({}, "trouble"));
+});
+
+test("silence is counted from the last fix", () => {
+  assert.ok(shows({ fix: NOW - 2 * MINUTE }, "silent"));
+  assert.ok(!shows({ fix: NOW - 2 * MINUTE + 1 }, "silent"));
+  assert.ok(shows({ fix: null }, "never"));
+  assert.ok(!shows({ fix: null }, "silent"));
+});
+
+test("who is out or in is in nobody's way", () => {
+  for (const status of ["dnf", "dns", "finished"]) {
+    assert.ok(!shows({ status, fix: null, battery: 2 }, "trouble"));
+    assert.ok(shows({ status }, "out"));
+  }
+});
+
+test("each trouble is one", () => {
+  for (const more of [
+    { fix: null }, { battery: 19 }, { accuracy: 51 }, { state: "off_course" },
+    { refused: 1, refused_at: NOW - MINUTE },
+  ]) {
+    assert.ok(shows(more, "trouble"), JSON.stringify(more));
+  }
+  assert.ok(!isRefused(row({ refused_at: NOW - 60 * MINUTE }), NOW, 2 * MINUTE));
+});
+
+test("refused points come with their reasons, the most frequent first", () => {
+  const said = refusal(
+    row({
+      refused: 7, reasons: { "position.invalid": 1, "position.future": 6 },
+      reason: "It is 2 h ahead.", refused_at: NOW - 4 * MINUTE,
+    }),
+    NOW,
+  );
+
+  assert.equal(
+    said,
+    "7 refused: 6 position.future, 1 position.invalid, last 4 min ago. It is 2 h ahead.",
+  );
+  assert.equal(refusal(row(), NOW), "");
+});
+
+test("a length is one number", () => {
+  assert.deepEqual(
+    [5000, 119_999, 120_000, 7_200_000, 200_000_000].map(long),
+    ["5 s", "119 s", "2 min", "2 h", "2 days"],
+  );
+});
