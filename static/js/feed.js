@@ -129,8 +129,8 @@ export class Feed {
   /** Ask for what this page shows. */
   follow() {
     const since = this.#catchup.follow();
-    this.#connection.send(followMessage(this.#page.follow, this.#handlers.codes(), since));
-    this.#polling.hurry();
+    const message = followMessage(this.#page.follow, this.#handlers.codes(), since);
+    if (!this.#connection.send(message)) this.#polling.hurry();
   }
 
   /**

@@ -204,3 +204,30 @@ def test_phone_sheet_has_three_stops(browser: Browser, web_server: Server) -> No
     expect(panel).to_have_attribute("data-stop", "half")
     assert page.errors == []
     context.close()
+
+
+def test_page_polls_where_no_websocket_comes_through(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    token = make_runner(web_server, "ora", "Ora")
+    with publishing(web_server, token) as ora:
+        ora.publish(-6.3, 53.5)
+        # As behind a proxy that knows none, and with a clock that is ten minutes slow.
+        context.add_init_script(
+            """globalThis.WebSocket = class extends EventTarget {
+                 constructor() {
+                   super();
+                   setTimeout(() => this.onclose({code: 1006}));
+                 }
+                 close() {}
+               };
+               const now = Date.now;
+               Date.now = () => now() - 600_000;"""
+        )
+        page.page.goto("/runners/ora/")
+        page.page.wait_for_selector("#connection[data-state=polling]")
+        expect(page.page.locator("#connection")).to_contain_text("asking every 5 s")
+        page.row("ora", "live").wait_for()
+        ora.publish(-6.2, 53.5)
+        page.wait_for_marker("ora", [-6.2, 53.5], "followed")
+    expect(page.row("ora").locator(".words")).to_contain_text("Live, seen")
