@@ -49,6 +49,7 @@ def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
         permissions=["geolocation"],
     )
     context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     yield context
     context.close()
 
@@ -62,13 +63,17 @@ def sign_in(page: Page) -> None:
 
 
 def move(page: Page, *steps: int) -> list[float]:
-    """Be at one place after the other; return their latitudes."""
-    lats = [round(53.35 + step / 10_000, 5) for step in steps]
-    for lat in lats:
+    """Be at one place after the other; return the latitudes once they are recorded."""
+    lats = []
+    for step in steps:
+        time.sleep(1)  # The page takes one a second.
+        lats.append(round(53.35 + step / 10_000, 5))
+        # What tells it from the one before.
+        accuracy = 5 + step
         page.context.set_geolocation(
-            {"latitude": lat, "longitude": -6.33, "accuracy": 5}
+            {"latitude": lats[-1], "longitude": -6.33, "accuracy": accuracy}
         )
-        time.sleep(1.1)
+        expect(page.locator("#accuracy")).to_have_text(f"±{accuracy}")
     return lats
 
 
