@@ -86,10 +86,9 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
     gpx = GpxField(
         label="Course (GPX)",
         help_text=(
-            "The file's first track, else its first route, else its waypoints joined up. "
-            "A new course replaces "
-            "the checkpoints: start, finish, every 5 km (every 1 km under 10 km) and "
-            "the file's waypoints."
+            "The file's first track, else its first route, else its waypoints joined "
+            "up. A new course replaces the checkpoints: start, finish, every 5 km "
+            "(every 1 km under 10 km) and the file's waypoints."
         ),
     )
     length = forms.FloatField(
