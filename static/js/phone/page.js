@@ -12,7 +12,7 @@ import { fixOf, Locator, obstacle } from "./geolocation.js";
 import { openQueue } from "./queue.js";
 import { Sender } from "./sender.js";
 import { WakeLock } from "./wakelock.js";
-import { positions, say } from "./words.js";
+import { positions, say, troubleWith } from "./words.js";
 
 // A run that was interrupted longer ago does not go on by itself. ms.
 const RESUME_WITHIN = 15 * 60_000;
@@ -136,7 +136,7 @@ async function begin(who) {
     onWelcome: ({ time }) => settleClock(time),
     onTime: (time) => clock.saw(time),
     onDone: settle,
-    onTrouble: (_, detail) => note("trouble", detail),
+    onTrouble: (code, detail) => note("trouble", troubleWith(code, detail)),
     onCheer: (text) => cheers.receive(text),
   });
   const run = await queue.recall("run");

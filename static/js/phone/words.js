@@ -57,6 +57,19 @@ export function refusal(code) {
   return REFUSALS.get(code) ?? `Some positions were not taken (${code}).`;
 }
 
+/**
+ * What an error of the server means to the runner; "" for nothing.
+ *
+ * @param {string} code
+ * @param {string} detail
+ */
+export function troubleWith(code, detail) {
+  // A long backlog goes out bit by bit: the count that waits shows it.
+  if (code === "rate.limited") return "";
+  if (code === "store.unavailable") return "The server cannot store anything just now. Your positions are kept here.";
+  return detail;
+}
+
 /** @param {number} count */
 export function positions(count) {
   return count === 1 ? "1 position" : `${count.toLocaleString("en")} positions`;
