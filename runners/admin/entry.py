@@ -131,12 +131,12 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             ]:
                 entry_follow_split(split)
 
-    @admin.display(description="Accepted", boolean=True, ordering="accepted")
-    def is_accepted(self, entry: Entry) -> bool | None:
-        """Say whether the runner agreed; None for one without an account."""
-        if not entry.runner_id or entry.runner.account_id is None:
+    @admin.display(description="Accepted", ordering="accepted", empty_value="–")
+    def is_accepted(self, entry: Entry) -> str | None:
+        """Say whether the runner agreed; nothing for one without an account."""
+        if not entry.pk or entry.runner.account_id is None:
             return None
-        return entry.accepted
+        return "yes" if entry.accepted else "not yet"
 
     @admin.display(description="Chip time, by the race's clock")
     def chip(self, entry: Entry) -> str:
