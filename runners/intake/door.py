@@ -32,6 +32,7 @@ from runners.live.outbox import now_ms
 from runners.positions.accept import Receipt, get_acceptor
 from runners.positions.fix import FixError
 from runners.positions.limits import get_publish_limits
+from runners.serving.admission import get_admission
 from runners.sharing.rights import get_watch
 
 logger = logging.getLogger(__name__)
@@ -165,6 +166,14 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
 async def _serve(
     name: str, app: App, path_token: str, scope: Scope, receive: Receive
 ) -> Reply:
+    if get_admission().swamped:
+        get_acceptor().refused["server.busy"] += 1
+        raise TryLater(
+            503,
+            "server.busy",
+            "The server is overloaded. Keep what you have and try again.",
+            RETRY_AFTER,
+        )
     headers = _headers(scope)
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
     token = token_of(headers, path_token, query)

@@ -22,6 +22,8 @@ DECAY = 0.97
 # How long the lag must have been over its limit. A crowd that comes at once is let in:
 # it costs seconds, once. Seconds.
 PATIENCE = 5.0
+# How many times its limit the lag is before reports of phones are refused too.
+SWAMPED = 5
 # Descriptors kept for files, the database, Redis and pages.
 RESERVE = 200
 
@@ -50,6 +52,16 @@ class Admission:
         """Tell whether the lag has been over its limit for a while."""
         return self.relay.loop.time() - self._calm_at > PATIENCE
 
+    @property
+    def swamped(self) -> bool:
+        """Tell whether not even a phone's report is taken.
+
+        Phones come last: some keep nothing that is refused, and taking a fix in costs
+        little beside showing it to thousands.
+        """
+        limit = SWAMPED * settings.SPECTATE_LAG_LIMIT / 1000
+        return self.overloaded and self.lag > limit
+
     def refusal(self) -> int | None:
         """Return the close code that a new socket gets; None if it is welcome."""
         if self.leaving:
@@ -68,10 +80,13 @@ class Admission:
         while True:
             due = loop.time() + STEP
             await asyncio.sleep(STEP)
-            late = max(loop.time() - due, self.relay.take_lateness())
-            self.lag = max(late, self.lag * DECAY)
-            if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
-                self._calm_at = loop.time()
+            self.note(max(loop.time() - due, self.relay.take_lateness()))
+
+    def note(self, late: float) -> None:
+        """Note how late the process is now. Seconds."""
+        self.lag = max(late, self.lag * DECAY)
+        if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
+            self._calm_at = self.relay.loop.time()
 
     async def close(self) -> None:
         """Stop watching the loop."""

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from runners.intake.door import intake
+from runners.live.layer import LocalLayer
+from runners.live.outbox import TypedOutbox
+from runners.live.relay import Relay, get_relay
+from runners.positions.accept import get_acceptor
+from runners.serving.admission import (
+    OVERLOADED,
+    PATIENCE,
+    RESTART,
+    Admission,
+    get_admission,
+)
+from tests.live.wires import NotingWire
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    relay = Relay(LocalLayer())
+    yield relay
+    await relay.close()
+
+
+@pytest.fixture
+async def admission(relay: Relay) -> AsyncIterator[Admission]:
+    admission = Admission(relay)
+    yield admission
+    await admission.close()
+
+
+async def test_a_newcomer_is_welcome(admission: Admission) -> None:
+    assert admission.refusal() is None
+    assert not admission.refused
+
+
+async def test_who_is_leaving_takes_nobody(admission: Admission) -> None:
+    admission.leaving = True
+    assert admission.refusal() == RESTART
+    assert admission.refused == {"leaving": 1}
+
+
+async def test_a_full_process_takes_nobody(admission: Admission) -> None:
+    admission.socket_limit = 1
+    assert admission.refusal() is None
+    relay = admission.relay
+    relay.sockets.add(TypedOutbox(NotingWire(), relay))
+    assert admission.refusal() == OVERLOADED
+    relay.sockets.clear()
+    assert admission.refusal() is None
+
+
+async def test_newcomers_are_turned_away_after_a_while_of_lag_and_welcome_again(
+    admission: Admission,
+) -> None:
+    admission.note(2.0)
+    assert admission.refusal() is None
+    admission._calm_at -= PATIENCE
+    admission.note(2.0)
+    assert admission.refusal() == OVERLOADED
+    assert admission.refused == {"lag": 1}
+    # Ten steps a second: well within the ten seconds in which it has to recover.
+    for _ in range(30):
+        admission.note(0.0)
+    assert admission.refusal() is None
+
+
+async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
+    admission._calm_at -= PATIENCE
+    admission.note(2.0)
+    assert admission.overloaded
+    assert not admission.swamped
+    admission.note(6.0)
+    assert admission.swamped
+
+
+async def test_what_is_written_late_is_lag_too(admission: Admission) -> None:
+    relay = admission.relay
+    now = relay.loop.time()
+    relay.note_pass(since=now - 3, at=now - 2.5)
+    assert 2.5 <= relay.take_lateness() < 4
+    assert relay.take_lateness() == 0
+
+
+async def test_a_swamped_process_asks_phones_to_come_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Admission, "swamped", True)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("Nothing of it is even read.")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"path": "/intake/generic/x/", "method": "POST", "headers": []}
+    await intake(scope, receive, send)
+    assert sent[0]["status"] == 503
+    assert int(dict(sent[0]["headers"])[b"retry-after"]) > 0
+    await get_admission().close()
+    await get_acceptor().close()
+    await get_relay().close()
