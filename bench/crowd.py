@@ -263,6 +263,7 @@ class TypedCrowd(Crowd):
                     return
                 # Overloaded, it said: come back later.
                 self.refused += 1
+                self.closed -= 1
                 await asyncio.sleep(BACK_OFF)
                 self.spectators[number] = self.make_spectator(number)
 

@@ -374,11 +374,14 @@ class TypedConsumer(SocketConsumer):
         asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
         # No more than may be followed are looked for.
         looked_for = asked[: FOLLOW_LIMIT - self.count_follows()]
-        races = (
-            await store.read(snapshots.find_races, looked_for, self.standing.links)
-            if asked
-            else {}
-        )
+        links = self.standing.links
+        if len(looked_for) == 1 and not links:
+            slug = looked_for[0]
+            races = await self.rosters.find_race(slug, self.watch.generation)
+        elif looked_for:
+            races = await store.read(snapshots.find_races, looked_for, links)
+        else:
+            races = {}
         wrong = [s for s in looked_for if s not in races]
         wrong = [s for s in slugs if not isinstance(s, str)] + wrong
         for slug in wrong[:FOLLOW_LIMIT]:

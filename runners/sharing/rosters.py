@@ -10,7 +10,12 @@ from runners import store
 from runners.live.outbox import TypedOutbox
 from runners.live.relay import Relay, get_relay
 from runners.sharing.roster import NOBODY, Blockers, Roster, Whole
+from runners.sharing.snapshots import find_races
 from runners.sharing.viewing import blockers_of
+
+# For how long those who come are told what a look at the database found. Seconds.
+FOUND_AGE = 1.0
+FOUND_MOST = 100
 
 
 class Rosters:
@@ -24,6 +29,24 @@ class Rosters:
         self._blockers: dict[TypedOutbox, Blockers] = {}
         self._user_of: dict[TypedOutbox, int] = {}
         self._blocks_changed = 0
+        self._found: dict[tuple[str, int], tuple[asyncio.Task[dict[str, int]], float]]
+        self._found = {}
+
+    async def find_race(self, slug: str, generation: int) -> dict[str, int]:
+        """Return the primary key of a race that anybody sees, by its slug.
+
+        A crowd that comes at once shares the look for as long as no right has changed,
+        a second at most. Raises `StoreUnavailable`.
+        """
+        now = self.relay.loop.time()
+        key = slug, generation
+        task, read_at = self._found.get(key, (None, 0.0))
+        if task is None or now - read_at > FOUND_AGE:
+            if len(self._found) >= FOUND_MOST:
+                self._found.clear()
+            task = asyncio.create_task(store.read(find_races, [slug]))
+            self._found[key] = task, now
+        return await asyncio.shield(task)
 
     async def join(
         self, whole: Whole, outbox: TypedOutbox, user: int | None = None
