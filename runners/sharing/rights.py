@@ -46,8 +46,8 @@ SLOWEST = 5.0
 RECENTLY = 60.0  # seconds
 # How often the viewers of links are counted. Seconds.
 COUNT = 5.0
-# Verdicts asked for in one call, so that a socket's follow is not kept waiting.
-BATCH = 200
+# Verdicts asked for in one call, so that those found first are obeyed at once.
+BATCH = 50
 
 
 class Holder(Protocol):
@@ -227,8 +227,7 @@ class Watch:
             or holder.look_again_at <= now
             or (rows and changes.concern(holder))
         ]
-        for start in range(0, len(concerned), BATCH):
-            await self.look_at(concerned[start : start + BATCH])
+        await self.look_at(concerned)
         if first or changes.runners:
             await self.rosters.look_for_blocks(None if first else changes.runners)
         if rows:
@@ -245,25 +244,35 @@ class Watch:
             del self._seen[pk]
             self._floor = max(self._floor, pk)
 
-    async def look_at(self, holders: Sequence[Holder]) -> None:
-        """Ask again what these sockets may, and have them obey."""
-        questions = [
-            viewing.Question(
+    async def look_at(self, holders: Iterable[Holder]) -> None:
+        """Ask again what these sockets may, and have them obey.
+
+        Sockets that stand on the same and use the same share a question.
+        """
+        asking: dict[Question, list[Holder]] = {}
+        for holder in holders:
+            question = Question(
                 holder.standing,
                 None if holder.publisher is None else holder.publisher.pk,
                 frozenset(holder.following.values()),
                 holder.races,
             )
-            for holder in holders
-        ]
-        verdicts = await store.read_rights(viewing.judge, questions)
-        for holder, question, verdict in zip(holders, questions, verdicts, strict=True):
-            if holder in self.holders:
-                try:
-                    holder.obey_rights(question, verdict)
-                except Exception:
-                    # One socket's trouble must not keep the others their rights.
-                    logger.exception("A socket failed on its rights")
+            asking.setdefault(question, []).append(holder)
+        questions = list(asking)
+        for start in range(0, len(questions), BATCH):
+            batch = questions[start : start + BATCH]
+            verdicts = await store.read_rights(viewing.judge, batch)
+            for question, verdict in zip(batch, verdicts, strict=True):
+                for holder in asking[question]:
+                    self._have_obey(holder, question, verdict)
+
+    def _have_obey(self, holder: Holder, question: Question, verdict: Verdict) -> None:
+        if holder in self.holders:
+            try:
+                holder.obey_rights(question, verdict)
+            except Exception:
+                # One socket's trouble must not keep the others their rights.
+                logger.exception("A socket failed on its rights")
 
     async def _tell_of(self, runners: set[int]) -> None:
         """Tell those who follow these runners singly what they are now."""

@@ -228,15 +228,8 @@ def earliest(moments: Iterable[datetime | None]) -> float:
 
 
 def judge(questions: Sequence[Question]) -> list[Verdict]:
-    """Answer for each socket what it may still see and do.
-
-    Sockets with the same standing and follows share their queries.
-    """
-    answers: dict[Question, Verdict] = {}
-    for question in questions:
-        if question not in answers:
-            answers[question] = _judge(question)
-    return [answers[question] for question in questions]
+    """Answer for each what a socket may still see and do."""
+    return [_judge(question) for question in questions]
 
 
 def _judge(question: Question) -> Verdict:
