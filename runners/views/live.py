@@ -104,6 +104,7 @@ def live_page(
         "track": reverse("track_json", args=["CODE"]),
         # When runners pass a place of a race; its slug for SLUG.
         "eta": reverse("eta_json", args=["SLUG"]),
+        "replay": race and reverse("replay_json", args=[race.slug]),
         # The `follow` message this page sends (docs/protocol.md).
         "follow": follow,
         "ownFollows": own_follows,

@@ -23,6 +23,7 @@ const SHOWN_BEFORE_START = 3_600_000;
  *
  * @typedef {{
  *   socket: string, poll: string, first: string | null, track: string, eta: string,
+ *   replay: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
@@ -48,6 +49,8 @@ const list = new RunnerList({
 
 /** @type {import("./mine.js").Mine | null} */
 let mine = null;
+/** @type {import("./player.js").Player | null} */
+let player = null;
 /** @type {import("./cheers.js").CheerRow | null} */
 let cheers = null;
 /** @type {import("./map/map.js").LiveMap | null} */
@@ -228,8 +231,9 @@ function draw() {
   clearTimeout(drawTimer);
   drawTimer = undefined;
   drawnAt = performance.now();
-  const now = clock.now();
+  const now = shownTime();
   header.tick(now);
+  player?.show();
   if (paused !== null) return;
   const runners = shownRunners();
   mine?.render(runners.filter(({ code }) => isMine(code)), now);
@@ -242,14 +246,22 @@ function draw() {
   });
   header.showRunners(runners, { follows, now, emptySentence });
   cheers?.show(selected ? store.runners.get(selected) : null);
-  feed.fillTrails(runners.filter(({ code }) => isBig(code)));
+  if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
   // A task of its own: of thousands of runners both together would make a hand wait.
-  setTimeout(() => map?.show(runners, { store, follows, selected }));
+  const exactly = Boolean(player?.time);
+  setTimeout(() => map?.show(runners, { store, follows, selected, exactly }));
 }
 
 // A runner without a fix is on a start list, or nowhere.
 function shownRunners() {
-  return [...store.runners.values()].filter(
+  const runners = [...store.runners.values()];
+  if (player?.time) {
+    const alongOf = (/** @type {import("./store.js").Runner} */ runner) =>
+      store.courseOf(runner)?.along ?? null;
+    player.replay.prepare(player.time, player.tail);
+    return player.replay.at(runners, player.time, player.tail, alongOf);
+  }
+  return runners.filter(
     (runner) => runner.fix || page.race || page.oneRunner || follows.has(runner.code),
   );
 }
@@ -286,8 +298,23 @@ async function openMine() {
     onChange: () => draw(),
     onPin: (place) => map?.pin(place),
   });
+  if (page.race && page.replay) await openPlayer(page.race, page.replay);
   cheers = new CheerRow((message) => feed.send(message));
   draw();
+}
+
+/** @param {{start: number, ends: number}} race @param {string} url */
+async function openPlayer(race, url) {
+  const { Player } = await import("./player.js");
+  player = new Player({
+    url, race, icons: page.icons, headers: shareHeaders(page.follow),
+    now: () => clock.now(), onChange: () => draw(),
+  });
+}
+
+// What the map and the list show: now, or a time of the replay.
+function shownTime() {
+  return player?.time ?? clock.now();
 }
 
 async function openMap() {
@@ -303,7 +330,7 @@ async function openMap() {
       onCamera: (mode) => {
         setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
       },
-      now: () => clock.now(),
+      now: shownTime,
     });
     map = opened;
     sheet.show();

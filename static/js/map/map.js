@@ -34,8 +34,8 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  * }} Options `now`: the server's time; `reach`: what a finger may miss by, m
  * @typedef {{
  *   store: import("../store.js").Store, selected: string | null,
- *   follows: import("../follows.js").Follows,
- * }} View
+ *   follows: import("../follows.js").Follows, exactly?: boolean,
+ * }} View `exactly`: where they are, no gliding
  */
 
 /** The map once it is open. */
@@ -66,6 +66,7 @@ export class LiveMap {
   #isFitted = false;
   #isPaused = false;
   #isDrawing = false;
+  #isExact = false;
 
   /**
    * @param {Library} map
@@ -137,7 +138,8 @@ export class LiveMap {
    * @param {Runner[]} runners
    * @param {View} view
    */
-  show(runners, { store, follows, selected }) {
+  show(runners, { store, follows, selected, exactly = false }) {
+    this.#isExact = exactly || still.matches;
     const now = this.#options.now();
     this.#selected = selected;
     this.#now = now;
@@ -213,7 +215,7 @@ export class LiveMap {
         await this.#showBig();
         await new Promise(requestAnimationFrame);
       } while (
-        !this.#isPaused && !still.matches && this.#motion.isMoving(this.#options.now())
+        !this.#isPaused && !this.#isExact && this.#motion.isMoving(this.#options.now())
       );
     } finally {
       this.#isDrawing = false;
@@ -222,7 +224,7 @@ export class LiveMap {
 
   /** @param {Placed} runner @param {number} now @returns {import("./motion.js").Shown} */
   #shown(runner, now) {
-    if (!still.matches) return this.#motion.place(runner.code, now);
+    if (!this.#isExact) return this.#motion.place(runner.code, now);
     const at = placeOf(runner);
     return { at, time: runner.fix.t, predicted: false, from: at };
   }

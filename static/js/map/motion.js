@@ -140,7 +140,7 @@ function placeAt({ runner, along }, time, now) {
     while (next > 0 && trail[next - 1][0] > time) next -= 1;
     const [from, to] = [trail[Math.max(0, next - 1)], trail[next]];
     if (!from || !to) return { at: newest, time, predicted: false, from: newest };
-    const at = between(from, to, Math.max(time, from[0]), along);
+    const at = placeBetween(from, to, Math.max(time, from[0]), along);
     return { at, time, predicted: false, from: at };
   }
   const ahead = Math.min(time - fix.t, MOST_AHEAD) / 1000;
@@ -163,7 +163,7 @@ function placeAt({ runner, along }, time, now) {
  * @param {Along | null} along
  * @returns {LngLat}
  */
-function between([t1, lng1, lat1, progress1], [t2, lng2, lat2, progress2], time, along) {
+export function placeBetween([t1, lng1, lat1, progress1], [t2, lng2, lat2, progress2], time, along) {
   /** @type {LngLat} */
   const from = [lng1, lat1];
   /** @type {LngLat} */

@@ -1,0 +1,91 @@
+"""Where the runners of a race were, in chunks of a few minutes, for the replay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_safe
+
+from runners import store
+from runners.models import Entry, Position
+from runners.positions.fix import milliseconds
+from runners.sharing.viewing import visible_runners
+from runners.views.races.asking import answers_json, invalid, race_asked
+
+# A chunk is as long; it begins at a multiple of it, so that all ask for the same ones.
+# Milliseconds.
+CHUNK = 300_000
+# Of each runner a point in so many milliseconds: closer they are not told apart.
+STEP = 5_000
+
+# t, lat, lng, progress
+Point = tuple[int, float, float, int | None]
+
+
+@require_safe
+@gzip_page
+@answers_json
+async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
+    """Answer `{chunk, from, runners: [{code, points: [[t, lat, lng, progress]]}]}`.
+
+    `?from=MS` is rounded down to the beginning of a chunk of `chunk` milliseconds.
+    Those shown are who may be seen now, whatever was shown then.
+    """
+    user = await request.auser()
+    body = await store.read(_answer, request, slug, user.pk)
+    return HttpResponse(body, content_type="application/json")
+
+
+# In a thread of the store
+
+
+def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
+    race, links = race_asked(request, slug)
+    text = request.GET.get("from", "")
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**46:
+        raise invalid("`from` is in milliseconds since the epoch.")
+    begins = int(text) - int(text) % CHUNK
+    entered = Entry.objects.shown().filter(race=race).values("runner")
+    seen = visible_runners(user, links).filter(pk__in=entered)
+    codes = dict(seen.values_list("pk", "code"))
+    points = _read(codes, begins)
+    return orjson.dumps(
+        {
+            "chunk": CHUNK,
+            "from": begins,
+            "runners": [{"code": codes[pk], "points": of} for pk, of in points.items()],
+        }
+    )
+
+
+def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
+    """Return the points of a chunk by runner, oldest first. Causes a query.
+
+    Nothing is kept for the next who asks: positions may be erased at any time.
+    """
+    begun, ended = (
+        datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK)
+    )
+    rows = (
+        Position.objects.filter(
+            runner__in=list(runners),
+            recorded_at__gte=begun,
+            recorded_at__lt=ended,
+            held=False,
+        )
+        .order_by("recorded_at")
+        .values_list("runner_id", "recorded_at", "lat", "lng", "progress")
+    )
+    points: dict[int, list[Point]] = {}
+    for runner, recorded_at, lat, lng, progress in rows.iterator():
+        t = milliseconds(recorded_at)
+        of = points.setdefault(runner, [])
+        if of and t - of[-1][0] < STEP:
+            continue
+        along = None if progress is None else round(progress)
+        of.append((t, round(lat, 5), round(lng, 5), along))
+    return points

@@ -1,0 +1,106 @@
+// The bar under the map with which a race is run again.
+
+import { find, setAttribute, setText } from "./dom.js";
+import { clockTime, duration } from "./format.js";
+import { Replay } from "./replay.js";
+
+// How often the picture is another. ms.
+const STEP = 100;
+
+/**
+ * @typedef {{
+ *   url: string, headers: Record<string, string>, icons: string,
+ *   race: {start: number, ends: number}, now: () => number, onChange: () => void,
+ * }} Options
+ */
+
+/** The player; `time` is what it shows, null: live. */
+export class Player {
+  /** @type {number | null} */
+  time = null;
+  replay;
+  #options;
+  #isPlaying = false;
+  #bar = find("#player");
+  #slider = /** @type {HTMLInputElement} */ (find("#player-time"));
+  #speed = /** @type {HTMLSelectElement} */ (find("#player-speed"));
+  #tail = /** @type {HTMLSelectElement} */ (find("#player-tail"));
+  #play = find("#player-play");
+  #open = find("#replay");
+  #last = 0;
+
+  /** @param {Options} options */
+  constructor(options) {
+    this.#options = options;
+    const { url, headers, onChange } = options;
+    this.replay = new Replay({ url, headers, onChange });
+    this.#open.hidden = false;
+    this.#open.addEventListener("click", () => (this.time === null ? this.#begin() : this.end()));
+    find("#player-live").addEventListener("click", () => this.end());
+    this.#play.addEventListener("click", () => this.#setPlaying(!this.#isPlaying));
+    this.#slider.addEventListener("input", () => {
+      this.time = Number(this.#slider.value);
+      onChange();
+    });
+    this.#tail.addEventListener("change", onChange);
+    setInterval(() => this.#step(), STEP);
+  }
+
+  /** ms */
+  get tail() {
+    return Number(this.#tail.value) * 60_000;
+  }
+
+  /** Say where it stands. */
+  show() {
+    this.#bar.hidden = this.time === null;
+    setAttribute(this.#open, "aria-pressed", String(this.time !== null));
+    if (this.time === null) return;
+    const { start } = this.#options.race;
+    this.#slider.max = String(this.#end());
+    this.#slider.value = String(this.time);
+    const since = this.time - start;
+    const words = since < 0 ? `${duration(-since)} to the start` : `${duration(since)} · ${clockTime(this.time)}`;
+    setAttribute(this.#slider, "aria-valuetext", words);
+    setText(find("#player-words"), words);
+  }
+
+  #end() {
+    return Math.max(this.#options.race.start + 1, Math.min(this.#options.now(), this.#options.race.ends));
+  }
+
+  #begin() {
+    this.time = this.#options.race.start;
+    this.#slider.min = String(this.time);
+    this.#slider.max = String(this.#end());
+    this.#setPlaying(true);
+  }
+
+  /** Back to what is now. */
+  end() {
+    this.time = null;
+    this.#setPlaying(false);
+  }
+
+  /** @param {boolean} isPlaying */
+  #setPlaying(isPlaying) {
+    this.#isPlaying = isPlaying;
+    this.#last = performance.now();
+    setAttribute(this.#play, "title", isPlaying ? "Pause the replay" : "Play");
+    setText(find(".visually-hidden", this.#play), isPlaying ? "Pause the replay" : "Play");
+    setAttribute(find("use", this.#play), "href", `${this.#options.icons}#${isPlaying ? "pause" : "play"}`);
+    this.#options.onChange();
+  }
+
+  #step() {
+    const now = performance.now();
+    const past = now - this.#last;
+    this.#last = now;
+    if (this.time === null || !this.#isPlaying) return;
+    // It waits for what it has not got yet.
+    if (!this.replay.prepare(this.time, this.tail)) return;
+    this.time = Math.min(this.#end(), this.time + past * Number(this.#speed.value));
+    if (this.time >= this.#end()) this.#setPlaying(false);
+    this.#options.onChange();
+  }
+}

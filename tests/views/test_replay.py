@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from runners.models import Entry, Position, Race, Runner
+from runners.positions.fix import milliseconds
+
+# The view reads in threads of its own, which see only what was committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+START = datetime(2026, 9, 6, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def race() -> Race:
+    """Bob ran it in public and Eve hidden, one fix a second; Bob jumped once."""
+    race = Race.objects.create(
+        slug="half", name="Half", start=START, ends=START + timedelta(hours=2)
+    )
+    for bib, visibility in (("bob", "public"), ("eve", "private")):
+        runner = Runner.objects.create(code=bib, name=bib, visibility=visibility)
+        Entry.objects.create(race=race, runner=runner, bib=bib)
+        Position.objects.bulk_create(
+            Position(
+                runner=runner,
+                recorded_at=START + timedelta(seconds=n),
+                stored_at=START + timedelta(seconds=n),
+                lat=48 + n / 1e4,
+                lng=9 if n == 10 else 2,
+                held=n == 10,
+                progress=11 * n,
+                source="x",
+            )
+            for n in range(400)
+        )
+    return race
+
+
+def replay(client: Client, at: datetime) -> Any:
+    return client.get(f"/races/half/replay.json?from={milliseconds(at)}")
+
+
+def test_replay_comes_in_chunks_of_points_that_can_be_told_apart(
+    client: Client, race: Race
+) -> None:
+    chunk = replay(client, START + timedelta(seconds=100)).json()
+    assert chunk["from"] == milliseconds(START)
+    (bob,) = chunk["runners"]
+    assert bob["code"] == "bob"
+    # One in five seconds, but not the one that was held.
+    assert [(p[0] - chunk["from"]) // 1000 for p in bob["points"]][:4] == [0, 5, 11, 16]
+    assert bob["points"][1][1:] == [48.0005, 2.0, 55]
+    assert bob["points"][-1][0] < chunk["from"] + chunk["chunk"]
+
+
+def test_replay_shows_who_may_be_seen_now(client: Client, race: Race) -> None:
+    assert len(replay(client, START).json()["runners"]) == 1
+    Runner.objects.filter(code="bob").update(visibility="private")
+    assert replay(client, START).json()["runners"] == []
+
+
+def test_replay_of_an_unlisted_race_is_unknown(client: Client, race: Race) -> None:
+    Race.objects.update(visibility=Race.Visibility.LINK)
+    assert replay(client, START).status_code == 404
+
+
+@pytest.mark.parametrize("text", ["", "-1", "soon", "9" * 20])
+def test_replay_says_what_from_is(client: Client, race: Race, text: str) -> None:
+    answer = client.get("/races/half/replay.json", {"from": text})
+    assert (answer.status_code, answer.json()["code"]) == (400, "request.invalid")
