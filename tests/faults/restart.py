@@ -56,7 +56,7 @@ class Scale:
     patience: float  # seconds
 
 
-LONG = Scale(4_900, 4, 100, 0.5, 10, 250, 120)
+LONG = Scale(4_900, 4, 100, 0.5, 10, 250, 240)
 SHORT = Scale(190, 4, 10, 1.0, 1, 500, 40)
 
 
@@ -82,6 +82,9 @@ class RestartReport:
     went_back: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     refused: float = 0.0
+    # Positions merged away, and spectators who have not fetched them all in the end.
+    merged: int = 0
+    unfetched: int = 0
     differing: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -238,6 +241,8 @@ def _count(
         errors += spectator.errors
         report.connects += spectator.connects
         report.went_back += spectator.went_back
+        report.merged += spectator.merged
+        report.unfetched += bool(spectator.to_fetch)
         if found := differences(spectator, stored.tracks):
             report.differing += 1
             if report.differing <= 3:

@@ -5,7 +5,12 @@ import asyncio
 from runners.live.audience import Audience
 from runners.live.dialects import seed, v1
 from runners.live.groups import LATE, POSITION, RunnerEvent
-from runners.live.outbox import EVENT_BYTES, SeedOutbox, TypedOutbox
+from runners.live.outbox import (
+    EVENT_BYTES,
+    SOCKETS_A_PASS,
+    SeedOutbox,
+    TypedOutbox,
+)
 from runners.live.relay import Relay
 from tests.live.wires import NotingWire
 
@@ -199,3 +204,22 @@ async def test_audience_holds_a_runner_back_until_introduced(relay: Relay) -> No
     audience.receive(position(9, 2))
     await passes()
     assert [row[:2] for row in alice.messages[0]["fixes"]] == [["9", 2]]
+
+
+async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
+    relay: Relay,
+) -> None:
+    wires = [NotingWire() for _ in range(2 * SOCKETS_A_PASS + 1)]
+    audience = audience_of(relay, *wires)
+    audience.receive(position(7, 1))
+    await asyncio.sleep(0)
+    assert wires[0].messages
+    assert not wires[-1].messages
+    # Two more come before the last member has the first: one frame, and fresh.
+    audience.receive(position(7, 2))
+    audience.receive(position(7, 3))
+    for _ in range(6):
+        await passes()
+    for wire in (wires[0], wires[-1]):
+        assert [row[1] for m in wire.messages for row in m["fixes"]] == [1, 3]
+    assert sum(relay.ages.counts) == relay.delivered == 2 * len(wires)

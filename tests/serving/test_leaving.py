@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import time
+
+from runners.live.layer import LocalLayer
+from runners.live.outbox import SeedOutbox, TypedOutbox
+from runners.live.relay import Relay
+from runners.serving.leaving import BACK_A_SECOND, CLOSED_A_SECOND, send_away
+from tests.live.wires import NotingWire
+
+
+async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None:
+    relay = Relay(LocalLayer())
+    count = CLOSED_A_SECOND // 4
+    typed = [NotingWire() for _ in range(count)]
+    seed = NotingWire()
+    relay.sockets.update(TypedOutbox(wire, relay) for wire in typed)
+    relay.sockets.add(SeedOutbox(seed, relay))
+    started = time.monotonic()
+    relay.loop.call_later(
+        0.05, lambda: open_after.append(sum(wire.code is None for wire in typed))
+    )
+    open_after: list[int] = []
+    await send_away(relay, lambda: False)
+    assert {wire.code for wire in (*typed, seed)} == {1012}
+    # Some go at once, the last within the quarter of a second that it should take.
+    assert 0 < open_after[0] < count
+    assert time.monotonic() - started < 2
+    words = [wire.messages for wire in typed]
+    assert all(len(said) == 1 and said[0]["type"] == "reconnect" for said in words)
+    waits = [said[0]["after"] for said in words]
+    assert 0 <= min(waits) < max(waits) <= 1000 * (count + 1) / BACK_A_SECOND
+    assert seed.messages == []
+    await relay.close()
+
+
+async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
+    relay = Relay(LocalLayer())
+    wires = [NotingWire() for _ in range(CLOSED_A_SECOND)]
+    relay.sockets.update(SeedOutbox(wire, relay) for wire in wires)
+    started = time.monotonic()
+    await send_away(relay, lambda: True)
+    assert all(wire.code == 1012 for wire in wires)
+    assert time.monotonic() - started < 1
+    await relay.close()
