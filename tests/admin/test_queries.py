@@ -9,7 +9,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from runners.models import Entry, Follow, Position, Race, Runner, RunnerToken
+from runners.models import (
+    Entry,
+    Follow,
+    Position,
+    Race,
+    Runner,
+    RunnerToken,
+    Split,
+)
 from runners.races.course import Course
 from runners.races.setup import race_create
 from tests.admin.conftest import field
@@ -29,6 +37,9 @@ def queries(office: Client, url: str) -> int:
 def fill(race: Race, rows: int) -> None:
     """Bring each table up to that many rows of one race, or races."""
     field(race, rows - race.entries.count())
+    start = race.checkpoints.get(name="Start")
+    for entry in race.entries.filter(splits=None):
+        Split.objects.create(entry=entry, checkpoint=start, time=race.start)
     for runner in Runner.objects.exclude(tokens__name="phone"):
         RunnerToken.objects.issue(runner, name="phone")
         alice = User.objects.create(username=f"alice-{runner.code}")
@@ -51,7 +62,7 @@ def fill(race: Race, rows: int) -> None:
     "page",
     [
         *("entry/", "follow/", "latestposition/", "position/", "race/", "runner/"),
-        *("runnertoken/", "race/{race}/change/", "runner/{bob}/change/"),
+        *("runnertoken/", "split/", "race/{race}/change/", "runner/{bob}/change/"),
     ],
 )
 def test_page_takes_as_many_queries_for_50_rows_as_for_5(
