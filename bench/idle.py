@@ -12,8 +12,6 @@ from bench.crowd import CROWDS
 
 # Spectators who come first, so that what is made once is not counted.
 FIRST = 200
-# Seconds until everything that follows a crowd is done.
-SETTLE = 4.0
 PAGE_KIB = 4
 
 
@@ -59,18 +57,18 @@ async def run(options: argparse.Namespace) -> IdleResult:
     await crowd.start()
     await crowd.gather(FIRST)
     await crowd.publish(crowd.period)
-    await asyncio.sleep(SETTLE)
+    await asyncio.sleep(options.settle)
     before, kernel = process.rss_kib(pid), kernel_kib()
     loop = asyncio.get_running_loop()
     began, cpu = loop.time(), process.cpu_seconds(pid)
     await crowd.gather(options.spectators)
     connect_s = loop.time() - began
     cpu = process.cpu_seconds(pid) - cpu
-    await asyncio.sleep(SETTLE)
+    await asyncio.sleep(options.settle)
     rss = process.rss_kib(pid)
     both_ends = kernel_kib() - kernel
     await crowd.publish(crowd.period)
-    await asyncio.sleep(SETTLE)
+    await asyncio.sleep(options.settle)
     reached = process.rss_kib(pid)
     result = IdleResult(
         workload="idle",

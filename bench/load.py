@@ -56,6 +56,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     idle = workloads.add_parser("idle", help="memory of a spectator")
     churn = workloads.add_parser("churn", help="visitors come and go")
     watch.add_argument("--warmup", type=float, default=3.0, help="seconds")
+    idle.add_argument(
+        "--settle", type=float, default=4.0, help="seconds until memory is read"
+    )
     churn.add_argument("--visitors", type=int, default=16, help="at once")
     for workload in (watch, churn):
         workload.add_argument("--duration", type=float, default=10.0, help="seconds")

@@ -107,7 +107,8 @@ def stored(results: Sequence[Result]) -> float | None:
     if "stored" not in results[0]:
         return None
     rows: int = sum(result["stored"] for result in results)
-    return 100 * rows / sum(result["published_in_all"] for result in results)
+    published: int = sum(result["published_in_all"] for result in results)
+    return 100 * rows / published
 
 
 def keeps_up(result: Result) -> bool:

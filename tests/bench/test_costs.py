@@ -1,0 +1,113 @@
+"""What spectators cost, in short; `make bench` has the figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from runners.live.audience import Audience
+from runners.live.dialects import v1
+from runners.live.groups import POSITION
+from runners.live.layer import LocalLayer
+from runners.live.outbox import TypedOutbox
+from runners.live.relay import Relay
+from tests.live.wires import NotingWire
+from tests.servers import ROOT, Server, clean_environment
+
+RUNNERS = 50
+# What a spectator who follows a race may take of the server's memory. KiB.
+MEMORY = 32.0
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    relay = Relay(LocalLayer())
+    yield relay
+    await relay.close()
+
+
+async def encoded_in_a_tick(
+    relay: Relay, spectators: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, list[NotingWire]]:
+    """Count the frames that a tick encodes; also return what was written."""
+    encoded = 0
+    encode = v1.positions_frame
+
+    def counting(*args: Any) -> bytes:
+        nonlocal encoded
+        encoded += 1
+        return encode(*args)
+
+    monkeypatch.setattr(v1, "positions_frame", counting)
+    audience = Audience(relay, 1_000)
+    audience.introduced.update(range(RUNNERS))
+    wires = [NotingWire() for _ in range(spectators)]
+    for wire in wires:
+        audience.members[TypedOutbox(wire, relay)] = None
+    for runner in range(RUNNERS):
+        audience.receive(
+            {
+                "type": POSITION,
+                "runner": runner,
+                "t": 1,
+                "seed": b"",
+                "v1": v1.position_row(f"r{runner}", v1.fix_row(1, 48.0, 2.0, 3, 0)),
+                "state": {},
+            }
+        )
+    audience.flush()
+    for _ in range(spectators // 500 + 1):
+        await settled(relay)
+    return encoded, wires
+
+
+async def settled(relay: Relay) -> None:
+    """Let the loop go round once."""
+    passed = relay.loop.create_future()
+    relay.loop.call_soon(passed.set_result, None)
+    await passed
+
+
+@pytest.mark.parametrize("spectators", [100, 5_000])
+async def test_a_tick_is_encoded_once_however_many_watch(
+    spectators: int, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, wires = await encoded_in_a_tick(relay, spectators, monkeypatch)
+
+    assert encoded == 1
+    # Everybody has it, and it is the same object, not a copy.
+    assert {len(wire.writes) for wire in wires} == {1}
+    assert len({id(wire.writes[0][0]) for wire in wires}) == 1
+
+
+def test_a_spectator_takes_little_memory(tmp_path: Path) -> None:
+    with Server("uvicorn") as server:
+        field = tmp_path / "field.json"
+        field.write_bytes(
+            subprocess.run(
+                [sys.executable, "-m", "bench.field", "--runners", "5"],
+                cwd=ROOT,
+                env=clean_environment(**server.env),
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+        )
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "bench.load", "idle", "--settle", "1"),
+                *("--spectators", "500", "--runners", "5", "--field", str(field)),
+                *("--url", server.ws_url, "--pid", str(server.pid)),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    result = orjson.loads(done.stdout)
+    assert (result["closed"], result["errors"]) == (0, 0)
+    assert result["kib_a_socket_reached"] <= MEMORY
