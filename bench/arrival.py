@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runners.races.course import Course
-from runners.races.eta import Passed, Slopes, arrivals
+from runners.races.eta import RECENT, Passed, Slopes, arrivals
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 COURSES = {
@@ -32,7 +32,6 @@ KINDS = ("even pace", "even effort", "fading", "wall", "walks")
 AHEAD = (10_000, 20_000, 30_000)
 CELL = 25.0  # metres
 SPLITS = 5_000  # metres between them
-RECENT = (0, 200, 400, 600, 800, 1000)  # seconds ago, as the reader samples
 GPS = 6.0  # metres of noise along the course
 
 Floats = npt.NDArray[np.float64]

@@ -35,6 +35,9 @@ Floats = npt.NDArray[np.float64]
 LEAST_DISTANCE, LEAST_TIME = 2_000.0, 300.0
 # After so long without one on the course a runner may be anywhere. Seconds.
 SILENT = 600.0
+# How long ago it is worth to know where a runner was, beside splits: enough to tell a
+# wobble from a drift, too few for walks and traffic lights to look like one. Seconds.
+RECENT = (0, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000)
 # The range holds the arrival four times in five: what is as likely earlier and later.
 RANGE = (0.1, 0.9)
 
@@ -56,7 +59,7 @@ SLOPES = ((0.0, 0.02, 0.0), (0.7, 0.35, 0.15))
 # after 10 km: those who keep theirs, and those who do not, of whom most fade.
 FADES = ((0.0, 0.0, 0.0), (0.3, 0.2, 0.03))
 # How many fade for one who does not, before anything is known of them.
-FADING = 0.3
+FADING = 0.2
 # The wobble around it, and how far off a place is for stops and walks. Metres.
 WOBBLES = ((0.01, 12), (0.02, 12), (0.04, 12), (0.08, 12), (0.08, 80), (0.16, 80))
 # Over how many metres a good stretch lasts, and a hill.

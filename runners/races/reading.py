@@ -12,16 +12,15 @@ from django.db.models.functions import Coalesce
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.races.course import Course
-from runners.races.eta import Passed, Slopes
+from runners.races.eta import RECENT, Passed, Slopes
 from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
 from runners.races.standings import Row, Taken
 
 # Courses kept by a process; one of a mountain race takes some MB.
 COURSES_KEPT = 8
-# A runner's last minutes are read every so many seconds, so many times: enough to tell
-# a wobble from a drift, too few for walks and traffic lights to look like one.
-EVERY, SAMPLES = 200, 6
+# Of how many seconds a position is good enough for the moment that is asked for.
+NEAR = timedelta(seconds=200)
 # Who crosses the start unseen does so within so long after the gun. Seconds.
 START_DOUBT = 120.0
 
@@ -206,10 +205,10 @@ def _recent(
     runners: Collection[int], begin: datetime, now: datetime
 ) -> Iterable[tuple[int, datetime, float]]:
     picked = {}
-    for n in range(SAMPLES):
-        until = now - timedelta(seconds=n * EVERY)
+    for n, ago in enumerate(RECENT):
+        until = now - timedelta(seconds=ago)
         # The newest is wanted however old it is.
-        since = until - timedelta(seconds=EVERY) if n else begin
+        since = max(begin, until - NEAR) if n else begin
         picked[f"at_{n}"] = Subquery(
             Position.objects.filter(
                 runner=OuterRef("runner"),

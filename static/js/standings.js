@@ -5,9 +5,9 @@ import { ServerClock } from "./clock.js";
 import { find, setText } from "./dom.js";
 import { duration } from "./format.js";
 
-// How often it looks, by what the race does; not once it is over. ms.
-/** @type {Record<string, number>} */
-const EVERY = { on: 5_000, next: 30_000 };
+// How often it looks: before the start, and from then on. Not once the race is over. ms.
+const WAITING = 30_000;
+const RUNNING = 5_000;
 // How long after the last key the search begins. ms.
 const TYPING = 300;
 
@@ -72,15 +72,25 @@ if (form) {
   });
 }
 
-const every = EVERY[shown.dataset.live ?? ""];
-if (every) {
-  setInterval(() => document.hidden || lookAgain(), every);
+const gun = start ? Date.parse(start.dateTime) : 0;
+const clock = new ServerClock(start ? Number(start.dataset.now) : Date.now());
+
+function lookOften() {
+  setTimeout(
+    async () => {
+      if (!document.hidden) await lookAgain();
+      lookOften();
+    },
+    clock.now() < gun ? WAITING : RUNNING,
+  );
+}
+
+if (shown.dataset.live !== "over") {
+  lookOften();
   document.addEventListener("visibilitychange", () => document.hidden || lookAgain());
 }
 
 if (start) {
-  const clock = new ServerClock(Number(start.dataset.now));
-  const gun = Date.parse(start.dateTime);
   const countdown = find("#countdown");
   const here = new Date(gun).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   if (!start.textContent?.includes(here)) start.append(`, ${here} your time`);

@@ -25,7 +25,7 @@ from runners.sharing.results import shown_in_standings
 from runners.views.races.asking import invalid, race_asked
 
 # How long standings serve everybody who asks in this process. Seconds.
-AGE = 1.5
+AGE = 2.0
 # Rows of an answer that does not say how many it wants, and at most.
 ROWS, MOST_ROWS = 100, 2_000
 
