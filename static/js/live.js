@@ -236,13 +236,14 @@ function draw() {
   player?.show();
   if (paused !== null) return;
   const runners = shownRunners();
-  mine?.render(runners.filter(({ code }) => isMine(code)), now);
+  // Arrivals are always those that are still to come.
+  mine?.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
   list.render(runners, {
     follows, oneRunner, selected, now, emptySentence,
-    lines: (runner, at) => mine?.lines(runner, at) ?? null,
+    lines: (runner, at) => (player?.time ? null : (mine?.lines(runner, at) ?? null)),
   });
   header.showRunners(runners, { follows, now, emptySentence });
   cheers?.show(selected ? store.runners.get(selected) : null);

@@ -11,6 +11,8 @@ const READ_OUT = "spectate.read-out";
 // So long before they pass the pin a visitor who wants it is told. Minutes.
 const WARNINGS = [1, 5];
 const MINUTE = 60_000;
+// A pass at a distance is told to the metre, and found on the map to a few. m.
+const SAME = 60;
 // A table of more is no help. Rows.
 const MOST_ROWS = 12;
 
@@ -88,7 +90,12 @@ export class Mine {
     const all = this.#arrivals.at(
       race.slug, metresOf(next), this.#at(race, next, nextCheckpoint), performance.now(),
     );
-    return all?.find(({ code, at }) => code === runner.code && at !== null) ?? null;
+    return (
+      all?.find(
+        (pass) =>
+          pass.code === runner.code && pass.status === "expected" && isAt(pass, next.distance),
+      ) ?? null
+    );
   }
 
   // A split that was taken before this page was there.
@@ -99,8 +106,11 @@ export class Mine {
     const all = this.#arrivals.at(
       race.slug, metresOf(last), this.#at(race, last, lastCheckpoint), performance.now(),
     );
-    const passed = all?.filter((pass) => pass.code === runner.code && pass.status === "passed");
-    const at = Math.max(...(passed ?? []).map((pass) => pass.at ?? 0), 0);
+    // On laps the same place is passed again, at another distance.
+    const at = all?.find(
+      (pass) =>
+        pass.code === runner.code && pass.status === "passed" && isAt(pass, last.distance),
+    )?.at;
     return at ? `${last.name} at ${clockTime(at)}` : "";
   }
 
@@ -211,7 +221,7 @@ export class Mine {
     const arrivals = codes.length
       ? this.#arrivals.at(race.slug, at, codes, performance.now())
       : [];
-    const rows = (arrivals ?? []).filter(({ code }) => codes.includes(code)).slice(0, MOST_ROWS);
+    const rows = this.#rows(arrivals ?? [], codes, passes);
     const body = find("tbody", this.#table);
     while (body.children.length > rows.length) body.lastElementChild?.remove();
     while (body.children.length < rows.length) {
@@ -220,10 +230,28 @@ export class Mine {
       row.children[0].setAttribute("scope", "row");
       body.append(row);
     }
-    rows.forEach((arrival, n) => this.#renderRow(body.children[n], arrival, passes.length > 1, now));
+    const many = new Set(rows.map(({ distance }) => Math.round(distance))).size > 1;
+    rows.forEach((arrival, n) => this.#renderRow(body.children[n], arrival, many, now));
     const empty = find("#arrivals-empty");
     empty.hidden = rows.length > 0;
     setText(empty, emptyWords(codes.length, arrivals));
+  }
+
+  // What is still to come, and of those of whom nothing is, why not.
+  /** @param {Arrival[]} arrivals @param {string[]} codes @param {number[]} passes */
+  #rows(arrivals, codes, passes) {
+    // A checkpoint is one pass of its place, which on laps has others.
+    const mine = arrivals.filter(
+      ({ code, distance }) =>
+        codes.includes(code) && passes.some((pass) => isAt({ distance }, pass)),
+    );
+    const coming = mine.filter(({ status }) => status === "expected");
+    const waited = new Set(coming.map(({ code }) => code));
+    const others = codes.flatMap((code) => {
+      const last = mine.filter((pass) => pass.code === code).pop();
+      return last && !waited.has(code) ? [last] : [];
+    });
+    return [...coming, ...others].slice(0, MOST_ROWS);
   }
 
   /** @param {Element} row @param {Arrival} arrival @param {boolean} many @param {number} now */
@@ -231,13 +259,17 @@ export class Mine {
     const runner = this.#store.runners.get(arrival.code);
     const who = runner ? (runner.bib ? `${label(runner)} ${runner.name}` : runner.name) : arrival.code;
     setText(row.children[0], many ? `${who}, ${kilometres(arrival.distance)}` : who);
-    setText(row.children[1], rangeWords(arrival, now) || STATUS_WORDS[arrival.status] || "");
+    const isExpected = arrival.status === "expected";
+    setText(
+      row.children[1],
+      isExpected ? rangeWords(arrival, now) : (STATUS_WORDS[arrival.status] ?? ""),
+    );
     const { earliest, latest, at } = arrival;
-    const times = earliest !== null && latest !== null
+    const times = isExpected && earliest !== null && latest !== null
       ? `${hourAndMinute(earliest)}–${hourAndMinute(latest)}`
       : at !== null ? clockTime(at) : "";
     setText(row.children[2], times);
-    if (runner && earliest !== null) this.#warnOf(runner, arrival, now);
+    if (runner && isExpected) this.#warnOf(runner, arrival, now);
   }
 
   /** @param {Runner} runner @param {Arrival} arrival @param {number} now */
@@ -321,6 +353,11 @@ function emptyWords(runners, arrivals) {
 /** @param {import("./store.js").Checkpoint} point */
 function metresOf({ distance }) {
   return String(Math.floor(distance));
+}
+
+/** @param {{distance: number}} pass @param {number} metres */
+function isAt({ distance }, metres) {
+  return Math.abs(distance - metres) < SAME;
 }
 
 /** @param {number} ms */

@@ -66,6 +66,7 @@ export class LiveMap {
   #isFitted = false;
   #isPaused = false;
   #isDrawing = false;
+  #isOld = false; // there is something newer than what is being drawn
   #isExact = false;
 
   /**
@@ -208,14 +209,17 @@ export class LiveMap {
   // Picture after picture while somebody is on their way; the next one only when the map
   // has taken the last, however slow the machine is.
   async #animate() {
+    this.#isOld = true;
     if (this.#isDrawing) return;
     this.#isDrawing = true;
     try {
       do {
+        this.#isOld = false;
         await this.#showBig();
         await new Promise(requestAnimationFrame);
       } while (
-        !this.#isPaused && !this.#isExact && this.#motion.isMoving(this.#options.now())
+        this.#isOld ||
+        (!this.#isPaused && !this.#isExact && this.#motion.isMoving(this.#options.now()))
       );
     } finally {
       this.#isDrawing = false;
