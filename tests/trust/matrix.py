@@ -23,6 +23,7 @@ Action = Literal[
     "page",
     "track",
     "home",
+    "live.json",
 ]
 
 ORIGINS: tuple[Origin, ...] = ("none", "own", "foreign", "null")
@@ -33,7 +34,7 @@ SEED: tuple[Action, ...] = ("seed follow", "seed publish")
 TYPED: tuple[Action, ...] = (
     *("typed follow", "typed snapshot", "typed publish", "typed list"),
 )
-PAGES: tuple[Action, ...] = ("page", "track", "home")
+PAGES: tuple[Action, ...] = ("page", "track", "home", "live.json")
 ACTIONS = SEED + TYPED + PAGES
 
 
@@ -99,4 +100,6 @@ def _due_of_page(visitor: Visitor, action: Action) -> str:
     if action == "home":
         # It names only whom the visitor follows: the socket brings the others.
         return "named" if visitor.cookie == "follower" else "not named"
+    if action == "live.json":
+        return "shown" if visitor.cookie in SEEN_BY[visitor.sight] else "absent"
     return "200" if visitor.cookie in SEEN_BY[visitor.sight] else "404"

@@ -32,8 +32,8 @@ from tests.trust.matrix import (
     visitors,
 )
 
-# One for each cell: 4 origins, 5 cookies, 5 tokens, 5 visibilities, 9 actions.
-CELLS = 4 * 5 * 5 * 5 * 9
+# One for each cell: 4 origins, 5 cookies, 5 tokens, 5 visibilities, 10 actions.
+CELLS = 4 * 5 * 5 * 5 * 10
 AT_A_TIME = 40
 # How long silence is listened to, and how long a sign of life may take. Seconds.
 SILENCE, PATIENCE = 0.3, 20.0
@@ -282,7 +282,12 @@ class World:
             code = code_of(visitor)
             for action, path in zip(
                 PAGES,
-                (f"/runners/{code}/", f"/runners/{code}/track.json", "/"),
+                (
+                    f"/runners/{code}/",
+                    f"/runners/{code}/track.json",
+                    "/",
+                    f"/live.json?public=1&race=on&runners={code}",
+                ),
                 strict=True,
             ):
                 headers = self.headers(visitor)
@@ -296,6 +301,9 @@ class World:
                 if action == "home" and status == 200:
                     named = f'"{code}"' in body or f"/{code}/" in body
                     outcome = "named" if named else "not named"
+                elif action == "live.json" and status == 200:
+                    codes = [item["code"] for item in json.loads(body)["runners"]]
+                    outcome = "shown" if code in codes else "absent"
                 elif action == "track" and status == 200:
                     assert json.loads(body)["points"]
                 self.found[visitor, action] = outcome
