@@ -53,7 +53,9 @@ export class Motion {
     const { fix } = runner;
     const track = this.#tracks.get(runner.code);
     if (!track) {
-      const wanted = Math.min(MOST_BEHIND, Math.max(0, now - fix.t));
+      const before = runner.trail[runner.trail.length - 2];
+      const often = before ? Math.min(MOST_BEHIND, fix.t - before[0]) + LEEWAY : 0;
+      const wanted = Math.min(MOST_BEHIND, Math.max(0, now - fix.t) + often);
       this.#tracks.set(runner.code, {
         runner, along, t: fix.t, wanted, behind: wanted, seen: now, error: [0, 0], erred: 0,
         last: null,
