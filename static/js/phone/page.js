@@ -327,7 +327,7 @@ function draw() {
   figure("battery", battery === null ? null : String(battery), "%");
 
   const ended = status.state === "ended";
-  const canStart = (isSetUp && !ended) || Boolean(account?.runner);
+  const canStart = !obstacle() && ((isSetUp && !ended) || Boolean(account?.runner));
   find("#start").hidden = recording || !canStart;
   setText(find("#start"), ended ? "Set up again" : doing === "paused" ? "Go on" : "Start");
   find("#pause").hidden = !recording;
