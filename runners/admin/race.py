@@ -178,14 +178,15 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def propose_checkpoints(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Add the checkpoints that are usual and missing."""
         race = permitted_race(self, request, pk)
-        form = WaypointsForm(request.POST or None, request.FILES or None)
+        is_post = request.method == "POST"
+        form = WaypointsForm(request.POST if is_post else None, request.FILES)
         if not race.length:
             self.message_user(
                 request,
                 "Upload the course first; its checkpoints come with it.",
                 messages.WARNING,
             )
-        elif request.method == "POST" and form.is_valid():
+        elif form.is_valid():
             added = race_add_checkpoints(race=race, waypoints=form.cleaned_data["gpx"])
             names = ", ".join(checkpoint.name for checkpoint in added)
             self.log_change(request, race, f"Added checkpoints: {names or 'none'}.")

@@ -156,3 +156,101 @@ def test_race_without_a_course_says_so(office: Client) -> None:
     office.post(ADD, form())
 
     assert "no course yet" in office.get("/admin/runners/race/").text
+
+
+def test_certified_length_scales_the_race(office: Client, park: Race) -> None:
+    url = f"/admin/runners/race/{park.pk}/change/"
+    pond = Checkpoint.objects.create(race=park, name="Pond", distance=2_264.3)
+
+    for length, says in (("9000", "a length more than 10% from it"), ("3210", "")):
+        page = office.post(url, form(length=length, **checkpoints(park)), follow=True)
+        assert says in page.text
+
+    park.refresh_from_db()
+    assert park.length == 3_210
+    distances = dict(park.checkpoints.values_list("name", "distance"))
+    assert distances["1 km"] == 1_000
+    assert distances["Finish"] == 3_210
+    assert distances["Pond"] == pytest.approx(pond.distance * 3_210 / 3_202.5, abs=0.2)
+
+
+def test_new_course_may_come_with_its_certified_length(office: Client) -> None:
+    page = office.post(ADD, form(gpx=upload(demo_gpx(2)), length="6400"), follow=True)
+
+    assert "6.40 km long, as measured 6.41 km, and has" in page.text
+    race = Race.objects.get()
+    assert race.length == race.checkpoints.get(kind="finish").distance == 6_400
+    # What each lap passes is one checkpoint.
+    names = list(race.checkpoints.values_list("name", flat=True))
+    assert names.count("Cedars") == 1 and "Cedars 2" not in names
+    # A length without a course has nothing to be compared with.
+    page = office.post(ADD, form(slug="other", length="6400"))
+    assert "Upload the course first" in page.text
+
+
+def test_empty_length_is_the_measured_one(office: Client, park: Race) -> None:
+    measured = park.length
+    Race.objects.update(length=3_210)
+
+    office.post(f"/admin/runners/race/{park.pk}/change/", form(length=""))
+
+    park.refresh_from_db()
+    assert park.length == pytest.approx(measured)
+
+
+def test_wave_starts_by_the_races_clock(office: Client) -> None:
+    wave = {
+        "waves-TOTAL_FORMS": "1",
+        "waves-0-name": "A",
+        "waves-0-start_0": "2026-05-31",
+        "waves-0-start_1": "09:10:30",
+    }
+
+    office.post(ADD, form(**wave))
+
+    (made,) = Race.objects.get().waves.all()
+    assert made.start == datetime(2026, 5, 31, 7, 10, 30, tzinfo=UTC)
+    page = office.get(f"/admin/runners/race/{made.race_id}/change/").text
+    assert 'value="09:10:30"' in page
+
+
+def test_usual_checkpoints_are_added_and_others_stay(
+    office: Client, park: Race
+) -> None:
+    park.checkpoints.exclude(name="Start").delete()
+    Checkpoint.objects.create(race=park, name="Aid", distance=1_030)
+    url = f"/admin/runners/race/{park.pk}/checkpoints/"
+
+    assert "Add the checkpoints" in office.get(url).text
+    page = office.post(url, {"gpx": upload(demo_gpx())}, follow=True).text
+
+    assert "Added: Cedars, 2 km, Pond, 3 km, Finish." in page
+    names = list(park.checkpoints.values_list("name", flat=True))
+    assert names == ["Start", "Cedars", "Aid", "2 km", "Pond", "3 km", "Finish"]
+    assert "are all there already" in office.post(url, follow=True).text
+    assert "not a GPX file" in office.post(url, {"gpx": upload("no")}).text
+
+
+def test_preview_gets_the_course_and_its_checkpoints(
+    office: Client, park: Race
+) -> None:
+    race = office.get(f"/admin/runners/race/{park.pk}/course.json").json()
+
+    assert race["course"]["line"] and race["course"]["length"] == 3202.5
+    assert [c["name"] for c in race["checkpoints"]][:2] == ["Start", "1 km"]
+    page = office.get(f"/admin/runners/race/{park.pk}/change/").text
+    assert "js/admin/course.js" in page or "make setup" in page
+
+
+def checkpoints(race: Race) -> dict[str, object]:
+    """What the race's page sends of its checkpoints, unchanged."""
+    rows: dict[str, object] = {}
+    there = list(race.checkpoints.all())
+    for number, row in enumerate(there):
+        for name in ("id", "name", "distance", "kind"):
+            rows[f"checkpoints-{number}-{name}"] = getattr(row, name)
+    count = str(len(there))
+    return rows | {
+        "checkpoints-TOTAL_FORMS": count,
+        "checkpoints-INITIAL_FORMS": count,
+    }
