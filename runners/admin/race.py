@@ -178,8 +178,8 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def propose_checkpoints(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Add the checkpoints that are usual and missing."""
         race = permitted_race(self, request, pk)
-        is_post = request.method == "POST"
-        form = WaypointsForm(request.POST if is_post else None, request.FILES)
+        posted = (request.POST, request.FILES) if request.method == "POST" else ()
+        form = WaypointsForm(*posted)
         if not race.length:
             self.message_user(
                 request,
