@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -102,8 +102,12 @@ class Relay:
         self._listening = asyncio.Event()
         self._pump = asyncio.create_task(self._listen())
         self._pulse = asyncio.create_task(self._beat())
-        # Called with a time, milliseconds: events since then may be lost.
-        self.on_gap: Callable[[int], object] = _nothing
+        # Called with a time, milliseconds: events since then may be lost, of these
+        # runners or (None) of all.
+        self.on_gap: Callable[[int, Collection[int] | None], object] = _nothing
+        # Runners whose group was joined only after a follow had gone on without it,
+        # each with the time since when. Milliseconds.
+        self._joined_late: dict[int, int] = {}
         self.gaps = 0
         self._beats: dict[str, int] = {}
         self._signs: object = None
@@ -155,6 +159,7 @@ class Relay:
 
     async def _settle(self, runner: int, membership: Membership) -> None:
         group = runner_group(runner)
+        asked_at = now_ms()
         try:
             while membership.actual != bool(membership.followers):
                 try:
@@ -163,6 +168,8 @@ class Relay:
                     if membership.followers:
                         await self.layer.group_add(group, self._channel)
                         membership.actual = True
+                        if now_ms() - asked_at > JOIN_TIMEOUT * 1000:
+                            self._joined_late[runner] = asked_at
                     else:
                         await self.layer.group_discard(group, self._channel)
                         membership.actual = False
@@ -313,6 +320,9 @@ class Relay:
         now = now_ms()
         if self._channel is None:
             return
+        if self._joined_late:
+            late, self._joined_late = self._joined_late, {}
+            self.on_gap(min(late.values()), list(late))
         if not self._beats:
             groups = self.layer.shard_groups(f"relay.{uuid.uuid4().hex}")
             for group in (*groups, RELAYS):
@@ -333,7 +343,7 @@ class Relay:
             since, self._lost_since = self._lost_since, None
             self._whole_until = oldest
             self.gaps += 1
-            self.on_gap(since)
+            self.on_gap(since, None)
         await self.layer.group_send_many(
             [
                 (
@@ -390,7 +400,7 @@ class Relay:
         _relays.pop(self.loop, None)
 
 
-def _nothing(since: int) -> None:
+def _nothing(since: int, runners: Collection[int] | None) -> None:
     pass
 
 

@@ -18,6 +18,8 @@ from runners.live.groups import LATE, POSITION, RunnerEvent
 from runners.live.relay import Relay
 from runners.models import Position
 from runners.positions.fix import milliseconds
+from runners.sharing.snapshots import LONG_AGO
+from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ def stored_since(
 ) -> Missed:
     """Read what was stored of runners since a time (milliseconds), less a margin.
 
-    Causes two queries.
+    Causes three queries.
     """
     moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=margin)
     positions = Position.objects.filter(
@@ -100,7 +102,10 @@ def stored_since(
         .order_by("recorded_at")
         .values_list("runner", "recorded_at", "lat", "lng", "speed", "heading")
     )
+    begins = shown_from(missed.codes)
     for pk, recorded_at, lat, lng, speed, heading in fixes.iterator():
+        if recorded_at < begins.get(pk, LONG_AGO):
+            continue
         row = (milliseconds(recorded_at), lat, lng, speed, heading)
         missed.rows[pk].append(row)
     missed.rows = {pk: rows for pk, rows in missed.rows.items() if rows}
@@ -127,16 +132,19 @@ class GapFiller:
         self._filling: set[asyncio.Task[None]] = set()
         relay.on_gap = self.fill_soon
 
-    def fill_soon(self, since: int) -> None:
-        """Read again what was stored since then, and give it to all concerned."""
+    def fill_soon(self, since: int, runners: Collection[int] | None = None) -> None:
+        """Read again what was stored since then, and give it to all concerned.
+
+        Of these runners, or of all who are followed.
+        """
         logger.warning("The channel layer may have lost events since %d", since)
-        task = asyncio.create_task(self._fill(since))
+        task = asyncio.create_task(self._fill(since, runners))
         self._filling.add(task)
         task.add_done_callback(self._filling.discard)
 
-    async def _fill(self, since: int) -> None:
+    async def _fill(self, since: int, concerned: Collection[int] | None) -> None:
         await asyncio.sleep(COMMIT_DELAY)
-        runners = self.relay.followed
+        runners = self.relay.followed if concerned is None else list(concerned)
         pieces = [
             runners[start : start + RUNNERS_A_PIECE]
             for start in range(0, len(runners), RUNNERS_A_PIECE)

@@ -4,8 +4,11 @@ import asyncio
 import random
 from typing import Any
 
+import pytest
+
 from runners.live.groups import POSITION, RunnerEvent, runner_group
 from runners.live.layer import LocalLayer
+from runners.live.outbox import now_ms
 from runners.live.relay import Relay
 
 
@@ -136,3 +139,28 @@ async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> No
     assert set(layer.groups) == {runner_group(runner) for _, runner in following}
     await relay.close()
     assert layer.groups == {}
+
+
+async def test_what_a_late_join_missed_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A follow does not wait for ever; its snapshot may be from before the join."""
+    monkeypatch.setattr("runners.live.relay.JOIN_TIMEOUT", 0.001)
+    relay = Relay(VerySlowLayer())
+    gaps: list[tuple[int, list[int]]] = []
+    relay.on_gap = lambda since, runners: gaps.append((since, list(runners or ())))
+    asked_at = now_ms()
+    await relay.follow([7, 8], Ear())
+    async with asyncio.timeout(5):
+        while not gaps:
+            await asyncio.sleep(0.05)
+    ((since, runners),) = gaps
+    assert runners == [7, 8]
+    assert asked_at <= since < asked_at + 500
+    await relay.close()
+
+
+class VerySlowLayer(LocalLayer):
+    async def group_add(self, group: str, channel: str) -> None:
+        await asyncio.sleep(0.05)
+        await super().group_add(group, channel)
