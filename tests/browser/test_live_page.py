@@ -2,7 +2,13 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from tests.browser.pages import LivePage, eventually, make_runner, publishing
+from tests.browser.pages import (
+    LivePage,
+    eventually,
+    make_runner,
+    near,
+    publishing,
+)
 from tests.servers import Server
 
 
@@ -231,3 +237,57 @@ def test_page_polls_where_no_websocket_comes_through(
         ora.publish(-6.2, 53.5)
         page.wait_for_marker("ora", [-6.2, 53.5], "followed")
     expect(page.row("ora").locator(".words")).to_contain_text("Live, seen")
+
+
+def test_page_catches_up_after_a_cut_and_nothing_jumps_back(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    token = make_runner(web_server, "pia", "Pia")
+    with publishing(web_server, token) as pia:
+        pia.publish(-6.3, 53.6)
+        page.open("/runners/pia/")
+        page.wait_for_marker("pia", [-6.3, 53.6], "followed")
+        context.set_offline(True)
+        page.page.evaluate("() => dispatchEvent(new Event('offline'))")
+        page.page.wait_for_selector("#connection[data-state=offline]")
+        for step in (1, 2, 3):
+            pia.publish(-6.3 + step / 1e4, 53.6)
+        context.set_offline(False)
+        page.wait_for_connection()
+        page.wait_for_marker("pia", [-6.2997, 53.6], "followed")
+    # Not only where she is now, but how she came there.
+    eventually(
+        lambda: (
+            page.page.evaluate(
+                "() => globalThis.spectate.store.runners.get('pia').trail"
+                ".map(([, lng]) => lng)"
+            )
+            == [-6.3, -6.2999, -6.2998, -6.2997]
+        )
+    )
+
+
+def test_camera_leaves_the_picture_to_who_moves_it(
+    page: LivePage, web_server: Server
+) -> None:
+    token = make_runner(web_server, "rob", "Rob")
+    with publishing(web_server, token) as rob:
+        rob.publish(-6.3, 53.7)
+        page.open("/runners/rob/")
+        page.wait_for_marker("rob", [-6.3, 53.7], "followed")
+        centre = "() => globalThis.spectate.map().getCenter().toArray()"
+        eventually(lambda: near(page.page.evaluate(centre), [-6.3, 53.7]))
+        rob.publish(-6.299, 53.7)
+        eventually(lambda: near(page.page.evaluate(centre), [-6.299, 53.7]))
+        page.page.locator("#map canvas").focus()
+        page.page.keyboard.press("ArrowUp")
+        page.page.wait_for_function(
+            """() => {
+                 const map = globalThis.spectate.map();
+                 return map.getCenter().lat > 53.7005 && !map.isMoving();
+               }"""
+        )
+        moved = page.page.evaluate(centre)
+        rob.publish(-6.298, 53.7)
+        page.wait_for_marker("rob", [-6.298, 53.7], "followed")
+        assert near(page.page.evaluate(centre), moved)
