@@ -152,6 +152,9 @@ if _public.scheme == "https":
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+else:
+    # Over plain HTTP browsers ignore it, with an error in the console.
+    SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 
 INSTALLED_APPS = [
     "daphne",  # first, so that `runserver` speaks websocket

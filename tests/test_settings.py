@@ -76,6 +76,11 @@ def test_nonsense_is_refused_with_its_name(name: str, value: str) -> None:
         ({"PUBLIC_URL": "http://run.example"}, "SESSION_COOKIE_SECURE", "False"),
         (
             {"PUBLIC_URL": "http://run.example"},
+            "SECURE_CROSS_ORIGIN_OPENER_POLICY",
+            "None",
+        ),
+        (
+            {"PUBLIC_URL": "http://run.example"},
             "ALLOWED_HOSTS",
             "['run.example', 'localhost', '127.0.0.1']",
         ),
