@@ -73,6 +73,7 @@ class Course:
         if length:
             scale = length / self.measured
             self.distances = [distance * scale for distance in self.distances]
+            self.distances[-1] = length
 
     @classmethod
     def from_gpx(cls, source: str | bytes) -> Course:

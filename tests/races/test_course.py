@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from pathlib import Path
 
 import polyline
 import pytest
+from geographiclib.geodesic import Geodesic
 from pyproj import Geod
 
 from runners.races.course import MAX_POINTS, Course, waypoints_of_gpx
@@ -39,6 +42,38 @@ def test_length_is_the_geodesic() -> None:
     assert course.length == pytest.approx(expected, rel=1e-9)
     assert course.distances[0] == 0
     assert course.distances == sorted(course.distances)
+
+
+@pytest.mark.parametrize(
+    "name", ["boston_marathon_course.gpx", "leadville_100_out_and_back.gpx", ""]
+)
+def test_length_agrees_with_geographiclib(name: str) -> None:
+    course = Course.from_gpx(real(name)) if name else Course(SQUARE)
+
+    places = list(zip(course.lats, course.lngs, strict=True))
+    expected = sum(
+        Geodesic.WGS84.Inverse(*here, *there, Geodesic.DISTANCE)["s12"]
+        for here, there in pairwise(places)
+    )
+    assert course.measured == pytest.approx(expected, rel=1e-4)
+    # The flat projection, on which progress is found, is as true.
+    x, y = course.flat
+    flat = sum(math.dist(a, b) for a, b in pairwise(zip(x, y, strict=True)))
+    assert flat == pytest.approx(expected, rel=1e-4)
+
+
+def test_distances_are_scaled_to_the_certified_length() -> None:
+    measured, certified = Course(SQUARE), Course(SQUARE, length=500)
+
+    assert certified.length == 500
+    assert certified.measured == measured.length
+    assert certified.point_at(125) == pytest.approx(
+        measured.point_at(measured.length / 4), abs=1e-9
+    )
+    assert certified.passes(0.001, 0.0005, within=5)[0] == pytest.approx(
+        measured.passes(0.001, 0.0005, within=5)[0] * 500 / measured.length
+    )
+    assert Course(SQUARE, length=0).length == measured.length
 
 
 def test_consecutive_duplicates_count_once() -> None:

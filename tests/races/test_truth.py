@@ -19,3 +19,15 @@ def test_progress_and_splits_are_true(kind: str) -> None:
         assert score.missed == score.false_splits == 0, score.notes
         assert score.false_finishes == score.no_finish == 0, score.notes
         assert score.split_within >= score.splits - 1, score.notes
+
+
+@pytest.mark.parametrize("name", truth.REAL)
+def test_progress_is_true_on_a_real_course(name: str) -> None:
+    table: dict[str, truth.Score] = {}
+    truth.real(name, range(3, 4), table=table)
+    if not table:
+        pytest.skip(f"{name} is not on this machine")
+
+    score = table[name]
+    assert score.within >= 0.98 * (score.fixes - score.unknown), score.row()
+    assert score.missed == score.false_splits == score.false_finishes == 0, score.notes

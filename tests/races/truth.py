@@ -4,10 +4,10 @@
     python -m tests.races.truth --long      200 courses, and real ones where present
 
 A row of the table for each kind of course, and one for what was told live, before late
-fixes came. `within`: progress within max(15 m, 3 sigma). `p99` and `worst`: of the errors,
-as parts of that and in metres; `far`: over 100 m more than it, as another lap is.
-`unknown`: fixes for which no progress was told. Splits are within if they are by no more
-than the time between the fixes around and 3 sigma at the runner's speed.
+fixes came. "within": progress within max(15 m, 3 sigma); "p99" and "worst" of the
+errors, as parts of that and in metres; "far": over 100 m more than it, as another lap
+is; "unknown": fixes for which no progress was told. A split is within if it is off by
+no more than the time between the fixes around it and 3 sigma at the runner's speed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from runners.races.progress import Guide, Mark, Replay
 from runners.simulation.motion import Wander
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+REAL = ("boston_marathon_course", "leadville_100_out_and_back")
 METRES_A_DEGREE = 111_195.0
 GUN = 1_780_000_000_000
 NOISES = (3.0, 6.0, 10.0, 20.0, 30.0)
+# The part of the noise's variance that stays, as behind a wall or under trees.
+LASTING = 0.75
 INTERVALS = (1, 1, 2, 5, 10, 20)
 
 Place = tuple[float, float]
@@ -182,7 +185,7 @@ def _seen_after(run: Run, distance: float, times: list[int]) -> bool:
 
 
 HEADER = (
-    f"{'':22} {'runs':>4} {'fixes':>8} {'within':>10} {'p99':>6} {'worst m':>8}"
+    f"{'':32} {'runs':>4} {'fixes':>8} {'within':>10} {'p99':>6} {'worst m':>8}"
     f" {'far':>6} {'unknown':>8} {'splits within':>13} {'missed':>5} {'false':>5}"
     f" {'early':>5} {'none':>5}"
 )
@@ -345,7 +348,7 @@ def run_of(
     marks = marks_of(course)
     pace = pace or random.uniform(2.0, 5.0)
     seconds, distances = _motion(course, random, pace)
-    white, slow = sigma * 0.5, sigma * math.sqrt(0.75)
+    white, slow = sigma * math.sqrt(1 - LASTING), sigma * math.sqrt(LASTING)
     east, north = Wander(slow, 25, random), Wander(slow, 25, random)
     says = random.choice(("68 %", "sigma", "nothing"))
     motion = random.random() < 0.6
@@ -491,6 +494,20 @@ def score_run(kind: str, run: Run, table: dict[str, Score], name: str) -> None:
         score.notes[notes:] = [f"{name}{suffix}: {n}" for n in score.notes[notes:]]
 
 
+def real(name: str, runners: range, *, table: dict[str, Score]) -> None:
+    """Score runners on a real course, if it is on this machine."""
+    path = DATA / f"{name}.gpx"
+    if not path.exists():
+        return
+    course = Course.from_gpx(path.read_bytes())
+    guide = Guide(course, marks_of(course))
+    for seed in runners:
+        random = Random(f"{name} {seed}")
+        sigma, interval = NOISES[seed % len(NOISES)], (1, 5, 10, 20)[seed % 4]
+        run = run_of(course, random, sigma=sigma, interval=interval, guide=guide)
+        score_run(name, run, table, f"{name} {seed}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true")
@@ -500,11 +517,12 @@ def main() -> None:
     table: dict[str, Score] = {}
     for kind in [options.kind] if options.kind else KINDS:
         scores(kind, range(25 if options.long else 5), table=table)
-        for suffix in ("", ", live"):
-            print(f"{kind + suffix:22} {table[kind + suffix].row()}", flush=True)
+    if options.long and not options.kind:
+        for name in REAL:
+            real(name, range(10), table=table)
     print(HEADER)
     for name, score in table.items():
-        print(f"{name:22} {score.row()}")
+        print(f"{name:32} {score.row()}")
         if options.notes:
             print(*score.notes, sep="\n")
 
