@@ -36,6 +36,9 @@ EVENTS_A_LOOK = 50
 JOIN_TIMEOUT = 2.0
 # A beat that takes longer to come back is lost, or as good as. Milliseconds.
 BEAT_LATE = 3_000
+# How much of this process' own lag is kept each second, and by how many of these a beat
+# may be later: it has to be sent, received and looked at.
+OWN_LAG_KEPT, OWN_LAGS = 0.8, 4
 # Between attempts while the layer is away. Seconds.
 RETRY = 0.5
 
@@ -96,6 +99,7 @@ class Relay:
         # How long the latest beat took through the layer. Seconds.
         self.layer_lag = 0.0
         self._lateness = 0.0
+        self._own_lag = 0.0
         self._noted = 0
         self._groups: dict[int, Membership] = {}
         self._channel: str | None = None
@@ -304,7 +308,9 @@ class Relay:
 
     async def _beat(self) -> None:
         while True:
+            due = self.loop.time() + 1
             await asyncio.sleep(1)
+            self._own_lag = max(self.loop.time() - due, self._own_lag * OWN_LAG_KEPT)
             silent_since = self.loop.time() - HEARTBEAT + 1
             try:
                 for outbox in list(self.sockets):
@@ -334,7 +340,8 @@ class Relay:
                 self._lose_since(self._whole_until)
             self._signs = signs
         oldest = min(self._beats.values())
-        if now - oldest > BEAT_LATE:
+        # Where this process is late itself, so is what it hears: nothing is lost.
+        if now - oldest > BEAT_LATE + OWN_LAGS * 1000 * self._own_lag:
             self._lose_since(oldest)
         elif self._lost_since is None:
             self._whole_until = oldest

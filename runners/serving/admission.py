@@ -16,9 +16,9 @@ OVERLOADED = 1013
 
 # Between looks at the event loop. Seconds.
 STEP = 0.1
-# The lag shown is the longest of late: what is left of it after each step. A lag of
-# 10 s is forgotten, down to one, in 8.
-DECAY = 0.97
+# The lag shown is the longest of late: what is left of it after each step. The most
+# that is kept, in seconds, is forgotten down to one in 8.
+DECAY, MOST = 0.97, 10.0
 # How long the lag must have been over its limit. A crowd that comes at once is let in:
 # it costs seconds, once. Seconds.
 PATIENCE = 5.0
@@ -84,7 +84,7 @@ class Admission:
 
     def note(self, late: float) -> None:
         """Note how late the process is now. Seconds."""
-        self.lag = max(late, self.lag * DECAY)
+        self.lag = min(max(late, self.lag * DECAY), MOST)
         if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
             self._calm_at = self.relay.loop.time()
 

@@ -154,6 +154,8 @@ class GapFiller:
             for pk, rows in missed.rows.items():
                 code, late = missed.codes[pk], missed.late[pk]
                 self.relay.replay(*_events(pk, code, late, rows[-1]))
+                # Each is written to everybody who follows: let others have a turn.
+                await asyncio.sleep(0)
             await asyncio.sleep(SPREAD / len(pieces))
 
     async def _read(self, runners: list[int], since: int) -> Missed:
