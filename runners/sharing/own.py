@@ -8,6 +8,7 @@ from typing import Any
 import gpxpy.gpx
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from runners.models import LatestPosition, Pause, Position, RightsChange, Runner, Zone
@@ -113,14 +114,14 @@ def positions_json(*, runner: Runner) -> dict[str, Any]:
     }
 
 
-def positions_gpx(*, runner: Runner) -> str:
-    """Return a runner's positions as a GPX track; a silence starts a new segment."""
+def positions_gpx(*, runner: Runner, positions: QuerySet[Position]) -> str:
+    """Return positions of a runner as a GPX track; a silence starts a new segment."""
     document = gpxpy.gpx.GPX()
     document.creator = "Spectate"
     track = gpxpy.gpx.GPXTrack(name=runner.name)
     document.tracks.append(track)
     last: datetime | None = None
-    for row in runner.positions.filter(held=False).iterator():
+    for row in positions.iterator():
         if last is None or (row.recorded_at - last).total_seconds() > SILENCE:
             track.segments.append(gpxpy.gpx.GPXTrackSegment())
         last = row.recorded_at

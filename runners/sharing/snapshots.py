@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polyline
@@ -16,7 +16,7 @@ from runners.models.runner import RunnerQuerySet
 from runners.positions.fix import milliseconds
 from runners.positions.running import live_status
 from runners.races.course import Course
-from runners.sharing.windows import visible_races
+from runners.sharing.windows import shown_from, visible_races
 
 # How much of a trail a snapshot shows.
 TRAIL = timedelta(minutes=5)
@@ -24,6 +24,7 @@ TRAIL = timedelta(minutes=5)
 TRAIL_RUNNERS = 100
 # The newest of so many points at most, whoever sends how often.
 TRAIL_POINTS = 20_000
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, int]:
@@ -52,7 +53,7 @@ def runner_items(
     """Return the `runners` of a snapshot by primary key, without trails.
 
     Bib and state are those of the race, or of the race that each is in now. Causes
-    two queries.
+    two queries, or three.
     """
     queryset = (
         runners
@@ -72,14 +73,23 @@ def runner_items(
         # Of several the one that started last.
         .order_by("race__start")
     }
+    found = list(queryset.select_related("latest"))
+    in_races = [r.pk for r in found if r.visibility == Runner.Visibility.RACE]
+    begins = shown_from(in_races) if in_races else {}
     return {
-        runner.pk: _runner_item(runner, entry_of.get(runner.pk))
-        for runner in queryset.select_related("latest")
+        runner.pk: _runner_item(
+            runner, entry_of.get(runner.pk), begins.get(runner.pk, LONG_AGO)
+        )
+        for runner in found
     }
 
 
-def _runner_item(runner: Runner, entry: Entry | None) -> dict[str, Any]:
+def _runner_item(
+    runner: Runner, entry: Entry | None, shown_from: datetime
+) -> dict[str, Any]:
     latest = getattr(runner, "latest", None)
+    if latest is not None and latest.recorded_at < shown_from:
+        latest = None
     return {
         "code": runner.code,
         "name": runner.name,
@@ -111,9 +121,10 @@ def state_frame(item: dict[str, Any]) -> bytes:
 
 
 def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
-    """Give each runner of a snapshot their last minutes. Causes a query."""
+    """Give each runner of a snapshot their last minutes. Causes two queries."""
     if not 0 < len(items) <= TRAIL_RUNNERS:
         return
+    begins = shown_from(items)
     trails: dict[int, list[tuple[float, float]]] = {pk: [] for pk in items}
     places = (
         Position.objects.filter(
@@ -122,10 +133,11 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
             held=False,
         )
         .order_by("-recorded_at")
-        .values_list("runner_id", "lat", "lng")[:TRAIL_POINTS]
+        .values_list("runner_id", "recorded_at", "lat", "lng")[:TRAIL_POINTS]
     )
-    for pk, lat, lng in reversed(list(places)):
-        trails[pk].append((lat, lng))
+    for pk, recorded_at, lat, lng in reversed(list(places)):
+        if recorded_at >= begins.get(pk, LONG_AGO):
+            trails[pk].append((lat, lng))
     for pk, trail in trails.items():
         if trail:
             items[pk]["trail"] = polyline.encode(trail, 5)

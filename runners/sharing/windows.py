@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from runners.models import Entry, Race, Runner, ShareLink
-from runners.models.race import EntryQuerySet, RaceQuerySet
+from runners.models.race import WINDOW_BEFORE_START, EntryQuerySet, RaceQuerySet
 
 # A runner is seen for so long after their own finish, or after they gave up.
 WINDOW_AFTER_END = timedelta(hours=1)
@@ -44,6 +44,18 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
         .filter(race__in=Race.objects.window_open(now))
         .exclude(over)
     )
+
+
+def shown_from(runners: Collection[int]) -> dict[int, datetime]:
+    """Return when the open windows began of those who are seen in races only.
+
+    Where they were before is nobody's business. Causes a query.
+    """
+    entries = entries_open().filter(
+        runner__in=list(runners), runner__visibility=Runner.Visibility.RACE
+    )
+    starts = entries.order_by().values_list("runner").annotate(Min("race__start"))
+    return {pk: start - WINDOW_BEFORE_START for pk, start in starts}
 
 
 def window_end(entry: Entry) -> datetime:

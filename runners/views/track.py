@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 from django.db import OperationalError
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
@@ -23,6 +23,7 @@ from runners.sharing.gaps import MARGIN
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.own import positions_gpx
 from runners.sharing.viewing import visible_runners
+from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
             },
             status=400,
         )
-    positions = Position.objects.filter(runner=runner, held=False)
+    positions = _shown(request, runner)
     if since:
         since = min(since, now_ms())
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)
@@ -106,13 +107,15 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
 def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
     """Answer the whole track as GPX."""
     runner = _visible(request, code)
+    positions = _shown(request, runner)
 
     def answer() -> HttpResponse:
         return HttpResponse(
-            positions_gpx(runner=runner), content_type="application/gpx+xml"
+            positions_gpx(runner=runner, positions=positions),
+            content_type="application/gpx+xml",
         )
 
-    return _conditional(request, Position.objects.filter(runner=runner), answer, "gpx")
+    return _conditional(request, positions, answer, "gpx")
 
 
 def _thinned(points: list[list[Any]], detail: float) -> list[list[Any]]:
@@ -135,6 +138,16 @@ def _visible(request: HttpRequest, code: str) -> Runner:
     if runner is None:
         raise Http404("There is no such runner, or they are not shown to you.")
     return runner
+
+
+def _shown(request: HttpRequest, runner: Runner) -> QuerySet[Position]:
+    """Return where a runner was, as far as it is the viewer's business."""
+    positions = Position.objects.filter(runner=runner, held=False)
+    begins = shown_from([runner.pk]).get(runner.pk)
+    own = runner.account_id is not None and runner.account_id == request.user.pk
+    if begins is not None and not own:
+        positions = positions.filter(recorded_at__gte=begins)
+    return positions
 
 
 def _conditional(

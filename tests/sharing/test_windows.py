@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
-from runners.models import Entry, Race, RightsChange, Runner, ShareLink
+from runners.models import (
+    Entry,
+    LatestPosition,
+    Position,
+    Race,
+    RightsChange,
+    Runner,
+    ShareLink,
+)
+from runners.sharing.gaps import stored_since
 from runners.sharing.snapshots import find_races, runner_items
 from runners.sharing.viewing import (
     Question,
@@ -179,3 +189,35 @@ def test_what_may_take_a_right_away_is_noted(change: Any, kind: str) -> None:
     RightsChange.objects.all().delete()
     change(race, entry)
     assert RightsChange.objects.filter(kind=kind, key=key).exists()
+
+
+def test_where_a_runner_was_before_the_window_is_not_shown() -> None:
+    race = make_race(start=timedelta())
+    runner = enter(race).runner
+    now = timezone.now()
+    for minutes, lat in ((90, 11), (30, 12), (2, 13)):
+        at = now - minutes * MINUTE
+        Position.objects.create(
+            runner=runner, recorded_at=at, stored_at=now, lat=lat, lng=2, source="x"
+        )
+    latest = LatestPosition.objects.create(
+        runner=runner, recorded_at=at, contact_at=now, lat=13, lng=2, source="x"
+    )
+
+    def shown() -> tuple[Any, list[float], list[float]]:
+        """Return the latitudes of the snapshot, of `since`, and of the track."""
+        item = runner_items([runner.pk])[runner.pk]
+        missed = stored_since([runner.pk], 0).rows.get(runner.pk, [])
+        track = Client().get("/runners/bob/track.json").json()["points"]
+        assert (b'lat="11' in Client().get("/runners/bob/track.gpx").content) is (
+            11 in [point[1] for point in track]
+        )
+        fix = item["fix"] and item["fix"][1]
+        return fix, [row[1] for row in missed], [point[1] for point in track]
+
+    assert shown() == (13, [12, 13], [12, 13])
+    LatestPosition.objects.update(recorded_at=now - 90 * MINUTE)
+    assert shown()[0] is None
+    # Who is public hides nothing.
+    Runner.objects.update(visibility="public")
+    assert shown() == (latest.lat, [11, 12, 13], [11, 12, 13])

@@ -36,7 +36,8 @@ def export_json(request: HttpRequest, runner: Runner) -> HttpResponse:
 @own_runner
 def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponse:
     response = HttpResponse(
-        positions_gpx(runner=runner), content_type="application/gpx+xml"
+        positions_gpx(runner=runner, positions=runner.positions.filter(held=False)),
+        content_type="application/gpx+xml",
     )
     return _as_file(response, f"{runner.code}.gpx")
 

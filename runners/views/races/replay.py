@@ -13,7 +13,9 @@ from django.views.decorators.http import require_safe
 from runners import store
 from runners.models import Entry, Position
 from runners.positions.fix import milliseconds
+from runners.sharing.snapshots import LONG_AGO
 from runners.sharing.viewing import visible_runners
+from runners.sharing.windows import shown_from
 from runners.views.races.asking import answers_json, invalid, race_asked
 
 # A chunk is as long; it begins at a multiple of it, so that all ask for the same ones.
@@ -63,7 +65,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
 
 
 def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
-    """Return the points of a chunk by runner, oldest first. Causes a query.
+    """Return the points of a chunk by runner, oldest first. Causes two queries.
 
     Nothing is kept for the next who asks: positions may be erased at any time.
     """
@@ -80,8 +82,11 @@ def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
         .order_by("recorded_at")
         .values_list("runner_id", "recorded_at", "lat", "lng", "progress")
     )
+    shown = shown_from(runners)
     points: dict[int, list[Point]] = {}
     for runner, recorded_at, lat, lng, progress in rows.iterator():
+        if recorded_at < shown.get(runner, LONG_AGO):
+            continue
         t = milliseconds(recorded_at)
         of = points.setdefault(runner, [])
         if of and t - of[-1][0] < STEP:
