@@ -60,8 +60,9 @@ TURNED = 60.0
 # Metres from the start line within which a runner waits for the start, and for how
 # long before the gun (ms).
 START_AREA, WAITING = 500.0, 2 * 3600 * 1000
-# Metres past the start that make a start; along the course where no start was seen.
-START_RUN, LATE_RUN = 30.0, 200.0
+# Metres run along the course that make a start: from the line, and where no start was
+# seen; and in at most how many seconds, for some live or wait beside it.
+START_RUN, LATE_RUN, LINGERS = 30.0, 200.0, 300.0
 # Metres from the finish at which somebody who stands has finished, and m/s of standing.
 FINISH_REACH, STANDING = 15.0, 0.5
 # Whoever appears at the finish after such a silence may have come by bus. Seconds.
@@ -321,7 +322,11 @@ class Guide:
             waiting = None
         since = state.gun if waiting is None else round(max(waiting.t, state.gun))
         reach = self.top_speed * (here.t - since) / 1000 + 2 * _slack(here)
-        guesses = self._local(state, here, sight) if state.guesses else []
+        guesses = [
+            guess
+            for guess in self._local(state, here, sight)
+            if here.t - guess.since <= LINGERS * 1000
+        ]
         if not guesses:
             guesses = self._first(here, sight, since, reach)
         guesses = _pruned(guesses)
@@ -332,11 +337,14 @@ class Guide:
         if best.distance <= start + 0.5 and gap <= START_AREA:
             return self._waits(state, here, gap), Seen(None)
         near = _slack(here) + 2 * USUAL_PACE * (here.t - since) / 1000
+        ran_from, least = best.origin, LATE_RUN
         if waiting is not None and best.origin - start <= near:
-            run, least = best.distance - start, max(START_RUN, _slack(here))
-        else:
-            run, least = best.distance - best.origin, LATE_RUN
-        if run < least:
+            least = max(START_RUN, _slack(here))
+            # Before the gun nothing tells who waits behind the line from who lives
+            # beside it.
+            if waiting.t >= state.gun:
+                ran_from = start
+        if best.distance - ran_from < least:
             return state, Seen(None)
         return self._started(state, here, best, waiting)
 

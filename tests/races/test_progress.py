@@ -265,10 +265,11 @@ def test_runner_at_home_is_not_started() -> None:
     assert {one.progress for one in seen} == {None}
 
 
-def test_runner_who_lives_on_the_course_is_not_started() -> None:
+@pytest.mark.parametrize("home", [70, 300, 4_000])
+def test_runner_who_lives_on_the_course_is_not_started(home: float) -> None:
     random = Random(4)
     fixes = [
-        at(second, random.gauss(4_000, 8), random.gauss(5, 8))
+        at(second, random.gauss(home, 6), random.gauss(5, 6))
         for second in range(-600, 3_000, 10)
     ]
     state, _ = follow(guide(STRAIGHT), fixes)
