@@ -96,7 +96,8 @@ export function initials(name) {
 }
 
 const WHITE = "#FFFFFF";
-const DARK = "#15202B";
+// Darker than the page's own: on #D55E00 that would be too little.
+const DARK = "#0B1117";
 
 /**
  * The text colour, white or dark, that reads better on a colour.

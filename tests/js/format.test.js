@@ -51,5 +51,5 @@ test("text on a runner's colour is what reads better", () => {
   const white = ["#0072B2", "#7B3294", "#8C510A"];
   const dark = ["#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   for (const colour of white) assert.equal(textOn(colour), "#FFFFFF", colour);
-  for (const colour of dark) assert.equal(textOn(colour), "#15202B", colour);
+  for (const colour of dark) assert.equal(textOn(colour), "#0B1117", colour);
 });
