@@ -60,7 +60,10 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self.update_instances: list[Entry] = []
         self._race = race
         self._waves = {wave.name.lower(): wave for wave in race.waves.all()}
-        entries = list(race.entries.select_related("runner", "wave"))
+        # Not by `race.entries`: each row is copied, and would bring the course along.
+        entries = list(
+            Entry.objects.filter(race=race.pk).select_related("runner", "wave")
+        )
         self._by_bib = {entry.bib: entry for entry in entries}
         self._by_runner = {entry.runner_id: entry for entry in entries}
         self._runners: dict[str, Runner] = {}
