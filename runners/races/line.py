@@ -124,10 +124,12 @@ class Line:
         fits = (beside <= within) & (along >= prior.low) & (along <= prior.high)
         along, beside, cost = along[fits], beside[fits], cost[fits]
         found: list[Place] = []
-        for index in np.argsort(cost, kind="stable"):
-            distance = float(along[index])
-            if all(abs(distance - place.distance) >= apart for place in found):
-                found.append(Place(distance, float(beside[index]), float(cost[index])))
+        while cost.size:
+            best = int(cost.argmin())
+            distance = float(along[best])
+            found.append(Place(distance, float(beside[best]), float(cost[best])))
+            left = np.abs(along - distance) >= apart
+            along, beside, cost = along[left], beside[left], cost[left]
         return found
 
     def _weigh(
