@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Min
 from django.utils import timezone
 
-from runners.models import LatestPosition, Pause, Position, Runner, Zone
+from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
+from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix, FixError, milliseconds
 
 # A pause that ended longer ago is of no interest to any fix on its way.
@@ -64,6 +66,8 @@ class Rules:
     ends: float = math.inf
     erased: int = 0
     exists: bool = True
+    # When the window of who is seen in races only begins: what was before is not shown.
+    race_from: int = 0
 
     def check(self, fix: Fix) -> None:
         """Refuse what the runner does not share; raises `FixError`."""
@@ -82,7 +86,7 @@ class Rules:
 
 
 def read_rules(pk: int) -> Rules:
-    """Read a runner's rules. Causes three queries."""
+    """Read a runner's rules. Causes three queries or four."""
     runner = Runner.objects.filter(pk=pk).first()
     if runner is None:
         return Rules(exists=False)
@@ -101,7 +105,16 @@ def read_rules(pk: int) -> Rules:
         ],
         ends=math.inf if ends is None else milliseconds(ends),
         erased=0 if erased is None else milliseconds(erased),
+        race_from=_race_from(runner),
     )
+
+
+def _race_from(runner: Runner) -> int:
+    if runner.visibility != Runner.Visibility.RACE:
+        return 0
+    entries = Entry.objects.shown().filter(runner=runner, race__ends__gt=timezone.now())
+    start = entries.aggregate(start=Min("race__start"))["start"]
+    return 0 if start is None else milliseconds(start - WINDOW_BEFORE_START)
 
 
 def read_latest(pk: int) -> int:

@@ -14,6 +14,7 @@ from django.conf import settings
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import WireId
 from runners.live.groups import LATE, NOTE, POSITION, RunnerEvent, runner_group
+from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.rules import Rules
 from runners.positions.running import Running
@@ -131,6 +132,11 @@ def tell(
         if shown:
             encoded = orjson.dumps(state).decode()
             told.rows[carrier] = told.rows[carrier]._replace(state=encoded)
+    begins = track.rules.race_from
+    if begins and begins <= now_ms():
+        # A backlog from before the window: stored, and shown to nobody.
+        shown = [each for each in shown if each[0].t >= begins]
+        late = [each for each in late if each[0] >= begins]
     for fix, progress in shown[:-1]:
         late.append((fix.t, fix.lat, fix.lng))
         told.events.append(

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from runners.live.frames import frame_text
 from runners.live.groups import LATE, POSITION, RunnerEvent
 from runners.live.outbox import now_ms
-from runners.models import LatestPosition, Position, Runner
+from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import accept as accept_module
 from runners.positions.accept import Acceptor, Receipt
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix, FixError, milliseconds
 from runners.positions.track import Publisher, position_event
 
 
@@ -84,6 +86,35 @@ async def test_of_a_batch_the_newest_moves_the_marker_and_the_others_are_late(
     assert [fix[0] for fix in ear.late] == [t, t + 1000, t + 2000]
     # The seed dialect knows no lateness: all that is newer than before, in order.
     assert [m["lat"] for m in ear.seed] == [48, 49, 50, 51]
+
+
+@pytest.fixture
+def window(bob: Publisher) -> int:
+    """Bob is seen in a race only; return when its window began, a minute ago."""
+    began = timezone.now() - timedelta(minutes=1)
+    Runner.objects.update(visibility=Runner.Visibility.RACE)
+    race = Race.objects.create(
+        slug="half",
+        name="Half",
+        start=began + timedelta(hours=1),
+        ends=began + timedelta(hours=5),
+    )
+    Entry.objects.create(race=race, runner_id=bob.pk, bib="1")
+    return milliseconds(began)
+
+
+async def test_a_backlog_from_before_the_window_is_stored_and_shown_to_nobody(
+    acceptor: Acceptor, bob: Publisher, ear: Ear, window: int
+) -> None:
+    await publish(acceptor, bob, Fix(window - 9_000, 44.0, 2.0))
+    assert ear.events == []
+    times = (window - 5_000, window + 1_000, window + 2_000)
+    await publish(acceptor, bob, *(Fix(t, 48.0, 2.0) for t in times))
+    await publish(acceptor, bob, Fix(window - 3_000, 45.0, 2.0))
+    assert [row[1] for row in ear.rows] == [window + 2_000]
+    assert [fix[0] for fix in ear.late] == [window + 1_000]
+    assert [m["lat"] for m in ear.seed] == [48, 48]
+    assert await Position.objects.acount() == 5
 
 
 async def test_a_late_fix_never_moves_the_marker_back(
