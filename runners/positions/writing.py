@@ -17,7 +17,7 @@ import orjson
 from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import Model
 
-from runners.models import Entry, LatestPosition, Position, Split
+from runners.models import Checkpoint, Entry, LatestPosition, Position, Split
 from runners.positions.fix import Fix
 
 logger = logging.getLogger(__name__)
@@ -73,17 +73,25 @@ class Progressed(NamedTuple):
     finished: int | None
 
     def write(self) -> None:
-        """Change it, unless an organiser has taken the runner out of the race."""
+        """Change it, but nothing that an organiser has set."""
+        values: dict[str, Any] = {
+            "status": self.status,
+            "started_at": self.started and _moment(self.started),
+            "finished_at": self.finished and _moment(self.finished),
+        }
+        by_hand = Split.objects.filter(entry=self.entry, by_hand=True)
+        kinds = set(by_hand.values_list("checkpoint__kind", flat=True))
+        if Checkpoint.Kind.START in kinds:
+            del values["started_at"]
+        if Checkpoint.Kind.FINISH in kinds:
+            del values["finished_at"], values["status"]
         # Who has finished is shown for an hour more: a right that ends. A start takes
         # nothing from anybody, and is noted nowhere.
         entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)
-        entries.filter(pk=self.entry).exclude(
-            status__in=[Entry.Status.DNF, Entry.Status.DNS]
-        ).update(
-            status=self.status,
-            started_at=self.started and _moment(self.started),
-            finished_at=self.finished and _moment(self.finished),
-        )
+        if values:
+            entries.filter(pk=self.entry).exclude(
+                status__in=[Entry.Status.DNF, Entry.Status.DNS]
+            ).update(**values)
 
 
 class Confirmed(NamedTuple):

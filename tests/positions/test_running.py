@@ -238,3 +238,22 @@ async def test_whoever_an_organiser_took_out_is_not_in_the_race(
     assert entry.status == "dnf"
     assert ear.progress[-1] is None
     assert ear.events[-1]["t"] <= now_ms()
+
+
+async def test_a_finish_that_was_set_by_hand_stays(
+    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+) -> None:
+    finish = await Checkpoint.objects.aget(kind="finish")
+    by_hand = entry.race.start + timedelta(seconds=480)
+    await Split.objects.acreate(
+        entry=entry, checkpoint=finish, time=by_hand, by_hand=True
+    )
+    await Entry.objects.filter(pk=entry.pk).aupdate(
+        status=Entry.Status.FINISHED, finished_at=by_hand
+    )
+    await run(acceptor, bob, entry, *range(0, 521, 10))
+    await acceptor.recorder.flushed()
+    await entry.arefresh_from_db()
+    assert (entry.status, entry.finished_at) == ("finished", by_hand)
+    assert entry.started_at is not None
+    assert (await Split.objects.aget(checkpoint=finish)).time == by_hand
