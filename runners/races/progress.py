@@ -326,6 +326,7 @@ class Guide:
             guess
             for guess in self._local(state, here, sight)
             if here.t - guess.since <= LINGERS * 1000
+            and guess.distance > guess.origin - 2 * WRONG_WAY
         ]
         if not guesses:
             guesses = self._first(here, sight, since, reach)

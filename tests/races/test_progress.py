@@ -298,6 +298,15 @@ def test_phone_that_wakes_on_the_course_has_no_earlier_splits() -> None:
     assert seen[-1].progress == pytest.approx(799 * 3 - 15, abs=5)
 
 
+def test_phone_that_wakes_at_the_turn_is_taken_for_no_leg_at_first() -> None:
+    # 10 m before the turn, as far as it can tell.
+    fixes = [at(670 + s, 1_990 - 3 * s) for s in range(180)]
+    state, seen = follow(guide(OUT_AND_BACK), fixes)
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(2_010 + 179 * 3, abs=5)
+
+
 def test_phone_silent_since_the_start_has_splits_as_uncertain_as_the_silence() -> None:
     fixes = running(STRAIGHT, -60, 0) + running(STRAIGHT, 500, 800)
     state, seen = follow(guide(STRAIGHT, 1_000), fixes)
