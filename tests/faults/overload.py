@@ -1,0 +1,313 @@
+"""A server that gets a third of the processor that its visitors ask for.
+
+It is stopped and continued many times a second, as by a greedy neighbour. The rate of
+what spectators see falls; its age does not grow, memory neither, everybody gets the
+same share, newcomers are turned away with 1013 and asked for patience; when the
+neighbour has gone, all is as before within 10 s. The long form has 2,000 spectators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import orjson
+
+from bench import process
+from tests.faults.metrics import metrics
+from tests.faults.peer import SUBPROTOCOLS, Peer, Refused, until
+from tests.faults.phones import Phone, all_acked, carried, make_runners
+from tests.faults.stores import (
+    Store,
+    by_hand,
+    not_as_acked,
+    started,
+    stored_in,
+    tracebacks,
+)
+from tests.faults.sustained import Clock, percentile
+
+# The server may run for a part of each of these. Seconds.
+CYCLE = 0.25
+# Of what it would use.
+SHARE = 1 / 3
+# Every so many frames one is read for the age of what it shows.
+SAMPLE = 5
+# Between two newcomers. Seconds.
+KNOCK = 0.5
+FOLLOWS = 10
+PATIENCE = 60.0
+# The bar: the age of what is shown under overload, and after the neighbour has gone.
+# Seconds.
+OLDEST, RECOVERY = 10.0, 10.0
+# The least share of any spectator, of the median of its kind.
+FAIR = 0.5
+FLAT = 32 * 1024  # KiB
+
+
+@dataclass(frozen=True)
+class Scale:
+    runners: int
+    rate: float  # fixes a second and runner
+    whole: int  # spectators who follow everybody public
+    single: int  # typed spectators who follow `FOLLOWS` runners
+    seed: int  # the same in the dialect of 2015
+    tick: int  # milliseconds
+    calm: float  # seconds, before
+    overload: float  # seconds
+
+
+LONG = Scale(100, 1.0, 1_400, 400, 200, 250, 15, 60)
+SHORT = Scale(30, 2.0, 60, 30, 20, 250, 3, 6)
+
+
+@dataclass
+class Phase:
+    """What spectators saw for a while."""
+
+    seconds: float = 0.0
+    positions_a_second: float = 0.0
+    age_p50: float = 0.0  # seconds
+    age_p99: float = 0.0
+    server_cores: float = 0.0
+    rss_kib: int = 0
+
+
+@dataclass
+class OverloadReport:
+    store: str
+    long: bool
+    spectators: int
+    calm: Phase = field(default_factory=Phase)
+    # The overload in thirds: nothing may grow from one to the next.
+    overload: list[Phase] = field(default_factory=list)
+    recovered: Phase = field(default_factory=Phase)
+    # Until the age is what it was. Seconds; None: never.
+    recovery_seconds: float | None = None
+    # Of the positions each got under overload: the least by the median, by kind.
+    least_share: dict[str, float] = field(default_factory=dict)
+    loop_lag: float = 0.0
+    # Newcomers by what became of them.
+    knocks: dict[str, int] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    made: int = 0
+    acked: int = 0
+    stored: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if not self.made == self.acked == self.stored:
+            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        if self.closed:
+            faults.append(f"spectators were closed: {self.closed}")
+        first, *_, last = self.overload
+        if last.age_p99 > OLDEST:
+            faults.append(f"what is shown is {last.age_p99} s old")
+        if last.age_p99 > 2 * first.age_p99 + 1:
+            faults.append(f"its age grows: {first.age_p99}, then {last.age_p99} s")
+        if self.recovery_seconds is None or self.recovery_seconds > RECOVERY:
+            faults.append(f"it recovered in {self.recovery_seconds} s")
+        if self.long:
+            if last.rss_kib - self.calm.rss_kib > FLAT:
+                faults.append(f"memory grew to {last.rss_kib} KiB")
+            if last.positions_a_second >= self.calm.positions_a_second:
+                faults.append("the rate did not fall: that was no overload")
+            if min(self.least_share.values()) < FAIR:
+                faults.append(f"unfair: {self.least_share}")
+        return faults
+
+
+class Spectator(Peer):
+    """Counts positions, and knows the age of some."""
+
+    def __init__(self, clock: Clock, kind: str) -> None:
+        super().__init__()
+        self.clock = clock
+        self.kind = kind
+        self.positions = 0
+        self.frames = 0
+        self.ages: list[float] = []
+
+    async def follow(self, url: str, codes: list[str], tick: int) -> None:
+        await self.open(url, SUBPROTOCOLS["seed" if self.kind == "seed" else "v1"])
+        if self.kind == "seed":
+            self.send({"initialRequest": True, "following": codes})
+        elif self.kind == "single":
+            self.send({"type": "follow", "runners": codes, "tick": tick})
+        else:
+            self.send({"type": "follow", "public": True, "tick": tick})
+
+    def received(self, text: bytes) -> None:
+        if self.kind == "seed":
+            self.positions += 1
+        elif text.startswith(b'{"type":"positions"'):
+            # Rows within the outer list.
+            self.positions += text.count(b"[") - 1
+        else:
+            return
+        self.frames += 1
+        if self.frames % SAMPLE == 0:
+            message = orjson.loads(text)
+            rows = message.get("fixes", ())
+            lngs = [row[3] for row in rows] if rows else [message.get("lng")]
+            self.ages += [self.clock.age(lng) for lng in lngs if lng is not None]
+
+
+@contextlib.asynccontextmanager
+async def held_back(pid: int, share: float) -> AsyncIterator[None]:
+    """Let a process run for only a share of the time."""
+
+    async def hold() -> None:
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(CYCLE * (1 - share))
+            os.kill(pid, signal.SIGCONT)
+            await asyncio.sleep(CYCLE * share)
+
+    holding = asyncio.create_task(hold())
+    try:
+        yield
+    finally:
+        holding.cancel()
+        await asyncio.wait([holding])
+        os.kill(pid, signal.SIGCONT)
+
+
+async def overload(store: Store, long: bool) -> OverloadReport:
+    """Measure calm, overload in three parts, and what comes after."""
+    scale = LONG if long else SHORT
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    report = OverloadReport(store, long, scale.whole + scale.single + scale.seed)
+    with started(store) as server:
+        tokens = await asyncio.to_thread(make_runners, server, scale.runners)
+        codes, url, clock = list(tokens), server.ws_url + "/", Clock()
+        phones = [
+            Phone(url, code, token, rate=scale.rate, place=clock.place)
+            for code, token in tokens.items()
+        ]
+        kinds = ["whole"] * scale.whole + ["single"] * scale.single
+        spectators = [Spectator(clock, kind) for kind in kinds + ["seed"] * scale.seed]
+        async with carried(phones):
+            await until(lambda: all(phone.acked for phone in phones), PATIENCE)
+            for number, spectator in enumerate(spectators):
+                first = number * FOLLOWS % len(codes)
+                theirs = (codes + codes)[first : first + FOLLOWS]
+                await spectator.follow(url, theirs, scale.tick)
+            if not await until(lambda: all(s.positions for s in spectators), PATIENCE):
+                report.wrong.append("some saw nothing at all")
+            # The figures of a collection in this process are not the server's.
+            gc.collect()
+            gc.freeze()
+            pid = server.pid
+            report.calm = await _measure(spectators, pid, scale.calm)
+            share = min(0.9, report.calm.server_cores * SHARE)
+            knocking = asyncio.create_task(_knock(url, report))
+            async with held_back(pid, share):
+                before = [spectator.positions for spectator in spectators]
+                for _ in range(3):
+                    phase = await _measure(spectators, pid, scale.overload / 3)
+                    report.overload.append(phase)
+                after = [spectator.positions for spectator in spectators]
+            over_at = time.monotonic()
+            values = await asyncio.to_thread(metrics, server)
+            report.loop_lag = round(values["spectate_loop_lag_seconds"], 2)
+            while time.monotonic() - over_at < 2 * RECOVERY:
+                report.recovered = await _measure(spectators, pid, 1)
+                if report.recovered.age_p99 < 2 * report.calm.age_p99 + 0.25:
+                    report.recovery_seconds = round(time.monotonic() - over_at, 1)
+                    break
+            # Newcomers too are welcome again.
+            knocking.cancel()
+            await asyncio.wait([knocking])
+            if not await _is_welcome(url):
+                report.wrong.append("newcomers are still turned away")
+            await all_acked(phones, PATIENCE)
+        gains = [late - early for early, late in zip(before, after, strict=True)]
+        report.least_share = _shares(spectators, gains)
+        for spectator in spectators:
+            if spectator.closed.done():
+                code = str(spectator.closed.result())
+                report.closed[code] = report.closed.get(code, 0) + 1
+            spectator.reset()
+        server.stop()
+        stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
+        report.made = sum(len(phone.made) for phone in phones)
+        report.acked = sum(len(phone.acked) for phone in phones)
+        report.stored = stored.fixes
+        report.wrong += not_as_acked(phones, stored) + tracebacks(server)
+    return report
+
+
+async def _measure(spectators: list[Spectator], pid: int, seconds: float) -> Phase:
+    for spectator in spectators:
+        spectator.ages.clear()
+    positions = sum(spectator.positions for spectator in spectators)
+    cpu, start = process.cpu_seconds(pid), time.monotonic()
+    await asyncio.sleep(seconds)
+    took = time.monotonic() - start
+    ages = [age for spectator in spectators for age in spectator.ages] or [float("inf")]
+    seen = sum(spectator.positions for spectator in spectators) - positions
+    return Phase(
+        seconds=round(took, 1),
+        positions_a_second=round(seen / took),
+        age_p50=round(percentile(ages, 0.5) / 1000, 2),
+        age_p99=round(percentile(ages, 0.99) / 1000, 2),
+        server_cores=round((process.cpu_seconds(pid) - cpu) / took, 3),
+        rss_kib=process.rss_kib(pid),
+    )
+
+
+async def _knock(url: str, report: OverloadReport) -> None:
+    """Come as a newcomer again and again, and count what becomes of it."""
+    while True:
+        await asyncio.sleep(KNOCK)
+        newcomer = Peer()
+        try:
+            await newcomer.open(url, SUBPROTOCOLS["v1"])
+            await asyncio.wait([newcomer.closed], timeout=0.5)
+            done = newcomer.closed.done()
+            what = str(newcomer.closed.result()) if done else "welcome"
+        except (OSError, Refused, TimeoutError) as error:
+            what = type(error).__name__
+        finally:
+            if hasattr(newcomer, "transport"):
+                newcomer.reset()
+        report.knocks[what] = report.knocks.get(what, 0) + 1
+
+
+async def _is_welcome(url: str) -> bool:
+    deadline = time.monotonic() + RECOVERY
+    while time.monotonic() < deadline:
+        newcomer = await Peer().open(url, SUBPROTOCOLS["v1"])
+        with contextlib.suppress(TimeoutError):
+            message = await newcomer.message(1)
+            newcomer.reset()
+            return bool(message["type"] == "welcome")
+        newcomer.reset()
+    return False
+
+
+def _shares(spectators: list[Spectator], gains: list[int]) -> dict[str, float]:
+    """Return the least that anybody got of the median of their kind."""
+    by_kind: dict[str, list[int]] = {}
+    for spectator, gain in zip(spectators, gains, strict=True):
+        by_kind.setdefault(spectator.kind, []).append(gain)
+    shares = {}
+    for kind, all_gains in by_kind.items():
+        ordered = sorted(all_gains)
+        median = ordered[len(ordered) // 2]
+        shares[kind] = round(ordered[0] / median, 2) if median else 0.0
+    return shares
+
+
+if __name__ == "__main__":
+    by_hand(overload)
