@@ -161,12 +161,13 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         conn = self.conn
         if conn.state is not State.OPEN or conn.expect_continuation_frame:
             return False
-        waiting_in: Any = getattr(conn.parser, "gi_yieldfrom", None)
-        return (
-            waiting_in is not None
-            and waiting_in.gi_code is StreamReader.at_eof.__code__
-            and not self.close_sent
-        )
+        if self.close_sent:
+            return False
+        # The server's parser delegates to the one of both sides, and that to a reader.
+        waiting_in: Any = conn.parser
+        while (inner := waiting_in.gi_yieldfrom) is not None:
+            waiting_in = inner
+        return bool(waiting_in.gi_code is StreamReader.at_eof.__code__)
 
     def _take_plain(self, data: bytes) -> bytes:
         """Read small masked text frames in one piece, which is what clients send.
@@ -180,6 +181,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             size, start = data[at + 1] - MASKED if here > 1 else 0, at + 6
             if size == 126 and here > 3:
                 size, start = data[at + 2] << 8 | data[at + 3], at + 8
+            elif size == 127:
+                break
             if not 0 <= size <= SMALL:
                 break
             stop = start + size

@@ -77,7 +77,8 @@ async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
     sent: list[object] = []
     for _ in range(chance.randrange(1, 20)):
         kind = chance.choice([TEXT, TEXT, TEXT, TEXT, BINARY, PING, 0])
-        text = chance.choice("xé") * (chance.choice(SIZES) // 2)
+        size = chance.choice(SIZES)
+        text = chance.choice(["x" * size, "é" * (size // 2)])
         if kind == TEXT:
             sent.append(text)
             stream += frame(text.encode())
@@ -102,6 +103,23 @@ async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
     await asyncio.sleep(0.01)
 
     assert received == [*sent, 1000]
+    protocol.connection_lost(None)
+
+
+async def test_plain_frames_do_without_websockets_parser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    received: list[object] = []
+    protocol = await shaken(received)
+    monkeypatch.setattr(protocol.conn, "receive_data", None)
+
+    stream = frame(b"{}") + frame(b"x" * 200)
+    protocol.data_received(stream[:3])
+    protocol.data_received(stream[3:])
+    await asyncio.sleep(0.01)
+
+    assert received == ["{}", "x" * 200]
+    monkeypatch.undo()
     protocol.connection_lost(None)
 
 
