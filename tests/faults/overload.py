@@ -65,7 +65,7 @@ class Scale:
 
 
 LONG = Scale(100, 1.0, 1_400, 400, 200, 250, 15, 60)
-SHORT = Scale(30, 2.0, 60, 30, 20, 250, 3, 6)
+SHORT = Scale(30, 2.0, 60, 30, 20, 250, 2, 4.5)
 
 
 @dataclass
