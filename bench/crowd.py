@@ -212,6 +212,7 @@ class TypedCrowd(Crowd):
             self.field: dict[str, Any] = orjson.loads(file.read())
         self.frames: dict[bytes, Frame] = {}
         self.newest: dict[str, int] = {}
+        self.since = 0
         self.metres = [GAP * runner for runner in range(self.runners)]
 
     @property
@@ -297,13 +298,16 @@ class TypedCrowd(Crowd):
         # The keys stay: a slow socket may still get one of them.
         for frame in self.frames.values():
             frame.arrivals.clear()
+        self.since = int(time.time() * 1000)
 
     def count(self) -> tuple[int, int, int]:
         received = merged = frames = 0
         for frame in self.frames.values():
+            # What was due before the count began is not expected.
+            new = sum(t >= self.since for t in frame.times)
             frames += len(frame.arrivals)
-            received += len(frame.arrivals) * len(frame.times)
-            merged += len(frame.arrivals) * frame.merged
+            received += len(frame.arrivals) * new
+            merged += len(frame.arrivals) * (frame.merged if new else 0)
         return received, merged, frames
 
     def bytes(self) -> int:
@@ -313,7 +317,7 @@ class TypedCrowd(Crowd):
         for frame in self.frames.values():
             arrivals = Counter(round(arrived) for arrived in frame.arrivals)
             for t in frame.times:
-                for arrived, count in arrivals.items():
+                for arrived, count in arrivals.items() if t >= self.since else ():
                     self.ages[min(arrived - t, OLDEST - 1)] += count
 
 

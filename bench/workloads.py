@@ -186,7 +186,7 @@ def everything(quick: bool) -> list[Workload]:
     seconds = 4 if quick else 8
     wide = f"fanout --runners 100 --spectators 500 --follows 10 --duration {seconds}"
     narrow = f"fanout --runners 100 --spectators 100 --follows 10 --duration {seconds}"
-    race = f"race --duration {10 if quick else 20}"
+    race = f"race --duration {10 if quick else 20} --warmup 8"
     look = f"race --duration {5 if quick else 10} --warmup 2"
     return [
         Workload(
