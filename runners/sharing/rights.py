@@ -219,12 +219,12 @@ class Watch:
         if runners or changes.races:
             await self.acceptor.look_again(runners, changes.races)
         now = time.time()
+        all_of_them = first or self.blind
         concerned = [
             holder
             for holder in self.holders
-            if first
-            or self.blind
-            or holder.look_again_at <= now
+            if holder.look_again_at <= now
+            or all_of_them
             or (rows and changes.concern(holder))
         ]
         await self.look_at(concerned)
@@ -232,7 +232,8 @@ class Watch:
             await self.rosters.look_for_blocks(None if first else changes.runners)
         if rows:
             await self.rosters.look_now(changes.runners)
-        await self._tell_of(changes.runners)
+        if changes.runners:
+            await self._tell_of(changes.runners)
         for runner in changes.erased:
             self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.
