@@ -192,7 +192,7 @@ async def one_dialect(
     server: Server, dialect: str, runners: range, long: bool
 ) -> DialectReport:
     url = server.ws_url + "/"
-    seconds, rate = (30, RATE) if long else (5, RATE_SHORT)
+    seconds, rate = (30, RATE) if long else (3, RATE_SHORT)
     clock = Clock()
     report = DialectReport(seconds)
     publisher = await open_peer(url)

@@ -45,7 +45,7 @@ class Scale:
 
 
 LONG = Scale(200, 10, 300, 45)
-SHORT = Scale(50, 10, 8, 0)
+SHORT = Scale(50, 10, 5, 0)
 
 
 @dataclass
