@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runners.live.dialects import v1
@@ -60,8 +61,12 @@ class Audience:
 
     def event(self, frame: bytes) -> None:
         """Send a frame that is never merged to every member."""
+        self.events((frame,))
+
+    def events(self, frames: Sequence[bytes]) -> None:
+        """Send frames that are never merged to every member, in one write each."""
         for member in list(self.members):
-            member.event(frame)
+            member.events(frames)
 
     def flush(self) -> None:
         """Write this tick's frame to the members.

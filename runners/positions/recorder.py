@@ -25,10 +25,11 @@ from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 
-# How long fixes are gathered before a commit, at most: so many times as long as the
-# last one took, so that commits are a small part of the work and, where they are fast,
-# nobody waits long for an ack. Seconds.
+# How long fixes are gathered before a commit. Seconds.
 GATHER = 0.05
+# Less after a commit of one message alone: a phone that sends one after the other waits
+# for each ack. So many times as long as that commit took, to be a small part of the
+# work all the same.
 GATHER_COMMITS = 10
 # Rows that may wait, some tens of megabytes.
 CAPACITY = 100_000
@@ -139,11 +140,14 @@ class Recorder:
     # In the thread
 
     def _run(self) -> None:
+        alone = True
         while not (self._stopping and not self._queued):
             self._wake.wait()
             if not self._stopping:
-                time.sleep(min(GATHER, GATHER_COMMITS * self.commit_seconds))
+                brief = GATHER_COMMITS * self.commit_seconds if alone else GATHER
+                time.sleep(min(GATHER, brief))
             self._wake.clear()
+            alone = len(self._queued) <= 1
             while self._queued:
                 self._store(self._take())
         connection.close()

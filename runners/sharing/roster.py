@@ -222,9 +222,9 @@ class Roster:
             (pk, row) for pk, row in missed.newest_rows(self.relay) if pk in self.items
         ]
         for taker, blockers in takers.items():
-            for pk, frame in late:
-                if pk not in blockers:
-                    taker.event(frame)
+            # In one write: a crowd that has just come is owed hundreds each.
+            if frames := [frame for pk, frame in late if pk not in blockers]:
+                taker.events(frames)
             for pk, row in newest:
                 if pk not in blockers:
                     taker.position(pk, row)
