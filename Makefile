@@ -26,7 +26,7 @@ setup:
 test:
 	@.ci/setup test
 	$(if $(args),,node --test tests/js/*.js)
-	$(python) -m pytest $(or $(args),-n 2 --dist loadfile)
+	$(python) -m pytest $(or $(args),-n 3 --dist loadfile)
 
 lint:
 	@.ci/setup dev

@@ -145,6 +145,7 @@ class Acceptor:
         """Send events to their groups, in order."""
         if not events:
             return
+        since: int | None = None
         try:
             await self.relay.layer.group_send_many(events)
             if self._unsent_since is not None:
@@ -153,9 +154,11 @@ class Acceptor:
                 await self.relay.layer.group_send_many([(RELAYS, gap)])
         except Exception as error:
             # Away for now: what is accepted is stored all the same, and all relays
-            # are told to read it once the layer is back.
+            # are told to read it once the layer is back; from the beginning, if even
+            # that was lost.
             self.unsent += len(events)
-            self._unsent_since = self._unsent_since or now_ms()
+            known = [t for t in (since, self._unsent_since) if t is not None]
+            self._unsent_since = min(known, default=now_ms())
             logger.warning("The channel layer took no positions: %r", error)
 
     # Late fixes of a race

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from runners.live.frames import frame_text
-from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.groups import BEAT, GAP, LATE, POSITION, RunnerEvent
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import accept as accept_module
@@ -242,3 +242,29 @@ async def test_live_goes_on_while_the_layer_is_away(
     assert acceptor.unsent == 1
     assert await Position.objects.acount() == 1
     assert await Runner.objects.acount() == 1
+
+
+async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
+    acceptor: Acceptor, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps: list[int] = []
+    # The fix, then the fix and the word of the gap, then both again.
+    answers = iter([False, True, False, True, True])
+    send = acceptor.relay.layer.group_send_many
+
+    async def sending(events: list[tuple[str, RunnerEvent]]) -> None:
+        if events[0][1]["type"] == BEAT:
+            return await send(events)
+        if not next(answers):
+            raise ConnectionError("the layer is away")
+        gaps.extend(event["t"] for _, event in events if event["type"] == GAP)
+
+    monkeypatch.setattr(acceptor.relay.layer, "group_send_many", sending)
+    before = now_ms()
+    await publish(acceptor, bob, Fix(before - 3_000, 48.0, 2.0))
+    after = now_ms()
+    await asyncio.sleep(0.01)
+    for n in (2_000, 1_000):
+        await publish(acceptor, bob, Fix(before - n, 48.0, 2.0))
+    assert len(gaps) == 1
+    assert before <= gaps[0] <= after
