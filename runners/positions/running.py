@@ -47,6 +47,8 @@ class Engagement:
     entry: int
     race: int
     slug: str
+    # Whether everybody may know of the race, not only who has a link to it.
+    public: bool
     gun: int
     opens: int
     ends: int
@@ -103,8 +105,11 @@ class Running:
         *,
         corrected: bool = False,
     ) -> Iterator[bytes]:
-        """Encode what followers are told of a step from a state before."""
-        for passing in passings:
+        """Encode what followers are told of a step from a state before.
+
+        No splits of an unlisted race: they name it to whoever follows the runner.
+        """
+        for passing in passings if self.engagement.public else ():
             yield v1.message_frame(
                 "event",
                 kind="split",
@@ -219,6 +224,7 @@ def _engagement(entry: Entry) -> Engagement:
         entry=entry.pk,
         race=entry.race_id,
         slug=known.race.slug,
+        public=known.race.visibility == Race.Visibility.PUBLIC,
         gun=gun_ms,
         opens=opens,
         ends=ends,
