@@ -11,6 +11,10 @@ from runners import store
 from runners.store import Gathering, StoreUnavailable
 
 
+# The threads may keep a connection from a test before, and ask whether it is alive.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
 class Asked:
     """Answers questions with themselves and keeps what it was asked together."""
 
