@@ -10,7 +10,6 @@ import pytest
 from runners import store
 from runners.store import Gathering, StoreUnavailable
 
-
 # The threads may keep a connection from a test before, and ask whether it is alive.
 pytestmark = pytest.mark.django_db(transaction=True)
 
