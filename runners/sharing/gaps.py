@@ -36,12 +36,12 @@ LIMIT = 20_000
 SPREAD = 3.0
 RUNNERS_A_PIECE = 50
 
-Row = tuple[int, float, float, float | None, float | None]
+Row = tuple[int, float, float, float | None, float | None, float | None]
 
 
 @dataclass
 class Missed:
-    """Fixes by runner: (t, lat, lng, speed, heading), oldest first."""
+    """Fixes by runner: (t, lat, lng, speed, heading, progress), oldest first."""
 
     codes: dict[int, str] = field(default_factory=dict)
     rows: dict[int, list[Row]] = field(default_factory=dict)
@@ -100,13 +100,15 @@ def stored_since(
     fixes = (
         positions.filter(runner__in=list(missed.codes))
         .order_by("recorded_at")
-        .values_list("runner", "recorded_at", "lat", "lng", "speed", "heading")
+        .values_list(
+            *("runner", "recorded_at", "lat", "lng", "speed", "heading", "progress")
+        )
     )
     begins = shown_from(missed.codes)
-    for pk, recorded_at, lat, lng, speed, heading in fixes.iterator():
+    for pk, recorded_at, lat, lng, speed, heading, progress in fixes.iterator():
         if recorded_at < begins.get(pk, LONG_AGO):
             continue
-        row = (milliseconds(recorded_at), lat, lng, speed, heading)
+        row = (milliseconds(recorded_at), lat, lng, speed, heading, progress)
         missed.rows[pk].append(row)
     missed.rows = {pk: rows for pk, rows in missed.rows.items() if rows}
     missed.late = {
@@ -171,7 +173,7 @@ class GapFiller:
 def _events(
     pk: int, code: str, late_frame: bytes, newest_row: Row
 ) -> tuple[RunnerEvent, RunnerEvent]:
-    t, lat, lng, speed, heading = newest_row
+    t, lat, lng = newest_row[:3]
     late: RunnerEvent = {
         "type": LATE,
         "runner": pk,
@@ -185,7 +187,7 @@ def _events(
         "runner": pk,
         "t": t,
         "seed": seed.position_frame(wire_id_of(code), lat, lng),
-        "v1": v1.position_row(code, v1.fix_row(t, lat, lng, speed, heading)),
+        "v1": v1.position_row(code, v1.fix_row(*newest_row)),
         "state": {},
     }
     return late, newest
