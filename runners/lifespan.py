@@ -15,6 +15,7 @@ from runners.live.relay import get_relay
 from runners.positions.accept import get_acceptor
 from runners.positions.retention import Pruned, prune
 from runners.serving.admission import get_admission
+from runners.serving.operator_door import OperatorDoor
 from runners.sharing.rights import get_watch
 
 logger = logging.getLogger(__name__)
@@ -31,16 +32,19 @@ async def lifespan(
 ) -> None:
     """Speak ASGI's lifespan protocol, which uvicorn does and Daphne does not."""
     daily = None
+    door = OperatorDoor()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             get_watch()
             get_admission()
+            await door.open()
         if message["type"] == "lifespan.startup" and settings.SPECTATE_RETENTION_DAYS:
             daily = asyncio.create_task(_prune_daily())
         if message["type"] == "lifespan.shutdown":
             if daily is not None:
                 daily.cancel()
+            await door.close()
             await get_admission().close()
             await get_intake().close()
             await get_watch().close()

@@ -21,7 +21,7 @@ from runners import handshake, store
 from runners.consumers.errors import NOT_SIGNED_IN, CommandError
 from runners.consumers.follows import FollowingConsumer
 from runners.live.dialects.ids import RunnerIdError, code_of
-from runners.live.outbox import Outbox
+from runners.live.outbox import Outbox, now_ms
 from runners.live.wire import EXTENSION, SendWire, Wire
 from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.fix import FixError
@@ -64,6 +64,7 @@ class SocketConsumer(FollowingConsumer):
     def __init__(self) -> None:
         super().__init__()
         self.scope: dict[str, Any] = {}
+        self.since = now_ms()
         self.acceptor: Acceptor = get_acceptor()
         # What this socket counts against: its user, its token, its links.
         self.places: list[tuple[str, int]] = []

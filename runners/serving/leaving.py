@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from uvicorn.config import Config
 from uvicorn.server import Server
@@ -87,18 +87,29 @@ async def send_away(relay: Relay, hurried: Callable[[], bool]) -> None:
         outbox.say_reconnect(round(random.uniform(0, spread)))
         if number % SOCKETS_A_PASS == 0:
             await asyncio.sleep(0)
-    seconds = min(len(outboxes) / CLOSED_A_SECOND, LONGEST_CLOSING)
-    loop = asyncio.get_running_loop()
-    start = loop.time()
     closed = 0
-    while closed < len(outboxes):
-        # By the clock: a busy loop must not make it longer.
-        share = 1.0 if hurried() else (loop.time() - start + STAGE) / seconds
-        due = min(len(outboxes), max(closed + 1, round(len(outboxes) * share)))
+    seconds = min(len(outboxes) / CLOSED_A_SECOND, LONGEST_CLOSING)
+    async for due in in_stages(len(outboxes), seconds):
+        if hurried():
+            due = len(outboxes)
         for outbox in outboxes[closed:due]:
             outbox.wire.close(RESTART)
         closed = due
-        if closed < len(outboxes):
+        if closed == len(outboxes):
+            break
+
+
+async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
+    """Say in stages how many of a count are due by now, the last after some seconds."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    due = 0
+    while due < count:
+        # By the clock: a busy loop must not make it longer.
+        share = (loop.time() - start + STAGE) / seconds
+        due = min(count, round(count * share))
+        yield due
+        if due < count:
             await asyncio.sleep(STAGE)
 
 

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from runners.models import ShareLink
+from runners.serving.admission import OVERLOADED, RESTART
+from runners.serving.leaving import BACK_A_SECOND
+from runners.serving.operator_door import Answer, SocketFacts, doors_folder
+
+# How long a process may take to say what it has. Seconds.
+PATIENCE = 10.0
+CLOSE_CODES = {"restart": RESTART, "overloaded": OVERLOADED}
+ROW = "{:>8}  {:19}  {:15}  {:7}  {:24}  {:28}  {}"
+
+
+class Command(BaseCommand):
+    help = (
+        "List the websockets of all processes that serve PORT on this machine, or "
+        "close them in stages. What connects meanwhile is left alone."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--close",
+            choices=CLOSE_CODES,
+            metavar="REASON",
+            help="restart (1012: clients are back within seconds) or "
+            "overloaded (1013: they back off)",
+        )
+        parser.add_argument(
+            "--rate",
+            type=float,
+            default=BACK_A_SECOND,
+            help="how many are closed a second, all in all; default: %(default)s",
+        )
+        parser.add_argument("--process", type=int, help="only those of this process")
+
+    def handle(
+        self, *, close: str | None, rate: float, process: int | None, **options: Any
+    ) -> None:
+        if rate <= 0:
+            raise CommandError("--rate must be more than 0.")
+        found = {}
+        with doors_of(settings.PORT) as doors:
+            for pid, door in doors.items():
+                if process in (None, pid):
+                    ask(door, {"ask": "list"})
+                    found[pid] = answer_of(door).get("sockets", [])
+        if not found:
+            raise CommandError(no_door(process))
+        count = sum(map(len, found.values()))
+        of = f"of {len(found)} process{'es' if len(found) > 1 else ''}"
+        if close is None:
+            self.show(found)
+            behind = sum(each["behind"] for facts in found.values() for each in facts)
+            self.stdout.write(f"{count:,} sockets {of}, {behind:,} behind.")
+        elif count:
+            closed = self.close(found, rate / count, CLOSE_CODES[close])
+            self.stdout.write(f"{closed:,} sockets {of} were closed.")
+        else:
+            self.stdout.write(f"No sockets {of}: nothing to close.")
+
+    def show(self, found: dict[int, list[SocketFacts]]) -> None:
+        """Print a line for each socket, the oldest of each process first."""
+        everything = [each for facts in found.values() for each in facts]
+        names = Names(everything)
+        if everything:
+            columns = ("SINCE (UTC)", "FROM", "DIALECT", "WHO", "FOLLOWS", "WAITING")
+            self.stdout.write(ROW.format("PROCESS", *columns))
+        for pid, facts in found.items():
+            for each in sorted(facts, key=lambda each: each["since"]):
+                since = datetime.fromtimestamp(each["since"] / 1000, UTC)
+                waiting = f"{each['waiting']}{' behind' if each['behind'] else ''}"
+                self.stdout.write(
+                    ROW.format(
+                        *(pid, f"{since:%Y-%m-%d %H:%M:%S}", each["address"]),
+                        *(each["dialect"], names.of(each), follows(each), waiting),
+                    )
+                )
+
+    def close(
+        self, found: dict[int, list[SocketFacts]], share: float, code: int
+    ) -> int:
+        """Have each process close its sockets, all at the same share a second."""
+        closed = 0
+        with doors_of(settings.PORT) as doors:
+            asked = [pid for pid in doors if found.get(pid)]
+            for pid in asked:
+                rate = len(found[pid]) * share
+                ask(doors[pid], {"ask": "close", "rate": rate, "code": code})
+                doors[pid].settimeout(None)
+            # Ctrl-C hangs up, which stops them.
+            for pid in asked:
+                closed += answer_of(doors[pid]).get("closed", 0)
+        return closed
+
+
+@contextlib.contextmanager
+def doors_of(port: int) -> Iterator[dict[int, socket.socket]]:
+    """Knock at the doors of the processes that serve a port: sockets by pid."""
+    doors = {}
+    with contextlib.ExitStack() as stack:
+        for path in sorted(doors_folder().glob(f"{port}-*"), key=pid_of):
+            door = stack.enter_context(socket.socket(socket.AF_UNIX))
+            door.settimeout(PATIENCE)
+            try:
+                door.connect(str(path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                continue  # Of a process that was killed, or has just ended.
+            except OSError as error:
+                raise CommandError(
+                    f"Process {pid_of(path)} cannot be asked: {error.strerror}. Run "
+                    "this as the user who runs the server."
+                ) from error
+            doors[pid_of(path)] = door
+        yield doors
+
+
+def pid_of(path: Path) -> int:
+    return int(path.name.partition("-")[2])
+
+
+def no_door(process: int | None) -> str:
+    who = "No process" if process is None else f"No process {process}"
+    return (
+        f"{who} serves port {settings.PORT} from this folder. Say which PORT, and run "
+        "this as the user and in the folder of the server; only `manage.py serve` and "
+        "uvicorn can be asked."
+    )
+
+
+def ask(door: socket.socket, question: dict[str, Any]) -> None:
+    door.sendall(orjson.dumps(question) + b"\n")
+
+
+def answer_of(door: socket.socket) -> Answer:
+    """Read a process's answer; one that ends meanwhile has no sockets any more."""
+    said = b""
+    try:
+        while chunk := door.recv(1 << 16):
+            said += chunk
+    except TimeoutError:
+        raise CommandError(
+            f"A process has not answered for {PATIENCE:.0f} s."
+        ) from None
+    except ConnectionError:
+        return {"process": 0}
+    return orjson.loads(said) if said else {"process": 0}
+
+
+def follows(facts: SocketFacts) -> str:
+    """Say what a socket follows: wholes by name, runners by their number."""
+    runners = facts["runners"]
+    named = [f"{runners} runner{'s' if runners > 1 else ''}"] if runners else []
+    return ", ".join(facts["wholes"] + named) or "nobody"
+
+
+class Names:
+    """The names of users and share links, as far as the database answers."""
+
+    def __init__(self, facts: Iterable[SocketFacts]) -> None:
+        facts = list(facts)
+        self.users: dict[int, str] = {}
+        self.links: dict[int, str] = {}
+        with contextlib.suppress(DatabaseError):
+            users = {each["user"] for each in facts if each["user"] is not None}
+            self.users = {
+                user.pk: user.get_username()
+                for user in get_user_model().objects.in_bulk(users).values()
+            }
+            links = {pk for each in facts for pk in each["links"]}
+            self.links = {
+                link.pk: link.label
+                for link in ShareLink.objects.in_bulk(links).values()
+            }
+
+    def of(self, facts: SocketFacts) -> str:
+        """Say who a socket is: runner, user and links, else nobody."""
+        who = []
+        if facts["runner"] is not None:
+            who.append(f"runner {facts['runner']}")
+        if (user := facts["user"]) is not None:
+            who.append(f"user {self.users.get(user, user)}")
+        who += [f"link {self.links.get(pk, pk)}" for pk in facts["links"]]
+        return ", ".join(who) or "nobody"

@@ -1,0 +1,177 @@
+"""The operator's door of a serving process: a Unix socket that `connections` asks.
+
+One in `var/processes/` for each process, named after the port it serves, so that the
+command finds all workers of a server, however many there are and whoever started them.
+Only the user who runs the server, and root, may open the folder.
+
+A question is one line of JSON, and so is the answer: `{"ask": "list"}` or `{"ask":
+"close", "rate": sockets a second, "code": close code}`. Whoever hangs up stops a close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import orjson
+from django.conf import settings
+
+from runners.consumers.seed import SeedConsumer
+from runners.consumers.socket import SocketConsumer
+from runners.consumers.typed import TypedConsumer
+from runners.live.outbox import SOCKETS_A_PASS
+from runners.serving.admission import RESTART
+from runners.serving.leaving import in_stages
+from runners.sharing.rights import get_watch
+
+logger = logging.getLogger(__name__)
+
+# Those who are told to come back do so within this. Milliseconds.
+BACK_WITHIN = 1_000
+
+
+class SocketFacts(TypedDict):
+    """A socket as the operator sees it: who is there, by primary keys and codes.
+
+    `since` is in milliseconds since the epoch, `waiting` counts positions.
+    """
+
+    since: int
+    address: str
+    dialect: str
+    runner: str | None
+    user: int | None
+    links: list[int]
+    runners: int
+    wholes: list[str]
+    waiting: int
+    behind: bool
+
+
+class Answer(TypedDict):
+    """What a process says: which it is, and its sockets or how many it has closed."""
+
+    process: int
+    sockets: NotRequired[list[SocketFacts]]
+    closed: NotRequired[int]
+
+
+def doors_folder() -> Path:
+    """Return where the processes of this checkout have their doors."""
+    return Path(settings.VAR_DIR) / "processes"
+
+
+class OperatorDoor:
+    """Answers questions about this process's sockets."""
+
+    def __init__(self) -> None:
+        self._path = doors_folder() / f"{settings.PORT}-{os.getpid()}"
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Open the door; a process that cannot serves without one, and says so."""
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            listener = _listen(self._path)
+        except OSError as error:
+            logger.warning("`manage.py connections` cannot ask here: %s", error)
+            return
+        self._server = await asyncio.start_unix_server(self._answer, sock=listener)
+
+    async def close(self) -> None:
+        """Close the door and remove it."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        # Whoever hangs up early wants no answer.
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            question = orjson.loads(await reader.readline())
+            answer: Answer = {"process": os.getpid()}
+            if question["ask"] == "list":
+                answer["sockets"] = await list_sockets()
+            else:
+                answer["closed"] = await close_sockets(
+                    reader, rate=question["rate"], code=question["code"]
+                )
+            writer.write(orjson.dumps(answer) + b"\n")
+            await writer.drain()
+
+
+def _listen(path: Path) -> socket.socket:
+    """Listen at a path, and remove what killed processes have left beside it."""
+    for other in path.parent.glob("[!.]*"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(other))
+            except ConnectionRefusedError:
+                other.unlink()
+    listener = socket.socket(socket.AF_UNIX)
+    # Under another name until it listens: a sibling would take it for a left-over.
+    coming = path.with_name(f".{path.name}")
+    coming.unlink(missing_ok=True)
+    listener.bind(str(coming))
+    listener.listen()
+    listener.setblocking(False)
+    coming.rename(path)
+    return listener
+
+
+def _consumers() -> list[SocketConsumer]:
+    return [each for each in get_watch().holders if isinstance(each, SocketConsumer)]
+
+
+async def list_sockets() -> list[SocketFacts]:
+    """Say of each socket who is there and what waits for it."""
+    facts = []
+    for number, consumer in enumerate(_consumers(), 1):
+        facts.append(facts_of(consumer))
+        if number % SOCKETS_A_PASS == 0:
+            await asyncio.sleep(0)
+    return facts
+
+
+def facts_of(consumer: SocketConsumer) -> SocketFacts:
+    """Say who is at the other end of a socket, and what waits for them."""
+    standing, publisher = consumer.standing, consumer.publisher
+    wholes = consumer.wholes if isinstance(consumer, TypedConsumer) else {}
+    return {
+        "since": consumer.since,
+        "address": consumer.address,
+        "dialect": "2015" if isinstance(consumer, SeedConsumer) else "v1",
+        "runner": None if publisher is None else publisher.code,
+        "user": standing.user,
+        "links": list(standing.links),
+        "runners": len(consumer.following),
+        "wholes": [str(whole) for whole in wholes],
+        "waiting": consumer.outbox.waiting,
+        "behind": consumer.outbox.wire.behind,
+    }
+
+
+async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int) -> int:
+    """Close the sockets that are open now, in stages; return how many were.
+
+    Those who are to come back (1012) are told so. Stops when the reader's peer goes.
+    """
+    consumers = _consumers()
+    random.shuffle(consumers)
+    closed = 0
+    async for due in in_stages(len(consumers), len(consumers) / rate):
+        if reader.at_eof():
+            break
+        for consumer in consumers[closed:due]:
+            if code == RESTART:
+                consumer.outbox.say_reconnect(random.randrange(BACK_WITHIN))
+            consumer.wire.close(code)
+        closed = due
+    return closed

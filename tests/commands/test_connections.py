@@ -1,0 +1,206 @@
+"""`connections` sees the sockets of all workers, and closes them in stages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from runners.management.commands.connections import Names, follows
+from runners.models import Race, ShareLink
+from runners.serving.operator_door import SocketFacts
+from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
+from tests.services import Redis
+
+HOUR = timedelta(hours=1)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def server(shared_redis: Redis) -> Iterator[Server]:
+    """Two workers."""
+    with Server(WORKERS="2", REDIS_URL=shared_redis.url) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def spectator(server: Server, token: str | None = None) -> Iterator[ClientConnection]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with connect(
+        server.ws_url,
+        subprotocols=[Subprotocol("spectate.v1")],
+        additional_headers=headers,
+    ) as client:
+        assert json.loads(client.recv(timeout=10))["type"] == "welcome"
+        client.send(json.dumps({"type": "follow", "public": True}))
+        assert json.loads(client.recv(timeout=10))["type"] == "snapshot"
+        yield client
+
+
+def asked(*arguments: str) -> str:
+    out = StringIO()
+    call_command("connections", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def listed() -> list[str]:
+    *lines, summary = asked().splitlines()
+    assert summary == f"{len(lines[1:])} sockets of 2 processes, 0 behind."
+    return lines[1:]
+
+
+def processes(lines: list[str]) -> Counter[str]:
+    return Counter(line.split()[0] for line in lines)
+
+
+def test_sockets_of_all_workers_are_listed_and_closed(
+    server: Server, settings: Settings
+) -> None:
+    settings.PORT = server.port
+    made = server.manage("create_runner", "17", "--name", "Bob")
+    with contextlib.ExitStack() as stack:
+        phone = stack.enter_context(spectator(server, json.loads(made)["token"]))
+        old = stack.enter_context(connect(server.ws_url))
+        old.send(json.dumps({"initialRequest": True, "following": ["17", "18"]}))
+        assert json.loads(old.recv(timeout=10))["error"] == "runner.unknown"
+        # Until both workers have some.
+        crowd = [stack.enter_context(spectator(server)) for _ in range(6)]
+        while len(processes(listed())) < 2:
+            crowd.append(stack.enter_context(spectator(server)))
+
+        lines = listed()
+        assert len(lines) == len(crowd) + 2
+        (runner,) = (line for line in lines if "runner 17" in line)
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        assert re.fullmatch(
+            rf" *\d+  {today} [\d:]{{8}}  127.0.0.1 +v1 +runner 17 +public +0", runner
+        )
+        (seed,) = (line for line in lines if " 2015 " in line)
+        assert re.search(r"2015 +nobody +1 runner +0$", seed)
+
+        process, count = processes(lines).most_common()[-1]
+        said = asked("--close", "overloaded", "--process", process)
+        assert said == f"{count} sockets of 1 process were closed.\n"
+        wait_until(lambda: len(listed()) == len(lines) - count)
+
+        said = asked("--close", "restart")
+        assert said == f"{len(lines) - count} sockets of 2 processes were closed.\n"
+        words = []
+        codes = []
+        for client in (phone, *crowd):
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    word = json.loads(client.recv(timeout=10))
+                    words += [word["after"]] if word["type"] == "reconnect" else []
+            assert closed.value.rcvd is not None
+            codes.append(closed.value.rcvd.code)
+        # Who is to back off is not asked back.
+        assert codes.count(1012) == len(words) and {1012, 1013} >= {*codes}
+        assert all(0 <= after < 1000 for after in words)
+        wait_until(lambda: not processes(listed()))
+        said = asked("--close", "restart")
+        assert said == "No sockets of 2 processes: nothing to close.\n"
+
+
+def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
+    server: Server, settings: Settings
+) -> None:
+    settings.PORT = server.port
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(spectator(server))
+        command = subprocess.Popen(
+            [
+                *(sys.executable, "manage.py", "connections"),
+                *("--close", "restart", "--rate", "4"),
+            ],
+            cwd=ROOT,
+            env=clean_environment(**server.env),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(lambda: len(listed()) < 8)
+        command.send_signal(signal.SIGINT)
+        command.wait(10)
+        time.sleep(0.3)
+        left = len(listed())
+        assert left > 0
+        time.sleep(1)
+        assert len(listed()) == left
+
+
+def test_users_and_links_are_named() -> None:
+    user = User.objects.create_user("alice")
+    race = Race.objects.create(
+        slug="park", name="Park", start=timezone.now(), ends=timezone.now() + HOUR
+    )
+    link, _ = ShareLink.objects.issue(label="Press", expires_at=race.ends, race=race)
+    facts = SocketFacts(
+        since=0,
+        address="",
+        dialect="v1",
+        runner=None,
+        user=user.pk,
+        links=[link.pk, 999],
+        runners=2,
+        wholes=["public"],
+        waiting=0,
+        behind=False,
+    )
+    assert Names([facts]).of(facts) == "user alice, link Press, link 999"
+    assert follows(facts) == "public, 2 runners"
+    assert follows({**facts, "runners": 0, "wholes": []}) == "nobody"
+
+
+def test_nobody_there_is_explained(settings: Settings, tmp_path: Path) -> None:
+    settings.VAR_DIR = tmp_path
+    settings.PORT = free_port()
+    with pytest.raises(CommandError, match="No process serves port"):
+        asked()
+    with pytest.raises(CommandError, match="No process 7 serves port"):
+        asked("--process", "7")
+    with pytest.raises(CommandError, match="--rate must be more than 0"):
+        asked("--rate", "0")
+
+
+def test_what_a_killed_process_left_is_passed_over(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.VAR_DIR = tmp_path
+    (tmp_path / "processes").mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "processes" / f"{settings.PORT}-1"))
+    with pytest.raises(CommandError, match="No process serves port"):
+        asked()
+
+
+def test_no_socket_leaves_its_door_behind(server: Server) -> None:
+    folder = ROOT / "var/processes"
+    assert len(list(folder.glob(f"{server.port}-*"))) == 2
+    server.kill()
+    assert len(list(folder.glob(f"{server.port}-*"))) == 2
+    # The next to start tidies up, and its own are gone when it has stopped.
+    server.start()
+    wait_until(lambda: len(list(folder.glob(f"{server.port}-*"))) == 2)
+    server.stop()
+    assert not list(folder.glob(f"{server.port}-*"))
