@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,9 +21,19 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
 
+# Every name that the helpers below were asked for: all that the environment may say.
+ENVIRONMENT_VARIABLES: set[str] = set()
+
+
+def env_text(name: str, default: str = "") -> str:
+    """Read a variable; blank is as good as unset."""
+    ENVIRONMENT_VARIABLES.add(name)
+    return os.environ.get(name, "").strip() or default
+
+
 def env_bool(name: str, default: bool) -> bool:
     """Read a switch; refuse anything but the usual words for on and off."""
-    value = os.environ.get(name, "").strip().lower()
+    value = env_text(name).lower()
     if value == "":
         return default
     if value in {"1", "true", "yes", "on"}:
@@ -33,7 +45,7 @@ def env_bool(name: str, default: bool) -> bool:
 
 def env_int(name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
     """Read a whole number within its limits."""
-    value = os.environ.get(name, "").strip()
+    value = env_text(name)
     if value == "":
         return default
     if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
@@ -45,20 +57,58 @@ def env_int(name: str, default: int, *, least: int = 0, most: int = 10**9) -> in
 
 def env_list(name: str) -> list[str]:
     """Read words separated by commas; empty ones do not count."""
-    return [
-        word.strip() for word in os.environ.get(name, "").split(",") if word.strip()
-    ]
+    return [word.strip() for word in env_text(name).split(",") if word.strip()]
+
+
+def env_hosts(name: str) -> list[str]:
+    """Read host names as Django compares them: without scheme and port."""
+    hosts = env_list(name)
+    for host in hosts:
+        if not re.fullmatch(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:.]+\]", host):
+            raise ImproperlyConfigured(
+                f"{name} must be host names separated by commas, without https:// "
+                f"and without a port, not {host!r}."
+            )
+    return hosts
+
+
+def env_networks(name: str) -> list[str]:
+    """Read addresses and networks; `*` is every one."""
+    networks = env_list(name)
+    for network in networks:
+        try:
+            network == "*" or ip_network(network)
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} must be addresses or networks separated by commas, like "
+                f"127.0.0.1,10.0.0.0/8, not {network!r}."
+            ) from None
+    return networks
 
 
 def env_url(name: str, default: str, *schemes: str) -> str:
     """Read an absolute URL of one of the schemes."""
-    value = os.environ.get(name, "").strip() or default
-    if value and (urlsplit(value).scheme not in schemes or "://" not in value):
-        raise ImproperlyConfigured(
-            f"{name} must start with {' or '.join(s + '://' for s in schemes)}, "
-            f"not {value.split('://')[0]!r}."
-        )
+    value = env_text(name, default)
+    if value:
+        check_url(name, value, schemes)
     return value
+
+
+def check_url(name: str, url: str, schemes: Collection[str]) -> None:
+    """Refuse what is no such URL, without repeating it: it may hold a password."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in schemes:
+        raise ImproperlyConfigured(
+            f"{name} must start with {' or '.join(s + '://' for s in schemes)}"
+            + (f", not {scheme!r}." if separator else ".")
+        )
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} is no URL: its port must be a number, and in a password "
+            "signs like @ : / # are written %40 %3A %2F %23."
+        ) from None
 
 
 def kept_secret() -> str:
@@ -82,7 +132,7 @@ DEBUG = env_bool(
     "DEBUG", (_is_manage and _command == "runserver") or "pytest" in sys.modules
 )
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "")
+SECRET_KEY = env_text("SECRET_KEY")
 if not SECRET_KEY:
     if _serves and not DEBUG:
         raise ImproperlyConfigured(
@@ -93,12 +143,8 @@ if not SECRET_KEY:
 
 # The trust model of the 2015 server: anyone may publish for any id.
 SPECTATE_OPEN = env_bool("SPECTATE_OPEN", False)
-if (
-    SPECTATE_OPEN
-    and not DEBUG
-    and _serves
-    and not env_bool("SPECTATE_OPEN_IN_PRODUCTION", False)
-):
+_open_is_meant = env_bool("SPECTATE_OPEN_IN_PRODUCTION", False) or DEBUG
+if SPECTATE_OPEN and _serves and not _open_is_meant:
     raise ImproperlyConfigured(
         "SPECTATE_OPEN=1 lets anyone publish for any runner. In production "
         "(DEBUG off) it also needs SPECTATE_OPEN_IN_PRODUCTION=1."
@@ -106,12 +152,20 @@ if (
 
 PORT = env_int("PORT", 8080, least=1, most=65535)
 WORKERS = env_int("WORKERS", 1, least=1, most=256)
-REDIS_URL = env_url("REDIS_URL", "", "redis", "rediss", "unix")
-PUBLIC_URL = env_url("PUBLIC_URL", f"http://localhost:{PORT}", "http", "https").rstrip(
-    "/"
-)
+# One host, or several separated by commas, over which runners are spread.
+REDIS_URL = env_text("REDIS_URL")
+_redis = env_list("REDIS_URL")
+for _host in _redis:
+    check_url("REDIS_URL", _host, ("redis", "rediss", "unix"))
+PUBLIC_URL = env_url("PUBLIC_URL", f"http://localhost:{PORT}", "http", "https")
+PUBLIC_URL = PUBLIC_URL.rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+if not _public.hostname or f"{_public.scheme}://{_public.netloc}" != PUBLIC_URL:
+    raise ImproperlyConfigured(
+        "PUBLIC_URL must be https://HOST or https://HOST:PORT and nothing behind it."
+    )
 # Addresses that may say, by X-Forwarded-For, whom they speak for.
-TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
 
 # Limits of a websocket. A `publish` of 500 fixes fits into a frame.
@@ -136,9 +190,8 @@ SPECTATE_RETENTION_DAYS = env_int("SPECTATE_RETENTION_DAYS", 0, most=36_500)
 # Whether the points stay that the line of an old track needs.
 SPECTATE_KEEP_LINE = env_bool("SPECTATE_KEEP_LINE", False)
 
-_public = urlsplit(PUBLIC_URL)
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or [
-    _public.hostname or "localhost",
+ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or [
+    _public.hostname,
     "localhost",
     "127.0.0.1",
 ]
@@ -203,15 +256,21 @@ TEMPLATES = [
     }
 ]
 
-if not os.environ.get("DATABASE_URL"):
+_database = env_text("DATABASE_URL")
+_in_memory = _database == "sqlite://:memory:"  # no URL; a command may want it
+if not _database:
     VAR_DIR.mkdir(exist_ok=True)
-DATABASES = {
-    "default": dj_database_url.config(
-        default=f"sqlite:///{VAR_DIR / 'spectate.sqlite3'}",
-        # Under ASGI a kept connection belongs to a thread that may never come back.
-        conn_max_age=0,
+    _database = f"sqlite:///{VAR_DIR / 'spectate.sqlite3'}"
+elif not _in_memory:
+    check_url("DATABASE_URL", _database, ("postgres", "postgresql", "sqlite"))
+# Under ASGI a kept connection belongs to a thread that may never come back.
+DATABASES = {"default": dj_database_url.parse(_database, conn_max_age=0)}
+if DATABASES["default"]["NAME"] in {"", ":memory:"} and not _in_memory:
+    # Without a name SQLite would forget everything, and PostgreSQL guess one.
+    raise ImproperlyConfigured(
+        "DATABASE_URL must name a database: postgres://USER:PASSWORD@HOST/NAME, or "
+        "sqlite:////srv/spectate.sqlite3 (four slashes: the path begins with one)."
     )
-}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # One writer at a time: take the lock at BEGIN and wait for it, instead of
@@ -232,9 +291,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "runners.live.layer.RedisLayer",
-        "CONFIG": {"hosts": REDIS_URL.split(","), "prefix": "spectate."},
+        "CONFIG": {"hosts": _redis, "prefix": "spectate."},
     }
-    if REDIS_URL
+    if _redis
     else {"BACKEND": "runners.live.layer.LocalLayer"}
 }
 
@@ -250,7 +309,15 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "live"
 
-vars().update(dj_email_url.parse(os.environ.get("EMAIL_URL") or "console://"))
+_mail = dj_email_url.parse(
+    env_url(
+        *("EMAIL_URL", "console://"),
+        *("submission", "smtp", "console", "file", "memory", "dummy"),
+    )
+)
+# Else a mail server that says nothing holds a thread for ever. Seconds.
+_mail["EMAIL_TIMEOUT"] = _mail["EMAIL_TIMEOUT"] or 10
+vars().update(_mail)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
