@@ -101,6 +101,30 @@ async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
         assert frame["merged"] == 0
 
 
+async def test_a_low_battery_is_told_once_and_is_in_the_next_snapshot(
+    server: Server, bob: str
+) -> None:
+    async with (
+        typed_client(server.ws_url, bob) as phone,
+        typed_client(server.ws_url) as alice,
+    ):
+        await alice.say(type="follow", runners=["bob"], tick=0)
+        await alice.hear_type("snapshot")
+        for battery in (19.4, 19.3):
+            place = {"t": now_ms(), "lat": 48.85, "lng": 2.35, "accuracy": 6.2}
+            await publish(phone, place | {"battery": battery})
+        await alice.say(type="ping", id="end")
+        heard = [await alice.hear()]
+        while heard[-1]["type"] != "pong":
+            heard.append(await alice.hear())
+        (event,) = (m for m in heard if m.get("kind") == "phone")
+        assert (event["runner"], event["accuracy"], event["battery"]) == ("bob", 6, 19)
+    async with typed_client(server.ws_url) as carol:
+        await carol.say(type="follow", runners=["bob"])
+        (runner,) = (await carol.hear_type("snapshot"))["runners"]
+        assert (runner["accuracy"], runner["battery"]) == (6, 19)
+
+
 async def test_late_points_are_told_and_do_not_move_the_marker(
     server: Server, bob: str
 ) -> None:

@@ -16,6 +16,7 @@ from runners.live.dialects.ids import WireId
 from runners.live.groups import LATE, NOTE, POSITION, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
+from runners.positions.phones import PhoneTold
 from runners.positions.rules import Rules
 from runners.positions.running import Running
 from runners.positions.writing import Change, Row
@@ -46,6 +47,7 @@ class Track:
         self.late = False
         self.meanwhile: list[Fix] | None = None
         self.mender: asyncio.Task[None] | None = None
+        self.phone = PhoneTold()
         self.used_at = 0.0
         self.ready: asyncio.Task[None] | None = None
 
@@ -146,6 +148,8 @@ def tell(
         event = position_event(runner, fix, progress, wire_id, moves=True)
         event["state"] = state
         told.events.append((group, event))
+        if track.phone.is_news(fix):
+            notes.append(phone_frame(runner, fix))
     if late:
         late.sort()
         frame = v1.late_frame(runner.code, late)
@@ -183,6 +187,18 @@ def position_event(
         "v1": row,
         "state": {},
     }
+
+
+def phone_frame(runner: Publisher, fix: Fix) -> bytes:
+    """Encode what a fix says of the phone that it came from."""
+    return v1.message_frame(
+        "event",
+        kind="phone",
+        time=now_ms(),
+        runner=runner.code,
+        accuracy=None if fix.accuracy is None else round(fix.accuracy),
+        battery=None if fix.battery is None else round(fix.battery),
+    )
 
 
 def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEvent:

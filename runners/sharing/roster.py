@@ -47,6 +47,8 @@ LOOK = 1.0
 # To what `since` is rounded down, so that many who come back share a query.
 # Milliseconds.
 SINCE_STEP = 5_000
+# What of a runner's item is another with each fix, besides the trail.
+OF_A_FIX = ("fix", "accuracy", "battery")
 # How long an encoded snapshot serves those who ask after it was read. Seconds.
 SNAPSHOT_AGE = 1.0
 
@@ -318,7 +320,7 @@ class Roster:
         item = self.items.get(runner)
         self._forget_snapshots()
         if item is not None:
-            item |= {"fix": None, "trail": ""}
+            item |= dict.fromkeys(OF_A_FIX) | {"trail": ""}
             for audience in self.audiences.values():
                 audience.forget_places(runner)
             self._introduce("changed", runner, item)
@@ -405,4 +407,4 @@ def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
 
 def _lasting(item: dict[str, Any]) -> dict[str, Any]:
     """Return what of a runner's item does not change with each fix."""
-    return {k: v for k, v in item.items() if k not in ("fix", "trail")}
+    return {k: v for k, v in item.items() if k != "trail" and k not in OF_A_FIX}
