@@ -12,6 +12,7 @@ from django.db import connection
 
 from runners.intake.door import get_intake
 from runners.live.relay import get_relay
+from runners.notifying.sender import get_notifier
 from runners.positions.accept import get_acceptor
 from runners.positions.retention import Pruned, prune
 from runners.serving.admission import get_admission
@@ -38,6 +39,7 @@ async def lifespan(
         if message["type"] == "lifespan.startup":
             get_watch()
             get_admission()
+            get_notifier().start()
             await door.open()
         if message["type"] == "lifespan.startup" and settings.SPECTATE_RETENTION_DAYS:
             daily = asyncio.create_task(_prune_daily())
@@ -45,6 +47,7 @@ async def lifespan(
             if daily is not None:
                 daily.cancel()
             await door.close()
+            await asyncio.to_thread(get_notifier().stop)
             await get_admission().close()
             await get_intake().close()
             await get_watch().close()

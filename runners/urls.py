@@ -14,6 +14,7 @@ from runners.views import (
     track,
 )
 from runners.views.live_json import live_json
+from runners.views.notifications import bell, links
 from runners.views.races import standings
 from runners.views.races.eta import eta_json
 from runners.views.races.replay import replay_json
@@ -54,6 +55,14 @@ urlpatterns = [
     path("share/me.json", browser_phone.browser_account, name="browser_account"),
     path("share/token/", browser_phone.browser_token, name="browser_token"),
     path("me/", include("runners.views.me.urls")),
+    path("notifications/", bell.choose, name="notifications_choose"),
+    path("notifications/bell.json", bell.bell_json, name="bell_json"),
+    path("notifications/stop/<str:signed>/", links.stop, name="notifications_stop"),
+    path(
+        "notifications/confirm/<str:signed>/",
+        links.confirm,
+        name="notifications_confirm",
+    ),
     path("s/<str:token>/", share.share, name="share"),
     path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),
     path("sign-up/", accounts.SignUp.as_view(), name="sign_up"),

@@ -1,19 +1,25 @@
 """What is kept: who runs, who follows, where they were, which race it was."""
 
 from runners.models.follow import Follow
+from runners.models.news import Alert, Delivery, News, Subscription
 from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race, Split, Wave
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import LinkViewers, Pause, ShareLink, Zone
+from runners.models.sos import Contact, Sos
 
 __all__ = [
+    "Alert",
     "Checkpoint",
+    "Contact",
+    "Delivery",
     "Entry",
     "Follow",
     "LatestPosition",
     "LinkViewers",
+    "News",
     "Pause",
     "Phone",
     "Position",
@@ -22,7 +28,9 @@ __all__ = [
     "Runner",
     "RunnerToken",
     "ShareLink",
+    "Sos",
     "Split",
+    "Subscription",
     "Wave",
     "Zone",
 ]

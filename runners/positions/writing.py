@@ -17,7 +17,8 @@ import orjson
 from django.db import DataError, IntegrityError, connection, models, transaction
 from django.db.models import Model
 
-from runners.models import Checkpoint, Entry, LatestPosition, Position, Split
+from runners.models import Checkpoint, Entry, LatestPosition, News, Position, Split
+from runners.models.news import Kind
 from runners.positions.fix import Fix
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,13 @@ class Passing(NamedTuple):
         value = {"time": _moment(self.at), "uncertainty": self.uncertainty}
         Split.objects.bulk_create([Split(**key, **value)], ignore_conflicts=True)
         Split.objects.filter(**key, by_hand=False).update(**value)
+        News.objects.tell_of_entry(
+            Kind.CHECKPOINT,
+            self.entry,
+            _moment(self.at),
+            checkpoint=self.checkpoint,
+            pass_number=self.pass_number,
+        )
 
 
 class Progressed(NamedTuple):
@@ -88,10 +96,16 @@ class Progressed(NamedTuple):
         # Who has finished is shown for an hour more: a right that ends. A start takes
         # nothing from anybody, and is noted nowhere.
         entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)
-        if values:
-            entries.filter(pk=self.entry).exclude(
-                status__in=[Entry.Status.DNF, Entry.Status.DNS]
-            ).update(**values)
+        if not values:
+            return
+        changed = entries.filter(pk=self.entry).exclude(
+            status__in=[Entry.Status.DNF, Entry.Status.DNS]
+        )
+        if not changed.update(**values):
+            return
+        for kind, at in ((Kind.START, self.started), (Kind.FINISH, self.finished)):
+            if at:
+                News.objects.tell_of_entry(kind, self.entry, _moment(at))
 
 
 class Confirmed(NamedTuple):

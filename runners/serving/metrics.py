@@ -27,6 +27,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from runners.live.ages import BOUNDS
+from runners.notifying.sender import get_notifier
 from runners.positions.accept import Acceptor, get_acceptor
 from runners.serving.admission import get_admission
 from runners.sharing.rosters import get_rosters
@@ -55,7 +56,7 @@ def read_process() -> list[Reading]:
     """Read what this process counts; some milliseconds with 15,000 sockets."""
     acceptor = get_acceptor()
     admission, relay = get_admission(), acceptor.relay
-    recorder = acceptor.recorder
+    recorder, notifier = acceptor.recorder, get_notifier()
     waiting = [outbox.waiting for outbox in relay.sockets]
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     gauges: tuple[tuple[str, str, float], ...] = (
@@ -87,10 +88,14 @@ def read_process() -> list[Reading]:
         ("stored", "Fixes committed.", recorder.stored),
         ("unsent", "Events the layer did not take.", acceptor.unsent),
         ("gaps", "Times the layer lost events.", relay.gaps),
+        ("notifications_queued", "Messages to followers queued.", notifier.queued),
+        ("notifications_pushed", "Pushed to browsers.", notifier.sent["push"]),
+        ("notifications_mailed", "Mailed.", notifier.sent["mail"]),
         ("layer_dropped", "Events the layer dropped.", relay.layer.dropped),
         ("cpu_seconds", "Processor time, user and system.", time.process_time()),
     )
     by_reason = (
+        ("notifications_failed", "Not told, or not yet.", notifier.failed),
         ("refused", "Fixes refused.", acceptor.refused),
         ("not_stored", "Fixes shown but not stored.", recorder.not_stored),
         ("sockets_refused", "Sockets turned away.", admission.refused),

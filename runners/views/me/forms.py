@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.core.validators import RegexValidator
+from django.contrib.auth.models import User
+from django.core.validators import RegexValidator, validate_email
 from django.utils import timezone
 from django.utils.text import slugify
 
-from runners.models import Runner
+from runners.models import Follow, Runner
 from runners.models.runner import CODE_PATTERN
 
 if TYPE_CHECKING:
@@ -192,6 +193,41 @@ class ZoneForm(forms.Form):
         help_text="100 to 5,000. A larger one hides better.",
         widget=forms.NumberInput(attrs={"step": 50}),
     )
+
+
+class ContactForm(forms.Form):
+    """A mail address, or a follower whom the runner accepted."""
+
+    who = forms.CharField(
+        max_length=254,
+        label="Mail address, or name of a follower",
+        help_text="An address is told at once that you chose it, and can say no.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
+    )
+
+    def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._runner = runner
+        self.user: User | None = None
+
+    def clean_who(self) -> str:
+        who: str = self.cleaned_data["who"].strip()
+        if "@" in who:
+            validate_email(who)
+            return who
+        follow = (
+            self._runner.followers.filter(
+                status=Follow.Status.ACCEPTED, user__username=who
+            )
+            .select_related("user")
+            .first()
+        )
+        if follow is None:
+            raise forms.ValidationError(
+                "No follower of yours has that name. Use a mail address."
+            )
+        self.user = follow.user
+        return ""
 
 
 class ConfirmForm(forms.Form):

@@ -16,8 +16,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from runners.models import Follow, Runner
+from runners.notifying.sos import contacts_of
 from runners.views.me.forms import (
     ConfirmForm,
+    ContactForm,
     LinkForm,
     TokenForm,
     VisibilityForm,
@@ -78,11 +80,13 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         "links": runner.links.with_viewers().select_related("race")[:50],
         "now": now,
         "zones": runner.zones.order_by("pk"),
+        "contacts": contacts_of(runner),
         "positions": runner.positions.count(),
         "visibility_form": VisibilityForm(runner=runner, auto_id="visibility_%s"),
         "token_form": TokenForm(auto_id="token_%s"),
         "link_form": LinkForm(runner=runner, auto_id="link_%s"),
         "zone_form": ZoneForm(auto_id="zone_%s"),
+        "contact_form": ContactForm(runner=runner, auto_id="contact_%s"),
         "erase_form": ConfirmForm(word=runner.code, auto_id="erase_%s"),
         "runner_form": ConfirmForm(word=runner.code, auto_id="runner_%s"),
         "account_form": ConfirmForm(

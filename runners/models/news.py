@@ -1,0 +1,251 @@
+"""Who is told what of a runner, and what waits to be told."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from runners.models.race import Checkpoint, Entry
+from runners.models.runner import Runner
+from runners.models.share import ShareLink
+from runners.models.sos import Contact, Sos
+
+
+class Subscription(models.Model):
+    """Where a follower is told: a browser by web push, or a mail address.
+
+    A browser may be nobody's in particular; an address belongs to an account, and
+    counts once its owner has confirmed it.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="subscriptions",
+    )
+    # The browser's session: who signs out is told no more there.
+    session = models.CharField(max_length=40, blank=True, db_index=True)
+    endpoint = models.TextField(blank=True)
+    p256dh = models.CharField(max_length=100, blank=True)
+    auth = models.CharField(max_length=40, blank=True)
+    email = models.EmailField(blank=True)
+    # Of the endpoint, or of account and address: hexadecimal SHA-256.
+    digest = models.CharField(max_length=64, unique=True)
+    device = models.CharField(max_length=60, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    # In a row; a browser that cannot be reached is forgotten in the end.
+    failures = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["created_at"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(endpoint="") ^ Q(email=""),
+                name="a_subscription_is_a_browser_or_an_address",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email or self.device or "A browser"
+
+
+class Kind(models.TextChoices):
+    """What can happen to a runner that is worth a message."""
+
+    START = "start", "Start"
+    CHECKPOINT = "checkpoint", "Checkpoints"
+    FINISH = "finish", "Finish"
+    SILENCE = "silence", "No signal for 10 minutes"
+    SOS = "sos", "Call for help"
+    # After an SOS, to whom that was told.
+    FINE = "fine", "All is well again"
+
+
+# What a follower can choose.
+KINDS = (Kind.START, Kind.CHECKPOINT, Kind.FINISH, Kind.SILENCE, Kind.SOS)
+
+
+class Alert(models.Model):
+    """What a follower wants to be told of a runner, and where."""
+
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.CASCADE, related_name="alerts"
+    )
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="alerts")
+    # By which they see the runner, if by any.
+    link = models.ForeignKey(
+        ShareLink, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    start = models.BooleanField(default=False)
+    checkpoint = models.BooleanField(default=False)
+    finish = models.BooleanField(default=False)
+    silence = models.BooleanField(default=False)
+    sos = models.BooleanField(default=False)
+
+    class Meta:
+        ordering: ClassVar = ["runner__name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["subscription", "runner"], name="a_runner_has_one_alert_a_place"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.runner_id} to {self.subscription_id}"
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return [kind for kind in KINDS if getattr(self, kind.value)]
+
+
+class NewsQuerySet(models.QuerySet["News"]):
+    def tell_of_entry(
+        self,
+        kind: Kind,
+        entry: int,
+        at: datetime,
+        *,
+        checkpoint: int | None = None,
+        pass_number: int = 0,
+    ) -> None:
+        """Note what happened in a race, once, if anybody wants to know of its runner.
+
+        One statement; call it in the transaction of what happened.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO runners_news"
+                " (kind, once, runner_id, entry_id, checkpoint_id, at, created_at)"
+                " SELECT %s, %s, e.runner_id, e.id, %s, %s, %s FROM runners_entry e"
+                " WHERE e.id = %s AND EXISTS"
+                " (SELECT 1 FROM runners_alert a WHERE a.runner_id = e.runner_id)"
+                " ON CONFLICT DO NOTHING",
+                [
+                    kind.value,
+                    f"{kind} {entry} {checkpoint or 0} {pass_number}",
+                    checkpoint,
+                    _adapted(at),
+                    _adapted(timezone.now()),
+                    entry,
+                ],
+            )
+
+
+def _adapted(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+class News(models.Model):
+    """Something that happened to a runner.
+
+    Written in the transaction of what happened, and spread to those who want to be
+    told by a serving process a moment later.
+    """
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    # What happens twice, or is found by two processes, is told once.
+    once = models.CharField(max_length=100, unique=True)
+    runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="news")
+    entry = models.ForeignKey(
+        Entry, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    checkpoint = models.ForeignKey(
+        Checkpoint, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    sos = models.ForeignKey(Sos, on_delete=models.CASCADE, null=True, related_name="+")
+    at = models.DateTimeField()
+    created_at = models.DateTimeField(default=timezone.now)
+    spread_at = models.DateTimeField(null=True)
+
+    objects = NewsQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            # Read every second by each serving process.
+            models.Index(
+                fields=["created_at"],
+                condition=Q(spread_at=None),
+                name="news_to_spread",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.runner_id}"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def claim(self, *, by_mail: bool, most: int, lease: timedelta) -> list[Delivery]:
+        """Take what is due, for this process alone until the lease ends.
+
+        Whoever takes something and dies leaves it to the others then.
+        """
+        now = timezone.now()
+        due = self.filter(by_mail=by_mail, due_at__lte=now)
+        if not due.exists():
+            return []
+        with transaction.atomic():
+            # PostgreSQL passes over rows that another has locked; SQLite, which locks
+            # no rows, has one writer from here on.
+            rows = list(
+                due.order_by("-urgent", "due_at").select_for_update(skip_locked=True)[
+                    :most
+                ]
+            )
+            self.filter(pk__in=[row.pk for row in rows]).update(
+                due_at=now + lease, attempts=models.F("attempts") + 1
+            )
+        return list(
+            self.filter(pk__in=[row.pk for row in rows])
+            .select_related(
+                *("news__runner", "news__entry__race", "news__entry__wave"),
+                *("news__checkpoint", "news__sos"),
+                *("subscription__user", "contact"),
+            )
+            .defer("news__entry__race__line")
+            .order_by("-urgent", "pk")
+        )
+
+
+class Delivery(models.Model):
+    """A piece of news on its way to one browser or mail address."""
+
+    news = models.ForeignKey(News, on_delete=models.CASCADE, related_name="deliveries")
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    # Whom the runner chose: told of an SOS, with its place.
+    contact = models.ForeignKey(
+        Contact, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    by_mail = models.BooleanField()
+    urgent = models.BooleanField(default=False)
+    due_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveSmallIntegerField(default=0)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["news", "subscription"], name="news_reach_a_subscription_once"
+            ),
+            models.UniqueConstraint(
+                fields=["news", "contact"],
+                condition=Q(subscription=None),
+                name="news_reach_a_contact_once",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["by_mail", "due_at"], name="delivery_due")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.news_id} to {self.subscription_id or self.contact_id}"

@@ -1,0 +1,1 @@
+"""Telling followers what happens to their runners, by web push and by mail."""

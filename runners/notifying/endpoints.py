@@ -1,0 +1,166 @@
+"""Posting to the push endpoint that a browser named, and to nothing else.
+
+An endpoint is a stranger's word: only public addresses are posted to, over TLS, and no
+redirect is followed. A name is looked up once, and what was looked at is connected to,
+so that a second answer of its name server changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+# Characters of an endpoint; the longest in use have some 600.
+LONGEST = 2_000
+# For everything: the name, the connection, the answer. Seconds.
+TIMEOUT = 8.0
+# Of an answer nothing is read but its head. Bytes.
+HEAD_LIMIT = 16 * 1024
+HTTPS = 443
+# Addresses of IPv6 that lead to one of IPv4: how many bits stand before it.
+EMBEDDING = (
+    (ipaddress.IPv6Network("::ffff:0:0/96"), 96),
+    (ipaddress.IPv6Network("64:ff9b::/96"), 96),
+    (ipaddress.IPv6Network("2002::/16"), 16),
+)
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class EndpointRefused(Exception):
+    """An endpoint that is not posted to; says why."""
+
+
+class Endpoint(NamedTuple):
+    """An endpoint's parts; `target` is the path with its query."""
+
+    host: str
+    port: int
+    target: str
+    secure: bool
+
+
+class Answer(NamedTuple):
+    """A status, and for how many seconds the service wants to be left alone."""
+
+    status: int
+    retry_after: float
+
+
+def read_endpoint(url: str) -> Endpoint:
+    """Take an endpoint to pieces; raises `EndpointRefused`.
+
+    Looks nothing up: that a name leads to a public address is seen when it is used.
+    """
+    if len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
+        raise EndpointRefused("The endpoint is no address of a push service.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise EndpointRefused("The endpoint is no address at all.") from None
+    secure = parts.scheme == "https"
+    host = parts.hostname
+    if host is None or "@" in parts.netloc:
+        raise EndpointRefused("The endpoint names no host, or a user.")
+    if not settings.SPECTATE_PUSH_LOCAL:
+        if not secure or (port or HTTPS) != HTTPS:
+            raise EndpointRefused("The endpoint is not https on its usual port.")
+        if (address := _literal(host)) is not None and not is_public(address):
+            raise EndpointRefused("The endpoint is at a private address.")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Endpoint(host, port or (HTTPS if secure else 80), target, secure)
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is one of the internet's, and of a single host."""
+    if isinstance(address, ipaddress.IPv6Address):
+        for network, before in EMBEDDING:
+            if address in network:
+                embedded = int(address) >> (128 - before - 32) & 0xFFFFFFFF
+                return is_public(ipaddress.IPv4Address(embedded))
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """Post to an endpoint; raises `EndpointRefused`, `OSError` and `TimeoutError`."""
+    endpoint = read_endpoint(url)
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    default = HTTPS if endpoint.secure else 80
+    where = host if endpoint.port == default else f"{host}:{endpoint.port}"
+    lines = [
+        f"POST {endpoint.target} HTTP/1.1",
+        f"Host: {where}",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
+    async with asyncio.timeout(TIMEOUT):
+        address = await _address_of(endpoint)
+        reader, writer = await asyncio.open_connection(
+            address,
+            endpoint.port,
+            limit=HEAD_LIMIT,
+            ssl=_tls() if endpoint.secure else None,
+            server_hostname=endpoint.host if endpoint.secure else None,
+        )
+        try:
+            writer.write(head + body)
+            await writer.drain()
+            return _read_head(await reader.readuntil(b"\r\n\r\n"))
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise ConnectionError(f"no answer: {error}") from error
+        finally:
+            writer.transport.abort()
+
+
+async def _address_of(endpoint: Endpoint) -> str:
+    """Look a host up; raises `EndpointRefused` if any of its addresses is private."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM
+        )
+    except UnicodeError:
+        raise EndpointRefused("The endpoint's host is no name.") from None
+    addresses = [str(row[4][0]) for row in found]
+    if not settings.SPECTATE_PUSH_LOCAL:
+        for address in addresses:
+            literal = _literal(address)
+            if literal is None or not is_public(literal):
+                raise EndpointRefused("The endpoint's name leads to a private address.")
+    return addresses[0]
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _read_head(head: bytes) -> Answer:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    try:
+        status = int(first.split(" ", 2)[1])
+    except (IndexError, ValueError):
+        raise ConnectionError("no HTTP in the answer") from None
+    retry_after = 0.0
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "retry-after" and value.strip().isdecimal():
+            retry_after = float(value)
+    return Answer(status, retry_after)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()

@@ -1,0 +1,104 @@
+"""Mails: news, and what an address has to be asked first. Each can be stopped."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core import signing
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.urls import reverse
+
+from runners.models import Contact, Subscription
+from runners.notifying.words import Words
+
+CONSOLE = "django.core.mail.backends.console.EmailBackend"
+# For how long an address can be confirmed. Seconds.
+CONFIRM_WITHIN = 3 * 24 * 3600
+_stop = signing.Signer(salt="runners.notifying.stop")
+_confirm = signing.TimestampSigner(salt="runners.notifying.confirm")
+
+
+def is_offered() -> bool:
+    """Tell whether mails reach anybody: a server without EMAIL_URL prints them."""
+    return bool(settings.DEBUG) or settings.EMAIL_BACKEND != CONSOLE
+
+
+def stop_url(place: Subscription | Contact) -> str:
+    """Return where whoever has a mail ends all others like it, without signing in."""
+    kind = "contact" if isinstance(place, Contact) else "subscription"
+    signed = _stop.sign_object([kind, place.pk])
+    return settings.PUBLIC_URL + reverse("notifications_stop", args=[signed])
+
+
+def stopped_place(signed: str) -> Subscription | Contact | None:
+    """Return what a link is to end; None if that is over. Raises `BadSignature`."""
+    kind, pk = _stop.unsign_object(signed)
+    if kind == "contact":
+        return Contact.objects.filter(pk=pk).first()
+    return Subscription.objects.filter(pk=pk).first()
+
+
+def confirmed_address(signed: str) -> Subscription | None:
+    """Return whose address a link confirms; raises `BadSignature`."""
+    pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN)
+    return Subscription.objects.filter(pk=pk).first()
+
+
+def news_mail(
+    words: Words,
+    place: Subscription | Contact,
+    address: str,
+    connection: BaseEmailBackend,
+) -> EmailMessage:
+    """Make the mail of a piece of news."""
+    url = words.url if "://" in words.url else settings.PUBLIC_URL + words.url
+    return _mail(words.title, f"{words.body}\n\n{url}\n", place, address, connection)
+
+
+def confirmation_mail(subscription: Subscription) -> EmailMessage:
+    """Ask the owner of an address whether they want mails."""
+    signed = _confirm.sign_object(subscription.pk)
+    url = settings.PUBLIC_URL + reverse("notifications_confirm", args=[signed])
+    return _mail(
+        "Mails about runners: is this your address?",
+        f"{subscription.user} on {settings.PUBLIC_URL} wants to be told here how "
+        f"runners do.\n\nIf that is you, open this page and say so:\n{url}\n\n"
+        "If not, do nothing: no other mail comes.\n",
+        subscription,
+        subscription.email,
+    )
+
+
+def contact_mail(contact: Contact) -> EmailMessage:
+    """Tell somebody that a runner chose them."""
+    return _mail(
+        f"{contact.runner.name} chose you as a contact",
+        f"{contact.runner.name} runs with {settings.PUBLIC_URL}, and chose this "
+        "address to be told, with the place, if they ever call for help. You need not "
+        "do anything now.\n",
+        contact,
+        contact.email,
+    )
+
+
+def _mail(
+    subject: str,
+    text: str,
+    place: Subscription | Contact,
+    address: str,
+    connection: BaseEmailBackend | None = None,
+) -> EmailMessage:
+    stop = stop_url(place)
+    return EmailMessage(
+        # A name is a runner's own words.
+        subject=" ".join(subject.split()),
+        body=f"{text}\n-- \nNo more of these mails: {stop}\n",
+        to=[address],
+        connection=connection,
+        headers={
+            # One click, by RFC 8058.
+            "List-Unsubscribe": f"<{stop}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+            "Auto-Submitted": "auto-generated",
+        },
+    )

@@ -1,0 +1,409 @@
+"""Brings news to browsers and mailboxes, in the background of a serving process.
+
+Two threads, so that a slow mail server keeps no notification waiting. What is due is
+claimed in the database: of several processes one sends it, and another if that dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import smtplib
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import orjson
+from django.core import mail as django_mail
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+
+from runners.models import Alert, Delivery, Subscription
+from runners.models.news import Kind
+from runners.notifying import mail, spreading, webpush
+from runners.notifying.endpoints import Answer, EndpointRefused, post
+from runners.notifying.words import Words, words_for_contact, words_of
+from runners.positions.limits import Bucket, Limits
+from runners.sharing.viewing import visible_runners
+from runners.sharing.windows import visible_races
+from runners.store import prepare_connection
+
+logger = logging.getLogger(__name__)
+
+# Between two looks while nothing is to be done. Seconds.
+POLL = 1.0
+# Deliveries of one round, and for how long they are this process's.
+BATCH, LEASE = 50, timedelta(minutes=2)
+# What a process sends: messages a second, and at once.
+RATE, BURST = 50.0, 200.0
+# What one place is told by a process, a second and at once; an SOS always.
+PLACE_RATE, PLACE_BURST = 1 / 20, 20
+# A mail server may take so long for each step. Seconds.
+MAIL_TIMEOUT = 20
+# Until the second attempt; the next ones take three times as long each. Seconds.
+RETRY, MOST_ATTEMPTS = 10.0, 6
+# So long a push service that did not answer is left alone. Seconds.
+LEFT_ALONE = 30.0
+# Deliveries that a place refuses, in a row, before it is forgotten.
+MOST_FAILURES = 5
+# Seconds.
+SILENCES_EVERY, TIDY_EVERY = 30.0, 3_600.0
+
+
+class Failed(Exception):
+    """A delivery that came to nothing.
+
+    `again`: when to try once more, in seconds; None is never. `gone`: the place does
+    not exist any more.
+    """
+
+    def __init__(
+        self, reason: str, *, again: float | None = None, gone: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.again = again
+        self.gone = gone
+
+
+@dataclass
+class Job:
+    """A delivery that is still to be made, and what to say."""
+
+    delivery: Delivery
+    words: Words
+    failed: Failed | None = None
+
+
+class Notifier:
+    """The process's part in telling followers."""
+
+    def __init__(self) -> None:
+        self.queued = 0
+        self.sent: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self._rate = Bucket(RATE, BURST)
+        self._places = Limits(PLACE_RATE, PLACE_BURST)
+        # Push services that did not answer: until when they are left alone.
+        self._away: dict[str, float] = {}
+        self._silences_at = self._tidy_at = 0.0
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Tell from now on; a second call changes nothing."""
+        if not self._threads:
+            self._stopping.clear()
+            for name, turn in (("push", self.push_turn), ("mail", self.mail_turn)):
+                thread = threading.Thread(
+                    target=self._run, args=(turn,), name=f"notify-{name}", daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End after what is being sent; the rest waits in the database. Blocks."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout)
+        self._threads.clear()
+
+    def _run(self, turn: Callable[[], bool]) -> None:
+        while not self._stopping.is_set():
+            busy = False
+            try:
+                prepare_connection()
+                busy = turn()
+            except DatabaseError as error:
+                logger.warning("News wait: the database failed: %s", error)
+                connection.close()
+            except Exception:
+                # The thread must live, whatever is wrong with these.
+                logger.exception("News could not be told")
+            if not busy:
+                self._stopping.wait(POLL)
+        connection.close()
+
+    def push_turn(self) -> bool:
+        """Queue what is new, then push what is due; tell whether there was anything."""
+        now = time.monotonic()
+        if now >= self._silences_at:
+            self._silences_at = now + SILENCES_EVERY
+            spreading.note_silences()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_EVERY
+            spreading.tidy()
+        queued = spreading.spread()
+        self.queued += queued
+        batch = Delivery.objects.claim(by_mail=False, most=BATCH, lease=LEASE)
+        jobs = self._jobs(batch)
+        if jobs:
+            self._stopping.wait(self._rate.take(len(jobs)))
+            # The ORM refuses to work where a loop runs: one for the round, no longer.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._push_all(jobs))
+            self._settle(jobs, "push")
+        return bool(queued or batch)
+
+    def mail_turn(self) -> bool:
+        """Mail what is due; tell whether there was anything."""
+        batch = Delivery.objects.claim(by_mail=True, most=BATCH, lease=LEASE)
+        jobs = self._jobs(batch)
+        if jobs:
+            self._mail_all(jobs)
+            self._settle(jobs, "mail")
+        return bool(batch)
+
+    # What is still to be said
+
+    def _jobs(self, batch: Sequence[Delivery]) -> list[Job]:
+        """Leave out what is old by now, or no longer wanted or allowed."""
+        now = timezone.now()
+        dropped: dict[int, str] = {}
+        jobs = []
+        followers = [d for d in batch if d.contact is None]
+        allowed = _Rights(followers)
+        for delivery in batch:
+            news = delivery.news
+            reason = ""
+            if spreading.is_old(news.kind, news.at, now):
+                reason = "old"
+            elif delivery.contact is None:
+                reason = allowed.reason_against(delivery)
+            if not reason and not self._in_time(delivery):
+                reason = "rate"
+            if reason:
+                dropped[delivery.pk] = reason
+            elif delivery.contact is not None and news.sos is not None:
+                jobs.append(Job(delivery, words_for_contact(news, news.sos)))
+            else:
+                named = allowed.may_know_race(delivery)
+                jobs.append(Job(delivery, words_of(news, named=named)))
+        if dropped:
+            self.failed.update(dropped.values())
+            Delivery.objects.filter(pk__in=dropped).delete()
+        return jobs
+
+    def _in_time(self, delivery: Delivery) -> bool:
+        if delivery.urgent or delivery.subscription_id is None or delivery.attempts > 1:
+            return True
+        return self._places.of(delivery.subscription_id).take(1) == 0
+
+    # Sending
+
+    async def _push_all(self, jobs: Sequence[Job]) -> None:
+        await asyncio.gather(*(self._push(job) for job in jobs))
+
+    async def _push(self, job: Job) -> None:
+        place = job.delivery.subscription
+        assert place is not None
+        host = urlsplit(place.endpoint).netloc
+        now = time.monotonic()
+        if (until := self._away.get(host, now)) > now:
+            job.failed = Failed("unreachable", again=until - now)
+            return
+        try:
+            answer = await post(place.endpoint, *self._message(job, place))
+        except EndpointRefused:
+            job.failed = Failed("private", gone=True)
+        except (OSError, TimeoutError):
+            self._away[host] = now + LEFT_ALONE
+            job.failed = Failed("unreachable", again=LEFT_ALONE)
+        except Exception:
+            logger.exception("A push message could not be made")
+            job.failed = Failed("error")
+        else:
+            self._away.pop(host, None)
+            job.failed = _judged(answer)
+
+    def _message(self, job: Job, place: Subscription) -> tuple[dict[str, str], bytes]:
+        news = job.delivery.news
+        left = news.at + spreading.NEWS_FOR[Kind(news.kind)] - timezone.now()
+        headers = webpush.headers(
+            place.endpoint,
+            ttl=max(0, int(left.total_seconds())),
+            urgent=job.delivery.urgent,
+            topic=news.once,
+        )
+        payload = {
+            **job.words._asdict(),
+            "tag": news.once,
+            "runner": news.runner.code,
+            "at": int(news.at.timestamp() * 1000),
+            "urgent": job.delivery.urgent,
+        }
+        body = webpush.encrypt(
+            orjson.dumps(payload), p256dh=place.p256dh, auth=place.auth
+        )
+        return headers, body
+
+    def _mail_all(self, jobs: Sequence[Job]) -> None:
+        backend = django_mail.get_connection(timeout=MAIL_TIMEOUT)
+        try:
+            backend.open()
+        except OSError as error:
+            logger.warning("The mail server cannot be reached: %s", error)
+            for job in jobs:
+                job.failed = Failed("unreachable", again=LEFT_ALONE)
+            return
+        try:
+            for job in jobs:
+                if self._stopping.is_set():
+                    job.failed = Failed("stopped", again=0)
+                    continue
+                delivery = job.delivery
+                place = delivery.subscription or delivery.contact
+                assert place is not None
+                try:
+                    mail.news_mail(job.words, place, place.email, backend).send()
+                except smtplib.SMTPRecipientsRefused:
+                    job.failed = Failed("refused")
+                except (OSError, smtplib.SMTPException) as error:
+                    logger.warning("A mail was not taken: %s", error)
+                    job.failed = Failed("unreachable", again=RETRY)
+        finally:
+            backend.close()
+
+    # Afterwards
+
+    def _settle(self, jobs: Iterable[Job], channel: str) -> None:
+        done: list[int] = []
+        well: set[int] = set()
+        ill: set[int] = set()
+        gone: set[int] = set()
+        for job in jobs:
+            delivery, failed = job.delivery, job.failed
+            place = delivery.subscription_id or 0
+            if failed is None:
+                self.sent[channel] += 1
+                done.append(delivery.pk)
+                well.add(place)
+                continue
+            self.failed[failed.reason] += 1
+            if failed.gone:
+                gone.add(place)
+            elif failed.again is None:
+                ill.add(place)
+                done.append(delivery.pk)
+            elif delivery.attempts >= MOST_ATTEMPTS:
+                self.failed["gave_up"] += 1
+                done.append(delivery.pk)
+            else:
+                due_at = timezone.now() + _pause(delivery.attempts, failed.again)
+                Delivery.objects.filter(pk=delivery.pk).update(due_at=due_at)
+        Delivery.objects.filter(pk__in=done).delete()
+        places = Subscription.objects.all()
+        places.filter(pk__in=gone).delete()
+        places.filter(pk__in=well, failures__gt=0).update(failures=0)
+        places.filter(pk__in=ill).update(failures=F("failures") + 1)
+        places.filter(pk__in=ill, failures__gte=MOST_FAILURES).delete()
+
+
+def _judged(answer: Answer) -> Failed | None:
+    """Tell what the answer of a push service means."""
+    status = answer.status
+    if 200 <= status < 300:
+        return None
+    if status in (404, 410):
+        return Failed("gone", gone=True)
+    if status == 429 or status >= 500:
+        return Failed("busy", again=answer.retry_after)
+    # A redirect too: whoever answers it is no push service.
+    return Failed("refused")
+
+
+def _pause(attempts: int, least: float) -> timedelta:
+    return timedelta(seconds=max(least, RETRY * 3 ** (attempts - 1)))
+
+
+class _Rights:
+    """What the followers of a batch want and may see now, as on a live page.
+
+    Causes a query, and two more for each account or link among them.
+    """
+
+    def __init__(self, batch: Sequence[Delivery]) -> None:
+        self._alerts = {
+            (alert.subscription_id, alert.runner_id): alert
+            for alert in Alert.objects.filter(
+                subscription__in={d.subscription_id for d in batch},
+                runner__in={d.news.runner_id for d in batch},
+            )
+        }
+        runners: dict[tuple[int | None, int | None], set[int]] = defaultdict(set)
+        races: dict[int | None, set[int]] = defaultdict(set)
+        for delivery in batch:
+            if (standing := self._standing(delivery)) is not None:
+                runners[standing].add(delivery.news.runner_id)
+                if delivery.news.entry is not None:
+                    races[standing[1]].add(delivery.news.entry.race_id)
+        self._runners = {
+            standing: set(
+                visible_runners(standing[0], _links(standing[1]))
+                .filter(pk__in=of)
+                .values_list("pk", flat=True)
+            )
+            for standing, of in runners.items()
+        }
+        self._races = {
+            link: set(
+                visible_races(_links(link))
+                .filter(pk__in=of)
+                .values_list("pk", flat=True)
+            )
+            for link, of in races.items()
+        }
+
+    def _standing(self, delivery: Delivery) -> tuple[int | None, int | None] | None:
+        """Return by which account and which link somebody sees a runner."""
+        alert = self._alert(delivery)
+        place = delivery.subscription
+        if alert is None or place is None:
+            return None
+        return place.user_id, alert.link_id
+
+    def _alert(self, delivery: Delivery) -> Alert | None:
+        key = delivery.subscription_id or 0, delivery.news.runner_id
+        return self._alerts.get(key)
+
+    def reason_against(self, delivery: Delivery) -> str:
+        """Return why a follower is not told, or nothing."""
+        news, place = delivery.news, delivery.subscription
+        alert, standing = self._alert(delivery), self._standing(delivery)
+        if alert is None or place is None or standing is None:
+            return "stopped"
+        if not getattr(alert, Kind.SOS if news.kind == Kind.FINE else news.kind):
+            return "stopped"
+        if place.user is not None and not place.user.is_active:
+            return "rights"
+        if news.runner_id not in self._runners[standing]:
+            return "rights"
+        # Its checkpoints name an unlisted race.
+        if news.kind == Kind.CHECKPOINT and not self.may_know_race(delivery):
+            return "rights"
+        return ""
+
+    def may_know_race(self, delivery: Delivery) -> bool:
+        """Tell whether a follower may know which race it is."""
+        entry, standing = delivery.news.entry, self._standing(delivery)
+        if entry is None or standing is None:
+            return False
+        return entry.race_id in self._races[standing[1]]
+
+
+def _links(link: int | None) -> tuple[int, ...]:
+    return () if link is None else (link,)
+
+
+_notifier = Notifier()
+
+
+def get_notifier() -> Notifier:
+    """Return the process's notifier."""
+    return _notifier

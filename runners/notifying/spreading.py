@@ -1,0 +1,178 @@
+"""From what happened to those who want to be told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from runners.models import (
+    Alert,
+    Checkpoint,
+    Contact,
+    Delivery,
+    Entry,
+    LatestPosition,
+    News,
+    Pause,
+    Race,
+    Runner,
+    Subscription,
+)
+from runners.models.news import Kind
+from runners.positions.fix import milliseconds
+
+# How old what happened may be when somebody is told.
+NEWS_FOR = {
+    Kind.START: timedelta(minutes=15),
+    Kind.CHECKPOINT: timedelta(minutes=15),
+    Kind.FINISH: timedelta(hours=2),
+    Kind.SILENCE: timedelta(minutes=30),
+    Kind.SOS: timedelta(days=1),
+    Kind.FINE: timedelta(days=1),
+}
+URGENT = (Kind.SOS, Kind.FINE)
+# A runner in a race of whom nothing came for so long is silent.
+SILENT_AFTER = timedelta(minutes=10)
+# News spread in one transaction.
+BATCH = 200
+# For how long it is remembered that something was told.
+REMEMBERED = timedelta(days=2)
+# After how long an address is forgotten that nobody confirmed, and a browser without
+# an account that wants to be told nothing.
+UNCONFIRMED_FOR = timedelta(days=4)
+
+
+def is_old(kind: str, at: datetime, now: datetime) -> bool:
+    """Tell whether something happened too long ago to be told."""
+    return now - at > NEWS_FOR[Kind(kind)]
+
+
+def spread() -> int:
+    """Queue what is new for all who want to be told; return how many deliveries."""
+    waiting = News.objects.filter(spread_at=None)
+    if not waiting.exists():
+        return 0
+    now = timezone.now()
+    with transaction.atomic():
+        batch = list(
+            waiting.order_by("created_at").select_for_update(skip_locked=True)[:BATCH]
+        )
+        deliveries = _deliveries([n for n in batch if not is_old(n.kind, n.at, now)])
+        made = Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
+        News.objects.filter(pk__in=[news.pk for news in batch]).update(spread_at=now)
+    return len(made)
+
+
+def _deliveries(batch: list[News]) -> list[Delivery]:
+    # Start and finish are news of their own.
+    splits = set(
+        Checkpoint.objects.filter(
+            pk__in=[news.checkpoint_id for news in batch], kind=Checkpoint.Kind.SPLIT
+        ).values_list("pk", flat=True)
+    )
+    batch = [n for n in batch if n.kind != Kind.CHECKPOINT or n.checkpoint_id in splits]
+    runners = {news.runner_id for news in batch}
+    alerts: dict[int, list[Alert]] = defaultdict(list)
+    for alert in Alert.objects.filter(
+        runner__in=runners, subscription__confirmed_at__isnull=False
+    ).select_related("subscription"):
+        alerts[alert.runner_id].append(alert)
+    deliveries = []
+    for news in batch:
+        urgent = news.kind in URGENT
+        if urgent:
+            # Before the followers: who is both gets to know the place.
+            deliveries += _to_contacts(news)
+        field = Kind.SOS if news.kind == Kind.FINE else news.kind
+        for alert in alerts[news.runner_id]:
+            if getattr(alert, field):
+                place = alert.subscription
+                deliveries.append(
+                    Delivery(
+                        news=news,
+                        subscription=place,
+                        by_mail=bool(place.email),
+                        urgent=urgent,
+                    )
+                )
+    return deliveries
+
+
+def _to_contacts(news: News) -> list[Delivery]:
+    contacts = list(Contact.objects.filter(runner=news.runner_id))
+    by_user = {contact.user_id: contact for contact in contacts if contact.user_id}
+    found = [
+        Delivery(news=news, contact=contact, by_mail=True, urgent=True)
+        for contact in contacts
+        if contact.email
+    ]
+    places = Subscription.objects.filter(user__in=by_user, confirmed_at__isnull=False)
+    return found + [
+        Delivery(
+            news=news,
+            subscription=place,
+            contact=by_user[place.user_id],
+            by_mail=bool(place.email),
+            urgent=True,
+        )
+        for place in places
+        if place.user_id
+    ]
+
+
+def note_silences() -> None:
+    """Note the runners in a race of whom nothing has come for a while.
+
+    A phone that comes back and falls silent again is news again.
+    """
+    now = timezone.now()
+    running = (
+        Entry.objects.shown()
+        .filter(
+            runner=OuterRef("runner"),
+            status=Entry.Status.STARTED,
+            race__in=Race.objects.window_open(now),
+        )
+        .order_by("-race__start")
+    )
+    wanted = Alert.objects.filter(runner=OuterRef("runner"), silence=True)
+    paused = Pause.objects.filter(runner=OuterRef("runner"), ended_at=None)
+    silent = LatestPosition.objects.filter(
+        Exists(wanted),
+        Exists(running),
+        ~Exists(paused),
+        contact_at__lt=now - SILENT_AFTER,
+        contact_at__gte=now - NEWS_FOR[Kind.SILENCE],
+        runner__in=Runner.objects.sharing(),
+    ).annotate(entry=running.values("pk")[:1])
+    News.objects.bulk_create(
+        [
+            News(
+                kind=Kind.SILENCE,
+                once=f"silence {entry} {milliseconds(contact_at)}",
+                runner_id=runner,
+                entry_id=entry,
+                at=contact_at,
+            )
+            for runner, contact_at, entry in silent.values_list(
+                "pk", "contact_at", "entry"
+            )
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def tidy() -> None:
+    """Forget what was told, and places that nobody is told at any more."""
+    now = timezone.now()
+    News.objects.filter(created_at__lt=now - REMEMBERED).delete()
+    idle = Subscription.objects.filter(created_at__lt=now - UNCONFIRMED_FOR)
+    idle.filter(confirmed_at=None).delete()
+    idle.filter(user=None, alerts=None).delete()
+    ended = Alert.objects.filter(link__isnull=False)
+    ended.filter(link__expires_at__lt=now).delete()
+    ended.filter(link__revoked_at__isnull=False).delete()

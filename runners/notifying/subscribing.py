@@ -1,0 +1,171 @@
+"""What followers choose to be told, and where."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from runners.models import Alert, Runner, ShareLink, Subscription
+from runners.models.news import KINDS, Kind
+from runners.notifying import mail
+from runners.notifying.endpoints import EndpointRefused, read_endpoint
+from runners.notifying.webpush import KeysRefused, check_keys
+from runners.positions.limits import Bucket
+
+# Browsers of an account, or addresses.
+MOST_BROWSERS, MOST_ADDRESSES = 10, 3
+# Runners that a browser or address is told of.
+MOST_ALERTS = 100
+# New browsers that a process takes, a second and at once: they need no account.
+NEW_RATE, NEW_BURST = 10.0, 200.0
+
+_new = Bucket(NEW_RATE, NEW_BURST)
+
+
+class ChoiceRefused(Exception):
+    """A choice that cannot be kept; `code` is stable and dotted."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def browser_known(push: Mapping[str, Any]) -> Subscription | None:
+    """Return the subscription of a browser, by what only it and its service know."""
+    return Subscription.objects.filter(
+        digest=_digest(str(push.get("endpoint"))), auth=_keys(push)[1]
+    ).first()
+
+
+@transaction.atomic
+def browser_subscribe(
+    *, push: Mapping[str, Any], user: User | None, session: str, device: str
+) -> Subscription:
+    """Take a browser's push subscription, as `PushSubscription.toJSON()` has it.
+
+    It is the account's from now on, or nobody's. Raises `ChoiceRefused`.
+    """
+    endpoint, (p256dh, auth) = str(push.get("endpoint")), _keys(push)
+    try:
+        read_endpoint(endpoint)
+        check_keys(p256dh, auth)
+    except (EndpointRefused, KeysRefused) as error:
+        raise ChoiceRefused("push.invalid", str(error)) from None
+    known = browser_known(push)
+    if known is None and _new.take(1):
+        raise ChoiceRefused("rate.limited", "Too many at once. Try again in a moment.")
+    if known is not None and known.user != user:
+        # What it was told stood on another account's rights.
+        known.delete()
+    if user is not None:
+        mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))
+        if mine.count() >= MOST_BROWSERS:
+            raise ChoiceRefused(
+                "push.limit",
+                f"{MOST_BROWSERS} browsers are the most. Stop one on your page.",
+            )
+    place, _ = Subscription.objects.update_or_create(
+        digest=_digest(endpoint),
+        defaults={
+            "user": user,
+            "session": session,
+            "endpoint": endpoint,
+            "p256dh": p256dh,
+            "auth": auth,
+            "device": device,
+            "confirmed_at": timezone.now(),
+        },
+    )
+    return place
+
+
+@transaction.atomic
+def alerts_set(
+    *,
+    place: Subscription,
+    runners: Iterable[Runner],
+    kinds: Collection[Kind],
+    link: ShareLink | None = None,
+) -> None:
+    """Have these kinds of news of these runners told at a place; none is the end.
+
+    `link` is what the follower sees them by, if by any. Raises `ChoiceRefused`.
+    """
+    runners = list(runners)
+    if not kinds:
+        place.alerts.filter(runner__in=runners).delete()
+        return
+    chosen = {kind.value: kind in kinds for kind in KINDS}
+    Alert.objects.bulk_create(
+        [Alert(subscription=place, runner=r, link=link, **chosen) for r in runners],
+        update_conflicts=True,
+        unique_fields=["subscription", "runner"],
+        update_fields=["link", *chosen],
+    )
+    if place.alerts.count() > MOST_ALERTS:
+        raise ChoiceRefused(
+            "alerts.limit", f"{MOST_ALERTS} runners are the most. Stop some first."
+        )
+
+
+def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
+    """Return what a place is told, kinds by runner's code."""
+    if place is None:
+        return {}
+    return {
+        alert.runner.code: [kind.value for kind in alert.kinds]
+        for alert in place.alerts.select_related("runner")
+    }
+
+
+def address_add(*, user: User, email: str) -> Subscription:
+    """Note a mail address and ask its owner; raises `ChoiceRefused`.
+
+    Asked again it asks again, unless the address was confirmed. Raises OSError while
+    the mail server is away.
+    """
+    if not mail.is_offered():
+        raise ChoiceRefused("mail.off", "This server sends no mails.")
+    mine = user.subscriptions.exclude(email="")
+    if mine.exclude(email=email).count() >= MOST_ADDRESSES:
+        raise ChoiceRefused(
+            "mail.limit", f"{MOST_ADDRESSES} addresses are the most. Stop one first."
+        )
+    place, _ = Subscription.objects.get_or_create(
+        digest=_digest(f"mailto:{user.pk}:{email}"),
+        defaults={"user": user, "email": email},
+    )
+    if place.confirmed_at is None:
+        mail.confirmation_mail(place).send()
+    return place
+
+
+def address_confirm(*, place: Subscription) -> None:
+    """Take the owner's yes."""
+    place.confirmed_at = place.confirmed_at or timezone.now()
+    place.save(update_fields=["confirmed_at"])
+
+
+def address_of(user: User | None) -> Subscription | None:
+    """Return where an account is mailed: the address that was confirmed last."""
+    if user is None or not mail.is_offered():
+        return None
+    confirmed = user.subscriptions.exclude(email="").exclude(confirmed_at=None)
+    return confirmed.order_by("-confirmed_at").first()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keys(push: Mapping[str, Any]) -> tuple[str, str]:
+    keys = push.get("keys")
+    if not isinstance(keys, Mapping):
+        return "", ""
+    return str(keys.get("p256dh"))[:200], str(keys.get("auth"))[:200]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_POST
+
+from runners.models import Runner
+from runners.notifying.sos import MOST_CONTACTS, contact_add
+from runners.views.me.forms import ContactForm
+from runners.views.me.page import back_to, own_page, own_runner
+
+
+@require_POST
+@own_runner
+def add(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Choose somebody to be told of a call for help."""
+    form = ContactForm(request.POST, runner=runner, auto_id="contact_%s")
+    if form.is_valid() and runner.contacts.count() >= MOST_CONTACTS:
+        form.add_error(None, f"{MOST_CONTACTS} are the most. Remove one first.")
+    if not form.is_valid():
+        return own_page(request, runner, contact_form=form)
+    email, user = form.cleaned_data["who"], form.user
+    try:
+        contact = contact_add(runner=runner, email=email, user=user)
+    except OSError:
+        form.add_error(
+            None, "The mail could not be sent just now. Try again in a while."
+        )
+        return own_page(request, runner, contact_form=form)
+    messages.success(request, f"{contact} is told if you call for help.")
+    return back_to("contacts")
+
+
+@require_POST
+@own_runner
+def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
+    contact = get_object_or_404(runner.contacts, pk=pk)
+    contact.delete()
+    messages.success(request, f"{contact} is not told any more.")
+    return back_to("contacts")

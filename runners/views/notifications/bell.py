@@ -1,0 +1,158 @@
+"""The bell of a live page: what this browser, or the account's mailbox, is told."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_out
+from django.dispatch import receiver
+from django.http import HttpRequest, JsonResponse
+from django.middleware.csrf import get_token
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST, require_safe
+
+from runners.models import Runner, Subscription
+from runners.models.news import KINDS, Kind
+from runners.notifying import mail
+from runners.notifying.subscribing import (
+    MOST_ALERTS,
+    ChoiceRefused,
+    address_of,
+    alerts_of,
+    alerts_set,
+    browser_known,
+    browser_subscribe,
+)
+from runners.notifying.webpush import public_key
+from runners.sharing.viewing import visible_runners
+from runners.views.live_json import Refused, link_in_header
+
+# Bytes of a choice: a hundred codes and a push subscription.
+MOST_BYTES = 16 * 1024
+DEVICE_LENGTH = 60
+
+
+@never_cache
+@require_safe
+def bell_json(request: HttpRequest) -> JsonResponse:
+    """Answer with what a page needs to offer a choice."""
+    user = _user(request)
+    address = address_of(user)
+    return JsonResponse(
+        {
+            "csrf": get_token(request),
+            "key": public_key(),
+            "kinds": [[kind.value, kind.label] for kind in KINDS],
+            "signedIn": user is not None,
+            "mailOffered": mail.is_offered(),
+            "mail": address.email if address else None,
+        }
+    )
+
+
+@never_cache
+@sensitive_variables("choice", "push")
+@require_POST
+def choose(request: HttpRequest) -> JsonResponse:
+    """Take a choice, and answer with what is told now: kinds by code, by push and mail.
+
+    `{push: PushSubscription | null, mail: bool, device: text, runners: [code],
+    kinds: [kind]}`; without `runners` nothing is changed. Runners that the viewer may
+    not see are as unknown as any other.
+    """
+    try:
+        choice = _read(request)
+        push = choice.get("push")
+        if runners := choice.get("runners", []):
+            _choose(request, choice, runners)
+    except ChoiceRefused as error:
+        return _refusal(error.code, error.detail, HTTPStatus.BAD_REQUEST)
+    except Refused as error:
+        return _refusal(error.code, error.detail, error.status)
+    place = browser_known(push) if isinstance(push, dict) else None
+    user = _user(request)
+    if place is not None and place.user != user:
+        place = None
+    return JsonResponse({"push": alerts_of(place), "mail": alerts_of(address_of(user))})
+
+
+def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> None:
+    kinds = [kind for kind in KINDS if kind.value in choice.get("kinds", [])]
+    user, push = _user(request), choice.get("push")
+    if isinstance(push, dict):
+        device = "".join(filter(str.isprintable, str(choice.get("device", ""))))
+        place = browser_known(push)
+        if kinds or place is not None:
+            place = browser_subscribe(
+                push=push,
+                user=user,
+                session=(request.session.session_key or "") if user else "",
+                device=device[:DEVICE_LENGTH],
+            )
+            _set(request, place, codes, kinds)
+    if (address := address_of(user)) is not None:
+        _set(request, address, codes, kinds if choice.get("mail") is True else [])
+
+
+def _set(
+    request: HttpRequest, place: Subscription, codes: list[str], kinds: list[Kind]
+) -> None:
+    """Set alerts for those whom the viewer sees, each by the least right needed."""
+    if not kinds:
+        # Also of those who cannot be seen any more.
+        alerts_set(place=place, runners=Runner.objects.filter(code__in=codes), kinds=())
+        return
+    link = link_in_header(request)
+    seen = visible_runners(request.user.pk).filter(code__in=codes)
+    by_link = (
+        visible_runners(request.user.pk, [link.pk])
+        .filter(code__in=codes)
+        .exclude(pk__in=seen.values("pk"))
+        if link is not None
+        else Runner.objects.none()
+    )
+    if not seen and not by_link:
+        raise Refused(
+            HTTPStatus.NOT_FOUND,
+            "runner.unknown",
+            "There is no such runner, or they are not shown to you.",
+        )
+    alerts_set(place=place, runners=seen, kinds=kinds)
+    alerts_set(place=place, runners=by_link, kinds=kinds, link=link)
+
+
+def _read(request: HttpRequest) -> dict[str, Any]:
+    if len(request.body) > MOST_BYTES:
+        raise ChoiceRefused("message.too_big", f"{MOST_BYTES:,} bytes are the most.")
+    try:
+        choice = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        choice = None
+    if not isinstance(choice, dict):
+        raise ChoiceRefused("message.invalid", "Send a JSON object.")
+    for name in ("runners", "kinds"):
+        words = choice.get(name, [])
+        if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+            raise ChoiceRefused("message.invalid", f"`{name}` is a list of words.")
+    if len(choice.get("runners", [])) > MOST_ALERTS:
+        raise ChoiceRefused("alerts.limit", f"{MOST_ALERTS} runners are the most.")
+    return choice
+
+
+def _user(request: HttpRequest) -> User | None:
+    return request.user if request.user.is_authenticated else None
+
+
+def _refusal(code: str, detail: str, status: int) -> JsonResponse:
+    return JsonResponse({"code": code, "detail": detail}, status=status)
+
+
+@receiver(user_logged_out)
+def _forget_browser(request: HttpRequest, **kwargs: Any) -> None:
+    # What an account sees is not told where it has signed out.
+    if key := request.session.session_key:
+        Subscription.objects.filter(session=key).exclude(user=None).delete()

@@ -1,0 +1,59 @@
+"""What links in mails lead to, without signing in: confirming, and stopping."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.core.signing import BadSignature
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from runners.models import Contact
+from runners.notifying.mail import confirmed_address, stopped_place
+from runners.notifying.subscribing import address_confirm
+
+
+@never_cache
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def stop(request: HttpRequest, signed: str) -> HttpResponse:
+    """End the mails that a link is in; by POST, for programs look at links in mails.
+
+    Exempt from the check of forms: mail programs post here by themselves (RFC 8058),
+    and the link is what allows it.
+    """
+    try:
+        place = stopped_place(signed)
+    except BadSignature:
+        return _incomplete(request)
+    if request.method == "POST" and place is not None:
+        place.delete()
+        place = None
+    context = {"place": place, "is_contact": isinstance(place, Contact)}
+    return render(request, "runners/notifications/stop.html", context)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def confirm(request: HttpRequest, signed: str) -> HttpResponse:
+    """Take the yes of an address's owner."""
+    try:
+        place = confirmed_address(signed)
+    except BadSignature:
+        return _incomplete(request)
+    if place is None:
+        return _incomplete(request)
+    if request.method == "POST":
+        address_confirm(place=place)
+    return render(request, "runners/notifications/confirm.html", {"place": place})
+
+
+def _incomplete(request: HttpRequest) -> HttpResponse:
+    return render(
+        request,
+        "runners/notifications/incomplete.html",
+        status=HTTPStatus.NOT_FOUND,
+    )

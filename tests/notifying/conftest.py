@@ -1,0 +1,89 @@
+"""The cast: Alice follows, Bob runs, Charlie has no access."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
+from runners.models import Checkpoint, Entry, Race, Runner, Subscription
+from runners.notifying.sender import Notifier
+from runners.notifying.subscribing import browser_subscribe
+from tests.notifying.push import Browser, PushService, push_service
+
+
+@pytest.fixture(scope="module")
+def _service() -> Iterator[PushService]:
+    with push_service() as service:
+        yield service
+
+
+@pytest.fixture
+def service(_service: PushService, settings: Settings) -> PushService:
+    """A push service of the test's own, at a private address."""
+    settings.SPECTATE_PUSH_LOCAL = True
+    _service.posts.clear()
+    _service.statuses.clear()
+    _service.headers.clear()
+    return _service
+
+
+@pytest.fixture
+def browser(service: PushService) -> Browser:
+    """The browser of a follower."""
+    return service.browser()
+
+
+@pytest.fixture
+def place(db: None, browser: Browser) -> Subscription:
+    """Where nobody in particular is told."""
+    return browser_subscribe(
+        push=browser.subscription, user=None, session="", device="Firefox, Android"
+    )
+
+
+@pytest.fixture
+def notifier() -> Notifier:
+    return Notifier()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", email="alice@example.org")
+
+
+@pytest.fixture
+def bob(db: None) -> Runner:
+    return Runner.objects.create(code="bob", name="Bob")
+
+
+@pytest.fixture
+def race(db: None) -> Race:
+    now = timezone.now()
+    return Race.objects.create(
+        slug="half",
+        name="Riverside Half",
+        start=now - timedelta(hours=1),
+        ends=now + timedelta(hours=5),
+        timezone="Europe/Dublin",
+    )
+
+
+@pytest.fixture
+def entry(race: Race, bob: Runner) -> Entry:
+    return Entry.objects.create(
+        race=race,
+        runner=bob,
+        bib="17",
+        status=Entry.Status.STARTED,
+        started_at=race.start + timedelta(seconds=30),
+    )
+
+
+@pytest.fixture
+def ten(race: Race) -> Checkpoint:
+    return Checkpoint.objects.create(race=race, name="10 km", distance=10_000)

@@ -1,0 +1,101 @@
+"""A push service on this machine, and the browser that it belongs to."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import http_ece
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from py_vapid import Vapid02
+
+from runners.notifying.webpush import encode
+
+AUTH = b"sixteen bytes!!!"
+
+
+class Browser:
+    """Has the private key that messages are encrypted for."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.key = ec.generate_private_key(ec.SECP256R1())
+
+    @property
+    def subscription(self) -> dict[str, Any]:
+        """What `PushSubscription.toJSON()` gives."""
+        point = self.key.public_key().public_bytes(
+            Encoding.X962, PublicFormat.UncompressedPoint
+        )
+        return {
+            "endpoint": self.endpoint,
+            "expirationTime": None,
+            "keys": {"p256dh": encode(point), "auth": encode(AUTH)},
+        }
+
+    def read(self, body: bytes) -> dict[str, Any]:
+        """Decrypt a message, as the browser does."""
+        plain = http_ece.decrypt(
+            body, private_key=self.key, auth_secret=AUTH, version="aes128gcm"
+        )
+        message: dict[str, Any] = json.loads(plain)
+        return message
+
+
+@dataclass
+class Post:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def claims_verified(self) -> bool:
+        """Tell whether it is signed by the key that it names."""
+        return bool(Vapid02.verify(self.headers["authorization"]))
+
+
+@dataclass
+class PushService:
+    """Answers each post with the next status, at the end with 201."""
+
+    url: str
+    posts: list[Post] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def browser(self, name: str = "bob") -> Browser:
+        return Browser(f"{self.url}/push/{name}")
+
+
+@contextmanager
+def push_service() -> Iterator[PushService]:
+    service = PushService("")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            service.posts.append(Post(self.path, headers, body))
+            self.send_response(service.statuses.pop(0) if service.statuses else 201)
+            for name, value in service.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
