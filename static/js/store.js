@@ -9,9 +9,13 @@ export const TRAIL_SPAN = 5 * 60_000;
 // Of one whose trail nobody looks at: thousands of trails would fill the memory. ms.
 const SHORT_SPAN = 10_000;
 
+// What is taken over from a description of a runner as it is.
+const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
+
 /**
  * `trail`: the last minutes, oldest first. `splits`: the passes of checkpoints that were
- * told, by checkpoint and pass. `line`: the course. Metres, milliseconds.
+ * told, by checkpoint and pass. `accuracy`, `battery` (per cent): as last told. `line`: the
+ * course. Metres, milliseconds.
  *
  * @typedef {import("./polyline.js").LngLat} LngLat
  * @typedef {import("./protocol.js").Fix} Fix
@@ -23,7 +27,7 @@ const SHORT_SPAN = 10_000;
  * @typedef {{
  *   code: string, name: string, bib: string | null, colour: string,
  *   state: string | null, race: string | null, fix: Fix | null, trail: TrailPoint[],
- *   splits: Map<string, Split>,
+ *   splits: Map<string, Split>, accuracy: number | null, battery: number | null,
  * }} Runner
  * @typedef {{
  *   id: number, name: string, kind: string, distance: number,
@@ -148,6 +152,9 @@ export class Store {
     } else if (event.kind === "state") {
       const runner = this.runners.get(code);
       if (runner) runner.state = event.state;
+    } else if (event.kind === "phone") {
+      const runner = this.runners.get(code);
+      if (runner) Object.assign(runner, { accuracy: event.accuracy, battery: event.battery });
     } else if (event.kind === "split") {
       const split = /** @type {any} */ (event);
       this.runners.get(code)?.splits.set(`${split.checkpoint} ${split.pass}`, split);
@@ -169,10 +176,12 @@ export class Store {
         fix: null,
         trail: [],
         splits: new Map(),
+        accuracy: null,
+        battery: null,
       };
       this.runners.set(code, runner);
     }
-    for (const key of ["name", "bib", "colour", "state", "race"]) {
+    for (const key of KEPT) {
       if (key in described) Object.assign(runner, { [key]: described[key] });
     }
     if (fix) {

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { courseMarks, kilometrePoints } from "../../static/js/map/course.js";
+import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
+import { ringOf } from "../../static/js/map/followed.js";
 import { metresBetween } from "../../static/js/metres.js";
 import { headLines, trailLines } from "../../static/js/map/trails.js";
 
@@ -81,4 +83,31 @@ test("a trail is broken where the runner was not seen", () => {
     [[0, 0], [0.001, 0]],
     [[1, 0], [1.001, 0]],
   ]);
+});
+
+test("a move that nobody sees is none, more so out of the picture", () => {
+  // At zoom 12 a pixel is 0.00017 degrees.
+  const moved = hasMoved({ west: -1, south: -1, east: 1, north: 1 }, 12);
+  const from = (lng) => ({ lng, lat: 0 });
+  assert.equal(moved(from(0), from(0.00005)), false);
+  assert.equal(moved(from(0), from(0.0002)), true);
+  assert.equal(moved(from(3), from(3.0002)), false);
+  assert.equal(moved(from(3), from(3.01)), true);
+});
+
+test("a point that has not moved stays where it was last sent", () => {
+  const diff = new PointDiff();
+  const hasMovedFar = (from, to) => Math.abs(to.lng - from.lng) > 2;
+  const bob = (lng) => [{ lng, lat: 0, properties: { code: "bob" } }];
+  diff.to(bob(0), hasMovedFar);
+  assert.equal(diff.to(bob(1.5), hasMovedFar), null);
+  // Small steps add up.
+  assert.equal(diff.to(bob(3), hasMovedFar).update.length, 1);
+});
+
+test("a ring is as large as the place is unsure, and only where it is", () => {
+  assert.equal(ringOf(20, 0), 0);
+  assert.equal(ringOf(null, 0), 0);
+  assert.ok(Math.abs(ringOf(78.2715, 0) * 1000 - 1) < 1e-6);
+  assert.ok(Math.abs(ringOf(100, 60) / ringOf(100, 0) - 2) < 1e-6);
 });

@@ -12,11 +12,22 @@ export class PointDiff {
   #sent = new Map();
 
   /**
+   * A point as the source has it.
+   *
+   * @param {string} code
+   */
+  sent(code) {
+    return this.#sent.get(code);
+  }
+
+  /**
    * The change from the points last asked for, or null when there is none.
    *
    * @param {MapPoint[]} points
+   * @param {(from: MapPoint, to: MapPoint) => boolean} [hasMoved] a point that has not
+   *   stays where it was
    */
-  to(points) {
+  to(points, hasMoved = isElsewhere) {
     /** @type {Required<Omit<import("maplibre-gl").GeoJSONSourceDiff, "removeAll">>} */
     const diff = { add: [], update: [], remove: [] };
     const next = new Map();
@@ -31,8 +42,11 @@ export class PointDiff {
       }
       /** @type {import("maplibre-gl").GeoJSONFeatureDiff} */
       const change = { id: code };
-      if (before.lng !== lng || before.lat !== lat) {
+      if (hasMoved(before, point)) {
         change.newGeometry = { type: "Point", coordinates: [lng, lat] };
+      } else {
+        point.lng = before.lng;
+        point.lat = before.lat;
       }
       for (const key in properties) {
         if (before.properties[key] === properties[key]) continue;
@@ -44,6 +58,11 @@ export class PointDiff {
     this.#sent = next;
     return diff.add.length || diff.update.length || diff.remove.length ? diff : null;
   }
+}
+
+/** @param {MapPoint} from @param {MapPoint} to */
+export function isElsewhere(from, to) {
+  return from.lng !== to.lng || from.lat !== to.lat;
 }
 
 /**

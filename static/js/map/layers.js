@@ -217,6 +217,25 @@ export function layers(tokens) {
       },
     },
     {
+      // Somewhere in here: as large on the ground at every zoom.
+      id: "rings",
+      type: "circle",
+      source: "followed",
+      filter: [">", ["get", "ring"], 0],
+      paint: {
+        "circle-radius": [
+          "interpolate", ["exponential", 2], ["zoom"],
+          0, ["get", "ring"],
+          22, ["*", 2 ** 22, ["get", "ring"]],
+        ],
+        "circle-color": ["case", fresh, ["get", "colour"], tokens.stale],
+        "circle-opacity": 0.15,
+        "circle-stroke-color": ["case", fresh, ["get", "colour"], tokens.stale],
+        "circle-stroke-width": 1.5,
+        "circle-stroke-opacity": 0.7,
+      },
+    },
+    {
       id: "headings",
       type: "symbol",
       source: "followed",

@@ -21,9 +21,8 @@ export async function createMap(config, options) {
   if (!document.createElement("canvas").getContext("webgl2")) {
     throw new Error("This browser has no WebGL 2, which the map is drawn with.");
   }
-  const [library, base] = await Promise.all([
-    import(config.library), loadBase(config), loadSheet(config.css),
-  ]);
+  loadSheet(config.css);
+  const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
   // A worker of our own address, not one made from a string: a strict policy allows it.
   library.setWorkerUrl(new URL(config.worker, location.href).href);
   /** @type {Library} */
@@ -53,20 +52,17 @@ export async function createMap(config, options) {
 }
 
 /**
- * The library's style sheet: in the page's head the list would wait for it too.
+ * The library's style sheet: in the page's head the list would wait for it too. The map
+ * does not wait: without it, it is only less neat.
  *
  * @param {string} href
  */
 function loadSheet(href) {
-  return new Promise((resolve) => {
-    const link = document.createElement("link");
-    link.rel = "stylesheet";
-    link.href = href;
-    // Without it the map is only less neat.
-    link.onload = link.onerror = resolve;
-    // Before ours, which says what is different.
-    document.head.prepend(link);
-  });
+  const link = document.createElement("link");
+  link.rel = "stylesheet";
+  link.href = href;
+  // Before ours, which says what is different.
+  document.head.prepend(link);
 }
 
 /**

@@ -1,0 +1,88 @@
+// The crowd on the map: thousands of points, of which the map is told what can be seen.
+
+import { label } from "../format.js";
+import { liveness } from "../liveness.js";
+import { PointDiff } from "./diff.js";
+
+// Less is no move that anybody sees. px.
+const VISIBLE = 0.5;
+// Nor is this, out of the picture; who turns the map there has it put right at once. px.
+const FAR_VISIBLE = 40;
+// After the map was turned to another place; it is never still where it stays with a runner. ms.
+const SETTLED = 150;
+const TILE = 512; // px: the world's width at zoom 0
+
+/**
+ * @typedef {import("./map.js").Placed} Placed
+ * @typedef {{west: number, south: number, east: number, north: number}} Bounds degrees
+ */
+
+/** Keeps the source of the crowd. */
+export class Crowd {
+  #map;
+  #diff = new PointDiff();
+  /** @type {Placed[]} */
+  #runners = [];
+  #now = 0;
+
+  /** @param {import("maplibre-gl").Map} map */
+  constructor(map) {
+    this.#map = map;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let settling;
+    map.on("moveend", () => {
+      clearTimeout(settling);
+      settling = setTimeout(() => this.show(this.#runners, this.#now), SETTLED);
+    });
+  }
+
+  /**
+   * Show the crowd where it is now.
+   *
+   * @param {Placed[]} runners
+   * @param {number} now
+   */
+  show(runners, now) {
+    this.#runners = runners;
+    this.#now = now;
+    const bounds = this.#map.getBounds();
+    const view = {
+      west: bounds.getWest(), south: bounds.getSouth(),
+      east: bounds.getEast(), north: bounds.getNorth(),
+    };
+    const diff = this.#diff.to(
+      runners.map((runner) => point(runner, now)),
+      hasMoved(view, this.#map.getZoom()),
+    );
+    if (!diff) return;
+    const source = /** @type {import("maplibre-gl").GeoJSONSource} */ (this.#map.getSource("crowd"));
+    source.updateData(diff);
+  }
+}
+
+/**
+ * Whether a point is drawn elsewhere than it was, as far as anybody can see.
+ *
+ * @param {Bounds} view
+ * @param {number} zoom
+ */
+export function hasMoved({ west, south, east, north }, zoom) {
+  const pixel = 360 / (TILE * 2 ** zoom);
+  const shrink = Math.cos((Math.PI / 360) * (south + north));
+  // A little more than the picture, for who comes into it.
+  const [dx, dy] = [(east - west) / 4, (north - south) / 4];
+  /** @param {{lng: number, lat: number}} from @param {{lng: number, lat: number}} to */
+  return (from, to) => {
+    const isNear =
+      to.lng > west - dx && to.lng < east + dx && to.lat > south - dy && to.lat < north + dy;
+    const step = pixel * (isNear ? VISIBLE : FAR_VISIBLE);
+    return Math.abs(to.lng - from.lng) > step || Math.abs(to.lat - from.lat) > step * shrink;
+  };
+}
+
+/** @param {Placed} runner @param {number} now */
+function point(runner, now) {
+  const { code, colour, fix } = runner;
+  const properties = { code, colour, label: label(runner), state: liveness(fix.t, now) };
+  return { lng: fix.lng, lat: fix.lat, properties };
+}

@@ -1,0 +1,204 @@
+// Those who are followed or chosen: discs that glide, with their trails and rings.
+
+import { age, label } from "../format.js";
+import { liveness } from "../liveness.js";
+import { isElsewhere, PointDiff } from "./diff.js";
+import { addDisc, removeDiscs } from "./discs.js";
+import { Motion } from "./motion.js";
+import { headLines, trailLines } from "./trails.js";
+
+// Less is no move that anybody sees; each costs the map a new picture of all of them. px.
+const VISIBLE = 1 / 3;
+const TILE = 512; // px: the world's width at zoom 0
+// A place less sure than this has a ring. m.
+const UNSURE = 20;
+const METRES_A_PIXEL = 78_271.517; // at the equator, zoom 0
+
+/**
+ * @typedef {import("../polyline.js").LngLat} LngLat
+ * @typedef {import("./map.js").Placed} Placed
+ * @typedef {import("./motion.js").Shown} Shown
+ * @typedef {{
+ *   now: number, selected: string | null, isExact: boolean,
+ *   alongOf: (runner: Placed) => import("../along.js").Along | null,
+ * }} View `isExact`: where they are, no gliding
+ */
+
+/** Draws them, picture after picture. */
+export class Followed {
+  #map;
+  #clock;
+  #onDrawn;
+  #tokens;
+  #diff = new PointDiff();
+  #motion = new Motion();
+  /** @type {Map<string, number>} up to when each trail is drawn, by code */
+  #trailedTo = new Map();
+  /** @type {Placed[]} */
+  #runners = [];
+  /** @type {View} */
+  #view = { now: 0, selected: null, isExact: false, alongOf: () => null };
+  #isPaused = false;
+  #isDrawing = false;
+  #isOld = false; // there is something newer than what is being drawn
+
+  /**
+   * @param {import("maplibre-gl").Map} map
+   * @param {import("./style.js").Tokens} tokens
+   * @param {() => number} clock the server's time
+   * @param {(shown: Map<string, Shown>) => void} onDrawn told where each stands
+   */
+  constructor(map, tokens, clock, onDrawn) {
+    this.#map = map;
+    this.#tokens = tokens;
+    this.#clock = clock;
+    this.#onDrawn = onDrawn;
+  }
+
+  /**
+   * Show runners as they are now.
+   *
+   * @param {Placed[]} runners
+   * @param {View} view
+   */
+  show(runners, view) {
+    this.#runners = runners;
+    this.#view = view;
+    this.#motion.keep(new Set(runners.map(({ code }) => code)));
+    for (const runner of runners) this.#motion.aim(runner, view.alongOf(runner), view.now);
+    this.#showTrails();
+    this.#animate();
+  }
+
+  /** @param {boolean} isPaused */
+  setPaused(isPaused) {
+    this.#isPaused = isPaused;
+  }
+
+  /**
+   * Light has turned to dark, or back.
+   *
+   * @param {import("./style.js").Tokens} tokens
+   */
+  repaint(tokens) {
+    this.#tokens = tokens;
+    removeDiscs(this.#map);
+    this.#animate();
+  }
+
+  /** @param {string} id @returns {import("maplibre-gl").GeoJSONSource} */
+  #source(id) {
+    return /** @type {any} */ (this.#map.getSource(id));
+  }
+
+  // Picture after picture while somebody is on their way; the next one only when the map
+  // has taken the last, however slow the machine is.
+  async #animate() {
+    this.#isOld = true;
+    if (this.#isDrawing) return;
+    this.#isDrawing = true;
+    try {
+      do {
+        this.#isOld = false;
+        // At the end of the way exactly.
+        await this.#draw(this.#isGliding ? 360 / (TILE * 2 ** this.#map.getZoom()) : 0);
+        await new Promise(requestAnimationFrame);
+        if (!this.#isGliding) await this.#draw(0);
+      } while (this.#isOld || this.#isGliding);
+    } finally {
+      this.#isDrawing = false;
+    }
+  }
+
+  get #isGliding() {
+    return !this.#isPaused && !this.#view.isExact && this.#motion.isMoving(this.#clock());
+  }
+
+  // The discs where they stand on their way, and what is between them and their trails:
+  // all of them when one has moved so far that it can be seen.
+  /** @param {number} pixel degrees */
+  async #draw(pixel) {
+    const now = this.#isPaused ? this.#view.now : this.#clock();
+    const shown = new Map(this.#runners.map((runner) => [runner.code, this.#shown(runner, now)]));
+    const shownOf = (/** @type {string} */ code) => /** @type {Shown} */ (shown.get(code));
+    const discs = this.#runners.map((runner) => this.#disc(runner, shownOf(runner.code)));
+    const hasMoved = discs.some((disc) => {
+      const sent = this.#diff.sent(disc.properties.code);
+      return !sent || isFar(sent, disc, pixel * VISIBLE);
+    });
+    const diff = this.#diff.to(discs, hasMoved ? isElsewhere : () => false);
+    if (hasMoved) this.#onDrawn(shown);
+    if (!diff) return;
+    const heads = headLines(this.#runners, (code) => this.#trailEnd(code), shownOf);
+    await Promise.all([
+      this.#source("followed").updateData(diff),
+      this.#source("heads").setData(heads),
+    ]);
+  }
+
+  /** @param {Placed} runner @param {number} now @returns {Shown} */
+  #shown(runner, now) {
+    if (!this.#view.isExact) return this.#motion.place(runner.code, now);
+    /** @type {LngLat} */
+    const at = [runner.fix.lng, runner.fix.lat];
+    return { at, time: runner.fix.t, predicted: false, from: at };
+  }
+
+  #showTrails() {
+    const now = this.#clock();
+    this.#trailedTo = new Map(
+      this.#runners.map((runner) => [runner.code, this.#shown(runner, now).time]),
+    );
+    this.#source("trails").setData(trailLines(this.#runners, (code) => this.#trailEnd(code)));
+  }
+
+  /** @param {string} code */
+  #trailEnd(code) {
+    return this.#trailedTo.get(code) ?? -Infinity;
+  }
+
+  /** @param {Placed} runner @param {Shown} shown */
+  #disc(runner, { at: [lng, lat], predicted }) {
+    const { now, selected } = this.#view;
+    const state = liveness(runner.fix.t, now);
+    const isStale = ["stale", "lost"].includes(state);
+    const isSelected = runner.code === selected;
+    const disc = { colour: runner.colour, label: label(runner), isStale, isSelected };
+    const old = isStale ? age(now - runner.fix.t) : "";
+    const properties = {
+      code: runner.code,
+      state,
+      colour: runner.colour,
+      disc: addDisc(this.#map, disc, this.#tokens),
+      heading: runner.fix.heading,
+      predicted,
+      selected: isSelected,
+      age: old,
+      caption: old ? `${runner.name}\n${old}` : runner.name,
+      ring: ringOf(runner.accuracy, lat),
+    };
+    return { lng, lat, properties };
+  }
+}
+
+/**
+ * @param {{lng: number, lat: number}} from
+ * @param {{lng: number, lat: number}} to
+ * @param {number} step degrees
+ */
+function isFar(from, to, step) {
+  const shrink = Math.cos((Math.PI / 180) * to.lat);
+  return Math.abs(to.lng - from.lng) > step || Math.abs(to.lat - from.lat) > step * shrink;
+}
+
+/**
+ * The radius of the ring around a place that is not sure, in pixels at zoom 0; 0: none.
+ *
+ * @param {number | null} accuracy m
+ * @param {number} lat
+ */
+export function ringOf(accuracy, lat) {
+  if (accuracy === null || accuracy <= UNSURE) return 0;
+  // By tenths of a degree: the same one for all of a run.
+  return accuracy / (METRES_A_PIXEL * Math.cos((Math.PI / 1800) * Math.round(lat * 10)));
+}
