@@ -2,6 +2,8 @@
 
 const EVERY = 20_000; // ms
 const PATIENCE = 10_000; // ms
+// Runners that one request may name, as on the server (views/races/eta.py).
+const MOST_NAMED = 100;
 
 /**
  * One pass of a place by a runner; times in ms, null where nothing can be said.
@@ -45,11 +47,12 @@ export class Arrivals {
    */
   at(slug, place, codes, time) {
     const key = `${slug} ${place}`;
-    const runners = [...codes].sort().join();
+    const named = [...codes].sort();
+    const runners = named.join();
     const kept = this.#kept.get(key);
     if (!kept || time - kept.askedAt > EVERY || kept.runners !== runners) {
       this.#kept.set(key, { askedAt: time, runners, arrivals: kept?.arrivals ?? null });
-      this.#ask(key, this.#url.replace("SLUG", slug), place, runners);
+      this.#ask(key, this.#url.replace("SLUG", slug), place, named);
     }
     return kept?.arrivals ?? null;
   }
@@ -65,20 +68,27 @@ export class Arrivals {
     }
   }
 
-  /** @param {string} key @param {string} url @param {string} place @param {string} runners */
-  async #ask(key, url, place, runners) {
+  /** @param {string} key @param {string} url @param {string} place @param {string[]} codes */
+  async #ask(key, url, place, codes) {
+    /** @type {Arrival[]} */
+    const arrivals = [];
     try {
-      const response = await this.#fetch(`${url}?${new URLSearchParams({ at: place, runners })}`, {
-        headers: this.#headers,
-        signal: AbortSignal.timeout(PATIENCE),
-      });
-      if (!response.ok) return;
-      const kept = this.#kept.get(key);
-      if (kept) kept.arrivals = readArrivals(await response.json());
-      this.#onChange();
+      for (let from = 0; from < codes.length; from += MOST_NAMED) {
+        const runners = codes.slice(from, from + MOST_NAMED).join();
+        const response = await this.#fetch(`${url}?${new URLSearchParams({ at: place, runners })}`, {
+          headers: this.#headers,
+          signal: AbortSignal.timeout(PATIENCE),
+        });
+        if (!response.ok) return;
+        arrivals.push(...readArrivals(await response.json()));
+      }
     } catch {
       // The next one may come; what is shown of the last one counts down meanwhile.
+      return;
     }
+    const kept = this.#kept.get(key);
+    if (kept) kept.arrivals = arrivals.sort(byTime);
+    this.#onChange();
   }
 }
 
@@ -89,9 +99,12 @@ export class Arrivals {
  * @returns {Arrival[]}
  */
 export function readArrivals(answer) {
-  /** @type {Arrival[]} */
-  const arrivals = answer.runners.flatMap((/** @type {any} */ { runner, passes }) =>
+  return answer.runners.flatMap((/** @type {any} */ { runner, passes }) =>
     passes.map((/** @type {any} */ pass) => ({ code: runner, ...pass })),
   );
-  return arrivals.sort((a, b) => (a.at ?? Infinity) - (b.at ?? Infinity));
+}
+
+/** @param {Arrival} a @param {Arrival} b */
+function byTime(a, b) {
+  return (a.at ?? Infinity) - (b.at ?? Infinity);
 }
