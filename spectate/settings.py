@@ -16,6 +16,8 @@ import dj_database_url
 import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 
+from spectate.catalogues import compile_catalogues
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 # What the running program keeps for itself: database, secret, collected files.
 VAR_DIR = BASE_DIR / "var"
@@ -245,6 +247,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "runners.views.language.Language",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -268,6 +271,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "runners.views.language.script_words",
             ],
         },
     }
@@ -337,6 +341,15 @@ _mail["EMAIL_TIMEOUT"] = _mail["EMAIL_TIMEOUT"] or 10
 vars().update(_mail)
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [
+    ("en", "English"),
+    ("de", "Deutsch"),
+    ("fr", "Français"),
+    ("es", "Español"),
+]
+LANGUAGE_COOKIE_SECURE = _public.scheme == "https"
+LOCALE_PATHS = [BASE_DIR / "locale"]
+compile_catalogues(LOCALE_PATHS[0])
 TIME_ZONE = "UTC"
 USE_TZ = True
 

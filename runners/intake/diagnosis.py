@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from runners.models import Phone, Position, RunnerToken
 
@@ -48,18 +50,18 @@ def diagnose(token: RunnerToken) -> Diagnosis:
     if token.revoked_at is not None or (token.expires_at or now) < now:
         return Diagnosis(
             "problem",
-            "This phone may not send any more.",
-            ["Its token was ended. Set the phone up again."],
+            _("This phone may not send any more."),
+            [_("Its token was ended. Set the phone up again.")],
         )
     if phone is None:
-        return Diagnosis("waiting", "Nothing has come from this phone yet.", [])
+        return Diagnosis("waiting", _("Nothing has come from this phone yet."), [])
     fixes = list(_fixes(token)) if phone.fix_at else []
     if not fixes:
         return _without_a_fix(phone)
     problems = list(_problems(phone, fixes, now))
     return Diagnosis(
         "problem" if problems else "ok",
-        "It works, but not well yet." if problems else "It works.",
+        _("It works, but not well yet.") if problems else _("It works."),
         problems,
         list(_facts(phone, fixes, now)),
     )
@@ -73,55 +75,55 @@ def _fixes(token: RunnerToken) -> QuerySet[Position]:
 
 
 def _without_a_fix(phone: Phone) -> Diagnosis:
-    facts = [("App", phone.app)] if phone.app else []
+    facts = [(_("App"), phone.app)] if phone.app else []
     if not phone.refused:
         return Diagnosis(
             "waiting",
-            "The phone reports, but it has no place yet.",
-            ["Go outside, and allow the app to use the location always."],
+            _("The phone reports, but it has no place yet."),
+            [_("Go outside, and allow the app to use the location always.")],
             facts,
         )
     if PRIVATE.issuperset(phone.reasons):
         return Diagnosis(
             "ok",
-            "It works. Where you are now is kept private, as you chose.",
+            _("It works. Where you are now is kept private, as you chose."),
             [],
             facts,
         )
-    headline = "The phone sends, but nothing of it can be used."
+    headline = _("The phone sends, but nothing of it can be used.")
     return Diagnosis("problem", headline, list(_refusals(phone)), facts)
 
 
 def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterator[str]:
     newest, oldest = fixes[0], fixes[-1]
     if now - phone.contact_at > SILENT:
-        yield (
-            f"Nothing has come for {duration(now - phone.contact_at)}. Is the app "
-            "still running, and out of battery saving?"
-        )
+        yield _(
+            "Nothing has come for {span}. Is the app still running, and out of battery "
+            "saving?"
+        ).format(span=duration(now - phone.contact_at))
     delay = newest.stored_at - newest.recorded_at
     if delay > LATE:
-        yield (
-            f"The newest position was {duration(delay)} old when it came. Is the "
-            "phone's clock right, and does it have a connection?"
-        )
+        yield _(
+            "The newest position was {span} old when it came. Is the phone's clock "
+            "right, and does it have a connection?"
+        ).format(span=duration(delay))
     accuracies = [fix.accuracy for fix in fixes[:5] if fix.accuracy is not None]
     if accuracies and statistics.median(accuracies) > COARSE:
-        yield (
-            f"Positions are only accurate to {statistics.median(accuracies):,.0f} m. "
-            "Allow the precise location and choose the highest accuracy."
-        )
+        yield _(
+            "Positions are only accurate to {count} m. Allow the precise location and "
+            "choose the highest accuracy."
+        ).format(count=_whole(statistics.median(accuracies)))
     span = newest.recorded_at - oldest.recorded_at
     if span >= STILL_FOR and all(_distance(newest, fix) < STILL for fix in fixes):
-        yield "The phone has not moved. Walk fifty steps and see whether it follows."
+        yield _("The phone has not moved. Walk fifty steps and see whether it follows.")
     gaps = [
         (later.recorded_at - earlier.recorded_at).total_seconds()
         for later, earlier in zip(fixes, fixes[1:], strict=False)
     ]
     if len(gaps) >= 2 and (gap := statistics.median(gaps)) > SLOW:
-        yield (
-            f"A position comes only every {gap:.0f} s. Set the app's interval to 5 s."
-        )
+        yield _(
+            "A position comes only every {count} s. Set the app's interval to 5 s."
+        ).format(count=_whole(gap))
     if phone.refused_at and phone.fix_at and phone.refused_at >= phone.fix_at:
         yield from _refusals(phone)
 
@@ -130,9 +132,9 @@ def _refusals(phone: Phone) -> Iterator[str]:
     if PRIVATE.issuperset(phone.reasons):
         return
     if "position.future" in phone.reasons:
-        yield "The phone's clock is ahead. Set it to the network's time."
+        yield _("The phone's clock is ahead. Set it to the network's time.")
     if phone.last_reason and "position.future" not in phone.reasons:
-        yield f"Last refused: {phone.last_reason}"
+        yield _("Last refused: {reason}").format(reason=phone.last_reason)
 
 
 def _facts(
@@ -140,14 +142,21 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     newest = fixes[0]
     if phone.app:
-        yield "App", phone.app
-    yield "Last position", f"{duration(now - newest.recorded_at)} ago"
+        yield _("App"), phone.app
+    yield (
+        _("Last position"),
+        _("{span} ago").format(span=duration(now - newest.recorded_at)),
+    )
     if newest.accuracy is not None:
-        yield "Accuracy", f"{newest.accuracy:,.0f} m"
+        yield _("Accuracy"), f"{_whole(newest.accuracy)} m"
     if newest.battery is not None:
-        yield "Battery", f"{newest.battery:.0f} %"
-    yield "Taken", f"{phone.accepted:,}"
-    yield "Refused", f"{phone.refused:,}"
+        yield _("Battery"), f"{newest.battery:.0f} %"
+    yield _("Taken"), _whole(phone.accepted)
+    yield _("Refused"), _whole(phone.refused)
+
+
+def _whole(number: float) -> str:
+    return number_format(number, 0, force_grouping=True)
 
 
 def duration(length: timedelta) -> str:

@@ -13,7 +13,9 @@ from urllib.parse import quote, urlencode
 
 import segno
 from django.conf import settings
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
 
 from runners.intake.gpslogger import TEMPLATE as GPSLOGGER_TEMPLATE
 from runners.intake.profile import PROFILE_FILE
@@ -58,12 +60,12 @@ class PhoneApp:
     """An app that a runner can choose. `scan` says with what its code is read."""
 
     key: str
-    name: str
-    phones: str
+    name: str | Promise
+    phones: str | Promise
     home: str
     make: Callable[[str, str], Setup]
-    scan: str
-    steps: Sequence[str]
+    scan: str | Promise
+    steps: Sequence[str | Promise]
 
 
 def address(door: str, token: str = "") -> str:
@@ -202,9 +204,9 @@ def browser(code: str, token: str) -> Setup:
     return Setup(link, link, [("Address", link)])
 
 
-_CAMERA = "the phone's camera"
-_ALWAYS = "Allow the location always, and precisely."
-_BATTERY = "Take the app out of battery saving."
+_CAMERA = _("the phone's camera")
+_ALWAYS = _("Allow the location always, and precisely.")
+_BATTERY = _("Take the app out of battery saving.")
 
 PHONE_APPS = {
     app.key: app
@@ -212,11 +214,11 @@ PHONE_APPS = {
         PhoneApp(
             "owntracks",
             "OwnTracks",
-            "iPhone and Android",
+            _("iPhone and Android"),
             "https://owntracks.org/",
             owntracks,
             _CAMERA,
-            (_ALWAYS, _BATTERY, "Leave the app in the mode Move."),
+            (_ALWAYS, _BATTERY, _("Leave the app in the mode Move.")),
         ),
         PhoneApp(
             "overland",
@@ -227,18 +229,18 @@ PHONE_APPS = {
             _CAMERA,
             (
                 _ALWAYS,
-                "Set accuracy, activity and pauses as below: the link cannot.",
-                "Switch tracking on.",
+                _("Set accuracy, activity and pauses as below: the link cannot."),
+                _("Switch tracking on."),
             ),
         ),
         PhoneApp(
             "traccar",
             "Traccar Client",
-            "iPhone and Android",
+            _("iPhone and Android"),
             "https://www.traccar.org/client/",
             traccar_client,
-            "the app: Settings, then the QR symbol",
-            (_ALWAYS, _BATTERY, "Switch continuous tracking on."),
+            _("the app: Settings, then the QR symbol"),
+            (_ALWAYS, _BATTERY, _("Switch continuous tracking on.")),
         ),
         PhoneApp(
             "gpslogger",
@@ -246,56 +248,58 @@ PHONE_APPS = {
             "Android",
             "https://gpslogger.app/",
             gpslogger,
-            "an app for QR codes",
-            (_ALWAYS, _BATTERY, "Choose the profile spectate and start logging."),
+            _("an app for QR codes"),
+            (_ALWAYS, _BATTERY, _("Choose the profile spectate and start logging.")),
         ),
         PhoneApp(
             "osmand",
             "OsmAnd",
-            "iPhone and Android",
+            _("iPhone and Android"),
             "https://osmand.net/",
             osmand,
-            "an app for QR codes, to copy the address",
+            _("an app for QR codes, to copy the address"),
             (
-                "Switch the plug-in Trip recording on.",
-                "Paste the address below under Online tracking, Web address.",
+                _("Switch the plug-in Trip recording on."),
+                _("Paste the address below under Online tracking, Web address."),
                 _ALWAYS,
                 _BATTERY,
-                "Start recording with online tracking.",
+                _("Start recording with online tracking."),
             ),
         ),
         PhoneApp(
             "browser",
-            "Browser",
-            "any phone, while its screen is on",
+            _("Browser"),
+            _("any phone, while its screen is on"),
             "",
             browser,
             _CAMERA,
             (
-                "Allow the page to see the location, precisely.",
-                "Press Start, and leave the page in sight: it says what has arrived.",
+                _("Allow the page to see the location, precisely."),
+                _(
+                    "Press Start, and leave the page in sight: it says what has arrived."
+                ),
             ),
         ),
         PhoneApp(
             "tracker",
-            "Hardware tracker",
-            "behind a Traccar server",
+            _("Hardware tracker"),
+            _("behind a Traccar server"),
             "https://www.traccar.org/",
             traccar_server,
-            "an app for QR codes, to copy the token",
+            _("an app for QR codes, to copy the token"),
             (
-                "Have the Traccar server forward its positions here, as below.",
-                "Give the device the attribute below in Traccar.",
+                _("Have the Traccar server forward its positions here, as below."),
+                _("Give the device the attribute below in Traccar."),
             ),
         ),
         PhoneApp(
             "generic",
-            "Something else",
-            "anything that can send HTTP",
+            _("Something else"),
+            _("anything that can send HTTP"),
             "",
             generic,
-            "an app for QR codes, to copy the address",
-            ("Have it send its position to the address below.",),
+            _("an app for QR codes, to copy the address"),
+            (_("Have it send its position to the address below."),),
         ),
     )
 }

@@ -37,12 +37,13 @@ class Bearer:
 
 
 class LinkError(Exception):
-    """A share link that shows nothing; `code` is stable and dotted."""
+    """A share link that shows nothing; `code` is stable and dotted, `at` its end."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, at: datetime | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.at = at
 
 
 def user_of_session(session_key: str) -> int | None:
@@ -94,6 +95,7 @@ def find_link(plain: str) -> ShareLink:
             "share.expired",
             f"This link expired on {link.expires_at:%A %d %B at %H:%M} UTC. "
             "Ask for a new one.",
+            at=link.expires_at,
         )
     return link
 

@@ -16,6 +16,7 @@ from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
@@ -41,7 +42,7 @@ def live(request: HttpRequest) -> HttpResponse:
     """Show everybody public."""
     return live_page(
         request,
-        title="Live now",
+        title=_("Live now"),
         follow={"public": True, "tick": PUBLIC_TICK},
         # Of those I follow some are not public; the others are there anyway.
         own_follows=True,
@@ -116,6 +117,9 @@ def live_page(
             "ends": milliseconds(race.ends),
         },
         # A race page hears of its own over the socket.
+        "zone": _zone(race or next(iter(courses), None))
+        if race or one_runner
+        else None,
         "courses": [course_of(other, now) for other in courses],
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
@@ -134,7 +138,7 @@ def live_page(
         "race": race,
         "share_link": link,
         "race_state": race and _race_state(race, now),
-        "race_length": race and race.length and f"{race.length / 1000:.1f}",
+        "race_length": race and race.length / 1000,
         # As the clocks there show it; with a zone a template would convert it back.
         "race_start": race
         and race.start.astimezone(ZoneInfo(race.timezone)).replace(tzinfo=None),
@@ -191,6 +195,13 @@ def _account(request: HttpRequest) -> dict[str, Any] | None:
         "follow": reverse("follow", args=["CODE"]),
         "unfollow": reverse("unfollow", args=["CODE"]),
     }
+
+
+def _zone(race: Race | None) -> dict[str, Any] | None:
+    """Return the zone whose times a page of one race tells, and a time of it."""
+    if race is None:
+        return None
+    return {"name": race.timezone, "at": milliseconds(race.start)}
 
 
 def _race_state(race: Race, now: datetime) -> str:

@@ -26,7 +26,7 @@ def own_runner(request: HttpRequest, code: str) -> Runner:
 
 
 def phones_of(runner: Runner) -> list[tuple[RunnerToken, str]]:
-    """Return a runner's usable tokens, newest first, and when each last came.
+    """Return a runner's usable tokens, newest first, and how long ago each came.
 
     For runners/_phones.html. Causes one query.
     """
@@ -39,7 +39,7 @@ def phones_of(runner: Runner) -> list[tuple[RunnerToken, str]]:
     ):
         phone = getattr(token, "phone", None)
         seen = phone.contact_at if phone else token.last_used_at
-        listed.append((token, f"{duration(now - seen)} ago" if seen else ""))
+        listed.append((token, duration(now - seen) if seen else ""))
     return listed
 
 
@@ -54,7 +54,7 @@ def phones(request: HttpRequest, code: str) -> HttpResponseBase:
     if request.method == "POST":
         app = PHONE_APPS.get(request.POST.get("app", ""))
         if app is not None:
-            token, plain = RunnerToken.objects.issue(runner, name=app.name)
+            token, plain = RunnerToken.objects.issue(runner, name=str(app.name))
             # The only page that can show the token: no address leads to it again.
             context = {
                 "runner": runner,

@@ -7,6 +7,8 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import (
     sensitive_post_parameters,
     sensitive_variables,
@@ -24,10 +26,20 @@ STATUSES = {
     "share.revoked": HTTPStatus.GONE,
     "share.expired": HTTPStatus.GONE,
 }
-TITLES = {
-    "share.unknown": "Nothing behind this link",
-    "share.revoked": "No longer shared",
-    "share.expired": "No longer shared",
+# As the visitor reads it; the errors' own details are for programs.
+SENTENCES = {
+    "share.unknown": (
+        gettext_lazy("Nothing behind this link"),
+        gettext_lazy("There is no such link. Is it complete?"),
+    ),
+    "share.revoked": (
+        gettext_lazy("No longer shared"),
+        gettext_lazy("This link was revoked. Ask for a new one."),
+    ),
+    "share.expired": (
+        gettext_lazy("No longer shared"),
+        gettext_lazy("Ask for a new one."),
+    ),
 }
 
 
@@ -42,7 +54,8 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
     except LinkError as error:
         if error.code == "share.pin":
             return _ask_for_pin(request, token, wrong=request.method == "POST")
-        context = {"title": TITLES[error.code], "detail": error.detail}
+        title, detail = SENTENCES[error.code]
+        context = {"title": title, "detail": detail, "at": error.at}
         status = STATUSES[error.code]
         return _kept_secret(
             render(request, "runners/share_ended.html", context, status=status)
@@ -85,5 +98,7 @@ def _title(link: ShareLink, runners: list[Runner]) -> str:
         return link.race.name
     names = [runner.name for runner in runners]
     if len(names) > 3:
-        names = [*names[:2], f"{len(names) - 2} more"]
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]])) or "Nobody"
+        more = _("{count} more").format(count=len(names) - 2)
+        names = [*names[:2], more]
+    several = [", ".join(names[:-1]), *names[-1:]]
+    return _(" and ").join(filter(None, several)) or _("Nobody")

@@ -1,12 +1,7 @@
 // Why something cannot be seen any more, in words.
 
 import { clockTime } from "./format.js";
-
-const SENTENCES = new Map([
-  ["private", "is private now."],
-  ["expired", "has stopped sharing."],
-  ["deleted", "is no longer here."],
-]);
+import { gettext } from "./language.js";
 
 /**
  * What an `event` of kind `access` means.
@@ -15,8 +10,17 @@ const SENTENCES = new Map([
  * @param {string} reason
  */
 export function lostSentence(name, reason) {
-  // Revoked and blocked are the same to whoever reads it.
-  return `${name} ${SENTENCES.get(reason) ?? "is no longer shared with you."}`;
+  switch (reason) {
+    case "private":
+      return gettext("{name} is private now.", { name });
+    case "expired":
+      return gettext("{name} has stopped sharing.", { name });
+    case "deleted":
+      return gettext("{name} is no longer here.", { name });
+    default:
+      // Revoked and blocked are the same to whoever reads it.
+      return gettext("{name} is no longer shared with you.", { name });
+  }
 }
 
 /**
@@ -27,6 +31,6 @@ export function lostSentence(name, reason) {
  */
 export function linkEndedSentence({ expires }, now) {
   return now >= expires
-    ? `This link expired at ${clockTime(expires)}. Ask for a new one.`
-    : "This link was revoked. Ask for a new one.";
+    ? gettext("This link expired at {time}. Ask for a new one.", { time: clockTime(expires) })
+    : gettext("This link was revoked. Ask for a new one.");
 }

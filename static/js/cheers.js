@@ -1,8 +1,9 @@
 // A few short cheers for the runner who is chosen, and those that others send.
 
 import { setText } from "./dom.js";
+import { gettext } from "./language.js";
 
-const PRESETS = ["Allez", "Keep going", "Well run", "Bravo"];
+const PRESETS = [gettext("Allez"), gettext("Keep going"), gettext("Well run"), gettext("Bravo")];
 // How long what was said stays. ms.
 const SAID_FOR = 6000;
 
@@ -13,9 +14,11 @@ const SAID_FOR = 6000;
  * @param {{code: string, after?: number}} error
  */
 export function refusal(name, { code, after }) {
-  if (code === "cheer.off") return `${name} takes no cheers.`;
-  if (code === "rate.limited") return `Again in ${Math.ceil((after ?? 5000) / 1000)} s.`;
-  return "That cheer was not sent. Try again.";
+  if (code === "cheer.off") return gettext("{name} takes no cheers.", { name });
+  if (code === "rate.limited") {
+    return gettext("Again in {count} s.", { count: Math.ceil((after ?? 5000) / 1000) });
+  }
+  return gettext("That cheer was not sent. Try again.");
 }
 
 /** The buttons in the chosen runner's row of the list. */
@@ -67,7 +70,7 @@ export class CheerRow {
     if (!row) {
       this.#element.remove();
     } else if (this.#element.parentElement !== row) {
-      this.#element.setAttribute("aria-label", `Cheer ${runner?.name}`);
+      this.#element.setAttribute("aria-label", gettext("Cheer {name}", { name: runner?.name ?? "" }));
       row.append(this.#element);
     }
   }
@@ -80,7 +83,7 @@ export class CheerRow {
     this.#asked.set(id, name);
     if (!this.#send({ type: "cheer", id, runner: code, text })) {
       this.#asked.delete(id);
-      this.#say("No connection.");
+      this.#say(gettext("No connection."));
     }
   }
 
@@ -94,7 +97,7 @@ export class CheerRow {
     if (name === undefined) return;
     this.#asked.delete(message.id);
     if (message.type === "ack") {
-      this.#say("Sent.");
+      this.#say(gettext("Sent."));
     } else {
       if (message.code === "cheer.off") this.#off.add(message.runner);
       this.#say(refusal(name, /** @type {any} */ (message)));

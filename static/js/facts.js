@@ -1,6 +1,7 @@
 // What there is to say of a runner in a race, in words.
 
-import { clockTime, distance } from "./format.js";
+import { clockTime, distanceWords } from "./format.js";
+import { gettext, language } from "./language.js";
 import { metresBetween } from "./metres.js";
 
 // A split is told without its doubt when that is less. s.
@@ -42,15 +43,18 @@ export function ranks(runners) {
   return ranks;
 }
 
+const ordinals = new Intl.PluralRules(language, { type: "ordinal" });
+/** @type {Record<string, string>} */
+const ENGLISH = { one: "st", two: "nd", few: "rd", other: "th" };
+
 /**
- * "1st", "22nd", "113th".
+ * A place: "1st", "22nd", "113th"; "22." or "22e" elsewhere.
  *
- * @param {number} number
+ * @param {number} place
  */
-export function ordinal(number) {
-  const tens = number % 100;
-  const ending = tens >= 11 && tens <= 13 ? "th" : (["th", "st", "nd", "rd"][number % 10] ?? "th");
-  return `${number}${ending}`;
+export function ordinal(place) {
+  if (language.startsWith("en")) return `${place}${ENGLISH[ordinals.select(place)]}`;
+  return place === 1 ? gettext("1st") : gettext("{place}th", { place });
 }
 
 /**
@@ -99,9 +103,19 @@ export function lastSplit({ splits }, race) {
  * @param {Race} race
  */
 export function splitWords({ checkpoint, distance: metres, at, uncertainty }, race) {
-  const name = race.checkpoints.find(({ id }) => id === checkpoint)?.name ?? kilometres(metres);
+  const name = race.checkpoints.find(({ id }) => id === checkpoint)?.name ?? distanceWords(metres);
   const doubt = uncertainty > SURE ? ` ± ${Math.round(uncertainty)} s` : "";
-  return `${name} at ${clockTime(at)}${doubt}`;
+  return `${passWords(name, at)}${doubt}`;
+}
+
+/**
+ * A passed place in words: "15 km at 10:42:31".
+ *
+ * @param {string} place
+ * @param {number} at
+ */
+export function passWords(place, at) {
+  return gettext("{place} at {time}", { place, time: clockTime(at) });
 }
 
 /**
@@ -117,7 +131,8 @@ export function nextWords(runner, race, arrival, now) {
   if (next === null) return "";
   const range = arrival && rangeWords(arrival, now);
   if (range) return `${next.name} ${range}`;
-  return `${next.name} in ${kilometres(next.distance - (runner.fix?.progress ?? 0))}`;
+  const left = distanceWords(next.distance - (runner.fix?.progress ?? 0));
+  return gettext("{place} in {distance}", { place: next.name, distance: left });
 }
 
 /**
@@ -129,10 +144,10 @@ export function nextWords(runner, race, arrival, now) {
 export function rangeWords({ earliest, latest }, now) {
   if (earliest === null || latest === null) return "";
   const [from, to] = [(earliest - now) / MINUTE, (latest - now) / MINUTE];
-  if (to < 1) return "about now";
+  if (to < 1) return gettext("about now");
   const [low, high] = [Math.max(0, Math.floor(from)), Math.ceil(to)];
-  if (low >= 60) return `in ${hours(low)}–${hours(high)} h`;
-  return low === high ? `in ${low} min` : `in ${low}–${high} min`;
+  if (low >= 60) return gettext("in {span}", { span: `${hours(low)}–${hours(high)} h` });
+  return gettext("in {span}", { span: low === high ? `${low} min` : `${low}–${high} min` });
 }
 
 /** @param {number} minutes */
@@ -148,11 +163,6 @@ function hours(minutes) {
  */
 export function awayWords({ fix }, here) {
   if (fix === null || here === null) return "";
-  return `${kilometres(metresBetween([fix.lng, fix.lat], here))} from you`;
-}
-
-/** @param {number} metres */
-export function kilometres(metres) {
-  const figure = distance(metres);
-  return figure ? `${figure.value} ${figure.unit}` : "";
+  const away = distanceWords(metresBetween([fix.lng, fix.lat], here));
+  return gettext("{distance} from you", { distance: away });
 }

@@ -1,5 +1,7 @@
 // Whom the visitor follows: kept in the account when signed in, else in the browser.
 
+import { gettext } from "./language.js";
+
 const KEY = "spectate.follows";
 // What the server answers when the runner has said no before.
 const REFUSED = "refused";
@@ -93,13 +95,13 @@ export class AccountFollows {
       if (!response.ok) throw new Error(String(response.status));
       const { status } = await response.json();
       this.#set(code, status === REFUSED ? undefined : (status ?? undefined));
-      if (status === REFUSED) problem = "This runner did not accept your request.";
+      if (status === REFUSED) problem = gettext("This runner did not accept your request.");
     } catch (error) {
       this.#set(code, before);
       problem =
         error instanceof Error && error.message === "403"
-          ? "You were signed out, so this was not saved. Reload the page and sign in."
-          : "This was not saved: the server did not answer. Try again.";
+          ? gettext("You were signed out, so this was not saved. Reload the page and sign in.")
+          : gettext("This was not saved: the server did not answer. Try again.");
     }
     if (problem) throw new Error(problem);
   }

@@ -1,4 +1,7 @@
-// Figures and times in the words of the page.
+// Figures and times in the words of the page: units, clock and language are the visitor's.
+
+import { isImperial, zone } from "./choices.js";
+import { gettext, language, number } from "./language.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -7,6 +10,10 @@ const DAY = 24 * HOUR;
 
 // Slower than this nobody reads a pace: standing, or the noise of the phone. m/s.
 const SLOWEST_PACE = 0.5;
+const MILE = 1609.344; // m
+const FOOT = 0.3048; // m
+// Shorter ones are in feet. m.
+const FEET_UNTIL = 0.2 * MILE;
 
 /** @typedef {{value: string, unit: string}} Figure */
 
@@ -18,21 +25,36 @@ const SLOWEST_PACE = 0.5;
  */
 export function distance(metres) {
   if (metres === null) return null;
+  if (isImperial()) {
+    return metres < FEET_UNTIL
+      ? { value: number(metres / FOOT), unit: "ft" }
+      : { value: number(metres / MILE, 1), unit: "mi" };
+  }
   return metres < 1000
-    ? { value: String(Math.round(metres)), unit: "m" }
-    : { value: (metres / 1000).toFixed(1), unit: "km" };
+    ? { value: number(metres), unit: "m" }
+    : { value: number(metres / 1000, 1), unit: "km" };
 }
 
 /**
- * A speed in m/s as minutes a kilometre, or null when too slow for one.
+ * A distance in one text: "1.3 km".
+ *
+ * @param {number} metres
+ */
+export function distanceWords(metres) {
+  const figure = distance(metres);
+  return figure ? `${figure.value} ${figure.unit}` : "";
+}
+
+/**
+ * A speed in m/s as minutes a kilometre or mile, or null when too slow for one.
  *
  * @param {number | null} speed
  * @returns {Figure | null}
  */
 export function pace(speed) {
   if (speed === null || speed < SLOWEST_PACE) return null;
-  const seconds = Math.round(1000 / speed);
-  return { value: minutes(seconds), unit: "/km" };
+  const seconds = Math.round((isImperial() ? MILE : 1000) / speed);
+  return { value: minutes(seconds), unit: isImperial() ? "/mi" : "/km" };
 }
 
 /**
@@ -45,7 +67,7 @@ export function age(ms) {
   if (past < MINUTE) return `${Math.floor(past / SECOND)} s`;
   if (past < HOUR) return `${Math.floor(past / MINUTE)} min`;
   if (past < DAY) return `${Math.floor(past / HOUR)} h`;
-  return `${Math.floor(past / DAY)} d`;
+  return gettext("{count} d", { count: Math.floor(past / DAY) });
 }
 
 /**
@@ -60,17 +82,45 @@ export function duration(ms) {
 }
 
 /**
- * A moment as the visitor's clock shows it, with seconds.
+ * A moment of the day with seconds: as the clocks at the race show it, where that is
+ * another time than here, unless the visitor wants it otherwise.
  *
  * @param {number} ms since the epoch
  */
 export function clockTime(ms) {
-  return new Date(ms).toLocaleTimeString([], {
-    hour: "2-digit",
-    minute: "2-digit",
-    second: "2-digit",
-    hourCycle: "h23",
-  });
+  return clock(ms, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
+
+/**
+ * The same without seconds.
+ *
+ * @param {number} ms
+ */
+export function hourAndMinute(ms) {
+  return clock(ms, { hour: "2-digit", minute: "2-digit" });
+}
+
+/**
+ * A day and a time: "Sunday 4 October, 10:00".
+ *
+ * @param {number} ms
+ */
+export function dayAndTime(ms) {
+  return clock(ms, { weekday: "long", day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
+}
+
+/** @type {Map<string, Intl.DateTimeFormat>} making one takes longer than using it */
+const clocks = new Map();
+
+/** @param {number} ms @param {Intl.DateTimeFormatOptions} parts */
+function clock(ms, parts) {
+  const key = `${Object.keys(parts)} ${zone()}`;
+  let format = clocks.get(key);
+  if (!format) {
+    format = new Intl.DateTimeFormat(language, { ...parts, timeZone: zone(), hourCycle: "h23" });
+    clocks.set(key, format);
+  }
+  return format.format(ms);
 }
 
 /**

@@ -1,7 +1,8 @@
 // What stands above the list: the race's time, how many run, the connection, notices.
 
 import { find, setAttribute, setText } from "./dom.js";
-import { clockTime, distance, duration, label } from "./format.js";
+import { clockTime, dayAndTime, distanceWords, duration } from "./format.js";
+import { gettext, number } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
 // How long a notice stays. ms.
@@ -47,10 +48,11 @@ export class Header {
     if (!this.#race || !this.#start) return;
     const { start, ends } = this.#race;
     this.#tag?.toggleAttribute("hidden", now < start || now >= ends);
-    if (now >= ends) setText(this.#start, "Over");
+    if (now >= ends) setText(this.#start, gettext("Over"));
     else if (now >= start) setText(this.#start, duration(now - start));
-    else if (start - now < DAY) setText(this.#start, `Starts in ${duration(start - now)}`);
-    else return;
+    else if (start - now < DAY) {
+      setText(this.#start, gettext("Starts in {span}", { span: duration(start - now) }));
+    } else setText(this.#start, gettext("Starts {time}", { time: dayAndTime(start) }));
     this.#start.classList.toggle("running", now < ends);
   }
 
@@ -71,9 +73,13 @@ export class Header {
     if (mine.length === 1) text = oneLine(mine[0], now);
     else if (mine.length > 1) {
       const mineLive = mine.filter((runner) => dataState(runner, now) === "live");
-      text = `My runners: ${mineLive.length} of ${mine.length} live`;
+      text = gettext("My runners: {live} of {all} live", {
+        live: mineLive.length, all: mine.length,
+      });
     } else if (runners.length > 1) {
-      text = `${runners.length} runners, ${live.length} live`;
+      text = gettext("{all} runners, {live} live", {
+        all: number(runners.length), live: number(live.length),
+      });
     } else if (runners.length === 1) {
       text = oneLine(runners[0], now);
     }
@@ -101,7 +107,7 @@ export class Header {
     this.#paused = time;
     const isPaused = time !== null;
     setAttribute(this.#pause, "aria-pressed", String(isPaused));
-    setAttribute(this.#pause, "title", isPaused ? "Go on" : "Pause");
+    setAttribute(this.#pause, "title", isPaused ? gettext("Go on") : gettext("Pause"));
     const icon = `${this.#icons}#${isPaused ? "play" : "pause"}`;
     setAttribute(find("use", this.#pause), "href", icon);
     this.#showStatus();
@@ -131,20 +137,29 @@ export class Header {
   #sentence() {
     const { state } = this.#status;
     if (state === "ended") return this.#status.detail ?? "";
-    const since = this.#lastFrame && ` What you see is from ${clockTime(this.#lastFrame)}.`;
-    if (this.#paused !== null) return `Paused. What you see is from ${clockTime(this.#paused)}.`;
-    if (state === "open") return "Connected";
-    if (state === "polling") return "No live line here: asking every 5 s.";
-    if (state === "offline") return `No network.${since ?? ""}`;
-    if (since) return `Reconnecting.${since}`;
-    return state === "connecting" ? "Connecting" : "The server does not answer. Trying again.";
+    if (this.#paused !== null) return `${gettext("Paused.")} ${seenAt(this.#paused)}`;
+    if (state === "open") return gettext("Connected");
+    if (state === "polling") return gettext("No live line here: asking every 5 s.");
+    const since = this.#lastFrame ? seenAt(this.#lastFrame) : "";
+    if (state === "offline") return `${gettext("No network.")} ${since}`.trim();
+    if (since) return `${gettext("Reconnecting.")} ${since}`;
+    return state === "connecting"
+      ? gettext("Connecting")
+      : gettext("The server does not answer. Trying again.");
   }
 }
 
 /** @param {Runner} runner @param {number} now */
 function oneLine(runner, now) {
-  const at = distance(runner.fix?.progress ?? null);
-  const who = runner.bib ? `Bib ${label(runner)}` : runner.name;
-  const where = at ? ` at ${at.value} ${at.unit}` : "";
-  return `${who}${where}. ${describe(runner, now).words}`;
+  const progress = runner.fix?.progress ?? null;
+  const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
+  const where = progress === null
+    ? who
+    : gettext("{who} at {distance}", { who, distance: distanceWords(progress) });
+  return `${where}. ${describe(runner, now).words}`;
+}
+
+/** @param {number} time */
+function seenAt(time) {
+  return gettext("What you see is from {time}.", { time: clockTime(time) });
 }

@@ -3,6 +3,7 @@
 import { find, setAttribute, setText } from "./dom.js";
 import { ordinal, ranks } from "./facts.js";
 import { distance, label, pace, textOn } from "./format.js";
+import { gettext, language, ngettext } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
 // Rows in the document; those beyond are found by searching.
@@ -10,7 +11,7 @@ const MOST_ROWS = 500;
 // How often rows may change places: more often they run from under the pointer. ms.
 const REORDER_EVERY = 5000;
 
-const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" });
 
 /**
  * `onPick` when a runner is chosen, `onStar` when the star is pressed.
@@ -94,12 +95,17 @@ export class RunnerList {
     count(this.#mine, mine.length);
     count(this.#everyone, others.length);
     const more = find(".more", this.#everyone);
-    more.hidden = ordered.length <= MOST_ROWS;
-    more.textContent = `${ordered.length - MOST_ROWS} more: search for a name or a bib.`;
+    const hidden = ordered.length - MOST_ROWS;
+    more.hidden = hidden <= 0;
+    setText(more, ngettext(
+      "{count} more: search for a name or a bib.", "{count} more: search for a name or a bib.", hidden,
+    ));
     this.#empty.hidden = found.length > 0;
     setText(
       this.#empty,
-      wanted && runners.length ? `No runner here has “${wanted}” in name or bib.` : emptySentence,
+      wanted && runners.length
+        ? gettext("No runner here has “{text}” in name or bib.", { text: wanted })
+        : emptySentence,
     );
   }
 
@@ -240,8 +246,8 @@ class Row {
     const speed = isMoving(described) ? (runner.fix?.speed ?? null) : null;
     setFigure(this.#parts.pace, pace(speed));
     setAttribute(star, "aria-pressed", String(followed));
-    setAttribute(star, "aria-label", `Follow ${runner.name}`);
-    setAttribute(star, "title", followed ? "Stop following" : "Follow");
+    setAttribute(star, "aria-label", gettext("Follow {name}", { name: runner.name }));
+    setAttribute(star, "title", followed ? gettext("Stop following") : gettext("Follow"));
     setAttribute(pick, "aria-current", String(selected));
     element.classList.toggle("selected", selected);
   }

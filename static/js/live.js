@@ -1,11 +1,13 @@
 // The live page: puts the connection, the store, the list and the map together.
 
 import { linkEndedSentence, lostSentence } from "./access.js";
+import { onChoice, useRaceZone } from "./choices.js";
 import { ServerClock } from "./clock.js";
 import { find, setAttribute } from "./dom.js";
 import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
+import { gettext } from "./language.js";
 import { RunnerList } from "./list.js";
 import { dataState } from "./liveness.js";
 import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
@@ -26,7 +28,7 @@ const SHOWN_BEFORE_START = 3_600_000;
  *   replay: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
- *   courses: Record<string, any>[], link: {expires: number} | null, time: number,
+ *   zone: {name: string, at: number} | null, courses: Record<string, any>[], link: {expires: number} | null, time: number,
  *   account: import("./follows.js").Account | null, mode: "" | "screen" | "embed",
  *   map: import("./map/open.js").Config | null, icons: string,
  * }} Page
@@ -34,6 +36,7 @@ const SHOWN_BEFORE_START = 3_600_000;
 
 /** @type {Page} */
 const page = JSON.parse(find("#page").textContent ?? "");
+if (page.zone) useRaceZone(page.zone.name, page.zone.at);
 const clock = new ServerClock(page.time);
 const store = new Store(page.courses, (code) => isBig(code));
 const header = new Header({ race: page.race, icons: page.icons });
@@ -127,7 +130,7 @@ function receiveEvent(event) {
     feed.renew(event.race.slug);
   }
   if (event.kind === "access" && event.race) {
-    loseSight("This race is no longer shared with you.");
+    loseSight(gettext("This race is no longer shared with you."));
   } else if (gone && (follows.has(gone.code) || page.oneRunner)) {
     loseSight(lostSentence(gone.name, event.reason));
   } else if (gone) {
@@ -163,7 +166,7 @@ function receiveError({ code, runner, detail }) {
   if (runner && !page.oneRunner) return;
   // The close that follows says it better.
   if (code === "share.ended" || code === "session.ended") return;
-  if (code === "runner.unknown") header.notice("This runner is no longer shared with you.");
+  if (code === "runner.unknown") header.notice(gettext("This runner is no longer shared with you."));
   else header.notice(detail);
 }
 
@@ -269,26 +272,28 @@ function shownRunners() {
 
 function sentenceForNobody() {
   if (lost !== null) return lost;
-  if (!connected && feed.lastFrame === null) return "Waiting for the server.";
-  if (page.oneRunner) return "Nothing to see here yet. The map starts with the first position.";
+  if (!connected && feed.lastFrame === null) return gettext("Waiting for the server.");
+  if (page.oneRunner) return gettext("Nothing to see here yet. The map starts with the first position.");
   if (page.race) return sentenceForNobodyIn(page.race);
-  return "Nobody is sharing right now. Runs appear here as soon as someone starts.";
+  return gettext("Nobody is sharing right now. Runs appear here as soon as someone starts.");
 }
 
 /** @param {{start: number, ends: number}} race */
 function sentenceForNobodyIn({ start, ends }) {
   const now = clock.now();
-  if (now >= ends) return "This race is over. Its runners are not shown any longer.";
+  if (now >= ends) return gettext("This race is over. Its runners are not shown any longer.");
   if (now < start - SHOWN_BEFORE_START) {
-    return "Runners can be seen from one hour before the start.";
+    return gettext("Runners can be seen from one hour before the start.");
   }
-  return "Nobody is on the start list yet.";
+  return gettext("Nobody is on the start list yet.");
 }
 
 async function openMine() {
-  const [{ Mine }, { Arrivals }, { CheerRow }] = await Promise.all([
-    import("./mine.js"), import("./arrivals.js"), import("./cheers.js"),
+  const [{ Mine }, { Arrivals }, { CheerRow }, { offerChoices }] = await Promise.all([
+    import("./mine.js"), import("./arrivals.js"), import("./cheers.js"), import("./chooser.js"),
   ]);
+  offerChoices();
+  onChoice(() => draw());
   mine = new Mine({
     store,
     arrivals: new Arrivals({

@@ -1,6 +1,7 @@
 // How fresh a runner's last fix is, by the server's clock.
 
-import { age, distance } from "./format.js";
+import { age, distanceWords } from "./format.js";
+import { gettext } from "./language.js";
 
 // Younger than `until` milliseconds is called `state`.
 const LIMITS = [
@@ -34,11 +35,18 @@ export function dataState(runner, now) {
 }
 
 /** @type {Record<string, string>} */
+const WORDS = {
+  live: gettext("Live"),
+  delayed: gettext("Delayed"),
+  stale: gettext("Stale"),
+};
+
+/** @type {Record<string, string>} */
 const RACE_WORDS = {
-  off_course: "Off course",
-  paused: "Paused",
-  dnf: "Did not finish",
-  dns: "Did not start",
+  off_course: gettext("Off course"),
+  paused: gettext("Paused"),
+  dnf: gettext("Did not finish"),
+  dns: gettext("Did not start"),
 };
 
 /**
@@ -49,18 +57,26 @@ const RACE_WORDS = {
  */
 export function describe(runner, now) {
   const state = dataState(runner, now);
-  const seen = runner.fix && `${age(now - runner.fix.t)} ago`;
-  if (state === "finished") return { state, shape: "finished", words: "Finished" };
-  if (!runner.fix) return { state, shape: "lost", words: "Not seen yet" };
+  if (state === "finished") return { state, shape: "finished", words: gettext("Finished") };
+  if (!runner.fix) return { state, shape: "lost", words: gettext("Not seen yet") };
+  const past = age(now - runner.fix.t);
   if (runner.state && runner.state in RACE_WORDS) {
     const shape = runner.state === "off_course" ? "off_course" : state;
-    return { state, shape, words: `${RACE_WORDS[runner.state]}, seen ${seen}` };
+    return { state, shape, words: seen(RACE_WORDS[runner.state], past) };
   }
   if (state === "lost") {
-    const last = distance(runner.fix.progress);
-    const where = last ? `, last at ${last.value} ${last.unit}` : "";
-    return { state, shape: state, words: `No signal for ${age(now - runner.fix.t)}${where}` };
+    const { progress } = runner.fix;
+    const words = progress === null
+      ? gettext("No signal for {age}", { age: past })
+      : gettext("No signal for {age}, last at {distance}", {
+          age: past, distance: distanceWords(progress),
+        });
+    return { state, shape: state, words };
   }
-  const word = state[0].toUpperCase() + state.slice(1);
-  return { state, shape: state, words: `${word}, seen ${seen}` };
+  return { state, shape: state, words: seen(WORDS[state], past) };
+}
+
+/** @param {string} word @param {string} past */
+function seen(word, past) {
+  return gettext("{state}, seen {age} ago", { state: word, age: past });
 }

@@ -3,9 +3,10 @@
 
 import { find, setAttribute, setText } from "./dom.js";
 import {
-  awayWords, kilometres, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, rangeWords, splitWords,
+  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, passWords, rangeWords, splitWords,
 } from "./facts.js";
-import { clockTime, label } from "./format.js";
+import { clockTime, distanceWords, hourAndMinute, label } from "./format.js";
+import { gettext } from "./language.js";
 
 const READ_OUT = "spectate.read-out";
 // So long before they pass the pin a visitor who wants it is told. Minutes.
@@ -111,7 +112,7 @@ export class Mine {
       (pass) =>
         pass.code === runner.code && pass.status === "passed" && isAt(pass, last.distance),
     )?.at;
-    return at ? `${last.name} at ${clockTime(at)}` : "";
+    return at ? passWords(last.name, at) : "";
   }
 
   /** @type {Runner[]} */
@@ -186,7 +187,7 @@ export class Mine {
           return new Option(where, `${slug} ${point.id}`);
         }),
     );
-    this.#places.replaceChildren(new Option("a place…", ""), ...options);
+    this.#places.replaceChildren(new Option(gettext("a place…"), ""), ...options);
     find("#places-of").hidden = options.length === 0;
   }
 
@@ -213,7 +214,8 @@ export class Mine {
     this.#table.hidden = this.#pin === null;
     if (this.#pin === null) return;
     const { race, place, passes } = this.#pin;
-    setText(find("#arrivals-at"), `When they pass ${passes.map(kilometres).join(" and ")}`);
+    const where = passes.map(distanceWords).join(gettext(" and "));
+    setText(find("#arrivals-at"), gettext("When they pass {places}", { places: where }));
     const codes = this.#runners.filter((runner) => runner.race === race.slug).map(({ code }) => code);
     const at = passes.length === 1
       ? String(Math.round(passes[0]))
@@ -258,7 +260,7 @@ export class Mine {
   #renderRow(row, arrival, many, now) {
     const runner = this.#store.runners.get(arrival.code);
     const who = runner ? (runner.bib ? `${label(runner)} ${runner.name}` : runner.name) : arrival.code;
-    setText(row.children[0], many ? `${who}, ${kilometres(arrival.distance)}` : who);
+    setText(row.children[0], many ? `${who}, ${distanceWords(arrival.distance)}` : who);
     const isExpected = arrival.status === "expected";
     setText(
       row.children[1],
@@ -281,10 +283,14 @@ export class Mine {
     const key = `${runner.code} ${distance} ${due}`;
     if (this.#warned.has(key)) return;
     this.#warned.add(key);
-    const words = `${runner.name} in about ${Math.max(1, Math.round(left))} min`;
+    const words = gettext("{name} in about {count} min", {
+      name: runner.name, count: Math.max(1, Math.round(left)),
+    });
     find("#announcer").textContent = words;
     try {
-      new Notification(words, { body: `At ${kilometres(distance)}`, tag: key });
+      new Notification(words, {
+        body: gettext("At {distance}", { distance: distanceWords(distance) }), tag: key,
+      });
     } catch {
       // Phones want a service worker for it; the table says it all the same.
     }
@@ -313,7 +319,7 @@ export class Mine {
       },
       () => {
         setAttribute(away, "aria-pressed", "false");
-        setText(away, "Your place is not known");
+        setText(away, gettext("Your place is not known"));
         if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
         this.#watch = null;
       },
@@ -335,19 +341,19 @@ export class Mine {
 
 /** @type {Record<string, string>} */
 const STATUS_WORDS = {
-  passed: "passed",
-  not_started: "not started yet",
-  too_early: "too early to tell",
-  silent: "no signal",
-  finished: "finished",
-  dnf: "did not finish",
-  dns: "did not start",
+  passed: gettext("passed"),
+  not_started: gettext("not started yet"),
+  too_early: gettext("too early to tell"),
+  silent: gettext("no signal"),
+  finished: gettext("finished"),
+  dnf: gettext("did not finish"),
+  dns: gettext("did not start"),
 };
 
 /** @param {number} runners @param {Arrival[] | null} arrivals */
 function emptyWords(runners, arrivals) {
-  if (runners === 0) return "Star runners of this race to see when they pass.";
-  return arrivals === null ? "Asking when they pass." : "Nothing can be said yet.";
+  if (runners === 0) return gettext("Star runners of this race to see when they pass.");
+  return arrivals === null ? gettext("Asking when they pass.") : gettext("Nothing can be said yet.");
 }
 
 /** @param {import("./store.js").Checkpoint} point */
@@ -358,11 +364,6 @@ function metresOf({ distance }) {
 /** @param {{distance: number}} pass @param {number} metres */
 function isAt({ distance }, metres) {
   return Math.abs(distance - metres) < SAME;
-}
-
-/** @param {number} ms */
-function hourAndMinute(ms) {
-  return clockTime(ms).slice(0, 5);
 }
 
 /** @param {string} key */

@@ -1,8 +1,9 @@
 // A runner's own pages: what only a browser knows or can do. All else works without.
 
 import { find } from "./dom.js";
+import { gettext, language } from "./language.js";
 
-const moment = new Intl.DateTimeFormat(undefined, {
+const moment = new Intl.DateTimeFormat(language, {
   day: "numeric",
   month: "short",
   hour: "2-digit",
@@ -77,27 +78,27 @@ async function copy(button) {
   const says = find("[role=status]", button.parentElement ?? document);
   try {
     await navigator.clipboard.writeText(field.value);
-    says.textContent = "Copied.";
+    says.textContent = gettext("Copied.");
   } catch {
     field.select();
-    says.textContent = "Press Ctrl C, or hold to copy.";
+    says.textContent = gettext("Press Ctrl C, or hold to copy.");
   }
 }
 
 function locate() {
   const says = find("#locate-says");
-  says.textContent = "Looking for your place.";
+  says.textContent = gettext("Looking for your place.");
   navigator.geolocation.getCurrentPosition(
     ({ coords }) => {
       input("zone_lat").value = coords.latitude.toFixed(5);
       input("zone_lng").value = coords.longitude.toFixed(5);
-      says.textContent = `Found, to ${Math.round(coords.accuracy)} m.`;
+      says.textContent = gettext("Found, to {count} m.", { count: Math.round(coords.accuracy) });
     },
     ({ code }) => {
       says.textContent =
         code === GeolocationPositionError.PERMISSION_DENIED
-          ? "This browser may not tell where you are. Type the place instead."
-          : "Your place was not found. Try again, or type it.";
+          ? gettext("This browser may not tell where you are. Type the place instead.")
+          : gettext("Your place was not found. Try again, or type it.");
     },
     { enableHighAccuracy: true, timeout: LOCATE_WAIT },
   );

@@ -2,6 +2,7 @@
 
 import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, duration } from "./format.js";
+import { gettext } from "./language.js";
 import { Replay } from "./replay.js";
 
 // How often the picture is another. ms.
@@ -60,7 +61,7 @@ export class Player {
     this.#slider.max = String(this.#end());
     this.#slider.value = String(this.time);
     const since = this.time - start;
-    const words = since < 0 ? `${duration(-since)} to the start` : `${duration(since)} · ${clockTime(this.time)}`;
+    const words = since < 0 ? gettext("{span} to the start", { span: duration(-since) }) : `${duration(since)} · ${clockTime(this.time)}`;
     setAttribute(this.#slider, "aria-valuetext", words);
     setText(find("#player-words"), words);
   }
@@ -86,8 +87,9 @@ export class Player {
   #setPlaying(isPlaying) {
     this.#isPlaying = isPlaying;
     this.#last = performance.now();
-    setAttribute(this.#play, "title", isPlaying ? "Pause the replay" : "Play");
-    setText(find(".visually-hidden", this.#play), isPlaying ? "Pause the replay" : "Play");
+    const words = isPlaying ? gettext("Pause the replay") : gettext("Play");
+    setAttribute(this.#play, "title", words);
+    setText(find(".visually-hidden", this.#play), words);
     setAttribute(find("use", this.#play), "href", `${this.#options.icons}#${isPlaying ? "pause" : "play"}`);
     this.#options.onChange();
   }

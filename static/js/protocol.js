@@ -1,5 +1,7 @@
 // The typed dialect `spectate.v1`: what goes over the wire and what it means.
 
+import { gettext } from "./language.js";
+
 export const SUBPROTOCOL = "spectate.v1";
 
 /**
@@ -17,9 +19,9 @@ export const SUBPROTOCOL = "spectate.v1";
 
 /** Close codes after which coming back as we were would only end the same way. */
 export const FINAL_CLOSE_CODES = new Map([
-  [4400, "This page is out of date. Reload it."],
-  [4401, "You were signed out. Sign in again to go on."],
-  [4403, "This is no longer shared with you."],
+  [4400, gettext("This page is out of date. Reload it.")],
+  [4401, gettext("You were signed out. Sign in again to go on.")],
+  [4403, gettext("This is no longer shared with you.")],
 ]);
 
 /** What the socket stood on is gone, and with it the right to see anything. */

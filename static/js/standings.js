@@ -1,9 +1,11 @@
 // Standings that keep themselves up to date. Without it the page shows what was true
 // when it was fetched, and the form's button does the rest.
 
+import { offerChoices } from "./chooser.js";
 import { ServerClock } from "./clock.js";
 import { find, setText } from "./dom.js";
 import { duration } from "./format.js";
+import { gettext, language, ngettext } from "./language.js";
 
 // How often it looks: before the start, and from then on. Not once the race is over. ms.
 const WAITING = 30_000;
@@ -40,6 +42,7 @@ function show(html) {
   const focused = shown.contains(document.activeElement) ? document.activeElement : null;
   const href = focused?.getAttribute("href");
   shown.innerHTML = html;
+  offerChoices();
   if (href) {
     /** @type {HTMLElement | null} */ (shown.querySelector(`a[href="${CSS.escape(href)}"]`))?.focus({ preventScroll: true });
   }
@@ -56,7 +59,7 @@ async function ask() {
   etag = "";
   await lookAgain();
   const rows = shown.querySelectorAll("tbody tr").length;
-  setText(find("#says"), rows === 1 ? "1 runner" : `${rows} runners`);
+  setText(find("#says"), ngettext("{count} runner", "{count} runners", rows));
 }
 
 if (form) {
@@ -85,6 +88,8 @@ function lookOften() {
   );
 }
 
+offerChoices();
+
 if (shown.dataset.live !== "over") {
   lookOften();
   document.addEventListener("visibilitychange", () => document.hidden || lookAgain());
@@ -92,11 +97,13 @@ if (shown.dataset.live !== "over") {
 
 if (start) {
   const countdown = find("#countdown");
-  const here = new Date(gun).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  if (!start.textContent?.includes(here)) start.append(`, ${here} your time`);
+  const here = new Date(gun).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  if (!start.textContent?.includes(here)) start.append(`, ${gettext("{time} your time", { time: here })}`);
   const tick = () => {
     const left = gun - clock.now();
-    setText(countdown, left > 0 ? `In ${duration(left)}` : `${duration(-left)} since the start`);
+    setText(countdown, left > 0
+      ? gettext("In {span}", { span: duration(left) })
+      : gettext("{span} since the start", { span: duration(-left) }));
   };
   tick();
   setInterval(tick, 1000);

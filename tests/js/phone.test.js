@@ -75,8 +75,8 @@ test("no more are in flight than a server that cannot store should get", () => {
 test("a clock that is about right is left alone", () => {
   assert.equal(correction(1_000_000, 1_004_000), 0);
   assert.equal(correction(1_000_000, 1_720_000), -720_000);
-  assert.equal(inWords(-720_000), "12 min fast");
-  assert.equal(inWords(20_000), "20 s slow");
+  assert.match(inWords(-720_000), /is 12 min fast\. Times are corrected\./);
+  assert.match(inWords(20_000), /is 20 s slow\./);
   assert.equal(inWords(0), "");
 });
 

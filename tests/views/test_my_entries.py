@@ -33,7 +33,7 @@ def test_entry_shows_a_runner_once_they_accept(
     bob_client: Client, bob: Runner, entry: Entry
 ) -> None:
     page = bob_client.get("/me/").text
-    assert "Riverside Half" in page and "bib 17" in page
+    assert "Riverside Half" in page and "Bib 17" in page
     assert not is_seen(bob)
 
     said = bob_client.post(

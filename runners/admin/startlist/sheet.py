@@ -62,7 +62,7 @@ def phone_sheet(
             cards = [
                 {
                     "entry": entry,
-                    "setup": app.make(entry.runner.code, _issue(entry, app.name, race)),
+                    "setup": app.make(entry.runner.code, _issue(entry, str(app.name), race)),
                 }
                 for entry in entries
             ]

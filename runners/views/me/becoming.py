@@ -4,6 +4,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 
 from runners.models import Runner
 from runners.views.me.forms import BecomeRunnerForm
@@ -25,7 +26,7 @@ def become_runner(request: HttpRequest) -> HttpResponse:
             # Somebody took the code, or a second tap was faster, since we looked.
             if Runner.objects.filter(account=request.user.pk).exists():
                 return redirect("me")
-            form.add_error("code", "This code was taken just now. Choose another.")
+            form.add_error("code", _("This code was taken just now. Choose another."))
         else:
             return redirect("me")
     return render(request, "runners/me/become.html", {"form": form})

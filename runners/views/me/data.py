@@ -6,6 +6,8 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import (
     require_http_methods,
@@ -50,8 +52,12 @@ def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
     if not form.is_valid():
         return own_page(request, runner, erase_form=form)
     count = positions_erase(runner=runner)
-    words = "1 position" if count == 1 else f"{count:,} positions"
-    messages.success(request, f"{words} deleted, also from every open map.")
+    words = ngettext(
+        "{count} position deleted, also from every open map.",
+        "{count} positions deleted, also from every open map.",
+        count,
+    )
+    messages.success(request, words.format(count=count))
     return back_to("data")
 
 
@@ -63,7 +69,7 @@ def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
     if not form.is_valid():
         return own_page(request, runner, runner_form=form)
     runner_delete(runner=runner)
-    messages.success(request, "Your runner and all that was kept of it are deleted.")
+    messages.success(request, _("Your runner and all that was kept of it are deleted."))
     return redirect("become_runner")
 
 

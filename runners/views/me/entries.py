@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
@@ -23,8 +24,8 @@ def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     entry.save(update_fields=["accepted", "changed_at"])
     messages.success(
         request,
-        f"{entry.race} shows you with the bib {entry.bib}."
+        _("{race} shows you with the bib {bib}.").format(race=entry.race, bib=entry.bib)
         if entry.accepted
-        else f"{entry.race} does not show you.",
+        else _("{race} does not show you.").format(race=entry.race),
     )
     return back_to("entries")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
@@ -10,10 +11,10 @@ from runners.sharing.following import FollowAnswer, follow_answer
 from runners.views.me.page import back_to, own_runner
 
 WORDS = {
-    FollowAnswer.ACCEPT: "{} sees you now.",
-    FollowAnswer.REFUSE: "{} was refused.",
-    FollowAnswer.BLOCK: "{} is blocked and does not see you while signed in.",
-    FollowAnswer.REMOVE: "{} is removed from your list.",
+    FollowAnswer.ACCEPT: _("{name} sees you now."),
+    FollowAnswer.REFUSE: _("{name} was refused."),
+    FollowAnswer.BLOCK: _("{name} is blocked and does not see you while signed in."),
+    FollowAnswer.REMOVE: _("{name} is removed from your list."),
 }
 
 
@@ -27,5 +28,5 @@ def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     except ValueError:
         raise Http404("There is no such answer.") from None
     follow_answer(follow=follow, answer=chosen)
-    messages.success(request, WORDS[chosen].format(follow.user.get_username()))
+    messages.success(request, WORDS[chosen].format(name=follow.user.get_username()))
     return back_to("followers")

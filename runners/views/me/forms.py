@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.validators import RegexValidator, validate_email
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext_lazy as _
 
 from runners.models import Follow, Runner
 from runners.models.runner import CODE_PATTERN
@@ -21,12 +22,17 @@ else:  # Django's class takes no type arguments when it runs.
 Visibility = Runner.Visibility
 
 VISIBILITIES = [
-    (Visibility.PUBLIC, "Everybody"),
-    (Visibility.FOLLOWERS, "Followers I accepted"),
-    (Visibility.PRIVATE, "Nobody, except by a share link"),
+    (Visibility.PUBLIC, _("Everybody")),
+    (Visibility.FOLLOWERS, _("Followers I accepted")),
+    (Visibility.PRIVATE, _("Nobody, except by a share link")),
 ]
 # How long a link works, in hours.
-LASTS = [("1", "1 hour"), ("6", "6 hours"), ("24", "1 day"), ("168", "1 week")]
+LASTS = [
+    ("1", _("1 hour")),
+    ("6", _("6 hours")),
+    ("24", _("1 day")),
+    ("168", _("1 week")),
+]
 # Every fix of a runner is held against each.
 MOST_ZONES = 20
 
@@ -35,17 +41,20 @@ class BecomeRunnerForm(RunnerModelForm):
     """A name, the code for links, and who may see it all."""
 
     code = forms.CharField(
+        label=_("Code"),
         max_length=40,
         required=False,
-        error_messages={"unique": "This code is taken. Choose another."},
+        error_messages={"unique": _("This code is taken. Choose another.")},
         validators=[
             RegexValidator(
                 rf"\A{CODE_PATTERN}\Z",
-                "Use 1 to 40 letters, digits, hyphens and underscores.",
+                _("Use 1 to 40 letters, digits, hyphens and underscores."),
             )
         ],
-        help_text="Your place in links: /runners/CODE/. It cannot be changed later. "
-        "Leave it empty for one made from your name.",
+        help_text=_(
+            "Your place in links: /runners/CODE/. It cannot be changed later. Leave it "
+            "empty for one made from your name."
+        ),
         widget=forms.TextInput(
             attrs={
                 "autocomplete": "off",
@@ -55,16 +64,17 @@ class BecomeRunnerForm(RunnerModelForm):
         ),
     )
     visibility = forms.ChoiceField(
-        label="Who sees you on the map",
+        label=_("Who sees you on the map"),
         choices=VISIBILITIES,
         initial=Visibility.FOLLOWERS,
         widget=forms.RadioSelect,
-        help_text="You can change this at any time.",
+        help_text=_("You can change this at any time."),
     )
 
     class Meta:
         model = Runner
         fields = ("name", "code", "visibility")
+        labels: ClassVar = {"name": _("Name")}
         widgets: ClassVar = {"name": forms.TextInput(attrs={"autocomplete": "name"})}
 
     def clean_code(self) -> str:
@@ -86,14 +96,16 @@ def suggested_code(name: str) -> str:
 
 
 class VisibilityForm(forms.Form):
-    visibility = forms.ChoiceField(label="Who sees you", widget=forms.RadioSelect)
+    visibility = forms.ChoiceField(label=_("Who sees you"), widget=forms.RadioSelect)
 
     def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
         kwargs["initial"] = {"visibility": runner.visibility}
         super().__init__(*args, **kwargs)
         choices = list(VISIBILITIES)
         if runner.visibility == Visibility.RACE or runner.entries.exists():
-            choices.insert(2, (Visibility.RACE, "Everybody, but only during my races"))
+            choices.insert(
+                2, (Visibility.RACE, _("Everybody, but only during my races"))
+            )
         field = self.fields["visibility"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = choices
@@ -124,24 +136,24 @@ class EndForm(forms.Form):
 class TokenForm(forms.Form):
     name = forms.CharField(
         max_length=60,
-        label="Which phone or app is it for?",
-        help_text="To know later which one to revoke.",
+        label=_("Which phone or app is it for?"),
+        help_text=_("To know later which one to revoke."),
     )
 
 
 class LinkForm(forms.Form):
     label = forms.CharField(
         max_length=80,
-        label="Whom is it for?",
-        help_text="Only you see this.",
+        label=_("Whom is it for?"),
+        help_text=_("Only you see this."),
     )
-    lasts = forms.ChoiceField(label="How long does it work?", initial="6")
+    lasts = forms.ChoiceField(label=_("How long does it work?"), initial="6")
     pin = forms.CharField(
-        label="PIN, if you want one",
+        label=_("PIN, if you want one"),
         required=False,
-        validators=[RegexValidator(r"\A[0-9]{4,12}\Z", "Use 4 to 12 digits.")],
+        validators=[RegexValidator(r"\A[0-9]{4,12}\Z", _("Use 4 to 12 digits."))],
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
-        help_text="4 to 12 digits. Whoever opens the link has to know it.",
+        help_text=_("4 to 12 digits. Whoever opens the link has to know it."),
     )
 
     def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
@@ -152,14 +164,10 @@ class LinkForm(forms.Form):
             .order_by("race__ends")
             .first()
         )
-        choices = [
-            ("1", "1 hour"),
-            ("6", "6 hours"),
-            ("24", "1 day"),
-            ("168", "1 week"),
-        ]
+        choices: list[tuple[str, Any]] = list(LASTS)
         if self.race is not None:
-            choices.append(("race", f"Until {self.race.race} ends"))
+            until = _("Until {race} ends").format(race=self.race.race)
+            choices.append(("race", until))
         field = self.fields["lasts"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = choices
@@ -172,25 +180,25 @@ class LinkForm(forms.Form):
 
 
 class ZoneForm(forms.Form):
-    name = forms.CharField(max_length=40, initial="Home")
+    name = forms.CharField(label=_("Name"), max_length=40, initial=_("Home"))
     lat = forms.FloatField(
-        label="Latitude",
+        label=_("Latitude"),
         min_value=-90,
         max_value=90,
         widget=forms.NumberInput(attrs={"step": "any", "placeholder": "53.35660"}),
     )
     lng = forms.FloatField(
-        label="Longitude",
+        label=_("Longitude"),
         min_value=-180,
         max_value=180,
         widget=forms.NumberInput(attrs={"step": "any", "placeholder": "-6.32850"}),
     )
     radius = forms.FloatField(
-        label="Radius in metres",
+        label=_("Radius in metres"),
         min_value=100,
         max_value=5000,
         initial=300,
-        help_text="100 to 5,000. A larger one hides better.",
+        help_text=_("100 to 5,000. A larger one hides better."),
         widget=forms.NumberInput(attrs={"step": 50}),
     )
 
@@ -247,12 +255,14 @@ class ConfirmForm(forms.Form):
     def __init__(self, *args: Any, word: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.word = word
-        self.fields["confirm"].label = f"Type {word} to go on"
+        self.fields["confirm"].label = _("Type {word} to go on").format(word=word)
 
     def clean_confirm(self) -> str:
         typed: str = self.cleaned_data["confirm"].strip()
         if typed != self.word:
             raise forms.ValidationError(
-                f"Nothing was deleted. Type exactly {self.word} to go on."
+                _("Nothing was deleted. Type exactly {word} to go on.").format(
+                    word=self.word
+                )
             )
         return typed

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import (
     sensitive_post_parameters,
     sensitive_variables,
@@ -49,5 +50,6 @@ def make(request: HttpRequest, runner: Runner) -> HttpResponse:
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     link = get_object_or_404(runner.links, pk=pk)
     link.revoke()
-    messages.success(request, f"The link for “{link.label}” shows nothing any more.")
+    words = _("The link for “{label}” shows nothing any more.")
+    messages.success(request, words.format(label=link.label))
     return back_to("links")

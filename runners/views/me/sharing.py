@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
@@ -26,7 +27,7 @@ def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
     if not form.is_valid():
         return own_page(request, runner, visibility_form=form)
     visibility_set(runner=runner, visibility=form.cleaned_data["visibility"])
-    messages.success(request, "Saved. It is in force on every open map.")
+    messages.success(request, _("Saved. It is in force on every open map."))
     return back_to("visibility")
 
 
@@ -61,5 +62,5 @@ def until(request: HttpRequest, runner: Runner) -> HttpResponse:
     if form.is_valid():
         sharing_until(runner=runner, ends=form.ends())
     else:
-        messages.error(request, "Nothing was changed. Choose when sharing ends.")
+        messages.error(request, _("Nothing was changed. Choose when sharing ends."))
     return back_to("sharing")

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
@@ -35,5 +36,5 @@ def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     token = get_object_or_404(runner.tokens, pk=pk)
     token.revoke()
-    messages.success(request, f"“{token.name}” can no longer send.")
+    messages.success(request, _("“{name}” can no longer send.").format(name=token.name))
     return back_to("tokens")

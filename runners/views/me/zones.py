@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -19,11 +20,14 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Hide a place, and delete what is stored of it."""
     form = ZoneForm(request.POST, auto_id="zone_%s")
     if form.is_valid() and runner.zones.count() >= MOST_ZONES:
-        form.add_error(None, f"{MOST_ZONES} zones are the most. Remove one first.")
+        words = _("{count} zones are the most. Remove one first.")
+        form.add_error(None, words.format(count=MOST_ZONES))
     if not form.is_valid():
         return own_page(request, runner, zone_form=form)
     zone = zone_add(runner=runner, **form.cleaned_data)
-    messages.success(request, f"“{zone.name}” is hidden from now on.")
+    messages.success(
+        request, _("“{name}” is hidden from now on.").format(name=zone.name)
+    )
     return back_to("zones")
 
 
@@ -32,5 +36,6 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     zone = get_object_or_404(runner.zones, pk=pk)
     zone.delete()
-    messages.success(request, f"“{zone.name}” is not hidden any more.")
+    words = _("“{name}” is not hidden any more.")
+    messages.success(request, words.format(name=zone.name))
     return back_to("zones")

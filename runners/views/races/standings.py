@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextvars import copy_context
 from datetime import datetime
 from hashlib import blake2b
 from http import HTTPStatus
@@ -15,6 +16,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from runners import store
@@ -29,11 +34,19 @@ from runners.views.races.listing import Listing, listing_asked
 # What a spreadsheet takes for a formula when a cell begins with it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 STATE_WORDS = {
-    "finished": "Finished",
-    "started": "Running",
-    "registered": "Not started",
-    "dnf": "Did not finish",
-    "dns": "Did not start",
+    "finished": gettext_lazy("Finished"),
+    "started": gettext_lazy("Running"),
+    "registered": gettext_lazy("Not started"),
+    "dnf": gettext_lazy("Did not finish"),
+    "dns": gettext_lazy("Did not start"),
+}
+# Behind how many they are.
+COUNT_WORDS = {
+    "finished": gettext_lazy("finished"),
+    "started": gettext_lazy("running"),
+    "registered": gettext_lazy("not started"),
+    "dnf": gettext_lazy("did not finish"),
+    "dns": gettext_lazy("did not start"),
 }
 AWAY = "The database does not answer. Try again soon."
 
@@ -79,7 +92,10 @@ async def entry_page(request: HttpRequest, slug: str, bib: str) -> HttpResponse:
 
 async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
     try:
-        response: HttpResponse = await store.read(make, request, *about)
+        # The language goes with the context.
+        response: HttpResponse = await store.read(
+            copy_context().run, make, request, *about
+        )
     except Refused as error:
         if error.status == HTTPStatus.BAD_REQUEST:
             return HttpResponse(error.detail, status=400, content_type="text/plain")
@@ -215,7 +231,7 @@ def _standings(request: HttpRequest, slug: str, user: int | None) -> HttpRespons
         "rows": [_shown(*row, listing, names) for row in rows],
         "counts": [
             (listing.states[state], word)
-            for state, word in STATE_WORDS.items()
+            for state, word in COUNT_WORDS.items()
             if listing.states[state]
         ],
         "last": last,
@@ -269,7 +285,7 @@ def _about(race: Race) -> dict[str, Any]:
     return {
         "race": race,
         "race_state": "over" if race.ends <= now else state,
-        "race_length": race.length and f"{race.length / 1000:.1f}",
+        "race_length": race.length / 1000,
         "race_start": _there(race.start.timestamp(), race),
         "race_place": race.timezone.rpartition("/")[2].replace("_", " "),
         "now": milliseconds(now),
@@ -289,7 +305,9 @@ def _shown(
     last = ""
     if row.splits and time is None and row.splits[-1].distance > 0:
         split = row.splits[-1]
-        last = f"{names[split.checkpoint]} in {hms(split.time - row.begin(clock))}"
+        last = _("{place} in {time}").format(
+            place=names[split.checkpoint], time=hms(split.time - row.begin(clock))
+        )
     return {
         "rank": rank,
         "row": row,
@@ -304,15 +322,27 @@ def _shown(
 def _kilometres(row: Row) -> str:
     if row.distance is None or row.status in ("registered", "dns"):
         return ""
-    return f"{row.distance / 1000:.1f} km"
+    return _distance(row.distance)
 
 
 def _gap(gap: Gap) -> str:
     if gap.seconds is not None and gap.seconds >= 0:
         return f"+{hms(gap.seconds)}"
     if gap.metres is not None and gap.metres >= 0:
-        return f"+{gap.metres / 1000:.1f} km"
+        return _distance(gap.metres, "+")
     return ""
+
+
+def _distance(metres: float, sign: str = "") -> str:
+    """Return kilometres that a script can make miles of."""
+    text = f"{sign}{number_format(metres / 1000, 1)} km"
+    return format_html('<span data-metres="{}">{}</span>', round(metres), text)
+
+
+def _pace(seconds: float) -> str:
+    """Return a pace of so many seconds a metre, likewise."""
+    text = f"{hms(1000 * seconds)} /km"
+    return format_html('<span data-pace="{}">{}</span>', round(seconds, 4), text)
 
 
 def _split(leg: Leg, names: dict[int, str], race: Race) -> dict[str, Any]:
@@ -322,10 +352,11 @@ def _split(leg: Leg, names: dict[int, str], race: Race) -> dict[str, Any]:
     tells = name.endswith("km") or not split.distance
     return {
         "name": name + number,
-        "distance": "" if tells else f"{split.distance / 1000:.1f} km",
+        "distance": "" if tells else _distance(split.distance),
+        "ms": _ms(split.time),
         "at": _there(split.time, race),
         "elapsed": hms(leg.elapsed),
-        "pace": "" if leg.pace is None else f"{hms(1000 * leg.pace)} /km",
+        "pace": "" if leg.pace is None else _pace(leg.pace),
         "corrected": split.by_hand,
         # A fix a second is as good as a mat; more is worth saying.
         "uncertainty": round(split.uncertainty / 2) if split.uncertainty > 10 else 0,

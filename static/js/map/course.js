@@ -1,5 +1,6 @@
 // A race's course as map features: the line, its kilometres, checkpoints, start, finish.
 
+import { gettext } from "../language.js";
 import { metresBetween } from "../metres.js";
 
 // A start and a finish nearer than this share one label. m.
@@ -89,8 +90,8 @@ function places({ line, checkpoints }) {
   );
   const kinds = new Set(checkpoints.map(({ kind }) => kind));
   if (line.length > 1) {
-    if (!kinds.has("start")) places.unshift({ name: "Start", at: line[0] });
-    if (!kinds.has("finish")) places.push({ name: "Finish", at: line[line.length - 1] });
+    if (!kinds.has("start")) places.unshift({ name: gettext("Start"), at: line[0] });
+    if (!kinds.has("finish")) places.push({ name: gettext("Finish"), at: line[line.length - 1] });
   }
   return together(places).map(({ name, at }) => point(at, { name }));
 }

@@ -1,5 +1,7 @@
 // Whose phone this browser is: a token from a link, or one made for who is signed in.
 
+import { gettext } from "../language.js";
+
 /**
  * @typedef {{token: string, runner: string, name: string}} Identity
  * @typedef {{
@@ -41,7 +43,7 @@ export async function readAccount() {
 export async function whoseToken(token) {
   const answer = await ask("/share/token/", { headers: { Authorization: `Bearer ${token}` } });
   if (answer.ok) return { token, ...(await answer.json()) };
-  throw new Error("This link was revoked or is not complete. Ask for a new one.");
+  throw new Error(gettext("This link was revoked or is not complete. Ask for a new one."));
 }
 
 /**
@@ -57,7 +59,7 @@ export async function makeToken({ csrf }) {
     body: new URLSearchParams({ device: device(navigator.userAgent) }),
   });
   if (answer.ok) return answer.json();
-  throw new Error("You were signed out. Reload this page and sign in again.");
+  throw new Error(gettext("You were signed out. Reload this page and sign in again."));
 }
 
 /** @param {string} path @param {RequestInit} request */
@@ -65,7 +67,7 @@ async function ask(path, request) {
   try {
     return await fetch(path, request);
   } catch {
-    throw new Error("The server cannot be reached. Try again when there is a connection.");
+    throw new Error(gettext("The server cannot be reached. Try again when there is a connection."));
   }
 }
 

@@ -1,5 +1,7 @@
 // How far this device's clock is from the server's.
 
+import { gettext } from "../language.js";
+
 // Less than this is the way of a message through the network, or does no harm. ms.
 const TOLERATED = 10_000;
 
@@ -15,7 +17,7 @@ export function correction(serverTime, deviceTime) {
 }
 
 /**
- * A correction in words, or "" for none: "12 min fast".
+ * A correction in a sentence, or "" for none.
  *
  * @param {number} offset ms
  */
@@ -28,5 +30,7 @@ export function inWords(offset) {
       : seconds < 3600
         ? `${Math.round(seconds / 60)} min`
         : `${Math.round(seconds / 3600)} h`;
-  return `${span} ${offset < 0 ? "fast" : "slow"}`;
+  return offset < 0
+    ? gettext("This device’s clock is {span} fast. Times are corrected.", { span })
+    : gettext("This device’s clock is {span} slow. Times are corrected.", { span });
 }

@@ -3,6 +3,7 @@
 import { ServerClock } from "../clock.js";
 import { find, setAttribute, setText } from "../dom.js";
 import { age, clockTime } from "../format.js";
+import { gettext, ngettext, number } from "../language.js";
 import { makeToken, readAccount, takeTokenFromAddress, whoseToken } from "./account.js";
 import { Backlog } from "./backlog.js";
 import { watchBattery } from "./battery.js";
@@ -11,6 +12,7 @@ import { correction, inWords } from "./deviceclock.js";
 import { fixOf, Locator, obstacle } from "./geolocation.js";
 import { openQueue } from "./queue.js";
 import { Sender } from "./sender.js";
+import { Sos } from "./sos.js";
 import { WakeLock } from "./wakelock.js";
 import { positions, say, troubleWith } from "./words.js";
 
@@ -19,6 +21,7 @@ const RESUME_WITHIN = 15 * 60_000;
 // Out of sight for longer is worth a word. ms.
 const WORTH_A_WORD = 10_000;
 const ONE_TAB = "spectate-phone";
+const startWords = find("#start").textContent ?? "";
 
 /**
  * @typedef {import("./words.js").Doing} Doing
@@ -77,6 +80,13 @@ const wakeLock = new WakeLock((held) => {
 const cheers = new Cheers({
   aloud: (await queue.recall("aloud")) ?? true,
   onSwitch: (aloud) => queue.remember("aloud", aloud),
+});
+
+const sos = new Sos({
+  queue,
+  device: () => ({ now: clock.now(), offset, battery }),
+  send: (message) => sender?.tell(message),
+  onChange: () => draw(),
 });
 
 // Two tabs would record everything twice.
@@ -138,7 +148,10 @@ async function begin(who) {
     onDone: settle,
     onTrouble: (code, detail) => note("trouble", troubleWith(code, detail)),
     onCheer: (text) => cheers.receive(text),
+    first: () => sos.first(),
+    onAnswer: (answer) => sos.answer(answer),
   });
+  await sos.begin(who.runner);
   const run = await queue.recall("run");
   const last = Math.max(run?.at ?? 0, reached ?? 0, rows.at(-1)?.t ?? 0);
   if (run?.doing === "recording" && clock.now() - last < RESUME_WITHIN) go("recording");
@@ -169,7 +182,9 @@ async function startAnew(who) {
 
 async function forget() {
   const waiting = backlog.size;
-  const question = `Forget ${identity?.name}? ${positions(waiting)} kept here would wait for this runner’s next token.`;
+  const question = gettext("Forget {name}? {positions} kept here would wait for this runner’s next token.", {
+    name: identity?.name ?? "", positions: positions(waiting),
+  });
   if (waiting && !confirm(question)) return;
   await startAnew(undefined);
 }
@@ -228,7 +243,7 @@ async function record(position) {
     // First kept, then sent: whatever ends this page, it is in one of both places.
     await queue.add([row]);
   } catch {
-    note("storage", "This browser’s storage is full: a reload would lose what waits here.");
+    note("storage", gettext("This browser’s storage is full: a reload would lose what waits here."));
   }
   backlog.add(fix);
   sender?.send();
@@ -248,7 +263,7 @@ async function settleClock(serverTime) {
   offset = known;
   clockChecked = true;
   await queue.remember("offset", offset);
-  note("clock", offset ? `This device’s clock is ${inWords(offset)}. Times are corrected.` : "");
+  note("clock", inWords(offset));
   if (!rows.length || !identity) return;
   const times = rows.map(({ t }) => t);
   const righted = rows.map((row) => ({ ...plain(row), t: row.t + change, runner: row.runner }));
@@ -286,7 +301,7 @@ function lookUp() {
   } else if (hiddenAt !== null) {
     const away = Date.now() - Math.max(hiddenAt, lastPositionAt);
     if (doing === "recording" && away > WORTH_A_WORD) {
-      note("gap", `This page was out of sight and recorded nothing for ${age(away)}.`);
+      note("gap", gettext("This page was out of sight and recorded nothing for {age}.", { age: age(away) }));
     }
     hiddenAt = null;
   }
@@ -313,23 +328,27 @@ function draw() {
   const said = say({ doing, trouble, located, status, waiting, refused, reached, now });
   const recording = doing === "recording";
 
+  wakeLock.want(recording || sos.isOpen);
   find("#phone").dataset.doing = doing;
   find("#said").dataset.tone = said.tone;
   setAttribute(find("#said use"), "href", `${find("#said").dataset.icons}#${shape(said.tone)}`);
-  setText(find("#headline"), isSetUp ? said.headline : "Not set up yet");
+  setText(find("#headline"), isSetUp ? said.headline : gettext("Not set up yet"));
   setText(find("#detail"), isSetUp ? said.detail : invitation());
 
   find("#facts").hidden = !isSetUp;
-  figure("reached", reached === null ? null : age(now - reached), "ago");
-  setText(find("#reached-at"), reached === null ? "nothing yet" : `at ${clockTime(reached)}`);
-  figure("waiting", waiting.toLocaleString("en"), waiting === 1 ? "position" : "positions");
+  figure("reached", reached === null ? null : age(now - reached), gettext("ago"));
+  setText(
+    find("#reached-at"),
+    reached === null ? gettext("nothing yet") : gettext("at {time}", { time: clockTime(reached) }),
+  );
+  figure("waiting", number(waiting), ngettext("position", "positions", waiting));
   figure("accuracy", accuracy === null ? null : `±${Math.round(accuracy)}`, "m");
   figure("battery", battery === null ? null : String(battery), "%");
 
   const ended = status.state === "ended";
   const canStart = !obstacle() && ((isSetUp && !ended) || Boolean(account?.runner));
   find("#start").hidden = recording || !canStart;
-  setText(find("#start"), ended ? "Set up again" : doing === "paused" ? "Go on" : "Start");
+  setText(find("#start"), ended ? gettext("Set up again") : doing === "paused" ? gettext("Go on") : startWords);
   find("#pause").hidden = !recording;
   find("#stop").hidden = !recording && doing !== "paused";
   find("#sign-in").hidden = (isSetUp && !ended) || account?.signedIn !== false;
@@ -339,10 +358,11 @@ function draw() {
   setText(
     find("#screen"),
     screenHeld
-      ? "The screen stays on by itself."
-      : "This browser cannot keep the screen on: set the device not to lock, and leave it on.",
+      ? gettext("The screen stays on by itself.")
+      : gettext("This browser cannot keep the screen on: set the device not to lock, and leave it on."),
   );
   find("#cheers").hidden = !isSetUp;
+  sos.draw(isSetUp);
   find("#memory").hidden = queue.durable;
   find("#who").hidden = !isSetUp;
   if (identity) {
@@ -353,7 +373,11 @@ function draw() {
   const other = account?.runner && identity && account.runner.code !== identity.runner;
   note(
     "other",
-    other ? `You are signed in as ${account?.runner?.name}; this browser sends as ${identity?.name}.` : "",
+    other
+      ? gettext("You are signed in as {account}; this browser sends as {name}.", {
+          account: account?.runner?.name ?? "", name: identity?.name ?? "",
+        })
+      : "",
   );
   find("#offer").hidden = offer === null;
   if (offer) for (const name of document.querySelectorAll(".offered")) setText(name, offer.name);
@@ -366,10 +390,13 @@ function figure(name, value, unit) {
 }
 
 function invitation() {
-  if (account === null) return "The server cannot be reached. Try again when there is a connection.";
-  if (!account.signedIn) return "Sign in, or open the link that you were given for this browser.";
-  if (!account.runner) return "You are signed in, and no runner yet.";
-  return `Start makes this browser the phone of ${account.runner.name}. You can revoke it on your page at any time.`;
+  if (account === null) return gettext("The server cannot be reached. Try again when there is a connection.");
+  if (!account.signedIn) return gettext("Sign in, or open the link that you were given for this browser.");
+  if (!account.runner) return gettext("You are signed in, and no runner yet.");
+  return gettext(
+    "Start makes this browser the phone of {name}. You can revoke it on your page at any time.",
+    { name: account.runner.name },
+  );
 }
 
 /** @param {import("./words.js").Tone} tone */

@@ -1,6 +1,7 @@
 // What the page says, from what it knows.
 
 import { age } from "../format.js";
+import { gettext, ngettext } from "../language.js";
 
 // A position that reached the server longer ago is news no more. ms.
 const FRESH = 30_000;
@@ -24,37 +25,37 @@ const FRESH = 30_000;
 const TROUBLES = {
   denied: {
     tone: "alarm",
-    headline: "No permission",
-    detail: "This page may not know where you are. Allow it the precise location in the browser’s settings, then start again.",
+    headline: gettext("No permission"),
+    detail: gettext("This page may not know where you are. Allow it the precise location in the browser’s settings, then start again."),
   },
   unavailable: {
     tone: "delayed",
-    headline: "No position",
-    detail: "This device finds no place. Go outside, and see that its location is on. It keeps looking.",
+    headline: gettext("No position"),
+    detail: gettext("This device finds no place. Go outside, and see that its location is on. It keeps looking."),
   },
   insecure: {
     tone: "alarm",
-    headline: "Not a secure page",
-    detail: "Browsers tell a place to https: pages only. Ask for the https: address of this site.",
+    headline: gettext("Not a secure page"),
+    detail: gettext("Browsers tell a place to https: pages only. Ask for the https: address of this site."),
   },
   missing: {
     tone: "alarm",
-    headline: "No location in this browser",
-    detail: "Use another browser, or an app.",
+    headline: gettext("No location in this browser"),
+    detail: gettext("Use another browser, or an app."),
   },
 };
 
 /** Why positions were not taken, by the server's code. */
 const REFUSALS = new Map([
-  ["sharing.paused", "Your sharing is paused or has ended: what is recorded now is not kept. Go on sharing on your page."],
-  ["zone.hidden", "You are in one of your privacy zones: these positions are not kept."],
-  ["position.future", "This device’s clock is fast: its positions come from the future. Set it."],
-  ["position.erased", "Positions from before you erased yours are not taken again."],
+  ["sharing.paused", gettext("Your sharing is paused or has ended: what is recorded now is not kept. Go on sharing on your page.")],
+  ["zone.hidden", gettext("You are in one of your privacy zones: these positions are not kept.")],
+  ["position.future", gettext("This device’s clock is fast: its positions come from the future. Set it.")],
+  ["position.erased", gettext("Positions from before you erased yours are not taken again.")],
 ]);
 
 /** @param {string} code */
 export function refusal(code) {
-  return REFUSALS.get(code) ?? `Some positions were not taken (${code}).`;
+  return REFUSALS.get(code) ?? gettext("Some positions were not taken ({code}).", { code });
 }
 
 /**
@@ -66,13 +67,13 @@ export function refusal(code) {
 export function troubleWith(code, detail) {
   // A long backlog goes out bit by bit: the count that waits shows it.
   if (code === "rate.limited") return "";
-  if (code === "store.unavailable") return "The server cannot store anything just now. Your positions are kept here.";
+  if (code === "store.unavailable") return gettext("The server cannot store anything just now. Your positions are kept here.");
   return detail;
 }
 
 /** @param {number} count */
 export function positions(count) {
-  return count === 1 ? "1 position" : `${count.toLocaleString("en")} positions`;
+  return ngettext("{count} position", "{count} positions", count);
 }
 
 /**
@@ -86,68 +87,87 @@ export function say(view) {
   if (status.state === "ended") return saidAtTheEnd(view);
   if (trouble && trouble !== "unavailable") return TROUBLES[trouble];
   if (doing === "ready") {
-    return { tone: "stale", headline: "Ready", detail: "Start when you do. Nothing is recorded before." };
+    return { tone: "stale", headline: gettext("Ready"), detail: gettext("Start when you do. Nothing is recorded before.") };
   }
   if (doing === "paused") {
     return {
       tone: "stale",
-      headline: "Paused",
-      detail: `Nothing is recorded. Who follows you sees your last place grow older. ${left(waiting)}`.trim(),
+      headline: gettext("Paused"),
+      detail: sentences(
+        gettext("Nothing is recorded. Who follows you sees your last place grow older."), left(waiting),
+      ),
     };
   }
   if (doing === "stopped") {
     return waiting
-      ? { tone: "delayed", headline: "Stopped", detail: left(waiting) }
-      : { tone: "stale", headline: "Stopped", detail: "Everything has reached us." };
+      ? { tone: "delayed", headline: gettext("Stopped"), detail: left(waiting) }
+      : { tone: "stale", headline: gettext("Stopped"), detail: gettext("Everything has reached us.") };
   }
   if (trouble) return TROUBLES[trouble];
   if (!located) {
-    return { tone: "delayed", headline: "Looking for your place", detail: "This may take a minute. It is quicker outside." };
+    return { tone: "delayed", headline: gettext("Looking for your place"), detail: gettext("This may take a minute. It is quicker outside.") };
   }
   return saidWhileRecording(view);
 }
 
 /** @param {View} view @returns {Said} */
 function saidWhileRecording({ status, waiting, refused, reached, now }) {
-  const last = reached === null ? "" : `Your last position reached us ${age(now - reached)} ago.`;
+  const last = reached === null ? "" : gettext("Your last position reached us {age} ago.", { age: age(now - reached) });
   if (status.state !== "open") {
     return {
       tone: "delayed",
-      headline: "Recording, no connection",
-      detail: `${positions(waiting)} kept here until there is one. ${last}`.trim(),
+      headline: gettext("Recording, no connection"),
+      detail: sentences(
+        gettext("{positions} kept here until there is one.", { positions: positions(waiting) }), last,
+      ),
     };
   }
   if (refused) {
-    return { tone: "delayed", headline: "Recording, not shared", detail: refusal(refused) };
+    return { tone: "delayed", headline: gettext("Recording, not shared"), detail: refusal(refused) };
   }
   if (reached !== null && now - reached < FRESH) {
-    return { tone: "live", headline: "Sharing", detail: last };
+    return { tone: "live", headline: gettext("Sharing"), detail: last };
   }
   if (!waiting) {
-    return { tone: "delayed", headline: "No new position", detail: `This device finds no place just now. ${last}`.trim() };
+    return {
+      tone: "delayed",
+      headline: gettext("No new position"),
+      detail: sentences(gettext("This device finds no place just now."), last),
+    };
   }
   return {
     tone: "delayed",
-    headline: "Recording",
-    detail: `The server has not confirmed the latest positions yet. ${last}`.trim(),
+    headline: gettext("Recording"),
+    detail: sentences(gettext("The server has not confirmed the latest positions yet."), last),
   };
 }
 
 /** @param {View} view @returns {Said} */
 function saidAtTheEnd({ status, waiting }) {
-  const kept = waiting ? ` ${positions(waiting)} kept here for the next one of the same runner.` : "";
+  const kept = waiting
+    ? gettext("{positions} kept here for the next token of the same runner.", { positions: positions(waiting) })
+    : "";
   if (status.code === 4401) {
     return {
       tone: "alarm",
-      headline: "No longer allowed",
-      detail: `Its token was revoked or has expired.${kept}`,
+      headline: gettext("No longer allowed"),
+      detail: sentences(gettext("Its token was revoked or has expired."), kept),
     };
   }
-  return { tone: "alarm", headline: "Cannot go on", detail: `${status.detail ?? ""}${kept}` };
+  return { tone: "alarm", headline: gettext("Cannot go on"), detail: sentences(status.detail ?? "", kept) };
 }
 
 /** @param {number} waiting */
 function left(waiting) {
   if (!waiting) return "";
-  return `${positions(waiting)} still to send: leave this page open until they are.`;
+  return ngettext(
+    "{count} position still to send: leave this page open until it is.",
+    "{count} positions still to send: leave this page open until they are.",
+    waiting,
+  );
+}
+
+/** @param {string[]} all */
+function sentences(...all) {
+  return all.filter(Boolean).join(" ");
 }

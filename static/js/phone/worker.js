@@ -18,10 +18,12 @@ const SHELL = [
   "css/phone.css",
   "icons/favicon.svg",
   "icons/sprite.svg",
+  "js/choices.js",
   "js/clock.js",
   "js/connection.js",
   "js/dom.js",
   "js/format.js",
+  "js/language.js",
   "js/protocol.js",
   "js/phone/account.js",
   "js/phone/backlog.js",
@@ -29,13 +31,17 @@ const SHELL = [
   "js/phone/cheers.js",
   "js/phone/deviceclock.js",
   "js/phone/geolocation.js",
+  "js/phone/hold.js",
   "js/phone/page.js",
   "js/phone/queue.js",
   "js/phone/sender.js",
+  "js/phone/sos.js",
   "js/phone/wakelock.js",
   "js/phone/words.js",
   "phone.webmanifest",
 ];
+// The page names those of its language; English needs none.
+const WORDS = /\/words\/[\w-]+\/[\w-]+\.json/;
 const static_ = (/** @type {string} */ path) => new URL(`../../${path}`, location.href).pathname;
 const files = new Set([PAGE, ...SHELL.map(static_)]);
 
@@ -48,13 +54,17 @@ addEventListener("fetch", (event) => {
   const fetching = /** @type {FetchEvent} */ (event);
   const { method, url } = fetching.request;
   const { origin, pathname } = new URL(url);
-  if (method !== "GET" || origin !== location.origin || !files.has(pathname)) return;
+  if (method !== "GET" || origin !== location.origin) return;
+  if (!files.has(pathname) && !WORDS.test(pathname)) return;
   fetching.respondWith(answer(fetching.request, pathname));
 });
 
 async function fill() {
   const cache = await caches.open(NAME);
   await cache.addAll([...files].map((path) => new Request(path, { cache: "reload" })));
+  const page = await (await cache.match(PAGE))?.text();
+  const words = page?.match(WORDS)?.[0];
+  if (words) await cache.add(words);
 }
 
 /**

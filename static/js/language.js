@@ -1,0 +1,86 @@
+// The visitor's language: the server chose it, and says where our words in it are.
+
+/**
+ * A text, or its forms for one and for more, by the English one.
+ *
+ * @typedef {Record<string, string | string[]>} Words
+ */
+
+// On a line that is cut English words are better than none. ms.
+const PATIENCE = 8000;
+
+/** The page's language, as `Intl` knows it; in English with the habits of the region. */
+export const language = chosenLanguage();
+
+const words = await readWords();
+const plurals = new Intl.PluralRules(language);
+
+function chosenLanguage() {
+  const chosen = globalThis.document?.documentElement.lang || "en";
+  // Of the visitor's own, the one that fits says more: de-AT, es-MX.
+  return globalThis.navigator?.languages?.find((tag) => tag.split("-")[0] === chosen) ?? chosen;
+}
+
+/** @returns {Promise<Words>} */
+async function readWords() {
+  /** @type {HTMLLinkElement | null} */
+  const link = globalThis.document?.querySelector("link[data-words]") ?? null;
+  if (link === null) return {};
+  try {
+    const response = await fetch(link.href, { signal: AbortSignal.timeout(PATIENCE) });
+    return response.ok ? await response.json() : {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * A text in the page's language, with `{name}` replaced by the value of that name.
+ *
+ * @param {string} text in English
+ * @param {Record<string, string | number>} [values]
+ */
+export function gettext(text, values) {
+  const found = words[text];
+  return fill(typeof found === "string" ? found : text, values);
+}
+
+/**
+ * One of two texts, by a number, which stands for `{count}`.
+ *
+ * @param {string} one in English
+ * @param {string} more
+ * @param {number} count
+ * @param {Record<string, string | number>} [values]
+ */
+export function ngettext(one, more, count, values) {
+  const forms = words[one];
+  const [single, plural] = Array.isArray(forms) ? forms : [one, more];
+  const text = plurals.select(count) === "one" ? single : plural;
+  return fill(text, { count: number(count), ...values });
+}
+
+/** @param {string} text @param {Record<string, string | number>} [values] */
+function fill(text, values) {
+  if (!values) return text;
+  return text.replace(/\{(\w+)\}/g, (all, name) => String(values[name] ?? all));
+}
+
+/** @type {Map<number, Intl.NumberFormat>} */
+const formats = new Map();
+
+/**
+ * A number as it is written in the page's language.
+ *
+ * @param {number} value
+ * @param {number} [digits] behind the point
+ */
+export function number(value, digits = 0) {
+  let format = formats.get(digits);
+  if (!format) {
+    const fraction = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    format = new Intl.NumberFormat(language, fraction);
+    formats.set(digits, format);
+  }
+  return format.format(value);
+}
