@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runners.admin.columns import RaceDayMedia
-from runners.admin.desk.pages import desk, desk_json, mark, swap
+from runners.admin.desk.pages import desk, desk_json, mark, sos, swap
 from runners.admin.entry import EntriesOfRace
 from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
@@ -165,6 +165,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     ("desk.json", desk_json, "desk_json"),
                     ("desk/mark/", mark, "mark"),
                     ("desk/swap/", swap, "swap"),
+                    ("desk/sos/", sos, "sos"),
                 )
             ),
             *super().get_urls(),

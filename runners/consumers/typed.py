@@ -20,6 +20,7 @@ from runners.consumers.socket import (
     SocketConsumer,
     plain,
 )
+from runners.consumers.sos import SosDoor
 from runners.live.dialects import v1
 from runners.live.dialects.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
@@ -55,6 +56,7 @@ class TypedConsumer(SocketConsumer):
             "unfollow": self.unfollow,
             "publish": self.publish,
             "cheer": self.cheers.send,
+            "sos": SosDoor(self).take,
             "ping": self.ping,
         }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -19,7 +20,8 @@ from django.urls import reverse
 from runners.admin.desk.reading import desk_of
 from runners.admin.desk.swapping import phones_swap, runner_meant
 from runners.admin.race_pages import permitted_race, race_page
-from runners.models import Entry, Race, Runner
+from runners.models import Entry, Race, Runner, Sos
+from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
 
 # Its class takes no parameter while running.
@@ -40,6 +42,7 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             "data": reverse("admin:runners_race_desk_json", args=[pk]),
             "mark": reverse("admin:runners_race_mark", args=[pk]),
             "swap": reverse("admin:runners_race_swap", args=[pk]),
+            "sos": reverse("admin:runners_race_sos", args=[pk]),
             # Entered and erased by hand: 0 is a primary key that no row has.
             "runner": reverse("admin:runners_runner_change", args=[0]),
             "mayChange": race_admin.has_change_permission(request, race),
@@ -65,6 +68,25 @@ def mark(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     entry_mark(entry=entry, status=status)
     race_admin.log_change(request, race, f"Marked bib {entry.bib}: {status}.")
     return JsonResponse({"id": entry.pk, "status": entry.status})
+
+
+def sos(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """Acknowledge or close (the posted `act`) the call for help `sos`."""
+    race = permitted_race(race_admin, request, pk)
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    key, act = request.POST.get("sos", ""), request.POST.get("act", "")
+    calls = Sos.objects.select_related("runner")
+    call = get_object_or_404(calls, pk=key if key.isdecimal() else None)
+    if act == "seen":
+        sos_acknowledge(sos=call, by=cast(User, request.user))
+    elif act == "close":
+        sos_close(sos=call)
+    else:
+        return JsonResponse({"error": f"There is no act {act!r}."}, status=400)
+    words = "Saw" if act == "seen" else "Closed"
+    race_admin.log_change(request, race, f"{words} the call of {call.runner}.")
+    return JsonResponse({"id": call.pk})
 
 
 class SwapForm(forms.Form):

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from runners.models import Entry, LatestPosition, Phone, Race, RunnerToken
+from runners.models import Entry, LatestPosition, Phone, Race, RunnerToken, Sos
 from runners.positions.running import live_status
 
 # A phone that was heard of within it, and whose runner is not entered, is shown.
@@ -20,7 +20,7 @@ MOST_UNASSIGNED = 200
 
 
 def desk_of(race: Race) -> dict[str, Any]:
-    """Return everything of the desk, times in milliseconds. Causes four queries."""
+    """Return everything of the desk, times in milliseconds. Causes five queries."""
     now = timezone.now()
     entries = list(
         Entry.objects.filter(race=race)
@@ -39,6 +39,10 @@ def desk_of(race: Race) -> dict[str, Any]:
         "time": _ms(now),
         "entries": [_entry(e, phones.get(e.runner_id, [])) for e in entries],
         "unassigned": [_unassigned(token) for token in unassigned(race, now)],
+        "sos": [
+            _sos(sos, next((e for e in entries if e.runner_id == sos.runner_id), None))
+            for sos in open_calls(race, now)
+        ],
     }
 
 
@@ -59,6 +63,39 @@ def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
         .order_by("-phone__contact_at", "-last_used_at")
     )
     return found[:MOST_UNASSIGNED]
+
+
+def open_calls(race: Race, now: datetime) -> Iterable[Sos]:
+    """Return open calls for help: of this race, and of runners in none that is on."""
+    here = Entry.objects.filter(race=race)
+    elsewhere = Entry.objects.filter(race__in=Race.objects.window_open(now))
+    return (
+        Sos.objects.open()
+        .filter(
+            Q(runner__in=here.values("runner"))
+            | ~Q(runner__in=elsewhere.values("runner"))
+        )
+        .select_related("runner", "seen_by")
+        .order_by("called_at")
+    )
+
+
+def _sos(sos: Sos, entry: Entry | None) -> dict[str, Any]:
+    return {
+        "id": sos.pk,
+        "bib": entry.bib if entry else None,
+        "name": sos.runner.name,
+        "runner": sos.runner_id,
+        "called": _ms(sos.called_at),
+        "received": _ms(sos.received_at),
+        "lat": sos.lat,
+        "lng": sos.lng,
+        "accuracy": sos.accuracy,
+        "placed": sos.placed_at and _ms(sos.placed_at),
+        "battery": sos.battery,
+        "seen": sos.seen_at and _ms(sos.seen_at),
+        "seen_by": sos.seen_by.get_username() if sos.seen_by else "",
+    }
 
 
 def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:

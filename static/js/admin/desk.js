@@ -2,6 +2,7 @@
 
 import { find, setAttribute, setText } from "../dom.js";
 import { liveness } from "../liveness.js";
+import { Calls } from "./sos.js";
 
 const EVERY = 4000; // ms between two looks
 const SURE = 4000; // ms in which a second tap confirms
@@ -37,7 +38,9 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
  * @property {string} reason
  * @property {number | null} refused_at
  *
- * @typedef {{time: number, entries: Row[], unassigned: Row[]}} Desk
+ * @typedef {{
+ *   time: number, entries: Row[], unassigned: Row[], sos: import("./sos.js").Sos[],
+ * }} Desk
  */
 
 /** @param {Row} row */
@@ -127,6 +130,12 @@ class DeskPage {
   #show = /** @type {HTMLSelectElement} */ (find("#desk-show"));
   #minutes = /** @type {HTMLSelectElement} */ (find("#desk-minutes"));
   #search = /** @type {HTMLInputElement} */ (find("#desk-search"));
+  #calls = new Calls({
+    runner: this.#config.runner,
+    onAct: this.#config.mayChange
+      ? (id, act) => this.#post(this.#config.sos, { sos: String(id), act })
+      : null,
+  });
 
   constructor() {
     for (const field of [this.#show, this.#minutes, this.#search]) {
@@ -164,6 +173,7 @@ class DeskPage {
         (!wanted || row.bib === wanted || row.name.toLowerCase().includes(wanted)),
     );
     this.#count(desk, now, silence);
+    this.#calls.render(desk.sos, now);
     setText(
       find("#desk-words"),
       shown.length === desk.entries.length
@@ -284,18 +294,19 @@ class DeskPage {
       sure = 0;
       const row = this.#desk?.entries.find(({ id }) => id === entry);
       const back = row?.progress === null ? "registered" : "started";
-      await this.#mark(entry, status === "back" ? back : status);
+      const wanted = status === "back" ? back : status;
+      await this.#post(this.#config.mark, { entry: String(entry), status: wanted });
     });
     return button;
   }
 
-  /** @param {number} entry @param {string} status */
-  async #mark(entry, status) {
+  /** @param {string} url @param {Record<string, string>} fields */
+  async #post(url, fields) {
     const token = /** @type {HTMLInputElement} */ (find("[name=csrfmiddlewaretoken]")).value;
-    const answer = await fetch(this.#config.mark, {
+    const answer = await fetch(url, {
       method: "POST",
       headers: { "X-CSRFToken": token },
-      body: new URLSearchParams({ entry: String(entry), status }),
+      body: new URLSearchParams(fields),
     }).catch(() => null);
     if (!answer?.ok) {
       setText(find("#desk-words"), "That was not saved. Try again.");

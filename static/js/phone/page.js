@@ -86,7 +86,10 @@ const sos = new Sos({
   queue,
   device: () => ({ now: clock.now(), offset, battery }),
   send: (message) => sender?.tell(message),
-  onChange: () => draw(),
+  onChange: () => {
+    holdScreen();
+    draw();
+  },
 });
 
 // Two tabs would record everything twice.
@@ -223,8 +226,12 @@ function change(wanted) {
   located = false;
   if (doing === "recording") locator.start();
   else locator.stop();
-  wakeLock.want(doing === "recording");
+  holdScreen();
   draw();
+}
+
+function holdScreen() {
+  wakeLock.want(doing === "recording" || sos.isOpen);
 }
 
 /** @param {GeolocationPosition} position */
@@ -328,7 +335,6 @@ function draw() {
   const said = say({ doing, trouble, located, status, waiting, refused, reached, now });
   const recording = doing === "recording";
 
-  wakeLock.want(recording || sos.isOpen);
   find("#phone").dataset.doing = doing;
   find("#said").dataset.tone = said.tone;
   setAttribute(find("#said use"), "href", `${find("#said").dataset.icons}#${shape(said.tone)}`);

@@ -9,7 +9,7 @@ const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.inva
 
 /**
  * `onWelcome` before anything is sent; `onDone` with fixes that the server has
- * answered for good, and which of them it refused.
+ * answered for good, and which of them it refused. `first` goes out before them.
  *
  * @typedef {import("./backlog.js").Fix} Fix
  * @typedef {{
@@ -19,6 +19,8 @@ const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.inva
  *   onDone: (fixes: Fix[], refused: [index: number, code: string][]) => void,
  *   onTrouble: (code: string, detail: string) => void,
  *   onCheer: (text: string) => void,
+ *   first: () => import("../protocol.js").Message | null,
+ *   onAnswer: (answer: import("../protocol.js").Message) => void,
  * }} Handlers
  */
 
@@ -56,6 +58,15 @@ export class Sender {
       isAnswer: ({ type, runner }) => type === "welcome" && runner !== null,
     });
     this.#connection.open();
+  }
+
+  /**
+   * Send a message besides the fixes, if there is a connection.
+   *
+   * @param {import("../protocol.js").Message} message
+   */
+  tell(message) {
+    if (this.#welcomed) this.#connection.send(message);
   }
 
   /** Send what there is to send. */
@@ -103,6 +114,7 @@ export class Sender {
         await this.#welcome(message.runner, message.time);
         break;
       case "ack":
+        if (typeof message.id === "string") return this.#handlers.onAnswer(message);
         this.#handlers.onDone(this.#backlog.done(message.id), message.rejected ?? []);
         this.send();
         break;
@@ -121,6 +133,8 @@ export class Sender {
     await this.#handlers.onWelcome({ runner, time });
     if (losses !== this.#losses) return;
     this.#welcomed = true;
+    const first = this.#handlers.first();
+    if (first) this.tell(first);
     this.send();
   }
 

@@ -1,0 +1,84 @@
+"""A call for help that comes by a typed socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runners import store
+from runners.consumers.errors import CommandError
+from runners.live.outbox import now_ms
+from runners.models import Runner
+from runners.notifying.sos import Call, sos_take
+from runners.positions.fix import Fix, FixError, check, fix_from, milliseconds
+from runners.positions.limits import Bucket
+
+if TYPE_CHECKING:
+    from runners.consumers.typed import TypedConsumer
+
+# What one socket may send: a second, and at once.
+RATE, BURST = 1.0, 20
+# Of a call's id, by which it is the same when it is sent again. Characters.
+ID_LIMIT = 64
+
+
+class SosDoor:
+    """Takes the calls of one socket's runner."""
+
+    def __init__(self, consumer: TypedConsumer) -> None:
+        self.consumer = consumer
+        self.bucket = Bucket(RATE, BURST)
+
+    async def take(self, command: dict[str, Any]) -> None:
+        """Obey an `sos`: stored, and queued for all who are told, before the ack."""
+        consumer = self.consumer
+        if consumer.publisher is None:
+            raise CommandError("token.required", "An SOS needs a runner's token.")
+        call = _call_of(command)
+        consumer.take(self.bucket, 1, "Too many at once. The first ones are taken.")
+        try:
+            sos = await store.read(sos_take, runner=consumer.publisher.pk, call=call)
+        except Runner.DoesNotExist:
+            raise CommandError(
+                "runner.unknown", "The runner does not exist any more."
+            ) from None
+        consumer.answer(
+            "ack",
+            command,
+            open=sos.fine_at is None and sos.closed_at is None,
+            seen=sos.seen_at and milliseconds(sos.seen_at),
+        )
+
+
+def _call_of(command: dict[str, Any]) -> Call:
+    """Read a call; what is wrong with its place is no reason to refuse it."""
+    key, called = command.get("id"), command.get("time")
+    if not isinstance(key, str) or not 1 <= len(key) <= ID_LIMIT or "\0" in key:
+        raise CommandError(
+            "sos.invalid", f"`id` is a text of 1 to {ID_LIMIT} characters."
+        )
+    if type(called) is not int or not 0 <= called < 2**53:
+        raise CommandError(
+            "sos.invalid", "`time` is in milliseconds since the epoch: of the call."
+        )
+    battery = command.get("battery")
+    if not isinstance(battery, int | float) or not 0 <= battery <= 100:
+        battery = None
+    now = now_ms()
+    return Call(
+        key=key,
+        called=min(called, now),
+        fix=_fix_of(command.get("fix"), now),
+        battery=battery,
+        fine=command.get("fine") is True,
+    )
+
+
+def _fix_of(item: Any, now: int) -> Fix | None:
+    if not isinstance(item, dict) or type(item.get("t")) is not int:
+        return None
+    try:
+        fix = fix_from(item, min(item["t"], now))
+        check(fix, now)
+    except FixError:
+        return None
+    return fix

@@ -1,0 +1,156 @@
+// Open calls for help, above all else on the desk.
+
+import { find, setAttribute, setText } from "../dom.js";
+
+/**
+ * One call; times in ms, metres, per cent.
+ *
+ * @typedef {{
+ *   id: number, bib: string | null, name: string, runner: number, called: number,
+ *   received: number, lat: number | null, lng: number | null, accuracy: number | null,
+ *   placed: number | null, battery: number | null, seen: number | null, seen_by: string,
+ * }} Sos
+ * @typedef {"seen" | "close"} Act
+ */
+
+const LATE = 60_000; // ms
+const SURE = 4000; // ms in which a second tap confirms
+
+/** How long ago, in minutes. @param {number} ms */
+function ago(ms) {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return "just now";
+  return minutes < 120 ? `${minutes} min ago` : `${Math.floor(minutes / 60)} h ago`;
+}
+
+/** @param {number} ms */
+function clock(ms) {
+  return new Date(ms).toLocaleTimeString("en-GB");
+}
+
+/**
+ * What there is to know of a call, in a line.
+ *
+ * @param {Sos} sos
+ * @param {number} now
+ */
+export function facts(sos, now) {
+  const late = sos.received - sos.called > LATE ? `, reached us at ${clock(sos.received)}` : "";
+  const place =
+    sos.placed === null
+      ? "no place"
+      : `place of ${ago(now - sos.placed)}${sos.accuracy === null ? "" : `, ± ${Math.round(sos.accuracy)} m`}`;
+  const battery = sos.battery === null ? "battery unknown" : `battery ${Math.round(sos.battery)} %`;
+  const seen = sos.seen === null ? "" : ` · seen by ${sos.seen_by || "the office"} at ${clock(sos.seen)}`;
+  return `Called ${ago(now - sos.called)}, at ${clock(sos.called)}${late} · ${place} · ${battery}${seen}`;
+}
+
+/** @param {{lat: number, lng: number}} place */
+function mapOf({ lat, lng }) {
+  const at = `${lat.toFixed(5)}/${lng.toFixed(5)}`;
+  return `https://www.openstreetmap.org/?mlat=${lat.toFixed(5)}&mlon=${lng.toFixed(5)}#map=17/${at}`;
+}
+
+/** The list of open calls. */
+export class Calls {
+  #section = find("#desk-sos");
+  #list = find("#desk-sos ul");
+  #title = document.title;
+  #runner;
+  #onAct;
+  /** @type {Map<number, HTMLElement>} */
+  #items = new Map();
+
+  /**
+   * `runner` is the page of the runner 0; without `onAct` one may only look.
+   *
+   * @param {{runner: string, onAct: ((id: number, act: Act) => void) | null}} options
+   */
+  constructor({ runner, onAct }) {
+    this.#runner = runner;
+    this.#onAct = onAct;
+  }
+
+  /** @param {Sos[]} calls the oldest first @param {number} now */
+  render(calls, now) {
+    this.#section.hidden = calls.length === 0;
+    const unseen = calls.filter(({ seen }) => seen === null).length;
+    const title = unseen ? `(${unseen} SOS) ${this.#title}` : this.#title;
+    if (document.title !== title) document.title = title;
+    const kept = new Set(calls.map(({ id }) => id));
+    for (const [id, item] of this.#items) {
+      if (kept.has(id)) continue;
+      item.remove();
+      this.#items.delete(id);
+    }
+    for (const sos of calls) {
+      let item = this.#items.get(sos.id);
+      if (!item) {
+        this.#items.set(sos.id, (item = this.#made(sos)));
+        this.#list.append(item);
+      }
+      this.#fill(item, sos, now);
+    }
+  }
+
+  /** @param {Sos} sos */
+  #made({ id, runner }) {
+    const item = element("li", "desk-call");
+    const name = element("a", "name");
+    name.setAttribute("href", this.#runner.replace("/0/", `/${runner}/`));
+    const place = element("a", "place");
+    place.setAttribute("target", "_blank");
+    place.setAttribute("rel", "noopener noreferrer");
+    const acts = element("span", "acts");
+    if (this.#onAct) acts.append(this.#button(id, "seen", "Acknowledge"), this.#button(id, "close", "Close"));
+    item.append(element("b", "bib"), name, place, acts, element("small", "facts"));
+    return item;
+  }
+
+  /** @param {number} id @param {Act} act @param {string} words */
+  #button(id, act, words) {
+    const button = /** @type {HTMLButtonElement} */ (element("button", `act ${act}`));
+    button.type = "button";
+    button.textContent = words;
+    let sure = 0;
+    button.addEventListener("click", () => {
+      // To see a call does no harm; to close one takes two taps.
+      if (act === "close" && performance.now() > sure) {
+        sure = performance.now() + SURE;
+        button.textContent = `${words}?`;
+        button.classList.add("sure");
+        setTimeout(() => {
+          button.textContent = words;
+          button.classList.remove("sure");
+        }, SURE);
+        return;
+      }
+      sure = 0;
+      this.#onAct?.(id, act);
+    });
+    return button;
+  }
+
+  /** @param {HTMLElement} item @param {Sos} sos @param {number} now */
+  #fill(item, sos, now) {
+    setAttribute(item, "data-seen", String(sos.seen !== null));
+    setText(find(".bib", item), sos.bib ?? "–");
+    setText(find(".name", item), sos.name);
+    const place = find(".place", item);
+    if (sos.lat !== null && sos.lng !== null) {
+      setAttribute(place, "href", mapOf({ lat: sos.lat, lng: sos.lng }));
+      setText(place, `${sos.lat.toFixed(5)}, ${sos.lng.toFixed(5)}`);
+    }
+    place.hidden = sos.lat === null;
+    setText(find(".facts", item), facts(sos, now));
+    const seen = /** @type {HTMLElement | null} */ (item.querySelector(".seen"));
+    if (seen) seen.hidden = sos.seen !== null;
+  }
+}
+
+/** @param {string} tag @param {string} name */
+function element(tag, name) {
+  const made = document.createElement(tag);
+  made.className = name;
+  return made;
+}

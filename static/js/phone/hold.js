@@ -1,0 +1,51 @@
+// A button that has to be held: what must not happen by accident.
+
+/** How long. As in phone.css. ms. */
+export const HOLD = 1500;
+
+/**
+ * Call `onHeld` when a button was held for long enough, `onTap` when it was let go
+ * before.
+ *
+ * @param {HTMLElement} button
+ * @param {{onHeld: () => void, onTap: () => void}} handlers
+ */
+export function holding(button, { onHeld, onTap }) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const begin = () => {
+    if (timer !== undefined) return;
+    button.classList.add("holding");
+    timer = setTimeout(() => {
+      end();
+      navigator.vibrate?.(200);
+      onHeld();
+    }, HOLD);
+  };
+  const end = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    button.classList.remove("holding");
+  };
+  const letGo = () => {
+    if (timer === undefined) return;
+    end();
+    onTap();
+  };
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    // A finger that trembles off the edge still holds it.
+    button.setPointerCapture(event.pointerId);
+    begin();
+  });
+  button.addEventListener("pointerup", letGo);
+  button.addEventListener("pointercancel", letGo);
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    if (!event.repeat) begin();
+  });
+  button.addEventListener("keyup", letGo);
+  button.addEventListener("blur", end);
+}

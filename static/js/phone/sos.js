@@ -1,0 +1,203 @@
+// A call for help: kept until the server has it, and sent before everything else.
+
+import { find, setText } from "../dom.js";
+import { clockTime } from "../format.js";
+import { fixOf, Locator } from "./geolocation.js";
+import { holding } from "./hold.js";
+
+// How often a call is sent again, with the newest place and to hear who has seen it. ms.
+const AGAIN = 5000;
+const HINT_FOR = 5000; // ms
+
+/**
+ * `time`: when the button was held; `reached`: when the server first had it; `seen`:
+ * when somebody of the race office looked at it. ms, by the server's clock. `fine`: the
+ * runner takes it back.
+ *
+ * @typedef {{
+ *   runner: string, id: string, time: number, fix: import("./backlog.js").Fix | null,
+ *   battery: number | null, fine: boolean, reached: number | null, seen: number | null,
+ *   closed: boolean,
+ * }} Call
+ */
+
+/**
+ * The message of a call.
+ *
+ * @param {Call} call
+ */
+export function message({ id, time, fix, battery, fine }) {
+  return {
+    type: "sos",
+    id,
+    time,
+    ...(fix ? { fix } : {}),
+    ...(battery === null ? {} : { battery }),
+    ...(fine ? { fine } : {}),
+  };
+}
+
+/**
+ * What becomes of a call by the server's answer; null once there is nothing left to do.
+ *
+ * @param {Call} call
+ * @param {{open: boolean, seen: number | null}} answer
+ * @param {number} now
+ * @returns {Call | null}
+ */
+export function answered(call, { open, seen }, now) {
+  // Still open is the answer to what was sent before it was taken back.
+  if (call.fine) return open ? call : null;
+  return { ...call, reached: call.reached ?? now, seen, closed: !open };
+}
+
+/**
+ * A call in a sentence.
+ *
+ * @param {Call} call
+ */
+export function words(call) {
+  if (call.fine) return "You are fine. That is sent as soon as there is a connection.";
+  if (call.closed) return "The race office has closed your call.";
+  const place = call.fix ? "Your place goes along." : "This device finds no place so far.";
+  if (call.reached === null) {
+    return `Called at ${clockTime(call.time)}, and not sent yet: it goes out before all else as soon as there is a connection. ${place}`;
+  }
+  if (call.seen !== null) return `The race office saw your call at ${clockTime(call.seen)}. ${place}`;
+  return `Your call is there since ${clockTime(call.reached)}: the race office and your contacts are told. ${place}`;
+}
+
+/** The button, and the call that it made. */
+export class Sos {
+  #queue;
+  #device;
+  #send;
+  #onChange;
+  #locator;
+  /** @type {Call | null} */
+  #call = null;
+  #runner = "";
+  #hinted = -Infinity; // by the page's running time
+  #says = find("#sos-says");
+  #button = find("#sos-button");
+  #done = find("#sos-done");
+
+  /**
+   * `device`: what is known of it now; `send` says whether there was a connection to
+   * send on.
+   *
+   * @param {{
+   *   queue: import("./queue.js").Queue,
+   *   device: () => {now: number, offset: number, battery: number | null},
+   *   send: (message: import("../protocol.js").Message) => void,
+   *   onChange: () => void,
+   * }} options
+   */
+  constructor({ queue, device, send, onChange }) {
+    this.#queue = queue;
+    this.#device = device;
+    this.#send = send;
+    this.#onChange = onChange;
+    // Of its own: also while nothing is recorded.
+    this.#locator = new Locator({
+      onPosition: (position) => this.#place(position),
+      onTrouble: () => {},
+    });
+    holding(this.#button, {
+      onHeld: () => (this.#call && !this.#call.closed ? this.#takeBack() : this.#make()),
+      onTap: () => {
+        this.#hinted = performance.now();
+        onChange();
+      },
+    });
+    this.#done.addEventListener("click", () => this.#keep(null));
+    setInterval(() => this.#sendAgain(), AGAIN);
+  }
+
+  /** Whether somebody called and nothing has ended it. */
+  get isOpen() {
+    return this.#call !== null && !this.#call.closed;
+  }
+
+  /**
+   * Go on with what this runner had called.
+   *
+   * @param {string} runner
+   */
+  async begin(runner) {
+    this.#runner = runner;
+    const kept = await this.#queue.recall("sos");
+    if (kept?.runner !== runner) return;
+    this.#call = kept;
+    this.#settle();
+  }
+
+  /** What is to be sent first on a new connection. */
+  first() {
+    return this.#call && !this.#call.closed ? message(this.#call) : null;
+  }
+
+  /** @param {import("../protocol.js").Message} answer */
+  answer(answer) {
+    const call = this.#call;
+    if (!call || call.id !== answer.id || typeof answer.open !== "boolean") return;
+    this.#keep(answered(call, { open: answer.open, seen: answer.seen }, this.#device().now));
+  }
+
+  /** @param {boolean} isSetUp */
+  draw(isSetUp) {
+    find("#sos").hidden = !isSetUp;
+    const call = this.#call;
+    find("#sos").dataset.open = String(this.isOpen && !call?.fine);
+    const hint = performance.now() - this.#hinted < HINT_FOR ? "Hold it until the bar is full." : "";
+    setText(this.#says, [hint, call ? words(call) : ""].filter(Boolean).join(" "));
+    this.#button.hidden = Boolean(call?.fine || call?.closed);
+    setText(find("#sos-button b"), call ? "I am fine" : "SOS");
+    setText(find("#sos-button span"), call ? "hold to take it back" : "hold to call for help");
+    this.#done.hidden = !call?.closed;
+    find("#sos-note").hidden = call !== null;
+  }
+
+  #make() {
+    const { now, battery } = this.#device();
+    this.#keep({
+      runner: this.#runner, id: crypto.randomUUID?.() ?? `${now}-${Math.random()}`, time: Math.round(now),
+      fix: null, battery, fine: false, reached: null, seen: null, closed: false,
+    });
+    this.#sendAgain();
+  }
+
+  #takeBack() {
+    if (!this.#call) return;
+    this.#keep({ ...this.#call, fine: true });
+    this.#sendAgain();
+  }
+
+  /** @param {GeolocationPosition} position */
+  #place(position) {
+    if (!this.#call || this.#call.fine) return;
+    const { offset, battery } = this.#device();
+    const isFirst = this.#call.fix === null;
+    this.#keep({ ...this.#call, fix: fixOf(position, { offset, battery }), battery });
+    if (isFirst) this.#sendAgain();
+  }
+
+  #sendAgain() {
+    const first = this.first();
+    if (first) this.#send(first);
+  }
+
+  /** @param {Call | null} call */
+  #keep(call) {
+    this.#call = call;
+    // Kept or not, it is sent: a storage that is full must not be in the way.
+    this.#queue.remember("sos", call ?? undefined).catch(() => {});
+    this.#settle();
+  }
+
+  #settle() {
+    if (this.isOpen && !this.#call?.fine) this.#locator.start();
+    else this.#locator.stop();
+    this.#onChange();
+  }
+}

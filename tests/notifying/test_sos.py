@@ -1,0 +1,303 @@
+"""A call for help: to the race office and the runner's contacts, with its place."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from runners.models import Entry, Position, Race, Runner, Sos, Subscription
+from runners.models.news import KINDS, Kind
+from runners.notifying.sender import Notifier
+from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
+from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.positions.fix import Fix
+from runners.sharing.own import zone_add
+from tests.notifying.push import Browser, PushService
+
+pytestmark = pytest.mark.django_db
+
+LAT, LNG = 53.34987, -6.26031
+
+
+def call(
+    key: str = "a", *, fine: bool = False, lat: float | None = LAT, seconds: int = 0
+) -> Call:
+    now = int(time.time() * 1000) + seconds * 1000
+    fix = None if lat is None else Fix(now, lat, LNG, accuracy=8.0, battery=43.0)
+    return Call(key=key, called=now, fix=fix, battery=None, fine=fine)
+
+
+def told(notifier: Notifier) -> None:
+    while notifier.push_turn() or notifier.mail_turn():
+        pass
+
+
+def test_contacts_are_told_the_place_and_followers_are_not(
+    place: Subscription,
+    browser: Browser,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    alice: User,
+    mailoutbox: list[object],
+) -> None:
+    bob = entry.runner
+    alices = service.browser("alice")
+    browser_subscribe(push=alices.subscription, user=alice, session="", device="")
+    contact_add(runner=bob, email="mum@example.org", user=None)
+    contact_add(runner=bob, email="", user=alice)
+    mailoutbox.clear()
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    # Neither a zone nor a pause keeps the place from those whom it is for.
+    zone_add(runner=bob, name="Home", lat=LAT, lng=LNG, radius=500)
+    bob.pauses.create(started_at=timezone.now())
+
+    sos_take(runner=bob.pk, call=call())
+    told(notifier)
+
+    pushed = {post.path: post for post in service.posts}
+    assert set(pushed) == {"/push/alice", "/push/bob"}
+    with_place = alices.read(pushed["/push/alice"].body)
+    assert with_place["title"] == "Bob calls for help"
+    assert "53.34987, -6.26031 (± 8 m). Battery 43 %." in with_place["body"]
+    assert "mlat=53.34987" in with_place["url"]
+    assert pushed["/push/alice"].headers["urgency"] == "high"
+    without = browser.read(pushed["/push/bob"].body)
+    assert without["title"] == "Bob calls for help"
+    assert "53.3" not in str(without) and "6.26" not in str(without)
+    (mail,) = mailoutbox
+    assert mail.to == ["mum@example.org"]  # type: ignore[attr-defined]
+    assert "53.34987, -6.26031" in mail.body  # type: ignore[attr-defined]
+    assert not Position.objects.exists()
+
+
+def test_follower_who_is_a_contact_too_is_told_once_with_the_place(
+    service: PushService, notifier: Notifier, entry: Entry, alice: User
+) -> None:
+    alices = service.browser("alice")
+    place = browser_subscribe(
+        push=alices.subscription, user=alice, session="", device=""
+    )
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SOS])
+    contact_add(runner=entry.runner, email="", user=alice)
+    sos_take(runner=entry.runner.pk, call=call())
+    told(notifier)
+    (post,) = service.posts
+    assert "53.34987" in alices.read(post.body)["body"]
+
+
+def test_same_call_again_only_brings_a_newer_place(
+    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=list(KINDS))
+    sos_take(runner=bob.pk, call=call(lat=None))
+    sos_take(runner=bob.pk, call=call(lat=53.1))
+    sos_take(runner=bob.pk, call=call(lat=53.0, seconds=-60))
+    told(notifier)
+    assert Sos.objects.get().lat == 53.1
+    assert len(service.posts) == 1
+
+
+def test_taking_back_is_told_to_whom_the_call_was(
+    bob: Runner,
+    place: Subscription,
+    browser: Browser,
+    service: PushService,
+    notifier: Notifier,
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    sos_take(runner=bob.pk, call=call())
+    for _ in range(2):
+        sos_take(runner=bob.pk, call=call(fine=True))
+    told(notifier)
+    titles = [browser.read(post.body)["title"] for post in service.posts]
+    assert sorted(titles) == ["Bob calls for help", "Bob is fine"]
+    assert not Sos.objects.open().exists()
+
+
+def test_call_taken_back_before_it_was_sent_alarms_nobody(
+    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    sos_take(runner=bob.pk, call=call(fine=True))
+    told(notifier)
+    assert service.posts == []
+    assert not Sos.objects.open().exists()
+
+
+def test_call_from_a_dead_spot_of_hours_ago_is_still_told(
+    bob: Runner,
+    place: Subscription,
+    browser: Browser,
+    service: PushService,
+    notifier: Notifier,
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    sos_take(runner=bob.pk, call=call(seconds=-3 * 3600))
+    told(notifier)
+    assert browser.read(service.posts[0].body)["title"] == "Bob calls for help"
+
+
+def test_many_calls_in_an_hour_are_seen_by_the_race_office_only(
+    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    for number in range(MOST_TOLD + 2):
+        sos_take(runner=bob.pk, call=call(str(number)))
+    told(notifier)
+    assert len(service.posts) == MOST_TOLD
+    assert Sos.objects.open().count() == MOST_TOLD + 2
+
+
+# The desk
+
+
+@pytest.fixture
+def office(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("office"))
+    return client
+
+
+def test_desk_shows_open_calls_until_they_are_closed(
+    office: Client, race: Race, entry: Entry
+) -> None:
+    desk = f"/admin/runners/race/{race.pk}/desk"
+    assert office.get(f"{desk}.json").json()["sos"] == []
+    sos = sos_take(runner=entry.runner.pk, call=call())
+
+    (shown,) = office.get(f"{desk}.json").json()["sos"]
+    assert (shown["bib"], shown["name"]) == ("17", "Bob")
+    assert (shown["lat"], shown["lng"], shown["battery"]) == (LAT, LNG, 43.0)
+    assert shown["seen"] is None
+
+    office.post(f"{desk}/sos/", {"sos": sos.pk, "act": "seen"})
+    (shown,) = office.get(f"{desk}.json").json()["sos"]
+    assert shown["seen"] and shown["seen_by"] == "office"
+
+    office.post(f"{desk}/sos/", {"sos": sos.pk, "act": "close"})
+    assert office.get(f"{desk}.json").json()["sos"] == []
+
+
+def test_call_of_a_runner_in_another_race_is_on_its_desk_only(
+    office: Client, race: Race, entry: Entry, bob: Runner
+) -> None:
+    other = Race.objects.create(
+        slug="other", name="Other", start=race.start, ends=race.ends
+    )
+    stray = Runner.objects.create(code="stray", name="Stray")
+    sos_take(runner=bob.pk, call=call())
+    sos_take(runner=stray.pk, call=call())
+    names = [
+        sorted(
+            sos["name"]
+            for sos in office.get(f"/admin/runners/race/{pk}/desk.json").json()["sos"]
+        )
+        for pk in (race.pk, other.pk)
+    ]
+    # Of whom nobody knows the race everybody is told.
+    assert names == [["Bob", "Stray"], ["Stray"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ({"sos": "1", "act": "dance"}, 400),
+        ({"sos": "999", "act": "seen"}, 404),
+        ({"sos": "x", "act": "seen"}, 404),
+    ],
+)
+def test_nonsense_from_the_desk_is_refused(
+    office: Client, race: Race, bob: Runner, data: dict[str, str], status: int
+) -> None:
+    Sos.objects.create(pk=1, runner=bob, key="a", called_at=timezone.now())
+    url = f"/admin/runners/race/{race.pk}/desk/sos/"
+    assert office.post(url, data).status_code == status
+    assert office.get(url).status_code == 405
+
+
+def test_who_may_only_look_cannot_close_a_call(
+    client: Client, race: Race, bob: Runner, alice: User
+) -> None:
+    sos = sos_take(runner=bob.pk, call=call())
+    client.force_login(alice)
+    url = f"/admin/runners/race/{race.pk}/desk/sos/"
+    assert client.post(url, {"sos": sos.pk, "act": "close"}).status_code in (302, 403)
+    sos.refresh_from_db()
+    assert sos.closed_at is None
+
+
+def test_call_costs_a_few_queries(
+    bob: Runner, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_max_num_queries(12):
+        sos_take(runner=bob.pk, call=call())
+
+
+# Contacts
+
+
+@pytest.fixture
+def bobs(bob: Runner, alice: User) -> Client:
+    bob.account = User.objects.create_user("bobs-account")
+    bob.save()
+    bob.followers.create(user=alice, status="accepted")
+    client = Client()
+    client.force_login(bob.account)
+    return client
+
+
+def test_contact_is_told_and_can_say_no(
+    bobs: Client, bob: Runner, mailoutbox: list[object]
+) -> None:
+    bobs.post("/me/contacts/", {"who": "mum@example.org"})
+    (mail,) = mailoutbox
+    headers = mail.extra_headers  # type: ignore[attr-defined]
+    stop = headers["List-Unsubscribe"].strip("<>").partition("//")[2].partition("/")[2]
+    assert bob.contacts.get().email == "mum@example.org"
+    assert "mum@example.org" in bobs.get("/me/").text
+
+    stranger = Client(enforce_csrf_checks=True)
+    assert "calls for help" in stranger.get(f"/{stop}").text
+    assert bob.contacts.exists()
+    answer = stranger.post(f"/{stop}", {"List-Unsubscribe": "One-Click"})
+    assert answer.status_code == 200
+    assert not bob.contacts.exists()
+
+
+def test_contact_is_an_accepted_follower_or_an_address(
+    bobs: Client, bob: Runner, alice: User
+) -> None:
+    bobs.post("/me/contacts/", {"who": "alice"})
+    assert bob.contacts.get().user == alice
+    bob.followers.update(status="blocked")
+    for nobody in ("alice", "nobody", "@", ""):
+        assert "New contact" in bobs.post("/me/contacts/", {"who": nobody}).text
+    contact = bob.contacts.get()
+    bobs.post(f"/me/contacts/{contact.pk}/remove/")
+    assert not bob.contacts.exists()
+
+
+def test_contacts_are_few(bobs: Client, bob: Runner, settings: Settings) -> None:
+    for number in range(6):
+        answer = bobs.post("/me/contacts/", {"who": f"{number}@example.org"})
+    assert "5 are the most" in answer.text
+    assert bob.contacts.count() == 5
+
+
+def test_old_calls_do_not_count_against_new_ones(
+    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    for number in range(MOST_TOLD):
+        sos_take(runner=bob.pk, call=call(str(number)))
+    Sos.objects.update(received_at=timezone.now() - timedelta(hours=2))
+    sos_take(runner=bob.pk, call=call("new"))
+    told(notifier)
+    assert len(service.posts) == MOST_TOLD + 1
