@@ -156,7 +156,7 @@ def _facts(
 
 
 def _whole(number: float) -> str:
-    return number_format(number, 0, force_grouping=True)
+    return number_format(round(number), 0, force_grouping=True)
 
 
 def duration(length: timedelta) -> str:

@@ -276,7 +276,8 @@ PHONE_APPS = {
             (
                 _("Allow the page to see the location, precisely."),
                 _(
-                    "Press Start, and leave the page in sight: it says what has arrived."
+                    "Press Start, and leave the page in sight: it says what has "
+                    "arrived."
                 ),
             ),
         ),

@@ -62,7 +62,9 @@ def phone_sheet(
             cards = [
                 {
                     "entry": entry,
-                    "setup": app.make(entry.runner.code, _issue(entry, str(app.name), race)),
+                    "setup": app.make(
+                        entry.runner.code, _issue(entry, str(app.name), race)
+                    ),
                 }
                 for entry in entries
             ]

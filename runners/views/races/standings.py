@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from contextvars import copy_context
 from datetime import datetime
 from hashlib import blake2b
 from http import HTTPStatus
@@ -18,8 +17,8 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.formats import number_format
 from django.utils.html import format_html
+from django.utils.translation import get_language, gettext_lazy, override
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from runners import store
@@ -92,9 +91,8 @@ async def entry_page(request: HttpRequest, slug: str, bib: str) -> HttpResponse:
 
 async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
     try:
-        # The language goes with the context.
         response: HttpResponse = await store.read(
-            copy_context().run, make, request, *about
+            _in_language, get_language(), make, request, *about
         )
     except Refused as error:
         if error.status == HTTPStatus.BAD_REQUEST:
@@ -107,6 +105,12 @@ async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
 
 
 # In a thread of the store
+
+
+def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
+    with override(language):
+        response: HttpResponse = make(*about)
+        return response
 
 
 def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
@@ -335,7 +339,7 @@ def _gap(gap: Gap) -> str:
 
 def _distance(metres: float, sign: str = "") -> str:
     """Return kilometres that a script can make miles of."""
-    text = f"{sign}{number_format(metres / 1000, 1)} km"
+    text = f"{sign}{number_format(round(metres / 1000, 1), 1)} km"
     return format_html('<span data-metres="{}">{}</span>', round(metres), text)
 
 
