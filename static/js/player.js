@@ -3,15 +3,20 @@
 import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, duration } from "./format.js";
 import { gettext } from "./language.js";
+import { passedAt } from "./passing.js";
 import { Replay } from "./replay.js";
 
 // How often the picture is another. ms.
 const STEP = 100;
 
 /**
+ * `whose`: the code of the runner whose splits are gone to; null: of whoever leads.
+ *
  * @typedef {{
- *   url: string, headers: Record<string, string>, icons: string,
- *   race: {start: number, ends: number}, now: () => number, onChange: () => void,
+ *   url: string, eta: string, headers: Record<string, string>, icons: string,
+ *   race: {slug: string, start: number, ends: number},
+ *   checkpoints: () => import("./store.js").Checkpoint[], whose: () => string | null,
+ *   now: () => number, onChange: () => void, onNote: (sentence: string) => void,
  * }} Options
  */
 
@@ -26,6 +31,8 @@ export class Player {
   #slider = /** @type {HTMLInputElement} */ (find("#player-time"));
   #speed = /** @type {HTMLSelectElement} */ (find("#player-speed"));
   #tail = /** @type {HTMLSelectElement} */ (find("#player-tail"));
+  #jump = /** @type {HTMLSelectElement} */ (find("#player-jump"));
+  #mass = find("#player-mass");
   #play = find("#player-play");
   #open = find("#replay");
   #last = 0;
@@ -33,10 +40,9 @@ export class Player {
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
-    const { url, headers, onChange } = options;
-    this.replay = new Replay({ url, headers, onChange });
-    this.#open.hidden = false;
-    this.#open.addEventListener("click", () => (this.time === null ? this.#begin() : this.end()));
+    const { url, race, headers, onChange } = options;
+    this.replay = new Replay({ url, start: race.start, headers, onChange });
+    this.#open.addEventListener("click", () => (this.time === null ? this.begin() : this.end()));
     find("#player-live").addEventListener("click", () => this.end());
     this.#play.addEventListener("click", () => this.#setPlaying(!this.#isPlaying));
     this.#slider.addEventListener("input", () => {
@@ -44,6 +50,12 @@ export class Player {
       onChange();
     });
     this.#tail.addEventListener("change", onChange);
+    this.#jump.addEventListener("change", () => this.#jumpTo(this.#jump.value));
+    this.#mass.addEventListener("click", () => {
+      this.replay.isMassStart = !this.replay.isMassStart;
+      setAttribute(this.#mass, "aria-pressed", String(this.replay.isMassStart));
+      onChange();
+    });
     setInterval(() => this.#step(), STEP);
   }
 
@@ -58,6 +70,7 @@ export class Player {
     setAttribute(this.#open, "aria-pressed", String(this.time !== null));
     if (this.time === null) return;
     const { start } = this.#options.race;
+    this.#mass.hidden = !this.replay.hasWaves;
     this.#slider.max = String(this.#end());
     this.#slider.value = String(this.time);
     const since = this.time - start;
@@ -70,11 +83,35 @@ export class Player {
     return Math.max(this.#options.race.start + 1, Math.min(this.#options.now(), this.#options.race.ends));
   }
 
-  #begin() {
+  /** Run the race again, from its start. */
+  begin() {
     this.time = this.#options.race.start;
+    const points = this.#options.checkpoints().filter(({ kind }) => kind !== "start");
+    this.#jump.replaceChildren(
+      new Option(gettext("Go to…"), ""),
+      new Option(gettext("Start"), "start"),
+      ...points.map(({ id, name }) => new Option(name, String(id))),
+    );
     this.#slider.min = String(this.time);
     this.#slider.max = String(this.#end());
     this.#setPlaying(true);
+  }
+
+  // To the time at which a checkpoint was passed.
+  /** @param {string} id */
+  async #jumpTo(id) {
+    this.#jump.value = "";
+    const { race, eta, headers, checkpoints, whose, onChange, onNote } = this.#options;
+    const point = checkpoints().find((other) => String(other.id) === id);
+    let at = race.start;
+    if (point) {
+      const passed = await passedAt({ eta: eta.replace("SLUG", race.slug), headers, point, code: whose() });
+      if (!passed) return onNote(gettext("Nobody was seen there: {place}.", { place: point.name }));
+      at = passed.at - this.replay.shift(passed.code);
+    }
+    if (this.time === null) return;
+    this.time = Math.min(at, this.#end());
+    onChange();
   }
 
   /** Back to what is now. */

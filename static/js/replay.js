@@ -3,7 +3,7 @@
 
 import { placeBetween } from "./map/motion.js";
 
-// Chunks that are kept, besides the one that is shown.
+// Chunks that are kept, besides those that are shown.
 const MOST_KEPT = 12;
 // Farther apart two points are no way that was seen. ms.
 const GAP = 60_000;
@@ -23,18 +23,45 @@ export class Replay {
   #fetch;
   /** @type {Map<number, Chunk | null>} by beginning, those used last at the end */
   #chunks = new Map();
+  #start;
+  /** @type {Set<number>} when waves were started, ms */
+  #guns = new Set();
+  /** @type {Map<string, number>} when their own wave was, by code */
+  #gunOf = new Map();
+  /** Whether all waves are shown as if they had started together. */
+  isMassStart = false;
 
   /**
    * @param {{
-   *   url: string, headers: Record<string, string>, onChange: () => void,
-   *   fetch?: typeof fetch,
-   * }} options
+   *   url: string, start: number, headers: Record<string, string>,
+   *   onChange: () => void, fetch?: typeof fetch,
+   * }} options `start`: of the race, ms
    */
-  constructor({ url, headers, onChange, fetch: ask }) {
+  constructor({ url, start, headers, onChange, fetch: ask }) {
     this.#url = url;
+    this.#start = start;
     this.#headers = headers;
     this.#onChange = onChange;
     this.#fetch = ask ?? ((...request) => fetch(...request));
+  }
+
+  /** Whether there is more than one start. */
+  get hasWaves() {
+    return this.#guns.size > 1;
+  }
+
+  /**
+   * How much later than it is shown something of a runner was. ms
+   *
+   * @param {string | null} code
+   */
+  shift(code) {
+    if (!this.isMassStart || code === null) return 0;
+    return (this.#gunOf.get(code) ?? this.#start) - this.#start;
+  }
+
+  #shifts() {
+    return this.isMassStart ? [...this.#guns].map((gun) => gun - this.#start) : [0];
   }
 
   /**
@@ -48,11 +75,12 @@ export class Replay {
    */
   at(runners, time, tail, alongOf) {
     return runners.map((runner) => {
-      const trail = this.#points(runner.code, time - tail, time);
-      const next = this.#next(runner.code, time);
+      const shift = this.shift(runner.code);
+      const trail = this.#points(runner.code, time - tail, time, shift);
+      const next = this.#next(runner.code, time, shift);
       const last = trail[trail.length - 1];
       // What they are now says nothing of then.
-      const bare = { ...runner, state: null, trail: [], fix: null };
+      const bare = { ...runner, state: null, accuracy: null, trail: [], fix: null };
       if (!last) return bare;
       if (next && next[0] - last[0] < GAP) {
         const [lng, lat] = placeBetween(last, next, time, alongOf(runner));
@@ -77,15 +105,23 @@ export class Replay {
    * @param {number} tail
    */
   prepare(time, tail) {
-    const here = time - (time % CHUNK);
-    const wanted = [here, here + CHUNK];
-    for (let before = here - CHUNK; before > time - tail - CHUNK; before -= CHUNK) wanted.push(before);
+    /** @type {Set<number>} */
+    const wanted = new Set();
+    let isThere = true;
+    for (const shift of this.#shifts()) {
+      const here = beginOf(time + shift);
+      wanted.add(here).add(here + CHUNK);
+      for (let begins = here - CHUNK; begins > time + shift - tail - CHUNK; begins -= CHUNK) {
+        wanted.add(begins);
+      }
+      isThere &&= Boolean(this.#chunks.get(here));
+    }
     for (const begins of wanted) if (!this.#chunks.has(begins)) this.#get(begins);
     for (const begins of this.#chunks.keys()) {
-      if (this.#chunks.size <= MOST_KEPT) break;
-      if (!wanted.includes(begins)) this.#chunks.delete(begins);
+      if (this.#chunks.size <= MOST_KEPT + wanted.size) break;
+      if (!wanted.has(begins)) this.#chunks.delete(begins);
     }
-    return Boolean(this.#chunks.get(here));
+    return isThere;
   }
 
   /** @param {number} begins */
@@ -94,10 +130,12 @@ export class Replay {
     try {
       const response = await this.#fetch(`${this.#url}?from=${begins}`, { headers: this.#headers });
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
-      const { runners } = await response.json();
+      const { runners, guns } = await response.json();
+      this.#guns = new Set(guns);
       /** @type {Chunk} */
       const chunk = new Map();
-      for (const { code, points } of runners) {
+      for (const { code, gun, points } of runners) {
+        this.#gunOf.set(code, gun);
         chunk.set(code, points.map((/** @type {any} */ [t, lat, lng, progress]) => [t, lng, lat, progress]));
       }
       this.#chunks.set(begins, chunk);
@@ -108,25 +146,37 @@ export class Replay {
     }
   }
 
-  /** @param {string} code @param {number} from @param {number} to */
-  #points(code, from, to) {
+  // Both give points with the times at which they are shown.
+
+  /** @param {string} code @param {number} from @param {number} to @param {number} shift */
+  #points(code, from, to, shift) {
     /** @type {TrailPoint[]} */
     const points = [];
-    for (let begins = from - (from % CHUNK); begins <= to; begins += CHUNK) {
+    for (let begins = beginOf(from + shift); begins <= to + shift; begins += CHUNK) {
       for (const point of this.#chunks.get(begins)?.get(code) ?? []) {
-        if (point[0] >= from && point[0] <= to) points.push(point);
+        if (point[0] >= from + shift && point[0] <= to + shift) points.push(earlier(point, shift));
       }
     }
     return points;
   }
 
-  /** @param {string} code @param {number} time */
-  #next(code, time) {
-    const here = time - (time % CHUNK);
+  /** @param {string} code @param {number} time @param {number} shift */
+  #next(code, time, shift) {
+    const here = beginOf(time + shift);
     for (const begins of [here, here + CHUNK]) {
-      const next = this.#chunks.get(begins)?.get(code)?.find(([t]) => t > time);
-      if (next) return next;
+      const next = this.#chunks.get(begins)?.get(code)?.find(([t]) => t > time + shift);
+      if (next) return earlier(next, shift);
     }
     return null;
   }
+}
+
+/** @param {number} time */
+function beginOf(time) {
+  return time - (time % CHUNK);
+}
+
+/** @param {TrailPoint} point @param {number} shift @returns {TrailPoint} */
+function earlier([t, lng, lat, progress], shift) {
+  return [t - shift, lng, lat, progress];
 }

@@ -7,17 +7,19 @@ const CHUNK = 300_000;
 const T = CHUNK * 6_000_000;
 const bob = { code: "bob", name: "Bob", race: "half", fix: null, trail: [], splits: new Map() };
 
-function replayOf(chunks) {
+function replayOf(chunks, late = 0) {
   const asked = [];
   const replay = new Replay({
     url: "/replay.json",
+    start: T,
     headers: {},
     onChange: () => {},
     fetch: async (url) => {
       asked.push(url);
       const begins = Number(url.split("=")[1]);
       const points = chunks[begins - T] ?? [];
-      return { ok: true, json: async () => ({ runners: [{ code: "bob", points }] }) };
+      const gun = T + late;
+      return { ok: true, json: async () => ({ guns: [T, gun], runners: [{ code: "bob", gun, points }] }) };
     },
   });
   return { replay, asked };
@@ -64,4 +66,22 @@ test("a replay goes on over the seam of two chunks", async () => {
   replay.prepare(T + CHUNK - 2000, 60_000);
   await soon();
   assert.ok(Math.abs(at(replay, CHUNK).fix.lng - 1.001) < 1e-9);
+});
+
+test("with one start for all a later wave is shown as if it had started with the first", async () => {
+  const late = CHUNK + 60_000;
+  const points = [0, 5, 10].map((s) => [T + late + s * 1000, 48, s / 10_000, s * 3]);
+  const { replay, asked } = replayOf({ [CHUNK]: points }, late);
+  replay.prepare(T, 60_000);
+  await soon();
+  assert.ok(replay.hasWaves);
+  assert.equal(at(replay, 7500).fix, null);
+  replay.isMassStart = true;
+  replay.prepare(T, 60_000);
+  await soon();
+  assert.ok(asked.includes(`/replay.json?from=${T + CHUNK}`));
+  const { fix, trail } = at(replay, 7500);
+  assert.deepEqual([fix.t, fix.progress], [T + 7500, 22.5]);
+  assert.deepEqual(trail.map(([t]) => t - T), [0, 5000, 7500]);
+  assert.equal(replay.shift("bob"), late);
 });

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from runners.models import Entry, Position, Race, Runner
+from runners.models import Entry, Position, Race, Runner, Wave
 from runners.positions.fix import milliseconds
 
 # The view reads in threads of its own, which see only what was committed.
@@ -61,6 +61,17 @@ def test_replay_shows_who_may_be_seen_now(client: Client, race: Race) -> None:
     assert len(replay(client, START).json()["runners"]) == 1
     Runner.objects.filter(code="bob").update(visibility="private")
     assert replay(client, START).json()["runners"] == []
+
+
+def test_replay_says_when_each_wave_was_started(client: Client, race: Race) -> None:
+    assert replay(client, START).json()["guns"] == [milliseconds(START)]
+    gun = START + timedelta(minutes=2)
+    Entry.objects.filter(bib="bob").update(
+        wave=Wave.objects.create(race=race, name="B", start=gun)
+    )
+    chunk = replay(client, START).json()
+    assert chunk["guns"] == [milliseconds(START), milliseconds(gun)]
+    assert [bob["gun"] for bob in chunk["runners"]] == [milliseconds(gun)]
 
 
 def test_replay_of_an_unlisted_race_is_unknown(client: Client, race: Race) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import orjson
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
@@ -32,10 +33,12 @@ Point = tuple[int, float, float, int | None]
 @gzip_page
 @answers_json
 async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer `{chunk, from, runners: [{code, points: [[t, lat, lng, progress]]}]}`.
+    """Answer `{chunk, from, guns, runners: [{code, gun, points}]}`.
 
-    `?from=MS` is rounded down to the beginning of a chunk of `chunk` milliseconds.
-    Those shown are who may be seen now, whatever was shown then.
+    `?from=MS` is rounded down to the beginning of a chunk of `chunk` milliseconds. A
+    point is `[t, lat, lng, progress]`; `gun` is when the runner's wave was started,
+    `guns` has those of all waves. Those shown are who may be seen now, whatever was
+    shown then.
     """
     user = await request.auser()
     body = await store.read(_answer, request, slug, user.pk)
@@ -51,15 +54,21 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     if not text.isascii() or not text.isdigit() or int(text) >= 2**46:
         raise invalid("`from` is in milliseconds since the epoch.")
     begins = int(text) - int(text) % CHUNK
-    entered = Entry.objects.shown().filter(race=race).values("runner")
-    seen = visible_runners(user, links).filter(pk__in=entered)
+    entries = Entry.objects.shown().filter(race=race)
+    seen = visible_runners(user, links).filter(pk__in=entries.values("runner"))
     codes = dict(seen.values_list("pk", "code"))
+    gun = Coalesce("wave__start", "race__start")
+    guns = {pk: milliseconds(at) for pk, at in entries.values_list("runner", gun)}
     points = _read(codes, begins)
     return orjson.dumps(
         {
             "chunk": CHUNK,
             "from": begins,
-            "runners": [{"code": codes[pk], "points": of} for pk, of in points.items()],
+            "guns": sorted(set(guns.values())),
+            "runners": [
+                {"code": codes[pk], "gun": guns[pk], "points": of}
+                for pk, of in points.items()
+            ],
         }
     )
 

@@ -1,0 +1,49 @@
+// When a checkpoint was passed, by a runner or by whoever leads.
+
+// The server knows a place to the metre. m.
+const SAME = 60;
+const PATIENCE = 10_000; // ms
+
+/**
+ * @typedef {{
+ *   eta: string, headers: Record<string, string>,
+ *   point: import("./store.js").Checkpoint, code: string | null, fetch?: typeof fetch,
+ * }} Question `eta`: the address of the race's `eta.json`
+ */
+
+/**
+ * Who passed a checkpoint when (ms); null if nobody did, or the server does not say.
+ *
+ * @param {Question} question
+ * @returns {Promise<{code: string, at: number} | null>}
+ */
+export async function passedAt({ eta, headers, point, code, fetch: ask = fetch }) {
+  /** @param {string} url */
+  const get = async (url) => {
+    const response = await ask(url, { headers, signal: AbortSignal.timeout(PATIENCE) });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return response.json();
+  };
+  try {
+    if (code === null) {
+      const { standings } = await get(eta.replace("eta.json", "standings.json?rows=1&splits=1"));
+      return found(standings[0]?.runner, standings[0]?.splits ?? [], point);
+    }
+    const at = Math.floor(point.distance);
+    const { runners } = await get(`${eta}?${new URLSearchParams({ at: String(at), runners: code })}`);
+    const passes = runners[0]?.passes ?? [];
+    return found(code, passes.filter((/** @type {any} */ { status }) => status === "passed"), point);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {string} code
+ * @param {{distance: number, at: number | null}[]} passes
+ * @param {{distance: number}} point
+ */
+function found(code, passes, { distance }) {
+  const at = passes.find((pass) => Math.abs(pass.distance - distance) < SAME)?.at;
+  return at ? { code, at } : null;
+}
