@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import redis
 from channels.layers import get_channel_layer
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -220,8 +220,9 @@ def collected_files() -> Iterator[CheckMessage]:
     root = Path(settings.STATIC_ROOT)
     if settings.DEBUG or not any(root.iterdir()):
         return
+    ignored = apps.get_app_config("staticfiles").ignore_patterns
     for finder in finders.get_finders():
-        for path, storage in finder.list([]):
+        for path, storage in finder.list(ignored):
             source = Path(storage.path(path))
             there = root / (getattr(storage, "prefix", None) or "") / path
             if not there.exists() or there.stat().st_mtime < source.stat().st_mtime:

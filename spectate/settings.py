@@ -236,7 +236,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "spectate.static.StaticFiles",
     "channels",
     "runners",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -17,15 +16,16 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
 from runners.positions.fix import milliseconds
 from runners.sharing.following import follow_statuses
-from runners.sharing.snapshots import race_item
 from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import races_of, visible_races
 from runners.views.assets import map_assets, modules
+from runners.views.wholes import course_of, first_rows
 
 # How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
 PUBLIC_TICK = 1000
@@ -33,11 +33,10 @@ RACE_TICK = 500
 RUNNER_TICK = LINK_TICK = 250
 # Courses drawn on the page of everybody.
 MOST_COURSES = 5
-# How long a course is kept for the next visitor. Seconds.
-COURSE_AGE = 60
 
 
 @require_safe
+@gzip_page
 def live(request: HttpRequest) -> HttpResponse:
     """Show everybody public."""
     return live_page(
@@ -51,6 +50,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@gzip_page
 def race(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the runners of one race on its course."""
     race = get_object_or_404(visible_races(), slug=slug)
@@ -63,6 +63,7 @@ def race(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
+@gzip_page
 def runner(request: HttpRequest, code: str) -> HttpResponse:
     """Show one runner; one who may not be seen is as unknown as any other."""
     runner = get_object_or_404(visible_runners(request.user.pk), code=code)
@@ -143,24 +144,18 @@ def live_page(
         "race_start": race
         and race.start.astimezone(ZoneInfo(race.timezone)).replace(tzinfo=None),
         "has_map": assets is not None,
+        # So that the list need not wait for the scripts. What only a link shows does.
+        "rows": ""
+        if link or one_runner
+        else first_rows(race and race.pk, request.user.pk),
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
     response = render(request, "runners/live.html", context)
+    # It says who runs now, and that is not to be seen a minute later.
+    response["Cache-Control"] = "private, no-store"
     if mode == "embed":
         response.xframe_options_exempt = True
     return response
-
-
-def course_of(race: Race, now: datetime) -> dict[str, Any]:
-    """Return a race as in a snapshot, at most a minute old."""
-    return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE))
-
-
-@lru_cache(maxsize=4 * MOST_COURSES)
-def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
-    # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
-    # once; the age lets a change of a checkpoint through.
-    return race_item(pk)
 
 
 def _first(follow: dict[str, Any]) -> str | None:

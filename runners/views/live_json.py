@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
-from collections.abc import Callable
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -24,22 +21,19 @@ from runners.models import Race, ShareLink
 from runners.sharing.gaps import stored_since
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.snapshots import add_trails, runner_items
-from runners.sharing.viewing import (
-    blockers_of,
-    lately_public,
-    race_runners,
-    visible_runners,
-)
+from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import visible_races
-from runners.views.live import course_of
 from runners.views.track import RETRY_AFTER, SHARE_HEADER
+from runners.views.wholes import (
+    Items,
+    course_of,
+    public_items,
+    race_items,
+    without_blockers,
+)
 
-# A whole is read once a second for all who ask; each in every process.
-WHOLES_KEPT = 32
 # Runners and races that one request may name, as a socket may follow.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
-
-Items = dict[int, dict[str, Any]]
 
 
 class Refused(Exception):
@@ -99,14 +93,11 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
     races: dict[int, dict[str, Any]] = {}
     refused: list[dict[str, str]] = []
     if _given(request, "public"):
-        items |= _public(int(time.monotonic()), fresh)
+        items |= public_items(fresh=fresh)
     for race in _races(request, link, refused):
-        items |= _in_race(race.pk, int(time.monotonic()), fresh)
+        items |= race_items(race.pk, fresh=fresh)
         races[race.pk] = course_of(race, timezone.now())
-    if user is not None:
-        # A whole is read once for all, and these do not see all of it.
-        for runner in blockers_of([user]).get(user, ()):
-            items.pop(runner, None)
+    items = without_blockers(items, user)
     items |= _single(request, user, link, refused, fresh)
     missed = None if since is None else stored_since(items, since)
     return orjson.dumps(
@@ -215,22 +206,5 @@ def _single(
         if code not in found
     ]
     if fresh:
-        add_trails(items)
-    return items
-
-
-@lru_cache(maxsize=1)
-def _public(second: int, trails: bool) -> Items:
-    return _with_trails(lambda: runner_items(lately_public()), trails)
-
-
-@lru_cache(maxsize=WHOLES_KEPT)
-def _in_race(race: int, second: int, trails: bool) -> Items:
-    return _with_trails(lambda: runner_items(race_runners(race), race), trails)
-
-
-def _with_trails(read: Callable[[], Items], trails: bool) -> Items:
-    items = read()
-    if trails:
         add_trails(items)
     return items

@@ -3,16 +3,16 @@
 
 import { Catchup } from "./catchup.js";
 import { Connection } from "./connection.js";
-import { Polling } from "./polling.js";
 import { followMessage, shareHeaders } from "./protocol.js";
 import { TRAIL_SPAN } from "./store.js";
-import { Tracks } from "./tracks.js";
 
 // After so many failed attempts the websocket is taken to be blocked.
 const ATTEMPTS = 2;
 // How often what was merged away is fetched, if it left a hole that shows. ms.
 const MEND_EVERY = 15_000;
 const HOLE = 5000;
+// When to try again what fetches tracks, if it could not be fetched itself. ms.
+const TRACKS_RETRY = 5000;
 // When to ask again after the server could not reach its database. ms.
 const STORE_RETRY = 2000;
 
@@ -37,8 +37,12 @@ export class Feed {
   #handlers;
   #catchup = new Catchup();
   #connection;
-  #polling;
-  #tracks;
+  #headers;
+  /** @type {Promise<import("./polling.js").Polling> | null} */
+  #polling = null;
+  #isBlocked = false; // no websocket comes through
+  /** @type {Promise<import("./tracks.js").Tracks> | null} */
+  #tracks = null;
   #isPolled = false; // the newest answer came by HTTP
   #hasFailed = false; // and the one before did not
   /** @type {Set<string>} runners whose trail was fetched */
@@ -57,27 +61,7 @@ export class Feed {
     this.#store = store;
     this.#clock = clock;
     this.#handlers = handlers;
-    const headers = shareHeaders(page.follow);
-    this.#tracks = new Tracks({
-      url: page.track,
-      headers,
-      onPoints: (code, points) => {
-        store.applyTrack(code, points);
-        handlers.onChange(false);
-      },
-    });
-    this.#polling = new Polling({
-      url: () => this.#pollUrl(),
-      headers,
-      onSnapshot: (snapshot) => this.#receivePolled(snapshot),
-      onRefused: (refusal) =>
-        handlers.onStatus({ state: "ended", detail: refusal.detail, code: 4403 }),
-      onFailure: () => {
-        this.#isPolled = false;
-        this.#hasFailed = true;
-        handlers.onStatus({ state: "waiting" });
-      },
-    });
+    this.#headers = shareHeaders(page.follow);
     this.#connection = new Connection(socketUrl(page.socket), {
       onOpen: () => {
         store.begin();
@@ -87,13 +71,76 @@ export class Feed {
       onMessage: (message) => this.#receive(message),
       onStatus: (status) => this.#status(status),
     });
-    document.addEventListener("visibilitychange", () => document.hidden || this.#polling.hurry());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
     setInterval(() => this.#mend(), MEND_EVERY);
   }
 
   open() {
     this.#connection.open();
     this.#takeFirst();
+  }
+
+  /** Fetch what may be needed when the line is bad; the first picture does without. */
+  async prepare() {
+    await Promise.all([this.#openPolling(), this.#openTracks()]).catch(() => {});
+  }
+
+  #openPolling() {
+    this.#polling ??= import("./polling.js").then(
+      ({ Polling }) =>
+        new Polling({
+          url: () => this.#pollUrl(),
+          headers: this.#headers,
+          onSnapshot: (snapshot) => this.#receivePolled(snapshot),
+          onRefused: ({ detail }) => {
+            this.#handlers.onStatus({ state: "ended", detail, code: 4403 });
+          },
+          onFailure: () => {
+            this.#isPolled = false;
+            this.#hasFailed = true;
+            this.#handlers.onStatus({ state: "waiting" });
+          },
+        }),
+    );
+    this.#polling.catch(() => (this.#polling = null));
+    return this.#polling;
+  }
+
+  #openTracks() {
+    this.#tracks ??= import("./tracks.js").then(
+      ({ Tracks }) =>
+        new Tracks({
+          url: this.#page.track,
+          headers: this.#headers,
+          onPoints: (of, points) => {
+            this.#store.applyTrack(of, points);
+            this.#handlers.onChange(false);
+          },
+        }),
+    );
+    this.#tracks.catch(() => (this.#tracks = null));
+    return this.#tracks;
+  }
+
+  /** @param {string} code @param {number} since */
+  async #wantTrack(code, since) {
+    const tracks = await this.#openTracks().catch(() => null);
+    if (tracks) tracks.want(code, since);
+    else setTimeout(() => this.#wantTrack(code, since), TRACKS_RETRY);
+  }
+
+  /** @param {boolean} isBlocked */
+  async #setBlocked(isBlocked) {
+    this.#isBlocked = isBlocked;
+    if (!isBlocked && this.#polling === null) return;
+    // Tried again with the next attempt on the websocket.
+    const polling = await this.#openPolling().catch(() => null);
+    if (this.#isBlocked) polling?.start();
+    else polling?.stop();
+  }
+
+  async #hurry() {
+    (await this.#polling?.catch(() => null))?.hurry();
   }
 
   // The first picture, which has been on its way since before the scripts were.
@@ -130,7 +177,7 @@ export class Feed {
   follow() {
     const since = this.#catchup.follow();
     const message = followMessage(this.#page.follow, this.#handlers.codes(), since);
-    if (!this.#connection.send(message)) this.#polling.hurry();
+    if (!this.#connection.send(message)) this.#hurry();
   }
 
   /**
@@ -155,17 +202,17 @@ export class Feed {
     for (const { code, fix } of runners) {
       if (fix === null) continue;
       this.#filled.add(code);
-      if (!filled.has(code)) this.#tracks.want(code, fix.t - TRAIL_SPAN);
+      if (!filled.has(code)) this.#wantTrack(code, fix.t - TRAIL_SPAN);
     }
   }
 
   /** @param {import("./connection.js").Status} status */
   #status(status) {
     if (status.state === "open" || status.state === "ended") {
-      this.#polling.stop();
+      this.#setBlocked(false);
       this.#isPolled = false;
     } else if (status.state !== "offline" && this.#connection.attempts >= ATTEMPTS) {
-      this.#polling.start();
+      this.#setBlocked(true);
     }
     this.#handlers.onStatus(this.#isPolled ? { state: "polling" } : status);
   }
@@ -178,7 +225,7 @@ export class Feed {
     }
     if (message.id !== undefined) return this.#handlers.onAnswer(message);
     const gap = this.#catchup.saw(message);
-    for (const code of gap.codes) this.#tracks.want(code, gap.since);
+    for (const code of gap.codes) this.#wantTrack(code, gap.since);
     switch (message.type) {
       case "snapshot":
         this.#store.applySnapshot(message);
@@ -221,7 +268,7 @@ export class Feed {
     this.#store.begin();
     this.#store.applySnapshot(snapshot);
     for (const { runner, fixes } of snapshot.late) this.#store.applyLate(runner, fixes);
-    for (const code of snapshot.truncated) this.#tracks.want(code, since);
+    for (const code of snapshot.truncated) this.#wantTrack(code, since);
     for (const refused of snapshot.refused) this.#handlers.onError(refused);
     this.#catchup.polled(snapshot.time);
     this.#isPolled = true;
@@ -239,7 +286,7 @@ export class Feed {
     for (const code of this.#handlers.trailed()) {
       const trail = this.#store.runners.get(code)?.trail ?? [];
       const has = trail.some(([t], n) => n > 0 && t > since && t - trail[n - 1][0] > HOLE);
-      if (has) this.#tracks.want(code, since);
+      if (has) this.#wantTrack(code, since);
     }
   }
 }

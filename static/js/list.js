@@ -17,7 +17,7 @@ const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" }
  * `onPick` when a runner is chosen, `onStar` when the star is pressed.
  *
  * @typedef {import("./store.js").Runner} Runner
- * @typedef {{split: string, next: string, away: string}} Lines
+ * @typedef {{split: string, next: string, away: string, phone: string}} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
  */
 
@@ -31,6 +31,8 @@ export class RunnerList {
   #template = /** @type {HTMLTemplateElement} */ (find("#row"));
   /** @type {Map<string, Row>} by code */
   #rows = new Map();
+  // Rows that came with the page, and stand until there are ours.
+  #served = find("#everyone ul").childElementCount > 0;
   /** @type {string[]} codes of everyone, as they stand */
   #order = [];
   #orderedAt = -Infinity;
@@ -48,6 +50,11 @@ export class RunnerList {
         onPick(first.dataset.runner ?? "");
       }
     });
+  }
+
+  /** Whether it still is as it came with the page. */
+  get isServed() {
+    return this.#served;
   }
 
   /**
@@ -82,6 +89,8 @@ export class RunnerList {
         now,
       });
     }
+    if (this.#served) find("ul", this.#everyone).replaceChildren();
+    this.#served = false;
     keepingFocus(() => {
       const kept = new Set([...mine, ...shown].map(({ code }) => code));
       for (const [code, row] of this.#rows) {

@@ -17,6 +17,8 @@ import { Store } from "./store.js";
 // Ages are told to the second; the map is redrawn at most this often. ms.
 const REFRESH_EVERY = 1000;
 const DRAW_EVERY = 250;
+// The list as it came with the page stands so long for a server that says no more. ms.
+const SERVED_FOR = 20_000;
 // As on the server (runners/models/race.py). ms.
 const SHOWN_BEFORE_START = 3_600_000;
 
@@ -28,7 +30,8 @@ const SHOWN_BEFORE_START = 3_600_000;
  *   replay: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
- *   zone: {name: string, at: number} | null, courses: Record<string, any>[], link: {expires: number} | null, time: number,
+ *   zone: {name: string, at: number} | null, courses: Record<string, any>[],
+ *   link: {expires: number} | null, time: number,
  *   account: import("./follows.js").Account | null, mode: "" | "screen" | "embed",
  *   map: import("./map/open.js").Config | null, icons: string,
  * }} Page
@@ -50,12 +53,12 @@ const list = new RunnerList({
   onSearch: () => draw(),
 });
 
-/** @type {import("./mine.js").Mine | null} */
-let mine = null;
+/** @type {import("./tools.js").Tools | null} */
+let tools = null;
+/** @type {Promise<void> | null} */
+let toolsOpening = null;
 /** @type {import("./player.js").Player | null} */
 let player = null;
-/** @type {import("./cheers.js").CheerRow | null} */
-let cheers = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
 /** @type {string | null} */
@@ -87,7 +90,7 @@ const feed = new Feed(page, store, clock, {
   },
   onEvent: receiveEvent,
   onError: receiveError,
-  onAnswer: (answer) => cheers?.answer(answer),
+  onAnswer: (answer) => tools?.cheers.answer(answer),
   onStatus: (status) => {
     connected = status.state === "open" || status.state === "polling";
     header.showConnection(status, feed.lastFrame);
@@ -104,8 +107,13 @@ document.addEventListener("keydown", shortcut);
 document.addEventListener("visibilitychange", () => draw());
 
 // What the list does without comes after it: on a slow line each request counts.
-openMine();
-openMap();
+if (page.oneRunner || follows.codes().length) openTools();
+openMap().finally(() => {
+  openTools();
+  openChoices();
+  feed.prepare();
+});
+offerReplay();
 
 /** @param {string} code */
 function isBig(code) {
@@ -122,9 +130,9 @@ function receiveEvent(event) {
   const gone = store.applyEvent(event);
   const runner = store.runners.get(event.runner);
   if (event.kind === "split" && runner && isMine(runner.code)) {
-    mine?.announce(runner, /** @type {any} */ (event));
+    tools?.mine.announce(runner, /** @type {any} */ (event));
   }
-  if (event.kind === "cheer") cheers?.hear(/** @type {any} */ (event));
+  if (event.kind === "cheer") tools?.cheers.hear(/** @type {any} */ (event));
   if (event.kind === "race") {
     // Its course may be another: have it told anew.
     feed.renew(event.race.slug);
@@ -183,6 +191,7 @@ function followsChanged() {
 
 /** @param {string} code */
 async function star(code) {
+  openTools();
   try {
     await follows.toggle(code);
   } catch (error) {
@@ -193,6 +202,7 @@ async function star(code) {
 /** @param {string} code */
 function pick(code) {
   selected = selected === code ? page.oneRunner : code;
+  openTools();
   if (selected) {
     sheet.raise("half");
     map?.follow(selected);
@@ -238,18 +248,20 @@ function draw() {
   header.tick(now);
   player?.show();
   if (paused !== null) return;
+  const isWaiting = feed.lastFrame === null && lost === null;
+  if (isWaiting && list.isServed && performance.now() < SERVED_FOR) return;
   const runners = shownRunners();
   // Arrivals are always those that are still to come.
-  mine?.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());
+  tools?.mine.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
   list.render(runners, {
     follows, oneRunner, selected, now, emptySentence,
-    lines: (runner, at) => (player?.time ? null : (mine?.lines(runner, at) ?? null)),
+    lines: (runner, at) => (player?.time ? null : (tools?.mine.lines(runner, at) ?? null)),
   });
   header.showRunners(runners, { follows, now, emptySentence });
-  cheers?.show(selected ? store.runners.get(selected) : null);
+  tools?.cheers.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
   // A task of its own: of thousands of runners both together would make a hand wait.
   const exactly = Boolean(player?.time);
@@ -288,34 +300,44 @@ function sentenceForNobodyIn({ start, ends }) {
   return gettext("Nobody is on the start list yet.");
 }
 
-async function openMine() {
-  const [{ Mine }, { Arrivals }, { CheerRow }, { offerChoices }] = await Promise.all([
-    import("./mine.js"), import("./arrivals.js"), import("./cheers.js"), import("./chooser.js"),
-  ]);
-  offerChoices();
-  onChoice(() => draw());
-  mine = new Mine({
-    store,
-    arrivals: new Arrivals({
-      url: page.eta,
-      headers: shareHeaders(page.follow),
-      onChange: () => drawSoon(),
-    }),
-    onChange: () => draw(),
-    onPin: (place) => map?.pin(place),
+// What only those need who follow or have chosen somebody.
+function openTools() {
+  toolsOpening ??= import("./tools.js").then(({ Tools }) => {
+    tools = new Tools({
+      page, store, send: (message) => feed.send(message),
+      onChange: draw, onAnswer: drawSoon, onPin: (place) => map?.pin(place),
+    });
+    draw();
   });
-  if (page.race && page.replay) await openPlayer(page.race, page.replay);
-  cheers = new CheerRow((message) => feed.send(message));
-  draw();
+  // On a line that is cut: with the next star.
+  toolsOpening.catch(() => (toolsOpening = null));
 }
 
-/** @param {{start: number, ends: number}} race @param {string} url */
-async function openPlayer(race, url) {
-  const { Player } = await import("./player.js");
-  player = new Player({
-    url, race, icons: page.icons, headers: shareHeaders(page.follow),
-    now: () => clock.now(), onChange: () => draw(),
-  });
+async function openChoices() {
+  const { offerChoices } = await import("./chooser.js");
+  offerChoices();
+  onChoice(draw);
+}
+
+function offerReplay() {
+  const { race, replay: url } = page;
+  if (!race || !url) return;
+  const button = find("#replay");
+  button.hidden = false;
+  button.addEventListener(
+    "click",
+    async () => {
+      const { Player } = await import("./player.js");
+      player = new Player({
+        url, race, eta: page.eta, icons: page.icons, headers: shareHeaders(page.follow),
+        checkpoints: () => store.races.get(race.slug)?.checkpoints ?? [],
+        whose: () => selected ?? [...store.runners.keys()].find(isMine) ?? null,
+        now: () => clock.now(), onChange: draw, onNote: (sentence) => header.notice(sentence),
+      });
+      player.begin();
+    },
+    { once: true },
+  );
 }
 
 // What the map and the list show: now, or a time of the replay.
@@ -332,7 +354,7 @@ async function openMap() {
       fitCourse: page.race !== null,
       oneRunner: page.oneRunner,
       onPick: (code) => code === selected || pick(code),
-      onPlace: (place, reach) => mine?.point(place, reach),
+      onPlace: (place, reach) => tools?.mine.point(place, reach),
       onCamera: (mode) => {
         setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
       },

@@ -40,13 +40,15 @@ for n in range(%d):
         heading=90, recorded_at=now, contact_at=now, progress=21 * n)
 """
 
-# When the first list of positions and the first map stood there, ms after the address
-# was entered.
+# When the first list of positions and the first map were on the screen, and when the
+# list was one that goes on, ms after the address was entered.
 WATCH = """
 globalThis.seen = {};
 const watch = setInterval(() => {
-  const rows = document.querySelectorAll("#everyone .runner[data-state] .words");
-  if (!seen.list && rows.length >= %d) seen.list = performance.now();
+  const rows = document.querySelectorAll("#everyone .runner[data-state] .distance b");
+  const isPainted = performance.getEntriesByName("first-contentful-paint").length > 0;
+  if (!seen.list && isPainted && rows.length >= %d) seen.list = performance.now();
+  if (!seen.live && document.querySelector("#everyone .star")) seen.live = performance.now();
   const map = globalThis.spectate?.map();
   if (!seen.map && map?.getLayer("crowd") && map.queryRenderedFeatures(
       {layers: ["crowd", "crowd-clusters"]}).length > 0) {
@@ -62,12 +64,14 @@ class View:
     """Seconds and bytes."""
 
     list_at: float
+    live_at: float
     map_at: float
     received: int
 
     def __str__(self) -> str:
         return (
-            f"list {self.list_at:.2f} s, map {self.map_at:.2f} s, "
+            f"list {self.list_at:.2f} s, live {self.live_at:.2f} s, "
+            f"map {self.map_at:.2f} s, "
             f"{self.received / 1000:.0f} kB"
         )
 
@@ -83,7 +87,8 @@ def first_view(browser: Browser, server: Server) -> View:
         seen = page.evaluate("() => globalThis.seen")
         received = line.received
         context.close()
-    return View(seen["list"] / 1000, seen["map"] / 1000, received)
+    seconds = [seen[what] / 1000 for what in ("list", "live", "map")]
+    return View(*seconds, received)
 
 
 def main() -> None:
@@ -104,6 +109,7 @@ def main() -> None:
             print(view)
         median = View(
             statistics.median(view.list_at for view in views),
+            statistics.median(view.live_at for view in views),
             statistics.median(view.map_at for view in views),
             max(view.received for view in views),
         )

@@ -10,7 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Entry, Follow, Race, Runner
+from runners.models import Entry, Follow, LatestPosition, Race, Runner
+from runners.views import wholes
 
 Visibility = Runner.Visibility
 
@@ -48,7 +49,7 @@ def test_live_follows_everybody_public(client: Client, db: None) -> None:
 
 def test_live_has_all_its_scripts_fetched_at_once(client: Client, db: None) -> None:
     html = client.get("/").content.decode()
-    for module in ("live", "store", "polyline", "map/open", "map/motion"):
+    for module in ("live", "store", "polyline", "map/open", "map/layers"):
         assert f'<link rel="modulepreload" href="/static/js/{module}.js"' in html
     assert 'href="/live.json?public=1" crossorigin' in html
 
@@ -99,6 +100,60 @@ def test_race_follows_its_race(client: Client, db: None) -> None:
     page = page_of(response.content)
     assert page["follow"]["races"] == ["on"]
     assert page["race"]["start"] == round(race.start.timestamp() * 1000)
+
+
+def rows_of(client: Client, path: str) -> list[tuple[str, str]]:
+    """Return code and state of each row that a page has before any script runs."""
+    html = client.get(path).content.decode()
+    served = html[: html.index("<template")]
+    return re.findall(r'data-runner="(\w+)" data-state="(\w+)"', served)
+
+
+def seen(runner: Runner, *, ago: timedelta, progress: float | None = None) -> None:
+    at = timezone.now() - ago
+    LatestPosition.objects.create(
+        runner=runner,
+        recorded_at=at,
+        contact_at=at,
+        lat=53.36,
+        lng=-6.33,
+        progress=progress,
+    )
+
+
+def test_pages_have_their_list_before_any_script(client: Client, bob: Runner) -> None:
+    race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
+    eve = Runner.objects.create(code="eve", name="Eve")
+    dan = Runner.objects.create(code="dan", name="Dan")
+    for bib, runner in enumerate((bob, eve, dan), 17):
+        Entry.objects.create(race=race, runner=runner, bib=str(bib))
+    seen(bob, ago=timedelta(hours=1), progress=900)
+    seen(eve, ago=timedelta(seconds=5), progress=1234)
+    seen(dan, ago=timedelta(minutes=1), progress=300)
+    wanted = [("eve", "live"), ("dan", "delayed"), ("bob", "lost")]
+    assert rows_of(client, "/races/on/") == wanted
+    response = client.get("/races/on/")
+    assert "<b>1.2</b> km" in response.content.decode()
+    assert "no-store" in response["Cache-Control"]
+    assert rows_of(client, "/") == wanted
+
+
+def test_lists_before_any_script_leave_out_who_may_not_be_seen(
+    client: Client, alice: User, alice_client: Client, bob: Runner
+) -> None:
+    race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
+    Entry.objects.create(race=race, runner=bob, bib="17")
+    seen(bob, ago=timedelta(seconds=5), progress=900)
+    Follow.objects.create(user=alice, runner=bob, status=Follow.Status.BLOCKED)
+    for path in ("/", "/races/on/"):
+        assert len(rows_of(client, path)) == 1
+        assert rows_of(alice_client, path) == []
+    bob.visibility = Visibility.PRIVATE
+    bob.save()
+    for kept in (wholes._public, wholes._in_race, wholes._kept_rows):
+        kept.cache_clear()
+    for path in ("/", "/races/on/"):
+        assert rows_of(client, path) == []
 
 
 def test_race_that_is_unknown_is_not_found(client: Client, db: None) -> None:

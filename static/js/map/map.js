@@ -5,9 +5,7 @@ import { liveness } from "../liveness.js";
 import { Camera } from "./camera.js";
 import { courseLines, courseMarks } from "./course.js";
 import { Crowd } from "./crowd.js";
-import { Followed } from "./followed.js";
 import { layers, SOURCES } from "./layers.js";
-import { Pointing } from "./pointing.js";
 import { FADE_TO, outlinePaints, readTokens } from "./style.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -40,7 +38,12 @@ export class LiveMap {
   #hasAtlas = false;
   #options;
   #crowd;
-  #followed;
+  /** @type {import("./followed.js").Followed | null} */
+  #followed = null;
+  #isOpening = false; // those followed
+  #isPaused = false;
+  /** @type {(() => void) | null} shows those followed, as last asked */
+  #showFollowed = null;
   /** @type {Placed[]} */
   #placed = [];
   /** @type {Placed[]} those drawn with a disc: followed or selected */
@@ -67,15 +70,7 @@ export class LiveMap {
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
     for (const layer of layers(this.#tokens)) map.addLayer(layer);
     this.#crowd = new Crowd(map);
-    this.#followed = new Followed(map, this.#tokens, options.now, (shown) => {
-      const tracked = shown.get(this.#camera.followed ?? "");
-      if (tracked) this.#camera.track(tracked.at);
-    });
-    new Pointing(map, {
-      onPick: options.onPick,
-      onPlace: options.onPlace,
-      onHeap: (cluster, at) => this.#openHeap(cluster, at),
-    });
+    this.#openPointing();
     map.on("moveend", () => this.#showOutlines());
     dark.addEventListener("change", () => this.#repaint());
     on("#fit", () => this.#fit());
@@ -135,13 +130,34 @@ export class LiveMap {
     const isBig = (/** @type {Runner} */ { code }) => follows.has(code) || code === selected;
     this.#big = this.#placed.filter(isBig);
     this.#crowd.show(this.#placed.filter((runner) => !isBig(runner)), this.#now);
-    this.#followed.show(this.#big, {
-      now: this.#now,
-      selected,
-      isExact: exactly || still.matches,
-      alongOf: (runner) => store.courseOf(runner)?.along ?? null,
-    });
+    const [big, now, isExact] = [this.#big, this.#now, exactly || still.matches];
+    const alongOf = (/** @type {Placed} */ runner) => store.courseOf(runner)?.along ?? null;
+    if (big.length) this.#openFollowed();
+    this.#showFollowed = () => this.#followed?.show(big, { now, selected, isExact, alongOf });
+    this.#showFollowed();
     this.#look();
+  }
+
+  // What the first picture does without is fetched after it.
+
+  async #openPointing() {
+    const { Pointing } = await import("./pointing.js");
+    const { onPick, onPlace } = this.#options;
+    new Pointing(this.#map, {
+      onPick, onPlace, onHeap: (cluster, at) => this.#openHeap(cluster, at),
+    });
+  }
+
+  async #openFollowed() {
+    if (this.#isOpening) return;
+    this.#isOpening = true;
+    const { Followed } = await import("./followed.js");
+    this.#followed = new Followed(this.#map, this.#tokens, this.#options.now, (shown) => {
+      const tracked = shown.get(this.#camera.followed ?? "");
+      if (tracked) this.#camera.track(tracked.at);
+    });
+    this.#followed.setPaused(this.#isPaused);
+    this.#showFollowed?.();
   }
 
   /**
@@ -165,7 +181,8 @@ export class LiveMap {
 
   /** @param {boolean} isPaused */
   setPaused(isPaused) {
-    this.#followed.setPaused(isPaused);
+    this.#isPaused = isPaused;
+    this.#followed?.setPaused(isPaused);
   }
 
   /** @param {string} id @returns {import("maplibre-gl").GeoJSONSource} */
@@ -246,7 +263,7 @@ export class LiveMap {
         this.#map.setPaintProperty(id, /** @type {any} */ (name), value);
       }
     }
-    this.#followed.repaint(this.#tokens);
+    this.#followed?.repaint(this.#tokens);
   }
 }
 

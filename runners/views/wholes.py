@@ -1,0 +1,159 @@
+"""What is to be seen of a whole, everybody public or a race: read once for a crowd.
+
+Pages and `/live.json` take it from here; each process reads for itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from runners.live.outbox import now_ms
+from runners.models import Race
+from runners.sharing.snapshots import add_trails, race_item, runner_items
+from runners.sharing.viewing import blockers_of, lately_public, race_runners
+
+# How many wholes are kept for the rest of the second, and how many courses.
+KEPT = 32
+COURSES_KEPT = 20
+# How long a course is kept for the next visitor. Seconds.
+COURSE_AGE = 60
+# Rows of the list that a page has before its scripts run.
+MOST_ROWS = 500
+# A word holds while the last fix is younger (milliseconds); after that it is lost.
+LIVENESS = ((30_000, "live"), (120_000, "delayed"), (600_000, "stale"))
+
+Items = dict[int, dict[str, Any]]
+
+
+def public_items(*, fresh: bool) -> Items:
+    """Return everybody public as in a snapshot, by primary key; `fresh`: with trails.
+
+    What is given is shared: it is not to be changed.
+    """
+    return _public(int(time.monotonic()), fresh)
+
+
+def race_items(race: int, *, fresh: bool) -> Items:
+    """Return those of a race who may be seen, as `public_items` does."""
+    return _in_race(race, int(time.monotonic()), fresh)
+
+
+def without_blockers(items: Items, user: int | None) -> Items:
+    """Leave out those who have blocked the user: a whole is read once for all."""
+    blockers = blockers_of([user]).get(user, ()) if user is not None else ()
+    if not blockers:
+        return items
+    return {pk: item for pk, item in items.items() if pk not in blockers}
+
+
+def course_of(race: Race, now: datetime) -> dict[str, Any]:
+    """Return a race as in a snapshot, at most a minute old."""
+    return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE))
+
+
+def first_rows(race: int | None, user: int | None) -> SafeString:
+    """Return the rows of a list as a page has them before its scripts run."""
+    second = int(time.monotonic())
+    items = _whole(race, second, True)
+    seen = without_blockers(items, user)
+    if seen is not items:
+        return _render(seen)
+    return _kept_rows(race, second, get_language() or "")
+
+
+@lru_cache(maxsize=KEPT)
+def _kept_rows(race: int | None, second: int, language: str) -> SafeString:
+    return _render(_whole(race, second, True))
+
+
+def _whole(race: int | None, second: int, fresh: bool) -> Items:
+    return _public(second, fresh) if race is None else _in_race(race, second, fresh)
+
+
+@lru_cache(maxsize=1)
+def _public(second: int, fresh: bool) -> Items:
+    return _with_trails(lambda: runner_items(lately_public()), fresh)
+
+
+@lru_cache(maxsize=KEPT)
+def _in_race(race: int, second: int, fresh: bool) -> Items:
+    return _with_trails(lambda: runner_items(race_runners(race), race), fresh)
+
+
+def _with_trails(read: Callable[[], Items], fresh: bool) -> Items:
+    items = read()
+    if fresh:
+        add_trails(items)
+    return items
+
+
+@lru_cache(maxsize=COURSES_KEPT)
+def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
+    # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
+    # once; the age lets a change of a checkpoint through.
+    return race_item(pk)
+
+
+class FirstRow(NamedTuple):
+    """A runner in the list of a page that was just opened."""
+
+    code: str
+    url: str
+    name: str
+    bib: str
+    state: str
+    words: str
+    # Along the course, or None.
+    kilometres: float | None
+
+
+def _render(items: Items) -> SafeString:
+    now = now_ms()
+    url = reverse("runner", args=["CODE"])
+    rows = [_first_row(item, url, now) for item in items.values()]
+    # As the page's own script does: the lost at the end.
+    rows.sort(key=lambda row: (row.state == "lost", -(row.kilometres or -1), row.name))
+    return render_to_string("runners/_first_rows.html", {"rows": rows[:MOST_ROWS]})
+
+
+def _first_row(item: dict[str, Any], url: str, now: int) -> FirstRow:
+    fix = item["fix"]
+    state = "lost"
+    if item["state"] == "finished":
+        state = "finished"
+    elif fix is not None:
+        old = now - fix[0]
+        state = next((word for limit, word in LIVENESS if old < limit), state)
+    progress = fix[5] if fix is not None else None
+    return FirstRow(
+        code=item["code"],
+        url=url.replace("CODE", item["code"]),
+        name=item["name"],
+        bib=item["bib"] or "",
+        state=state,
+        # Without its age, which would be that of the page.
+        words=_state_words()[state]
+        if fix or state == "finished"
+        else _("Not seen yet"),
+        kilometres=None if progress is None else progress / 1000,
+    )
+
+
+def _state_words() -> dict[str, str]:
+    return {
+        "live": _("Live"),
+        "delayed": _("Delayed"),
+        "stale": _("Stale"),
+        "lost": _("No signal"),
+        "finished": _("Finished"),
+    }

@@ -1,0 +1,31 @@
+// What the panel has for those who follow somebody, or have chosen one: fetched when it is
+// needed, after the list and the map.
+
+import { Arrivals } from "./arrivals.js";
+import { CheerRow } from "./cheers.js";
+import { Mine } from "./mine.js";
+import { shareHeaders } from "./protocol.js";
+
+/** My runners' lines and places, and cheers. */
+export class Tools {
+  mine;
+  cheers;
+
+  /**
+   * @param {{
+   *   page: import("./live.js").Page, store: import("./store.js").Store,
+   *   send: (message: import("./protocol.js").Message) => boolean,
+   *   onChange: () => void, onAnswer: () => void,
+   *   onPin: (place: import("./polyline.js").LngLat | null) => void,
+   * }} options `onAnswer`: when somebody passes has been told
+   */
+  constructor({ page, store, send, onChange, onAnswer, onPin }) {
+    const arrivals = new Arrivals({
+      url: page.eta,
+      headers: shareHeaders(page.follow),
+      onChange: onAnswer,
+    });
+    this.mine = new Mine({ store, arrivals, onChange, onPin });
+    this.cheers = new CheerRow(send);
+  }
+}
