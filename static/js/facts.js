@@ -2,11 +2,16 @@
 
 import { clockTime, distanceWords } from "./format.js";
 import { gettext, language } from "./language.js";
+import { liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
 
 // A split is told without its doubt when that is less. s.
 const SURE = 5;
 const MINUTE = 60_000;
+// A phone below this may be silent soon. Per cent, as on the server (positions/phones.py).
+const LOW_BATTERY = 20;
+// A place less sure than this is told, and has a ring on the map. m, as there.
+const UNSURE = 20;
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -165,4 +170,24 @@ export function awayWords({ fix }, here) {
   if (fix === null || here === null) return "";
   const away = distanceWords(metresBetween([fix.lng, fix.lat], here));
   return gettext("{distance} from you", { distance: away });
+}
+
+/**
+ * What a runner's phone gives reason to say: that it is nearly empty, or unsure where it is.
+ *
+ * @param {Runner} runner
+ * @param {number} now
+ */
+export function phoneWords({ fix, battery, accuracy, state }, now) {
+  if (fix === null || ["finished", "dnf", "dns"].includes(state ?? "")) return "";
+  const isSilent = ["stale", "lost"].includes(liveness(fix.t, now));
+  const percent = Math.round(battery ?? 100);
+  if (percent < LOW_BATTERY) {
+    // Of one who is silent it is perhaps the reason.
+    return isSilent
+      ? gettext("Battery was low: {count} %", { count: percent })
+      : gettext("Battery low: {count} %", { count: percent });
+  }
+  if (isSilent || (accuracy ?? 0) <= UNSURE) return "";
+  return gettext("Place good to {distance}", { distance: distanceWords(accuracy ?? 0) });
 }

@@ -190,7 +190,8 @@ export class RunnerList {
 }
 
 const PARTS = [
-  "pick", "bib", "name", "rank", "distance", "pace", "next", "split", "away", "words", "star",
+  "pick", "bib", "name", "rank", "distance", "pace", "next", "split", "away", "phone", "words",
+  "star",
 ];
 
 class Row {
@@ -224,7 +225,7 @@ class Row {
    */
   showMore(lines, rank) {
     setText(this.#parts.rank, rank ? ordinal(rank) : "");
-    for (const name of /** @type {const} */ (["split", "next", "away"])) {
+    for (const name of /** @type {const} */ (["split", "next", "away", "phone"])) {
       setText(this.#parts[name], lines?.[name] ?? "");
     }
   }

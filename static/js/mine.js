@@ -3,7 +3,8 @@
 
 import { find, setAttribute, setText } from "./dom.js";
 import {
-  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, passWords, rangeWords, splitWords,
+  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, passWords, phoneWords, rangeWords,
+  splitWords,
 } from "./facts.js";
 import { clockTime, distanceWords, hourAndMinute, label } from "./format.js";
 import { gettext } from "./language.js";
@@ -81,6 +82,7 @@ export class Mine {
       split: lastSplit(runner, race) || this.#lastPass(runner, race),
       next: nextWords(runner, race, this.#nextArrival(runner, race), now),
       away: awayWords(runner, this.#here),
+      phone: phoneWords(runner, now),
     };
   }
 

@@ -3,7 +3,8 @@ import { test } from "node:test";
 
 import { Arrivals } from "../../static/js/arrivals.js";
 import {
-  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, rangeWords, ranks,
+  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
+  rangeWords, ranks,
 } from "../../static/js/facts.js";
 
 const NOW = 1_800_000_000_000;
@@ -94,4 +95,37 @@ test("arrivals are asked once, kept, and asked again when they are old", async (
   arrivals.at("half", "15000", ["bob"], 30_000);
   arrivals.at("half", "15000", ["bob", "eve"], 30_001);
   assert.equal(asked.length, 3);
+});
+
+test("arrivals of more than a request may name are asked in several", async () => {
+  const asked = [];
+  const arrivals = new Arrivals({
+    url: "/races/SLUG/eta.json",
+    headers: {},
+    onChange: () => {},
+    fetch: async (url) => {
+      const codes = new URL(url, "http://x").searchParams.get("runners").split(",");
+      asked.push(codes.length);
+      // Those who are asked for last come first.
+      const runners = codes.map((runner) => ({ runner, passes: [{ at: NOW - Number(runner) }] }));
+      return { ok: true, json: async () => ({ runners }) };
+    },
+  });
+  const codes = Array.from({ length: 150 }, (_, n) => String(1000 + n));
+  arrivals.at("half", "15000", codes, 0);
+  await new Promise((resolve) => setTimeout(resolve));
+  const found = arrivals.at("half", "15000", codes, 1);
+  assert.deepEqual(asked, [100, 50]);
+  assert.deepEqual([found.length, found[0].code], [150, "1149"]);
+});
+
+test("a phone is told of where there is something to tell", () => {
+  const phone = (battery, accuracy, age = 0, more = {}) =>
+    phoneWords(runner("bob", 1, { battery, accuracy, fix: { t: NOW - age }, ...more }), NOW);
+  assert.equal(phone(80, 6), "");
+  assert.equal(phone(null, null), "");
+  assert.equal(phone(14.4, 6), "Battery low: 14 %");
+  assert.equal(phone(14, 6, 5 * MINUTE), "Battery was low: 14 %");
+  assert.equal(phone(80, 62), "Place good to 62 m");
+  assert.equal(phone(14, 6, 0, { state: "finished" }), "");
 });
