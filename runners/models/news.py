@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from runners.models.race import Checkpoint, Entry
 from runners.models.runner import Runner
@@ -60,13 +61,13 @@ class Subscription(models.Model):
 class Kind(models.TextChoices):
     """What can happen to a runner that is worth a message."""
 
-    START = "start", "Start"
-    CHECKPOINT = "checkpoint", "Checkpoints"
-    FINISH = "finish", "Finish"
-    SILENCE = "silence", "No signal for 10 minutes"
-    SOS = "sos", "Call for help"
+    START = "start", _("Start")
+    CHECKPOINT = "checkpoint", _("Checkpoints")
+    FINISH = "finish", _("Finish")
+    SILENCE = "silence", _("No signal for 10 minutes")
+    SOS = "sos", _("Call for help")
     # After an SOS, to whom that was told.
-    FINE = "fine", "All is well again"
+    FINE = "fine", _("All is well again")
 
 
 # What a follower can choose.

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
@@ -17,7 +18,8 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Choose somebody to be told of a call for help."""
     form = ContactForm(request.POST, runner=runner, auto_id="contact_%s")
     if form.is_valid() and runner.contacts.count() >= MOST_CONTACTS:
-        form.add_error(None, f"{MOST_CONTACTS} are the most. Remove one first.")
+        words = _("{count} contacts are the most. Remove one first.")
+        form.add_error(None, words.format(count=MOST_CONTACTS))
     if not form.is_valid():
         return own_page(request, runner, contact_form=form)
     email, user = form.cleaned_data["who"], form.user
@@ -25,10 +27,11 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
         contact = contact_add(runner=runner, email=email, user=user)
     except OSError:
         form.add_error(
-            None, "The mail could not be sent just now. Try again in a while."
+            None, _("The mail could not be sent just now. Try again in a while.")
         )
         return own_page(request, runner, contact_form=form)
-    messages.success(request, f"{contact} is told if you call for help.")
+    words = _("{name} is told if you call for help.")
+    messages.success(request, words.format(name=contact))
     return back_to("contacts")
 
 
@@ -37,5 +40,5 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     contact = get_object_or_404(runner.contacts, pk=pk)
     contact.delete()
-    messages.success(request, f"{contact} is not told any more.")
+    messages.success(request, _("{name} is not told any more.").format(name=contact))
     return back_to("contacts")

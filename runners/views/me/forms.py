@@ -208,8 +208,8 @@ class ContactForm(forms.Form):
 
     who = forms.CharField(
         max_length=254,
-        label="Mail address, or name of a follower",
-        help_text="An address is told at once that you chose it, and can say no.",
+        label=_("Mail address, or name of a follower"),
+        help_text=_("An address is told at once that you chose it, and can say no."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
 
@@ -232,7 +232,7 @@ class ContactForm(forms.Form):
         )
         if follow is None:
             raise forms.ValidationError(
-                "No follower of yours has that name. Use a mail address."
+                _("No follower of yours has that name. Use a mail address.")
             )
         self.user = follow.user
         return ""

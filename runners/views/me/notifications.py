@@ -10,6 +10,8 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -20,9 +22,9 @@ from runners.notifying.subscribing import ChoiceRefused, address_add
 
 class AddressForm(forms.Form):
     email = forms.EmailField(
-        label="Mail address",
+        label=gettext_lazy("Mail address"),
         max_length=254,
-        help_text="It gets one mail, with a link that turns it on.",
+        help_text=gettext_lazy("It gets one mail, with a link that turns it on."),
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
 
@@ -49,15 +51,15 @@ def address(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error.detail)
         except OSError:
             form.add_error(
-                None, "The mail could not be sent just now. Add it again in a while."
+                None, _("The mail could not be sent just now. Add it again in a while.")
             )
         else:
-            messages.success(
-                request,
-                f"{place.email} is on already."
+            words = (
+                _("{address} is on already.")
                 if place.confirmed_at
-                else f"A mail is on its way to {place.email}. Open the link in it.",
+                else _("A mail is on its way to {address}. Open the link in it.")
             )
+            messages.success(request, words.format(address=place.email))
             return redirect("notifications")
     return _page(request, form)
 
@@ -69,7 +71,9 @@ def stop_place(request: HttpRequest, pk: int) -> HttpResponse:
     """Tell nothing more at a browser or an address."""
     place = get_object_or_404(Subscription, user=request.user, pk=pk)
     place.delete()
-    messages.success(request, f"{place} is told nothing any more.")
+    messages.success(
+        request, _("{place} is told nothing any more.").format(place=place)
+    )
     return redirect("notifications")
 
 
@@ -84,7 +88,8 @@ def stop_alert(request: HttpRequest, pk: int) -> HttpResponse:
         pk=pk,
     )
     alert.delete()
-    messages.success(request, f"{alert.subscription} is not told of {alert.runner}.")
+    words = _("{place} is not told of {name} any more.")
+    messages.success(request, words.format(place=alert.subscription, name=alert.runner))
     return redirect("notifications")
 
 

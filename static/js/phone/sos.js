@@ -2,6 +2,7 @@
 
 import { find, setText } from "../dom.js";
 import { clockTime } from "../format.js";
+import { gettext } from "../language.js";
 import { fixOf, Locator } from "./geolocation.js";
 import { holding } from "./hold.js";
 
@@ -57,14 +58,22 @@ export function answered(call, { open, seen }, now) {
  * @param {Call} call
  */
 export function words(call) {
-  if (call.fine) return "You are fine. That is sent as soon as there is a connection.";
-  if (call.closed) return "The race office has closed your call.";
-  const place = call.fix ? "Your place goes along." : "This device finds no place so far.";
+  if (call.fine) return gettext("You are fine. That is sent as soon as there is a connection.");
+  if (call.closed) return gettext("The race office has closed your call.");
+  const place = call.fix ? gettext("Your place goes along.") : gettext("This device finds no place so far.");
   if (call.reached === null) {
-    return `Called at ${clockTime(call.time)}, and not sent yet: it goes out before all else as soon as there is a connection. ${place}`;
+    return `${gettext(
+      "Called at {time}, and not sent yet: it goes out before all else as soon as there is a connection.",
+      { time: clockTime(call.time) },
+    )} ${place}`;
   }
-  if (call.seen !== null) return `The race office saw your call at ${clockTime(call.seen)}. ${place}`;
-  return `Your call is there since ${clockTime(call.reached)}: the race office and your contacts are told. ${place}`;
+  if (call.seen !== null) {
+    return `${gettext("The race office saw your call at {time}.", { time: clockTime(call.seen) })} ${place}`;
+  }
+  return `${gettext(
+    "Your call is there since {time}: the race office and your contacts are told.",
+    { time: clockTime(call.reached) },
+  )} ${place}`;
 }
 
 /** The button, and the call that it made. */
@@ -149,11 +158,11 @@ export class Sos {
     find("#sos").hidden = !isSetUp;
     const call = this.#call;
     find("#sos").dataset.open = String(this.isOpen && !call?.fine);
-    const hint = performance.now() - this.#hinted < HINT_FOR ? "Hold it until the bar is full." : "";
+    const hint = performance.now() - this.#hinted < HINT_FOR ? gettext("Hold it until the bar is full.") : "";
     setText(this.#says, [hint, call ? words(call) : ""].filter(Boolean).join(" "));
     this.#button.hidden = Boolean(call?.fine || call?.closed);
-    setText(find("#sos-button b"), call ? "I am fine" : "SOS");
-    setText(find("#sos-button span"), call ? "hold to take it back" : "hold to call for help");
+    setText(find("#sos-button b"), call ? gettext("I am fine") : "SOS");
+    setText(find("#sos-button span"), call ? gettext("hold to take it back") : gettext("hold to call for help"));
     this.#done.hidden = !call?.closed;
     find("#sos-note").hidden = call !== null;
   }

@@ -1,0 +1,93 @@
+"""No page's words lack a translation: of what templates, code and scripts ask for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polib
+import pytest
+from django.conf import settings
+from django.template import Template
+from django.template.base import Node
+from django.templatetags.i18n import BlockTranslateNode, TranslateNode
+
+from tests.servers import ROOT
+
+LANGUAGES = [code for code, _ in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
+FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext"}
+PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}")
+# A text in a tag's argument, and one in a script.
+ARGUMENT = re.compile(r"""\b_\((?:"([^"]+)"|'([^']+)')\)""")
+SCRIPT = re.compile(r'\bn?gettext\(\s*"((?:[^"\\]|\\.)+)"')
+
+
+def ours(folder: str, pattern: str) -> Iterator[Path]:
+    """The race office's own pages stay English."""
+    for path in (ROOT / folder).rglob(pattern):
+        if "admin" not in path.parts:
+            yield path
+
+
+def of_templates() -> Iterator[str]:
+    for path in ours("templates", "*.html"):
+        source = path.read_text()
+        yield from (a or b for a, b in ARGUMENT.findall(source))
+        for node in Template(source).nodelist.get_nodes_by_type(Node):
+            if isinstance(node, TranslateNode):
+                yield str(node.filter_expression.var.literal)
+            elif isinstance(node, BlockTranslateNode):
+                yield node.render_token_list(node.singular)[0]
+
+
+def of_code() -> Iterator[str]:
+    for path in ours("runners", "*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in FUNCTIONS
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                yield str(node.args[0].value)
+
+
+def of_scripts() -> Iterator[str]:
+    for path in ours("static/js", "*.js"):
+        yield from SCRIPT.findall(path.read_text())
+
+
+def catalogue(language: str, domain: str) -> polib.POFile:
+    return polib.pofile(str(ROOT / f"locale/{language}/LC_MESSAGES/{domain}.po"))
+
+
+def said(entry: polib.POEntry) -> list[str]:
+    return list(entry.msgstr_plural.values()) if entry.msgid_plural else [entry.msgstr]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_has_its_translation(language: str) -> None:
+    pages = {*of_templates(), *of_code()}
+    scripts = set(of_scripts())
+    assert len(pages) > 300 and len(scripts) > 150
+    for domain, texts in (("django", pages), ("djangojs", scripts)):
+        known = {
+            entry.msgid for entry in catalogue(language, domain) if all(said(entry))
+        }
+        assert texts - known == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("domain", ["django", "djangojs"])
+def test_translations_are_sure_and_keep_what_is_filled_in(
+    language: str, domain: str
+) -> None:
+    for entry in catalogue(language, domain):
+        assert not entry.fuzzy, entry.msgid
+        wanted = set(PLACEHOLDER.findall(entry.msgid + entry.msgid_plural))
+        for text in said(entry):
+            # "Once" needs no number.
+            assert set(PLACEHOLDER.findall(text)) <= wanted, text
+        assert set(PLACEHOLDER.findall("".join(said(entry)))) == wanted, entry.msgid

@@ -1,0 +1,149 @@
+"""Pages in the visitor's language: which one, and that nothing of it stays English."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Follow, Runner, RunnerToken, ShareLink
+from runners.views.races import listing
+from tests.races.field import make_entry, make_race
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Attributes that are read to somebody.
+SPOKEN = {"aria-label", "title", "placeholder", "alt"}
+SILENT = {"script", "style", "svg"}
+# The same in two languages, or data of the tests.
+SAME = re.compile(
+    r"\?|In|Spectate|English|Deutsch|Français|Español|Code|Link|PIN|Name|Pause|Ten|Ann|W|Red"
+    r"|Live|Start|OwnTracks|Overland|GPSLogger|OsmAnd|Traccar Client|Browser|No|Pages"
+    r"|iPhone|Android|alice|bob|Longitude|Latitude|Bib|in|App|Place"
+    r"|Ann · Ten|7.5 km in \d+:\d+|-?[\d.:, +±-]+|[\d.:,]* ?(km|min|h|s|x|m|/km)"
+)
+
+
+class Texts(HTMLParser):
+    """What a page says: its texts, and those of its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self._silent = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._silent += tag in SILENT
+        for name, value in attrs:
+            if name in SPOKEN and value:
+                self.found.add(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in SILENT
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent and (text := " ".join(data.split()).strip("·,.() ")):
+            self.found.add(text)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    listing.forget_kept()
+    yield
+
+
+@pytest.fixture
+def paths(client: Client, alice: User) -> list[str]:
+    """Pages with something on them, alice's own among them."""
+    race = make_race()
+    ann = make_entry(race, "ann", "1", pace=0.3, category="W", visibility="public")
+    ann.runner.account = alice
+    ann.runner.save()
+    Follow.objects.create(
+        user=User.objects.create(username="bob"), runner=ann.runner, status="pending"
+    )
+    token, _ = RunnerToken.objects.issue(ann.runner, name="OwnTracks")
+    in_an_hour = timezone.now() + timedelta(hours=1)
+    _, link = ShareLink.objects.issue(
+        label="Bob", expires_at=in_an_hour, runners=[ann.runner], pin="1234"
+    )
+    return [
+        *("/", "/races/ten/", "/runners/ann/", f"/s/{link}/", "/s/no/", "/share/"),
+        *("/races/ten/standings/", "/races/ten/standings/?q=zz", "/nothing/"),
+        *("/races/ten/runners/1/", "/me/", "/me/account/delete/"),
+        *("/runners/ann/phones/", f"/runners/ann/phones/{token.pk}/"),
+    ]
+
+
+def texts(client: Client, path: str, language: str) -> set[str]:
+    answer = client.get(path, headers={"Accept-Language": language})
+    assert f'<html lang="{language}">' in answer.content.decode()
+    return Texts(answer.content.decode()).found
+
+
+@pytest.mark.parametrize("language", ["de", "fr", "es"])
+def test_nothing_of_a_page_stays_english(
+    client: Client, alice_client: Client, paths: list[str], language: str
+) -> None:
+    for asker, path in [
+        *((alice_client, path) for path in paths),
+        (client, "/sign-up/"),
+    ]:
+        english, translated = texts(asker, path, "en"), texts(asker, path, language)
+        both = {text.removesuffix(" · Spectate") for text in english & translated}
+        left = {text for text in both if not SAME.fullmatch(text)}
+        assert left == set(), path
+        assert len(translated) > 5
+
+
+def test_language_is_what_the_browser_asks_for_until_one_is_chosen(
+    client: Client, db: None
+) -> None:
+    austrian = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+    assert "Anmelden" in client.get("/sign-in/", headers=austrian).text
+    assert "Sign in" in client.get("/sign-in/", headers={"Accept-Language": "ja"}).text
+    chosen = client.get("/sign-in/?next=/me/&lang=fr", headers=austrian)
+    assert "Se connecter" in chosen.text
+    # The links to the others keep what else the address says.
+    assert 'href="?next=%2Fme%2F&amp;lang=es"' in chosen.text
+    assert "Se connecter" in client.get("/sign-in/", headers=austrian).text
+    assert client.get("/sign-in/?lang=xx", headers=austrian).status_code == 200
+
+
+def test_words_of_scripts_are_kept_for_as_long_as_they_hold(
+    client: Client, db: None
+) -> None:
+    page = client.get("/", headers={"Accept-Language": "de"}).text
+    address = re.search(r'href="(/words/de/\w+\.json)" crossorigin data-words', page)
+    assert address is not None
+    answer = client.get(address[1], headers={"Accept-Encoding": "gzip"})
+    assert "immutable" in answer["Cache-Control"]
+    # Of a slow line each kilobyte counts.
+    assert answer["Content-Encoding"] == "gzip" and len(answer.content) < 8_000
+    words = json.loads(client.get(address[1]).content)
+    assert words["Off course"] == "Neben der Strecke"
+    assert words["{count} runner"] == ["{count} Läufer", "{count} Läufer"]
+    english = client.get("/", headers={"Accept-Language": "en"}).text
+    assert "data-words" not in english
+    assert client.get("/words/en/1.json").status_code == 404
+
+
+def test_numbers_and_dates_are_written_as_the_language_does(
+    client: Client, db: None
+) -> None:
+    race = make_race()
+    make_entry(race, "ann", "1", pace=0.3, visibility=Runner.Visibility.PUBLIC)
+    page = client.get(
+        "/races/ten/standings/", headers={"Accept-Language": "de"}
+    ).content.decode()
+    assert "10,0 km" in page
+    assert re.search(r'<span data-metres="\d+">8,0 km</span>', page)
+    assert "1 unterwegs" in re.sub(r"<[^>]+>", "", page)
