@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import DatabaseError
-
-
-def one_line(error: ValidationError) -> str:
-    """Return what is wrong with a row as one line, each field named."""
-    if not hasattr(error, "error_dict"):
-        return " ".join(error.messages)
-    return " ".join(
-        f"{field}: {' '.join(messages)}"
-        for field, messages in error.message_dict.items()
-    )
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from runners.management.errors import database_needed, one_line
+from runners.management.errors import database_needed
+from runners.models.errors import one_line
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.gpx import CourseError
 from runners.races.setup import race_create

@@ -7,8 +7,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from runners.management.errors import database_needed, one_line
+from runners.management.errors import database_needed
 from runners.models import Runner, RunnerToken
+from runners.models.errors import one_line
 
 
 class Command(BaseCommand):

@@ -1,0 +1,326 @@
+"""Make a race of a file: all of it, or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from django.core.exceptions import ValidationError
+from django.db import DataError, IntegrityError, transaction
+
+from runners.live.outbox import now_ms
+from runners.models import (
+    Checkpoint,
+    Entry,
+    LatestPosition,
+    Race,
+    RightsChange,
+    Runner,
+    Split,
+    Wave,
+)
+from runners.models.errors import one_line
+from runners.models.runner import palette_colour
+from runners.positions.fix import Fix, FixError, check, fix_from
+from runners.positions.rules import forget_hidden
+from runners.positions.writing import BATCH, Row, write
+from runners.races.course import Course
+from runners.races.gpx import CourseError
+from runners.sharing import race_file
+
+NO_RACE_FILE = "This is no file of `manage.py export_race`."
+Fields = dict[str, Any]
+
+
+class RaceFileError(ValueError):
+    """A file that cannot be imported; its text says why, and in which line."""
+
+
+@transaction.atomic
+def race_read(*, path: Path, replace: bool = False) -> tuple[Race, Counter[str]]:
+    """Make the race of a file; return it and how many of each kind were made.
+
+    With `replace` a race of the same slug becomes that of the file; links to it stay.
+    Raises `RaceFileError` and OSError, and leaves everything as it was.
+    """
+    reader = _Reader(replace)
+    number = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if number == 1:
+                    _check_head(_object(line))
+                else:
+                    reader.take(*_kind_and_fields(_object(line)))
+    except RaceFileError as error:
+        raise RaceFileError(f"line {number}: {error}") from error
+    except gzip.BadGzipFile as error:
+        raise RaceFileError(NO_RACE_FILE) from error
+    except (EOFError, zlib.error):
+        pass  # As below.
+    if reader.race is None or not reader.counts["end"]:
+        raise RaceFileError("The file is not whole: its end is missing.")
+    return reader.race, reader.counts
+
+
+def _object(line: bytes) -> Fields:
+    try:
+        data = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        data = None
+    if not isinstance(data, dict):
+        raise RaceFileError(NO_RACE_FILE)
+    return data
+
+
+def _check_head(data: Fields) -> None:
+    if data.get("spectate") != "race":
+        raise RaceFileError(NO_RACE_FILE)
+    if data.get("format") != race_file.FORMAT:
+        raise RaceFileError(
+            f"The file's format is {data.get('format')}, and this version reads "
+            f"{race_file.FORMAT}. Import it with the version that wrote it."
+        )
+
+
+def _kind_and_fields(data: Fields) -> tuple[str, Fields]:
+    kind, fields = next(iter(data.items())) if len(data) == 1 else ("", None)
+    if kind not in race_file.KINDS or not isinstance(fields, dict):
+        raise RaceFileError(f"A line is one of {', '.join(race_file.KINDS)}.")
+    return kind, fields
+
+
+class _Reader:
+    """Takes the lines of a file in their order; rows of a kind are made at once."""
+
+    def __init__(self, replace: bool) -> None:
+        self.replace = replace
+        self.race: Race | None = None
+        self.counts: Counter[str] = Counter()
+        self._waves: dict[str, Wave] = {}
+        self._checkpoints: dict[int, Checkpoint] = {}
+        self._runners: dict[str, Runner] = {}
+        self._latest: dict[str, Fields | None] = {}
+        self._new: set[str] = set()
+        self._entries: dict[str, Entry] = {}
+        self._splits: list[Split] = []
+        self._rows: list[Row] = []
+        # Runners whose earlier entry of the replaced race was accepted.
+        self._accepted: set[int] = set()
+        self._stage = 0
+        self._begun = time.time() - 1
+        self._takers: dict[str, Callable[[Fields], None]] = {
+            "race": self._race,
+            "wave": self._wave,
+            "checkpoint": self._checkpoint,
+            "runner": self._runner,
+            "entry": self._entry,
+            "split": self._split,
+            "track": self._track,
+            "end": self._end,
+        }
+
+    def take(self, kind: str, fields: Fields) -> None:
+        """Take a line; raises `RaceFileError`."""
+        stage = race_file.KINDS.index(kind)
+        if stage < self._stage or (self.race is None) != (kind == "race"):
+            raise RaceFileError(f"`{kind}` cannot come here.")
+        while self._stage < stage:
+            self._make(race_file.KINDS[self._stage])
+            self._stage += 1
+        try:
+            self._takers[kind](fields)
+        except RaceFileError:
+            raise
+        except KeyError as error:
+            raise RaceFileError(f"{kind}: {error} is missing or unknown.") from error
+        except ValidationError as error:
+            raise RaceFileError(f"{kind}: {one_line(error)}") from error
+        except (TypeError, ValueError) as error:
+            raise RaceFileError(f"{kind}: {error}") from error
+        self.counts[kind] += 1
+
+    def _make(self, kind: str) -> None:
+        """Store the rows of a kind, all of which have come."""
+        try:
+            with transaction.atomic():
+                if kind == "wave":
+                    Wave.objects.bulk_create(self._waves.values())
+                elif kind == "checkpoint":
+                    Checkpoint.objects.bulk_create(self._checkpoints.values())
+                elif kind == "runner":
+                    new = [self._runners[code] for code in self._new]
+                    Runner.objects.bulk_create(new)
+                elif kind == "entry":
+                    self._make_entries()
+                elif kind == "split":
+                    Split.objects.bulk_create(self._splits, batch_size=BATCH)
+        except (IntegrityError, DataError) as error:
+            reason = " ".join(str(error).split())
+            raise RaceFileError(f"a {kind} contradicts another: {reason}") from error
+
+    def _race(self, fields: Fields) -> None:
+        values = _picked(fields, race_file.RACE)
+        race = Race.objects.filter(slug=values["slug"]).first()
+        if race is None:
+            race = Race(**values)
+        elif not self.replace:
+            raise RaceFileError(
+                f"There is a race {race.slug} already. With --replace it becomes that "
+                "of the file."
+            )
+        for name, value in values.items():
+            setattr(race, name, value)
+        race.full_clean()
+        try:
+            if race.line:
+                Course(race.line, race.length)
+        except CourseError as error:
+            raise RaceFileError(f"race: {error}") from error
+        race.save()
+        self._accepted = set(
+            race.entries.filter(accepted=True).values_list("runner", flat=True)
+        )
+        for old in (race.entries, race.waves, race.checkpoints):
+            old.all().delete()
+        self.race = race
+
+    def _wave(self, fields: Fields) -> None:
+        wave = Wave(race=self.race, **_picked(fields, race_file.WAVE))
+        wave.clean_fields(exclude=["race"])
+        self._waves[wave.name] = wave
+
+    def _checkpoint(self, fields: Fields) -> None:
+        checkpoint = Checkpoint(race=self.race, **_picked(fields, race_file.CHECKPOINT))
+        checkpoint.clean_fields(exclude=["race"])
+        self._checkpoints[fields["id"]] = checkpoint
+
+    def _runner(self, fields: Fields) -> None:
+        runner = Runner(**_picked(fields, race_file.RUNNER))
+        runner.clean_fields()
+        runner.colour = runner.colour or palette_colour(runner.code)
+        here = Runner.objects.filter(code=runner.code).first()
+        if here is None:
+            self._new.add(runner.code)
+        elif here.name != runner.name:
+            raise RaceFileError(
+                f"Runner {runner.code} is {here.name} here and {runner.name} in the "
+                "file. Two people cannot have one code: delete or rename the one here."
+            )
+        self._runners[runner.code] = here or runner
+        self._latest[runner.code] = fields["latest"]
+
+    def _entry(self, fields: Fields) -> None:
+        code, wave = fields["runner"], fields["wave"]
+        runner = self._runners[code]
+        entry = Entry(
+            race=self.race,
+            runner=runner,
+            wave=None if wave is None else self._waves[wave],
+            **_picked(fields, race_file.ENTRY),
+        )
+        entry.clean_fields(exclude=["race", "runner", "wave"])
+        if runner.account_id is not None and runner.pk not in self._accepted:
+            # It is theirs to say, on this installation.
+            entry.accepted = False
+        self._entries[code] = entry
+
+    def _make_entries(self) -> None:
+        entries = list(self._entries.values())
+        changed_at = [entry.changed_at for entry in entries]
+        Entry.objects.bulk_create(entries)
+        # When somebody gave up says until when they are seen; it was set to now.
+        for entry, then in zip(entries, changed_at, strict=True):
+            entry.changed_at = then
+        Entry.objects.bulk_update(entries, ["changed_at"], batch_size=500)
+        RightsChange.objects.note(
+            RightsChange.Kind.RUNNER, [entry.runner_id for entry in entries]
+        )
+
+    def _split(self, fields: Fields) -> None:
+        split = Split(
+            entry=self._entries[fields["runner"]],
+            checkpoint=self._checkpoints[fields["checkpoint"]],
+            **_picked(fields, race_file.SPLIT),
+        )
+        split.clean_fields(exclude=["entry", "checkpoint"])
+        self._splits.append(split)
+
+    def _track(self, fields: Fields) -> None:
+        runner = self._runners[fields["runner"]]
+        fixes = [_row(runner.pk, fix) for fix in fields["fixes"]]
+        self.counts["fix"] += len(fixes)
+        self._rows += fixes
+        if len(self._rows) >= BATCH:
+            write(self._rows)
+            self._rows.clear()
+
+    def _end(self, fields: Fields) -> None:
+        lines = self.counts.total() - self.counts["fix"]
+        if fields["lines"] != lines:
+            raise RaceFileError(
+                f"{fields['lines']} lines come before this one, not {lines}."
+            )
+        write(self._rows)
+        for code, runner in self._runners.items():
+            if (latest := self._latest[code]) is not None:
+                self._set_latest(runner, latest, self._entries.get(code))
+            elif code in self._new:
+                # They have been elsewhere since the race, which is not in the file.
+                LatestPosition.objects.filter(pk=runner.pk).delete()
+            if code not in self._new:
+                # What they have hidden or erased since the file was made stays so.
+                forget_hidden(runner.pk, stored_within=time.time() - self._begun)
+
+    def _set_latest(self, runner: Runner, fields: Fields, entry: Entry | None) -> None:
+        row = _row(runner.pk, fields["fix"])
+        recorded_at = datetime.fromtimestamp(row.fix.t / 1000, UTC)
+        here = LatestPosition.objects.filter(pk=runner.pk).first()
+        if here is not None and here.recorded_at > recorded_at:
+            return
+        state = None
+        if fields["state"] is not None and entry is not None:
+            # Of no version: the next fix has the track told again.
+            state = {"entry": entry.pk, "version": None, "state": fields["state"]}
+        measured = row.fix._asdict()
+        del measured["t"]
+        LatestPosition(
+            runner=runner,
+            recorded_at=recorded_at,
+            contact_at=recorded_at,
+            progress=row.progress,
+            source=row.source,
+            race_state=state,
+            **measured,
+        ).save()
+
+
+def _picked(fields: Fields, names: Sequence[str]) -> Fields:
+    return {name: fields[name] for name in names}
+
+
+def _row(runner: int, values: Any) -> Row:
+    """Read a fix of a track; raises `RaceFileError`."""
+    named = dict(zip(race_file.FIX, values, strict=True))
+    t, progress = named["recorded_at"], named["progress"]
+    source, held = named["source"], named["held"]
+    if (
+        type(t) is not int
+        or not isinstance(progress, float | int | None)
+        or not isinstance(source, str)
+        or type(held) is not bool
+    ):
+        raise RaceFileError(f"track: {values} is no fix.")
+    try:
+        fix: Fix = fix_from(named, t)
+        check(fix, now_ms())
+    except FixError as error:
+        raise RaceFileError(f"track: {error}") from error
+    return Row(runner, fix, source[:20], progress, held)
