@@ -48,7 +48,9 @@ const watch = setInterval(() => {
   const rows = document.querySelectorAll("#everyone .runner[data-state] .distance b");
   const isPainted = performance.getEntriesByName("first-contentful-paint").length > 0;
   if (!seen.list && isPainted && rows.length >= %d) seen.list = performance.now();
-  if (!seen.live && document.querySelector("#everyone .star")) seen.live = performance.now();
+  if (!seen.live && document.querySelector("#everyone .star")) {
+    seen.live = performance.now();
+  }
   const map = globalThis.spectate?.map();
   if (!seen.map && map?.getLayer("crowd") && map.queryRenderedFeatures(
       {layers: ["crowd", "crowd-clusters"]}).length > 0) {

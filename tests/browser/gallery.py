@@ -238,7 +238,7 @@ def pages(page: Page, world: World) -> Iterator[str]:
         "office-start-list": f"{race}/start-list/",
         "office-checkpoints": f"{race}/checkpoints/",
         "office-phones": f"{race}/phones/",
-        "office-token": f"/admin/runners/runner/{made['runner']}/token/",
+        "office-token": f"/admin/runners/runner/{made['runner']}/issue-token/",
     }.items():
         go(path)
         yield name
