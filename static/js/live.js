@@ -262,6 +262,7 @@ function draw() {
   });
   header.showRunners(runners, { follows, now, emptySentence });
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
+  tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
   // A task of its own: of thousands of runners both together would make a hand wait.
   const exactly = Boolean(player?.time);
@@ -306,6 +307,7 @@ function openTools() {
     tools = new Tools({
       page, store, send: (message) => feed.send(message),
       onChange: draw, onAnswer: drawSoon, onPin: (place) => map?.pin(place),
+      myCodes: () => [...store.runners.keys()].filter(isMine),
     });
     draw();
   });

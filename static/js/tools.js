@@ -4,12 +4,14 @@
 import { Arrivals } from "./arrivals.js";
 import { CheerRow } from "./cheers.js";
 import { Mine } from "./mine.js";
+import { Bell } from "./notify/bell.js";
 import { shareHeaders } from "./protocol.js";
 
-/** My runners' lines and places, and cheers. */
+/** My runners' lines and places, cheers, and what one is told. */
 export class Tools {
   mine;
   cheers;
+  bell;
 
   /**
    * @param {{
@@ -17,9 +19,10 @@ export class Tools {
    *   send: (message: import("./protocol.js").Message) => boolean,
    *   onChange: () => void, onAnswer: () => void,
    *   onPin: (place: import("./polyline.js").LngLat | null) => void,
+   *   myCodes: () => string[],
    * }} options `onAnswer`: when somebody passes has been told
    */
-  constructor({ page, store, send, onChange, onAnswer, onPin }) {
+  constructor({ page, store, send, onChange, onAnswer, onPin, myCodes }) {
     const arrivals = new Arrivals({
       url: page.eta,
       headers: shareHeaders(page.follow),
@@ -27,5 +30,9 @@ export class Tools {
     });
     this.mine = new Mine({ store, arrivals, onChange, onPin });
     this.cheers = new CheerRow(send);
+    // Not in a stranger's frame, nor across a room.
+    this.bell = page.mode
+      ? null
+      : new Bell({ headers: shareHeaders(page.follow), icons: page.icons, mine: myCodes });
   }
 }

@@ -60,9 +60,10 @@ def bell_json(request: HttpRequest) -> JsonResponse:
 def choose(request: HttpRequest) -> JsonResponse:
     """Take a choice, and answer with what is told now: kinds by code, by push and mail.
 
-    `{push: PushSubscription | null, mail: bool, device: text, runners: [code],
-    kinds: [kind]}`; without `runners` nothing is changed. Runners that the viewer may
-    not see are as unknown as any other.
+    `{push: PushSubscription | null, device: text, browser: bool, mail: bool, runners:
+    [code], kinds: [kind]}`: `browser` and `mail` say where the kinds are told. Without
+    `runners` nothing is changed. Runners that the viewer may not see are as unknown as
+    any other.
     """
     try:
         choice = _read(request)
@@ -84,16 +85,16 @@ def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> N
     kinds = [kind for kind in KINDS if kind.value in choice.get("kinds", [])]
     user, push = _user(request), choice.get("push")
     if isinstance(push, dict):
-        device = "".join(filter(str.isprintable, str(choice.get("device", ""))))
-        place = browser_known(push)
-        if kinds or place is not None:
+        here = kinds if choice.get("browser") is True else []
+        if here or browser_known(push) is not None:
+            device = "".join(filter(str.isprintable, str(choice.get("device", ""))))
             place = browser_subscribe(
                 push=push,
                 user=user,
                 session=(request.session.session_key or "") if user else "",
                 device=device[:DEVICE_LENGTH],
             )
-            _set(request, place, codes, kinds)
+            _set(request, place, codes, here)
     if (address := address_of(user)) is not None:
         _set(request, address, codes, kinds if choice.get("mail") is True else [])
 

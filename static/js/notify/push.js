@@ -1,0 +1,84 @@
+// This browser's push subscription: what its push service gave it to be reached by.
+
+import { gettext } from "../language.js";
+
+const WORKER = new URL("worker.js", import.meta.url);
+// Where the worker finds the page of a runner who is seen by a link.
+const PAGES = "spectate-notify";
+
+/** Why this browser cannot be told anything, in a sentence; "" if it can. */
+export function obstacle() {
+  if (!globalThis.isSecureContext) return gettext("Browsers take notifications on https: pages only.");
+  if (!("serviceWorker" in navigator && "PushManager" in globalThis)) {
+    return gettext("This browser takes no notifications. On an iPhone or iPad add this page to the Home Screen first, and open it there.");
+  }
+  if (Notification.permission === "denied") {
+    return gettext("You have forbidden notifications for this site: allow them in the browser’s settings.");
+  }
+  return "";
+}
+
+/** What this browser has subscribed to before, or null. @returns {Promise<PushSubscriptionJSON | null>} */
+export async function subscription() {
+  if (obstacle()) return null;
+  const registration = await navigator.serviceWorker.getRegistration(new URL(".", WORKER));
+  return (await registration?.pushManager.getSubscription())?.toJSON() ?? null;
+}
+
+/**
+ * Ask the visitor and subscribe; throws an error with a sentence to show. Call it at a
+ * press of a button: browsers ask for nothing else.
+ *
+ * @param {string} key the server's, base64url
+ * @returns {Promise<PushSubscriptionJSON>}
+ */
+export async function subscribe(key) {
+  if ((await Notification.requestPermission()) !== "granted") {
+    throw new Error(gettext("Notifications were not allowed, so nothing is told here."));
+  }
+  const registration = await active(await navigator.serviceWorker.register(WORKER));
+  try {
+    const found = await registration.pushManager.getSubscription();
+    // It was made for a key that the server has no more.
+    if (found && !isFor(found, key)) await found.unsubscribe();
+    const options = { userVisibleOnly: true, applicationServerKey: key };
+    return (await registration.pushManager.subscribe(options)).toJSON();
+  } catch {
+    throw new Error(gettext("The browser’s push service cannot be reached just now. Try again later."));
+  }
+}
+
+/**
+ * Note the page that shows a runner, for who sees them by a link.
+ *
+ * @param {string[]} codes
+ */
+export async function notePage(codes) {
+  const pages = await caches.open(PAGES);
+  for (const code of codes) await pages.put(`/notify/${code}`, new Response(location.pathname));
+}
+
+/** @param {PushSubscription} found @param {string} key */
+function isFor({ options }, key) {
+  const bytes = new Uint8Array(options?.applicationServerKey ?? []);
+  const text = btoa(String.fromCharCode(...bytes));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "") === key;
+}
+
+/**
+ * Wait until a worker is there. Not by `ready`, which is of this page's own.
+ *
+ * @param {ServiceWorkerRegistration} registration
+ * @returns {Promise<ServiceWorkerRegistration>}
+ */
+function active(registration) {
+  const worker = registration.active ?? registration.waiting ?? registration.installing;
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      if (worker?.state === "activated") resolve(registration);
+      if (worker?.state === "redundant") reject(new Error(gettext("The page’s worker did not start. Reload the page.")));
+    };
+    worker?.addEventListener("statechange", look);
+    look();
+  });
+}

@@ -1,0 +1,139 @@
+"""The bell: from its press on a live page to the notification that leads back there.
+
+Chromium's own push service is out of reach: a local one is in its place, and hands over
+to the page's worker by the browser's protocol for developers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from tests.browser.pages import PATIENCE, LivePage, eventually
+from tests.notifying.push import PushService, push_service
+from tests.servers import Server
+
+CAST = """
+from datetime import timedelta
+from django.utils import timezone
+from runners.models import Checkpoint, Entry, LatestPosition, Race, Runner
+now = timezone.now()
+race = Race.objects.create(slug="half", name="Riverside Half", start=now,
+    ends=now + timedelta(hours=3))
+bob = Runner.objects.create(code="bob", name="Bob Marsh")
+entry = Entry.objects.create(race=race, runner=bob, bib="17", status="started")
+LatestPosition.objects.create(runner=bob, lat=53.35, lng=-6.33, recorded_at=now,
+    contact_at=now, source="websocket")
+ten = Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
+"""
+PASS = """
+import time
+from runners.models import Checkpoint, Entry
+from runners.positions.writing import Passing, write
+entry, ten = Entry.objects.get(), Checkpoint.objects.get()
+write((), [Passing(entry.pk, ten.pk, 1, int(time.time() * 1000), 1.0)])
+"""
+# In the place of the browser's push service.
+SUBSCRIBED = """
+PushManager.prototype.subscribe = async function (options) {
+  globalThis.subscribedWith = options;
+  globalThis.subscribed = true;
+  return { toJSON: () => (%s) };
+};
+PushManager.prototype.getSubscription = async () =>
+  globalThis.subscribed ? { options: {}, unsubscribe: async () => true,
+    toJSON: () => (%s) } : null;
+"""
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[PushService]:
+    with push_service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def web_server(chromium: str) -> Iterator[Server]:
+    with Server(DEBUG="1", SPECTATE_PUSH_LOCAL="1") as server:
+        server.manage("shell", "-v0", "--no-imports", "-c", CAST)
+        yield server
+        server.stop()
+        assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture
+def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 390, "height": 844},
+        permissions=["notifications"],
+    )
+    expect.set_options(timeout=PATIENCE)
+    yield context
+    context.close()
+
+
+def test_bell_tells_of_a_runner_until_it_is_stopped(
+    context: BrowserContext, web_server: Server, service: PushService
+) -> None:
+    browser = service.browser()
+    made = json.dumps(browser.subscription)
+    context.add_init_script(SUBSCRIBED % (made, made))
+    page = LivePage(context.new_page())
+    devtools = context.new_cdp_session(page.page)
+    workers: list[str] = []
+    devtools.on(
+        "ServiceWorker.workerRegistrationUpdated",
+        lambda event: workers.extend(
+            row["registrationId"] for row in event["registrations"]
+        ),
+    )
+    devtools.send("ServiceWorker.enable")
+
+    page.open("/runners/bob/")
+    page.row("bob").get_by_role("button", name="Notify me").click()
+    dialog = page.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Tell me how Bob Marsh does")
+    expect(dialog.get_by_label("Checkpoints")).to_be_checked()
+    dialog.get_by_label("Finish").uncheck()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    assert page.page.evaluate("subscribedWith.userVisibleOnly") is True
+
+    web_server.manage("shell", "-v0", "--no-imports", "-c", PASS)
+    eventually(lambda: bool(service.posts))
+    told = browser.read(service.posts[0].body)
+    assert told["title"] == "Bob Marsh at 10 km"
+    devtools.send(
+        "ServiceWorker.deliverPushMessage",
+        {
+            "origin": web_server.url,
+            "registrationId": workers[-1],
+            "data": json.dumps(told),
+        },
+    )
+    shown = """async () => {
+      const [registration] = await navigator.serviceWorker.getRegistrations();
+      const [shown] = await registration.getNotifications();
+      return shown && [shown.title, shown.tag, shown.data.url];
+    }"""
+    eventually(lambda: page.page.evaluate(shown) is not None)
+    assert page.page.evaluate(shown) == [told["title"], told["tag"], "/runners/bob/"]
+
+    page.page.reload()
+    page.wait_for_connection()
+    page.page.evaluate("globalThis.subscribed = true")
+    page.row("bob").get_by_role("button", name="Notify me").click()
+    expect(dialog.get_by_label("Finish")).not_to_be_checked()
+    dialog.get_by_role("button", name="Tell nothing any more").click()
+    expect(dialog).to_be_hidden()
+    left = web_server.manage(
+        "shell",
+        *("-v0", "--no-imports", "-c"),
+        "from runners.models import Alert; print(Alert.objects.count())",
+    )
+    assert left.strip() == "0"
+    assert page.errors == []

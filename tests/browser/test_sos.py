@@ -1,0 +1,116 @@
+"""A call for help from the browser as the phone, and the desk that sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.pages import PATIENCE
+from tests.servers import Server
+
+CAST = """
+from datetime import timedelta
+from django.contrib.auth.models import User
+from django.utils import timezone
+from runners.models import Entry, Race, Runner, RunnerToken
+from runners.sharing.own import sharing_pause
+User.objects.create_superuser("office", password="a long walk by the river")
+now = timezone.now()
+race = Race.objects.create(slug="half", name="Riverside Half", start=now,
+    ends=now + timedelta(hours=3))
+bob = Runner.objects.create(code="bob", name="Bob Marsh")
+Entry.objects.create(race=race, runner=bob, bib="17", status="started")
+sharing_pause(runner=bob)
+print(race.pk, RunnerToken.objects.issue(bob, name="phone")[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def cast(web_server: Server) -> tuple[str, str]:
+    """The race's key and Bob's token; Bob shares nothing."""
+    race, token = web_server.manage("shell", "-v0", "--no-imports", "-c", CAST).split()
+    return race, token
+
+
+@pytest.fixture
+def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 390, "height": 844},
+        geolocation={"latitude": 53.35, "longitude": -6.33, "accuracy": 5},
+        permissions=["geolocation"],
+    )
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield context
+    context.close()
+
+
+def hold(page: Page, selector: str, ms: int = 1800) -> None:
+    """Press with a finger, or a mouse, and stay there."""
+    page.locator(selector).scroll_into_view_if_needed()
+    page.hover(selector)
+    page.mouse.down()
+    page.wait_for_timeout(ms)
+    page.mouse.up()
+
+
+def look(desk: Page) -> None:
+    """Have the desk look now, not in a few seconds."""
+    desk.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def open_desk(context: BrowserContext, race: str) -> Page:
+    page = context.new_page()
+    page.goto(f"/sign-in/?next=/admin/runners/race/{race}/desk/")
+    page.fill("[name=username]", "office")
+    page.fill("[name=password]", "a long walk by the river")
+    page.click("button.primary")
+    page.wait_for_url("**/desk/")
+    return page
+
+
+def test_call_made_without_a_connection_reaches_the_desk_which_answers(
+    phone: BrowserContext,
+    context: BrowserContext,
+    web_server: Server,
+    cast: tuple[str, str],
+) -> None:
+    race, token = cast
+    desk = open_desk(context, race)
+    page = phone.new_page()
+    page.goto(f"/share/#token={token}")
+    page.click("#offer-yes")
+    expect(page.locator("#sos-button")).to_contain_text("SOS")
+
+    # A tap is no call.
+    hold(page, "#sos-button", 200)
+    expect(page.locator("#sos-says")).to_have_text("Hold it until the bar is full.")
+    expect(page.locator("#sos")).to_have_attribute("data-open", "false")
+
+    phone.set_offline(True)
+    hold(page, "#sos-button")
+    expect(page.locator("#sos-says")).to_contain_text("not sent yet")
+    expect(page.locator("#sos-says")).to_contain_text("Your place goes along.")
+    page.reload()
+    expect(page.locator("#sos-says")).to_contain_text("not sent yet")
+    expect(desk.locator("#desk-sos")).to_be_hidden()
+
+    phone.set_offline(False)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator("#sos-says")).to_contain_text("Your call is there")
+    look(desk)
+    call = desk.locator(".desk-call")
+    expect(call).to_contain_text("Bob Marsh")
+    expect(call.locator(".place")).to_have_text("53.35000, -6.33000")
+    assert desk.title().startswith("(1 SOS)")
+    call.get_by_role("button", name="Acknowledge").click()
+    expect(call).to_contain_text("seen by office")
+    expect(page.locator("#sos-says")).to_contain_text("The race office saw your call")
+
+    hold(page, "#sos-button")
+    expect(page.locator("#sos-button")).to_contain_text("SOS")
+    look(desk)
+    expect(desk.locator("#desk-sos")).to_be_hidden()

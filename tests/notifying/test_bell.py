@@ -1,0 +1,312 @@
+"""The bell of a live page: who may be told what, and where."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Alert, Follow, Runner, ShareLink, Subscription
+from runners.notifying import subscribing
+from runners.notifying.subscribing import MOST_BROWSERS, address_add, address_confirm
+from runners.notifying.webpush import decode
+from runners.positions.fix import milliseconds
+from runners.positions.writing import Progressed, write
+from tests.notifying.push import Browser
+
+pytestmark = pytest.mark.django_db
+
+
+def choose(client: Client, **choice: Any) -> Any:
+    headers = choice.pop("headers", {})
+    return client.post(
+        "/notifications/",
+        json.dumps(choice),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+@pytest.fixture
+def alice_client(alice: User) -> Client:
+    client = Client()
+    client.force_login(alice)
+    return client
+
+
+@pytest.fixture
+def push(browser: Browser) -> dict[str, Any]:
+    return browser.subscription
+
+
+def test_browser_without_an_account_chooses_changes_and_stops(
+    client: Client, bob: Runner, push: dict[str, Any]
+) -> None:
+    on = {"push": push, "browser": True, "runners": ["bob"]}
+    assert choose(client, **on, kinds=["start", "sos", "dance"]).json() == {
+        "push": {"bob": ["start", "sos"]},
+        "mail": {},
+    }
+    assert choose(client, **on, kinds=["finish"]).json()["push"] == {"bob": ["finish"]}
+    # What is told now, in a page that is opened later.
+    assert choose(client, push=push).json()["push"] == {"bob": ["finish"]}
+    assert choose(client, **on, kinds=[]).json()["push"] == {}
+    assert not Alert.objects.exists()
+
+
+def test_page_is_told_the_key_and_the_kinds(
+    client: Client, alice_client: Client
+) -> None:
+    state = client.get("/notifications/bell.json")
+    assert "no-store" in state["Cache-Control"]
+    told = state.json()
+    assert len(decode(told["key"])) == 65
+    assert ["checkpoint", "Checkpoints"] in told["kinds"]
+    assert [kind for kind, _ in told["kinds"]] == [
+        *("start", "checkpoint", "finish", "silence", "sos")
+    ]
+    assert (told["signedIn"], told["mail"]) == (False, None)
+    assert alice_client.get("/notifications/bell.json").json()["signedIn"] is True
+
+
+@pytest.mark.parametrize("visibility", ["private", "followers", "race"])
+def test_who_may_not_be_seen_is_unknown(
+    client: Client, bob: Runner, push: dict[str, Any], visibility: str
+) -> None:
+    bob.visibility = visibility
+    bob.save()
+    for code in ("bob", "nobody"):
+        answer = choose(
+            client, push=push, browser=True, runners=[code], kinds=["start"]
+        )
+        assert answer.status_code == 404
+        assert answer.json()["code"] == "runner.unknown"
+    assert not Alert.objects.exists()
+
+
+def test_accepted_follower_is_told(
+    alice_client: Client, alice: User, bob: Runner, push: dict[str, Any]
+) -> None:
+    bob.visibility = Runner.Visibility.FOLLOWERS
+    bob.save()
+    on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
+    assert choose(alice_client, **on).status_code == 404
+    Follow.objects.create(user=alice, runner=bob, status="accepted")
+    assert choose(alice_client, **on).json()["push"] == {"bob": ["start"]}
+
+
+def test_link_is_what_an_alert_stands_on_where_nothing_else_is(
+    client: Client, bob: Runner, push: dict[str, Any]
+) -> None:
+    link, plain = ShareLink.objects.issue(
+        label="Mum",
+        expires_at=timezone.now() + timedelta(hours=1),
+        runners=[bob],
+        pin="4738",
+    )
+    on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
+    shared = {"spectate-share": plain, "spectate-share-pin": "4738"}
+    choose(client, **on, headers=shared)
+    assert Alert.objects.get().link is None
+    bob.visibility = Runner.Visibility.PRIVATE
+    bob.save()
+    assert choose(client, **on, headers={"spectate-share": plain}).status_code != 200
+    choose(client, **on, headers=shared)
+    assert Alert.objects.get().link == link
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"endpoint": "https://127.0.0.1/push"},
+        {"endpoint": "https://[::1]/push"},
+        {"endpoint": "http://push.example.org/1"},
+        {"keys": {}},
+        {"keys": None},
+        {"keys": {"p256dh": "AAAA", "auth": "c2l4dGVlbiBieXRlcyEhIQ"}},
+    ],
+)
+def test_browser_that_cannot_be_pushed_to_is_refused(
+    client: Client,
+    bob: Runner,
+    push: dict[str, Any],
+    settings: Any,
+    wrong: dict[str, Any],
+) -> None:
+    # As outside of tests.
+    settings.SPECTATE_PUSH_LOCAL = False
+    push = push | {"endpoint": "https://push.example.org/1"} | wrong
+    answer = choose(client, push=push, browser=True, runners=["bob"], kinds=["start"])
+    assert (answer.status_code, answer.json()["code"]) == (400, "push.invalid")
+    assert not Subscription.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", "message.invalid"),
+        (b"[]", "message.invalid"),
+        (b'{"runners": "bob"}', "message.invalid"),
+        (b'{"runners": [1]}', "message.invalid"),
+        (b'{"runners": ["bob"], "kinds": {}}', "message.invalid"),
+        (json.dumps({"runners": ["x"] * 101}).encode(), "alerts.limit"),
+        (json.dumps({"runners": ["x" * 20_000]}).encode(), "message.too_big"),
+    ],
+)
+def test_nonsense_is_refused(client: Client, body: bytes, code: str) -> None:
+    answer = client.post("/notifications/", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+def test_another_site_cannot_choose_in_the_name_of_a_visitor(
+    alice: User, push: dict[str, Any]
+) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(alice)
+    assert choose(strict, push=push).status_code == 403
+    csrf = strict.get("/notifications/bell.json").json()["csrf"]
+    assert choose(strict, push=push, headers={"x-csrftoken": csrf}).status_code == 200
+
+
+def test_browser_that_signs_out_is_told_no_more(
+    alice_client: Client, bob: Runner, push: dict[str, Any]
+) -> None:
+    on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
+    choose(alice_client, **on)
+    assert Alert.objects.exists()
+    alice_client.post("/sign-out/")
+    assert not Subscription.objects.exists()
+
+
+def test_browser_is_its_latest_account_s(
+    client: Client, alice_client: Client, alice: User, bob: Runner, push: dict[str, Any]
+) -> None:
+    on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
+    choose(alice_client, **on)
+    assert choose(client, push=push).json()["push"] == {}
+    choose(client, **on)
+    (place,) = Subscription.objects.all()
+    assert place.user is None
+    # Whoever knows the endpoint but not the browser's secret sees and takes nothing.
+    other = push | {"keys": push["keys"] | {"auth": "b3RoZXIgc2l4dGVlbiBiIQ"}}
+    assert choose(client, push=other).json()["push"] == {}
+
+
+def test_browsers_of_an_account_are_few(
+    alice_client: Client, bob: Runner, service: Any
+) -> None:
+    on = {"browser": True, "runners": ["bob"], "kinds": ["start"]}
+    for number in range(MOST_BROWSERS):
+        push = service.browser(str(number)).subscription
+        assert choose(alice_client, push=push, **on).status_code == 200
+    push = service.browser("more").subscription
+    assert choose(alice_client, push=push, **on).json()["code"] == "push.limit"
+
+
+def test_runners_of_a_place_are_bounded(
+    client: Client, push: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribing, "MOST_ALERTS", 2)
+    for number in range(3):
+        Runner.objects.create(code=f"r{number}", name="R")
+    on = {"push": push, "browser": True, "kinds": ["start"]}
+    assert choose(client, **on, runners=["r0", "r1"]).status_code == 200
+    assert choose(client, **on, runners=["r2"]).json()["code"] == "alerts.limit"
+    assert Alert.objects.count() == 2
+
+
+# Mail
+
+
+def confirmed(alice: User) -> Subscription:
+    place = address_add(user=alice, email="alice@example.org")
+    address_confirm(place=place)
+    return place
+
+
+def test_address_counts_once_its_owner_said_so(
+    alice_client: Client, alice: User, bob: Runner, mailoutbox: list[Any]
+) -> None:
+    alice_client.post("/me/notifications/mail/", {"email": "alice@example.org"})
+    (mail,) = mailoutbox
+    assert mail.to == ["alice@example.org"]
+    assert alice_client.get("/notifications/bell.json").json()["mail"] is None
+    on = {"mail": True, "runners": ["bob"], "kinds": ["start"]}
+    assert choose(alice_client, **on).json()["mail"] == {}
+
+    link = mail.body.partition("/notifications/confirm/")[2].split()[0]
+    stranger = Client()
+    page = stranger.get(f"/notifications/confirm/{link}")
+    assert "Is alice@example.org yours?" in page.text
+    assert Subscription.objects.get().confirmed_at is None
+    stranger.post(f"/notifications/confirm/{link}")
+    state = alice_client.get("/notifications/bell.json").json()
+    assert state["mail"] == "alice@example.org"
+    assert choose(alice_client, **on).json()["mail"] == {"bob": ["start"]}
+
+
+def test_mail_is_stopped_by_one_click_without_signing_in(
+    alice: User, bob: Runner, notifier: Any, entry: Any, mailoutbox: list[Any]
+) -> None:
+    place = confirmed(alice)
+    mailoutbox.clear()
+    place.alerts.create(runner=bob, start=True)
+    now = milliseconds(timezone.now())
+    write((), [Progressed(entry.pk, "started", now, None)])
+    notifier.push_turn()
+    notifier.mail_turn()
+    (mail,) = mailoutbox
+    assert mail.subject == "Bob has started"
+    assert "/runners/bob/" in mail.body
+    assert mail.extra_headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    url = mail.extra_headers["List-Unsubscribe"].strip("<>")
+    assert url in mail.body
+    path = "/" + url.split("/", 3)[3]
+
+    strict = Client(enforce_csrf_checks=True)
+    # A program that looks at links stops nothing.
+    assert "Stop these mails?" in strict.get(path).text
+    assert Subscription.objects.exists()
+    assert strict.post(path).status_code == 200
+    assert not Subscription.objects.exists()
+    assert "Stopped" in strict.get(path).text
+
+
+@pytest.mark.parametrize("kind", ["stop", "confirm"])
+def test_link_that_is_not_complete_does_nothing(
+    client: Client, alice: User, kind: str
+) -> None:
+    confirmed(alice)
+    for signed in ("x", '["subscription",1]:sig'):
+        assert client.post(f"/notifications/{kind}/{signed}/").status_code == 404
+    assert Subscription.objects.exists()
+
+
+# The page
+
+
+def test_page_lists_and_stops_what_is_mine(
+    alice_client: Client, alice: User, bob: Runner, push: dict[str, Any]
+) -> None:
+    on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
+    choose(alice_client, **on, device="Firefox, Android")
+    page = alice_client.get("/me/notifications/").text
+    assert "Firefox, Android" in page and "Bob" in page
+    alert = Alert.objects.get()
+
+    charlie = Client()
+    charlie.force_login(User.objects.create_user("charlie"))
+    for path in (f"alerts/{alert.pk}/stop", f"{alert.subscription_id}/stop"):
+        assert charlie.post(f"/me/notifications/{path}/").status_code == 404
+        assert Client().post(f"/me/notifications/{path}/").status_code == 302
+    assert "Bob" not in charlie.get("/me/notifications/").text
+
+    alice_client.post(f"/me/notifications/alerts/{alert.pk}/stop/")
+    assert not Alert.objects.exists()
+    alice_client.post(f"/me/notifications/{alert.subscription_id}/stop/")
+    assert not Subscription.objects.exists()
