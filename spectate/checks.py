@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import redis
 from channels.layers import get_channel_layer
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.contrib.staticfiles.apps import StaticFilesConfig
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 from django.http.request import validate_host
@@ -220,7 +221,7 @@ def collected_files() -> Iterator[CheckMessage]:
     root = Path(settings.STATIC_ROOT)
     if settings.DEBUG or not any(root.iterdir()):
         return
-    ignored = apps.get_app_config("staticfiles").ignore_patterns
+    ignored = StaticFilesConfig.ignore_patterns
     for finder in finders.get_finders():
         for path, storage in finder.list(ignored):
             source = Path(storage.path(path))

@@ -147,7 +147,7 @@ def live_page(
         # So that the list need not wait for the scripts. What only a link shows does.
         "rows": ""
         if link or one_runner
-        else first_rows(race and race.pk, request.user.pk),
+        else first_rows(race.pk if race else None, request.user.pk),
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
     response = render(request, "runners/live.html", context)

@@ -48,9 +48,8 @@ const watch = setInterval(() => {
   const rows = document.querySelectorAll("#everyone .runner[data-state] .distance b");
   const isPainted = performance.getEntriesByName("first-contentful-paint").length > 0;
   if (!seen.list && isPainted && rows.length >= %d) seen.list = performance.now();
-  if (!seen.live && document.querySelector("#everyone .star")) {
-    seen.live = performance.now();
-  }
+  const star = document.querySelector("#everyone .star");
+  if (!seen.live && star) seen.live = performance.now();
   const map = globalThis.spectate?.map();
   if (!seen.map && map?.getLayer("crowd") && map.queryRenderedFeatures(
       {layers: ["crowd", "crowd-clusters"]}).length > 0) {
@@ -89,8 +88,7 @@ def first_view(browser: Browser, server: Server) -> View:
         seen = page.evaluate("() => globalThis.seen")
         received = line.received
         context.close()
-    seconds = [seen[what] / 1000 for what in ("list", "live", "map")]
-    return View(*seconds, received)
+    return View(seen["list"] / 1000, seen["live"] / 1000, seen["map"] / 1000, received)
 
 
 def main() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Locator, Page
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.faults.proxy import Line
 from tests.servers import Server
 
 # How long a page may take on a busy machine. Milliseconds.
@@ -98,6 +102,35 @@ class Publisher:
         message: dict[str, Any] = json.loads(self.connection.recv(PATIENCE / 1000))
         assert message["type"] != "error", message
         return message
+
+
+class Way:
+    """A way to a server that can be cut; it has an address of its own."""
+
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self.url = f"http://127.0.0.1:{line.port}"
+        self._line = line
+        self._loop = loop
+
+    def cut(self, seconds: float) -> Future[None]:
+        """Begin to let nothing through for so long; what is open is reset."""
+        cut = self._line.cut(seconds, silently=False)
+        return asyncio.run_coroutine_threadsafe(cut, self._loop)
+
+
+@contextlib.contextmanager
+def way_to(server: Server) -> Iterator[Way]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    line = asyncio.run_coroutine_threadsafe(Line([server.port]).open(), loop).result(5)
+    try:
+        yield Way(line, loop)
+    finally:
+        asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
 
 
 def make_runner(server: Server, code: str, name: str) -> str:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from playwright.sync_api import Browser, BrowserContext, expect
+import re
+import time
+from functools import partial
+
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from tests.browser.pages import (
     LivePage,
@@ -8,8 +12,12 @@ from tests.browser.pages import (
     make_runner,
     near,
     publishing,
+    way_to,
 )
 from tests.servers import Server
+
+# Half a minute would show no more. Seconds.
+CUT = 6
 
 
 def test_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
@@ -239,32 +247,121 @@ def test_page_polls_where_no_websocket_comes_through(
     expect(page.row("ora").locator(".words")).to_contain_text("Live, seen")
 
 
+# Where a runner's marker stood from one moment to the next, and the time of their fix.
+WATCH = """(code) => {
+  globalThis.watched = [];
+  setInterval(async () => {
+    const {store, map} = globalThis.spectate;
+    const {features} = await map().getSource("followed").getData();
+    const disc = features.find(({properties}) => properties.code === code);
+    watched.push([store.runners.get(code).fix.t, disc.geometry.coordinates[0]]);
+  }, 100);
+}"""
+
+
 def test_page_catches_up_after_a_cut_and_nothing_jumps_back(
-    page: LivePage, context: BrowserContext, web_server: Server
+    browser: Browser, web_server: Server
 ) -> None:
     token = make_runner(web_server, "pia", "Pia")
-    with publishing(web_server, token) as pia:
+    with way_to(web_server) as way, publishing(web_server, token) as pia:
+        context = browser.new_context(base_url=way.url)
+        page = LivePage(context.new_page())
+        sent = [-6.3]
         pia.publish(-6.3, 53.6)
         page.open("/runners/pia/")
         page.wait_for_marker("pia", [-6.3, 53.6], "followed")
-        context.set_offline(True)
-        page.page.evaluate("() => dispatchEvent(new Event('offline'))")
-        page.page.wait_for_selector("#connection[data-state=offline]")
-        for step in (1, 2, 3):
-            pia.publish(-6.3 + step / 1e4, 53.6)
-        context.set_offline(False)
+        page.page.evaluate(WATCH, "pia")
+        cut = way.cut(CUT)
+        page.page.wait_for_selector("#connection:not([data-state=open])")
+        expect(page.page.locator("#connection")).to_contain_text("What you see is from")
+        while not cut.done():
+            sent.append(round(sent[-1] + 5e-5, 5))
+            pia.publish(sent[-1], 53.6)
+            page.page.wait_for_timeout(1000)
         page.wait_for_connection()
-        page.wait_for_marker("pia", [-6.2997, 53.6], "followed")
-    # Not only where she is now, but how she came there.
-    eventually(
-        lambda: (
-            page.page.evaluate(
-                "() => globalThis.spectate.store.runners.get('pia').trail"
-                ".map(([, lng]) => lng)"
-            )
-            == [-6.3, -6.2999, -6.2998, -6.2997]
+        page.wait_for_marker("pia", [sent[-1], 53.6], "followed")
+        # Not only where she is now, but how she came there.
+        trail = (
+            "() => globalThis.spectate.store.runners.get('pia').trail"
+            ".map(([, lng]) => lng)"
         )
+        eventually(lambda: page.page.evaluate(trail) == sent)
+        times, places = zip(
+            *page.page.evaluate("() => globalThis.watched"), strict=True
+        )
+        assert list(times) == sorted(times)
+        # She runs east.
+        assert list(places) == sorted(places)
+        context.close()
+
+
+def test_clock_of_the_browser_does_not_matter(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    # Ten minutes fast; the other test has one that is slow, and polls.
+    context.add_init_script(
+        """const now = Date.now;
+           Date.now = () => now() + 600_000;"""
     )
+    with publishing(web_server, make_runner(web_server, "sid", "Sid")) as sid:
+        sid.publish(-6.3, 53.9)
+        page.open("/runners/sid/")
+        page.row("sid", "live").wait_for()
+        words = page.row("sid").locator(".words")
+        expect(words).to_have_text(re.compile(r"^Live, seen 1?\d s ago$"))
+        state = """async () => {
+          const source = globalThis.spectate.map().getSource("followed");
+          return (await source.getData()).features[0]?.properties.state;
+        }"""
+        eventually(lambda: page.page.evaluate(state) == "live")
+
+
+def test_phone_that_is_unsure_and_nearly_empty_is_told_of(
+    page: LivePage, web_server: Server
+) -> None:
+    with publishing(web_server, make_runner(web_server, "tom", "Tom")) as tom:
+        # Half a minute ago: a phone is told of no more often.
+        then = int(time.time() * 1000) - 35_000
+        tom.publish(-6.3, 54.0, t=then, accuracy=60, battery=81)
+        page.open("/runners/tom/")
+        phone = page.row("tom").locator(".phone")
+        expect(phone).to_have_text(re.compile("^Place good to "))
+        ring = (
+            "() => globalThis.spectate.map().queryRenderedFeatures({layers: ['rings']})"
+        )
+        eventually(lambda: len(page.page.evaluate(ring)) == 1)
+        tom.publish(-6.3, 54.0, accuracy=5, battery=12)
+        eventually(lambda: len(page.page.evaluate(ring)) == 0)
+        expect(phone).to_have_text("Battery low: 12 %")
+
+
+def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
+    browser: Browser, web_server: Server
+) -> None:
+    style = {
+        "version": 8,
+        "sources": {},
+        "layers": [{"id": "theirs", "type": "background"}],
+    }
+    for status, layer in ((200, "theirs"), (404, "land")):
+        context = browser.new_context(base_url=web_server.url)
+        page = context.new_page()
+        page.route("**/style.json", partial(Route.fulfill, status=status, json=style))
+        # As with SPECTATE_MAP_STYLE, for which a server would have to start anew.
+        context.add_init_script(
+            """const parse = JSON.parse;
+               JSON.parse = (...text) => {
+                 const value = parse(...text);
+                 if (value?.map?.library) value.map.style = "/style.json";
+                 return value;
+               };"""
+        )
+        page.goto("/")
+        page.wait_for_function(
+            "(layer) => globalThis.spectate?.map()?.getLayer(layer)", arg=layer
+        )
+        assert page.evaluate("() => Boolean(spectate.map().getLayer('crowd'))")
+        context.close()
 
 
 def test_camera_leaves_the_picture_to_who_moves_it(

@@ -30,6 +30,8 @@ export class Pointing {
     this.#map = map;
     this.#meanings = meanings;
     map.on("click", ({ point }) => this.#click(point));
+    // A long press, or the other button: a place where runners stand in the way of a tap.
+    map.on("contextmenu", ({ point }) => this.#clickPlace(point));
     for (const layer of [...PICKABLE, CLUSTERS]) {
       map.on("mouseenter", layer, () => this.#show("pointer"));
       map.on("mouseleave", layer, () => this.#show(""));
@@ -58,13 +60,13 @@ export class Pointing {
         return { layer, properties, at, away: Math.hypot(place.x - x, place.y - y) };
       })
       .sort((a, b) => a.away - b.away);
-    if (!nearest) return this.#clickPlace(x, y);
+    if (!nearest) return this.#clickPlace({ x, y });
     if (nearest.layer.id !== CLUSTERS) this.#meanings.onPick(nearest.properties.code);
     else this.#meanings.onHeap(nearest.properties.cluster_id, nearest.at);
   }
 
-  /** @param {number} x @param {number} y */
-  #clickPlace(x, y) {
+  /** @param {{x: number, y: number}} point */
+  #clickPlace({ x, y }) {
     const place = this.#map.unproject([x, y]);
     const beside = this.#map.unproject([x + COURSE_REACH, y]);
     this.#meanings.onPlace([place.lng, place.lat], place.distanceTo(beside));

@@ -1,0 +1,246 @@
+"""A race under way, with its past, as spectators see it in a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Route, expect
+
+from tests.browser.pages import PATIENCE, LivePage, eventually
+from tests.servers import Server
+
+# The demo's race: three waves, the first 22 minutes ago, five laps of 3.2 km.
+# They stand still from here on, and are live for as long as the tests take.
+RACE = """
+from datetime import timedelta
+from django.utils import timezone
+from runners.management.commands.demo import race_restart
+from runners.models import LatestPosition
+race_restart(24)
+LatestPosition.objects.update(recorded_at=timezone.now() + timedelta(seconds=55))
+"""
+# Whoever leads is in the first wave and well past 2 km, from where arrivals are told.
+LEADER = """() => [...globalThis.spectate.store.runners.values()].sort(
+  (a, b) => (b.fix?.progress ?? 0) - (a.fix?.progress ?? 0))[0].code"""
+# Notifications are kept, not shown.
+NOTED = """
+globalThis.noted = [];
+globalThis.Notification = class {
+  static requestPermission() { return Promise.resolve("granted"); }
+  constructor(words) { noted.push(words); }
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def race(web_server: Server) -> None:
+    web_server.manage("shell", "--no-imports", "-v0", "-c", RACE)
+
+
+def progress_of(page: LivePage, code: str) -> float | None:
+    """How far along the course the list shows a runner, in its unit."""
+    text = page.row(code).locator(".distance b").all_inner_texts()
+    return float(text[0]) if text else None
+
+
+def show_time(page: LivePage, time: int) -> None:
+    """Move the replay's slider to a time in ms."""
+    page.page.locator("#player-time").evaluate(
+        "(slider, time) => { slider.value = time;"
+        " slider.dispatchEvent(new Event('input')); }",
+        time,
+    )
+
+
+def open_race(page: LivePage, query: str = "") -> str:
+    """Open the race; return who leads."""
+    page.open(f"/races/demo/{query}")
+    page.page.wait_for_function("() => globalThis.spectate.map()?.loaded()")
+    leader: str = page.page.evaluate(LEADER)
+    return leader
+
+
+def test_race_is_run_again(page: LivePage, race: None) -> None:
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    leader = open_race(page)
+    later = page.page.evaluate(
+        """() => [...globalThis.spectate.store.runners.values()].find(
+             ({fix}) => fix?.progress > 300 && fix.progress < 2500).code"""
+    )
+    now = progress_of(page, leader)
+    assert now is not None and now > 1
+    page.page.click("#replay")
+    expect(page.page.locator("#player")).to_be_visible()
+    # Two minutes into it, and stopped there.
+    page.page.click("#player-play")
+    start = int(page.page.get_attribute("#player-time", "min") or "")
+    words = page.page.locator("#player-words")
+    show_time(page, start + 120_000)
+    expect(words).to_contain_text("2:00")
+    eventually(lambda: 0.1 < (progress_of(page, leader) or 0) < now / 2)
+    chunks = {url for url in asked if "replay.json" in url}
+    assert 0 < len(chunks) <= 3, "It loads what it shows, not the race."
+    # A later wave is on its way by then only with one start for all.
+    expect(page.row(later).locator(".distance b")).to_have_count(0)
+    page.page.click("#player-mass")
+    eventually(lambda: (progress_of(page, later) or 0) > 0.1)
+
+    # To a checkpoint, at the time of whoever leads.
+    page.page.select_option("#player-jump", label="Cedars")
+    expect(words).not_to_contain_text("2:00")
+    page.page.click("#player-live")
+    expect(page.page.locator("#player")).to_be_hidden()
+    eventually(lambda: progress_of(page, leader) == now)
+
+
+def test_arrivals_at_a_place_count_down_and_warn(
+    page: LivePage, context: BrowserContext, race: None
+) -> None:
+    context.add_init_script(NOTED)
+    leader = open_race(page)
+    page.star(leader).click()
+    next_words = page.row(leader).locator(".next")
+    expect(next_words).to_have_text(re.compile(r" in \d+–\d+ min$"))
+    page.page.select_option("#places", label="Finish")
+    row = page.page.locator("#arrivals tbody tr")
+    expect(row).to_have_count(1)
+    expect(row.locator("td").first).to_have_text(re.compile(r"^in \d+–\d+ min$"))
+    # A little ahead on the lap: each later pass of the same place is a row of its own.
+    place = page.page.evaluate(
+        """(code) => {
+             const {store} = globalThis.spectate;
+             const {along} = store.races.get("demo");
+             return along.place(store.runners.get(code).fix.progress + 500);
+           }""",
+        leader,
+    )
+    page.page.evaluate(
+        "(at) => globalThis.spectate.map().jumpTo({center: at, zoom: 16})", place
+    )
+    page.page.route("**/eta.json**", arrive_soon)
+    spot = page.page.evaluate("(at) => globalThis.spectate.map().project(at)", place)
+    page.page.locator("#map canvas").click(
+        position={"x": spot["x"], "y": spot["y"]}, button="right"
+    )
+    eventually(lambda: row.count() > 1)
+    page.page.check("#warn")
+    page.page.wait_for_function("() => globalThis.noted.length === 2", timeout=PATIENCE)
+    five, one = page.page.evaluate("() => globalThis.noted")
+    assert five.endswith(" in about 1 min")
+    assert one == five
+    page.page.click("#unpin")
+    expect(page.page.locator("#arrivals")).to_be_hidden()
+
+
+def arrive_soon(route: Route) -> None:
+    """Answer as the server does, but with the next pass in a little over a minute."""
+    response = route.fetch()
+    answer = response.json()
+    for runner in answer["runners"]:
+        first = next(p for p in runner["passes"] if p["status"] == "expected")
+        soon = answer["time"] + 63_000
+        first.update(at=soon, earliest=soon - 30_000, latest=soon + 30_000)
+    route.fulfill(response=response, json=answer)
+
+
+def test_distance_to_me_is_told_on_request_only(
+    page: LivePage, context: BrowserContext, race: None
+) -> None:
+    context.grant_permissions(["geolocation"])
+    context.set_geolocation({"latitude": 53.36, "longitude": -6.32})
+    leader = open_race(page)
+    page.star(leader).click()
+    away = page.row(leader).locator(".away")
+    expect(page.page.locator("#away")).to_be_visible()
+    expect(away).to_have_text("")
+    page.page.click("#away")
+    expect(away).to_have_text(re.compile(r"^[\d.]+ (km|mi) from you$"))
+    page.page.click("#away")
+    expect(away).to_have_text("")
+
+
+def test_big_screen_has_nothing_to_press_and_looks_around(
+    page: LivePage, context: BrowserContext, race: None
+) -> None:
+    # In a moment what takes 12 s.
+    context.add_init_script(
+        """const every = globalThis.setInterval;
+           globalThis.setInterval = (what, ms, ...rest) =>
+             every(what, ms === 12_000 ? 500 : ms, ...rest);"""
+    )
+    open_race(page, "?screen=1")
+    for part in (".topbar", "#search", ".star", "#replay", "#fold"):
+        expect(page.page.locator(part).first).to_be_hidden()
+    looked_at = page.page.locator(".runner.selected")
+    expect(looked_at).to_have_count(1)
+    expect(looked_at).to_have_count(0)
+    # Until somebody takes over.
+    page.page.locator("#map canvas").focus()
+    page.page.keyboard.press("ArrowUp")
+    page.page.wait_for_timeout(100)
+    expect(looked_at).to_have_count(looked_at.count())
+    before = looked_at.count()
+    page.page.wait_for_timeout(1200)
+    assert looked_at.count() == before
+
+
+@contextlib.contextmanager
+def another_site(body: str) -> Iterator[str]:
+    """Serve a page from elsewhere: to a browser localhost is not 127.0.0.1."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        yield f"http://localhost:{site.server_port}/"
+        site.shutdown()
+
+
+def test_race_is_shown_in_a_frame_of_another_site_only_to_be_looked_at(
+    browser: Browser, web_server: Server, race: None
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with another_site(
+        f'<iframe name="race" src="{web_server.url}/races/demo/?embed=1"></iframe>'
+        f'<iframe name="page" src="{web_server.url}/races/demo/"></iframe>'
+    ) as site:
+        page.goto(site)
+    frame = page.frame("race")
+    assert frame is not None
+    frame.wait_for_selector("#connection[data-state=open]", state="attached")
+    expect(frame.locator(".runner")).not_to_have_count(0)
+    expect(frame.locator(".topbar")).to_have_count(0)
+    expect(frame.locator("a.whole")).to_have_attribute("target", "_blank")
+    whole = page.frame("page")
+    assert whole is not None
+    eventually(lambda: whole.url.startswith("chrome-error:"))
+    context.close()
+
+
+def test_list_is_there_without_any_script(
+    browser: Browser, web_server: Server, race: None
+) -> None:
+    context = browser.new_context(base_url=web_server.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/races/demo/")
+    first = page.locator("#everyone .runner").first
+    expect(first).to_be_visible()
+    expect(first.locator(".distance")).to_have_text(re.compile(r"^\d+\.\d km$"))
+    first.locator(".pick").click()
+    expect(page).to_have_url(re.compile(r"/runners/[\w-]+/$"))
+    context.close()
