@@ -23,5 +23,5 @@ def compile_catalogues(folder: Path) -> None:
         try:
             polib.pofile(str(source)).save_as_mofile(str(made))
             made.replace(compiled)
-        except PermissionError:
+        except OSError:
             return

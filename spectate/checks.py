@@ -20,10 +20,11 @@ from channels.layers import get_channel_layer
 from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.staticfiles import finders
-from django.contrib.staticfiles.apps import StaticFilesConfig
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 from django.http.request import validate_host
+
+from spectate.static import StaticFiles
 
 MAP_LIBRARY = "vendor/maplibre-gl/maplibre-gl.mjs"
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
@@ -219,16 +220,18 @@ def clock() -> Iterator[CheckMessage]:
 
 def collected_files() -> Iterator[CheckMessage]:
     root = Path(settings.STATIC_ROOT)
-    if settings.DEBUG or not any(root.iterdir()):
+    # On this machine alone it is a developer, who needs none.
+    is_local = urlsplit(settings.PUBLIC_URL).hostname in LOCAL_HOSTS
+    if settings.DEBUG or (is_local and not any(root.iterdir())):
         return
-    ignored = StaticFilesConfig.ignore_patterns
+    ignored = StaticFiles.ignore_patterns
     for finder in finders.get_finders():
         for path, storage in finder.list(ignored):
             source = Path(storage.path(path))
             there = root / (getattr(storage, "prefix", None) or "") / path
             if not there.exists() or there.stat().st_mtime < source.stat().st_mtime:
                 yield Warning(
-                    f"The collected static files are not those of this version: "
+                    "The static files are not collected, or those of another version: "
                     f"{there.relative_to(root)} is missing or old.",
                     hint="Run `manage.py collectstatic --no-input`, then reload.",
                     id="spectate.W010",
@@ -261,9 +264,10 @@ def database_clock(alias: str) -> Iterator[CheckMessage]:
         cursor.execute("SELECT 1")  # connected, so that only the question takes time
         asked = time.time()
         cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        there = cursor.fetchone()[0]
-        here = (asked + time.time()) / 2
-    if abs(there - here) > CLOCKS_APART:
+        there, answered = cursor.fetchone()[0], time.time()
+    # It looked at its clock somewhere in between.
+    here, doubt = (asked + answered) / 2, (answered - asked) / 2
+    if abs(there - here) - doubt > CLOCKS_APART:
         yield Warning(
             f"The database's clock is {there - here:+.1f} s from this machine's.",
             hint="Have both set from the network: apt-get install chrony.",

@@ -1,19 +1,39 @@
 from __future__ import annotations
 
+import os
+import re
+import resource
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import dj_database_url
 import pytest
 import redis
-from pytest_django import Settings
+from channels.layers import InMemoryChannelLayer
+from django.contrib.staticfiles import finders
+from django.db.utils import ConnectionHandler
+from pytest_django import DjangoDbBlocker, Settings
 
 from spectate import checks
 from tests.servers import ROOT, clean_environment
 
 
+class WellKnownLayer(InMemoryChannelLayer):  # type: ignore[misc]
+    """Channels' own layer, as if it could do what the relay asks for."""
+
+    async def group_send_many(self, events: object) -> None: ...
+
+
 def ids() -> list[str | None]:
     return [message.id for message in checks.check_set_up(None)]
+
+
+def forget_finders() -> None:
+    """Have Django look at the settings of static files again."""
+    finders.get_finder.cache_clear()  # type: ignore[attr-defined]
 
 
 def on(engine: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,17 +42,32 @@ def on(engine: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture(autouse=True)
-def sound(settings: Settings, tmp_path: Path) -> None:
+def sound(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """A production set-up in which nothing is wrong."""
     settings.DEBUG = False
     settings.WORKERS = 1
     settings.REDIS_URL = ""
     settings.SPECTATE_OPEN = False
     settings.PUBLIC_URL = "https://run.example"
-    settings.STATIC_ROOT = tmp_path
-    library = tmp_path / checks.MAP_LIBRARY
+    settings.ALLOWED_HOSTS = ["run.example", "localhost"]
+    settings.TRUSTED_PROXIES = ["127.0.0.1"]
+    settings.STATICFILES_DIRS = []
+    settings.STATICFILES_FINDERS = [
+        "django.contrib.staticfiles.finders.FileSystemFinder"
+    ]
+    forget_finders()
+    settings.STATIC_ROOT = tmp_path / "collected"
+    library = settings.STATIC_ROOT / checks.MAP_LIBRARY
     library.parent.mkdir(parents=True)
     library.touch()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100_000, 100_000))
+    for name in os.environ:
+        if name.startswith("SPECTATE_"):
+            monkeypatch.delenv(name)
+    yield
+    forget_finders()
 
 
 def test_checks_have_nothing_against_a_sound_set_up() -> None:
@@ -63,6 +98,48 @@ def test_redis_client_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids() == ["spectate.E002"]
 
 
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ("runners.live.layer.LocalLayer", []),
+        # Of these two, the second only says that it can.
+        ("channels.layers.InMemoryChannelLayer", ["spectate.E003", "spectate.E004"]),
+        ("tests.test_checks.WellKnownLayer", ["spectate.E004"]),
+    ],
+)
+def test_another_channel_layer_must_do_what_ours_do(
+    settings: Settings, backend: str, expected: list[str]
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    assert ids() == expected
+
+
+def test_the_layer_behind_redis_is_sound(settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "runners.live.layer.RedisLayer",
+            "CONFIG": {"hosts": ["redis://localhost"], "prefix": "spectate."},
+        }
+    }
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (["run.example"], []),
+        ([".example"], []),
+        (["localhost"], ["spectate.E005"]),
+        (["*"], ["spectate.W005"]),
+    ],
+)
+def test_allowed_hosts_have_the_public_one_and_are_named(
+    settings: Settings, allowed: list[str], expected: list[str]
+) -> None:
+    settings.ALLOWED_HOSTS = allowed
+    assert ids() == expected
+
+
 def test_open_mode_is_warned_of_only_in_production(settings: Settings) -> None:
     settings.SPECTATE_OPEN = True
     assert ids() == ["spectate.W002"]
@@ -70,10 +147,17 @@ def test_open_mode_is_warned_of_only_in_production(settings: Settings) -> None:
     assert "spectate.W002" not in ids()
 
 
+def test_debug_is_warned_of_where_others_come(settings: Settings) -> None:
+    settings.DEBUG = True
+    assert ids() == ["spectate.W007"]
+    settings.PUBLIC_URL = "http://localhost:8080"
+    assert ids() == []
+
+
 def test_missing_map_library_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
-    settings.STATIC_ROOT = tmp_path / "nothing"
+    settings.STATIC_ROOT = tmp_path
     monkeypatch.setattr(checks, "MAP_LIBRARY", "vendor/nothing.mjs")
     (message,) = checks.check_set_up(None)
     assert message.id == "spectate.W003"
@@ -95,6 +179,100 @@ def test_plain_http_is_warned_of_outside_this_machine(
     assert ids() == expected
 
 
+def test_trusting_every_proxy_is_warned_of(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = ["*"]
+    assert ids() == ["spectate.W006"]
+
+
+def test_a_misspelt_variable_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPECTATE_KEEP_LINE", "1")
+    assert ids() == []
+    monkeypatch.setenv("SPECTATE_RETENTION_DAY", "30")
+    (message,) = checks.check_set_up(None)
+    assert message.id == "spectate.W008"
+    assert message.hint == "Did you mean SPECTATE_RETENTION_DAYS?"
+
+
+def test_a_clock_before_the_installation_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    (message,) = checks.check_set_up(None)
+    assert message.id == "spectate.W009"
+    assert "1970-01-01" in message.msg
+
+
+def test_collected_files_of_another_version_are_warned_of(
+    settings: Settings, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "live.js").touch()
+    settings.STATICFILES_DIRS = [("js", source)]
+    forget_finders()
+    assert ids() == ["spectate.W010"]
+    collected = settings.STATIC_ROOT / "js/live.js"
+    collected.parent.mkdir()
+    collected.touch()
+    assert ids() == []
+    os.utime(collected, (0, 0))
+    assert ids() == ["spectate.W010"]
+    # Where nothing is collected, a developer at this machine may not need it.
+    settings.STATIC_ROOT = tmp_path / "empty"
+    settings.STATIC_ROOT.mkdir()
+    assert "spectate.W010" in ids()
+    settings.PUBLIC_URL = "http://localhost:8080"
+    assert "spectate.W010" not in ids()
+
+
+def test_few_descriptors_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert ids() == ["spectate.W011"]
+
+
+def test_mail_needs_a_sender(settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.DEFAULT_FROM_EMAIL = "webmaster@localhost"
+    assert ids() == ["spectate.W012"]
+    settings.DEFAULT_FROM_EMAIL = "race@run.example"
+    assert ids() == []
+
+
+@pytest.fixture
+def on_postgres(
+    postgres_url: str,
+    django_db_blocker: DjangoDbBlocker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """An empty PostgreSQL database in the place of the default one."""
+    handler = ConnectionHandler({"default": dj_database_url.parse(postgres_url)})
+    monkeypatch.setattr(checks, "connections", handler)
+    with django_db_blocker.unblock():
+        yield
+        handler.close_all()
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_a_database_with_another_clock_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert checks.check_databases(None, ["default"]) == []
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 60)
+    (message,) = checks.check_databases(None, ["default"])
+    assert message.id == "spectate.W009"
+    apart = re.search(r"is (\+[\d.]+) s from", message.msg)
+    assert apart and 55 < float(apart[1]) < 65
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_more_workers_than_the_database_takes_are_warned_of(settings: Settings) -> None:
+    settings.WORKERS = 30
+    (message,) = checks.check_databases(None, ["default"])
+    assert message.id == "spectate.W013"
+    assert "220" in message.msg
+
+
 def test_deployment_checks_are_clean_behind_https() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy"],
@@ -106,8 +284,22 @@ def test_deployment_checks_are_clean_behind_https() -> None:
         capture_output=True,
         text=True,
     )
-    # Whether this checkout has its static files collected is not the question.
+    # Whether this checkout has its static files collected, and of late, is not the
+    # question.
     others = [
-        line for line in done.stderr.splitlines() if "(spectate.W003)" not in line
+        line
+        for line in done.stderr.splitlines()
+        if "(spectate.W003)" not in line and "(spectate.W010)" not in line
     ]
     assert not [line for line in others if ": (" in line], done.stderr
+
+
+def test_checks_and_documents_name_the_same_ids() -> None:
+    source = Path(checks.__file__).read_text()
+    there = set(re.findall(r'id="(spectate\.\w+)"', source))
+    documented = set(
+        re.findall(
+            r"^\| `(spectate\.\w+)`", (ROOT / "docs/deploying.md").read_text(), re.M
+        )
+    )
+    assert there == documented

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
+import re
+import runpy
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from spectate import settings
 from tests.servers import ROOT, clean_environment
 
 SECRET = "a secret for this test"
@@ -41,10 +48,25 @@ def test_commands_need_no_secret() -> None:
     assert start("manage.py", "check").returncode == 0
 
 
+def test_nonsense_is_refused_in_one_line() -> None:
+    said = refusal("manage.py", "check", PORT="http")
+    assert (
+        said == "Settings: PORT must be a whole number from 1 to 65535, not 'http'.\n"
+    )
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
+    """Read the settings anew, with nothing but this in the environment."""
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return runpy.run_path(str(ROOT / "spectate/settings.py"))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("PORT", "http"),
         ("PORT", "0"),
         ("PORT", "65536"),
         ("WORKERS", "0"),
@@ -54,12 +76,96 @@ def test_commands_need_no_secret() -> None:
         ("SPECTATE_OPEN", "2"),
         ("PUBLIC_URL", "run.example"),
         ("PUBLIC_URL", "ftp://run.example"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://run.example/live"),
+        ("PUBLIC_URL", "https://run.example:https"),
         ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://one,two"),
         ("SPECTATE_MAP_STYLE", "style.json"),
+        ("ALLOWED_HOSTS", "https://run.example"),
+        ("ALLOWED_HOSTS", "run.example:8080"),
+        ("TRUSTED_PROXIES", "nginx"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("DATABASE_URL", "mysql://bob:hunter2@db/spectate"),
+        ("DATABASE_URL", "postgres://bob:hun#ter2@db/spectate"),
+        ("DATABASE_URL", "postgres://bob:hunter2@db"),
+        ("DATABASE_URL", "sqlite://spectate.sqlite3"),
+        ("DATABASE_URL", "spectate.sqlite3"),
+        ("EMAIL_URL", "mail://bob:hunter2@mail.example"),
+        ("EMAIL_URL", "smtp://bob:hunter2@mail.example:smtp"),
     ],
 )
-def test_nonsense_is_refused_with_its_name(name: str, value: str) -> None:
-    assert name in refusal("manage.py", "check", **{name: value})
+def test_nonsense_is_refused_by_name_and_no_password_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        read(monkeypatch, **{name: value})
+    said = str(refused.value)
+    assert said.startswith(name)
+    assert "\n" not in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "setting", "expected"),
+    [
+        (
+            *("ALLOWED_HOSTS", "run.example, .run.example,10.0.0.1,[::1]"),
+            *("ALLOWED_HOSTS", ["run.example", ".run.example", "10.0.0.1", "[::1]"]),
+        ),
+        (
+            *("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,::1"),
+            *("TRUSTED_PROXIES", ["127.0.0.1", "10.0.0.0/8", "::1"]),
+        ),
+        (
+            *("EMAIL_URL", "submission://bob:hun%40ter2@mail.example"),
+            *("EMAIL_HOST_PASSWORD", "hun@ter2"),
+        ),
+        ("PUBLIC_URL", "https://[::1]:8443/", "PUBLIC_URL", "https://[::1]:8443"),
+    ],
+)
+def test_what_is_allowed_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    setting: str,
+    expected: object,
+) -> None:
+    assert read(monkeypatch, **{name: value})[setting] == expected
+
+
+def test_a_database_is_named_by_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_user = read(monkeypatch, DATABASE_URL="postgres:///spectate")
+    assert by_user["DATABASES"]["default"]["NAME"] == "spectate"
+    assert not by_user["DATABASES"]["default"]["HOST"]
+    file = read(monkeypatch, DATABASE_URL="sqlite:////srv/spectate.sqlite3")
+    assert file["DATABASES"]["default"]["NAME"] == "/srv/spectate.sqlite3"
+
+
+def test_redis_may_be_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = ["redis://one:6379", "rediss://:hunter2@two:6379/1"]
+    layers = read(monkeypatch, REDIS_URL=", ".join(hosts))["CHANNEL_LAYERS"]
+    assert layers["default"]["CONFIG"]["hosts"] == hosts
+
+
+def test_settings_example_and_documents_name_the_same_variables() -> None:
+    def named(path: str, pattern: str) -> set[str]:
+        return set(re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE))
+
+    known = settings.ENVIRONMENT_VARIABLES
+    assert named(".env.example", r"^#?([A-Z_]+)=") == known
+    row = r"^\| `([A-Z_]+)`"
+    assert named("docs/deploying.md", row) == known
+    assert named("README.md", row) <= known
+    # Nothing is read in another way.
+    assert len(re.findall(r"environ\b", Path(settings.__file__).read_text())) == 1
+
+
+def test_the_example_is_a_set_up_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    env = dict(line.lstrip("#").split("=", 1) for line in lines if "=" in line)
+    example = read(monkeypatch, **env | {"SECRET_KEY": SECRET})
+    assert example["DATABASES"]["default"]["NAME"] == "spectate"
 
 
 @pytest.mark.parametrize(
