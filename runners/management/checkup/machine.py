@@ -1,0 +1,157 @@
+"""The checkup of this machine: settings, database, layer, clock, files of the map."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.core.checks import CheckMessage, Tags, run_checks
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from runners.management.checkup.problem import Problem
+from runners.views.assets import map_assets
+
+# How long an event may be on its way through the layer. Seconds.
+LAYER_PATIENCE = 5.0
+# What the kernel says of a clock that nothing sets (linux/timex.h).
+STA_UNSYNC = 0x0040
+# The check of the map's files says the same of all of them.
+MAP_LIBRARY_MISSING = "spectate.W003"
+
+
+def check_settings() -> Iterator[str | Problem]:
+    """Pass on what the system checks say; those for production with https."""
+    found = [
+        each
+        for each in run_checks(
+            include_deployment_checks=settings.PUBLIC_URL.startswith("https://")
+        )
+        if each.id != MAP_LIBRARY_MISSING
+    ]
+    yield from map(problem_of, found)
+    if not found:
+        yield f"{settings.PUBLIC_URL}, WORKERS={settings.WORKERS}"
+
+
+def problem_of(message: CheckMessage) -> Problem:
+    return Problem(f"{message.msg} ({message.id})", str(message.hint or ""))
+
+
+def check_database() -> Iterator[str | Problem]:
+    """See that it is there, migrated, takes writes, and is set up for the workers."""
+    connection.ensure_connection()
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise Problem(
+            f"The database is not that of this version: {len(missing)} migrations are "
+            "missing.",
+            "Run `manage.py migrate`.",
+        )
+    write_and_take_back()
+    found = run_checks(tags=[Tags.database], databases=["default"])
+    yield from map(problem_of, found)
+    if not found:
+        version = ".".join(map(str, connection.get_database_version()))
+        yield f"{connection.display_name} {version}: migrated, takes writes"
+
+
+def write_and_take_back() -> None:
+    with transaction.atomic():
+        Session.objects.create(
+            session_key=f"doctor-{uuid.uuid4().hex[:20]}", expire_date=timezone.now()
+        )
+        transaction.set_rollback(True)
+
+
+def check_layer() -> Iterator[str | Problem]:
+    """Send an event through the layer and wait for it."""
+    if not settings.REDIS_URL:
+        yield "in this process: right for one worker"
+        return
+    try:
+        took = async_to_sync(time_through_layer)()
+    except (RedisError, OSError) as error:
+        raise Problem(
+            f"Redis carries no events: {str(error).rstrip('.') or 'no answer'}.",
+            "Is it running, and is REDIS_URL right?",
+        ) from error
+    yield f"Redis: an event came through in {took * 1000:.0f} ms"
+
+
+async def time_through_layer() -> float:
+    """Return how long an event to a group takes to come back, in seconds."""
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    group = f"doctor.{uuid.uuid4().hex}"
+    try:
+        async with asyncio.timeout(LAYER_PATIENCE):
+            await layer.group_add(group, channel)
+            sent = time.perf_counter()
+            await layer.group_send_many([(group, {"type": "doctor"})])
+            await layer.receive(channel)
+            return time.perf_counter() - sent
+    finally:
+        await layer.flush()
+
+
+class Timex(ctypes.Structure):
+    """The kernel's `struct timex`, as far as it is read here."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+def read_clock() -> Timex | None:
+    """Ask the kernel how good its clock is; None where that cannot be asked."""
+    if sys.platform != "linux":
+        return None
+    timex = Timex()
+    if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) < 0:
+        return None
+    return timex
+
+
+def check_clock() -> Iterator[str | Problem]:
+    """See that the network keeps the clock: phones are judged by it."""
+    now = f"{timezone.now():%Y-%m-%d %H:%M:%S} UTC"
+    clock = read_clock()
+    if clock is None:
+        yield f"{now}; this system does not say whether the network keeps it"
+    elif clock.status & STA_UNSYNC:
+        raise Problem(
+            f"Nothing keeps this machine's clock ({now}): phones' positions would be "
+            "refused or drawn as old once it has drifted.",
+            "Have it set from the network: apt-get install chrony.",
+        )
+    else:
+        error = timedelta(microseconds=clock.maxerror).total_seconds()
+        yield f"{now}, kept by the network within {error:.1f} s"
+
+
+def check_map() -> Iterator[str | Problem]:
+    if map_assets() is None:
+        raise Problem(
+            "Files of the map are missing: pages show no map.",
+            "Run `make setup`, then `manage.py collectstatic --no-input`.",
+        )
+    yield "its library and outlines are installed"

@@ -1,0 +1,318 @@
+"""The checkup from outside: what visitors and phones meet at PUBLIC_URL.
+
+From this machine, and so through its own name server and network: run it on another one
+with the same settings to be sure of the firewall.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPMessage
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.utils import timezone
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from runners.management.checkup.problem import Problem
+from runners.models import Runner, RunnerToken, ShareLink
+from runners.views.assets import map_assets
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+# How long an answer may take. Seconds.
+PATIENCE = 10.0
+# A certificate is renewed a month before its end; this late nobody does it. Days.
+FEW_DAYS = 14
+# How far two clocks may be apart. Milliseconds.
+CLOCKS_APART = 2_000
+# For how long the runner that the checkup makes can be seen, at most.
+PROBE_LIFE = timedelta(minutes=5)
+# What is read of an answer: the largest is a map style. Bytes.
+BODY_LIMIT = 10_000_000
+UPGRADE = (
+    "Have the proxy pass `Upgrade` and `Connection` on, as in docs/deploying.md; "
+    "websockets need them."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: HTTPMessage
+    body: str
+
+
+def check_address() -> Iterator[str | Problem]:
+    """See that PUBLIC_URL leads to this server, and whether phones can know it."""
+    host = urlsplit(settings.PUBLIC_URL).hostname
+    if host in LOCAL_HOSTS:
+        yield Problem(
+            f"Phones cannot reach PUBLIC_URL={settings.PUBLIC_URL}: that is each "
+            "machine itself.",
+            "Set it to what visitors type, and run this with the server's settings.",
+        )
+    answer = ask("/healthz")
+    check_redirect("/healthz", answer)
+    if answer.status == 400:
+        raise Problem(
+            f"The server refuses the name {host}.",
+            "Have the proxy pass `Host` unchanged, and leave ALLOWED_HOSTS unset.",
+        )
+    if answer.status in {502, 503, 504}:
+        raise Problem(
+            f"The proxy at {settings.PUBLIC_URL} does not reach the server "
+            f"({answer.status}).",
+            f"Is `manage.py serve` running, and does the proxy send to port "
+            f"{settings.PORT}?",
+        )
+    if (answer.status, answer.body) != (200, "ok\n"):
+        raise Problem(
+            f"What answers at {settings.PUBLIC_URL} is not Spectate ({answer.status}).",
+            "Is PUBLIC_URL right, and does the proxy pass everything on?",
+        )
+    ready = ask("/readyz")
+    if ready.status != 200:
+        raise Problem(
+            f"The server takes nobody on: {ready.body.strip()}.",
+            "Its log says more; so does docs/deploying.md, Overload.",
+        )
+    # The server redirects every page but those two itself.
+    check_redirect("/sign-in/", ask("/sign-in/"))
+    yield f"{settings.PUBLIC_URL} answers"
+
+
+def check_redirect(path: str, answer: Answer) -> None:
+    """Raise `Problem` if a page sends visitors elsewhere, or round in a circle."""
+    if answer.status not in {301, 302, 307, 308}:
+        return
+    target = answer.headers.get("Location", "")
+    if target == settings.PUBLIC_URL + path:
+        raise Problem(
+            f"{target} redirects to itself.",
+            "Have the proxy set `X-Forwarded-Proto` to https.",
+        )
+    raise Problem(
+        f"{settings.PUBLIC_URL} redirects to {target}, which phones do not follow.",
+        "Set PUBLIC_URL to where it leads.",
+    )
+
+
+def check_certificate() -> Iterator[str | Problem]:
+    """See that browsers and phones take the certificate, for some days to come."""
+    url = urlsplit(settings.PUBLIC_URL)
+    if url.scheme != "https":
+        yield "none: PUBLIC_URL is plain HTTP"
+        return
+    host = url.hostname or ""
+    renew = "Renew it (`certbot renew`) and reload the proxy."
+    try:
+        until = end_of_certificate(host, url.port or 443)
+    except ssl.SSLCertVerificationError as error:
+        raise Problem(
+            f"The certificate of {host} is refused: {error.verify_message}.", renew
+        ) from error
+    except OSError as error:
+        raise away(error) from error
+    left = (until - timezone.now()).days
+    if left < FEW_DAYS:
+        yield Problem(
+            f"The certificate of {host} ends on {until:%Y-%m-%d}, in {left} days.",
+            renew,
+        )
+    else:
+        yield f"{host} until {until:%Y-%m-%d} ({left} days)"
+
+
+def end_of_certificate(host: str, port: int) -> datetime:
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection((host, port), PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname=host) as tls,
+    ):
+        certificate = tls.getpeercert() or {}
+    seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def check_browsers() -> Iterator[str | Problem]:
+    """See that browsers get the map library, and the style that was chosen."""
+    assets = map_assets()
+    if assets is not None:
+        answer = ask(assets["library"])
+        kind = answer.headers.get("Content-Type", "no type")
+        if answer.status != 200 or "javascript" not in kind:
+            yield Problem(
+                f"The map library is not served ({answer.status}, {kind}).",
+                "Run `manage.py collectstatic --no-input` and reload the server.",
+            )
+        else:
+            yield "the map library is served"
+    if settings.SPECTATE_MAP_STYLE:
+        yield look_at_style(settings.SPECTATE_MAP_STYLE)
+
+
+def look_at_style(url: str) -> str | Problem:
+    remedy = "Open it in a browser; without SPECTATE_MAP_STYLE there are outlines."
+    try:
+        answer = fetch(url)
+        # The version of the format; there is no other.
+        is_style = answer.status == 200 and json.loads(answer.body)["version"] == 8
+    except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+        return Problem(f"The map style {url} cannot be read: {error!r}.", remedy)
+    if not is_style:
+        return Problem(f"{url} is no map style ({answer.status}).", remedy)
+    return f"{url} is a map style"
+
+
+def check_phones() -> Iterator[str | Problem]:
+    """Send a position as a phone does, and watch it arrive as a spectator does.
+
+    As a runner of its own, whom nobody else can see and who is deleted at the end.
+    """
+    with probe() as (token, share), spectator() as watcher:
+        apart = hear(watcher, "welcome")["time"] - now_ms()
+        if abs(apart) > CLOCKS_APART:
+            yield Problem(
+                f"The server's clock is {apart / 1000:+.1f} s from this machine's.",
+                "Have both set from the network: apt-get install chrony.",
+            )
+        watcher.send(json.dumps({"type": "follow", "share": share, "tick": 0}))
+        hear(watcher, "snapshot")
+        sent = time.perf_counter()
+        answer = ask(
+            "/intake/generic/",
+            json.dumps({"lat": 51.47783, "lon": -0.00148, "timestamp": now_ms()}),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        if answer.status == 401:
+            raise Problem(
+                "The server does not know a token that was made a moment ago.",
+                "Run this with the server's DATABASE_URL, and have the proxy pass "
+                "`Authorization` on.",
+            )
+        if answer.status != 200 or '"stored":1,' not in answer.body.replace(" ", ""):
+            raise Problem(
+                f"A phone's position was not taken ({answer.status}): "
+                f"{answer.body.strip()[:200]}.",
+                "Does the proxy pass POST requests to /intake/ on?",
+            )
+        while not hear(watcher, "positions")["fixes"]:
+            pass  # A heartbeat.
+        took = time.perf_counter() - sent
+    yield f"a position came in by HTTP and to a spectator in {took * 1000:.0f} ms"
+
+
+@contextmanager
+def probe() -> Iterator[tuple[str, str]]:
+    """Make a private runner: the token of their phone, and that of a link to them."""
+    until = timezone.now() + PROBE_LIFE
+    runner = Runner.objects.create(
+        code=f"doctor-{secrets.token_hex(8)}",
+        name="manage.py doctor",
+        visibility=Runner.Visibility.PRIVATE,
+    )
+    _, token = RunnerToken.objects.issue(runner, name="doctor")
+    link, share = ShareLink.objects.issue(
+        label="doctor", expires_at=until, runners=[runner]
+    )
+    try:
+        yield token, share
+    finally:
+        link.delete()
+        runner.delete()
+
+
+@contextmanager
+def spectator() -> Iterator[ClientConnection]:
+    """Open a websocket at PUBLIC_URL, as the live map does."""
+    url = f"{settings.PUBLIC_URL.replace('http', 'ws', 1)}/ws/"
+    try:
+        with connect(
+            url,
+            subprotocols=[Subprotocol("spectate.v1")],
+            open_timeout=PATIENCE,
+            proxy=None,
+        ) as socket:
+            yield socket
+    except (InvalidHandshake, InvalidMessage) as error:
+        raise Problem(f"{url} opens no websocket: {error}.", UPGRADE) from error
+    except (ConnectionClosed, OSError) as error:
+        raise Problem(f"The websocket {url} was cut: {error}.", UPGRADE) from error
+
+
+def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
+    """Return a socket's next message of a kind."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            heard = json.loads(watcher.recv(max(0, deadline - time.monotonic())))
+        except TimeoutError:
+            raise Problem(
+                f"A spectator got no `{kind}` within {PATIENCE:.0f} s.",
+                "Is REDIS_URL the same in every process? The server's log says more.",
+            ) from None
+        if heard["type"] == "error":
+            raise Problem(
+                f"A spectator was refused: {heard['detail']} ({heard['code']})",
+                "Is this DATABASE_URL the server's?",
+            )
+        if heard["type"] == kind:
+            return dict(heard)
+
+
+def ask(
+    path: str, body: str | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Ask PUBLIC_URL; raises `Problem` if nothing answers there."""
+    try:
+        return fetch(settings.PUBLIC_URL + path, body, headers)
+    except (OSError, http.client.HTTPException) as error:
+        raise away(error) from error
+
+
+def away(error: Exception) -> Problem:
+    if isinstance(error, socket.gaierror):
+        return Problem(
+            f"{urlsplit(settings.PUBLIC_URL).hostname} has no address "
+            f"({error.strerror}).",
+            "Set it at whoever hosts the name (an A record), or mend PUBLIC_URL.",
+        )
+    return Problem(
+        f"Nothing answers at {settings.PUBLIC_URL}: {error}.",
+        "Are the server and the proxy running, and is the port open?",
+    )
+
+
+def fetch(
+    url: str, body: str | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Make one request, a POST if it has a body, and follow no redirect."""
+    parts = urlsplit(url)
+    kind = (
+        http.client.HTTPSConnection
+        if parts.scheme == "https"
+        else http.client.HTTPConnection
+    )
+    with closing(kind(parts.netloc, timeout=PATIENCE)) as connection:
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        method = "GET" if body is None else "POST"
+        connection.request(method, target or "/", body, dict(headers or {}))
+        answer = connection.getresponse()
+        text = answer.read(BODY_LIMIT).decode(errors="replace")
+        return Answer(answer.status, answer.headers, text)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

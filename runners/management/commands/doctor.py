@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from runners.management.checkup import machine, outside
+from runners.management.checkup.problem import Problem
+
+Check = Callable[[], Iterator[str | Problem]]
+
+MACHINE: dict[str, Check] = {
+    "settings": machine.check_settings,
+    "database": machine.check_database,
+    "layer": machine.check_layer,
+    "clock": machine.check_clock,
+    "map": machine.check_map,
+}
+# In this order: where one ends with a problem, the others cannot be looked at.
+OUTSIDE: dict[str, Check] = {
+    "certificate": outside.check_certificate,
+    "address": outside.check_address,
+    "browsers": outside.check_browsers,
+    "phones": outside.check_phones,
+}
+REMEDY = "Is it running, is DATABASE_URL right, and may its user write?"
+
+
+class Command(BaseCommand):
+    help = (
+        "Say whether everything is ready for a race: database, layer, clock, map, and "
+        "at PUBLIC_URL the certificate, the websocket and the way of a phone's "
+        "position. Run it with the server's settings, while the server runs."
+    )
+    # It says itself what they find.
+    requires_system_checks = []
+
+    problems = 0
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for subject, check in MACHINE.items():
+            self.examine(subject, check)
+        for subject, check in OUTSIDE.items():
+            if not self.examine(subject, check):
+                break
+        if self.problems:
+            plural = "s" if self.problems > 1 else ""
+            raise CommandError(f"{self.problems} problem{plural} found.")
+        self.stdout.write("Everything is ready.")
+
+    def examine(self, subject: str, check: Check) -> bool:
+        """Print what a check finds, a line each; return whether it reached its end."""
+        try:
+            for found in check():
+                self.say(subject, found)
+        except Problem as problem:
+            self.say(subject, problem)
+            return False
+        except DatabaseError as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            self.say(
+                subject, Problem(f"The database cannot be used: {reason}.", REMEDY)
+            )
+            return False
+        return True
+
+    def say(self, subject: str, found: str | Problem) -> None:
+        if isinstance(found, Problem):
+            self.problems += 1
+            word = self.style.ERROR("PROBLEM")
+        else:
+            word = self.style.SUCCESS("ok     ")
+        self.stdout.write(f"{word}  {subject:11}  {found}")
