@@ -187,14 +187,14 @@ SPECTATE_LAG_LIMIT = env_int("SPECTATE_LAG_LIMIT", 1_000, least=1)  # millisecon
 SPECTATE_PUBLISH_RATE = env_int("SPECTATE_PUBLISH_RATE", 20, least=1)
 SPECTATE_PUBLISH_BURST = env_int("SPECTATE_PUBLISH_BURST", 5_000, least=1)
 
-# What signs web push messages: 32 bytes in base64url, as `vapid` and `web-push` make
-# them. Without it the key is made of SECRET_KEY, and browsers have to be asked again
-# when that changes.
+# What signs web push messages: 32 bytes in base64url (docs/notifications.md). Without
+# it the key is made of SECRET_KEY, and browsers have to be asked again when that
+# changes.
 SPECTATE_VAPID_KEY = env_text("SPECTATE_VAPID_KEY")
 if not re.fullmatch(r"([A-Za-z0-9_-]{43}=?)?", SPECTATE_VAPID_KEY):
     raise ImproperlyConfigured(
         "SPECTATE_VAPID_KEY must be 32 bytes in base64url: leave it out, or make one "
-        "with `vapid --gen` or `web-push generate-vapid-keys`."
+        "as docs/notifications.md says."
     )
 # Lets browsers be pushed to on this machine, and without TLS: for tests.
 SPECTATE_PUSH_LOCAL = env_bool("SPECTATE_PUSH_LOCAL", False)

@@ -40,6 +40,8 @@ class Subscription(models.Model):
     # Of the endpoint, or of account and address: hexadecimal SHA-256.
     digest = models.CharField(max_length=64, unique=True)
     device = models.CharField(max_length=60, blank=True)
+    # As who chose it read the page.
+    language = models.CharField(max_length=10, default="en")
     created_at = models.DateTimeField(auto_now_add=True)
     confirmed_at = models.DateTimeField(null=True, blank=True)
     # In a row; a browser that cannot be reached is forgotten in the end.
@@ -250,3 +252,10 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.news_id} to {self.subscription_id or self.contact_id}"
+
+    @property
+    def place(self) -> Subscription | Contact:
+        """Where it goes: a contact with an account is told at their own places."""
+        place = self.subscription or self.contact
+        assert place is not None
+        return place

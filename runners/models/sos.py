@@ -25,6 +25,8 @@ class Contact(models.Model):
         blank=True,
         related_name="+",
     )
+    # The runner's: what their contact reads is not known.
+    language = models.CharField(max_length=10, default="en")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

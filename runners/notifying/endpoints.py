@@ -22,6 +22,8 @@ from django.conf import settings
 LONGEST = 2_000
 # For everything: the name, the connection, the answer. Seconds.
 TIMEOUT = 8.0
+# What a service may ask for at most before it is asked again. Seconds.
+LONGEST_WAIT = 86_400.0
 # Of an answer nothing is read but its head. Bytes.
 HEAD_LIMIT = 16 * 1024
 HTTPS = 443
@@ -157,7 +159,7 @@ def _read_head(head: bytes) -> Answer:
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip().lower() == "retry-after" and value.strip().isdecimal():
-            retry_after = float(value)
+            retry_after = min(float(value), LONGEST_WAIT)
     return Answer(status, retry_after)
 
 

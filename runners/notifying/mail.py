@@ -1,4 +1,7 @@
-"""Mails: news, and what an address has to be asked first. Each can be stopped."""
+"""Mails: news, and what an address has to be asked first. Each can be stopped.
+
+All in the language that is active.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from django.core import signing
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from runners.models import Contact, Subscription
 from runners.notifying.words import Words
@@ -52,18 +56,23 @@ def news_mail(
 ) -> EmailMessage:
     """Make the mail of a piece of news."""
     url = words.url if "://" in words.url else settings.PUBLIC_URL + words.url
-    return _mail(words.title, f"{words.body}\n\n{url}\n", place, address, connection)
+    return _mail(words.title, f"{words.body}\n\n{url}", place, address, connection)
 
 
 def confirmation_mail(subscription: Subscription) -> EmailMessage:
     """Ask the owner of an address whether they want mails."""
     signed = _confirm.sign_object(subscription.pk)
     url = settings.PUBLIC_URL + reverse("notifications_confirm", args=[signed])
+    lines = (
+        _("{user} on {site} wants to be told here how runners do."),
+        _("If that is you, open this page and say so:") + "\n{url}",
+        _("If not, do nothing: no other mail comes."),
+    )
     return _mail(
-        "Mails about runners: is this your address?",
-        f"{subscription.user} on {settings.PUBLIC_URL} wants to be told here how "
-        f"runners do.\n\nIf that is you, open this page and say so:\n{url}\n\n"
-        "If not, do nothing: no other mail comes.\n",
+        _("Mails about runners: is this your address?"),
+        "\n\n".join(lines).format(
+            user=subscription.user, site=settings.PUBLIC_URL, url=url
+        ),
         subscription,
         subscription.email,
     )
@@ -71,11 +80,14 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
 
 def contact_mail(contact: Contact) -> EmailMessage:
     """Tell somebody that a runner chose them."""
+    name = contact.runner.name
+    text = _(
+        "{name} runs with {site}, and chose this address to be told, with the place, "
+        "if they ever call for help. You need not do anything now."
+    )
     return _mail(
-        f"{contact.runner.name} chose you as a contact",
-        f"{contact.runner.name} runs with {settings.PUBLIC_URL}, and chose this "
-        "address to be told, with the place, if they ever call for help. You need not "
-        "do anything now.\n",
+        _("{name} chose you as a contact").format(name=name),
+        text.format(name=name, site=settings.PUBLIC_URL),
         contact,
         contact.email,
     )
@@ -89,10 +101,11 @@ def _mail(
     connection: BaseEmailBackend | None = None,
 ) -> EmailMessage:
     stop = stop_url(place)
+    end = _("No more of these mails: {url}").format(url=stop)
     return EmailMessage(
         # A name is a runner's own words.
         subject=" ".join(subject.split()),
-        body=f"{text}\n-- \nNo more of these mails: {stop}\n",
+        body=f"{text}\n\n-- \n{end}\n",
         to=[address],
         connection=connection,
         headers={

@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 
 import orjson
 from django.core import mail as django_mail
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import override
 
 from runners.models import Alert, Delivery, Subscription
 from runners.models.news import Kind
@@ -38,16 +40,18 @@ logger = logging.getLogger(__name__)
 
 # Between two looks while nothing is to be done. Seconds.
 POLL = 1.0
-# Deliveries of one round, and for how long they are this process's.
-BATCH, LEASE = 50, timedelta(minutes=2)
+# Deliveries of one round, and for how long they are this process's. Mails go one by
+# one, and an SOS is the first of a round.
+BATCH, MAIL_BATCH, LEASE = 50, 10, timedelta(minutes=2)
 # What a process sends: messages a second, and at once.
 RATE, BURST = 50.0, 200.0
 # What one place is told by a process, a second and at once; an SOS always.
 PLACE_RATE, PLACE_BURST = 1 / 20, 20
 # A mail server may take so long for each step. Seconds.
 MAIL_TIMEOUT = 20
-# Until the second attempt; the next ones take three times as long each. Seconds.
-RETRY, MOST_ATTEMPTS = 10.0, 6
+# Until the second attempt; the next ones take three times as long each, at most so
+# often, until nobody wants to know any more. Seconds.
+RETRY, MOST_TRIPLED = 10.0, 3
 # So long a push service that did not answer is left alone. Seconds.
 LEFT_ALONE = 30.0
 # Deliveries that a place refuses, in a row, before it is forgotten.
@@ -139,6 +143,7 @@ class Notifier:
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_EVERY
             spreading.tidy()
+            self._away = {h: until for h, until in self._away.items() if until > now}
         queued = spreading.spread()
         self.queued += queued
         batch = Delivery.objects.claim(by_mail=False, most=BATCH, lease=LEASE)
@@ -153,7 +158,7 @@ class Notifier:
 
     def mail_turn(self) -> bool:
         """Mail what is due; tell whether there was anything."""
-        batch = Delivery.objects.claim(by_mail=True, most=BATCH, lease=LEASE)
+        batch = Delivery.objects.claim(by_mail=True, most=MAIL_BATCH, lease=LEASE)
         jobs = self._jobs(batch)
         if jobs:
             self._mail_all(jobs)
@@ -180,11 +185,9 @@ class Notifier:
                 reason = "rate"
             if reason:
                 dropped[delivery.pk] = reason
-            elif delivery.contact is not None and news.sos is not None:
-                jobs.append(Job(delivery, words_for_contact(news, news.sos)))
             else:
                 named = allowed.may_know_race(delivery)
-                jobs.append(Job(delivery, words_of(news, named=named)))
+                jobs.append(Job(delivery, _words(delivery, named=named)))
         if dropped:
             self.failed.update(dropped.values())
             Delivery.objects.filter(pk__in=dropped).delete()
@@ -244,29 +247,18 @@ class Notifier:
         return headers, body
 
     def _mail_all(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            job.failed = Failed("unreachable", again=LEFT_ALONE)
         backend = django_mail.get_connection(timeout=MAIL_TIMEOUT)
         try:
             backend.open()
-        except OSError as error:
-            logger.warning("The mail server cannot be reached: %s", error)
-            for job in jobs:
-                job.failed = Failed("unreachable", again=LEFT_ALONE)
-            return
-        try:
             for job in jobs:
                 if self._stopping.is_set():
-                    job.failed = Failed("stopped", again=0)
-                    continue
-                delivery = job.delivery
-                place = delivery.subscription or delivery.contact
-                assert place is not None
-                try:
-                    mail.news_mail(job.words, place, place.email, backend).send()
-                except smtplib.SMTPRecipientsRefused:
-                    job.failed = Failed("refused")
-                except (OSError, smtplib.SMTPException) as error:
-                    logger.warning("A mail was not taken: %s", error)
-                    job.failed = Failed("unreachable", again=RETRY)
+                    job.failed = Failed("shutdown", again=0)
+                else:
+                    job.failed = _mail(job, backend)
+        except OSError as error:
+            logger.warning("The mail server cannot be reached: %s", error)
         finally:
             backend.close()
 
@@ -288,14 +280,16 @@ class Notifier:
             self.failed[failed.reason] += 1
             if failed.gone:
                 gone.add(place)
-            elif failed.again is None:
+                continue
+            if failed.again is None:
                 ill.add(place)
                 done.append(delivery.pk)
-            elif delivery.attempts >= MOST_ATTEMPTS:
+                continue
+            due_at = timezone.now() + _pause(delivery.attempts, failed.again)
+            if spreading.is_old(delivery.news.kind, delivery.news.at, due_at):
                 self.failed["gave_up"] += 1
                 done.append(delivery.pk)
             else:
-                due_at = timezone.now() + _pause(delivery.attempts, failed.again)
                 Delivery.objects.filter(pk=delivery.pk).update(due_at=due_at)
         Delivery.objects.filter(pk__in=done).delete()
         places = Subscription.objects.all()
@@ -319,7 +313,37 @@ def _judged(answer: Answer) -> Failed | None:
 
 
 def _pause(attempts: int, least: float) -> timedelta:
-    return timedelta(seconds=max(least, RETRY * 3 ** (attempts - 1)))
+    return timedelta(seconds=max(least, RETRY * 3 ** min(attempts - 1, MOST_TRIPLED)))
+
+
+def _words(delivery: Delivery, *, named: bool) -> Words:
+    news = delivery.news
+    with override(delivery.place.language):
+        if delivery.contact is not None and news.sos is not None:
+            return words_for_contact(news, news.sos)
+        return words_of(news, named=named)
+
+
+def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
+    """Mail it; raises OSError if the server is lost, so that no other mail is tried."""
+    place = job.delivery.place
+    try:
+        with override(place.language):
+            mail.news_mail(job.words, place, place.email, backend).send()
+    except smtplib.SMTPRecipientsRefused as error:
+        # Below 500 is "not now": many servers have strangers come twice.
+        if any(code < 500 for code, _ in error.recipients.values()):
+            return Failed("busy", again=RETRY)
+        return Failed("refused")
+    except smtplib.SMTPResponseException as error:
+        logger.warning("A mail was not taken: %s", error)
+        return Failed("busy", again=RETRY)
+    except OSError:
+        raise
+    except Exception:
+        logger.exception("A mail could not be made")
+        return Failed("error")
+    return None
 
 
 class _Rights:

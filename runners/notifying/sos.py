@@ -119,10 +119,12 @@ def sos_close(*, sos: Sos) -> None:
 
 
 @transaction.atomic
-def contact_add(*, runner: Runner, email: str, user: User | None) -> Contact:
+def contact_add(
+    *, runner: Runner, email: str, user: User | None, language: str
+) -> Contact:
     """Choose a contact; an address is told. Raises OSError without a mail server."""
     contact, is_new = Contact.objects.get_or_create(
-        runner=runner, email=email, user=user
+        runner=runner, email=email, user=user, defaults={"language": language}
     )
     if is_new and email:
         mail.contact_mail(contact).send()

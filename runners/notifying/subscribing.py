@@ -45,7 +45,12 @@ def browser_known(push: Mapping[str, Any]) -> Subscription | None:
 
 @transaction.atomic
 def browser_subscribe(
-    *, push: Mapping[str, Any], user: User | None, session: str, device: str
+    *,
+    push: Mapping[str, Any],
+    user: User | None,
+    session: str,
+    device: str,
+    language: str,
 ) -> Subscription:
     """Take a browser's push subscription, as `PushSubscription.toJSON()` has it.
 
@@ -79,6 +84,7 @@ def browser_subscribe(
             "p256dh": p256dh,
             "auth": auth,
             "device": device,
+            "language": language,
             "confirmed_at": timezone.now(),
         },
     )
@@ -124,7 +130,7 @@ def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
     }
 
 
-def address_add(*, user: User, email: str) -> Subscription:
+def address_add(*, user: User, email: str, language: str) -> Subscription:
     """Note a mail address and ask its owner; raises `ChoiceRefused`.
 
     Asked again it asks again, unless the address was confirmed. Raises OSError while
@@ -139,7 +145,7 @@ def address_add(*, user: User, email: str) -> Subscription:
         )
     place, _ = Subscription.objects.get_or_create(
         digest=_digest(f"mailto:{user.pk}:{email}"),
-        defaults={"user": user, "email": email},
+        defaults={"user": user, "email": email, "language": language},
     )
     if place.confirmed_at is None:
         mail.confirmation_mail(place).send()

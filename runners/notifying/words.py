@@ -8,9 +8,12 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from runners.models import News, Sos
 from runners.models.news import Kind
+
+ZERO = timedelta()
 
 
 class Words(NamedTuple):
@@ -22,68 +25,87 @@ class Words(NamedTuple):
 
 
 def words_of(news: News, *, named: bool) -> Words:
-    """Tell a follower; `named`: they may know of the race."""
-    who = news.runner.name
+    """Tell a follower, in the language that is active; `named`: may know the race."""
+    who, at = news.runner.name, _clock(news.at, news)
     url = reverse("runner", args=[news.runner.code])
     race = f" {news.entry.race.name}." if news.entry and named else ""
-    at = _clock(news.at, news)
-    after = _since_the_start(news)
     if news.kind == Kind.START:
-        return Words(f"{who} has started", f"At {at}.{race}", url)
+        return Words(_("{name} has started").format(name=who), _at(at) + race, url)
     if news.kind == Kind.CHECKPOINT:
-        place = news.checkpoint.name if news.checkpoint else "a checkpoint"
-        return Words(f"{who} at {place}", f"At {at}{after}.{race}", url)
+        place = news.checkpoint.name if news.checkpoint else _("a checkpoint")
+        title = _("{name} at {place}").format(name=who, place=place)
+        return Words(title, _passed(at, news) + race, url)
     if news.kind == Kind.FINISH:
-        return Words(f"{who} has finished", f"At {at}{after}.{race}", url)
+        title = _("{name} has finished").format(name=who)
+        return Words(title, _passed(at, news) + race, url)
     if news.kind == Kind.SILENCE:
-        body = f"Since {at}. Mostly it is the network, and the phone comes back."
-        return Words(f"No signal from {who}", f"{body}{race}", url)
+        body = _("Since {time}. Mostly it is the network, and the phone comes back.")
+        title = _("No signal from {name}").format(name=who)
+        return Words(title, body.format(time=at) + race, url)
     if news.kind == Kind.FINE:
-        return Words(f"{who} is fine", f"So they say, at {at}.", url)
-    body = f"At {at}. The race office has been told where."
-    return Words(f"{who} calls for help", body, url)
+        return _fine(news, url)
+    told = (
+        _("At {time}. The race office has been told.")
+        if news.sos is None or news.sos.lat is None
+        else _("At {time}. The race office has been told where.")
+    )
+    return Words(_called(who), told.format(time=at), url)
 
 
 def words_for_contact(news: News, sos: Sos) -> Words:
-    """Tell whom the runner chose, with the place."""
-    who = news.runner.name
+    """Tell whom the runner chose, with the place, in the language that is active."""
+    page = settings.PUBLIC_URL + reverse("runner", args=[news.runner.code])
     if news.kind == Kind.FINE:
-        page = reverse("runner", args=[news.runner.code])
-        return Words(
-            f"{who} is fine",
-            f"So they say, at {_clock(news.at, news)}.",
-            settings.PUBLIC_URL + page,
-        )
-    battery = "" if sos.battery is None else f" Battery {sos.battery:.0f} %."
+        return _fine(news, page)
     at = _clock(news.at, news)
+    battery = "" if sos.battery is None else _("Battery {percent} %.")
+    battery = battery.format(percent=f"{sos.battery or 0:.0f}")
     if sos.lat is None or sos.lng is None or sos.placed_at is None:
-        page = reverse("runner", args=[news.runner.code])
-        body = f"At {at}. Their phone found no place.{battery}"
-        return Words(f"{who} calls for help", body, settings.PUBLIC_URL + page)
-    place = f"{sos.lat:.5f}, {sos.lng:.5f}"
+        body = _("At {time}. Their phone found no place.").format(time=at)
+        return Words(_called(news.runner.name), f"{body} {battery}".strip(), page)
     accuracy = "" if sos.accuracy is None else f" (± {sos.accuracy:.0f} m)"
+    place = f"{sos.lat:.5f}, {sos.lng:.5f}{accuracy}"
     age = (news.at - sos.placed_at).total_seconds()
-    since = f" {_span(age)} before" if age > 60 else ""
+    body = (
+        _("At {time}. {span} before they were at {place}.")
+        if age > 60
+        else _("At {time}, at {place}.")
+    )
+    body = body.format(time=at, span=_span(age), place=place)
     return Words(
-        f"{who} calls for help",
-        f"At {at}, at {place}{accuracy}{since}.{battery}",
+        _called(news.runner.name),
+        f"{body} {battery}".strip(),
         "https://www.openstreetmap.org/"
         f"?mlat={sos.lat:.5f}&mlon={sos.lng:.5f}#map=17/{sos.lat:.5f}/{sos.lng:.5f}",
     )
+
+
+def _called(who: str) -> str:
+    return _("{name} calls for help").format(name=who)
+
+
+def _fine(news: News, url: str) -> Words:
+    body = _("So they say, at {time}.").format(time=_clock(news.at, news))
+    return Words(_("{name} is fine").format(name=news.runner.name), body, url)
+
+
+def _at(clock: str) -> str:
+    return _("At {time}.").format(time=clock)
+
+
+def _passed(clock: str, news: News) -> str:
+    """Return when, and how long after the start if that is known."""
+    entry = news.entry
+    if entry is None or (elapsed := news.at - (entry.started_at or entry.gun)) <= ZERO:
+        return _at(clock)
+    words = _("At {time}, after {duration}.")
+    return words.format(time=clock, duration=_duration(elapsed))
 
 
 def _clock(moment: datetime, news: News) -> str:
     if news.entry is None:
         return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
     return f"{moment.astimezone(ZoneInfo(news.entry.race.timezone)):%H:%M:%S}"
-
-
-def _since_the_start(news: News) -> str:
-    entry = news.entry
-    if entry is None:
-        return ""
-    elapsed = news.at - (entry.started_at or entry.gun)
-    return f", after {_duration(elapsed)}" if elapsed > timedelta() else ""
 
 
 def _duration(span: timedelta) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from shapely import LineString
 
-from runners.models import Position, RightsChange
+from runners.models import Position, RightsChange, Sos
 
 # How near to the kept line what goes may lie. Metres.
 LINE_DETAIL = 10.0
@@ -39,6 +39,8 @@ def prune(*, days: int, keep_line: bool) -> Pruned:
     """
     before = timezone.now() - timedelta(days=days)
     RightsChange.objects.filter(created_at__lt=timezone.now() - CHANGES_KEPT).delete()
+    # They have a place too.
+    Sos.objects.filter(called_at__lt=before).delete()
     old = Position.objects.filter(recorded_at__lt=before)
     runners = list(old.order_by().values_list("runner", flat=True).distinct())
     deleted = kept = 0

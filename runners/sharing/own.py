@@ -80,6 +80,8 @@ def positions_erase(*, runner: Runner) -> int:
     runner.save(update_fields=["erased_at", "changed_at"])
     LatestPosition.objects.filter(runner=runner).delete()
     rows, _ = Position.objects.filter(runner=runner).delete()
+    # Whoever calls for help right now is to be found.
+    runner.sos.exclude(fine_at=None, closed_at=None).delete()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
     return rows
 
@@ -102,7 +104,7 @@ def account_delete(*, user: User) -> None:
 
 
 def positions_json(*, runner: Runner) -> dict[str, Any]:
-    """Return everything stored of a runner's positions, SI units."""
+    """Return every place that is stored of a runner, SI units."""
     fields = (
         *("recorded_at", "stored_at", "lat", "lng", "accuracy", "altitude"),
         *("speed", "heading", "battery", "source"),
@@ -111,6 +113,11 @@ def positions_json(*, runner: Runner) -> dict[str, Any]:
         "code": runner.code,
         "name": runner.name,
         "positions": list(runner.positions.values(*fields)),
+        "calls_for_help": list(
+            runner.sos.values(
+                *("called_at", "placed_at", "lat", "lng", "accuracy", "battery")
+            )
+        ),
     }
 
 

@@ -42,7 +42,11 @@ def browser(service: PushService) -> Browser:
 def place(db: None, browser: Browser) -> Subscription:
     """Where nobody in particular is told."""
     return browser_subscribe(
-        push=browser.subscription, user=None, session="", device="Firefox, Android"
+        push=browser.subscription,
+        user=None,
+        session="",
+        device="Firefox, Android",
+        language="en",
     )
 
 

@@ -224,7 +224,7 @@ def test_runners_of_a_place_are_bounded(
 
 
 def confirmed(alice: User) -> Subscription:
-    place = address_add(user=alice, email="alice@example.org")
+    place = address_add(user=alice, email="alice@example.org", language="en")
     address_confirm(place=place)
     return place
 

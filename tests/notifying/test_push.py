@@ -20,6 +20,7 @@ from runners.models import (
     Race,
     Runner,
     ShareLink,
+    Sos,
     Subscription,
 )
 from runners.models.news import KINDS, Kind
@@ -211,7 +212,7 @@ def test_who_lost_the_right_is_not_told(
     bob.save()
     follow = Follow.objects.create(user=alice, runner=bob, status="accepted")
     place = browser_subscribe(
-        push=browser.subscription, user=alice, session="", device=""
+        push=browser.subscription, user=alice, session="", device="", language="en"
     )
     alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
     passed(entry, ten)
@@ -309,6 +310,41 @@ def test_busy_service_is_asked_again_later(
     Delivery.objects.update(due_at=timezone.now())
     tell(notifier)
     assert len(service.posts) == 2 and not Delivery.objects.exists()
+
+
+@pytest.mark.parametrize("wait", ["3600", "9" * 400])
+def test_what_is_no_news_by_then_is_given_up(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+    wait: str,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    service.statuses.append(503)
+    service.headers["Retry-After"] = wait
+    passed(entry, ten)
+    tell(notifier)
+    assert not Delivery.objects.exists()
+    assert notifier.failed == {"busy": 1, "gave_up": 1}
+
+
+def test_call_for_help_is_tried_for_hours_every_few_minutes(
+    place: Subscription, service: PushService, notifier: Notifier, bob: Runner
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    now = timezone.now()
+    sos = Sos.objects.create(runner=bob, key="one", called_at=now)
+    news = News.objects.create(
+        kind=Kind.SOS, once="sos", runner=bob, sos=sos, at=now - timedelta(hours=5)
+    )
+    spread()
+    Delivery.objects.update(attempts=70)
+    service.statuses.append(503)
+    tell(notifier)
+    wait = Delivery.objects.get(news=news).due_at - timezone.now()
+    assert timedelta(minutes=4) < wait < timedelta(minutes=5)
 
 
 def test_service_that_cannot_be_reached_is_left_alone_for_a_while(
@@ -436,7 +472,7 @@ def test_two_processes_tell_everything_once(
     browsers = [service.browser(f"{number}") for number in range(20)]
     for browser in browsers:
         place = browser_subscribe(
-            push=browser.subscription, user=None, session="", device=""
+            push=browser.subscription, user=None, session="", device="", language="en"
         )
         alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     processes = [Notifier(), Notifier()]

@@ -18,7 +18,8 @@ from runners.notifying.sender import Notifier
 from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import Fix
-from runners.sharing.own import zone_add
+from runners.positions.retention import prune
+from runners.sharing.own import positions_erase, zone_add
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -50,9 +51,11 @@ def test_contacts_are_told_the_place_and_followers_are_not(
 ) -> None:
     bob = entry.runner
     alices = service.browser("alice")
-    browser_subscribe(push=alices.subscription, user=alice, session="", device="")
-    contact_add(runner=bob, email="mum@example.org", user=None)
-    contact_add(runner=bob, email="", user=alice)
+    browser_subscribe(
+        push=alices.subscription, user=alice, session="", device="", language="en"
+    )
+    contact_add(runner=bob, email="mum@example.org", user=None, language="en")
+    contact_add(runner=bob, email="", user=alice, language="en")
     mailoutbox.clear()
     alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
     # Neither a zone nor a pause keeps the place from those whom it is for.
@@ -83,10 +86,10 @@ def test_follower_who_is_a_contact_too_is_told_once_with_the_place(
 ) -> None:
     alices = service.browser("alice")
     place = browser_subscribe(
-        push=alices.subscription, user=alice, session="", device=""
+        push=alices.subscription, user=alice, session="", device="", language="en"
     )
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SOS])
-    contact_add(runner=entry.runner, email="", user=alice)
+    contact_add(runner=entry.runner, email="", user=alice, language="en")
     sos_take(runner=entry.runner.pk, call=call())
     told(notifier)
     (post,) = service.posts
@@ -301,3 +304,26 @@ def test_old_calls_do_not_count_against_new_ones(
     sos_take(runner=bob.pk, call=call("new"))
     told(notifier)
     assert len(service.posts) == MOST_TOLD + 1
+
+
+def test_place_of_a_call_is_kept_as_long_as_positions_are(
+    bob: Runner, bobs: Client
+) -> None:
+    now = timezone.now()
+    for days, ended in ((40, None), (2, now), (0, None)):
+        Sos.objects.create(
+            runner=bob,
+            key=f"{days}",
+            called_at=now - timedelta(days=days),
+            lat=53.35,
+            lng=-6.26,
+            placed_at=now,
+            fine_at=ended,
+        )
+    calls = bobs.get("/me/positions.json").json()["calls_for_help"]
+    assert [call["lat"] for call in calls] == [53.35] * 3
+    prune(days=30, keep_line=False)
+    assert set(Sos.objects.values_list("key", flat=True)) == {"2", "0"}
+    positions_erase(runner=bob)
+    # One that is open is for whoever looks for them.
+    assert set(Sos.objects.values_list("key", flat=True)) == {"0"}

@@ -24,7 +24,9 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
         return own_page(request, runner, contact_form=form)
     email, user = form.cleaned_data["who"], form.user
     try:
-        contact = contact_add(runner=runner, email=email, user=user)
+        contact = contact_add(
+            runner=runner, email=email, user=user, language=request.LANGUAGE_CODE
+        )
     except OSError:
         form.add_error(
             None, _("The mail could not be sent just now. Try again in a while.")

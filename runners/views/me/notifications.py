@@ -45,7 +45,9 @@ def address(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         try:
             place = address_add(
-                user=cast(User, request.user), email=form.cleaned_data["email"]
+                user=cast(User, request.user),
+                email=form.cleaned_data["email"],
+                language=request.LANGUAGE_CODE,
             )
         except ChoiceRefused as error:
             form.add_error(None, error.detail)

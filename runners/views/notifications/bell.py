@@ -93,6 +93,7 @@ def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> N
                 user=user,
                 session=(request.session.session_key or "") if user else "",
                 device=device[:DEVICE_LENGTH],
+                language=request.LANGUAGE_CODE,
             )
             _set(request, place, codes, here)
     if (address := address_of(user)) is not None:

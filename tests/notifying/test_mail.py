@@ -1,0 +1,189 @@
+"""What becomes of mails, and the language that all are told in."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from runners.models import Checkpoint, Delivery, Entry, Runner, Subscription
+from runners.models.news import Kind
+from runners.notifying import sender
+from runners.notifying.sender import Notifier
+from runners.notifying.sos import Call, contact_add, sos_take
+from runners.notifying.subscribing import address_add, address_confirm, alerts_set
+from runners.positions.fix import Fix, milliseconds
+from runners.positions.writing import Passing, write
+from tests.notifying.push import Browser, PushService
+
+pytestmark = pytest.mark.django_db
+
+
+class Mailbox(BaseEmailBackend):
+    """Answers each mail with the next error, at the end with none."""
+
+    errors: ClassVar[list[Exception]] = []
+    taken: ClassVar[list[EmailMessage]] = []
+    asked: ClassVar[list[EmailMessage]] = []
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        self.asked.extend(email_messages)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.taken.extend(email_messages)
+        return len(email_messages)
+
+
+@pytest.fixture
+def mailbox(settings: Settings, mailoutbox: list[EmailMessage]) -> type[Mailbox]:
+    settings.EMAIL_BACKEND = f"{__name__}.Mailbox"
+    for mails in (Mailbox.errors, Mailbox.taken, Mailbox.asked):
+        mails.clear()
+    return Mailbox
+
+
+@pytest.fixture
+def address(alice: User, bob: Runner) -> Subscription:
+    """Alice's, where she is told of Bob's checkpoints."""
+    place = address_add(user=alice, email="alice@example.org", language="de")
+    address_confirm(place=place)
+    alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
+    return place
+
+
+def passed(entry: Entry, ten: Checkpoint, lap: int = 1) -> None:
+    now = milliseconds(timezone.now())
+    write((), [Passing(entry.pk, ten.pk, lap, now, 2.0)])
+
+
+def refused(code: int) -> smtplib.SMTPException:
+    return smtplib.SMTPRecipientsRefused({"alice@example.org": (code, b"no")})
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "left"),
+    [
+        (refused(450), "busy", 1),
+        (smtplib.SMTPDataError(451, b"later"), "busy", 1),
+        (smtplib.SMTPServerDisconnected("gone"), "unreachable", 1),
+        (TimeoutError(), "unreachable", 1),
+        (refused(550), "refused", 0),
+        (UnicodeError(), "error", 0),
+    ],
+)
+def test_mail_that_was_not_taken_is_sent_again_if_that_may_help(
+    address: Subscription,
+    entry: Entry,
+    ten: Checkpoint,
+    notifier: Notifier,
+    mailbox: type[Mailbox],
+    error: Exception,
+    reason: str,
+    left: int,
+) -> None:
+    mailbox.errors.append(error)
+    passed(entry, ten)
+    notifier.push_turn()
+    notifier.mail_turn()
+    assert notifier.failed == {reason: 1}
+    assert Delivery.objects.count() == left
+    Delivery.objects.update(due_at=timezone.now())
+    notifier.mail_turn()
+    assert len(mailbox.taken) == left and not Delivery.objects.exists()
+
+
+def test_no_other_mail_is_tried_where_the_server_is_lost(
+    address: Subscription,
+    entry: Entry,
+    ten: Checkpoint,
+    notifier: Notifier,
+    mailbox: type[Mailbox],
+) -> None:
+    mailbox.errors.append(TimeoutError())
+    for lap in range(1, 4):
+        passed(entry, ten, lap)
+    notifier.push_turn()
+    notifier.mail_turn()
+    assert len(mailbox.asked) == 1
+    assert notifier.failed == {"unreachable": 3}
+    assert Delivery.objects.count() == 3
+
+
+def test_address_that_is_refused_for_good_is_forgotten(
+    address: Subscription,
+    entry: Entry,
+    ten: Checkpoint,
+    notifier: Notifier,
+    mailbox: type[Mailbox],
+) -> None:
+    for lap in range(sender.MOST_FAILURES):
+        assert Subscription.objects.exists()
+        mailbox.errors.append(refused(550))
+        passed(entry, ten, lap + 1)
+        notifier.push_turn()
+        notifier.mail_turn()
+    assert not Subscription.objects.exists()
+
+
+def test_each_is_told_in_the_language_that_was_chosen_in(
+    address: Subscription,
+    entry: Entry,
+    ten: Checkpoint,
+    notifier: Notifier,
+    browser: Browser,
+    service: PushService,
+    mailoutbox: list[EmailMessage],
+) -> None:
+    choice = {
+        "push": browser.subscription,
+        "browser": True,
+        "runners": ["bob"],
+        "kinds": ["checkpoint"],
+    }
+    answer = Client().post(
+        "/notifications/",
+        choice,
+        content_type="application/json",
+        headers={"accept-language": "es"},
+    )
+    assert answer.status_code == 200
+    mailoutbox.clear()
+    passed(entry, ten)
+    notifier.push_turn()
+    notifier.mail_turn()
+    assert browser.read(service.posts[0].body)["title"] == "Bob en 10 km"
+    (mail,) = mailoutbox
+    assert mail.subject == "Bob bei 10 km"
+    assert "Keine solchen Mails mehr: http" in mail.body
+
+
+def test_contact_is_written_to_in_the_runner_s_language(
+    entry: Entry, notifier: Notifier, mailoutbox: list[EmailMessage]
+) -> None:
+    contact_add(runner=entry.runner, email="mum@example.org", user=None, language="fr")
+    mailoutbox.clear()
+    now = milliseconds(timezone.now())
+    sos_take(
+        runner=entry.runner_id,
+        call=Call(
+            key="one",
+            called=now,
+            fix=Fix(now - 20 * 60_000, 53.35, -6.26),
+            battery=43,
+            fine=False,
+        ),
+    )
+    notifier.push_turn()
+    notifier.mail_turn()
+    (mail,) = mailoutbox
+    assert mail.subject == "Bob appelle à l’aide"
+    assert "20 min avant : 53.35000, -6.26000" in mail.body
+    assert "Batterie 43 %." in mail.body
