@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,12 +20,17 @@ from runners.live.relay import Relay, get_relay
 from runners.models import Runner
 from runners.positions import writing
 from runners.positions.fix import Fix
+from runners.sharing import gaps
 from runners.sharing.gaps import (
     RUNNER_LIMIT,
+    Gap,
+    GapFiller,
     Missed,
     Row,
+    close_gaps,
     stored_meanwhile,
     stored_since,
+    whole_before,
 )
 
 T = 1_795_509_018_532
@@ -100,4 +107,53 @@ async def test_a_second_look_leaves_nothing_out() -> None:
     meanwhile = await store.read(stored_meanwhile, [bob.pk], now)
     assert not meanwhile.truncated
     assert len(meanwhile.rows[bob.pk]) == 1_500
+    store.close_connections()
+
+
+async def closed(filler: GapFiller, gap: Gap) -> None:
+    while gap.until == math.inf:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "COMMIT_DELAY", 0.05)
+    filler = GapFiller(relay)
+    begins = now_ms() - 60_000
+    healthy = whole_before(begins + 10_000)
+    filler.fill_soon(begins)
+    (gap,) = filler.gaps
+    during = whole_before(begins + 10_000)
+    await asyncio.wait_for(closed(filler, gap), 5)
+    assert healthy == begins + 10_000
+    # While it is open, and after it.
+    assert during == whole_before(begins + 10_000) == begins
+    # Not who had gone before it, nor who came away well after it.
+    assert whole_before(begins - 1) == begins - 1
+    later = int(gap.until) + 60_000
+    monkeypatch.setattr(relay, "_whole_until", later)
+    assert whole_before(later) == later
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
+    relay: Relay,
+) -> None:
+    bob = await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
+    ear = Ear()
+    await relay.follow([bob.pk], ear)
+    since = now_ms()
+    await store.read(
+        writing.write, [writing.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
+    )
+    GapFiller(relay)
+    # Known to be lost, and the layer is not back yet.
+    relay._lose_since(since)
+    assert relay.whole_until <= since
+    started = time.monotonic()
+    await close_gaps(relay, 5)
+    assert ear.heard.is_set()
+    assert time.monotonic() - started < gaps.COMMIT_DELAY
     store.close_connections()

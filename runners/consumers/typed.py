@@ -27,7 +27,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.accept import Receipt
 from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
-from runners.sharing.gaps import COMMIT_DELAY, Missed
+from runners.sharing.gaps import COMMIT_DELAY, Missed, whole_before
 from runners.sharing.identity import LinkError
 from runners.sharing.roster import Whole
 from runners.sharing.rosters import Rosters, get_rosters
@@ -408,7 +408,7 @@ class TypedConsumer(SocketConsumer):
 
 
 def _since(command: dict[str, Any]) -> int | None:
-    """Read the time of the last frame that a client saw; raises `CommandError`."""
+    """Read since when a client may miss something; raises `CommandError`."""
     since = command.get("since")
     if since is None:
         return None
@@ -416,7 +416,7 @@ def _since(command: dict[str, Any]) -> int | None:
         raise CommandError(
             "message.invalid", "`since` is in milliseconds since the epoch."
         )
-    return min(since, now_ms())
+    return whole_before(min(since, now_ms()))
 
 
 def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:

@@ -52,6 +52,11 @@ class Outbox:
         """Count the positions that wait for this socket."""
         raise NotImplementedError
 
+    @property
+    def owes(self) -> bool:
+        """Tell whether events wait that no newer one will replace."""
+        return bool(self._events)
+
     def receive(self, event: RunnerEvent) -> None:
         """Take an event of a followed runner."""
         raise NotImplementedError

@@ -347,10 +347,7 @@ class Relay:
             self._whole_until = oldest
         elif oldest > self._noticed_at:
             # A beat sent since has come back: what was lost is in the database.
-            since, self._lost_since = self._lost_since, None
-            self._whole_until = oldest
-            self.gaps += 1
-            self.on_gap(since, None)
+            self._close_gap(self._lost_since, oldest)
         await self.layer.group_send_many(
             [
                 (
@@ -360,6 +357,24 @@ class Relay:
                 for group in self._beats
             ]
         )
+
+    @property
+    def whole_until(self) -> int:
+        """Return until when nothing is known to be lost. Milliseconds."""
+        if self._lost_since is None:
+            return self._whole_until
+        return min(self._whole_until, self._lost_since)
+
+    def give_up_waiting(self) -> None:
+        """Say now what is lost: this process will not hear that the layer is back."""
+        if self._lost_since is not None:
+            self._close_gap(self._lost_since, now_ms())
+
+    def _close_gap(self, since: int, until: int) -> None:
+        self._lost_since = None
+        self._whole_until = until
+        self.gaps += 1
+        self.on_gap(since, None)
 
     def _lose_since(self, t: int) -> None:
         self._noticed_at = now_ms()

@@ -9,6 +9,7 @@ Must run in the event loop that serves; belongs to it, as the relay does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -57,7 +58,9 @@ class Acceptor:
         self.refused: Counter[str] = Counter()
         # Events that no other process will hear of: the layer was away.
         self.unsent = 0
-        self._unsent_since: int | None = None
+        # Since when relays may lack events, and do not know yet. Milliseconds.
+        self._untold_since: int | None = None
+        recorder.on_late = self._hear_late
         self._tracks: dict[int, Track] = {}
         # Grows when rules have changed.
         self._generation = 0
@@ -145,21 +148,44 @@ class Acceptor:
         """Send events to their groups, in order."""
         if not events:
             return
-        since: int | None = None
         try:
             await self.relay.layer.group_send_many(events)
-            if self._unsent_since is not None:
-                since, self._unsent_since = self._unsent_since, None
-                gap = {"type": GAP, "t": since, "state": {}}
-                await self.relay.layer.group_send_many([(RELAYS, gap)])
         except Exception as error:
             # Away for now: what is accepted is stored all the same, and all relays
-            # are told to read it once the layer is back; from the beginning, if even
-            # that was lost.
+            # are told to read it once the layer is back.
             self.unsent += len(events)
-            known = [t for t in (since, self._unsent_since) if t is not None]
-            self._unsent_since = min(known, default=now_ms())
+            self._lack_since(now_ms())
             logger.warning("The channel layer took no positions: %r", error)
+        else:
+            if self._untold_since is not None:
+                await self._tell_relays()
+
+    def _hear_late(self, since: int) -> None:
+        """Have all relays read what was stored late; called in the recorder's thread.
+
+        Whoever began to follow meanwhile, in any process, may have read too early.
+        """
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            self.relay.loop.call_soon_threadsafe(self._tell_late, since)
+
+    def _tell_late(self, since: int) -> None:
+        self._lack_since(since)
+        self._telling = asyncio.create_task(self._tell_relays())
+
+    def _lack_since(self, t: int) -> None:
+        self._untold_since = min(t, self._untold_since or t)
+
+    async def _tell_relays(self) -> None:
+        """Say what the relays may lack, from the beginning if that was lost before."""
+        since, self._untold_since = self._untold_since, None
+        if since is None:
+            return
+        try:
+            gap = {"type": GAP, "t": since, "state": {}}
+            await self.relay.layer.group_send_many([(RELAYS, gap)])
+        except Exception as error:
+            self._lack_since(since)
+            logger.warning("The channel layer took no word of a gap: %r", error)
 
     # Late fixes of a race
 

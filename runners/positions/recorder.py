@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
@@ -35,6 +35,9 @@ GATHER_COMMITS = 10
 CAPACITY = 100_000
 # Between attempts while the database is away. Seconds.
 RETRY = 0.5
+# A commit that comes so long after its fixes is late: who has begun to follow since has
+# read the database without them. Seconds.
+LATE = 1.0
 
 
 class RecorderFull(Exception):
@@ -42,11 +45,12 @@ class RecorderFull(Exception):
 
 
 class Work(NamedTuple):
-    """What was queued together, and who waits for it."""
+    """What was queued together, who waits for it, and since when."""
 
     rows: Sequence[Row]
     changes: Sequence[Change]
     waiter: asyncio.Future[int] | None
+    at: float
 
 
 class Recorder:
@@ -58,6 +62,12 @@ class Recorder:
         self.not_stored: Counter[str] = Counter()
         # How long the last commit took. Seconds.
         self.commit_seconds = 0.0
+        # Called in the recorder's thread with a time, milliseconds: what is stored
+        # since then was late, and is all there now.
+        self.on_late: Callable[[int], object] = _nothing
+        self._late_since: int | None = None
+        # When the latest attempt to commit began. Milliseconds.
+        self._tried_at = 0
         self._queued: deque[Work] = deque()
         self._waiting = 0
         # When the oldest row that waits was queued; None when none waits.
@@ -87,7 +97,7 @@ class Recorder:
         `RecorderFull`, and then keeps none of them.
         """
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue(Work(rows, changes, waiter))
+        self._queue(Work(rows, changes, waiter, time.monotonic()))
         return waiter
 
     def record_unacked(
@@ -95,7 +105,7 @@ class Recorder:
     ) -> None:
         """Queue rows that nobody waits for; when full they are only counted."""
         try:
-            self._queue(Work(rows, changes, None))
+            self._queue(Work(rows, changes, None, time.monotonic()))
         except RecorderFull:
             self.not_stored["full"] += len(rows)
 
@@ -103,7 +113,7 @@ class Recorder:
         """Wait until what was queued before is committed or refused."""
         if self._waiting:
             waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._queued.append(Work((), (), waiter))
+            self._queued.append(Work((), (), waiter, time.monotonic()))
             self._wake.set()
             await waiter
 
@@ -111,10 +121,10 @@ class Recorder:
         if self._waiting + len(work.rows) > CAPACITY:
             raise RecorderFull
         with self._lock:
+            self._queued.append(work)
             self._waiting += len(work.rows)
             if self._waiting_since is None:
-                self._waiting_since = time.monotonic()
-        self._queued.append(work)
+                self._waiting_since = work.at
         if self._thread is None:
             self._start()
         if not self._wake.is_set():
@@ -175,10 +185,11 @@ class Recorder:
         stored = lost is not None
         lost = lost or ()
         self.stored += len(rows) - len(lost) if stored else 0
+        late = self.oldest > LATE
         with self._lock:
             self._waiting -= len(rows)
-            # What came meanwhile is younger than this commit.
-            self._waiting_since = time.monotonic() if self._waiting else None
+            self._waiting_since = self._queued[0].at if self._queued else None
+        self._note_late(late)
         lost_ids = {id(row) for row in lost}
         done: dict[
             asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int]]
@@ -194,6 +205,14 @@ class Recorder:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_finish, waiters)
 
+    def _note_late(self, late: bool) -> None:
+        """Tell of late commits once no more of them follow."""
+        if late and self._late_since is None:
+            self._late_since = self._tried_at
+        if self._late_since is not None and self.oldest < LATE:
+            since, self._late_since = self._late_since, None
+            self.on_late(since)
+
     def _store_rows(
         self, rows: Sequence[Row], changes: Sequence[Change]
     ) -> Sequence[Row] | None:
@@ -203,6 +222,7 @@ class Recorder:
         """
         while True:
             started = time.perf_counter()
+            self._tried_at = time.time_ns() // 1_000_000
             try:
                 prepare_connection()
                 lost = write(rows, changes)
@@ -218,6 +238,10 @@ class Recorder:
                 if lost:
                     self.not_stored["refused"] += len(lost)
                 return lost
+
+
+def _nothing(since: int) -> None:
+    pass
 
 
 def _finish(waiters: list[tuple[asyncio.Future[int], int]]) -> None:

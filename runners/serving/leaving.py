@@ -17,6 +17,7 @@ from runners.live.outbox import SOCKETS_A_PASS
 from runners.live.relay import Relay, get_relay
 from runners.live.server import FrameProtocol
 from runners.serving.admission import RESTART, get_admission
+from runners.sharing.gaps import close_gaps
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ BACK_A_SECOND = 250
 STAGE = 0.1
 # How long peers get to answer the close. Seconds.
 ANSWER = 1.0
+# How long giving them what they miss may take, and those who are slow to take it.
+# Whoever comes back says since when, but not to a process that knows what was lost.
+CLOSING_GAPS, OWING = 2.0, 1.0
 
 
 class LeavingServer(Server):
@@ -76,10 +80,13 @@ class LeavingServer(Server):
 
 
 async def send_away(relay: Relay, hurried: Callable[[], bool]) -> None:
-    """Tell each socket when to come back, then close it; in stages.
+    """Give each socket what it misses, tell it when to come back, then close it.
 
-    At random, so that those who come back are spread however they were connected.
+    In stages; at random, so that those who come back are spread however they were
+    connected.
     """
+    if not hurried():
+        await close_gaps(relay, CLOSING_GAPS)
     outboxes = list(relay.sockets)
     random.shuffle(outboxes)
     spread = 1000 * len(outboxes) / BACK_A_SECOND
@@ -87,6 +94,11 @@ async def send_away(relay: Relay, hurried: Callable[[], bool]) -> None:
         outbox.say_reconnect(round(random.uniform(0, spread)))
         if number % SOCKETS_A_PASS == 0:
             await asyncio.sleep(0)
+    deadline = relay.loop.time() + OWING
+    while any(outbox.owes for outbox in outboxes) and not hurried():
+        if relay.loop.time() > deadline:
+            break
+        await asyncio.sleep(STAGE)
     closed = 0
     seconds = min(len(outboxes) / CLOSED_A_SECOND, LONGEST_CLOSING)
     async for due in in_stages(len(outboxes), seconds):

@@ -95,7 +95,10 @@ class OperatorDoor:
     ) -> None:
         # Whoever hangs up early wants no answer.
         with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            question = orjson.loads(await reader.readline())
+            line = await reader.readline()
+            if not line:
+                return
+            question = orjson.loads(line)
             answer: Answer = {"process": os.getpid()}
             if question["ask"] == "list":
                 answer["sockets"] = await list_sockets()

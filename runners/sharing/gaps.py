@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from weakref import WeakSet
 
 from django.db.models import Count
 
@@ -15,6 +18,7 @@ from runners import store
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import wire_id_of
 from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.outbox import now_ms
 from runners.live.relay import Relay
 from runners.models import Position
 from runners.positions.fix import milliseconds
@@ -35,6 +39,8 @@ LIMIT = 20_000
 # What the layer lost is given out over this long, in pieces. Seconds.
 SPREAD = 3.0
 RUNNERS_A_PIECE = 50
+# How many gaps are remembered for those who were cut off within one.
+REMEMBERED = 100
 
 Row = tuple[int, float, float, float | None, float | None, float | None]
 
@@ -126,13 +132,46 @@ def stored_meanwhile(runners: Collection[int], read_at: int) -> Missed:
     return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY)
 
 
+@dataclass
+class Gap:
+    """From when on events were lost, and when all had been given. Milliseconds."""
+
+    since: int
+    until: float = math.inf
+
+
+def whole_before(t: int) -> int:
+    """Return since when somebody may miss something who was here until `t`.
+
+    That is `t`, or where a gap begins that had not been closed by then. Milliseconds.
+    """
+    sinces = [t]
+    for filler in list(_fillers):
+        sinces.append(filler.relay.whole_until)
+        # Where they were, another process, may have been longer about it.
+        late = t - MARGIN * 1000
+        gaps = list(filler.gaps)
+        sinces += [gap.since for gap in gaps if gap.since <= t and late < gap.until]
+    return min(sinces)
+
+
+async def close_gaps(relay: Relay, seconds: float) -> None:
+    """Give the sockets of a relay what they miss, within so many seconds."""
+    for filler in list(_fillers):
+        if filler.relay is relay:
+            await filler.fill_now(seconds)
+
+
 class GapFiller:
     """Gives the followers of one event loop what the layer lost."""
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
+        self.gaps: deque[Gap] = deque(maxlen=REMEMBERED)
         self._filling: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
         relay.on_gap = self.fill_soon
+        _fillers.add(self)
 
     def fill_soon(self, since: int, runners: Collection[int] | None = None) -> None:
         """Read again what was stored since then, and give it to all concerned.
@@ -140,25 +179,43 @@ class GapFiller:
         Of these runners, or of all who are followed.
         """
         logger.warning("The channel layer may have lost events since %d", since)
-        task = asyncio.create_task(self._fill(since, runners))
+        gap = Gap(since)
+        self.gaps.append(gap)
+        task = asyncio.create_task(self._fill(gap, runners))
         self._filling.add(task)
         task.add_done_callback(self._filling.discard)
 
-    async def _fill(self, since: int, concerned: Collection[int] | None) -> None:
-        await asyncio.sleep(COMMIT_DELAY)
+    async def fill_now(self, seconds: float) -> None:
+        """Close what gaps there are, without taking time for it."""
+        self._hurry.set()
+        self.relay.give_up_waiting()
+        if self._filling:
+            await asyncio.wait(self._filling, timeout=seconds)
+
+    def close(self) -> None:
+        """Remember no longer."""
+        _fillers.discard(self)
+
+    async def _fill(self, gap: Gap, concerned: Collection[int] | None) -> None:
+        await self._take_time(COMMIT_DELAY)
         runners = self.relay.followed if concerned is None else list(concerned)
         pieces = [
             runners[start : start + RUNNERS_A_PIECE]
             for start in range(0, len(runners), RUNNERS_A_PIECE)
         ]
         for piece in pieces:
-            missed = await self._read(piece, since)
+            missed = await self._read(piece, gap.since)
             for pk, rows in missed.rows.items():
                 code, late = missed.codes[pk], missed.late[pk]
                 self.relay.replay(*_events(pk, code, late, rows[-1]))
                 # Each is written to everybody who follows: let others have a turn.
                 await asyncio.sleep(0)
-            await asyncio.sleep(SPREAD / len(pieces))
+            await self._take_time(SPREAD / len(pieces))
+        gap.until = now_ms()
+
+    async def _take_time(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     async def _read(self, runners: list[int], since: int) -> Missed:
         while True:
@@ -191,3 +248,7 @@ def _events(
         "state": {},
     }
     return late, newest
+
+
+# Of each event loop of this process; views ask from threads.
+_fillers: WeakSet[GapFiller] = WeakSet()

@@ -324,6 +324,7 @@ class Watch:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        self.gaps.close()
         _watches.pop(self.acceptor.relay.loop, None)
 
 

@@ -18,7 +18,7 @@ from runners import store
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
-from runners.sharing.gaps import stored_since
+from runners.sharing.gaps import stored_since, whole_before
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.snapshots import add_trails, runner_items
 from runners.sharing.viewing import visible_runners
@@ -134,7 +134,7 @@ def _since(request: HttpRequest) -> int | None:
             "request.invalid",
             "`since` is in milliseconds since the epoch.",
         )
-    return min(int(text), now_ms())
+    return whole_before(min(int(text), now_ms()))
 
 
 def link_in_header(request: HttpRequest) -> ShareLink | None:

@@ -19,7 +19,7 @@ from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
-from runners.sharing.gaps import MARGIN
+from runners.sharing.gaps import MARGIN, whole_before
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.own import positions_gpx
 from runners.sharing.viewing import visible_runners
@@ -80,7 +80,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
         )
     positions = _shown(request, runner)
     if since:
-        since = min(since, now_ms())
+        since = whole_before(min(int(since), now_ms()))
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)
         positions = positions.filter(stored_at__gte=moment)
 

@@ -50,6 +50,8 @@ class Spectator:
         self.went_back = 0
         # `time` of the last frame after which nothing was missing.
         self.since: int | None = None
+        # Whose snapshot has come.
+        self.met: set[str] = set()
         # Tracks to fetch, each with the time since when.
         self.to_fetch: dict[str, int] = {}
         self.connects = 0
@@ -116,9 +118,11 @@ class Spectator:
         code = item["code"]
         if item["fix"] is None:
             return
-        if not self.tracks[code]:
-            # The polyline of a trail has no times; the track has.
-            self.to_fetch.setdefault(code, 0)
+        if code not in self.met:
+            # The polyline of a trail has no times; the track has. The live flow may
+            # have come first, when an earlier follow found no database.
+            self.met.add(code)
+            self.to_fetch[code] = 0
         t, lat, lng, *_ = item["fix"]
         self.hold(code, t, lat, lng)
         # A snapshot is read from the database and may be older than the live flow.

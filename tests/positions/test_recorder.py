@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.track import Publisher
-from runners.positions.writing import Row, write
+from runners.positions.writing import Row, _moment, write
 
 T = 1_795_509_018_532
 
@@ -122,3 +123,40 @@ async def test_the_recorder_waits_out_a_database_that_fails(
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     assert await asyncio.wait_for(stored, 5) == 0
     assert await Position.objects.acount() == 1
+
+
+async def test_late_commits_are_told_of_once_when_the_last_is_done(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    recorder.on_late = told.append
+    stored = recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
+    await stored
+    assert told == []
+
+    monkeypatch.setattr(recorder_module, "LATE", 0.2)
+    monkeypatch.setattr(recorder_module, "BATCH", 1)
+    monkeypatch.setattr(recorder_module, "RETRY", 0.02)
+    back_at = time.monotonic() + 0.4
+
+    def slow(rows: list[Row], changes: object) -> object:
+        if time.monotonic() < back_at:
+            raise OperationalError("the database is away")
+        assert told == []
+        return write(rows)
+
+    monkeypatch.setattr(recorder_module, "write", slow)
+    before = time.time_ns() // 1_000_000
+    await asyncio.gather(
+        *(
+            recorder.record([Row(bob.pk, Fix(T + n, 48.0, 2.0), "websocket")])
+            for n in range(1, 4)
+        )
+    )
+    await asyncio.wait_for(recorder.flushed(), 5)
+    (since,) = told
+    # Since the first commit that succeeded: nothing is stored with an earlier time.
+    first = await Position.objects.order_by("stored_at").aget(
+        recorded_at=_moment(T + 1)
+    )
+    assert before + 300 < since <= first.stored_at.timestamp() * 1000

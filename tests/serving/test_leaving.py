@@ -43,3 +43,20 @@ async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
     assert all(wire.code == 1012 for wire in wires)
     assert time.monotonic() - started < 1
     await relay.close()
+
+
+async def test_who_is_slow_gets_what_was_kept_for_them_before_the_close() -> None:
+    relay = Relay(LocalLayer())
+    slow = NotingWire()
+    outbox = TypedOutbox(slow, relay)
+    relay.sockets.add(outbox)
+    slow.behind = True
+    outbox.event(b"late")
+    relay.loop.call_later(0.1, slow.drain)
+    closed_at_drain: list[int | None] = []
+    relay.loop.call_later(0.1, lambda: closed_at_drain.append(slow.code))
+    await send_away(relay, lambda: False)
+    assert slow.writes[0][0] == b"late"
+    assert closed_at_drain == [None]
+    assert slow.code == 1012
+    await relay.close()
