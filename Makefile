@@ -1,6 +1,6 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
-.PHONY: run serve setup setup-dev test lint bench
+.PHONY: run serve setup setup-dev test coverage lint release-check bench
 
 python := .venv/bin/python
 # Node.js comes from the environment where the machine has none.
@@ -27,6 +27,19 @@ test:
 	@.ci/setup test
 	$(if $(args),,node --test tests/js/*.js)
 	$(python) -m pytest $(or $(args),-n 3 --dist loadfile)
+
+# Which branches of runners/ the suite goes through, in the servers that it starts too;
+# fails under what pyproject.toml says.
+coverage:
+	@.ci/setup test
+	$(python) -m coverage erase
+	$(python) -m coverage run -m pytest -n 3 --dist loadfile
+	$(python) -m coverage combine --quiet
+	$(python) -m coverage report
+
+# Everything from a clean clone of what is committed.
+release-check:
+	@.ci/release
 
 lint:
 	@.ci/setup dev

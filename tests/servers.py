@@ -39,8 +39,10 @@ def free_port() -> int:
     Below the range from which the kernel serves outgoing connections, so that no
     client takes it between now and the server's bind.
     """
+    # The module's own generator is seeded before each test, alike in all processes.
+    choose = random.SystemRandom().randrange
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = choose(20_000, 32_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):

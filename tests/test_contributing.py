@@ -1,0 +1,38 @@
+"""What CONTRIBUTING.md shows works."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from runners.intake.app import App, Outcome, Report
+from runners.positions.fix import Fix, FixError
+from tests.servers import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_phone_app_reads_what_it_says() -> None:
+    (code,) = re.findall(r'```python\n("""Beacon.*?)```', TEXT, re.DOTALL)
+    assert code.count("\n") <= 40
+    module: dict[str, Any] = {}
+    exec(code, module)  # noqa: S102
+    app: App = module["BEACON"]
+    points = [
+        {"at": "2026-11-25T10:00:00Z", "pos": [48.5, 2.5], "kmh": 9},
+        {"at": 1795600805, "pos": "here"},
+    ]
+    body = json.dumps({"points": points}).encode()
+    reading = app.read(Report("POST", {}, "application/json", "", body, 0))
+    fix, refused = reading.fixes
+    assert isinstance(fix, Fix) and (fix.lat, fix.speed) == (48.5, 2.5)
+    assert isinstance(refused, FixError) and refused.code == "position.invalid"
+    reply = app.ok(Outcome(1, [(1, refused.code, refused.detail)]))
+    assert json.loads(reply.body) == {"saved": 2}
+
+
+def test_the_targets_it_names_are_there() -> None:
+    named = set(re.findall(r"\bmake ([a-z-]+)", TEXT)) - {"sure"}
+    made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert named <= set(made)
