@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from runners.races.course import Course
 
@@ -16,6 +17,9 @@ CHUNK = 32
 BEYOND = 50.0
 # What a heading against the line's own counts, as the square of a deviation.
 HEADING_WEIGHT = 6.0
+
+
+Floats = npt.NDArray[np.float64]
 
 
 class Place(NamedTuple):
@@ -86,6 +90,13 @@ class Line:
         """Return the x and y of a place, in the course's metres."""
         x, y = self._to_flat.transform(lng, lat)
         return x * self._scale, y * self._scale
+
+    def at(self, distances: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return x and y of places on the line, and its direction east and north."""
+        index = np.searchsorted(self._along, distances, side="right") - 1
+        on = distances - self._along[index]
+        east, north = self._east[index], self._north[index]
+        return self._x[index] + east * on, self._y[index] + north * on, east, north
 
     def best(self, sight: Sight, prior: Prior) -> Place:
         """Return the likeliest place between the prior's bounds.

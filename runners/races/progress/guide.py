@@ -8,9 +8,18 @@ from dataclasses import dataclass
 
 from runners.races.course import Course
 from runners.races.line import Line, Sight, sight_of
+from runners.races.progress.belief import STEP, Grid
 from runners.races.progress.search import STANDING, WRONG_WAY, Search, pruned
 from runners.races.progress.start import Starting
-from runners.races.progress.state import Confirmed, Fix, Guess, Here, Seen, State
+from runners.races.progress.state import (
+    Belief,
+    Confirmed,
+    Fix,
+    Guess,
+    Here,
+    Seen,
+    State,
+)
 from runners.races.splits import Mark, Node, Passing, passes_of, passings
 
 # Accuracies, metres: worse than the first is held, worse than the second moves the
@@ -25,6 +34,11 @@ FINISH_REACH = 15.0
 # Whoever appears within so many metres of the finish after such a silence, seconds, may
 # have come by bus.
 FINISH_NEAR, FINISH_SILENCE = 50.0, 900.0
+
+# How much of the likelihood is around a place that is told, and that counts.
+LIKELY, SURE = 0.5, 0.8
+# After so many seconds of silence what was likely says nothing.
+FORGOTTEN = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class Guide:
         self.start = min(starts, default=0.0)
         self.finish = min(max(finishes, default=course.length), course.length)
         self._search = Search(self._line, self.start, top_speed)
+        self._grid = Grid(self._line, top_speed)
         self._starting = Starting(
             course,
             self._line,
@@ -145,6 +160,10 @@ class Guide:
     def _run(
         self, state: State, here: Here, sight: Sight, *, lost: bool
     ) -> tuple[State, Seen]:
+        if not lost and self._is_folded(state, here):
+            return self._believe(state, here, sight)
+        if state.belief is not None:
+            state = state._replace(belief=None)
         guesses: list[Guess] = []
         if state.guesses and not lost and here.t - state.at <= SILENCE * 1000:
             guesses = self._search.moved(state, here, sight)
@@ -184,9 +203,8 @@ class Guide:
         if certain.t < best.since < here.t:
             nodes.append(Node(best.since, best.origin))
         reached = best.distance
-        short = FINISH_REACH
-        if best.speed > STANDING:
-            short = min(short, math.sqrt(best.variance))
+        # Who moves may still stop before the finish.
+        short = FINISH_REACH if best.speed <= STANDING else 0.0
         if reached >= self.finish - short:
             reached = max(reached, self.finish)
         nodes.append(Node(here.t, reached))
@@ -201,6 +219,50 @@ class Guide:
             at = _moment(nodes, self.finish)
             state = state._replace(status="finished", finished=at, guesses=())
         return state, Seen(progress, splits=splits)
+
+    # Where the course lies in folds closer than the noise
+
+    def _is_folded(self, state: State, here: Here) -> bool:
+        belief = state.belief
+        if belief is not None:
+            if here.t - belief.at > FORGOTTEN * 1000:
+                return False
+            return belief.share < SURE or self._grid.is_folded(
+                belief.distance, here.sigma
+            )
+        return (
+            len(state.guesses) == 1
+            and here.t - state.at <= SILENCE * 1000
+            and self._grid.is_folded(state.guesses[0].distance, here.sigma)
+        )
+
+    def _believe(self, state: State, here: Here, sight: Sight) -> tuple[State, Seen]:
+        belief, certain = state.belief, state.certain
+        assert certain is not None
+        if belief is None:
+            belief = self._grid.begin(state.at, state.guesses[0])
+        elif here.t - belief.at < STEP * 1000:
+            return state, self._believed(belief, here)
+        after = self._grid.step(belief, here.t, sight, here.speed, here.limit)
+        if after is None:
+            return self._away(state, here)
+        distance, variance = after.distance, after.deviation**2
+        best = Guess(distance, after.speed, variance, 0.0, here.t, distance)
+        state = state._replace(
+            status="started", away=0, at=here.t, guesses=(best,), belief=after
+        )
+        if after.share < SURE or not self._counts(here, certain.t):
+            return state, self._believed(after, here)
+        state, seen = self._count(state, here, best, certain)
+        if state.finished is not None:
+            state = state._replace(belief=None)
+        return state, seen
+
+    def _believed(self, belief: Belief, here: Here) -> Seen:
+        if belief.share < LIKELY:
+            return Seen(None)
+        moved = belief.speed * (here.t - belief.at) / 1000
+        return Seen(min(belief.distance + moved, self.finish))
 
     def _away(self, state: State, here: Here) -> tuple[State, Seen]:
         since = state.away_since if state.away else here.t

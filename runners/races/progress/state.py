@@ -78,6 +78,24 @@ class Guess(NamedTuple):
     origin: float
 
 
+class Belief(NamedTuple):
+    """How likely each place is, as of `at` (ms), where a course lies in folds.
+
+    `first` is the first cell, `rows` and `paces` are the likelihoods as `belief.py`
+    packs them. `distance` (metres) is the likeliest place, within its `deviation`, at
+    `speed` (m/s); `share` is how much of the likelihood lies around it.
+    """
+
+    at: int
+    first: int
+    rows: str
+    paces: str
+    distance: float
+    deviation: float
+    speed: float
+    share: float
+
+
 class Confirmed(NamedTuple):
     """A fix that was held and now counts."""
 
@@ -114,6 +132,8 @@ class State(NamedTuple):
     away_since: int = 0
     started: int | None = None
     finished: int | None = None
+    # Only where the course lies in folds closer than the noise.
+    belief: Belief | None = None
 
     @property
     def progress(self) -> float | None:
@@ -139,11 +159,13 @@ class State(NamedTuple):
         for name in ("certain", "waiting"):
             if values.get(name) is not None:
                 values[name] = Node(*values[name])
+        if values.get("belief") is not None:
+            values["belief"] = Belief(*values["belief"])
         values["guesses"] = tuple(Guess(*guess) for guess in values.get("guesses", ()))
         return cls(**values)
 
 
-_KEYS = ("g", "s", "t", "l", "h", "a", "y", "c", "w", "n", "o", "os", "st", "fi")
+_KEYS = ("g", "s", "t", "l", "h", "a", "y", "c", "w", "n", "o", "os", "st", "fi", "b")
 _NAMES = dict(zip(_KEYS, State._fields, strict=True))
 _BEGINNING = State(gun=-1)
 
