@@ -198,9 +198,8 @@ def check_phones() -> Iterator[str | Problem]:
         )
         if answer.status == 401:
             raise Problem(
-                "The server does not know a token that was made a moment ago.",
-                "Run this with the server's DATABASE_URL, and have the proxy pass "
-                "`Authorization` on.",
+                "The token that a phone sends did not arrive.",
+                "Have the proxy pass `Authorization` on.",
             )
         if answer.status != 200 or '"stored":1,' not in answer.body.replace(" ", ""):
             raise Problem(
