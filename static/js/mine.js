@@ -65,7 +65,12 @@ export class Mine {
     find("#read-out").addEventListener("click", () => this.#setReadOut(!this.#readsOut));
     this.#setReadOut(kept(READ_OUT) === "1");
     this.#places.addEventListener("change", () => this.#choose());
-    find("#unpin").addEventListener("click", () => this.#setPin(null));
+    find("#unpin").addEventListener("click", () => this.#close());
+    this.#table.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.#close();
+    });
     this.#warn.parentElement?.toggleAttribute("hidden", !("Notification" in globalThis));
     this.#warn.addEventListener("change", () => this.#askToWarn());
   }
@@ -209,6 +214,11 @@ export class Mine {
     this.#places.value = chosen;
     this.#onPin(pin?.place ?? null);
     this.#onChange();
+  }
+
+  #close() {
+    this.#setPin(null);
+    this.#places.focus();
   }
 
   /** @param {number} now */

@@ -148,3 +148,9 @@ def test_numbers_and_dates_are_written_as_the_language_does(
     assert "10,0 km" in page
     assert re.search(r'<span data-metres="\d+">8,0 km</span>', page)
     assert "1 unterwegs" in re.sub(r"<[^>]+>", "", page)
+
+
+def test_race_office_is_in_one_language(admin_client: Client) -> None:
+    page = admin_client.get("/admin/", headers={"Accept-Language": "de"}).text
+    assert '<html lang="en' in page
+    assert "Race office" in page and "Hinzufügen" not in page

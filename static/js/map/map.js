@@ -1,9 +1,11 @@
 // What a live page shows on its map: courses and runners.
 
+import { isImperial } from "../choices.js";
 import { find } from "../dom.js";
+import { MILE } from "../format.js";
 import { liveness } from "../liveness.js";
 import { Camera } from "./camera.js";
-import { courseLines, courseMarks } from "./course.js";
+import { courseLines, courseMarks, KILOMETRE } from "./course.js";
 import { Crowd } from "./crowd.js";
 import { layers, SOURCES } from "./layers.js";
 import { FADE_TO, outlinePaints, readTokens } from "./style.js";
@@ -192,11 +194,12 @@ export class LiveMap {
 
   /** @param {import("../store.js").Race[]} races */
   #showCourses(races) {
-    const wanted = races.map(({ slug, line }) => `${slug} ${line.length}`).join();
+    const unit = isImperial() ? MILE : KILOMETRE;
+    const wanted = [unit, ...races.map(({ slug, line }) => `${slug} ${line.length}`)].join();
     if (wanted === this.#coursesOf) return;
     this.#coursesOf = wanted;
     this.#source("course").setData(courseLines(races));
-    this.#source("marks").setData(courseMarks(races));
+    this.#source("marks").setData(courseMarks(races, unit));
     this.#courses = races.flatMap(({ line }) => line);
   }
 
