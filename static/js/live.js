@@ -266,7 +266,7 @@ function draw() {
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
   // A task of its own: of thousands of runners both together would make a hand wait.
   const exactly = Boolean(player?.time);
-  setTimeout(() => map?.show(runners, { store, follows, selected, exactly }));
+  setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, exactly }));
 }
 
 // A runner without a fix is on a start list, or nowhere.
