@@ -56,6 +56,7 @@ export class LiveMap {
   /** @type {string | null} what is drawn of them */
   #coursesOf = null;
   #isReady = false;
+  #hasLooked = false;
   #isFitted = false;
 
   /**
@@ -106,7 +107,7 @@ export class LiveMap {
   // as many bytes as all the rest of a race's page.
   async #showOutlines() {
     const load = this.#loadAtlas;
-    if (load === null || this.#hasAtlas || !this.#isReady || this.#map.getZoom() > FADE_TO) return;
+    if (load === null || this.#hasAtlas || !this.#hasLooked || this.#map.getZoom() > FADE_TO) return;
     this.#hasAtlas = true;
     try {
       const { land, borders } = await load();
@@ -206,9 +207,10 @@ export class LiveMap {
   // Choose what to look at, once there is something and nobody has moved the map.
   #look() {
     if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
-    if (this.#isFitted || !this.#isReady || this.#camera.isFree) return;
-    this.#isFitted = this.#fit({ animate: false });
-    // Where there is nobody to fit it to, it stays at the whole world.
+    if (this.#isFitted || !this.#isReady) return;
+    if (!this.#camera.isFree) this.#isFitted = this.#fit({ animate: false });
+    // Before that it is the whole world, where it stays if there is nobody to fit it to.
+    this.#hasLooked = true;
     this.#showOutlines();
   }
 
