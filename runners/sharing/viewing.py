@@ -271,7 +271,11 @@ def _lost_races(question: Question, links: Collection[int]) -> dict[int, str]:
     if not question.races:
         return {}
     seen = visible_races(links).filter(pk__in=question.races)
-    lost = Race.objects.filter(pk__in=question.races).exclude(pk__in=seen.values("pk"))
+    hidden = Race.objects.filter(pk__in=question.races).exclude(
+        pk__in=seen.values("pk")
+    )
+    # Read once, and before the links: what ends meanwhile has its reason next time.
+    lost = list(hidden.values_list("pk", flat=True))
     ended = ShareLink.objects.filter(pk__in=question.standing.links, race__in=lost)
     now = timezone.now()
     reason_of = {
@@ -280,10 +284,7 @@ def _lost_races(question: Question, links: Collection[int]) -> dict[int, str]:
             "race", "revoked_at", "expires_at"
         )
     }
-    return {
-        race: reason_of.get(race, "private")
-        for race in lost.values_list("pk", flat=True)
-    }
+    return {race: reason_of.get(race, "private") for race in lost}
 
 
 def _reasons(standing: Standing, lost: Collection[int]) -> dict[int, str]:
