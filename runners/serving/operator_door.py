@@ -175,6 +175,6 @@ async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int)
         for consumer in consumers[closed:due]:
             if code == RESTART:
                 consumer.outbox.say_reconnect(random.randrange(BACK_WITHIN))
-            consumer.outbox.close(code)
+            consumer.wire.close(code)
         closed = due
     return closed

@@ -1,0 +1,121 @@
+"""Requests and their answers against docs/openapi.yaml."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tests.api.capture import Answer
+from tests.api.documents import Document
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, str]]:
+    """Return (method, path, place) of each operation."""
+    for path, item in document.content["paths"].items():
+        for method in item.keys() - {"parameters"}:
+            escaped = path.replace("/", "~1")
+            yield method.upper(), path, f"#/paths/{escaped}/{method}"
+
+
+def pattern_of(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path).replace("\\", "")))
+
+
+def place_of(document: Document, answer: Answer) -> str | None:
+    """Return the operation that a request was, the one with the fewest wildcards."""
+    found = [
+        (path.count("{"), place)
+        for method, path, place in operations(document)
+        if method == answer.method and pattern_of(path).fullmatch(answer.path)
+    ]
+    return min(found)[1] if found else None
+
+
+def parameters(document: Document, place: str) -> dict[tuple[str, str], str]:
+    """Return the places of an operation's parameters by (in, name)."""
+    found = {}
+    for owner in (place, place.rpartition("/")[0]):
+        for number, value in enumerate(document.at(owner).get("parameters", ())):
+            parameter, where = document.follow(value, f"{owner}/parameters/{number}")
+            found[parameter["in"], parameter["name"]] = where
+    return found
+
+
+def body_of(answer: Answer) -> Any:
+    text = answer.body.decode()
+    is_json = answer.headers["content-type"].startswith("application/json")
+    return json.loads(text) if is_json else text
+
+
+def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
+    """Return the places of an answer's description and of its schema.
+
+    Raises `LookupError` for what is not documented.
+    """
+    place = place_of(document, answer)
+    if place is None:
+        raise LookupError("no such operation")
+    response, where = document.follow(
+        document.at(f"{place}/responses/{answer.status}"),
+        f"{place}/responses/{answer.status}",
+    )
+    if "content" not in response:
+        if answer.body:
+            raise LookupError("no body")
+        return where, None
+    type_ = answer.headers["content-type"].partition(";")[0]
+    if type_ not in response["content"]:
+        raise LookupError(type_)
+    return where, f"{where}/content/{type_.replace('/', '~1')}/schema"
+
+
+def faults(document: Document, answer: Answer) -> Iterator[str]:
+    """Say in what a request or its answer is not as documented."""
+    try:
+        where, schema = schema_of(document, answer)
+    except LookupError as error:
+        yield f"not documented: {error}"
+        return
+    for name, header in document.at(where).get("headers", {}).items():
+        if header.get("required") and name.lower() not in answer.headers:
+            yield f"{name} is missing"
+    if schema is not None:
+        yield from document.faults(schema, body_of(answer))
+    place = place_of(document, answer)
+    assert place is not None
+    known = parameters(document, place)
+    for name, _ in parse_qsl(answer.query, keep_blank_values=True):
+        if ("query", name) not in known:
+            yield f"the parameter {name} is not documented"
+
+
+def shown(document: Document, answer: Answer) -> Iterator[str]:
+    """Name the parts of the document that a request and its answer show."""
+    where, schema = schema_of(document, answer)
+    yield where
+    if schema is not None:
+        yield from document.parts(schema, body_of(answer))
+    place = place_of(document, answer)
+    assert place is not None
+    yield f"{place}/responses/{answer.status}"
+    known = parameters(document, place)
+    for name, _ in parse_qsl(answer.query, keep_blank_values=True):
+        yield known["query", name]
+
+
+def documented(document: Document) -> Iterator[str]:
+    """Name what the document promises."""
+    for _, _, place in operations(document):
+        for (kind, _), where in parameters(document, place).items():
+            if kind == "query":
+                yield where
+        for status, value in document.at(f"{place}/responses").items():
+            yield f"{place}/responses/{status}"
+            response, where = document.follow(value, f"{place}/responses/{status}")
+            yield where
+            for type_ in response.get("content", ()):
+                escaped = type_.replace("/", "~1")
+                yield from document.parts(f"{where}/content/{escaped}/schema")

@@ -1,0 +1,146 @@
+"""What a running server was asked and said, in both websocket dialects and by HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from tests.clients import UNREAD, Client, Message
+from tests.servers import Server
+
+Dialect = Literal["seed", "typed"]
+# A dozen scenes at once on a busy machine. Seconds.
+PATIENCE = 30.0
+
+
+class Answer(NamedTuple):
+    """A request by HTTP and its answer; `path` without the query."""
+
+    method: str
+    path: str
+    query: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Recorder(Client):
+    """A client whose every word is written down, and every word it hears."""
+
+    def __init__(
+        self, connection: ClientConnection, capture: Capture, dialect: Dialect
+    ) -> None:
+        super().__init__(connection)
+        self._capture = capture
+        self._dialect = dialect
+
+    async def say(self, **message: Any) -> None:
+        self._capture.said.append((self._dialect, message))
+        await super().say(**message)
+
+    async def say_wrong(self, **message: Any) -> None:
+        """Say what no client should."""
+        await super().say(**message)
+
+    async def hear(self) -> Message:
+        text = await asyncio.wait_for(self.connection.recv(), PATIENCE)
+        message: Message = json.loads(text)
+        self._capture.heard.append((self._dialect, message))
+        return message
+
+    async def hear_code(self, *codes: str) -> None:
+        """Hear errors of all these codes, in whatever order."""
+        missing = set(codes)
+        while missing:
+            message = await self.hear()
+            missing -= {message.get("code"), message.get("error")}
+
+    async def hear_end(self, code: int) -> None:
+        """Hear everything that is left, up to the close."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self.hear()
+        assert self.connection.close_code == code, self.connection.close_code
+
+
+@dataclass
+class Capture:
+    """All that was said on sockets and by HTTP."""
+
+    server: Server
+    said: list[tuple[Dialect, Message]] = field(default_factory=list)
+    heard: list[tuple[Dialect, Message]] = field(default_factory=list)
+    closes: set[int] = field(default_factory=set)
+    answers: list[Answer] = field(default_factory=list)
+    # Scenes that did not come to their end, and why.
+    broken_off: list[str] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def joined(
+        self,
+        dialect: Dialect,
+        token: str | None = None,
+        *,
+        cookie: str | None = None,
+    ) -> AsyncIterator[Recorder]:
+        """Connect; what was not heard by the end is written down all the same."""
+        options: dict[str, Any] = {"additional_headers": {}}
+        if token is not None:
+            options["additional_headers"]["Authorization"] = f"Bearer {token}"
+        if cookie is not None:
+            options["additional_headers"]["Cookie"] = f"sessionid={cookie}"
+            options["additional_headers"]["Origin"] = self.server.url
+        if dialect == "typed":
+            options["subprotocols"] = [Subprotocol("spectate.v1")]
+        async with connect(self.server.ws_url, **UNREAD, **options) as connection:
+            client = Recorder(connection, self, dialect)
+            try:
+                yield client
+            finally:
+                await connection.close()
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        await client.hear()
+                if connection.protocol.close_rcvd_then_sent:
+                    assert connection.close_code is not None
+                    self.closes.add(connection.close_code)
+
+    async def ask(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        **headers: str,
+    ) -> Answer:
+        """Ask by HTTP; `_` in the names of headers stands for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await asyncio.to_thread(self._ask, method, path, body, named)
+        self.answers.append(answer)
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | None,
+        headers: dict[str, str],
+    ) -> Answer:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.server.port, timeout=PATIENCE
+        )
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            lower = {name.lower(): value for name, value in response.getheaders()}
+            where, _, query = path.partition("?")
+            return Answer(method, where, query, response.status, lower, response.read())

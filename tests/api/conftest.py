@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from runners.intake.door import get_intake
+from runners.models import Runner, RunnerToken
+from runners.positions.accept import Acceptor
+from runners.serving.admission import get_admission
+from runners.sharing.rights import get_watch
+from tests.api.capture import Capture
+from tests.api.conversation import capture_all
+from tests.api.documents import Document
+from tests.api.faults import Faulty
+from tests.positions.conftest import acceptor as acceptor
+
+
+@pytest.fixture(scope="session")
+def asyncapi() -> Document:
+    return Document("asyncapi.yaml", "Draft7Validator")
+
+
+@pytest.fixture(scope="session")
+def openapi() -> Document:
+    return Document("openapi.yaml", "Draft202012Validator")
+
+
+@pytest.fixture(scope="session")
+def capture() -> Capture:
+    """A conversation with a server in which it says all that it ever says."""
+    return capture_all()
+
+
+@pytest.fixture
+def token(transactional_db: None) -> str:
+    runner = Runner.objects.create(code="bob", name="Bob")
+    return RunnerToken.objects.issue(runner, name="phone")[1]
+
+
+@pytest.fixture
+async def faulty(
+    acceptor: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Faulty]:
+    """The application without a server, to be broken."""
+    yield Faulty(monkeypatch, token)
+    monkeypatch.undo()
+    await get_intake().close()
+    await get_admission().close()
+    await get_watch().close()

@@ -1,0 +1,101 @@
+"""docs/asyncapi.yaml and docs/openapi.yaml, read as what they say about JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import yaml
+from referencing import Registry, Resource
+
+from tests.servers import ROOT
+
+Schema = Mapping[str, Any]
+ANYTHING = object()
+
+
+class Document:
+    """A file whose JSON schemas are told apart by their place in it, as `#/a/b`."""
+
+    def __init__(self, name: str, draft: str) -> None:
+        self.content: Any = yaml.safe_load((ROOT / "docs" / name).read_text())
+        self.validator: Any = getattr(jsonschema, draft)
+        resource: Resource[Any] = Resource.opaque(self.content)
+        self._registry: Registry[Any] = Registry().with_resource("urn:it", resource)
+
+    def at(self, place: str) -> Any:
+        """Return what is at a place."""
+        found = self.content
+        for step in place.removeprefix("#/").split("/"):
+            name = step.replace("~1", "/").replace("~0", "~")
+            found = found[int(name) if isinstance(found, list) else name]
+        return found
+
+    def follow(self, value: Any, place: str = "") -> tuple[Any, str]:
+        """Return what a reference leads to, if it is one, and where that is."""
+        while isinstance(value, dict) and "$ref" in value:
+            place = value["$ref"]
+            value = self.at(place)
+        return value, place
+
+    def faults(self, place: str, value: Any) -> list[str]:
+        """Say in what a value differs from the schema at a place."""
+        validator = self.validator(
+            {"$ref": f"urn:it{place}"},
+            registry=self._registry,
+            format_checker=self.validator.FORMAT_CHECKER,
+        )
+        return [
+            f"{error.json_path}: {error.message}"
+            for error in validator.iter_errors(value)
+        ]
+
+    def parts(self, place: str, value: Any = ANYTHING) -> Iterator[str]:
+        """Name the parts of a schema that a value shows, or all there are.
+
+        These are properties, items, the words of an enumeration, and the types where
+        there are several: a document may promise none that never comes.
+        """
+        schema, place = self.follow(self.at(place), place)
+        all_ = value is ANYTHING
+        for word in schema.get("enum", ()):
+            if all_ or value == word:
+                yield f"{place} {word}"
+        if isinstance(kinds := schema.get("type"), list):
+            checker = self.validator.TYPE_CHECKER
+            for kind in kinds:
+                if all_ or checker.is_type(value, kind):
+                    yield f"{place} {kind}"
+        for choice in ("oneOf", "anyOf"):
+            for number in range(len(schema.get(choice, ()))):
+                branch = f"{place}/{choice}/{number}"
+                if all_ or not self.faults(branch, value):
+                    yield branch
+                    yield from self.parts(branch, value)
+        for name in schema.get("properties", ()):
+            inner = f"{place}/properties/{_escaped(name)}"
+            if all_:
+                yield inner
+                yield from self.parts(inner)
+            elif isinstance(value, dict) and name in value:
+                yield inner
+                yield from self.parts(inner, value[name])
+        for key in ("items", "prefixItems"):
+            yield from self._item_parts(schema.get(key), f"{place}/{key}", value)
+
+    def _item_parts(self, items: Any, place: str, value: Any) -> Iterator[str]:
+        if isinstance(items, list):
+            for number in range(len(items)):
+                if value is ANYTHING:
+                    yield from self.parts(f"{place}/{number}")
+                elif isinstance(value, list) and number < len(value):
+                    yield from self.parts(f"{place}/{number}", value[number])
+        elif isinstance(items, dict):
+            for item in [value] if value is ANYTHING else value:
+                yield place
+                yield from self.parts(place, item)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,87 @@
+"""Answers that only a fault provokes, here by breaking a part of the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from runners import store
+from runners.positions import accept
+from runners.positions.rules import Rules
+from runners.serving.admission import Admission
+from spectate.asgi import application
+from tests.api.capture import Answer
+
+
+class Faulty:
+    """The application without a server, to be broken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+        self.patch = monkeypatch.setattr
+        self.token = token
+
+    async def ask(self, path: str, method: str = "GET", body: bytes = b"") -> Answer:
+        sent: list[dict[str, Any]] = []
+        asked = [{"type": "http.request", "body": body}]
+
+        async def receive() -> dict[str, Any]:
+            if not asked:
+                await asyncio.get_running_loop().create_future()  # It stays.
+            return asked.pop()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        await application(scope, receive, send)
+        headers = {k.decode().lower(): v.decode() for k, v in sent[0]["headers"]}
+        said = b"".join(message.get("body", b"") for message in sent[1:])
+        return Answer(method, path, "", sent[0]["status"], headers, said)
+
+
+async def overloaded(faulty: Faulty) -> Answer:
+    faulty.patch(Admission, "overloaded", True)
+    return await faulty.ask("/readyz")
+
+
+async def without_database(faulty: Faulty) -> Answer:
+    async def read(*args: object) -> None:
+        raise store.StoreUnavailable
+
+    faulty.patch(store, "read", read)
+    return await faulty.ask("/readyz")
+
+
+async def swamped(faulty: Faulty) -> Answer:
+    faulty.patch(Admission, "swamped", True)
+    return await faulty.ask("/intake/generic/x/", "POST")
+
+
+async def runner_deleted(faulty: Faulty) -> Answer:
+    # While what is known of the token still holds.
+    faulty.patch(accept, "read_rules", lambda pk: Rules(exists=False))
+    return await faulty.ask(
+        f"/intake/generic/{faulty.token}/", "POST", b'{"lat": 48, "lon": 2}'
+    )
+
+
+READY = "#/paths/~1readyz/get/responses/503/content/application~1json/schema/oneOf"
+BUSY = "#/components/responses/KeepIt/content/application~1json/schema/properties/error"
+REJECTED = "#/components/schemas/Rejected/items/prefixItems/1"
+# By the part of docs/openapi.yaml that each shows.
+FAULTS: dict[str, Callable[[Faulty], Awaitable[Answer]]] = {
+    f"{READY}/0/properties/process overloaded": overloaded,
+    f"{READY}/1": without_database,
+    f"{READY}/1/properties/database": without_database,
+    f"{BUSY} server.busy": swamped,
+    f"{REJECTED} runner.unknown": runner_deleted,
+}

@@ -1,0 +1,60 @@
+"""Frames of both dialects against docs/asyncapi.yaml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tests.api.capture import Dialect
+from tests.api.documents import Document
+from tests.clients import Message
+
+Action = Literal["send", "receive"]
+Said = list[tuple[Dialect, Message]]
+DIALECTS: tuple[Dialect, ...] = ("seed", "typed")
+
+
+def messages(document: Document, dialect: Dialect, action: Action) -> dict[str, str]:
+    """Return the places of the payloads that a dialect has in a direction, by name."""
+    channel = f"#/channels/{dialect}"
+    places = {}
+    for operation in document.content["operations"].values():
+        if operation["channel"]["$ref"] != channel:
+            continue
+        refs = []
+        if operation["action"] == action:
+            refs += operation["messages"]
+        if action == "send" and "reply" in operation:
+            refs += operation["reply"]["messages"]
+        for ref in refs:
+            _, place = document.follow(ref)
+            places[place.rpartition("/")[2]] = f"{place}/payload"
+    return places
+
+
+def undocumented(document: Document, action: Action, said: Said) -> list[str]:
+    """Say why messages are not one, and only one, of those documented."""
+    found = []
+    for dialect, message in said:
+        known = messages(document, dialect, action)
+        faults = {name: document.faults(at, message) for name, at in known.items()}
+        matching = [name for name, wrong in faults.items() if not wrong]
+        if matching[1:]:
+            found.append(f"{dialect}: {message} is each of {', '.join(matching)}")
+        elif not matching:
+            # What it most likely should be.
+            name = min(faults, key=lambda name: len(faults[name]))
+            found.append(f"{dialect}: {message} is no {name}: {faults[name]}")
+    return found
+
+
+def unseen(document: Document, action: Action, said: Said) -> set[str]:
+    """Return the messages that are documented and none of these, and their parts."""
+    unseen = set()
+    for dialect in DIALECTS:
+        for place in messages(document, dialect, action).values():
+            unseen |= {place, *document.parts(place)}
+    for dialect, message in said:
+        for place in messages(document, dialect, action).values():
+            if not document.faults(place, message):
+                unseen -= {place, *document.parts(place, message)}
+    return unseen

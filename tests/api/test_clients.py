@@ -1,0 +1,254 @@
+"""The clients of docs/clients, against a server that goes away and comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.servers import ROOT, Server, wait_until
+from tests.services import unavailable
+
+CLIENTS = ROOT / "docs/clients"
+CAST = """
+import json
+from tests.races.field import make_race
+from runners.models import Entry, Position, Runner, RunnerToken
+race = make_race(slug="run")
+tokens = {}
+for code in ("python", "node", "curl", "browser"):
+    runner = Runner.objects.create(code=code, name=code.title())
+    Entry.objects.create(race=race, runner=runner, bib=code)
+    tokens[code] = RunnerToken.objects.issue(runner, name="x")[1]
+print(json.dumps(tokens))
+"""
+STORED = """
+import json
+from runners.models import Position
+from runners.positions.fix import milliseconds
+stored = {}
+for code, at in Position.objects.values_list("runner__code", "recorded_at"):
+    stored.setdefault(code, []).append(milliseconds(at))
+print(json.dumps(stored))
+"""
+BEFORE, AFTER = 2, 4
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server("uvicorn") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tokens(server: Server) -> dict[str, str]:
+    made: dict[str, str] = json.loads(server.manage("shell", "-v0", "-c", CAST))
+    return made
+
+
+class Program:
+    """A client as a program, which prints what it hears."""
+
+    def __init__(self, *command: str, folder: Path) -> None:
+        self.printed = folder / f"{len(list(folder.iterdir()))}.txt"
+        with self.printed.open("w") as out:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+
+    def write(self, fix: dict[str, float]) -> None:
+        assert self.process.stdin is not None
+        print(json.dumps(fix), file=self.process.stdin, flush=True)
+
+    def saw(self, code: str) -> set[int]:
+        """Return the times of the fixes of a runner that it printed."""
+        lines = [line.split() for line in self.printed.read_text().splitlines()]
+        return {int(line[1]) for line in lines if line[0] == code}
+
+    def end(self) -> int:
+        """Let it end by itself; return its status."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(30)
+
+    def stop(self) -> None:
+        with self.process:
+            self.process.terminate()
+
+
+def python(*args: str) -> list[str]:
+    return [sys.executable, str(CLIENTS / "client.py"), *args]
+
+
+def node(*args: str) -> list[str]:
+    """Return the command of a program around the module."""
+    path = shutil.which("node") or unavailable("Node.js")
+    version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    # What has come with it since 22 is behind a flag before.
+    early = ["--experimental-websocket"] if int(version[1:].split(".")[0]) < 22 else []
+    return [path, *early, str(ROOT / "tests/api/program.mjs"), *args]
+
+
+def fixes(count: int) -> list[dict[str, float]]:
+    now = time.time_ns() // 1_000_000
+    return [
+        {"t": now - 1000 * (count - n), "lat": 48 + n / 1e4, "lng": 2.0}
+        for n in range(count)
+    ]
+
+
+def await_at_all(spectators: Iterable[Program], runners: Iterable[str], t: int) -> None:
+    """Wait until each spectator has seen where each runner was at a time."""
+    wait_until(lambda: all(t in s.saw(code) for s in spectators for code in runners))
+
+
+def test_clients_miss_nothing_while_the_server_restarts(
+    server: Server, tokens: dict[str, str], tmp_path: Path
+) -> None:
+    url = f"{server.ws_url}/ws/"
+    start = {"python": python, "node": node}
+    phones = {
+        code: Program(*make("publish", url, tokens[code]), folder=tmp_path)
+        for code, make in start.items()
+    }
+    spectators = [
+        Program(*make("follow", url, "run"), folder=tmp_path) for make in start.values()
+    ]
+    sent = fixes(BEFORE + AFTER)
+    times = {int(fix["t"]) for fix in sent}
+    try:
+        for fix in sent[:BEFORE]:
+            for phone in phones.values():
+                phone.write(fix)
+            await_at_all(spectators, phones, int(fix["t"]))
+        # It tells everybody when to come back and closes with 1012.
+        server.stop()
+        for phone in phones.values():
+            for fix in sent[BEFORE:]:
+                phone.write(fix)
+        server.start()
+        # Each ends once all it has is acked.
+        assert [phone.end() for phone in phones.values()] == [0, 0]
+        # What was stored while they were away comes behind the snapshot.
+        for t in times:
+            await_at_all(spectators, phones, t)
+        stored = json.loads(server.manage("shell", "-v0", "-c", STORED))
+        assert {code: set(stored[code]) for code in phones} == dict.fromkeys(
+            phones, times
+        )
+    finally:
+        for program in [*phones.values(), *spectators]:
+            program.stop()
+
+
+@pytest.mark.parametrize("make", [python, node])
+def test_a_wrong_token_ends_a_client(
+    make: object, server: Server, tmp_path: Path
+) -> None:
+    assert callable(make)
+    phone = Program(*make("publish", f"{server.ws_url}/ws/", "wrong"), folder=tmp_path)
+    phone.write(fixes(1)[0])
+    assert phone.end() == 1
+    assert "token.invalid" in phone.printed.read_text()
+
+
+def test_curl_publishes_and_reads_it_back(
+    server: Server, tokens: dict[str, str], tmp_path: Path
+) -> None:
+    if shutil.which("curl") is None:
+        unavailable("curl")
+    command = [str(CLIENTS / "publish.sh"), server.url, tokens["curl"], "curl"]
+    queue = tmp_path / "queue"
+    env = os.environ | {"SPECTATE_QUEUE": str(queue)}
+
+    def run(*place: str, token: str = tokens["curl"]) -> list[str]:
+        done = subprocess.run(
+            [*command[:2], token, "curl", *place],
+            capture_output=True,
+            text=True,
+            env=env,
+        )
+        return done.stdout.splitlines() if done.returncode == 0 else []
+
+    assert run("48.85", "2.35", token="wrong") == []
+    # It was kept, and goes with the next one.
+    time.sleep(1)
+    ack, live, track = map(json.loads, run("48.86", "2.35"))
+    assert ack == {"stored": 2, "rejected": []}
+    assert live["runners"][0]["fix"][1] == 48.86
+    assert [point[1] for point in track["points"]] == [48.85, 48.86]
+    assert not queue.exists()
+
+
+def test_python_obeys_each_close_code() -> None:
+    client = run_path(str(CLIENTS / "client.py"))
+    wait_after, longest = client["wait_after"], client["LONGEST_WAIT"]
+    for code in (4400, 4401, 4403):
+        with pytest.raises(client["Ended"]):
+            wait_after(code, 0)
+    for code in (1006, 1011, 1012, 4408):
+        assert 0 <= wait_after(code, 0) <= 1
+        assert 0 <= wait_after(code, 20) <= longest
+    for code in (1013, 4413, 4429):
+        assert max(wait_after(code, 0) for _ in range(100)) > 2
+    assert wait_after(1012, 3, 7.5) == 7.5
+
+
+@pytest.mark.parametrize("name", ["Client.kt", "Client.swift"])
+def test_sketches_name_every_rule(name: str) -> None:
+    rules = re.findall(r"^(\d+)\.", (CLIENTS / "README.md").read_text(), re.M)
+    named = re.findall(r"[Rr]ules? (\d+)(?: and (\d+))?", (CLIENTS / name).read_text())
+    assert {number for pair in named for number in pair if number} == set(rules)
+
+
+IN_A_BROWSER = """async ([url, token]) => {
+  const { Publisher, Spectator } = await import("/client.js");
+  const spectator = new Spectator(url, { races: ["run"] });
+  const publisher = new Publisher(url, token);
+  const seen = new Promise((resolve) => {
+    spectator.onMoved = (code, fix) => code === "browser" && resolve(fix);
+  });
+  spectator.start();
+  publisher.start();
+  publisher.add({ t: Date.now(), lat: 48.5, lng: 2 });
+  const { lat } = await seen;
+  while (publisher.waiting > 0) await new Promise((done) => setTimeout(done, 50));
+  publisher.stop();
+  spectator.stop();
+  return lat;
+}"""
+
+
+def test_javascript_runs_in_a_browser(
+    server: Server, tokens: dict[str, str], chromium: str
+) -> None:
+    module = (CLIENTS / "client.js").read_text()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=CHROMIUM_FLAGS
+        )
+        page = browser.new_page(base_url=server.url)
+        page.route(
+            "**/client.js",
+            lambda route: route.fulfill(body=module, content_type="text/javascript"),
+        )
+        page.goto("/healthz")
+        urls = [f"{server.ws_url}/ws/", tokens["browser"]]
+        assert page.evaluate(IN_A_BROWSER, urls) == 48.5
+        browser.close()

@@ -1,0 +1,103 @@
+"""The error and close codes of the code, of docs/protocol.md and of both files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from runners.consumers import errors, socket
+from runners.live import outbox
+from runners.serving import admission
+from tests.api.documents import Document
+from tests.api.frames import Action, messages
+from tests.servers import ROOT
+
+ARROWS: dict[Action, str] = {"receive": "=>", "send": "<-"}
+CODE = re.compile(r"[a-z]+\.[a-z_]+")
+# Texts that only look like one: files, modules, messages of ASGI and of the layer.
+NO_CODE = re.compile(
+    r".+\.(css|csv|gpx|html|ico|js|json|mjs|py|txt|webmanifest|xml|svg|pem)"
+    r"|(django|http|lifespan|relay|runners|spectate|tests|uvicorn|websocket|whitenoise)\..+"
+    r"|runner\.(late|note|position)"
+)
+# Said to people: by pages in answer to their own forms, and by the race office's desk
+# of what a phone sent.
+OF_PAGES = {
+    *("account.required", "alerts.limit", "mail.limit", "mail.off"),
+    *("push.invalid", "push.limit"),
+}
+OF_THE_DESK = {"message.encrypted", "token.ended"}
+
+
+def codes_of_the_code() -> set[str]:
+    """Return the texts of `runners/` that are error codes."""
+    found = set()
+    for path in (ROOT / "runners").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+                if CODE.fullmatch(text) and not NO_CODE.fullmatch(text):
+                    found.add(text)
+    return found
+
+
+def codes_of(document: Document) -> set[str]:
+    """Return the words of all enumerations and constants that are error codes."""
+
+    def words(value: Any) -> Iterator[str]:
+        if isinstance(value, list):
+            for item in value:
+                yield from words(item)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if key in ("enum", "const"):
+                    yield from item if isinstance(item, list) else [item]
+                else:
+                    yield from words(item)
+
+    return {w for w in words(document.content) if CODE.fullmatch(str(w))}
+
+
+def tables(section: str) -> str:
+    """Return the first column of a section's tables in docs/protocol.md."""
+    text = (ROOT / "docs/protocol.md").read_text()
+    part = text.partition(f"\n## {section}")[2].partition("\n## ")[0]
+    return "\n".join(re.findall(r"^\| (.+?) \|", part, re.M))
+
+
+def test_each_error_code_is_documented(asyncapi: Document, openapi: Document) -> None:
+    documented = codes_of(asyncapi) | codes_of(openapi)
+    assert codes_of_the_code() == documented | OF_PAGES | OF_THE_DESK
+    explained = set(re.findall(r"`([a-z]+\.[a-z_]+)`", tables("6. Errors")))
+    assert explained == documented
+
+
+def test_each_message_has_an_arrow(asyncapi: Document) -> None:
+    words = (ROOT / "docs/protocol.md").read_text()
+    for action, arrow in ARROWS.items():
+        documented = set()
+        for place in messages(asyncapi, "typed", action).values():
+            fields = asyncapi.at(place)["properties"]
+            kind = fields.get("kind", {}).get("const", "")
+            documented.add((fields["type"]["const"], kind))
+        shown = re.findall(rf'{arrow} {{"type": "(\w+)"(?:, "kind": "(\w+)")?', words)
+        assert set(shown) == documented
+
+
+def test_each_close_code_is_explained(asyncapi: Document) -> None:
+    named = {
+        value
+        for module in (errors, socket, outbox, admission)
+        for name, value in vars(module).items()
+        if name.isupper()
+        and type(value) is int
+        and 1000 < value < 5000
+        and not name.endswith(("RETRY", "PATIENCE", "LIMIT"))
+    }
+    documented = asyncapi.content["x-close-codes"].keys()
+    # Two are the websocket library's own.
+    assert named == documented - {1002, 1007}
+    explained = re.findall(r"\d{4}", tables("7. Close codes"))
+    assert sorted(map(int, explained)) == sorted(documented)

