@@ -143,10 +143,12 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not entry.pk:
             return "–"
         zone = zoneinfo.ZoneInfo(entry.race.timezone)
-        started, finished = (
+        started, finished, out = (
             f"{moment.astimezone(zone):%H:%M:%S}" if moment else "–"
-            for moment in (entry.started_at, entry.finished_at)
+            for moment in (entry.started_at, entry.finished_at, entry.out_at)
         )
+        if entry.out_at:
+            return f"started {started}, out since {out}"
         return f"started {started}, finished {finished}"
 
     def _mark(

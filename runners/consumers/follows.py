@@ -136,7 +136,7 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         self.unfollow_runners(set(self.following.values()))
         self.publisher = None
         self.send_error(CommandError(code, detail))
-        self.wire.close(close_code)
+        self.outbox.close(close_code)
 
     def go_blind(self) -> None:
         """Hold back whom not everybody may see."""

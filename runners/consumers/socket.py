@@ -91,7 +91,7 @@ class SocketConsumer(FollowingConsumer):
                 await self.receive(message)
         except Exception:
             logger.exception("A websocket failed")
-            self.wire.close(INTERNAL_ERROR)
+            self.outbox.close(INTERNAL_ERROR)
         finally:
             self.disconnect()
 
@@ -109,10 +109,12 @@ class SocketConsumer(FollowingConsumer):
                 await self.authenticate(token)
         except store.StoreUnavailable:
             self.send_store_unavailable()
-            self.wire.close(OVERLOADED)
+            self.outbox.close(OVERLOADED)
         except CommandError as error:
             self.send_error(error)
-            self.wire.close(TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN)
+            self.outbox.close(
+                TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN
+            )
 
     async def receive(self, message: dict[str, Any]) -> None:
         """Read one frame; whatever is wrong with it goes to its sender only."""
@@ -121,7 +123,7 @@ class SocketConsumer(FollowingConsumer):
             self.send_error(
                 CommandError("message.invalid", "Send text frames with JSON.")
             )
-            self.wire.close(NOT_OUR_PROTOCOL)
+            self.outbox.close(NOT_OUR_PROTOCOL)
             return
         if len(text) > FRAME_LIMIT:
             self.send_error(
@@ -129,7 +131,7 @@ class SocketConsumer(FollowingConsumer):
                     "message.too_big", f"A frame has {FRAME_LIMIT:,} bytes at most."
                 )
             )
-            self.wire.close(TOO_BIG)
+            self.outbox.close(TOO_BIG)
             return
         command: Any = None
         try:
@@ -239,7 +241,7 @@ class SocketConsumer(FollowingConsumer):
             return
         self.refused_in_a_row += 1
         if self.refused_in_a_row > TOO_FAST_LIMIT:
-            self.wire.close(TOO_FAST)
+            self.outbox.close(TOO_FAST)
         raise CommandError("rate.limited", detail, after=math.ceil(wait * 1000))
 
     async def follow_codes(
@@ -297,7 +299,7 @@ class SocketConsumer(FollowingConsumer):
         if self._obeying:
             self.await_message()  # It did speak; in a crowd, a follow takes its time.
         else:
-            self.wire.close(SILENT)
+            self.outbox.close(SILENT)
 
     def heard(self) -> None:
         """Note that the client speaks our protocol: it may be silent from now on."""

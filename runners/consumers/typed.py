@@ -121,7 +121,9 @@ class TypedConsumer(SocketConsumer):
             await self.authenticate(token)
         except CommandError as error:
             self.send_error(error, command)
-            self.wire.close(TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN)
+            self.outbox.close(
+                TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN
+            )
         else:
             self.welcome(command)
 

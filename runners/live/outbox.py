@@ -54,8 +54,8 @@ class Outbox:
 
     @property
     def owes(self) -> bool:
-        """Tell whether events wait that no newer one will replace."""
-        return bool(self._events)
+        """Tell whether events wait until the peer reads: no newer ones replace them."""
+        return self.wire.behind and bool(self._events)
 
     def receive(self, event: RunnerEvent) -> None:
         """Take an event of a followed runner."""
@@ -76,22 +76,37 @@ class Outbox:
         self.events((frame,))
 
     def events(self, frames: Sequence[bytes]) -> None:
-        """Send frames that are never merged, in one write."""
-        if not self.wire.behind:
-            self.wire.write(frames)
-            return
+        """Send frames that are never merged, in one write with others of this pass."""
+        if not self._events:
+            self.relay.loop.call_soon(self.say)
         self._events.extend(frames)
+        if not self.wire.behind:
+            return
         self._event_bytes += sum(map(len, frames)) + FRAME_OVERHEAD * len(frames)
         if self._event_bytes > EVENT_BYTES:
             self._events.clear()
             self.wire.close(TOO_FAR_BEHIND)
 
+    def say(self) -> None:
+        """Write the events that wait, unless the socket is behind."""
+        if events := self._take_events():
+            self.wire.write(events)
+
+    def _take_events(self) -> list[bytes]:
+        if self.wire.behind:
+            return []
+        events, self._events = self._events, []
+        self._event_bytes = 0
+        return events
+
+    def close(self, code: int) -> None:
+        """Close the socket once what was said is written."""
+        self.say()
+        self.wire.close(code)
+
     def catch_up(self) -> None:
         """Send what piled up while the socket was behind."""
-        if self._events:
-            events, self._events = self._events, []
-            self._event_bytes = 0
-            self.wire.write(events)
+        self.say()
 
 
 class SeedOutbox(Outbox):
@@ -125,7 +140,7 @@ class SeedOutbox(Outbox):
     def flush(self) -> None:
         """Write what is owed."""
         owed, self._owed = self._owed, []
-        self.wire.write(owed)
+        self.wire.write([*self._take_events(), *owed])
         self.relay.delivered += len(owed)
 
     def catch_up(self) -> None:
@@ -178,6 +193,7 @@ class TypedOutbox(Outbox):
         if self.wire.behind:
             self._missed.setdefault(audience, audience.before_this_tick)
             return False
+        self.say()
         self.wire.write((frame,))
         self.last_frame = self.relay.loop.time()
         return True
@@ -188,7 +204,8 @@ class TypedOutbox(Outbox):
             return
         rows, self._rows = self._rows, {}
         merged, self.merged = self.merged, 0
-        self.wire.write((v1.positions_frame(rows.values(), merged, now_ms()),))
+        frame = v1.positions_frame(rows.values(), merged, now_ms())
+        self.wire.write([*self._take_events(), frame])
         self.last_frame = self.relay.loop.time()
         self.relay.delivered += len(rows)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
@@ -143,6 +143,13 @@ class Checkpoint(models.Model):
 
 
 class EntryQuerySet(NotingQuerySet["Entry"]):
+    def update(self, **changes: Any) -> int:
+        """Note since when those are out who are marked so, as saving does."""
+        if "status" in changes:
+            is_out = changes["status"] in Entry.OVER and not changes.get("finished_at")
+            changes.setdefault("out_at", timezone.now() if is_out else None)
+        return super().update(**changes)
+
     def shown(self) -> EntryQuerySet:
         """Those that others may know of.
 
@@ -164,6 +171,8 @@ class Entry(models.Model):
         FINISHED = "finished", "Finished"
         DNF = "dnf", "Did not finish"
         DNS = "dns", "Did not start"
+
+    OVER = (Status.FINISHED, Status.DNF, Status.DNS)
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="entries")
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="entries")
@@ -188,6 +197,11 @@ class Entry(models.Model):
         null=True, blank=True, help_text="When they crossed the start: chip time."
     )
     finished_at = models.DateTimeField(null=True, blank=True)
+    out_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When they gave up, or were marked as over without a time.",
+    )
     changed_at = models.DateTimeField(auto_now=True)
 
     rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
@@ -207,6 +221,17 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.bib} {self.runner}"
+
+    def save(self, **kwargs: Any) -> None:
+        """Note since when somebody is out, unless it is known."""
+        if self.status not in self.OVER or self.finished_at is not None:
+            self.out_at = None
+        elif self.out_at is None:
+            self.out_at = timezone.now()
+        fields = kwargs.get("update_fields")
+        if fields is not None and "status" in fields:
+            kwargs["update_fields"] = {*fields, "out_at"}
+        super().save(**kwargs)
 
     @property
     def gun(self) -> datetime:

@@ -97,21 +97,25 @@ def rows_of(
     finish = {stop.pk for stop in ground.stops if stop.kind == "finish"}
     # The phone may have been at another race since, or never at this one.
     latest = {
-        runner: (progress, at)
-        for runner, progress, at in LatestPosition.objects.filter(
+        runner: (progress, at, state == "off_course" and of)
+        for runner, progress, at, state, of in LatestPosition.objects.filter(
             runner__in=entries.values("runner"), recorded_at__lte=race.ends
-        ).values_list("runner", "progress", "recorded_at")
+        ).values_list(
+            *("runner", "progress", "recorded_at"),
+            *("race_state__state__s", "race_state__entry"),
+        )
     }
     rows = []
     for (
         entry, runner, code, name, colour, bib, category, wave, gun, status,
-        started_at, finished_at,
+        started_at, finished_at, out_at,
     ) in entries.annotate(start=Coalesce("wave__start", "race__start")).values_list(
         "pk", "runner", "runner__code", "runner__name", "runner__colour", "bib",
         "category", "wave__name", "start", "status", "started_at", "finished_at",
+        "out_at",
     ):  # fmt: skip
         own = sorted(taken.get(entry, ()), key=_by_distance)
-        progress, at = latest.get(runner, (None, None))
+        progress, at, off_course_of = latest.get(runner, (None, None, None))
         here = at is not None and at >= gun
         rows.append(
             Row(
@@ -127,6 +131,8 @@ def rows_of(
                 gun=gun.timestamp(),
                 started=_moment(started_at, own, start),
                 finished=_moment(finished_at, own, finish),
+                out=out_at.timestamp() if out_at else None,
+                is_off_course=status == Entry.Status.STARTED and off_course_of == entry,
                 progress=progress if here else None,
                 heard=at.timestamp() if at is not None and here else None,
                 splits=tuple(own),

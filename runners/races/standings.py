@@ -35,7 +35,7 @@ class Row:
     """An entry, and what is known of the run; unknown is None.
 
     `splits` come in the order of their distance. `progress` is the last certain one,
-    `heard` when the phone was last heard of.
+    `heard` when the phone was last heard of, `out` when the runner gave up.
     """
 
     entry: int
@@ -50,6 +50,8 @@ class Row:
     gun: float
     started: float | None = None
     finished: float | None = None
+    out: float | None = None
+    is_off_course: bool = False
     progress: float | None = None
     heard: float | None = None
     splits: tuple[Taken, ...] = ()
@@ -60,6 +62,11 @@ class Row:
         known = [self.progress] if self.progress is not None else []
         known += [split.distance for split in self.splits[-1:]]
         return max(known, default=None)
+
+    @property
+    def state(self) -> str:
+        """Return the status, or what passes."""
+        return "off_course" if self.is_off_course else self.status
 
     def begin(self, clock: Clock) -> float:
         """Return from when the runner's time is taken."""

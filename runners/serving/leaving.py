@@ -105,7 +105,7 @@ async def send_away(relay: Relay, hurried: Callable[[], bool]) -> None:
         if hurried():
             due = len(outboxes)
         for outbox in outboxes[closed:due]:
-            outbox.wire.close(RESTART)
+            outbox.close(RESTART)
         closed = due
         if closed == len(outboxes):
             break

@@ -175,6 +175,6 @@ async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int)
         for consumer in consumers[closed:due]:
             if code == RESTART:
                 consumer.outbox.say_reconnect(random.randrange(BACK_WITHIN))
-            consumer.wire.close(code)
+            consumer.outbox.close(code)
         closed = due
     return closed

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner
 from runners.sharing.viewing import visible_runners
-from runners.sharing.windows import ENDED
 
 
 def shown_in_standings(
@@ -25,7 +24,7 @@ def shown_in_standings(
     named = Q(visibility=Runner.Visibility.PUBLIC)
     if timezone.now() < race.ends:
         named |= Q(visibility=Runner.Visibility.RACE)
-    done = Q(pk__in=shown.filter(status__in=ENDED).values("runner")) & named
+    done = Q(pk__in=shown.filter(status__in=Entry.OVER).values("runner")) & named
     if user_id is not None:
         blocks = Follow.objects.filter(user=user_id, status=Follow.Status.BLOCKED)
         done &= ~Q(pk__in=blocks.values("runner"))

@@ -13,7 +13,6 @@ from runners.models.race import WINDOW_BEFORE_START, EntryQuerySet, RaceQuerySet
 
 # A runner is seen for so long after their own finish, or after they gave up.
 WINDOW_AFTER_END = timedelta(hours=1)
-ENDED = (Entry.Status.FINISHED, Entry.Status.DNF, Entry.Status.DNS)
 
 
 def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
@@ -35,10 +34,7 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
     """Return the entries for whose sake their runner can be seen now."""
     now = now or timezone.now()
     long_ago = now - WINDOW_AFTER_END
-    # Who is out has no time of their own: it is when the entry was last changed.
-    over = Q(finished_at__lte=long_ago) | Q(
-        status__in=ENDED, finished_at=None, changed_at__lte=long_ago
-    )
+    over = Q(finished_at__lte=long_ago) | Q(out_at__lte=long_ago)
     return (
         Entry.objects.shown()
         .filter(race__in=Race.objects.window_open(now))
@@ -60,9 +56,7 @@ def shown_from(runners: Collection[int]) -> dict[int, datetime]:
 
 def window_end(entry: Entry) -> datetime:
     """Return when an entry stops to show its runner. Reads the race."""
-    end = entry.finished_at
-    if end is None and entry.status in ENDED:
-        end = entry.changed_at
+    end = entry.finished_at or entry.out_at
     if end is None:
         return entry.race.ends
     return min(entry.race.ends, end + WINDOW_AFTER_END)

@@ -121,7 +121,9 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
         for passing in told.splits
     )
     state = told.state
-    if entry.status != Entry.Status.DNF:
+    if entry.status == Entry.Status.DNF:
+        entry.out_at = rows[-1].recorded_at if rows else None
+    else:
         entry.status = (
             Entry.Status.REGISTERED
             if state.status == "registered"

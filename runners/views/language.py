@@ -27,6 +27,9 @@ class Language(LocaleMiddleware):
 
     def process_request(self, request: HttpRequest) -> None:
         chosen = request.GET.get("lang")
+        if request.path_info.startswith("/admin/"):
+            # Our half of the race office's words is in no other language.
+            chosen = SOURCE
         if chosen in LANGUAGES:
             request.COOKIES[settings.LANGUAGE_COOKIE_NAME] = chosen
         super().process_request(request)

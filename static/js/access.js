@@ -1,7 +1,10 @@
-// Why something cannot be seen any more, in words.
+// Why somebody or all cannot be seen, in words.
 
 import { clockTime } from "./format.js";
 import { gettext } from "./language.js";
+
+// As on the server (runners/models/race.py). ms.
+const SHOWN_BEFORE_START = 3_600_000;
 
 /**
  * What an `event` of kind `access` means.
@@ -33,4 +36,22 @@ export function linkEndedSentence({ expires }, now) {
   return now >= expires
     ? gettext("This link expired at {time}. Ask for a new one.", { time: clockTime(expires) })
     : gettext("This link was revoked. Ask for a new one.");
+}
+
+/**
+ * Why a page that is connected has nobody to show.
+ *
+ * @param {{oneRunner: string | null, race: {start: number, ends: number} | null}} page ms
+ * @param {number} now the server's time
+ */
+export function nobodySentence({ oneRunner, race }, now) {
+  if (oneRunner) return gettext("Nothing to see here yet. The map starts with the first position.");
+  if (race === null) {
+    return gettext("Nobody is sharing right now. Runs appear here as soon as someone starts.");
+  }
+  if (now >= race.ends) return gettext("This race is over. Its runners are not shown any longer.");
+  if (now < race.start - SHOWN_BEFORE_START) {
+    return gettext("Runners can be seen from one hour before the start.");
+  }
+  return gettext("Nobody is on the start list yet.");
 }

@@ -10,7 +10,7 @@ const DAY = 24 * HOUR;
 
 // Slower than this nobody reads a pace: standing, or the noise of the phone. m/s.
 const SLOWEST_PACE = 0.5;
-const MILE = 1609.344; // m
+export const MILE = 1609.344; // m
 const FOOT = 0.3048; // m
 // Shorter ones are in feet. m.
 const FEET_UNTIL = 0.2 * MILE;

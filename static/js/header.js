@@ -43,11 +43,12 @@ export class Header {
    * Show the time to the start, or since.
    *
    * @param {number} now
+   * @param {boolean} isReplay
    */
-  tick(now) {
+  tick(now, isReplay) {
     if (!this.#race || !this.#start) return;
     const { start, ends } = this.#race;
-    this.#tag?.toggleAttribute("hidden", now < start || now >= ends);
+    this.#tag?.toggleAttribute("hidden", isReplay || now < start || now >= ends);
     if (now >= ends) setText(this.#start, gettext("Over"));
     else if (now >= start) setText(this.#start, duration(now - start));
     else if (start - now < DAY) {
@@ -57,20 +58,22 @@ export class Header {
   }
 
   /**
-   * Say how many run, or how the one I follow does.
+   * Say what comes next for those I follow, else how they do; else how many run.
    *
    * @param {Runner[]} runners
    * @param {{
-   *   follows: import("./follows.js").Follows, now: number, emptySentence: string,
+   *   follows: import("./follows.js").Follows, now: number, next: string,
+   *   emptySentence: string,
    * }} view
    */
-  showRunners(runners, { follows, now, emptySentence }) {
+  showRunners(runners, { follows, now, next, emptySentence }) {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
     let text = runners.length ? "" : emptySentence;
     // Beside the list, which says the same, it would be said twice.
     this.#summary.classList.toggle("nobody", runners.length === 0);
-    if (mine.length === 1) text = oneLine(mine[0], now);
+    if (next) text = next;
+    else if (mine.length === 1) text = oneLine(mine[0], now);
     else if (mine.length > 1) {
       const mineLive = mine.filter((runner) => dataState(runner, now) === "live");
       text = gettext("My runners: {live} of {all} live", {

@@ -33,6 +33,8 @@ export class RunnerList {
   #rows = new Map();
   // Rows that came with the page, and stand until there are ours.
   #served = find("#everyone ul").childElementCount > 0;
+  /** @type {string | undefined} the code of the row of everyone that the tab key stops at */
+  #stop;
   /** @type {string[]} codes of everyone, as they stand */
   #order = [];
   #orderedAt = -Infinity;
@@ -44,12 +46,13 @@ export class RunnerList {
     this.#icons = icons;
     this.#handlers = { onPick, onStar };
     this.#search.addEventListener("input", onSearch);
-    this.#search.addEventListener("keydown", ({ key }) => {
+    this.#search.addEventListener("keydown", (event) => {
       const first = this.#list.querySelector(".runner");
-      if (key === "Enter" && first instanceof HTMLElement) {
-        onPick(first.dataset.runner ?? "");
-      }
+      if (!(first instanceof HTMLElement)) return;
+      if (event.key === "Enter") onPick(first.dataset.runner ?? "");
+      if (event.key === "ArrowDown") this.#focus(first, ".pick", event);
     });
+    this.#list.addEventListener("keydown", (event) => this.#walk(event));
   }
 
   /** Whether it still is as it came with the page. */
@@ -101,6 +104,7 @@ export class RunnerList {
       this.#place(this.#mine, mine);
       this.#place(this.#everyone, shown);
     });
+    this.#setStops(mine, shown);
     count(this.#mine, mine.length);
     count(this.#everyone, others.length);
     const more = find(".more", this.#everyone);
@@ -176,6 +180,38 @@ export class RunnerList {
     return [...standing, ...[...left.values()].sort(byProgress)];
   }
 
+  // Arrows go from row to row, and everyone is one stop of the tab key: behind five hundred
+  // of them is the map.
+  /** @param {KeyboardEvent} event */
+  #walk(event) {
+    const from = event.target instanceof Element ? event.target.closest(".runner") : null;
+    if (!from) return;
+    const rows = [...this.#list.querySelectorAll(".runner")];
+    const at = rows.indexOf(from);
+    const keys = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 };
+    const to = rows[keys[/** @type {keyof typeof keys} */ (event.key)] ?? -1];
+    const isStar = document.activeElement?.matches(".star");
+    if (to instanceof HTMLElement) this.#focus(to, isStar ? ".star" : ".pick", event);
+  }
+
+  /** @param {HTMLElement} row @param {string} part @param {KeyboardEvent} event */
+  #focus(row, part, event) {
+    event.preventDefault();
+    if (this.#everyone.contains(row)) {
+      this.#rows.get(this.#stop ?? "")?.setStop(false);
+      this.#stop = row.dataset.runner;
+      this.#rows.get(this.#stop ?? "")?.setStop(true);
+    }
+    find(part, row).focus();
+  }
+
+  /** @param {Runner[]} mine @param {Runner[]} shown */
+  #setStops(mine, shown) {
+    if (!shown.some(({ code }) => code === this.#stop)) this.#stop = shown[0]?.code;
+    for (const { code } of mine) this.#rows.get(code)?.setStop(true);
+    for (const { code } of shown) this.#rows.get(code)?.setStop(code === this.#stop);
+  }
+
   /** @param {HTMLElement} section @param {Runner[]} runners */
   #place(section, runners) {
     section.hidden = runners.length === 0;
@@ -198,6 +234,7 @@ class Row {
   /** @type {Record<string, HTMLElement>} */
   #parts = {};
   #icons;
+  #isStop = true;
 
   /**
    * @param {HTMLElement} element
@@ -215,6 +252,17 @@ class Row {
     this.#parts.shape = find(".state use", element);
     this.#parts.pick.addEventListener("click", () => onPick(code));
     this.#parts.star.addEventListener("click", () => onStar(code));
+  }
+
+  /**
+   * Whether the tab key stops here.
+   *
+   * @param {boolean} isStop
+   */
+  setStop(isStop) {
+    if (this.#isStop === isStop) return;
+    this.#isStop = isStop;
+    for (const part of ["pick", "star"]) this.#parts[part].tabIndex = isStop ? 0 : -1;
   }
 
   /**

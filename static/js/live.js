@@ -1,6 +1,6 @@
 // The live page: puts the connection, the store, the list and the map together.
 
-import { linkEndedSentence, lostSentence } from "./access.js";
+import { linkEndedSentence, lostSentence, nobodySentence } from "./access.js";
 import { onChoice, useRaceZone } from "./choices.js";
 import { ServerClock } from "./clock.js";
 import { find, setAttribute } from "./dom.js";
@@ -19,8 +19,6 @@ const REFRESH_EVERY = 1000;
 const DRAW_EVERY = 250;
 // The list as it came with the page stands so long for a server that says no more. ms.
 const SERVED_FOR = 20_000;
-// As on the server (runners/models/race.py). ms.
-const SHOWN_BEFORE_START = 3_600_000;
 
 /**
  * What the server put into the page (runners/views/live.py). Times in ms.
@@ -245,7 +243,7 @@ function draw() {
   drawTimer = undefined;
   drawnAt = performance.now();
   const now = shownTime();
-  header.tick(now);
+  header.tick(now, Boolean(player?.time));
   player?.show();
   if (paused !== null) return;
   const isWaiting = feed.lastFrame === null && lost === null;
@@ -260,13 +258,14 @@ function draw() {
     follows, oneRunner, selected, now, emptySentence,
     lines: (runner, at) => (player?.time ? null : (tools?.mine.lines(runner, at) ?? null)),
   });
-  header.showRunners(runners, { follows, now, emptySentence });
+  const next = player?.time ? "" : (tools?.mine.next(now) ?? "");
+  header.showRunners(runners, { follows, now, next, emptySentence });
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
   // A task of its own: of thousands of runners both together would make a hand wait.
   const exactly = Boolean(player?.time);
-  setTimeout(() => map?.show(runners, { store, follows, selected, exactly }));
+  setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, exactly }));
 }
 
 // A runner without a fix is on a start list, or nowhere.
@@ -286,19 +285,7 @@ function shownRunners() {
 function sentenceForNobody() {
   if (lost !== null) return lost;
   if (!connected && feed.lastFrame === null) return gettext("Waiting for the server.");
-  if (page.oneRunner) return gettext("Nothing to see here yet. The map starts with the first position.");
-  if (page.race) return sentenceForNobodyIn(page.race);
-  return gettext("Nobody is sharing right now. Runs appear here as soon as someone starts.");
-}
-
-/** @param {{start: number, ends: number}} race */
-function sentenceForNobodyIn({ start, ends }) {
-  const now = clock.now();
-  if (now >= ends) return gettext("This race is over. Its runners are not shown any longer.");
-  if (now < start - SHOWN_BEFORE_START) {
-    return gettext("Runners can be seen from one hour before the start.");
-  }
-  return gettext("Nobody is on the start list yet.");
+  return nobodySentence(page, clock.now());
 }
 
 // What only those need who follow or have chosen somebody.
@@ -356,7 +343,7 @@ async function openMap() {
       fitCourse: page.race !== null,
       oneRunner: page.oneRunner,
       onPick: (code) => code === selected || pick(code),
-      onPlace: (place, reach) => tools?.mine.point(place, reach),
+      onPlace: (place, reach) => tools?.mine.pinned.point(place, reach),
       onCamera: (mode) => {
         setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
       },

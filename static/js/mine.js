@@ -1,73 +1,38 @@
-// What the panel says of my runners beyond their rows, and the tools for it: the distance
-// to me, splits read out, and when they pass a place.
+// What the panel says of my runners beyond their rows; splits are read out.
 
-import { find, setAttribute, setText } from "./dom.js";
+import { find, setAttribute } from "./dom.js";
 import {
-  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, passWords, phoneWords, rangeWords,
+  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, passWords, phoneWords,
   splitWords,
 } from "./facts.js";
-import { clockTime, distanceWords, hourAndMinute, label } from "./format.js";
+import { Here } from "./here.js";
 import { gettext } from "./language.js";
+import { isAt, Pinned } from "./pinned.js";
 
 const READ_OUT = "spectate.read-out";
-// So long before they pass the pin a visitor who wants it is told. Minutes.
-const WARNINGS = [1, 5];
-const MINUTE = 60_000;
-// A pass at a distance is told to the metre, and found on the map to a few. m.
-const SAME = 60;
-// A table of more is no help. Rows.
-const MOST_ROWS = 12;
 
 /**
  * @typedef {import("./store.js").Runner} Runner
  * @typedef {import("./store.js").Race} Race
- * @typedef {import("./store.js").Store} Store
- * @typedef {import("./polyline.js").LngLat} LngLat
- * @typedef {import("./arrivals.js").Arrival} Arrival
- * @typedef {{race: Race, place: LngLat, passes: number[]}} Pin
  */
 
 /** The tools beside my runners. */
 export class Mine {
+  pinned;
   #store;
   #arrivals;
-  #onChange;
-  #onPin;
+  #here;
   #tools = find("#mine-tools");
-  #places = /** @type {HTMLSelectElement} */ (find("#places"));
-  #table = find("#arrivals");
-  #warn = /** @type {HTMLInputElement} */ (find("#warn"));
-  /** @type {LngLat | null} where the visitor is */
-  #here = null;
-  /** @type {number | null} */
-  #watch = null;
   #readsOut = false;
-  /** @type {Pin | null} */
-  #pin = null;
-  /** @type {Set<string>} */
-  #warned = new Set();
-  #placesOf = "";
 
-  /**
-   * @param {{
-   *   store: Store, arrivals: import("./arrivals.js").Arrivals, onChange: () => void,
-   *   onPin: (place: LngLat | null) => void,
-   * }} options
-   */
-  constructor({ store, arrivals, onChange, onPin }) {
-    this.#store = store;
-    this.#arrivals = arrivals;
-    this.#onChange = onChange;
-    this.#onPin = onPin;
-    const away = find("#away");
-    away.hidden = !navigator.geolocation;
-    away.addEventListener("click", () => this.#toggleAway());
+  /** @param {import("./pinned.js").Options} options */
+  constructor(options) {
+    this.#store = options.store;
+    this.#arrivals = options.arrivals;
+    this.#here = new Here(options.onChange);
+    this.pinned = new Pinned(options);
     find("#read-out").addEventListener("click", () => this.#setReadOut(!this.#readsOut));
     this.#setReadOut(kept(READ_OUT) === "1");
-    this.#places.addEventListener("change", () => this.#choose());
-    find("#unpin").addEventListener("click", () => this.#setPin(null));
-    this.#warn.parentElement?.toggleAttribute("hidden", !("Notification" in globalThis));
-    this.#warn.addEventListener("change", () => this.#askToWarn());
   }
 
   /**
@@ -81,9 +46,27 @@ export class Mine {
     return {
       split: lastSplit(runner, race) || this.#lastPass(runner, race),
       next: nextWords(runner, race, this.#nextArrival(runner, race), now),
-      away: awayWords(runner, this.#here),
+      away: awayWords(runner, this.#here.place),
       phone: phoneWords(runner, now),
     };
+  }
+
+  /**
+   * What happens next to any of them: "Bib 17: 15 km in 11–13 min"; "" if nobody knows.
+   *
+   * @param {number} now
+   */
+  next(now) {
+    const coming = this.#runners.flatMap((runner) => {
+      const race = this.#store.courseOf(runner);
+      const arrival = this.#nextArrival(runner, race);
+      return arrival?.latest ? [{ runner, race, arrival, latest: arrival.latest }] : [];
+    });
+    const [first] = coming.sort((a, b) => a.latest - b.latest);
+    if (!first) return "";
+    const { runner, race, arrival } = first;
+    const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
+    return `${who}: ${nextWords(runner, race, arrival, now)}`;
   }
 
   /** @param {Runner} runner @param {Race | null} race */
@@ -141,25 +124,8 @@ export class Mine {
   render(runners, now) {
     this.#runners = runners;
     this.#tools.hidden = runners.length === 0;
-    this.#offerPlaces();
-    this.#renderTable(now);
+    this.pinned.render(runners, now);
     this.#arrivals.tidy(performance.now());
-  }
-
-  /**
-   * A place on the map was pointed at: the course near it, if there is one.
-   *
-   * @param {LngLat} place
-   * @param {number} reach m
-   */
-  point(place, reach) {
-    for (const race of this.#store.races.values()) {
-      const passes = race.along?.passes(place, reach) ?? [];
-      if (race.along && passes.length) {
-        return this.#setPin({ race, place: race.along.place(passes[0]), passes });
-      }
-    }
-    this.#setPin(null);
   }
 
   /**
@@ -175,160 +141,6 @@ export class Mine {
     }
   }
 
-  // Checkpoints for who cannot, or does not want to, hit the course with a finger.
-  #offerPlaces() {
-    const races = [...this.#store.races.values()].filter(({ along }) => along);
-    const wanted = races.map(({ slug, checkpoints }) => `${slug} ${checkpoints.length}`).join();
-    if (wanted === this.#placesOf) return;
-    this.#placesOf = wanted;
-    const options = races.flatMap(({ slug, name, checkpoints }) =>
-      checkpoints
-        .filter(({ kind }) => kind !== "start")
-        .map((point) => {
-          const where = races.length > 1 ? `${name}: ${point.name}` : point.name;
-          return new Option(where, `${slug} ${point.id}`);
-        }),
-    );
-    this.#places.replaceChildren(new Option(gettext("a place…"), ""), ...options);
-    find("#places-of").hidden = options.length === 0;
-  }
-
-  #choose() {
-    const [slug, id] = this.#places.value.split(" ");
-    const race = this.#store.races.get(slug);
-    const point = race?.checkpoints.find((other) => String(other.id) === id);
-    if (!race?.along || !point) return this.#setPin(null);
-    const place = race.along.place(point.distance);
-    this.#setPin({ race, place, passes: [point.distance] }, this.#places.value);
-  }
-
-  /** @param {Pin | null} pin */
-  #setPin(pin, chosen = "") {
-    this.#pin = pin;
-    this.#warned.clear();
-    this.#places.value = chosen;
-    this.#onPin(pin?.place ?? null);
-    this.#onChange();
-  }
-
-  /** @param {number} now */
-  #renderTable(now) {
-    this.#table.hidden = this.#pin === null;
-    if (this.#pin === null) return;
-    const { race, place, passes } = this.#pin;
-    const where = passes.map(distanceWords).join(gettext(" and "));
-    setText(find("#arrivals-at"), gettext("When they pass {places}", { places: where }));
-    const codes = this.#runners.filter((runner) => runner.race === race.slug).map(({ code }) => code);
-    const at = passes.length === 1
-      ? String(Math.round(passes[0]))
-      : `${place[1].toFixed(6)},${place[0].toFixed(6)}`;
-    const arrivals = codes.length
-      ? this.#arrivals.at(race.slug, at, codes, performance.now())
-      : [];
-    const rows = this.#rows(arrivals ?? [], codes, passes);
-    const body = find("tbody", this.#table);
-    while (body.children.length > rows.length) body.lastElementChild?.remove();
-    while (body.children.length < rows.length) {
-      const row = document.createElement("tr");
-      row.append(...["th", "td", "td"].map((name) => document.createElement(name)));
-      row.children[0].setAttribute("scope", "row");
-      body.append(row);
-    }
-    const many = new Set(rows.map(({ distance }) => Math.round(distance))).size > 1;
-    rows.forEach((arrival, n) => this.#renderRow(body.children[n], arrival, many, now));
-    const empty = find("#arrivals-empty");
-    empty.hidden = rows.length > 0;
-    setText(empty, emptyWords(codes.length, arrivals));
-  }
-
-  // What is still to come, and of those of whom nothing is, why not.
-  /** @param {Arrival[]} arrivals @param {string[]} codes @param {number[]} passes */
-  #rows(arrivals, codes, passes) {
-    // A checkpoint is one pass of its place, which on laps has others.
-    const mine = arrivals.filter(
-      ({ code, distance }) =>
-        codes.includes(code) && passes.some((pass) => isAt({ distance }, pass)),
-    );
-    const coming = mine.filter(({ status }) => status === "expected");
-    const waited = new Set(coming.map(({ code }) => code));
-    const others = codes.flatMap((code) => {
-      const last = mine.filter((pass) => pass.code === code).pop();
-      return last && !waited.has(code) ? [last] : [];
-    });
-    return [...coming, ...others].slice(0, MOST_ROWS);
-  }
-
-  /** @param {Element} row @param {Arrival} arrival @param {boolean} many @param {number} now */
-  #renderRow(row, arrival, many, now) {
-    const runner = this.#store.runners.get(arrival.code);
-    const who = runner ? (runner.bib ? `${label(runner)} ${runner.name}` : runner.name) : arrival.code;
-    setText(row.children[0], many ? `${who}, ${distanceWords(arrival.distance)}` : who);
-    const isExpected = arrival.status === "expected";
-    setText(
-      row.children[1],
-      isExpected ? rangeWords(arrival, now) : (STATUS_WORDS[arrival.status] ?? ""),
-    );
-    const { earliest, latest, at } = arrival;
-    const times = isExpected && earliest !== null && latest !== null
-      ? `${hourAndMinute(earliest)}–${hourAndMinute(latest)}`
-      : at !== null ? clockTime(at) : "";
-    setText(row.children[2], times);
-    if (runner && isExpected) this.#warnOf(runner, arrival, now);
-  }
-
-  /** @param {Runner} runner @param {Arrival} arrival @param {number} now */
-  #warnOf(runner, { distance, earliest, at }, now) {
-    if (!this.#warn.checked || earliest === null) return;
-    const left = ((at ?? earliest) - now) / MINUTE;
-    const due = WARNINGS.find((minutes) => left <= minutes);
-    if (due === undefined || left < -1) return;
-    const key = `${runner.code} ${distance} ${due}`;
-    if (this.#warned.has(key)) return;
-    this.#warned.add(key);
-    const words = gettext("{name} in about {count} min", {
-      name: runner.name, count: Math.max(1, Math.round(left)),
-    });
-    find("#announcer").textContent = words;
-    try {
-      new Notification(words, {
-        body: gettext("At {distance}", { distance: distanceWords(distance) }), tag: key,
-      });
-    } catch {
-      // Phones want a service worker for it; the table says it all the same.
-    }
-  }
-
-  async #askToWarn() {
-    if (!this.#warn.checked) return;
-    const answer = await Notification.requestPermission();
-    if (answer !== "granted") this.#warn.checked = false;
-  }
-
-  #toggleAway() {
-    const away = find("#away");
-    if (this.#watch !== null) {
-      navigator.geolocation.clearWatch(this.#watch);
-      this.#watch = null;
-      this.#here = null;
-      setAttribute(away, "aria-pressed", "false");
-      return this.#onChange();
-    }
-    setAttribute(away, "aria-pressed", "true");
-    this.#watch = navigator.geolocation.watchPosition(
-      ({ coords }) => {
-        this.#here = [coords.longitude, coords.latitude];
-        this.#onChange();
-      },
-      () => {
-        setAttribute(away, "aria-pressed", "false");
-        setText(away, gettext("Your place is not known"));
-        if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
-        this.#watch = null;
-      },
-      { maximumAge: 30_000 },
-    );
-  }
-
   /** @param {boolean} readsOut */
   #setReadOut(readsOut) {
     this.#readsOut = readsOut;
@@ -341,31 +153,9 @@ export class Mine {
   }
 }
 
-/** @type {Record<string, string>} */
-const STATUS_WORDS = {
-  passed: gettext("passed"),
-  not_started: gettext("not started yet"),
-  too_early: gettext("too early to tell"),
-  silent: gettext("no signal"),
-  finished: gettext("finished"),
-  dnf: gettext("did not finish"),
-  dns: gettext("did not start"),
-};
-
-/** @param {number} runners @param {Arrival[] | null} arrivals */
-function emptyWords(runners, arrivals) {
-  if (runners === 0) return gettext("Star runners of this race to see when they pass.");
-  return arrivals === null ? gettext("Asking when they pass.") : gettext("Nothing can be said yet.");
-}
-
 /** @param {import("./store.js").Checkpoint} point */
 function metresOf({ distance }) {
   return String(Math.floor(distance));
-}
-
-/** @param {{distance: number}} pass @param {number} metres */
-function isAt({ distance }, metres) {
-  return Math.abs(distance - metres) < SAME;
 }
 
 /** @param {string} key */

@@ -44,6 +44,11 @@ export class Player {
     this.replay = new Replay({ url, start: race.start, headers, onChange });
     this.#open.addEventListener("click", () => (this.time === null ? this.begin() : this.end()));
     find("#player-live").addEventListener("click", () => this.end());
+    this.#bar.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.end();
+    });
     this.#play.addEventListener("click", () => this.#setPlaying(!this.#isPlaying));
     this.#slider.addEventListener("input", () => {
       this.time = Number(this.#slider.value);
@@ -95,6 +100,7 @@ export class Player {
     this.#slider.min = String(this.time);
     this.#slider.max = String(this.#end());
     this.#setPlaying(true);
+    this.#play.focus();
   }
 
   // To the time at which a checkpoint was passed.
@@ -116,8 +122,10 @@ export class Player {
 
   /** Back to what is now. */
   end() {
+    const hadFocus = this.#bar.contains(document.activeElement);
     this.time = null;
     this.#setPlaying(false);
+    if (hadFocus) this.#open.focus();
   }
 
   /** @param {boolean} isPlaying */

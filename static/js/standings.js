@@ -12,6 +12,7 @@ const WAITING = 30_000;
 const RUNNING = 5_000;
 // How long after the last key the search begins. ms.
 const TYPING = 300;
+const DAY = 86_400_000; // ms
 
 const shown = find("#standings");
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#filters"));
@@ -101,6 +102,8 @@ if (start) {
   if (!start.textContent?.includes(here)) start.append(`, ${gettext("{time} your time", { time: here })}`);
   const tick = () => {
     const left = gun - clock.now();
+    // Of more days the date says more.
+    if (left > DAY) return;
     setText(countdown, left > 0
       ? gettext("In {span}", { span: duration(left) })
       : gettext("{span} since the start", { span: duration(-left) }));

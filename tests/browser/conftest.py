@@ -42,9 +42,11 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    """A browser that nobody has used yet."""
+    """A browser that nobody has used yet, in English and kilometres."""
     context = browser.new_context(
-        base_url=web_server.url, viewport={"width": 1280, "height": 800}
+        base_url=web_server.url,
+        viewport={"width": 1280, "height": 800},
+        locale="en-IE",
     )
     yield context
     context.close()

@@ -1,4 +1,4 @@
-"""What axe-core finds fault with on each page, against WCAG 2.2 AA."""
+"""Pages for everybody: by keyboard, enlarged, and what axe-core finds (WCAG 2.2 AA)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.gallery import LOOKS, make_world, pages
-from tests.browser.pages import PATIENCE
+from tests.browser.gallery import DESKTOP, LOOKS, World, make_world, pages
+from tests.browser.pages import PATIENCE, LivePage
 from tests.servers import ROOT, Server
 from tests.services import unavailable
 
@@ -34,6 +34,11 @@ def axe() -> Path:
     return AXE
 
 
+@pytest.fixture(scope="module")
+def world(web_server: Server) -> World:
+    return make_world(web_server)
+
+
 def faults(page: Page, rules: dict[str, Any]) -> list[str]:
     """What is wrong with a page; of one of the race office with what is ours of it."""
     found: dict[str, Any] = page.evaluate(
@@ -50,10 +55,16 @@ def faults(page: Page, rules: dict[str, Any]) -> list[str]:
     ]
 
 
+def overflow(page: Page) -> list[str]:
+    """What sticks out at the side, at the width of 200 % on a usual screen or less."""
+    page.set_viewport_size({"width": 640, "height": 400})
+    wide: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return [f"is {wide} px too wide at 640 px"] if wide > 0 else []
+
+
 def test_no_page_has_a_fault_that_a_machine_finds(
-    browser: Browser, web_server: Server, axe: Path
+    browser: Browser, web_server: Server, world: World, axe: Path
 ) -> None:
-    world = make_world(web_server)
     context = browser.new_context(base_url=web_server.url, bypass_csp=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -70,5 +81,113 @@ def test_no_page_has_a_fault_that_a_machine_finds(
                 f"{name}, {scheme}, {width}: {fault}"
                 for fault in faults(page, LOOK_RULES if n else RULES)
             ]
+        found += [f"{name} {fault}" for fault in overflow(page)]
+        page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
     context.close()
     assert not found, "\n\n".join(found)
+
+
+FOCUS = """() => {
+  const element = document.activeElement;
+  return element.id || element.className || element.tagName.toLowerCase();
+}"""
+
+
+@pytest.mark.usefixtures("world")
+def test_live_page_is_used_by_keyboard_alone(context: BrowserContext) -> None:
+    live = LivePage(context.new_page())
+    page, press = live.page, live.page.keyboard.press
+
+    def focus() -> str:
+        return str(page.evaluate(FOCUS))
+
+    def reach(name: str) -> None:
+        """Press the tab key until something has the focus."""
+        for _ in range(40):
+            press("Tab")
+            if focus() == name:
+                return
+        raise AssertionError(f"The tab key never came to {name}.")
+
+    live.open("/races/ten/")
+    page.wait_for_selector("#map-controls:not([hidden])")
+    live.star("cleo").wait_for()
+    # The whole list is two stops, whatever its length.
+    stops = []
+    for _ in range(30):
+        press("Tab")
+        stops.append(focus())
+        if stops[-1] == "zoom-out":
+            break
+    assert stops[:5] == ["skip", "skip", "brand", "a", "open-settings"]
+    assert stops.count("pick") == stops.count("star") == 1
+    buttons = ["fold", "pause", "replay", "fit", "mine-in-view", "north", "zoom-in"]
+    assert stops[-8:-1] == buttons
+
+    # Find her, follow her, cheer.
+    press("/")
+    page.keyboard.type("vera")
+    expect(page.locator("#list .runner")).to_have_count(1)
+    press("ArrowDown")
+    press("Enter")
+    expect(live.row("vera").locator(".pick")).to_have_attribute("aria-current", "true")
+    press("Tab")
+    press("Space")
+    expect(live.star("vera")).to_have_attribute("aria-pressed", "true")
+    assert focus() == "star"
+    press("Tab")
+    expect(page.locator(".cheer-row button").first).to_be_focused()
+    press("Escape")
+    expect(page.locator(".cheer-row")).to_have_count(0)
+    press("/")
+    press("Escape")
+    expect(page.locator("#everyone .runner")).to_have_count(4)
+    press("ArrowDown")
+    press("End")
+    expect(page.locator("#everyone .runner").last.locator(".pick")).to_be_focused()
+
+    # When she passes, and the focus back where it was.
+    page.focus("#away")
+    reach("places")
+    press("ArrowDown")
+    expect(page.locator("#arrivals")).to_be_visible()
+    reach("unpin")
+    press("Escape")
+    expect(page.locator("#arrivals")).to_be_hidden()
+    assert focus() == "places"
+
+    reach("pause")
+    press("Space")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "paused")
+    press("Space")
+    reach("replay")
+    press("Enter")
+    expect(page.locator("#player-play")).to_be_focused()
+    press("Escape")
+    expect(page.locator("#player")).to_be_hidden()
+    assert focus() == "replay"
+    reach("mine-in-view")
+    press("Enter")
+    camera = page.locator("#mine-in-view")
+    expect(camera).to_have_attribute("aria-pressed", "true")
+    page.focus("#map canvas")
+    press("ArrowRight")
+    expect(camera).to_have_attribute("aria-pressed", "false")
+
+    # Units, in America miles at first, and language: they last.
+    distance = live.row("cleo").locator(".distance")
+    expect(distance).to_have_text("5.0 mi")
+    page.focus(".open-settings")
+    press("Enter")
+    reach("link")
+    press("Enter")
+    expect(distance).to_have_text("8.0 km")
+    press("Escape")
+    assert focus() == "open-settings"
+    press("Enter")
+    press("Tab")
+    press("Tab")
+    press("Enter")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(distance).to_have_text("8,0 km")
+    assert live.errors == []

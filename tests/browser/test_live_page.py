@@ -343,7 +343,10 @@ def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
         "sources": {},
         "layers": [{"id": "theirs", "type": "background"}],
     }
-    for status, layer in ((200, "theirs"), (404, "land")):
+    for status, layer, ours, paint in (
+        (200, "theirs", "course", "line-color"),
+        (404, "land", "land", "fill-color"),
+    ):
         context = browser.new_context(base_url=web_server.url)
         page = context.new_page()
         page.route("**/style.json", partial(Route.fulfill, status=status, json=style))
@@ -361,6 +364,10 @@ def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
             "(layer) => globalThis.spectate?.map()?.getLayer(layer)", arg=layer
         )
         assert page.evaluate("() => Boolean(spectate.map().getLayer('crowd'))")
+        colour = f"() => spectate.map().getPaintProperty('{ours}', '{paint}')"
+        light = page.evaluate(colour)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"(light) => ({colour})() !== light", arg=light)
         context.close()
 
 

@@ -120,6 +120,8 @@ def test_sockets_of_all_workers_are_listed_and_closed(
         wait_until(lambda: not processes(listed()))
         said = asked("--close", "restart")
         assert said == "No sockets of 2 processes: nothing to close.\n"
+    # Workers that start have knocked at each other's doors.
+    assert "Traceback" not in server.log, server.log
 
 
 def test_a_close_keeps_to_its_rate_and_ends_with_the_command(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { linkEndedSentence, lostSentence } from "../../static/js/access.js";
+import { linkEndedSentence, lostSentence, nobodySentence } from "../../static/js/access.js";
 
 test("the loss of a runner has a reason in words", () => {
   assert.equal(lostSentence("Bob", "private"), "Bob is private now.");
@@ -13,4 +13,14 @@ test("the loss of a runner has a reason in words", () => {
 test("a link that ended was revoked or has expired", () => {
   assert.match(linkEndedSentence({ expires: 1000 }, 999), /was revoked/);
   assert.match(linkEndedSentence({ expires: 1000 }, 1000), /expired at/);
+});
+
+test("a page with nobody on it says why", () => {
+  const race = { start: 10_000_000, ends: 20_000_000 };
+  assert.match(nobodySentence({ oneRunner: "bob", race: null }, 0), /first position/);
+  assert.match(nobodySentence({ oneRunner: null, race: null }, 0), /Nobody is sharing/);
+  const say = (now) => nobodySentence({ oneRunner: null, race }, now);
+  assert.match(say(6_399_999), /one hour before/);
+  assert.match(say(6_400_000), /start list/);
+  assert.match(say(20_000_000), /over/);
 });

@@ -113,6 +113,7 @@ async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
     event["type"] = LATE
     event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
     outbox.receive(event)
+    await passes()
     assert wire.messages == [{"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}]
 
 
@@ -223,3 +224,19 @@ async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
     for wire in (wires[0], wires[-1]):
         assert [row[1] for m in wire.messages for row in m["fixes"]] == [1, 3]
     assert sum(relay.ages.counts) == relay.delivered == 2 * len(wires)
+
+
+async def test_answers_of_one_pass_are_one_write_and_come_before_the_close(
+    relay: Relay,
+) -> None:
+    wire = NotingWire()
+    outbox = SeedOutbox(wire, relay)
+    frames = [seed.error_frame("position.invalid", str(n)) for n in range(3)]
+    for frame in frames:
+        outbox.event(frame)
+    await passes()
+    assert wire.writes == [frames]
+    outbox.event(frames[0])
+    outbox.close(1012)
+    assert wire.writes[1] == frames[:1]
+    assert wire.code == 1012

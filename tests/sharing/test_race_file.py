@@ -321,7 +321,7 @@ def small_file() -> bytes:
     entry = {
         **{"runner": "bob", "wave": "A", "bib": "1", "category": "", "accepted": True},
         **{"status": "started", "started_at": str(now), "finished_at": None},
-        **{"changed_at": str(now)},
+        **{"out_at": None},
     }
     split = {
         **{"runner": "bob", "checkpoint": 1, "pass_number": 1, "time": str(now)},

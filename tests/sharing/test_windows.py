@@ -72,8 +72,8 @@ def codes(race: Race, links: tuple[int, ...] = ()) -> tuple[list[str], list[str]
         (-2 * HOUR, {}, True),
         (-2 * HOUR, {"finished_at": -59 * MINUTE}, True),
         (-2 * HOUR, {"finished_at": -61 * MINUTE}, False),
-        (-2 * HOUR, {"status": "dnf", "changed_at": -59 * MINUTE}, True),
-        (-2 * HOUR, {"status": "dnf", "changed_at": -61 * MINUTE}, False),
+        (-2 * HOUR, {"status": "dnf", "out_at": -59 * MINUTE}, True),
+        (-2 * HOUR, {"status": "dnf", "out_at": -61 * MINUTE}, False),
         (-2 * HOUR, {"status": "started", "changed_at": -61 * MINUTE}, True),
     ],
 )

@@ -26,7 +26,7 @@ SILENT = {"script", "style", "svg"}
 SAME = re.compile(
     r"\?|In|Spectate|English|Deutsch|Français|Español|Code|Link|PIN|Name|Pause|Ten|Ann|W|Red"
     r"|Live|Start|OwnTracks|Overland|GPSLogger|OsmAnd|Traccar Client|Browser|No|Pages"
-    r"|iPhone|Android|alice|bob|Longitude|Latitude|Bib|in|App|Place"
+    r"|iPhone|Android|Notifications|alice|bob|Longitude|Latitude|Bib|in|App|Place"
     r"|ann|Bob|In W|\d+ \w+\.?, [\d:]+ UTC|Ann · Ten"
     r"|7.5 km in \d+:\d+|-?[\d.:, +±-]+|[\d.:,]* ?(km|min|h|s|x|m|/km)"
 )
@@ -148,3 +148,9 @@ def test_numbers_and_dates_are_written_as_the_language_does(
     assert "10,0 km" in page
     assert re.search(r'<span data-metres="\d+">8,0 km</span>', page)
     assert "1 unterwegs" in re.sub(r"<[^>]+>", "", page)
+
+
+def test_race_office_is_in_one_language(admin_client: Client) -> None:
+    page = admin_client.get("/admin/", headers={"Accept-Language": "de"}).text
+    assert '<html lang="en' in page
+    assert "Race office" in page and "Hinzufügen" not in page

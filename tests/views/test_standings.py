@@ -12,7 +12,16 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Checkpoint, Entry, Follow, Race, Runner, ShareLink, Wave
+from runners.models import (
+    Checkpoint,
+    Entry,
+    Follow,
+    LatestPosition,
+    Race,
+    Runner,
+    ShareLink,
+    Wave,
+)
 from runners.views.races import listing
 from tests.races.field import make_entry, make_race
 
@@ -79,6 +88,32 @@ def test_standings_have_the_order_times_and_gaps(client: Client) -> None:
     assert cleo["gap"] == 7_500 * 0.1 * 1000
     assert cleo["last"]["checkpoint"] == "7.5 km"
     assert "splits" not in cleo
+
+
+def test_who_is_off_course_or_out_is_said_so(client: Client) -> None:
+    race = make_race()
+    cleo = make_entry(race, "cleo", "3", pace=0.3)
+    dan = make_entry(race, "dan", "4", pace=0.4)
+    LatestPosition.objects.filter(pk=cleo.runner_id).update(
+        race_state={"entry": cleo.pk, "version": 1, "state": {"s": "off_course"}}
+    )
+    dan.status = Entry.Status.DNF
+    dan.save()
+    assert dan.out_at is not None
+
+    first, second = ask(client).json()["standings"]
+    assert (first["status"], first["state"], first["out"]) == (
+        *("started", "off_course", None),
+    )
+    assert (second["state"], second["out"]) == (
+        "dnf",
+        round(dan.out_at.timestamp() * 1000),
+    )
+    assert "Off course" in page(client)
+    entry = client.get("/races/ten/runners/3/").content.decode()
+    assert "Off course" in entry
+    since = f"{dan.out_at:%H:%M}"
+    assert since in client.get("/races/ten/runners/4/").content.decode()
 
 
 def test_groups_keep_the_true_places(client: Client) -> None:

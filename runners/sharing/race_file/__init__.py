@@ -24,7 +24,7 @@ CHECKPOINT = ("name", "distance", "kind")
 RUNNER = ("code", "name", "colour", "visibility", "cheers", "sharing_ends_at")
 ENTRY = (
     *("bib", "category", "status", "accepted", "started_at", "finished_at"),
-    "changed_at",
+    "out_at",
 )
 SPLIT = ("pass_number", "time", "uncertainty", "by_hand")
 # A fix of a track, in this order; the time in milliseconds since the epoch.

@@ -234,12 +234,7 @@ class _Reader:
 
     def _make_entries(self) -> None:
         entries = list(self._entries.values())
-        changed_at = [entry.changed_at for entry in entries]
         Entry.objects.bulk_create(entries)
-        # When somebody gave up says until when they are seen; it was set to now.
-        for entry, then in zip(entries, changed_at, strict=True):
-            entry.changed_at = then
-        Entry.objects.bulk_update(entries, ["changed_at"], batch_size=500)
         RightsChange.objects.note(
             RightsChange.Kind.RUNNER, [entry.runner_id for entry in entries]
         )

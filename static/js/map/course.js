@@ -5,6 +5,7 @@ import { metresBetween } from "../metres.js";
 
 // A start and a finish nearer than this share one label. m.
 const SAME_PLACE = 60;
+export const KILOMETRE = 1000; // m
 
 /**
  * @typedef {import("../polyline.js").LngLat} LngLat
@@ -31,30 +32,32 @@ export function courseLines(races) {
 }
 
 /**
- * Kilometres and named places of each race, as points.
+ * Kilometres, or miles, and named places of each race, as points.
  *
  * @param {Pick<Race, "line" | "length" | "checkpoints">[]} races
+ * @param {number} [unit] m
  */
-export function courseMarks(races) {
+export function courseMarks(races, unit = KILOMETRE) {
   return collection(
     races.flatMap((race) => {
       const named = places(race);
-      return [...kilometres(race).filter((mark) => !isAtAny(mark, named)), ...named];
+      return [...distances(race, unit).filter((mark) => !isAtAny(mark, named)), ...named];
     }),
   );
 }
 
 /**
- * The points of a line at each whole kilometre.
+ * The points of a line at each whole kilometre, or mile.
  *
  * @param {LngLat[]} line
  * @param {number} length as measured, m; 0: as drawn
+ * @param {number} [unit] m
  */
-export function kilometrePoints(line, length) {
+export function kilometrePoints(line, length, unit = KILOMETRE) {
   const steps = line.slice(1).map((point, index) => metresBetween(line[index], point));
   const drawn = steps.reduce((sum, step) => sum + step, 0);
   // The course may be certified: its kilometres are not exactly those of the drawing.
-  const kilometre = length > 0 ? (1000 * drawn) / length : 1000;
+  const kilometre = length > 0 ? (unit * drawn) / length : unit;
   /** @type {[kilometre: number, place: LngLat][]} */
   const points = [];
   let past = 0;
@@ -72,9 +75,9 @@ export function kilometrePoints(line, length) {
   return points;
 }
 
-/** @param {Pick<Race, "line" | "length">} race */
-function kilometres({ line, length }) {
-  return kilometrePoints(line, length).map(([number, place]) =>
+/** @param {Pick<Race, "line" | "length">} race @param {number} unit */
+function distances({ line, length }, unit) {
+  return kilometrePoints(line, length, unit).map(([number, place]) =>
     point(place, {
       kilometre: String(number),
       every: number % 10 === 0 ? 10 : number % 5 === 0 ? 5 : 1,

@@ -63,14 +63,13 @@ function drawDisc({ colour, label, isStale, isSelected }, tokens) {
   const centre = size / 2;
   if (isSelected) fillCircle(context, centre, DISC / 2 + HALO + RING, tokens.text);
   fillCircle(context, centre, DISC / 2 + HALO, tokens["map-halo"]);
+  fillCircle(context, centre, DISC / 2, isStale ? tokens.surface : colour);
   if (isStale) {
     context.strokeStyle = tokens.stale;
     context.lineWidth = 3;
     context.beginPath();
     context.arc(centre, centre, DISC / 2 - 1.5, 0, 2 * Math.PI);
     context.stroke();
-  } else {
-    fillCircle(context, centre, DISC / 2, colour);
   }
   context.fillStyle = isStale ? tokens.text : textOn(colour);
   context.font = `600 ${textSize(label)}px ${FONT}`;

@@ -103,8 +103,9 @@ export class Followed {
         // At the end of the way exactly.
         await this.#draw(this.#isGliding ? 360 / (TILE * 2 ** this.#map.getZoom()) : 0);
         await new Promise(requestAnimationFrame);
-        if (!this.#isGliding) await this.#draw(0);
-      } while (this.#isOld || this.#isGliding);
+        if (!this.#isPaused && !this.#isGliding) await this.#draw(0);
+        // Paused, another picture would show where they have run to since.
+      } while (!this.#isPaused && (this.#isOld || this.#isGliding));
     } finally {
       this.#isDrawing = false;
     }

@@ -127,7 +127,7 @@ export function layers(tokens) {
       filter: ["!", ["has", "point_count"]],
       paint: {
         "circle-radius": 5,
-        "circle-color": ["case", fresh, ["get", "colour"], tokens["map-halo"]],
+        "circle-color": ["case", fresh, ["get", "colour"], tokens.surface],
         "circle-stroke-color": ["case", fresh, tokens["map-halo"], tokens.stale],
         "circle-stroke-width": 1.5,
       },

@@ -1,9 +1,11 @@
 // What a live page shows on its map: courses and runners.
 
+import { isImperial } from "../choices.js";
 import { find } from "../dom.js";
+import { MILE } from "../format.js";
 import { liveness } from "../liveness.js";
 import { Camera } from "./camera.js";
-import { courseLines, courseMarks } from "./course.js";
+import { courseLines, courseMarks, KILOMETRE } from "./course.js";
 import { Crowd } from "./crowd.js";
 import { layers, SOURCES } from "./layers.js";
 import { FADE_TO, outlinePaints, readTokens } from "./style.js";
@@ -54,6 +56,7 @@ export class LiveMap {
   /** @type {string | null} what is drawn of them */
   #coursesOf = null;
   #isReady = false;
+  #hasLooked = false;
   #isFitted = false;
 
   /**
@@ -104,7 +107,7 @@ export class LiveMap {
   // as many bytes as all the rest of a race's page.
   async #showOutlines() {
     const load = this.#loadAtlas;
-    if (load === null || this.#hasAtlas || !this.#isReady || this.#map.getZoom() > FADE_TO) return;
+    if (load === null || this.#hasAtlas || !this.#hasLooked || this.#map.getZoom() > FADE_TO) return;
     this.#hasAtlas = true;
     try {
       const { land, borders } = await load();
@@ -192,20 +195,22 @@ export class LiveMap {
 
   /** @param {import("../store.js").Race[]} races */
   #showCourses(races) {
-    const wanted = races.map(({ slug, line }) => `${slug} ${line.length}`).join();
+    const unit = isImperial() ? MILE : KILOMETRE;
+    const wanted = [unit, ...races.map(({ slug, line }) => `${slug} ${line.length}`)].join();
     if (wanted === this.#coursesOf) return;
     this.#coursesOf = wanted;
     this.#source("course").setData(courseLines(races));
-    this.#source("marks").setData(courseMarks(races));
+    this.#source("marks").setData(courseMarks(races, unit));
     this.#courses = races.flatMap(({ line }) => line);
   }
 
   // Choose what to look at, once there is something and nobody has moved the map.
   #look() {
     if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
-    if (this.#isFitted || !this.#isReady || this.#camera.isFree) return;
-    this.#isFitted = this.#fit({ animate: false });
-    // Where there is nobody to fit it to, it stays at the whole world.
+    if (this.#isFitted || !this.#isReady) return;
+    if (!this.#camera.isFree) this.#isFitted = this.#fit({ animate: false });
+    // Before that it is the whole world, where it stays if there is nobody to fit it to.
+    this.#hasLooked = true;
     this.#showOutlines();
   }
 

@@ -1,5 +1,7 @@
 // Opens the map of a live page on a base map that works.
 
+import { isImperial, onChoice } from "../choices.js";
+import { gettext } from "../language.js";
 import { LiveMap } from "./map.js";
 import { loadAtlas, outlineStyle, readTokens } from "./style.js";
 
@@ -35,11 +37,15 @@ export async function createMap(config, options) {
     maxPitch: 0,
     canvasContextAttributes: { antialias: true },
     fadeDuration: 0,
+    // What the map is called to those who do not see it.
+    locale: { "Map.Title": gettext("Map") },
   });
   // Without a listener it would go to the console as an error.
   map.on("error", ({ error }) => console.info(`Map: ${error.message}`));
   map.addControl(new library.AttributionControl({ compact: false }), "bottom-left");
-  map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
+  const scale = new library.ScaleControl({ maxWidth: 80, unit: units() });
+  map.addControl(scale, "bottom-left");
+  onChoice(() => scale.setUnit(units()));
   // Two fingers zoom; turning by accident is what they would mostly do.
   map.touchZoomRotate.disableRotation();
   let { isOurs } = base;
@@ -49,6 +55,10 @@ export async function createMap(config, options) {
     isOurs = true;
   }
   return new LiveMap(map, isOurs ? () => loadAtlas(config) : null, options);
+}
+
+function units() {
+  return isImperial() ? "imperial" : "metric";
 }
 
 /**

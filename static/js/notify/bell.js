@@ -86,6 +86,7 @@ export class Bell {
     const dialog = document.createElement("dialog");
     this.#dialog = dialog;
     dialog.className = "bell";
+    dialog.setAttribute("aria-label", title);
     dialog.append(element("h2", title), says(gettext("One moment")));
     document.body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove());

@@ -1,0 +1,47 @@
+// Where the visitor is, while they want to know how far away somebody is.
+
+import { find, setAttribute, setText } from "./dom.js";
+import { gettext } from "./language.js";
+
+/** The button that asks for it. */
+export class Here {
+  /** @type {import("./polyline.js").LngLat | null} null: not wanted, or not known */
+  place = null;
+  #button = find("#away");
+  #onChange;
+  /** @type {number | null} */
+  #watch = null;
+
+  /** @param {() => void} onChange */
+  constructor(onChange) {
+    this.#onChange = onChange;
+    this.#button.hidden = !navigator.geolocation;
+    this.#button.addEventListener("click", () => {
+      if (this.#watch === null) this.#ask();
+      else this.#stop();
+    });
+  }
+
+  #ask() {
+    setAttribute(this.#button, "aria-pressed", "true");
+    this.#watch = navigator.geolocation.watchPosition(
+      ({ coords }) => {
+        this.place = [coords.longitude, coords.latitude];
+        this.#onChange();
+      },
+      () => {
+        setText(this.#button, gettext("Your place is not known"));
+        this.#stop();
+      },
+      { maximumAge: 30_000 },
+    );
+  }
+
+  #stop() {
+    setAttribute(this.#button, "aria-pressed", "false");
+    if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
+    this.#watch = null;
+    this.place = null;
+    this.#onChange();
+  }
+}
