@@ -474,3 +474,62 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
             (None, scene.code),
         }
         assert await quiet(alice)
+
+
+# What an organiser does
+
+RACE = """
+from runners.races.entries import split_set
+now, hour = timezone.now(), timedelta(hours=1)
+race = Race.objects.create(slug='{code}', name='Bobs', start=now - hour,
+    ends=now + hour, visibility='{visibility}', line=[[48, 2], [48.1, 2]], length=11000)
+half = Checkpoint.objects.create(race=race, name='Half', distance=5000)
+entry = Entry.objects.create(race=race, runner=bob, bib='1', status='started')
+link, plain = ShareLink.objects.issue(label='Mum', race=race, expires_at=now + hour)
+print(plain)
+"""
+SET_BY_HAND = """
+split = Split.objects.create(entry=entry, checkpoint=half, time=now, by_hand=True)
+split_set(split=split)
+print(half.pk)
+"""
+
+
+@pytest.mark.parametrize("visibility", ["public", "link"])
+async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
+    scene: Scene, visibility: str
+) -> None:
+    plain = await scene.office.do(RACE.format(code=scene.code, visibility=visibility))
+    await scene.office.do("bob.visibility = 'public'; bob.save()")
+    async with (
+        typed_client(scene.server.ws_url) as alice,
+        typed_client(scene.server.ws_url) as charlie,
+    ):
+        await alice.say(type="follow", share=plain, tick=0)
+        await charlie.say(type="follow", runners=[scene.code], public=True)
+        for client in (alice, charlie):
+            await client.hear_type("snapshot")
+        half = int(await scene.office.do(SET_BY_HAND))
+        since = time.monotonic()
+        told = await alice.hear_type("event", "split")
+        assert time.monotonic() - since < SOON
+        assert (told["race"], told["checkpoint"]) == (scene.code, half)
+        assert (told["distance"], told["corrected"]) == (5000, True)
+        if visibility == "public":
+            told = await charlie.hear_type("event", "split")
+            assert told["checkpoint"] == half
+        else:
+            # To whoever has no link to it no race is named.
+            heard = await heard_for(charlie, 0.5)
+            assert scene.code in json.dumps(heard)
+            assert not [m for m in heard if m.get("kind") == "split"]
+
+
+async def heard_for(client: Client, seconds: float) -> list[Message]:
+    """Return what comes within a time."""
+    heard: list[Message] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                heard.append(await client.hear())
+    return heard

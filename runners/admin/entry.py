@@ -15,9 +15,9 @@ from runners.admin.columns import (
     race_day_columns,
     race_filter,
 )
-from runners.admin.split import SplitInline, entry_follow_split
+from runners.admin.split import SplitInline
 from runners.models import Entry, Split, Wave
-from runners.races.entries import entry_mark
+from runners.races.entries import entry_mark, split_set
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -129,7 +129,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 *formset.new_objects,
                 *(s for s, _ in formset.changed_objects),
             ]:
-                entry_follow_split(split)
+                split_set(split=split)
 
     @admin.display(description="Accepted", ordering="accepted", empty_value="–")
     def is_accepted(self, entry: Entry) -> str | None:

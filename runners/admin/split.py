@@ -20,7 +20,8 @@ from runners.admin.race_form import (
     on_the_clock_of,
     shown_on_the_clock_of,
 )
-from runners.models import Checkpoint, Entry, Race, Split
+from runners.models import Checkpoint, Race, Split
+from runners.races.entries import split_set
 
 
 class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -116,7 +117,7 @@ class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> None:
         super().save_model(request, obj, form, change)
         if form.has_changed():
-            entry_follow_split(obj)
+            split_set(split=obj)
 
     @admin.display(description="Bib", ordering="entry__bib")
     def bib(self, split: Split) -> str:
@@ -134,18 +135,3 @@ class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     def local_time(self, split: Split) -> str:
         zone = zoneinfo.ZoneInfo(split.entry.race.timezone)
         return f"{split.time.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
-
-
-def entry_follow_split(split: Split) -> None:
-    """Have an entry start or finish when a time set by hand says so."""
-    entry = split.entry
-    kind = split.checkpoint.kind
-    if kind == Checkpoint.Kind.START:
-        entry.started_at = split.time
-        if entry.status in (Entry.Status.REGISTERED, Entry.Status.DNS):
-            entry.status = Entry.Status.STARTED
-    elif kind == Checkpoint.Kind.FINISH:
-        entry.finished_at = split.time
-        entry.status = Entry.Status.FINISHED
-    # What shows the race looks for entries that have changed.
-    entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])

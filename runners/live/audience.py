@@ -21,9 +21,11 @@ class Audience:
     the runner has been introduced to the members.
     """
 
-    def __init__(self, relay: Relay, tick: int) -> None:
+    def __init__(self, relay: Relay, tick: int, race: int | None = None) -> None:
         self.relay = relay
         self.tick = tick
+        # The race that the whole is, or None.
+        self.race = race
         self.members: dict[TypedOutbox, None] = {}
         # Joining the runners' groups; every member waits for it.
         self.joining: asyncio.Task[None] | None = None
@@ -46,7 +48,11 @@ class Audience:
         if event["type"] == POSITION:
             if row := event["v1"]:
                 self.position(event["runner"], row)
-        elif (frame := event["v1"]) and event["runner"] in self.introduced:
+        elif (
+            (frame := event["v1"])
+            and event["runner"] in self.introduced
+            and event["state"].get("only", self.race) == self.race
+        ):
             self.event(frame)
 
     def position(self, runner: int, row: bytes) -> None:

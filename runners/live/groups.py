@@ -28,7 +28,8 @@ class RunnerEvent(TypedDict):
 
     `seed` and `v1` are the position encoded for each dialect by the process that
     accepted it: a ready frame, and a row for a `positions` frame (empty where a
-    dialect has no use for it). Of `LATE` and `NOTE` events `v1` is a ready frame.
+    dialect has no use for it). Of `LATE` and `NOTE` events `v1` is a ready frame. A
+    race in `state["only"]` (a primary key): for those who follow that race as a whole.
     """
 
     type: str

@@ -176,7 +176,7 @@ class TypedOutbox(Outbox):
         if event["type"] == POSITION:
             if row := event["v1"]:
                 self.position(event["runner"], row)
-        elif frame := event["v1"]:
+        elif (frame := event["v1"]) and "only" not in event["state"]:
             self.event(frame)
 
     def position(self, runner: int, row: bytes) -> None:

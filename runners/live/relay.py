@@ -229,6 +229,11 @@ class Relay:
                 # One socket's trouble must not end the others' streams.
                 logger.exception("A follower failed on an event")
 
+    def give(self, event: RunnerEvent) -> None:
+        """Give the followers here an event that each process finds for itself."""
+        if (membership := self._groups.get(event["runner"])) is not None:
+            self._give(membership, event)
+
     def replay(self, late: RunnerEvent, newest: RunnerEvent) -> None:
         """Give the followers of a runner what the layer may have lost.
 

@@ -25,11 +25,12 @@ class RightsChangeQuerySet(models.QuerySet["RightsChange"]):
 
 
 class RightsChange(models.Model):
-    """A note that somebody may see, or send, less than before.
+    """A note that somebody may see, or send, less than before; or of a split.
 
     Every write that may take a right away inserts one in its own transaction; each
     serving process reads the new ones every 300 ms and looks again at the sockets
-    concerned. That is how a change made anywhere is in force everywhere.
+    concerned. That is how a change made anywhere is in force everywhere, and how a
+    split that an organiser sets is told by every process to its own followers.
     """
 
     class Kind(models.TextChoices):
@@ -38,6 +39,7 @@ class RightsChange(models.Model):
         TOKEN = "token", "A runner's token"
         LINK = "link", "A share link"
         USER = "user", "An account or its sessions"
+        SPLIT = "split", "A split set by hand"
 
     kind = models.CharField(max_length=6, choices=Kind)
     # No foreign key: the row that it names may be gone, which is often the change.

@@ -18,14 +18,14 @@ from weakref import WeakKeyDictionary
 
 from runners import store
 from runners.live.dialects.ids import WireId, wire_id_of
-from runners.live.groups import GAP, NOTE, RELAYS, RunnerEvent, runner_group
+from runners.live.groups import GAP, RELAYS, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.live.relay import Relay, get_relay
 from runners.positions.fix import Fix, FixError, check
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.rules import Rules, read_latest, read_rules
 from runners.positions.running import Running, mend, read_running
-from runners.positions.track import Publisher, Track, frame_event, tell
+from runners.positions.track import Publisher, Track, note_event, tell
 
 logger = logging.getLogger(__name__)
 
@@ -222,11 +222,9 @@ class Acceptor:
                 state, _ = running.engagement.guide.advance(state, fix)
         if state.t >= running.state.t:
             running.state = state
-        frames = running.notes(runner.code, before, mended.splits, corrected=True)
+        notes = running.notes(runner.code, before, mended.splits, corrected=True)
         group = runner_group(runner.pk)
-        await self._send(
-            [(group, frame_event(NOTE, runner, state.t, frame)) for frame in frames]
-        )
+        await self._send([(group, note_event(runner, state.t, note)) for note in notes])
 
     async def _track(self, pk: int) -> Track:
         """Return the runner's track, loaded and joined to their group."""

@@ -60,6 +60,13 @@ class Engagement:
         return self.opens <= t <= self.ends
 
 
+class Note(NamedTuple):
+    """A frame for a runner's followers; `only` for those who follow that race."""
+
+    frame: bytes
+    only: int | None = None
+
+
 class Running:
     """Where a runner is in their race, as this process knows it."""
 
@@ -104,32 +111,34 @@ class Running:
         passings: Iterable[MarkPassing],
         *,
         corrected: bool = False,
-    ) -> Iterator[bytes]:
+    ) -> Iterator[Note]:
         """Encode what followers are told of a step from a state before.
 
-        No splits of an unlisted race: they name it to whoever follows the runner.
+        A split names the race: if that is unlisted, only to those who follow it.
         """
-        for passing in passings if self.engagement.public else ():
-            yield v1.message_frame(
-                "event",
-                kind="split",
+        for passing in passings:
+            frame = v1.split_frame(
+                code,
+                self.engagement.slug,
+                passing.mark,
                 time=now_ms(),
-                runner=code,
-                race=self.engagement.slug,
-                checkpoint=passing.mark,
-                distance=round(passing.distance, 1),
+                distance=passing.distance,
                 at=passing.at,
-                uncertainty=round(passing.uncertainty, 1),
+                uncertainty=passing.uncertainty,
+                pass_number=passing.pass_number,
                 corrected=corrected,
-                **{"pass": passing.pass_number},
             )
+            public = self.engagement.public
+            yield Note(frame, None if public else self.engagement.race)
         if before.status != self.state.status:
-            yield v1.message_frame(
-                "event",
-                kind="state",
-                time=now_ms(),
-                runner=code,
-                state=self.state.status,
+            yield Note(
+                v1.message_frame(
+                    "event",
+                    kind="state",
+                    time=now_ms(),
+                    runner=code,
+                    state=self.state.status,
+                )
             )
 
 

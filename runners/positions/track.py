@@ -18,7 +18,7 @@ from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phones import PhoneTold
 from runners.positions.rules import Rules
-from runners.positions.running import Running
+from runners.positions.running import Note, Running
 from runners.positions.writing import Change, Row
 
 
@@ -95,7 +95,7 @@ def tell(
     late: list[tuple[int, float, float]] = []
     # What moves the marker in the end, and what came on the way: fix and progress.
     shown: list[tuple[Fix, float | None]] = []
-    notes: list[bytes] = []
+    notes: list[Note] = []
     # The race as of the last fix, and the row that carries its state.
     stepped: Running | None = None
     carrier = -1
@@ -149,7 +149,7 @@ def tell(
         event["state"] = state
         told.events.append((group, event))
         if track.phone.is_news(fix):
-            notes.append(phone_frame(runner, fix))
+            notes.append(Note(phone_frame(runner, fix)))
     if late:
         late.sort()
         frame = v1.late_frame(runner.code, late)
@@ -159,8 +159,8 @@ def tell(
         event = frame_event(NOTE, runner, stepped.state.t, b"")
         event["state"] = state
         told.events.append((group, event))
-    for frame in notes:
-        told.events.append((group, frame_event(NOTE, runner, track.latest, frame)))
+    for note in notes:
+        told.events.append((group, note_event(runner, track.latest, note)))
     return told
 
 
@@ -211,3 +211,11 @@ def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEv
         "v1": frame,
         "state": {},
     }
+
+
+def note_event(runner: Publisher, t: int, note: Note) -> RunnerEvent:
+    """Make an event of what is told of a runner."""
+    event = frame_event(NOTE, runner, t, note.frame)
+    if note.only is not None:
+        event["state"] = {"only": note.only}
+    return event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runners.models import Entry
+from runners.models import Checkpoint, Entry, RightsChange, Split
 
 Status = Entry.Status
 
@@ -14,4 +14,22 @@ def entry_mark(*, entry: Entry, status: str) -> None:
         entry.finished_at = None
     if status in (Status.REGISTERED, Status.DNS):
         entry.started_at = None
+    entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
+
+
+def split_set(*, split: Split) -> None:
+    """Have a split told that was set by hand, by which its entry may start or finish.
+
+    In the transaction that sets it.
+    """
+    RightsChange.objects.note(RightsChange.Kind.SPLIT, [split.pk])
+    entry, kind = split.entry, split.checkpoint.kind
+    if kind == Checkpoint.Kind.START:
+        entry.started_at = split.time
+        if entry.status in (Status.REGISTERED, Status.DNS):
+            entry.status = Status.STARTED
+    elif kind == Checkpoint.Kind.FINISH:
+        entry.finished_at = split.time
+        entry.status = Status.FINISHED
+    # What shows the race looks for entries that have changed.
     entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])

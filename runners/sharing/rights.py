@@ -23,6 +23,7 @@ from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.rules import forget_hidden
 from runners.positions.track import Publisher
 from runners.sharing import snapshots, viewing
+from runners.sharing.corrections import splits_by_hand
 from runners.sharing.gaps import GapFiller
 from runners.sharing.rosters import Rosters, get_rosters
 from runners.sharing.viewing import Question, Standing, Verdict
@@ -86,6 +87,7 @@ class Changes:
     tokens: set[int] = field(default_factory=set)
     links: set[int] = field(default_factory=set)
     users: set[int] = field(default_factory=set)
+    splits: set[int] = field(default_factory=set)
     erased: set[int] = field(default_factory=set)
 
     @classmethod
@@ -98,6 +100,7 @@ class Changes:
             RightsChange.Kind.TOKEN: changes.tokens,
             RightsChange.Kind.LINK: changes.links,
             RightsChange.Kind.USER: changes.users,
+            RightsChange.Kind.SPLIT: changes.splits,
         }
         for row in rows:
             # A newer version may know more kinds, in a rolling deploy.
@@ -234,6 +237,9 @@ class Watch:
             await self.rosters.look_now(changes.runners)
         if changes.runners:
             await self._tell_of(changes.runners)
+        if changes.splits:
+            for event in await store.read(splits_by_hand, changes.splits):
+                self.acceptor.relay.give(event)
         for runner in changes.erased:
             self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.

@@ -128,7 +128,7 @@ class Roster:
         blockers = self.blockers.get(outbox, NOBODY)
         audience = self.audiences.get((outbox.tick, blockers))
         if audience is None:
-            audience = Audience(self.relay, outbox.tick)
+            audience = Audience(self.relay, outbox.tick, self.whole.race)
             self.audiences[outbox.tick, blockers] = audience
             seen = self.items.keys() - blockers
             audience.introduced.update(seen)

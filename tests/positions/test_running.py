@@ -259,11 +259,13 @@ async def test_a_finish_that_was_set_by_hand_stays(
     assert (await Split.objects.aget(checkpoint=finish)).time == by_hand
 
 
-async def test_splits_of_an_unlisted_race_name_it_to_nobody(
+async def test_splits_of_an_unlisted_race_are_for_those_who_follow_it(
     acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
     await Race.objects.filter(slug="north").aupdate(visibility=Race.Visibility.LINK)
     await run(acceptor, bob, entry, *range(0, 521, 10))
     assert [event["state"] for event in ear.told("state")] == ["started", "finished"]
-    assert not any(b"north" in event["v1"] for event in ear.events)
+    named = [event for event in ear.events if b"north" in event["v1"]]
+    assert len(named) == 3
+    assert {event["state"]["only"] for event in named} == {entry.race_id}
     assert await Split.objects.acount() == 3

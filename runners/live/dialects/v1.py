@@ -33,6 +33,34 @@ def message_frame(type_: str, **fields: Any) -> bytes:
     return text_frame(orjson.dumps({"type": type_, **fields}))
 
 
+def split_frame(
+    code: str,
+    race: str,
+    checkpoint: int,
+    *,
+    time: int,
+    distance: float,
+    at: int,
+    uncertainty: float,
+    pass_number: int,
+    corrected: bool,
+) -> bytes:
+    """Tell that a runner passed a checkpoint."""
+    return message_frame(
+        "event",
+        kind="split",
+        time=time,
+        runner=code,
+        race=race,
+        checkpoint=checkpoint,
+        distance=round(distance, 1),
+        at=at,
+        uncertainty=round(uncertainty, 1),
+        corrected=corrected,
+        **{"pass": pass_number},
+    )
+
+
 def pong_frame(ping: Mapping[str, Any]) -> bytes:
     """Answer a ping with its own fields."""
     return text_frame(orjson.dumps({**ping, "type": "pong"}))

@@ -1,0 +1,40 @@
+"""Splits that an organiser sets by hand: what followers are told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from runners.live.dialects import v1
+from runners.live.groups import RunnerEvent
+from runners.live.outbox import now_ms
+from runners.models import Entry, Race, Split
+from runners.positions.fix import milliseconds
+from runners.positions.running import Note
+from runners.positions.track import Publisher, note_event
+from runners.races.reading import ground_of
+
+
+def splits_by_hand(pks: Collection[int]) -> list[RunnerEvent]:
+    """Return the events of splits, of entries that others may know of."""
+    splits = Split.objects.filter(pk__in=pks, entry__in=Entry.objects.shown())
+    events = []
+    for split in splits.select_related("entry__runner", "entry__race", "checkpoint"):
+        entry = split.entry
+        race, runner = entry.race, Publisher(entry.runner_id, entry.runner.code)
+        key = split.checkpoint_id, split.pass_number
+        passes = ground_of(race).passes
+        frame = v1.split_frame(
+            runner.code,
+            race.slug,
+            split.checkpoint_id,
+            time=now_ms(),
+            distance=passes.get(key, split.checkpoint.distance),
+            at=milliseconds(split.time),
+            uncertainty=split.uncertainty,
+            pass_number=split.pass_number,
+            corrected=True,
+        )
+        public = race.visibility == Race.Visibility.PUBLIC
+        note = Note(frame, None if public else race.pk)
+        events.append(note_event(runner, now_ms(), note))
+    return events
