@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='contact',
             name='language',
-            field=models.CharField(default='en', max_length=10),
+            field=models.CharField(db_default='en', default='en', max_length=10),
         ),
         migrations.AddField(
             model_name='subscription',
             name='language',
-            field=models.CharField(default='en', max_length=10),
+            field=models.CharField(db_default='en', default='en', max_length=10),
         ),
     ]

@@ -41,7 +41,7 @@ class Subscription(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     device = models.CharField(max_length=60, blank=True)
     # As who chose it read the page.
-    language = models.CharField(max_length=10, default="en")
+    language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
     confirmed_at = models.DateTimeField(null=True, blank=True)
     # In a row; a browser that cannot be reached is forgotten in the end.

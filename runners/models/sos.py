@@ -26,7 +26,7 @@ class Contact(models.Model):
         related_name="+",
     )
     # The runner's: what their contact reads is not known.
-    language = models.CharField(max_length=10, default="en")
+    language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
