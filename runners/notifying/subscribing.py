@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from runners.models import Alert, Runner, ShareLink, Subscription
 from runners.models.news import KINDS, Kind
@@ -64,18 +65,17 @@ def browser_subscribe(
         raise ChoiceRefused("push.invalid", str(error)) from None
     known = browser_known(push)
     if known is None and _new.take(1):
-        raise ChoiceRefused("rate.limited", "Too many at once. Try again in a moment.")
+        detail = _("Too many at once. Try again in a moment.")
+        raise ChoiceRefused("rate.limited", detail)
     if known is not None and known.user != user:
         # What it was told stood on another account's rights.
         known.delete()
     if user is not None:
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))
         if mine.count() >= MOST_BROWSERS:
-            raise ChoiceRefused(
-                "push.limit",
-                f"{MOST_BROWSERS} browsers are the most. Stop one on your page.",
-            )
-    place, _ = Subscription.objects.update_or_create(
+            detail = _("{count} browsers are the most. Stop one first.")
+            raise ChoiceRefused("push.limit", detail.format(count=MOST_BROWSERS))
+    place, _created = Subscription.objects.update_or_create(
         digest=_digest(endpoint),
         defaults={
             "user": user,
@@ -115,9 +115,8 @@ def alerts_set(
         update_fields=["link", *chosen],
     )
     if place.alerts.count() > MOST_ALERTS:
-        raise ChoiceRefused(
-            "alerts.limit", f"{MOST_ALERTS} runners are the most. Stop some first."
-        )
+        detail = _("{count} runners are the most. Stop some first.")
+        raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
 
 
 def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
@@ -137,13 +136,12 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
     the mail server is away.
     """
     if not mail.is_offered():
-        raise ChoiceRefused("mail.off", "This server sends no mails.")
+        raise ChoiceRefused("mail.off", _("This server sends no mails."))
     mine = user.subscriptions.exclude(email="")
     if mine.exclude(email=email).count() >= MOST_ADDRESSES:
-        raise ChoiceRefused(
-            "mail.limit", f"{MOST_ADDRESSES} addresses are the most. Stop one first."
-        )
-    place, _ = Subscription.objects.get_or_create(
+        detail = _("{count} addresses are the most. Remove one first.")
+        raise ChoiceRefused("mail.limit", detail.format(count=MOST_ADDRESSES))
+    place, _created = Subscription.objects.get_or_create(
         digest=_digest(f"mailto:{user.pk}:{email}"),
         defaults={"user": user, "email": email, "language": language},
     )

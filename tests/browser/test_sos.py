@@ -57,6 +57,17 @@ def hold(page: Page, selector: str, ms: int = 1800) -> None:
     page.mouse.up()
 
 
+# How often the desk has sounded.
+LISTEN = """() => {
+  globalThis.tones = 0;
+  const { start } = OscillatorNode.prototype;
+  OscillatorNode.prototype.start = function () {
+    globalThis.tones++;
+    start.call(this);
+  };
+}"""
+
+
 def look(desk: Page) -> None:
     """Have the desk look now, not in a few seconds."""
     desk.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
@@ -80,6 +91,8 @@ def test_call_made_without_a_connection_reaches_the_desk_which_answers(
 ) -> None:
     race, token = cast
     desk = open_desk(context, race)
+    desk.evaluate(LISTEN)
+    desk.click("h1")
     page = phone.new_page()
     page.goto(f"/share/#token={token}")
     page.click("#offer-yes")
@@ -106,11 +119,15 @@ def test_call_made_without_a_connection_reaches_the_desk_which_answers(
     expect(call).to_contain_text("Bob Marsh")
     expect(call.locator(".place")).to_have_text("53.35000, -6.33000")
     assert desk.title().startswith("(1 SOS)")
+    assert desk.evaluate("tones") > 0
     call.get_by_role("button", name="Acknowledge").click()
     expect(call).to_contain_text("seen by office")
     expect(page.locator("#sos-says")).to_contain_text("The race office saw your call")
+    desk.evaluate("tones = 0")
+    look(desk)
 
     hold(page, "#sos-button")
     expect(page.locator("#sos-button")).to_contain_text("SOS")
     look(desk)
     expect(desk.locator("#desk-sos")).to_be_hidden()
+    assert desk.evaluate("tones") == 0

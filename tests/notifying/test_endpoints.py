@@ -119,13 +119,17 @@ async def test_service_that_dribbles_is_given_up(
     settings.SPECTATE_PUSH_LOCAL = True
     monkeypatch.setattr(endpoints, "TIMEOUT", 0.3)
 
+    left = asyncio.Event()
+
     async def dribble(reader: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 201 Created\r\n")
         while not writer.is_closing():
             writer.write(b"X")
             await asyncio.sleep(0.05)
+        left.set()
 
     async with await asyncio.start_server(dribble, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
             await post(f"http://127.0.0.1:{port}/", {}, b"x")
+        await asyncio.wait_for(left.wait(), 5)

@@ -14,6 +14,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from runners.models import Entry, Position, Race, Runner, Sos, Subscription
 from runners.models.news import KINDS, Kind
+from runners.notifying.mail import CONSOLE
 from runners.notifying.sender import Notifier
 from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
 from runners.notifying.subscribing import alerts_set, browser_subscribe
@@ -284,6 +285,15 @@ def test_contact_is_an_accepted_follower_or_an_address(
         assert "New contact" in bobs.post("/me/contacts/", {"who": nobody}).text
     contact = bob.contacts.get()
     bobs.post(f"/me/contacts/{contact.pk}/remove/")
+    assert not bob.contacts.exists()
+
+
+def test_address_is_no_contact_where_no_mail_is_sent(
+    bobs: Client, bob: Runner, settings: Settings
+) -> None:
+    settings.EMAIL_BACKEND = CONSOLE
+    page = bobs.post("/me/contacts/", {"who": "mum@example.org"})
+    assert "This server sends no mails." in page.text
     assert not bob.contacts.exists()
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from runners.models import Follow, Runner
 from runners.models.runner import CODE_PATTERN
+from runners.notifying.mail import is_offered
 
 if TYPE_CHECKING:
     RunnerModelForm = forms.ModelForm[Runner]
@@ -222,6 +223,10 @@ class ContactForm(forms.Form):
         who: str = self.cleaned_data["who"].strip()
         if "@" in who:
             validate_email(who)
+            if not is_offered():
+                raise forms.ValidationError(
+                    _("This server sends no mails. Choose one of your followers.")
+                )
             return who
         follow = (
             self._runner.followers.filter(

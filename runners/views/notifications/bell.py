@@ -11,6 +11,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.dispatch import receiver
 from django.http import HttpRequest, JsonResponse
 from django.middleware.csrf import get_token
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
@@ -121,7 +122,7 @@ def _set(
         raise Refused(
             HTTPStatus.NOT_FOUND,
             "runner.unknown",
-            "There is no such runner, or they are not shown to you.",
+            _("There is no such runner, or they are not shown to you."),
         )
     alerts_set(place=place, runners=seen, kinds=kinds)
     alerts_set(place=place, runners=by_link, kinds=kinds, link=link)
@@ -141,7 +142,8 @@ def _read(request: HttpRequest) -> dict[str, Any]:
         if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
             raise ChoiceRefused("message.invalid", f"`{name}` is a list of words.")
     if len(choice.get("runners", [])) > MOST_ALERTS:
-        raise ChoiceRefused("alerts.limit", f"{MOST_ALERTS} runners are the most.")
+        detail = _("{count} runners are the most. Stop some first.")
+        raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
     return choice
 
 

@@ -15,6 +15,8 @@ import { find, setAttribute, setText } from "../dom.js";
 
 const LATE = 60_000; // ms
 const SURE = 4000; // ms in which a second tap confirms
+const TONE = 880; // Hz
+const TONE_FOR = 0.4; // s
 
 /** How long ago, in minutes. @param {number} ms */
 function ago(ms) {
@@ -60,6 +62,8 @@ export class Calls {
   #onAct;
   /** @type {Map<number, HTMLElement>} */
   #items = new Map();
+  /** @type {AudioContext | null} */
+  #audio = null;
 
   /**
    * `runner` is the page of the runner 0; without `onAct` one may only look.
@@ -69,6 +73,8 @@ export class Calls {
   constructor({ runner, onAct }) {
     this.#runner = runner;
     this.#onAct = onAct;
+    // A page is silent until it has been pressed.
+    addEventListener("pointerdown", () => (this.#audio = new AudioContext()), { once: true });
   }
 
   /** @param {Sos[]} calls the oldest first @param {number} now */
@@ -91,6 +97,16 @@ export class Calls {
       }
       this.#fill(item, sos, now);
     }
+    // At each look, until somebody has seen it.
+    if (unseen) this.#sound();
+  }
+
+  #sound() {
+    if (!this.#audio) return;
+    const tone = new OscillatorNode(this.#audio, { frequency: TONE });
+    tone.connect(new GainNode(this.#audio, { gain: 0.2 })).connect(this.#audio.destination);
+    tone.start();
+    tone.stop(this.#audio.currentTime + TONE_FOR);
   }
 
   /** @param {Sos} sos */
