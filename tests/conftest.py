@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,15 @@ def pytest_configure() -> None:
     # `timeout` and CI end us with SIGTERM: leave as by Ctrl-C, so that no server,
     # Redis or PostgreSQL stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_sessionfinish() -> None:
+    # One of xdist's workers is killed if it takes long to end: what `make coverage` has
+    # measured by then is written before.
+    if "coverage" in sys.modules:
+        measured = sys.modules["coverage"].Coverage.current()
+        if measured is not None:
+            measured.save()
 
 
 def _serve(kind: Kind, **env: str) -> Iterator[Server]:
