@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from runners.intake.door import get_intake
 from runners.live.relay import get_relay
 from runners.notifying.sender import get_notifier
 from runners.positions.accept import get_acceptor
@@ -49,7 +48,6 @@ async def lifespan(
             await door.close()
             await asyncio.to_thread(get_notifier().stop)
             await get_admission().close()
-            await get_intake().close()
             await get_watch().close()
             await get_acceptor().close()
             await get_relay().close()

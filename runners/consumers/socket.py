@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -141,6 +141,7 @@ class SocketConsumer(FollowingConsumer):
         except CommandError as error:
             self.send_error(error, command)
         except FixError as error:
+            self.note_refused([(error.code, error.detail)])
             self.send_error(CommandError(error.code, error.detail), command)
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
@@ -227,11 +228,23 @@ class SocketConsumer(FollowingConsumer):
         """Count fixes against the token's rate; raises `CommandError`."""
         if self.standing.token is None:
             return
-        self.take(
-            get_publish_limits().of(self.standing.token),
-            fixes,
-            "Too many positions at once. Keep them and send them later.",
-        )
+        bucket = get_publish_limits().of(self.standing.token)
+        try:
+            self.take(
+                bucket,
+                fixes,
+                "Too many positions at once. Keep them and send them later.",
+            )
+        except CommandError as error:
+            self.note_refused([(error.code, error.detail)])
+            raise
+
+    def note_refused(self, refused: Collection[tuple[str, str]]) -> None:
+        """Have the organisers see why fixes of a phone are refused: (code, detail)."""
+        token = self.standing.token
+        if refused and token is not None and self.publisher is not None:
+            runner = self.publisher.pk
+            self.acceptor.contacts.note(token, runner, refused=refused)
 
     def take(self, bucket: Bucket, count: int, detail: str) -> None:
         """Count against a rate; raises `CommandError`."""

@@ -263,6 +263,7 @@ class TypedConsumer(SocketConsumer):
         receipt = await self.acceptor.accept(
             self.publisher, [_fix_of(item) for item in items], source="websocket"
         )
+        self.note_refused([(code, detail) for _, code, detail in receipt.rejected])
         if receipt.stored is None:
             self.send_store_unavailable(command)
         else:

@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 from runners import store
 from runners.intake.app import App, Outcome, Reading, Reply, Report, fields_of
 from runners.intake.bearers import Bearer, Bearers
-from runners.intake.contacts import Contacts
 from runners.intake.generic import GENERIC
 from runners.intake.gpslogger import GPSLOGGER
 from runners.intake.osmand import OSMAND
@@ -94,7 +93,6 @@ class Intake:
     def __init__(self) -> None:
         get_watch()  # What a runner keeps to themselves binds phones too.
         self.bearers = Bearers()
-        self.contacts = Contacts()
         self._turns: dict[int, Turn] = {}
 
     @asynccontextmanager
@@ -118,9 +116,8 @@ class Intake:
             if not turn.requests:
                 del self._turns[token]
 
-    async def close(self) -> None:
-        """Write what is known of phones and stop."""
-        await self.contacts.close()
+    def close(self) -> None:
+        """Forget it all."""
         _intakes.pop(asyncio.get_running_loop(), None)
 
 
@@ -196,7 +193,7 @@ async def _serve(
     if bearer is None:
         return await _refuse_wrong(app, scope, token)
     pk, runner = bearer.token, bearer.publisher.pk
-    contacts = get_intake().contacts
+    contacts = get_acceptor().contacts
     if not bearer.usable:
         ended = ("token.ended", "The phone still uses a token that was ended.")
         contacts.note(pk, runner, refused=[ended])

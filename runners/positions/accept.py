@@ -21,6 +21,7 @@ from runners.live.dialects.ids import WireId, wire_id_of
 from runners.live.groups import GAP, RELAYS, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.live.relay import Relay, get_relay
+from runners.positions.contacts import Contacts
 from runners.positions.fix import Fix, FixError, check
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.rules import Rules, read_latest, read_rules
@@ -56,6 +57,8 @@ class Acceptor:
         self.recorder = recorder
         self.accepted = 0
         self.refused: Counter[str] = Counter()
+        # What is known of phones.
+        self.contacts = Contacts()
         # Events that no other process will hear of: the layer was away.
         self.unsent = 0
         # Since when relays may lack events, and do not know yet. Milliseconds.
@@ -301,6 +304,7 @@ class Acceptor:
 
     async def close(self) -> None:
         """Store what waits and stop."""
+        await self.contacts.close()
         menders = [track.mender for track in self._tracks.values() if track.mender]
         tasks = [self._sweeper, *menders]
         for task in tasks:

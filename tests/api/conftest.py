@@ -45,6 +45,6 @@ async def faulty(
     """The application without a server, to be broken."""
     yield Faulty(monkeypatch, token)
     monkeypatch.undo()
-    await get_intake().close()
+    get_intake().close()
     await get_admission().close()
     await get_watch().close()

@@ -27,7 +27,7 @@ def token(transactional_db: None) -> str:
 @pytest.fixture
 async def doors(acceptor: Acceptor) -> AsyncIterator[Acceptor]:  # noqa: F811
     yield acceptor
-    await get_intake().close()
+    get_intake().close()
 
 
 async def send(token: str) -> tuple[int, dict[bytes, bytes]]:

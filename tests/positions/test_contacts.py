@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import time
 from collections import Counter
 
 import pytest
 from django.utils import timezone
 
-from runners.intake.contacts import Contact, write_contacts
 from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerToken
+from runners.positions.contacts import Contact, write_contacts
+from tests.clients import seed_client, typed_client
 from tests.servers import Server, wait_until
 
 SHOW = """
@@ -75,6 +78,31 @@ def test_heartbeat_refreshes_the_runner_and_a_position_does_not_twice(
     heartbeat.add("OsmAnd", 0, (), timezone.now())
     write_contacts({token.pk: heartbeat})
     assert LatestPosition.objects.get().contact_at > old
+
+
+async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
+    server: Server,
+) -> None:
+    made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
+    good = {"t": int(time.time() * 1000), "lat": 53.3566, "lng": -6.3285}
+    async with typed_client(server.ws_url, made["token"]) as phone:
+        await phone.say(type="publish", fixes=[good, good | {"t": 9e12}, {"lat": 1}])
+        ack = await phone.hear_type("ack")
+        assert [code for _, code in ack["rejected"]] == [
+            *("position.invalid", "position.invalid"),
+        ]
+    bearer = {"Authorization": f"Bearer {made['token']}"}
+    async with seed_client(server.ws_url, additional_headers=bearer) as phone:
+        await phone.say(userId="bob", lat=91, lng=2)
+        await phone.hear()
+
+    def shown() -> bool:
+        ((_app, _taken, refused, reasons, reason, _used),) = json.loads(
+            server.manage("shell", "-v0", "-c", SHOW)
+        ) or [[None] * 6]
+        return (refused, reasons) == (3, {"position.invalid": 3}) and "lat" in reason
+
+    await asyncio.to_thread(wait_until, shown, 20)
 
 
 def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
