@@ -17,7 +17,7 @@ from tests.browser.pages import (
 from tests.servers import Server
 
 # Half a minute would show no more. Seconds.
-CUT = 6
+CUT = 4
 
 
 def test_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
