@@ -42,11 +42,9 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    """A browser that nobody has used yet, in English and kilometres."""
+    """A browser that nobody has used yet."""
     context = browser.new_context(
-        base_url=web_server.url,
-        viewport={"width": 1280, "height": 800},
-        locale="en-IE",
+        base_url=web_server.url, viewport={"width": 1280, "height": 800}
     )
     yield context
     context.close()

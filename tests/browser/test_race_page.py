@@ -37,6 +37,18 @@ globalThis.Notification = class {
 """
 
 
+@pytest.fixture
+def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
+    """A browser of somebody who reads English and counts in kilometres."""
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 1280, "height": 800},
+        locale="en-IE",
+    )
+    yield context
+    context.close()
+
+
 @pytest.fixture(scope="module")
 def race(web_server: Server) -> None:
     web_server.manage("shell", "--no-imports", "-v0", "-c", RACE)
