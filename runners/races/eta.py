@@ -60,6 +60,11 @@ SLOPES = ((0.0, 0.02, 0.0), (0.7, 0.35, 0.15))
 FADES = ((0.0, 0.0, 0.0), (0.3, 0.2, 0.03))
 # How many fade for one who does not, before anything is known of them.
 FADING = 0.2
+# Who will hit a wall shows nothing of it before, and about a quarter do (Smyth, "How
+# recreational marathon runners hit the wall", PLoS ONE 16, 2021): from one of these
+# parts of the course on, by one of these shares of their pace. So the late end of the
+# range is later than what has been seen says, until those parts are behind.
+WALL, WALL_FROM, WALL_SLOWER = 0.25, (0.5, 0.6, 0.7, 0.8), (0.15, 0.35)
 # The wobble around it, and how far off a place is for stops and walks. Metres.
 WOBBLES = ((0.01, 12), (0.02, 12), (0.04, 12), (0.08, 12), (0.08, 80), (0.16, 80))
 # Over how many metres a good stretch lasts, and a hill.
@@ -279,7 +284,8 @@ def _ranges(
     spreads = np.sqrt(np.maximum(variances, 1.0))
     found = {}
     for n, distance in enumerate(ahead):
-        three = started + pace * _quantiles(weight, means[:, n], spreads[:, n])
+        walls = _walls(last.distance, distance, slopes.length)
+        three = started + pace * _quantiles(weight, means[:, n], spreads[:, n], walls)
         early, middle, late = np.maximum(last.time, three).tolist()
         found[distance] = early, middle, late
     return found
@@ -290,13 +296,33 @@ def _each(spread: Floats) -> Floats:
     return np.asarray(spread[:, None, None] ** 2)
 
 
-def _quantiles(weight: Floats, mean: Floats, spread: Floats) -> Floats:
-    """Return RANGE's ends, and the middle, of a mixture of normal distributions."""
+def _walls(here: float, there: float, length: float) -> Floats:
+    """Return how many metres more the way there is for who hits each of the walls."""
+    after = [
+        there - part * length if here < part * length < there else 0.0
+        for part in WALL_FROM
+    ]
+    return np.outer(WALL_SLOWER, after).ravel()
+
+
+def _quantiles(weight: Floats, mean: Floats, spread: Floats, walls: Floats) -> Floats:
+    """Return RANGE's ends, and the middle, of a mixture of normal distributions.
+
+    The late end is that of a mixture in which some hit a wall.
+    """
     grid = np.sort(mean + GRID[:, None] * spread, axis=None)
     z = (grid[:, None] - mean) / spread
     # The normal distribution to 0.0003.
     below = (0.5 + 0.5 * np.tanh(0.79788456 * (z + 0.044715 * z**3))) @ weight
-    return np.asarray(np.interp([RANGE[0], 0.5, RANGE[1]], below, grid))
+    early, middle, late = np.interp([RANGE[0], 0.5, RANGE[1]], below, grid)
+    if walls.any():
+        later = np.concatenate([grid, grid + walls.max()])
+        later.sort()
+        hit = np.interp(later[:, None] - walls, grid, below, left=0, right=1)
+        told = np.interp(later, grid, below, left=0, right=1)
+        some = (1 - WALL) * told + WALL * hit.mean(axis=1)
+        late = np.interp(RANGE[1], some, later)
+    return np.array([early, middle, late])
 
 
 def _wobble(where: Floats) -> Floats:

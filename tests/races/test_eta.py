@@ -181,3 +181,14 @@ def test_arrival_beats_the_average_since_the_start(name: str) -> None:
     assert ratio["walks"] < 1.0
     held = float(np.mean([cell.held for cell in table.values()]))
     assert 0.65 < held < 0.95
+
+
+def test_who_may_hit_a_wall_yet_may_be_later_than_what_was_seen_says() -> None:
+    def later_than_earlier(here: int) -> float:
+        found = one(here + 8_000, even(here))
+        assert found.at and found.earliest and found.latest
+        return (found.latest - found.at) / (found.at - found.earliest)
+
+    # The walls are between a half and four fifths of the way.
+    assert later_than_earlier(24_000) > 1.5
+    assert later_than_earlier(34_000) == pytest.approx(1, abs=0.3)
