@@ -1,0 +1,74 @@
+"""What adapters make of reports that no phone sends every day."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runners.intake.app import App, Report
+from runners.intake.gpslogger import GPSLOGGER
+from runners.intake.overland import OVERLAND
+from runners.intake.traccar import TRACCAR
+from runners.positions.fix import FixError
+from tests.intake.phones import ISO, MS, SECONDS
+
+
+def report(value: Any = None, method: str = "POST", **query: str) -> Report:
+    body = b"" if value is None else json.dumps(value).encode()
+    return Report(method, query, "application/json", "", body, MS)
+
+
+def reasons(app: App, value: Any = None, method: str = "POST", **query: str) -> str:
+    """Read a report; return what is refused of it, and of what reason."""
+    fixes = app.read(report(value, method, **query)).fixes
+    return " ".join(str(fix) for fix in fixes if isinstance(fix, FixError))
+
+
+def test_gpslogger_may_send_a_list_as_json() -> None:
+    places = [{"lat": 48.5, "lon": 2.5, "time": SECONDS}, {"lon": 2.5}]
+    reading = GPSLOGGER.read(report(places))
+    first, second = reading.fixes
+    assert not isinstance(first, FixError) and (first.t, first.lat) == (MS, 48.5)
+    assert isinstance(second, FixError)
+    assert reading.places == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("app", "message"),
+    [
+        (OVERLAND, {"locations": {}}),
+        (OVERLAND, ["locations"]),
+        (TRACCAR, {"position": None}),
+        (TRACCAR, ["position"]),
+    ],
+)
+def test_a_message_of_another_shape_is_refused(app: App, message: Any) -> None:
+    with pytest.raises(FixError) as refused:
+        app.read(report(message))
+    assert refused.value.code == "message.invalid"
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"geometry": "here", "properties": {"timestamp": ISO}},
+        {"geometry": {"coordinates": [2.5, 48.5]}},
+        {"geometry": {"coordinates": [2.5]}, "properties": {"timestamp": ISO}},
+    ],
+)
+def test_an_overland_feature_needs_a_point_and_properties(feature: Any) -> None:
+    assert reasons(OVERLAND, {"locations": [feature]})
+
+
+def test_a_traccar_server_says_when_a_tracker_has_no_fix() -> None:
+    place = {"latitude": 48.5, "longitude": 2.5, "fixTime": ISO}
+    assert "no fix" in reasons(TRACCAR, {"position": place | {"valid": False}})
+    by_query = {"lat": "48.5", "lon": "2.5", "valid": "false"}
+    assert "no fix" in reasons(TRACCAR, None, "GET", **by_query)
+    # A tracker's status without a place is a sign of life.
+    assert TRACCAR.read(report(None, "GET", id="7")).fixes == []
+    outdated = {"position": place | {"outdated": True, "protocol": "osmand"}}
+    reading = TRACCAR.read(report(outdated))
+    assert (reading.fixes, reading.app) == ([], "Traccar server, osmand")
