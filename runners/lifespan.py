@@ -56,6 +56,18 @@ async def lifespan(
             return
 
 
+def telling(
+    application: Callable[..., Awaitable[None]],
+) -> Callable[..., Awaitable[None]]:
+    """Have followers told from the first request on: Daphne knows no lifespan."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        get_notifier().start()
+        await application(scope, receive, send)
+
+    return answer
+
+
 async def _prune_daily() -> None:
     """Delete old positions once a day; each process does, the second finds none."""
     await asyncio.sleep(FIRST_PRUNING)

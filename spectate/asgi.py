@@ -18,7 +18,7 @@ except ImproperlyConfigured as error:
 
 from channels.routing import ProtocolTypeRouter
 
-from runners.lifespan import lifespan
+from runners.lifespan import lifespan, telling
 from runners.logs import mask_logs
 from runners.routing import http_application, websocket_application
 
@@ -26,8 +26,8 @@ mask_logs()
 
 application = ProtocolTypeRouter(
     {
-        "http": http_application(django_application),
-        "websocket": websocket_application,
+        "http": telling(http_application(django_application)),
+        "websocket": telling(websocket_application),
         "lifespan": lifespan,
     }
 )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runners import store
+from runners.notifying.sender import Notifier
 from runners.positions import accept
 from runners.positions.rules import Rules
 from runners.serving.admission import Admission
@@ -21,6 +22,8 @@ class Faulty:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
         self.patch = monkeypatch.setattr
+        # Its threads would outlive the test.
+        self.patch(Notifier, "start", lambda notifier: None)
         self.token = token
 
     async def ask(self, path: str, method: str = "GET", body: bytes = b"") -> Answer:

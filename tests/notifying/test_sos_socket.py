@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.clients import typed_client
-from tests.servers import Server
+from tests.servers import Server, wait_until
 
 SETUP = """
 import json
@@ -63,6 +63,22 @@ async def test_call_from_a_zone_is_stored_and_no_follower_hears_of_it(
     )
     assert sorted(calls) == [["one", 61.49876, 43.0, True], ["two", None, 9.0, False]]
     assert positions == 0
+
+
+async def test_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
+    """Daphne has none: it begins with the first request."""
+    passed_on = "from runners.models import News; print(News.objects.get().spread_at)"
+    with Server("daphne") as server:
+        token = server.manage("shell", "-v0", "--no-imports", "-c", SETUP).strip()
+        async with typed_client(f"{server.ws_url}/ws/", token) as bob:
+            await bob.say(**sos("six"))
+            await bob.hear_type("ack")
+
+        def is_passed_on() -> bool:
+            found = server.manage("shell", "-v0", "--no-imports", "-c", passed_on)
+            return found.strip() != "None"
+
+        wait_until(is_passed_on)
 
 
 @pytest.mark.parametrize(
