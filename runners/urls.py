@@ -65,6 +65,11 @@ urlpatterns = [
         name="notifications_confirm",
     ),
     path("s/<str:token>/", share.share, name="share"),
+    path(
+        "s/<str:token>/standings/", standings.shared_standings, name="shared_standings"
+    ),
+    path("s/<str:token>/standings.csv", standings.shared_csv),
+    path("s/<str:token>/runners/<path:bib>/", standings.shared_entry),
     path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),
     path("sign-up/", accounts.SignUp.as_view(), name="sign_up"),
     path("sign-out/", accounts.SignOut.as_view(), name="sign_out"),

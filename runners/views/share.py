@@ -7,6 +7,7 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import (
@@ -26,6 +27,8 @@ STATUSES = {
     "share.revoked": HTTPStatus.GONE,
     "share.expired": HTTPStatus.GONE,
 }
+# The cookie of a browser that has given a link's PIN, for the pages beside the map.
+OPENED = "share_opened"
 # As the visitor reads it; the errors' own details are for programs.
 SENTENCES = {
     "share.unknown": (
@@ -57,7 +60,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
         title, detail = SENTENCES[error.code]
         context = {"title": title, "detail": detail, "at": error.at}
         status = STATUSES[error.code]
-        return _kept_secret(
+        return kept_secret(
             render(request, "runners/share_ended.html", context, status=status)
         )
     follow = {"share": token, "tick": LINK_TICK} | ({"pin": pin} if pin else {})
@@ -71,7 +74,29 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
         courses=races_of(runners)[:1],
         link=link,
     )
-    return _kept_secret(response)
+    if link.pin:
+        response.set_signed_cookie(
+            OPENED,
+            _proof(link),
+            path=request.path,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure(),
+        )
+    return kept_secret(response)
+
+
+def is_opened(request: HttpRequest, link: ShareLink) -> bool:
+    """Tell whether a link needs no PIN, or this browser has given it."""
+    if not link.pin:
+        return True
+    given = request.get_signed_cookie(OPENED, default="") or ""
+    return constant_time_compare(given, _proof(link))
+
+
+def _proof(link: ShareLink) -> str:
+    """Return what nobody can sign who has not given the PIN; another PIN is another."""
+    return salted_hmac("runners.share", f"{link.pk} {link.pin}").hexdigest()
 
 
 def _ask_for_pin(request: HttpRequest, token: str, *, wrong: bool) -> HttpResponse:
@@ -80,10 +105,10 @@ def _ask_for_pin(request: HttpRequest, token: str, *, wrong: bool) -> HttpRespon
     response = render(request, "runners/share_pin.html", {"wrong": wrong})
     # With "no-referrer" a browser would send this page's form with the origin "null",
     # which the CSRF check refuses.
-    return _kept_secret(response, referrer="same-origin")
+    return kept_secret(response, referrer="same-origin")
 
 
-def _kept_secret(
+def kept_secret(
     response: HttpResponse, *, referrer: str = "no-referrer"
 ) -> HttpResponse:
     """Keep the address, which is all one needs to know, from everybody else."""

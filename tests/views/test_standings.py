@@ -210,6 +210,53 @@ def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     assert ranks(ask(client, **{"Spectate-Share": token})) == [("bob", 1)]
 
 
+def test_an_unlisted_race_has_its_standings_behind_its_link(client: Client) -> None:
+    race = make_race(visibility=Race.Visibility.LINK)
+    make_entry(race, "bob", "7/b", pace=0.3)
+    soon = timezone.now() + timedelta(hours=1)
+    link, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
+    here = f"/s/{token}/"
+
+    shown = client.get(f"{here}standings/")
+    assert (shown.status_code, shown["Referrer-Policy"]) == (200, "no-referrer")
+    assert "no-store" in shown["Cache-Control"]
+    assert "noindex" in shown["X-Robots-Tag"]
+    html = shown.content.decode()
+    assert f'href="{here}runners/7/b/"' in html and "/races/ten/" not in html
+    entry = client.get(f"{here}runners/7/b/").content.decode()
+    assert f'href="{here}standings/"' in entry and "/runners/bob/" not in entry
+    assert b"Bob" in client.get(f"{here}standings.csv").content
+    assert f'href="{here}standings/"' in client.get(here).content.decode()
+
+    link.revoke()
+    assert client.get(f"{here}standings/")["Location"] == here
+
+
+def test_a_pin_is_asked_for_before_the_standings_too(client: Client) -> None:
+    race = make_race(visibility=Race.Visibility.LINK)
+    make_entry(race, "bob", "7", pace=0.3)
+    soon = timezone.now() + timedelta(hours=1)
+    _, token = ShareLink.objects.issue(
+        label="Crew", race=race, expires_at=soon, pin="1234"
+    )
+    here = f"/s/{token}/"
+
+    assert client.get(f"{here}standings/")["Location"] == here
+    client.post(here, {"pin": "4321"})
+    assert client.get(f"{here}standings/")["Location"] == here
+    client.post(here, {"pin": "1234"})
+    assert b"Bob" in client.get(f"{here}standings/").content
+    ShareLink.objects.update(pin="another")
+    assert client.get(f"{here}standings/")["Location"] == here
+
+
+def test_a_link_to_a_runner_has_no_standings(client: Client) -> None:
+    bob = make_entry(make_race(), "bob", "7", pace=0.3).runner
+    soon = timezone.now() + timedelta(hours=1)
+    _, token = ShareLink.objects.issue(label="Mum", runners=[bob], expires_at=soon)
+    assert client.get(f"/s/{token}/standings/").status_code == 404
+
+
 def test_rights_are_looked_at_for_each_request(client: Client) -> None:
     make_entry(make_race(), "bob", "7", pace=0.3)
     assert ranks(ask(client)) == [("bob", 1)]

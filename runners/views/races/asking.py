@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from runners import store
-from runners.models import Race
+from runners.models import Race, ShareLink
 from runners.sharing.windows import visible_races
 from runners.views.live_json import Refused, link_in_header
 from runners.views.track import RETRY_AFTER
@@ -44,12 +44,16 @@ def answers_json(view: AsyncView) -> AsyncView:
     return answer
 
 
-def race_asked(request: HttpRequest, slug: str) -> tuple[Race, list[int]]:
-    """Return the race and the viewer's links; raises `Refused`.
+def race_asked(
+    request: HttpRequest, slug: str, link: ShareLink | None = None
+) -> tuple[Race, list[int]]:
+    """Return the race and the viewer's links (`link`: what the page is behind).
+
+    Raises `Refused`.
 
     A race that may not be seen is as unknown as any other. The line is not read.
     """
-    link = link_in_header(request)
+    link = link or link_in_header(request)
     links = [] if link is None else [link.pk]
     race = visible_races(links).defer("line").filter(slug=slug).first()
     if race is None:

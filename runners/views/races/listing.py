@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from django.http import HttpRequest
 
-from runners.models import Race
+from runners.models import Race, ShareLink
 from runners.races.reading import Ground, ground_of, rows_of
 from runners.races.standings import (
     Clock,
@@ -83,6 +83,7 @@ def listing_asked(
     *,
     whole: bool = False,
     bib: str | None = None,
+    link: ShareLink | None = None,
 ) -> Listing:
     """Return the standings that a request asks for; raises `Refused`.
 
@@ -90,7 +91,7 @@ def listing_asked(
     before, and for each request.
     """
     asked = _asked(request)
-    race, links = race_asked(request, slug)
+    race, links = race_asked(request, slug, link)
     shown = shown_in_standings(race, user, links)
     kept = _kept(race.pk, asked.clock, int(time.monotonic() / AGE))
     group = in_group(kept.places, asked.category, asked.wave)

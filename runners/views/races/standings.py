@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.formats import number_format
@@ -23,12 +25,14 @@ from django.views.decorators.http import require_safe
 
 from runners import store
 from runners.live.outbox import now_ms
-from runners.models import Race
+from runners.models import Race, ShareLink
 from runners.positions.fix import milliseconds
 from runners.races.standings import Gap, Leg, Place, Row, legs
+from runners.sharing.identity import LinkError, find_link
 from runners.views.live_json import Refused
 from runners.views.races.asking import answers_json
 from runners.views.races.listing import Listing, listing_asked
+from runners.views.share import is_opened, kept_secret
 
 # What a spreadsheet takes for a formula when a cell begins with it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -68,7 +72,11 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
 async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
     """Answer the standings as a table for a spreadsheet, `?by=&category=&wave=&q=`."""
     user = await request.auser()
-    body = await store.read(_csv, request, slug, user.pk)
+    return csv_response(slug, await store.read(_csv, request, slug, user.pk))
+
+
+def csv_response(slug: str, body: bytes) -> HttpResponse:
+    """Return a table to be saved."""
     return HttpResponse(
         body,
         content_type="text/csv; charset=utf-8",
@@ -87,7 +95,35 @@ async def standings_page(request: HttpRequest, slug: str) -> HttpResponse:
 async def entry_page(request: HttpRequest, slug: str, bib: str) -> HttpResponse:
     """Show one entry with its splits."""
     user = await request.auser()
-    return await _page(request, _entry, slug, bib, user.pk)
+    return await _page(request, partial(_entry, bib=bib), slug, user.pk)
+
+
+@require_safe
+async def shared_standings(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the standings of the race that a share link is to."""
+    return await _shared(request, token, _standings)
+
+
+@require_safe
+async def shared_entry(request: HttpRequest, token: str, bib: str) -> HttpResponse:
+    """Show one entry of it."""
+    return await _shared(request, token, partial(_entry, bib=bib))
+
+
+@require_safe
+async def shared_csv(request: HttpRequest, token: str) -> HttpResponse:
+    """Answer them as a table."""
+
+    def table(request: HttpRequest, slug: str, *about: Any) -> HttpResponse:
+        user, link, _base = about
+        return csv_response(slug, _csv(request, slug, user, link))
+
+    return await _shared(request, token, table)
+
+
+async def _shared(request: HttpRequest, token: str, make: Any) -> HttpResponse:
+    user = await request.auser()
+    return kept_secret(await _page(request, _behind_link, token, user.pk, make))
 
 
 async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
@@ -112,6 +148,23 @@ def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
     with override(language):
         response: HttpResponse = make(*about)
         return response
+
+
+def _behind_link(
+    request: HttpRequest, token: str, user: int | None, make: Any
+) -> HttpResponse:
+    """Make the page of a link's race; who has to be told something is sent to it."""
+    base = reverse("share", args=[token])
+    try:
+        link = find_link(token)
+    except LinkError:
+        return HttpResponseRedirect(base)
+    if not is_opened(request, link):
+        return HttpResponseRedirect(base)
+    if link.race is None:
+        raise Http404("This link is to no race.")
+    response: HttpResponse = make(request, link.race.slug, user, link, base)
+    return response
 
 
 def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
@@ -181,8 +234,10 @@ def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
     )
 
 
-def _csv(request: HttpRequest, slug: str, user: int | None) -> bytes:
-    listing = listing_asked(request, slug, user, whole=True)
+def _csv(
+    request: HttpRequest, slug: str, user: int | None, link: ShareLink | None = None
+) -> bytes:
+    listing = listing_asked(request, slug, user, whole=True, link=link)
     names = _names(listing)
     passes = sorted(
         (distance, stop, number)
@@ -226,13 +281,19 @@ def _safe(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _standings(request: HttpRequest, slug: str, user: int | None) -> HttpResponse:
-    listing = listing_asked(request, slug, user)
+def _standings(
+    request: HttpRequest,
+    slug: str,
+    user: int | None,
+    link: ShareLink | None = None,
+    base: str = "",
+) -> HttpResponse:
+    listing = listing_asked(request, slug, user, link=link)
     race, asked = listing.race, listing.asked
     last = asked.first - 1 + len(listing.page)
     names = _names(listing)
     rows = zip(listing.page, listing.ranks, listing.gaps, strict=True)
-    context = _about(race) | {
+    context = _about(race, base) | {
         "listing": listing,
         "asked": asked,
         "rows": [_shown(*row, listing, names) for row in rows],
@@ -249,13 +310,21 @@ def _standings(request: HttpRequest, slug: str, user: int | None) -> HttpRespons
     return _render(request, "standings", context)
 
 
-def _entry(request: HttpRequest, slug: str, bib: str, user: int | None) -> HttpResponse:
-    listing = listing_asked(request, slug, user, bib=bib)
+def _entry(
+    request: HttpRequest,
+    slug: str,
+    user: int | None,
+    link: ShareLink | None = None,
+    base: str = "",
+    *,
+    bib: str,
+) -> HttpResponse:
+    listing = listing_asked(request, slug, user, bib=bib, link=link)
     if not listing.page:
         raise Http404("There is no such entry, or it is not shown to you.")
     (place,), names = listing.page, _names(listing)
     splits = legs(place.row, listing.asked.clock)
-    context = _about(listing.race) | {
+    context = _about(listing.race, base) | {
         "asked": listing.asked,
         "entry": _shown(place, place.rank, listing.gaps[0], listing, names),
         "place": place,
@@ -288,11 +357,14 @@ def _names(listing: Listing) -> dict[int, str]:
     return {stop.pk: stop.name for stop in listing.ground.stops}
 
 
-def _about(race: Race) -> dict[str, Any]:
+def _about(race: Race, base: str) -> dict[str, Any]:
     now = timezone.now()
     state = "on" if race.start <= now else "next"
     return {
         "race": race,
+        # What the addresses of these pages begin with.
+        "base": base or reverse("race", args=[race.slug]),
+        "is_shared": bool(base),
         "race_state": "over" if race.ends <= now else state,
         "race_length": race.length / 1000,
         "race_start": _there(race.start.timestamp(), race),
