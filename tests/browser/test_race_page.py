@@ -22,7 +22,7 @@ from django.utils import timezone
 from runners.management.commands.demo import race_restart
 from runners.models import LatestPosition
 race_restart(24)
-LatestPosition.objects.update(recorded_at=timezone.now() + timedelta(seconds=55))
+LatestPosition.objects.update(recorded_at=timezone.now() + timedelta(minutes=5))
 """
 # Whoever leads is in the first wave and well past 2 km, from where arrivals are told.
 LEADER = """() => [...globalThis.spectate.store.runners.values()].sort(
@@ -42,7 +42,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
     """A browser of somebody who reads English and counts in kilometres."""
     context = browser.new_context(
         base_url=web_server.url,
-        viewport={"width": 1280, "height": 800},
+        viewport={"width": 960, "height": 640},
         locale="en-IE",
     )
     yield context
