@@ -206,3 +206,4 @@ def test_no_socket_leaves_its_door_behind(server: Server) -> None:
     wait_until(lambda: len(list(folder.glob(f"{server.port}-*"))) == 2)
     server.stop()
     assert not list(folder.glob(f"{server.port}-*"))
+    server.start()  # for the tests that come after this one
