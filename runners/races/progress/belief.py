@@ -40,7 +40,7 @@ LEAST_SIGMA = 5.0
 # The most that one fix tells against a place, in its logarithm: it may be quite wrong.
 MOST_TOLD = 9.0
 # What a heading against the line's own tells at most, and a speed, in the same.
-HEADING_TOLD, SPEED_TOLD = 3.0, 4.0
+HEADING_TOLD, SPEED_TOLD = 3.0, 8.0
 # The likeliest place is that with most likelihood within so many cells.
 AROUND = 4
 # Likelihoods are stored as bytes of their logarithm; the last byte stands for none.
