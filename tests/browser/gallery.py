@@ -153,6 +153,10 @@ def pages(page: Page, world: World) -> Iterator[str]:
     page.select_option("#places", index=1)
     page.wait_for_selector("#arrivals:not([hidden])")
     yield "live"
+    page.click("#bell")
+    page.wait_for_selector("dialog.bell form")
+    yield "live-bell"
+    page.keyboard.press("Escape")
     go_live("/races/ten/")
     yield "race"
     page.click("#replay")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.gallery import DESKTOP, LOOKS, World, make_world, pages
 from tests.browser.pages import PATIENCE, LivePage
@@ -94,7 +94,14 @@ FOCUS = """() => {
 
 
 @pytest.mark.usefixtures("world")
-def test_live_page_is_used_by_keyboard_alone(context: BrowserContext) -> None:
+def test_live_page_is_used_by_keyboard_alone(
+    browser: Browser, web_server: Server
+) -> None:
+    context = browser.new_context(
+        base_url=web_server.url,
+        locale="en-US",
+        viewport={"width": DESKTOP[0], "height": DESKTOP[1]},
+    )
     live = LivePage(context.new_page())
     page, press = live.page, live.page.keyboard.press
 
@@ -146,6 +153,14 @@ def test_live_page_is_used_by_keyboard_alone(context: BrowserContext) -> None:
     press("End")
     expect(page.locator("#everyone .runner").last.locator(".pick")).to_be_focused()
 
+    page.focus("#away")
+    press("Shift+Tab")
+    press("Enter")
+    expect(page.locator("dialog.bell button").first).to_be_visible()
+    press("Escape")
+    expect(page.locator("dialog.bell")).to_have_count(0)
+    assert focus() == "bell"
+
     # When she passes, and the focus back where it was.
     page.focus("#away")
     reach("places")
@@ -191,3 +206,4 @@ def test_live_page_is_used_by_keyboard_alone(context: BrowserContext) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(distance).to_have_text("8,0 km")
     assert live.errors == []
+    context.close()
