@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import ssl
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -156,6 +158,7 @@ class Client:
                 additional_headers={"Authorization": f"Bearer {self._token}"},
                 compression=None,
                 proxy=None,
+                ssl=_trust() if self._url.startswith("wss:") else None,
                 open_timeout=10,
                 close_timeout=2,
             ) as socket:
@@ -274,3 +277,12 @@ class Client:
 
 class _TurnedAwayError(Exception):
     """The server does not want this client as it is."""
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Return whom this machine trusts.
+
+    Reading it takes 25 ms: with one for each of 300 clients none had time to connect.
+    """
+    return ssl.create_default_context()
