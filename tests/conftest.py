@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from django.utils import translation
 
 from tests.servers import KINDS, Kind, Server
 from tests.services import Postgres, Redis, chromium_path
@@ -23,6 +24,13 @@ def pytest_sessionfinish() -> None:
         measured = sys.modules["coverage"].Coverage.current()
         if measured is not None:
             measured.save()
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> Iterator[None]:
+    """The language that a test's client asks for is of that test alone."""
+    yield
+    translation.deactivate()
 
 
 def _serve(kind: Kind, **env: str) -> Iterator[Server]:

@@ -100,10 +100,15 @@ def tls_proxy(
     context.load_cert_chain(certificate)
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(1 << 16):
+                    writer.write(data)
+                    await writer.drain()
+        except asyncio.CancelledError:
+            # The proxy stops, and waits for no farewell of either side.
+            writer.transport.abort()
+            raise
         writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -123,6 +123,8 @@ class Phone:
             number += 1
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
+                if not self._recording:
+                    return
             self._last = max(now_ms(), self._last + 1)
             self.record((self._last,), self.place(due))
 

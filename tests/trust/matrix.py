@@ -98,8 +98,10 @@ def _due_of_page(visitor: Visitor, action: Action) -> str:
     # A page of another origin cannot read the answer (no CORS), and a runner's token
     # lets nobody see: neither changes a page.
     if action == "home":
-        # It names only whom the visitor follows: the socket brings the others.
-        return "named" if visitor.cookie == "follower" else "not named"
+        # The list comes with the page, as public as everybody who may be seen; and the
+        # page knows whom the visitor follows.
+        listed = visitor.sight == "public" and visitor.cookie != "blocked"
+        return "named" if listed or visitor.cookie == "follower" else "not named"
     if action == "live.json":
         return "shown" if visitor.cookie in SEEN_BY[visitor.sight] else "absent"
     return "200" if visitor.cookie in SEEN_BY[visitor.sight] else "404"
