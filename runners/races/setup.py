@@ -40,13 +40,18 @@ def race_create(
     waypoints: Iterable[Waypoint] = (),
     start: datetime,
     ends: datetime | None = None,
+    zone: str = "UTC",
 ) -> Race:
     """Store a race with its course and checkpoints; raise ValidationError.
 
     It ends 48 h after the start unless `ends` says otherwise.
     """
     race = Race(
-        slug=slug, name=name, start=start, ends=ends or start + DEFAULT_DURATION
+        slug=slug,
+        name=name,
+        start=start,
+        ends=ends or start + DEFAULT_DURATION,
+        timezone=zone,
     )
     if race.ends <= race.start:
         raise ValidationError({"ends": "A race ends after its start."})

@@ -178,7 +178,14 @@ class GapFiller:
 
         Of these runners, or of all who are followed.
         """
-        logger.warning("The channel layer may have lost events since %d", since)
+        # A slow commit concerns a few; when the channel layer was away, everybody.
+        logger.log(
+            logging.WARNING if runners is None else logging.INFO,
+            "Followers of %s may have missed something in the last %.1f s: "
+            "they are given it from the database",
+            "everybody" if runners is None else f"{len(runners)} runners",
+            (now_ms() - since) / 1000,
+        )
         gap = Gap(since)
         self.gaps.append(gap)
         task = asyncio.create_task(self._fill(gap, runners))

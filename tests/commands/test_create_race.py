@@ -70,9 +70,25 @@ def test_times_without_an_offset_are_utc(park: str) -> None:
     assert race.ends == datetime(2026, 6, 1, tzinfo=UTC)
 
 
+def test_race_is_held_by_the_clocks_of_its_place(park: str) -> None:
+    create(
+        *(park, "--name", "Park", "--slug", "park", "--timezone", "Europe/Dublin"),
+        *("--start", "2026-05-31T09:00", "--ends", "2026-05-31T12:00+02:00"),
+    )
+
+    race = Race.objects.get()
+    assert race.timezone == "Europe/Dublin"
+    assert race.start == datetime(2026, 5, 31, 8, tzinfo=UTC)
+    assert race.ends == datetime(2026, 5, 31, 10, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (
+            ["--slug", "park", "--timezone", "Dublin"],
+            "--timezone: 'Dublin' is no time zone",
+        ),
         (["--slug", "first"], "slug: Race with this Slug already exists."),
         (["--slug", "Park Run"], "slug: Use small letters, digits and hyphens."),
         (["--slug", "park", "--start", "soon"], "--start 'soon' is no time"),

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +13,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from runners.management.errors import database_needed
 from runners.models.errors import one_line
+from runners.models.race import valid_timezone
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.gpx import CourseError
 from runners.races.setup import race_create
@@ -21,19 +23,31 @@ class Command(BaseCommand):
     help = (
         "Create a race from a GPX file: its course, and checkpoints at the start, the "
         "finish, every 5 km (1 km on a course under 10 km) and the file's waypoints. "
-        "Prints one line of JSON. Times without an offset are UTC."
+        "Prints one line of JSON."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE.gpx")
         parser.add_argument("--name", required=True)
         parser.add_argument("--slug", required=True, help="its place in /races/SLUG/")
+        parser.add_argument(
+            "--timezone",
+            metavar="ZONE",
+            default="UTC",
+            help="whose clocks the pages show, and in which times without an offset "
+            "are, e.g. Europe/Dublin; default: UTC",
+        )
         parser.add_argument("--start", metavar="ISO", help="default: now")
         parser.add_argument("--ends", metavar="ISO", help="default: 48 h after start")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        start = _moment("--start", options["start"]) or timezone.now()
-        ends = _moment("--ends", options["ends"])
+        zone = options["timezone"]
+        try:
+            valid_timezone(zone)
+        except ValidationError as error:
+            raise CommandError(f"--timezone: {one_line(error)}") from error
+        start = _moment("--start", options["start"], zone) or timezone.now()
+        ends = _moment("--ends", options["ends"], zone)
         try:
             content = Path(options["file"]).read_bytes()
         except OSError as error:
@@ -49,6 +63,7 @@ class Command(BaseCommand):
                     waypoints=waypoints_of_gpx(content),
                     start=start,
                     ends=ends,
+                    zone=zone,
                 )
         except CourseError as error:
             raise CommandError(f"{options['file']}: {error}") from error
@@ -61,6 +76,7 @@ class Command(BaseCommand):
                     "name": race.name,
                     "start": race.start.isoformat(),
                     "ends": race.ends.isoformat(),
+                    "timezone": race.timezone,
                     "length": round(race.length, 1),
                     "checkpoints": race.checkpoints.count(),
                 }
@@ -68,8 +84,8 @@ class Command(BaseCommand):
         )
 
 
-def _moment(option: str, text: str | None) -> datetime | None:
-    """Read an ISO date and time, in UTC unless it says otherwise."""
+def _moment(option: str, text: str | None, zone: str) -> datetime | None:
+    """Read an ISO date and time, in the zone unless it says otherwise."""
     if text is None:
         return None
     try:
@@ -82,4 +98,5 @@ def _moment(option: str, text: str | None) -> datetime | None:
         raise CommandError(
             f"{option} {text!r} is no time. Write it like 2026-05-31T09:00+02:00."
         )
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    local = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+    return local.astimezone(UTC)

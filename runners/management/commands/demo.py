@@ -62,6 +62,8 @@ class Command(BaseCommand):
             signal.signal(signum, signal.default_int_handler)
         end_with_parent(signal.SIGTERM)
         listen(settings.PORT).close()  # before anything that takes time
+        self.stdout.write("Preparing the demo race …")
+        self.stdout.flush()
         call_command("migrate", verbosity=0)
         race_restart(options["runners"])
         children: list[subprocess.Popen[bytes]] = []
