@@ -3,6 +3,8 @@
 .PHONY: run serve setup setup-dev test coverage lint release-check bench
 
 python := .venv/bin/python
+# They mostly wait for servers and browsers: two to a core. In our order of the files.
+parallel := -n 4 --dist loadfile --no-loadscope-reorder
 # Node.js comes from the environment where the machine has none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -26,14 +28,14 @@ setup:
 test:
 	@.ci/setup test
 	$(if $(args),,node --test tests/js/*.js)
-	$(python) -m pytest $(or $(args),-n 3 --dist loadfile)
+	$(python) -m pytest $(or $(args),$(parallel))
 
 # Which branches of runners/ the suite goes through, in the servers that it starts too;
 # fails under what pyproject.toml says.
 coverage:
 	@.ci/setup test
 	$(python) -m coverage erase
-	$(python) -m coverage run -m pytest -n 3 --dist loadfile
+	$(python) -m coverage run -m pytest $(parallel)
 	$(python) -m coverage combine --quiet
 	$(python) -m coverage report
 

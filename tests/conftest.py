@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.utils import translation
+from pytest_django import Settings
 
 from tests.servers import KINDS, Kind, Server
 from tests.services import Postgres, Redis, chromium_path
@@ -15,6 +16,12 @@ def pytest_configure() -> None:
     # `timeout` and CI end us with SIGTERM: leave as by Ctrl-C, so that no server,
     # Redis or PostgreSQL stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # What takes long begins first: nobody is left alone with it at the end.
+    long = {"browser", "commands", "faults", "trust"}
+    items.sort(key=lambda item: long.isdisjoint(item.path.parts))
 
 
 def pytest_sessionfinish() -> None:
@@ -31,6 +38,12 @@ def own_language() -> Iterator[None]:
     """The language that a test's client asks for is of that test alone."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    """Hash passwords at no cost in this process; servers do it as in production."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def _serve(kind: Kind, **env: str) -> Iterator[Server]:

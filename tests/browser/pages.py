@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Locator, Page
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from bench import process
 from tests.faults.proxy import Line
 from tests.servers import Server
 
@@ -131,6 +135,24 @@ def way_to(server: Server) -> Iterator[Way]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
         loop.close()
+
+
+@contextlib.contextmanager
+def browser_asleep() -> Iterator[None]:
+    """Have the browser stand still with all its processes, as when a lid is shut."""
+    browser = [
+        pid
+        for pid in process.family(os.getpid())
+        if Path(f"/proc/{pid}/comm").read_text().startswith("chrom")
+    ]
+    assert browser
+    try:
+        for pid in browser:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in browser:
+            os.kill(pid, signal.SIGCONT)
 
 
 def make_runner(server: Server, code: str, name: str) -> str:

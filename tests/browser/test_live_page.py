@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from functools import partial
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from tests.browser.pages import (
     LivePage,
+    browser_asleep,
     eventually,
     make_runner,
     near,
@@ -259,30 +262,34 @@ WATCH = """(code) => {
 }"""
 
 
+@pytest.mark.parametrize("code", ["pia", "asleep"])
 def test_page_catches_up_after_a_cut_and_nothing_jumps_back(
-    browser: Browser, web_server: Server
+    browser: Browser, web_server: Server, code: str
 ) -> None:
-    token = make_runner(web_server, "pia", "Pia")
+    token = make_runner(web_server, code, "Pia")
     with way_to(web_server) as way, publishing(web_server, token) as pia:
         context = browser.new_context(base_url=way.url)
         page = LivePage(context.new_page())
         sent = [-6.3]
         pia.publish(-6.3, 53.6)
-        page.open("/runners/pia/")
-        page.wait_for_marker("pia", [-6.3, 53.6], "followed")
-        page.page.evaluate(WATCH, "pia")
+        page.open(f"/runners/{code}/")
+        page.wait_for_marker(code, [-6.3, 53.6], "followed")
+        page.page.evaluate(WATCH, code)
         cut = way.cut(CUT)
-        page.page.wait_for_selector("#connection:not([data-state=open])")
-        expect(page.page.locator("#connection")).to_contain_text("What you see is from")
-        while not cut.done():
-            sent.append(round(sent[-1] + 5e-5, 5))
-            pia.publish(sent[-1], 53.6)
-            page.page.wait_for_timeout(1000)
+        shown = page.page.locator("#connection")
+        if code != "asleep":
+            expect(shown).not_to_have_attribute("data-state", "open")
+            expect(shown).to_contain_text("What you see is from")
+        with browser_asleep() if code == "asleep" else contextlib.nullcontext():
+            while not cut.done():
+                sent.append(round(sent[-1] + 5e-5, 5))
+                pia.publish(sent[-1], 53.6)
+                time.sleep(1)
+        page.wait_for_marker(code, [sent[-1], 53.6], "followed")
         page.wait_for_connection()
-        page.wait_for_marker("pia", [sent[-1], 53.6], "followed")
         # Not only where she is now, but how she came there.
         trail = (
-            "() => globalThis.spectate.store.runners.get('pia').trail"
+            f"() => globalThis.spectate.store.runners.get('{code}').trail"
             ".map(([, lng]) => lng)"
         )
         eventually(lambda: page.page.evaluate(trail) == sent)
