@@ -95,6 +95,16 @@ test("what a new fix corrects is no jump", () => {
   assert.deepEqual(metres(motion.place("bob", now + 12_000)), [25, 0]);
 });
 
+test("a frame of a moment before the message that it follows takes no step back", () => {
+  const motion = new Motion();
+  motion.aim(bob([[0, 0, 0]]), null, T);
+  const before = motion.place("bob", T + 900).at[0];
+  motion.aim(bob([[0, 0, 0], [1000, 3, 0]]), null, T + 1000);
+  assert.ok(motion.place("bob", T + 985).at[0] >= before);
+  // Nor does a clock that was put right throw it anywhere.
+  assert.ok(Math.abs(motion.place("bob", T - 10_000).at[0]) < 3 * METRE);
+});
+
 test("a marker jumps to where no run leads", () => {
   const motion = new Motion();
   motion.aim(bob([[0, 0, 0], [1000, 100_000, 0]]), null, T + 1000);

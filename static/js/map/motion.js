@@ -90,12 +90,14 @@ export class Motion {
   place(code, now) {
     const track = this.#tracks.get(code);
     if (!track) throw new Error(`${code} has not been aimed.`);
+    // A frame may be of a moment before the message that it follows: no step back.
+    if (track.seen - now < JUST_NOW) now = Math.max(now, track.seen);
     const past = Math.max(0, now - track.seen);
     const change = track.wanted - track.behind;
     track.behind += Math.sign(change) * Math.min(Math.abs(change), SLEW * past);
-    track.seen = Math.max(now, track.seen);
+    track.seen = now;
     const shown = placeAt(track, now - track.behind, now);
-    const left = Math.exp((track.erred - now) / FADE);
+    const left = Math.exp(-Math.abs(now - track.erred) / FADE);
     if (left > 0.02) {
       shown.at = [shown.at[0] + left * track.error[0], shown.at[1] + left * track.error[1]];
     }
