@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -169,6 +170,8 @@ class Requests:
 
     async def ask_in_vain(self) -> None:
         """Ask while the database cannot answer."""
+        # What was read for others in this second is given once more.
+        await asyncio.sleep(1.1)
         for path in (
             "/live.json?public=1",
             "/runners/7/track.json",
