@@ -15,6 +15,7 @@ from runners.notifying.sender import get_notifier
 from runners.positions.accept import get_acceptor
 from runners.positions.retention import Pruned, prune
 from runners.serving.admission import get_admission
+from runners.serving.garbage import FullCollections
 from runners.serving.operator_door import OperatorDoor
 from runners.sharing.rights import get_watch
 
@@ -31,7 +32,7 @@ async def lifespan(
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Speak ASGI's lifespan protocol, which uvicorn does and Daphne does not."""
-    daily = None
+    daily = garbage = None
     door = OperatorDoor()
     while True:
         message = await receive()
@@ -40,11 +41,14 @@ async def lifespan(
             get_admission()
             get_notifier().start()
             await door.open()
+            garbage = FullCollections()
         if message["type"] == "lifespan.startup" and settings.SPECTATE_RETENTION_DAYS:
             daily = asyncio.create_task(_prune_daily())
         if message["type"] == "lifespan.shutdown":
             if daily is not None:
                 daily.cancel()
+            if garbage is not None:
+                await garbage.close()
             await door.close()
             await asyncio.to_thread(get_notifier().stop)
             await get_admission().close()
