@@ -3,8 +3,8 @@
 .PHONY: run serve setup setup-dev test coverage lint release-check bench
 
 python := .venv/bin/python
-# They mostly wait for servers and browsers: two to a core. In our order of the files.
-parallel := -n 4 --dist loadfile --no-loadscope-reorder
+# They wait a lot for servers and browsers: three on two cores. In our order of the files.
+parallel := -n 3 --dist loadfile --no-loadscope-reorder
 # Node.js comes from the environment where the machine has none.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 

@@ -38,7 +38,9 @@ BOB = 7
 
 
 @pytest.fixture
-async def relay() -> AsyncIterator[Relay]:
+async def relay(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Relay]:
+    # Without those that other tests of this process have left behind.
+    monkeypatch.setattr(gaps, "_fillers", set())
     channel_layers.set("default", LocalLayer())
     relay = get_relay()
     yield relay

@@ -11,9 +11,10 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db.models import Model
-from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
 from runners.models.follow import Follow
+from runners.models.position import LatestPosition
 from runners.models.race import Checkpoint, Entry, Race, Wave
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
@@ -46,6 +47,14 @@ def _saved(
 
 def _deleted(instance: Any, **kwargs: Any) -> None:
     _note(instance)
+
+
+def _runner_goes(instance: Runner, using: str, **kwargs: Any) -> None:
+    # Positions that come meanwhile wait until it is done, and are refused then; else
+    # PostgreSQL would refuse the deletion for their sake. In the recorder's order, so
+    # that the two never lock each other out.
+    for model in (LatestPosition, Runner):
+        list(model.objects.using(using).select_for_update().filter(pk=instance.pk))
 
 
 def _course_changed(instance: Checkpoint | Wave, **kwargs: Any) -> None:
@@ -83,6 +92,7 @@ def connect() -> None:
     for model in (Runner, RunnerToken, Follow, Entry, Race, ShareLink, Zone, Pause):
         post_save.connect(_saved, sender=model)
         post_delete.connect(_deleted, sender=model)
+    pre_delete.connect(_runner_goes, sender=Runner)
     for part in (Checkpoint, Wave):
         post_save.connect(_course_changed, sender=part)
         post_delete.connect(_course_changed, sender=part)

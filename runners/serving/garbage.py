@@ -10,20 +10,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import time
+from pathlib import Path
 
-# What takes longest may take this part of the time. Between two times at least so many
-# seconds.
+# The part of the time that it may take, and seconds between two times at least.
 SHARE, LEAST = 1 / 200, 10.0
+# Earlier when memory has grown by so many bytes: it may be cycles of those who left.
+GROWTH = 64 * 2**20
+# Between looks at the memory. Seconds.
+STEP = 1.0
 # Collections of the younger ones before Python would look at all by itself.
 NEVER = 1_000_000
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has of the machine's."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class FullCollections:
     """Has one process look at all objects, the less often the longer that takes."""
 
-    def __init__(self, share: float = SHARE, least: float = LEAST) -> None:
-        self.share, self.least = share, least
+    def __init__(
+        self, share: float = SHARE, least: float = LEAST, growth: float = GROWTH
+    ) -> None:
+        self.share, self.least, self.growth = share, least, growth
         self._before = gc.get_threshold()
         gc.collect()
         # What the start has made stays, and need not be looked at.
@@ -32,12 +45,15 @@ class FullCollections:
         self._task = asyncio.create_task(self._collect())
 
     async def _collect(self) -> None:
-        took = 0.0
+        due = most = 0.0
         while True:
-            await asyncio.sleep(max(self.least, took / self.share))
-            start = time.perf_counter()
-            gc.collect()
-            took = time.perf_counter() - start
+            if time.monotonic() >= due or resident_bytes() > most:
+                start = time.monotonic()
+                gc.collect()
+                end = time.monotonic()
+                due = end + max(self.least, (end - start) / self.share)
+                most = resident_bytes() + self.growth
+            await asyncio.sleep(min(self.least, STEP))
 
     async def close(self) -> None:
         """Leave it to Python again."""

@@ -30,6 +30,7 @@ from runners.live.ages import BOUNDS
 from runners.notifying.sender import get_notifier
 from runners.positions.accept import Acceptor, get_acceptor
 from runners.serving.admission import get_admission
+from runners.serving.garbage import resident_bytes
 from runners.sharing.rosters import get_rosters
 
 # Between two writings of a worker's numbers. Seconds.
@@ -58,7 +59,6 @@ def read_process() -> list[Reading]:
     admission, relay = get_admission(), acceptor.relay
     recorder, notifier = acceptor.recorder, get_notifier()
     waiting = [outbox.waiting for outbox in relay.sockets]
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
     gauges: tuple[tuple[str, str, float], ...] = (
         ("sockets", "Websockets that are open.", len(relay.sockets)),
         ("sockets_behind", "Those that do not keep up.", _behind(acceptor)),
@@ -75,11 +75,7 @@ def read_process() -> list[Reading]:
         ("recorder_waiting", "Fixes not committed yet.", recorder.waiting),
         ("oldest_unstored_seconds", "Age of the oldest.", recorder.oldest),
         ("commit_seconds", "The last commit.", recorder.commit_seconds),
-        (
-            "resident_bytes",
-            "Memory of the process.",
-            pages * os.sysconf("SC_PAGE_SIZE"),
-        ),
+        ("resident_bytes", "Memory of the process.", resident_bytes()),
     )
     counters: tuple[tuple[str, str, float], ...] = (
         ("deliveries", "Positions written to sockets.", relay.delivered),

@@ -33,6 +33,21 @@ async def test_a_cycle_that_grew_old_is_freed_without_python_looking_by_itself()
     assert gc.get_freeze_count() == 0
 
 
+async def test_it_is_looked_at_earlier_when_memory_grows() -> None:
+    full = FullCollections(share=1e-9, least=0.01, growth=-1)
+    await asyncio.sleep(0)
+    knot = Knot()
+    gc.collect(1)
+    forgotten = weakref.ref(knot)
+    del knot
+
+    async with asyncio.timeout(10):
+        while forgotten() is not None:
+            await asyncio.sleep(0.01)
+
+    await full.close()
+
+
 async def test_the_longer_it_takes_the_longer_it_waits() -> None:
     seen: list[str] = []
 
