@@ -54,6 +54,15 @@ class Client:
             return False
         return True
 
+    async def hear_all(self, seconds: float) -> list[Message]:
+        """Return every message that comes within a while."""
+        heard = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    heard.append(json.loads(await self.connection.recv()))
+        return heard
+
     async def hear_close(self, seconds: float = PATIENCE) -> int:
         """Return the code that the server closes with, passing over messages."""
         async with asyncio.timeout(seconds):

@@ -115,10 +115,15 @@ def tls_proxy(
         server_reader, server_writer = await asyncio.open_connection(
             "127.0.0.1", to_port
         )
-        server_writer.write(await reader.readline())
-        if says_https:
-            server_writer.write(b"X-Forwarded-Proto: https\r\n")
-        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
+        try:
+            server_writer.write(await reader.readline())
+            if says_https:
+                server_writer.write(b"X-Forwarded-Proto: https\r\n")
+            await asyncio.gather(
+                pump(reader, server_writer), pump(server_reader, writer)
+            )
+        finally:
+            server_writer.transport.abort()
 
     async def run() -> None:
         stopped = asyncio.Event()
