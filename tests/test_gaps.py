@@ -135,7 +135,7 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
     # Not who had gone before it, nor who came away well after it.
     assert whole_before(begins - 1) == begins - 1
     later = int(gap.until) + 60_000
-    monkeypatch.setattr(relay, "_whole_until", later)
+    monkeypatch.setattr(relay.losses, "_whole_until", later)
     assert whole_before(later) == later
 
 
@@ -152,8 +152,8 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     )
     GapFiller(relay)
     # Known to be lost, and the layer is not back yet.
-    relay._lose_since(since)
-    assert relay.whole_until <= since
+    relay.losses.lose_since(since)
+    assert relay.losses.whole_until <= since
     started = time.monotonic()
     await close_gaps(relay, 5)
     assert ear.heard.is_set()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -14,15 +12,9 @@ from channels.layers import get_channel_layer
 
 from runners.live.ages import Ages
 from runners.live.dialects.v1 import HEARTBEAT
-from runners.live.groups import (
-    BEAT,
-    GAP,
-    POSITION,
-    RELAYS,
-    RunnerEvent,
-    runner_group,
-)
+from runners.live.groups import BEAT, GAP, POSITION, RunnerEvent, runner_group
 from runners.live.layer import Layer
+from runners.live.losses import Losses
 from runners.live.outbox import SOCKETS_A_PASS, Outbox, now_ms
 
 logger = logging.getLogger(__name__)
@@ -34,11 +26,6 @@ TURN = 0.02
 EVENTS_A_LOOK = 50
 # How long a follow waits for the layer before it goes on and joins later. Seconds.
 JOIN_TIMEOUT = 2.0
-# A beat that takes longer to come back is lost, or as good as. Milliseconds.
-BEAT_LATE = 3_000
-# How much of this process' own lag is kept each second, and by how many of these a beat
-# may be later: it has to be sent, received and looked at.
-OWN_LAG_KEPT, OWN_LAGS = 0.8, 4
 # Between attempts while the layer is away. Seconds.
 RETRY = 0.5
 
@@ -96,28 +83,14 @@ class Relay:
         self.merged = 0
         # Of what is delivered: from here to the socket, and through the layer before.
         self.ages = Ages()
-        # How long the latest beat took through the layer. Seconds.
-        self.layer_lag = 0.0
+        self.losses = Losses(layer)
         self._lateness = 0.0
-        self._own_lag = 0.0
         self._noted = 0
         self._groups: dict[int, Membership] = {}
         self._channel: str | None = None
         self._listening = asyncio.Event()
         self._pump = asyncio.create_task(self._listen())
         self._pulse = asyncio.create_task(self._beat())
-        # Called with a time, milliseconds: events since then may be lost, of these
-        # runners or (None) of all.
-        self.on_gap: Callable[[int, Collection[int] | None], object] = _nothing
-        # Runners whose group was joined only after a follow had gone on without it,
-        # each with the time since when. Milliseconds.
-        self._joined_late: dict[int, int] = {}
-        self.gaps = 0
-        self._beats: dict[str, int] = {}
-        self._signs: object = None
-        self._whole_until = now_ms()
-        self._lost_since: int | None = None
-        self._noticed_at = 0
         self._next_pass: list[Writer] = []
         self._next_pass_since = 0.0
         self._at_tick: dict[int, Due] = {}
@@ -173,7 +146,7 @@ class Relay:
                         await self.layer.group_add(group, self._channel)
                         membership.actual = True
                         if now_ms() - asked_at > JOIN_TIMEOUT * 1000:
-                            self._joined_late[runner] = asked_at
+                            self.losses.joined_late[runner] = asked_at
                     else:
                         await self.layer.group_discard(group, self._channel)
                         membership.actual = False
@@ -211,10 +184,9 @@ class Relay:
                 if membership is not None:
                     self._give(membership, event)
                 elif event["type"] == BEAT:
-                    self._beats[event["state"]["group"]] = event["t"]
-                    self.layer_lag = max(0, now_ms() - event["t"]) / 1000
+                    self.losses.hear(event)
                 elif event["type"] == GAP:
-                    self._lose_since(event["t"])
+                    self.losses.lose_since(event["t"])
             if self.loop.time() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = self.loop.time() + TURN
@@ -304,7 +276,7 @@ class Relay:
         self._lateness = max(self._lateness, now - at)
         if deliveries := self.delivered - self._noted:
             self._noted = self.delivered
-            self.ages.add(now - since + self.layer_lag, deliveries)
+            self.ages.add(now - since + self.losses.layer_lag, deliveries)
 
     def take_lateness(self) -> float:
         """Return how late, at most, writing was since this was asked last. Seconds."""
@@ -315,76 +287,15 @@ class Relay:
         while True:
             due = self.loop.time() + 1
             await asyncio.sleep(1)
-            self._own_lag = max(self.loop.time() - due, self._own_lag * OWN_LAG_KEPT)
+            self.losses.note_own_lag(self.loop.time() - due)
             silent_since = self.loop.time() - HEARTBEAT + 1
             try:
                 for outbox in list(self.sockets):
                     outbox.heartbeat(silent_since)
-                await self._watch_layer()
+                if self._channel is not None:
+                    await self.losses.look(self._channel)
             except Exception as error:
                 logger.warning("The channel layer is away: %r", error)
-
-    # What the layer loses
-
-    async def _watch_layer(self) -> None:
-        """Notice lost events: by a beat that does not come back, or its like."""
-        now = now_ms()
-        if self._channel is None:
-            return
-        if self._joined_late:
-            late, self._joined_late = self._joined_late, {}
-            self.on_gap(min(late.values()), list(late))
-        if not self._beats:
-            groups = self.layer.shard_groups(f"relay.{uuid.uuid4().hex}")
-            for group in (*groups, RELAYS):
-                await self.layer.group_add(group, self._channel)
-            self._beats = dict.fromkeys(groups, now)
-        signs = self.layer.connections(), self.layer.dropped
-        if signs != self._signs:
-            if self._signs is not None:
-                self._lose_since(self._whole_until)
-            self._signs = signs
-        oldest = min(self._beats.values())
-        # Where this process is late itself, so is what it hears: nothing is lost.
-        if now - oldest > BEAT_LATE + OWN_LAGS * 1000 * self._own_lag:
-            self._lose_since(oldest)
-        elif self._lost_since is None:
-            self._whole_until = oldest
-        elif oldest > self._noticed_at:
-            # A beat sent since has come back: what was lost is in the database.
-            self._close_gap(self._lost_since, oldest)
-        await self.layer.group_send_many(
-            [
-                (
-                    group,
-                    {"type": BEAT, "t": now, "state": {"group": group}},
-                )
-                for group in self._beats
-            ]
-        )
-
-    @property
-    def whole_until(self) -> int:
-        """Return until when nothing is known to be lost. Milliseconds."""
-        if self._lost_since is None:
-            return self._whole_until
-        return min(self._whole_until, self._lost_since)
-
-    def give_up_waiting(self) -> None:
-        """Say now what is lost: this process will not hear that the layer is back."""
-        if self._lost_since is not None:
-            self._close_gap(self._lost_since, now_ms())
-
-    def _close_gap(self, since: int, until: int) -> None:
-        self._lost_since = None
-        self._whole_until = until
-        self.gaps += 1
-        self.on_gap(since, None)
-
-    def _lose_since(self, t: int) -> None:
-        self._noticed_at = now_ms()
-        if self._lost_since is None or t < self._lost_since:
-            self._lost_since = t
 
     # Life
 
@@ -414,10 +325,8 @@ class Relay:
         ]
         if tasks:
             await asyncio.wait(tasks, timeout=JOIN_TIMEOUT)
-        if self._channel is not None and self._beats:
-            for group in (*self._beats, RELAYS):
-                with contextlib.suppress(Exception):
-                    await self.layer.group_discard(group, self._channel)
+        if self._channel is not None:
+            await self.losses.leave(self._channel)
         running = {self._pump, self._pulse}
         while running:
             # redis-py loses a cancellation that comes while it connects.
@@ -425,10 +334,6 @@ class Relay:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=1)
         _relays.pop(self.loop, None)
-
-
-def _nothing(since: int, runners: Collection[int] | None) -> None:
-    pass
 
 
 _relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()

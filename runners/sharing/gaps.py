@@ -147,7 +147,7 @@ def whole_before(t: int) -> int:
     """
     sinces = [t]
     for filler in list(_fillers):
-        sinces.append(filler.relay.whole_until)
+        sinces.append(filler.relay.losses.whole_until)
         # Where they were, another process, may have been longer about it.
         late = t - MARGIN * 1000
         gaps = list(filler.gaps)
@@ -170,7 +170,7 @@ class GapFiller:
         self.gaps: deque[Gap] = deque(maxlen=REMEMBERED)
         self._filling: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
-        relay.on_gap = self.fill_soon
+        relay.losses.on_gap = self.fill_soon
         _fillers.add(self)
 
     def fill_soon(self, since: int, runners: Collection[int] | None = None) -> None:
@@ -195,7 +195,7 @@ class GapFiller:
     async def fill_now(self, seconds: float) -> None:
         """Close what gaps there are, without taking time for it."""
         self._hurry.set()
-        self.relay.give_up_waiting()
+        self.relay.losses.give_up_waiting()
         if self._filling:
             await asyncio.wait(self._filling, timeout=seconds)
 

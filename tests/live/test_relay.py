@@ -148,7 +148,9 @@ async def test_what_a_late_join_missed_is_read_again(
     monkeypatch.setattr("runners.live.relay.JOIN_TIMEOUT", 0.001)
     relay = Relay(VerySlowLayer())
     gaps: list[tuple[int, list[int]]] = []
-    relay.on_gap = lambda since, runners: gaps.append((since, list(runners or ())))
+    relay.losses.on_gap = lambda since, runners: gaps.append(
+        (since, list(runners or ()))
+    )
     asked_at = now_ms()
     await relay.follow([7, 8], Ear())
     async with asyncio.timeout(5):
