@@ -64,6 +64,11 @@ class Listing:
     hidden: int
     states: Counter[str]
 
+    @property
+    def names(self) -> dict[int, str]:
+        """Return what the checkpoints are called, by primary key."""
+        return {stop.pk: stop.name for stop in self.ground.stops}
+
 
 @dataclass(frozen=True)
 class Kept:

@@ -1,0 +1,128 @@
+"""Standings as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import orjson
+
+from runners.live.outbox import now_ms
+from runners.positions.fix import milliseconds
+from runners.races.standings import legs
+from runners.views.races.listing import Listing
+from runners.views.races.words import hms, ms
+
+# What a spreadsheet takes for a formula when a cell begins with it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def as_json(listing: Listing, *, splits: bool) -> bytes:
+    """Encode the rows asked for (docs/protocol.md), each with its splits if wanted."""
+    race, names = listing.race, listing.names
+    rows = []
+    for place, gap in zip(listing.page, listing.gaps, strict=True):
+        row = place.row
+        taken = [
+            {
+                "checkpoint": names[leg.split.checkpoint],
+                "pass": leg.split.pass_number,
+                "distance": round(leg.split.distance, 1),
+                "at": ms(leg.split.time),
+                "elapsed": ms(leg.elapsed),
+                "pace": None if leg.pace is None else round(1000 * leg.pace, 1),
+                "uncertainty": leg.split.uncertainty,
+                "corrected": leg.split.by_hand,
+            }
+            for leg in legs(row, listing.asked.clock)
+        ]
+        rows.append(
+            {
+                "rank": place.rank,
+                "category_rank": place.category_rank,
+                "wave_rank": place.wave_rank,
+                "runner": row.code,
+                "bib": row.bib,
+                "name": row.name,
+                "category": row.category,
+                "wave": row.wave,
+                "status": row.status,
+                "state": row.state,
+                "out": ms(row.out),
+                "gun_time": ms(row.time("gun")),
+                "chip_time": ms(row.time("chip")),
+                "progress": None if row.distance is None else round(row.distance, 1),
+                "gap": ms(gap.seconds),
+                "gap_metres": None if gap.metres is None else round(gap.metres, 1),
+                "seen": ms(row.heard),
+                "last": taken[-1] if taken else None,
+            }
+            | ({"splits": taken} if splits else {})
+        )
+    return orjson.dumps(
+        {
+            "race": {
+                "slug": race.slug,
+                "name": race.name,
+                "start": milliseconds(race.start),
+                "ends": milliseconds(race.ends),
+                "timezone": race.timezone,
+                "length": round(race.length, 1),
+            },
+            "time": now_ms(),
+            "by": listing.asked.clock,
+            "categories": listing.categories,
+            "waves": listing.waves,
+            "entries": listing.entries,
+            "hidden": listing.hidden,
+            "states": listing.states,
+            "matching": len(listing.places),
+            "from": listing.asked.first,
+            "standings": rows,
+        }
+    )
+
+
+def as_csv(listing: Listing) -> bytes:
+    """Encode them for a spreadsheet, a column for each pass of a checkpoint."""
+    names = listing.names
+    passes = sorted(
+        (distance, stop, number)
+        for (stop, number), distance in listing.ground.passes.items()
+        if distance > 0
+    )
+    # With the mark by which spreadsheets know the encoding.
+    text = io.StringIO("\ufeff")
+    text.seek(0, io.SEEK_END)
+    table = csv.writer(text)
+    table.writerow(
+        [
+            *("rank", "category rank", "wave rank", "bib", "name", "category", "wave"),
+            *("status", "gun time", "chip time", "distance"),
+            *(
+                _safe(names[stop] + (f" ({number})" if number > 1 else ""))
+                for _, stop, number in passes
+            ),
+        ]
+    )
+    for place in listing.page:
+        row = place.row
+        elapsed = {
+            (leg.split.checkpoint, leg.split.pass_number): leg.elapsed
+            for leg in legs(row, listing.asked.clock)
+        }
+        table.writerow(
+            [
+                *(place.rank, place.category_rank, place.wave_rank),
+                *map(_safe, (row.bib, row.name, row.category, row.wave, row.status)),
+                *map(hms, (row.time("gun"), row.time("chip"))),
+                "" if row.distance is None else round(row.distance),
+                *(hms(elapsed.get((stop, number))) for _, stop, number in passes),
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def _safe(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,0 +1,120 @@
+"""What the pages of the standings say of a row, in the language of the request."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from runners.models import Race
+from runners.races.standings import Gap, Leg, Place, Row
+from runners.views.races.listing import Listing
+
+STATE_WORDS = {
+    "finished": gettext_lazy("Finished"),
+    "started": gettext_lazy("Running"),
+    "off_course": gettext_lazy("Off course"),
+    "registered": gettext_lazy("Not started"),
+    "dnf": gettext_lazy("Did not finish"),
+    "dns": gettext_lazy("Did not start"),
+}
+# Behind how many they are.
+COUNT_WORDS = {
+    "finished": gettext_lazy("finished"),
+    "started": gettext_lazy("running"),
+    "registered": gettext_lazy("not started"),
+    "dnf": gettext_lazy("did not finish"),
+    "dns": gettext_lazy("did not start"),
+}
+
+
+def shown(place: Place, rank: int | None, gap: Gap, listing: Listing) -> dict[str, Any]:
+    """Return a row in words."""
+    row, clock, names = place.row, listing.asked.clock, listing.names
+    time = row.time(clock)
+    last = ""
+    if row.splits and time is None and row.splits[-1].distance > 0:
+        split = row.splits[-1]
+        last = _("{place} in {time}").format(
+            place=names[split.checkpoint], time=hms(split.time - row.begin(clock))
+        )
+    return {
+        "rank": rank,
+        "row": row,
+        "state": STATE_WORDS[row.state],
+        "figure": hms(time) if time is not None else _kilometres(row),
+        "gap": _gap(gap),
+        "last": last,
+        "group": " · ".join(filter(None, [row.category, row.wave])),
+    }
+
+
+def _kilometres(row: Row) -> str:
+    if row.distance is None or row.status in ("registered", "dns"):
+        return ""
+    return _distance(row.distance)
+
+
+def _gap(gap: Gap) -> str:
+    if gap.seconds is not None and gap.seconds >= 0:
+        return f"+{hms(gap.seconds)}"
+    if gap.metres is not None and gap.metres >= 0:
+        return _distance(gap.metres, "+")
+    return ""
+
+
+def _distance(metres: float, sign: str = "") -> str:
+    """Return kilometres that a script can make miles of."""
+    text = f"{sign}{number_format(round(metres / 1000, 1), 1)} km"
+    return format_html('<span data-metres="{}">{}</span>', round(metres), text)
+
+
+def _pace(seconds: float) -> str:
+    """Return a pace of so many seconds a metre, likewise."""
+    text = f"{hms(1000 * seconds)} /km"
+    return format_html('<span data-pace="{}">{}</span>', round(seconds, 4), text)
+
+
+def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
+    """Return a split in words."""
+    split, names = leg.split, listing.names
+    number = f" ({split.pass_number})" if split.pass_number > 1 else ""
+    name = names[split.checkpoint]
+    tells = name.endswith("km") or not split.distance
+    return {
+        "name": name + number,
+        "distance": "" if tells else _distance(split.distance),
+        "ms": ms(split.time),
+        "at": there(split.time, listing.race),
+        "elapsed": hms(leg.elapsed),
+        "pace": "" if leg.pace is None else _pace(leg.pace),
+        "corrected": split.by_hand,
+        # A fix a second is as good as a mat; more is worth saying.
+        "uncertainty": round(split.uncertainty / 2) if split.uncertainty > 10 else 0,
+    }
+
+
+def there(moment: float, race: Race) -> datetime:
+    """Return what the clocks at the race show; without a zone, as templates convert."""
+    zone = ZoneInfo(race.timezone)
+    return datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
+
+
+def hms(seconds: float | None) -> str:
+    """Return 48:12 or 1:52:07; nothing for None. Whole seconds, as results have."""
+    if seconds is None:
+        return ""
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{seconds:02}"
+    return f"{minutes}:{seconds:02}"
+
+
+def ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
