@@ -13,6 +13,7 @@ from django.conf import settings
 from runners import store
 from runners.consumers.cheers import Cheers
 from runners.consumers.errors import NOT_SIGNED_IN, CommandError
+from runners.consumers.reading import ID_LIMIT, fix_of, followed_of, is_id, since_of
 from runners.consumers.socket import (
     FOLLOW_LIMIT,
     TOO_FAST,
@@ -25,17 +26,14 @@ from runners.live.dialects import v1
 from runners.live.dialects.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.accept import Receipt
-from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing import identity, snapshots, viewing
-from runners.sharing.gaps import COMMIT_DELAY, Missed, whole_before
+from runners.sharing.gaps import COMMIT_DELAY, Missed
 from runners.sharing.identity import LinkError
 from runners.sharing.roster import Whole
 from runners.sharing.rosters import Rosters, get_rosters
 
 # Fixes of one `publish`.
 PUBLISH_LIMIT = 500
-# An `id` comes back with each answer and error. Characters.
-ID_LIMIT = 200
 
 
 class TypedConsumer(SocketConsumer):
@@ -74,7 +72,7 @@ class TypedConsumer(SocketConsumer):
         self.wholes.clear()
 
     async def obey(self, command: dict[str, Any]) -> None:
-        if not _is_id(command.get("id")):
+        if not is_id(command.get("id")):
             raise CommandError(
                 "message.invalid", f"`id` is a JSON scalar of {ID_LIMIT} bytes at most."
             )
@@ -88,7 +86,7 @@ class TypedConsumer(SocketConsumer):
 
     def answer(self, type_: str, command: Any, **fields: Any) -> None:
         """Send an answer, with the message's `id` if it has one."""
-        if isinstance(command, dict) and _is_id(command.get("id")):
+        if isinstance(command, dict) and is_id(command.get("id")):
             fields |= {"id": command["id"]} if "id" in command else {}
         self.outbox.event(v1.message_frame(type_, **fields))
 
@@ -128,7 +126,7 @@ class TypedConsumer(SocketConsumer):
             self.welcome(command)
 
     async def follow(self, command: dict[str, Any]) -> None:
-        since = _since(command)
+        since = since_of(command)
         before = set(self.following.values()), set(self.wholes)
         try:
             bodies, missed = await self.begin_to_follow(command, since)
@@ -158,7 +156,7 @@ class TypedConsumer(SocketConsumer):
         self, command: dict[str, Any], since: int | None
     ) -> tuple[list[bytes], list[Missed]]:
         """Follow what a message names; return its snapshot, and what was missed."""
-        runners, races, public = _followed(command)
+        runners, races, public = followed_of(command)
         await self.set_tick(command)
         generation = self.watch.generation
         bodies = []
@@ -226,7 +224,7 @@ class TypedConsumer(SocketConsumer):
         self.look_twice(set(self.personal), since)
 
     async def unfollow(self, command: dict[str, Any]) -> None:
-        runners, races, public = _followed(command)
+        runners, races, public = followed_of(command)
         codes = {code_of(wire_id) for wire_id in runners}
         ended = self.unfollow_runners(
             {pk for code, pk in self.following.items() if code in codes}
@@ -261,7 +259,7 @@ class TypedConsumer(SocketConsumer):
             )
         self.take_fixes(len(items))
         receipt = await self.acceptor.accept(
-            self.publisher, [_fix_of(item) for item in items], source="websocket"
+            self.publisher, [fix_of(item) for item in items], source="websocket"
         )
         self.note_refused([(code, detail) for _, code, detail in receipt.rejected])
         if receipt.stored is None:
@@ -408,47 +406,3 @@ class TypedConsumer(SocketConsumer):
 
     def count_follows(self) -> int:
         return len(self.following) + len(self.wholes)
-
-
-def _since(command: dict[str, Any]) -> int | None:
-    """Read since when a client may miss something; raises `CommandError`."""
-    since = command.get("since")
-    if since is None:
-        return None
-    if type(since) is not int or not 0 <= since < 2**53:
-        raise CommandError(
-            "message.invalid", "`since` is in milliseconds since the epoch."
-        )
-    return whole_before(min(since, now_ms()))
-
-
-def _followed(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
-    """Read what `follow` and `unfollow` name; raises `CommandError`."""
-    runners = command.get("runners", [])
-    races = command.get("races", [])
-    if not isinstance(runners, list) or not isinstance(races, list):
-        raise CommandError("message.invalid", "`runners` and `races` are lists.")
-    public = command.get("public", False)
-    if not isinstance(public, bool):
-        raise CommandError("message.invalid", "`public` is true or false.")
-    return runners, races, public
-
-
-def _fix_of(item: Any) -> Fix | FixError:
-    """Read one fix of a `publish`."""
-    if not isinstance(item, dict):
-        return FixError("position.invalid", "A fix is an object with t, lat and lng.")
-    t = item.get("t")
-    if type(t) is not int:
-        return FixError("position.invalid", "`t` is in milliseconds since the epoch.")
-    try:
-        return fix_from(item, t)
-    except FixError as error:
-        return error
-
-
-def _is_id(value: Any) -> bool:
-    """Tell whether a value is a JSON scalar that is short enough to be sent back."""
-    if isinstance(value, str):
-        return len(value) <= ID_LIMIT
-    return value is None or isinstance(value, int | float | bool)

@@ -1,0 +1,57 @@
+"""What the messages of `spectate.v1` hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runners.consumers.errors import CommandError
+from runners.live.outbox import now_ms
+from runners.positions.fix import Fix, FixError, fix_from
+from runners.sharing.gaps import whole_before
+
+# An `id` comes back with each answer and error. Characters.
+ID_LIMIT = 200
+
+
+def since_of(command: dict[str, Any]) -> int | None:
+    """Read since when a client may miss something; raises `CommandError`."""
+    since = command.get("since")
+    if since is None:
+        return None
+    if type(since) is not int or not 0 <= since < 2**53:
+        raise CommandError(
+            "message.invalid", "`since` is in milliseconds since the epoch."
+        )
+    return whole_before(min(since, now_ms()))
+
+
+def followed_of(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
+    """Read what `follow` and `unfollow` name; raises `CommandError`."""
+    runners = command.get("runners", [])
+    races = command.get("races", [])
+    if not isinstance(runners, list) or not isinstance(races, list):
+        raise CommandError("message.invalid", "`runners` and `races` are lists.")
+    public = command.get("public", False)
+    if not isinstance(public, bool):
+        raise CommandError("message.invalid", "`public` is true or false.")
+    return runners, races, public
+
+
+def fix_of(item: Any) -> Fix | FixError:
+    """Read one fix of a `publish`; returns why it is none: the others may be."""
+    if not isinstance(item, dict):
+        return FixError("position.invalid", "A fix is an object with t, lat and lng.")
+    t = item.get("t")
+    if type(t) is not int:
+        return FixError("position.invalid", "`t` is in milliseconds since the epoch.")
+    try:
+        return fix_from(item, t)
+    except FixError as error:
+        return error
+
+
+def is_id(value: Any) -> bool:
+    """Tell whether a value is a JSON scalar that is short enough to be sent back."""
+    if isinstance(value, str):
+        return len(value) <= ID_LIMIT
+    return value is None or isinstance(value, int | float | bool)
