@@ -6,9 +6,28 @@ import contextlib
 
 import pytest
 
-from tests.intake.payloads import CASES, FORWARDED, JSON, Case
+from tests.intake.payloads import (
+    generic,
+    gpslogger,
+    osmand,
+    overland,
+    owntracks,
+    traccar,
+    traccar_client,
+)
+from tests.intake.payloads.case import JSON, Case
 from tests.intake.phones import Phone
 from tests.servers import Server
+
+CASES = [
+    *owntracks.CASES,
+    *overland.CASES,
+    *traccar_client.CASES,
+    *osmand.CASES,
+    *gpslogger.CASES,
+    *generic.CASES,
+    *traccar.CASES,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -38,6 +57,7 @@ def test_app_and_refusals_are_noted_by_token(phone_server: Server) -> None:
 
 def test_traccar_device_carries_the_token_as_an_attribute(phone: Phone) -> None:
     device = {"id": 3, "attributes": {"spectateToken": phone.token}}
-    answer = phone.send_json("/intake/traccar/", FORWARDED | {"device": device}, **JSON)
+    forwarded = traccar.FORWARDED | {"device": device}
+    answer = phone.send_json("/intake/traccar/", forwarded, **JSON)
     assert (answer.status, answer.body) == (200, b"")
     assert len(phone.stored()) == 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients import typed_client
-from tests.intake.payloads import feature
+from tests.intake.payloads.overland import feature
 from tests.intake.phones import Phone
 from tests.servers import Kind, Server, wait_until
 

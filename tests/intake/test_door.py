@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.intake.payloads import FEATURE, FULL, LOCATION, feature
+from tests.intake.payloads.overland import FEATURE, feature
+from tests.intake.payloads.owntracks import FULL, LOCATION
 from tests.intake.phones import MS, SECONDS, Phone
 from tests.servers import Server, wait_until
 

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.intake.payloads import FEATURE, FORWARDED, LOCATION, NINE, OLD
+from tests.intake.payloads.overland import FEATURE
+from tests.intake.payloads.owntracks import LOCATION
+from tests.intake.payloads.traccar import FORWARDED
+from tests.intake.payloads.traccar_client import NINE, OLD
 from tests.intake.phones import Phone
 from tests.servers import Server
 
