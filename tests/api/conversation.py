@@ -20,8 +20,8 @@ from typing import Any
 from tests.api.capture import Capture, Recorder
 from tests.api.requests import Requests
 from tests.clients import Message
+from tests.office import Office
 from tests.servers import Server
-from tests.test_rights import Office
 
 # Small ones, to reach them soon.
 LIMITS = {

@@ -22,9 +22,9 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.clients import typed_client
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
+from tests.office import Office
 from tests.servers import Server
 from tests.services import Postgres, Redis
-from tests.test_rights import Office
 
 Setup = Literal["three", "alone"]
 SETUPS: tuple[Setup, ...] = ("three", "alone")

@@ -23,8 +23,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.clients import Client, seed_client, typed_client
+from tests.office import Office
 from tests.servers import Kind, Server
-from tests.test_rights import Office
 
 APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
 CODES = ("zoned", "private", "paused", "ended", "erased", "rezoned")
