@@ -1,0 +1,61 @@
+"""What only a fault provokes, and the server's leave: one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.api.scenes.stage import Scene, Stage
+
+
+async def fail(stage: Stage) -> None:
+    await stage.do(
+        "races['plain'].line = ['nonsense']; races['plain'].save()\n"
+        "from django.db import connection\n"
+        "cursor = connection.cursor()\n"
+        "cursor.execute(\"update runners_runnertoken set expires_at = x'ff' \"\n"
+        "               'where runner_id = %s', [runners['sick'].pk])"
+    )
+    async with stage.joined("typed") as client:
+        await client.say(type="follow", races=["plain"])
+        await client.hear_code("server.error")
+    async with stage.joined("typed", stage.tokens["sick"]) as client:
+        await client.hear_end(1011)
+
+
+async def lose_the_database(stage: Stage) -> None:
+    async with stage.joined("typed") as client:
+        await client.say(type="ping")
+        await client.hear_type("pong")
+        await stage.do("cursor.execute('alter table runners_runner rename to mislaid')")
+        try:
+            await client.say(type="follow", runners=["8"])
+            await client.hear_code("store.unavailable")
+            async with stage.joined("typed", stage.tokens["8"]) as phone:
+                await phone.hear_end(1013)
+            await stage.requests.ask_in_vain()
+        finally:
+            await stage.do(
+                "cursor.execute('alter table mislaid rename to runners_runner')"
+            )
+
+
+async def leave(stage: Stage) -> None:
+    async with stage.joined("typed") as client, stage.joined("seed") as deaf:
+        await client.say(type="ping")
+        await client.hear_type("pong")
+        # One that does not answer the close is waited for a moment.
+        deaf.connection.transport.pause_reading()
+        os.kill(stage.capture.server.pid, signal.SIGTERM)
+        await client.hear_type("reconnect")
+        await client.hear_end(1012)
+        await stage.requests.ask_while_it_leaves()
+        deaf.connection.transport.resume_reading()
+        await deaf.hear_end(1012)
+
+
+SCENES: tuple[Scene, ...] = (
+    fail,
+    lose_the_database,
+    leave,
+)

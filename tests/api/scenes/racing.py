@@ -1,0 +1,67 @@
+"""Runners who start, get lost and finish, and organisers who change their race."""
+
+from __future__ import annotations
+
+from tests.api.capture import Recorder
+from tests.api.scenes.stage import Scene, Stage, fix, says
+
+METRE = 1 / 111_195  # degrees of latitude
+
+
+async def run_a_race(stage: Stage) -> None:
+    """Bob starts, runs, gets lost and finishes; organisers change the rest."""
+    async with (
+        stage.joined("typed", stage.tokens["bob"]) as bob,
+        stage.joined("typed") as alice,
+    ):
+        await alice.say(type="follow", races=["city", "going"], tick=0)
+        await alice.hear_type("snapshot")
+        await run(bob, 110)
+        for state in ("started", "off_course", "finished"):
+            await alice.hear_until(says(state=state))
+        await bob.say(type="publish", fixes=[fix(100), fix(1100)])
+        await alice.hear_type("late")
+        for state in ("dnf", "dns", "registered"):
+            await stage.do(f"dora.status = '{state}'; dora.save()")
+            await alice.hear_until(says(state=state))
+        await stage.do("make_entry(city, 'nina', '3', visibility='public')")
+        await alice.hear_until(says(change="added"))
+        await stage.do("Entry.objects.filter(runner__code='nina').delete()")
+        await alice.hear_until(says(change="removed"))
+        await stage.do("races['going'].save()")
+        await alice.hear_until(says(race={"slug": "going", "change": "changed"}))
+        await stage.do("races['going'].delete()")
+        await alice.hear_until(says(race={"slug": "going", "change": "removed"}))
+
+
+async def run(phone: Recorder, seconds: int) -> None:
+    """Run the city's course, and lose it for a while after 250 m."""
+    await phone.say(type="publish", fixes=[fix(240_000), fix(241_000)])
+    for second in range(0, seconds, 5):
+        is_lost = 65 <= second < 85
+        await phone.say(
+            type="publish",
+            fixes=[
+                fix(
+                    (200 - second) * 1000,
+                    48 + min(4 * second, 400) * METRE,
+                    2.004 if is_lost else 2.0,
+                    accuracy=5,
+                    **({"speed": 4.0, "heading": 0} if second else {}),
+                )
+            ],
+        )
+
+
+async def get_lost(stage: Stage) -> None:
+    async with stage.joined("typed", stage.tokens["lost"]) as phone:
+        await phone.hear_type("welcome")
+        await run(phone, 85)
+        for _ in range(18):
+            await phone.hear_type("ack")
+
+
+SCENES: tuple[Scene, ...] = (
+    run_a_race,
+    get_lost,
+)
