@@ -7,6 +7,7 @@ import pytest
 
 from runners.races.progress import State
 from tests.races import truth
+from tests.races.runs import GUN, sample
 
 # Noise of 30 m, and neither speed nor heading: runs of which nothing was tuned.
 TRACK = "track, 12.5 laps", 1004
@@ -16,7 +17,7 @@ LEGS = "switchbacks", 1014
 @pytest.mark.parametrize(("kind", "seed"), [TRACK, LEGS])
 def test_no_lap_or_leg_is_gained_or_lost_in_noise(kind: str, seed: int) -> None:
     table: dict[str, truth.Score] = {}
-    truth.score_run(kind, truth.sample(kind, seed), table, kind)
+    truth.score_run(kind, sample(kind, seed), table, kind)
 
     score = table[kind]
     assert score.within > 0.98 * (score.fixes - score.unknown), score.row()
@@ -25,8 +26,8 @@ def test_no_lap_or_leg_is_gained_or_lost_in_noise(kind: str, seed: int) -> None:
 
 
 def test_what_is_believed_survives_each_restart() -> None:
-    run = truth.sample(*TRACK)
-    state = again = run.guide.begin(truth.GUN)
+    run = sample(*TRACK)
+    state = again = run.guide.begin(GUN)
     for fix in run.fixes[:400]:
         state, seen = run.guide.advance(state, fix)
         again, seen_again = run.guide.advance(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark, Seen, State
 from runners.races.splits import Passing
-from tests.races import truth
+from tests.races.runs import sample
+from tests.races.shapes import KINDS
 
 GUN = 1_780_000_000_000
 # Metres of a degree at 0, 0.
@@ -436,7 +437,7 @@ def test_silence_over_the_finish_is_interpolated() -> None:
 
 
 def test_state_survives_as_json_at_every_fix() -> None:
-    run = truth.sample("out and back", 3)
+    run = sample("out and back", 3)
     state = run.guide.begin(GUN)
     longest = 0
     for fix in run.fixes:
@@ -452,8 +453,8 @@ def test_state_survives_as_json_at_every_fix() -> None:
 @settings(max_examples=12, deadline=None)
 @given(random=st.randoms(use_true_random=False), seed=st.integers(0, 40))
 def test_replay_is_the_same_in_any_order(random: Random, seed: int) -> None:
-    kinds = list(truth.KINDS)
-    run = truth.sample(kinds[seed % len(kinds)], seed)
+    kinds = list(KINDS)
+    run = sample(kinds[seed % len(kinds)], seed)
     fixes = run.fixes[:: max(len(run.fixes) // 150, 1)]
     shuffled = list(fixes)
     random.shuffle(shuffled)
@@ -462,7 +463,7 @@ def test_replay_is_the_same_in_any_order(random: Random, seed: int) -> None:
 
 
 def test_replay_is_what_advancing_told() -> None:
-    run = truth.sample("four laps", 2)
+    run = sample("four laps", 2)
     state, seen = run.guide.begin(GUN), []
     for fix in run.fixes:
         state, one = run.guide.advance(state, fix)

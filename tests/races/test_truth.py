@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tests.races import truth
+from tests.races.shapes import KINDS
 
 
-@pytest.mark.parametrize("kind", truth.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_progress_and_splits_are_true(kind: str) -> None:
     """The short form of `python -m tests.races.truth --long`."""
     table: dict[str, truth.Score] = {}
