@@ -1,0 +1,61 @@
+"""Bob's race, in metres east and north of 0, 0, with fixes that are true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runners.races.course import Course
+from runners.races.progress import Guide, Mark, Seen, State
+from runners.races.splits import Passing
+from tests.races.runs import GUN, Fix
+
+# Metres of a degree at 0, 0.
+DEGREE, DEGREE_NORTH = 111_319.4908, 110_574.2727
+# Metres east and north of 0, 0.
+Place = tuple[float, float]
+
+
+def at(seconds: float, east: float, north: float = 0.0, **more: float | None) -> Fix:
+    return Fix(GUN + round(seconds * 1000), north / DEGREE_NORTH, east / DEGREE, **more)
+
+
+def course(*places: Place) -> Course:
+    return Course([(north / DEGREE_NORTH, east / DEGREE) for east, north in places])
+
+
+def guide(line: Course, *splits: float) -> Guide:
+    """Bob's race: start, splits numbered from 1, finish (99)."""
+    marks = [Mark(n, distance, "split") for n, distance in enumerate(splits, start=1)]
+    return Guide(line, [Mark(0, 0.0, "start"), *marks, Mark(99, line.length, "finish")])
+
+
+STRAIGHT = course((0, 0), (10_000, 0))
+OUT_AND_BACK = course((0, 0), (2_000, 0), (0, 0))
+
+
+def follow(
+    bobs: Guide, fixes: Iterable[Fix], state: State | None = None
+) -> tuple[State, list[Seen]]:
+    state = state or bobs.begin(GUN)
+    found = []
+    for fix in fixes:
+        state, seen = bobs.advance(state, fix)
+        found.append(seen)
+    return state, found
+
+
+def splits(found: Iterable[Seen]) -> list[Passing]:
+    return [passing for seen in found for passing in seen.splits]
+
+
+def running(
+    line: Course, since: int, until: int, *, step: int = 1, speed: float = 3.0
+) -> list[Fix]:
+    """Run evenly from 15 m before the start, which is crossed 5 s after the gun."""
+    fixes = []
+    for second in range(since, until, step):
+        distance = speed * second - 15
+        lat, lng = line.point_at(distance)
+        behind = min(distance, 0) / DEGREE
+        fixes.append(Fix(GUN + second * 1000, lat, lng + behind))
+    return fixes

@@ -1,0 +1,216 @@
+"""When the start, the checkpoints and the finish are passed."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.races.bob import (
+    OUT_AND_BACK,
+    STRAIGHT,
+    at,
+    course,
+    follow,
+    guide,
+    running,
+    splits,
+)
+from tests.races.runs import GUN
+
+# Start
+
+
+def test_start_is_when_the_line_is_crossed() -> None:
+    state, seen = follow(guide(STRAIGHT), running(STRAIGHT, -300, 60))
+
+    (start,) = splits(seen)
+    assert (start.mark, start.distance, start.pass_number) == (0, 0, 1)
+    assert (start.at - GUN) / 1000 == pytest.approx(5, abs=2)
+    assert state.started == start.at
+
+
+def test_start_is_never_before_the_gun() -> None:
+    # A phone on the start line, a few metres over it, long before.
+    waiting = [at(second, 8) for second in range(-300, 2)]
+    away = [at(second, 8 + 3 * second) for second in range(2, 40)]
+    state, seen = follow(guide(STRAIGHT), waiting + away)
+
+    (start,) = splits(seen)
+    assert 0 <= (start.at - GUN) / 1000 <= 3
+    assert all(one.progress is None for one in seen[:302])
+
+
+def test_runner_at_home_is_not_started() -> None:
+    fixes = [at(second, -4_000, 700) for second in range(-600, 3_000, 10)]
+    state, seen = follow(guide(STRAIGHT), fixes)
+
+    assert state.status == "registered"
+    assert {one.progress for one in seen} == {None}
+
+
+@pytest.mark.parametrize("home", [70, 300, 4_000])
+def test_runner_who_lives_on_the_course_is_not_started(home: float) -> None:
+    random = Random(4)
+    fixes = [
+        at(second, random.gauss(home, 6), random.gauss(5, 6))
+        for second in range(-600, 3_000, 10)
+    ]
+    state, _ = follow(guide(STRAIGHT), fixes)
+
+    assert state.status == "registered"
+
+
+def test_warming_up_on_the_course_is_no_start() -> None:
+    out = [at(-900 + second, 3.0 * second) for second in range(250)]
+    back = [at(-650 + second, 750 - 3.0 * second) for second in range(255)]
+    wait = [at(second, -15) for second in range(-390, 0, 5)]
+    state, seen = follow(guide(STRAIGHT, 500), out + back + wait)
+    assert state.status == "registered"
+    state, seen = follow(guide(STRAIGHT, 500), running(STRAIGHT, 0, 60), state)
+    (start,) = splits(seen)
+    assert (start.at - GUN) / 1000 == pytest.approx(5, abs=2)
+
+
+def test_phone_that_wakes_on_the_course_has_no_earlier_splits() -> None:
+    bobs = guide(STRAIGHT, 1_000, 2_000)
+    state, seen = follow(bobs, running(STRAIGHT, 500, 800))
+
+    assert state.status == "started"
+    assert state.started is None
+    assert [passing.mark for passing in splits(seen)] == [2]
+    assert seen[-1].progress == pytest.approx(799 * 3 - 15, abs=5)
+
+
+def test_phone_that_wakes_at_the_turn_is_taken_for_no_leg_at_first() -> None:
+    # 10 m before the turn, as far as it can tell.
+    fixes = [at(670 + s, 1_990 - 3 * s) for s in range(180)]
+    state, seen = follow(guide(OUT_AND_BACK), fixes)
+
+    assert state.status == "started"
+    assert seen[-1].progress == pytest.approx(2_010 + 179 * 3, abs=5)
+
+
+def test_phone_silent_since_the_start_has_splits_as_uncertain_as_the_silence() -> None:
+    fixes = running(STRAIGHT, -60, 0) + running(STRAIGHT, 500, 800)
+    state, seen = follow(guide(STRAIGHT, 1_000), fixes)
+
+    start, split = splits(seen)
+    assert start.uncertainty >= 500
+    assert split.uncertainty >= 490
+    assert abs((split.at - GUN) / 1000 - 338) < 200
+
+
+# Splits
+
+
+def test_split_is_interpolated_between_the_fixes_around() -> None:
+    state, seen = follow(guide(STRAIGHT, 1_000), running(STRAIGHT, 0, 500, step=10))
+
+    _, split = splits(seen)
+    assert split.mark == 1
+    assert (split.at - GUN) / 1000 == pytest.approx(1_015 / 3, abs=2)
+    assert split.uncertainty == 10
+
+
+def test_split_is_taken_once() -> None:
+    bobs = guide(STRAIGHT, 300)
+    state, seen = follow(bobs, running(STRAIGHT, 0, 110))
+    assert len(splits(seen)) == 2
+    back = [at(110 + s, 315 - 2 * s) for s in range(60)]
+    again = [at(170 + s, 195 + 3 * s) for s in range(80)]
+    state, seen = follow(bobs, back + again, state)
+
+    assert not splits(seen)
+    assert seen[59].progress == pytest.approx(197, abs=10)
+    assert seen[-1].progress == pytest.approx(432, abs=10)
+
+
+LAPS = course(*[(0, 0), (500, 0), (500, 500), (0, 500)] * 3, (0, 0))
+
+
+def test_mark_of_the_first_lap_is_passed_once_a_lap() -> None:
+    state, seen = follow(guide(LAPS, 700), running(LAPS, 0, 2_100))
+
+    passed = [(p.mark, p.pass_number, round(p.distance)) for p in splits(seen)]
+    assert passed == [
+        (0, 1, 0),
+        (1, 1, 700),
+        (1, 2, 2_700),
+        (1, 3, 4_700),
+        (99, 1, 6_000),
+    ]
+
+
+def test_mark_of_a_later_lap_stands_for_that_lap_alone() -> None:
+    bobs = guide(LAPS, 700, 2_700, 3_100)
+
+    assert [(p.mark, p.pass_number, round(p.distance)) for p in bobs.passes] == [
+        (0, 1, 0),
+        (1, 1, 700),
+        (2, 1, 2_700),
+        (3, 1, 3_100),
+        (1, 2, 4_700),
+        (99, 1, 6_000),
+    ]
+
+
+def test_way_back_is_no_lap() -> None:
+    assert [(p.mark, p.pass_number) for p in guide(OUT_AND_BACK, 700).passes] == [
+        (0, 1),
+        (1, 1),
+        (99, 1),
+    ]
+
+
+# Finish
+
+
+def test_loop_is_not_finished_at_its_start() -> None:
+    loop = course((0, 0), (500, 0), (500, 500), (0, 500), (0, 0))
+    bobs = guide(loop)
+    state, seen = follow(bobs, running(loop, -60, 600))
+    assert state.status == "started"
+    state, more = follow(bobs, running(loop, 600, 800), state)
+
+    assert state.status == "finished"
+    assert [passing.mark for passing in splits(more)] == [99]
+    assert state.finished == splits(more)[0].at
+    assert (state.finished - GUN) / 1000 == pytest.approx(2_015 / 3, abs=3)
+    assert more[-1].progress == pytest.approx(2_000, abs=1)
+
+
+def test_finish_is_once_and_for_ever() -> None:
+    bobs = guide(course((0, 0), (1_000, 0)))
+    line = course((0, 0), (1_000, 0))
+    state, _ = follow(bobs, running(line, 0, 360))
+    home = [at(400 + 10 * s, 1_000 - 30 * s) for s in range(60)]
+    state, seen = follow(bobs, home, state)
+
+    assert state.status == "finished"
+    assert {one.progress for one in seen} == {bobs.finish}
+    assert not splits(seen)
+    assert not any(one.held for one in seen)
+
+
+def test_whoever_appears_at_the_finish_an_hour_later_has_not_finished() -> None:
+    bobs = guide(STRAIGHT)
+    state, _ = follow(bobs, running(STRAIGHT, 0, 600))
+    bus = [at(4_800 + s, 10_000 + s % 3) for s in range(120)]
+    state, seen = follow(bobs, bus, state)
+
+    assert state.status != "finished"
+    assert not splits(seen)
+    assert state.progress == pytest.approx(599 * 3 - 15, abs=5)
+
+
+def test_silence_over_the_finish_is_interpolated() -> None:
+    line = course((0, 0), (2_000, 0))
+    bobs = guide(line)
+    fixes = running(line, 0, 600) + [at(780 + s, 2_010) for s in range(10)]
+    state, seen = follow(bobs, fixes)
+
+    assert state.status == "finished"
+    finish = splits(seen)[-1]
+    assert finish.uncertainty == pytest.approx(181, abs=10)
+    assert 600 < (finish.at - GUN) / 1000 <= 790
