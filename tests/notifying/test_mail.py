@@ -21,7 +21,7 @@ from runners.notifying.sender import Notifier
 from runners.notifying.sos import Call, contact_add, sos_take
 from runners.notifying.subscribing import address_add, address_confirm, alerts_set
 from runners.positions.fix import Fix, milliseconds
-from runners.positions.writing import Passing, write
+from tests.notifying.news import passed
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -57,11 +57,6 @@ def address(alice: User, bob: Runner) -> Subscription:
     address_confirm(place=place)
     alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
     return place
-
-
-def passed(entry: Entry, ten: Checkpoint, lap: int = 1) -> None:
-    now = milliseconds(timezone.now())
-    write((), [Passing(entry.pk, ten.pk, lap, now, 2.0)])
 
 
 def refused(code: int) -> smtplib.SMTPException:

@@ -1,0 +1,97 @@
+"""Several processes and threads tell everything once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from runners.models import Checkpoint, Delivery, Entry, Subscription
+from runners.models.news import Kind
+from runners.notifying.sender import Notifier
+from runners.notifying.spreading import spread
+from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.positions.fix import milliseconds
+from runners.positions.writing import Passing, write
+from tests.notifying.news import passed, tell
+from tests.notifying.push import PushService
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.django_db
+
+
+def test_two_processes_claim_different_deliveries(
+    place: Subscription, entry: Entry, ten: Checkpoint
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    now = milliseconds(timezone.now())
+    write((), [Passing(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 7)])
+    spread()
+    lease = timedelta(seconds=60)
+    first, second, third = (
+        {d.pk for d in Delivery.objects.claim(by_mail=False, most=3, lease=lease)}
+        for _ in range(3)
+    )
+    assert len(first) == len(second) == 3
+    assert first.isdisjoint(second) and not third
+
+
+def test_what_a_dead_process_had_claimed_is_sent_by_another(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    passed(entry, ten)
+    spread()
+    claimed = Delivery.objects.claim(by_mail=False, most=9, lease=timedelta(seconds=-1))
+    assert len(claimed) == 1
+    tell(notifier)
+    assert len(service.posts) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_background_threads_tell_and_end(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+    settings: Settings,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    notifier.start()
+    try:
+        passed(entry, ten)
+        wait_until(lambda: service.posts)
+    finally:
+        notifier.stop()
+    assert notifier._threads == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_tell_everything_once(
+    service: PushService, entry: Entry, ten: Checkpoint
+) -> None:
+    browsers = [service.browser(f"{number}") for number in range(20)]
+    for browser in browsers:
+        place = browser_subscribe(
+            push=browser.subscription, user=None, session="", device="", language="en"
+        )
+        alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    processes = [Notifier(), Notifier()]
+    for process in processes:
+        process.start()
+    try:
+        passed(entry, ten)
+        wait_until(lambda: len(service.posts) >= len(browsers))
+    finally:
+        for process in processes:
+            process.stop()
+    assert sorted(post.path for post in service.posts) == sorted(
+        f"/push/{number}" for number in range(20)
+    )

@@ -1,0 +1,140 @@
+"""What push services answer, and what becomes of a push then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from runners.models import Checkpoint, Delivery, Entry, News, Runner, Sos, Subscription
+from runners.models.news import Kind
+from runners.notifying import sender
+from runners.notifying.sender import Notifier
+from runners.notifying.spreading import spread
+from runners.notifying.subscribing import alerts_set
+from runners.positions.fix import milliseconds
+from runners.positions.writing import Passing, write
+from tests.notifying.news import passed, tell
+from tests.notifying.push import PushService
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_subscription_that_is_gone_is_forgotten(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+    status: int,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    service.statuses.append(status)
+    passed(entry, ten)
+    tell(notifier)
+    assert not Subscription.objects.exists() and not Delivery.objects.exists()
+    assert notifier.failed == {"gone": 1}
+
+
+def test_busy_service_is_asked_again_later(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    service.statuses.append(503)
+    service.headers["Retry-After"] = "90"
+    passed(entry, ten)
+    tell(notifier)
+    assert len(service.posts) == 1
+    wait = Delivery.objects.get().due_at - timezone.now()
+    assert timedelta(seconds=80) < wait <= timedelta(seconds=90)
+    Delivery.objects.update(due_at=timezone.now())
+    tell(notifier)
+    assert len(service.posts) == 2 and not Delivery.objects.exists()
+
+
+@pytest.mark.parametrize("wait", ["3600", "9" * 400])
+def test_what_is_no_news_by_then_is_given_up(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+    wait: str,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    service.statuses.append(503)
+    service.headers["Retry-After"] = wait
+    passed(entry, ten)
+    tell(notifier)
+    assert not Delivery.objects.exists()
+    assert notifier.failed == {"busy": 1, "gave_up": 1}
+
+
+def test_call_for_help_is_tried_for_hours_every_few_minutes(
+    place: Subscription, service: PushService, notifier: Notifier, bob: Runner
+) -> None:
+    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    now = timezone.now()
+    sos = Sos.objects.create(runner=bob, key="one", called_at=now)
+    news = News.objects.create(
+        kind=Kind.SOS, once="sos", runner=bob, sos=sos, at=now - timedelta(hours=5)
+    )
+    spread()
+    Delivery.objects.update(attempts=70)
+    service.statuses.append(503)
+    tell(notifier)
+    wait = Delivery.objects.get(news=news).due_at - timezone.now()
+    assert timedelta(minutes=4) < wait < timedelta(minutes=5)
+
+
+def test_service_that_cannot_be_reached_is_left_alone_for_a_while(
+    place: Subscription,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    Subscription.objects.update(endpoint="http://127.0.0.1:9/gone")
+    passed(entry, ten)
+    tell(notifier)
+    assert notifier.failed == {"unreachable": 1}
+    assert Delivery.objects.get().due_at > timezone.now() + timedelta(seconds=20)
+
+
+def test_redirect_leads_nowhere_and_refusals_end_a_subscription(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    service.headers["Location"] = f"{service.url}/elsewhere"
+    for number in range(sender.MOST_FAILURES):
+        service.statuses.append(302)
+        passed(entry, ten, number + 1)
+        tell(notifier)
+    assert {post.path for post in service.posts} == {"/push/bob"}
+    assert notifier.failed == {"refused": sender.MOST_FAILURES}
+    assert not Subscription.objects.exists()
+
+
+def test_place_is_not_flooded(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    now = milliseconds(timezone.now())
+    write((), [Passing(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)])
+    tell(notifier)
+    assert len(service.posts) == sender.PLACE_BURST
+    assert notifier.failed == {"rate": 10}
