@@ -1,0 +1,58 @@
+"""The doors of a server, and everything that has come out of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from tests.servers import Server
+
+APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
+
+
+class Doors:
+    """What a server's doors have shown, to those of a world and to strangers."""
+
+    def __init__(self, server: Server, world: dict[str, dict[str, str]]) -> None:
+        self.server = server
+        # Tokens, cookies and links, each by a name.
+        self.world = world
+        # All that each door has shown so far.
+        self.shown: dict[str, str] = {}
+
+    def note(self, door: str, text: str) -> None:
+        self.shown[door] = f"{self.shown.get(door, '')}\n{text}"
+
+    async def get(
+        self,
+        door: str,
+        path: str,
+        *,
+        owner: str | None = None,
+        headers: dict[str, str] | None = None,
+        body: Any = None,
+        method: str | None = None,
+    ) -> None:
+        """Note what a page answers; `owner` is whose session it is."""
+        headers = dict(headers or {})
+        if owner is not None:
+            headers["Cookie"] = f"sessionid={self.world['cookies'][owner]}"
+        data = None
+        if body is not None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        request = urllib.request.Request(
+            self.server.url + path, data, headers, method=method
+        )
+
+        def ask() -> str:
+            try:
+                with urllib.request.urlopen(request, timeout=20) as response:
+                    return f"{response.headers}{response.read().decode()}"
+            except urllib.error.HTTPError as error:
+                return f"{error.headers}{error.read().decode()}"
+
+        self.note(door, await asyncio.to_thread(ask))

@@ -1,0 +1,206 @@
+"""Runners who send by every door for phones, and spectators who look behind all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import time
+import urllib.parse
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+
+from tests.clients import Client, seed_client, typed_client
+from tests.servers import Server
+from tests.trust.doors import APPS, Doors
+from tests.trust.places import Places
+
+CODES = ("zoned", "private", "paused", "ended", "erased", "rezoned")
+
+SETUP = """
+import json
+from datetime import timedelta
+from django.test import Client as Browser
+world = {"tokens": {}, "cookies": {}, "links": {}}
+race = Race.objects.create(
+    slug="on", name="On", start=timezone.now(),
+    ends=timezone.now() + timedelta(days=1))
+everybody = {}
+for code in ("zoned", "private", "paused", "ended", "erased", "rezoned"):
+    user = User.objects.create_user(code)
+    runner = everybody[code] = Runner.objects.create(
+        code=code, name=code.title(), account=user,
+        visibility="private" if code == "private" else "public")
+    Entry.objects.create(race=race, runner=runner, bib=code)
+    world["tokens"][code] = RunnerToken.objects.issue(runner, name="phone")[1]
+    browser = Browser()
+    browser.force_login(user)
+    world["cookies"][code] = browser.cookies["sessionid"].value
+later = timezone.now() + timedelta(hours=1)
+named = [runner for code, runner in everybody.items() if code != "private"]
+for label, what in (("runners", {"runners": named}), ("race", {"race": race}),
+        ("pin", {"runners": named, "pin": "473829"})):
+    world["links"][label] = ShareLink.objects.issue(
+        label=label, expires_at=later, **what)[1]
+zone_add(runner=everybody["zoned"], name="Home", lat=61.49876, lng=11.49876,
+    radius=5000)
+print(json.dumps(world))
+"""
+
+
+class Listener:
+    """A spectator who keeps every byte of what comes."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.heard: list[str] = []
+        self.task = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for text in self.client.connection:
+                self.heard.append(str(text))
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+class Drive(Doors):
+    """The runners of the set-up, who send everywhere, and who looks at them."""
+
+    def __init__(self, server: Server, world: dict[str, dict[str, str]]) -> None:
+        super().__init__(server, world)
+        self.places = Places()
+        self.last_t = now_ms() - 200_000
+
+    def token(self, code: str) -> str:
+        return self.world["tokens"][code]
+
+    # Sending
+
+    def next_t(self) -> int:
+        """Return a whole second: some apps know no fractions."""
+        self.last_t += 1000
+        return self.last_t - self.last_t % 1000
+
+    async def typed(self, code: str, t: int, place: tuple[float, float]) -> None:
+        async with typed_client(self.server.ws_url, self.token(code)) as phone:
+            fix = {"t": t, "lat": place[0], "lng": place[1]}
+            await phone.say(type="publish", fixes=[fix], id=1)
+            answer = await phone.hear_until(lambda m: m.get("id") == 1)
+            self.note("typed replies", json.dumps(answer))
+
+    async def seed(self, code: str, t: int, place: tuple[float, float]) -> None:
+        url = f"{self.server.ws_url}/?token={self.token(code)}"
+        async with seed_client(url) as phone:
+            await phone.say(userId=code, lat=place[0], lng=place[1], time=t)
+            await phone.say(initialRequest=True, following=["no such"])
+            self.note("seed replies", json.dumps(await phone.hear()))
+
+    async def app(
+        self, app: str, code: str, t: int, place: tuple[float, float]
+    ) -> None:
+        lat, lng = place
+        moment = datetime.datetime.fromtimestamp(t / 1000, datetime.UTC).isoformat()
+        body: Any = None
+        query = ""
+        match app:
+            case "owntracks":
+                body = {"_type": "location", "lat": lat, "lon": lng, "tst": t // 1000}
+            case "overland":
+                feature = {
+                    "type": "Feature",
+                    "geometry": {"type": "Point", "coordinates": [lng, lat]},
+                    "properties": {"timestamp": moment},
+                }
+                body = {"locations": [feature]}
+            case "gpslogger":
+                query = f"?lat={lat}&lon={lng}&time={urllib.parse.quote(moment)}"
+            case _:
+                query = f"?lat={lat}&lon={lng}&timestamp={t // 1000}"
+        await self.get(
+            f"{app} replies", f"/intake/{app}/{self.token(code)}/{query}", body=body
+        )
+
+    async def everywhere(self, what: str, code: str, **where: float) -> None:
+        """Send a place of its own by every door for phones."""
+        for dialect in (self.seed, self.typed):
+            place = self.places.make(f"{what}, {dialect.__name__}", **where)
+            await dialect(code, self.next_t(), place)
+        for app in APPS:
+            place = self.places.make(f"{what}, {app}", **where)
+            await self.app(app, code, self.next_t(), place)
+
+    # Looking
+
+    async def look(self, stack: contextlib.AsyncExitStack) -> dict[str, Listener]:
+        """Open a spectator of every kind."""
+        url, since = self.server.ws_url, now_ms() - 600_000
+        seed = await stack.enter_async_context(seed_client(url))
+        await seed.say(initialRequest=True, following=list(CODES))
+        listeners = {"seed": Listener(seed)}
+        follows: dict[str, dict[str, Any]] = {
+            "typed, one by one": {"runners": list(CODES), "tick": 0},
+            "typed, at a tick": {"runners": list(CODES), "tick": 500},
+            "typed, since": {"runners": list(CODES), "since": since, "tick": 0},
+            "typed, public": {"public": True, "tick": 0},
+            "typed, public since": {"public": True, "since": since},
+            "typed, race": {"races": ["on"], "tick": 0},
+            "typed, race since": {"races": ["on"], "since": since},
+            "typed, link": {"share": self.world["links"]["runners"], "tick": 0},
+            "typed, race link": {"share": self.world["links"]["race"], "tick": 0},
+            "typed, link since": {
+                "share": self.world["links"]["pin"],
+                "pin": "473829",
+                "since": since,
+            },
+        }
+        for name, follow in follows.items():
+            client = await stack.enter_async_context(typed_client(url))
+            await client.say(type="follow", **follow)
+            listeners[name] = Listener(client)
+        return listeners
+
+    async def look_at_pages(self) -> None:
+        links = self.world["links"]
+        await self.get("live page", "/")
+        await self.get("race page", "/races/on/")
+        named = "&runners=" + ",".join(CODES)
+        for name, query in {
+            "live.json": "?public=1&race=on" + named,
+            "live.json, since": "?public=1&race=on&since=1" + named,
+        }.items():
+            await self.get(name, "/live.json" + query)
+            for link in (links["runners"], links["race"]):
+                share = {"Spectate-Share": link}
+                await self.get(f"{name}, link", "/live.json" + query, headers=share)
+        for page in ("replay.json", "eta.json?at=100", "standings/"):
+            await self.get(f"race's {page}", f"/races/on/{page}")
+        await self.get("race's standings.json", "/races/on/standings.json")
+        await self.get("race's standings.csv", "/races/on/standings.csv")
+        await self.get("metrics", "/metrics")
+        await self.get("health", "/healthz")
+        await self.get("health", "/readyz")
+        for label, link in links.items():
+            await self.get(f"share page, {label}", f"/s/{link}/")
+            await self.get("share page, wrong", f"/s/{link}/more/")
+        for code in CODES:
+            headers = {"Spectate-Share": links["runners"]}
+            await self.get("runner's page", f"/runners/{code}/")
+            await self.get("entry's page", f"/races/on/runners/{code}/")
+            await self.get("track.json", f"/runners/{code}/track.json")
+            await self.get("track.json, since", f"/runners/{code}/track.json?since=1")
+            await self.get("track.json, thin", f"/runners/{code}/track.json?detail=1")
+            await self.get("track.gpx", f"/runners/{code}/track.gpx")
+            await self.get(
+                "track.json, link", f"/runners/{code}/track.json", headers=headers
+            )
+            if code != "private":
+                # What a runner may see of their own: nothing hidden or erased.
+                await self.get("own page", "/me/", owner=code)
+                await self.get("own JSON", "/me/positions.json", owner=code)
+                await self.get("own GPX", "/me/positions.gpx", owner=code)
+                await self.get("own phones", f"/runners/{code}/phones/", owner=code)

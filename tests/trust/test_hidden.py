@@ -1,0 +1,113 @@
+"""Places that nobody may see, looked for behind every door.
+
+Places that may be seen are looked for too: a door that shows nothing proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from tests.office import Office
+from tests.servers import Server
+from tests.trust.drive import SETUP, Drive, now_ms
+
+# By the time that a change is in force on every socket, with a busy machine's share.
+IN_FORCE = 2.0
+# What shows the places that may be seen.
+OPEN_DOORS = {
+    *("seed", "typed, one by one", "typed, at a tick", "typed, public", "typed, race"),
+    *("typed, link", "snapshot", "since", "track.json", "track.json, since"),
+    *("live.json", "live.json, since", "live.json, link"),
+    *("track.json, thin", "track.json, link", "track.gpx", "own JSON", "own GPX"),
+}
+
+
+async def test_no_door_shows_what_is_hidden(
+    roomy_server: Server, office: Office
+) -> None:
+    drive = Drive(roomy_server, json.loads(await office.do(SETUP)))
+    places = drive.places
+    async with contextlib.AsyncExitStack() as stack:
+        # Seen when they came, not any more once they were erased, ended or hidden.
+        early = await drive.look(stack)
+        await drive.everywhere("before the end", "ended")
+        await drive.everywhere("erased", "erased")
+        erased_t = drive.last_t
+        await drive.everywhere("of a later zone", "rezoned", lat=63.5, lng=13.5)
+        wanted = {"erased, typed", "before the end, osmand"}
+        async with asyncio.timeout(20):
+            while not wanted <= places.found("".join(early["typed, public"].heard)):
+                await asyncio.sleep(0.1)
+        await office.do(
+            "sharing_pause(runner=everybody['paused'])\n"
+            "sharing_until(runner=everybody['ended'], ends=timezone.now())\n"
+            "positions_erase(runner=everybody['erased'])\n"
+            "zone_add(runner=everybody['rezoned'], name='Home', lat=63.49876,"
+            " lng=13.49876, radius=5000)"
+        )
+        await asyncio.sleep(IN_FORCE)
+        before = {name: len(listener.heard) for name, listener in early.items()}
+        drive.shown.clear()
+
+        await drive.everywhere("in a zone", "zoned", lat=61.5, lng=11.5)
+        await drive.everywhere("private", "private")
+        drive.last_t = now_ms()
+        await drive.everywhere("in a pause", "paused")
+        await drive.everywhere("after the end", "ended")
+        # What phones had kept for later.
+        drive.last_t = erased_t - 60_000
+        await drive.everywhere("erased, sent again", "erased")
+        for centre in ("61.49876", "11.49876", "63.49876", "13.49876"):
+            places.names[centre] = "a zone's centre"
+        await asyncio.sleep(0.5)
+        await office.do("sharing_resume(runner=everybody['paused'])")
+        await asyncio.sleep(IN_FORCE)
+        pause_t = now_ms() - int(IN_FORCE * 1000) - 600
+        place = places.make("in a pause, sent later")
+        await drive.typed("paused", pause_t, place)
+
+        # And what may be seen.
+        drive.last_t = max(drive.last_t, now_ms() - 8_000)
+        for code in ("zoned", "paused", "rezoned"):
+            await drive.typed(code, now_ms(), places.make(f"clean {code}"))
+            await drive.seed(code, now_ms(), places.make(f"clean {code}"))
+            late = places.make(f"clean {code}")
+            await drive.typed(code, now_ms() - 300_000, late)
+
+        late_comers = await drive.look(stack)
+        await asyncio.sleep(3.5)  # second looks included
+        await drive.look_at_pages()
+        for name, listener in early.items():
+            drive.note(name, "\n".join(listener.heard[before[name] :]))
+        for name, listener in late_comers.items():
+            door = "since" if "since" in name else "snapshot"
+            drive.note(f"{name}, who came late", "\n".join(listener.heard))
+            if "seed" not in name:
+                drive.note(door, "\n".join(listener.heard))
+        for listener in (*early.values(), *late_comers.values()):
+            listener.task.cancel()
+    drive.note("log", roomy_server.log)
+
+    leaks = {}
+    clean = set()
+    for door, text in drive.shown.items():
+        found = places.found(text)
+        hidden = {name for name in found if not name.startswith("clean")}
+        if door == "own page":
+            # It names the centres that the runner chose.
+            hidden.discard("a zone's centre")
+        if door in ("own JSON", "own GPX"):
+            hidden = {name for name in hidden if not name.startswith("before the end")}
+        if hidden:
+            leaks[door] = hidden
+        if "clean zoned" in found:
+            clean.add(door)
+    hidden_places = {n for n in places.names.values() if not n.startswith("clean")}
+    print(
+        f"{len(hidden_places)} places, {len(drive.shown)} doors on {roomy_server.kind}"
+    )
+    assert not leaks
+    assert clean >= OPEN_DOORS, OPEN_DOORS - clean
+    assert not places.found(roomy_server.log)
