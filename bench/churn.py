@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from dataclasses import dataclass
 
 from bench import process
 from bench.client import Client
-from bench.crowd import CROWDS, Crowd, percentile
+from bench.crowd import Crowd, percentile
 
 DRAIN = 5.0
 
@@ -42,8 +41,8 @@ class ChurnResult:
     files_after: int
 
 
-async def run(options: argparse.Namespace) -> ChurnResult:
-    crowd = CROWDS[options.dialect](options)
+async def run(crowd: Crowd) -> ChurnResult:
+    options = crowd.options
     pid: int = options.pid
     await crowd.start()
     await crowd.gather(options.spectators)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import process
-from bench.crowd import CROWDS
+from bench.crowd import Crowd
 
 # Spectators who come first, so that what is made once is not counted.
 FIRST = 200
@@ -51,8 +50,8 @@ def kernel_kib() -> int:
     return slab + tcp * PAGE_KIB
 
 
-async def run(options: argparse.Namespace) -> IdleResult:
-    crowd = CROWDS[options.dialect](options)
+async def run(crowd: Crowd) -> IdleResult:
+    options = crowd.options
     pid: int = options.pid
     await crowd.start()
     await crowd.gather(FIRST)

@@ -16,7 +16,16 @@ import orjson
 import uvloop
 
 from bench import churn, fanout, idle, race, seed2015
-from bench.crowd import CROWDS
+from bench.crowd import Crowd
+from bench.plain_crowd import PlainCrowd, SocketIoCrowd
+from bench.typed_crowd import TypedCrowd
+
+# By the dialect that they speak.
+CROWDS: dict[str, type[Crowd]] = {
+    "v1": TypedCrowd,
+    "seed": PlainCrowd,
+    "socketio": SocketIoCrowd,
+}
 
 
 def rate(text: str) -> float | None:
@@ -103,20 +112,22 @@ async def run(options: argparse.Namespace) -> Any:
     match options.workload:
         case "fanout":
             return await fanout.Fanout(options).run()
+        case "seed2015":
+            return await seed2015.run(
+                options.url,
+                pid=options.pid,
+                first_id=options.first_id,
+                users=options.users,
+                messages=options.messages,
+                seed=options.seed,
+            )
+    crowd = CROWDS[options.dialect](options)
+    match options.workload:
         case "race":
-            return await race.run(options)
+            return await race.run(crowd)
         case "idle":
-            return await idle.run(options)
-        case "churn":
-            return await churn.run(options)
-    return await seed2015.run(
-        options.url,
-        pid=options.pid,
-        first_id=options.first_id,
-        users=options.users,
-        messages=options.messages,
-        seed=options.seed,
-    )
+            return await idle.run(crowd)
+    return await churn.run(crowd)
 
 
 if __name__ == "__main__":

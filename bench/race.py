@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import time
@@ -10,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bench import process
-from bench.crowd import CROWDS, OLDEST, percentile
+from bench.crowd import OLDEST, Crowd, percentile
 
 # Seconds that what is on its way may take after the last position.
 DRAIN = 5.0
@@ -56,9 +55,9 @@ class RaceResult:
     ack_p99_ms: float | None
 
 
-async def run(options: argparse.Namespace) -> RaceResult:
+async def run(crowd: Crowd) -> RaceResult:
     """Let everybody in, then measure while the runners run."""
-    crowd = CROWDS[options.dialect](options)
+    options = crowd.options
     pid: int = options.pid
     began, cpu = time.perf_counter(), process.cpu_seconds(pid)
     await crowd.start()

@@ -1,0 +1,228 @@
+"""A crowd that speaks `spectate.v1`.
+
+Every frame of every socket is counted and aged: sockets get the same bytes, so each
+frame is read once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from bench.client import CONNECTING, PEEK, Client, masked, open_all
+from bench.crowd import OLDEST, Crowd
+from bench.field import LENGTH, METRES_A_DEGREE, START
+
+# Metres a second; and the metres between one runner and the next.
+SPEED, GAP = 3.3, 100.0
+# How long a spectator who is turned away stays away. Seconds.
+BACK_OFF = 2.0
+
+
+@dataclass(slots=True)
+class Frame:
+    """A `positions` frame, as the first socket that got it read it.
+
+    `first` is the number of the oldest position in it; arrivals are milliseconds
+    since the epoch.
+    """
+
+    size: int
+    time: int
+    times: list[int]
+    merged: int
+    arrivals: list[float] = field(default_factory=list)
+
+
+class TypedCrowd(Crowd):
+    subprotocol = "spectate.v1"
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options)
+        with open(options.field, "rb") as file:
+            self.field: dict[str, Any] = orjson.loads(file.read())
+        self.frames: dict[bytes, Frame] = {}
+        self.newest: dict[str, int] = {}
+        self.since = 0
+        self.metres = [GAP * runner for runner in range(self.runners)]
+
+    @property
+    def settle(self) -> float:
+        return 0.5 + 2 * float(self.options.tick) / 1000
+
+    def make_spectator(self, number: int) -> Client:
+        return TypedSpectator(self)
+
+    def make_visitor(self) -> Client:
+        return TypedSpectator(self, counts=False)
+
+    def position(self, runner: int, number: int, due: int) -> bytes:
+        self.metres[runner] = (self.metres[runner] + SPEED * self.period) % LENGTH
+        return masked(
+            b'{"type":"publish","id":%d,"fixes":[{"t":%d,"lat":%.6f,"lng":%.6f,'
+            b'"accuracy":5,"speed":%.1f,"heading":0}]}'
+            % (
+                number,
+                due,
+                START[0] + self.metres[runner] / METRES_A_DEGREE,
+                START[1],
+                SPEED,
+            )
+        )
+
+    async def start(self) -> None:
+        self.publishers = [TypedPublisher(self) for _ in range(self.runners)]
+        await open_all(self.publishers, self.options.url, self.subprotocol)
+        for publisher, token in zip(
+            self.publishers, self.field["tokens"], strict=False
+        ):
+            publisher.send({"type": "auth", "token": token})
+        # Somebody has to be seen before there is anything to watch.
+        await self.publish(self.period)
+
+    async def admit(self, first: int) -> None:
+        gate = asyncio.Semaphore(CONNECTING)
+
+        async def one(number: int) -> None:
+            while True:
+                async with gate:
+                    client = self.spectators[number]
+                    await client.open(
+                        self.options.url, self.runners + number, self.subprotocol
+                    )
+                    await self.follow(client, number)
+                if client.close_code is None:
+                    return
+                # Overloaded, it said: come back later.
+                self.refused += 1
+                self.closed -= 1
+                await asyncio.sleep(BACK_OFF)
+                self.spectators[number] = self.make_spectator(number)
+
+        await asyncio.gather(*(one(n) for n in range(first, len(self.spectators))))
+
+    async def follow(self, client: Client, number: int) -> None:
+        assert isinstance(client, TypedSpectator)
+        if client.close_code is not None:
+            return
+        if self.options.follows == "all":
+            what: dict[str, Any] = {"races": [self.field["race"]]}
+        else:
+            what = {"runners": [self.field["codes"][number % self.runners]]}
+        client.send({"type": "follow", "tick": self.options.tick, **what})
+        await client.followed
+
+    def learn(self, key: bytes, payload: bytes, now: float) -> Frame:
+        """Read a frame that nobody had before."""
+        message = orjson.loads(payload)
+        times = []
+        for code, t, *_ in message["fixes"]:
+            times.append(t)
+            if self.newest.get(code, 0) >= t:
+                self.disordered += 1
+            self.newest[code] = t
+        frame = Frame(len(payload), message["time"], times, message["merged"])
+        self.frames[key] = frame
+        return frame
+
+    def begin(self) -> None:
+        # The keys stay: a slow socket may still get one of them.
+        for frame in self.frames.values():
+            frame.arrivals.clear()
+        self.since = int(time.time() * 1000)
+
+    def count(self) -> tuple[int, int, int]:
+        received = merged = frames = 0
+        for frame in self.frames.values():
+            # What was due before the count began is not expected.
+            new = sum(t >= self.since for t in frame.times)
+            frames += len(frame.arrivals)
+            received += len(frame.arrivals) * new
+            merged += len(frame.arrivals) * (frame.merged if new else 0)
+        return received, merged, frames
+
+    def bytes(self) -> int:
+        return sum(len(f.arrivals) * (f.size + 4) for f in self.frames.values())
+
+    def age(self) -> None:
+        for frame in self.frames.values():
+            arrivals = Counter(round(arrived) for arrived in frame.arrivals)
+            for t in frame.times:
+                for arrived, count in arrivals.items() if t >= self.since else ():
+                    self.ages[min(arrived - t, OLDEST - 1)] += count
+
+
+class TypedPublisher(Client):
+    def __init__(self, crowd: TypedCrowd) -> None:
+        super().__init__()
+        self.crowd = crowd
+
+    def begins(self, size: int, data: Any, start: int) -> bool:
+        return True
+
+    def text(self, payload: bytes) -> None:
+        message = orjson.loads(payload)
+        crowd = self.crowd
+        if message["type"] == "ack":
+            crowd.ack_ages.append(time.time() * 1000 - crowd.due[message["id"]])
+            crowd.errors += len(message["rejected"])
+        elif message["type"] == "error":
+            crowd.errors += 1
+            print(payload.decode(), file=sys.stderr)
+
+    def lost(self) -> None:
+        self.crowd.closed += 1
+
+
+class TypedSpectator(Client):
+    def __init__(self, crowd: TypedCrowd, *, counts: bool = True) -> None:
+        super().__init__()
+        self.crowd = crowd
+        self.counts = counts
+        self.followed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frame: Frame | None = None
+        self._key = b""
+
+    def begins(self, size: int, data: Any, start: int) -> bool:
+        key = bytes(data[start : start + PEEK])
+        if key.startswith(b'{"type":"positions"'):
+            if not self.counts:
+                return False
+            frame = self.crowd.frames.get(key)
+            if frame is not None and frame.size == size:
+                self._frame = frame
+                return False
+            self._key = key
+            return True
+        if key.startswith(b'{"type":"snapshot"'):
+            self._frame = None
+            if not self.followed.done():
+                self.followed.set_result(None)
+            return False
+        if key.startswith(b'{"type":"error"'):
+            self.crowd.errors += 1
+        self._frame = None
+        return False
+
+    def skipped(self) -> None:
+        if self._frame is not None:
+            self._frame.arrivals.append(time.time() * 1000)
+
+    def text(self, payload: bytes) -> None:
+        now = time.time() * 1000
+        frame = self.crowd.frames.get(self._key)
+        if frame is None or frame.size != len(payload):
+            frame = self.crowd.learn(self._key, payload, now)
+        frame.arrivals.append(now)
+
+    def lost(self) -> None:
+        self.crowd.closed += self.counts
+        if not self.followed.done():
+            self.followed.set_result(None)  # The result says how many were closed.
