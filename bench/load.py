@@ -17,6 +17,7 @@ import uvloop
 
 from bench import churn, fanout, idle, race, seed2015
 from bench.crowd import Crowd
+from bench.listeners import DIALECTS
 from bench.plain_crowd import PlainCrowd, SocketIoCrowd
 from bench.typed_crowd import TypedCrowd
 
@@ -59,7 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     follow.add_argument("--warmup", type=float, default=1.0, help="seconds")
     follow.add_argument("--duration", type=float, default=5.0, help="seconds")
-    follow.add_argument("--dialect", choices=tuple(fanout.DIALECTS), default="seed")
+    follow.add_argument("--dialect", choices=tuple(DIALECTS), default="seed")
     follow.add_argument("--tick", type=int, default=250, help="v1 spectators, in ms")
     watch = workloads.add_parser("race", help="everybody watches everybody")
     idle = workloads.add_parser("idle", help="memory of a spectator")
