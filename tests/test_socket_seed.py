@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.clients import seed_client, typed_client
+from tests.faults.peer import CLOSE, Peer, frame
 from tests.servers import Server
 
 
@@ -59,6 +61,46 @@ async def test_an_impossible_position_gets_an_error_and_goes_nowhere(url: str) -
         assert (await bob.hear())["error"] == "position.invalid"
         await bob.say(userId=41, lat=48, lng=2)
         assert (await alice.hear())["lat"] == 48
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_what_comes_in_one_piece_is_taken_one_by_one(
+    url: str, leaves: bool
+) -> None:
+    def position(runner: object, number: int) -> bytes:
+        return frame(
+            json.dumps({"userId": runner, "lat": 1, "lng": number / 2}).encode()
+        )
+
+    pieces = [position((65, "65", 66)[n // 5 % 3], n) for n in range(250)]
+    pieces[40] = frame(b"?")
+    pieces[90] = position(65, 400)
+    pieces[91] = position(True, 91)
+    pieces[92] = position(65.0, 92)
+    pieces[-1] = frame(b'{"userId": "65", "lat": 0, "lng": 0}')
+    wrong = {40, 90, 91, 92, 249}
+    async with seed_client(url) as alice:
+        await alice.say(initialRequest=True, following=[65, 66])
+        await alice.say_raw("?")
+        await alice.hear()
+        bob = await Peer().open(url)
+        end = frame(struct.pack("!H", 1000), CLOSE) if leaves else b""
+        bob.send_raw(b"".join(pieces) + end)
+        heard = [await alice.hear() for _ in range(250 - len(wrong))]
+        errors = [] if leaves else [await bob.message() for _ in wrong]
+        bob.transport.abort()
+
+    numbers: dict[int, list[int]] = {65: [], 66: []}
+    for message in heard:
+        number = round(2 * message["lng"])
+        assert message["userId"] == (65, "65", 66)[number // 5 % 3]
+        numbers[int(message["userId"])].append(number)
+    sent = [n for n in range(250) if n not in wrong]
+    assert numbers[65] == [n for n in sent if n // 5 % 3 < 2]
+    assert numbers[66] == [n for n in sent if n // 5 % 3 == 2]
+    assert leaves or [message["error"].partition(".")[0] for message in errors] == [
+        *("message", "position", "runner", "runner", "position"),
+    ]
 
 
 async def test_007_is_not_7(url: str) -> None:

@@ -12,12 +12,14 @@ from runners.consumers.socket import SocketConsumer
 from runners.live.dialects import seed
 from runners.live.dialects.ids import WireId, code_of, wire_id_of
 from runners.live.outbox import Outbox, SeedOutbox, now_ms
-from runners.positions.fix import FixError, fix_from
+from runners.positions.fix import Fix, fix_from
 from runners.positions.track import Publisher
 from runners.sharing import identity
 
 # Ids that a socket may publish for in open mode.
 OPEN_PUBLISHERS = 1_000
+# Positions accepted at once, where more wait.
+GATHERED = 100
 
 
 class SeedConsumer(SocketConsumer):
@@ -25,10 +27,21 @@ class SeedConsumer(SocketConsumer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._publishers: dict[str, Publisher] = {}
+        # Whose position an id in a message means, and the id to send it under.
+        self._publishers: dict[object, tuple[Publisher, WireId]] = {}
+        # Positions that wait for the messages behind them, all of one of these; each
+        # with whether its time is the phone's own.
+        self._gathered: list[tuple[Fix, bool]] = []
+        self._gathered_of: tuple[Publisher, WireId] | None = None
 
     def make_outbox(self) -> Outbox:
         return SeedOutbox(self.wire, self.relay)
+
+    async def receive(self, message: dict[str, Any]) -> None:
+        await super().receive(message)
+        gathered = len(self._gathered)
+        if gathered and (gathered >= GATHERED or not self.wire.more):
+            await self.accept_gathered()
 
     async def obey(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
@@ -37,6 +50,7 @@ class SeedConsumer(SocketConsumer):
                 raise CommandError(
                     "message.invalid", "`following` must be a list of ids."
                 )
+            await self.accept_gathered()
             await self.follow_codes(following, command)
         elif "lat" in command or "lng" in command:
             await self.publish(command)
@@ -47,48 +61,68 @@ class SeedConsumer(SocketConsumer):
             )
 
     async def publish(self, command: dict[str, Any]) -> None:
-        publisher, wire_id = await self.publisher_of(command)
+        """Take a position, at once with those in the messages behind it."""
+        wire_id = command.get("userId")
+        # 7.0 and True are equal to ids, and are none.
+        is_id = type(wire_id) is int or type(wire_id) is str
+        of = self._publishers.get(wire_id) if is_id else None
+        if of is None:
+            of = await self.publisher_of(command)
         self.take_fixes(1)
         t = command.get("time")
         timed = type(t) is int
+        fix = fix_from(command, cast(int, t) if timed else now_ms())
+        if of is not self._gathered_of:
+            await self.accept_gathered()
+            self._gathered_of = of
+        self._gathered.append((fix, timed))
+
+    async def accept_gathered(self) -> None:
+        """Have what was gathered accepted; each that is not gets its error."""
+        if not self._gathered:
+            return
+        assert self._gathered_of is not None
+        gathered, self._gathered = self._gathered, []
+        publisher, wire_id = self._gathered_of
         try:
-            fix = fix_from(command, cast(int, t) if timed else now_ms())
-        except FixError as error:
-            self.acceptor.refuse(error)
-            raise
-        try:
-            await self.acceptor.accept_live(publisher, fix, wire_id, timed=timed)
-        except FixError as error:
+            refused = await self.acceptor.accept_live(publisher, gathered, wire_id)
+        except store.StoreUnavailable:
+            for _ in gathered:
+                self.send_store_unavailable()
+            return
+        except Exception:
+            self.say_failed()
+            return
+        for error in refused:
+            self.say_refused(error)
             if error.code == "runner.unknown":
                 # Deleted since; in open mode the next position makes them anew.
-                self._publishers.pop(publisher.code, None)
-            raise
+                self._publishers.pop(wire_id, None)
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
         """Tell whose position it is, and the id to send it under."""
-        token_runner = self.publisher
-        if token_runner is not None and "userId" not in command:
-            return token_runner, wire_id_of(token_runner.code)
-        code = code_of(command.get("userId"))
-        wire_id: WireId = command["userId"]
-        if token_runner is not None:
-            if code != token_runner.code:
-                raise CommandError(
-                    "runner.mismatch", "This token is not of the runner in userId."
-                )
-            return token_runner, wire_id
+        publisher, wire_id = self.publisher, command.get("userId")
+        if publisher is not None and "userId" not in command:
+            wire_id = wire_id_of(publisher.code)
+        code = code_of(wire_id)
+        if publisher is None:
+            publisher = await self.open_publisher(code)
+        elif code != publisher.code:
+            raise CommandError(
+                "runner.mismatch", "This token is not of the runner in userId."
+            )
+        return self._publishers.setdefault(wire_id, (publisher, cast(WireId, wire_id)))
+
+    async def open_publisher(self, code: str) -> Publisher:
+        """Believe that it is this runner, where everybody is believed."""
         if not settings.SPECTATE_OPEN:
             raise CommandError("token.required", "Publishing needs the runner's token.")
-        publisher = self._publishers.get(code)
-        if publisher is None:
-            if len(self._publishers) >= OPEN_PUBLISHERS:
-                raise CommandError(
-                    "follow.limit",
-                    f"One socket publishes for {OPEN_PUBLISHERS:,} ids at most.",
-                )
-            publisher = await store.read(identity.open_publisher, code)
-            self._publishers[code] = publisher
-        return publisher, wire_id
+        if len(self._publishers) >= OPEN_PUBLISHERS:
+            raise CommandError(
+                "follow.limit",
+                f"One socket publishes for {OPEN_PUBLISHERS:,} ids at most.",
+            )
+        return await store.read(identity.open_publisher, code)
 
     def send_error(self, error: CommandError, command: Any = None) -> None:
         detail = error.detail

@@ -141,8 +141,8 @@ class SocketConsumer(FollowingConsumer):
         except CommandError as error:
             self.send_error(error, command)
         except FixError as error:
-            self.note_refused([(error.code, error.detail)])
-            self.send_error(CommandError(error.code, error.detail), command)
+            self.acceptor.refuse(error)
+            self.say_refused(error, command)
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except store.StoreUnavailable:
@@ -150,13 +150,7 @@ class SocketConsumer(FollowingConsumer):
             self.heard()
             self.send_store_unavailable(command)
         except Exception:
-            logger.exception("A message could not be obeyed")
-            self.send_error(
-                CommandError(
-                    "server.error", "Something failed here. Nothing was changed."
-                ),
-                command,
-            )
+            self.say_failed(command)
         else:
             self.heard()
         finally:
@@ -238,6 +232,19 @@ class SocketConsumer(FollowingConsumer):
         except CommandError as error:
             self.note_refused([(error.code, error.detail)])
             raise
+
+    def say_failed(self, command: Any = None) -> None:
+        """Tell of the exception that is being handled: the log why, the client that."""
+        logger.exception("A message could not be obeyed")
+        self.send_error(
+            CommandError("server.error", "Something failed here. Nothing was changed."),
+            command,
+        )
+
+    def say_refused(self, error: FixError, command: Any = None) -> None:
+        """Tell the phone, and the organisers, why a fix is refused."""
+        self.note_refused([(error.code, error.detail)])
+        self.send_error(CommandError(error.code, error.detail), command)
 
     def note_refused(self, refused: Collection[tuple[str, str]]) -> None:
         """Have the organisers see why fixes of a phone are refused: (code, detail)."""

@@ -73,7 +73,6 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
 
     async def receive(self, channel: str) -> Event:
         """Return the channel's next message, waiting for it."""
-        self.require_valid_channel_name(channel)
         queue = self._queue(channel)
         try:
             return await queue.get()

@@ -37,7 +37,7 @@ CLOSE_TIMEOUT = 5.0
 QUIET = 0.3
 # Messages that may wait for the application before reading stops, each of them small;
 # one that is larger stops it alone. Bytes.
-INBOX, SMALL = 16, 1024
+INBOX, SMALL = 64, 1024
 # First byte of an unfragmented text frame; least second byte of a masked one.
 PLAIN_TEXT, MASKED = 0x81, 0x80
 
@@ -45,12 +45,18 @@ PLAIN_TEXT, MASKED = 0x81, 0x80
 class Frames:
     """One socket's `Wire`, without a coroutine or a task a frame."""
 
-    __slots__ = ("_protocol", "behind", "on_drained")
+    __slots__ = ("_inbox", "_protocol", "behind", "on_drained")
 
     def __init__(self, protocol: FrameProtocol) -> None:
         self._protocol = protocol
+        self._inbox: Inbox = protocol.queue
         self.behind = False
         self.on_drained: Callable[[], None] = _nothing
+
+    @property
+    def more(self) -> bool:
+        waiting = self._inbox.messages
+        return bool(waiting) and waiting[0]["type"] == "websocket.receive"
 
     def write(self, frames: Sequence[bytes]) -> None:
         protocol = self._protocol
@@ -74,21 +80,21 @@ class Inbox:
     `asyncio.Queue` holds three deques and an event, 2 KiB a socket.
     """
 
-    __slots__ = ("_in_a_row", "_messages", "_reader")
+    __slots__ = ("_in_a_row", "_reader", "messages")
 
     def __init__(self) -> None:
         self._in_a_row = 0
-        self._messages: list[ASGIReceiveEvent] = []
+        self.messages: list[ASGIReceiveEvent] = []
         self._reader: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self.messages)
 
     def empty(self) -> bool:
-        return not self._messages
+        return not self.messages
 
     def put_nowait(self, message: ASGIReceiveEvent) -> None:
-        self._messages.append(message)
+        self.messages.append(message)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
@@ -98,11 +104,11 @@ class Inbox:
             # One who sends thousands at once must not keep all others waiting.
             self._in_a_row = 0
             await asyncio.sleep(0)
-        while not self._messages:
+        while not self.messages:
             self._in_a_row = 0
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        return self._messages.pop(0)
+        return self.messages.pop(0)
 
 
 class FrameProtocol(WebSocketsSansIOProtocol):

@@ -20,10 +20,14 @@ SEND_QUEUE = 1_000
 class Wire(Protocol):
     """One socket's way out. `behind`: what is written now would only wait.
 
-    `on_drained` is called each time a socket that was behind has caught up.
+    `on_drained` is called each time a socket that was behind has caught up. `more`: the
+    socket's next message is here already.
     """
 
     on_drained: Callable[[], None]
+
+    @property
+    def more(self) -> bool: ...
 
     @property
     def behind(self) -> bool: ...
@@ -40,6 +44,9 @@ class Wire(Protocol):
 
 class SendWire:
     """ASGI `send` behind a queue, for servers without the extension."""
+
+    # These do not tell.
+    more = False
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.on_drained: Callable[[], None] = _nothing

@@ -100,28 +100,32 @@ class Acceptor:
         return Receipt(rejected, len(valid), stored)
 
     async def accept_live(
-        self, runner: Publisher, fix: Fix, wire_id: WireId, *, timed: bool
-    ) -> None:
-        """Take one fix of the seed dialect, which has no acks; raises `FixError`.
+        self, runner: Publisher, fixes: Sequence[tuple[Fix, bool]], wire_id: WireId
+    ) -> list[FixError]:
+        """Take fixes of the seed dialect, which has no acks, in the order they came.
 
-        Without a time of its own (`timed`) it gets one at least 1 ms after the
-        runner's last, so that two positions in a millisecond are two.
+        Each with whether its time is the phone's own; if not, it gets one at least 1 ms
+        after the runner's last, so that two positions in a millisecond are two. Returns
+        why some are refused. Raises `store.StoreUnavailable`.
         """
         track = await self._track(runner.pk)
-        now = now_ms()
-        if not timed and fix.t <= track.newest:
-            fix = fix._replace(t=track.newest + 1)
-        try:
-            check(fix, now)
-            track.rules.check(fix)
-        except FixError as error:
-            self.refused[error.code] += 1
-            raise
-        self.accepted += 1
-        told = tell(runner, track, (fix,), wire_id, "websocket")
+        now, newest = now_ms(), track.newest
+        refused = []
+        valid = []
+        for fix, timed in fixes:
+            if not timed and fix.t <= newest:
+                fix = Fix(newest + 1, *fix[1:])
+            if error := self._refusal(fix, track.rules, now):
+                refused.append(error)
+            else:
+                valid.append(fix)
+                newest = max(newest, fix.t)
+        self.accepted += len(valid)
+        told = tell(runner, track, valid, wire_id, "websocket")
         await self._send(told.events)
         self._mend_soon(runner, track)
         self.recorder.record_unacked(told.rows, told.changes)
+        return refused
 
     def refuse(self, error: FixError) -> None:
         """Count a fix that could not even be read."""
@@ -134,18 +138,25 @@ class Acceptor:
         valid = []
         now = now_ms()
         for index, fix in enumerate(fixes):
-            try:
-                if isinstance(fix, FixError):
-                    raise fix
-                check(fix, now)
-                rules.check(fix)
-            except FixError as error:
-                self.refused[error.code] += 1
+            if isinstance(fix, FixError):
+                self.refuse(fix)
+                rejected.append((index, fix.code, fix.detail))
+            elif error := self._refusal(fix, rules, now):
                 rejected.append((index, error.code, error.detail))
             else:
                 valid.append(fix)
         self.accepted += len(valid)
         return rejected, valid
+
+    def _refusal(self, fix: Fix, rules: Rules, now: int) -> FixError | None:
+        """Return why a fix cannot be taken, and count it."""
+        try:
+            check(fix, now)
+            rules.check(fix)
+        except FixError as error:
+            self.refuse(error)
+            return error
+        return None
 
     async def _send(self, events: Sequence[tuple[str, RunnerEvent]]) -> None:
         """Send events to their groups, in order."""

@@ -49,16 +49,12 @@ def fix_from(message: Mapping[str, Any], t: int) -> Fix:
     An optional value that cannot be used is taken as unknown: it is no reason to
     lose the place. Raises `FixError` for the place.
     """
-    return Fix(
-        t=t,
-        lat=_degrees(message, "lat", 90),
-        lng=_degrees(message, "lng", 180),
-        accuracy=_optional(message, "accuracy", 0, 1e7),
-        altitude=_optional(message, "altitude", -1e5, 1e5),
-        speed=_optional(message, "speed", 0, 1e4),
-        heading=_optional(message, "heading", 0, 360),
-        battery=_optional(message, "battery", 0, 100),
-    )
+    lat, lng = _degrees(message, "lat", 90), _degrees(message, "lng", 180)
+    optional = [
+        _within(message[key], least, most) if key in message else None
+        for key, least, most in _OPTIONAL
+    ]
+    return Fix(t, lat, lng, *optional)
 
 
 def check(fix: Fix, now: int) -> None:
@@ -91,12 +87,17 @@ def _degrees(message: Mapping[str, Any], key: str, most: int) -> float:
     raise FixError("position.invalid", f"{key} must be a number of degrees.")
 
 
-def _optional(
-    message: Mapping[str, Any], key: str, least: float, most: float
-) -> float | None:
-    value = message.get(key)
-    if value is None:
-        return None
+# In the order of a fix, each with its least and its greatest value.
+_OPTIONAL = (
+    ("accuracy", 0, 1e7),
+    ("altitude", -1e5, 1e5),
+    ("speed", 0, 1e4),
+    ("heading", 0, 360),
+    ("battery", 0, 100),
+)
+
+
+def _within(value: Any, least: float, most: float) -> float | None:
     if (type(value) is float or type(value) is int) and least <= value <= most:
         return value if math.isfinite(value) else None
     return None

@@ -77,12 +77,14 @@ class Rules:
             raise FixError(
                 "sharing.paused", "Sharing has ended. Start it again on your page."
             )
-        if any(start <= fix.t < end for start, end in self.pauses):
-            raise FixError("sharing.paused", "Sharing is, or was then, paused.")
+        for start, end in self.pauses:
+            if start <= fix.t < end:
+                raise FixError("sharing.paused", "Sharing is, or was then, paused.")
         if fix.t <= self.erased:
             raise FixError("position.erased", "Positions up to then were erased.")
-        if any(circle.hides(fix) for circle in self.circles):
-            raise FixError("zone.hidden", "This place is in a privacy zone.")
+        for circle in self.circles:
+            if circle.hides(fix):
+                raise FixError("zone.hidden", "This place is in a privacy zone.")
 
 
 def read_rules(pk: int) -> Rules:

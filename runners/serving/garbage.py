@@ -2,7 +2,7 @@
 
 By itself it does so again and again while a crowd comes, and now and then later: at
 15,000 sockets that is half a second in which nobody gets anything. Young objects are
-looked at as ever.
+looked at less often too: a position leaves none behind.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ SHARE, LEAST = 1 / 200, 10.0
 GROWTH = 64 * 2**20
 # Between looks at the memory. Seconds.
 STEP = 1.0
+# New objects before Python looks at these, and collections of these before it looks at
+# those that were left.
+YOUNG, OLDER = 10_000, 10
 # Collections of the younger ones before Python would look at all by itself.
 NEVER = 1_000_000
 
@@ -41,7 +44,7 @@ class FullCollections:
         gc.collect()
         # What the start has made stays, and need not be looked at.
         gc.freeze()
-        gc.set_threshold(*self._before[:2], NEVER)
+        gc.set_threshold(YOUNG, OLDER, NEVER)
         self._task = asyncio.create_task(self._collect())
 
     async def _collect(self) -> None:

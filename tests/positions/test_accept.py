@@ -201,8 +201,9 @@ async def test_positions_without_a_time_in_one_millisecond_are_all_kept(
     acceptor: Acceptor, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
-    for n in range(20):
-        await acceptor.accept_live(bob, Fix(t, 48.0, n + 1.0), 7, timed=False)
+    for n in range(0, 20, 5):
+        fixes = [(Fix(t, 48.0, m + 1.0), False) for m in range(n, n + 5)]
+        assert await acceptor.accept_live(bob, fixes, 7) == []
     await asyncio.sleep(0.05)
     assert [m["lng"] for m in ear.seed] == [n + 1.0 for n in range(20)]
     assert [m["userId"] for m in ear.seed] == [7] * 20
@@ -213,8 +214,8 @@ async def test_positions_without_a_time_in_one_millisecond_are_all_kept(
 async def test_a_refused_position_is_shown_to_nobody(
     acceptor: Acceptor, bob: Publisher, ear: Ear
 ) -> None:
-    with pytest.raises(FixError):
-        await acceptor.accept_live(bob, Fix(now_ms(), 0, 0), "bob", timed=False)
+    (error,) = await acceptor.accept_live(bob, [(Fix(now_ms(), 0, 0), False)], "bob")
+    assert error.code == "position.invalid"
     assert ear.events == []
     assert acceptor.refused["position.invalid"] == 1
 

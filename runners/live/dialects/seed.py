@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import orjson
 
 from runners.live.dialects.ids import WireId
@@ -19,5 +21,7 @@ def position_frame(wire_id: WireId, lat: float, lng: float) -> bytes:
     return text_frame(orjson.dumps({"userId": wire_id, "lat": lat, "lng": lng}))
 
 
+# A client that is wrong is so again and again.
+@lru_cache(256)
 def error_frame(code: str, detail: str) -> bytes:
     return text_frame(orjson.dumps({"error": code, "detail": detail}))
