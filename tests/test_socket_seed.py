@@ -103,6 +103,29 @@ async def test_what_comes_in_one_piece_is_taken_one_by_one(
     ]
 
 
+async def test_a_typed_follower_gets_the_newest_of_what_comes_in_one_piece(
+    open_server: Server,
+) -> None:
+    def position(number: int) -> bytes:
+        return frame(json.dumps({"userId": 67, "lat": 1, "lng": number / 2}).encode())
+
+    async with typed_client(open_server.ws_url) as alice:
+        await alice.say(type="follow", runners=[67], tick=250)
+        await alice.hear_type("snapshot")
+        bob = await Peer().open(open_server.ws_url + "/")
+        bob.send_raw(b"".join(map(position, range(300))))
+        seen = 0
+        while seen < 300:
+            message = await alice.hear()
+            # Nothing came late, and nobody gets a backlog.
+            assert message["type"] == "positions"
+            seen += len(message["fixes"]) + message["merged"]
+            last = message["fixes"][-1] if message["fixes"] else None
+        bob.transport.abort()
+    assert last is not None
+    assert last[3] == 299 / 2
+
+
 async def test_007_is_not_7(url: str) -> None:
     async with seed_client(url) as bob:
         await bob.say(initialRequest=True, following=["007"])

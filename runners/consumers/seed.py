@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from django.conf import settings
 
 from runners import store
 from runners.consumers.errors import CommandError
-from runners.consumers.socket import SocketConsumer
+from runners.consumers.socket import SocketConsumer, failed
 from runners.live.dialects import seed
 from runners.live.dialects.ids import WireId, code_of, wire_id_of
 from runners.live.outbox import Outbox, SeedOutbox, now_ms
-from runners.positions.fix import Fix, fix_from
+from runners.positions.fix import Fix, FixError, fix_from
 from runners.positions.track import Publisher
 from runners.sharing import identity
 
-# Ids that a socket may publish for in open mode.
+logger = logging.getLogger(__name__)
+
+# Ids, as they are written, that a socket may publish for in open mode.
 OPEN_PUBLISHERS = 1_000
 # Positions accepted at once, where more wait.
 GATHERED = 100
@@ -28,7 +31,7 @@ class SeedConsumer(SocketConsumer):
     def __init__(self) -> None:
         super().__init__()
         # Whose position an id in a message means, and the id to send it under.
-        self._publishers: dict[object, tuple[Publisher, WireId]] = {}
+        self._publishers: dict[WireId, tuple[Publisher, WireId]] = {}
         # Positions that wait for the messages behind them, all of one of these; each
         # with whether its time is the phone's own.
         self._gathered: list[tuple[Fix, bool]] = []
@@ -62,7 +65,7 @@ class SeedConsumer(SocketConsumer):
 
     async def publish(self, command: dict[str, Any]) -> None:
         """Take a position, at once with those in the messages behind it."""
-        wire_id = command.get("userId")
+        wire_id: Any = command.get("userId")
         # 7.0 and True are equal to ids, and are none.
         is_id = type(wire_id) is int or type(wire_id) is str
         of = self._publishers.get(wire_id) if is_id else None
@@ -91,17 +94,20 @@ class SeedConsumer(SocketConsumer):
                 self.send_store_unavailable()
             return
         except Exception:
-            self.say_failed()
+            logger.exception("Positions could not be accepted")
+            for _ in gathered:
+                self.send_error(failed())
             return
         for error in refused:
             self.say_refused(error)
-            if error.code == "runner.unknown":
-                # Deleted since; in open mode the next position makes them anew.
-                self._publishers.pop(wire_id, None)
+        if any(error.code == "runner.unknown" for error in refused):
+            # Deleted since; in open mode the next position makes them anew.
+            self._publishers.clear()
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
         """Tell whose position it is, and the id to send it under."""
-        publisher, wire_id = self.publisher, command.get("userId")
+        publisher = self.publisher
+        wire_id: Any = command.get("userId")
         if publisher is not None and "userId" not in command:
             wire_id = wire_id_of(publisher.code)
         code = code_of(wire_id)
@@ -111,7 +117,7 @@ class SeedConsumer(SocketConsumer):
             raise CommandError(
                 "runner.mismatch", "This token is not of the runner in userId."
             )
-        return self._publishers.setdefault(wire_id, (publisher, cast(WireId, wire_id)))
+        return self._publishers.setdefault(wire_id, (publisher, wire_id))
 
     async def open_publisher(self, code: str) -> Publisher:
         """Believe that it is this runner, where everybody is believed."""
@@ -122,7 +128,17 @@ class SeedConsumer(SocketConsumer):
                 "follow.limit",
                 f"One socket publishes for {OPEN_PUBLISHERS:,} ids at most.",
             )
+        # What is known of others does not wait for the database.
+        await self.accept_gathered()
         return await store.read(identity.open_publisher, code)
+
+    def end(self, code: str, detail: str, close_code: int) -> None:
+        # Nothing more is taken by a right that is gone.
+        self._publishers.clear()
+        for _ in self._gathered:
+            self.acceptor.refuse(FixError(code, detail))
+        self._gathered.clear()
+        super().end(code, detail, close_code)
 
     def send_error(self, error: CommandError, command: Any = None) -> None:
         detail = error.detail

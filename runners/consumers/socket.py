@@ -150,7 +150,8 @@ class SocketConsumer(FollowingConsumer):
             self.heard()
             self.send_store_unavailable(command)
         except Exception:
-            self.say_failed(command)
+            logger.exception("A message could not be obeyed")
+            self.send_error(failed(), command)
         else:
             self.heard()
         finally:
@@ -232,14 +233,6 @@ class SocketConsumer(FollowingConsumer):
         except CommandError as error:
             self.note_refused([(error.code, error.detail)])
             raise
-
-    def say_failed(self, command: Any = None) -> None:
-        """Tell of the exception that is being handled: the log why, the client that."""
-        logger.exception("A message could not be obeyed")
-        self.send_error(
-            CommandError("server.error", "Something failed here. Nothing was changed."),
-            command,
-        )
 
     def say_refused(self, error: FixError, command: Any = None) -> None:
         """Tell the phone, and the organisers, why a fix is refused."""
@@ -342,6 +335,11 @@ _REFUSALS = {
     "runner.unknown": "There is no such runner, or they are not shown to you.",
     "follow.forbidden": "The runner has not accepted your request.",
 }
+
+
+def failed() -> CommandError:
+    """Return what a client is told of an error of ours."""
+    return CommandError("server.error", "Something failed here. Nothing was changed.")
 
 
 def wire_of(scope: dict[str, Any], send: Send) -> Wire:

@@ -121,14 +121,14 @@ class Acceptor:
                 valid.append(fix)
                 newest = max(newest, fix.t)
         self.accepted += len(valid)
-        told = tell(runner, track, valid, wire_id, "websocket")
+        told = tell(runner, track, valid, wire_id, "websocket", live=True)
         await self._send(told.events)
         self._mend_soon(runner, track)
         self.recorder.record_unacked(told.rows, told.changes)
         return refused
 
     def refuse(self, error: FixError) -> None:
-        """Count a fix that could not even be read."""
+        """Count a fix that is not taken."""
         self.refused[error.code] += 1
 
     def _check(

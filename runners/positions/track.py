@@ -86,15 +86,19 @@ def tell(
     fixes: Sequence[Fix],
     wire_id: WireId,
     source: str,
+    *,
+    live: bool = False,
 ) -> Told:
-    """Take fixes, oldest first: what do they mean, and to whom?
+    """Take fixes in the order they count: what do they mean, and to whom?
 
-    Notes in the track if a race has to be told again, with late ones in their places.
+    Each that is newer than all before moves the marker if they came `live`, else the
+    last of them does. Notes in the track if a race has to be told again, with late ones
+    in their places.
     """
     told = Told([], [], [])
     late: list[tuple[int, float, float]] = []
-    # What moves the marker in the end, and what came on the way: fix and progress.
-    shown: list[tuple[Fix, float | None]] = []
+    # What is shown: fix, progress, and whether it moves the marker.
+    shown: list[tuple[Fix, float | None, bool]] = []
     notes: list[Note] = []
     # The race as of the last fix, and the row that carries its state.
     stepped: Running | None = None
@@ -121,12 +125,12 @@ def tell(
             told.changes.extend(running.changes(runner.pk, before, seen))
             notes.extend(running.notes(runner.code, before, seen.splits))
             for old in seen.confirmed if not settings.SPECTATE_OPEN else ():
-                shown.append((Fix(old.t, old.lat, old.lng), old.progress))
+                shown.append((Fix(old.t, old.lat, old.lng), old.progress, False))
         if held:
             continue
         carrier = len(told.rows) - 1
         track.latest = fix.t
-        shown.append((fix, progress))
+        shown.append((fix, progress, live))
     group = runner_group(runner.pk)
     state: dict[str, Any] = {}
     if stepped is not None:
@@ -139,12 +143,13 @@ def tell(
         # A backlog from before the window: stored, and shown to nobody.
         shown = [each for each in shown if each[0].t >= begins]
         late = [each for each in late if each[0] >= begins]
-    for fix, progress in shown[:-1]:
-        late.append((fix.t, fix.lat, fix.lng))
+    for fix, progress, moves in shown[:-1]:
+        if not moves:
+            late.append((fix.t, fix.lat, fix.lng))
         told.events.append(
-            (group, position_event(runner, fix, progress, wire_id, moves=False))
+            (group, position_event(runner, fix, progress, wire_id, moves=moves))
         )
-    for fix, progress in shown[-1:]:
+    for fix, progress, _ in shown[-1:]:
         event = position_event(runner, fix, progress, wire_id, moves=True)
         event["state"] = state
         told.events.append((group, event))

@@ -87,8 +87,9 @@ class Peer(asyncio.Protocol):
     def request(self, url: str, subprotocol: str | None = None) -> bytes:
         """Make the handshake's request."""
         address = urlsplit(url)
+        query = f"?{address.query}" if address.query else ""
         lines = [
-            f"GET {address.path or '/'} HTTP/1.1",
+            f"GET {address.path or '/'}{query} HTTP/1.1",
             f"Host: {address.netloc}",
             "Upgrade: websocket",
             "Connection: Upgrade",

@@ -12,6 +12,8 @@ from runners.live.frames import frame_text
 class NotingWire:
     """A `Wire` whose peer reads only while `behind` is false."""
 
+    more = False
+
     def __init__(self) -> None:
         self.behind = False
         self.on_drained: Callable[[], None] = lambda: None

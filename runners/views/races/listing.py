@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from django.http import HttpRequest
 
@@ -64,7 +64,7 @@ class Listing:
     hidden: int
     states: Counter[str]
 
-    @property
+    @cached_property
     def names(self) -> dict[int, str]:
         """Return what the checkpoints are called, by primary key."""
         return {stop.pk: stop.name for stop in self.ground.stops}

@@ -1,0 +1,54 @@
+"""A phone that goes on sending although its right to is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients import typed_client
+from tests.faults.peer import CLOSE, Peer
+from tests.office import Office
+from tests.servers import Server
+
+
+class Stubborn(Peer):
+    """Answers no close frame, and sends on."""
+
+    def _frame(self, opcode: int, payload: bytes) -> None:
+        if opcode != CLOSE:
+            super()._frame(opcode, payload)
+
+
+@pytest.fixture
+def office(server: Server) -> Iterator[Office]:
+    office = Office(server)
+    yield office
+    office.close()
+
+
+async def test_nothing_is_taken_after_a_token_was_revoked(
+    server: Server, office: Office
+) -> None:
+    token = await office.do(
+        "bob, _ = Runner.objects.get_or_create(code='bob', name='Bob')\n"
+        "print(RunnerToken.objects.issue(bob, name='phone')[1])"
+    )
+    phone = await Stubborn().open(f"{server.ws_url}/?token={token}")
+    async with typed_client(server.ws_url) as alice:
+        await alice.say(type="follow", runners=["bob"], tick=0)
+        await alice.hear_type("snapshot")
+        phone.send({"userId": "bob", "lat": 1, "lng": 1})
+        await alice.hear_type("positions")
+        await office.do("RunnerToken.objects.get(runner=bob).revoke()")
+        while "token.revoked" not in (await phone.message()).get("error", ""):
+            pass
+        with contextlib.suppress(ConnectionError):
+            for n in range(20):
+                phone.send({"userId": "bob", "lat": 60, "lng": n})
+                await asyncio.sleep(0.02)
+        heard = await alice.hear_all(0.5)
+        assert not any(60 in row for each in heard for row in each.get("fixes", ()))
+    phone.transport.abort()
