@@ -140,6 +140,27 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
 
 
 @pytest.mark.django_db(transaction=True)
+async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "COMMIT_DELAY", 0.05)
+    filler = GapFiller(relay)
+    begins = now_ms() - 60_000
+    filler.fill_soon(begins)
+    await asyncio.sleep(0.01)
+    for seconds in (30, 20, 25):
+        filler.fill_soon(begins + seconds * 1000)
+    first, rest = filler.gaps
+    assert (first.since, rest.since) == (begins, begins + 20_000)
+    await asyncio.wait_for(closed(filler, rest), 5)
+    assert first.until <= rest.until
+    # What comes later is told of again.
+    filler.fill_soon(begins + 50_000)
+    await asyncio.wait_for(closed(filler, filler.gaps[-1]), 5)
+    assert len(filler.gaps) == 3
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     relay: Relay,
 ) -> None:

@@ -39,6 +39,9 @@ LIMIT = 20_000
 # What the layer lost is given out over this long, in pieces. Seconds.
 SPREAD = 3.0
 RUNNERS_A_PIECE = 50
+# How many are given out before others have a turn: what a socket gets of these is one
+# write.
+RUNNERS_A_TURN = 10
 # How many gaps are remembered for those who were cut off within one.
 REMEMBERED = 100
 
@@ -169,6 +172,10 @@ class GapFiller:
         self.relay = relay
         self.gaps: deque[Gap] = deque(maxlen=REMEMBERED)
         self._filling: set[asyncio.Task[None]] = set()
+        # One gap of everybody is filled at a time, and what is noticed meanwhile is one
+        # more: whoever is slow already must not be kept busy with it.
+        self._turn = asyncio.Lock()
+        self._next: Gap | None = None
         self._hurry = asyncio.Event()
         relay.losses.on_gap = self.fill_soon
         _fillers.add(self)
@@ -186,9 +193,17 @@ class GapFiller:
             "everybody" if runners is None else f"{len(runners)} runners",
             (now_ms() - since) / 1000,
         )
+        if runners is None and self._next is not None:
+            self._next.since = min(since, self._next.since)
+            return
         gap = Gap(since)
         self.gaps.append(gap)
-        task = asyncio.create_task(self._fill(gap, runners))
+        if runners is None:
+            self._next = gap
+            work = self._fill_in_turn(gap)
+        else:
+            work = self._fill(gap, runners)
+        task = asyncio.create_task(work)
         self._filling.add(task)
         task.add_done_callback(self._filling.discard)
 
@@ -203,6 +218,11 @@ class GapFiller:
         """Remember no longer."""
         _fillers.discard(self)
 
+    async def _fill_in_turn(self, gap: Gap) -> None:
+        async with self._turn:
+            self._next = None
+            await self._fill(gap, None)
+
     async def _fill(self, gap: Gap, concerned: Collection[int] | None) -> None:
         await self._take_time(COMMIT_DELAY)
         runners = self.relay.followed if concerned is None else list(concerned)
@@ -212,11 +232,12 @@ class GapFiller:
         ]
         for piece in pieces:
             missed = await self._read(piece, gap.since)
-            for pk, rows in missed.rows.items():
+            for number, (pk, rows) in enumerate(missed.rows.items(), 1):
                 code, late = missed.codes[pk], missed.late[pk]
                 self.relay.replay(*_events(pk, code, late, rows[-1]))
-                # Each is written to everybody who follows: let others have a turn.
-                await asyncio.sleep(0)
+                # Each is written to everybody who follows.
+                if number % RUNNERS_A_TURN == 0:
+                    await asyncio.sleep(0)
             await self._take_time(SPREAD / len(pieces))
         gap.until = now_ms()
 
