@@ -11,6 +11,14 @@ from typing import Any, NamedTuple
 CLOCK_TOLERANCE = 60_000
 # Earlier than any phone that tracks: seconds taken for milliseconds end up here.
 EARLIEST = 946_684_800_000  # 2000-01-01
+# What may be unknown, in the order of a fix, each with its least and greatest value.
+_OPTIONAL = (
+    ("accuracy", 0, 1e7),
+    ("altitude", -1e5, 1e5),
+    ("speed", 0, 1e4),
+    ("heading", 0, 360),
+    ("battery", 0, 100),
+)
 
 
 class FixError(ValueError):
@@ -85,16 +93,6 @@ def _degrees(message: Mapping[str, Any], key: str, most: int) -> float:
             "position.invalid", f"{key} must be from -{most} to {most} degrees."
         )
     raise FixError("position.invalid", f"{key} must be a number of degrees.")
-
-
-# In the order of a fix, each with its least and its greatest value.
-_OPTIONAL = (
-    ("accuracy", 0, 1e7),
-    ("altitude", -1e5, 1e5),
-    ("speed", 0, 1e4),
-    ("heading", 0, 360),
-    ("battery", 0, 100),
-)
 
 
 def _within(value: Any, least: float, most: float) -> float | None:
