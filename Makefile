@@ -24,7 +24,7 @@ var/static/.stamp: $(wildcard static static/* static/*/* static/*/*/*) \
 setup:
 	@.ci/setup
 
-# One test: make test args='tests/test_checks.py -k workers'
+# One test: make test args='tests/project/test_checks.py -k workers'
 test:
 	@.ci/setup test
 	$(if $(args),,node --test tests/js/*.js)

@@ -12,7 +12,9 @@ from tests.servers import ROOT
 
 # Only a fault provokes it, here too hard to make: the test that does.
 ELSEWHERE = {
-    "#/components/schemas/TypedErrorCode cheer.lost": "tests/test_processes.py",
+    "#/components/schemas/TypedErrorCode cheer.lost": (
+        "tests/consumers/test_processes.py"
+    ),
 }
 
 

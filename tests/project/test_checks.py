@@ -104,7 +104,7 @@ def test_redis_client_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("runners.live.layer.LocalLayer", []),
         # Of these two, the second only says that it can.
         ("channels.layers.InMemoryChannelLayer", ["spectate.E003", "spectate.E004"]),
-        ("tests.test_checks.WellKnownLayer", ["spectate.E004"]),
+        ("tests.project.test_checks.WellKnownLayer", ["spectate.E004"]),
     ],
 )
 def test_another_channel_layer_must_do_what_ours_do(
