@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 
 from runners.management.errors import database_needed
+from runners.management.options import read_file, read_moment
 from runners.models.errors import one_line
 from runners.models.race import valid_timezone
 from runners.races.course import Course, waypoints_of_gpx
@@ -46,14 +43,9 @@ class Command(BaseCommand):
             valid_timezone(zone)
         except ValidationError as error:
             raise CommandError(f"--timezone: {one_line(error)}") from error
-        start = _moment("--start", options["start"], zone) or timezone.now()
-        ends = _moment("--ends", options["ends"], zone)
-        try:
-            content = Path(options["file"]).read_bytes()
-        except OSError as error:
-            raise CommandError(
-                f"Cannot read {options['file']}: {error.strerror}."
-            ) from error
+        start = read_moment("--start", options["start"], zone) or timezone.now()
+        ends = read_moment("--ends", options["ends"], zone)
+        content = read_file(options["file"])
         try:
             with database_needed():
                 race = race_create(
@@ -82,21 +74,3 @@ class Command(BaseCommand):
                 }
             )
         )
-
-
-def _moment(option: str, text: str | None, zone: str) -> datetime | None:
-    """Read an ISO date and time, in the zone unless it says otherwise."""
-    if text is None:
-        return None
-    try:
-        moment = parse_datetime(text)
-        if moment is None and (day := parse_date(text)):
-            moment = datetime(day.year, day.month, day.day)
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise CommandError(
-            f"{option} {text!r} is no time. Write it like 2026-05-31T09:00+02:00."
-        )
-    local = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
-    return local.astimezone(UTC)

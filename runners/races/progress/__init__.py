@@ -13,7 +13,7 @@ instead (`belief`).
 """
 
 from runners.races.progress.guide import Guide, Replay
-from runners.races.progress.state import Seen, State
+from runners.races.progress.state import Fix, Seen, State
 from runners.races.splits import Mark, Passing
 
-__all__ = ["Guide", "Mark", "Passing", "Replay", "Seen", "State"]
+__all__ = ["Fix", "Guide", "Mark", "Passing", "Replay", "Seen", "State"]

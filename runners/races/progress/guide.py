@@ -43,12 +43,21 @@ FORGOTTEN = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What all fixes of a runner show; progress and held in the order of time."""
+    """What all fixes of a runner show, in the order of `times` (ms).
+
+    `shown` has the progress and its uncertainty in metres.
+    """
 
     state: State
     splits: list[Passing]
-    progress: list[float | None]
+    times: list[int]
+    shown: list[tuple[float | None, float | None]]
     held: list[bool]
+
+    @property
+    def progress(self) -> list[float | None]:
+        """Return the progress at each fix."""
+        return [progress for progress, _ in self.shown]
 
 
 class Guide:
@@ -124,19 +133,21 @@ class Guide:
         """Follow all fixes of a runner anew, in whatever order they come."""
         state = self.begin(gun)
         splits: list[Passing] = []
-        progress: list[float | None] = []
+        times: list[int] = []
+        shown: list[tuple[float | None, float | None]] = []
         held: list[bool] = []
         index: dict[int, int] = {}
         for fix in sorted(fixes, key=_order):
             state, seen = self.advance(state, fix)
-            index[fix.t] = len(progress)
-            progress.append(seen.progress)
+            index[fix.t] = len(times)
+            times.append(fix.t)
+            shown.append((seen.progress, seen.uncertainty))
             held.append(seen.held)
             splits += seen.splits
             for confirmed in seen.confirmed:
-                progress[index[confirmed.t]] = confirmed.progress
+                shown[index[confirmed.t]] = confirmed.progress, None
                 held[index[confirmed.t]] = False
-        return Replay(state, splits, progress, held)
+        return Replay(state, splits, times, shown, held)
 
     def _reached(self, one: Here, other: Here) -> bool:
         """Return whether a runner can have come from one place to the other."""
@@ -188,7 +199,8 @@ class Guide:
         certain = state.certain
         assert certain is not None
         if not self._counts(here, certain.t):
-            return state, Seen(min(best.distance, self.finish))
+            uncertainty = math.sqrt(best.variance)
+            return state, Seen(min(best.distance, self.finish), uncertainty)
         if (
             best.origin >= self.finish - FINISH_NEAR
             and best.since - certain.t > FINISH_SILENCE * 1000
@@ -218,7 +230,7 @@ class Guide:
         if reached >= self.finish:
             at = _moment(nodes, self.finish)
             state = state._replace(status="finished", finished=at, guesses=())
-        return state, Seen(progress, splits=splits)
+        return state, Seen(progress, math.sqrt(best.variance), splits=splits)
 
     # Where the course lies in folds closer than the noise
 
@@ -262,7 +274,7 @@ class Guide:
         if belief.share < LIKELY:
             return Seen(None)
         moved = belief.speed * (here.t - belief.at) / 1000
-        return Seen(min(belief.distance + moved, self.finish))
+        return Seen(min(belief.distance + moved, self.finish), belief.deviation)
 
     def _away(self, state: State, here: Here) -> tuple[State, Seen]:
         since = state.away_since if state.away else here.t

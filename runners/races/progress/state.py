@@ -171,9 +171,10 @@ _BEGINNING = State(gun=-1)
 
 
 class Seen(NamedTuple):
-    """What one fix showed."""
+    """What one fix showed: metres along the course, and their standard deviation."""
 
     progress: float | None
+    uncertainty: float | None = None
     held: bool = False
     confirmed: tuple[Confirmed, ...] = ()
     splits: tuple[Passing, ...] = ()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from runners.races.course import Course
+from runners.races.demo import demo_gpx
+from tests.races.runs import GUN
+
+
+@pytest.fixture
+def park(tmp_path: Path) -> Path:
+    path = tmp_path / "park.gpx"
+    path.write_text(demo_gpx())
+    return path
+
+
+def run(park: Path, *, every: int = 5, pace: float = 3.0) -> list[dict[str, Any]]:
+    """Return fixes of a runner from the start line to 30 m short of the finish."""
+    course = Course.from_gpx(park.read_text())
+    fixes = []
+    for second in range(0, int((course.length - 30) / pace), every):
+        lat, lng = course.point_at(pace * second)
+        fixes.append({"t": GUN + 1000 * second, "lat": lat, "lng": lng, "accuracy": 5})
+    return fixes
+
+
+def traced(park: Path, fixes: list[dict[str, Any]], *more: str) -> list[dict[str, Any]]:
+    stream = park.with_name("fixes.jsonl")
+    stream.write_text("".join(json.dumps(fix) + "\n" for fix in fixes))
+    out = StringIO()
+    call_command("trace", str(park), str(stream), *more, stdout=out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_each_fix_and_each_split_is_a_line(park: Path) -> None:
+    fixes = run(park)
+    lines = traced(park, fixes)
+
+    seen = [line for line in lines if "t" in line]
+    assert [line["t"] for line in seen] == [fix["t"] for fix in fixes]
+    assert seen[-1].keys() == {"t", "progress", "uncertainty", "state"}
+    assert seen[-1]["progress"] == pytest.approx(3 * (len(fixes) - 1) * 5, abs=5)
+    assert 0 < seen[-1]["uncertainty"] < 15
+    assert [seen[0]["state"], seen[-1]["state"]] == ["registered", "started"]
+    splits = {line["split"]: line for line in lines if "split" in line}
+    # Those that create_race gives this course.
+    assert {0, 1000, 2000, 3000} < splits.keys()
+    assert (splits[2000]["at"] - GUN) / 1000 == pytest.approx(2000 / 3, abs=3)
+    assert splits[2000]["uncertainty"] == 5
+
+
+def test_fixes_that_came_late_add_their_splits(park: Path) -> None:
+    fixes = run(park)
+    late = fixes[80:160]
+    lines = traced(park, fixes[:80] + fixes[160:] + late)
+
+    assert sorted(line["t"] for line in lines if "t" in line) == [
+        fix["t"] for fix in fixes
+    ]
+    (corrected,) = [line for line in lines if line.get("split") == 2000][-1:]
+    assert corrected["uncertainty"] == 5
+
+
+def test_a_recorded_gpx_is_followed(park: Path) -> None:
+    points = "".join(
+        f'<trkpt lat="{fix["lat"]}" lon="{fix["lng"]}"><time>'
+        f"2026-05-31T09:{n // 12:02}:{n * 5 % 60:02}Z</time></trkpt>"
+        for n, fix in enumerate(run(park))
+    )
+    stream = park.with_name("run.gpx")
+    stream.write_text(
+        '<gpx version="1.1" creator="x" xmlns="http://www.topografix.com/GPX/1/1">'
+        f"<trk><trkseg>{points}</trkseg></trk></gpx>"
+    )
+    out = StringIO()
+    call_command(
+        *("trace", str(park), str(stream)), start="2026-05-31T09:00Z", stdout=out
+    )
+
+    assert json.loads(out.getvalue().splitlines()[-1])["state"] == "started"
+
+
+def test_a_line_that_is_no_fix_is_named_and_skipped(park: Path) -> None:
+    stream = park.with_name("fixes.jsonl")
+    fixes = [json.dumps(fix) for fix in run(park)]
+    stream.write_text("\n".join([fixes[0], "{}", *fixes[1:]]))
+    out, err = StringIO(), StringIO()
+    call_command("trace", str(park), str(stream), stdout=out, stderr=err)
+
+    assert "line 2" in err.getvalue()
+    assert '"state": "started"' in out.getvalue()
+
+
+def test_a_stream_without_times_is_refused(park: Path) -> None:
+    with pytest.raises(CommandError, match="no fix with a time"):
+        call_command("trace", str(park), str(park))
