@@ -2,9 +2,9 @@
 
     python -m bench.arrival [--runners 300] [--seed 1]
 
-Runners are simulated on real courses (../shared/data; left out where absent) by
-another model than the one that predicts: slopes cost each of them something else, by
-one of two rules, and no kind is told which it is. Prints, for each course and kind,
+Runners are simulated on two real courses (tests/courses) by another model than
+the one that predicts: slopes cost each of them something else, by one of two rules, and
+no kind is told which it is. Prints, for each course and kind,
 the median error of both ways at 10, 20 and 30 km ahead, and how often the range held
 the arrival.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +21,9 @@ import numpy.typing as npt
 
 from runners.races.course import Course
 from runners.races.eta import RECENT, Passed, Slopes, arrivals
+from tests import courses
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-COURSES = {
-    "Boston": "boston_marathon_course.gpx",
-    "Leadville": "leadville_100_out_and_back.gpx",
-}
+COURSES: tuple[courses.Name, ...] = ("boston", "leadville")
 KINDS = ("even pace", "even effort", "fading", "wall", "walks")
 AHEAD = (10_000, 20_000, 30_000)
 CELL = 25.0  # metres
@@ -158,9 +154,9 @@ class Cell(NamedTuple):
         return self.ours / self.naive
 
 
-def score(name: str, runners: int, seed: int) -> dict[tuple[str, int], Cell]:
+def score(name: courses.Name, runners: int, seed: int) -> dict[tuple[str, int], Cell]:
     """Return what was found on a course by kind of run and metres ahead."""
-    course = Course.from_gpx((DATA / COURSES[name]).read_bytes())
+    course = courses.course(name)
     slopes = Slopes(course)
     cells = {}
     for kind in KINDS:
@@ -182,10 +178,7 @@ def table(runners: int, seed: int) -> list[str]:
         "| course | runners | ahead | error | naive | ratio | in range | range |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, file in COURSES.items():
-        if not (DATA / file).exists():
-            print(f"{name} is left out: there is no {DATA / file}.")
-            continue
+    for name in COURSES:
         for (kind, ahead), cell in score(name, runners, seed).items():
             lines.append(
                 f"| {name} | {kind} | {ahead // 1000} km | {cell.ours / 60:.1f} min "

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import polyline
 import pytest
@@ -12,17 +11,10 @@ from pyproj import Geod
 from runners.races.course import MAX_POINTS, Course, waypoints_of_gpx
 from runners.races.demo import demo_gpx, demo_points
 from runners.races.gpx import MAX_BYTES, CourseError
+from tests import courses
 
 # Four corners of a square near Bob's home, about 111 m by 111 m.
 SQUARE = [(0.0, 0.0), (0.001, 0.0), (0.001, 0.001), (0.0, 0.001), (0.0, 0.0)]
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-def real(name: str) -> bytes:
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{name} is not on this machine")
-    return path.read_bytes()
 
 
 def gpx(inside: str) -> str:
@@ -44,11 +36,9 @@ def test_length_is_the_geodesic() -> None:
     assert course.distances == sorted(course.distances)
 
 
-@pytest.mark.parametrize(
-    "name", ["boston_marathon_course.gpx", "leadville_100_out_and_back.gpx", ""]
-)
-def test_length_agrees_with_geographiclib(name: str) -> None:
-    course = Course.from_gpx(real(name)) if name else Course(SQUARE)
+@pytest.mark.parametrize("name", [*courses.NAMES, None])
+def test_length_agrees_with_geographiclib(name: courses.Name | None) -> None:
+    course = courses.course(name) if name else Course(SQUARE)
 
     places = list(zip(course.lats, course.lngs, strict=True))
     expected = sum(
@@ -234,17 +224,42 @@ def test_demo_course_is_a_loop_of_3_km() -> None:
     ]
 
 
-def test_boston_measures_as_a_marathon() -> None:
-    course = Course.from_gpx(real("boston_marathon_course.gpx"))
+@pytest.mark.parametrize(
+    ("name", "length", "lowest", "highest"),
+    [
+        ("boston", 42_368, 3, 139),
+        ("leadville", 158_529, 2_806, 3_820),
+        ("five_laps", 10_004, 30, 46),
+    ],
+)
+def test_real_course_has_a_point_every_18_m_with_its_height(
+    name: courses.Name, length: float, lowest: float, highest: float
+) -> None:
+    course = courses.course(name)
 
-    assert len(course.points) == 10_166
-    assert course.length == pytest.approx(42_374, abs=5)
+    assert course.length == pytest.approx(length, abs=5)
+    assert max(b - a for a, b in pairwise(course.distances)) < 20
+    heights = [height for *_, height in course.points if height is not None]
+    assert len(heights) == len(course.points)
+    assert (min(heights), max(heights)) == (lowest, highest)
 
 
-def test_leadville_passes_its_aid_stations_twice() -> None:
-    content = real("leadville_100_out_and_back.gpx")
-    course = Course.from_gpx(content)
+def test_out_and_back_passes_its_aid_stations_twice() -> None:
+    twin_lakes, winfield = (39.08294, -106.38362), (38.98333, -106.44025)
+    course = courses.course("leadville")
 
-    assert course.length == pytest.approx(160_292, abs=10)
-    lakes = next(w for w in waypoints_of_gpx(content) if w.name == "Twin Lakes")
-    assert len(course.passes(lakes.lat, lakes.lng, within=30)) == 2
+    out, back = course.passes(*twin_lakes, within=30)
+    assert out == pytest.approx(60_472, abs=10)
+    assert back == pytest.approx(98_217, abs=10)
+    # Where they turn.
+    (half,) = course.passes(*winfield, within=30)
+    assert half == pytest.approx(course.length / 2, rel=0.01)
+
+
+def test_five_laps_pass_a_place_five_times() -> None:
+    course = courses.course("five_laps")
+
+    found = course.passes(*course.point_at(500), within=20)
+    assert found == pytest.approx(
+        [500 + lap * course.length / 5 for lap in range(5)], abs=1
+    )

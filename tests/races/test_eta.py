@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from bench.arrival import AHEAD, DATA, KINDS, score
+from bench.arrival import AHEAD, COURSES, KINDS, score
 from runners.races.course import Course
 from runners.races.eta import Arrival, Passed, Slopes, arrivals, slope_cost
+from tests import courses
 
 # Bob runs a kilometre in five minutes.
 PACE = 0.3
@@ -167,11 +168,10 @@ def test_nothing_strange_breaks_it() -> None:
                 assert value is None or math.isfinite(value)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="there are no real courses here")
-@pytest.mark.parametrize("name", ["Boston", "Leadville"])
-def test_arrival_beats_the_average_since_the_start(name: str) -> None:
+@pytest.mark.parametrize("name", COURSES)
+def test_arrival_beats_the_average_since_the_start(name: courses.Name) -> None:
     """The short form of `python -m bench.arrival`, with room for the small sample."""
-    table = score(name, runners=10 if name == "Boston" else 5, seed=3)
+    table = score(name, runners=10 if name == "boston" else 5, seed=3)
     ratio = {
         kind: float(np.mean([table[kind, ahead].ratio for ahead in AHEAD]))
         for kind in KINDS

@@ -1,7 +1,7 @@
 """Progress and splits as they are told, against those of runs where they are known.
 
     python -m tests.races.truth             a few of each kind
-    python -m tests.races.truth --long      200 courses, and real ones where present
+    python -m tests.races.truth --long      200 courses, and real ones
 
 A row of the table for each kind of course, and one for what was told live, before late
 fixes came. "within": progress within max(15 m, 3 sigma); "p99" and "worst" of the
@@ -15,16 +15,15 @@ from __future__ import annotations
 import argparse
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
-from runners.races.course import Course
 from runners.races.progress import Guide, Replay
+from tests import courses
 from tests.races.runs import GUN, NOISES, Fix, Run, marks_of, run_of, sample
 from tests.races.shapes import KINDS
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-REAL = ("boston_marathon_course", "leadville_100_out_and_back")
+# A course with laps has so many.
+REAL_LAPS = {"five_laps": 5}
 
 
 @dataclass
@@ -163,17 +162,21 @@ def score_run(kind: str, run: Run, table: dict[str, Score], name: str) -> None:
         score.notes[notes:] = [f"{name}{suffix}: {n}" for n in score.notes[notes:]]
 
 
-def real(name: str, runners: range, *, table: dict[str, Score]) -> None:
-    """Score runners on a real course, if it is on this machine."""
-    path = DATA / f"{name}.gpx"
-    if not path.exists():
-        return
-    course = Course.from_gpx(path.read_bytes())
+def real(name: courses.Name, runners: range, *, table: dict[str, Score]) -> None:
+    """Score runners on a real course."""
+    course = courses.course(name)
     guide = Guide(course, marks_of(course))
     for seed in runners:
         random = Random(f"{name} {seed}")
         sigma, interval = NOISES[seed % len(NOISES)], (1, 5, 10, 20)[seed % 4]
-        run = run_of(course, random, sigma=sigma, interval=interval, guide=guide)
+        run = run_of(
+            course,
+            random,
+            sigma=sigma,
+            interval=interval,
+            lap=course.length / REAL_LAPS[name] if name in REAL_LAPS else None,
+            guide=guide,
+        )
         score_run(name, run, table, f"{name} {seed}")
 
 
@@ -191,8 +194,8 @@ def main() -> None:
         seeds = range(options.first, options.first + (25 if options.long else 5))
         scores(kind, seeds, table=table)
     if options.long and not options.kind:
-        for name in REAL:
-            real(name, range(10), table=table)
+        for course in courses.NAMES:
+            real(course, range(10), table=table)
     print(HEADER)
     for name, score in table.items():
         print(f"{name:32} {score.row()}")
