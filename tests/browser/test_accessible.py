@@ -30,7 +30,7 @@ STILL = "* { transition: none !important; }"
 @pytest.fixture(scope="module")
 def axe() -> Path:
     if not AXE.exists():
-        unavailable("axe-core")
+        unavailable("axe-core", ".ci/setup test")
     return AXE
 
 
