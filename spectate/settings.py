@@ -12,11 +12,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import dj_database_url
 import dj_email_url
 from django.core.exceptions import ImproperlyConfigured
 
 from spectate.catalogues import compile_catalogues
+from spectate.databases import database_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # What the running program keeps for itself: database, secret, collected files.
@@ -284,8 +284,7 @@ if not _database:
     _database = f"sqlite:///{VAR_DIR / 'spectate.sqlite3'}"
 elif not _in_memory:
     check_url("DATABASE_URL", _database, ("postgres", "postgresql", "sqlite"))
-# Under ASGI a kept connection belongs to a thread that may never come back.
-DATABASES = {"default": dj_database_url.parse(_database, conn_max_age=0)}
+DATABASES = {"default": database_settings(_database)}
 if DATABASES["default"]["NAME"] in {"", ":memory:"} and not _in_memory:
     # Without a name SQLite would forget everything, and PostgreSQL guess one.
     raise ImproperlyConfigured(
@@ -293,16 +292,6 @@ if DATABASES["default"]["NAME"] in {"", ":memory:"} and not _in_memory:
         "sqlite:////srv/spectate.sqlite3 (four slashes: the path begins with one)."
     )
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
-        # One writer at a time: take the lock at BEGIN and wait for it, instead of
-        # failing in the middle of a transaction.
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 10,  # seconds
-        "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-            "PRAGMA temp_store=MEMORY;"
-        ),
-    }
     # A file, as in production: the shared in-memory database locks whole tables.
     DATABASES["default"]["TEST"] = {
         "NAME": Path(tempfile.gettempdir()) / f"spectate-test-{os.getpid()}.sqlite3"

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.utils import translation
-from pytest_django import Settings
 
-from tests.servers import KINDS, Kind, Server
+from tests.servers import KINDS, SECRET_KEY, Kind, Server
 from tests.services import Postgres, Redis, chromium_path
 
 
@@ -17,6 +17,8 @@ def pytest_configure() -> None:
     # `timeout` and CI end us with SIGTERM: leave as by Ctrl-C, so that no server,
     # Redis or PostgreSQL stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings.SECRET_KEY = SECRET_KEY
+    settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,12 +51,6 @@ def own_language() -> Iterator[None]:
     """The language that a test's client asks for is of that test alone."""
     yield
     translation.deactivate()
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    """Hash passwords at no cost in this process; servers do it as in production."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def _serve(kind: Kind, **env: str) -> Iterator[Server]:

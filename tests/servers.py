@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import functools
@@ -16,13 +17,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, ParamSpec, Self, TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import ConnectionHandler
+
+from spectate.databases import database_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 
 Kind = Literal["uvicorn", "daphne"]
 KINDS: tuple[Kind, ...] = ("uvicorn", "daphne")
+
+# This process has the same: a session that a scene opens here counts there.
+SECRET_KEY = "a secret of the test suite, long enough for every check"
 
 OUR_SETTINGS = {
     *("ALLOWED_HOSTS", "DATABASE_URL", "DEBUG", "DJANGO_SETTINGS_MODULE", "EMAIL_URL"),
@@ -88,6 +102,20 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def connect(database_url: str) -> BaseDatabaseWrapper:
+    """Connect Django to a database that is none of its settings."""
+    databases = {"default": database_settings(database_url)}
+    connection = ConnectionHandler(databases).create_connection("default")
+
+    def ensure() -> None:
+        if connection.connection is None:
+            connection.connect()
+
+    # Django's own is what pytest-django lets raise outside of tests with a database.
+    connection.ensure_connection = ensure  # type: ignore[method-assign]
+    return connection
+
+
 class Server:
     """A server under test: production settings unless the environment says otherwise.
 
@@ -105,7 +133,7 @@ class Server:
         # Of all its starts: workers can outlive a parent that a test has killed.
         self._groups: list[int] = []
         self.env = {
-            "SECRET_KEY": "a secret of the test suite, long enough for every check",
+            "SECRET_KEY": SECRET_KEY,
             "SPECTATE_OPEN_IN_PRODUCTION": "1",
         } | env
         if "DATABASE_URL" in env:
@@ -221,6 +249,31 @@ class Server:
         if done.returncode:
             raise RuntimeError(f"manage.py {' '.join(args)}:\n{done.stderr}")
         return done.stdout
+
+    def database(
+        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function whose models are in its database; return what it returns.
+
+        To the server that is what a different process does without its channel layer.
+        """
+
+        def call() -> T:
+            connection = connections["default"] = connect(self.env["DATABASE_URL"])
+            try:
+                return function(*args, **kwargs)
+            finally:
+                connection.close()
+
+        # Django's connections are of one thread each.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(call).result()
+
+    async def adatabase(
+        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a function as `database` does, beside the event loop."""
+        return await asyncio.to_thread(self.database, function, *args, **kwargs)
 
     def wait(self) -> int:
         """Wait until it has ended; return its exit status."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.clients import Client, seed_client, typed_client
+from tests.scenes.people import make_runner, make_token
 from tests.servers import Server
 
 
@@ -19,25 +19,19 @@ def server() -> Iterator[Server]:
         assert "Traceback" not in server.log, server.log
 
 
-CAST = """
-import json
-from runners.models import Runner, RunnerToken
-tokens = {}
-for code in ("bob", "hidden", "dora", "eve", "finn"):
-    visibility = "private" if code == "hidden" else "public"
-    runner = Runner.objects.create(
-        code=code, name=code, visibility=visibility, cheers=code != "finn"
-    )
-    _, tokens[code] = RunnerToken.objects.issue(runner, name="phone")
-print(json.dumps(tokens))
-"""
-
-
 @pytest.fixture(scope="module")
 def tokens(server: Server) -> dict[str, str]:
-    """The tokens of the runners' phones."""
-    made: dict[str, str] = json.loads(server.manage("shell", "-v0", "-c", CAST))
-    return made
+    """The tokens of the runners' phones; one is hidden, one wants no cheers."""
+    return {
+        runner.code: server.database(make_token, runner)
+        for runner in (
+            server.database(make_runner, "bob"),
+            server.database(make_runner, "hidden", visibility="private"),
+            server.database(make_runner, "dora"),
+            server.database(make_runner, "eve"),
+            server.database(make_runner, "finn", cheers=False),
+        )
+    }
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import textwrap
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from runners.models import Race
+from runners.races.course import Course
+from runners.races.setup import race_create
 from tests.clients import seed_client, typed_client
+from tests.races.field import make_entry
+from tests.scenes.people import make_token
 from tests.servers import Server
 
 GPX = """<?xml version="1.0"?>
@@ -25,17 +27,16 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def shell(server: Server, code: str) -> None:
-    """Do something in another process, which has no layer to tell us of it."""
-    server.manage("shell", "-v0", "-c", textwrap.dedent(code))
+def make_race(slug: str) -> Race:
+    course = Course.from_gpx(GPX.encode())
+    return race_create(
+        slug=slug, name=slug.title(), course=course, start=timezone.now()
+    )
 
 
 @pytest.fixture(scope="module")
-def race(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("race") / "course.gpx"
-    path.write_text(GPX)
-    server.manage("create_race", str(path), "--name", "Park run", "--slug", "park")
-    return "park"
+def race(server: Server) -> Race:
+    return server.database(make_race, "park")
 
 
 def fixes_of(frame: dict[str, Any]) -> list[str]:
@@ -78,18 +79,9 @@ async def test_a_runner_without_a_fix_is_not_shown_to_everybody(
 
 
 async def test_a_race_comes_with_its_course_checkpoints_and_entries(
-    server: Server, race: str
+    server: Server, race: Race
 ) -> None:
-    await asyncio.to_thread(
-        shell,
-        server,
-        """
-        from runners.models import *
-        race = Race.objects.get(slug="park")
-        runner = Runner.objects.create(code="anne", name="Anne", visibility="race")
-        Entry.objects.create(race=race, runner=runner, bib="17")
-        """,
-    )
+    await server.adatabase(make_entry, race, "anne", "17")
     async with typed_client(server.ws_url) as alice:
         await alice.say(type="follow", races=["park"])
         snapshot = await alice.hear()
@@ -108,59 +100,31 @@ async def test_a_race_comes_with_its_course_checkpoints_and_entries(
 
 
 async def test_an_entry_made_changed_and_removed_elsewhere_is_told_in_a_second(
-    server: Server, race: str
+    server: Server, race: Race
 ) -> None:
     async with typed_client(server.ws_url) as alice:
         await alice.say(type="follow", races=["park"], tick=0)
         await alice.hear_type("snapshot")
-        await asyncio.to_thread(
-            shell,
-            server,
-            """
-            from runners.models import *
-            race = Race.objects.get(slug="park")
-            runner = Runner.objects.create(code="dan", name="Dan", visibility="race")
-            Entry.objects.create(race=race, runner=runner, bib="18")
-            """,
-        )
+        dan = (await server.adatabase(make_entry, race, "dan", "18")).runner
         event = await alice.hear_type("event", "runner")
         assert (event["change"], event["runner"]["bib"]) == ("added", "18")
-        await asyncio.to_thread(
-            shell,
-            server,
-            """
-            from runners.models import *
-            runner = Runner.objects.get(code="dan"); runner.name = "Daniel"
-            runner.save()
-            """,
-        )
+        dan.name = "Daniel"
+        await server.adatabase(dan.save)
         event = await alice.hear_type("event", "runner")
         assert (event["change"], event["runner"]["name"]) == ("changed", "Daniel")
-        await asyncio.to_thread(
-            shell,
-            server,
-            'from runners.models import *; Runner.objects.get(code="dan").delete()',
-        )
+        await server.adatabase(dan.delete)
         event = await alice.hear_type("event", "runner")
         assert (event["change"], event["runner"]) == ("removed", "dan")
 
 
 async def test_after_unfollow_nothing_of_the_race_comes(
-    server: Server, race: str
+    server: Server, race: Race
 ) -> None:
-    made = json.loads(server.manage("create_runner", "eve", "--name", "Eve"))
-    await asyncio.to_thread(
-        shell,
-        server,
-        """
-        from runners.models import *
-        Entry.objects.create(race=Race.objects.get(slug="park"), bib="19",
-                             runner=Runner.objects.get(code="eve"))
-        """,
-    )
+    entry = await server.adatabase(make_entry, race, "eve", "19")
+    token = await server.adatabase(make_token, entry.runner)
     async with (
         typed_client(server.ws_url) as alice,
-        typed_client(server.ws_url, made["token"]) as eve,
+        typed_client(server.ws_url, token) as eve,
     ):
         await alice.say(type="follow", races=["park"], tick=0)
         await alice.hear_type("snapshot")
@@ -173,53 +137,32 @@ async def test_after_unfollow_nothing_of_the_race_comes(
         assert await alice.hear_nothing()
 
 
-async def test_a_race_that_is_deleted_says_so(server: Server, tmp_path: Path) -> None:
-    path = tmp_path / "course.gpx"
-    path.write_text(GPX)
-    server.manage("create_race", str(path), "--name", "Short", "--slug", "short")
+async def test_a_race_that_is_deleted_says_so(server: Server) -> None:
+    race = await server.adatabase(make_race, "short")
     async with typed_client(server.ws_url) as alice:
         await alice.say(type="follow", races=["short"])
         await alice.hear_type("snapshot")
-        await asyncio.to_thread(
-            shell,
-            server,
-            'from runners.models import *; Race.objects.get(slug="short").delete()',
-        )
+        await server.adatabase(race.delete)
         event = await alice.hear_type("event", "race")
         assert event["race"] == {"slug": "short", "change": "removed"}
 
 
 async def test_who_gives_up_is_told_to_all_who_follow(
-    server: Server, race: str
+    server: Server, race: Race
 ) -> None:
-    await asyncio.to_thread(
-        shell,
-        server,
-        """
-        from runners.models import *
-        race = Race.objects.get(slug="park")
-        runner = Runner.objects.create(code="tired", name="Tired")
-        Entry.objects.create(race=race, runner=runner, bib="99", status="started")
-        """,
+    entry = await server.adatabase(
+        make_entry, race, "tired", "99", visibility="public", status="started"
     )
     async with (
         typed_client(server.ws_url) as alice,
         typed_client(server.ws_url) as dora,
     ):
-        await alice.say(type="follow", races=[race])
+        await alice.say(type="follow", races=[race.slug])
         await dora.say(type="follow", runners=["tired"])
         for spectator in (alice, dora):
             await spectator.hear_type("snapshot")
-        await asyncio.to_thread(
-            shell,
-            server,
-            """
-            from runners.models import *
-            entry = Entry.objects.get(bib="99")
-            entry.status = "dnf"
-            entry.save()
-            """,
-        )
+        entry.status = "dnf"
+        await server.adatabase(entry.save)
         for spectator in (alice, dora):
             # The new entry itself may be told first, as started.
             await spectator.hear_until(

@@ -1,0 +1,81 @@
+"""Runners, the tokens of their phones, users, whom they follow, and share links."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import Follow, Race, Runner, RunnerToken, ShareLink
+
+HOUR = timedelta(hours=1)
+
+
+def make_runner(
+    code: str,
+    name: str = "",
+    *,
+    visibility: str = Runner.Visibility.PUBLIC,
+    cheers: bool = True,
+    account: User | None = None,
+) -> Runner:
+    """Make a runner, who is called after their code unless they have a name."""
+    return Runner.objects.create(
+        code=code,
+        name=name or code.title(),
+        visibility=visibility,
+        cheers=cheers,
+        account=account,
+    )
+
+
+def make_token(runner: Runner) -> str:
+    """Make a token for a runner's phone."""
+    return RunnerToken.objects.issue(runner, name="phone")[1]
+
+
+def make_phone(code: str, name: str = "", visibility: str = "public") -> str:
+    """Make a runner; return the token of their phone."""
+    return make_token(make_runner(code, name, visibility=visibility))
+
+
+def make_user(name: str, password: str | None = None) -> User:
+    return User.objects.create_user(name, password=password)
+
+
+def make_office(password: str | None = None) -> User:
+    """Make the race office's user, who may do everything."""
+    return User.objects.create_superuser("office", password=password)
+
+
+def make_session(user: User) -> str:
+    """Sign a user in; return the session's cookie."""
+    browser = Client()
+    browser.force_login(user)
+    return browser.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def make_follow(
+    user: User, runner: Runner, status: str = Follow.Status.ACCEPTED
+) -> Follow:
+    return Follow.objects.create(user=user, runner=runner, status=status)
+
+
+def make_link(
+    *runners: Runner,
+    race: Race | None = None,
+    label: str = "Mum",
+    life: timedelta = HOUR,
+    pin: str = "",
+) -> tuple[ShareLink, str]:
+    """Make a link to runners or to a race; return its row and the plain token."""
+    return ShareLink.objects.issue(
+        label=label,
+        expires_at=timezone.now() + life,
+        runners=list(runners),
+        race=race,
+        pin=pin,
+    )

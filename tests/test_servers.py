@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from runners.models import Runner
+from tests.scenes.people import make_runner
+from tests.servers import Server
+
+
+def engine() -> str:
+    return connection.vendor
+
+
+@pytest.mark.django_db
+def test_a_function_runs_in_the_servers_database_and_not_in_ours() -> None:
+    server = Server()
+    bob = server.database(make_runner, "bob", visibility="private")
+    assert bob.visibility == "private"
+    assert server.database(Runner.objects.count) == 1
+    assert Runner.objects.count() == 0
+    with pytest.raises(Runner.DoesNotExist):
+        server.database(Runner.objects.get, code="anne")
+    server.close()
+
+
+def test_a_function_runs_in_postgresql_too(postgres_url: str) -> None:
+    server = Server(DATABASE_URL=postgres_url)
+    assert server.database(engine) == "postgresql"
+    assert server.database(make_runner, "bob").pk
+    server.close()
