@@ -179,6 +179,8 @@ class Notifier:
             reason = ""
             if spreading.is_old(news.kind, news.at, now):
                 reason = "old"
+            elif _is_deactivated(delivery.subscription):
+                reason = "rights"
             elif delivery.contact is None:
                 reason = allowed.reason_against(delivery)
             if not reason and not self._in_time(delivery):
@@ -346,6 +348,10 @@ def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
     return None
 
 
+def _is_deactivated(place: Subscription | None) -> bool:
+    return place is not None and place.user is not None and not place.user.is_active
+
+
 class _Rights:
     """What the followers of a batch want and may see now, as on a live page.
 
@@ -404,8 +410,6 @@ class _Rights:
             return "stopped"
         if not getattr(alert, Kind.SOS if news.kind == Kind.FINE else news.kind):
             return "stopped"
-        if place.user is not None and not place.user.is_active:
-            return "rights"
         if news.runner_id not in self._runners[standing]:
             return "rights"
         # Its checkpoints name an unlisted race.

@@ -134,7 +134,7 @@ def contact_add(
 def contacts_of(runner: Runner) -> QuerySet[Contact]:
     """Return the contacts; `is_reached`: of an account, whether it is told anywhere."""
     places = Subscription.objects.filter(
-        user=OuterRef("user"), confirmed_at__isnull=False
+        user=OuterRef("user"), user__is_active=True, confirmed_at__isnull=False
     )
     return runner.contacts.select_related("user").annotate(is_reached=Exists(places))
 

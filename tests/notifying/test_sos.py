@@ -12,12 +12,24 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from runners.models import Entry, Position, Race, Runner, Sos, Subscription
+from runners.models import (
+    Delivery,
+    Entry,
+    Position,
+    Race,
+    Runner,
+    Sos,
+    Subscription,
+)
 from runners.models.news import KINDS, Kind
 from runners.notifying.mail import CONSOLE
 from runners.notifying.sender import Notifier
 from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
-from runners.notifying.subscribing import alerts_set, browser_subscribe
+from runners.notifying.spreading import spread
+from runners.notifying.subscribing import (
+    alerts_set,
+    browser_subscribe,
+)
 from runners.positions.fix import Fix
 from runners.positions.retention import prune
 from runners.sharing.own import positions_erase, zone_add
@@ -95,6 +107,39 @@ def test_follower_who_is_a_contact_too_is_told_once_with_the_place(
     told(notifier)
     (post,) = service.posts
     assert "53.34987" in alices.read(post.body)["body"]
+
+
+@pytest.mark.parametrize("role", ["contact", "follower"])
+def test_call_is_not_sent_to_a_deactivated_account(
+    role: str,
+    service: PushService,
+    notifier: Notifier,
+    bob: Runner,
+    alice: User,
+) -> None:
+    browser = browser_subscribe(
+        push=service.browser("alice").subscription,
+        user=alice,
+        session="",
+        device="",
+        language="en",
+    )
+    if role == "contact":
+        contact_add(runner=bob, email="", user=alice, language="en")
+    else:
+        alerts_set(place=browser, runners=[bob], kinds=[Kind.SOS])
+    # Queued while the account is active, and sent after it was deactivated.
+    sos_take(runner=bob.pk, call=call("queued"))
+    spread()
+    assert Delivery.objects.exists()
+    alice.is_active = False
+    alice.save()
+    sos_take(runner=bob.pk, call=call("later"))
+    told(notifier)
+
+    assert service.posts == []
+    assert not Delivery.objects.exists()
+    assert notifier.failed == {"rights": 2}
 
 
 def test_same_call_again_only_brings_a_newer_place(
@@ -286,6 +331,24 @@ def test_contact_is_an_accepted_follower_or_an_address(
     contact = bob.contacts.get()
     bobs.post(f"/me/contacts/{contact.pk}/remove/")
     assert not bob.contacts.exists()
+
+
+def test_contact_is_shown_as_unreached_once_their_account_is_deactivated(
+    bobs: Client, bob: Runner, alice: User, service: PushService
+) -> None:
+    browser_subscribe(
+        push=service.browser().subscription,
+        user=alice,
+        session="",
+        device="",
+        language="en",
+    )
+    contact_add(runner=bob, email="", user=alice, language="en")
+    unreached = "has no browser or mailbox yet"
+    assert unreached not in bobs.get("/me/").text
+    alice.is_active = False
+    alice.save()
+    assert unreached in bobs.get("/me/").text
 
 
 def test_address_is_no_contact_where_no_mail_is_sent(
