@@ -6,7 +6,8 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -27,6 +28,8 @@ from runners.notifying.sender import Notifier
 from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
 from runners.notifying.spreading import spread
 from runners.notifying.subscribing import (
+    address_add,
+    address_confirm,
     alerts_set,
     browser_subscribe,
 )
@@ -107,6 +110,62 @@ def test_follower_who_is_a_contact_too_is_told_once_with_the_place(
     told(notifier)
     (post,) = service.posts
     assert "53.34987" in alices.read(post.body)["body"]
+
+
+def test_call_reaches_only_the_contacts_of_its_runner(
+    service: PushService,
+    notifier: Notifier,
+    bob: Runner,
+    alice: User,
+    mailoutbox: list[EmailMessage],
+) -> None:
+    dave = Runner.objects.create(code="dave", name="Dave")
+    erin = User.objects.create_user("erin")
+    for runner, email, user in (
+        (bob, "bobs@example.org", alice),
+        (dave, "daves@example.org", erin),
+    ):
+        browser_subscribe(
+            push=service.browser(user.username).subscription,
+            user=user,
+            session="",
+            device="",
+            language="en",
+        )
+        contact_add(runner=runner, email=email, user=None, language="en")
+        contact_add(runner=runner, email="", user=user, language="en")
+    mailoutbox.clear()
+
+    sos_take(runner=bob.pk, call=call())
+    told(notifier)
+
+    assert [mail.to for mail in mailoutbox] == [["bobs@example.org"]]
+    assert [post.path for post in service.posts] == ["/push/alice"]
+
+
+@pytest.mark.parametrize("role", ["contact", "follower"])
+def test_call_is_mailed_to_confirmed_addresses_only(
+    role: str,
+    notifier: Notifier,
+    bob: Runner,
+    alice: User,
+    mailoutbox: list[EmailMessage],
+) -> None:
+    address = address_add(user=alice, email="alice@example.org", language="en")
+    if role == "contact":
+        contact_add(runner=bob, email="", user=alice, language="en")
+    else:
+        alerts_set(place=address, runners=[bob], kinds=[Kind.SOS])
+    mailoutbox.clear()
+
+    sos_take(runner=bob.pk, call=call("before"))
+    told(notifier)
+    assert mailoutbox == []
+
+    address_confirm(place=address)
+    sos_take(runner=bob.pk, call=call("after"))
+    told(notifier)
+    assert [mail.to for mail in mailoutbox] == [["alice@example.org"]]
 
 
 @pytest.mark.parametrize("role", ["contact", "follower"])
@@ -271,15 +330,22 @@ def test_nonsense_from_the_desk_is_refused(
     assert office.get(url).status_code == 405
 
 
-def test_who_may_only_look_cannot_close_a_call(
-    client: Client, race: Race, bob: Runner, alice: User
+@pytest.mark.parametrize("act", ["seen", "close"])
+def test_view_only_staff_sees_a_call_and_cannot_change_it(
+    client: Client, race: Race, bob: Runner, alice: User, act: str
 ) -> None:
-    sos = sos_take(runner=bob.pk, call=call())
+    alice.is_staff = True
+    alice.save()
+    alice.user_permissions.add(Permission.objects.get(codename="view_race"))
     client.force_login(alice)
-    url = f"/admin/runners/race/{race.pk}/desk/sos/"
-    assert client.post(url, {"sos": sos.pk, "act": "close"}).status_code in (302, 403)
+    sos = sos_take(runner=bob.pk, call=call())
+    desk = f"/admin/runners/race/{race.pk}/desk"
+
+    assert [s["name"] for s in client.get(f"{desk}.json").json()["sos"]] == ["Bob"]
+    assert client.post(f"{desk}/sos/", {"sos": sos.pk, "act": act}).status_code == 403
+
     sos.refresh_from_db()
-    assert sos.closed_at is None
+    assert (sos.seen_at, sos.closed_at) == (None, None)
 
 
 def test_call_costs_a_few_queries(
