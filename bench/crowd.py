@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from bench.client import Client
 
-# Ages are counted by the millisecond up to here.
+# AgeHistogram are counted by the millisecond up to here.
 OLDEST = 120_000
 
 

@@ -62,17 +62,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     follow.add_argument("--duration", type=float, default=5.0, help="seconds")
     follow.add_argument("--dialect", choices=tuple(DIALECTS), default="seed")
     follow.add_argument("--tick", type=int, default=250, help="v1 spectators, in ms")
-    watch = workloads.add_parser("race", help="everybody watches everybody")
+    monitor = workloads.add_parser("race", help="everybody watches everybody")
     idle = workloads.add_parser("idle", help="memory of a spectator")
     churn = workloads.add_parser("churn", help="visitors come and go")
-    watch.add_argument("--warmup", type=float, default=3.0, help="seconds")
+    monitor.add_argument("--warmup", type=float, default=3.0, help="seconds")
     idle.add_argument(
         "--settle", type=float, default=4.0, help="seconds until memory is read"
     )
     churn.add_argument("--visitors", type=int, default=16, help="at once")
-    for workload in (watch, churn):
+    for workload in (monitor, churn):
         workload.add_argument("--duration", type=float, default=10.0, help="seconds")
-    for workload in (watch, idle, churn):
+    for workload in (monitor, idle, churn):
         workload.add_argument("--runners", type=int, default=200)
         workload.add_argument("--spectators", type=int, default=1000)
         workload.add_argument("--follows", choices=("all", "one"), default="all")
@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     seed.add_argument("--users", type=int, default=100)
     seed.add_argument("--messages", type=int, default=1000)
     seed.add_argument("--seed", type=int, default=2015, help="of the random positions")
-    for workload in (follow, watch, idle, churn, seed):
+    for workload in (follow, monitor, idle, churn, seed):
         workload.add_argument("--url", default="ws://127.0.0.1:8080/")
         workload.add_argument("--pid", type=int, help="the server's, for CPU and RSS")
         workload.add_argument("--first-id", type=int, default=1)

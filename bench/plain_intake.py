@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from runners.intake.door import intake
+from runners.intake.endpoint import intake
 from runners.lifespan import lifespan
 
 

@@ -8,7 +8,7 @@ class RunnersConfig(AppConfig):
     verbose_name = "Spectate"
 
     def ready(self) -> None:
-        from runners.models import noting
+        from runners.models import rights_signals
         from spectate import checks  # noqa: F401  it registers them
 
-        noting.connect()
+        rights_signals.connect()

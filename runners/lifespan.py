@@ -10,14 +10,14 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from runners.live.relay import get_relay
-from runners.notifying.sender import get_notifier
-from runners.positions.accept import get_acceptor
+from runners.live.hub import get_hub
+from runners.notifying.notifier import get_notifier
+from runners.positions.pipeline import get_pipeline
 from runners.positions.retention import Pruned, prune
 from runners.serving.admission import get_admission
-from runners.serving.garbage import FullCollections
-from runners.serving.operator_door import OperatorDoor
-from runners.sharing.rights import get_watch
+from runners.serving.garbage_collection import FullCollections
+from runners.serving.operator_socket import OperatorSocket
+from runners.sharing.access_monitor import get_access_monitor
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ async def lifespan(
 ) -> None:
     """Speak ASGI's lifespan protocol, which uvicorn does and Daphne does not."""
     daily = garbage = None
-    door = OperatorDoor()
+    door = OperatorSocket()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            get_watch()
+            get_access_monitor()
             get_admission()
             get_notifier().start()
             await door.open()
@@ -52,9 +52,9 @@ async def lifespan(
             await door.close()
             await asyncio.to_thread(get_notifier().stop)
             await get_admission().close()
-            await get_watch().close()
-            await get_acceptor().close()
-            await get_relay().close()
+            await get_access_monitor().close()
+            await get_pipeline().close()
+            await get_hub().close()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -6,7 +6,7 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from runners.consumers import refuse, speak
-from runners.intake.door import PREFIX, intake
+from runners.intake.endpoint import PREFIX, intake
 
 # Channels routes ASGI applications by Django's patterns, whose types know views only.
 _speak: Any = speak

@@ -242,7 +242,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "runners.views.slow.slow_failures",
+    "runners.views.throttle.slow_failures",
     "runners.views.policy.content_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -46,7 +46,7 @@ from datetime import timedelta
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 from runners.models import *
-from runners.sharing.own import *
+from runners.sharing.runner_settings import *
 User = get_user_model()
 names = dict(globals())
 for line in sys.stdin:

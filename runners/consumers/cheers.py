@@ -42,12 +42,12 @@ class Cheers:
         try:
             text = cheering.cheer_text(command.get("text"))
             consumer.take(self.bucket, 1, "Too many cheers. Take a breath.")
-            pk = await store.read(cheering.cheered_runner, consumer.standing, code)
+            pk = await store.read(cheering.cheered_runner, consumer.viewer, code)
         except CheerError as error:
             raise CommandError(error.code, error.detail, runner=code) from None
         consumer.take(cheers_for.of(pk), 1, "Too many cheer for this runner just now.")
         try:
-            await cheering.cheer(consumer.relay.layer, runner=pk, code=code, text=text)
+            await cheering.cheer(consumer.hub.layer, runner=pk, code=code, text=text)
         except Exception as error:
             logger.warning("The channel layer took no cheer: %r", error)
             raise CommandError(
@@ -61,7 +61,7 @@ class Cheers:
             self.stop()
             self.runner = runner
             # Not waited for: a phone publishes at once, also while the layer is away.
-            self.consumer.start(self.consumer.relay.follow((runner,), self))
+            self.consumer.start(self.consumer.hub.follow((runner,), self))
 
     def receive(self, event: RunnerEvent) -> None:
         """Take an event of the own runner."""
@@ -74,5 +74,5 @@ class Cheers:
     def stop(self) -> None:
         """Hear no more."""
         if self.runner is not None:
-            self.consumer.relay.unfollow((self.runner,), self)
+            self.consumer.hub.unfollow((self.runner,), self)
             self.runner = None

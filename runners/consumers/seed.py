@@ -38,7 +38,7 @@ class SeedConsumer(SocketConsumer):
         self._gathered_of: tuple[Publisher, WireId] | None = None
 
     def make_outbox(self) -> Outbox:
-        return SeedOutbox(self.wire, self.relay)
+        return SeedOutbox(self.wire, self.hub)
 
     async def receive(self, message: dict[str, Any]) -> None:
         await super().receive(message)
@@ -88,7 +88,7 @@ class SeedConsumer(SocketConsumer):
         gathered, self._gathered = self._gathered, []
         publisher, wire_id = self._gathered_of
         try:
-            refused = await self.acceptor.accept_live(publisher, gathered, wire_id)
+            refused = await self.pipeline.accept_live(publisher, gathered, wire_id)
         except store.StoreUnavailable:
             for _ in gathered:
                 self.send_store_unavailable()
@@ -136,7 +136,7 @@ class SeedConsumer(SocketConsumer):
         # Nothing more is taken by a right that is gone.
         self._publishers.clear()
         for _ in self._gathered:
-            self.acceptor.refuse(FixError(code, detail))
+            self.pipeline.refuse(FixError(code, detail))
         self._gathered.clear()
         super().end(code, detail, close_code)
 

@@ -1,7 +1,7 @@
 """What the sockets of both dialects share: handshake, follows, rights, the end.
 
 A consumer only speaks the protocol. It joins one channel-layer group for each
-followed runner through the relay, and group-sends positions through
+followed runner through the hub, and group-sends positions through
 `positions.accept`.
 """
 
@@ -19,15 +19,15 @@ from django.conf import settings
 
 from runners import handshake, store
 from runners.consumers.errors import NOT_SIGNED_IN, CommandError
-from runners.consumers.follows import FollowingConsumer
+from runners.consumers.subscriptions import SubscriptionConsumer
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import Outbox, now_ms
 from runners.live.wire import EXTENSION, SendWire, Wire
-from runners.positions.accept import Acceptor, get_acceptor
 from runners.positions.fix import FixError
 from runners.positions.limits import Bucket, get_publish_limits
-from runners.sharing import identity, viewing
-from runners.sharing.viewing import Standing
+from runners.positions.pipeline import Pipeline, get_pipeline
+from runners.sharing import access, identity
+from runners.sharing.access import Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class SocketConsumer(FollowingConsumer):
+class SocketConsumer(SubscriptionConsumer):
     """What both dialects share.
 
     It has no channel of its own in the layer and hops to no thread for an event, so
@@ -65,7 +65,7 @@ class SocketConsumer(FollowingConsumer):
         super().__init__()
         self.scope: dict[str, Any] = {}
         self.since = now_ms()
-        self.acceptor: Acceptor = get_acceptor()
+        self.pipeline: Pipeline = get_pipeline()
         # What this socket counts against: its user, its token, its links.
         self.places: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
@@ -79,8 +79,8 @@ class SocketConsumer(FollowingConsumer):
         await receive()  # websocket.connect
         self.wire = wire_of(scope, send)
         self.outbox = self.make_outbox()
-        self.relay.sockets.add(self.outbox)
-        self.watch.holders.add(self)
+        self.hub.sockets.add(self.outbox)
+        self.monitor.holders.add(self)
         try:
             await self.connect(send)
             while True:
@@ -103,7 +103,7 @@ class SocketConsumer(FollowingConsumer):
             if session := handshake.session_of(self.scope):
                 user = await store.read(identity.user_of_session, session)
                 if user is not None:
-                    self.standing = Standing(user=user, session=session)
+                    self.viewer = Viewer(user=user, session=session)
                     self.take_place("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
             if token is not None:
                 await self.authenticate(token)
@@ -141,7 +141,7 @@ class SocketConsumer(FollowingConsumer):
         except CommandError as error:
             self.send_error(error, command)
         except FixError as error:
-            self.acceptor.refuse(error)
+            self.pipeline.refuse(error)
             self.say_refused(error, command)
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
@@ -160,15 +160,15 @@ class SocketConsumer(FollowingConsumer):
     def disconnect(self) -> None:
         """Leave everything; also right after a handshake that came to nothing."""
         self.heard()
-        self.relay.unfollow(self.following.values(), self.outbox)
+        self.hub.unfollow(self.following.values(), self.outbox)
         self.following.clear()
         for task in self.tasks:
             task.cancel()
         # A task may have followed since.
-        self.relay.unfollow(self.personal, self.outbox)
-        self.relay.sockets.discard(self.outbox)
-        self.watch.holders.discard(self)
-        self.watch.give_back(self.places)
+        self.hub.unfollow(self.personal, self.outbox)
+        self.hub.sockets.discard(self.outbox)
+        self.monitor.holders.discard(self)
+        self.monitor.give_back(self.places)
 
     # Commands
 
@@ -190,19 +190,19 @@ class SocketConsumer(FollowingConsumer):
 
     async def authenticate(self, token: str) -> None:
         """Become the runner whose token it is; raises `CommandError`."""
-        generation = self.watch.generation
-        bearer = await store.read(identity.bearer_of, token)
+        generation = self.monitor.generation
+        bearer = await store.read(identity.find_token, token)
         if bearer is None:
-            await self.watch.slow_down(self.address)
+            await self.monitor.slow_down(self.address)
             raise CommandError(
                 "token.invalid",
                 "This token is unknown or was revoked. Ask for a new one.",
             )
-        if self.standing.token != bearer.token:
+        if self.viewer.token != bearer.token:
             self.take_place("token", bearer.token, settings.SPECTATE_SOCKETS_A_TOKEN)
         self.publisher = bearer.publisher
-        self.standing = replace(self.standing, token=bearer.token)
-        self.look_again_at = min(self.look_again_at, viewing.earliest([bearer.until]))
+        self.viewer = replace(self.viewer, token=bearer.token)
+        self.look_again_at = min(self.look_again_at, access.earliest([bearer.until]))
         self.look_again_if_changed(generation)
         self.heard()
 
@@ -213,7 +213,7 @@ class SocketConsumer(FollowingConsumer):
 
     def take_place(self, kind: str, key: int, limit: int) -> None:
         """Count this socket against a limit; raises `CommandError`."""
-        if not self.watch.take_place(kind, key, limit):
+        if not self.monitor.take_place(kind, key, limit):
             raise CommandError(
                 "socket.limit", f"One {kind} has {limit} sockets at most. Close one."
             )
@@ -221,9 +221,9 @@ class SocketConsumer(FollowingConsumer):
 
     def take_fixes(self, fixes: int) -> None:
         """Count fixes against the token's rate; raises `CommandError`."""
-        if self.standing.token is None:
+        if self.viewer.token is None:
             return
-        bucket = get_publish_limits().of(self.standing.token)
+        bucket = get_publish_limits().of(self.viewer.token)
         try:
             self.take(
                 bucket,
@@ -241,10 +241,10 @@ class SocketConsumer(FollowingConsumer):
 
     def note_refused(self, refused: Collection[tuple[str, str]]) -> None:
         """Have the organisers see why fixes of a phone are refused: (code, detail)."""
-        token = self.standing.token
+        token = self.viewer.token
         if refused and token is not None and self.publisher is not None:
             runner = self.publisher.pk
-            self.acceptor.contacts.note(token, runner, refused=refused)
+            self.pipeline.contacts.note(token, runner, refused=refused)
 
     def take(self, bucket: Bucket, count: int, detail: str) -> None:
         """Count against a rate; raises `CommandError`."""
@@ -291,9 +291,9 @@ class SocketConsumer(FollowingConsumer):
             )
         if not chosen:
             return {}
-        generation = self.watch.generation
-        grants, refused = await self.singles.followable(
-            self.standing, chosen, create=settings.SPECTATE_OPEN
+        generation = self.monitor.generation
+        grants, refused = await self.runner_reads.followable(
+            self.viewer, chosen, create=settings.SPECTATE_OPEN
         )
         for code, reason in refused.items():
             refusal = CommandError(reason, _REFUSALS[reason], runner=code)
@@ -306,7 +306,7 @@ class SocketConsumer(FollowingConsumer):
 
     def await_message(self) -> None:
         """Close the socket if it says nothing valid for a while."""
-        self._silence = self.relay.loop.call_later(FIRST_MESSAGE, self._end_silence)
+        self._silence = self.hub.loop.call_later(FIRST_MESSAGE, self._end_silence)
 
     def _end_silence(self) -> None:
         if self._obeying:

@@ -21,7 +21,7 @@ RATE, BURST = 1.0, 20
 ID_LIMIT = 64
 
 
-class SosDoor:
+class SosCommand:
     """Takes the calls of one socket's runner."""
 
     def __init__(self, consumer: TypedConsumer) -> None:

@@ -13,7 +13,13 @@ from django.conf import settings
 from runners import store
 from runners.consumers.cheers import Cheers
 from runners.consumers.errors import NOT_SIGNED_IN, CommandError
-from runners.consumers.reading import ID_LIMIT, fix_of, followed_of, is_id, since_of
+from runners.consumers.message_fields import (
+    ID_LIMIT,
+    fix_of,
+    followed_of,
+    is_id,
+    since_of,
+)
 from runners.consumers.socket import (
     FOLLOW_LIMIT,
     TOO_FAST,
@@ -21,16 +27,16 @@ from runners.consumers.socket import (
     SocketConsumer,
     plain,
 )
-from runners.consumers.sos import SosDoor
+from runners.consumers.sos import SosCommand
 from runners.live.dialects import v1
 from runners.live.dialects.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
-from runners.positions.accept import Receipt
-from runners.sharing import identity, snapshots, viewing
-from runners.sharing.gaps import COMMIT_DELAY, Missed
+from runners.positions.pipeline import Receipt
+from runners.sharing import access, identity, snapshots
 from runners.sharing.identity import LinkError
-from runners.sharing.roster import Whole
-from runners.sharing.rosters import Rosters, get_rosters
+from runners.sharing.recovery import COMMIT_DELAY, Backfill
+from runners.sharing.topic import TopicName
+from runners.sharing.topic_registry import TopicRegistry, get_topics
 
 # Fixes of one `publish`.
 PUBLISH_LIMIT = 500
@@ -44,9 +50,9 @@ class TypedConsumer(SocketConsumer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rosters: Rosters = get_rosters()
+        self.topics: TopicRegistry = get_topics()
         # The wholes followed, each with the share link that it came by, if any.
-        self.wholes: dict[Whole, int | None] = {}
+        self.topic_names: dict[TopicName, int | None] = {}
         self.cheers = Cheers(self)
         self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "auth": self.auth,
@@ -54,12 +60,12 @@ class TypedConsumer(SocketConsumer):
             "unfollow": self.unfollow,
             "publish": self.publish,
             "cheer": self.cheers.send,
-            "sos": SosDoor(self).take,
+            "sos": SosCommand(self).take,
             "ping": self.ping,
         }
 
     def make_outbox(self) -> TypedOutbox:
-        return TypedOutbox(self.wire, self.relay)
+        return TypedOutbox(self.wire, self.hub)
 
     async def connect(self, send: Send) -> None:
         await super().connect(send)
@@ -68,8 +74,8 @@ class TypedConsumer(SocketConsumer):
     def disconnect(self) -> None:
         super().disconnect()
         self.cheers.stop()
-        self.rosters.leave(self.wholes, self.outbox)
-        self.wholes.clear()
+        self.topics.leave(self.topic_names, self.outbox)
+        self.topic_names.clear()
 
     async def obey(self, command: dict[str, Any]) -> None:
         if not is_id(command.get("id")):
@@ -127,17 +133,21 @@ class TypedConsumer(SocketConsumer):
 
     async def follow(self, command: dict[str, Any]) -> None:
         since = since_of(command)
-        before = set(self.following.values()), set(self.wholes)
+        before = set(self.following.values()), set(self.topic_names)
         try:
-            bodies, missed = await self.begin_to_follow(command, since)
+            bodies, backfill = await self.begin_to_follow(command, since)
         except store.StoreUnavailable:
             # Who asks again gets all of it: what is followed already has no snapshot.
             self.unfollow_runners(set(self.following.values()) - before[0])
-            self.leave_wholes(
-                [whole for whole in self.wholes if whole not in before[1]]
+            self.leave_topics(
+                [
+                    topic_name
+                    for topic_name in self.topic_names
+                    if topic_name not in before[1]
+                ]
             )
             raise
-        truncated = [code for part in missed for code in part.truncated.values()]
+        truncated = [code for part in backfill for code in part.truncated.values()]
         for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
             frame_fields: dict[str, Any] = {
                 "time": now_ms(),
@@ -147,23 +157,23 @@ class TypedConsumer(SocketConsumer):
             if "id" in command:
                 frame_fields["id"] = command["id"]
             self.outbox.event(v1.snapshot_frame(body, **frame_fields))
-        for part in missed:
+        for part in backfill:
             # As one write: thousands of runners are no pile of events.
             if part.late:
                 self.outbox.events(list(part.late.values()))
 
     async def begin_to_follow(
         self, command: dict[str, Any], since: int | None
-    ) -> tuple[list[bytes], list[Missed]]:
+    ) -> tuple[list[bytes], list[Backfill]]:
         """Follow what a message names; return its snapshot, and what was missed."""
         runners, races, public = followed_of(command)
         await self.set_tick(command)
-        generation = self.watch.generation
+        generation = self.monitor.generation
         bodies = []
-        missed = []
+        backfill = []
         found = await self.follow_codes(runners, command)
-        wholes = await self.wholes_of(races, public, command)
-        by_link: dict[Whole, int] = {}
+        topic_names = await self.topic_names_of(races, public, command)
+        by_link: dict[TopicName, int] = {}
         if "share" in command:
             try:
                 shared, by_link = await self.open_link(command)
@@ -173,8 +183,8 @@ class TypedConsumer(SocketConsumer):
                 self.send_error(error, command)
             else:
                 found |= shared
-                wholes += by_link
-        for whole in wholes:
+                topic_names += by_link
+        for topic_name in topic_names:
             if self.count_follows() >= FOLLOW_LIMIT:
                 self.send_error(
                     CommandError(
@@ -183,37 +193,37 @@ class TypedConsumer(SocketConsumer):
                     command,
                 )
                 break
-            await self.rosters.join(whole, self.outbox, self.standing.user)
-            self.wholes[whole] = by_link.get(whole)
+            await self.topics.join(topic_name, self.outbox, self.viewer.user)
+            self.topic_names[topic_name] = by_link.get(topic_name)
             self.look_again_if_changed(generation)
-            roster = self.rosters.of(whole)
-            bodies += await roster.snapshot(self.outbox)
+            topic = self.topics.of(topic_name)
+            bodies += await topic.snapshot(self.outbox)
             if since is not None:
-                missed.append(await roster.missed(since, self.outbox))
+                backfill.append(await topic.backfill(since, self.outbox))
         if found or not bodies:
             read_at = now_ms()
-            bodies += await self.singles.snapshot(found.values())
+            bodies += await self.runner_reads.snapshot(found.values())
             if since is not None:
-                missed.append(await self.singles.missed(found.values(), since))
+                backfill.append(await self.runner_reads.backfill(found.values(), since))
             self.look_twice(found.values(), read_at)
-        return bodies, missed
+        return bodies, backfill
 
     def look_twice(self, runners: Collection[int], read_at: int) -> None:
         """Read once more what a snapshot missed: accepted before, committed after."""
 
         async def look() -> None:
             await asyncio.sleep(COMMIT_DELAY)
-            await self.acceptor.recorder.flushed()
+            await self.pipeline.recorder.flushed()
             try:
-                missed = await self.singles.meanwhile(runners, read_at)
+                backfill = await self.runner_reads.meanwhile(runners, read_at)
             except store.StoreUnavailable:
                 return self.look_twice(runners, read_at)
             # Some may be followed, or allowed, no longer.
             followed = set(self.following.values())
-            for pk, frame in missed.late.items():
+            for pk, frame in backfill.late.items():
                 if pk in followed:
                     self.outbox.event(frame)
-            for pk, row in missed.newest_rows(self.relay):
+            for pk, row in backfill.newest_rows(self.hub):
                 if pk in followed:
                     self.outbox.position(pk, row)
 
@@ -229,25 +239,29 @@ class TypedConsumer(SocketConsumer):
         ended = self.unfollow_runners(
             {pk for code, pk in self.following.items() if code in codes}
         )
-        wholes = [
-            whole
-            for whole in self.wholes
-            if (whole.slug in races if whole.race is not None else public)
+        topic_names = [
+            topic_name
+            for topic_name in self.topic_names
+            if (topic_name.slug in races if topic_name.race is not None else public)
         ]
-        self.leave_wholes(wholes)
+        self.leave_topics(topic_names)
         self.answer(
             "unfollowed",
             command,
             runners=ended,
-            races=[whole.slug for whole in wholes if whole.race is not None],
-            public=any(whole.race is None for whole in wholes),
+            races=[
+                topic_name.slug
+                for topic_name in topic_names
+                if topic_name.race is not None
+            ],
+            public=any(topic_name.race is None for topic_name in topic_names),
         )
 
-    def leave_wholes(self, wholes: Collection[Whole]) -> None:
+    def leave_topics(self, topic_names: Collection[TopicName]) -> None:
         """Follow these no longer."""
-        for whole in wholes:
-            del self.wholes[whole]
-        self.rosters.leave(wholes, self.outbox)
+        for topic_name in topic_names:
+            del self.topic_names[topic_name]
+        self.topics.leave(topic_names, self.outbox)
 
     async def publish(self, command: dict[str, Any]) -> None:
         if self.publisher is None:
@@ -258,7 +272,7 @@ class TypedConsumer(SocketConsumer):
                 "publish.invalid", f"`fixes` is a list of 1 to {PUBLISH_LIMIT} fixes."
             )
         self.take_fixes(len(items))
-        receipt = await self.acceptor.accept(
+        receipt = await self.pipeline.accept(
             self.publisher, [fix_of(item) for item in items], source="websocket"
         )
         self.note_refused([(code, detail) for _, code, detail in receipt.rejected])
@@ -295,55 +309,53 @@ class TypedConsumer(SocketConsumer):
 
     async def open_link(
         self, command: dict[str, Any]
-    ) -> tuple[dict[str, int], dict[Whole, int]]:
+    ) -> tuple[dict[str, int], dict[TopicName, int]]:
         """Follow the runners of a share link; return them, and its race to follow."""
         plain, pin = command["share"], command.get("pin", "")
         if not isinstance(plain, str) or not isinstance(pin, str):
             raise CommandError("message.invalid", "`share` and `pin` are text.")
-        generation = self.watch.generation
+        generation = self.monitor.generation
         try:
             link = await store.read(identity.find_link, plain)
             # Hashing takes a third of a second: not in the threads that read.
-            await self.relay.loop.run_in_executor(
+            await self.hub.loop.run_in_executor(
                 identity.PIN_THREADS, identity.check_pin, link, pin
             )
         except LinkError as error:
-            await self.watch.slow_down(self.address)
+            await self.monitor.slow_down(self.address)
             raise CommandError(error.code, error.detail) from None
-        if link.pk not in self.standing.links:
+        if link.pk not in self.viewer.links:
             self.take_place("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
-        links = tuple({*self.standing.links, link.pk})
-        self.standing = replace(self.standing, links=links)
-        self.look_again_at = min(
-            self.look_again_at, viewing.earliest([link.expires_at])
-        )
-        generation = min(generation, self.watch.generation)
-        grants = await store.read(viewing.linked, self.standing, link.pk)
+        links = tuple({*self.viewer.links, link.pk})
+        self.viewer = replace(self.viewer, links=links)
+        self.look_again_at = min(self.look_again_at, access.earliest([link.expires_at]))
+        generation = min(generation, self.monitor.generation)
+        grants = await store.read(access.linked, self.viewer, link.pk)
         new = [grant for grant in grants if grant.code not in self.following]
         room = max(0, FOLLOW_LIMIT - self.count_follows())
         await self.follow_granted(new[:room], generation)
         found = {grant.code: grant.pk for grant in new[:room]}
         if link.race is None:
             return found, {}
-        race = Whole(link.race.pk, link.race.slug)
-        return found, {} if race in self.wholes else {race: link.pk}
+        race = TopicName(link.race.pk, link.race.slug)
+        return found, {} if race in self.topic_names else {race: link.pk}
 
     def tell(self, frames: Sequence[bytes]) -> None:
         self.outbox.events(frames)
 
     @property
     def races(self) -> frozenset[int]:
-        return frozenset(w.race for w in self.wholes if w.race is not None)
+        return frozenset(w.race for w in self.topic_names if w.race is not None)
 
     def lose_race(self, race: int, reason: str) -> None:
-        for whole in [w for w in self.wholes if w.race == race]:
-            self.leave_wholes((whole,))
-            self.tell_access(reason, race=whole.slug)
+        for topic_name in [w for w in self.topic_names if w.race == race]:
+            self.leave_topics((topic_name,))
+            self.tell_access(reason, race=topic_name.slug)
 
     def lose_link(self, link: int) -> None:
-        for whole in [w for w, by in self.wholes.items() if by == link]:
-            self.leave_wholes((whole,))
-            self.tell_access("revoked", race=whole.slug)
+        for topic_name in [w for w, by in self.topic_names.items() if by == link]:
+            self.leave_topics((topic_name,))
+            self.tell_access("revoked", race=topic_name.slug)
 
     def tell_access(self, reason: str, **what: str) -> None:
         self.outbox.event(
@@ -353,8 +365,8 @@ class TypedConsumer(SocketConsumer):
         )
 
     def end(self, code: str, detail: str, close_code: int) -> None:
-        self.rosters.leave(self.wholes, self.outbox)
-        self.wholes.clear()
+        self.topics.leave(self.topic_names, self.outbox)
+        self.topic_names.clear()
         super().end(code, detail, close_code)
 
     async def set_tick(self, command: dict[str, Any]) -> None:
@@ -366,21 +378,21 @@ class TypedConsumer(SocketConsumer):
         if self.outbox.tick == (tick := v1.tick_of(wished)):
             return
         self.outbox.tick = tick
-        for whole in self.wholes:
-            await self.rosters.of(whole).change_tick(self.outbox)
+        for topic_name in self.topic_names:
+            await self.topics.of(topic_name).change_tick(self.outbox)
 
-    async def wholes_of(
+    async def topic_names_of(
         self, slugs: list[Any], public: bool, command: dict[str, Any]
-    ) -> list[Whole]:
+    ) -> list[TopicName]:
         """Return the wholes that a message newly follows; errors for unknown races."""
-        wholes = [Whole()] if public else []
+        topic_names = [TopicName()] if public else []
         asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
         # No more than may be followed are looked for.
         looked_for = asked[: FOLLOW_LIMIT - self.count_follows()]
-        links = self.standing.links
+        links = self.viewer.links
         if len(looked_for) == 1 and not links:
             slug = looked_for[0]
-            races = await self.rosters.find_race(slug, self.watch.generation)
+            races = await self.topics.find_race(slug, self.monitor.generation)
         elif looked_for:
             races = await store.read(snapshots.find_races, looked_for, links)
         else:
@@ -401,8 +413,14 @@ class TypedConsumer(SocketConsumer):
                 ),
                 command,
             )
-        wholes += [Whole(races[slug], slug) for slug in looked_for if slug in races]
-        return [whole for whole in wholes if whole not in self.wholes]
+        topic_names += [
+            TopicName(races[slug], slug) for slug in looked_for if slug in races
+        ]
+        return [
+            topic_name
+            for topic_name in topic_names
+            if topic_name not in self.topic_names
+        ]
 
     def count_follows(self) -> int:
-        return len(self.following) + len(self.wholes)
+        return len(self.following) + len(self.topic_names)

@@ -11,7 +11,7 @@ from runners.live.groups import POSITION, RunnerEvent
 from runners.live.outbox import SOCKETS_A_PASS, TypedOutbox, now_ms
 
 if TYPE_CHECKING:
-    from runners.live.relay import Relay
+    from runners.live.hub import Hub
 
 
 class Audience:
@@ -21,8 +21,8 @@ class Audience:
     the runner has been introduced to the members.
     """
 
-    def __init__(self, relay: Relay, tick: int, race: int | None = None) -> None:
-        self.relay = relay
+    def __init__(self, hub: Hub, tick: int, race: int | None = None) -> None:
+        self.hub = hub
         self.tick = tick
         # The race that the whole is, or None.
         self.race = race
@@ -58,11 +58,11 @@ class Audience:
     def position(self, runner: int, row: bytes) -> None:
         """Take an encoded row of a `positions` message."""
         if not self._due:
-            self._due_since = self.relay.loop.time()
-            self.relay.write_at_tick(self, self.tick)
+            self._due_since = self.hub.loop.time()
+            self.hub.write_at_tick(self, self.tick)
         elif self._due.pop(runner, row) != row:
             self.merged += 1
-            self.relay.merged += 1
+            self.hub.merged += 1
         self._due[runner] = row
 
     def event(self, frame: bytes) -> None:
@@ -81,12 +81,12 @@ class Audience:
         than can be served, all get fewer frames, and fresh ones.
         """
         if self._writing:
-            self.relay.write_at_tick(self, self.tick)
+            self.hub.write_at_tick(self, self.tick)
             return
         rows = {r: row for r, row in self._due.items() if r in self.introduced}
         self._due = {r: row for r, row in self._due.items() if r not in rows}
         if self._due:
-            self.relay.write_at_tick(self, self.tick)
+            self.hub.write_at_tick(self, self.tick)
         if not rows:
             return
         self.before_this_tick = (self.ticks, self.rows_sent)
@@ -95,7 +95,7 @@ class Audience:
         self._newest.update((r, (self.ticks, row)) for r, row in rows.items())
         frame = v1.positions_frame(rows.values(), self.merged, now_ms())
         self.merged = 0
-        since, now = self._due_since, self.relay.loop.time()
+        since, now = self._due_since, self.hub.loop.time()
         if self._due:
             self._due_since = now
         self._writing = True
@@ -112,13 +112,13 @@ class Audience:
         rest = members[SOCKETS_A_PASS:]
         self._writing = bool(rest)
         if rest:
-            self.relay.loop.call_soon(self._write, frame, rows, rest, since, at)
+            self.hub.loop.call_soon(self._write, frame, rows, rest, since, at)
         written = 0
         for member in members[:SOCKETS_A_PASS]:
             if member in self.members and member.shared(frame, self):
                 written += 1
-        self.relay.delivered += written * rows
-        self.relay.note_pass(since, at)
+        self.hub.delivered += written * rows
+        self.hub.note_pass(since, at)
 
     def catch_up(self, member: TypedOutbox, ticks: int, rows_sent: int) -> None:
         """Send a member what is new since it was behind."""
@@ -127,7 +127,7 @@ class Audience:
             merged = self.rows_sent - rows_sent - len(rows)
             frame = v1.positions_frame(rows, merged, now_ms())
             if member.shared(frame, self):
-                self.relay.delivered += len(rows)
+                self.hub.delivered += len(rows)
 
     def forget(self, runner: int) -> None:
         """Drop what is kept of a runner who left the whole."""

@@ -10,12 +10,12 @@ POSITION = "runner.position"
 LATE = "runner.late"
 # What happened to the runner (a split, a state, a cheer): never merged.
 NOTE = "runner.note"
-# A relay's sign of life to itself, by which it notices that the layer lost something.
-BEAT = "relay.beat"
-# A process could not send for a while: all relays read what they missed.
-GAP = "relay.gap"
-# The group of all relays.
-RELAYS = "relays"
+# A hub's sign of life to itself, by which it notices that the layer lost something.
+BEAT = "hub.beat"
+# A process could not send for a while: all hubs read what they missed.
+GAP = "hub.gap"
+# The group of all hubs.
+HUBS = "hubs"
 
 
 def runner_group(runner: int) -> str:

@@ -23,7 +23,7 @@ Event = Mapping[str, Any]
 
 
 class Layer(Protocol):
-    """What the relay and `positions` use of a channel layer."""
+    """What the hub and `positions` use of a channel layer."""
 
     dropped: int
 

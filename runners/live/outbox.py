@@ -17,7 +17,7 @@ from runners.live.wire import Wire
 
 if TYPE_CHECKING:
     from runners.live.audience import Audience
-    from runners.live.relay import Relay
+    from runners.live.hub import Hub
 
 # Events are never merged; a socket that lets more than these pile up is closed. Bytes.
 EVENT_BYTES = 2 * 1024 * 1024
@@ -36,11 +36,11 @@ def now_ms() -> int:
 class Outbox:
     """The part that both dialects share: events, and what becomes of a slow socket."""
 
-    __slots__ = ("_event_bytes", "_events", "merged", "relay", "wire")
+    __slots__ = ("_event_bytes", "_events", "merged", "hub", "wire")
 
-    def __init__(self, wire: Wire, relay: Relay) -> None:
+    def __init__(self, wire: Wire, hub: Hub) -> None:
         self.wire = wire
-        self.relay = relay
+        self.hub = hub
         # Positions merged away since this socket's last frame.
         self.merged = 0
         self._events: list[bytes] = []
@@ -78,7 +78,7 @@ class Outbox:
     def events(self, frames: Sequence[bytes]) -> None:
         """Send frames that are never merged, in one write with others of this pass."""
         if not self._events:
-            self.relay.loop.call_soon(self.say)
+            self.hub.loop.call_soon(self.say)
         self._events.extend(frames)
         if not self.wire.behind:
             return
@@ -114,8 +114,8 @@ class SeedOutbox(Outbox):
 
     __slots__ = ("_newest", "_owed")
 
-    def __init__(self, wire: Wire, relay: Relay) -> None:
-        super().__init__(wire, relay)
+    def __init__(self, wire: Wire, hub: Hub) -> None:
+        super().__init__(wire, hub)
         self._owed: list[bytes] = []
         self._newest: dict[int, bytes] = {}
 
@@ -130,18 +130,18 @@ class SeedOutbox(Outbox):
             runner = event["runner"]
             if self._newest.pop(runner, None) is not None:
                 self.merged += 1
-                self.relay.merged += 1
+                self.hub.merged += 1
             self._newest[runner] = event["seed"]
         else:
             if not self._owed:
-                self.relay.write_next_pass(self)
+                self.hub.write_next_pass(self)
             self._owed.append(event["seed"])
 
     def flush(self) -> None:
         """Write what is owed."""
         owed, self._owed = self._owed, []
         self.wire.write([*self._take_events(), *owed])
-        self.relay.delivered += len(owed)
+        self.hub.delivered += len(owed)
 
     def catch_up(self) -> None:
         super().catch_up()
@@ -149,7 +149,7 @@ class SeedOutbox(Outbox):
             newest, self._newest = self._newest, {}
             self.merged = 0
             self.wire.write(list(newest.values()))
-            self.relay.delivered += len(newest)
+            self.hub.delivered += len(newest)
 
     def forget(self, runner: int) -> None:
         self._newest.pop(runner, None)
@@ -160,10 +160,10 @@ class TypedOutbox(Outbox):
 
     __slots__ = ("_missed", "_rows", "last_frame", "tick")
 
-    def __init__(self, wire: Wire, relay: Relay) -> None:
-        super().__init__(wire, relay)
+    def __init__(self, wire: Wire, hub: Hub) -> None:
+        super().__init__(wire, hub)
         self.tick = v1.DEFAULT_TICK
-        self.last_frame = relay.loop.time()
+        self.last_frame = hub.loop.time()
         self._rows: dict[int, bytes] = {}
         # Audiences of which frames were skipped, and their count of rows before.
         self._missed: dict[Audience, tuple[int, int]] = {}
@@ -182,10 +182,10 @@ class TypedOutbox(Outbox):
     def position(self, runner: int, row: bytes) -> None:
         """Take an encoded row of a `positions` message."""
         if not self._rows:
-            self.relay.write_at_tick(self, self.tick)
+            self.hub.write_at_tick(self, self.tick)
         elif self._rows.pop(runner, row) != row:
             self.merged += 1
-            self.relay.merged += 1
+            self.hub.merged += 1
         self._rows[runner] = row
 
     def shared(self, frame: bytes, audience: Audience) -> bool:
@@ -195,7 +195,7 @@ class TypedOutbox(Outbox):
             return False
         self.say()
         self.wire.write((frame,))
-        self.last_frame = self.relay.loop.time()
+        self.last_frame = self.hub.loop.time()
         return True
 
     def flush(self) -> None:
@@ -206,21 +206,21 @@ class TypedOutbox(Outbox):
         merged, self.merged = self.merged, 0
         frame = v1.positions_frame(rows.values(), merged, now_ms())
         self.wire.write([*self._take_events(), frame])
-        self.last_frame = self.relay.loop.time()
-        self.relay.delivered += len(rows)
+        self.last_frame = self.hub.loop.time()
+        self.hub.delivered += len(rows)
 
     def catch_up(self) -> None:
         super().catch_up()
         self.flush()
-        missed, self._missed = self._missed, {}
-        for audience, (ticks, rows_sent) in missed.items():
+        backfill, self._missed = self._missed, {}
+        for audience, (ticks, rows_sent) in backfill.items():
             audience.catch_up(self, ticks, rows_sent)
 
     def heartbeat(self, silent_since: float) -> None:
         """Write an empty frame, so that silence means a lost connection."""
         if self.last_frame < silent_since and not self.wire.behind:
             self.wire.write((v1.positions_frame((), 0, now_ms()),))
-            self.last_frame = self.relay.loop.time()
+            self.last_frame = self.hub.loop.time()
 
     def forget(self, runner: int) -> None:
         self._rows.pop(runner, None)

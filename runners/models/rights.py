@@ -60,8 +60,8 @@ class RightsChange(models.Model):
 class NotingQuerySet(models.QuerySet[M]):
     """Notes a rights change for each row that `update` touches.
 
-    Saving and deleting notes it too, by signals (models/noting.py); `update` sends
-    none. The model says which of its fields is the key, and of what kind it is.
+    Saving and deleting rows notes it by signals (models/rights_signals.py), which
+    `update` does not send. The model names the field that is the key, and its kind.
     """
 
     def update(self, **changes: Any) -> int:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from runners.models import Contact, Subscription
-from runners.notifying.words import Words
+from runners.notifying.texts import Words
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
 # For how long an address can be confirmed. Seconds.

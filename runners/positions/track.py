@@ -16,8 +16,8 @@ from runners.live.dialects.ids import WireId
 from runners.live.groups import LATE, NOTE, POSITION, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
-from runners.positions.phones import PhoneTold
-from runners.positions.rules import Rules
+from runners.positions.phone_status import PhoneStatus
+from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.running import Note, Running
 from runners.positions.writing import Change, Row
 
@@ -39,7 +39,7 @@ class Track:
 
     def __init__(self) -> None:
         self.latest = 0
-        self.rules = Rules()
+        self.rules = PrivacyRules()
         # Their race, if they are in one, and when to look for another.
         self.running: Running | None = None
         self.running_until = math.inf
@@ -47,7 +47,7 @@ class Track:
         self.late = False
         self.meanwhile: list[Fix] | None = None
         self.mender: asyncio.Task[None] | None = None
-        self.phone = PhoneTold()
+        self.phone = PhoneStatus()
         self.used_at = 0.0
         self.ready: asyncio.Task[None] | None = None
 

@@ -256,7 +256,7 @@ def _ranges(
 
     # Of each kind: what is expected, and how far what happens differs from it.
     mean = where + np.outer(_SHARE, extra) + np.outer(_FADE, grown)
-    whole = (
+    topic_name = (
         doubts[0] ** 2 / 12
         + LEVEL_SPREAD**2 * np.outer(where, where)
         + _each(_SHARE_SPREAD) * np.outer(extra, extra)
@@ -266,14 +266,14 @@ def _ranges(
         + _each(_WOBBLE) * _wobble(where)
     )
     error = _JITTER[:, None] ** 2 + doubts[1:] ** 2 / 12
-    inner = whole[:, :count, :count] + error[:, None] * np.eye(count)
-    outer = whole[:, count:, :count]
+    inner = topic_name[:, :count, :count] + error[:, None] * np.eye(count)
+    outer = topic_name[:, count:, :count]
     off = times - mean[:, :count]
     told = np.linalg.solve(
         inner, np.concatenate([off[:, :, None], outer.transpose(0, 2, 1)], axis=2)
     )
     means = mean[:, count:] + np.einsum("kij,kj->ki", outer, told[:, :, 0])
-    variances = np.einsum("kii->ki", whole)[:, count:] - np.einsum(
+    variances = np.einsum("kii->ki", topic_name)[:, count:] - np.einsum(
         "kij,kji->ki", outer, told[:, :, 1:]
     )
     evidence = _PRIOR - 0.5 * (

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from runners.live.relay import Relay, get_relay
+from runners.live.hub import Hub, get_hub
 
 RESTART = 1012
 OVERLOADED = 1013
@@ -35,8 +35,8 @@ class Admission:
     whichever is more: a loop that only writes is never late for anything else.
     """
 
-    def __init__(self, relay: Relay) -> None:
-        self.relay = relay
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
         self.leaving = False
         # Sockets turned away, by reason.
         self.refused: Counter[str] = Counter()
@@ -44,13 +44,13 @@ class Admission:
         self.socket_limit = settings.SPECTATE_SOCKETS or (
             resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
         )
-        self._calm_at = relay.loop.time()
+        self._calm_at = hub.loop.time()
         self._task = asyncio.create_task(self._watch())
 
     @property
     def overloaded(self) -> bool:
         """Tell whether the lag has been over its limit for a while."""
-        return self.relay.loop.time() - self._calm_at > PATIENCE
+        return self.hub.loop.time() - self._calm_at > PATIENCE
 
     @property
     def swamped(self) -> bool:
@@ -68,7 +68,7 @@ class Admission:
             reason, code = "leaving", RESTART
         elif self.overloaded:
             reason, code = "lag", OVERLOADED
-        elif len(self.relay.sockets) >= self.socket_limit:
+        elif len(self.hub.sockets) >= self.socket_limit:
             reason, code = "sockets", OVERLOADED
         else:
             return None
@@ -76,23 +76,23 @@ class Admission:
         return code
 
     async def _watch(self) -> None:
-        loop = self.relay.loop
+        loop = self.hub.loop
         while True:
             due = loop.time() + STEP
             await asyncio.sleep(STEP)
-            self.note(max(loop.time() - due, self.relay.take_lateness()))
+            self.note(max(loop.time() - due, self.hub.take_lateness()))
 
     def note(self, late: float) -> None:
         """Note how late the process is now. Seconds."""
         self.lag = min(max(late, self.lag * DECAY), MOST)
         if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
-            self._calm_at = self.relay.loop.time()
+            self._calm_at = self.hub.loop.time()
 
     async def close(self) -> None:
         """Stop watching the loop."""
         self._task.cancel()
         await asyncio.wait([self._task])
-        _admissions.pop(self.relay.loop, None)
+        _admissions.pop(self.hub.loop, None)
 
 
 _admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = (
@@ -105,5 +105,5 @@ def get_admission() -> Admission:
     loop = asyncio.get_running_loop()
     admission = _admissions.get(loop)
     if admission is None:
-        admission = _admissions[loop] = Admission(get_relay())
+        admission = _admissions[loop] = Admission(get_hub())
     return admission

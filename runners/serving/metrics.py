@@ -26,12 +26,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from runners.live.ages import BOUNDS
-from runners.notifying.sender import get_notifier
-from runners.positions.accept import Acceptor, get_acceptor
+from runners.live.age_histogram import BOUNDS
+from runners.notifying.notifier import get_notifier
+from runners.positions.pipeline import Pipeline, get_pipeline
 from runners.serving.admission import get_admission
-from runners.serving.garbage import resident_bytes
-from runners.sharing.rosters import get_rosters
+from runners.serving.garbage_collection import resident_bytes
+from runners.sharing.topic_registry import get_topics
 
 # Between two writings of a worker's numbers. Seconds.
 INTERVAL = 1.0
@@ -55,24 +55,24 @@ class Reading(NamedTuple):
 
 def read_process() -> list[Reading]:
     """Read what this process counts; some milliseconds with 15,000 sockets."""
-    acceptor = get_acceptor()
-    admission, relay = get_admission(), acceptor.relay
-    recorder, notifier = acceptor.recorder, get_notifier()
-    waiting = [outbox.waiting for outbox in relay.sockets]
+    pipeline = get_pipeline()
+    admission, hub = get_admission(), pipeline.hub
+    recorder, notifier = pipeline.recorder, get_notifier()
+    waiting = [outbox.waiting for outbox in hub.sockets]
     gauges: tuple[tuple[str, str, float], ...] = (
-        ("sockets", "Websockets that are open.", len(relay.sockets)),
-        ("sockets_behind", "Those that do not keep up.", _behind(acceptor)),
+        ("sockets", "Websockets that are open.", len(hub.sockets)),
+        ("sockets_behind", "Those that do not keep up.", _behind(pipeline)),
         ("outbox_depth", "Positions that wait for a socket.", sum(waiting)),
         ("outbox_depth_most", "Of these, for a single one.", max(waiting, default=0)),
-        ("groups", "Channel-layer groups this process is in.", relay.groups),
-        ("follows", "Pairs of a follower and a runner.", relay.follows),
-        ("whole_follows", "Pairs of a socket and a race.", get_rosters().follows),
+        ("groups", "Channel-layer groups this process is in.", hub.groups),
+        ("follows", "Pairs of a follower and a runner.", hub.follows),
+        ("whole_follows", "Pairs of a socket and a race.", get_topics().follows),
         ("tasks", "Tasks of the event loop.", len(asyncio.all_tasks())),
         ("loop_lag_seconds", "How late the process was lately.", admission.lag),
         (
             "layer_lag_seconds",
             "The last beat through the layer.",
-            relay.losses.layer_lag,
+            hub.losses.layer_lag,
         ),
         ("leaving", "1 while the process leaves.", admission.leaving),
         ("overloaded", "1 while it takes no new sockets.", admission.overloaded),
@@ -82,25 +82,25 @@ def read_process() -> list[Reading]:
         ("resident_bytes", "Memory of the process.", resident_bytes()),
     )
     counters: tuple[tuple[str, str, float], ...] = (
-        ("deliveries", "Positions written to sockets.", relay.delivered),
-        ("merged", "Positions merged away.", relay.merged),
-        ("accepted", "Fixes accepted.", acceptor.accepted),
+        ("deliveries", "Positions written to sockets.", hub.delivered),
+        ("merged", "Positions merged away.", hub.merged),
+        ("accepted", "Fixes accepted.", pipeline.accepted),
         ("stored", "Fixes committed.", recorder.stored),
-        ("unsent", "Events the layer did not take.", acceptor.unsent),
-        ("gaps", "Times the layer lost events.", relay.losses.gaps),
+        ("unsent", "Events the layer did not take.", pipeline.unsent),
+        ("gaps", "Times the layer lost events.", hub.losses.gaps),
         ("notifications_queued", "Messages to followers queued.", notifier.queued),
         ("notifications_pushed", "Pushed to browsers.", notifier.sent["push"]),
         ("notifications_mailed", "Mailed.", notifier.sent["mail"]),
-        ("layer_dropped", "Events the layer dropped.", relay.layer.dropped),
+        ("layer_dropped", "Events the layer dropped.", hub.layer.dropped),
         ("cpu_seconds", "Processor time, user and system.", time.process_time()),
     )
     by_reason = (
         ("notifications_failed", "Not told, or not yet.", notifier.failed),
-        ("refused", "Fixes refused.", acceptor.refused),
+        ("refused", "Fixes refused.", pipeline.refused),
         ("not_stored", "Fixes shown but not stored.", recorder.not_stored),
         ("sockets_refused", "Sockets turned away.", admission.refused),
     )
-    ages = {str(number): count for number, count in enumerate(relay.ages.counts)}
+    ages = {str(number): count for number, count in enumerate(hub.ages.counts)}
     return [
         *(Reading("gauge", name, text, {"": value}) for name, text, value in gauges),
         *(Reading("counter", name, text, {"": v}) for name, text, v in counters),
@@ -112,16 +112,16 @@ def read_process() -> list[Reading]:
             "histogram",
             "delivery_age_seconds",
             "Age of positions when written, from here on and through the layer.",
-            ages | {"sum": relay.ages.total},
+            ages | {"sum": hub.ages.total},
         ),
     ]
 
 
-def _behind(acceptor: Acceptor) -> int:
-    return sum(outbox.wire.behind for outbox in acceptor.relay.sockets)
+def _behind(pipeline: Pipeline) -> int:
+    return sum(outbox.wire.behind for outbox in pipeline.hub.sockets)
 
 
-class Noticeboard:
+class MetricsBoard:
     """The folder in which workers leave their numbers for each other."""
 
     def __init__(self, folder: Path, place: int) -> None:
@@ -207,13 +207,13 @@ def _buckets(values: Mapping[str, float]) -> tuple[list[tuple[str, float]], floa
     return list(zip(bounds, counts, strict=True)), values["sum"]
 
 
-_noticeboard: Noticeboard | None = None
+_noticeboard: MetricsBoard | None = None
 
 
 def join_noticeboard(folder: Path, place: int) -> None:
     """Have this process, one of several workers, share its numbers from now on."""
     global _noticeboard
-    _noticeboard = Noticeboard(folder, place)
+    _noticeboard = MetricsBoard(folder, place)
     _noticeboard.start()
 
 

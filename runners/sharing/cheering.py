@@ -12,7 +12,7 @@ from runners.live.layer import Layer
 from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.positions.limits import Limits
-from runners.sharing.viewing import Standing, followable
+from runners.sharing.access import Viewer, followable
 
 # Characters.
 TEXT_LIMIT = 80
@@ -49,12 +49,12 @@ def cheer_text(text: object) -> str:
     return text
 
 
-def cheered_runner(standing: Standing, code: str) -> int:
+def cheered_runner(viewer: Viewer, code: str) -> int:
     """Return the primary key of a runner whom a viewer may cheer.
 
     Raises `CheerError`. Causes two queries.
     """
-    grants, refused = followable(standing, [code], create=False)
+    grants, refused = followable(viewer, [code], create=False)
     if not grants:
         reason = refused[code]
         raise CheerError(

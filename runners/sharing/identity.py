@@ -28,7 +28,7 @@ PIN_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pin")
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
+class TokenIdentity:
     """A usable runner token: its primary key, whose it is, when it ends."""
 
     token: int
@@ -57,7 +57,7 @@ def user_of_session(session_key: str) -> int | None:
     return None if isinstance(user, AnonymousUser) else user.pk
 
 
-def bearer_of(plain: str) -> Bearer | None:
+def find_token(plain: str) -> TokenIdentity | None:
     """Return what a runner's token says, if it is usable; notes its use, by minutes."""
     token = (
         RunnerToken.objects.usable()
@@ -74,7 +74,7 @@ def bearer_of(plain: str) -> Bearer | None:
         token.last_used_at = now
         token.save(update_fields=["last_used_at"])
     publisher = Publisher(token.runner.pk, token.runner.code)
-    return Bearer(token.pk, publisher, token.expires_at)
+    return TokenIdentity(token.pk, publisher, token.expires_at)
 
 
 def open_publisher(code: str) -> Publisher:

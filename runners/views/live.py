@@ -21,11 +21,11 @@ from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
 from runners.positions.fix import milliseconds
+from runners.sharing.access import visible_runners
 from runners.sharing.following import follow_statuses
-from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import races_of, visible_races
 from runners.views.assets import map_assets, modules
-from runners.views.wholes import course_of, first_rows
+from runners.views.topic_data import course_of, first_rows
 
 # How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
 PUBLIC_TICK = 1000

@@ -18,19 +18,19 @@ from runners import store
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
-from runners.sharing.gaps import stored_since, whole_before
+from runners.sharing.access import visible_runners
 from runners.sharing.identity import LinkError, link_of
+from runners.sharing.recovery import stored_since, whole_before
 from runners.sharing.snapshots import add_trails, runner_items
-from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import visible_races
-from runners.views.track import RETRY_AFTER, SHARE_HEADER
-from runners.views.wholes import (
+from runners.views.topic_data import (
     Items,
     course_of,
     public_items,
     race_items,
     without_blockers,
 )
+from runners.views.track import RETRY_AFTER, SHARE_HEADER
 
 # Runners and races that one request may name, as a socket may follow.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT

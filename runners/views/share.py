@@ -20,7 +20,7 @@ from runners.models import Runner, ShareLink
 from runners.sharing.identity import LinkError, link_of
 from runners.sharing.windows import races_of
 from runners.views.live import LINK_TICK, live_page
-from runners.views.slow import note_failure
+from runners.views.throttle import note_failure
 
 STATUSES = {
     "share.unknown": HTTPStatus.NOT_FOUND,

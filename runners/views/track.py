@@ -19,10 +19,10 @@ from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
-from runners.sharing.gaps import MARGIN, whole_before
+from runners.sharing.access import visible_runners
 from runners.sharing.identity import LinkError, link_of
-from runners.sharing.own import positions_gpx
-from runners.sharing.viewing import visible_runners
+from runners.sharing.recovery import MARGIN, whole_before
+from runners.sharing.runner_settings import positions_gpx
 from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)

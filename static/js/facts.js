@@ -8,7 +8,7 @@ import { metresBetween } from "./metres.js";
 // A split is told without its doubt when that is less. s.
 const SURE = 5;
 const MINUTE = 60_000;
-// A phone below this may be silent soon. Per cent, as on the server (positions/phones.py).
+// A phone below this may be silent soon. Per cent, as on the server (positions/phone_status.py).
 const LOW_BATTERY = 20;
 // A place less sure than this is told, and has a ring on the map. m, as there.
 const UNSURE = 20;

@@ -75,7 +75,7 @@ def test_token_for_nobody_is_not_found(office: Client, pk: str) -> None:
 
 def test_tokens_are_revoked_in_the_list(office: Client, bob: Runner) -> None:
     phone, _ = RunnerToken.objects.issue(bob, name="phone")
-    watch, _ = RunnerToken.objects.issue(bob, name="watch")
+    monitor, _ = RunnerToken.objects.issue(bob, name="watch")
     old, _ = RunnerToken.objects.issue(bob, name="old")
     old.revoke()
     revoked_at = old.revoked_at
@@ -87,7 +87,7 @@ def test_tokens_are_revoked_in_the_list(office: Client, bob: Runner) -> None:
     )
 
     assert "1 revoked" in page.text
-    assert list(bob.tokens.usable()) == [watch]
+    assert list(bob.tokens.usable()) == [monitor]
     old.refresh_from_db()
     assert old.revoked_at == revoked_at
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from runners import store
-from runners.notifying.sender import Notifier
-from runners.positions import accept
-from runners.positions.rules import Rules
+from runners.notifying.notifier import Notifier
+from runners.positions import pipeline
+from runners.positions.privacy_rules import PrivacyRules
 from runners.serving.admission import Admission
 from spectate.asgi import application
 from tests.api.capture import Answer
@@ -71,7 +71,7 @@ async def swamped(faulty: Faulty) -> Answer:
 
 async def runner_deleted(faulty: Faulty) -> Answer:
     # While what is known of the token still holds.
-    faulty.patch(accept, "read_rules", lambda pk: Rules(exists=False))
+    faulty.patch(pipeline, "read_rules", lambda pk: PrivacyRules(exists=False))
     return await faulty.ask(
         f"/intake/generic/{faulty.token}/", "POST", b'{"lat": 48, "lon": 2}'
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from django.urls import get_resolver
 
-from runners.intake.door import APPS
+from runners.intake.endpoint import APPS
 from tests.api.answers import faults, operations, shown
 from tests.api.documents import Document
 from tests.api.faults import FAULTS, Faulty

@@ -14,9 +14,9 @@ import pytest
 from runners.live.audience import Audience
 from runners.live.dialects import v1
 from runners.live.groups import POSITION
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
-from runners.live.relay import Relay
 from tests.live.wires import NotingWire
 from tests.servers import ROOT, Server, clean_environment
 
@@ -26,14 +26,14 @@ MEMORY = 32.0
 
 
 @pytest.fixture
-async def relay() -> AsyncIterator[Relay]:
-    relay = Relay(LocalLayer())
-    yield relay
-    await relay.close()
+async def hub() -> AsyncIterator[Hub]:
+    hub = Hub(LocalLayer())
+    yield hub
+    await hub.close()
 
 
 async def encoded_in_a_tick(
-    relay: Relay, spectators: int, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, spectators: int, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, list[NotingWire]]:
     """Count the frames that a tick encodes; also return what was written."""
     encoded = 0
@@ -45,11 +45,11 @@ async def encoded_in_a_tick(
         return encode(*args)
 
     monkeypatch.setattr(v1, "positions_frame", counting)
-    audience = Audience(relay, 1_000)
+    audience = Audience(hub, 1_000)
     audience.introduced.update(range(RUNNERS))
     wires = [NotingWire() for _ in range(spectators)]
     for wire in wires:
-        audience.members[TypedOutbox(wire, relay)] = None
+        audience.members[TypedOutbox(wire, hub)] = None
     for runner in range(RUNNERS):
         audience.receive(
             {
@@ -63,22 +63,22 @@ async def encoded_in_a_tick(
         )
     audience.flush()
     for _ in range(spectators // 500 + 1):
-        await settled(relay)
+        await settled(hub)
     return encoded, wires
 
 
-async def settled(relay: Relay) -> None:
+async def settled(hub: Hub) -> None:
     """Let the loop go round once."""
-    passed = relay.loop.create_future()
-    relay.loop.call_soon(passed.set_result, None)
+    passed = hub.loop.create_future()
+    hub.loop.call_soon(passed.set_result, None)
     await passed
 
 
 @pytest.mark.parametrize("spectators", [100, 5_000])
 async def test_a_tick_is_encoded_once_however_many_watch(
-    spectators: int, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    spectators: int, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded, wires = await encoded_in_a_tick(relay, spectators, monkeypatch)
+    encoded, wires = await encoded_in_a_tick(hub, spectators, monkeypatch)
 
     assert encoded == 1
     # Everybody has it, and it is the same object, not a copy.

@@ -270,9 +270,9 @@ def test_race_is_shown_in_a_frame_of_another_site_only_to_be_looked_at(
     expect(frame.locator(".runner")).not_to_have_count(0)
     expect(frame.locator(".topbar")).to_have_count(0)
     expect(frame.locator("a.whole")).to_have_attribute("target", "_blank")
-    whole = page.frame("page")
-    assert whole is not None
-    eventually(lambda: whole.url.startswith("chrome-error:"))
+    topic_name = page.frame("page")
+    assert topic_name is not None
+    eventually(lambda: topic_name.url.startswith("chrome-error:"))
     context.close()
 
 

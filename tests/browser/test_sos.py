@@ -15,7 +15,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 from runners.models import Entry, Race, Runner, RunnerToken
-from runners.sharing.own import sharing_pause
+from runners.sharing.runner_settings import sharing_pause
 User.objects.create_superuser("office", password="a long walk by the river")
 now = timezone.now()
 race = Race.objects.create(slug="half", name="Riverside Half", start=now,

@@ -27,7 +27,7 @@ from websockets.typing import Subprotocol
 
 from runners.management.commands.connections import Names, follows
 from runners.models import Race, ShareLink
-from runners.serving.operator_door import SocketFacts
+from runners.serving.operator_socket import SocketFacts
 from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
 from tests.services import Redis
 
@@ -165,13 +165,13 @@ def test_users_and_links_are_named() -> None:
         user=user.pk,
         links=[link.pk, 999],
         runners=2,
-        wholes=["public"],
+        topics=["public"],
         waiting=0,
         behind=False,
     )
     assert Names([facts]).of(facts) == "user alice, link Press, link 999"
     assert follows(facts) == "public, 2 runners"
-    assert follows({**facts, "runners": 0, "wholes": []}) == "nobody"
+    assert follows({**facts, "runners": 0, "topics": []}) == "nobody"
 
 
 def test_nobody_there_is_explained(settings: Settings, tmp_path: Path) -> None:

@@ -71,13 +71,13 @@ async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
         typed_client(small.ws_url, token) as phone,
         seed_client(
             small.ws_url, additional_headers={"Authorization": f"Bearer {token}"}
-        ) as watch,
+        ) as monitor,
     ):
         await phone.say(type="publish", fixes=fixes(10))
         await phone.hear_type("ack")
         for n in range(5):
-            await watch.say(userId="twice", lat=1 + n, lng=2)
-        assert (await watch.hear())["error"] == "rate.limited"
+            await monitor.say(userId="twice", lat=1 + n, lng=2)
+        assert (await monitor.hear())["error"] == "rate.limited"
 
 
 async def test_a_token_has_so_many_sockets_at_a_time(small: Server) -> None:

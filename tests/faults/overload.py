@@ -56,7 +56,7 @@ FLAT = 32 * 1024  # KiB
 class Scale:
     runners: int
     rate: float  # fixes a second and runner
-    whole: int  # spectators who follow everybody public
+    topic_name: int  # spectators who follow everybody public
     single: int  # typed spectators who follow `FOLLOWS` runners
     seed: int  # the same in the dialect of 2015
     tick: int  # milliseconds
@@ -186,7 +186,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
     scale = LONG if long else SHORT
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    report = OverloadReport(store, long, scale.whole + scale.single + scale.seed)
+    report = OverloadReport(store, long, scale.topic_name + scale.single + scale.seed)
     with started(store) as server:
         tokens = await asyncio.to_thread(make_runners, server, scale.runners)
         codes, url, clock = list(tokens), server.ws_url + "/", Clock()
@@ -194,7 +194,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
             Phone(url, code, token, rate=scale.rate, place=clock.place)
             for code, token in tokens.items()
         ]
-        kinds = ["whole"] * scale.whole + ["single"] * scale.single
+        kinds = ["whole"] * scale.topic_name + ["single"] * scale.single
         spectators = [Spectator(clock, kind) for kind in kinds + ["seed"] * scale.seed]
         async with carried(phones):
             await until(lambda: all(phone.acked for phone in phones), PATIENCE)

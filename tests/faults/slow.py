@@ -168,12 +168,12 @@ def watched(server: Server) -> Iterator[Memory]:
     memory = Memory()
     first = process.rss_kib(server.pid)
 
-    async def watch() -> None:
+    async def monitor() -> None:
         while True:
             memory.growth = max(memory.growth, process.rss_kib(server.pid) - first)
             await asyncio.sleep(0.25)
 
-    task = asyncio.create_task(watch())
+    task = asyncio.create_task(monitor())
     try:
         yield memory
     finally:

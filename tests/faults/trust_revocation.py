@@ -249,7 +249,7 @@ class Scenario:
             try:
                 # A crowd that comes at once is another matter.
                 await self.everybody_watches.wait()
-                await self.watch(change, code, watchers)
+                await self.monitor(change, code, watchers)
             finally:
                 for watcher in watchers:
                     watcher.reset()
@@ -278,7 +278,7 @@ class Scenario:
             self.report.wrong.append(f"{silent} sockets saw nothing of {code}")
         return watchers
 
-    async def watch(self, change: Change, code: str, watchers: list[Watcher]) -> None:
+    async def monitor(self, change: Change, code: str, watchers: list[Watcher]) -> None:
         printed = await self.do(
             f"globals().update(scenes['{code}'])\n{change.code}\nprint(time.time())"
         )

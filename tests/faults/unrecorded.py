@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from spectate.asgi import application as application  # sets Django up
 
 # isort: split
-from runners.positions import accept
+from runners.positions import pipeline
 from runners.positions.recorder import Recorder
 from runners.positions.writing import Change, Row
 
@@ -33,4 +33,4 @@ class DroppingRecorder(Recorder):
         """Drop them too."""
 
 
-accept.Recorder = DroppingRecorder  # type: ignore[attr-defined]
+pipeline.Recorder = DroppingRecorder  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ import zxingcpp
 from numpy import array, uint8
 from pytest_django import Settings
 
-from runners.intake.door import APPS, split_path, token_of
+from runners.intake.endpoint import APPS, split_path, token_of
 from runners.intake.setup import PHONE_APPS, Setup
 from tests.intake.phones import Phone
 from tests.servers import Server

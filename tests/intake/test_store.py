@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from runners import store
-from runners.intake import door
-from runners.intake.door import get_intake, intake
+from runners.intake import endpoint
+from runners.intake.endpoint import get_intake, intake
 from runners.models import Position, Runner, RunnerToken
 from runners.positions import recorder
-from runners.positions.accept import Acceptor
-from tests.positions.conftest import acceptor as acceptor  # noqa: F401
+from runners.positions.pipeline import Pipeline
+from tests.positions.conftest import pipeline as pipeline  # noqa: F401
 
 POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
 
@@ -25,8 +25,8 @@ def token(transactional_db: None) -> str:
 
 
 @pytest.fixture
-async def doors(acceptor: Acceptor) -> AsyncIterator[Acceptor]:  # noqa: F811
-    yield acceptor
+async def doors(pipeline: Pipeline) -> AsyncIterator[Pipeline]:  # noqa: F811
+    yield pipeline
     get_intake().close()
 
 
@@ -47,7 +47,7 @@ async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
 
 
 async def test_full_recorder_is_503_and_the_point_is_taken_later(
-    doors: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "CAPACITY", 0)
     status, headers = await send(token)
@@ -58,7 +58,7 @@ async def test_full_recorder_is_503_and_the_point_is_taken_later(
 
 
 async def test_database_that_is_away_is_503(
-    doors: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def read(*args: object) -> None:
         raise store.StoreUnavailable
@@ -71,9 +71,9 @@ async def test_database_that_is_away_is_503(
 
 
 async def test_commit_that_takes_too_long_is_503(
-    doors: Acceptor, token: str, monkeypatch: pytest.MonkeyPatch
+    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "COMMIT_SECONDS", 0)
+    monkeypatch.setattr(endpoint, "COMMIT_SECONDS", 0)
     assert (await send(token))[0] == 503
     monkeypatch.undo()
     # Sent again it is stored already, and answered so.

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
-from runners.live.relay import Relay
 
 
 @pytest.fixture
@@ -14,9 +14,9 @@ def layer() -> LocalLayer:
 
 
 @pytest.fixture
-async def relay(layer: LocalLayer) -> AsyncIterator[Relay]:
-    relay = Relay(layer)
-    yield relay
-    await relay.close()
+async def hub(layer: LocalLayer) -> AsyncIterator[Hub]:
+    hub = Hub(layer)
+    yield hub
+    await hub.close()
     assert layer.groups == {}
-    assert relay.groups == 0
+    assert hub.groups == 0

@@ -5,13 +5,13 @@ import asyncio
 from runners.live.audience import Audience
 from runners.live.dialects import seed, v1
 from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.hub import Hub
 from runners.live.outbox import (
     EVENT_BYTES,
     SOCKETS_A_PASS,
     SeedOutbox,
     TypedOutbox,
 )
-from runners.live.relay import Relay
 from tests.live.wires import NotingWire
 
 
@@ -33,10 +33,10 @@ async def passes() -> None:
 
 
 async def test_seed_outbox_sends_every_position_in_order_in_one_write(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = SeedOutbox(wire, relay)
+    outbox = SeedOutbox(wire, hub)
     for t in range(5):
         outbox.receive(position(7, t))
     await passes()
@@ -45,10 +45,10 @@ async def test_seed_outbox_sends_every_position_in_order_in_one_write(
 
 
 async def test_seed_outbox_that_is_behind_gets_the_newest_of_each_runner(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = SeedOutbox(wire, relay)
+    outbox = SeedOutbox(wire, hub)
     wire.behind = True
     for t in range(1000):
         outbox.receive(position(7, t))
@@ -57,17 +57,17 @@ async def test_seed_outbox_that_is_behind_gets_the_newest_of_each_runner(
     assert wire.messages == []
     wire.drain()
     assert [(m["userId"], m["lng"]) for m in wire.messages] == [(7, 999), (8, 999)]
-    assert relay.merged == 2 * 999
+    assert hub.merged == 2 * 999
     outbox.receive(position(7, 1000))
     await passes()
     assert wire.messages[-1]["lng"] == 1000
 
 
 async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = TypedOutbox(wire, relay)
+    outbox = TypedOutbox(wire, hub)
     outbox.tick = 100
     for t in range(3):
         outbox.receive(position(7, t))
@@ -78,9 +78,9 @@ async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
     assert frame["merged"] == 2
 
 
-async def test_typed_outbox_at_tick_0_sends_at_once(relay: Relay) -> None:
+async def test_typed_outbox_at_tick_0_sends_at_once(hub: Hub) -> None:
     wire = NotingWire()
-    outbox = TypedOutbox(wire, relay)
+    outbox = TypedOutbox(wire, hub)
     outbox.tick = 0
     outbox.receive(position(7, 1))
     await passes()
@@ -88,10 +88,10 @@ async def test_typed_outbox_at_tick_0_sends_at_once(relay: Relay) -> None:
 
 
 async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = TypedOutbox(wire, relay)
+    outbox = TypedOutbox(wire, hub)
     outbox.tick = 0
     wire.behind = True
     for t in range(50):
@@ -105,10 +105,10 @@ async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
 
 
 async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = TypedOutbox(wire, relay)
+    outbox = TypedOutbox(wire, hub)
     event = position(7, 1)
     event["type"] = LATE
     event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
@@ -117,9 +117,9 @@ async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
     assert wire.messages == [{"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}]
 
 
-async def test_events_wait_while_behind_and_keep_their_order(relay: Relay) -> None:
+async def test_events_wait_while_behind_and_keep_their_order(hub: Hub) -> None:
     wire = NotingWire()
-    outbox = TypedOutbox(wire, relay)
+    outbox = TypedOutbox(wire, hub)
     wire.behind = True
     for number in range(3):
         outbox.event(v1.message_frame("ack", id=number))
@@ -128,10 +128,10 @@ async def test_events_wait_while_behind_and_keep_their_order(relay: Relay) -> No
 
 
 async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = SeedOutbox(wire, relay)
+    outbox = SeedOutbox(wire, hub)
     wire.behind = True
     frame = seed.error_frame("position.invalid", "x" * 1000)
     for _ in range(EVENT_BYTES // 2000):
@@ -142,9 +142,9 @@ async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
     assert wire.code == 4413
 
 
-async def test_heartbeat_breaks_a_silence_only(relay: Relay) -> None:
+async def test_heartbeat_breaks_a_silence_only(hub: Hub) -> None:
     wire = NotingWire()
-    outbox = TypedOutbox(wire, relay)
+    outbox = TypedOutbox(wire, hub)
     outbox.heartbeat(outbox.last_frame - 1)
     assert wire.messages == []
     outbox.heartbeat(outbox.last_frame + 1)
@@ -153,30 +153,30 @@ async def test_heartbeat_breaks_a_silence_only(relay: Relay) -> None:
     assert frame["fixes"] == []
 
 
-def audience_of(relay: Relay, *wires: NotingWire) -> Audience:
-    audience = Audience(relay, 0)
+def audience_of(hub: Hub, *wires: NotingWire) -> Audience:
+    audience = Audience(hub, 0)
     audience.introduced.update({7, 8})
     for wire in wires:
-        audience.members[TypedOutbox(wire, relay)] = None
+        audience.members[TypedOutbox(wire, hub)] = None
     return audience
 
 
-async def test_audience_members_share_one_encoded_frame(relay: Relay) -> None:
+async def test_audience_members_share_one_encoded_frame(hub: Hub) -> None:
     alice, bob = NotingWire(), NotingWire()
-    audience = audience_of(relay, alice, bob)
+    audience = audience_of(hub, alice, bob)
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
     await passes()
     assert alice.messages == bob.messages
     assert alice.writes[0][0] is bob.writes[0][0]
-    assert relay.delivered == 4
+    assert hub.delivered == 4
 
 
 async def test_audience_member_that_is_behind_skips_frames_and_catches_up(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     alice, bob = NotingWire(), NotingWire()
-    audience = audience_of(relay, alice, bob)
+    audience = audience_of(hub, alice, bob)
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
     await passes()
@@ -195,9 +195,9 @@ async def test_audience_member_that_is_behind_skips_frames_and_catches_up(
     assert bob.messages[-1] == alice.messages[-1]
 
 
-async def test_audience_holds_a_runner_back_until_introduced(relay: Relay) -> None:
+async def test_audience_holds_a_runner_back_until_introduced(hub: Hub) -> None:
     alice = NotingWire()
-    audience = audience_of(relay, alice)
+    audience = audience_of(hub, alice)
     audience.receive(position(9, 1))
     await passes()
     assert alice.messages == []
@@ -208,10 +208,10 @@ async def test_audience_holds_a_runner_back_until_introduced(relay: Relay) -> No
 
 
 async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wires = [NotingWire() for _ in range(2 * SOCKETS_A_PASS + 1)]
-    audience = audience_of(relay, *wires)
+    audience = audience_of(hub, *wires)
     audience.receive(position(7, 1))
     await asyncio.sleep(0)
     assert wires[0].messages
@@ -223,14 +223,14 @@ async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
         await passes()
     for wire in (wires[0], wires[-1]):
         assert [row[1] for m in wire.messages for row in m["fixes"]] == [1, 3]
-    assert sum(relay.ages.counts) == relay.delivered == 2 * len(wires)
+    assert sum(hub.ages.counts) == hub.delivered == 2 * len(wires)
 
 
 async def test_answers_of_one_pass_are_one_write_and_come_before_the_close(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     wire = NotingWire()
-    outbox = SeedOutbox(wire, relay)
+    outbox = SeedOutbox(wire, hub)
     frames = [seed.error_frame("position.invalid", str(n)) for n in range(3)]
     for frame in frames:
         outbox.event(frame)

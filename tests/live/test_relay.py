@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from runners.live.groups import POSITION, RunnerEvent, runner_group
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
-from runners.live.relay import Relay
 
 
 class Ear:
@@ -39,11 +39,11 @@ def event(runner: int, t: int) -> dict[str, Any]:
 
 
 async def test_relay_joins_a_group_once_however_many_follow(
-    relay: Relay, layer: LocalLayer
+    hub: Hub, layer: LocalLayer
 ) -> None:
     ears = [Ear() for _ in range(10)]
     for ear in ears:
-        await relay.follow([1, 2], ear)
+        await hub.follow([1, 2], ear)
     assert {group: len(members) for group, members in layer.groups.items()} == {
         "runner.1": 1,
         "runner.2": 1,
@@ -52,47 +52,47 @@ async def test_relay_joins_a_group_once_however_many_follow(
     await asyncio.sleep(0.01)
     assert all(ear.heard == [5] for ear in ears)
     for ear in ears:
-        relay.unfollow([1, 2], ear)
+        hub.unfollow([1, 2], ear)
     await asyncio.sleep(0.01)
     assert layer.groups == {}
-    assert relay.follows == 0
+    assert hub.follows == 0
 
 
 async def test_a_follow_is_in_force_when_it_returns(
-    relay: Relay, layer: LocalLayer
+    hub: Hub, layer: LocalLayer
 ) -> None:
     ear = Ear()
-    await relay.follow([1], ear)
+    await hub.follow([1], ear)
     await layer.group_send(runner_group(1), event(1, 1))
     await asyncio.sleep(0.01)
     assert ear.heard == [1]
-    relay.unfollow([1], ear)
+    hub.unfollow([1], ear)
 
 
 async def test_a_follower_that_fails_does_not_end_the_others_stream(
-    relay: Relay, layer: LocalLayer
+    hub: Hub, layer: LocalLayer
 ) -> None:
     broken, ear = BrokenEar(), Ear()
-    await relay.follow([1], broken)
-    await relay.follow([1], ear)
+    await hub.follow([1], broken)
+    await hub.follow([1], ear)
     for t in (1, 2):
         await layer.group_send(runner_group(1), event(1, t))
     await asyncio.sleep(0.01)
     assert ear.heard == [1, 2]
-    relay.unfollow([1], broken)
-    relay.unfollow([1], ear)
+    hub.unfollow([1], broken)
+    hub.unfollow([1], ear)
 
 
 async def test_an_event_of_an_unknown_kind_is_passed_over(
-    relay: Relay, layer: LocalLayer
+    hub: Hub, layer: LocalLayer
 ) -> None:
     ear = Ear()
-    await relay.follow([1], ear)
+    await hub.follow([1], ear)
     await layer.group_send(runner_group(1), {"type": "from.a.newer.version"})
     await layer.group_send(runner_group(1), event(1, 1))
     await asyncio.sleep(0.01)
     assert ear.heard == [1]
-    relay.unfollow([1], ear)
+    hub.unfollow([1], ear)
 
 
 class SlowLayer(LocalLayer):
@@ -116,7 +116,7 @@ class SlowLayer(LocalLayer):
 
 async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> None:
     layer = SlowLayer()
-    relay = Relay(layer)
+    hub = Hub(layer)
     dice = random.Random(3)
     ears = [Ear() for _ in range(5)]
     following: set[tuple[int, int]] = set()
@@ -126,10 +126,10 @@ async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> No
             ear, runner = dice.randrange(5), dice.randrange(4)
             if dice.random() < 0.5:
                 following.add((ear, runner))
-                await relay.follow([runner], ears[ear])
+                await hub.follow([runner], ears[ear])
             else:
                 following.discard((ear, runner))
-                relay.unfollow([runner], ears[ear])
+                hub.unfollow([runner], ears[ear])
             await asyncio.sleep(dice.random() * 0.004)
 
     async with asyncio.TaskGroup() as changes:
@@ -137,7 +137,7 @@ async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> No
             changes.create_task(change())
     await asyncio.sleep(0.1)
     assert set(layer.groups) == {runner_group(runner) for _, runner in following}
-    await relay.close()
+    await hub.close()
     assert layer.groups == {}
 
 
@@ -145,21 +145,19 @@ async def test_what_a_late_join_missed_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A follow does not wait for ever; its snapshot may be from before the join."""
-    monkeypatch.setattr("runners.live.relay.JOIN_TIMEOUT", 0.001)
-    relay = Relay(VerySlowLayer())
+    monkeypatch.setattr("runners.live.hub.JOIN_TIMEOUT", 0.001)
+    hub = Hub(VerySlowLayer())
     gaps: list[tuple[int, list[int]]] = []
-    relay.losses.on_gap = lambda since, runners: gaps.append(
-        (since, list(runners or ()))
-    )
+    hub.losses.on_gap = lambda since, runners: gaps.append((since, list(runners or ())))
     asked_at = now_ms()
-    await relay.follow([7, 8], Ear())
+    await hub.follow([7, 8], Ear())
     async with asyncio.timeout(5):
         while not gaps:
             await asyncio.sleep(0.05)
     ((since, runners),) = gaps
     assert runners == [7, 8]
     assert asked_at <= since < asked_at + 500
-    await relay.close()
+    await hub.close()
 
 
 class VerySlowLayer(LocalLayer):

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from runners.models import Checkpoint, Entry, Race, Runner, Subscription
-from runners.notifying.sender import Notifier
+from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
 from tests.notifying.push import Browser, PushService, push_service
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from runners.models import Checkpoint, Entry
-from runners.notifying.sender import Notifier
+from runners.notifying.notifier import Notifier
 from runners.positions.fix import milliseconds
 from runners.positions.writing import Passing, write
 

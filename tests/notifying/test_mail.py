@@ -16,8 +16,8 @@ from pytest_django import Settings
 
 from runners.models import Checkpoint, Delivery, Entry, Runner, Subscription
 from runners.models.news import Kind
-from runners.notifying import sender
-from runners.notifying.sender import Notifier
+from runners.notifying import notifier as notifier_module
+from runners.notifying.notifier import Notifier
 from runners.notifying.sos import Call, contact_add, sos_take
 from runners.notifying.subscribing import address_add, address_confirm, alerts_set
 from runners.positions.fix import Fix, milliseconds
@@ -119,7 +119,7 @@ def test_address_that_is_refused_for_good_is_forgotten(
     notifier: Notifier,
     mailbox: type[Mailbox],
 ) -> None:
-    for lap in range(sender.MOST_FAILURES):
+    for lap in range(notifier_module.MOST_FAILURES):
         assert Subscription.objects.exists()
         mailbox.errors.append(refused(550))
         passed(entry, ten, lap + 1)

@@ -18,8 +18,8 @@ from runners.models import (
     Subscription,
 )
 from runners.models.news import KINDS, Kind
-from runners.notifying.sender import Notifier
-from runners.notifying.spreading import note_silences
+from runners.notifying.deliveries import note_silences
+from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set
 from runners.positions.fix import milliseconds
 from runners.positions.writing import Passing, Progressed, write

@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from runners.models import Checkpoint, Delivery, Entry, Subscription
 from runners.models.news import Kind
-from runners.notifying.sender import Notifier
-from runners.notifying.spreading import spread
+from runners.notifying.deliveries import spread
+from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
 from runners.positions.writing import Passing, write

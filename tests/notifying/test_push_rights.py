@@ -19,8 +19,8 @@ from runners.models import (
     Subscription,
 )
 from runners.models.news import KINDS, Kind
-from runners.notifying.sender import Notifier
-from runners.notifying.spreading import spread
+from runners.notifying.deliveries import spread
+from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
 from runners.positions.writing import Progressed, write

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from runners.models import Checkpoint, Delivery, Entry, News, Runner, Sos, Subscription
 from runners.models.news import Kind
-from runners.notifying import sender
-from runners.notifying.sender import Notifier
-from runners.notifying.spreading import spread
+from runners.notifying import notifier as notifier_module
+from runners.notifying.deliveries import spread
+from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set
 from runners.positions.fix import milliseconds
 from runners.positions.writing import Passing, write
@@ -116,12 +116,12 @@ def test_redirect_leads_nowhere_and_refusals_end_a_subscription(
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     service.headers["Location"] = f"{service.url}/elsewhere"
-    for number in range(sender.MOST_FAILURES):
+    for number in range(notifier_module.MOST_FAILURES):
         service.statuses.append(302)
         passed(entry, ten, number + 1)
         tell(notifier)
     assert {post.path for post in service.posts} == {"/push/bob"}
-    assert notifier.failed == {"refused": sender.MOST_FAILURES}
+    assert notifier.failed == {"refused": notifier_module.MOST_FAILURES}
     assert not Subscription.objects.exists()
 
 
@@ -136,5 +136,5 @@ def test_place_is_not_flooded(
     now = milliseconds(timezone.now())
     write((), [Passing(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)])
     tell(notifier)
-    assert len(service.posts) == sender.PLACE_BURST
+    assert len(service.posts) == notifier_module.PLACE_BURST
     assert notifier.failed == {"rate": 10}

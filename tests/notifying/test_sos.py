@@ -23,10 +23,10 @@ from runners.models import (
     Subscription,
 )
 from runners.models.news import KINDS, Kind
+from runners.notifying.deliveries import spread
 from runners.notifying.mail import CONSOLE
-from runners.notifying.sender import Notifier
+from runners.notifying.notifier import Notifier
 from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
-from runners.notifying.spreading import spread
 from runners.notifying.subscribing import (
     address_add,
     address_confirm,
@@ -35,7 +35,7 @@ from runners.notifying.subscribing import (
 )
 from runners.positions.fix import Fix
 from runners.positions.retention import prune
-from runners.sharing.own import positions_erase, zone_add
+from runners.sharing.runner_settings import positions_erase, zone_add
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from tests.servers import Server, wait_until
 SETUP = """
 import json
 from runners.models import Runner, RunnerToken
-from runners.sharing.own import zone_add
+from runners.sharing.runner_settings import zone_add
 bob = Runner.objects.create(code="bob", name="Bob")
 zone_add(runner=bob, name="Home", lat=61.49876, lng=11.49876, radius=5000)
 print(RunnerToken.objects.issue(bob, name="phone")[1])

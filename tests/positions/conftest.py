@@ -6,10 +6,10 @@ import pytest
 from channels.layers import channel_layers
 
 from runners import store
+from runners.live.hub import get_hub
 from runners.live.layer import LocalLayer
-from runners.live.relay import get_relay
 from runners.models import Runner
-from runners.positions.accept import Acceptor, get_acceptor
+from runners.positions.pipeline import Pipeline, get_pipeline
 from runners.positions.track import Publisher
 
 
@@ -21,13 +21,13 @@ def bob(transactional_db: None) -> Publisher:
 
 
 @pytest.fixture
-async def acceptor(transactional_db: None) -> AsyncIterator[Acceptor]:
+async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
     """What serves in this test's event loop, on a layer of its own."""
     layer = LocalLayer()
     channel_layers.set("default", layer)
-    acceptor = get_acceptor()
-    yield acceptor
-    await acceptor.close()
-    await get_relay().close()
+    pipeline = get_pipeline()
+    yield pipeline
+    await pipeline.close()
+    await get_hub().close()
     store.close_connections()
     assert layer.groups == {}

@@ -12,9 +12,9 @@ from runners.live.frames import frame_text
 from runners.live.groups import BEAT, GAP, LATE, POSITION, RunnerEvent
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
-from runners.positions import accept as accept_module
-from runners.positions.accept import Acceptor, Receipt
+from runners.positions import pipeline as accept_module
 from runners.positions.fix import Fix, FixError, milliseconds
+from runners.positions.pipeline import Pipeline, Receipt
 from runners.positions.track import Publisher, position_event
 
 
@@ -50,26 +50,26 @@ class Ear:
 
 
 @pytest.fixture
-async def ear(acceptor: Acceptor, bob: Publisher) -> Ear:
+async def ear(pipeline: Pipeline, bob: Publisher) -> Ear:
     ear = Ear()
-    await acceptor.relay.follow([bob.pk], ear)
+    await pipeline.hub.follow([bob.pk], ear)
     return ear
 
 
 async def publish(
-    acceptor: Acceptor, bob: Publisher, *fixes: Fix | FixError
+    pipeline: Pipeline, bob: Publisher, *fixes: Fix | FixError
 ) -> Receipt:
-    receipt = await acceptor.accept(bob, fixes, source="websocket")
+    receipt = await pipeline.accept(bob, fixes, source="websocket")
     assert receipt.stored is not None
     await asyncio.wait_for(receipt.stored, 5)
     return receipt
 
 
 async def test_a_fix_goes_live_and_is_stored(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
-    receipt = await publish(acceptor, bob, Fix(t, 48.85, 2.35, speed=3.0))
+    receipt = await publish(pipeline, bob, Fix(t, 48.85, 2.35, speed=3.0))
     assert receipt.rejected == []
     assert ear.rows == [["bob", t, 48.85, 2.35, 3.0, None, None]]
     assert ear.seed == [{"userId": "bob", "lat": 48.85, "lng": 2.35}]
@@ -77,11 +77,11 @@ async def test_a_fix_goes_live_and_is_stored(
 
 
 async def test_of_a_batch_the_newest_moves_the_marker_and_the_others_are_late(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms() - 10_000
     fixes = [Fix(t + n * 1000, 48.0 + n, 2.0) for n in (3, 0, 2, 1)]
-    await publish(acceptor, bob, *fixes)
+    await publish(pipeline, bob, *fixes)
     assert [row[1] for row in ear.rows] == [t + 3000]
     assert [fix[0] for fix in ear.late] == [t, t + 1000, t + 2000]
     # The seed dialect knows no lateness: all that is newer than before, in order.
@@ -104,13 +104,13 @@ def window(bob: Publisher) -> int:
 
 
 async def test_a_backlog_from_before_the_window_is_stored_and_shown_to_nobody(
-    acceptor: Acceptor, bob: Publisher, ear: Ear, window: int
+    pipeline: Pipeline, bob: Publisher, ear: Ear, window: int
 ) -> None:
-    await publish(acceptor, bob, Fix(window - 9_000, 44.0, 2.0))
+    await publish(pipeline, bob, Fix(window - 9_000, 44.0, 2.0))
     assert ear.events == []
     times = (window - 5_000, window + 1_000, window + 2_000)
-    await publish(acceptor, bob, *(Fix(t, 48.0, 2.0) for t in times))
-    await publish(acceptor, bob, Fix(window - 3_000, 45.0, 2.0))
+    await publish(pipeline, bob, *(Fix(t, 48.0, 2.0) for t in times))
+    await publish(pipeline, bob, Fix(window - 3_000, 45.0, 2.0))
     assert [row[1] for row in ear.rows] == [window + 2_000]
     assert [fix[0] for fix in ear.late] == [window + 1_000]
     assert [m["lat"] for m in ear.seed] == [48, 48]
@@ -118,11 +118,11 @@ async def test_a_backlog_from_before_the_window_is_stored_and_shown_to_nobody(
 
 
 async def test_a_late_fix_never_moves_the_marker_back(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
-    await publish(acceptor, bob, Fix(t, 48.0, 2.0))
-    await publish(acceptor, bob, Fix(t - 5000, 47.0, 2.0))
+    await publish(pipeline, bob, Fix(t, 48.0, 2.0))
+    await publish(pipeline, bob, Fix(t - 5000, 47.0, 2.0))
     assert [row[1] for row in ear.rows] == [t]
     assert [m["lat"] for m in ear.seed] == [48]
     assert ear.late == [[t - 5000, 47.0, 2.0]]
@@ -131,34 +131,34 @@ async def test_a_late_fix_never_moves_the_marker_back(
 
 
 async def test_the_newest_stored_position_counts_after_a_restart(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
-    await publish(acceptor, bob, Fix(t, 48.0, 2.0))
-    acceptor._tracks.clear()
-    await publish(acceptor, bob, Fix(t - 1000, 47.0, 2.0))
+    await publish(pipeline, bob, Fix(t, 48.0, 2.0))
+    pipeline._tracks.clear()
+    await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in ear.rows] == [t]
 
 
 async def test_a_fix_accepted_by_another_process_counts_here_too(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
-    await publish(acceptor, bob, Fix(t - 60_000, 46.0, 2.0))
+    await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
     elsewhere = position_event(bob, Fix(t, 48.0, 2.0), None, "bob", moves=True)
-    await acceptor.relay.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
+    await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
     await asyncio.sleep(0.05)
-    await publish(acceptor, bob, Fix(t - 1000, 47.0, 2.0))
+    await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in ear.rows] == [t - 60_000, t]
     assert [fix[0] for fix in ear.late] == [t - 1000]
 
 
 async def test_one_bad_fix_does_not_fail_its_batch(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
     receipt = await publish(
-        acceptor,
+        pipeline,
         bob,
         Fix(t, 48.0, 2.0),
         FixError("position.invalid", "lat"),
@@ -171,87 +171,87 @@ async def test_one_bad_fix_does_not_fail_its_batch(
         (3, "position.invalid"),
     ]
     assert receipt.accepted == 1
-    assert acceptor.refused == {"position.invalid": 2, "position.future": 1}
+    assert pipeline.refused == {"position.invalid": 2, "position.future": 1}
     assert await Position.objects.acount() == 1
 
 
 async def test_a_time_that_a_batch_has_twice_moves_the_marker_once(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
-    receipt = await publish(acceptor, bob, Fix(t, 47.0, 2.0), Fix(t, 48.0, 2.0))
+    receipt = await publish(pipeline, bob, Fix(t, 47.0, 2.0), Fix(t, 48.0, 2.0))
     assert receipt.accepted == 2
     assert [row[1:3] for row in ear.rows] == [[t, 48.0]]
     assert ear.late == []
 
 
 async def test_a_batch_sent_again_is_stored_once(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
     fixes = [Fix(t - n * 1000, 48.0, 2.0) for n in range(5)]
     for _ in range(3):
-        receipt = await publish(acceptor, bob, *fixes)
+        receipt = await publish(pipeline, bob, *fixes)
         assert receipt.accepted == 5
     assert await Position.objects.acount() == 5
     assert len(ear.rows) == 1
 
 
 async def test_positions_without_a_time_in_one_millisecond_are_all_kept(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
     t = now_ms()
     for n in range(0, 20, 5):
         fixes = [(Fix(t, 48.0, m + 1.0), False) for m in range(n, n + 5)]
-        assert await acceptor.accept_live(bob, fixes, 7) == []
+        assert await pipeline.accept_live(bob, fixes, 7) == []
     await asyncio.sleep(0.05)
     assert [m["lng"] for m in ear.seed] == [n + 1.0 for n in range(20)]
     assert [m["userId"] for m in ear.seed] == [7] * 20
-    await asyncio.to_thread(acceptor.recorder.stop)
+    await asyncio.to_thread(pipeline.recorder.stop)
     assert await Position.objects.acount() == 20
 
 
 async def test_a_refused_position_is_shown_to_nobody(
-    acceptor: Acceptor, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:
-    (error,) = await acceptor.accept_live(bob, [(Fix(now_ms(), 0, 0), False)], "bob")
+    (error,) = await pipeline.accept_live(bob, [(Fix(now_ms(), 0, 0), False)], "bob")
     assert error.code == "position.invalid"
     assert ear.events == []
-    assert acceptor.refused["position.invalid"] == 1
+    assert pipeline.refused["position.invalid"] == 1
 
 
 async def test_what_is_known_of_a_silent_runner_is_dropped(
-    acceptor: Acceptor, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await publish(acceptor, bob, Fix(now_ms(), 48.0, 2.0))
-    assert acceptor.relay.groups == 1
-    for track in acceptor._tracks.values():
+    await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
+    assert pipeline.hub.groups == 1
+    for track in pipeline._tracks.values():
         track.used_at -= accept_module.IDLE + 1
-    acceptor.sweep()
+    pipeline.sweep()
     await asyncio.sleep(0.05)
-    assert acceptor.relay.groups == 0
+    assert pipeline.hub.groups == 0
 
 
 async def test_live_goes_on_while_the_layer_is_away(
-    acceptor: Acceptor, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(events: object) -> None:
         raise ConnectionError("the layer is away")
 
-    monkeypatch.setattr(acceptor.relay.layer, "group_send_many", away)
-    await publish(acceptor, bob, Fix(now_ms(), 48.0, 2.0))
-    assert acceptor.unsent == 1
+    monkeypatch.setattr(pipeline.hub.layer, "group_send_many", away)
+    await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
+    assert pipeline.unsent == 1
     assert await Position.objects.acount() == 1
     assert await Runner.objects.acount() == 1
 
 
 async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
-    acceptor: Acceptor, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gaps: list[int] = []
     # The fix, then the fix and the word of the gap, then both again.
     answers = iter([False, True, False, True, True])
-    send = acceptor.relay.layer.group_send_many
+    send = pipeline.hub.layer.group_send_many
 
     async def sending(events: list[tuple[str, RunnerEvent]]) -> None:
         if events[0][1]["type"] == BEAT:
@@ -260,12 +260,12 @@ async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
             raise ConnectionError("the layer is away")
         gaps.extend(event["t"] for _, event in events if event["type"] == GAP)
 
-    monkeypatch.setattr(acceptor.relay.layer, "group_send_many", sending)
+    monkeypatch.setattr(pipeline.hub.layer, "group_send_many", sending)
     before = now_ms()
-    await publish(acceptor, bob, Fix(before - 3_000, 48.0, 2.0))
+    await publish(pipeline, bob, Fix(before - 3_000, 48.0, 2.0))
     after = now_ms()
     await asyncio.sleep(0.01)
     for n in (2_000, 1_000):
-        await publish(acceptor, bob, Fix(before - n, 48.0, 2.0))
+        await publish(pipeline, bob, Fix(before - n, 48.0, 2.0))
     assert len(gaps) == 1
     assert before <= gaps[0] <= after

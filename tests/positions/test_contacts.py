@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerToken
-from runners.positions.contacts import Contact, write_contacts
+from runners.positions.phone_activity import PhoneActivity, write_phone_activity
 from tests.clients import seed_client, typed_client
 from tests.servers import Server, wait_until
 
@@ -33,9 +33,9 @@ def token(db: None) -> RunnerToken:
     return RunnerToken.objects.issue(bob, name="phone")[0]
 
 
-def contact(token: RunnerToken, **more: int) -> Contact:
+def contact(token: RunnerToken, **more: int) -> PhoneActivity:
     """A request with one position taken, and others refused by reason."""
-    made = Contact(token.runner_id)
+    made = PhoneActivity(token.runner_id)
     refused = [
         (reason.replace("_", "."), "Why.") for reason in Counter(more).elements()
     ]
@@ -44,9 +44,11 @@ def contact(token: RunnerToken, **more: int) -> Contact:
 
 
 def test_counts_add_up(token: RunnerToken) -> None:
-    write_contacts({token.pk: contact(token, position_future=2)})
-    write_contacts({token.pk: contact(token, position_future=1, position_invalid=1)})
-    write_contacts({token.pk: contact(token)})
+    write_phone_activity({token.pk: contact(token, position_future=2)})
+    write_phone_activity(
+        {token.pk: contact(token, position_future=1, position_invalid=1)}
+    )
+    write_phone_activity({token.pk: contact(token)})
     phone = Phone.objects.get(token=token)
     assert (phone.accepted, phone.refused, phone.last_reason) == (3, 4, "Why.")
     assert phone.reasons == {"position.future": 3, "position.invalid": 1}
@@ -55,13 +57,13 @@ def test_counts_add_up(token: RunnerToken) -> None:
 
 
 def test_token_that_is_gone_is_passed_over(token: RunnerToken) -> None:
-    write_contacts({token.pk: contact(token), token.pk + 1: contact(token)})
+    write_phone_activity({token.pk: contact(token), token.pk + 1: contact(token)})
     assert Phone.objects.count() == 1
 
 
 def test_contact_takes_no_right_away(token: RunnerToken) -> None:
     before = RightsChange.objects.count()
-    write_contacts({token.pk: contact(token)})
+    write_phone_activity({token.pk: contact(token)})
     assert RightsChange.objects.count() == before
 
 
@@ -72,11 +74,11 @@ def test_heartbeat_refreshes_the_runner_and_a_position_does_not_twice(
     place = {"recorded_at": old, "lat": 1, "lng": 2, "source": "osmand"}
     LatestPosition.objects.create(runner=token.runner, contact_at=old, **place)
     # The recorder does that with each position.
-    write_contacts({token.pk: contact(token)})
+    write_phone_activity({token.pk: contact(token)})
     assert LatestPosition.objects.get().contact_at == old
-    heartbeat = Contact(token.runner_id)
+    heartbeat = PhoneActivity(token.runner_id)
     heartbeat.add("OsmAnd", 0, (), timezone.now())
-    write_contacts({token.pk: heartbeat})
+    write_phone_activity({token.pk: heartbeat})
     assert LatestPosition.objects.get().contact_at > old
 
 

@@ -19,8 +19,8 @@ from runners.live.groups import LATE, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import recorder as recorder_module
-from runners.positions.accept import Acceptor
 from runners.positions.fix import Fix, milliseconds
+from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.sharing.snapshots import add_trails, runner_items
 
@@ -83,13 +83,13 @@ def deliveries(draw: st.DrawFn) -> Delivery:
 )
 @given(delivery=deliveries())
 async def test_any_order_and_repetition_gives_the_same_track(
-    acceptor: Acceptor, monkeypatch: pytest.MonkeyPatch, delivery: Delivery
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, delivery: Delivery
 ) -> None:
     monkeypatch.setattr(recorder_module, "GATHER", 0)
     row = await Runner.objects.acreate(code=f"bob{next(numbers)}", name="Bob")
     bob = Publisher(row.pk, row.code)
     seen = Map()
-    await acceptor.relay.follow([bob.pk], seen)
+    await pipeline.hub.follow([bob.pk], seen)
     now = now_ms()
     track = [
         Fix(now - age, 48 + n / 1e3, 2 + age / 1e5, speed=n / 10)
@@ -98,14 +98,14 @@ async def test_any_order_and_repetition_gives_the_same_track(
 
     for number, batch in enumerate(delivery.batches):
         if number in delivery.forgotten:
-            await acceptor.recorder.flushed()
-            acceptor._tracks.pop(bob.pk, None)
-        await acceptor.accept(bob, [track[n] for n in batch], source="websocket")
-    await acceptor.recorder.flushed()
+            await pipeline.recorder.flushed()
+            pipeline._tracks.pop(bob.pk, None)
+        await pipeline.accept(bob, [track[n] for n in batch], source="websocket")
+    await pipeline.recorder.flushed()
     end = (runner_group(bob.pk), END | {"runner": bob.pk})
-    await acceptor.relay.layer.group_send_many([end])
+    await pipeline.hub.layer.group_send_many([end])
     await asyncio.wait_for(seen.heard_all.wait(), 10)
-    acceptor.relay.unfollow([bob.pk], seen)
+    pipeline.hub.unfollow([bob.pk], seen)
 
     in_order = sorted(track)
     places = [(fix.t, fix.lat, fix.lng, fix.speed) for fix in in_order]

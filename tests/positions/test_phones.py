@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from runners.positions.fix import Fix
-from runners.positions.phones import EVERY, PhoneTold
+from runners.positions.phone_status import EVERY, PhoneStatus
 
 
 def told(*phones: tuple[float | None, float | None]) -> list[int]:
     """Return which of some (accuracy, battery), a minute apart, are news."""
-    phone = PhoneTold()
+    phone = PhoneStatus()
     fixes = (
         Fix(60_000 * n, 48.0, 2.0, accuracy=accuracy, battery=battery)
         for n, (accuracy, battery) in enumerate(phones)
@@ -30,7 +30,7 @@ def test_a_ring_is_news_when_it_comes_changes_much_and_goes() -> None:
 
 
 def test_a_phone_is_told_of_at_most_so_often() -> None:
-    phone = PhoneTold()
+    phone = PhoneStatus()
     times = range(0, 2 * EVERY + 1, 1000)
     accuracies = (100 if n % 2 else 5 for n in range(len(times)))
     fixes = [

@@ -15,9 +15,9 @@ from runners.live.frames import frame_text
 from runners.live.groups import NOTE, POSITION, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
-from runners.positions import accept as accept_module
-from runners.positions.accept import Acceptor
+from runners.positions import pipeline as accept_module
 from runners.positions.fix import Fix
+from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.sharing.snapshots import runner_items
 
@@ -50,9 +50,9 @@ class Ear:
 
 
 @pytest.fixture
-async def ear(acceptor: Acceptor, bob: Publisher) -> Ear:
+async def ear(pipeline: Pipeline, bob: Publisher) -> Ear:
     ear = Ear()
-    await acceptor.relay.follow([bob.pk], ear)
+    await pipeline.hub.follow([bob.pk], ear)
     return ear
 
 
@@ -87,10 +87,10 @@ def fix_at(entry: Entry, seconds: float) -> Fix:
 
 
 async def run(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, *seconds: float
+    pipeline: Pipeline, bob: Publisher, entry: Entry, *seconds: float
 ) -> None:
     for second in seconds:
-        receipt = await acceptor.accept(
+        receipt = await pipeline.accept(
             bob, [fix_at(entry, second)], source="websocket"
         )
         assert receipt.rejected == []
@@ -99,9 +99,9 @@ async def run(
 
 
 async def test_progress_splits_and_states_are_told_and_stored(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
-    await run(acceptor, bob, entry, *range(-30, 521, 10))
+    await run(pipeline, bob, entry, *range(-30, 521, 10))
     assert [event["state"] for event in ear.told("state")] == ["started", "finished"]
     splits = ear.told("split")
     assert [(s["distance"], s["pass"]) for s in splits] == [
@@ -113,7 +113,7 @@ async def test_progress_splits_and_states_are_told_and_stored(
     gun = entry.race.start.timestamp() * 1000
     half = splits[1]
     assert abs(half["at"] - gun - 250_000) < 5_000
-    await acceptor.recorder.flushed()
+    await pipeline.recorder.flushed()
     start = entry.race.start
     await entry.arefresh_from_db()
     assert entry.status == "finished"
@@ -131,34 +131,34 @@ async def test_progress_splits_and_states_are_told_and_stored(
 
 
 async def test_a_restart_goes_on_from_what_is_stored(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
-    await run(acceptor, bob, entry, *range(0, 200, 10))
-    acceptor._tracks.clear()
-    await run(acceptor, bob, entry, *range(200, 300, 10))
+    await run(pipeline, bob, entry, *range(0, 200, 10))
+    pipeline._tracks.clear()
+    await run(pipeline, bob, entry, *range(200, 300, 10))
     assert [event["state"] for event in ear.told("state")] == ["started"]
     assert [s["distance"] for s in ear.told("split")] == [0, 1000]
 
 
 async def test_another_process_goes_on_from_what_events_carry(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
     """What is stored is taken away: only the events can have told."""
-    await run(acceptor, bob, entry, *range(0, 100, 10))
-    here = acceptor._tracks[bob.pk]
+    await run(pipeline, bob, entry, *range(0, 100, 10))
+    here = pipeline._tracks[bob.pk]
     assert here.running is not None
     before = here.running.state
-    await run(acceptor, bob, entry, *range(100, 200, 10))
+    await run(pipeline, bob, entry, *range(100, 200, 10))
     carrying = next(e for e in reversed(ear.events) if e["type"] == POSITION)
     here.running.state, here.latest = before, before.t
-    await acceptor.relay.layer.group_send_many([(runner_group(bob.pk), carrying)])
+    await pipeline.hub.layer.group_send_many([(runner_group(bob.pk), carrying)])
     await asyncio.sleep(0.05)
     assert here.running.state.t == carrying["t"]
     assert here.running.state.progress == pytest.approx(190 * PACE, abs=20)
 
 
 async def test_late_fixes_correct_a_split(
-    acceptor: Acceptor,
+    pipeline: Pipeline,
     bob: Publisher,
     entry: Entry,
     ear: Ear,
@@ -166,14 +166,14 @@ async def test_late_fixes_correct_a_split(
 ) -> None:
     monkeypatch.setattr(accept_module, "MEND_AFTER", 0.01)
     # No coverage from 200 to 300 s, where he passes half way at 250 s.
-    await run(acceptor, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
+    await run(pipeline, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
     half = ear.told("split")[1]
     assert half["uncertainty"] == pytest.approx(100, abs=1)
     late = [fix_at(entry, second) for second in range(210, 300, 10)]
-    receipt = await acceptor.accept(bob, late, source="websocket")
+    receipt = await pipeline.accept(bob, late, source="websocket")
     assert receipt.stored is not None
     await receipt.stored
-    mender = acceptor._tracks[bob.pk].mender
+    mender = pipeline._tracks[bob.pk].mender
     assert mender is not None
     await mender
     async with asyncio.timeout(5):
@@ -189,8 +189,8 @@ async def test_late_fixes_correct_a_split(
     # What an organiser has set stays.
     by_hand = datetime.now(UTC) - timedelta(minutes=5)
     await Split.objects.filter(pk=stored.pk).aupdate(time=by_hand, by_hand=True)
-    await acceptor.accept(bob, [fix_at(entry, 255)], source="websocket")
-    mender = acceptor._tracks[bob.pk].mender
+    await pipeline.accept(bob, [fix_at(entry, 255)], source="websocket")
+    mender = pipeline._tracks[bob.pk].mender
     assert mender is not None
     await mender
     await stored.arefresh_from_db()
@@ -198,41 +198,41 @@ async def test_late_fixes_correct_a_split(
 
 
 async def test_a_jump_is_held_until_a_second_fix_confirms_it(
-    acceptor: Acceptor,
+    pipeline: Pipeline,
     bob: Publisher,
     entry: Entry,
     ear: Ear,
     settings: Settings,
 ) -> None:
     settings.SPECTATE_OPEN = False
-    await run(acceptor, bob, entry, *range(0, 100, 10))
+    await run(pipeline, bob, entry, *range(0, 100, 10))
     told = len(ear.progress)
     there = fix_at(entry, 100)._replace(lat=LAT + 1)
-    receipt = await acceptor.accept(bob, [there], source="websocket")
+    receipt = await pipeline.accept(bob, [there], source="websocket")
     assert (receipt.accepted, receipt.rejected) == (1, [])
     assert receipt.stored is not None
     await receipt.stored
     assert len(ear.progress) == told
     assert (await Position.objects.aget(held=True)).lat == there.lat
     assert (await LatestPosition.objects.aget()).lat < LAT + 0.5
-    await run(acceptor, bob, entry, 110)
+    await run(pipeline, bob, entry, 110)
     assert len(ear.progress) == told + 1
     # He really is somewhere else: the second fix there confirms the first.
     for second in (120, 130):
         fix = fix_at(entry, second)._replace(lat=LAT + 1)
-        await (await acceptor.accept(bob, [fix], source="websocket")).stored  # type: ignore[misc]
+        await (await pipeline.accept(bob, [fix], source="websocket")).stored  # type: ignore[misc]
     assert await Position.objects.filter(held=True).acount() == 1
     assert (await LatestPosition.objects.aget()).lat == LAT + 1
 
 
 async def test_whoever_an_organiser_took_out_is_not_in_the_race(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
-    await run(acceptor, bob, entry, *range(0, 50, 10))
+    await run(pipeline, bob, entry, *range(0, 50, 10))
     await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNF)
-    await acceptor.look_again([bob.pk])
-    await run(acceptor, bob, entry, *range(50, 600, 10))
-    await acceptor.recorder.flushed()
+    await pipeline.look_again([bob.pk])
+    await run(pipeline, bob, entry, *range(50, 600, 10))
+    await pipeline.recorder.flushed()
     assert {s["distance"] for s in ear.told("split")} == {0}
     await entry.arefresh_from_db()
     assert entry.status == "dnf"
@@ -241,7 +241,7 @@ async def test_whoever_an_organiser_took_out_is_not_in_the_race(
 
 
 async def test_a_finish_that_was_set_by_hand_stays(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
     finish = await Checkpoint.objects.aget(kind="finish")
     by_hand = entry.race.start + timedelta(seconds=480)
@@ -251,8 +251,8 @@ async def test_a_finish_that_was_set_by_hand_stays(
     await Entry.objects.filter(pk=entry.pk).aupdate(
         status=Entry.Status.FINISHED, finished_at=by_hand
     )
-    await run(acceptor, bob, entry, *range(0, 521, 10))
-    await acceptor.recorder.flushed()
+    await run(pipeline, bob, entry, *range(0, 521, 10))
+    await pipeline.recorder.flushed()
     await entry.arefresh_from_db()
     assert (entry.status, entry.finished_at) == ("finished", by_hand)
     assert entry.started_at is not None
@@ -260,10 +260,10 @@ async def test_a_finish_that_was_set_by_hand_stays(
 
 
 async def test_splits_of_an_unlisted_race_are_for_those_who_follow_it(
-    acceptor: Acceptor, bob: Publisher, entry: Entry, ear: Ear
+    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
 ) -> None:
     await Race.objects.filter(slug="north").aupdate(visibility=Race.Visibility.LINK)
-    await run(acceptor, bob, entry, *range(0, 521, 10))
+    await run(pipeline, bob, entry, *range(0, 521, 10))
     assert [event["state"] for event in ear.told("state")] == ["started", "finished"]
     named = [event for event in ear.events if b"north" in event["v1"]]
     assert len(named) == 3

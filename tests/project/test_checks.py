@@ -22,7 +22,7 @@ from tests.servers import ROOT, clean_environment
 
 
 class WellKnownLayer(InMemoryChannelLayer):  # type: ignore[misc]
-    """Channels' own layer, as if it could do what the relay asks for."""
+    """Channels' own layer, as if it could do what the hub asks for."""
 
     async def group_send_many(self, events: object) -> None: ...
 

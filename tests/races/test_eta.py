@@ -136,8 +136,8 @@ def test_who_is_due_is_due_now() -> None:
 
 
 def test_standing_still_is_no_arrival_in_the_past() -> None:
-    standing = [*even(10_000), Passed(3_300, 10_003), Passed(3_500, 9_998)]
-    found = one(20_000, standing)
+    viewer = [*even(10_000), Passed(3_300, 10_003), Passed(3_500, 9_998)]
+    found = one(20_000, viewer)
     assert found.at and found.at > 3_500 + 9_000 * PACE
 
 

@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from runners.models import Entry, LatestPosition, Position, Split, Wave
 from runners.races.progress import State
-from runners.races.reading import ground_of, rows_of, samples_of
+from runners.races.race_data import ground_of, rows_of, samples_of
 from runners.races.splits import Node
 from tests.races.field import LENGTH, make_entry, make_race
 

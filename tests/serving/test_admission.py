@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from runners.intake.door import intake
+from runners.intake.endpoint import intake
+from runners.live.hub import Hub, get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
-from runners.live.relay import Relay, get_relay
-from runners.positions.accept import get_acceptor
+from runners.positions.pipeline import get_pipeline
 from runners.serving.admission import (
     OVERLOADED,
     PATIENCE,
@@ -21,15 +21,15 @@ from tests.live.wires import NotingWire
 
 
 @pytest.fixture
-async def relay() -> AsyncIterator[Relay]:
-    relay = Relay(LocalLayer())
-    yield relay
-    await relay.close()
+async def hub() -> AsyncIterator[Hub]:
+    hub = Hub(LocalLayer())
+    yield hub
+    await hub.close()
 
 
 @pytest.fixture
-async def admission(relay: Relay) -> AsyncIterator[Admission]:
-    admission = Admission(relay)
+async def admission(hub: Hub) -> AsyncIterator[Admission]:
+    admission = Admission(hub)
     yield admission
     await admission.close()
 
@@ -48,10 +48,10 @@ async def test_who_is_leaving_takes_nobody(admission: Admission) -> None:
 async def test_a_full_process_takes_nobody(admission: Admission) -> None:
     admission.socket_limit = 1
     assert admission.refusal() is None
-    relay = admission.relay
-    relay.sockets.add(TypedOutbox(NotingWire(), relay))
+    hub = admission.hub
+    hub.sockets.add(TypedOutbox(NotingWire(), hub))
     assert admission.refusal() == OVERLOADED
-    relay.sockets.clear()
+    hub.sockets.clear()
     assert admission.refusal() is None
 
 
@@ -80,11 +80,11 @@ async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
 
 
 async def test_what_is_written_late_is_lag_too(admission: Admission) -> None:
-    relay = admission.relay
-    now = relay.loop.time()
-    relay.note_pass(since=now - 3, at=now - 2.5)
-    assert 2.5 <= relay.take_lateness() < 4
-    assert relay.take_lateness() == 0
+    hub = admission.hub
+    now = hub.loop.time()
+    hub.note_pass(since=now - 3, at=now - 2.5)
+    assert 2.5 <= hub.take_lateness() < 4
+    assert hub.take_lateness() == 0
 
 
 async def test_a_swamped_process_asks_phones_to_come_later(
@@ -104,5 +104,5 @@ async def test_a_swamped_process_asks_phones_to_come_later(
     assert sent[0]["status"] == 503
     assert int(dict(sent[0]["headers"])[b"retry-after"]) > 0
     await get_admission().close()
-    await get_acceptor().close()
-    await get_relay().close()
+    await get_pipeline().close()
+    await get_hub().close()

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import weakref
 
-from runners.serving.garbage import FullCollections
+from runners.serving.garbage_collection import FullCollections
 
 
 class Knot:

@@ -2,26 +2,26 @@ from __future__ import annotations
 
 import time
 
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, TypedOutbox
-from runners.live.relay import Relay
-from runners.serving.leaving import BACK_A_SECOND, CLOSED_A_SECOND, send_away
+from runners.serving.drain import BACK_A_SECOND, CLOSED_A_SECOND, send_away
 from tests.live.wires import NotingWire
 
 
 async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None:
-    relay = Relay(LocalLayer())
+    hub = Hub(LocalLayer())
     count = CLOSED_A_SECOND // 4
     typed = [NotingWire() for _ in range(count)]
     seed = NotingWire()
-    relay.sockets.update(TypedOutbox(wire, relay) for wire in typed)
-    relay.sockets.add(SeedOutbox(seed, relay))
+    hub.sockets.update(TypedOutbox(wire, hub) for wire in typed)
+    hub.sockets.add(SeedOutbox(seed, hub))
     started = time.monotonic()
-    relay.loop.call_later(
+    hub.loop.call_later(
         0.05, lambda: open_after.append(sum(wire.code is None for wire in typed))
     )
     open_after: list[int] = []
-    await send_away(relay, lambda: False)
+    await send_away(hub, lambda: False)
     assert {wire.code for wire in (*typed, seed)} == {1012}
     # Some go at once, the last within the quarter of a second that it should take.
     assert 0 < open_after[0] < count
@@ -31,32 +31,32 @@ async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None
     waits = [said[0]["after"] for said in words]
     assert 0 <= min(waits) < max(waits) <= 1000 * (count + 1) / BACK_A_SECOND
     assert seed.messages == []
-    await relay.close()
+    await hub.close()
 
 
 async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
-    relay = Relay(LocalLayer())
+    hub = Hub(LocalLayer())
     wires = [NotingWire() for _ in range(CLOSED_A_SECOND)]
-    relay.sockets.update(SeedOutbox(wire, relay) for wire in wires)
+    hub.sockets.update(SeedOutbox(wire, hub) for wire in wires)
     started = time.monotonic()
-    await send_away(relay, lambda: True)
+    await send_away(hub, lambda: True)
     assert all(wire.code == 1012 for wire in wires)
     assert time.monotonic() - started < 1
-    await relay.close()
+    await hub.close()
 
 
 async def test_who_is_slow_gets_what_was_kept_for_them_before_the_close() -> None:
-    relay = Relay(LocalLayer())
+    hub = Hub(LocalLayer())
     slow = NotingWire()
-    outbox = TypedOutbox(slow, relay)
-    relay.sockets.add(outbox)
+    outbox = TypedOutbox(slow, hub)
+    hub.sockets.add(outbox)
     slow.behind = True
     outbox.event(b"late")
-    relay.loop.call_later(0.1, slow.drain)
+    hub.loop.call_later(0.1, slow.drain)
     closed_at_drain: list[int | None] = []
-    relay.loop.call_later(0.1, lambda: closed_at_drain.append(slow.code))
-    await send_away(relay, lambda: False)
+    hub.loop.call_later(0.1, lambda: closed_at_drain.append(slow.code))
+    await send_away(hub, lambda: False)
     assert slow.writes[0][0] == b"late"
     assert closed_at_drain == [None]
     assert slow.code == 1012
-    await relay.close()
+    await hub.close()

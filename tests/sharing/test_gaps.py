@@ -14,18 +14,18 @@ from channels.layers import channel_layers
 
 from runners import store
 from runners.live.groups import POSITION, RunnerEvent, runner_group
+from runners.live.hub import Hub, get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
-from runners.live.relay import Relay, get_relay
 from runners.models import Runner
 from runners.positions import writing
 from runners.positions.fix import Fix
-from runners.sharing import gaps
-from runners.sharing.gaps import (
+from runners.sharing import recovery
+from runners.sharing.recovery import (
     RUNNER_LIMIT,
+    Backfill,
+    Backfiller,
     Gap,
-    GapFiller,
-    Missed,
     Row,
     close_gaps,
     stored_meanwhile,
@@ -38,13 +38,13 @@ BOB = 7
 
 
 @pytest.fixture
-async def relay(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Relay]:
+async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     # Without those that other tests of this process have left behind.
-    monkeypatch.setattr(gaps, "_fillers", set())
+    monkeypatch.setattr(recovery, "_fillers", set())
     channel_layers.set("default", LocalLayer())
-    relay = get_relay()
-    yield relay
-    await relay.close()
+    hub = get_hub()
+    yield hub
+    await hub.close()
 
 
 class Ear:
@@ -55,9 +55,9 @@ class Ear:
         self.heard.set()
 
 
-def missed(*times: int) -> Missed:
+def missed(*times: int) -> Backfill:
     rows: list[Row] = [(t, 48.0, 2.0, None, None, 5_000.0) for t in times]
-    return Missed({BOB: "bob"}, {BOB: rows})
+    return Backfill({BOB: "bob"}, {BOB: rows})
 
 
 def times_of(rows: Any) -> list[int]:
@@ -67,10 +67,10 @@ def times_of(rows: Any) -> list[int]:
     return [row[1] for row in read]
 
 
-async def hand_out(relay: Relay, t: int) -> None:
+async def hand_out(hub: Hub, t: int) -> None:
     """Let a follower of Bob get a position of that time."""
     ear = Ear()
-    await relay.follow([BOB], ear)
+    await hub.follow([BOB], ear)
     event: RunnerEvent = {
         "type": POSITION,
         "runner": BOB,
@@ -79,21 +79,21 @@ async def hand_out(relay: Relay, t: int) -> None:
         "v1": b"[]",
         "state": {},
     }
-    await relay.layer.group_send_many([(runner_group(BOB), event)])
+    await hub.layer.group_send_many([(runner_group(BOB), event)])
     await asyncio.wait_for(ear.heard.wait(), 5)
 
 
-async def test_a_second_look_moves_no_marker_back(relay: Relay) -> None:
-    await hand_out(relay, T + 1)
-    assert times_of(missed(T - 1, T).newest_rows(relay)) == []
+async def test_a_second_look_moves_no_marker_back(hub: Hub) -> None:
+    await hand_out(hub, T + 1)
+    assert times_of(missed(T - 1, T).newest_rows(hub)) == []
 
 
 async def test_a_second_look_gives_what_joining_sockets_did_not_get(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     # Handed out, but perhaps before the socket that waits had joined.
-    await hand_out(relay, T)
-    assert times_of(missed(T - 1, T).newest_rows(relay)) == [T]
+    await hand_out(hub, T)
+    assert times_of(missed(T - 1, T).newest_rows(hub)) == [T]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -112,17 +112,17 @@ async def test_a_second_look_leaves_nothing_out() -> None:
     store.close_connections()
 
 
-async def closed(filler: GapFiller, gap: Gap) -> None:
+async def closed(filler: Backfiller, gap: Gap) -> None:
     while gap.until == math.inf:
         await asyncio.sleep(0.01)
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps, "COMMIT_DELAY", 0.05)
-    filler = GapFiller(relay)
+    monkeypatch.setattr(recovery, "COMMIT_DELAY", 0.05)
+    filler = Backfiller(hub)
     begins = now_ms() - 60_000
     healthy = whole_before(begins + 10_000)
     filler.fill_soon(begins)
@@ -135,16 +135,16 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
     # Not who had gone before it, nor who came away well after it.
     assert whole_before(begins - 1) == begins - 1
     later = int(gap.until) + 60_000
-    monkeypatch.setattr(relay.losses, "_whole_until", later)
+    monkeypatch.setattr(hub.losses, "_whole_until", later)
     assert whole_before(later) == later
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps, "COMMIT_DELAY", 0.05)
-    filler = GapFiller(relay)
+    monkeypatch.setattr(recovery, "COMMIT_DELAY", 0.05)
+    filler = Backfiller(hub)
     begins = now_ms() - 60_000
     filler.fill_soon(begins)
     await asyncio.sleep(0.01)
@@ -162,21 +162,21 @@ async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
-    relay: Relay,
+    hub: Hub,
 ) -> None:
     bob = await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
     ear = Ear()
-    await relay.follow([bob.pk], ear)
+    await hub.follow([bob.pk], ear)
     since = now_ms()
     await store.read(
         writing.write, [writing.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
-    GapFiller(relay)
+    Backfiller(hub)
     # Known to be lost, and the layer is not back yet.
-    relay.losses.lose_since(since)
-    assert relay.losses.whole_until <= since
+    hub.losses.lose_since(since)
+    assert hub.losses.whole_until <= since
     started = time.monotonic()
-    await close_gaps(relay, 5)
+    await close_gaps(hub, 5)
     assert ear.heard.is_set()
-    assert time.monotonic() - started < gaps.COMMIT_DELAY
+    assert time.monotonic() - started < recovery.COMMIT_DELAY
     store.close_connections()

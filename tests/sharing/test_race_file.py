@@ -30,7 +30,7 @@ from runners.models import (
     Split,
 )
 from runners.positions.running import live_status
-from runners.sharing.own import positions_erase, zone_add
+from runners.sharing.runner_settings import positions_erase, zone_add
 from runners.views.races import listing
 
 # The views read in threads of their own, which see only what was committed.
@@ -363,9 +363,13 @@ def test_file_that_is_none_or_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_half_a_file_is_no_file(race: Race, file: Path) -> None:
-    whole = file.read_bytes()
+    topic_name = file.read_bytes()
     empty()
-    for part in (whole[: len(whole) // 2], whole[:-4], whole[:40] + whole[41:]):
+    for part in (
+        topic_name[: len(topic_name) // 2],
+        topic_name[:-4],
+        topic_name[:40] + topic_name[41:],
+    ):
         file.write_bytes(part)
         with pytest.raises(CommandError, match="Nothing was imported"):
             run("import_race", str(file))

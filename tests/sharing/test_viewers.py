@@ -11,9 +11,9 @@ from django.utils import timezone
 from runners import store
 from runners.models import LinkViewers, Runner, ShareLink
 from runners.models.share import VIEWERS_AGE
-from runners.sharing import rights
-from runners.sharing.rights import Watch
-from tests.sharing.test_watch import watch as watch  # noqa: F401
+from runners.sharing import access_monitor
+from runners.sharing.access_monitor import AccessMonitor
+from tests.sharing.test_watch import monitor as monitor  # noqa: F401
 
 
 def make_link() -> ShareLink:
@@ -46,7 +46,7 @@ def test_the_viewers_of_all_processes_count_until_they_are_silent(db: None) -> N
 
 
 async def test_a_process_says_who_watches_here(
-    watch: Watch,  # noqa: F811
+    monitor: AccessMonitor,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     link = await store.read(make_link)
@@ -56,19 +56,19 @@ async def test_a_process_says_who_watches_here(
             while await store.read(viewers, link) != count:
                 await asyncio.sleep(0.02)
 
-    monkeypatch.setattr(rights, "COUNT", 0.05)
-    counting = asyncio.create_task(watch._count_viewers())
+    monkeypatch.setattr(access_monitor, "COUNT", 0.05)
+    counting = asyncio.create_task(monitor._count_viewers())
     for _ in range(2):
-        assert watch.take_place("link", link.pk, 50)
+        assert monitor.take_place("link", link.pk, 50)
     await comes_to(2)
-    watch.give_back([("link", link.pk)])
+    monitor.give_back([("link", link.pk)])
     await comes_to(1)
     # A link that is deleted meanwhile ends nothing.
     other = await store.read(make_link)
-    watch.take_place("link", other.pk, 50)
+    monitor.take_place("link", other.pk, 50)
     await store.read(other.delete)
     await asyncio.sleep(0.2)
-    watch.give_back([("link", other.pk), ("link", link.pk)])
+    monitor.give_back([("link", other.pk), ("link", link.pk)])
     await comes_to(0)
     counting.cancel()
     await asyncio.gather(counting, return_exceptions=True)

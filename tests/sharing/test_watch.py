@@ -12,32 +12,32 @@ from channels.layers import channel_layers
 from django.utils import timezone
 
 from runners import store
+from runners.live.hub import get_hub
 from runners.live.layer import LocalLayer
-from runners.live.relay import get_relay
 from runners.models import LatestPosition, Runner
-from runners.positions.accept import get_acceptor
-from runners.sharing import rights
-from runners.sharing.rights import Watch, get_watch
-from runners.sharing.roster import Roster, Whole
+from runners.positions.pipeline import get_pipeline
+from runners.sharing import access_monitor
+from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
+from runners.sharing.topic import Topic, TopicName
 from tests.servers import Server
 
 
 @pytest.fixture
-async def watch(transactional_db: None) -> AsyncIterator[Watch]:
+async def monitor(transactional_db: None) -> AsyncIterator[AccessMonitor]:
     channel_layers.set("default", LocalLayer())
-    watch = get_watch()
-    yield watch
-    await watch.close()
-    await get_acceptor().close()
-    await get_relay().close()
+    monitor = get_access_monitor()
+    yield monitor
+    await monitor.close()
+    await get_pipeline().close()
+    await get_hub().close()
     store.close_connections()
 
 
 def test_who_is_wrong_a_thousand_times_still_only_waits() -> None:
-    waits = [rights.penalty(count) for count in range(2000)]
+    waits = [access_monitor.penalty(count) for count in range(2000)]
     assert waits == sorted(waits)
     assert waits[0] == 0.1
-    assert waits[-1] == rights.SLOWEST
+    assert waits[-1] == access_monitor.SLOWEST
 
 
 def seen(code: str) -> Runner:
@@ -50,10 +50,12 @@ def seen(code: str) -> Runner:
     return runner
 
 
-async def test_one_who_goes_while_another_comes_is_noticed(watch: Watch) -> None:
+async def test_one_who_goes_while_another_comes_is_noticed(
+    monitor: AccessMonitor,
+) -> None:
     anne = await asyncio.to_thread(seen, "anne")
-    roster = Roster(Whole(), watch.acceptor.relay, {})
-    await roster._loaded
+    topic = Topic(TopicName(), monitor.pipeline.hub, {})
+    await topic._loaded
 
     def swap() -> None:
         seen("bob")
@@ -61,9 +63,9 @@ async def test_one_who_goes_while_another_comes_is_noticed(watch: Watch) -> None
         Runner.objects.filter(pk=anne.pk).update(visibility="private")
 
     await asyncio.to_thread(swap)
-    await roster.look()
-    assert [item["code"] for item in roster.items.values()] == ["bob"]
-    roster.close()
+    await topic.look()
+    assert [item["code"] for item in topic.items.values()] == ["bob"]
+    topic.close()
     await asyncio.to_thread(store.close_connections)
 
 
@@ -84,7 +86,7 @@ def test_a_pause_binds_a_phone_where_nobody_has_opened_a_socket() -> None:
             "-v0",
             "-c",
             "import time; from runners.models import Runner;"
-            "from runners.sharing.own import sharing_pause;"
+            "from runners.sharing.runner_settings import sharing_pause;"
             "sharing_pause(runner=Runner.objects.get(code='bob')); time.sleep(1)",
         )
         refused = send()

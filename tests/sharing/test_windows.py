@@ -19,16 +19,16 @@ from runners.models import (
     Runner,
     ShareLink,
 )
-from runners.sharing.gaps import stored_since
-from runners.sharing.snapshots import find_races, runner_items
-from runners.sharing.viewing import (
-    Question,
-    Standing,
+from runners.sharing.access import (
+    AccessCheck,
+    Viewer,
+    check_access,
     followable,
-    judge,
     race_runners,
     visible_runners,
 )
+from runners.sharing.recovery import stored_since
+from runners.sharing.snapshots import find_races, runner_items
 from runners.sharing.windows import races_of
 
 pytestmark = pytest.mark.django_db
@@ -94,12 +94,12 @@ def test_the_window_of_who_finished_ends_by_the_clock() -> None:
     race = make_race()
     finished_at = timezone.now() - 10 * MINUTE
     enter(race, finished_at=finished_at, status="finished")
-    (grant,), refused = followable(Standing(), ["bob"], create=False)
+    (grant,), refused = followable(Viewer(), ["bob"], create=False)
     assert not refused
     assert grant.anybody
     assert grant.until == pytest.approx((finished_at + HOUR).timestamp())
     Entry.objects.all().update(finished_at=None, status="started")
-    (grant,), _ = followable(Standing(), ["bob"], create=False)
+    (grant,), _ = followable(Viewer(), ["bob"], create=False)
     assert grant.until == pytest.approx(race.ends.timestamp())
 
 
@@ -130,7 +130,7 @@ def test_an_unlisted_race_shows_itself_and_its_runners_by_its_link_only() -> Non
     assert codes(race) == ([], ["bob"])
     assert codes(race, (link,)) == (["bob"], ["bob"])
     assert not races_of([entry.runner])
-    (grant,), _ = followable(Standing(links=(link,)), ["bob"], create=False)
+    (grant,), _ = followable(Viewer(links=(link,)), ["bob"], create=False)
     assert not grant.anybody
     Runner.objects.all().update(visibility="public")
     assert runner_items(Runner.objects.all())[entry.runner_id]["race"] is None
@@ -153,22 +153,22 @@ def test_a_socket_loses_an_unlisted_race_with_its_link(
 ) -> None:
     race = make_race(visibility="link")
     link = link_to(race)
-    question = Question(
-        Standing(links=(link,)), None, frozenset(), frozenset([race.pk])
+    question = AccessCheck(
+        Viewer(links=(link,)), None, frozenset(), frozenset([race.pk])
     )
-    assert judge([question])[0].lost_races == {}
+    assert check_access([question])[0].lost_races == {}
     change(race, ShareLink.objects.get())
-    assert judge([question])[0].lost_races == {race.pk: reason}
+    assert check_access([question])[0].lost_races == {race.pk: reason}
 
 
 def test_a_socket_loses_a_race_that_is_listed_no_longer() -> None:
     race = make_race()
-    question = Question(Standing(), None, frozenset(), frozenset([race.pk]))
-    assert judge([question])[0].lost_races == {}
+    question = AccessCheck(Viewer(), None, frozenset(), frozenset([race.pk]))
+    assert check_access([question])[0].lost_races == {}
     Race.objects.filter(pk=race.pk).update(visibility="link")
-    assert judge([question])[0].lost_races == {race.pk: "private"}
+    assert check_access([question])[0].lost_races == {race.pk: "private"}
     race.delete()  # that, the roster tells its members
-    assert judge([question])[0].lost_races == {}
+    assert check_access([question])[0].lost_races == {}
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ class World:
                 await self.listen(socket, visitor, follow, shown, lambda m: "lat" in m)
 
     async def typed(self, visitor: Visitor) -> None:
-        follow, snapshot, publish, whole = TYPED
+        follow, snapshot, publish, topic_name = TYPED
         with self.ends(visitor, TYPED):
             async with self.visit(visitor, "spectate.v1") as socket:
                 fix = self.try_to_publish(visitor, publish)
@@ -218,7 +218,7 @@ class World:
                         answers[id_] = set()
                 for cell, codes in (
                     (snapshot, answers["follow"]),
-                    (whole, answers["public"] | answers["races"]),
+                    (topic_name, answers["public"] | answers["races"]),
                 ):
                     is_shown = code_of(visitor) in codes
                     self.found[visitor, cell] = "shown" if is_shown else "absent"

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from runners.models import Runner
-from runners.views import wholes
+from runners.views import topic_data
 
 PASSWORD = "a long walk by the river"
 
@@ -15,7 +15,7 @@ PASSWORD = "a long walk by the river"
 @pytest.fixture(autouse=True)
 def nothing_read_yet() -> None:
     """What is kept for a second is of another test's database."""
-    for kept in (wholes._public, wholes._in_race, wholes._kept_rows):
+    for kept in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
         kept.cache_clear()
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from runners.models import Entry, Follow, LatestPosition, Race, Runner
-from runners.views import wholes
+from runners.views import topic_data
 
 Visibility = Runner.Visibility
 
@@ -150,7 +150,7 @@ def test_lists_before_any_script_leave_out_who_may_not_be_seen(
         assert rows_of(alice_client, path) == []
     bob.visibility = Visibility.PRIVATE
     bob.save()
-    for kept in (wholes._public, wholes._in_race, wholes._kept_rows):
+    for kept in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
         kept.cache_clear()
     for path in ("/", "/races/on/"):
         assert rows_of(client, path) == []

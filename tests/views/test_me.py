@@ -22,7 +22,7 @@ from runners.models import (
     ShareLink,
     Zone,
 )
-from runners.sharing.own import sharing_pause, zone_add
+from runners.sharing.runner_settings import sharing_pause, zone_add
 
 Status = Follow.Status
 FORMS = [

@@ -58,6 +58,6 @@ def test_only_a_page_made_for_it_is_shown_in_a_frame(
     assert "Sign out" not in framed.content.decode()
     assert '"account": null' in framed.content.decode()
     for path in ("/?screen=1", "/me/?embed=1", "/sign-in/?embed=1"):
-        whole = alice_client.get(path, follow=True)
-        assert "frame-ancestors 'none'" in whole["Content-Security-Policy"]
-        assert whole["X-Frame-Options"] == "DENY"
+        topic_name = alice_client.get(path, follow=True)
+        assert "frame-ancestors 'none'" in topic_name["Content-Security-Policy"]
+        assert topic_name["X-Frame-Options"] == "DENY"

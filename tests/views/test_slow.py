@@ -13,8 +13,8 @@ from django.test import AsyncClient
 from django.utils import timezone
 
 from runners.models import Runner, ShareLink
-from runners.views import slow
-from runners.views.slow import Failures, failures
+from runners.views import throttle
+from runners.views.throttle import Failures, failures
 from tests.views.conftest import PASSWORD
 
 
@@ -34,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         assert threading.current_thread() is threading.main_thread()
         kept.append(seconds)
 
-    monkeypatch.setattr("runners.views.slow.asyncio.sleep", sleep)
+    monkeypatch.setattr("runners.views.throttle.asyncio.sleep", sleep)
     return kept
 
 
@@ -95,14 +95,14 @@ async def test_wrong_pins_wait_by_link(waits: list[float]) -> None:
 def test_failures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Failures()
     now = time.monotonic()
-    monkeypatch.setattr("runners.views.slow.time.monotonic", lambda: now)
+    monkeypatch.setattr("runners.views.throttle.time.monotonic", lambda: now)
     assert [kept.add("alice"), kept.add("alice")] == [0.5, 1]
-    now += slow.FORGET + 1
+    now += throttle.FORGET + 1
     assert kept.add("alice") == 0.5
 
 
 def test_failures_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slow, "MOST_KEPT", 10)
+    monkeypatch.setattr(throttle, "MOST_KEPT", 10)
     kept = Failures()
     for number in range(50):
         kept.add(f"name {number}" * 1000)

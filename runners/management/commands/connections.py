@@ -15,8 +15,8 @@ from django.db import DatabaseError
 
 from runners.models import ShareLink
 from runners.serving.admission import OVERLOADED, RESTART
-from runners.serving.leaving import BACK_A_SECOND
-from runners.serving.operator_door import Answer, SocketFacts, doors_folder
+from runners.serving.drain import BACK_A_SECOND
+from runners.serving.operator_socket import Answer, SocketFacts, doors_folder
 
 # How long a process may take to say what it has. Seconds.
 PATIENCE = 10.0
@@ -163,7 +163,7 @@ def follows(facts: SocketFacts) -> str:
     """Say what a socket follows: wholes by name, runners by their number."""
     runners = facts["runners"]
     named = [f"{runners} runner{'s' if runners > 1 else ''}"] if runners else []
-    return ", ".join(facts["wholes"] + named) or "nobody"
+    return ", ".join(facts["topics"] + named) or "nobody"
 
 
 class Names:

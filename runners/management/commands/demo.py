@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 "Ctrl-C stops it.\n"
             )
             self.stdout.flush()
-            watch(server, simulation, self.stderr.write)
+            monitor(server, simulation, self.stderr.write)
         except KeyboardInterrupt:
             pass
         finally:
@@ -166,7 +166,7 @@ def wait_for(server: subprocess.Popen[bytes]) -> None:
     raise CommandError(f"The server did not answer within {START_SECONDS} s.")
 
 
-def watch(
+def monitor(
     server: subprocess.Popen[bytes],
     simulation: subprocess.Popen[bytes],
     say: Any,

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import Config
 
-from runners.serving.leaving import LeavingServer
+from runners.serving.drain import DrainingServer
 from runners.serving.metrics import join_noticeboard
 from runners.serving.supervisor import Supervisor, Worker
 
@@ -110,7 +110,7 @@ def serve(
         log_config=None,  # Django's
         log_level="info" if verbosity else "warning",
     )
-    server = LeavingServer(
+    server = DrainingServer(
         config,
         shares_port=on_started is not None,
         on_started=on_started or (lambda: None),

@@ -112,10 +112,10 @@ class Grid:
             off = (speed - self._paces) / (0.3 + 0.15 * self._paces)
             rows[1:] *= np.exp(np.maximum(-0.5 * off * off, -SPEED_TOLD))[:, None]
             rows[0] *= math.exp(max(-2.0 * speed * speed, -SPEED_TOLD))
-        whole = rows.sum()
-        if not whole > 0:
+        topic_name = rows.sum()
+        if not topic_name > 0:
             return None
-        rows /= whole
+        rows /= topic_name
         moving = rows[1:].sum(1)
         paces = moving + rows[0].sum() * paces
         return self._packed(t, first, rows, paces / paces.sum())
@@ -166,19 +166,19 @@ class Grid:
         return np.exp(-np.minimum(cost, MOST_TOLD))
 
     def _packed(self, t: int, first: int, rows: Floats, paces: Floats) -> Belief:
-        whole = rows.sum(0)
-        whole /= whole.sum()
-        likely = np.flatnonzero(whole > LEAST * whole.max())
+        topic_name = rows.sum(0)
+        topic_name /= topic_name.sum()
+        likely = np.flatnonzero(topic_name > LEAST * topic_name.max())
         begin, end = int(likely[0]), int(likely[-1]) + 1
-        rows, whole = rows[:, begin:end], whole[begin:end]
+        rows, topic_name = rows[:, begin:end], topic_name[begin:end]
         metres = self._metres[first + begin : first + end]
-        total = np.concatenate([[0.0], np.cumsum(whole)])
-        index = np.arange(len(whole))
-        upto = total[np.minimum(index + AROUND + 1, len(whole))]
+        total = np.concatenate([[0.0], np.cumsum(topic_name)])
+        index = np.arange(len(topic_name))
+        upto = total[np.minimum(index + AROUND + 1, len(topic_name))]
         shares = upto - total[np.maximum(index - AROUND, 0)]
         best = int(shares.argmax())
         around = slice(max(best - AROUND, 0), best + AROUND + 1)
-        here = whole[around] / whole[around].sum()
+        here = topic_name[around] / topic_name[around].sum()
         distance = float(here @ metres[around])
         variance = float(here @ (metres[around] - distance) ** 2) + CELL**2 / 12
         moving = rows[1:, around].sum(1)

@@ -29,7 +29,7 @@ from runners.models import (
 from runners.models.errors import one_line
 from runners.models.runner import palette_colour
 from runners.positions.fix import Fix, FixError, check, fix_from
-from runners.positions.rules import forget_hidden
+from runners.positions.privacy_rules import forget_hidden
 from runners.positions.writing import BATCH, Row, write
 from runners.races.course import Course
 from runners.races.gpx import CourseError

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.sharing.own import (
+from runners.sharing.runner_settings import (
     cheers_set,
     sharing_pause,
     sharing_resume,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from runners.views.me import (
-    becoming,
+    become_runner,
     contacts,
     data,
     entries,
@@ -18,7 +18,7 @@ from runners.views.me import (
 
 urlpatterns = [
     path("", page.me, name="me"),
-    path("new/", becoming.become_runner, name="become_runner"),
+    path("new/", become_runner.become_runner, name="become_runner"),
     path("visibility/", sharing.visibility, name="visibility"),
     path("pause/", sharing.pause, name="sharing_pause"),
     path("resume/", sharing.resume, name="sharing_resume"),

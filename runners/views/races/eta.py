@@ -21,10 +21,10 @@ from runners.models import Entry, LatestPosition, Race
 from runners.models.runner import RunnerQuerySet
 from runners.races.course import WGS84, Course
 from runners.races.eta import Arrival, arrivals
-from runners.races.reading import Ground, ground_of, rows_of, samples_of
-from runners.sharing.viewing import visible_runners
+from runners.races.race_data import Ground, ground_of, rows_of, samples_of
+from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused
-from runners.views.races.asking import answers_json, invalid, race_asked
+from runners.views.races.requests import answers_json, invalid, race_asked
 
 # Runners that one request may name, and who are told of when it names none.
 MOST_NAMED, MOST_COMING = 100, 50

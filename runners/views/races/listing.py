@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from django.http import HttpRequest
 
 from runners.models import Race, ShareLink
-from runners.races.reading import Ground, ground_of, rows_of
+from runners.races.race_data import Ground, ground_of, rows_of
 from runners.races.standings import (
     Clock,
     Gap,
@@ -22,7 +22,7 @@ from runners.races.standings import (
     standings,
 )
 from runners.sharing.results import shown_in_standings
-from runners.views.races.asking import invalid, race_asked
+from runners.views.races.requests import invalid, race_asked
 
 # How long standings serve everybody who asks in this process. Seconds.
 AGE = 2.0
@@ -86,7 +86,7 @@ def listing_asked(
     slug: str,
     user: int | None,
     *,
-    whole: bool = False,
+    topic_name: bool = False,
     bib: str | None = None,
     link: ShareLink | None = None,
 ) -> Listing:
@@ -105,7 +105,7 @@ def listing_asked(
         places = matching(places, asked.text)
     if bib is not None:
         page = [place for place in places if place.row.bib == bib]
-    elif whole:
+    elif topic_name:
         page = places
     else:
         page = places[asked.first - 1 :][: asked.rows]

@@ -14,10 +14,10 @@ from django.views.decorators.http import require_safe
 from runners import store
 from runners.models import Entry, Position
 from runners.positions.fix import milliseconds
+from runners.sharing.access import visible_runners
 from runners.sharing.snapshots import LONG_AGO
-from runners.sharing.viewing import visible_runners
 from runners.sharing.windows import shown_from
-from runners.views.races.asking import answers_json, invalid, race_asked
+from runners.views.races.requests import answers_json, invalid, race_asked
 
 # A chunk is as long; it begins at a multiple of it, so that all ask for the same ones.
 # Milliseconds.

@@ -21,10 +21,10 @@ from runners.positions.fix import milliseconds
 from runners.races.standings import legs
 from runners.sharing.identity import LinkError, find_link
 from runners.views.live_json import Refused
-from runners.views.races.asking import answers_json
 from runners.views.races.listing import listing_asked
+from runners.views.races.requests import answers_json
 from runners.views.races.tables import as_csv, as_json
-from runners.views.races.words import COUNT_WORDS, hms, ms, shown, split_words, there
+from runners.views.races.texts import COUNT_WORDS, hms, ms, shown, split_words, there
 from runners.views.share import is_opened, kept_secret
 
 AWAY = "The database does not answer. Try again soon."
@@ -127,7 +127,7 @@ def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
 def _csv(
     request: HttpRequest, slug: str, user: int | None, link: ShareLink | None = None
 ) -> bytes:
-    return as_csv(listing_asked(request, slug, user, whole=True, link=link))
+    return as_csv(listing_asked(request, slug, user, topic_name=True, link=link))
 
 
 def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:

@@ -11,7 +11,7 @@ from runners.live.outbox import now_ms
 from runners.positions.fix import milliseconds
 from runners.races.standings import legs
 from runners.views.races.listing import Listing
-from runners.views.races.words import hms, ms
+from runners.views.races.texts import hms, ms
 
 # What a spreadsheet takes for a formula when a cell begins with it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -3,7 +3,7 @@
 
 /** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} LastingEvent */
 /**
- * What the server sends (runners/notifying/sender.py); `at` in ms.
+ * What the server sends (runners/notifying/notifier.py); `at` in ms.
  *
  * @typedef {{
  *   title: string, body: string, url: string, tag: string, runner: string, at: number,

@@ -8,7 +8,7 @@ from bisect import bisect_left
 BOUNDS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 
 
-class Ages:
+class AgeHistogram:
     """Counts deliveries by their age, one look at the clock for a whole pass."""
 
     __slots__ = ("counts", "total")

@@ -7,7 +7,7 @@ from typing import Any
 from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix, FixError, fix_from
-from runners.sharing.gaps import whole_before
+from runners.sharing.recovery import whole_before
 
 # An `id` comes back with each answer and error. Characters.
 ID_LIMIT = 200

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from runners.models import LatestPosition, Pause, Position, RightsChange, Runner, Zone
-from runners.positions.rules import forget_hidden
+from runners.positions.privacy_rules import forget_hidden
 
 
 def visibility_set(*, runner: Runner, visibility: str) -> None:

@@ -28,11 +28,11 @@ from django.utils.translation import override
 
 from runners.models import Alert, Delivery, Subscription
 from runners.models.news import Kind
-from runners.notifying import mail, spreading, webpush
+from runners.notifying import deliveries, mail, webpush
 from runners.notifying.endpoints import Answer, EndpointRefused, post
-from runners.notifying.words import Words, words_for_contact, words_of
+from runners.notifying.texts import Words, words_for_contact, words_of
 from runners.positions.limits import Bucket, Limits
-from runners.sharing.viewing import visible_runners
+from runners.sharing.access import visible_runners
 from runners.sharing.windows import visible_races
 from runners.store import prepare_connection
 
@@ -139,12 +139,12 @@ class Notifier:
         now = time.monotonic()
         if now >= self._silences_at:
             self._silences_at = now + SILENCES_EVERY
-            spreading.note_silences()
+            deliveries.note_silences()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_EVERY
-            spreading.tidy()
+            deliveries.tidy()
             self._away = {h: until for h, until in self._away.items() if until > now}
-        queued = spreading.spread()
+        queued = deliveries.spread()
         self.queued += queued
         batch = Delivery.objects.claim(by_mail=False, most=BATCH, lease=LEASE)
         jobs = self._jobs(batch)
@@ -177,7 +177,7 @@ class Notifier:
         for delivery in batch:
             news = delivery.news
             reason = ""
-            if spreading.is_old(news.kind, news.at, now):
+            if deliveries.is_old(news.kind, news.at, now):
                 reason = "old"
             elif _is_deactivated(delivery.subscription):
                 reason = "rights"
@@ -229,7 +229,7 @@ class Notifier:
 
     def _message(self, job: Job, place: Subscription) -> tuple[dict[str, str], bytes]:
         news = job.delivery.news
-        left = news.at + spreading.NEWS_FOR[Kind(news.kind)] - timezone.now()
+        left = news.at + deliveries.NEWS_FOR[Kind(news.kind)] - timezone.now()
         headers = webpush.headers(
             place.endpoint,
             ttl=max(0, int(left.total_seconds())),
@@ -288,7 +288,7 @@ class Notifier:
                 done.append(delivery.pk)
                 continue
             due_at = timezone.now() + _pause(delivery.attempts, failed.again)
-            if spreading.is_old(delivery.news.kind, delivery.news.at, due_at):
+            if deliveries.is_old(delivery.news.kind, delivery.news.at, due_at):
                 self.failed["gave_up"] += 1
                 done.append(delivery.pk)
             else:
@@ -369,17 +369,17 @@ class _Rights:
         runners: dict[tuple[int | None, int | None], set[int]] = defaultdict(set)
         races: dict[int | None, set[int]] = defaultdict(set)
         for delivery in batch:
-            if (standing := self._standing(delivery)) is not None:
-                runners[standing].add(delivery.news.runner_id)
+            if (viewer := self._viewer(delivery)) is not None:
+                runners[viewer].add(delivery.news.runner_id)
                 if delivery.news.entry is not None:
-                    races[standing[1]].add(delivery.news.entry.race_id)
+                    races[viewer[1]].add(delivery.news.entry.race_id)
         self._runners = {
-            standing: set(
-                visible_runners(standing[0], _links(standing[1]))
+            viewer: set(
+                visible_runners(viewer[0], _links(viewer[1]))
                 .filter(pk__in=of)
                 .values_list("pk", flat=True)
             )
-            for standing, of in runners.items()
+            for viewer, of in runners.items()
         }
         self._races = {
             link: set(
@@ -390,7 +390,7 @@ class _Rights:
             for link, of in races.items()
         }
 
-    def _standing(self, delivery: Delivery) -> tuple[int | None, int | None] | None:
+    def _viewer(self, delivery: Delivery) -> tuple[int | None, int | None] | None:
         """Return by which account and which link somebody sees a runner."""
         alert = self._alert(delivery)
         place = delivery.subscription
@@ -405,12 +405,12 @@ class _Rights:
     def reason_against(self, delivery: Delivery) -> str:
         """Return why a follower is not told, or nothing."""
         news, place = delivery.news, delivery.subscription
-        alert, standing = self._alert(delivery), self._standing(delivery)
-        if alert is None or place is None or standing is None:
+        alert, viewer = self._alert(delivery), self._viewer(delivery)
+        if alert is None or place is None or viewer is None:
             return "stopped"
         if not getattr(alert, Kind.SOS if news.kind == Kind.FINE else news.kind):
             return "stopped"
-        if news.runner_id not in self._runners[standing]:
+        if news.runner_id not in self._runners[viewer]:
             return "rights"
         # Its checkpoints name an unlisted race.
         if news.kind == Kind.CHECKPOINT and not self.may_know_race(delivery):
@@ -419,10 +419,10 @@ class _Rights:
 
     def may_know_race(self, delivery: Delivery) -> bool:
         """Tell whether a follower may know which race it is."""
-        entry, standing = delivery.news.entry, self._standing(delivery)
-        if entry is None or standing is None:
+        entry, viewer = delivery.news.entry, self._viewer(delivery)
+        if entry is None or viewer is None:
             return False
-        return entry.race_id in self._races[standing[1]]
+        return entry.race_id in self._races[viewer[1]]
 
 
 def _links(link: int | None) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from runners.models import Entry, Race, Split
 from runners.positions.fix import milliseconds
 from runners.positions.running import Note
 from runners.positions.track import Publisher, note_event
-from runners.races.reading import ground_of
+from runners.races.race_data import ground_of
 
 
 def splits_by_hand(pks: Collection[int]) -> list[RunnerEvent]:

@@ -17,17 +17,17 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from runners.live.dialects import v1
-from runners.sharing.gaps import (
+from runners.sharing.access import Grant, Viewer, followable
+from runners.sharing.recovery import (
     COMMIT_DELAY,
     LIMIT,
     MARGIN,
     RUNNER_LIMIT,
     RUNNERS_A_PIECE,
-    Missed,
+    Backfill,
     stored_since,
 )
 from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
-from runners.sharing.viewing import Grant, Standing, followable
 from runners.store import Gathering
 
 # To what times are rounded down, so that many share a query. Milliseconds.
@@ -57,7 +57,7 @@ class Since:
     limit: float
 
 
-class Singles:
+class RunnerReads:
     """The shared readings of one event loop."""
 
     def __init__(self) -> None:
@@ -66,12 +66,10 @@ class Singles:
         self._since = Gathering(_read_since, 200)
 
     async def followable(
-        self, standing: Standing, codes: Sequence[str], *, create: bool
+        self, viewer: Viewer, codes: Sequence[str], *, create: bool
     ) -> tuple[list[Grant], dict[str, str]]:
         """Answer as `viewing.followable` does; raises `StoreUnavailable`."""
-        asked = {
-            code: Asked(standing.user, standing.links, create, code) for code in codes
-        }
+        asked = {code: Asked(viewer.user, viewer.links, create, code) for code in codes}
         found = await self._grants.ask(asked.values())
         grants = []
         refused = {}
@@ -90,38 +88,38 @@ class Singles:
         items = [found[pk, trail] for pk in runners if (pk, trail) in found]
         return v1.snapshot_bodies(map(orjson.Fragment, items), [])
 
-    async def missed(self, runners: Collection[int], since: int) -> Missed:
+    async def backfill(self, runners: Collection[int], since: int) -> Backfill:
         """Return what was stored since a time; raises `StoreUnavailable`."""
         step = since - since % SINCE_STEP
-        missed = await self._stored(runners, step, MARGIN, RUNNER_LIMIT)
+        backfill = await self._stored(runners, step, MARGIN, RUNNER_LIMIT)
         total = 0
-        for pk, rows in list(missed.rows.items()):
+        for pk, rows in list(backfill.rows.items()):
             total += len(rows)
             if total > LIMIT:
-                missed.truncated[pk] = missed.codes[pk]
-                del missed.rows[pk], missed.late[pk]
-        return missed
+                backfill.truncated[pk] = backfill.codes[pk]
+                del backfill.rows[pk], backfill.late[pk]
+        return backfill
 
-    async def meanwhile(self, runners: Collection[int], read_at: int) -> Missed:
+    async def meanwhile(self, runners: Collection[int], read_at: int) -> Backfill:
         """Return what was committed since something was read (milliseconds)."""
         step = read_at - read_at % READ_AT_STEP
         return await self._stored(runners, step, COMMIT_DELAY, math.inf)
 
     async def _stored(
         self, runners: Collection[int], since: int, margin: float, limit: float
-    ) -> Missed:
+    ) -> Backfill:
         asked = [Since(pk, since, margin, limit) for pk in runners]
         found = await self._since.ask(asked)
-        missed = Missed()
+        backfill = Backfill()
         for key in asked:
             part, pk = found[key], key.runner
             if pk in part.truncated:
-                missed.truncated[pk] = part.truncated[pk]
+                backfill.truncated[pk] = part.truncated[pk]
             elif pk in part.rows:
-                missed.codes[pk] = part.codes[pk]
-                missed.rows[pk] = part.rows[pk]
-                missed.late[pk] = part.late[pk]
-        return missed
+                backfill.codes[pk] = part.codes[pk]
+                backfill.rows[pk] = part.rows[pk]
+                backfill.late[pk] = part.late[pk]
+        return backfill
 
 
 # In a thread of the store
@@ -133,8 +131,8 @@ def _read_grants(asked: Sequence[Asked]) -> dict[Asked, Grant | str]:
         codes[key.user, key.links, key.create].append(key.code)
     found: dict[Asked, Grant | str] = {}
     for (user, links, create), theirs in codes.items():
-        standing = Standing(user=user, links=links)
-        grants, refused = followable(standing, theirs, create=create)
+        viewer = Viewer(user=user, links=links)
+        grants, refused = followable(viewer, theirs, create=create)
         for grant in grants:
             found[Asked(user, links, create, grant.code)] = grant
         for code, reason in refused.items():
@@ -157,7 +155,7 @@ def _read_items(asked: Sequence[tuple[int, bool]]) -> dict[tuple[int, bool], byt
     return found
 
 
-def _read_since(asked: Sequence[Since]) -> dict[Since, Missed]:
+def _read_since(asked: Sequence[Since]) -> dict[Since, Backfill]:
     runners: dict[tuple[int, float, float], list[int]] = defaultdict(list)
     for key in asked:
         runners[key.since, key.margin, key.limit].append(key.runner)
@@ -165,19 +163,21 @@ def _read_since(asked: Sequence[Since]) -> dict[Since, Missed]:
     for (since, margin, limit), pks in runners.items():
         for start in range(0, len(pks), RUNNERS_A_PIECE):
             piece = pks[start : start + RUNNERS_A_PIECE]
-            missed = stored_since(piece, since, limit, math.inf, margin)
+            backfill = stored_since(piece, since, limit, math.inf, margin)
             for pk in piece:
-                found[Since(pk, since, margin, limit)] = missed
+                found[Since(pk, since, margin, limit)] = backfill
     return found
 
 
-_singles: WeakKeyDictionary[asyncio.AbstractEventLoop, Singles] = WeakKeyDictionary()
+_runner_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, RunnerReads] = (
+    WeakKeyDictionary()
+)
 
 
-def get_singles() -> Singles:
+def get_runner_reads() -> RunnerReads:
     """Return the shared readings of the running event loop."""
     loop = asyncio.get_running_loop()
-    singles = _singles.get(loop)
-    if singles is None:
-        singles = _singles[loop] = Singles()
-    return singles
+    runner_reads = _runner_reads.get(loop)
+    if runner_reads is None:
+        runner_reads = _runner_reads[loop] = RunnerReads()
+    return runner_reads

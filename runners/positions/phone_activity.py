@@ -23,7 +23,7 @@ FLUSH = 1.0
 
 
 @dataclass(slots=True)
-class Contact:
+class PhoneActivity:
     """What came with a token since the last write."""
 
     runner: int
@@ -50,11 +50,11 @@ class Contact:
             self.refused_at = now
 
 
-class Contacts:
+class PhoneActivityLog:
     """The contacts of one event loop that are not written yet, by token."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Contact] = {}
+        self._waiting: dict[int, PhoneActivity] = {}
         self._task: asyncio.Task[None] | None = None
 
     def note(
@@ -69,7 +69,7 @@ class Contacts:
         """Note a request that came with a token; refused ones are (code, detail)."""
         contact = self._waiting.get(token)
         if contact is None:
-            contact = self._waiting[token] = Contact(runner)
+            contact = self._waiting[token] = PhoneActivity(runner)
         contact.add(app, accepted, refused, timezone.now())
         if self._task is None:
             self._task = asyncio.create_task(self._flush_soon())
@@ -87,7 +87,7 @@ class Contacts:
         waiting, self._waiting = self._waiting, {}
         if waiting:
             try:
-                await store.read(write_contacts, waiting)
+                await store.read(write_phone_activity, waiting)
             except store.StoreUnavailable:
                 return  # it has been logged; what counts more is in the recorder
 
@@ -99,7 +99,7 @@ class Contacts:
         await self.flush()
 
 
-def write_contacts(contacts: Mapping[int, Contact]) -> None:
+def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
     """Add contacts to what is stored. Causes five queries, however many there are."""
     with transaction.atomic():
         # In order of pk, so that two processes never lock each other out.
@@ -131,7 +131,7 @@ def write_contacts(contacts: Mapping[int, Contact]) -> None:
         ).update(contact_at=now)
 
 
-def _add(phone: Phone, contact: Contact) -> None:
+def _add(phone: Phone, contact: PhoneActivity) -> None:
     phone.app = contact.app or phone.app
     phone.contact_at = contact.at
     phone.fix_at = contact.fix_at or phone.fix_at

@@ -27,7 +27,7 @@ PUBLIC = Race.Visibility.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Viewer:
     """What a viewer stands on: primary keys, and the session's key."""
 
     user: int | None = None
@@ -51,17 +51,17 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AccessCheck:
     """What a socket stands on and uses: is it still allowed?"""
 
-    standing: Standing
+    viewer: Viewer
     publisher: int | None
     following: frozenset[int]
     races: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AccessDecision:
     """The answer: what still stands, and why runners and races were lost."""
 
     token: bool
@@ -131,7 +131,7 @@ def lately_public() -> RunnerQuerySet:
 
 
 def followable(
-    standing: Standing, codes: Sequence[str], *, create: bool
+    viewer: Viewer, codes: Sequence[str], *, create: bool
 ) -> tuple[list[Grant], dict[str, str]]:
     """Return those who may be followed, and why others may not, by code.
 
@@ -151,17 +151,17 @@ def followable(
             ],
             ignore_conflicts=True,
         )
-    runners = visible_runners(standing.user, standing.links).filter(code__in=codes)
-    grants = _grants(runners, standing.links)
+    runners = visible_runners(viewer.user, viewer.links).filter(code__in=codes)
+    grants = _grants(runners, viewer.links)
     found = {grant.code for grant in grants}
     missing = [code for code in codes if code not in found]
     asked: set[str] = set()
-    if missing and standing.user is not None:
+    if missing and viewer.user is not None:
         # Not the blocked: to them the runner is as unknown as to anybody else.
         answers = [Follow.Status.PENDING, Follow.Status.REFUSED]
         asked = set(
             Follow.objects.filter(
-                user_id=standing.user, runner__code__in=missing, status__in=answers
+                user_id=viewer.user, runner__code__in=missing, status__in=answers
             ).values_list("runner__code", flat=True)
         )
     return grants, {
@@ -170,10 +170,10 @@ def followable(
     }
 
 
-def linked(standing: Standing, link: int) -> list[Grant]:
+def linked(viewer: Viewer, link: int) -> list[Grant]:
     """Return the single runners that a share link of the viewer shows."""
-    runners = visible_runners(standing.user, standing.links)
-    return _grants(runners.filter(links=link), standing.links)
+    runners = visible_runners(viewer.user, viewer.links)
+    return _grants(runners.filter(links=link), viewer.links)
 
 
 def _grants(runners: RunnerQuerySet, links: Collection[int]) -> list[Grant]:
@@ -227,56 +227,54 @@ def earliest(moments: Iterable[datetime | None]) -> float:
 # Looking again
 
 
-def judge(questions: Sequence[Question]) -> list[Verdict]:
+def check_access(questions: Sequence[AccessCheck]) -> list[AccessDecision]:
     """Answer for each what a socket may still see and do."""
-    return [_judge(question) for question in questions]
+    return [_check_access(check) for check in questions]
 
 
-def _judge(question: Question) -> Verdict:
-    standing = question.standing
+def _check_access(check: AccessCheck) -> AccessDecision:
+    viewer = check.viewer
     links = dict(
         ShareLink.objects.usable()
-        .filter(pk__in=standing.links)
+        .filter(pk__in=viewer.links)
         .values_list("pk", "expires_at")
     )
     ends: list[datetime | None] = [*links.values()]
     token, moved = True, False
-    if standing.token is not None:
-        usable = RunnerToken.objects.usable().filter(pk=standing.token)
+    if viewer.token is not None:
+        usable = RunnerToken.objects.usable().filter(pk=viewer.token)
         rows = list(usable.values_list("expires_at", "runner"))
-        token = any(runner == question.publisher for _, runner in rows)
-        moved = bool(rows) and not token and question.publisher is not None
+        token = any(runner == check.publisher for _, runner in rows)
+        moved = bool(rows) and not token and check.publisher is not None
         ends += [expires_at for expires_at, _ in rows]
     session = True
-    if standing.session is not None:
-        session = user_of_session(standing.session) == standing.user
+    if viewer.session is not None:
+        session = user_of_session(viewer.session) == viewer.user
     grants = _grants(
-        visible_runners(standing.user, links).filter(pk__in=question.following), links
+        visible_runners(viewer.user, links).filter(pk__in=check.following), links
     )
-    lost = question.following - {grant.pk for grant in grants}
-    return Verdict(
+    lost = check.following - {grant.pk for grant in grants}
+    return AccessDecision(
         token=token,
         moved=moved,
         session=session,
         links=frozenset(links),
         grants=grants,
-        lost=_reasons(standing, lost) if lost else {},
-        lost_races=_lost_races(question, links),
+        lost=_reasons(viewer, lost) if lost else {},
+        lost_races=_lost_races(check, links),
         look_again_at=min([earliest(ends), *(grant.until for grant in grants)]),
     )
 
 
-def _lost_races(question: Question, links: Collection[int]) -> dict[int, str]:
+def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
     """Tell why races cannot be seen any more; those deleted are the rosters' matter."""
-    if not question.races:
+    if not check.races:
         return {}
-    seen = visible_races(links).filter(pk__in=question.races)
-    hidden = Race.objects.filter(pk__in=question.races).exclude(
-        pk__in=seen.values("pk")
-    )
+    seen = visible_races(links).filter(pk__in=check.races)
+    hidden = Race.objects.filter(pk__in=check.races).exclude(pk__in=seen.values("pk"))
     # Read once, and before the links: what ends meanwhile has its reason next time.
     lost = list(hidden.values_list("pk", flat=True))
-    ended = ShareLink.objects.filter(pk__in=question.standing.links, race__in=lost)
+    ended = ShareLink.objects.filter(pk__in=check.viewer.links, race__in=lost)
     now = timezone.now()
     reason_of = {
         race: "expired" if revoked_at is None and expires_at <= now else "revoked"
@@ -287,18 +285,18 @@ def _lost_races(question: Question, links: Collection[int]) -> dict[int, str]:
     return {race: reason_of.get(race, "private") for race in lost}
 
 
-def _reasons(standing: Standing, lost: Collection[int]) -> dict[int, str]:
+def _reasons(viewer: Viewer, lost: Collection[int]) -> dict[int, str]:
     """Tell why runners cannot be seen any more, in the words of `access` events."""
     runners = {r.pk: r for r in Runner.objects.filter(pk__in=lost)}
     follows: dict[int, str] = {}
-    if standing.user is not None:
+    if viewer.user is not None:
         follows = dict(
-            Follow.objects.filter(user_id=standing.user, runner__in=lost).values_list(
+            Follow.objects.filter(user_id=viewer.user, runner__in=lost).values_list(
                 "runner_id", "status"
             )
         )
     now = timezone.now()
-    ended_links = ShareLink.objects.filter(pk__in=standing.links)
+    ended_links = ShareLink.objects.filter(pk__in=viewer.links)
     expired = set(
         ended_links.filter(expires_at__lte=now).values_list("runners", flat=True)
     )
@@ -315,7 +313,7 @@ def _reasons(standing: Standing, lost: Collection[int]) -> dict[int, str]:
             or runner.visibility == Runner.Visibility.RACE
         ):
             reasons[pk] = "expired"
-        elif runner.visibility == Runner.Visibility.PRIVATE and not standing.links:
+        elif runner.visibility == Runner.Visibility.PRIVATE and not viewer.links:
             reasons[pk] = "private"
         else:
             reasons[pk] = "revoked"

@@ -1,9 +1,9 @@
 """The one way a position takes: who? sane? - then live, and stored.
 
-    acceptor = get_acceptor()
+    acceptor = get_pipeline()
     receipt = await acceptor.accept(runner, fixes, source="websocket")
 
-Must run in the event loop that serves; belongs to it, as the relay does.
+Must run in the event loop that serves; belongs to it, as the hub does.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from weakref import WeakKeyDictionary
 
 from runners import store
 from runners.live.dialects.ids import WireId, wire_id_of
-from runners.live.groups import GAP, RELAYS, RunnerEvent, runner_group
+from runners.live.groups import GAP, HUBS, RunnerEvent, runner_group
+from runners.live.hub import Hub, get_hub
 from runners.live.outbox import now_ms
-from runners.live.relay import Relay, get_relay
-from runners.positions.contacts import Contacts
 from runners.positions.fix import Fix, FixError, check
+from runners.positions.phone_activity import PhoneActivityLog
+from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.rules import Rules, read_latest, read_rules
 from runners.positions.running import Running, mend, read_running
 from runners.positions.track import Publisher, Track, note_event, tell
 
@@ -49,19 +49,19 @@ class Receipt:
     stored: asyncio.Future[int] | None
 
 
-class Acceptor:
+class Pipeline:
     """Accepts positions in one event loop."""
 
-    def __init__(self, relay: Relay, recorder: Recorder) -> None:
-        self.relay = relay
+    def __init__(self, hub: Hub, recorder: Recorder) -> None:
+        self.hub = hub
         self.recorder = recorder
         self.accepted = 0
         self.refused: Counter[str] = Counter()
         # What is known of phones.
-        self.contacts = Contacts()
+        self.contacts = PhoneActivityLog()
         # Events that no other process will hear of: the layer was away.
         self.unsent = 0
-        # Since when relays may lack events, and do not know yet. Milliseconds.
+        # Since when hubs may lack events, and do not know yet. Milliseconds.
         self._untold_since: int | None = None
         recorder.on_late = self._hear_late
         self._tracks: dict[int, Track] = {}
@@ -132,7 +132,7 @@ class Acceptor:
         self.refused[error.code] += 1
 
     def _check(
-        self, fixes: Sequence[Fix | FixError], rules: Rules
+        self, fixes: Sequence[Fix | FixError], rules: PrivacyRules
     ) -> tuple[list[tuple[int, str, str]], list[Fix]]:
         rejected = []
         valid = []
@@ -148,7 +148,7 @@ class Acceptor:
         self.accepted += len(valid)
         return rejected, valid
 
-    def _refusal(self, fix: Fix, rules: Rules, now: int) -> FixError | None:
+    def _refusal(self, fix: Fix, rules: PrivacyRules, now: int) -> FixError | None:
         """Return why a fix cannot be taken, and count it."""
         try:
             check(fix, now)
@@ -163,9 +163,9 @@ class Acceptor:
         if not events:
             return
         try:
-            await self.relay.layer.group_send_many(events)
+            await self.hub.layer.group_send_many(events)
         except Exception as error:
-            # Away for now: what is accepted is stored all the same, and all relays
+            # Away for now: what is accepted is stored all the same, and all hubs
             # are told to read it once the layer is back.
             self.unsent += len(events)
             self._lack_since(now_ms())
@@ -175,12 +175,12 @@ class Acceptor:
                 await self._tell_relays()
 
     def _hear_late(self, since: int) -> None:
-        """Have all relays read what was stored late; called in the recorder's thread.
+        """Have all hubs read what was stored late; called in the recorder's thread.
 
         Whoever began to follow meanwhile, in any process, may have read too early.
         """
         with contextlib.suppress(RuntimeError):  # The loop is closed.
-            self.relay.loop.call_soon_threadsafe(self._tell_late, since)
+            self.hub.loop.call_soon_threadsafe(self._tell_late, since)
 
     def _tell_late(self, since: int) -> None:
         self._lack_since(since)
@@ -190,13 +190,13 @@ class Acceptor:
         self._untold_since = min(t, self._untold_since or t)
 
     async def _tell_relays(self) -> None:
-        """Say what the relays may lack, from the beginning if that was lost before."""
+        """Say what the hubs may lack, from the beginning if that was lost before."""
         since, self._untold_since = self._untold_since, None
         if since is None:
             return
         try:
             gap = {"type": GAP, "t": since, "state": {}}
-            await self.relay.layer.group_send_many([(RELAYS, gap)])
+            await self.hub.layer.group_send_many([(HUBS, gap)])
         except Exception as error:
             self._lack_since(since)
             logger.warning("The channel layer took no word of a gap: %r", error)
@@ -246,7 +246,7 @@ class Acceptor:
         if track is None:
             track = self._tracks[pk] = Track()
             track.ready = asyncio.create_task(self._load(pk, track))
-        track.used_at = self.relay.loop.time()
+        track.used_at = self.hub.loop.time()
         if track.ready is None and track.running_until <= now_ms():
             track.ready = asyncio.create_task(self._load(pk, track))
         if track.ready is not None:
@@ -256,12 +256,12 @@ class Acceptor:
                 # Without the runner's zones and pauses nothing may be shown.
                 if self._tracks.get(pk) is track:
                     del self._tracks[pk]
-                    self.relay.unfollow((pk,), track)
+                    self.hub.unfollow((pk,), track)
                 raise
         return track
 
     async def _load(self, pk: int, track: Track) -> None:
-        await self.relay.follow((pk,), track)
+        await self.hub.follow((pk,), track)
         generation = None
         while generation != self._generation:
             # Again if something was changed meanwhile: this may be the old.
@@ -307,11 +307,11 @@ class Acceptor:
 
     def sweep(self) -> None:
         """Forget the runners who have not published for `IDLE` seconds."""
-        before = self.relay.loop.time() - IDLE
+        before = self.hub.loop.time() - IDLE
         for pk, track in list(self._tracks.items()):
             if track.used_at < before and not (track.ready or track.mender):
                 del self._tracks[pk]
-                self.relay.unfollow((pk,), track)
+                self.hub.unfollow((pk,), track)
 
     async def close(self) -> None:
         """Store what waits and stop."""
@@ -322,13 +322,13 @@ class Acceptor:
             task.cancel()
         await asyncio.wait(tasks)
         for pk, track in self._tracks.items():
-            self.relay.unfollow((pk,), track)
+            self.hub.unfollow((pk,), track)
         self._tracks.clear()
-        await self.relay.loop.run_in_executor(None, self.recorder.stop)
-        _acceptors.pop(self.relay.loop, None)
+        await self.hub.loop.run_in_executor(None, self.recorder.stop)
+        _pipelines.pop(self.hub.loop, None)
 
 
-def _read_track(pk: int) -> tuple[int, Rules, Running | None, float]:
+def _read_track(pk: int) -> tuple[int, PrivacyRules, Running | None, float]:
     return read_latest(pk), read_rules(pk), *read_running(pk)
 
 
@@ -338,13 +338,13 @@ def _already() -> asyncio.Future[int]:
     return future
 
 
-_acceptors: WeakKeyDictionary[asyncio.AbstractEventLoop, Acceptor] = WeakKeyDictionary()
+_pipelines: WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = WeakKeyDictionary()
 
 
-def get_acceptor() -> Acceptor:
+def get_pipeline() -> Pipeline:
     """Return the acceptor of the running event loop, started at the first call."""
     loop = asyncio.get_running_loop()
-    acceptor = _acceptors.get(loop)
-    if acceptor is None:
-        acceptor = _acceptors[loop] = Acceptor(get_relay(), Recorder())
-    return acceptor
+    pipeline = _pipelines.get(loop)
+    if pipeline is None:
+        pipeline = _pipelines[loop] = Pipeline(get_hub(), Recorder())
+    return pipeline

@@ -19,20 +19,20 @@ from weakref import WeakKeyDictionary
 
 from runners import store
 from runners.intake.app import App, Outcome, Reading, Reply, Report, fields_of
-from runners.intake.bearers import Bearer, Bearers
 from runners.intake.generic import GENERIC
 from runners.intake.gpslogger import GPSLOGGER
 from runners.intake.osmand import OSMAND
 from runners.intake.overland import OVERLAND
 from runners.intake.owntracks import OWNTRACKS
 from runners.intake.profile import PROFILE_FILE, gpslogger_profile
+from runners.intake.token_cache import CachedToken, TokenCache
 from runners.intake.traccar import TRACCAR
 from runners.live.outbox import now_ms
-from runners.positions.accept import Receipt, get_acceptor
 from runners.positions.fix import FixError
 from runners.positions.limits import get_publish_limits
+from runners.positions.pipeline import Receipt, get_pipeline
 from runners.serving.admission import get_admission
-from runners.sharing.rights import get_watch
+from runners.sharing.access_monitor import get_access_monitor
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ class Intake:
     """What the doors of one event loop share."""
 
     def __init__(self) -> None:
-        get_watch()  # What a runner keeps to themselves binds phones too.
-        self.bearers = Bearers()
+        get_access_monitor()  # What a runner keeps to themselves binds phones too.
+        self.token_cache = TokenCache()
         self._turns: dict[int, Turn] = {}
 
     @asynccontextmanager
@@ -164,7 +164,7 @@ async def _serve(
     name: str, app: App, path_token: str, scope: Scope, receive: Receive
 ) -> Reply:
     if get_admission().swamped:
-        get_acceptor().refused["server.busy"] += 1
+        get_pipeline().refused["server.busy"] += 1
         raise TryLater(
             503,
             "server.busy",
@@ -193,7 +193,7 @@ async def _serve(
     if bearer is None:
         return await _refuse_wrong(app, scope, token)
     pk, runner = bearer.token, bearer.publisher.pk
-    contacts = get_acceptor().contacts
+    contacts = get_pipeline().contacts
     if not bearer.usable:
         ended = ("token.ended", "The phone still uses a token that was ended.")
         contacts.note(pk, runner, refused=[ended])
@@ -206,7 +206,7 @@ async def _serve(
             receipt = await _publish(name, bearer, reading)
     except FixError as error:
         # Wrong for good: sent again it would be wrong again.
-        get_acceptor().refuse(error)
+        get_pipeline().refuse(error)
         contacts.note(pk, runner, refused=[(error.code, error.detail)])
         return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
     except TryLater as error:
@@ -229,7 +229,7 @@ async def _serve(
     return app.ok(Outcome(receipt.accepted - lost, rejected))
 
 
-async def _publish(name: str, bearer: Bearer, reading: Reading) -> Receipt:
+async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
     """Hand what was read to the pipeline; raises `TryLater`."""
     if not reading.fixes:
         return Receipt([], 0, None)
@@ -242,7 +242,7 @@ async def _publish(name: str, bearer: Bearer, reading: Reading) -> Receipt:
             "Too many positions at once. Keep them and send them later.",
             wait,
         )
-    receipt = await get_acceptor().accept(bearer.publisher, reading.fixes, source=name)
+    receipt = await get_pipeline().accept(bearer.publisher, reading.fixes, source=name)
     if receipt.stored is None:
         bucket.give_back(count)
         raise _store_unavailable()
@@ -260,9 +260,9 @@ async def _commit(receipt: Receipt) -> int:
         raise _store_unavailable() from None
 
 
-async def _bearer(token: str) -> Bearer | None:
+async def _bearer(token: str) -> CachedToken | None:
     try:
-        return await get_intake().bearers.find(token)
+        return await get_intake().token_cache.find(token)
     except store.StoreUnavailable:
         raise _store_unavailable() from None
 
@@ -280,7 +280,7 @@ async def _refuse_wrong(app: App, scope: Scope, token: str | None) -> Reply:
     """Refuse what is no token, ever later to an address that goes on guessing."""
     if token:
         client = scope.get("client")
-        await get_watch().slow_down(client[0] if client else "")
+        await get_access_monitor().slow_down(client[0] if client else "")
     return _refuse(app)
 
 

@@ -18,7 +18,7 @@ RESIZED = 1.5
 EVERY = 30_000
 
 
-class PhoneTold:
+class PhoneStatus:
     """What this process has told of a runner's phone."""
 
     __slots__ = ("is_low", "ring", "t")

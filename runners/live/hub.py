@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
 
-from runners.live.ages import Ages
+from runners.live.age_histogram import AgeHistogram
 from runners.live.dialects.v1 import HEARTBEAT
 from runners.live.groups import BEAT, GAP, POSITION, RunnerEvent, runner_group
 from runners.live.layer import Layer
-from runners.live.losses import Losses
+from runners.live.loss_detector import LossDetector
 from runners.live.outbox import SOCKETS_A_PASS, Outbox, now_ms
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Follower(Protocol):
 
 
 class Writer(Protocol):
-    """Is written when the relay says so."""
+    """Is written when the hub says so."""
 
     def flush(self) -> None: ...
 
@@ -67,7 +67,7 @@ class Membership:
         self.task: asyncio.Task[None] | None = None
 
 
-class Relay:
+class Hub:
     """Owns one channel, joins the groups of the runners followed in this process.
 
     For each event it calls `receive` of the local followers, and it decides when
@@ -82,8 +82,8 @@ class Relay:
         self.delivered = 0
         self.merged = 0
         # Of what is delivered: from here to the socket, and through the layer before.
-        self.ages = Ages()
-        self.losses = Losses(layer)
+        self.ages = AgeHistogram()
+        self.losses = LossDetector(layer)
         self._lateness = 0.0
         self._noted = 0
         self._groups: dict[int, Membership] = {}
@@ -333,16 +333,16 @@ class Relay:
             for task in running:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=1)
-        _relays.pop(self.loop, None)
+        _hubs.pop(self.loop, None)
 
 
-_relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
-def get_relay() -> Relay:
-    """Return the relay of the running event loop, started at the first call."""
+def get_hub() -> Hub:
+    """Return the hub of the running event loop, started at the first call."""
     loop = asyncio.get_running_loop()
-    relay = _relays.get(loop)
-    if relay is None:
-        relay = _relays[loop] = Relay(get_channel_layer())
-    return relay
+    hub = _hubs.get(loop)
+    if hub is None:
+        hub = _hubs[loop] = Hub(get_channel_layer())
+    return hub

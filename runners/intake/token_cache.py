@@ -22,7 +22,7 @@ KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
+class CachedToken:
     """A token: its primary key, whose it is, and whether it may publish."""
 
     token: int
@@ -30,18 +30,18 @@ class Bearer:
     usable: bool
 
 
-class Bearers:
+class TokenCache:
     """Looks tokens up, all that wait in one query, and keeps the answers for a moment.
 
     Belongs to its event loop.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, Bearer | None]] = {}
-        self._wanted: dict[str, asyncio.Future[Bearer | None]] = {}
+        self._known: dict[str, tuple[float, CachedToken | None]] = {}
+        self._wanted: dict[str, asyncio.Future[CachedToken | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def find(self, plain: str) -> Bearer | None:
+    async def find(self, plain: str) -> CachedToken | None:
         """Return the bearer of a token, None if there never was such a token.
 
         Raises `StoreUnavailable`.
@@ -66,10 +66,12 @@ class Bearers:
         finally:
             self._task = None
 
-    async def _answer(self, wanted: dict[str, asyncio.Future[Bearer | None]]) -> None:
+    async def _answer(
+        self, wanted: dict[str, asyncio.Future[CachedToken | None]]
+    ) -> None:
         until = time.monotonic() + LIFE
         try:
-            found = await store.read(read_bearers, list(wanted))
+            found = await store.read(read_tokens, list(wanted))
         except Exception as error:
             for future in wanted.values():
                 future.set_exception(error)
@@ -83,7 +85,7 @@ class Bearers:
             future.set_result(bearer)
 
 
-def read_bearers(digests: list[str]) -> dict[str, Bearer]:
+def read_tokens(digests: list[str]) -> dict[str, CachedToken]:
     """Read tokens, the ended ones too. Causes a query for 500 of them."""
     now = timezone.now()
     found = {}
@@ -95,7 +97,7 @@ def read_bearers(digests: list[str]) -> dict[str, Bearer]:
         )
         for digest, pk, revoked_at, expires_at, runner, code in rows:
             usable = revoked_at is None and not _is_past(expires_at, now)
-            found[digest] = Bearer(pk, Publisher(runner, code), usable)
+            found[digest] = CachedToken(pk, Publisher(runner, code), usable)
     return found
 
 

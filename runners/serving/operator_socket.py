@@ -27,8 +27,8 @@ from runners.consumers.socket import SocketConsumer
 from runners.consumers.typed import TypedConsumer
 from runners.live.outbox import SOCKETS_A_PASS
 from runners.serving.admission import RESTART
-from runners.serving.leaving import in_stages
-from runners.sharing.rights import get_watch
+from runners.serving.drain import in_stages
+from runners.sharing.access_monitor import get_access_monitor
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SocketFacts(TypedDict):
     user: int | None
     links: list[int]
     runners: int
-    wholes: list[str]
+    topics: list[str]
     waiting: int
     behind: bool
 
@@ -67,7 +67,7 @@ def doors_folder() -> Path:
     return Path(settings.VAR_DIR) / "processes"
 
 
-class OperatorDoor:
+class OperatorSocket:
     """Answers questions about this process's sockets."""
 
     def __init__(self) -> None:
@@ -130,7 +130,11 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _consumers() -> list[SocketConsumer]:
-    return [each for each in get_watch().holders if isinstance(each, SocketConsumer)]
+    return [
+        each
+        for each in get_access_monitor().holders
+        if isinstance(each, SocketConsumer)
+    ]
 
 
 async def list_sockets() -> list[SocketFacts]:
@@ -145,17 +149,17 @@ async def list_sockets() -> list[SocketFacts]:
 
 def facts_of(consumer: SocketConsumer) -> SocketFacts:
     """Say who is at the other end of a socket, and what waits for them."""
-    standing, publisher = consumer.standing, consumer.publisher
-    wholes = consumer.wholes if isinstance(consumer, TypedConsumer) else {}
+    viewer, publisher = consumer.viewer, consumer.publisher
+    topic_names = consumer.topic_names if isinstance(consumer, TypedConsumer) else {}
     return {
         "since": consumer.since,
         "address": consumer.address,
         "dialect": "2015" if isinstance(consumer, SeedConsumer) else "v1",
         "runner": None if publisher is None else publisher.code,
-        "user": standing.user,
-        "links": list(standing.links),
+        "user": viewer.user,
+        "links": list(viewer.links),
         "runners": len(consumer.following),
-        "wholes": [str(whole) for whole in wholes],
+        "topics": [str(topic_name) for topic_name in topic_names],
         "waiting": consumer.outbox.waiting,
         "behind": consumer.outbox.wire.behind,
     }

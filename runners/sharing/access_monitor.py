@@ -19,14 +19,14 @@ from weakref import WeakKeyDictionary
 
 from runners import store
 from runners.models import LinkViewers, RightsChange
-from runners.positions.accept import Acceptor, get_acceptor
-from runners.positions.rules import forget_hidden
+from runners.positions.pipeline import Pipeline, get_pipeline
+from runners.positions.privacy_rules import forget_hidden
 from runners.positions.track import Publisher
-from runners.sharing import snapshots, viewing
-from runners.sharing.corrections import splits_by_hand
-from runners.sharing.gaps import GapFiller
-from runners.sharing.rosters import Rosters, get_rosters
-from runners.sharing.viewing import Question, Standing, Verdict
+from runners.sharing import access, snapshots
+from runners.sharing.access import AccessCheck, AccessDecision, Viewer
+from runners.sharing.hand_splits import splits_by_hand
+from runners.sharing.recovery import Backfiller
+from runners.sharing.topic_registry import TopicRegistry, get_topics
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ COUNT = 5.0
 BATCH = 50
 
 
-class Holder(Protocol):
+class MonitoredSocket(Protocol):
     """A socket as the watch sees it."""
 
-    standing: Standing
+    viewer: Viewer
     publisher: Publisher | None
     # Followed one by one: primary keys by code.
     following: dict[str, int]
@@ -65,7 +65,7 @@ class Holder(Protocol):
     def races(self) -> frozenset[int]:
         """Followed as wholes: primary keys."""
 
-    def obey_rights(self, question: Question, verdict: Verdict) -> None:
+    def obey_rights(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what of the question is no longer allowed, and say so."""
 
     def go_blind(self) -> None:
@@ -109,27 +109,27 @@ class Changes:
                 changes.erased.add(row.key)
         return changes
 
-    def concern(self, holder: Holder) -> bool:
+    def concern(self, holder: MonitoredSocket) -> bool:
         """Tell whether a socket may have lost something."""
-        standing, publisher = holder.standing, holder.publisher
+        viewer, publisher = holder.viewer, holder.publisher
         return (
-            standing.token in self.tokens
-            or standing.user in self.users
-            or not self.links.isdisjoint(standing.links)
+            viewer.token in self.tokens
+            or viewer.user in self.users
+            or not self.links.isdisjoint(viewer.links)
             or not self.runners.isdisjoint(holder.following.values())
             or (publisher is not None and publisher.pk in self.runners)
-            or (bool(self.races) and bool(holder.following or standing.links))
+            or (bool(self.races) and bool(holder.following or viewer.links))
             or (bool(self.races) and not self.races.isdisjoint(holder.races))
         )
 
 
-class Watch:
+class AccessMonitor:
     """Keeps the sockets of one event loop within their rights."""
 
-    def __init__(self, acceptor: Acceptor, rosters: Rosters) -> None:
-        self.acceptor = acceptor
-        self.rosters = rosters
-        self.holders: set[Holder] = set()
+    def __init__(self, pipeline: Pipeline, topics: TopicRegistry) -> None:
+        self.pipeline = pipeline
+        self.topics = topics
+        self.holders: set[MonitoredSocket] = set()
         # Open sockets by what they count against.
         self.places: Counter[tuple[str, int]] = Counter()
         # Wrong tokens, links and PINs by address: how many, and when the last.
@@ -143,7 +143,7 @@ class Watch:
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
         self._looked_at = time.monotonic()
-        self.gaps = GapFiller(acceptor.relay)
+        self.gaps = Backfiller(pipeline.hub)
         self._counting = asyncio.create_task(self._count_viewers())
         self._task = asyncio.create_task(self._poll_often())
 
@@ -218,9 +218,9 @@ class Watch:
             # Whoever read a right before this must look again: see `generation`.
             self.generation += 1
         # At first also what was in use before anybody looked.
-        runners = self.acceptor.tracked if first else changes.runners
+        runners = self.pipeline.tracked if first else changes.runners
         if runners or changes.races:
-            await self.acceptor.look_again(runners, changes.races)
+            await self.pipeline.look_again(runners, changes.races)
         now = time.time()
         all_of_them = first or self.blind
         concerned = [
@@ -232,14 +232,14 @@ class Watch:
         ]
         await self.look_at(concerned)
         if first or changes.runners:
-            await self.rosters.look_for_blocks(None if first else changes.runners)
+            await self.topics.look_for_blocks(None if first else changes.runners)
         if rows:
-            await self.rosters.look_now(changes.runners)
+            await self.topics.look_now(changes.runners)
         if changes.runners:
             await self._tell_of(changes.runners)
         if changes.splits:
             for event in await store.read(splits_by_hand, changes.splits):
-                self.acceptor.relay.give(event)
+                self.pipeline.hub.give(event)
         for runner in changes.erased:
             self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.
@@ -251,32 +251,34 @@ class Watch:
             del self._seen[pk]
             self._floor = max(self._floor, pk)
 
-    async def look_at(self, holders: Iterable[Holder]) -> None:
+    async def look_at(self, holders: Iterable[MonitoredSocket]) -> None:
         """Ask again what these sockets may, and have them obey.
 
         Sockets that stand on the same and use the same share a question.
         """
-        asking: dict[Question, list[Holder]] = {}
+        asking: dict[AccessCheck, list[MonitoredSocket]] = {}
         for holder in holders:
-            question = Question(
-                holder.standing,
+            check = AccessCheck(
+                holder.viewer,
                 None if holder.publisher is None else holder.publisher.pk,
                 frozenset(holder.following.values()),
                 holder.races,
             )
-            asking.setdefault(question, []).append(holder)
+            asking.setdefault(check, []).append(holder)
         questions = list(asking)
         for start in range(0, len(questions), BATCH):
             batch = questions[start : start + BATCH]
-            verdicts = await store.read_rights(viewing.judge, batch)
-            for question, verdict in zip(batch, verdicts, strict=True):
-                for holder in asking[question]:
-                    self._have_obey(holder, question, verdict)
+            verdicts = await store.read_rights(access.check_access, batch)
+            for check, decision in zip(batch, verdicts, strict=True):
+                for holder in asking[check]:
+                    self._have_obey(holder, check, decision)
 
-    def _have_obey(self, holder: Holder, question: Question, verdict: Verdict) -> None:
+    def _have_obey(
+        self, holder: MonitoredSocket, check: AccessCheck, decision: AccessDecision
+    ) -> None:
         if holder in self.holders:
             try:
-                holder.obey_rights(question, verdict)
+                holder.obey_rights(check, decision)
             except Exception:
                 # One socket's trouble must not keep the others their rights.
                 logger.exception("A socket failed on its rights")
@@ -305,7 +307,7 @@ class Watch:
         """Forget what this runner erased, beside the poll: it may take its time."""
         for holder in list(self.holders):
             holder.erase(runner)
-        self.rosters.erase(runner)
+        self.topics.erase(runner)
         task = asyncio.create_task(self._erase(runner))
         self._erasing.add(task)
         task.add_done_callback(self._erasing.discard)
@@ -313,7 +315,7 @@ class Watch:
     async def _erase(self, runner: int) -> None:
         """Delete also what this process had accepted before and committed after."""
         while True:
-            await self.acceptor.recorder.flushed()
+            await self.pipeline.recorder.flushed()
             try:
                 await store.read(forget_hidden, runner, stored_within=RECENTLY)
             except store.StoreUnavailable:
@@ -321,7 +323,7 @@ class Watch:
             else:
                 for holder in list(self.holders):
                     holder.erase(runner)
-                self.rosters.erase(runner)
+                self.topics.erase(runner)
                 return await self._tell_of({runner})
 
     async def close(self) -> None:
@@ -331,7 +333,7 @@ class Watch:
             task.cancel()
         await asyncio.wait(tasks)
         self.gaps.close()
-        _watches.pop(self.acceptor.relay.loop, None)
+        _access_monitors.pop(self.pipeline.hub.loop, None)
 
 
 def penalty(count: int) -> float:
@@ -350,13 +352,15 @@ def _changes_after(pk: int) -> list[RightsChange]:
     return list(RightsChange.objects.filter(pk__gt=pk).order_by("pk"))
 
 
-_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
+_access_monitors: WeakKeyDictionary[asyncio.AbstractEventLoop, AccessMonitor] = (
+    WeakKeyDictionary()
+)
 
 
-def get_watch() -> Watch:
+def get_access_monitor() -> AccessMonitor:
     """Return the watch of the running event loop, started at the first call."""
     loop = asyncio.get_running_loop()
-    watch = _watches.get(loop)
-    if watch is None:
-        watch = _watches[loop] = Watch(get_acceptor(), get_rosters())
-    return watch
+    monitor = _access_monitors.get(loop)
+    if monitor is None:
+        monitor = _access_monitors[loop] = AccessMonitor(get_pipeline(), get_topics())
+    return monitor

@@ -20,14 +20,15 @@ from django.db.models import QuerySet
 from runners import store
 from runners.live.audience import Audience
 from runners.live.dialects import v1
+from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox, now_ms
-from runners.live.relay import Relay
 from runners.models import Entry, Race
 from runners.models.runner import RunnerQuerySet
-from runners.positions.accept import get_acceptor
-from runners.sharing.gaps import (
+from runners.positions.pipeline import get_pipeline
+from runners.sharing.access import lately_public, race_runners
+from runners.sharing.recovery import (
     COMMIT_DELAY,
-    Missed,
+    Backfill,
     stored_meanwhile,
     stored_since,
 )
@@ -38,7 +39,6 @@ from runners.sharing.snapshots import (
     runner_items,
     state_frame,
 )
-from runners.sharing.viewing import lately_public, race_runners
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ SNAPSHOT_AGE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class TopicName:
     """Everybody public, or everybody entered for a race (primary key and slug)."""
 
     race: int | None = None
@@ -91,14 +91,14 @@ class Shot:
         self.readers: list[TypedOutbox] = []
 
 
-class Roster:
+class Topic:
     """Who belongs to a whole, and the audiences that watch it."""
 
     def __init__(
-        self, whole: Whole, relay: Relay, blockers: Mapping[TypedOutbox, Blockers]
+        self, topic_name: TopicName, hub: Hub, blockers: Mapping[TypedOutbox, Blockers]
     ) -> None:
-        self.whole = whole
-        self.relay = relay
+        self.topic_name = topic_name
+        self.hub = hub
         # Of the sockets of signed-in users.
         self.blockers = blockers
         # By tick, and by whom the members do not see.
@@ -112,7 +112,7 @@ class Roster:
         # The latest snapshot by whom it leaves out.
         self._shots: dict[Blockers, Shot] = {}
         self._looks: set[asyncio.Task[None]] = set()
-        self._missed: dict[int, tuple[asyncio.Task[Missed], float]] = {}
+        self._backfill: dict[int, tuple[asyncio.Task[Backfill], float]] = {}
 
     async def join(self, outbox: TypedOutbox) -> None:
         """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
@@ -128,11 +128,11 @@ class Roster:
         blockers = self.blockers.get(outbox, NOBODY)
         audience = self.audiences.get((outbox.tick, blockers))
         if audience is None:
-            audience = Audience(self.relay, outbox.tick, self.whole.race)
+            audience = Audience(self.hub, outbox.tick, self.topic_name.race)
             self.audiences[outbox.tick, blockers] = audience
             seen = self.items.keys() - blockers
             audience.introduced.update(seen)
-            audience.joining = asyncio.create_task(self.relay.follow(seen, audience))
+            audience.joining = asyncio.create_task(self.hub.follow(seen, audience))
         audience.members[outbox] = None
         return audience
 
@@ -165,7 +165,7 @@ class Roster:
                 outbox.forget_audience(audience)
                 if not audience.members:
                     del self.audiences[key]
-                    self.relay.unfollow(self.items, audience)
+                    self.hub.unfollow(self.items, audience)
         return left
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class Roster:
         One task builds it for all who wait, and reads once more for them what was
         accepted before and committed after. Raises `StoreUnavailable`.
         """
-        now = self.relay.loop.time()
+        now = self.hub.loop.time()
         blockers = self.blockers.get(outbox, NOBODY)
         shot = self._shots.get(blockers)
         if shot is None or (
@@ -202,14 +202,14 @@ class Roster:
             for blockers, shot in self._shots.items()
             if shot.readers is not readers
         }
-        await get_acceptor().recorder.flushed()
+        await get_pipeline().recorder.flushed()
         try:
-            missed = await store.read(stored_meanwhile, list(self.items), read_at)
+            backfill = await store.read(stored_meanwhile, list(self.items), read_at)
         except store.StoreUnavailable:
             return await self._look_twice(read_at, readers)
         members = {m for audience in self.audiences.values() for m in audience.members}
         self._give(
-            missed,
+            backfill,
             {
                 outbox: self.blockers.get(outbox, NOBODY)
                 for outbox in readers
@@ -217,11 +217,11 @@ class Roster:
             },
         )
 
-    def _give(self, missed: Missed, takers: Takers) -> None:
+    def _give(self, backfill: Backfill, takers: Takers) -> None:
         """Give what was missed of those who still belong to the whole."""
-        late = [(pk, frame) for pk, frame in missed.late.items() if pk in self.items]
+        late = [(pk, frame) for pk, frame in backfill.late.items() if pk in self.items]
         newest = [
-            (pk, row) for pk, row in missed.newest_rows(self.relay) if pk in self.items
+            (pk, row) for pk, row in backfill.newest_rows(self.hub) if pk in self.items
         ]
         for taker, blockers in takers.items():
             # In one write: a crowd that has just come is owed hundreds each.
@@ -231,20 +231,20 @@ class Roster:
                 if pk not in blockers:
                     taker.position(pk, row)
 
-    async def missed(self, since: int, outbox: TypedOutbox) -> Missed:
+    async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
         """Return what was stored since a time; shared by those who ask together."""
         step = since - since % SINCE_STEP
-        now = self.relay.loop.time()
-        task, read_at = self._missed.get(step, (None, 0.0))
+        now = self.hub.loop.time()
+        task, read_at = self._backfill.get(step, (None, 0.0))
         if task is None or now - read_at > SNAPSHOT_AGE:
-            self._missed = {
-                s: (t, at) for s, (t, at) in self._missed.items() if now - at < 1
+            self._backfill = {
+                s: (t, at) for s, (t, at) in self._backfill.items() if now - at < 1
             }
             task = asyncio.create_task(store.read(stored_since, list(self.items), step))
-            self._missed[step] = task, now
-        missed = await asyncio.shield(task)
+            self._backfill[step] = task, now
+        backfill = await asyncio.shield(task)
         blockers = self.blockers.get(outbox, NOBODY)
-        return missed.without(blockers) if blockers else missed
+        return backfill.without(blockers) if blockers else backfill
 
     # In a thread of the store
 
@@ -252,22 +252,28 @@ class Roster:
         items = self._read_items()
         items = {pk: item for pk, item in items.items() if pk not in blockers}
         add_trails(items)
-        races = [] if self.whole.race is None else [race_item(self.whole.race)]
+        races = (
+            [] if self.topic_name.race is None else [race_item(self.topic_name.race)]
+        )
         return v1.snapshot_bodies(items.values(), races)
 
     def _read_items(self) -> dict[int, dict[str, Any]]:
-        if self.whole.race is None:
+        if self.topic_name.race is None:
             return runner_items(lately_public())
-        return runner_items(race_runners(self.whole.race), self.whole.race)
+        return runner_items(race_runners(self.topic_name.race), self.topic_name.race)
 
     def _read_version(self) -> Version:
-        if self.whole.race is None:
+        if self.topic_name.race is None:
             return Version(None, _fingerprint(lately_public()))
-        race = Race.objects.filter(pk=self.whole.race).values_list("changed_at").first()
+        race = (
+            Race.objects.filter(pk=self.topic_name.race)
+            .values_list("changed_at")
+            .first()
+        )
         if race is None:
             raise RaceGone
-        seen = race_runners(self.whole.race)
-        entries = Entry.objects.filter(race=self.whole.race)
+        seen = race_runners(self.topic_name.race)
+        entries = Entry.objects.filter(race=self.topic_name.race)
         return Version(race, (_fingerprint(seen), _fingerprint(entries)))
 
     def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
@@ -302,13 +308,13 @@ class Roster:
                     self._look_soon_at(added, read_at, takers)
                 self._version = new
             except store.StoreUnavailable:
-                logger.warning("Could not look for changes of %s", self.whole)
+                logger.warning("Could not look for changes of %s", self.topic_name)
             except RaceGone:
                 self._version = None
                 self._say_race("removed")
                 await self._change({})
             except Exception:
-                logger.exception("Looking for changes of %s failed", self.whole)
+                logger.exception("Looking for changes of %s failed", self.topic_name)
 
     def doubt(self) -> None:
         """Read everything at the next look, whatever the version says."""
@@ -328,7 +334,7 @@ class Roster:
     def _forget_snapshots(self) -> None:
         """Let nobody be told what was true before a change."""
         self._shots = {}
-        self._missed = {}
+        self._backfill = {}
 
     def _look_soon_at(
         self,
@@ -340,12 +346,12 @@ class Roster:
 
         async def look() -> None:
             await asyncio.sleep(COMMIT_DELAY)
-            await get_acceptor().recorder.flushed()
+            await get_pipeline().recorder.flushed()
             try:
-                missed = await store.read(stored_meanwhile, runners, read_at)
+                backfill = await store.read(stored_meanwhile, runners, read_at)
             except store.StoreUnavailable:
                 return self._look_soon_at(runners, read_at, takers)
-            self._give(missed, takers)
+            self._give(backfill, takers)
 
         self._look(look())
 
@@ -363,16 +369,16 @@ class Roster:
         self._forget_snapshots()
         # First, and without waiting for anything, whom nobody may see any more.
         for audience in self.audiences.values():
-            self.relay.unfollow(removed, audience)
+            self.hub.unfollow(removed, audience)
             for pk in removed:
                 audience.forget(pk)
         for pk in removed:
             self._introduce("removed", pk, old[pk])
         for (_, blockers), audience in list(self.audiences.items()):
             # Joined before they are introduced, so that no fix falls in between.
-            await self.relay.follow(added - blockers, audience)
+            await self.hub.follow(added - blockers, audience)
             if audience not in self.audiences.values():
-                self.relay.unfollow(added, audience)
+                self.hub.unfollow(added, audience)
         for pk in added:
             self._introduce("added", pk, items[pk])
         for pk in items.keys() & old.keys():
@@ -385,7 +391,7 @@ class Roster:
         return added
 
     def _say_race(self, change: str) -> None:
-        race = {"slug": self.whole.slug, "change": change}
+        race = {"slug": self.topic_name.slug, "change": change}
         frame = v1.message_frame("event", kind="race", time=now_ms(), race=race)
 
         for audience in self.audiences.values():

@@ -7,24 +7,24 @@ from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 from runners import store
+from runners.live.hub import Hub, get_hub
 from runners.live.outbox import TypedOutbox
-from runners.live.relay import Relay, get_relay
-from runners.sharing.roster import NOBODY, Blockers, Roster, Whole
+from runners.sharing.access import blockers_of
 from runners.sharing.snapshots import find_races
-from runners.sharing.viewing import blockers_of
+from runners.sharing.topic import NOBODY, Blockers, Topic, TopicName
 
 # For how long those who come are told what a look at the database found. Seconds.
 FOUND_AGE = 1.0
 FOUND_MOST = 100
 
 
-class Rosters:
+class TopicRegistry:
     """The rosters of one event loop, each kept while somebody follows."""
 
-    def __init__(self, relay: Relay) -> None:
-        self.relay = relay
-        self._rosters: dict[Whole, Roster] = {}
-        self._users: dict[Whole, set[TypedOutbox]] = {}
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._topics: dict[TopicName, Topic] = {}
+        self._users: dict[TopicName, set[TypedOutbox]] = {}
         # Of the sockets of signed-in users: who has blocked the user.
         self._blockers: dict[TypedOutbox, Blockers] = {}
         self._user_of: dict[TypedOutbox, int] = {}
@@ -38,7 +38,7 @@ class Rosters:
         A crowd that comes at once shares the look for as long as no right has changed,
         a second at most. Raises `StoreUnavailable`.
         """
-        now = self.relay.loop.time()
+        now = self.hub.loop.time()
         key = slug, generation
         task, read_at = self._found.get(key, (None, 0.0))
         if task is None or now - read_at > FOUND_AGE:
@@ -49,7 +49,7 @@ class Rosters:
         return await asyncio.shield(task)
 
     async def join(
-        self, whole: Whole, outbox: TypedOutbox, user: int | None = None
+        self, topic_name: TopicName, outbox: TypedOutbox, user: int | None = None
     ) -> None:
         """Let a socket follow a whole; raises `StoreUnavailable`, then it does not.
 
@@ -57,21 +57,21 @@ class Rosters:
         """
         if user is not None and outbox not in self._blockers:
             await self._learn_blockers(outbox, user)
-        users = self._users.setdefault(whole, set())
+        users = self._users.setdefault(topic_name, set())
         users.add(outbox)
         try:
-            await self.of(whole).join(outbox)
+            await self.of(topic_name).join(outbox)
         except BaseException:
-            self.leave((whole,), outbox)
+            self.leave((topic_name,), outbox)
             raise
 
-    def of(self, whole: Whole) -> Roster:
+    def of(self, topic_name: TopicName) -> Topic:
         """Return the roster of a whole that is followed."""
-        roster = self._rosters.get(whole)
-        if roster is None:
-            roster = Roster(whole, self.relay, self._blockers)
-            self._rosters[whole] = roster
-        return roster
+        topic = self._topics.get(topic_name)
+        if topic is None:
+            topic = Topic(topic_name, self.hub, self._blockers)
+            self._topics[topic_name] = topic
+        return topic
 
     async def _learn_blockers(self, outbox: TypedOutbox, user: int) -> None:
         while True:
@@ -93,8 +93,8 @@ class Rosters:
             after = kept | now.get(user, NOBODY)
             if after != before:
                 self._blockers[outbox] = after
-                for roster in self._rosters.values():
-                    roster.change_blockers(outbox, before)
+                for topic in self._topics.values():
+                    topic.change_blockers(outbox, before)
 
     @property
     def follows(self) -> int:
@@ -103,41 +103,43 @@ class Rosters:
 
     async def look_now(self, runners: set[int]) -> None:
         """See at once who has come and gone, also of these runners."""
-        for roster in list(self._rosters.values()):
-            if not runners.isdisjoint(roster.items):
-                roster.doubt()
-            await roster.look()
+        for topic in list(self._topics.values()):
+            if not runners.isdisjoint(topic.items):
+                topic.doubt()
+            await topic.look()
 
     def erase(self, runner: int) -> None:
         """Forget where a runner was."""
-        for roster in self._rosters.values():
-            roster.erase(runner)
+        for topic in self._topics.values():
+            topic.erase(runner)
 
-    def leave(self, wholes: Iterable[Whole], outbox: TypedOutbox) -> None:
+    def leave(self, topic_names: Iterable[TopicName], outbox: TypedOutbox) -> None:
         """Let a socket follow wholes no longer."""
-        for whole in wholes:
-            users = self._users.get(whole, set())
+        for topic_name in topic_names:
+            users = self._users.get(topic_name, set())
             users.discard(outbox)
-            roster = self._rosters.get(whole)
-            if roster is not None:
-                roster.leave(outbox)
+            topic = self._topics.get(topic_name)
+            if topic is not None:
+                topic.leave(outbox)
                 if not users:
-                    roster.close()
-                    del self._rosters[whole]
+                    topic.close()
+                    del self._topics[topic_name]
             if not users:
-                self._users.pop(whole, None)
+                self._users.pop(topic_name, None)
         if not any(outbox in users for users in self._users.values()):
             self._blockers.pop(outbox, None)
             self._user_of.pop(outbox, None)
 
 
-_rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Rosters] = WeakKeyDictionary()
+_topics: WeakKeyDictionary[asyncio.AbstractEventLoop, TopicRegistry] = (
+    WeakKeyDictionary()
+)
 
 
-def get_rosters() -> Rosters:
+def get_topics() -> TopicRegistry:
     """Return the rosters of the running event loop."""
     loop = asyncio.get_running_loop()
-    rosters = _rosters.get(loop)
-    if rosters is None:
-        rosters = _rosters[loop] = Rosters(get_relay())
-    return rosters
+    topics = _topics.get(loop)
+    if topics is None:
+        topics = _topics[loop] = TopicRegistry(get_hub())
+    return topics

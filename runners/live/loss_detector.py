@@ -1,6 +1,6 @@
-"""How a relay notices that the channel layer lost something.
+"""How a hub notices that the channel layer lost something.
 
-The layer delivers at most once and says nothing of what it drops. Each second a relay
+The layer delivers at most once and says nothing of what it drops. Each second a hub
 sends itself a beat through each shard; one that does not come back, a connection that
 is another, a count of drops that has grown: events since the last good beat may be
 lost, and are in the database once a later beat has come back.
@@ -12,7 +12,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Collection
 
-from runners.live.groups import BEAT, RELAYS, RunnerEvent
+from runners.live.groups import BEAT, HUBS, RunnerEvent
 from runners.live.layer import Layer
 from runners.live.outbox import now_ms
 
@@ -23,8 +23,8 @@ BEAT_LATE = 3_000
 OWN_LAG_KEPT, OWN_LAGS = 0.8, 4
 
 
-class Losses:
-    """What one relay may have missed. Times in milliseconds."""
+class LossDetector:
+    """What one hub may have missed. Times in milliseconds."""
 
     def __init__(self, layer: Layer) -> None:
         # Called with a time: events since then may be lost, of these runners or (None)
@@ -68,8 +68,8 @@ class Losses:
             late, self.joined_late = self.joined_late, {}
             self.on_gap(min(late.values()), list(late))
         if not self._beats:
-            groups = self._layer.shard_groups(f"relay.{uuid.uuid4().hex}")
-            for group in (*groups, RELAYS):
+            groups = self._layer.shard_groups(f"hub.{uuid.uuid4().hex}")
+            for group in (*groups, HUBS):
                 await self._layer.group_add(group, channel)
             self._beats = dict.fromkeys(groups, now)
         signs = self._layer.connections(), self._layer.dropped
@@ -106,7 +106,7 @@ class Losses:
 
     async def leave(self, channel: str) -> None:
         """Beat no more."""
-        for group in (*self._beats, RELAYS) if self._beats else ():
+        for group in (*self._beats, HUBS) if self._beats else ():
             with contextlib.suppress(Exception):
                 await self._layer.group_discard(group, channel)
 

@@ -58,7 +58,7 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class PrivacyRules:
     """What of a runner's fixes is taken. Times in milliseconds since the epoch."""
 
     circles: Sequence[Circle] = ()
@@ -87,16 +87,16 @@ class Rules:
                 raise FixError("zone.hidden", "This place is in a privacy zone.")
 
 
-def read_rules(pk: int) -> Rules:
+def read_rules(pk: int) -> PrivacyRules:
     """Read a runner's rules. Causes three queries or four."""
     runner = Runner.objects.filter(pk=pk).first()
     if runner is None:
-        return Rules(exists=False)
+        return PrivacyRules(exists=False)
     pauses: Iterable[Pause] = runner.pauses.exclude(
         ended_at__lt=timezone.now() - PAUSES_KEPT
     )
     ends, erased = runner.sharing_ends_at, runner.erased_at
-    return Rules(
+    return PrivacyRules(
         circles=[Circle.of(zone) for zone in runner.zones.all()],
         pauses=[
             (

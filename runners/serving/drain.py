@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from runners.live.hub import Hub, get_hub
 from runners.live.outbox import SOCKETS_A_PASS
-from runners.live.relay import Relay, get_relay
 from runners.live.server import FrameProtocol
 from runners.serving.admission import RESTART, get_admission
-from runners.sharing.gaps import close_gaps
+from runners.sharing.recovery import close_gaps
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ ANSWER = 1.0
 CLOSING_GAPS, OWING = 2.0, 1.0
 
 
-class LeavingServer(Server):
+class DrainingServer(Server):
     """Uvicorn's server, which takes its leave before it closes what is left.
 
     With `shares_port` others listen on the port too and get who comes from now on;
@@ -66,7 +66,7 @@ class LeavingServer(Server):
                 server.close()
             for listener in sockets or []:
                 listener.close()
-        await send_away(get_relay(), lambda: self.force_exit)
+        await send_away(get_hub(), lambda: self.force_exit)
         deadline = asyncio.get_running_loop().time() + ANSWER
         # What uvicorn keeps is a set, so there is nothing to await.
         while any(  # noqa: ASYNC110
@@ -79,24 +79,24 @@ class LeavingServer(Server):
         end.cancel()
 
 
-async def send_away(relay: Relay, hurried: Callable[[], bool]) -> None:
+async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
     """Give each socket what it misses, tell it when to come back, then close it.
 
     In stages; at random, so that those who come back are spread however they were
     connected.
     """
     if not hurried():
-        await close_gaps(relay, CLOSING_GAPS)
-    outboxes = list(relay.sockets)
+        await close_gaps(hub, CLOSING_GAPS)
+    outboxes = list(hub.sockets)
     random.shuffle(outboxes)
     spread = 1000 * len(outboxes) / BACK_A_SECOND
     for number, outbox in enumerate(outboxes, 1):
         outbox.say_reconnect(round(random.uniform(0, spread)))
         if number % SOCKETS_A_PASS == 0:
             await asyncio.sleep(0)
-    deadline = relay.loop.time() + OWING
+    deadline = hub.loop.time() + OWING
     while any(outbox.owes for outbox in outboxes) and not hurried():
-        if relay.loop.time() > deadline:
+        if hub.loop.time() > deadline:
             break
         await asyncio.sleep(STAGE)
     closed = 0

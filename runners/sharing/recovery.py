@@ -18,8 +18,8 @@ from runners import store
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import wire_id_of
 from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.hub import Hub
 from runners.live.outbox import now_ms
-from runners.live.relay import Relay
 from runners.models import Position
 from runners.positions.fix import milliseconds
 from runners.sharing.snapshots import LONG_AGO
@@ -49,7 +49,7 @@ Row = tuple[int, float, float, float | None, float | None, float | None]
 
 
 @dataclass
-class Missed:
+class Backfill:
     """Fixes by runner: (t, lat, lng, speed, heading, progress), oldest first."""
 
     codes: dict[int, str] = field(default_factory=dict)
@@ -59,23 +59,23 @@ class Missed:
     # Codes of those of whom there are too many.
     truncated: dict[int, str] = field(default_factory=dict)
 
-    def without(self, runners: Collection[int]) -> Missed:
+    def without(self, runners: Collection[int]) -> Backfill:
         """Return the same less these runners."""
         codes = {pk: code for pk, code in self.codes.items() if pk not in runners}
-        return Missed(
+        return Backfill(
             codes,
             {pk: rows for pk, rows in self.rows.items() if pk not in runners},
             {pk: frame for pk, frame in self.late.items() if pk not in runners},
             {pk: code for pk, code in self.truncated.items() if pk not in runners},
         )
 
-    def newest_rows(self, relay: Relay) -> Iterator[tuple[int, bytes]]:
+    def newest_rows(self, hub: Hub) -> Iterator[tuple[int, bytes]]:
         """Encode each runner's newest fix as a row of `positions`.
 
-        Not where the relay has handed out a newer one since: it may still wait in an
+        Not where the hub has handed out a newer one since: it may still wait in an
         outbox, and a marker never goes back.
         """
-        newest = relay.newest(self.rows)
+        newest = hub.newest(self.rows)
         for pk, rows in self.rows.items():
             if rows[-1][0] >= newest[pk]:
                 yield pk, v1.position_row(self.codes[pk], v1.fix_row(*rows[-1]))
@@ -87,7 +87,7 @@ def stored_since(
     runner_limit: float = RUNNER_LIMIT,
     limit: float = LIMIT,
     margin: float = MARGIN,
-) -> Missed:
+) -> Backfill:
     """Read what was stored of runners since a time (milliseconds), less a margin.
 
     Causes three queries.
@@ -96,38 +96,38 @@ def stored_since(
     positions = Position.objects.filter(
         runner__in=list(runners), stored_at__gte=moment, held=False
     ).order_by()
-    missed = Missed()
+    backfill = Backfill()
     total = 0
     counts = positions.values_list("runner", "runner__code").annotate(n=Count("pk"))
     for pk, code, count in counts:
         if count > runner_limit or total + count > limit:
-            missed.truncated[pk] = code
+            backfill.truncated[pk] = code
         else:
             total += count
-            missed.codes[pk] = code
-            missed.rows[pk] = []
+            backfill.codes[pk] = code
+            backfill.rows[pk] = []
     fixes = (
-        positions.filter(runner__in=list(missed.codes))
+        positions.filter(runner__in=list(backfill.codes))
         .order_by("recorded_at")
         .values_list(
             *("runner", "recorded_at", "lat", "lng", "speed", "heading", "progress")
         )
     )
-    begins = shown_from(missed.codes)
+    begins = shown_from(backfill.codes)
     for pk, recorded_at, lat, lng, speed, heading, progress in fixes.iterator():
         if recorded_at < begins.get(pk, LONG_AGO):
             continue
         row = (milliseconds(recorded_at), lat, lng, speed, heading, progress)
-        missed.rows[pk].append(row)
-    missed.rows = {pk: rows for pk, rows in missed.rows.items() if rows}
-    missed.late = {
-        pk: v1.late_frame(missed.codes[pk], [row[:3] for row in rows])
-        for pk, rows in missed.rows.items()
+        backfill.rows[pk].append(row)
+    backfill.rows = {pk: rows for pk, rows in backfill.rows.items() if rows}
+    backfill.late = {
+        pk: v1.late_frame(backfill.codes[pk], [row[:3] for row in rows])
+        for pk, rows in backfill.rows.items()
     }
-    return missed
+    return backfill
 
 
-def stored_meanwhile(runners: Collection[int], read_at: int) -> Missed:
+def stored_meanwhile(runners: Collection[int], read_at: int) -> Backfill:
     """Read what was committed since something else was read (milliseconds).
 
     With no limit but the short time: nobody would be told of what is left out.
@@ -150,7 +150,7 @@ def whole_before(t: int) -> int:
     """
     sinces = [t]
     for filler in list(_fillers):
-        sinces.append(filler.relay.losses.whole_until)
+        sinces.append(filler.hub.losses.whole_until)
         # Where they were, another process, may have been longer about it.
         late = t - MARGIN * 1000
         gaps = list(filler.gaps)
@@ -158,18 +158,18 @@ def whole_before(t: int) -> int:
     return min(sinces)
 
 
-async def close_gaps(relay: Relay, seconds: float) -> None:
-    """Give the sockets of a relay what they miss, within so many seconds."""
+async def close_gaps(hub: Hub, seconds: float) -> None:
+    """Give the sockets of a hub what they miss, within so many seconds."""
     for filler in list(_fillers):
-        if filler.relay is relay:
+        if filler.hub is hub:
             await filler.fill_now(seconds)
 
 
-class GapFiller:
+class Backfiller:
     """Gives the followers of one event loop what the layer lost."""
 
-    def __init__(self, relay: Relay) -> None:
-        self.relay = relay
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
         self.gaps: deque[Gap] = deque(maxlen=REMEMBERED)
         self._filling: set[asyncio.Task[None]] = set()
         # One gap of everybody is filled at a time, and what is noticed meanwhile is one
@@ -177,7 +177,7 @@ class GapFiller:
         self._turn = asyncio.Lock()
         self._next: Gap | None = None
         self._hurry = asyncio.Event()
-        relay.losses.on_gap = self.fill_soon
+        hub.losses.on_gap = self.fill_soon
         _fillers.add(self)
 
     def fill_soon(self, since: int, runners: Collection[int] | None = None) -> None:
@@ -210,7 +210,7 @@ class GapFiller:
     async def fill_now(self, seconds: float) -> None:
         """Close what gaps there are, without taking time for it."""
         self._hurry.set()
-        self.relay.losses.give_up_waiting()
+        self.hub.losses.give_up_waiting()
         if self._filling:
             await asyncio.wait(self._filling, timeout=seconds)
 
@@ -225,16 +225,16 @@ class GapFiller:
 
     async def _fill(self, gap: Gap, concerned: Collection[int] | None) -> None:
         await self._take_time(COMMIT_DELAY)
-        runners = self.relay.followed if concerned is None else list(concerned)
+        runners = self.hub.followed if concerned is None else list(concerned)
         pieces = [
             runners[start : start + RUNNERS_A_PIECE]
             for start in range(0, len(runners), RUNNERS_A_PIECE)
         ]
         for piece in pieces:
-            missed = await self._read(piece, gap.since)
-            for number, (pk, rows) in enumerate(missed.rows.items(), 1):
-                code, late = missed.codes[pk], missed.late[pk]
-                self.relay.replay(*_events(pk, code, late, rows[-1]))
+            backfill = await self._read(piece, gap.since)
+            for number, (pk, rows) in enumerate(backfill.rows.items(), 1):
+                code, late = backfill.codes[pk], backfill.late[pk]
+                self.hub.replay(*_events(pk, code, late, rows[-1]))
                 # Each is written to everybody who follows.
                 if number % RUNNERS_A_TURN == 0:
                     await asyncio.sleep(0)
@@ -245,7 +245,7 @@ class GapFiller:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
 
-    async def _read(self, runners: list[int], since: int) -> Missed:
+    async def _read(self, runners: list[int], since: int) -> Backfill:
         while True:
             try:
                 return await store.read(
@@ -279,4 +279,4 @@ def _events(
 
 
 # Of each event loop of this process; views ask from threads.
-_fillers: WeakSet[GapFiller] = WeakSet()
+_fillers: WeakSet[Backfiller] = WeakSet()

@@ -16,25 +16,25 @@ from runners.consumers.errors import (
     NOT_SIGNED_IN,
     CommandError,
 )
+from runners.live.hub import Hub, get_hub
 from runners.live.outbox import Outbox, now_ms
-from runners.live.relay import Relay, get_relay
 from runners.live.wire import Wire
 from runners.positions.track import Publisher
-from runners.sharing.rights import Watch, get_watch
-from runners.sharing.singles import Singles, get_singles
-from runners.sharing.viewing import Grant, Question, Standing, Verdict
+from runners.sharing.access import AccessCheck, AccessDecision, Grant, Viewer
+from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
+from runners.sharing.runner_reads import RunnerReads, get_runner_reads
 
 
-class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
+class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
     """The part of a consumer that follows runners and obeys their rights."""
 
     def __init__(self) -> None:
-        self.relay: Relay = get_relay()
+        self.hub: Hub = get_hub()
         self.wire: Wire
         self.outbox: Outbox
-        self.watch: Watch = get_watch()
-        self.singles: Singles = get_singles()
-        self.standing = Standing()
+        self.monitor: AccessMonitor = get_access_monitor()
+        self.runner_reads: RunnerReads = get_runner_reads()
+        self.viewer = Viewer()
         self.publisher: Publisher | None = None
         # Followed one by one: primary keys by code.
         self.following: dict[str, int] = {}
@@ -50,7 +50,7 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def look_again_if_changed(self, generation: int) -> None:
         """Have rights looked at again that were read before the latest change."""
-        if self.watch.generation != generation:
+        if self.monitor.generation != generation:
             self.look_again_at = 0.0
 
     async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
@@ -61,8 +61,8 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
             if not grant.anybody:
                 self.personal.add(grant.pk)
         self.look_again_if_changed(generation)
-        await self.relay.follow([grant.pk for grant in grants], self.outbox)
-        if self.watch.blind:
+        await self.hub.follow([grant.pk for grant in grants], self.outbox)
+        if self.monitor.blind:
             self.go_blind()
 
     def unfollow_runners(self, runners: Collection[int]) -> list[str]:
@@ -71,51 +71,49 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         for code in codes:
             pk = self.following.pop(code)
             self.personal.discard(pk)
-            self.relay.unfollow((pk,), self.outbox)
+            self.hub.unfollow((pk,), self.outbox)
             self.outbox.forget(pk)
         return codes
 
     # Rights that change
 
-    def obey_rights(self, question: Question, verdict: Verdict) -> None:
+    def obey_rights(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what of the question is no longer allowed, and say so."""
-        asked = question.standing
-        lost_links = set(asked.links) - verdict.links
-        if verdict.moved and self.standing.token == asked.token:
+        asked = check.viewer
+        lost_links = set(asked.links) - decision.links
+        if decision.moved and self.viewer.token == asked.token:
             detail = "The phone is another runner's now: come back, and be theirs."
             self.end("token.moved", detail, COME_BACK)
-        elif not verdict.token and self.standing.token == asked.token:
+        elif not decision.token and self.viewer.token == asked.token:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
-        elif not verdict.session:
+        elif not decision.session:
             self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
         elif lost_links and not (
-            self.standing.user
-            or self.standing.token
-            or set(self.standing.links) - lost_links
+            self.viewer.user or self.viewer.token or set(self.viewer.links) - lost_links
         ):
             self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
         else:
-            links = tuple(pk for pk in self.standing.links if pk not in lost_links)
+            links = tuple(pk for pk in self.viewer.links if pk not in lost_links)
             changed = (
-                self.standing != asked
-                or question.following != frozenset(self.following.values())
-                or question.races != self.races
+                self.viewer != asked
+                or check.following != frozenset(self.following.values())
+                or check.races != self.races
             )
-            self.standing = replace(self.standing, links=links)
-            for pk, reason in verdict.lost.items():
+            self.viewer = replace(self.viewer, links=links)
+            for pk, reason in decision.lost.items():
                 for code in self.unfollow_runners({pk}):
                     self.tell_access(reason, runner=code)
-            for race, reason in verdict.lost_races.items():
+            for race, reason in decision.lost_races.items():
                 self.lose_race(race, reason)
             for link in lost_links:
                 self.lose_link(link)
-            for grant in verdict.grants:
+            for grant in decision.grants:
                 if grant.anybody:
                     self.personal.discard(grant.pk)
                 elif grant.code in self.following:
                     self.personal.add(grant.pk)
             # Of what has come since the question nothing is known yet.
-            self.look_again_at = 0.0 if changed else verdict.look_again_at
+            self.look_again_at = 0.0 if changed else decision.look_again_at
             if self.blind:
                 self.blind = False
                 self.start(self.see_again(self.blind_since))
@@ -123,11 +121,11 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
     async def see_again(self, since: int) -> None:
         """Follow those again who were held back while rights could not be read."""
         held_back = self.personal & set(self.following.values())
-        await self.relay.follow(held_back, self.outbox)
+        await self.hub.follow(held_back, self.outbox)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside the commands, for as long as the socket is there."""
-        task = self.relay.loop.create_task(work)
+        task = self.hub.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -143,7 +141,7 @@ class FollowingConsumer(AsyncConsumer):  # type: ignore[misc]
         if not self.blind:
             self.blind_since = now_ms()
         self.blind = True
-        self.relay.unfollow(self.personal, self.outbox)
+        self.hub.unfollow(self.personal, self.outbox)
         for pk in self.personal:
             self.outbox.forget(pk)
 
