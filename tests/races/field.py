@@ -58,12 +58,17 @@ def make_entry(
     wave: Wave | None = None,
     **fields: Any,
 ) -> Entry:
-    """Enter a runner; one with a pace (s/m) has run since `late` s after the gun."""
+    """Enter a runner; one with a pace (s/m) has run since `late` s after the gun.
+
+    Until the last full minute since the start of the race, so that a field is the same
+    however long it takes to create it.
+    """
     runner = Runner.objects.create(code=code, name=code.title(), visibility=visibility)
     entry = Entry.objects.create(race=race, runner=runner, bib=bib, wave=wave, **fields)
     if not pace:
         return entry
     now = timezone.now()
+    now -= (now - race.start) % timedelta(minutes=1)
     entry.started_at = entry.gun + timedelta(seconds=late)
     ran = (now - entry.started_at).total_seconds()
     for stop in race.checkpoints.all():
