@@ -58,6 +58,13 @@ def make_session(user: User) -> str:
     return browser.cookies[settings.SESSION_COOKIE_NAME].value
 
 
+def end_session(cookie: str) -> None:
+    """Sign out whoever has the session."""
+    browser = Client()
+    browser.cookies[settings.SESSION_COOKIE_NAME] = cookie
+    browser.logout()
+
+
 def make_follow(
     user: User, runner: Runner, status: str = Follow.Status.ACCEPTED
 ) -> Follow:

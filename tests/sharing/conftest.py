@@ -4,31 +4,22 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.clients import typed_client
-from tests.office import Office
+from tests.scenes.people import make_runner, make_token
 from tests.servers import Server
 from tests.sharing.scene import Scene, now_ms
 
 
-@pytest.fixture(scope="module")
-def office(uvicorn_server: Server) -> Iterator[Office]:
-    office = Office(uvicorn_server)
-    yield office
-    office.close()
-
-
 @pytest.fixture
-async def scene(uvicorn_server: Server, office: Office) -> AsyncIterator[Scene]:
+async def scene(uvicorn_server: Server) -> AsyncIterator[Scene]:
     code = f"bob-{time.monotonic_ns()}"
-    token = await office.do(
-        f"bob = Runner.objects.create(code='{code}', name='Bob')\n"
-        "print(RunnerToken.objects.issue(bob, name='phone')[1])"
-    )
+    bob = await uvicorn_server.adatabase(make_runner, code, "Bob")
+    token = await uvicorn_server.adatabase(make_token, bob)
     async with typed_client(uvicorn_server.ws_url, token) as phone:
 
         async def run() -> None:
@@ -38,7 +29,7 @@ async def scene(uvicorn_server: Server, office: Office) -> AsyncIterator[Scene]:
                 await asyncio.sleep(0.05)
 
         running = asyncio.create_task(run())
-        yield Scene(uvicorn_server, office, code, token, phone)
+        yield Scene(uvicorn_server, bob, token, phone)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
             await running

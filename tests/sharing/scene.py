@@ -8,8 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from django.contrib.auth.models import User
+
+from runners.models import Runner
 from tests.clients import Client, typed_client
-from tests.office import Office
+from tests.scenes.people import make_follow, make_session, make_user
 from tests.servers import Server
 
 # Polls come every 300 ms; the rest is for a busy machine. Seconds.
@@ -25,31 +28,34 @@ class Scene:
     """Bob runs and publishes every 50 ms; who may see him follows."""
 
     server: Server
-    office: Office
-    code: str
+    bob: Runner
     token: str
     phone: Client
 
+    @property
+    def code(self) -> str:
+        return self.bob.code
 
-async def cookie_of(scene: Scene, name: str, status: str | None = "accepted") -> str:
-    """Sign a user up and in, who follows Bob; return the session's cookie."""
-    key = await scene.office.do(
-        "from django.test import Client as Browser\n"
-        f"user = User.objects.create_user('{name}')\n"
-        "browser = Browser(); browser.force_login(user)\n"
-        + (
-            f"Follow.objects.create(user=user, runner=bob, status='{status}')\n"
-            if status
-            else ""
-        )
-        + "print(browser.cookies['sessionid'].value)"
-    )
-    return key
+
+@dataclass
+class Alice:
+    """A user who is signed in."""
+
+    user: User
+    cookie: str
+
+
+def make_alice(bob: Runner, status: str | None = "accepted") -> Alice:
+    """Sign a user up and in; with a status she follows Bob."""
+    user = make_user(f"alice-{bob.code}")
+    if status:
+        make_follow(user, bob, status)
+    return Alice(user, make_session(user))
 
 
 @contextlib.asynccontextmanager
-async def page_of(scene: Scene, cookie: str) -> AsyncIterator[Client]:
-    headers = {"Origin": scene.server.url, "Cookie": f"sessionid={cookie}"}
+async def page_of(scene: Scene, who: Alice) -> AsyncIterator[Client]:
+    headers = {"Origin": scene.server.url, "Cookie": f"sessionid={who.cookie}"}
     async with typed_client(scene.server.ws_url, additional_headers=headers) as client:
         yield client
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from runners.sharing.runner_settings import (
+    positions_erase,
+    sharing_pause,
+    sharing_resume,
+    zone_add,
+)
 from tests.clients import typed_client
 from tests.sharing.scene import SOON, Scene, now_ms, quiet, sees_bob
 
@@ -11,40 +17,38 @@ from tests.sharing.scene import SOON, Scene, now_ms, quiet, sees_bob
 async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
     scene: Scene,
 ) -> None:
-    async with typed_client(scene.server.ws_url) as alice:
+    server, bob = scene.server, scene.bob
+    async with typed_client(server.ws_url) as alice:
         await sees_bob(alice, scene)
-        await scene.office.do("sharing_pause(runner=bob)")
+        await server.adatabase(sharing_pause, runner=bob)
         await scene.phone.hear_until(
             lambda m: m.get("rejected") == [[0, "sharing.paused"]]
         )
         # Nothing more once the pause is in force.
         assert await quiet(alice)
-        await scene.office.do("sharing_resume(runner=bob)")
+        await server.adatabase(sharing_resume, runner=bob)
         await alice.hear_until(lambda m: m["type"] == "positions" and bool(m["fixes"]))
-        await scene.office.do(
-            "zone_add(runner=bob, name='Home', lat=48.05, lng=2, radius=5000)\n"
-            "zone_add(runner=bob, name='Home', lat=48.0, lng=2, radius=5000)"
-        )
+        for lat in (48.05, 48.0):
+            await server.adatabase(
+                zone_add, runner=bob, name="Home", lat=lat, lng=2, radius=5000
+            )
         await scene.phone.hear_until(
             lambda m: m.get("rejected") == [[0, "zone.hidden"]]
         )
         assert await quiet(alice)
-    assert (
-        await scene.office.do("print(Position.objects.filter(runner=bob).count())")
-    ) == "0"
+    assert await server.adatabase(bob.positions.count) == 0
 
 
 async def test_erased_positions_are_gone_and_do_not_come_back(scene: Scene) -> None:
+    server, bob = scene.server, scene.bob
     await scene.phone.hear_type("ack")
     t = now_ms()
-    await scene.office.do("positions_erase(runner=bob)")
-    async with typed_client(scene.server.ws_url, scene.token) as phone:
+    await server.adatabase(positions_erase, runner=bob)
+    async with typed_client(server.ws_url, scene.token) as phone:
         await asyncio.sleep(SOON)
         await phone.say(type="publish", fixes=[{"t": t - 1000, "lat": 48, "lng": 2}])
         ack = await phone.hear_type("ack")
         assert ack["rejected"] == [[0, "position.erased"]]
-    old = await scene.office.do(
-        "print(Position.objects.filter(runner=bob,"
-        " recorded_at__lte=Runner.objects.get(pk=bob.pk).erased_at).count())"
-    )
-    assert old == "0"
+    assert bob.erased_at is not None
+    old = bob.positions.filter(recorded_at__lte=bob.erased_at)
+    assert await server.adatabase(old.count) == 0

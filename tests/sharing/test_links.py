@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from runners.models import Entry, Race, Runner, Split
+from runners.races.entries import split_set
+from runners.sharing.runner_settings import visibility_set
 from tests.clients import typed_client
-from tests.sharing.scene import SOON, Scene, cookie_of, page_of, quiet
-
-LINK = (
-    "link, plain = ShareLink.objects.issue(label='Mum', runners=[bob], pin='{pin}',"
-    " expires_at=timezone.now() + timedelta(seconds={life})); print(plain)"
-)
+from tests.races.field import make_race
+from tests.scenes.people import make_link
+from tests.sharing.scene import SOON, Scene, make_alice, page_of, quiet
 
 
 async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
     scene: Scene,
 ) -> None:
-    await scene.office.do("bob.visibility = 'private'; bob.save()")
-    plain = await scene.office.do(LINK.format(pin="", life=3600))
-    async with typed_client(scene.server.ws_url) as mum:
+    server, bob = scene.server, scene.bob
+    await server.adatabase(visibility_set, runner=bob, visibility="private")
+    link, plain = await server.adatabase(make_link, bob)
+    async with typed_client(server.ws_url) as mum:
         await mum.say(type="follow", share=plain, tick=0)
         snapshot = await mum.hear_type("snapshot")
         assert [r["code"] for r in snapshot["runners"]] == [scene.code]
         await mum.hear_type("positions")
-        await scene.office.do("link.revoke()")
+        await server.adatabase(link.revoke)
         since = time.monotonic()
         error = await mum.hear_type("error")
         assert error["code"] == "share.ended"
         assert await mum.hear_close() == 4403
         assert time.monotonic() - since < SOON
-    async with typed_client(scene.server.ws_url) as mum:
+    async with typed_client(server.ws_url) as mum:
         await mum.say(type="follow", share=plain)
         assert (await mum.hear())["code"] == "share.revoked"
         await mum.say(type="follow", share="never existed")
@@ -40,20 +43,22 @@ async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
 
 
 async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
-    await scene.office.do("bob.visibility = 'private'; bob.save()")
-    plain = await scene.office.do(LINK.format(pin="", life=1.5))
-    async with typed_client(scene.server.ws_url) as mum:
+    server, bob = scene.server, scene.bob
+    await server.adatabase(visibility_set, runner=bob, visibility="private")
+    _, plain = await server.adatabase(make_link, bob, life=timedelta(seconds=1.5))
+    async with typed_client(server.ws_url) as mum:
         await mum.say(type="follow", share=plain, tick=0)
         await mum.hear_type("positions")
         assert await mum.hear_close() == 4403
-    async with typed_client(scene.server.ws_url) as mum:
+    async with typed_client(server.ws_url) as mum:
         await mum.say(type="follow", share=plain)
         assert (await mum.hear())["code"] == "share.expired"
 
 
 async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
-    plain = await scene.office.do(LINK.format(pin="4711", life=60))
-    async with typed_client(scene.server.ws_url) as mum:
+    server = scene.server
+    _, plain = await server.adatabase(make_link, scene.bob, pin="4711")
+    async with typed_client(server.ws_url) as mum:
         for pin in ("", "1234"):
             await mum.say(type="follow", share=plain, pin=pin)
             assert (await mum.hear())["code"] == "share.pin"
@@ -64,17 +69,15 @@ async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
 async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
     scene: Scene,
 ) -> None:
-    cookie = await cookie_of(scene, f"alice-{scene.code}", None)
-    plain = await scene.office.do(
-        "now, hour = timezone.now(), timedelta(hours=1)\n"
-        f"race = Race.objects.create(slug='{scene.code}', name='Secret', start=now,"
-        " ends=now + hour, visibility='link')\n"
-        "Entry.objects.create(race=race, runner=bob, bib='1')\n"
-        "bob.visibility = 'race'; bob.save()\n"
-        "link, plain = ShareLink.objects.issue("
-        "label='Mum', race=race, expires_at=now + hour); print(plain)"
+    server, bob = scene.server, scene.bob
+    page = await server.adatabase(make_alice, bob, None)
+    race = await server.adatabase(
+        make_race, slug=bob.code, line=[], length=0, visibility="link"
     )
-    async with page_of(scene, cookie) as alice:
+    await server.adatabase(Entry.objects.create, race=race, runner=bob, bib="1")
+    await server.adatabase(visibility_set, runner=bob, visibility="race")
+    link, plain = await server.adatabase(make_link, race=race)
+    async with page_of(scene, page) as alice:
         await alice.say(type="follow", races=[scene.code], runners=[scene.code])
         errors = [await alice.hear_type("error") for _ in range(2)]
         assert {e["code"] for e in errors} == {"race.unknown", "runner.unknown"}
@@ -85,7 +88,7 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
         # Who has the link may name the race, and the runner, too.
         await alice.say(type="follow", runners=[scene.code], races=[scene.code])
         await alice.hear_type("snapshot")
-        await scene.office.do("link.revoke()")
+        await server.adatabase(link.revoke)
         since = time.monotonic()
         lost = [await alice.hear_type("event", "access") for _ in range(2)]
         assert time.monotonic() - since < SOON
@@ -96,38 +99,42 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
         assert await quiet(alice)
 
 
-RACE = """
-from runners.races.entries import split_set
-now, hour = timezone.now(), timedelta(hours=1)
-race = Race.objects.create(slug='{code}', name='Bobs', start=now - hour,
-    ends=now + hour, visibility='{visibility}', line=[[48, 2], [48.1, 2]], length=11000)
-half = Checkpoint.objects.create(race=race, name='Half', distance=5000)
-entry = Entry.objects.create(race=race, runner=bob, bib='1', status='started')
-link, plain = ShareLink.objects.issue(label='Mum', race=race, expires_at=now + hour)
-print(plain)
-"""
-SET_BY_HAND = """
-split = Split.objects.create(entry=entry, checkpoint=half, time=now, by_hand=True)
-split_set(split=split)
-print(half.pk)
-"""
+def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
+    """Make a race, called as Bob who runs it, with a split at 5 km alone."""
+    race = make_race(slug=bob.code, visibility=visibility)
+    race.checkpoints.exclude(distance=5_000).delete()
+    Entry.objects.create(race=race, runner=bob, bib="1", status="started")
+    return race
+
+
+def set_split(race: Race) -> Split:
+    """Set the split of the one who runs by hand."""
+    split = Split.objects.create(
+        entry=race.entries.get(),
+        checkpoint=race.checkpoints.get(),
+        time=timezone.now(),
+        by_hand=True,
+    )
+    split_set(split=split)
+    return split
 
 
 @pytest.mark.parametrize("visibility", ["public", "link"])
 async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
     scene: Scene, visibility: str
 ) -> None:
-    plain = await scene.office.do(RACE.format(code=scene.code, visibility=visibility))
-    await scene.office.do("bob.visibility = 'public'; bob.save()")
+    server = scene.server
+    race = await server.adatabase(make_bobs_race, scene.bob, visibility=visibility)
+    _, plain = await server.adatabase(make_link, race=race)
     async with (
-        typed_client(scene.server.ws_url) as alice,
-        typed_client(scene.server.ws_url) as charlie,
+        typed_client(server.ws_url) as alice,
+        typed_client(server.ws_url) as charlie,
     ):
         await alice.say(type="follow", share=plain, tick=0)
         await charlie.say(type="follow", runners=[scene.code], public=True)
         for client in (alice, charlie):
             await client.hear_type("snapshot")
-        half = int(await scene.office.do(SET_BY_HAND))
+        half = (await server.adatabase(set_split, race)).checkpoint_id
         since = time.monotonic()
         told = await alice.hear_type("event", "split")
         assert time.monotonic() - since < SOON

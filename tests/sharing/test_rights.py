@@ -1,66 +1,106 @@
-"""Rights that end, on open sockets: from a shell, without Redis, within a second."""
+"""Rights that end, on open sockets: from elsewhere, without Redis, within a second."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from runners.models import Follow, Runner, RunnerToken
+from runners.sharing.runner_settings import sharing_until, visibility_set
 from tests.clients import Message, seed_client, typed_client
+from tests.scenes.people import end_session, make_follow, make_phone, make_runner
 from tests.sharing.scene import (
     SOON,
+    Alice,
     Scene,
-    cookie_of,
     loses_bob,
+    make_alice,
     now_ms,
     page_of,
     sees_bob,
 )
 
+Change = Callable[[Runner], object]
+
+
+def hide(bob: Runner) -> None:
+    bob.visibility = Runner.Visibility.PRIVATE
+    bob.save()
+
+
+def hide_by_query(bob: Runner) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility="private")
+
+
+def delete_by_query(bob: Runner) -> None:
+    Runner.objects.filter(pk=bob.pk).delete()
+
+
+def end_sharing(bob: Runner) -> None:
+    sharing_until(runner=bob, ends=timezone.now())
+
+
+def end_sharing_soon(bob: Runner) -> None:
+    sharing_until(runner=bob, ends=timezone.now() + timedelta(seconds=0.5))
+
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("bob.visibility = 'private'; bob.save()", "private"),
-        ("Runner.objects.filter(pk=bob.pk).update(visibility='private')", "private"),
-        ("bob.delete()", "deleted"),
-        ("Runner.objects.filter(pk=bob.pk).delete()", "deleted"),
-        ("sharing_until(runner=bob, ends=timezone.now())", "expired"),
-        (
-            "sharing_until(runner=bob, ends=timezone.now() + timedelta(seconds=0.5))",
-            "expired",
-        ),
+        (hide, "private"),
+        (hide_by_query, "private"),
+        (Runner.delete, "deleted"),
+        (delete_by_query, "deleted"),
+        (end_sharing, "expired"),
+        (end_sharing_soon, "expired"),
     ],
 )
 async def test_a_stranger_loses_a_runner_who_is_no_longer_public(
-    scene: Scene, change: str, reason: str
+    scene: Scene, change: Change, reason: str
 ) -> None:
     async with typed_client(scene.server.ws_url) as alice:
         await sees_bob(alice, scene)
-        await scene.office.do(change)
-        wait = 0.5 if "0.5" in change else 0
+        await scene.server.adatabase(change, scene.bob)
+        wait = 0.5 if change is end_sharing_soon else 0
         await loses_bob(alice, scene, time.monotonic() + wait, reason)
+
+
+def unfollow(bob: Runner) -> None:
+    bob.followers.get().delete()
+
+
+def refuse(bob: Runner) -> None:
+    bob.followers.update(status=Follow.Status.REFUSED)
+
+
+def block(bob: Runner) -> None:
+    bob.followers.update(status=Follow.Status.BLOCKED)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("Follow.objects.get(user=user).delete()", "revoked"),
-        ("Follow.objects.filter(user=user).update(status='refused')", "revoked"),
-        ("Follow.objects.filter(user=user).update(status='blocked')", "blocked"),
-        ("bob.visibility = 'private'; bob.save()", "private"),
+        (unfollow, "revoked"),
+        (refuse, "revoked"),
+        (block, "blocked"),
+        (hide, "private"),
     ],
 )
 async def test_a_follower_loses_a_runner_who_takes_the_follow_back(
-    scene: Scene, change: str, reason: str
+    scene: Scene, change: Change, reason: str
 ) -> None:
-    await scene.office.do("bob.visibility = 'followers'; bob.save()")
-    cookie = await cookie_of(scene, f"alice-{scene.code}")
-    async with page_of(scene, cookie) as alice:
+    server, bob = scene.server, scene.bob
+    await server.adatabase(visibility_set, runner=bob, visibility="followers")
+    follower = await server.adatabase(make_alice, bob)
+    async with page_of(scene, follower) as alice:
         await sees_bob(alice, scene)
-        await scene.office.do(change)
+        await server.adatabase(change, bob)
         await loses_bob(alice, scene, time.monotonic(), reason)
 
 
@@ -68,7 +108,7 @@ async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
     async with seed_client(scene.server.ws_url) as alice:
         await alice.say(initialRequest=True, following=[scene.code])
         await alice.hear()
-        await scene.office.do("bob.visibility = 'private'; bob.save()")
+        await scene.server.adatabase(hide, scene.bob)
         await asyncio.sleep(SOON)
         while not await alice.hear_nothing(0.05):
             pass
@@ -76,13 +116,10 @@ async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
 
 
 async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> None:
-    cookie = await cookie_of(scene, f"alice-{scene.code}", None)
+    server, bob = scene.server, scene.bob
+    stranger = await server.adatabase(make_alice, bob, None)
     # Somebody else who goes on: a whole does not end with one of it.
-    await scene.office.do(
-        "anne, _ = Runner.objects.get_or_create(code='anne', name='Anne')\n"
-        "token = RunnerToken.objects.issue(anne, name='phone')[1]"
-    )
-    anne = await scene.office.do("print(token)")
+    anne = await server.adatabase(make_phone, "anne")
 
     def is_bob(message: Message) -> bool:
         return message["type"] == "positions" and any(
@@ -90,17 +127,15 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
         )
 
     async with (
-        page_of(scene, cookie) as alice,
+        page_of(scene, stranger) as alice,
         typed_client(scene.server.ws_url) as charlie,
         typed_client(scene.server.ws_url, anne) as phone,
     ):
         for client in (alice, charlie):
             await client.say(type="follow", public=True, tick=0, since=now_ms())
             await client.hear_until(is_bob)
-        await scene.office.do("Follow.objects.create(user=user, runner=bob)")
-        await scene.office.do(
-            "Follow.objects.filter(user=user).update(status='blocked')"
-        )
+        await server.adatabase(make_follow, stranger.user, bob, "pending")
+        await server.adatabase(block, bob)
         since = time.monotonic()
         event = await alice.hear_type("event", "runner")
         assert time.monotonic() - since < SOON
@@ -114,7 +149,7 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
             lambda m: m["type"] == "positions" and m["fixes"][:1] != []
         )
         # Whoever comes while blocked sees as little, in each way of coming.
-        async with page_of(scene, cookie) as again:
+        async with page_of(scene, stranger) as again:
             await again.say(
                 type="follow", public=True, tick=0, since=now_ms() - 60_000, id="all"
             )
@@ -122,29 +157,42 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
                 assert scene.code not in json.dumps(await again.hear())
                 await again.say(type="ping")
         await charlie.hear_until(is_bob)
-        await scene.office.do("Follow.objects.filter(user=user).delete()")
+        await server.adatabase(unfollow, bob)
         event = await alice.hear_type("event", "runner")
         assert (event["change"], event["runner"]["code"]) == ("added", scene.code)
         await alice.hear_until(is_bob)
 
 
+def sign_out(alice: Alice) -> None:
+    end_session(alice.cookie)
+
+
+def delete_account(alice: Alice) -> None:
+    alice.user.delete()
+
+
+def deactivate(alice: Alice) -> None:
+    alice.user.is_active = False
+    alice.user.save()
+
+
+def change_password(alice: Alice) -> None:
+    alice.user.set_password("another")
+    alice.user.save()
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        "browser.logout()",
-        "user.delete()",
-        "user.is_active = False; user.save()",
-        "user.set_password('another'); user.save()",
-    ],
+    "change", [sign_out, delete_account, deactivate, change_password]
 )
 async def test_a_page_whose_session_ends_is_closed_with_4401(
-    scene: Scene, change: str
+    scene: Scene, change: Callable[[Alice], object]
 ) -> None:
-    await scene.office.do("bob.visibility = 'followers'; bob.save()")
-    cookie = await cookie_of(scene, f"alice-{scene.code}")
-    async with page_of(scene, cookie) as alice:
+    server, bob = scene.server, scene.bob
+    await server.adatabase(visibility_set, runner=bob, visibility="followers")
+    follower = await server.adatabase(make_alice, bob)
+    async with page_of(scene, follower) as alice:
         await sees_bob(alice, scene)
-        await scene.office.do(change)
+        await server.adatabase(change, follower)
         since = time.monotonic()
         error = await alice.hear_type("error")
         assert time.monotonic() - since < SOON
@@ -152,20 +200,26 @@ async def test_a_page_whose_session_ends_is_closed_with_4401(
         assert await alice.hear_close() == 4401
 
 
+def revoke_token(bob: Runner) -> None:
+    bob.tokens.get().revoke()
+
+
+def delete_token(bob: Runner) -> None:
+    bob.tokens.get().delete()
+
+
+def let_token_expire(bob: Runner) -> None:
+    bob.tokens.update(expires_at=timezone.now())
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        "RunnerToken.objects.get(runner=bob).revoke()",
-        "RunnerToken.objects.get(runner=bob).delete()",
-        "RunnerToken.objects.filter(runner=bob).update(expires_at=timezone.now())",
-        "bob.delete()",
-    ],
+    "change", [revoke_token, delete_token, let_token_expire, Runner.delete]
 )
 async def test_a_phone_whose_token_ends_is_closed_with_4401(
-    scene: Scene, change: str
+    scene: Scene, change: Change
 ) -> None:
     await scene.phone.hear_type("ack")
-    await scene.office.do(change)
+    await scene.server.adatabase(change, scene.bob)
     since = time.monotonic()
     error = await scene.phone.hear_until(lambda m: m.get("code") == "token.revoked")
     assert error["detail"]
@@ -176,27 +230,29 @@ async def test_a_phone_whose_token_ends_is_closed_with_4401(
 async def test_a_phone_that_is_another_runners_now_is_told_to_come_back(
     scene: Scene,
 ) -> None:
+    server, bob = scene.server, scene.bob
     await scene.phone.hear_type("ack")
-    await scene.office.do(
-        "eve = Runner.objects.create(code=f'{bob.code}-eve', name='Eve')\n"
-        "RunnerToken.objects.filter(runner=bob).update(runner=eve)"
-    )
+    eve = await server.adatabase(make_runner, f"{bob.code}-eve", "Eve")
+    await server.adatabase(bob.tokens.update, runner=eve)
     since = time.monotonic()
     await scene.phone.hear_until(lambda m: m.get("code") == "token.moved")
     assert await scene.phone.hear_close() == 1012
     assert time.monotonic() - since < SOON
-    async with typed_client(scene.server.ws_url, scene.token) as phone:
+    async with typed_client(server.ws_url, scene.token) as phone:
         fix = {"t": now_ms(), "lat": 48, "lng": 2}
         await phone.say(type="publish", fixes=[fix])
         await phone.hear_type("ack")
-    assert await scene.office.do("print(eve.positions.count())") == "1"
+    assert await server.adatabase(eve.positions.count) == 1
+
+
+def make_short_token(bob: Runner) -> str:
+    row, plain = RunnerToken.objects.issue(bob, name="short")
+    row.expires_at = timezone.now() + timedelta(seconds=1)
+    row.save()
+    return plain
 
 
 async def test_a_token_expires_by_the_clock(scene: Scene) -> None:
-    printed = await scene.office.do(
-        "row, plain = RunnerToken.objects.issue(bob, name='short')\n"
-        "row.expires_at = timezone.now() + timedelta(seconds=1)\n"
-        "row.save(); print(plain)"
-    )
-    async with typed_client(scene.server.ws_url, printed) as phone:
+    token = await scene.server.adatabase(make_short_token, scene.bob)
+    async with typed_client(scene.server.ws_url, token) as phone:
         assert await phone.hear_close() == 4401

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 
-import pytest
-
+from runners.models import RunnerToken
 from tests.clients import typed_client
 from tests.faults.peer import CLOSE, Peer
-from tests.office import Office
+from tests.scenes.people import make_runner
 from tests.servers import Server
 
 
@@ -22,27 +20,16 @@ class Stubborn(Peer):
             super()._frame(opcode, payload)
 
 
-@pytest.fixture
-def office(server: Server) -> Iterator[Office]:
-    office = Office(server)
-    yield office
-    office.close()
-
-
-async def test_nothing_is_taken_after_a_token_was_revoked(
-    server: Server, office: Office
-) -> None:
-    token = await office.do(
-        "bob, _ = Runner.objects.get_or_create(code='bob', name='Bob')\n"
-        "print(RunnerToken.objects.issue(bob, name='phone')[1])"
-    )
+async def test_nothing_is_taken_after_a_token_was_revoked(server: Server) -> None:
+    bob = await server.adatabase(make_runner, "bob")
+    row, token = await server.adatabase(RunnerToken.objects.issue, bob, name="phone")
     phone = await Stubborn().open(f"{server.ws_url}/?token={token}")
     async with typed_client(server.ws_url) as alice:
         await alice.say(type="follow", runners=["bob"], tick=0)
         await alice.hear_type("snapshot")
         phone.send({"userId": "bob", "lat": 1, "lng": 1})
         await alice.hear_type("positions")
-        await office.do("RunnerToken.objects.get(runner=bob).revoke()")
+        await server.adatabase(row.revoke)
         while "token.revoked" not in (await phone.message()).get("error", ""):
             pass
         with contextlib.suppress(ConnectionError):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from channels.layers import channel_layers
@@ -18,8 +19,10 @@ from runners.models import LatestPosition, Runner
 from runners.positions.pipeline import get_pipeline
 from runners.sharing import access_monitor
 from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
+from runners.sharing.runner_settings import sharing_pause
 from runners.sharing.topic import Topic, TopicName
-from tests.servers import Server
+from tests.scenes.people import make_runner, make_token
+from tests.servers import Server, wait_until
 
 
 @pytest.fixture
@@ -72,24 +75,16 @@ async def test_one_who_goes_while_another_comes_is_noticed(
 def test_a_pause_binds_a_phone_where_nobody_has_opened_a_socket() -> None:
     """The poll for changed rights must not wait for the first spectator."""
     with Server("uvicorn") as server:
-        made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
-        address = f"{server.url}/intake/generic/{made['token']}/?lat=48.1&lng=2.1"
+        bob = server.database(make_runner, "bob")
+        token = server.database(make_token, bob)
+        address = f"{server.url}/intake/generic/{token}/?lat=48.1&lng=2.1"
 
-        def send() -> object:
+        def send() -> dict[str, Any]:
             with urllib.request.urlopen(address) as answer:
-                return json.load(answer)
+                said: dict[str, Any] = json.load(answer)
+                return said
 
         assert send() == {"stored": 1, "rejected": []}
-        # Starting the shell takes longer than the poll.
-        server.manage(
-            "shell",
-            "-v0",
-            "-c",
-            "import time; from runners.models import Runner;"
-            "from runners.sharing.runner_settings import sharing_pause;"
-            "sharing_pause(runner=Runner.objects.get(code='bob')); time.sleep(1)",
-        )
-        refused = send()
-        assert isinstance(refused, dict)
-        assert refused["stored"] == 0
-        assert refused["rejected"][0][1] == "sharing.paused"
+        server.database(sharing_pause, runner=bob)
+        wait_until(lambda: send()["stored"] == 0)
+        assert send()["rejected"][0][1] == "sharing.paused"
