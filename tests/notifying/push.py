@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
 
-from runners.notifying.webpush import encode
+from runners.notifying.webpush import decode, encode
 
 AUTH = b"sixteen bytes!!!"
 
@@ -54,9 +54,14 @@ class Post:
     headers: dict[str, str]
     body: bytes
 
-    def claims_verified(self) -> bool:
-        """Tell whether it is signed by the key that it names."""
-        return bool(Vapid02.verify(self.headers["authorization"]))
+
+def claims_of(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return what VAPID claims; the key that it names must have signed it."""
+    authorization = headers["authorization"]
+    assert Vapid02.verify(authorization)
+    token = authorization.removeprefix("vapid t=").partition(",")[0]
+    claims: dict[str, Any] = json.loads(decode(token.split(".")[1]))
+    return claims
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -18,15 +19,18 @@ from runners.models import (
     Subscription,
 )
 from runners.models.news import KINDS, Kind
+from runners.notifying import webpush
 from runners.notifying.deliveries import note_silences
 from runners.notifying.notifier import Notifier
-from runners.notifying.subscribing import alerts_set
+from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
 from runners.positions.writing import Passing, Progressed, write
 from tests.notifying.news import passed, tell
-from tests.notifying.push import Browser, PushService
+from tests.notifying.push import Browser, PushService, claims_of, push_service
 
 pytestmark = pytest.mark.django_db
+
+DAY = 24 * 3_600  # seconds
 
 
 def test_checkpoint_is_pushed_encrypted_and_signed(
@@ -49,11 +53,53 @@ def test_checkpoint_is_pushed_encrypted_and_signed(
     assert message["title"] == "Bob at 10 km"
     assert message["body"].endswith(" Riverside Half.")
     assert (message["url"], message["runner"]) == ("/runners/bob/", "bob")
-    assert post.claims_verified()
+    assert claims_of(post.headers)["aud"] == service.url
     assert post.headers["content-encoding"] == "aes128gcm"
     assert 0 < int(post.headers["ttl"]) <= 900
     assert not Delivery.objects.exists()
     assert (notifier.queued, notifier.sent["push"]) == (1, 1)
+
+
+def test_signature_names_the_service_that_the_push_goes_to(
+    place: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    with push_service() as other:
+        elsewhere = browser_subscribe(
+            push=other.browser().subscription,
+            user=None,
+            session="",
+            device="",
+            language="en",
+        )
+        for subscription in (place, elsewhere):
+            alerts_set(
+                place=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+            )
+        passed(entry, ten)
+        tell(notifier)
+        audiences = [
+            [claims_of(post.headers)["aud"] for post in each.posts]
+            for each in (service, other)
+        ]
+        assert audiences == [[service.url], [other.url]]
+
+
+def test_signature_is_valid_now_and_expires_within_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = int(time.time())
+    for now in range(started, started + 2 * DAY, DAY // 50):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        headers = webpush.headers(
+            "https://push.example.org/1", ttl=0, urgent=False, topic=""
+        )
+        expires = claims_of({"authorization": headers["Authorization"]})["exp"]
+        # RFC 8292, section 2: "MUST NOT be more than 24 hours" ahead.
+        assert now < expires <= now + DAY
 
 
 def test_what_is_stored_again_is_told_once(

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from runners.models import Checkpoint, Delivery, Entry, News, Runner, Sos, Subscription
 from runners.models.news import Kind
@@ -36,6 +37,25 @@ def test_subscription_that_is_gone_is_forgotten(
     tell(notifier)
     assert not Subscription.objects.exists() and not Delivery.objects.exists()
     assert notifier.failed == {"gone": 1}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_subscription_at_a_private_address_is_forgotten_in_production(
+    place: Subscription,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+    settings: Settings,
+    host: str,
+) -> None:
+    settings.SPECTATE_PUSH_LOCAL = False
+    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    Subscription.objects.update(endpoint=f"https://{host}/push")
+    passed(entry, ten)
+    tell(notifier)
+    # Refused before a connection: one that fails would be tried again.
+    assert notifier.failed == {"private": 1}
+    assert not Subscription.objects.exists()
 
 
 def test_busy_service_is_asked_again_later(

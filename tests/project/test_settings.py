@@ -106,6 +106,16 @@ def test_nonsense_is_refused_by_name_and_no_password_shown(
     assert "hunter2" not in said
 
 
+def test_pushes_to_private_addresses_are_refused_in_production(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    production = {"DEBUG": "0", "SECRET_KEY": SECRET}
+    for env in (production, {"DEBUG": "1"}):
+        assert read(monkeypatch, **env)["SPECTATE_PUSH_LOCAL"] is False
+    with pytest.raises(ImproperlyConfigured, match="SPECTATE_PUSH_LOCAL=1"):
+        read(monkeypatch, **production, SPECTATE_PUSH_LOCAL="1")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "setting", "expected"),
     [

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -34,10 +35,13 @@ def refusal(**env: str) -> str:
     return done.stderr
 
 
-def get(server: Server, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+def get(server: Server, path: str, *, by: str = "127.0.0.1", **headers: str) -> int:
+    """Send a request from an address of this machine."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", server.port, timeout=10, source_address=(by, 0)
+    )
     with contextlib.closing(connection):
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         return connection.getresponse().status
 
 
@@ -113,6 +117,18 @@ def test_log_shows_no_token() -> None:
         server.stop()
         assert "GET /healthz?***" in server.log
         assert "hunter2" not in server.log
+
+
+@pytest.mark.parametrize("trusted", ["", "127.0.0.2"])
+def test_forwarded_addresses_are_believed_from_trusted_proxies_only(
+    trusted: str,
+) -> None:
+    with Server("uvicorn", TRUSTED_PROXIES=trusted) as server:
+        for by in ("127.0.0.2", "127.0.0.3"):
+            get(server, "/readyz", by=by, **{"X-Forwarded-For": "203.0.113.9"})
+        server.stop()
+        clients = re.findall(r"(\S+):\d+ - .GET /readyz", server.log)
+    assert clients == ["203.0.113.9" if trusted else "127.0.0.2", "127.0.0.3"]
 
 
 def test_text_that_is_none_costs_a_line_not_a_traceback() -> None:

@@ -23,6 +23,8 @@ def test_every_page_has_a_strict_policy(client: Client, db: None, path: str) -> 
     assert policy["connect-src"] == ["'self'", "ws://testserver"]
     assert policy["worker-src"] == policy["form-action"] == ["'self'"]
     assert policy["frame-ancestors"] == policy["object-src"] == ["'none'"]
+    # An injected <base> would load the page's scripts from elsewhere.
+    assert policy["base-uri"] == ["'none'"]
     assert not any("unsafe" in word for of in policy.values() for word in of)
 
 
