@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Locator, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -22,8 +23,15 @@ from bench import process
 from tests.faults.proxy import Line
 from tests.servers import Server
 
-# How long a page may take on a busy machine. Milliseconds.
-PATIENCE = 20_000
+# After so long a page is taken to hang. Milliseconds.
+PATIENCE = 60_000
+
+NO_WEBGL = """
+const real = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+  return kind.startsWith("webgl") ? null : real.call(this, kind, ...rest);
+};
+"""
 
 
 class LivePage:
@@ -102,6 +110,24 @@ class Publisher:
         while self._hear()["type"] != "ack":
             pass
 
+    @contextlib.contextmanager
+    def stay(self, lng: float, lat: float, **fix: float) -> Iterator[None]:
+        """Publish the same place once per second, so that it never gets old."""
+        over = threading.Event()
+
+        def publish_often() -> None:
+            while not over.is_set():
+                self.publish(lng, lat, **fix)
+                over.wait(1)
+
+        with ThreadPoolExecutor(1) as thread:
+            staying = thread.submit(publish_often)
+            try:
+                yield
+            finally:
+                over.set()
+            staying.result()
+
     def _hear(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self.connection.recv(PATIENCE / 1000))
         assert message["type"] != "error", message
@@ -116,10 +142,15 @@ class Way:
         self._line = line
         self._loop = loop
 
-    def cut(self, seconds: float) -> Future[None]:
-        """Begin to let nothing through for so long; what is open is reset."""
-        cut = self._line.cut(seconds, silently=False)
-        return asyncio.run_coroutine_threadsafe(cut, self._loop)
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        """Let nothing through for a while; reset what is open."""
+        cut = self._line.cut(math.inf, silently=False)
+        cutting = asyncio.run_coroutine_threadsafe(cut, self._loop)
+        try:
+            yield
+        finally:
+            cutting.cancel()
 
 
 @contextlib.contextmanager
@@ -140,25 +171,31 @@ def way_to(server: Server) -> Iterator[Way]:
 @contextlib.contextmanager
 def browser_asleep() -> Iterator[None]:
     """Have the browser stand still with all its processes, as when a lid is shut."""
-    browser = [
-        pid
-        for pid in process.family(os.getpid())
-        if Path(f"/proc/{pid}/comm").read_text().startswith("chrom")
-    ]
+    browser = [pid for pid in process.family(os.getpid()) if is_chromium(pid)]
     assert browser
     try:
-        for pid in browser:
-            os.kill(pid, signal.SIGSTOP)
+        signal_all(browser, signal.SIGSTOP)
         yield
     finally:
-        for pid in browser:
-            os.kill(pid, signal.SIGCONT)
+        signal_all(browser, signal.SIGCONT)
 
 
-def make_runner(server: Server, code: str, name: str) -> str:
-    """Make a public runner; return their token."""
-    made = json.loads(server.manage("create_runner", code, "--name", name))
-    return str(made["token"])
+def is_chromium(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("chrom")
+    return False
+
+
+def signal_all(pids: list[int], signum: signal.Signals) -> None:
+    """Send a signal to processes; those that have ended meanwhile are skipped."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+
+
+def without_map(context: BrowserContext) -> None:
+    """Have pages show no map: it takes most of the time of a test that needs none."""
+    context.add_init_script(NO_WEBGL)
 
 
 def near(place: list[float] | None, wanted: list[float]) -> bool:

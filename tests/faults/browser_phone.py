@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.browser.pages import make_runner
+from tests.scenes.people import make_phone
 from tests.servers import Server
 from tests.services import chromium_path
 
@@ -62,7 +62,9 @@ class Run:
         self.server, self.context = server, context
         self.kept: set[int] = set()
         self.step = 0
-        self.page = self.open("/share/#token=" + make_runner(server, "bob", "Bob"))
+        self.page = self.open(
+            "/share/#token=" + server.database(make_phone, "bob", "Bob")
+        )
         self.page.click("#offer-yes")
         self.page.click("#start")
 
