@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runners import store
 from runners.consumers.errors import CommandError
 from runners.live.dialects.ids import code_of
-from runners.live.groups import NOTE, RunnerEvent
+from runners.live.groups import RUNNER_EVENT, RunnerEvent
 from runners.positions.limits import Bucket
 from runners.sharing import cheering
 from runners.sharing.cheering import CheerError, cheers_for
@@ -61,18 +61,18 @@ class Cheers:
             self.stop()
             self.runner = runner
             # Not waited for: a phone publishes at once, also while the layer is away.
-            self.consumer.start(self.consumer.hub.follow((runner,), self))
+            self.consumer.start(self.consumer.hub.subscribe((runner,), self))
 
     def receive(self, event: RunnerEvent) -> None:
         """Take an event of the own runner."""
-        if event["type"] != NOTE or event["state"].get("kind") != cheering.KIND:
+        if event["type"] != RUNNER_EVENT or event["state"].get("kind") != cheering.KIND:
             return
         # Who follows themselves hears it once.
         if event["runner"] not in self.consumer.following.values():
-            self.consumer.outbox.event(event["v1"])
+            self.consumer.outbox.send_event(event["v1"])
 
     def stop(self) -> None:
         """Hear no more."""
         if self.runner is not None:
-            self.consumer.hub.unfollow((self.runner,), self)
+            self.consumer.hub.unsubscribe((self.runner,), self)
             self.runner = None

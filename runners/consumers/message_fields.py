@@ -7,7 +7,7 @@ from typing import Any
 from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix, FixError, fix_from
-from runners.sharing.recovery import whole_before
+from runners.sharing.recovery import complete_before
 
 # An `id` comes back with each answer and error. Characters.
 ID_LIMIT = 200
@@ -22,7 +22,7 @@ def since_of(command: dict[str, Any]) -> int | None:
         raise CommandError(
             "message.invalid", "`since` is in milliseconds since the epoch."
         )
-    return whole_before(min(since, now_ms()))
+    return complete_before(min(since, now_ms()))
 
 
 def followed_of(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:

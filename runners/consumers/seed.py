@@ -144,4 +144,4 @@ class SeedConsumer(SocketConsumer):
         detail = error.detail
         if "runner" in error.fields:
             detail = f"{error.fields['runner']}: {detail}"
-        self.outbox.event(seed.error_frame(error.code, detail))
+        self.outbox.send_event(seed.error_frame(error.code, detail))

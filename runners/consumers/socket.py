@@ -160,12 +160,12 @@ class SocketConsumer(SubscriptionConsumer):
     def disconnect(self) -> None:
         """Leave everything; also right after a handshake that came to nothing."""
         self.heard()
-        self.hub.unfollow(self.following.values(), self.outbox)
+        self.hub.unsubscribe(self.following.values(), self.outbox)
         self.following.clear()
         for task in self.tasks:
             task.cancel()
         # A task may have followed since.
-        self.hub.unfollow(self.personal, self.outbox)
+        self.hub.unsubscribe(self.personal, self.outbox)
         self.hub.sockets.discard(self.outbox)
         self.monitor.holders.discard(self)
         self.monitor.give_back(self.places)

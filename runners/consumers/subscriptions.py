@@ -61,7 +61,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
             if not grant.anybody:
                 self.personal.add(grant.pk)
         self.look_again_if_changed(generation)
-        await self.hub.follow([grant.pk for grant in grants], self.outbox)
+        await self.hub.subscribe([grant.pk for grant in grants], self.outbox)
         if self.monitor.blind:
             self.go_blind()
 
@@ -71,7 +71,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         for code in codes:
             pk = self.following.pop(code)
             self.personal.discard(pk)
-            self.hub.unfollow((pk,), self.outbox)
+            self.hub.unsubscribe((pk,), self.outbox)
             self.outbox.forget(pk)
         return codes
 
@@ -121,7 +121,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
     async def see_again(self, since: int) -> None:
         """Follow those again who were held back while rights could not be read."""
         held_back = self.personal & set(self.following.values())
-        await self.hub.follow(held_back, self.outbox)
+        await self.hub.subscribe(held_back, self.outbox)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside the commands, for as long as the socket is there."""
@@ -141,7 +141,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         if not self.blind:
             self.blind_since = now_ms()
         self.blind = True
-        self.hub.unfollow(self.personal, self.outbox)
+        self.hub.unsubscribe(self.personal, self.outbox)
         for pk in self.personal:
             self.outbox.forget(pk)
 

@@ -94,7 +94,7 @@ class TypedConsumer(SocketConsumer):
         """Send an answer, with the message's `id` if it has one."""
         if isinstance(command, dict) and is_id(command.get("id")):
             fields |= {"id": command["id"]} if "id" in command else {}
-        self.outbox.event(v1.message_frame(type_, **fields))
+        self.outbox.send_event(v1.message_frame(type_, **fields))
 
     def send_error(self, error: CommandError, command: Any = None) -> None:
         self.answer(
@@ -156,11 +156,11 @@ class TypedConsumer(SocketConsumer):
             }
             if "id" in command:
                 frame_fields["id"] = command["id"]
-            self.outbox.event(v1.snapshot_frame(body, **frame_fields))
+            self.outbox.send_event(v1.snapshot_frame(body, **frame_fields))
         for part in backfill:
             # As one write: thousands of runners are no pile of events.
             if part.late:
-                self.outbox.events(list(part.late.values()))
+                self.outbox.send_events(list(part.late.values()))
 
     async def begin_to_follow(
         self, command: dict[str, Any], since: int | None
@@ -222,10 +222,10 @@ class TypedConsumer(SocketConsumer):
             followed = set(self.following.values())
             for pk, frame in backfill.late.items():
                 if pk in followed:
-                    self.outbox.event(frame)
+                    self.outbox.send_event(frame)
             for pk, row in backfill.newest_rows(self.hub):
                 if pk in followed:
-                    self.outbox.position(pk, row)
+                    self.outbox.queue_position(pk, row)
 
         self.start(look())
 
@@ -299,7 +299,7 @@ class TypedConsumer(SocketConsumer):
 
     async def ping(self, command: dict[str, Any]) -> None:
         try:
-            self.outbox.event(v1.pong_frame(command))
+            self.outbox.send_event(v1.pong_frame(command))
         except orjson.JSONEncodeError:
             raise CommandError(
                 "message.invalid", "This is nested too deeply to be sent back."
@@ -341,7 +341,7 @@ class TypedConsumer(SocketConsumer):
         return found, {} if race in self.topic_names else {race: link.pk}
 
     def tell(self, frames: Sequence[bytes]) -> None:
-        self.outbox.events(frames)
+        self.outbox.send_events(frames)
 
     @property
     def races(self) -> frozenset[int]:
@@ -358,7 +358,7 @@ class TypedConsumer(SocketConsumer):
             self.tell_access("revoked", race=topic_name.slug)
 
     def tell_access(self, reason: str, **what: str) -> None:
-        self.outbox.event(
+        self.outbox.send_event(
             v1.message_frame(
                 "event", kind="access", time=now_ms(), reason=reason, **what
             )

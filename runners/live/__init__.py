@@ -1,4 +1,4 @@
-"""Fan-out: from one accepted position to every socket that follows its runner.
+"""Fan-out: sends each accepted position to every socket that follows its runner.
 
-Nothing in here knows the ORM or HTTP.
+This package uses neither the ORM nor HTTP.
 """

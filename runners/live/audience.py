@@ -1,4 +1,4 @@
-"""Sockets that follow the same whole at the same tick share their frames."""
+"""Subscribers of the same topic at the same tick, who share encoded frames."""
 
 from __future__ import annotations
 
@@ -8,85 +8,86 @@ from typing import TYPE_CHECKING
 
 from runners.live.dialects import v1
 from runners.live.groups import POSITION, RunnerEvent
-from runners.live.outbox import SOCKETS_A_PASS, TypedOutbox, now_ms
+from runners.live.outbox import SOCKETS_PER_PASS, TypedOutbox, now_ms
 
 if TYPE_CHECKING:
     from runners.live.hub import Hub
 
 
 class Audience:
-    """Everybody who follows one whole (a race, or all public) at one tick.
+    """The sockets that follow one topic (a race, or everybody public) at one tick.
 
-    A frame is encoded once a tick however many listen. A runner's rows wait until
-    the runner has been introduced to the members.
+    A frame is encoded once per tick for all members. A runner's rows are queued until
+    the members have been sent the runner's item.
     """
 
     def __init__(self, hub: Hub, tick: int, race: int | None = None) -> None:
         self.hub = hub
         self.tick = tick
-        # The race that the whole is, or None.
+        # The topic's race (a primary key), or None for everybody public.
         self.race = race
         self.members: dict[TypedOutbox, None] = {}
-        # Joining the runners' groups; every member waits for it.
+        # Joins the runners' groups; every new member awaits it.
         self.joining: asyncio.Task[None] | None = None
         self.introduced: set[int] = set()
         self.ticks = 0
         self.rows_sent = 0
-        # Both as they were before the last frame: where a member that skips it is.
+        # `ticks` and `rows_sent` before the last frame: the state of a member that
+        # skips it.
         self.before_this_tick = (0, 0)
         self.merged = 0
-        self._due: dict[int, bytes] = {}
-        # When the first of these came, by the loop's clock.
-        self._due_since = 0.0
+        self._pending: dict[int, bytes] = {}
+        # Loop time at which the first of these was queued.
+        self._pending_since = 0.0
         self._writing = False
-        # The newest row of each runner and the tick it went out in, for members that
-        # had to skip frames.
+        # Each runner's newest row and the tick that sent it, for members that skipped
+        # frames.
         self._newest: dict[int, tuple[int, bytes]] = {}
 
     def receive(self, event: RunnerEvent) -> None:
-        """Take an event of one of the whole's runners."""
+        """Receive an event of one of the topic's runners."""
         if event["type"] == POSITION:
             if row := event["v1"]:
-                self.position(event["runner"], row)
+                self.queue_position(event["runner"], row)
         elif (
             (frame := event["v1"])
             and event["runner"] in self.introduced
             and event["state"].get("only", self.race) == self.race
         ):
-            self.event(frame)
+            self.send_event(frame)
 
-    def position(self, runner: int, row: bytes) -> None:
-        """Take an encoded row of a `positions` message."""
-        if not self._due:
-            self._due_since = self.hub.loop.time()
-            self.hub.write_at_tick(self, self.tick)
-        elif self._due.pop(runner, row) != row:
+    def queue_position(self, runner: int, row: bytes) -> None:
+        """Queue an encoded row of a `positions` message for the next tick."""
+        if not self._pending:
+            self._pending_since = self.hub.loop.time()
+            self.hub.flush_at_tick(self, self.tick)
+        elif self._pending.pop(runner, row) != row:
             self.merged += 1
             self.hub.merged += 1
-        self._due[runner] = row
+        self._pending[runner] = row
 
-    def event(self, frame: bytes) -> None:
-        """Send a frame that is never merged to every member."""
-        self.events((frame,))
+    def send_event(self, frame: bytes) -> None:
+        """Send every member a frame that is never merged."""
+        self.send_events((frame,))
 
-    def events(self, frames: Sequence[bytes]) -> None:
-        """Send frames that are never merged to every member, in one write each."""
+    def send_events(self, frames: Sequence[bytes]) -> None:
+        """Send every member frames that are never merged, in one write per member."""
         for member in list(self.members):
-            member.events(frames)
+            member.send_events(frames)
 
     def flush(self) -> None:
         """Write this tick's frame to the members.
 
-        Not while the last one is still being written: where there are more members
-        than can be served, all get fewer frames, and fresh ones.
+        Waits for a later tick while the last frame is still being written: under
+        overload all members get fewer frames, with fresh positions.
         """
         if self._writing:
-            self.hub.write_at_tick(self, self.tick)
+            self.hub.flush_at_tick(self, self.tick)
             return
-        rows = {r: row for r, row in self._due.items() if r in self.introduced}
-        self._due = {r: row for r, row in self._due.items() if r not in rows}
-        if self._due:
-            self.hub.write_at_tick(self, self.tick)
+        rows = {r: row for r, row in self._pending.items() if r in self.introduced}
+        self._pending = {r: row for r, row in self._pending.items() if r not in rows}
+        if self._pending:
+            self.hub.flush_at_tick(self, self.tick)
         if not rows:
             return
         self.before_this_tick = (self.ticks, self.rows_sent)
@@ -95,9 +96,9 @@ class Audience:
         self._newest.update((r, (self.ticks, row)) for r, row in rows.items())
         frame = v1.positions_frame(rows.values(), self.merged, now_ms())
         self.merged = 0
-        since, now = self._due_since, self.hub.loop.time()
-        if self._due:
-            self._due_since = now
+        since, now = self._pending_since, self.hub.loop.time()
+        if self._pending:
+            self._pending_since = now
         self._writing = True
         self._write(frame, len(rows), list(self.members), since, now)
 
@@ -109,32 +110,32 @@ class Audience:
         since: float,
         at: float,
     ) -> None:
-        rest = members[SOCKETS_A_PASS:]
+        rest = members[SOCKETS_PER_PASS:]
         self._writing = bool(rest)
         if rest:
             self.hub.loop.call_soon(self._write, frame, rows, rest, since, at)
         written = 0
-        for member in members[:SOCKETS_A_PASS]:
-            if member in self.members and member.shared(frame, self):
+        for member in members[:SOCKETS_PER_PASS]:
+            if member in self.members and member.write_shared(frame, self):
                 written += 1
         self.hub.delivered += written * rows
-        self.hub.note_pass(since, at)
+        self.hub.record_pass(since, at)
 
     def catch_up(self, member: TypedOutbox, ticks: int, rows_sent: int) -> None:
-        """Send a member what is new since it was behind."""
+        """Send a member the rows that are newer than the last frame it got."""
         rows = [row for tick, row in self._newest.values() if tick > ticks]
         if rows and member in self.members:
             merged = self.rows_sent - rows_sent - len(rows)
             frame = v1.positions_frame(rows, merged, now_ms())
-            if member.shared(frame, self):
+            if member.write_shared(frame, self):
                 self.hub.delivered += len(rows)
 
     def forget(self, runner: int) -> None:
-        """Drop what is kept of a runner who left the whole."""
+        """Discard what is kept of a runner who left the topic."""
         self.introduced.discard(runner)
-        self.forget_places(runner)
+        self.discard_positions(runner)
 
-    def forget_places(self, runner: int) -> None:
-        """Drop where a runner was."""
-        self._due.pop(runner, None)
+    def discard_positions(self, runner: int) -> None:
+        """Discard a runner's positions."""
+        self._pending.pop(runner, None)
         self._newest.pop(runner, None)

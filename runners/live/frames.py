@@ -1,4 +1,4 @@
-"""Ready websocket frames (RFC 6455, 5.2): unmasked, unfragmented text."""
+"""Encoding of websocket frames (RFC 6455, 5.2): unmasked, unfragmented text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Put the header of a text frame before UTF-8 text."""
+    """Return UTF-8 text as a text frame."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload

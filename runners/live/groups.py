@@ -1,35 +1,37 @@
-"""Names: of the channel-layer groups and of the events that travel in them."""
+"""The names of channel-layer groups and of the events that they carry."""
 
 from __future__ import annotations
 
 from typing import Any, TypedDict
 
-# A fix newer than all before it: the marker moves.
+# A fix that is newer than all before it and moves the marker.
 POSITION = "runner.position"
-# Fixes that arrived late: the trail is mended, the marker stays.
-LATE = "runner.late"
-# What happened to the runner (a split, a state, a cheer): never merged.
-NOTE = "runner.note"
-# A hub's sign of life to itself, by which it notices that the layer lost something.
-BEAT = "hub.beat"
-# A process could not send for a while: all hubs read what they missed.
-GAP = "hub.gap"
+# Fixes that arrived late: they complete the trail and do not move the marker.
+LATE_FIXES = "runner.late"
+# Something happened to the runner (a split, a state, a cheer); never merged.
+RUNNER_EVENT = "runner.note"
+# A hub sends probes to itself, to detect that the layer lost events.
+PROBE = "hub.probe"
+# A process could not send for a while: all hubs backfill from the database.
+EVENTS_LOST = "hub.events_lost"
 # The group of all hubs.
 HUBS = "hubs"
 
 
 def runner_group(runner: int) -> str:
-    """Name the group of a runner's followers."""
+    """Return the name of the group of a runner's subscribers."""
     return f"runner.{runner}"
 
 
 class RunnerEvent(TypedDict):
-    """What travels in a runner's group; read-only, the layer passes it by reference.
+    """An event of a runner's group; read-only, as the layer passes it by reference.
 
-    `seed` and `v1` are the position encoded for each dialect by the process that
-    accepted it: a ready frame, and a row for a `positions` frame (empty where a
-    dialect has no use for it). Of `LATE` and `NOTE` events `v1` is a ready frame. A
-    race in `state["only"]` (a primary key): for those who follow that race as a whole.
+    `runner` is a primary key, `t` the time of the fix in milliseconds. `seed` and `v1`
+    hold the position as the accepting process encoded it for each dialect: a complete
+    frame, and a row of a `positions` frame (empty if the dialect does not send it). In
+    `LATE_FIXES` and `RUNNER_EVENT` events, `v1` is a complete frame. `state` is the
+    runner's race state; `state["only"]` (a race's primary key) restricts the event to
+    subscribers of that race.
     """
 
     type: str

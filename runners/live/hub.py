@@ -1,4 +1,4 @@
-"""The process's one ear on the channel layer, and its hands to the outboxes."""
+"""Receives this process's channel-layer events and dispatches them to local sockets."""
 
 from __future__ import annotations
 
@@ -12,67 +12,68 @@ from channels.layers import get_channel_layer
 
 from runners.live.age_histogram import AgeHistogram
 from runners.live.dialects.v1 import HEARTBEAT
-from runners.live.groups import BEAT, GAP, POSITION, RunnerEvent, runner_group
+from runners.live.groups import EVENTS_LOST, POSITION, PROBE, RunnerEvent, runner_group
 from runners.live.layer import Layer
 from runners.live.loss_detector import LossDetector
-from runners.live.outbox import SOCKETS_A_PASS, Outbox, now_ms
+from runners.live.outbox import SOCKETS_PER_PASS, Outbox, now_ms
 
 logger = logging.getLogger(__name__)
 
-# How long events at hand are handed out before other tasks get their turn. Less, and
-# a hundred publishers would queue a hundred for each fifty. Seconds.
-TURN = 0.02
-# Events between two looks at the clock.
-EVENTS_A_LOOK = 50
-# How long a follow waits for the layer before it goes on and joins later. Seconds.
-JOIN_TIMEOUT = 2.0
-# Between attempts while the layer is away. Seconds.
-RETRY = 0.5
+# How long received events are dispatched before other tasks run. With less, events of
+# a hundred publishers arrive faster than they are dispatched.
+TURN_S = 0.02
+# Events that are dispatched between two reads of the clock.
+EVENTS_PER_TIME_CHECK = 50
+# How long `subscribe` waits for the layer; after that, joining goes on in the
+# background.
+JOIN_TIMEOUT_S = 2.0
+# Time between attempts while the layer is unavailable.
+RETRY_S = 0.5
 
 
-class Follower(Protocol):
-    """Takes the events of the runners it follows: an outbox, an audience, a track."""
+class Subscriber(Protocol):
+    """Receives the events of runners: an outbox, an audience or a track."""
 
     def receive(self, event: RunnerEvent) -> None: ...
 
 
-class Writer(Protocol):
-    """Is written when the hub says so."""
+class Flushable(Protocol):
+    """Has queued frames, which it writes when the hub calls `flush`."""
 
     def flush(self) -> None: ...
 
 
-class Due:
-    """Writers to flush at a tick. Loop times: when the first had something, and the
-    tick itself."""
+class TickQueue:
+    """What is flushed at one tick: `since` is the loop time of the first queued event,
+    `at` the loop time of the tick."""
 
     __slots__ = ("at", "since", "writers")
 
     def __init__(self, since: float, at: float) -> None:
         self.since = since
         self.at = at
-        self.writers: dict[Writer, None] = {}
+        self.writers: dict[Flushable, None] = {}
 
 
 class Membership:
-    """A group as wanted (it has followers) and as it is (the channel is in it)."""
+    """A group's wanted state (it has subscribers) and actual state (it is joined)."""
 
     __slots__ = ("actual", "followers", "newest", "task")
 
     def __init__(self) -> None:
-        self.followers: dict[Follower, None] = {}
+        self.followers: dict[Subscriber, None] = {}
         self.actual = False
-        # Time of the newest position handed out. Milliseconds.
+        # Time of the newest position dispatched. Milliseconds.
         self.newest = 0
         self.task: asyncio.Task[None] | None = None
 
 
 class Hub:
-    """Owns one channel, joins the groups of the runners followed in this process.
+    """Owns one channel and joins the groups of the runners followed in this process.
 
-    For each event it calls `receive` of the local followers, and it decides when
-    outboxes are written: in the next pass of the loop or at a tick. Belongs to its
-    event loop; other threads reach it by `call_soon_threadsafe`.
+    Calls `receive` of the local subscribers for each event, and schedules the writes
+    of outboxes: in the next pass of the event loop or at a tick. It belongs to its
+    event loop; other threads use `call_soon_threadsafe`.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -81,27 +82,27 @@ class Hub:
         self.sockets: set[Outbox] = set()
         self.delivered = 0
         self.merged = 0
-        # Of what is delivered: from here to the socket, and through the layer before.
+        # Ages of delivered positions: the layer's lag and the time in this process.
         self.ages = AgeHistogram()
-        self.losses = LossDetector(layer)
+        self.loss_detector = LossDetector(layer)
         self._lateness = 0.0
         self._noted = 0
         self._groups: dict[int, Membership] = {}
         self._channel: str | None = None
         self._listening = asyncio.Event()
         self._pump = asyncio.create_task(self._listen())
-        self._pulse = asyncio.create_task(self._beat())
-        self._next_pass: list[Writer] = []
+        self._pulse = asyncio.create_task(self._probe_every_second())
+        self._next_pass: list[Flushable] = []
         self._next_pass_since = 0.0
-        self._at_tick: dict[int, Due] = {}
+        self._at_tick: dict[int, TickQueue] = {}
 
-    # Following
+    # Subscriptions
 
-    async def follow(self, runners: Iterable[int], follower: Follower) -> None:
-        """Hand the runners' events to the follower from now on.
+    async def subscribe(self, runners: Iterable[int], follower: Subscriber) -> None:
+        """Send the runners' events to the subscriber from now on.
 
         Returns when this process has joined their groups, or after `JOIN_TIMEOUT`:
-        joining goes on in the background while the layer is away.
+        joining goes on in the background while the layer is unavailable.
         """
         joining: set[asyncio.Task[None]] = set()
         for runner in runners:
@@ -112,10 +113,10 @@ class Hub:
             if task := self._reconcile(runner, membership):
                 joining.add(task)
         if joining:
-            await asyncio.wait(joining, timeout=JOIN_TIMEOUT)
+            await asyncio.wait(joining, timeout=JOIN_TIMEOUT_S)
 
-    def unfollow(self, runners: Iterable[int], follower: Follower) -> None:
-        """Hand the runners' events to the follower no longer."""
+    def unsubscribe(self, runners: Iterable[int], follower: Subscriber) -> None:
+        """Stop sending the runners' events to the subscriber."""
         for runner in runners:
             membership = self._groups.get(runner)
             if membership is not None:
@@ -125,7 +126,7 @@ class Hub:
     def _reconcile(
         self, runner: int, membership: Membership
     ) -> asyncio.Task[None] | None:
-        """Start what makes the group as wanted; None where nothing is to do."""
+        """Start the task that joins or leaves the group; return None if not needed."""
         if membership.task is None:
             if membership.actual == bool(membership.followers):
                 if not membership.actual:
@@ -145,17 +146,17 @@ class Hub:
                     if membership.followers:
                         await self.layer.group_add(group, self._channel)
                         membership.actual = True
-                        if now_ms() - asked_at > JOIN_TIMEOUT * 1000:
-                            self.losses.joined_late[runner] = asked_at
+                        if now_ms() - asked_at > JOIN_TIMEOUT_S * 1000:
+                            self.loss_detector.joined_late[runner] = asked_at
                     else:
                         await self.layer.group_discard(group, self._channel)
                         membership.actual = False
                 except Exception as error:
                     logger.warning("Group %s will be tried again: %r", group, error)
-                    await asyncio.sleep(RETRY)
+                    await asyncio.sleep(RETRY_S)
         finally:
             membership.task = None
-        # No await since the last look: nobody came in between.
+        # No await since the last check: nobody can have subscribed in between.
         if not membership.followers:
             del self._groups[runner]
 
@@ -167,58 +168,62 @@ class Hub:
                 if self._channel is None:
                     self._channel = await self.layer.new_channel()
                     self._listening.set()
-                await self._hand_out(self._channel)
+                await self._dispatch_events(self._channel)
             except Exception:
-                # Also an event that cannot be read, as in a rolling deploy.
-                logger.exception("The channel layer failed, trying again")
-                await asyncio.sleep(RETRY)
+                # Includes events that cannot be decoded, as in a rolling deploy.
+                logger.exception("The channel layer failed; trying again")
+                await asyncio.sleep(RETRY_S)
 
-    async def _hand_out(self, channel: str) -> None:
+    async def _dispatch_events(self, channel: str) -> None:
         receive = self.layer.receive
         groups = self._groups
         turn_ends = 0.0
         while True:
-            for _ in range(EVENTS_A_LOOK):
+            for _ in range(EVENTS_PER_TIME_CHECK):
                 event: RunnerEvent = await receive(channel)
                 membership = groups.get(event.get("runner", -1))
                 if membership is not None:
-                    self._give(membership, event)
-                elif event["type"] == BEAT:
-                    self.losses.hear(event)
-                elif event["type"] == GAP:
-                    self.losses.lose_since(event["t"])
+                    self._deliver(membership, event)
+                elif event["type"] == PROBE:
+                    self.loss_detector.receive_probe(event)
+                elif event["type"] == EVENTS_LOST:
+                    self.loss_detector.report_loss(event["t"])
             if self.loop.time() > turn_ends:
                 await asyncio.sleep(0)
-                turn_ends = self.loop.time() + TURN
+                turn_ends = self.loop.time() + TURN_S
 
-    def _give(self, membership: Membership, event: RunnerEvent) -> None:
+    def _deliver(self, membership: Membership, event: RunnerEvent) -> None:
         if event["type"] == POSITION and event["t"] > membership.newest:
             membership.newest = event["t"]
         for follower in membership.followers:
             try:
                 follower.receive(event)
             except Exception:
-                # One socket's trouble must not end the others' streams.
-                logger.exception("A follower failed on an event")
+                # One failing socket must not end the streams of the others.
+                logger.exception("A subscriber failed on an event")
 
-    def give(self, event: RunnerEvent) -> None:
-        """Give the followers here an event that each process finds for itself."""
+    def deliver_local(self, event: RunnerEvent) -> None:
+        """Deliver an event that every process detects itself, without the layer."""
         if (membership := self._groups.get(event["runner"])) is not None:
-            self._give(membership, event)
+            self._deliver(membership, event)
 
-    def replay(self, late: RunnerEvent, newest: RunnerEvent) -> None:
-        """Give the followers of a runner what the layer may have lost.
+    def deliver_backfill(self, late: RunnerEvent, newest: RunnerEvent) -> None:
+        """Deliver to a runner's subscribers what the layer may have lost.
 
-        `newest` moves the marker only if nothing newer has been handed out.
+        `newest` is left out if a newer position has been dispatched: a marker never
+        moves back.
         """
         membership = self._groups.get(late["runner"])
         if membership is not None:
-            self._give(membership, late)
+            self._deliver(membership, late)
             if newest["t"] > membership.newest:
-                self._give(membership, newest)
+                self._deliver(membership, newest)
 
     def newest(self, runners: Iterable[int]) -> dict[int, int]:
-        """Return the times of the newest positions handed out, 0 for none."""
+        """Return the time (milliseconds) of each runner's newest dispatched position.
+
+        It is 0 for runners without one.
+        """
         return {
             pk: membership.newest if (membership := self._groups.get(pk)) else 0
             for pk in runners
@@ -226,92 +231,93 @@ class Hub:
 
     # Writing
 
-    def write_next_pass(self, writer: Writer) -> None:
-        """Flush the writer once the events at hand have been given out."""
+    def flush_next_pass(self, writer: Flushable) -> None:
+        """Flush the writer once the received events have been dispatched."""
         if not self._next_pass:
             self._next_pass_since = self.loop.time()
-            self.loop.call_soon(self._write_pass)
+            self.loop.call_soon(self._flush_pass)
         self._next_pass.append(writer)
 
-    def _write_pass(self) -> None:
+    def _flush_pass(self) -> None:
         writers, self._next_pass = self._next_pass, []
         self._flush(writers, self._next_pass_since, self._next_pass_since)
 
-    def write_at_tick(self, writer: Writer, tick: int) -> None:
+    def flush_at_tick(self, writer: Flushable, tick: int) -> None:
         """Flush the writer at the next whole multiple of the tick (milliseconds)."""
         if tick == 0:
-            self.write_next_pass(writer)
+            self.flush_next_pass(writer)
             return
         due = self._at_tick.get(tick)
         if due is None:
             now, seconds = self.loop.time(), tick / 1000
-            due = self._at_tick[tick] = Due(now, now + seconds - now % seconds)
-            self.loop.call_at(due.at, self._write_tick, tick)
+            due = self._at_tick[tick] = TickQueue(now, now + seconds - now % seconds)
+            self.loop.call_at(due.at, self._flush_tick, tick)
         due.writers[writer] = None
 
-    def _write_tick(self, tick: int) -> None:
+    def _flush_tick(self, tick: int) -> None:
         due = self._at_tick.pop(tick)
         self._flush(list(due.writers), due.since, due.at)
 
     def _flush(
-        self, writers: list[Writer], since: float, at: float, start: int = 0
+        self, writers: list[Flushable], since: float, at: float, start: int = 0
     ) -> None:
-        """Write some now and the rest in later passes, so that the loop stays free."""
-        end = start + SOCKETS_A_PASS
+        """Write a part now and the rest in later passes, to keep the loop free."""
+        end = start + SOCKETS_PER_PASS
         for writer in writers[start:end]:
             try:
                 writer.flush()
             except Exception:
                 logger.exception("A socket could not be written")
-        self.note_pass(since, at)
+        self.record_pass(since, at)
         if end < len(writers):
             self.loop.call_soon(self._flush, writers, since, at, end)
 
-    def note_pass(self, since: float, at: float) -> None:
-        """Note that a pass is written: of what came since a loop time, due at another.
+    def record_pass(self, since: float, at: float) -> None:
+        """Record the lateness and the ages of what a pass has written.
 
-        Takes the age of the oldest for that of all.
+        `since`: loop time of the oldest event in it; its age is recorded for all.
+        `at`: loop time at which the pass was due.
         """
         now = self.loop.time()
         self._lateness = max(self._lateness, now - at)
         if deliveries := self.delivered - self._noted:
             self._noted = self.delivered
-            self.ages.add(now - since + self.losses.layer_lag, deliveries)
+            self.ages.add(now - since + self.loss_detector.layer_lag, deliveries)
 
-    def take_lateness(self) -> float:
-        """Return how late, at most, writing was since this was asked last. Seconds."""
+    def pop_lateness(self) -> float:
+        """Return the greatest lateness of a write since the last call. Seconds."""
         lateness, self._lateness = self._lateness, 0.0
         return lateness
 
-    async def _beat(self) -> None:
+    async def _probe_every_second(self) -> None:
         while True:
             due = self.loop.time() + 1
             await asyncio.sleep(1)
-            self.losses.note_own_lag(self.loop.time() - due)
+            self.loss_detector.record_loop_lag(self.loop.time() - due)
             silent_since = self.loop.time() - HEARTBEAT + 1
             try:
                 for outbox in list(self.sockets):
                     outbox.heartbeat(silent_since)
                 if self._channel is not None:
-                    await self.losses.look(self._channel)
+                    await self.loss_detector.check(self._channel)
             except Exception as error:
-                logger.warning("The channel layer is away: %r", error)
+                logger.warning("The channel layer is unavailable: %r", error)
 
     # Life
 
     @property
     def followed(self) -> list[int]:
-        """Return the runners who have a follower in this process."""
+        """Return the primary keys of runners with a subscriber in this process."""
         return [pk for pk, m in self._groups.items() if m.followers]
 
     @property
     def groups(self) -> int:
-        """Count the groups that this process is in, or is joining or leaving."""
+        """Count the groups that this process is in, or joins or leaves."""
         return len(self._groups)
 
     @property
     def follows(self) -> int:
-        """Count the pairs of a follower and a runner."""
+        """Count the pairs of a subscriber and a runner."""
         return sum(len(m.followers) for m in self._groups.values())
 
     async def close(self) -> None:
@@ -324,12 +330,12 @@ class Hub:
             if (task := self._reconcile(runner, membership))
         ]
         if tasks:
-            await asyncio.wait(tasks, timeout=JOIN_TIMEOUT)
+            await asyncio.wait(tasks, timeout=JOIN_TIMEOUT_S)
         if self._channel is not None:
-            await self.losses.leave(self._channel)
+            await self.loss_detector.leave_groups(self._channel)
         running = {self._pump, self._pulse}
         while running:
-            # redis-py loses a cancellation that comes while it connects.
+            # redis-py swallows a cancellation that arrives while it connects.
             for task in running:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=1)

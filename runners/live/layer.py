@@ -1,4 +1,4 @@
-"""Channel layers: one for a single process, one for many behind Redis."""
+"""Channel layers: one for a single process, and one for several that use Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Event = Mapping[str, Any]
 
 
 class Layer(Protocol):
-    """What the hub and `positions` use of a channel layer."""
+    """The part of a channel layer that the hub and the pipeline use."""
 
     dropped: int
 
@@ -37,10 +37,10 @@ class Layer(Protocol):
 
 
 class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
-    """A channel layer for one process: events by reference, at most once.
+    """A channel layer for one process: passes events by reference, at most once.
 
-    Follows Channels' layer specification with bounded queues. Nothing is copied and
-    nothing expires: a member leaves its groups or goes with `flush`.
+    Follows Channels' layer specification, with bounded queues. It copies nothing and
+    expires nothing: a member leaves its groups, or is removed by `flush`.
     """
 
     extensions: ClassVar = ["groups", "flush"]
@@ -49,7 +49,7 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         super().__init__(capacity=capacity)
         self.queues: dict[str, asyncio.Queue[Event]] = {}
         self.groups: dict[str, dict[str, None]] = {}
-        # Events that met a full channel of a group, which the specification drops.
+        # Events dropped because a channel of the group was full, as specified.
         self.dropped = 0
 
     async def new_channel(self, prefix: str = "specific") -> str:
@@ -77,7 +77,7 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         try:
             return await queue.get()
         finally:
-            # A name costs nothing while nothing waits in it.
+            # An empty channel keeps no memory.
             if queue.empty() and self.queues.get(channel) is queue:
                 del self.queues[channel]
 
@@ -102,16 +102,16 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         self._send_to_members(group, message)
 
     async def group_send_many(self, events: Iterable[tuple[str, Event]]) -> None:
-        """Send each event to its group, in order; names are the caller's own."""
+        """Send each event to its group, in order; group names are not validated."""
         for group, event in events:
             self._send_to_members(group, event)
 
     def shard_groups(self, prefix: str) -> list[str]:
-        """Name a group on each shard, of which there is one."""
+        """Return a group name for each shard, of which there is one."""
         return [prefix]
 
     def connections(self) -> object:
-        """Return what is another once a connection was lost: here, never."""
+        """Return a value that changes when a connection is lost: here, never."""
         return None
 
     def _send_to_members(self, group: str, message: Event) -> None:
@@ -126,32 +126,32 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         self.groups.clear()
 
 
-# How long events wait for others to share a round trip to Redis with. Seconds.
-GATHER = 0.002
-# How long a call to Redis may take. Seconds.
-REDIS_TIMEOUT = 1.0
-# After how long redis-py gives up, which knows of no busy event loop. Seconds.
-REDIS_SILENT = 5.0
-# A time-out that comes later than this says that the event loop was busy, and nothing
-# of Redis: its answer may be here, unread. Seconds.
-LOOP_LATE = 0.2
+# How long events wait for others, to share a round trip to Redis.
+GATHER_S = 0.002
+# How long a call to Redis may take.
+REDIS_TIMEOUT_S = 1.0
+# The time-out of redis-py, which does not allow for a busy event loop.
+REDIS_SOCKET_TIMEOUT_S = 5.0
+# A time-out that fires later than this shows that the event loop was busy. It says
+# nothing about Redis, whose reply may have arrived unread.
+LOOP_LATE_S = 0.2
 
 
 @contextlib.asynccontextmanager
 async def redis_timeout() -> AsyncIterator[None]:
-    """Give a call `REDIS_TIMEOUT`, and as much again whenever the loop was late."""
+    """Limit a call to `REDIS_TIMEOUT_S`; restart the limit when the loop was late."""
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
 
     def expire(due: float) -> None:
         nonlocal timer
         now = loop.time()
-        if now - due > LOOP_LATE:
-            timer = loop.call_at(now + REDIS_TIMEOUT, expire, now + REDIS_TIMEOUT)
+        if now - due > LOOP_LATE_S:
+            timer = loop.call_at(now + REDIS_TIMEOUT_S, expire, now + REDIS_TIMEOUT_S)
         else:
             scope.reschedule(now)
 
-    due = loop.time() + REDIS_TIMEOUT
+    due = loop.time() + REDIS_TIMEOUT_S
     timer = loop.call_at(due, expire, due)
     try:
         async with asyncio.timeout(None) as scope:
@@ -160,8 +160,11 @@ async def redis_timeout() -> AsyncIterator[None]:
         timer.cancel()
 
 
-def in_a_line(record: logging.LogRecord) -> bool:
-    """Shorten what channels-redis says each second while Redis is away."""
+def shorten_redis_error(record: logging.LogRecord) -> bool:
+    """Shorten the records that channels-redis logs each second while Redis is down.
+
+    A `logging` filter: returns True, so that the record is logged.
+    """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, RedisError | OSError):
         record.msg, record.args = "Redis does not answer: %s", (error,)
@@ -172,8 +175,8 @@ def in_a_line(record: logging.LogRecord) -> bool:
 class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     """channels-redis' pub/sub layer that publishes in pipelines.
 
-    Each awaited publish of the original holds a lock for a round trip, 4,000 a
-    second in all. Here what a process sends within 2 ms is one pipeline a shard.
+    The original holds a lock for a round trip per publication, which limits it to
+    4,000 per second. Here all events sent within 2 ms are one pipeline per shard.
     """
 
     def __init__(self, hosts: list[str], prefix: str) -> None:
@@ -181,14 +184,14 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
             hosts=[
                 {
                     "address": host,
-                    "socket_timeout": REDIS_SILENT,
-                    "socket_connect_timeout": REDIS_TIMEOUT,
+                    "socket_timeout": REDIS_SOCKET_TIMEOUT_S,
+                    "socket_connect_timeout": REDIS_TIMEOUT_S,
                 }
                 for host in hosts
             ],
             prefix=prefix,
         )
-        logging.getLogger("channels_redis.pubsub").addFilter(in_a_line)
+        logging.getLogger("channels_redis.pubsub").addFilter(shorten_redis_error)
         self.dropped = 0
         self._waiting: list[tuple[str, Event]] = []
         self._round: asyncio.Task[None] | None = None
@@ -196,8 +199,8 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     async def group_send_many(self, events: Iterable[tuple[str, Event]]) -> None:
         """Publish each event to its group, in order; return once Redis has them.
 
-        Raises what redis-py raises where Redis is away; events are then lost, as
-        the layer is at most once, and counted in `dropped`.
+        Raises redis-py's errors if Redis is unavailable; the events are then lost, as
+        the layer delivers at most once, and counted in `dropped`.
         """
         self._waiting.extend(events)
         if self._round is None:
@@ -205,7 +208,7 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         await asyncio.shield(self._round)
 
     def shard_groups(self, prefix: str) -> list[str]:
-        """Name a group on each shard, so that beats pass through all of them."""
+        """Return a group name for each shard, so that probes pass through each."""
         layer = cast(RedisPubSubLoopLayer, self._get_layer())
         found: dict[RedisSingleShardConnection, str] = {}
         for number in itertools.count():
@@ -217,10 +220,10 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         raise AssertionError
 
     def connections(self) -> object:
-        """Return what is another once a connection was lost.
+        """Return a value that changes when a connection is lost.
 
-        redis-py connects and subscribes again by itself; what was published
-        meanwhile is lost without a signal.
+        redis-py reconnects and resubscribes automatically, without a signal that
+        events published meanwhile are lost.
         """
         layer = cast(RedisPubSubLoopLayer, self._get_layer())
         subscriptions = [shard._pubsub for shard in layer._shards]
@@ -230,7 +233,7 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         ]
 
     async def _publish_gathered(self) -> None:
-        await asyncio.sleep(GATHER)
+        await asyncio.sleep(GATHER_S)
         events, self._waiting = self._waiting, []
         self._round = None
         layer = cast(RedisPubSubLoopLayer, self._get_layer())

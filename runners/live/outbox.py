@@ -1,8 +1,8 @@
-"""What one socket is owed.
+"""The send queue of one socket, with conflation for slow consumers.
 
-While a socket keeps up it gets every position (seed) or the newest of each runner a
-tick (typed). When it is behind, the newest position of each runner wins, so that a
-slow spectator costs bounded memory and sees fresh positions at a lower rate.
+A socket that keeps up is sent every position (seed) or each runner's newest position
+per tick (typed). For a socket that is behind, only each runner's newest position is
+kept: a slow consumer costs bounded memory and gets fresh positions at a lower rate.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from runners.live.audience import Audience
     from runners.live.hub import Hub
 
-# Events are never merged; a socket that lets more than these pile up is closed. Bytes.
-EVENT_BYTES = 2 * 1024 * 1024
-# What a frame that waits costs beside its bytes.
-FRAME_OVERHEAD = 50
-# How many sockets are written before the event loop does something else.
-SOCKETS_A_PASS = 500
+# Events are never merged; a socket with more of them in its queue is closed.
+MAX_EVENT_BYTES = 2 * 1024 * 1024
+# What a queued frame costs in memory beside its bytes.
+FRAME_OVERHEAD_BYTES = 50
+# How many sockets are written before the event loop runs other tasks.
+SOCKETS_PER_PASS = 500
 TOO_FAR_BEHIND = 4413
 
 
@@ -34,7 +34,7 @@ def now_ms() -> int:
 
 
 class Outbox:
-    """The part that both dialects share: events, and what becomes of a slow socket."""
+    """The part that both dialects share: the queue of events and its limit."""
 
     __slots__ = ("_event_bytes", "_events", "merged", "hub", "wire")
 
@@ -49,50 +49,50 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Count the positions that wait for this socket."""
+        """Count the positions in the queue."""
         raise NotImplementedError
 
     @property
-    def owes(self) -> bool:
-        """Tell whether events wait until the peer reads: no newer ones replace them."""
+    def has_pending_events(self) -> bool:
+        """Return whether events, which are never merged, wait for a slow peer."""
         return self.wire.behind and bool(self._events)
 
     def receive(self, event: RunnerEvent) -> None:
-        """Take an event of a followed runner."""
+        """Queue an event of a followed runner."""
         raise NotImplementedError
 
     def forget(self, runner: int) -> None:
-        """Drop what waits of a runner who is no longer followed."""
+        """Discard what is queued of a runner who is no longer followed."""
         raise NotImplementedError
 
     def heartbeat(self, silent_since: float) -> None:
-        """Break a silence that lasts since before a loop time, if the dialect does."""
+        """Send a heartbeat if the last frame was sent before this loop time (typed)."""
 
-    def say_reconnect(self, after: int) -> None:
-        """Ask to come back in `after` milliseconds, where the dialect has a word."""
+    def send_reconnect(self, after: int) -> None:
+        """Ask the client to reconnect after `after` milliseconds (typed)."""
 
-    def event(self, frame: bytes) -> None:
+    def send_event(self, frame: bytes) -> None:
         """Send a frame that is never merged: answers, errors, events."""
-        self.events((frame,))
+        self.send_events((frame,))
 
-    def events(self, frames: Sequence[bytes]) -> None:
+    def send_events(self, frames: Sequence[bytes]) -> None:
         """Send frames that are never merged, in one write with others of this pass."""
         if not self._events:
-            self.hub.loop.call_soon(self.say)
+            self.hub.loop.call_soon(self.flush_events)
         self._events.extend(frames)
         if not self.wire.behind:
             return
-        self._event_bytes += sum(map(len, frames)) + FRAME_OVERHEAD * len(frames)
-        if self._event_bytes > EVENT_BYTES:
+        self._event_bytes += sum(map(len, frames)) + FRAME_OVERHEAD_BYTES * len(frames)
+        if self._event_bytes > MAX_EVENT_BYTES:
             self._events.clear()
             self.wire.close(TOO_FAR_BEHIND)
 
-    def say(self) -> None:
-        """Write the events that wait, unless the socket is behind."""
-        if events := self._take_events():
+    def flush_events(self) -> None:
+        """Write the queued events, unless the socket is behind."""
+        if events := self._pop_events():
             self.wire.write(events)
 
-    def _take_events(self) -> list[bytes]:
+    def _pop_events(self) -> list[bytes]:
         if self.wire.behind:
             return []
         events, self._events = self._events, []
@@ -100,28 +100,28 @@ class Outbox:
         return events
 
     def close(self, code: int) -> None:
-        """Close the socket once what was said is written."""
-        self.say()
+        """Close the socket after writing the queued events."""
+        self.flush_events()
         self.wire.close(code)
 
     def catch_up(self) -> None:
-        """Send what piled up while the socket was behind."""
-        self.say()
+        """Send what was queued while the socket was behind."""
+        self.flush_events()
 
 
 class SeedOutbox(Outbox):
-    """Every position, one frame each, joined into one write a pass of the loop."""
+    """Sends every position as one frame, joined into one write per loop pass."""
 
-    __slots__ = ("_newest", "_owed")
+    __slots__ = ("_newest", "_queue")
 
     def __init__(self, wire: Wire, hub: Hub) -> None:
         super().__init__(wire, hub)
-        self._owed: list[bytes] = []
+        self._queue: list[bytes] = []
         self._newest: dict[int, bytes] = {}
 
     @property
     def waiting(self) -> int:
-        return len(self._owed) + len(self._newest)
+        return len(self._queue) + len(self._newest)
 
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] != POSITION:
@@ -133,15 +133,15 @@ class SeedOutbox(Outbox):
                 self.hub.merged += 1
             self._newest[runner] = event["seed"]
         else:
-            if not self._owed:
-                self.hub.write_next_pass(self)
-            self._owed.append(event["seed"])
+            if not self._queue:
+                self.hub.flush_next_pass(self)
+            self._queue.append(event["seed"])
 
     def flush(self) -> None:
-        """Write what is owed."""
-        owed, self._owed = self._owed, []
-        self.wire.write([*self._take_events(), *owed])
-        self.hub.delivered += len(owed)
+        """Write the queued events and positions."""
+        queue, self._queue = self._queue, []
+        self.wire.write([*self._pop_events(), *queue])
+        self.hub.delivered += len(queue)
 
     def catch_up(self) -> None:
         super().catch_up()
@@ -156,16 +156,16 @@ class SeedOutbox(Outbox):
 
 
 class TypedOutbox(Outbox):
-    """The newest position of each runner, a frame a tick."""
+    """Sends one frame per tick with each runner's newest position."""
 
     __slots__ = ("_missed", "_rows", "last_frame", "tick")
 
     def __init__(self, wire: Wire, hub: Hub) -> None:
         super().__init__(wire, hub)
-        self.tick = v1.DEFAULT_TICK
+        self.tick = v1.DEFAULT_TICK_MS
         self.last_frame = hub.loop.time()
         self._rows: dict[int, bytes] = {}
-        # Audiences of which frames were skipped, and their count of rows before.
+        # Audiences whose frames were skipped, with their `before_this_tick`.
         self._missed: dict[Audience, tuple[int, int]] = {}
 
     @property
@@ -175,37 +175,37 @@ class TypedOutbox(Outbox):
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] == POSITION:
             if row := event["v1"]:
-                self.position(event["runner"], row)
+                self.queue_position(event["runner"], row)
         elif (frame := event["v1"]) and "only" not in event["state"]:
-            self.event(frame)
+            self.send_event(frame)
 
-    def position(self, runner: int, row: bytes) -> None:
-        """Take an encoded row of a `positions` message."""
+    def queue_position(self, runner: int, row: bytes) -> None:
+        """Queue an encoded row of a `positions` message for the next tick."""
         if not self._rows:
-            self.hub.write_at_tick(self, self.tick)
+            self.hub.flush_at_tick(self, self.tick)
         elif self._rows.pop(runner, row) != row:
             self.merged += 1
             self.hub.merged += 1
         self._rows[runner] = row
 
-    def shared(self, frame: bytes, audience: Audience) -> bool:
-        """Take a frame that a whole audience gets; False if behind, so skipped."""
+    def write_shared(self, frame: bytes, audience: Audience) -> bool:
+        """Write a frame of an audience; return False if it was skipped (behind)."""
         if self.wire.behind:
             self._missed.setdefault(audience, audience.before_this_tick)
             return False
-        self.say()
+        self.flush_events()
         self.wire.write((frame,))
         self.last_frame = self.hub.loop.time()
         return True
 
     def flush(self) -> None:
-        """Write what is owed, unless the socket is behind."""
+        """Write the queued events and rows, unless the socket is behind."""
         if self.wire.behind or not self._rows:
             return
         rows, self._rows = self._rows, {}
         merged, self.merged = self.merged, 0
         frame = v1.positions_frame(rows.values(), merged, now_ms())
-        self.wire.write([*self._take_events(), frame])
+        self.wire.write([*self._pop_events(), frame])
         self.last_frame = self.hub.loop.time()
         self.hub.delivered += len(rows)
 
@@ -217,7 +217,7 @@ class TypedOutbox(Outbox):
             audience.catch_up(self, ticks, rows_sent)
 
     def heartbeat(self, silent_since: float) -> None:
-        """Write an empty frame, so that silence means a lost connection."""
+        """Write an empty frame, as clients take silence for a lost connection."""
         if self.last_frame < silent_since and not self.wire.behind:
             self.wire.write((v1.positions_frame((), 0, now_ms()),))
             self.last_frame = self.hub.loop.time()
@@ -225,8 +225,8 @@ class TypedOutbox(Outbox):
     def forget(self, runner: int) -> None:
         self._rows.pop(runner, None)
 
-    def say_reconnect(self, after: int) -> None:
-        self.event(v1.message_frame("reconnect", after=after))
+    def send_reconnect(self, after: int) -> None:
+        self.send_event(v1.message_frame("reconnect", after=after))
 
     def forget_audience(self, audience: Audience) -> None:
         self._missed.pop(audience, None)

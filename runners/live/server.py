@@ -1,10 +1,10 @@
-"""Uvicorn's websocket protocol, offering ready frames to the application.
+"""Uvicorn's websocket protocol, with an extension to write encoded frames.
 
 `uvicorn spectate.asgi:application --ws runners.live.server:FrameProtocol`
 
-The scope's extension `spectate.frames` is a `Frames`: a write joins what a socket is
-owed into one call on the transport, and `behind` says when the peer does not keep up.
-Uvicorn is pinned exactly; tests/live/test_server.py fails when its internals change.
+The scope's extension `spectate.frames` is a `Frames`: one write joins a socket's queued
+frames into one call on the transport, and `behind` is true for a slow peer. Uvicorn is
+pinned exactly; tests/live/test_server.py fails when its internals change.
 """
 
 from __future__ import annotations
@@ -25,25 +25,28 @@ from websockets.streams import StreamReader
 
 from runners.live.wire import EXTENSION
 
-# A stalled peer's backlog must show in our buffers, where it is merged away, not hide
-# in megabytes of the kernel's. Bytes.
-KERNEL_BUFFER = 64 * 1024
-KERNEL_UNSENT = 16 * 1024
-# What may wait in the transport before a socket is behind. Bytes.
-BEHIND = 32 * 1024
-# How long a peer has to read a close frame before the connection is cut. Seconds.
-CLOSE_TIMEOUT = 5.0
-# How long a peer that broke the protocol must be silent to be done sending. Seconds.
-QUIET = 0.3
-# Messages that may wait for the application before reading stops, each of them small;
-# one that is larger stops it alone. Bytes.
-INBOX, SMALL = 64, 1024
-# First byte of an unfragmented text frame; least second byte of a masked one.
-PLAIN_TEXT, MASKED = 0x81, 0x80
+# Small kernel buffers, so that a stalled peer's backlog builds up in the outbox, where
+# positions are merged.
+KERNEL_BUFFER_BYTES = 64 * 1024
+KERNEL_UNSENT_BYTES = 16 * 1024
+# Bytes in the transport's buffer above which a socket is behind.
+BEHIND_BYTES = 32 * 1024
+# How long a peer may take to read a close frame before the connection is aborted.
+CLOSE_TIMEOUT_S = 5.0
+# How long a peer that broke the protocol must be silent before it is disconnected.
+QUIET_S = 0.3
+# Queued messages at which reading from the socket pauses.
+INBOX_LIMIT = 64
+# A single larger message pauses reading as well.
+SMALL_BYTES = 1024
+# First byte of an unfragmented text frame.
+PLAIN_TEXT = 0x81
+# The mask bit in a frame's second byte.
+MASKED = 0x80
 
 
 class Frames:
-    """One socket's `Wire`, without a coroutine or a task a frame."""
+    """A `Wire` that needs no coroutine and no task per frame."""
 
     __slots__ = ("_inbox", "_protocol", "behind", "on_drained")
 
@@ -64,20 +67,20 @@ class Frames:
             protocol.transport.write(b"".join(frames))
 
     def buffered(self) -> int:
-        """Return how many bytes wait in the transport."""
+        """Return the number of bytes in the transport's buffer."""
         return self._protocol.transport.get_write_buffer_size()
 
     def close(self, code: int) -> None:
         self._protocol.close_with(code)
 
     def abandon(self) -> None:
-        """Nothing waits here: the transport has it all."""
+        """Do nothing: all frames are in the transport."""
 
 
 class Inbox:
-    """What waits for the application: a queue with one reader.
+    """A queue of received messages with one reader.
 
-    `asyncio.Queue` holds three deques and an event, 2 KiB a socket.
+    `asyncio.Queue` has three deques and an event, which take 2 KiB per socket.
     """
 
     __slots__ = ("_in_a_row", "_reader", "messages")
@@ -100,8 +103,8 @@ class Inbox:
 
     async def get(self) -> ASGIReceiveEvent:
         self._in_a_row += 1
-        if self._in_a_row >= INBOX:
-            # One who sends thousands at once must not keep all others waiting.
+        if self._in_a_row >= INBOX_LIMIT:
+            # A client that sends thousands of messages must not delay the others.
             self._in_a_row = 0
             await asyncio.sleep(0)
         while not self.messages:
@@ -112,11 +115,11 @@ class Inbox:
 
 
 class FrameProtocol(WebSocketsSansIOProtocol):
-    """Uvicorn's protocol with the extension and no way to hang on a stalled peer."""
+    """Uvicorn's protocol with the extension; a stalled peer cannot block it."""
 
     wire: Frames
     _broken = False
-    # The start of a plain frame of which the rest is to come.
+    # The start of a plain frame that has not been received completely.
     _rest = b""
     _abort_timer: asyncio.TimerHandle | None = None
 
@@ -127,13 +130,13 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
         self.wire = Frames(self)
-        self.transport.set_write_buffer_limits(high=BEHIND)
+        self.transport.set_write_buffer_limits(high=BEHIND_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_UNSENT
+                    socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_UNSENT_BYTES
                 )
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,34 +155,35 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
-            # What comes after a broken frame means nothing.
+            # Data after a broken frame cannot be parsed.
             self._close_when_quiet()
             return
         if self._rest:
             data, self._rest = self._rest + data, b""
         if self._between_frames():
-            data = self._take_plain(data)
+            data = self._parse_plain_frames(data)
         if data:
             super().data_received(data)
 
     def _between_frames(self) -> bool:
-        """Tell whether websockets' parser waits for the first byte of a message."""
+        """Return whether websockets' parser waits for the first byte of a message."""
         conn = self.conn
         if conn.state is not State.OPEN or conn.expect_continuation_frame:
             return False
         if self.close_sent:
             return False
-        # The server's parser delegates to the one of both sides, and that to a reader.
+        # The server's parser delegates to a common parser, and that to a reader.
         waiting_in: Any = conn.parser
         while (inner := waiting_in.gi_yieldfrom) is not None:
             waiting_in = inner
         return bool(waiting_in.gi_code is StreamReader.at_eof.__code__)
 
-    def _take_plain(self, data: bytes) -> bytes:
-        """Read small masked text frames in one piece, which is what clients send.
+    def _parse_plain_frames(self, data: bytes) -> bytes:
+        """Parse the small masked text frames at the start of the data.
 
-        Returns what comes after them, for websockets' parser, which would take 12 us
-        for each; this takes one. The start of such a frame waits in `_rest`.
+        Clients send such frames most of the time; websockets' parser takes 12 us for
+        each, this one 1 us. Returns the data after them, for websockets' parser; an
+        incomplete frame is kept in `_rest`.
         """
         at, end = 0, len(data)
         while at < end and data[at] == PLAIN_TEXT:
@@ -189,7 +193,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 size, start = data[at + 2] << 8 | data[at + 3], at + 8
             elif size == 127:
                 break
-            if not 0 <= size <= SMALL:
+            if not 0 <= size <= SMALL_BYTES:
                 break
             stop = start + size
             if stop > end:
@@ -201,27 +205,27 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 break
             self.queue.put_nowait({"type": "websocket.receive", "text": text})
             at = stop
-        if len(self.queue) >= INBOX and not self.read_paused:
+        if len(self.queue) >= INBOX_LIMIT and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
         return data[at:]
 
     def start_keepalive(self) -> None:
         super().start_keepalive()
-        # The handshake is over; its headers would take 4 KiB of each socket.
+        # The handshake is over, and its headers take 4 KiB per socket.
         del self.request, self.response
 
     def send_receive_event_to_app(self) -> None:
-        # Uvicorn stops reading after each message and starts again once it is taken:
-        # two system calls a message.
-        small = sum(map(len, self.frames)) <= SMALL
+        # Uvicorn pauses reading after each message and resumes when the application
+        # receives it: two system calls per message.
+        small = sum(map(len, self.frames)) <= SMALL_BYTES
         if self.read_paused or not small:
             super().send_receive_event_to_app()
             return
         self.read_paused = True
         super().send_receive_event_to_app()
         self.read_paused = False
-        if len(self.queue) >= INBOX:
+        if len(self.queue) >= INBOX_LIMIT:
             self.read_paused = True
             self.transport.pause_reading()
 
@@ -236,14 +240,14 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def _close_when_quiet(self) -> None:
-        """Close once the peer sends no more.
+        """Close once the peer has stopped sending.
 
-        At once, as uvicorn does, what is still on its way would reset the connection
-        before the peer has read why.
+        With uvicorn's immediate close, data in flight would reset the connection
+        before the peer has read the close code.
         """
         if self.close_timer is not None:
             self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(QUIET, self.transport.close)
+        self.close_timer = self.loop.call_later(QUIET_S, self.transport.close)
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]
@@ -251,8 +255,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         try:
             await super().run_asgi()
         finally:
-            # Uvicorn closes the transport here, which waits for a flush that a
-            # stalled peer never allows.
+            # Uvicorn closes the transport here, which waits for a flush: with a
+            # stalled peer, for ever.
             self._abort_soon()
 
     def keepalive_timeout(self) -> None:
@@ -264,7 +268,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def close_with(self, code: int) -> None:
-        """Send a close frame after what was written, without waiting for a flush."""
+        """Send a close frame after the written frames, without waiting for a flush."""
         if self.conn.state is not State.OPEN or self.transport.is_closing():
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
@@ -272,15 +276,15 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         if self.read_paused:
-            # So that the peer's answer is read, which ends the connection.
+            # Reads the peer's close frame, which ends the connection.
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
 
     def _abort_soon(self) -> None:
         if self._abort_timer is None and not self.disconnected:
             self._abort_timer = self.loop.call_later(
-                CLOSE_TIMEOUT, self.transport.abort
+                CLOSE_TIMEOUT_S, self.transport.abort
             )
 
 

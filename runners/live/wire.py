@@ -1,4 +1,4 @@
-"""How ready frames reach a socket: straight into the transport, or by ASGI `send`."""
+"""Writes encoded frames to a socket, either to its transport or by ASGI `send`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from runners.live.frames import frame_text
 # The ASGI extension that `live/server.py` offers in a websocket's scope.
 EXTENSION = "spectate.frames"
 
-# Frames waiting for `send` beyond which a socket without the extension is behind.
-# Only a server whose `send` waits for a slow socket lets them pile up.
+# Frames queued for `send` above which a socket without the extension is behind. They
+# are queued only if the server's `send` waits for slow sockets.
 SEND_QUEUE = 1_000
 
 
 class Wire(Protocol):
-    """One socket's way out. `behind`: what is written now would only wait.
+    """The output of one socket.
 
-    `on_drained` is called each time a socket that was behind has caught up. `more`: the
-    socket's next message is here already.
+    `behind`: the peer is slow, and frames written now would be buffered. `on_drained`
+    is called each time that a socket that was behind has caught up. `more`: the
+    socket's next message has been received already.
     """
 
     on_drained: Callable[[], None]
@@ -33,19 +34,19 @@ class Wire(Protocol):
     def behind(self) -> bool: ...
 
     def write(self, frames: Sequence[bytes]) -> None:
-        """Send ready frames in order; does nothing on a socket that is closed."""
+        """Send encoded frames in order; does nothing if the socket is closed."""
 
     def close(self, code: int) -> None:
-        """Send what was written, then a close frame."""
+        """Send a close frame after the frames that were written."""
 
     def abandon(self) -> None:
-        """Stop writing: the peer has gone."""
+        """Stop writing, as the peer has disconnected."""
 
 
 class SendWire:
-    """ASGI `send` behind a queue, for servers without the extension."""
+    """Queues frames for ASGI `send`, for servers without the extension."""
 
-    # These do not tell.
+    # Unknown with these servers.
     more = False
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
@@ -90,7 +91,8 @@ class SendWire:
             if self._close_code is not None:
                 await self._send_close(self._close_code)
         except Exception:
-            # Servers raise all sorts when the peer has gone; `receive` says so too.
+            # Servers raise different errors for a disconnected peer, and report it by
+            # `receive` as well.
             self._queue.clear()
         finally:
             self._writer = None
@@ -99,7 +101,7 @@ class SendWire:
         try:
             await self._send({"type": "websocket.close", "code": code})
         except Exception:
-            # Daphne takes no code below 3000 but 1000.
+            # Daphne accepts no close code below 3000 except 1000.
             await self._send({"type": "websocket.close", "code": 1000})
 
 

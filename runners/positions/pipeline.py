@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from runners import store
 from runners.live.dialects.ids import WireId, wire_id_of
-from runners.live.groups import GAP, HUBS, RunnerEvent, runner_group
+from runners.live.groups import EVENTS_LOST, HUBS, RunnerEvent, runner_group
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix, FixError, check
@@ -195,7 +195,7 @@ class Pipeline:
         if since is None:
             return
         try:
-            gap = {"type": GAP, "t": since, "state": {}}
+            gap = {"type": EVENTS_LOST, "t": since, "state": {}}
             await self.hub.layer.group_send_many([(HUBS, gap)])
         except Exception as error:
             self._lack_since(since)
@@ -256,12 +256,12 @@ class Pipeline:
                 # Without the runner's zones and pauses nothing may be shown.
                 if self._tracks.get(pk) is track:
                     del self._tracks[pk]
-                    self.hub.unfollow((pk,), track)
+                    self.hub.unsubscribe((pk,), track)
                 raise
         return track
 
     async def _load(self, pk: int, track: Track) -> None:
-        await self.hub.follow((pk,), track)
+        await self.hub.subscribe((pk,), track)
         generation = None
         while generation != self._generation:
             # Again if something was changed meanwhile: this may be the old.
@@ -311,7 +311,7 @@ class Pipeline:
         for pk, track in list(self._tracks.items()):
             if track.used_at < before and not (track.ready or track.mender):
                 del self._tracks[pk]
-                self.hub.unfollow((pk,), track)
+                self.hub.unsubscribe((pk,), track)
 
     async def close(self) -> None:
         """Store what waits and stop."""
@@ -322,7 +322,7 @@ class Pipeline:
             task.cancel()
         await asyncio.wait(tasks)
         for pk, track in self._tracks.items():
-            self.hub.unfollow((pk,), track)
+            self.hub.unsubscribe((pk,), track)
         self._tracks.clear()
         await self.hub.loop.run_in_executor(None, self.recorder.stop)
         _pipelines.pop(self.hub.loop, None)

@@ -13,7 +13,13 @@ from django.conf import settings
 
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import WireId
-from runners.live.groups import LATE, NOTE, POSITION, RunnerEvent, runner_group
+from runners.live.groups import (
+    LATE_FIXES,
+    POSITION,
+    RUNNER_EVENT,
+    RunnerEvent,
+    runner_group,
+)
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phone_status import PhoneStatus
@@ -158,10 +164,10 @@ def tell(
     if late:
         late.sort()
         frame = v1.late_frame(runner.code, late)
-        told.events.append((group, frame_event(LATE, runner, late[-1][0], frame)))
+        told.events.append((group, frame_event(LATE_FIXES, runner, late[-1][0], frame)))
     if stepped is not None and not shown:
         # Held: nobody is shown it, but another process goes on from it.
-        event = frame_event(NOTE, runner, stepped.state.t, b"")
+        event = frame_event(RUNNER_EVENT, runner, stepped.state.t, b"")
         event["state"] = state
         told.events.append((group, event))
     for note in notes:
@@ -220,7 +226,7 @@ def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEv
 
 def note_event(runner: Publisher, t: int, note: Note) -> RunnerEvent:
     """Make an event of what is told of a runner."""
-    event = frame_event(NOTE, runner, t, note.frame)
+    event = frame_event(RUNNER_EVENT, runner, t, note.frame)
     if note.only is not None:
         event["state"] = {"only": note.only}
     return event

@@ -80,7 +80,7 @@ class Admission:
         while True:
             due = loop.time() + STEP
             await asyncio.sleep(STEP)
-            self.note(max(loop.time() - due, self.hub.take_lateness()))
+            self.note(max(loop.time() - due, self.hub.pop_lateness()))
 
     def note(self, late: float) -> None:
         """Note how late the process is now. Seconds."""

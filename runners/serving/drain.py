@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from runners.live.hub import Hub, get_hub
-from runners.live.outbox import SOCKETS_A_PASS
+from runners.live.outbox import SOCKETS_PER_PASS
 from runners.live.server import FrameProtocol
 from runners.serving.admission import RESTART, get_admission
 from runners.sharing.recovery import close_gaps
@@ -91,11 +91,11 @@ async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
     random.shuffle(outboxes)
     spread = 1000 * len(outboxes) / BACK_A_SECOND
     for number, outbox in enumerate(outboxes, 1):
-        outbox.say_reconnect(round(random.uniform(0, spread)))
-        if number % SOCKETS_A_PASS == 0:
+        outbox.send_reconnect(round(random.uniform(0, spread)))
+        if number % SOCKETS_PER_PASS == 0:
             await asyncio.sleep(0)
     deadline = hub.loop.time() + OWING
-    while any(outbox.owes for outbox in outboxes) and not hurried():
+    while any(outbox.has_pending_events for outbox in outboxes) and not hurried():
         if hub.loop.time() > deadline:
             break
         await asyncio.sleep(STAGE)

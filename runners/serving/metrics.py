@@ -26,7 +26,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from runners.live.age_histogram import BOUNDS
+from runners.live.age_histogram import AGE_BOUNDS_S
 from runners.notifying.notifier import get_notifier
 from runners.positions.pipeline import Pipeline, get_pipeline
 from runners.serving.admission import get_admission
@@ -72,7 +72,7 @@ def read_process() -> list[Reading]:
         (
             "layer_lag_seconds",
             "The last beat through the layer.",
-            hub.losses.layer_lag,
+            hub.loss_detector.layer_lag,
         ),
         ("leaving", "1 while the process leaves.", admission.leaving),
         ("overloaded", "1 while it takes no new sockets.", admission.overloaded),
@@ -87,7 +87,7 @@ def read_process() -> list[Reading]:
         ("accepted", "Fixes accepted.", pipeline.accepted),
         ("stored", "Fixes committed.", recorder.stored),
         ("unsent", "Events the layer did not take.", pipeline.unsent),
-        ("gaps", "Times the layer lost events.", hub.losses.gaps),
+        ("gaps", "Times the layer lost events.", hub.loss_detector.gaps),
         ("notifications_queued", "Messages to followers queued.", notifier.queued),
         ("notifications_pushed", "Pushed to browsers.", notifier.sent["push"]),
         ("notifications_mailed", "Mailed.", notifier.sent["mail"]),
@@ -201,9 +201,9 @@ def _family(readings: list[tuple[int | None, Reading]]) -> Metric:
 
 def _buckets(values: Mapping[str, float]) -> tuple[list[tuple[str, float]], float]:
     counts: Iterator[float] = itertools.accumulate(
-        values[str(number)] for number in range(len(BOUNDS) + 1)
+        values[str(number)] for number in range(len(AGE_BOUNDS_S) + 1)
     )
-    bounds = [*map(str, BOUNDS), "+Inf"]
+    bounds = [*map(str, AGE_BOUNDS_S), "+Inf"]
     return list(zip(bounds, counts, strict=True)), values["sum"]
 
 

@@ -25,7 +25,7 @@ from django.conf import settings
 from runners.consumers.seed import SeedConsumer
 from runners.consumers.socket import SocketConsumer
 from runners.consumers.typed import TypedConsumer
-from runners.live.outbox import SOCKETS_A_PASS
+from runners.live.outbox import SOCKETS_PER_PASS
 from runners.serving.admission import RESTART
 from runners.serving.drain import in_stages
 from runners.sharing.access_monitor import get_access_monitor
@@ -142,7 +142,7 @@ async def list_sockets() -> list[SocketFacts]:
     facts = []
     for number, consumer in enumerate(_consumers(), 1):
         facts.append(facts_of(consumer))
-        if number % SOCKETS_A_PASS == 0:
+        if number % SOCKETS_PER_PASS == 0:
             await asyncio.sleep(0)
     return facts
 
@@ -178,7 +178,7 @@ async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int)
             break
         for consumer in consumers[closed:due]:
             if code == RESTART:
-                consumer.outbox.say_reconnect(random.randrange(BACK_WITHIN))
+                consumer.outbox.send_reconnect(random.randrange(BACK_WITHIN))
             consumer.outbox.close(code)
         closed = due
     return closed

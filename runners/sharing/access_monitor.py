@@ -239,7 +239,7 @@ class AccessMonitor:
             await self._tell_of(changes.runners)
         if changes.splits:
             for event in await store.read(splits_by_hand, changes.splits):
-                self.pipeline.hub.give(event)
+                self.pipeline.hub.deliver_local(event)
         for runner in changes.erased:
             self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.

@@ -7,7 +7,7 @@ own phones, and are stored nowhere.
 from __future__ import annotations
 
 from runners.live.dialects import v1
-from runners.live.groups import NOTE, RunnerEvent, runner_group
+from runners.live.groups import RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.layer import Layer
 from runners.live.outbox import now_ms
 from runners.models import Runner
@@ -69,7 +69,7 @@ async def cheer(layer: Layer, *, runner: int, code: str, text: str) -> None:
     """Send a cheer to all who follow; raises what the layer raises while it is away."""
     t = now_ms()
     event: RunnerEvent = {
-        "type": NOTE,
+        "type": RUNNER_EVENT,
         "runner": runner,
         "t": t,
         "seed": b"",

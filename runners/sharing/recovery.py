@@ -17,7 +17,7 @@ from django.db.models import Count
 from runners import store
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import wire_id_of
-from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.models import Position
@@ -143,14 +143,14 @@ class Gap:
     until: float = math.inf
 
 
-def whole_before(t: int) -> int:
+def complete_before(t: int) -> int:
     """Return since when somebody may miss something who was here until `t`.
 
     That is `t`, or where a gap begins that had not been closed by then. Milliseconds.
     """
     sinces = [t]
     for filler in list(_fillers):
-        sinces.append(filler.hub.losses.whole_until)
+        sinces.append(filler.hub.loss_detector.complete_until)
         # Where they were, another process, may have been longer about it.
         late = t - MARGIN * 1000
         gaps = list(filler.gaps)
@@ -177,7 +177,7 @@ class Backfiller:
         self._turn = asyncio.Lock()
         self._next: Gap | None = None
         self._hurry = asyncio.Event()
-        hub.losses.on_gap = self.fill_soon
+        hub.loss_detector.on_loss = self.fill_soon
         _fillers.add(self)
 
     def fill_soon(self, since: int, runners: Collection[int] | None = None) -> None:
@@ -210,7 +210,7 @@ class Backfiller:
     async def fill_now(self, seconds: float) -> None:
         """Close what gaps there are, without taking time for it."""
         self._hurry.set()
-        self.hub.losses.give_up_waiting()
+        self.hub.loss_detector.close_gap_now()
         if self._filling:
             await asyncio.wait(self._filling, timeout=seconds)
 
@@ -234,7 +234,7 @@ class Backfiller:
             backfill = await self._read(piece, gap.since)
             for number, (pk, rows) in enumerate(backfill.rows.items(), 1):
                 code, late = backfill.codes[pk], backfill.late[pk]
-                self.hub.replay(*_events(pk, code, late, rows[-1]))
+                self.hub.deliver_backfill(*_events(pk, code, late, rows[-1]))
                 # Each is written to everybody who follows.
                 if number % RUNNERS_A_TURN == 0:
                     await asyncio.sleep(0)
@@ -260,7 +260,7 @@ def _events(
 ) -> tuple[RunnerEvent, RunnerEvent]:
     t, lat, lng = newest_row[:3]
     late: RunnerEvent = {
-        "type": LATE,
+        "type": LATE_FIXES,
         "runner": pk,
         "t": t,
         "seed": b"",

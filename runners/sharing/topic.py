@@ -132,7 +132,7 @@ class Topic:
             self.audiences[outbox.tick, blockers] = audience
             seen = self.items.keys() - blockers
             audience.introduced.update(seen)
-            audience.joining = asyncio.create_task(self.hub.follow(seen, audience))
+            audience.joining = asyncio.create_task(self.hub.subscribe(seen, audience))
         audience.members[outbox] = None
         return audience
 
@@ -148,10 +148,10 @@ class Topic:
         now = self.blockers[outbox]
         for pk in self.items.keys() & (now - before):
             outbox.forget(pk)
-            outbox.event(runner_frame("removed", self.items[pk]))
+            outbox.send_event(runner_frame("removed", self.items[pk]))
         self._enter(outbox)
         for pk in self.items.keys() & (before - now):
-            outbox.event(runner_frame("added", self.items[pk]))
+            outbox.send_event(runner_frame("added", self.items[pk]))
         # What the audience left behind was about to send.
         self._look_soon_at(list(self.items), now_ms(), {outbox: now})
 
@@ -165,7 +165,7 @@ class Topic:
                 outbox.forget_audience(audience)
                 if not audience.members:
                     del self.audiences[key]
-                    self.hub.unfollow(self.items, audience)
+                    self.hub.unsubscribe(self.items, audience)
         return left
 
     def close(self) -> None:
@@ -226,10 +226,10 @@ class Topic:
         for taker, blockers in takers.items():
             # In one write: a crowd that has just come is owed hundreds each.
             if frames := [frame for pk, frame in late if pk not in blockers]:
-                taker.events(frames)
+                taker.send_events(frames)
             for pk, row in newest:
                 if pk not in blockers:
-                    taker.position(pk, row)
+                    taker.queue_position(pk, row)
 
     async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
         """Return what was stored since a time; shared by those who ask together."""
@@ -328,7 +328,7 @@ class Topic:
         if item is not None:
             item |= dict.fromkeys(OF_A_FIX) | {"trail": ""}
             for audience in self.audiences.values():
-                audience.forget_places(runner)
+                audience.discard_positions(runner)
             self._introduce("changed", runner, item)
 
     def _forget_snapshots(self) -> None:
@@ -369,16 +369,16 @@ class Topic:
         self._forget_snapshots()
         # First, and without waiting for anything, whom nobody may see any more.
         for audience in self.audiences.values():
-            self.hub.unfollow(removed, audience)
+            self.hub.unsubscribe(removed, audience)
             for pk in removed:
                 audience.forget(pk)
         for pk in removed:
             self._introduce("removed", pk, old[pk])
         for (_, blockers), audience in list(self.audiences.items()):
             # Joined before they are introduced, so that no fix falls in between.
-            await self.hub.follow(added - blockers, audience)
+            await self.hub.subscribe(added - blockers, audience)
             if audience not in self.audiences.values():
-                self.hub.unfollow(added, audience)
+                self.hub.unsubscribe(added, audience)
         for pk in added:
             self._introduce("added", pk, items[pk])
         for pk in items.keys() & old.keys():
@@ -395,7 +395,7 @@ class Topic:
         frame = v1.message_frame("event", kind="race", time=now_ms(), race=race)
 
         for audience in self.audiences.values():
-            audience.event(frame)
+            audience.send_event(frame)
 
     def _introduce(self, change: str, runner: int, item: dict[str, Any]) -> None:
         self._say(runner, runner_frame(change, item))
@@ -403,7 +403,7 @@ class Topic:
     def _say(self, runner: int, frame: bytes) -> None:
         for (_, blockers), audience in self.audiences.items():
             if runner not in blockers:
-                audience.event(frame)
+                audience.send_event(frame)
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:

@@ -20,7 +20,7 @@ from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
 from runners.sharing.access import visible_runners
 from runners.sharing.identity import LinkError, link_of
-from runners.sharing.recovery import stored_since, whole_before
+from runners.sharing.recovery import complete_before, stored_since
 from runners.sharing.snapshots import add_trails, runner_items
 from runners.sharing.windows import visible_races
 from runners.views.topic_data import (
@@ -134,7 +134,7 @@ def _since(request: HttpRequest) -> int | None:
             "request.invalid",
             "`since` is in milliseconds since the epoch.",
         )
-    return whole_before(min(int(text), now_ms()))
+    return complete_before(min(int(text), now_ms()))
 
 
 def link_in_header(request: HttpRequest) -> ShareLink | None:

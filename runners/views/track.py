@@ -21,7 +21,7 @@ from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
 from runners.sharing.access import visible_runners
 from runners.sharing.identity import LinkError, link_of
-from runners.sharing.recovery import MARGIN, whole_before
+from runners.sharing.recovery import MARGIN, complete_before
 from runners.sharing.runner_settings import positions_gpx
 from runners.sharing.windows import shown_from
 
@@ -80,7 +80,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
         )
     positions = _shown(request, runner)
     if since:
-        since = whole_before(min(int(since), now_ms()))
+        since = complete_before(min(int(since), now_ms()))
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)
         positions = positions.filter(stored_at__gte=moment)
 

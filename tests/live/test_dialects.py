@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runners.live.dialects import seed, v1
-from runners.live.dialects.ids import GREATEST, RunnerIdError, code_of, wire_id_of
+from runners.live.dialects.ids import MAX_NUMBER, RunnerIdError, code_of, wire_id_of
 from runners.live.frames import frame_text, text_frame
 
 
@@ -17,7 +17,7 @@ from runners.live.frames import frame_text, text_frame
         (0, "0"),
         ("007", "007"),
         ("Ann-e_1", "Ann-e_1"),
-        (GREATEST, "9007199254740991"),
+        (MAX_NUMBER, "9007199254740991"),
     ],
 )
 def test_an_id_is_compared_as_text(wire_id: Any, code: str) -> None:
@@ -26,7 +26,21 @@ def test_an_id_is_compared_as_text(wire_id: Any, code: str) -> None:
 
 @pytest.mark.parametrize(
     "wire_id",
-    [7.0, True, None, [7], {}, "", "a" * 41, "a b", "ä", "٣", "7\n", -1, GREATEST + 1],
+    [
+        7.0,
+        True,
+        None,
+        [7],
+        {},
+        "",
+        "a" * 41,
+        "a b",
+        "ä",
+        "٣",
+        "7\n",
+        -1,
+        MAX_NUMBER + 1,
+    ],
 )
 def test_anything_else_is_no_id(wire_id: Any) -> None:
     with pytest.raises(RunnerIdError):
@@ -99,7 +113,7 @@ def test_a_big_snapshot_comes_in_parts_and_loses_nothing() -> None:
         r["code"] for r in runners
     ]
     assert [r for part in parts for r in part["races"]] == [{"slug": "r"}]
-    assert all(len(body) <= v1.SNAPSHOT_PART + 2000 for body in bodies)
+    assert all(len(body) <= v1.SNAPSHOT_PART_BYTES + 2000 for body in bodies)
 
 
 def test_an_empty_snapshot_is_one_part() -> None:

@@ -11,11 +11,24 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from runners.live.server import INBOX, SMALL, FrameProtocol
+from runners.live.server import INBOX_LIMIT, SMALL_BYTES, FrameProtocol
 from tests.faults.peer import CLOSE, PING, Peer, frame
 
 TEXT, BINARY = 1, 2
-SIZES = [0, 1, 2, 124, 125, 126, 127, 128, SMALL - 1, SMALL, SMALL + 1, 70_000]
+SIZES = [
+    0,
+    1,
+    2,
+    124,
+    125,
+    126,
+    127,
+    128,
+    SMALL_BYTES - 1,
+    SMALL_BYTES,
+    SMALL_BYTES + 1,
+    70_000,
+]
 
 
 class Pipe(asyncio.Transport):
@@ -126,7 +139,7 @@ async def test_plain_frames_do_without_websockets_parser(
 async def test_reading_stops_while_messages_pile_up() -> None:
     protocol = await shaken([], reads=False)
 
-    protocol.data_received(frame(b"{}") * (INBOX - 1))
+    protocol.data_received(frame(b"{}") * (INBOX_LIMIT - 1))
     paused_before = protocol.read_paused
     protocol.data_received(frame(b"{}"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from channels.exceptions import ChannelFull
 
-from runners.live.layer import REDIS_TIMEOUT, LocalLayer, RedisLayer, redis_timeout
+from runners.live.layer import REDIS_TIMEOUT_S, LocalLayer, RedisLayer, redis_timeout
 from tests.services import Redis
 
 
@@ -166,13 +166,13 @@ async def test_redis_is_not_away_because_the_loop_was_busy() -> None:
     loop = asyncio.get_running_loop()
     async with redis_timeout():
         # As a crowd of visitors keeps it; the answer comes meanwhile, unread.
-        loop.call_soon(time.sleep, REDIS_TIMEOUT + 0.5)
-        await asyncio.sleep(REDIS_TIMEOUT + 0.3)
+        loop.call_soon(time.sleep, REDIS_TIMEOUT_S + 0.5)
+        await asyncio.sleep(REDIS_TIMEOUT_S + 0.3)
     started = loop.time()
     with pytest.raises(TimeoutError):
         async with redis_timeout():
             await asyncio.sleep(60)
-    assert loop.time() - started < 2 * REDIS_TIMEOUT + 1
+    assert loop.time() - started < 2 * REDIS_TIMEOUT_S + 1
 
 
 async def test_redis_layer_counts_and_raises_while_redis_is_away(

@@ -4,11 +4,11 @@ import asyncio
 
 from runners.live.audience import Audience
 from runners.live.dialects import seed, v1
-from runners.live.groups import LATE, POSITION, RunnerEvent
+from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.outbox import (
-    EVENT_BYTES,
-    SOCKETS_A_PASS,
+    MAX_EVENT_BYTES,
+    SOCKETS_PER_PASS,
     SeedOutbox,
     TypedOutbox,
 )
@@ -110,7 +110,7 @@ async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
     wire = NotingWire()
     outbox = TypedOutbox(wire, hub)
     event = position(7, 1)
-    event["type"] = LATE
+    event["type"] = LATE_FIXES
     event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
     outbox.receive(event)
     await passes()
@@ -122,7 +122,7 @@ async def test_events_wait_while_behind_and_keep_their_order(hub: Hub) -> None:
     outbox = TypedOutbox(wire, hub)
     wire.behind = True
     for number in range(3):
-        outbox.event(v1.message_frame("ack", id=number))
+        outbox.send_event(v1.message_frame("ack", id=number))
     wire.drain()
     assert [m["id"] for m in wire.messages] == [0, 1, 2]
 
@@ -134,11 +134,11 @@ async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
     outbox = SeedOutbox(wire, hub)
     wire.behind = True
     frame = seed.error_frame("position.invalid", "x" * 1000)
-    for _ in range(EVENT_BYTES // 2000):
-        outbox.event(frame)
+    for _ in range(MAX_EVENT_BYTES // 2000):
+        outbox.send_event(frame)
     assert wire.code is None
-    for _ in range(EVENT_BYTES // 1000):
-        outbox.event(frame)
+    for _ in range(MAX_EVENT_BYTES // 1000):
+        outbox.send_event(frame)
     assert wire.code == 4413
 
 
@@ -210,7 +210,7 @@ async def test_audience_holds_a_runner_back_until_introduced(hub: Hub) -> None:
 async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
     hub: Hub,
 ) -> None:
-    wires = [NotingWire() for _ in range(2 * SOCKETS_A_PASS + 1)]
+    wires = [NotingWire() for _ in range(2 * SOCKETS_PER_PASS + 1)]
     audience = audience_of(hub, *wires)
     audience.receive(position(7, 1))
     await asyncio.sleep(0)
@@ -233,10 +233,10 @@ async def test_answers_of_one_pass_are_one_write_and_come_before_the_close(
     outbox = SeedOutbox(wire, hub)
     frames = [seed.error_frame("position.invalid", str(n)) for n in range(3)]
     for frame in frames:
-        outbox.event(frame)
+        outbox.send_event(frame)
     await passes()
     assert wire.writes == [frames]
-    outbox.event(frames[0])
+    outbox.send_event(frames[0])
     outbox.close(1012)
     assert wire.writes[1] == frames[:1]
     assert wire.code == 1012

@@ -16,7 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
 
-from runners.live.server import CLOSE_TIMEOUT
+from runners.live.server import CLOSE_TIMEOUT_S
 from tests.clients import seed_client
 from tests.servers import Server
 
@@ -103,7 +103,7 @@ async def test_a_stalled_peer_is_cut_off_after_a_close(open_uvicorn: Server) -> 
             await asyncio.sleep(0.1)
     # A binary frame ends the socket.
     stalled.sendall(b"\x82\x80\x00\x00\x00\x00")
-    deadline = time.monotonic() + CLOSE_TIMEOUT + 10
+    deadline = time.monotonic() + CLOSE_TIMEOUT_S + 10
     ends = server.port, stalled.getsockname()[1]
     assert is_held(*ends)
     while is_held(*ends) and time.monotonic() < deadline:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runners.live.frames import frame_text
-from runners.live.groups import LATE, RunnerEvent, runner_group
+from runners.live.groups import LATE_FIXES, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import recorder as recorder_module
@@ -39,7 +39,7 @@ class Map:
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] == END["type"]:
             self.heard_all.set()
-        elif event["type"] == LATE:
+        elif event["type"] == LATE_FIXES:
             for t, lat, lng in json.loads(frame_text(event["v1"]))["fixes"]:
                 self.points[t] = (lat, lng)
         elif event["v1"]:
@@ -89,7 +89,7 @@ async def test_any_order_and_repetition_gives_the_same_track(
     row = await Runner.objects.acreate(code=f"bob{next(numbers)}", name="Bob")
     bob = Publisher(row.pk, row.code)
     seen = Map()
-    await pipeline.hub.follow([bob.pk], seen)
+    await pipeline.hub.subscribe([bob.pk], seen)
     now = now_ms()
     track = [
         Fix(now - age, 48 + n / 1e3, 2 + age / 1e5, speed=n / 10)
@@ -105,7 +105,7 @@ async def test_any_order_and_repetition_gives_the_same_track(
     end = (runner_group(bob.pk), END | {"runner": bob.pk})
     await pipeline.hub.layer.group_send_many([end])
     await asyncio.wait_for(seen.heard_all.wait(), 10)
-    pipeline.hub.unfollow([bob.pk], seen)
+    pipeline.hub.unsubscribe([bob.pk], seen)
 
     in_order = sorted(track)
     places = [(fix.t, fix.lat, fix.lng, fix.speed) for fix in in_order]

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from runners import store
 from runners.live.frames import frame_text
-from runners.live.groups import NOTE, POSITION, RunnerEvent, runner_group
+from runners.live.groups import POSITION, RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
 from runners.positions import pipeline as accept_module
@@ -39,7 +39,7 @@ class Ear:
         self.events.append(event)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
-        frames = [e["v1"] for e in self.events if e["type"] == NOTE and e["v1"]]
+        frames = [e["v1"] for e in self.events if e["type"] == RUNNER_EVENT and e["v1"]]
         told = [json.loads(frame_text(frame)) for frame in frames]
         return [event for event in told if event["kind"] == kind]
 
@@ -52,7 +52,7 @@ class Ear:
 @pytest.fixture
 async def ear(pipeline: Pipeline, bob: Publisher) -> Ear:
     ear = Ear()
-    await pipeline.hub.follow([bob.pk], ear)
+    await pipeline.hub.subscribe([bob.pk], ear)
     return ear
 
 

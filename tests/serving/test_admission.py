@@ -82,9 +82,9 @@ async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
 async def test_what_is_written_late_is_lag_too(admission: Admission) -> None:
     hub = admission.hub
     now = hub.loop.time()
-    hub.note_pass(since=now - 3, at=now - 2.5)
-    assert 2.5 <= hub.take_lateness() < 4
-    assert hub.take_lateness() == 0
+    hub.record_pass(since=now - 3, at=now - 2.5)
+    assert 2.5 <= hub.pop_lateness() < 4
+    assert hub.pop_lateness() == 0
 
 
 async def test_a_swamped_process_asks_phones_to_come_later(

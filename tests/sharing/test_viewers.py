@@ -13,7 +13,7 @@ from runners.models import LinkViewers, Runner, ShareLink
 from runners.models.share import VIEWERS_AGE
 from runners.sharing import access_monitor
 from runners.sharing.access_monitor import AccessMonitor
-from tests.sharing.test_watch import monitor as monitor  # noqa: F401
+from tests.sharing.test_access_monitor import monitor as monitor  # noqa: F401
 
 
 def make_link() -> ShareLink:

@@ -1,13 +1,13 @@
-"""Runner ids on the wire."""
+"""Runner ids as clients write them."""
 
 from __future__ import annotations
 
 import re
 
-# A runner's code: also how any id is compared.
+# A runner's code. Ids are compared as codes.
 CODE = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
-# Above it, JavaScript's numbers are no longer exact.
-GREATEST = 2**53 - 1
+# The greatest integer that JavaScript's numbers represent exactly.
+MAX_NUMBER = 2**53 - 1
 
 WireId = str | int
 
@@ -17,10 +17,10 @@ class RunnerIdError(ValueError):
 
 
 def code_of(wire_id: object) -> str:
-    """Return the code that a wire id means; raises `RunnerIdError`."""
+    """Return the code of a wire id; raises `RunnerIdError`."""
     if isinstance(wire_id, str) and CODE.fullmatch(wire_id):
         return wire_id
-    if type(wire_id) is int and 0 <= wire_id <= GREATEST:
+    if type(wire_id) is int and 0 <= wire_id <= MAX_NUMBER:
         return str(wire_id)
     raise RunnerIdError(
         "A runner's id is 1 to 40 letters, digits, '-' and '_', "
@@ -29,10 +29,11 @@ def code_of(wire_id: object) -> str:
 
 
 def wire_id_of(code: str) -> WireId:
-    """Return how the seed dialect writes a code when the publisher did not say.
+    """Return the seed dialect's id for a code whose publisher did not send one.
 
-    A number where the code is one in its usual form: "7" is 7, "007" stays text.
+    It is a number if the code is a number in its usual form: "7" becomes 7, "007"
+    stays text.
     """
     if code.isascii() and code.isdigit() and str(number := int(code)) == code:
-        return number if number <= GREATEST else code
+        return number if number <= MAX_NUMBER else code
     return code

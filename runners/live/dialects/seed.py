@@ -1,4 +1,4 @@
-"""The dialect of the 2015 server, which its clients speak unchanged.
+"""The seed dialect: the protocol of the server of 2015, which its clients still use.
 
 => {"initialRequest": true, "following": [7, "8"], "userId": 7}
 => {"userId": 7, "lat": 48.85, "lng": 2.35}
@@ -17,11 +17,11 @@ from runners.live.frames import text_frame
 
 
 def position_frame(wire_id: WireId, lat: float, lng: float) -> bytes:
-    """Encode one position, its numbers as precise as they came."""
+    """Encode one position with the precision that its publisher sent."""
     return text_frame(orjson.dumps({"userId": wire_id, "lat": lat, "lng": lng}))
 
 
-# A client that is wrong is so again and again.
+# Cached, as a faulty client repeats its error.
 @lru_cache(256)
 def error_frame(code: str, detail: str) -> bytes:
     return text_frame(orjson.dumps({"error": code, "detail": detail}))

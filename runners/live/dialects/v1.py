@@ -1,7 +1,7 @@
 """The typed dialect `spectate.v1`: JSON objects with a `type`.
 
-Times are milliseconds since the epoch, distances metres, speeds metres a second,
-angles degrees; unknown is null.
+Times are in milliseconds since the epoch, distances in metres, speeds in metres per
+second, angles in degrees. Unknown values are null.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import orjson
 from runners.live.frames import text_frame
 
 SUBPROTOCOL = "spectate.v1"
-# A client that hears nothing for longer has lost its connection. Seconds.
+# A client that receives nothing for longer has lost its connection. Seconds.
 HEARTBEAT = 20
-# A snapshot over this size comes in parts. Bytes.
-SNAPSHOT_PART = 256 * 1024
-# What a socket may ask for as its tick. Milliseconds.
-TICKS = (0, 100, 250, 500, 1000, 2000, 5000)
-DEFAULT_TICK = 250
+# Larger snapshots are sent in several parts.
+SNAPSHOT_PART_BYTES = 256 * 1024
+# The ticks that a socket may have.
+TICKS_MS = (0, 100, 250, 500, 1000, 2000, 5000)
+DEFAULT_TICK_MS = 250
 
 
 def tick_of(wished: float) -> int:
-    """Round a wished tick up to one of those we keep. Milliseconds."""
-    return next((tick for tick in TICKS if tick >= wished), TICKS[-1])
+    """Round a requested tick up to one of `TICKS_MS`. Milliseconds."""
+    return next((tick for tick in TICKS_MS if tick >= wished), TICKS_MS[-1])
 
 
 def message_frame(type_: str, **fields: Any) -> bytes:
@@ -45,7 +45,10 @@ def split_frame(
     pass_number: int,
     corrected: bool,
 ) -> bytes:
-    """Tell that a runner passed a checkpoint."""
+    """Encode that a runner passed a checkpoint.
+
+    `time` and `at` are in milliseconds, `distance` in metres, `uncertainty` in seconds.
+    """
     return message_frame(
         "event",
         kind="split",
@@ -62,7 +65,7 @@ def split_frame(
 
 
 def pong_frame(ping: Mapping[str, Any]) -> bytes:
-    """Answer a ping with its own fields."""
+    """Encode the reply to a ping, which repeats the ping's fields."""
     return text_frame(orjson.dumps({**ping, "type": "pong"}))
 
 
@@ -74,7 +77,10 @@ def fix_row(
     heading: float | None,
     progress: float | None = None,
 ) -> list[Any]:
-    """Make the row of a fix: five decimals of a degree are a metre."""
+    """Return a fix as [t, lat, lng, speed, heading, progress].
+
+    Coordinates have five decimals, which is a metre.
+    """
     return [
         t,
         round(lat, 5),
@@ -86,7 +92,7 @@ def fix_row(
 
 
 def position_row(code: str, row: Sequence[Any]) -> bytes:
-    """Encode a row of a `positions` message, once for all who will get it."""
+    """Encode a row of a `positions` message, once for all recipients."""
     return orjson.dumps([code, *row])
 
 
@@ -99,7 +105,7 @@ def positions_frame(rows: Iterable[bytes], merged: int, time: int) -> bytes:
 
 
 def late_frame(code: str, fixes: Iterable[tuple[int, float, float]]) -> bytes:
-    """Encode points that arrived late, oldest first."""
+    """Encode late fixes (t, lat, lng), oldest first."""
     return message_frame(
         "late",
         runner=code,
@@ -111,17 +117,17 @@ def snapshot_bodies(
     runners: Iterable[dict[str, Any] | orjson.Fragment],
     races: Iterable[dict[str, Any]],
 ) -> list[bytes]:
-    """Encode a snapshot in as many parts as its size asks for.
+    """Encode a snapshot in parts of at most `SNAPSHOT_PART_BYTES`, if its items allow.
 
-    A runner may be encoded already. Each part is to be finished by `snapshot_frame`,
-    so that all who ask at once share it.
+    A runner may be encoded already. `snapshot_frame` completes each part; clients that
+    follow at the same time share the parts.
     """
     parts: list[tuple[list[bytes], list[bytes]]] = [([], [])]
     size = 0
     for kind, items in ((0, races), (1, runners)):
         for item in items:
             encoded = orjson.dumps(item)
-            if size and size + len(encoded) > SNAPSHOT_PART:
+            if size and size + len(encoded) > SNAPSHOT_PART_BYTES:
                 parts.append(([], []))
                 size = 0
             parts[-1][kind].append(encoded)
@@ -134,5 +140,5 @@ def snapshot_bodies(
 
 
 def snapshot_frame(body: bytes, **fields: Any) -> bytes:
-    """Finish a part of a snapshot with what differs from socket to socket."""
+    """Complete a part of a snapshot with the fields that differ between sockets."""
     return text_frame(body + b"," + orjson.dumps(fields)[1:])

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from runners.live.frames import frame_text
-from runners.live.groups import BEAT, GAP, LATE, POSITION, RunnerEvent
+from runners.live.groups import EVENTS_LOST, LATE_FIXES, POSITION, PROBE, RunnerEvent
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
@@ -44,7 +44,7 @@ class Ear:
         return [
             fix
             for e in self.events
-            if e["type"] == LATE
+            if e["type"] == LATE_FIXES
             for fix in json.loads(frame_text(e["v1"]))["fixes"]
         ]
 
@@ -52,7 +52,7 @@ class Ear:
 @pytest.fixture
 async def ear(pipeline: Pipeline, bob: Publisher) -> Ear:
     ear = Ear()
-    await pipeline.hub.follow([bob.pk], ear)
+    await pipeline.hub.subscribe([bob.pk], ear)
     return ear
 
 
@@ -254,11 +254,11 @@ async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
     send = pipeline.hub.layer.group_send_many
 
     async def sending(events: list[tuple[str, RunnerEvent]]) -> None:
-        if events[0][1]["type"] == BEAT:
+        if events[0][1]["type"] == PROBE:
             return await send(events)
         if not next(answers):
             raise ConnectionError("the layer is away")
-        gaps.extend(event["t"] for _, event in events if event["type"] == GAP)
+        gaps.extend(event["t"] for _, event in events if event["type"] == EVENTS_LOST)
 
     monkeypatch.setattr(pipeline.hub.layer, "group_send_many", sending)
     before = now_ms()

@@ -28,9 +28,9 @@ from runners.sharing.recovery import (
     Gap,
     Row,
     close_gaps,
+    complete_before,
     stored_meanwhile,
     stored_since,
-    whole_before,
 )
 
 T = 1_795_509_018_532
@@ -70,7 +70,7 @@ def times_of(rows: Any) -> list[int]:
 async def hand_out(hub: Hub, t: int) -> None:
     """Let a follower of Bob get a position of that time."""
     ear = Ear()
-    await hub.follow([BOB], ear)
+    await hub.subscribe([BOB], ear)
     event: RunnerEvent = {
         "type": POSITION,
         "runner": BOB,
@@ -124,19 +124,19 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
     monkeypatch.setattr(recovery, "COMMIT_DELAY", 0.05)
     filler = Backfiller(hub)
     begins = now_ms() - 60_000
-    healthy = whole_before(begins + 10_000)
+    healthy = complete_before(begins + 10_000)
     filler.fill_soon(begins)
     (gap,) = filler.gaps
-    during = whole_before(begins + 10_000)
+    during = complete_before(begins + 10_000)
     await asyncio.wait_for(closed(filler, gap), 5)
     assert healthy == begins + 10_000
     # While it is open, and after it.
-    assert during == whole_before(begins + 10_000) == begins
+    assert during == complete_before(begins + 10_000) == begins
     # Not who had gone before it, nor who came away well after it.
-    assert whole_before(begins - 1) == begins - 1
+    assert complete_before(begins - 1) == begins - 1
     later = int(gap.until) + 60_000
-    monkeypatch.setattr(hub.losses, "_whole_until", later)
-    assert whole_before(later) == later
+    monkeypatch.setattr(hub.loss_detector, "_complete_until", later)
+    assert complete_before(later) == later
 
 
 @pytest.mark.django_db(transaction=True)
@@ -166,15 +166,15 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
 ) -> None:
     bob = await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
     ear = Ear()
-    await hub.follow([bob.pk], ear)
+    await hub.subscribe([bob.pk], ear)
     since = now_ms()
     await store.read(
         writing.write, [writing.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
     Backfiller(hub)
     # Known to be lost, and the layer is not back yet.
-    hub.losses.lose_since(since)
-    assert hub.losses.whole_until <= since
+    hub.loss_detector.report_loss(since)
+    assert hub.loss_detector.complete_until <= since
     started = time.monotonic()
     await close_gaps(hub, 5)
     assert ear.heard.is_set()

@@ -51,7 +51,7 @@ async def test_who_is_slow_gets_what_was_kept_for_them_before_the_close() -> Non
     outbox = TypedOutbox(slow, hub)
     hub.sockets.add(outbox)
     slow.behind = True
-    outbox.event(b"late")
+    outbox.send_event(b"late")
     hub.loop.call_later(0.1, slow.drain)
     closed_at_drain: list[int | None] = []
     hub.loop.call_later(0.1, lambda: closed_at_drain.append(slow.code))

@@ -43,7 +43,7 @@ async def test_relay_joins_a_group_once_however_many_follow(
 ) -> None:
     ears = [Ear() for _ in range(10)]
     for ear in ears:
-        await hub.follow([1, 2], ear)
+        await hub.subscribe([1, 2], ear)
     assert {group: len(members) for group, members in layer.groups.items()} == {
         "runner.1": 1,
         "runner.2": 1,
@@ -52,7 +52,7 @@ async def test_relay_joins_a_group_once_however_many_follow(
     await asyncio.sleep(0.01)
     assert all(ear.heard == [5] for ear in ears)
     for ear in ears:
-        hub.unfollow([1, 2], ear)
+        hub.unsubscribe([1, 2], ear)
     await asyncio.sleep(0.01)
     assert layer.groups == {}
     assert hub.follows == 0
@@ -62,37 +62,37 @@ async def test_a_follow_is_in_force_when_it_returns(
     hub: Hub, layer: LocalLayer
 ) -> None:
     ear = Ear()
-    await hub.follow([1], ear)
+    await hub.subscribe([1], ear)
     await layer.group_send(runner_group(1), event(1, 1))
     await asyncio.sleep(0.01)
     assert ear.heard == [1]
-    hub.unfollow([1], ear)
+    hub.unsubscribe([1], ear)
 
 
 async def test_a_follower_that_fails_does_not_end_the_others_stream(
     hub: Hub, layer: LocalLayer
 ) -> None:
     broken, ear = BrokenEar(), Ear()
-    await hub.follow([1], broken)
-    await hub.follow([1], ear)
+    await hub.subscribe([1], broken)
+    await hub.subscribe([1], ear)
     for t in (1, 2):
         await layer.group_send(runner_group(1), event(1, t))
     await asyncio.sleep(0.01)
     assert ear.heard == [1, 2]
-    hub.unfollow([1], broken)
-    hub.unfollow([1], ear)
+    hub.unsubscribe([1], broken)
+    hub.unsubscribe([1], ear)
 
 
 async def test_an_event_of_an_unknown_kind_is_passed_over(
     hub: Hub, layer: LocalLayer
 ) -> None:
     ear = Ear()
-    await hub.follow([1], ear)
+    await hub.subscribe([1], ear)
     await layer.group_send(runner_group(1), {"type": "from.a.newer.version"})
     await layer.group_send(runner_group(1), event(1, 1))
     await asyncio.sleep(0.01)
     assert ear.heard == [1]
-    hub.unfollow([1], ear)
+    hub.unsubscribe([1], ear)
 
 
 class SlowLayer(LocalLayer):
@@ -126,10 +126,10 @@ async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> No
             ear, runner = dice.randrange(5), dice.randrange(4)
             if dice.random() < 0.5:
                 following.add((ear, runner))
-                await hub.follow([runner], ears[ear])
+                await hub.subscribe([runner], ears[ear])
             else:
                 following.discard((ear, runner))
-                hub.unfollow([runner], ears[ear])
+                hub.unsubscribe([runner], ears[ear])
             await asyncio.sleep(dice.random() * 0.004)
 
     async with asyncio.TaskGroup() as changes:
@@ -145,12 +145,14 @@ async def test_what_a_late_join_missed_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A follow does not wait for ever; its snapshot may be from before the join."""
-    monkeypatch.setattr("runners.live.hub.JOIN_TIMEOUT", 0.001)
+    monkeypatch.setattr("runners.live.hub.JOIN_TIMEOUT_S", 0.001)
     hub = Hub(VerySlowLayer())
     gaps: list[tuple[int, list[int]]] = []
-    hub.losses.on_gap = lambda since, runners: gaps.append((since, list(runners or ())))
+    hub.loss_detector.on_loss = lambda since, runners: gaps.append(
+        (since, list(runners or ()))
+    )
     asked_at = now_ms()
-    await hub.follow([7, 8], Ear())
+    await hub.subscribe([7, 8], Ear())
     async with asyncio.timeout(5):
         while not gaps:
             await asyncio.sleep(0.05)
