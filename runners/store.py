@@ -124,7 +124,7 @@ class Batch(Generic[K, V]):
         self.answer: asyncio.Future[Mapping[K, V]] = asyncio.Future()
 
 
-class Gathering(Generic[K, V]):
+class CoalescedReads(Generic[K, V]):
     """Reads together what many ask for at once.
 
     One call at a time. What is asked for while it is on its way is read by the next,
@@ -140,7 +140,7 @@ class Gathering(Generic[K, V]):
         self._waiting: deque[Batch[K, V]] = deque()
         self._reader: asyncio.Task[None] | None = None
 
-    async def ask(self, keys: Iterable[K]) -> Mapping[K, V]:
+    async def read(self, keys: Iterable[K]) -> Mapping[K, V]:
         """Return what the function finds, others' too; raises `StoreUnavailable`."""
         if not self._waiting or len(self._waiting[-1].keys) >= self._most:
             self._waiting.append(Batch())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from runners import store
-from runners.store import Gathering, StoreUnavailable
+from runners.store import CoalescedReads, StoreUnavailable
 
 # The threads may keep a connection from a test before, and ask whether it is alive.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,10 +28,10 @@ class Asked:
 
 async def test_who_asks_while_an_answer_comes_shares_the_next_one() -> None:
     asked = Asked()
-    gathering = Gathering(asked, 100)
-    first = asyncio.create_task(gathering.ask([1]))
+    gathering = CoalescedReads(asked, 100)
+    first = asyncio.create_task(gathering.read([1]))
     await asyncio.sleep(0.02)
-    others = [asyncio.create_task(gathering.ask([1, n])) for n in range(2, 20)]
+    others = [asyncio.create_task(gathering.read([1, n])) for n in range(2, 20)]
     await asyncio.gather(first, *others)
     assert asked.calls == [[1], list(range(1, 20))]
     assert others[3].result()[5] == 5
@@ -39,8 +39,8 @@ async def test_who_asks_while_an_answer_comes_shares_the_next_one() -> None:
 
 async def test_a_gathering_asks_for_no_more_than_a_call_may_have() -> None:
     asked = Asked()
-    gathering = Gathering(asked, 3)
-    found = await asyncio.gather(*(gathering.ask([n]) for n in range(8)))
+    gathering = CoalescedReads(asked, 3)
+    found = await asyncio.gather(*(gathering.read([n]) for n in range(8)))
     assert [len(call) for call in asked.calls] == [3, 3, 2]
     assert [mapping[n] for n, mapping in enumerate(found)] == list(range(8))
 
@@ -49,18 +49,18 @@ async def test_all_who_share_a_call_that_fails_hear_of_it() -> None:
     def fail(keys: Sequence[int]) -> dict[int, int]:
         raise ValueError("no")
 
-    gathering = Gathering(fail, 100)
-    asks = [gathering.ask([n]) for n in range(3)]
+    gathering = CoalescedReads(fail, 100)
+    asks = [gathering.read([n]) for n in range(3)]
     ends = await asyncio.gather(*asks, return_exceptions=True)
     assert [type(end) for end in ends] == [ValueError] * 3
     # And the next call is a new one.
     with pytest.raises(ValueError, match="no"):
-        await gathering.ask([1])
+        await gathering.read([1])
 
 
 async def test_an_asker_who_leaves_takes_nothing_from_the_others() -> None:
-    gathering = Gathering(Asked(), 100)
-    leaving, staying = (asyncio.create_task(gathering.ask([n])) for n in (1, 2))
+    gathering = CoalescedReads(Asked(), 100)
+    leaving, staying = (asyncio.create_task(gathering.read([n])) for n in (1, 2))
     await asyncio.sleep(0.01)
     leaving.cancel()
     assert (await staying)[2] == 2

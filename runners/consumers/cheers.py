@@ -41,11 +41,13 @@ class Cheers:
         code = code_of(command.get("runner"))
         try:
             text = cheering.cheer_text(command.get("text"))
-            consumer.take(self.bucket, 1, "Too many cheers. Take a breath.")
+            consumer.limit_rate(self.bucket, 1, "Too many cheers. Take a breath.")
             pk = await store.read(cheering.cheered_runner, consumer.viewer, code)
         except CheerError as error:
             raise CommandError(error.code, error.detail, runner=code) from None
-        consumer.take(cheers_for.of(pk), 1, "Too many cheer for this runner just now.")
+        consumer.limit_rate(
+            cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
+        )
         try:
             await cheering.cheer(consumer.hub.layer, runner=pk, code=code, text=text)
         except Exception as error:

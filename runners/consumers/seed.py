@@ -46,7 +46,7 @@ class SeedConsumer(SocketConsumer):
         if gathered and (gathered >= GATHERED or not self.wire.more):
             await self.accept_gathered()
 
-    async def obey(self, command: dict[str, Any]) -> None:
+    async def handle(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
             following = command.get("following")
             if not isinstance(following, list):
@@ -71,7 +71,7 @@ class SeedConsumer(SocketConsumer):
         of = self._publishers.get(wire_id) if is_id else None
         if of is None:
             of = await self.publisher_of(command)
-        self.take_fixes(1)
+        self.limit_fixes(1)
         t = command.get("time")
         timed = type(t) is int
         fix = fix_from(command, cast(int, t) if timed else now_ms())
@@ -99,7 +99,7 @@ class SeedConsumer(SocketConsumer):
                 self.send_error(failed())
             return
         for error in refused:
-            self.say_refused(error)
+            self.report_refused(error)
         if any(error.code == "runner.unknown" for error in refused):
             # Deleted since; in open mode the next position makes them anew.
             self._publishers.clear()

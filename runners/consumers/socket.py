@@ -69,8 +69,8 @@ class SocketConsumer(SubscriptionConsumer):
         # What this socket counts against: its user, its token, its links.
         self.places: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
-        self._silence: asyncio.TimerHandle | None = None
-        self._obeying = False
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._handling = False
 
     async def __call__(
         self, scope: dict[str, Any], receive: Receive, send: Send
@@ -80,7 +80,7 @@ class SocketConsumer(SubscriptionConsumer):
         self.wire = wire_of(scope, send)
         self.outbox = self.make_outbox()
         self.hub.sockets.add(self.outbox)
-        self.monitor.holders.add(self)
+        self.monitor.sockets.add(self)
         try:
             await self.connect(send)
             while True:
@@ -104,7 +104,7 @@ class SocketConsumer(SubscriptionConsumer):
                 user = await store.read(identity.user_of_session, session)
                 if user is not None:
                     self.viewer = Viewer(user=user, session=session)
-                    self.take_place("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
+                    self.count_socket("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
             if token is not None:
                 await self.authenticate(token)
         except store.StoreUnavailable:
@@ -136,30 +136,30 @@ class SocketConsumer(SubscriptionConsumer):
         command: Any = None
         try:
             command = self.parse(text)
-            self._obeying = True
-            await self.obey(command)
+            self._handling = True
+            await self.handle(command)
         except CommandError as error:
             self.send_error(error, command)
         except FixError as error:
             self.pipeline.refuse(error)
-            self.say_refused(error, command)
+            self.report_refused(error, command)
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except store.StoreUnavailable:
             # The message was valid: who waits for the database is not silent.
-            self.heard()
+            self.protocol_confirmed()
             self.send_store_unavailable(command)
         except Exception:
             logger.exception("A message could not be obeyed")
             self.send_error(failed(), command)
         else:
-            self.heard()
+            self.protocol_confirmed()
         finally:
-            self._obeying = False
+            self._handling = False
 
     def disconnect(self) -> None:
         """Leave everything; also right after a handshake that came to nothing."""
-        self.heard()
+        self.protocol_confirmed()
         self.hub.unsubscribe(self.following.values(), self.outbox)
         self.following.clear()
         for task in self.tasks:
@@ -167,15 +167,15 @@ class SocketConsumer(SubscriptionConsumer):
         # A task may have followed since.
         self.hub.unsubscribe(self.personal, self.outbox)
         self.hub.sockets.discard(self.outbox)
-        self.monitor.holders.discard(self)
-        self.monitor.give_back(self.places)
+        self.monitor.sockets.discard(self)
+        self.monitor.release_sockets(self.places)
 
     # Commands
 
     def make_outbox(self) -> Outbox:
         raise NotImplementedError
 
-    async def obey(self, command: dict[str, Any]) -> None:
+    async def handle(self, command: dict[str, Any]) -> None:
         raise NotImplementedError
 
     def parse(self, text: str) -> dict[str, Any]:
@@ -193,60 +193,60 @@ class SocketConsumer(SubscriptionConsumer):
         generation = self.monitor.generation
         bearer = await store.read(identity.find_token, token)
         if bearer is None:
-            await self.monitor.slow_down(self.address)
+            await self.monitor.delay_failure(self.address)
             raise CommandError(
                 "token.invalid",
                 "This token is unknown or was revoked. Ask for a new one.",
             )
         if self.viewer.token != bearer.token:
-            self.take_place("token", bearer.token, settings.SPECTATE_SOCKETS_A_TOKEN)
+            self.count_socket("token", bearer.token, settings.SPECTATE_SOCKETS_A_TOKEN)
         self.publisher = bearer.publisher
         self.viewer = replace(self.viewer, token=bearer.token)
-        self.look_again_at = min(self.look_again_at, access.earliest([bearer.until]))
-        self.look_again_if_changed(generation)
-        self.heard()
+        self.recheck_at = min(self.recheck_at, access.earliest([bearer.until]))
+        self.recheck_if_changed(generation)
+        self.protocol_confirmed()
 
     @property
     def address(self) -> str:
         client = self.scope.get("client")
         return client[0] if client else ""
 
-    def take_place(self, kind: str, key: int, limit: int) -> None:
+    def count_socket(self, kind: str, key: int, limit: int) -> None:
         """Count this socket against a limit; raises `CommandError`."""
-        if not self.monitor.take_place(kind, key, limit):
+        if not self.monitor.count_socket(kind, key, limit):
             raise CommandError(
                 "socket.limit", f"One {kind} has {limit} sockets at most. Close one."
             )
         self.places.append((kind, key))
 
-    def take_fixes(self, fixes: int) -> None:
+    def limit_fixes(self, fixes: int) -> None:
         """Count fixes against the token's rate; raises `CommandError`."""
         if self.viewer.token is None:
             return
         bucket = get_publish_limits().of(self.viewer.token)
         try:
-            self.take(
+            self.limit_rate(
                 bucket,
                 fixes,
                 "Too many positions at once. Keep them and send them later.",
             )
         except CommandError as error:
-            self.note_refused([(error.code, error.detail)])
+            self.record_refused([(error.code, error.detail)])
             raise
 
-    def say_refused(self, error: FixError, command: Any = None) -> None:
+    def report_refused(self, error: FixError, command: Any = None) -> None:
         """Tell the phone, and the organisers, why a fix is refused."""
-        self.note_refused([(error.code, error.detail)])
+        self.record_refused([(error.code, error.detail)])
         self.send_error(CommandError(error.code, error.detail), command)
 
-    def note_refused(self, refused: Collection[tuple[str, str]]) -> None:
+    def record_refused(self, refused: Collection[tuple[str, str]]) -> None:
         """Have the organisers see why fixes of a phone are refused: (code, detail)."""
         token = self.viewer.token
         if refused and token is not None and self.publisher is not None:
             runner = self.publisher.pk
             self.pipeline.contacts.note(token, runner, refused=refused)
 
-    def take(self, bucket: Bucket, count: int, detail: str) -> None:
+    def limit_rate(self, bucket: Bucket, count: int, detail: str) -> None:
         """Count against a rate; raises `CommandError`."""
         wait = bucket.take(count)
         if not wait:
@@ -305,20 +305,22 @@ class SocketConsumer(SubscriptionConsumer):
         return len(self.following)
 
     def await_message(self) -> None:
-        """Close the socket if it says nothing valid for a while."""
-        self._silence = self.hub.loop.call_later(FIRST_MESSAGE, self._end_silence)
+        """Close the socket if the client sends no valid message in time."""
+        self._silence_timer = self.hub.loop.call_later(
+            FIRST_MESSAGE, self._close_silent
+        )
 
-    def _end_silence(self) -> None:
-        if self._obeying:
+    def _close_silent(self) -> None:
+        if self._handling:
             self.await_message()  # It did speak; in a crowd, a follow takes its time.
         else:
             self.outbox.close(SILENT)
 
-    def heard(self) -> None:
+    def protocol_confirmed(self) -> None:
         """Note that the client speaks our protocol: it may be silent from now on."""
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
 
     def send_store_unavailable(self, command: Any = None) -> None:
         self.send_error(

@@ -34,7 +34,9 @@ class SosCommand:
         if consumer.publisher is None:
             raise CommandError("token.required", "An SOS needs a runner's token.")
         call = _call_of(command)
-        consumer.take(self.bucket, 1, "Too many at once. The first ones are taken.")
+        consumer.limit_rate(
+            self.bucket, 1, "Too many calls at once. The first ones were sent."
+        )
         try:
             sos = await store.read(sos_take, runner=consumer.publisher.pk, call=call)
         except Runner.DoesNotExist:

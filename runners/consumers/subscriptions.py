@@ -40,30 +40,30 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.following: dict[str, int] = {}
         # Of these, whom not everybody may see; held back while rights cannot be read.
         self.personal: set[int] = set()
-        self.blind = False
-        self.blind_since = 0
-        self.look_again_at = math.inf
+        self.withholding = False
+        self.withheld_since = 0
+        self.recheck_at = math.inf
         # Under way beside the commands.
         self.tasks: set[asyncio.Task[None]] = set()
 
     # Following
 
-    def look_again_if_changed(self, generation: int) -> None:
+    def recheck_if_changed(self, generation: int) -> None:
         """Have rights looked at again that were read before the latest change."""
         if self.monitor.generation != generation:
-            self.look_again_at = 0.0
+            self.recheck_at = 0.0
 
     async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
         """Follow runners whom this socket may see, as was read at a generation."""
         for grant in grants:
             self.following[grant.code] = grant.pk
-            self.look_again_at = min(self.look_again_at, grant.until)
+            self.recheck_at = min(self.recheck_at, grant.until)
             if not grant.anybody:
                 self.personal.add(grant.pk)
-        self.look_again_if_changed(generation)
+        self.recheck_if_changed(generation)
         await self.hub.subscribe([grant.pk for grant in grants], self.outbox)
-        if self.monitor.blind:
-            self.go_blind()
+        if self.monitor.withholding:
+            self.withhold_private()
 
     def unfollow_runners(self, runners: Collection[int]) -> list[str]:
         """Follow these no longer; return their codes."""
@@ -77,7 +77,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
 
     # Rights that change
 
-    def obey_rights(self, check: AccessCheck, decision: AccessDecision) -> None:
+    def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what of the question is no longer allowed, and say so."""
         asked = check.viewer
         lost_links = set(asked.links) - decision.links
@@ -102,23 +102,23 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
             self.viewer = replace(self.viewer, links=links)
             for pk, reason in decision.lost.items():
                 for code in self.unfollow_runners({pk}):
-                    self.tell_access(reason, runner=code)
+                    self.send_access(reason, runner=code)
             for race, reason in decision.lost_races.items():
-                self.lose_race(race, reason)
+                self.drop_race(race, reason)
             for link in lost_links:
-                self.lose_link(link)
+                self.drop_link(link)
             for grant in decision.grants:
                 if grant.anybody:
                     self.personal.discard(grant.pk)
                 elif grant.code in self.following:
                     self.personal.add(grant.pk)
             # Of what has come since the question nothing is known yet.
-            self.look_again_at = 0.0 if changed else decision.look_again_at
-            if self.blind:
-                self.blind = False
-                self.start(self.see_again(self.blind_since))
+            self.recheck_at = 0.0 if changed else decision.recheck_at
+            if self.withholding:
+                self.withholding = False
+                self.start(self.resume_private(self.withheld_since))
 
-    async def see_again(self, since: int) -> None:
+    async def resume_private(self, since: int) -> None:
         """Follow those again who were held back while rights could not be read."""
         held_back = self.personal & set(self.following.values())
         await self.hub.subscribe(held_back, self.outbox)
@@ -136,11 +136,11 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.send_error(CommandError(code, detail))
         self.outbox.close(close_code)
 
-    def go_blind(self) -> None:
+    def withhold_private(self) -> None:
         """Hold back whom not everybody may see."""
-        if not self.blind:
-            self.blind_since = now_ms()
-        self.blind = True
+        if not self.withholding:
+            self.withheld_since = now_ms()
+        self.withholding = True
         self.hub.unsubscribe(self.personal, self.outbox)
         for pk in self.personal:
             self.outbox.forget(pk)
@@ -150,7 +150,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         if runner in self.following.values():
             self.outbox.forget(runner)
 
-    def tell(self, frames: Sequence[bytes]) -> None:
+    def send_frames(self, frames: Sequence[bytes]) -> None:
         """Send what is new of a runner who is followed singly."""
 
     @property
@@ -158,13 +158,13 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         """Primary keys of the races followed as a whole."""
         return frozenset()
 
-    def lose_race(self, race: int, reason: str) -> None:
+    def drop_race(self, race: int, reason: str) -> None:
         """Follow a race no longer, and say so."""
 
-    def lose_link(self, link: int) -> None:
+    def drop_link(self, link: int) -> None:
         """End what a share link showed beside single runners."""
 
-    def tell_access(self, reason: str, **what: str) -> None:
+    def send_access(self, reason: str, **what: str) -> None:
         """Tell that a runner or race cannot be seen any more."""
 
     def send_error(self, error: CommandError, command: Any = None) -> None:

@@ -34,7 +34,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
 from runners.sharing import access, identity, snapshots
 from runners.sharing.identity import LinkError
-from runners.sharing.recovery import COMMIT_DELAY, Backfill
+from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
 from runners.sharing.topic import TopicName
 from runners.sharing.topic_registry import TopicRegistry, get_topics
 
@@ -77,7 +77,7 @@ class TypedConsumer(SocketConsumer):
         self.topics.leave(self.topic_names, self.outbox)
         self.topic_names.clear()
 
-    async def obey(self, command: dict[str, Any]) -> None:
+    async def handle(self, command: dict[str, Any]) -> None:
         if not is_id(command.get("id")):
             raise CommandError(
                 "message.invalid", f"`id` is a JSON scalar of {ID_LIMIT} bytes at most."
@@ -135,7 +135,7 @@ class TypedConsumer(SocketConsumer):
         since = since_of(command)
         before = set(self.following.values()), set(self.topic_names)
         try:
-            bodies, backfill = await self.begin_to_follow(command, since)
+            bodies, backfill = await self.start_following(command, since)
         except store.StoreUnavailable:
             # Who asks again gets all of it: what is followed already has no snapshot.
             self.unfollow_runners(set(self.following.values()) - before[0])
@@ -162,7 +162,7 @@ class TypedConsumer(SocketConsumer):
             if part.late:
                 self.outbox.send_events(list(part.late.values()))
 
-    async def begin_to_follow(
+    async def start_following(
         self, command: dict[str, Any], since: int | None
     ) -> tuple[list[bytes], list[Backfill]]:
         """Follow what a message names; return its snapshot, and what was missed."""
@@ -195,7 +195,7 @@ class TypedConsumer(SocketConsumer):
                 break
             await self.topics.join(topic_name, self.outbox, self.viewer.user)
             self.topic_names[topic_name] = by_link.get(topic_name)
-            self.look_again_if_changed(generation)
+            self.recheck_if_changed(generation)
             topic = self.topics.of(topic_name)
             bodies += await topic.snapshot(self.outbox)
             if since is not None:
@@ -205,19 +205,19 @@ class TypedConsumer(SocketConsumer):
             bodies += await self.runner_reads.snapshot(found.values())
             if since is not None:
                 backfill.append(await self.runner_reads.backfill(found.values(), since))
-            self.look_twice(found.values(), read_at)
+            self.backfill_later(found.values(), read_at)
         return bodies, backfill
 
-    def look_twice(self, runners: Collection[int], read_at: int) -> None:
+    def backfill_later(self, runners: Collection[int], read_at: int) -> None:
         """Read once more what a snapshot missed: accepted before, committed after."""
 
         async def look() -> None:
-            await asyncio.sleep(COMMIT_DELAY)
+            await asyncio.sleep(COMMIT_DELAY_S)
             await self.pipeline.recorder.flushed()
             try:
-                backfill = await self.runner_reads.meanwhile(runners, read_at)
+                backfill = await self.runner_reads.stored_after(runners, read_at)
             except store.StoreUnavailable:
-                return self.look_twice(runners, read_at)
+                return self.backfill_later(runners, read_at)
             # Some may be followed, or allowed, no longer.
             followed = set(self.following.values())
             for pk, frame in backfill.late.items():
@@ -229,9 +229,9 @@ class TypedConsumer(SocketConsumer):
 
         self.start(look())
 
-    async def see_again(self, since: int) -> None:
-        await super().see_again(since)
-        self.look_twice(set(self.personal), since)
+    async def resume_private(self, since: int) -> None:
+        await super().resume_private(since)
+        self.backfill_later(set(self.personal), since)
 
     async def unfollow(self, command: dict[str, Any]) -> None:
         runners, races, public = followed_of(command)
@@ -271,11 +271,11 @@ class TypedConsumer(SocketConsumer):
             raise CommandError(
                 "publish.invalid", f"`fixes` is a list of 1 to {PUBLISH_LIMIT} fixes."
             )
-        self.take_fixes(len(items))
+        self.limit_fixes(len(items))
         receipt = await self.pipeline.accept(
             self.publisher, [fix_of(item) for item in items], source="websocket"
         )
-        self.note_refused([(code, detail) for _, code, detail in receipt.rejected])
+        self.record_refused([(code, detail) for _, code, detail in receipt.rejected])
         if receipt.stored is None:
             self.send_store_unavailable(command)
         else:
@@ -322,13 +322,13 @@ class TypedConsumer(SocketConsumer):
                 identity.PIN_THREADS, identity.check_pin, link, pin
             )
         except LinkError as error:
-            await self.monitor.slow_down(self.address)
+            await self.monitor.delay_failure(self.address)
             raise CommandError(error.code, error.detail) from None
         if link.pk not in self.viewer.links:
-            self.take_place("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
+            self.count_socket("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
         links = tuple({*self.viewer.links, link.pk})
         self.viewer = replace(self.viewer, links=links)
-        self.look_again_at = min(self.look_again_at, access.earliest([link.expires_at]))
+        self.recheck_at = min(self.recheck_at, access.earliest([link.expires_at]))
         generation = min(generation, self.monitor.generation)
         grants = await store.read(access.linked, self.viewer, link.pk)
         new = [grant for grant in grants if grant.code not in self.following]
@@ -340,24 +340,24 @@ class TypedConsumer(SocketConsumer):
         race = TopicName(link.race.pk, link.race.slug)
         return found, {} if race in self.topic_names else {race: link.pk}
 
-    def tell(self, frames: Sequence[bytes]) -> None:
+    def send_frames(self, frames: Sequence[bytes]) -> None:
         self.outbox.send_events(frames)
 
     @property
     def races(self) -> frozenset[int]:
         return frozenset(w.race for w in self.topic_names if w.race is not None)
 
-    def lose_race(self, race: int, reason: str) -> None:
+    def drop_race(self, race: int, reason: str) -> None:
         for topic_name in [w for w in self.topic_names if w.race == race]:
             self.leave_topics((topic_name,))
-            self.tell_access(reason, race=topic_name.slug)
+            self.send_access(reason, race=topic_name.slug)
 
-    def lose_link(self, link: int) -> None:
+    def drop_link(self, link: int) -> None:
         for topic_name in [w for w, by in self.topic_names.items() if by == link]:
             self.leave_topics((topic_name,))
-            self.tell_access("revoked", race=topic_name.slug)
+            self.send_access("revoked", race=topic_name.slug)
 
-    def tell_access(self, reason: str, **what: str) -> None:
+    def send_access(self, reason: str, **what: str) -> None:
         self.outbox.send_event(
             v1.message_frame(
                 "event", kind="access", time=now_ms(), reason=reason, **what

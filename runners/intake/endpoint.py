@@ -280,7 +280,7 @@ async def _refuse_wrong(app: App, scope: Scope, token: str | None) -> Reply:
     """Refuse what is no token, ever later to an address that goes on guessing."""
     if token:
         client = scope.get("client")
-        await get_access_monitor().slow_down(client[0] if client else "")
+        await get_access_monitor().delay_failure(client[0] if client else "")
     return _refuse(app)
 
 

@@ -282,7 +282,7 @@ class Pipeline:
         """Return the runners of whom something is known here."""
         return list(self._tracks)
 
-    async def look_again(
+    async def refresh(
         self, runners: Iterable[int], races: Collection[int] = ()
     ) -> None:
         """Read again what is known of these, and of all in these races.

@@ -17,7 +17,7 @@ from runners.live.hub import Hub, get_hub
 from runners.live.outbox import SOCKETS_PER_PASS
 from runners.live.server import FrameProtocol
 from runners.serving.admission import RESTART, get_admission
-from runners.sharing.recovery import close_gaps
+from runners.sharing.recovery import finish_backfills
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
     connected.
     """
     if not hurried():
-        await close_gaps(hub, CLOSING_GAPS)
+        await finish_backfills(hub, CLOSING_GAPS)
     outboxes = list(hub.sockets)
     random.shuffle(outboxes)
     spread = 1000 * len(outboxes) / BACK_A_SECOND

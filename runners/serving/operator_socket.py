@@ -132,7 +132,7 @@ def _listen(path: Path) -> socket.socket:
 def _consumers() -> list[SocketConsumer]:
     return [
         each
-        for each in get_access_monitor().holders
+        for each in get_access_monitor().sockets
         if isinstance(each, SocketConsumer)
     ]
 

@@ -72,7 +72,7 @@ class AccessDecision:
     grants: Sequence[Grant]
     lost: dict[int, str]
     lost_races: dict[int, str]
-    look_again_at: float
+    recheck_at: float
 
 
 def visible_runners(
@@ -262,7 +262,7 @@ def _check_access(check: AccessCheck) -> AccessDecision:
         grants=grants,
         lost=_reasons(viewer, lost) if lost else {},
         lost_races=_lost_races(check, links),
-        look_again_at=min([earliest(ends), *(grant.until for grant in grants)]),
+        recheck_at=min([earliest(ends), *(grant.until for grant in grants)]),
     )
 
 

@@ -31,24 +31,24 @@ from runners.sharing.topic_registry import TopicRegistry, get_topics
 logger = logging.getLogger(__name__)
 
 # Between looks at the table. Seconds.
-POLL = 0.3
+POLL_S = 0.3
 # Transactions may commit out of the order of their ids: rows are looked for again for
 # this long. Seconds.
-OVERLAP = 10.0
+OVERLAP_S = 10.0
 # How long the poll may fail before only what anybody may see flows. Seconds.
-BLIND = 5.0
+UNREADABLE_AFTER_S = 5.0
 # After how long wrong tokens of an address are forgotten. Seconds.
-FORGET_WRONG = 900.0
+FAILURE_MEMORY_S = 900.0
 # Addresses kept in mind.
-WRONG_KEPT = 10_000
+FAILURES_KEPT = 10_000
 # The longest that an answer to a wrong token waits. Seconds.
-SLOWEST = 5.0
+MAX_FAILURE_DELAY_S = 5.0
 # What was stored longer ago than it takes to commit was erased where it was asked for.
-RECENTLY = 60.0  # seconds
+COMMIT_TIMEOUT_S = 60.0  # seconds
 # How often the viewers of links are counted. Seconds.
-COUNT = 5.0
+COUNT_VIEWERS_S = 5.0
 # Verdicts asked for in one call, so that those found first are obeyed at once.
-BATCH = 50
+CHECKS_PER_CALL = 50
 
 
 class MonitoredSocket(Protocol):
@@ -59,22 +59,22 @@ class MonitoredSocket(Protocol):
     # Followed one by one: primary keys by code.
     following: dict[str, int]
     # When something that it stands on ends by the clock. Seconds since the epoch.
-    look_again_at: float
+    recheck_at: float
 
     @property
     def races(self) -> frozenset[int]:
         """Followed as wholes: primary keys."""
 
-    def obey_rights(self, check: AccessCheck, decision: AccessDecision) -> None:
+    def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what of the question is no longer allowed, and say so."""
 
-    def go_blind(self) -> None:
+    def withhold_private(self) -> None:
         """Hold back what not everybody may see."""
 
     def erase(self, runner: int) -> None:
         """Forget what waits of a runner, whose positions were erased."""
 
-    def tell(self, frames: Sequence[bytes]) -> None:
+    def send_frames(self, frames: Sequence[bytes]) -> None:
         """Send what is new of a runner who is followed singly."""
 
 
@@ -109,17 +109,17 @@ class Changes:
                 changes.erased.add(row.key)
         return changes
 
-    def concern(self, holder: MonitoredSocket) -> bool:
+    def concern(self, socket: MonitoredSocket) -> bool:
         """Tell whether a socket may have lost something."""
-        viewer, publisher = holder.viewer, holder.publisher
+        viewer, publisher = socket.viewer, socket.publisher
         return (
             viewer.token in self.tokens
             or viewer.user in self.users
             or not self.links.isdisjoint(viewer.links)
-            or not self.runners.isdisjoint(holder.following.values())
+            or not self.runners.isdisjoint(socket.following.values())
             or (publisher is not None and publisher.pk in self.runners)
-            or (bool(self.races) and bool(holder.following or viewer.links))
-            or (bool(self.races) and not self.races.isdisjoint(holder.races))
+            or (bool(self.races) and bool(socket.following or viewer.links))
+            or (bool(self.races) and not self.races.isdisjoint(socket.races))
         )
 
 
@@ -129,79 +129,88 @@ class AccessMonitor:
     def __init__(self, pipeline: Pipeline, topics: TopicRegistry) -> None:
         self.pipeline = pipeline
         self.topics = topics
-        self.holders: set[MonitoredSocket] = set()
+        self.sockets: set[MonitoredSocket] = set()
         # Open sockets by what they count against.
-        self.places: Counter[tuple[str, int]] = Counter()
+        self.socket_counts: Counter[tuple[str, int]] = Counter()
         # Wrong tokens, links and PINs by address: how many, and when the last.
-        self._wrong: dict[str, tuple[int, float]] = {}
+        self._failures: dict[str, tuple[int, float]] = {}
         # Grows when something has changed: a right that was read at another one may
         # be out of date.
         self.generation = 0
         self._erasing: set[asyncio.Task[None]] = set()
         # Whether the table could not be read for a while.
-        self.blind = False
+        self.withholding = False
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
         self._looked_at = time.monotonic()
-        self.gaps = Backfiller(pipeline.hub)
+        self.backfiller = Backfiller(pipeline.hub)
         self._counting = asyncio.create_task(self._count_viewers())
         self._task = asyncio.create_task(self._poll_often())
 
-    def take_place(self, kind: str, key: int, limit: int) -> bool:
+    def count_socket(self, kind: str, key: int, limit: int) -> bool:
         """Count a socket of a user, token or link; False when there are too many."""
-        if self.places[kind, key] >= limit:
+        if self.socket_counts[kind, key] >= limit:
             return False
-        self.places[kind, key] += 1
+        self.socket_counts[kind, key] += 1
         return True
 
-    def give_back(self, places: Iterable[tuple[str, int]]) -> None:
+    def release_sockets(self, socket_counts: Iterable[tuple[str, int]]) -> None:
         """Count sockets no longer."""
-        for place in places:
-            self.places[place] -= 1
-            if self.places[place] <= 0:
-                del self.places[place]
+        for place in socket_counts:
+            self.socket_counts[place] -= 1
+            if self.socket_counts[place] <= 0:
+                del self.socket_counts[place]
 
-    async def slow_down(self, address: str) -> None:
+    async def delay_failure(self, address: str) -> None:
         """Make who was wrong wait for the answer, longer with each time.
 
         Only that answer: a right token from the same address waits for nothing.
         """
         now = time.monotonic()
-        count, last = self._wrong.pop(address, (0, now))
-        count = 0 if now - last > FORGET_WRONG else count
-        self._wrong[address] = (count + 1, now)
-        while len(self._wrong) > WRONG_KEPT:
-            del self._wrong[next(iter(self._wrong))]
-        await asyncio.sleep(penalty(count))
+        count, last = self._failures.pop(address, (0, now))
+        count = 0 if now - last > FAILURE_MEMORY_S else count
+        self._failures[address] = (count + 1, now)
+        while len(self._failures) > FAILURES_KEPT:
+            del self._failures[next(iter(self._failures))]
+        await asyncio.sleep(failure_delay_s(count))
 
     async def _count_viewers(self) -> None:
-        """Say now and then how many sockets stand on each link; asked for by pages."""
+        """Store the number of sockets of each share link, which pages show."""
         process = uuid.uuid4().hex
-        said: dict[int, int] = {}
+        stored: dict[int, int] = {}
         while True:
-            await asyncio.sleep(COUNT)
-            now = {key: n for (kind, key), n in self.places.items() if kind == "link"}
-            if not now and not said:
+            await asyncio.sleep(COUNT_VIEWERS_S)
+            now = {
+                key: n
+                for (kind, key), n in self.socket_counts.items()
+                if kind == "link"
+            }
+            if not now and not stored:
                 continue
             try:
                 await store.read(LinkViewers.objects.say, process, now)
-                said = now
+                stored = now
             except store.StoreUnavailable:
-                pass  # It, or a link that is gone: what is so in a moment is said then.
+                pass  # The next round stores the counts of that moment.
 
     async def _poll_often(self) -> None:
         while True:
             try:
                 await self._poll()
             except store.StoreUnavailable:
-                if time.monotonic() - self._looked_at > BLIND and not self.blind:
-                    logger.warning("Rights cannot be read: only public runners flow")
-                    self.blind = True
-                    for holder in list(self.holders):
-                        holder.go_blind()
+                if (
+                    time.monotonic() - self._looked_at > UNREADABLE_AFTER_S
+                    and not self.withholding
+                ):
+                    logger.warning(
+                        "Rights cannot be read: only public runners are sent"
+                    )
+                    self.withholding = True
+                    for socket in list(self.sockets):
+                        socket.withhold_private()
             except Exception:
                 logger.exception("Looking for changed rights failed")
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_S)
 
     async def _poll(self) -> None:
         started = time.monotonic()
@@ -220,75 +229,75 @@ class AccessMonitor:
         # At first also what was in use before anybody looked.
         runners = self.pipeline.tracked if first else changes.runners
         if runners or changes.races:
-            await self.pipeline.look_again(runners, changes.races)
+            await self.pipeline.refresh(runners, changes.races)
         now = time.time()
-        all_of_them = first or self.blind
+        all_of_them = first or self.withholding
         concerned = [
-            holder
-            for holder in self.holders
-            if holder.look_again_at <= now
+            socket
+            for socket in self.sockets
+            if socket.recheck_at <= now
             or all_of_them
-            or (rows and changes.concern(holder))
+            or (rows and changes.concern(socket))
         ]
-        await self.look_at(concerned)
+        await self.reauthorize(concerned)
         if first or changes.runners:
-            await self.topics.look_for_blocks(None if first else changes.runners)
+            await self.topics.refresh_blockers(None if first else changes.runners)
         if rows:
-            await self.topics.look_now(changes.runners)
+            await self.topics.refresh(changes.runners)
         if changes.runners:
-            await self._tell_of(changes.runners)
+            await self._notify_followers(changes.runners)
         if changes.splits:
             for event in await store.read(splits_by_hand, changes.splits):
                 self.pipeline.hub.deliver_local(event)
         for runner in changes.erased:
             self._erase_soon(runner)
         # Only now: what failed on the way is found again by the next poll.
-        self.blind = False
+        self.withholding = False
         self._looked_at = started
         self._seen.update((row.pk, started) for row in rows)
-        old = [pk for pk, seen in self._seen.items() if seen < started - OVERLAP]
+        old = [pk for pk, seen in self._seen.items() if seen < started - OVERLAP_S]
         for pk in old:
             del self._seen[pk]
             self._floor = max(self._floor, pk)
 
-    async def look_at(self, holders: Iterable[MonitoredSocket]) -> None:
+    async def reauthorize(self, sockets: Iterable[MonitoredSocket]) -> None:
         """Ask again what these sockets may, and have them obey.
 
         Sockets that stand on the same and use the same share a question.
         """
         asking: dict[AccessCheck, list[MonitoredSocket]] = {}
-        for holder in holders:
+        for socket in sockets:
             check = AccessCheck(
-                holder.viewer,
-                None if holder.publisher is None else holder.publisher.pk,
-                frozenset(holder.following.values()),
-                holder.races,
+                socket.viewer,
+                None if socket.publisher is None else socket.publisher.pk,
+                frozenset(socket.following.values()),
+                socket.races,
             )
-            asking.setdefault(check, []).append(holder)
+            asking.setdefault(check, []).append(socket)
         questions = list(asking)
-        for start in range(0, len(questions), BATCH):
-            batch = questions[start : start + BATCH]
+        for start in range(0, len(questions), CHECKS_PER_CALL):
+            batch = questions[start : start + CHECKS_PER_CALL]
             verdicts = await store.read_rights(access.check_access, batch)
             for check, decision in zip(batch, verdicts, strict=True):
-                for holder in asking[check]:
-                    self._have_obey(holder, check, decision)
+                for socket in asking[check]:
+                    self._apply_decision(socket, check, decision)
 
-    def _have_obey(
-        self, holder: MonitoredSocket, check: AccessCheck, decision: AccessDecision
+    def _apply_decision(
+        self, socket: MonitoredSocket, check: AccessCheck, decision: AccessDecision
     ) -> None:
-        if holder in self.holders:
+        if socket in self.sockets:
             try:
-                holder.obey_rights(check, decision)
+                socket.apply_decision(check, decision)
             except Exception:
                 # One socket's trouble must not keep the others their rights.
                 logger.exception("A socket failed on its rights")
 
-    async def _tell_of(self, runners: set[int]) -> None:
+    async def _notify_followers(self, runners: set[int]) -> None:
         """Tell those who follow these runners singly what they are now."""
         followed = [
-            (holder, mine)
-            for holder in self.holders
-            if (mine := runners.intersection(holder.following.values()))
+            (socket, mine)
+            for socket in self.sockets
+            if (mine := runners.intersection(socket.following.values()))
         ]
         if not followed:
             return
@@ -298,15 +307,15 @@ class AccessMonitor:
         for pk, item in items.items():
             if item["state"]:
                 frames[pk].append(snapshots.state_frame(item))
-        for holder, mine in followed:
+        for socket, mine in followed:
             # Not to those who have lost them meanwhile.
-            for pk in mine.intersection(holder.following.values(), frames):
-                holder.tell(frames[pk])
+            for pk in mine.intersection(socket.following.values(), frames):
+                socket.send_frames(frames[pk])
 
     def _erase_soon(self, runner: int) -> None:
         """Forget what this runner erased, beside the poll: it may take its time."""
-        for holder in list(self.holders):
-            holder.erase(runner)
+        for socket in list(self.sockets):
+            socket.erase(runner)
         self.topics.erase(runner)
         task = asyncio.create_task(self._erase(runner))
         self._erasing.add(task)
@@ -317,14 +326,14 @@ class AccessMonitor:
         while True:
             await self.pipeline.recorder.flushed()
             try:
-                await store.read(forget_hidden, runner, stored_within=RECENTLY)
+                await store.read(forget_hidden, runner, stored_within=COMMIT_TIMEOUT_S)
             except store.StoreUnavailable:
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL_S)
             else:
-                for holder in list(self.holders):
-                    holder.erase(runner)
+                for socket in list(self.sockets):
+                    socket.erase(runner)
                 self.topics.erase(runner)
-                return await self._tell_of({runner})
+                return await self._notify_followers({runner})
 
     async def close(self) -> None:
         """Stop watching."""
@@ -332,14 +341,14 @@ class AccessMonitor:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        self.gaps.close()
+        self.backfiller.close()
         _access_monitors.pop(self.pipeline.hub.loop, None)
 
 
-def penalty(count: int) -> float:
+def failure_delay_s(count: int) -> float:
     """Return how long an answer waits after so many wrong ones. Seconds."""
     # No power of two for who is wrong a thousand times.
-    return float(min(0.1 * 2 ** min(count, 10), SLOWEST))
+    return float(min(0.1 * 2 ** min(count, 10), MAX_FAILURE_DELAY_S))
 
 
 def _last_change() -> int:

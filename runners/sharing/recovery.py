@@ -29,21 +29,21 @@ logger = logging.getLogger(__name__)
 
 # `stored_at` is set before the commit, by the clock of any process: what a client asks
 # for is taken from so much earlier. Seconds.
-MARGIN = 10.0
+MARGIN_S = 10.0
 # Longer than it takes from accepting a fix to its commit. Seconds.
-COMMIT_DELAY = 1.0
+COMMIT_DELAY_S = 1.0
 # Fixes of one runner, and of all together, that close a gap; beyond it a client
 # fetches the track.
 RUNNER_LIMIT = 1_000
 LIMIT = 20_000
 # What the layer lost is given out over this long, in pieces. Seconds.
-SPREAD = 3.0
-RUNNERS_A_PIECE = 50
+SPREAD_S = 3.0
+RUNNERS_PER_BATCH = 50
 # How many are given out before others have a turn: what a socket gets of these is one
 # write.
-RUNNERS_A_TURN = 10
+RUNNERS_PER_PASS = 10
 # How many gaps are remembered for those who were cut off within one.
-REMEMBERED = 100
+GAPS_KEPT = 100
 
 Row = tuple[int, float, float, float | None, float | None, float | None]
 
@@ -86,7 +86,7 @@ def stored_since(
     since: int,
     runner_limit: float = RUNNER_LIMIT,
     limit: float = LIMIT,
-    margin: float = MARGIN,
+    margin: float = MARGIN_S,
 ) -> Backfill:
     """Read what was stored of runners since a time (milliseconds), less a margin.
 
@@ -127,16 +127,16 @@ def stored_since(
     return backfill
 
 
-def stored_meanwhile(runners: Collection[int], read_at: int) -> Backfill:
+def stored_after(runners: Collection[int], read_at: int) -> Backfill:
     """Read what was committed since something else was read (milliseconds).
 
     With no limit but the short time: nobody would be told of what is left out.
     """
-    return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY)
+    return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY_S)
 
 
 @dataclass
-class Gap:
+class LostSpan:
     """From when on events were lost, and when all had been given. Milliseconds."""
 
     since: int
@@ -149,20 +149,20 @@ def complete_before(t: int) -> int:
     That is `t`, or where a gap begins that had not been closed by then. Milliseconds.
     """
     sinces = [t]
-    for filler in list(_fillers):
-        sinces.append(filler.hub.loss_detector.complete_until)
+    for backfiller in list(_backfillers):
+        sinces.append(backfiller.hub.loss_detector.complete_until)
         # Where they were, another process, may have been longer about it.
-        late = t - MARGIN * 1000
-        gaps = list(filler.gaps)
+        late = t - MARGIN_S * 1000
+        gaps = list(backfiller.gaps)
         sinces += [gap.since for gap in gaps if gap.since <= t and late < gap.until]
     return min(sinces)
 
 
-async def close_gaps(hub: Hub, seconds: float) -> None:
+async def finish_backfills(hub: Hub, seconds: float) -> None:
     """Give the sockets of a hub what they miss, within so many seconds."""
-    for filler in list(_fillers):
-        if filler.hub is hub:
-            await filler.fill_now(seconds)
+    for backfiller in list(_backfillers):
+        if backfiller.hub is hub:
+            await backfiller.flush(seconds)
 
 
 class Backfiller:
@@ -170,17 +170,17 @@ class Backfiller:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.gaps: deque[Gap] = deque(maxlen=REMEMBERED)
-        self._filling: set[asyncio.Task[None]] = set()
+        self.gaps: deque[LostSpan] = deque(maxlen=GAPS_KEPT)
+        self._tasks: set[asyncio.Task[None]] = set()
         # One gap of everybody is filled at a time, and what is noticed meanwhile is one
         # more: whoever is slow already must not be kept busy with it.
         self._turn = asyncio.Lock()
-        self._next: Gap | None = None
+        self._next: LostSpan | None = None
         self._hurry = asyncio.Event()
-        hub.loss_detector.on_loss = self.fill_soon
-        _fillers.add(self)
+        hub.loss_detector.on_loss = self.schedule
+        _backfillers.add(self)
 
-    def fill_soon(self, since: int, runners: Collection[int] | None = None) -> None:
+    def schedule(self, since: int, runners: Collection[int] | None = None) -> None:
         """Read again what was stored since then, and give it to all concerned.
 
         Of these runners, or of all who are followed.
@@ -196,39 +196,39 @@ class Backfiller:
         if runners is None and self._next is not None:
             self._next.since = min(since, self._next.since)
             return
-        gap = Gap(since)
+        gap = LostSpan(since)
         self.gaps.append(gap)
         if runners is None:
             self._next = gap
-            work = self._fill_in_turn(gap)
+            work = self._backfill_in_turn(gap)
         else:
-            work = self._fill(gap, runners)
+            work = self._backfill(gap, runners)
         task = asyncio.create_task(work)
-        self._filling.add(task)
-        task.add_done_callback(self._filling.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def fill_now(self, seconds: float) -> None:
+    async def flush(self, seconds: float) -> None:
         """Close what gaps there are, without taking time for it."""
         self._hurry.set()
         self.hub.loss_detector.close_gap_now()
-        if self._filling:
-            await asyncio.wait(self._filling, timeout=seconds)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     def close(self) -> None:
         """Remember no longer."""
-        _fillers.discard(self)
+        _backfillers.discard(self)
 
-    async def _fill_in_turn(self, gap: Gap) -> None:
+    async def _backfill_in_turn(self, gap: LostSpan) -> None:
         async with self._turn:
             self._next = None
-            await self._fill(gap, None)
+            await self._backfill(gap, None)
 
-    async def _fill(self, gap: Gap, concerned: Collection[int] | None) -> None:
-        await self._take_time(COMMIT_DELAY)
+    async def _backfill(self, gap: LostSpan, concerned: Collection[int] | None) -> None:
+        await self._pause(COMMIT_DELAY_S)
         runners = self.hub.followed if concerned is None else list(concerned)
         pieces = [
-            runners[start : start + RUNNERS_A_PIECE]
-            for start in range(0, len(runners), RUNNERS_A_PIECE)
+            runners[start : start + RUNNERS_PER_BATCH]
+            for start in range(0, len(runners), RUNNERS_PER_BATCH)
         ]
         for piece in pieces:
             backfill = await self._read(piece, gap.since)
@@ -236,12 +236,12 @@ class Backfiller:
                 code, late = backfill.codes[pk], backfill.late[pk]
                 self.hub.deliver_backfill(*_events(pk, code, late, rows[-1]))
                 # Each is written to everybody who follows.
-                if number % RUNNERS_A_TURN == 0:
+                if number % RUNNERS_PER_PASS == 0:
                     await asyncio.sleep(0)
-            await self._take_time(SPREAD / len(pieces))
+            await self._pause(SPREAD_S / len(pieces))
         gap.until = now_ms()
 
-    async def _take_time(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
 
@@ -252,7 +252,7 @@ class Backfiller:
                     stored_since, runners, since, math.inf, math.inf
                 )
             except store.StoreUnavailable:
-                await asyncio.sleep(COMMIT_DELAY)
+                await asyncio.sleep(COMMIT_DELAY_S)
 
 
 def _events(
@@ -279,4 +279,4 @@ def _events(
 
 
 # Of each event loop of this process; views ask from threads.
-_fillers: WeakSet[Backfiller] = WeakSet()
+_backfillers: WeakSet[Backfiller] = WeakSet()

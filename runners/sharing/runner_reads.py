@@ -19,26 +19,26 @@ import orjson
 from runners.live.dialects import v1
 from runners.sharing.access import Grant, Viewer, followable
 from runners.sharing.recovery import (
-    COMMIT_DELAY,
+    COMMIT_DELAY_S,
     LIMIT,
-    MARGIN,
+    MARGIN_S,
     RUNNER_LIMIT,
-    RUNNERS_A_PIECE,
+    RUNNERS_PER_BATCH,
     Backfill,
     stored_since,
 )
 from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
-from runners.store import Gathering
+from runners.store import CoalescedReads
 
 # To what times are rounded down, so that many share a query. Milliseconds.
-SINCE_STEP = 5_000
-READ_AT_STEP = 500
+SINCE_STEP_MS = 5_000
+READ_AT_STEP_MS = 500
 # Runners whose trails share a query and its limit.
-TRAILS_A_QUERY = 25
+TRAILS_PER_QUERY = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FollowRequest:
     """Somebody who wants to follow a code."""
 
     user: int | None
@@ -48,7 +48,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
+class BackfillRequest:
     """What of a runner was stored since a time (milliseconds), less a margin."""
 
     runner: int
@@ -61,19 +61,22 @@ class RunnerReads:
     """The shared readings of one event loop."""
 
     def __init__(self) -> None:
-        self._grants = Gathering(_read_grants, 500)
-        self._items = Gathering(_read_items, 100)
-        self._since = Gathering(_read_since, 200)
+        self._grants = CoalescedReads(_read_grants, 500)
+        self._items = CoalescedReads(_read_items, 100)
+        self._since = CoalescedReads(_read_since, 200)
 
     async def followable(
         self, viewer: Viewer, codes: Sequence[str], *, create: bool
     ) -> tuple[list[Grant], dict[str, str]]:
-        """Answer as `viewing.followable` does; raises `StoreUnavailable`."""
-        asked = {code: Asked(viewer.user, viewer.links, create, code) for code in codes}
-        found = await self._grants.ask(asked.values())
+        """Return what `access.followable` returns; raises `StoreUnavailable`."""
+        requests = {
+            code: FollowRequest(viewer.user, viewer.links, create, code)
+            for code in codes
+        }
+        found = await self._grants.read(requests.values())
         grants = []
         refused = {}
-        for code, key in asked.items():
+        for code, key in requests.items():
             answer = found[key]
             if isinstance(answer, str):
                 refused[code] = answer
@@ -84,14 +87,14 @@ class RunnerReads:
     async def snapshot(self, runners: Collection[int]) -> list[bytes]:
         """Return the encoded parts of a snapshot; raises `StoreUnavailable`."""
         trail = len(runners) <= TRAIL_RUNNERS
-        found = await self._items.ask([(pk, trail) for pk in runners])
+        found = await self._items.read([(pk, trail) for pk in runners])
         items = [found[pk, trail] for pk in runners if (pk, trail) in found]
         return v1.snapshot_bodies(map(orjson.Fragment, items), [])
 
     async def backfill(self, runners: Collection[int], since: int) -> Backfill:
         """Return what was stored since a time; raises `StoreUnavailable`."""
-        step = since - since % SINCE_STEP
-        backfill = await self._stored(runners, step, MARGIN, RUNNER_LIMIT)
+        step = since - since % SINCE_STEP_MS
+        backfill = await self._stored(runners, step, MARGIN_S, RUNNER_LIMIT)
         total = 0
         for pk, rows in list(backfill.rows.items()):
             total += len(rows)
@@ -100,18 +103,18 @@ class RunnerReads:
                 del backfill.rows[pk], backfill.late[pk]
         return backfill
 
-    async def meanwhile(self, runners: Collection[int], read_at: int) -> Backfill:
+    async def stored_after(self, runners: Collection[int], read_at: int) -> Backfill:
         """Return what was committed since something was read (milliseconds)."""
-        step = read_at - read_at % READ_AT_STEP
-        return await self._stored(runners, step, COMMIT_DELAY, math.inf)
+        step = read_at - read_at % READ_AT_STEP_MS
+        return await self._stored(runners, step, COMMIT_DELAY_S, math.inf)
 
     async def _stored(
         self, runners: Collection[int], since: int, margin: float, limit: float
     ) -> Backfill:
-        asked = [Since(pk, since, margin, limit) for pk in runners]
-        found = await self._since.ask(asked)
+        requests = [BackfillRequest(pk, since, margin, limit) for pk in runners]
+        found = await self._since.read(requests)
         backfill = Backfill()
-        for key in asked:
+        for key in requests:
             part, pk = found[key], key.runner
             if pk in part.truncated:
                 backfill.truncated[pk] = part.truncated[pk]
@@ -125,47 +128,47 @@ class RunnerReads:
 # In a thread of the store
 
 
-def _read_grants(asked: Sequence[Asked]) -> dict[Asked, Grant | str]:
+def _read_grants(requests: Sequence[FollowRequest]) -> dict[FollowRequest, Grant | str]:
     codes: dict[tuple[int | None, tuple[int, ...], bool], list[str]] = defaultdict(list)
-    for key in asked:
+    for key in requests:
         codes[key.user, key.links, key.create].append(key.code)
-    found: dict[Asked, Grant | str] = {}
+    found: dict[FollowRequest, Grant | str] = {}
     for (user, links, create), theirs in codes.items():
         viewer = Viewer(user=user, links=links)
         grants, refused = followable(viewer, theirs, create=create)
         for grant in grants:
-            found[Asked(user, links, create, grant.code)] = grant
+            found[FollowRequest(user, links, create, grant.code)] = grant
         for code, reason in refused.items():
-            found[Asked(user, links, create, code)] = reason
+            found[FollowRequest(user, links, create, code)] = reason
     return found
 
 
-def _read_items(asked: Sequence[tuple[int, bool]]) -> dict[tuple[int, bool], bytes]:
-    items = runner_items({pk for pk, _ in asked})
+def _read_items(requests: Sequence[tuple[int, bool]]) -> dict[tuple[int, bool], bytes]:
+    items = runner_items({pk for pk, _ in requests})
     found = {
         (pk, False): orjson.dumps(items[pk])
-        for pk, trail in asked
+        for pk, trail in requests
         if not trail and pk in items
     }
-    with_trails = [pk for pk, trail in asked if trail and pk in items]
-    for start in range(0, len(with_trails), TRAILS_A_QUERY):
-        piece = {pk: items[pk] for pk in with_trails[start : start + TRAILS_A_QUERY]}
+    with_trails = [pk for pk, trail in requests if trail and pk in items]
+    for start in range(0, len(with_trails), TRAILS_PER_QUERY):
+        piece = {pk: items[pk] for pk in with_trails[start : start + TRAILS_PER_QUERY]}
         add_trails(piece)
         found |= {(pk, True): orjson.dumps(item) for pk, item in piece.items()}
     return found
 
 
-def _read_since(asked: Sequence[Since]) -> dict[Since, Backfill]:
+def _read_since(requests: Sequence[BackfillRequest]) -> dict[BackfillRequest, Backfill]:
     runners: dict[tuple[int, float, float], list[int]] = defaultdict(list)
-    for key in asked:
+    for key in requests:
         runners[key.since, key.margin, key.limit].append(key.runner)
     found = {}
     for (since, margin, limit), pks in runners.items():
-        for start in range(0, len(pks), RUNNERS_A_PIECE):
-            piece = pks[start : start + RUNNERS_A_PIECE]
+        for start in range(0, len(pks), RUNNERS_PER_BATCH):
+            piece = pks[start : start + RUNNERS_PER_BATCH]
             backfill = stored_since(piece, since, limit, math.inf, margin)
             for pk in piece:
-                found[Since(pk, since, margin, limit)] = backfill
+                found[BackfillRequest(pk, since, margin, limit)] = backfill
     return found
 
 

@@ -97,14 +97,14 @@ def _runner_item(
         "colour": runner.colour,
         "state": None if entry is None else live_status(entry, latest),
         "fix": None if latest is None else fix_row(latest),
-        "accuracy": _whole(latest and latest.accuracy),
-        "battery": _whole(latest and latest.battery),
+        "accuracy": _rounded(latest and latest.accuracy),
+        "battery": _rounded(latest and latest.battery),
         "trail": "",
         "race": entry.race.slug if entry is not None else None,
     }
 
 
-def _whole(value: float | None) -> int | None:
+def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 

@@ -27,9 +27,9 @@ from runners.models.runner import RunnerQuerySet
 from runners.positions.pipeline import get_pipeline
 from runners.sharing.access import lately_public, race_runners
 from runners.sharing.recovery import (
-    COMMIT_DELAY,
+    COMMIT_DELAY_S,
     Backfill,
-    stored_meanwhile,
+    stored_after,
     stored_since,
 )
 from runners.sharing.snapshots import (
@@ -43,14 +43,14 @@ from runners.sharing.snapshots import (
 logger = logging.getLogger(__name__)
 
 # Between looks at the database. Seconds.
-LOOK = 1.0
+POLL_S = 1.0
 # To what `since` is rounded down, so that many who come back share a query.
 # Milliseconds.
-SINCE_STEP = 5_000
+SINCE_STEP_MS = 5_000
 # What of a runner's item is another with each fix, besides the trail.
 OF_A_FIX = ("fix", "accuracy", "battery")
 # How long an encoded snapshot serves those who ask after it was read. Seconds.
-SNAPSHOT_AGE = 1.0
+SNAPSHOT_MAX_AGE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class TopicName:
 Blockers = frozenset[int]
 NOBODY: Blockers = frozenset()
 # Who is given something, each with whom they do not see.
-Takers = Mapping[TypedOutbox | Audience, Blockers]
+Recipients = Mapping[TypedOutbox | Audience, Blockers]
 
 
 class Version(NamedTuple):
@@ -82,7 +82,7 @@ class RaceGone(Exception):
     """The race has been deleted."""
 
 
-class Shot:
+class SharedSnapshot:
     """A snapshot on its way, and who gets it."""
 
     def __init__(self, bodies: asyncio.Task[list[bytes]], at: float) -> None:
@@ -106,19 +106,19 @@ class Topic:
         # The runners as introduced to the members, by primary key.
         self.items: dict[int, dict[str, Any]] = {}
         self._version: Version | None = None
-        self._looking = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self._loaded = asyncio.create_task(self._load())
-        self._watch: asyncio.Task[None] | None = None
+        self._poller: asyncio.Task[None] | None = None
         # The latest snapshot by whom it leaves out.
-        self._shots: dict[Blockers, Shot] = {}
-        self._looks: set[asyncio.Task[None]] = set()
+        self._snapshots: dict[Blockers, SharedSnapshot] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._backfill: dict[int, tuple[asyncio.Task[Backfill], float]] = {}
 
     async def join(self, outbox: TypedOutbox) -> None:
         """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
         await asyncio.shield(self._loaded)
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._look_often())
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._poll())
         joining = self._enter(outbox).joining
         assert joining is not None
         await asyncio.shield(joining)
@@ -153,7 +153,7 @@ class Topic:
         for pk in self.items.keys() & (before - now):
             outbox.send_event(runner_frame("added", self.items[pk]))
         # What the audience left behind was about to send.
-        self._look_soon_at(list(self.items), now_ms(), {outbox: now})
+        self._backfill_later(list(self.items), now_ms(), {outbox: now})
 
     def leave(self, outbox: TypedOutbox) -> bool:
         """Let a socket follow no longer; tell whether it did."""
@@ -170,8 +170,8 @@ class Topic:
 
     def close(self) -> None:
         """Stop looking."""
-        shots = [shot.bodies for shot in self._shots.values()]
-        for task in (self._loaded, self._watch, *shots, *self._looks):
+        shared = [shared.bodies for shared in self._snapshots.values()]
+        for task in (self._loaded, self._poller, *shared, *self._tasks):
             if task is not None:
                 task.cancel()
 
@@ -183,32 +183,32 @@ class Topic:
         """
         now = self.hub.loop.time()
         blockers = self.blockers.get(outbox, NOBODY)
-        shot = self._shots.get(blockers)
-        if shot is None or (
-            shot.bodies.done()
-            and (now - shot.at > SNAPSHOT_AGE or shot.bodies.exception())
+        shared = self._snapshots.get(blockers)
+        if shared is None or (
+            shared.bodies.done()
+            and (now - shared.at > SNAPSHOT_MAX_AGE_S or shared.bodies.exception())
         ):
             bodies = asyncio.create_task(store.read(self._encode_snapshot, blockers))
-            shot = self._shots[blockers] = Shot(bodies, now)
-            self._look(self._look_twice(now_ms(), shot.readers))
-        shot.readers.append(outbox)
-        return await asyncio.shield(shot.bodies)
+            shared = self._snapshots[blockers] = SharedSnapshot(bodies, now)
+            self._start(self._backfill_readers(now_ms(), shared.readers))
+        shared.readers.append(outbox)
+        return await asyncio.shield(shared.bodies)
 
-    async def _look_twice(self, read_at: int, readers: list[TypedOutbox]) -> None:
+    async def _backfill_readers(self, read_at: int, readers: list[TypedOutbox]) -> None:
         # Those who come later get the same snapshot for as long as it serves.
-        await asyncio.sleep(SNAPSHOT_AGE + COMMIT_DELAY)
-        self._shots = {
-            blockers: shot
-            for blockers, shot in self._shots.items()
-            if shot.readers is not readers
+        await asyncio.sleep(SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S)
+        self._snapshots = {
+            blockers: shared
+            for blockers, shared in self._snapshots.items()
+            if shared.readers is not readers
         }
         await get_pipeline().recorder.flushed()
         try:
-            backfill = await store.read(stored_meanwhile, list(self.items), read_at)
+            backfill = await store.read(stored_after, list(self.items), read_at)
         except store.StoreUnavailable:
-            return await self._look_twice(read_at, readers)
+            return await self._backfill_readers(read_at, readers)
         members = {m for audience in self.audiences.values() for m in audience.members}
-        self._give(
+        self._send_backfill(
             backfill,
             {
                 outbox: self.blockers.get(outbox, NOBODY)
@@ -217,26 +217,26 @@ class Topic:
             },
         )
 
-    def _give(self, backfill: Backfill, takers: Takers) -> None:
+    def _send_backfill(self, backfill: Backfill, recipients: Recipients) -> None:
         """Give what was missed of those who still belong to the whole."""
         late = [(pk, frame) for pk, frame in backfill.late.items() if pk in self.items]
         newest = [
             (pk, row) for pk, row in backfill.newest_rows(self.hub) if pk in self.items
         ]
-        for taker, blockers in takers.items():
+        for recipient, blockers in recipients.items():
             # In one write: a crowd that has just come is owed hundreds each.
             if frames := [frame for pk, frame in late if pk not in blockers]:
-                taker.send_events(frames)
+                recipient.send_events(frames)
             for pk, row in newest:
                 if pk not in blockers:
-                    taker.queue_position(pk, row)
+                    recipient.queue_position(pk, row)
 
     async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
         """Return what was stored since a time; shared by those who ask together."""
-        step = since - since % SINCE_STEP
+        step = since - since % SINCE_STEP_MS
         now = self.hub.loop.time()
         task, read_at = self._backfill.get(step, (None, 0.0))
-        if task is None or now - read_at > SNAPSHOT_AGE:
+        if task is None or now - read_at > SNAPSHOT_MAX_AGE_S:
             self._backfill = {
                 s: (t, at) for s, (t, at) in self._backfill.items() if now - at < 1
             }
@@ -285,14 +285,14 @@ class Topic:
     async def _load(self) -> None:
         self._version, self.items = await store.read(self._read)
 
-    async def _look_often(self) -> None:
+    async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(LOOK)
-            await self.look()
+            await asyncio.sleep(POLL_S)
+            await self.refresh()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """See who has come and gone, and tell the members."""
-        async with self._looking:
+        async with self._refreshing:
             try:
                 version = self._version
                 if version is None or await store.read(self._read_version) == version:
@@ -300,23 +300,23 @@ class Topic:
                 read_at = now_ms()
                 new, items = await store.read(self._read)
                 if new.race != version.race:
-                    self._say_race("changed")
-                if added := await self._change(items):
-                    takers: Takers = {
+                    self._send_race_change("changed")
+                if added := await self._update_items(items):
+                    recipients: Recipients = {
                         a: blockers for (_, blockers), a in self.audiences.items()
                     }
-                    self._look_soon_at(added, read_at, takers)
+                    self._backfill_later(added, read_at, recipients)
                 self._version = new
             except store.StoreUnavailable:
                 logger.warning("Could not look for changes of %s", self.topic_name)
             except RaceGone:
                 self._version = None
-                self._say_race("removed")
-                await self._change({})
+                self._send_race_change("removed")
+                await self._update_items({})
             except Exception:
                 logger.exception("Looking for changes of %s failed", self.topic_name)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Read everything at the next look, whatever the version says."""
         if self._version is not None:
             self._version = Version(self._version.race, None)
@@ -324,83 +324,83 @@ class Topic:
     def erase(self, runner: int) -> None:
         """Forget where a runner was, here and at the members."""
         item = self.items.get(runner)
-        self._forget_snapshots()
+        self._discard_snapshots()
         if item is not None:
             item |= dict.fromkeys(OF_A_FIX) | {"trail": ""}
             for audience in self.audiences.values():
                 audience.discard_positions(runner)
-            self._introduce("changed", runner, item)
+            self._send_item("changed", runner, item)
 
-    def _forget_snapshots(self) -> None:
+    def _discard_snapshots(self) -> None:
         """Let nobody be told what was true before a change."""
-        self._shots = {}
+        self._snapshots = {}
         self._backfill = {}
 
-    def _look_soon_at(
+    def _backfill_later(
         self,
         runners: Collection[int],
         read_at: int,
-        takers: Takers,
+        recipients: Recipients,
     ) -> None:
         """Give what was accepted of runners before their groups were joined."""
 
         async def look() -> None:
-            await asyncio.sleep(COMMIT_DELAY)
+            await asyncio.sleep(COMMIT_DELAY_S)
             await get_pipeline().recorder.flushed()
             try:
-                backfill = await store.read(stored_meanwhile, runners, read_at)
+                backfill = await store.read(stored_after, runners, read_at)
             except store.StoreUnavailable:
-                return self._look_soon_at(runners, read_at, takers)
-            self._give(backfill, takers)
+                return self._backfill_later(runners, read_at, recipients)
+            self._send_backfill(backfill, recipients)
 
-        self._look(look())
+        self._start(look())
 
-    def _look(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Look beside everything else, until the roster ends."""
         task = asyncio.create_task(work)
-        self._looks.add(task)
-        task.add_done_callback(self._looks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _change(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
+    async def _update_items(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
         """Tell the members who joined, changed and left; return who joined."""
         old, self.items = self.items, items
         added = items.keys() - old.keys()
         removed = old.keys() - items.keys()
-        self._forget_snapshots()
+        self._discard_snapshots()
         # First, and without waiting for anything, whom nobody may see any more.
         for audience in self.audiences.values():
             self.hub.unsubscribe(removed, audience)
             for pk in removed:
                 audience.forget(pk)
         for pk in removed:
-            self._introduce("removed", pk, old[pk])
+            self._send_item("removed", pk, old[pk])
         for (_, blockers), audience in list(self.audiences.items()):
             # Joined before they are introduced, so that no fix falls in between.
             await self.hub.subscribe(added - blockers, audience)
             if audience not in self.audiences.values():
                 self.hub.unsubscribe(added, audience)
         for pk in added:
-            self._introduce("added", pk, items[pk])
+            self._send_item("added", pk, items[pk])
         for pk in items.keys() & old.keys():
-            if _lasting(items[pk]) != _lasting(old[pk]):
-                self._introduce("changed", pk, items[pk])
+            if _stable_fields(items[pk]) != _stable_fields(old[pk]):
+                self._send_item("changed", pk, items[pk])
             if items[pk]["state"] != old[pk]["state"] and items[pk]["state"]:
-                self._say(pk, state_frame(items[pk]))
+                self._send(pk, state_frame(items[pk]))
         for (_, blockers), audience in self.audiences.items():
             audience.introduced.update(added - blockers)
         return added
 
-    def _say_race(self, change: str) -> None:
+    def _send_race_change(self, change: str) -> None:
         race = {"slug": self.topic_name.slug, "change": change}
         frame = v1.message_frame("event", kind="race", time=now_ms(), race=race)
 
         for audience in self.audiences.values():
             audience.send_event(frame)
 
-    def _introduce(self, change: str, runner: int, item: dict[str, Any]) -> None:
-        self._say(runner, runner_frame(change, item))
+    def _send_item(self, change: str, runner: int, item: dict[str, Any]) -> None:
+        self._send(runner, runner_frame(change, item))
 
-    def _say(self, runner: int, frame: bytes) -> None:
+    def _send(self, runner: int, frame: bytes) -> None:
         for (_, blockers), audience in self.audiences.items():
             if runner not in blockers:
                 audience.send_event(frame)
@@ -411,6 +411,6 @@ def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
     return frozenset(rows.order_by().values_list("pk", "changed_at"))
 
 
-def _lasting(item: dict[str, Any]) -> dict[str, Any]:
+def _stable_fields(item: dict[str, Any]) -> dict[str, Any]:
     """Return what of a runner's item does not change with each fix."""
     return {k: v for k, v in item.items() if k != "trail" and k not in OF_A_FIX}

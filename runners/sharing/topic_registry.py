@@ -56,7 +56,7 @@ class TopicRegistry:
         `user` is who is signed in on it: those who have blocked them are left out.
         """
         if user is not None and outbox not in self._blockers:
-            await self._learn_blockers(outbox, user)
+            await self._load_blockers(outbox, user)
         users = self._users.setdefault(topic_name, set())
         users.add(outbox)
         try:
@@ -73,7 +73,7 @@ class TopicRegistry:
             self._topics[topic_name] = topic
         return topic
 
-    async def _learn_blockers(self, outbox: TypedOutbox, user: int) -> None:
+    async def _load_blockers(self, outbox: TypedOutbox, user: int) -> None:
         while True:
             changes = self._blocks_changed
             blockers = (await store.read(blockers_of, [user])).get(user, NOBODY)
@@ -82,7 +82,7 @@ class TopicRegistry:
                 self._blockers[outbox], self._user_of[outbox] = blockers, user
                 return
 
-    async def look_for_blocks(self, runners: set[int] | None = None) -> None:
+    async def refresh_blockers(self, runners: set[int] | None = None) -> None:
         """Act on whom these runners, or any, have blocked of the users of sockets."""
         users = set(self._user_of.values())
         now = await store.read_rights(blockers_of, users, runners) if users else {}
@@ -101,12 +101,12 @@ class TopicRegistry:
         """Count the pairs of a socket and a whole that it follows."""
         return sum(map(len, self._users.values()))
 
-    async def look_now(self, runners: set[int]) -> None:
+    async def refresh(self, runners: set[int]) -> None:
         """See at once who has come and gone, also of these runners."""
         for topic in list(self._topics.values()):
             if not runners.isdisjoint(topic.items):
-                topic.doubt()
-            await topic.look()
+                topic.invalidate()
+            await topic.refresh()
 
     def erase(self, runner: int) -> None:
         """Forget where a runner was."""

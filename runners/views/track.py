@@ -21,7 +21,7 @@ from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
 from runners.sharing.access import visible_runners
 from runners.sharing.identity import LinkError, link_of
-from runners.sharing.recovery import MARGIN, complete_before
+from runners.sharing.recovery import MARGIN_S, complete_before
 from runners.sharing.runner_settings import positions_gpx
 from runners.sharing.windows import shown_from
 
@@ -81,7 +81,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
     positions = _shown(request, runner)
     if since:
         since = complete_before(min(int(since), now_ms()))
-        moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN)
+        moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN_S)
         positions = positions.filter(stored_at__gte=moment)
 
     def answer() -> HttpResponse:

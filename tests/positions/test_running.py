@@ -230,7 +230,7 @@ async def test_whoever_an_organiser_took_out_is_not_in_the_race(
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 50, 10))
     await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNF)
-    await pipeline.look_again([bob.pk])
+    await pipeline.refresh([bob.pk])
     await run(pipeline, bob, entry, *range(50, 600, 10))
     await pipeline.recorder.flushed()
     assert {s["distance"] for s in ear.told("split")} == {0}

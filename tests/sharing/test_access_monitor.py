@@ -37,10 +37,10 @@ async def monitor(transactional_db: None) -> AsyncIterator[AccessMonitor]:
 
 
 def test_who_is_wrong_a_thousand_times_still_only_waits() -> None:
-    waits = [access_monitor.penalty(count) for count in range(2000)]
+    waits = [access_monitor.failure_delay_s(count) for count in range(2000)]
     assert waits == sorted(waits)
     assert waits[0] == 0.1
-    assert waits[-1] == access_monitor.SLOWEST
+    assert waits[-1] == access_monitor.MAX_FAILURE_DELAY_S
 
 
 def seen(code: str) -> Runner:
@@ -66,7 +66,7 @@ async def test_one_who_goes_while_another_comes_is_noticed(
         Runner.objects.filter(pk=anne.pk).update(visibility="private")
 
     await asyncio.to_thread(swap)
-    await topic.look()
+    await topic.refresh()
     assert [item["code"] for item in topic.items.values()] == ["bob"]
     topic.close()
     await asyncio.to_thread(store.close_connections)

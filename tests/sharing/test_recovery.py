@@ -25,11 +25,11 @@ from runners.sharing.recovery import (
     RUNNER_LIMIT,
     Backfill,
     Backfiller,
-    Gap,
+    LostSpan,
     Row,
-    close_gaps,
     complete_before,
-    stored_meanwhile,
+    finish_backfills,
+    stored_after,
     stored_since,
 )
 
@@ -40,7 +40,7 @@ BOB = 7
 @pytest.fixture
 async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     # Without those that other tests of this process have left behind.
-    monkeypatch.setattr(recovery, "_fillers", set())
+    monkeypatch.setattr(recovery, "_backfillers", set())
     channel_layers.set("default", LocalLayer())
     hub = get_hub()
     yield hub
@@ -106,13 +106,13 @@ async def test_a_second_look_leaves_nothing_out() -> None:
     await store.read(writing.write, rows)
     since = await store.read(stored_since, [bob.pk], now)
     assert list(since.truncated.values()) == ["bob"]
-    meanwhile = await store.read(stored_meanwhile, [bob.pk], now)
-    assert not meanwhile.truncated
-    assert len(meanwhile.rows[bob.pk]) == 1_500
+    later = await store.read(stored_after, [bob.pk], now)
+    assert not later.truncated
+    assert len(later.rows[bob.pk]) == 1_500
     store.close_connections()
 
 
-async def closed(filler: Backfiller, gap: Gap) -> None:
+async def closed(backfiller: Backfiller, gap: LostSpan) -> None:
     while gap.until == math.inf:
         await asyncio.sleep(0.01)
 
@@ -121,14 +121,14 @@ async def closed(filler: Backfiller, gap: Gap) -> None:
 async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "COMMIT_DELAY", 0.05)
-    filler = Backfiller(hub)
+    monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0.05)
+    backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
     healthy = complete_before(begins + 10_000)
-    filler.fill_soon(begins)
-    (gap,) = filler.gaps
+    backfiller.schedule(begins)
+    (gap,) = backfiller.gaps
     during = complete_before(begins + 10_000)
-    await asyncio.wait_for(closed(filler, gap), 5)
+    await asyncio.wait_for(closed(backfiller, gap), 5)
     assert healthy == begins + 10_000
     # While it is open, and after it.
     assert during == complete_before(begins + 10_000) == begins
@@ -143,21 +143,21 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
 async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "COMMIT_DELAY", 0.05)
-    filler = Backfiller(hub)
+    monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0.05)
+    backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
-    filler.fill_soon(begins)
+    backfiller.schedule(begins)
     await asyncio.sleep(0.01)
     for seconds in (30, 20, 25):
-        filler.fill_soon(begins + seconds * 1000)
-    first, rest = filler.gaps
+        backfiller.schedule(begins + seconds * 1000)
+    first, rest = backfiller.gaps
     assert (first.since, rest.since) == (begins, begins + 20_000)
-    await asyncio.wait_for(closed(filler, rest), 5)
+    await asyncio.wait_for(closed(backfiller, rest), 5)
     assert first.until <= rest.until
     # What comes later is told of again.
-    filler.fill_soon(begins + 50_000)
-    await asyncio.wait_for(closed(filler, filler.gaps[-1]), 5)
-    assert len(filler.gaps) == 3
+    backfiller.schedule(begins + 50_000)
+    await asyncio.wait_for(closed(backfiller, backfiller.gaps[-1]), 5)
+    assert len(backfiller.gaps) == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -176,7 +176,7 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     hub.loss_detector.report_loss(since)
     assert hub.loss_detector.complete_until <= since
     started = time.monotonic()
-    await close_gaps(hub, 5)
+    await finish_backfills(hub, 5)
     assert ear.heard.is_set()
-    assert time.monotonic() - started < recovery.COMMIT_DELAY
+    assert time.monotonic() - started < recovery.COMMIT_DELAY_S
     store.close_connections()

@@ -56,19 +56,19 @@ async def test_a_process_says_who_watches_here(
             while await store.read(viewers, link) != count:
                 await asyncio.sleep(0.02)
 
-    monkeypatch.setattr(access_monitor, "COUNT", 0.05)
+    monkeypatch.setattr(access_monitor, "COUNT_VIEWERS_S", 0.05)
     counting = asyncio.create_task(monitor._count_viewers())
     for _ in range(2):
-        assert monitor.take_place("link", link.pk, 50)
+        assert monitor.count_socket("link", link.pk, 50)
     await comes_to(2)
-    monitor.give_back([("link", link.pk)])
+    monitor.release_sockets([("link", link.pk)])
     await comes_to(1)
     # A link that is deleted meanwhile ends nothing.
     other = await store.read(make_link)
-    monitor.take_place("link", other.pk, 50)
+    monitor.count_socket("link", other.pk, 50)
     await store.read(other.delete)
     await asyncio.sleep(0.2)
-    monitor.give_back([("link", other.pk), ("link", link.pk)])
+    monitor.release_sockets([("link", other.pk), ("link", link.pk)])
     await comes_to(0)
     counting.cancel()
     await asyncio.gather(counting, return_exceptions=True)
