@@ -11,9 +11,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.waiting import PATIENCE_S
+
 Message = dict[str, Any]
-# How long a message may take on a busy machine. Seconds.
-PATIENCE = 10.0
 # What a test does not read must not keep the close frame from being seen.
 UNREAD: dict[str, Any] = {"max_queue": None}
 
@@ -32,7 +32,7 @@ class Client:
 
     async def hear(self) -> Message:
         """Return the next message."""
-        text = await asyncio.wait_for(self.connection.recv(), PATIENCE)
+        text = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
         message: Message = json.loads(text)
         return message
 
@@ -63,9 +63,26 @@ class Client:
                     heard.append(json.loads(await self.connection.recv()))
         return heard
 
-    async def hear_close(self, seconds: float = PATIENCE) -> int:
+    async def heard(self) -> list[Message]:
+        """Return the messages that come before the answer to a question asked now.
+
+        A server answers in order: whatever was on its way has come. Positions that wait
+        for a tick are not.
+        """
+        if self.connection.subprotocol is None:
+            await self.say_raw("?")
+            answer = {"error": "message.invalid"}
+        else:
+            await self.say(type="ping", id="barrier")
+            answer = {"type": "pong", "id": "barrier"}
+        messages = []
+        while not answer.items() <= (message := await self.hear()).items():
+            messages.append(message)
+        return messages
+
+    async def hear_close(self) -> int:
         """Return the code that the server closes with, passing over messages."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PATIENCE_S):
             await self.connection.wait_closed()
         assert self.connection.close_code is not None
         return self.connection.close_code

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import pytest
 from django.conf import settings
@@ -14,11 +19,22 @@ from tests.services import Postgres, Redis, chromium_path
 
 
 def pytest_configure() -> None:
-    # `timeout` and CI end us with SIGTERM: leave as by Ctrl-C, so that no server,
-    # Redis or PostgreSQL stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, leave)
     settings.SECRET_KEY = SECRET_KEY
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End by SIGTERM, as CI and `timeout` send it, as by Ctrl-C: what runs is stopped.
+
+    A terminal sends Ctrl-C to the processes of a parallel run too. What takes too long
+    to stop is killed (`tests/processes.py`).
+    """
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    for pid in children.read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGTERM)
+    raise KeyboardInterrupt
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,7 @@ import contextlib
 import functools
 import http.client
 import os
-import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +24,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
 from spectate.databases import database_settings
+from tests.processes import Leashed
+from tests.waiting import PATIENCE_S, POLL_S
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,25 +43,20 @@ OUR_SETTINGS = {
     *("PORT", "PUBLIC_URL", "REDIS_URL", "SECRET_KEY", "TRUSTED_PROXIES", "WORKERS"),
 }
 
-START_SECONDS = 60
-STOP_SECONDS = 15
-
 
 def free_port() -> int:
-    """Find a port that nobody listens on.
+    """Return a port that nobody else gets while this process lives.
 
-    Below the range from which the kernel serves outgoing connections, so that no
-    client takes it between now and the server's bind.
+    A socket keeps it without listening: the kernel gives it to no client and no other
+    test, and whoever sets SO_REUSEADDR, as every server does, can still listen on it.
     """
-    # The module's own generator is seeded before each test, alike in all processes.
-    choose = random.SystemRandom().randrange
-    while True:
-        port = choose(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("0.0.0.0", port))
-                return port
+    keeper = socket.socket()
+    # Without SO_REUSEADDR, so that nobody else may keep it too.
+    keeper.bind(("", 0))
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port: int = keeper.getsockname()[1]
+    keeper.detach()
+    return port
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
@@ -94,14 +89,6 @@ def migrate(database_url: str) -> None:
     )
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "It did not happen in time."
-        time.sleep(0.1)
-
-
 def connect(database_url: str) -> BaseDatabaseWrapper:
     """Connect Django to a database that is none of its settings."""
     databases = {"default": database_settings(database_url)}
@@ -129,12 +116,15 @@ class Server:
         self.kind = kind
         self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
         self._log_path = self._folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Leashed[bytes] | None = None
         # Of all its starts: workers can outlive a parent that a test has killed.
-        self._groups: list[int] = []
+        self._started: list[Leashed[bytes]] = []
         self.env = {
+            "PORT": str(free_port()),
             "SECRET_KEY": SECRET_KEY,
             "SPECTATE_OPEN_IN_PRODUCTION": "1",
+            # A machine with more to do than this must not have newcomers turned away.
+            "SPECTATE_LAG_LIMIT": "600000",
         } | env
         if "DATABASE_URL" in env:
             migrate(env["DATABASE_URL"])
@@ -142,7 +132,6 @@ class Server:
             database = self._folder / "db.sqlite3"
             shutil.copy(migrated_database(), database)
             self.env["DATABASE_URL"] = f"sqlite:///{database}"
-        self._choose_port = "PORT" not in env
 
     def __enter__(self) -> Self:
         try:
@@ -179,29 +168,21 @@ class Server:
 
     def start(self) -> Self:
         """Start it and wait until it answers; again on the same port after an end."""
-        # Another test session may take the port between our look and its bind.
-        for _attempt in range(3):
-            if self._choose_port:
-                self.env["PORT"] = str(free_port())
-            self._process = self._spawn()
-            self._groups.append(self._process.pid)
-            if self._wait():
-                self._choose_port = False
-                return self
-            if not self._choose_port or "in use" not in self.log:
-                break
-        raise RuntimeError(f"{self.kind} did not start:\n{self.log}")
+        self._process = self._spawn()
+        self._started.append(self._process)
+        if not self._wait():
+            raise RuntimeError(f"{self.kind} did not start:\n{self.log}")
+        return self
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> Leashed[bytes]:
         with self._log_path.open("ab") as log:
-            return subprocess.Popen(
+            return Leashed(
                 self._command(),
                 cwd=ROOT,
                 env=clean_environment(**self.env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
 
     def _command(self) -> list[str]:
@@ -223,7 +204,7 @@ class Server:
 
     def _wait(self) -> bool:
         assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
@@ -231,7 +212,7 @@ class Server:
                 connection.getresponse().read()
                 return self._process.poll() is None
             except (OSError, http.client.HTTPException):
-                time.sleep(0.05)
+                time.sleep(POLL_S)
             finally:
                 connection.close()
         return False
@@ -278,7 +259,7 @@ class Server:
     def wait(self) -> int:
         """Wait until it has ended; return its exit status."""
         assert self._process is not None, "The server is not started."
-        return self._process.wait(STOP_SECONDS)
+        return self._process.wait(PATIENCE_S)
 
     def stop(self) -> int:
         """Ask it to stop, as Ctrl-C or a supervisor would; return its exit status."""
@@ -292,12 +273,9 @@ class Server:
 
     def kill(self) -> None:
         """End it and its workers at once, as a power cut would."""
-        for group in self._groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-        self._groups.clear()
-        if self._process is not None:
-            self._process.wait()
+        for process in self._started:
+            process.kill_all()
+        self._started.clear()
 
     def close(self) -> None:
         """Stop it if it runs and remove its files."""

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, Self
 
 import psycopg
 import pytest
 
+from tests.processes import Leashed
 from tests.servers import free_port
-
-START_SECONDS = 30
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def unavailable(what: str, install: str) -> NoReturn:
@@ -47,7 +46,7 @@ class Service:
     def __init__(self) -> None:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="spectate-service-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Leashed[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -77,42 +76,36 @@ class Service:
         """Start it (again, on the same port) and wait until it answers."""
         log_path = self.folder / "log"
         with log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            process = self._process = Leashed(
                 self.command(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
                 user=self.user,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self.is_up():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"{self.command()[0]} did not start:\n{log_path.read_text()}"
-                )
-            time.sleep(0.02)
+        wait_until(lambda: self.is_up() or process.poll() is not None)
+        if process.poll() is not None:
+            said = log_path.read_text()
+            raise RuntimeError(f"{self.command()[0]} did not start:\n{said}")
 
     user: str | None = None
 
     def stop(self) -> None:
         """Stop it in an orderly way; its data stays."""
-        self._end(lambda process: process.terminate())
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
-        self._end(lambda process: process.kill())
+        self._end(signal.SIGKILL)
 
-    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
-        how(self._process)
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.send_signal(how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE_S)
+        self._process.kill_all()
         self._process = None
 
     def close(self) -> None:

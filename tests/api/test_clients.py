@@ -17,8 +17,10 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.servers import ROOT, Server, wait_until
+from tests.processes import Leashed
+from tests.servers import ROOT, Server
 from tests.services import unavailable
+from tests.waiting import PATIENCE_S, wait_until
 
 CLIENTS = ROOT / "docs/clients"
 CAST = """
@@ -63,8 +65,8 @@ class Program:
     def __init__(self, *command: str, folder: Path) -> None:
         self.printed = folder / f"{len(list(folder.iterdir()))}.txt"
         with self.printed.open("w") as out:
-            self.process = subprocess.Popen(
-                command,
+            self.process: Leashed[str] = Leashed(
+                list(command),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -85,7 +87,7 @@ class Program:
         """Let it end by itself; return its status."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     def stop(self) -> None:
         with self.process:

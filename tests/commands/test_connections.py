@@ -28,8 +28,9 @@ from websockets.typing import Subprotocol
 from runners.management.commands.connections import Names, follows
 from runners.models import Race, ShareLink
 from runners.serving.operator_socket import SocketFacts
-from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
+from tests.servers import ROOT, Server, clean_environment, free_port
 from tests.services import Redis
+from tests.waiting import wait_until
 
 HOUR = timedelta(hours=1)
 

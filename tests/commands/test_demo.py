@@ -8,39 +8,42 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import ROOT, clean_environment, free_port, wait_until
+import pytest
+
+from tests.processes import Leashed
+from tests.servers import ROOT, clean_environment, free_port
+from tests.waiting import PATIENCE_S, wait_until
 
 RUNNERS = 5
 
 
 def test_demo_shows_moving_runners_and_leaves_nothing(tmp_path: Path) -> None:
     database, log, port = tmp_path / "db.sqlite3", tmp_path / "log", free_port()
-    with log.open("wb") as output:
-        demo = subprocess.Popen(
+    with (
+        log.open("wb") as output,
+        Leashed[bytes](
             [sys.executable, "manage.py", "demo", f"--runners={RUNNERS}"],
             cwd=ROOT,
             env=clean_environment(DATABASE_URL=f"sqlite:///{database}", PORT=str(port)),
             stdout=output,
             stderr=subprocess.STDOUT,
-        )
-    try:
+        ) as demo,
+    ):
         wait_until(lambda: f"http://localhost:{port}/races/demo/" in log.read_text())
         wait_until(
             lambda: count(database, "SELECT count(*) FROM runners_position") > 20
         )
         moving = "SELECT count(DISTINCT runner_id) FROM runners_position"
         wait_until(lambda: count(database, moving) == RUNNERS)
-    finally:
         demo.send_signal(signal.SIGINT)
-        demo.wait(20)
-    said = log.read_text()
-    assert "Traceback" not in said
-    assert demo.returncode == 0, said
-    usable = "SELECT count(*) FROM runners_runnertoken WHERE revoked_at IS NULL"
-    assert count(database, usable) == 0
-    with contextlib.suppress(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port)).close()
-        raise AssertionError("The demo's server still listens.")
+        demo.wait(PATIENCE_S)
+        said = log.read_text()
+        assert "Traceback" not in said
+        assert demo.returncode == 0, said
+        usable = "SELECT count(*) FROM runners_runnertoken WHERE revoked_at IS NULL"
+        assert count(database, usable) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
 
 
 def count(database: Path, query: str) -> int:

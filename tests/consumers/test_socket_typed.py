@@ -297,5 +297,5 @@ async def test_a_socket_that_says_nothing_valid_is_closed(server: Server) -> Non
     async with seed_client(server.ws_url) as silent:
         await silent.say_raw("?")
         await silent.hear()
-        code = await silent.hear_close(20)
+        code = await silent.hear_close()
     assert code == 4408

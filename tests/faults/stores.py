@@ -44,7 +44,7 @@ class StoppablePostgres(Postgres):
     """Stops at once, as an administrator stops it, however many are connected."""
 
     def stop(self) -> None:
-        self._end(lambda process: process.send_signal(signal.SIGINT))
+        self._end(signal.SIGINT)
 
 
 @contextlib.contextmanager

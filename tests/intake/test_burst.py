@@ -12,7 +12,8 @@ import pytest
 from tests.clients import typed_client
 from tests.intake.payloads.overland import feature
 from tests.intake.phones import Phone
-from tests.servers import Kind, Server, wait_until
+from tests.servers import Kind, Server
+from tests.waiting import wait_until
 
 # Daphne, which nobody runs a race on, takes a second for a hundred connections.
 POINTS = {"uvicorn": 2_000, "daphne": 500}

@@ -13,7 +13,8 @@ import pytest
 from tests.intake.payloads.overland import FEATURE, feature
 from tests.intake.payloads.owntracks import FULL, LOCATION
 from tests.intake.phones import MS, SECONDS, Phone
-from tests.servers import Server, wait_until
+from tests.servers import Server
+from tests.waiting import wait_until
 
 POINT = f"lat=53.3566&lon=-6.3285&timestamp={SECONDS}"
 

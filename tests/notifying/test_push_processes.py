@@ -17,7 +17,7 @@ from runners.positions.fix import milliseconds
 from runners.positions.writing import Passing, write
 from tests.notifying.news import passed, tell
 from tests.notifying.push import PushService
-from tests.servers import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 

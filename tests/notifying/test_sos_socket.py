@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.clients import typed_client
-from tests.servers import Server, wait_until
+from tests.servers import Server
+from tests.waiting import wait_until
 
 SETUP = """
 import json

@@ -14,7 +14,8 @@ from django.utils import timezone
 from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerToken
 from runners.positions.phone_activity import PhoneActivity, write_phone_activity
 from tests.clients import seed_client, typed_client
-from tests.servers import Server, wait_until
+from tests.servers import Server
+from tests.waiting import wait_until
 
 SHOW = """
 from runners.models import Phone, RunnerToken
@@ -104,7 +105,7 @@ async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
         ) or [[None] * 6]
         return (refused, reasons) == (3, {"position.invalid": 3}) and "lat" in reason
 
-    await asyncio.to_thread(wait_until, shown, 20)
+    await asyncio.to_thread(wait_until, shown)
 
 
 def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
@@ -126,6 +127,6 @@ def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
             found: object = json.loads(server.manage("shell", "-v0", "-c", SHOW))
             return found == wanted
 
-        wait_until(shown, 20)
+        wait_until(shown)
         server.stop()
         assert "Traceback" not in server.log

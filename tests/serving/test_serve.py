@@ -18,7 +18,8 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.faults.metrics import metrics
-from tests.servers import ROOT, Server, clean_environment, free_port, wait_until
+from tests.servers import ROOT, Server, clean_environment, free_port
+from tests.waiting import wait_until
 
 
 def refusal(**env: str) -> str:

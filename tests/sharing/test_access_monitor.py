@@ -22,7 +22,8 @@ from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
 from runners.sharing.runner_settings import sharing_pause
 from runners.sharing.topic import Topic, TopicName
 from tests.scenes.people import make_runner, make_token
-from tests.servers import Server, wait_until
+from tests.servers import Server
+from tests.waiting import wait_until
 
 
 @pytest.fixture

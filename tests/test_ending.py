@@ -1,0 +1,110 @@
+"""Nothing that tests start outlives them, however they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Leashed
+from tests.servers import ROOT, clean_environment
+from tests.waiting import PATIENCE_S, wait_until
+
+# Inherited by whatever they start, and whatever that starts.
+UP = {"one", "two"}
+MARK = "SUITE_UNDER_TEST"
+SUITE = """
+import time
+from pathlib import Path
+from playwright.sync_api import sync_playwright
+from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.servers import Server
+from tests.services import Postgres, Redis, chromium_path
+
+HERE = Path(__file__).parent
+
+def wait(name):
+    (HERE / name).touch()
+    time.sleep(3600)
+
+def test_server_and_postgresql():
+    with Postgres() as postgres, Server(DATABASE_URL=postgres.new_database()):
+        wait("one")
+
+def test_redis_and_chromium():
+    with Redis(), sync_playwright() as playwright:
+        playwright.chromium.launch(
+            executable_path=chromium_path(), args=CHROMIUM_FLAGS)
+        wait("two")
+"""
+
+
+def alive(mark: str) -> Iterator[tuple[int, str]]:
+    """Yield the processes that have this mark: pid and command."""
+    wanted = f"{MARK}={mark}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name), (folder / "cmdline").read_text()
+        except OSError:
+            continue  # It has ended meanwhile, or is somebody else's.
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the user who runs PostgreSQL can enter, unlike `tmp_path`."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.usefixtures("chromium", "postgres_cluster", "shared_redis")
+def test_parallel_run_that_is_terminated_leaves_nothing_running(folder: Path) -> None:
+    mark = str(uuid.uuid4())
+    (folder / "test_suite.py").write_text(SUITE)
+    with (
+        (folder / "output").open("wb") as output,
+        Leashed[bytes](
+            [
+                *(sys.executable, "-m", "pytest", "-n", "2", "-c", "pyproject.toml"),
+                *("-p", "tests.conftest", str(folder / "test_suite.py")),
+            ],
+            cwd=ROOT,
+            env=clean_environment(**{MARK: mark, "TMPDIR": str(folder)}),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as suite,
+    ):
+        wait_until(lambda: suite.poll() is not None or {*os.listdir(folder)} >= UP)
+        assert suite.returncode is None, (folder / "output").read_text()
+        assert len(list(alive(mark))) > 10
+        suite.terminate()
+        suite.wait(PATIENCE_S)
+
+        wait_until(lambda: not list(alive(mark)))
+    assert not list(folder.glob("spectate-*"))
+
+
+def test_what_a_killed_test_process_started_is_killed() -> None:
+    code = (
+        "import time; from tests.processes import Leashed\n"
+        "Leashed(['sh', '-c', 'sleep 3600 & wait'])\n"
+        "time.sleep(3600)"
+    )
+    mark = str(uuid.uuid4())
+    with Leashed[bytes](
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {MARK: mark},
+    ) as test:
+        wait_until(lambda: any(name.startswith("sleep") for _, name in alive(mark)))
+        test.send_signal(signal.SIGKILL)
+
+        wait_until(lambda: not list(alive(mark)))
