@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from typing import Any
 
@@ -64,6 +66,22 @@ async def test_a_token_travels_in_each_way(server: Server, bob: str, way: str) -
             await phone.say(type="auth", token=bob)
         ack = await publish(phone, {"t": now_ms(), "lat": 48.0, "lng": 2.0})
         assert (ack["stored"], ack["rejected"]) == (1, [])
+
+
+async def test_an_ack_comes_once_the_database_has_the_fix(
+    server: Server, bob: str
+) -> None:
+    path = server.env["DATABASE_URL"].removeprefix("sqlite:///")
+    fix = {"t": now_ms(), "lat": 48.0, "lng": 2.0}
+    async with typed_client(server.ws_url, bob) as phone:
+        with contextlib.closing(sqlite3.connect(path)) as writer:
+            # The one writer of the database: the server waits to commit.
+            writer.execute("BEGIN IMMEDIATE")
+            await phone.say(type="publish", fixes=[fix])
+            await phone.say(type="ping")
+            assert (await phone.hear())["type"] == "pong"
+            writer.rollback()
+        assert (await phone.hear_type("ack"))["stored"] == 1
 
 
 @pytest.mark.parametrize("way", ["handshake", "message"])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -70,13 +72,61 @@ def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None
     assert Position.objects.filter(runner=bob.pk).count() == 20
 
 
-async def test_an_ack_waits_for_the_commit(recorder: Recorder, bob: Publisher) -> None:
+async def test_an_ack_waits_for_the_commit(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    begun, may_commit = asyncio.Event(), threading.Event()
+
+    def held_up(*work: Any) -> object:
+        loop.call_soon_threadsafe(begun.set)
+        assert may_commit.wait(5)
+        return write(*work)
+
+    monkeypatch.setattr(recorder_module, "write", held_up)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    # Callbacks come in order: an ack that was sent before the write is here by then.
+    await asyncio.wait_for(begun.wait(), 5)
+    assert not stored.done()
     assert recorder.waiting == 1
+    may_commit.set()
     assert await asyncio.wait_for(stored, 5) == 0
     assert await Position.objects.acount() == 1
     assert recorder.waiting == 0
     assert recorder.stored == 1
+
+
+async def test_fixes_that_could_not_be_stored_are_not_acked(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*work: Any) -> object:
+        raise RuntimeError("not the database's fault")
+
+    rows = [Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")]
+    monkeypatch.setattr(recorder_module, "write", failing)
+    failed = recorder.record(rows)
+    await asyncio.wait_for(recorder.flushed(), 5)
+    assert not failed.done()
+    assert (recorder.stored, recorder.not_stored) == (0, {"failed": 1})
+    # The phone sends them again.
+    monkeypatch.setattr(recorder_module, "write", write)
+    assert await asyncio.wait_for(recorder.record(rows), 5) == 0
+    assert await Position.objects.acount() == 1
+    assert not failed.done()
+
+
+async def test_fixes_that_wait_for_the_database_at_a_stop_are_not_acked(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*work: Any) -> object:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(recorder_module, "RETRY", 0.02)
+    monkeypatch.setattr(recorder_module, "write", away)
+    stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    await asyncio.to_thread(recorder.stop)
+    assert not stored.done()
+    assert recorder.not_stored == {"stopped": 1}
 
 
 async def test_stop_stores_what_waits(recorder: Recorder, bob: Publisher) -> None:
