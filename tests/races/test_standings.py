@@ -69,6 +69,17 @@ def test_finishers_come_first_then_who_is_furthest() -> None:
     ]
 
 
+def test_who_gave_up_further_on_comes_first_and_before_who_never_started() -> None:
+    rows = [
+        row("1", status="dns"),
+        row("2", status="dnf"),
+        row("3", status="dnf", progress=5_000.0),
+        row("4", status="dnf", splits=(split(9, 3_000.0),)),
+        row("5", status="dnf", progress=5_000.0),
+    ]
+    assert order(rows) == [(bib, None) for bib in ("4", "3", "5", "2", "1")]
+
+
 def test_order_does_not_depend_on_the_order_of_rows() -> None:
     shuffled = list(FIELD)
     for seed in range(5):
@@ -156,6 +167,18 @@ def test_groups_and_searches_keep_the_order() -> None:
         ),
         (row("1", progress=900.0), row("2", progress=400.0), Gap(metres=500.0)),
         (row("1", progress=900.0), row("2", status="dnf"), Gap()),
+        # Of a wave that started ten minutes later, since its own gun.
+        (finisher("1", 100.0), finisher("2", 730.0, gun=600.0), Gap(seconds=30.0)),
+        (
+            row("1", splits=(split(1, 300.0),), progress=1_200.0),
+            row("2", splits=(split(1, 920.0),), progress=1_100.0, gun=600.0),
+            Gap(20.0, 100.0),
+        ),
+        (
+            finisher("1", 1_300.0, splits=(split(1, 900.0),), gun=600.0),
+            row("2", splits=(split(1, 320.0),)),
+            Gap(seconds=20.0),
+        ),
     ],
 )
 def test_gap_is_taken_where_both_have_been(first: Row, other: Row, gap: Gap) -> None:
