@@ -19,6 +19,7 @@ from runners.positions import pipeline as accept_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
+from runners.races.entries import entry_mark
 from runners.sharing.snapshots import runner_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -238,6 +239,22 @@ async def test_whoever_an_organiser_took_out_is_not_in_the_race(
     assert entry.status == "dnf"
     assert ear.progress[-1] is None
     assert ear.events[-1]["t"] <= now_ms()
+
+
+@pytest.mark.parametrize("status", [Entry.Status.DNF, Entry.Status.DNS])
+async def test_status_set_by_the_race_office_outlasts_a_phone_that_goes_on_sending(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, status: Entry.Status
+) -> None:
+    await run(pipeline, bob, entry, *range(0, 50, 10))
+    # This process does not know of it yet.
+    await store.read(lambda: entry_mark(entry=entry, status=status))
+    marked = entry.finished_at, entry.started_at
+    await run(pipeline, bob, entry, *range(50, 521, 10))
+    await pipeline.recorder.flushed()
+    await entry.arefresh_from_db()
+    assert entry.status == status
+    assert (entry.finished_at, entry.started_at) == marked
+    assert entry.finished_at is None
 
 
 async def test_a_finish_that_was_set_by_hand_stays(
