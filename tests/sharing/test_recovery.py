@@ -20,8 +20,9 @@ from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.positions import writing
 from runners.positions.fix import Fix
-from runners.sharing import recovery
+from runners.sharing import recovery, runner_reads
 from runners.sharing.recovery import (
+    LIMIT,
     RUNNER_LIMIT,
     Backfill,
     Backfiller,
@@ -109,6 +110,41 @@ async def test_a_second_look_leaves_nothing_out() -> None:
     later = await store.read(stored_after, [bob.pk], now)
     assert not later.truncated
     assert len(later.rows[bob.pk]) == 1_500
+    store.close_connections()
+
+
+def store_of_each(count: int, each: int) -> set[int]:
+    """Store fixes of several runners; return their primary keys."""
+    runners = [Runner(code=f"r{number}", name="R") for number in range(count)]
+    keys = {runner.pk for runner in Runner.objects.bulk_create(runners)}
+    now = now_ms()
+    fixes = [Fix(now - n, 48.0, 2.0) for n in range(each)]
+    writing.write([writing.Row(pk, fix, "websocket") for pk in keys for fix in fixes])
+    return keys
+
+
+def assert_bounded(missed: Backfill, runners: set[int], each: int, left: int) -> None:
+    """Some are left out and named, and what the others missed is whole."""
+    assert len(missed.truncated) == left
+    assert missed.rows.keys() == missed.late.keys() == runners - set(missed.truncated)
+    assert {len(rows) for rows in missed.rows.values()} == {each}
+
+
+@pytest.mark.django_db
+def test_what_many_runners_missed_is_bounded_for_all_of_them_together() -> None:
+    each = RUNNER_LIMIT - 100
+    runners = store_of_each(LIMIT // each + 2, each)
+    assert_bounded(stored_since(runners, now_ms()), runners, each, left=2)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_single_runners_missed_is_bounded_for_all_of_them_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner_reads, "LIMIT", 25)
+    runners = await store.read(store_of_each, 4, 10)
+    missed = await runner_reads.get_runner_reads().backfill(runners, now_ms())
+    assert_bounded(missed, runners, 10, left=2)
     store.close_connections()
 
 
