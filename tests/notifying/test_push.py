@@ -143,6 +143,37 @@ def test_start_and_finish_are_news_of_their_own(
     assert told == ["Bob has finished", "Bob has started"]
 
 
+@pytest.mark.parametrize(
+    ("started", "finished", "told"),
+    [
+        (14, None, ["Bob has started"]),
+        (16, None, []),
+        (120, None, []),
+        (120, 1, ["Bob has finished"]),
+        (200, 119, ["Bob has finished"]),
+        (300, 121, []),
+    ],
+)
+def test_start_is_news_for_a_quarter_of_an_hour_and_a_finish_for_two(
+    place: Subscription,
+    browser: Browser,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    started: int,
+    finished: int | None,
+    told: list[str],
+) -> None:
+    alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
+    now = milliseconds(timezone.now())
+    at = finished and now - finished * 60_000
+    status = "started" if at is None else "finished"
+    write((), [Progressed(entry.pk, status, now - started * 60_000, at)])
+    tell(notifier)
+    assert [browser.read(post.body)["title"] for post in service.posts] == told
+    assert not Delivery.objects.exists()
+
+
 def test_nothing_is_kept_of_whom_nobody_asks_for(entry: Entry, ten: Checkpoint) -> None:
     passed(entry, ten)
     assert not News.objects.exists()
