@@ -8,11 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import zxingcpp
+from django.urls import resolve
 from numpy import array, uint8
 from pytest_django import Settings
 
 from runners.intake.endpoint import APPS, split_path, token_of
 from runners.intake.setup import PHONE_APPS, Setup
+from runners.views.browser_phone import browser_phone
 from tests.intake.phones import Phone
 from tests.servers import Server
 
@@ -83,6 +85,17 @@ def test_gpslogger_link_leads_to_its_profile() -> None:
     link = read_back(PHONE_APPS["gpslogger"].make("bob", TOKEN))
     url = link.removeprefix("gpslogger://properties/")
     assert split_path(urlsplit(url).path) == ("gpslogger", TOKEN, "spectate.properties")
+
+
+def test_browser_link_opens_the_page_and_keeps_the_token_from_every_server() -> None:
+    setup = PHONE_APPS["browser"].make("bob", TOKEN)
+    link = urlsplit(read_back(setup))
+    assert f"{link.scheme}://{link.netloc}" == "https://live.example.org"
+    assert resolve(link.path).func is browser_phone
+    assert TOKEN not in link.path and not link.query
+    # As static/js/phone/account.js reads it.
+    assert parse_qs(link.fragment) == {"token": [TOKEN]}
+    assert setup.link == link.geturl()
 
 
 @pytest.mark.parametrize("key", ["osmand", "generic"])
