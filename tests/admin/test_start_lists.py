@@ -167,6 +167,17 @@ def test_file_is_read_as_programs_save_it(
     assert list(park.entries.values_list("bib", "runner__name")) == [("17", "Zoë")]
 
 
+def test_names_in_windows_1252_keep_their_characters(
+    office: Client, park: Race, url: str
+) -> None:
+    # Those of the bytes 80 to 9f, which Latin-1 lacks.
+    names = {"1": "Žofie Šimková", "2": "Lœtitia O’Brien – D’Œuvre"}
+    rows = "".join(f"{bib};{name}\r\n" for bib, name in names.items())
+    bring(office, url, f"bib;name\r\n{rows}".encode("cp1252"))
+
+    assert dict(park.entries.values_list("bib", "runner__name")) == names
+
+
 def test_row_keeps_its_number_below_empty_ones(office: Client, url: str) -> None:
     sheet = workbook(["bib", "name"], [], [1, "Bob"], [None, None], [None, "Eve"])
 
