@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth.models import User
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench import process
 from tests.faults.proxy import Line
+from tests.scenes.people import make_session
 from tests.servers import Server
 
 # After so long a page is taken to hang. Milliseconds.
@@ -191,6 +193,12 @@ def signal_all(pids: list[int], signum: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)
+
+
+def sign_in(context: BrowserContext, server: Server, user: User) -> None:
+    """Have a browser be signed in as a user, without the page for it."""
+    session = server.database(make_session, user)
+    context.add_cookies([{"name": "sessionid", "value": session, "url": server.url}])
 
 
 def without_map(context: BrowserContext) -> None:

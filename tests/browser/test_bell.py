@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from tests.browser.pages import PATIENCE, LivePage, eventually
+from tests.browser.pages import LivePage, eventually, without_map
 from tests.notifying.push import PushService, push_service
 from tests.servers import Server
 
@@ -71,7 +71,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
         viewport={"width": 390, "height": 844},
         permissions=["notifications"],
     )
-    expect.set_options(timeout=PATIENCE)
+    without_map(context)
     yield context
     context.close()
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
-from tests.browser.pages import LivePage, eventually, publishing
+from runners.models import Runner
+from tests.browser.pages import (
+    LivePage,
+    eventually,
+    publishing,
+    sign_in,
+    without_map,
+)
+from tests.scenes.people import make_office, make_runner, make_token, make_user
 from tests.servers import Server
 
 PASSWORD = "a long walk by the river"
@@ -22,12 +30,12 @@ def sign_up(page: Page, name: str) -> None:
     ):
         page.fill(f"[name={field}]", text)
     page.click("main button[type=submit]")
+    page.wait_for_url("**/me/new/")
 
 
 def become_runner(
     page: Page, name: str, visibility: str, *, has_script: bool = True
 ) -> None:
-    page.wait_for_url("**/me/new/")
     page.fill("[name=name]", name)
     suggested = name.lower().replace(" ", "-")
     if has_script:
@@ -35,6 +43,18 @@ def become_runner(
     page.check(f"[name=visibility][value={visibility}]")
     page.click("main button[type=submit]")
     page.wait_for_url("**/me/")
+
+
+def new_runner(
+    context: BrowserContext, server: Server, name: str, visibility: str
+) -> Runner:
+    """Make a runner with an account, and have a browser be signed in with it."""
+    code = name.lower().replace(" ", "-")
+    account = server.database(make_user, code)
+    sign_in(context, server, account)
+    return server.database(
+        make_runner, code, name, visibility=visibility, account=account
+    )
 
 
 def new_token(page: Page) -> str:
@@ -69,9 +89,9 @@ def test_runner_shares_a_link_and_revokes_it(
     asked: list[Request] = []
     mum.page.on("request", lambda request: asked.append(request))
     with publishing(web_server, token) as phone:
-        phone.publish(-6.33, 53.35)
-        mum.open(path)
-        mum.row("vera-hill", "live").wait_for()
+        with phone.stay(-6.33, 53.35):
+            mum.open(path)
+            mum.row("vera-hill", "live").wait_for()
         phone.publish(-6.34, 53.36)
         mum.wait_for_marker("vera-hill", [-6.34, 53.36], "followed")
 
@@ -97,15 +117,14 @@ def test_runner_shares_a_link_and_revokes_it(
 
 
 def test_link_with_a_pin_opens_with_it_only(
-    page: LivePage, browser: Browser, web_server: Server
+    page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
-    sign_up(page.page, "wim")
-    become_runner(page.page, "Wim Ford", "followers")
-    token = new_token(page.page)
+    wim = new_runner(context, web_server, "Wim Ford", "followers")
     path = new_link(page.page, "Club", pin="4711")
-    with publishing(web_server, token) as phone:
+    with publishing(web_server, web_server.database(make_token, wim)) as phone:
         phone.publish(-6.33, 53.35)
     private = browser.new_context(base_url=web_server.url)
+    without_map(private)
     visitor = LivePage(private.new_page())
     visitor.page.goto(path)
     for pin, words in (("1234", "That is not its PIN."), ("4711", "Wim Ford")):
@@ -118,25 +137,25 @@ def test_link_with_a_pin_opens_with_it_only(
 
 
 def test_follower_asks_is_accepted_and_is_blocked(
-    page: LivePage, browser: Browser, web_server: Server
+    page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
-    sign_up(page.page, "xia")
-    become_runner(page.page, "Xia Lake", "public")
-    token = new_token(page.page)
+    xia = new_runner(context, web_server, "Xia Lake", "public")
     elsewhere = browser.new_context(base_url=web_server.url)
+    without_map(elsewhere)
+    sign_in(elsewhere, web_server, web_server.database(make_user, "alice"))
     alice = LivePage(elsewhere.new_page())
-    sign_up(alice.page, "alice")
-    with publishing(web_server, token) as phone:
+    with publishing(web_server, web_server.database(make_token, xia)) as phone:
         phone.publish(-6.33, 53.35)
         alice.open("/")
-        alice.star("xia-lake").click()
+        with alice.page.expect_response("**/runners/xia-lake/follow/"):
+            alice.star("xia-lake").click()
         page.page.goto("/me/")
         page.page.check("[name=visibility][value=followers]")
         page.page.click("#visibility button[type=submit]")
         expect(page.page.locator(".message")).to_contain_text("Saved.")
         follower = page.page.locator("#followers .item", has_text="alice")
         alice.open("/runners/xia-lake/")
-        alice.row("xia-lake", "live").wait_for()
+        alice.row("xia-lake").wait_for()
         follower.get_by_role("button", name="Block").click()
         words = "Xia Lake is no longer shared with you."
         expect(alice.page.locator("#empty")).to_have_text(words)
@@ -145,10 +164,13 @@ def test_follower_asks_is_accepted_and_is_blocked(
     elsewhere.close()
 
 
-def test_signed_out_elsewhere_is_said(page: LivePage, browser: Browser) -> None:
-    sign_up(page.page, "yan")
+def test_signed_out_elsewhere_is_said(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    without_map(context)
+    sign_in(context, web_server, web_server.database(make_user, "yan"))
     page.open("/")
-    second = page.page.context.new_page()
+    second = context.new_page()
     second.goto("/")
     second.get_by_role("button", name="Sign out").click()
     expect(page.page.locator("#connection")).to_contain_text("You were signed out.")
@@ -156,14 +178,12 @@ def test_signed_out_elsewhere_is_said(page: LivePage, browser: Browser) -> None:
 
 
 def test_positions_that_are_erased_leave_the_open_map(
-    page: LivePage, browser: Browser, web_server: Server
+    page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
-    sign_up(page.page, "zoe")
-    become_runner(page.page, "Zoe Dale", "public")
-    token = new_token(page.page)
+    zoe = new_runner(context, web_server, "Zoe Dale", "public")
     elsewhere = browser.new_context(base_url=web_server.url)
     alice = LivePage(elsewhere.new_page())
-    with publishing(web_server, token) as phone:
+    with publishing(web_server, web_server.database(make_token, zoe)) as phone:
         phone.publish(-6.33, 53.35)
         alice.open("/")
         alice.wait_for_marker("zoe-dale", [-6.33, 53.35])
@@ -198,13 +218,7 @@ def test_own_pages_work_on_a_phone_and_without_a_script(
 
 def test_no_page_violates_its_policy(page: LivePage, web_server: Server) -> None:
     """A violation is an error on the console, which fails the fixture."""
-    web_server.manage(
-        "shell",
-        "--no-imports",
-        "-c",
-        "from django.contrib.auth.models import User;"
-        f"User.objects.create_superuser('office', password='{PASSWORD}')",
-    )
+    web_server.database(make_office, PASSWORD)
     page.page.goto("/admin/")
     page.page.fill("[name=username]", "office")
     page.page.fill("[name=password]", PASSWORD)
@@ -217,9 +231,8 @@ def test_no_page_violates_its_policy(page: LivePage, web_server: Server) -> None
     ):
         page.page.goto(path)
         page.page.wait_for_load_state("networkidle")
-    become = page.page
-    become.goto("/me/")
-    become_runner(become, "Office Runner", "public")
+    page.page.goto("/me/new/")
+    become_runner(page.page, "Office Runner", "public")
     page.page.goto("/runners/office-runner/phones/")
     page.page.wait_for_load_state("networkidle")
     page.open("/")

@@ -9,21 +9,28 @@ import urllib.request
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
-from tests.browser.pages import LivePage
-from tests.servers import Server
-
-ACCOUNT = """
 from django.contrib.auth.models import User
-from runners.models import Runner
-bob = User.objects.create_user("bob", password="a long walk by the river")
-Runner.objects.create(code="bob", name="Bob", account=bob)
-"""
+from playwright.sync_api import Page
+
+from tests.browser.pages import LivePage, sign_in
+from tests.scenes.people import make_runner, make_user
+from tests.servers import Server
 
 
 @pytest.fixture(scope="module")
-def bob(web_server: Server) -> None:
-    web_server.manage("shell", "-v0", "-c", ACCOUNT)
+def account(web_server: Server) -> User:
+    """The account of Bob, who runs."""
+    account = web_server.database(make_user, "bob")
+    web_server.database(make_runner, "bob", account=account)
+    return account
+
+
+@pytest.fixture
+def bob(page: LivePage, web_server: Server, account: User) -> Page:
+    """Bob's page of phones."""
+    sign_in(page.page.context, web_server, account)
+    page.page.goto("/runners/bob/phones/")
+    return page.page
 
 
 def send(server: Server, config: dict[str, str], **more: object) -> None:
@@ -48,39 +55,25 @@ def send(server: Server, config: dict[str, str], **more: object) -> None:
         assert answer.read() == b"[]"
 
 
-def test_phone_turns_green_at_its_first_fix(
-    page: LivePage, web_server: Server, bob: None
-) -> None:
-    browser = page.page
-    browser.goto("/sign-in/?next=/runners/bob/phones/")
-    browser.fill("[name=username]", "bob")
-    browser.fill("[name=password]", "a long walk by the river")
-    browser.click("button.primary")
-    browser.click("button[value=owntracks]")
-    browser.wait_for_selector(".diagnosis[data-state=waiting]")
-    link = urlsplit(browser.get_attribute("#link", "href") or "")
+def test_phone_turns_green_at_its_first_fix(bob: Page, web_server: Server) -> None:
+    bob.click("button[value=owntracks]")
+    bob.wait_for_selector(".diagnosis[data-state=waiting]")
+    link = urlsplit(bob.get_attribute("#link", "href") or "")
     config = json.loads(base64.b64decode(parse_qs(link.query)["inline"][0]))
     send(web_server, config, acc=900)
-    browser.wait_for_selector(".diagnosis[data-state=problem]")
-    assert "accurate to 900 m" in browser.inner_text(".problems")
+    bob.wait_for_selector(".diagnosis[data-state=problem]")
+    assert "accurate to 900 m" in bob.inner_text(".problems")
     send(web_server, config, tst=int(time.time()) + 1)
     send(web_server, config, tst=int(time.time()) + 2)
-    browser.wait_for_selector(".diagnosis[data-state=ok]")
+    bob.wait_for_selector(".diagnosis[data-state=ok]")
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_setup_fits_the_screen(
-    page: LivePage, web_server: Server, bob: None, width: int
-) -> None:
-    browser = page.page
-    browser.set_viewport_size({"width": width, "height": 844})
-    browser.goto("/sign-in/?next=/runners/bob/phones/")
-    browser.fill("[name=username]", "bob")
-    browser.fill("[name=password]", "a long walk by the river")
-    browser.click("button.primary")
-    browser.click("button[value=osmand]")
-    browser.wait_for_selector(".qr")
-    browser.wait_for_load_state("load")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    box = browser.locator(".qr").bounding_box()
-    assert box is not None and 200 < box["width"] <= 280
+def test_setup_fits_the_screen(bob: Page) -> None:
+    bob.click("button[value=osmand]")
+    bob.wait_for_selector(".qr")
+    bob.wait_for_load_state("load")
+    for width in (390, 1280):
+        bob.set_viewport_size({"width": width, "height": 844})
+        assert bob.evaluate("document.documentElement.scrollWidth") <= width
+        box = bob.locator(".qr").bounding_box()
+        assert box is not None and 200 < box["width"] <= 280
