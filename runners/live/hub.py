@@ -207,16 +207,16 @@ class Hub:
         if (membership := self._groups.get(event["runner"])) is not None:
             self._deliver(membership, event)
 
-    def deliver_backfill(self, late: RunnerEvent, newest: RunnerEvent) -> None:
+    def deliver_backfill(self, late: RunnerEvent, newest: RunnerEvent | None) -> None:
         """Deliver to a runner's subscribers what the layer may have lost.
 
-        `newest` is left out if a newer position has been dispatched: a marker never
-        moves back.
+        `newest`, if the runner's newest position is part of it, is left out if a newer
+        one has been dispatched: a marker never moves back.
         """
         membership = self._groups.get(late["runner"])
         if membership is not None:
             self._deliver(membership, late)
-            if newest["t"] > membership.newest:
+            if newest is not None and newest["t"] > membership.newest:
                 self._deliver(membership, newest)
 
     def newest(self, runners: Iterable[int]) -> dict[int, int]:

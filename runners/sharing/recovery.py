@@ -56,6 +56,8 @@ class Backfill:
     rows: dict[int, list[Row]] = field(default_factory=dict)
     # A `late` message of each, encoded once for all who missed it.
     late: dict[int, bytes] = field(default_factory=dict)
+    # The runner's newest position, where it is among these: else all of them are late.
+    newest: dict[int, Row] = field(default_factory=dict)
     # Codes of those of whom there are too many.
     truncated: dict[int, str] = field(default_factory=dict)
 
@@ -66,19 +68,20 @@ class Backfill:
             codes,
             {pk: rows for pk, rows in self.rows.items() if pk not in runners},
             {pk: frame for pk, frame in self.late.items() if pk not in runners},
+            {pk: row for pk, row in self.newest.items() if pk not in runners},
             {pk: code for pk, code in self.truncated.items() if pk not in runners},
         )
 
     def newest_rows(self, hub: Hub) -> Iterator[tuple[int, bytes]]:
-        """Encode each runner's newest fix as a row of `positions`.
+        """Encode each runner's newest position as a row of `positions`.
 
-        Not where the hub has handed out a newer one since: it may still wait in an
-        outbox, and a marker never goes back.
+        Not where the hub has dispatched a newer one since: it may still wait in an
+        outbox, and a marker never moves back.
         """
-        newest = hub.newest(self.rows)
-        for pk, rows in self.rows.items():
-            if rows[-1][0] >= newest[pk]:
-                yield pk, v1.position_row(self.codes[pk], v1.fix_row(*rows[-1]))
+        dispatched = hub.newest(self.newest)
+        for pk, row in self.newest.items():
+            if row[0] >= dispatched[pk]:
+                yield pk, v1.position_row(self.codes[pk], v1.fix_row(*row))
 
 
 def stored_since(
@@ -98,8 +101,13 @@ def stored_since(
     ).order_by()
     backfill = Backfill()
     total = 0
-    counts = positions.values_list("runner", "runner__code").annotate(n=Count("pk"))
-    for pk, code, count in counts:
+    counts = positions.values_list(
+        "runner", "runner__code", "runner__latest__recorded_at"
+    ).annotate(n=Count("pk"))
+    # Read before the fixes, so that a newer one committed meanwhile is among them.
+    latest_at: dict[int, datetime] = {}
+    for pk, code, latest, count in counts:
+        latest_at[pk] = latest or LONG_AGO
         if count > runner_limit or total + count > limit:
             backfill.truncated[pk] = code
         else:
@@ -123,6 +131,11 @@ def stored_since(
     backfill.late = {
         pk: v1.late_frame(backfill.codes[pk], [row[:3] for row in rows])
         for pk, rows in backfill.rows.items()
+    }
+    backfill.newest = {
+        pk: rows[-1]
+        for pk, rows in backfill.rows.items()
+        if rows[-1][0] >= milliseconds(latest_at[pk])
     }
     return backfill
 
@@ -232,9 +245,10 @@ class Backfiller:
         ]
         for piece in pieces:
             backfill = await self._read(piece, gap.since)
-            for number, (pk, rows) in enumerate(backfill.rows.items(), 1):
-                code, late = backfill.codes[pk], backfill.late[pk]
-                self.hub.deliver_backfill(*_events(pk, code, late, rows[-1]))
+            for number, pk in enumerate(backfill.rows, 1):
+                self.hub.deliver_backfill(
+                    _late_event(backfill, pk), _newest_event(backfill, pk)
+                )
                 # Each is written to everybody who follows.
                 if number % RUNNERS_PER_PASS == 0:
                     await asyncio.sleep(0)
@@ -255,27 +269,29 @@ class Backfiller:
                 await asyncio.sleep(COMMIT_DELAY_S)
 
 
-def _events(
-    pk: int, code: str, late_frame: bytes, newest_row: Row
-) -> tuple[RunnerEvent, RunnerEvent]:
-    t, lat, lng = newest_row[:3]
-    late: RunnerEvent = {
+def _late_event(backfill: Backfill, pk: int) -> RunnerEvent:
+    return {
         "type": LATE_FIXES,
         "runner": pk,
-        "t": t,
+        "t": backfill.rows[pk][-1][0],
         "seed": b"",
-        "v1": late_frame,
+        "v1": backfill.late[pk],
         "state": {},
     }
-    newest: RunnerEvent = {
+
+
+def _newest_event(backfill: Backfill, pk: int) -> RunnerEvent | None:
+    if (row := backfill.newest.get(pk)) is None:
+        return None
+    code, (t, lat, lng, *_) = backfill.codes[pk], row
+    return {
         "type": POSITION,
         "runner": pk,
         "t": t,
         "seed": seed.position_frame(wire_id_of(code), lat, lng),
-        "v1": v1.position_row(code, v1.fix_row(*newest_row)),
+        "v1": v1.position_row(code, v1.fix_row(*row)),
         "state": {},
     }
-    return late, newest
 
 
 # Of each event loop of this process; views ask from threads.

@@ -101,6 +101,7 @@ class RunnerReads:
             if total > LIMIT:
                 backfill.truncated[pk] = backfill.codes[pk]
                 del backfill.rows[pk], backfill.late[pk]
+                backfill.newest.pop(pk, None)
         return backfill
 
     async def stored_after(self, runners: Collection[int], read_at: int) -> Backfill:
@@ -122,6 +123,8 @@ class RunnerReads:
                 backfill.codes[pk] = part.codes[pk]
                 backfill.rows[pk] = part.rows[pk]
                 backfill.late[pk] = part.late[pk]
+                if pk in part.newest:
+                    backfill.newest[pk] = part.newest[pk]
         return backfill
 
 

@@ -7,17 +7,19 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from channels.layers import channel_layers
+from django.utils import timezone
 
 from runners import store
-from runners.live.groups import POSITION, RunnerEvent, runner_group
+from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent, runner_group
 from runners.live.hub import Hub, get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
-from runners.models import Runner
+from runners.models import Position, Runner
 from runners.positions import writing
 from runners.positions.fix import Fix
 from runners.sharing import recovery, runner_reads
@@ -51,14 +53,20 @@ async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
 class Ear:
     def __init__(self) -> None:
         self.heard = asyncio.Event()
+        self.events: list[RunnerEvent] = []
 
     def receive(self, event: RunnerEvent) -> None:
+        self.events.append(event)
         self.heard.set()
+
+    def times(self, type_: str) -> list[int]:
+        """Return the times of the events of a type."""
+        return [event["t"] for event in self.events if event["type"] == type_]
 
 
 def missed(*times: int) -> Backfill:
     rows: list[Row] = [(t, 48.0, 2.0, None, None, 5_000.0) for t in times]
-    return Backfill({BOB: "bob"}, {BOB: rows})
+    return Backfill({BOB: "bob"}, {BOB: rows}, newest={BOB: rows[-1]})
 
 
 def times_of(rows: Any) -> list[int]:
@@ -68,7 +76,7 @@ def times_of(rows: Any) -> list[int]:
     return [row[1] for row in read]
 
 
-async def hand_out(hub: Hub, t: int) -> None:
+async def hand_out(hub: Hub, t: int) -> Ear:
     """Let a follower of Bob get a position of that time."""
     ear = Ear()
     await hub.subscribe([BOB], ear)
@@ -82,6 +90,7 @@ async def hand_out(hub: Hub, t: int) -> None:
     }
     await hub.layer.group_send_many([(runner_group(BOB), event)])
     await asyncio.wait_for(ear.heard.wait(), 5)
+    return ear
 
 
 async def test_a_second_look_moves_no_marker_back(hub: Hub) -> None:
@@ -95,6 +104,71 @@ async def test_a_second_look_gives_what_joining_sockets_did_not_get(
     # Handed out, but perhaps before the socket that waits had joined.
     await hand_out(hub, T)
     assert times_of(missed(T - 1, T).newest_rows(hub)) == [T]
+
+
+async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
+    """Store fixes of Bob, that long ago."""
+    rows = [writing.Row(BOB, Fix(t, 48.0, 2.0), "websocket") for t in times]
+    await store.read(writing.write, rows)
+    moments = [datetime.fromtimestamp(t / 1000, UTC) for t in times]
+    fixes = Position.objects.filter(recorded_at__in=moments)
+    await fixes.aupdate(stored_at=timezone.now() - age)
+
+
+@pytest.fixture
+async def bob(transactional_db: None) -> AsyncIterator[Runner]:
+    """Bob runs."""
+    yield await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
+    store.close_connections()
+
+
+async def test_filling_a_gap_moves_no_marker_back_from_what_is_not_stored_yet(
+    hub: Hub, bob: Runner
+) -> None:
+    now = now_ms()
+    ear = await hand_out(hub, now)
+    await stored(now - 1_000)
+    Backfiller(hub).schedule(now)
+    await finish_backfills(hub, 5)
+    assert ear.times(LATE_FIXES) == [now - 1_000]
+    assert ear.times(POSITION) == [now]
+
+
+async def test_filling_a_gap_moves_no_marker_back_from_what_was_stored_before(
+    hub: Hub, bob: Runner
+) -> None:
+    now = now_ms()
+    ear = Ear()
+    await hub.subscribe([BOB], ear)
+    # Dispatched by a process before this one.
+    await stored(now - 60_000, age=timedelta(minutes=1))
+    await stored(now - 61_000)
+    Backfiller(hub).schedule(now)
+    await finish_backfills(hub, 5)
+    assert ear.times(LATE_FIXES) == [now - 61_000]
+    assert ear.times(POSITION) == []
+
+
+async def test_filling_a_gap_moves_the_marker_to_the_newest_position(
+    hub: Hub, bob: Runner
+) -> None:
+    now = now_ms()
+    ear = await hand_out(hub, now - 2_000)
+    await stored(now - 3_000, now - 1_000)
+    Backfiller(hub).schedule(now)
+    await finish_backfills(hub, 5)
+    assert ear.times(POSITION) == [now - 2_000, now - 1_000]
+
+
+async def test_a_second_look_moves_no_marker_back_that_the_snapshot_has_placed(
+    hub: Hub, bob: Runner
+) -> None:
+    now = now_ms()
+    await stored(now - 60_000, age=timedelta(minutes=1))
+    await stored(now - 61_000)
+    backfill = await store.read(stored_after, [BOB], now)
+    assert list(backfill.late) == [BOB]
+    assert list(backfill.newest_rows(hub)) == []
 
 
 @pytest.mark.django_db(transaction=True)
