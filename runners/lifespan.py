@@ -22,8 +22,8 @@ from runners.sharing.access_monitor import get_access_monitor
 logger = logging.getLogger(__name__)
 
 # After the start, so that a restart at a race's start is not slowed down; then daily.
-FIRST_PRUNING = 3_600  # seconds
-DAY = 86_400  # seconds
+FIRST_PRUNING_S = 3_600
+DAY_S = 86_400
 
 
 async def lifespan(
@@ -74,7 +74,7 @@ def telling(
 
 async def _prune_daily() -> None:
     """Delete old positions once a day; each process does, the second finds none."""
-    await asyncio.sleep(FIRST_PRUNING)
+    await asyncio.sleep(FIRST_PRUNING_S)
     while True:
         try:
             pruned = await asyncio.to_thread(_prune)
@@ -82,7 +82,7 @@ async def _prune_daily() -> None:
             logger.exception("Old positions could not be deleted")
         else:
             logger.info("%d positions from before %s deleted", *pruned)
-        await asyncio.sleep(DAY)
+        await asyncio.sleep(DAY_S)
 
 
 def _prune() -> tuple[int, str]:

@@ -27,15 +27,14 @@ V = TypeVar("V")
 
 THREADS = 4
 # How long the database may take, and how long a caller waits while it answers nobody.
-# Seconds.
-TIMEOUT = 5.0
+TIMEOUT_S = 5.0
 
 
 class Pool(ThreadPoolExecutor):
     """Some threads, and when one of them last had an answer."""
 
     answered_at = 0.0
-    timeout = TIMEOUT
+    timeout = TIMEOUT_S
 
 
 class Call(Generic[T]):

@@ -30,10 +30,10 @@ MAP_LIBRARY = "vendor/maplibre-gl/maplibre-gl.mjs"
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 # Fewer descriptors than this are too few for a race.
 FEW_DESCRIPTORS = 4096
-# How far two clocks may be apart. Seconds.
-CLOCKS_APART = 2.0
-# How old a file may look that was written a moment ago. Seconds.
-JUST_WRITTEN = 60.0
+# How far two clocks may be apart.
+CLOCKS_APART_S = 2.0
+# How old a file may look that was written a moment ago.
+JUST_WRITTEN_S = 60.0
 # Connections to PostgreSQL that a worker keeps, and some for pages and commands.
 CONNECTIONS_A_WORKER, OTHER_CONNECTIONS = 7, 10
 
@@ -209,7 +209,7 @@ def unknown_variables() -> Iterator[CheckMessage]:
 def clock() -> Iterator[CheckMessage]:
     # A machine that keeps no time while it is off starts years ago.
     now, written = time.time(), Path(__file__).stat().st_mtime
-    if now < written - JUST_WRITTEN:
+    if now < written - JUST_WRITTEN_S:
         yield Warning(
             f"The clock says {time.strftime('%F %T', time.gmtime(now))} UTC, which is "
             "before this program was installed: positions would be refused as future.",
@@ -267,7 +267,7 @@ def database_clock(alias: str) -> Iterator[CheckMessage]:
         there, answered = cursor.fetchone()[0], time.time()
     # It looked at its clock somewhere in between.
     here, doubt = (asked + answered) / 2, (answered - asked) / 2
-    if abs(there - here) - doubt > CLOCKS_APART:
+    if abs(there - here) - doubt > CLOCKS_APART_S:
         yield Warning(
             f"The database's clock is {there - here:+.1f} s from this machine's.",
             hint="Have both set from the network: apt-get install chrony.",

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 # What one socket may send: cheers a second, and at once.
 SOCKET_RATE, SOCKET_BURST = 1 / 5, 3
-# When to try again after the layer was away. Milliseconds.
-LAYER_RETRY = 2_000
+# When to try again after the layer was away.
+LAYER_RETRY_MS = 2_000
 
 
 class Cheers:
@@ -53,7 +53,7 @@ class Cheers:
         except Exception as error:
             logger.warning("The channel layer took no cheer: %r", error)
             raise CommandError(
-                "cheer.lost", "It may have reached nobody.", after=LAYER_RETRY
+                "cheer.lost", "It may have reached nobody.", after=LAYER_RETRY_MS
             ) from None
         consumer.answer("ack", command)
 

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-# Close codes that rights end a socket with.
-COME_BACK = 1012
-NOT_SIGNED_IN = 4401
-NO_LONGER_ALLOWED = 4403
-
 
 class CommandError(Exception):
     """What is wrong with a message: a stable dotted code and a sentence."""

@@ -18,8 +18,17 @@ import orjson
 from django.conf import settings
 
 from runners import handshake, store
-from runners.consumers.errors import NOT_SIGNED_IN, CommandError
+from runners.consumers.errors import CommandError
 from runners.consumers.subscriptions import SubscriptionConsumer
+from runners.live.close_codes import (
+    FRAME_TOO_BIG,
+    INTERNAL_ERROR,
+    NOT_OUR_PROTOCOL,
+    NOT_SIGNED_IN,
+    OVERLOADED,
+    SILENT,
+    TOO_FAST,
+)
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import Outbox, now_ms
 from runners.live.wire import EXTENSION, SendWire, Wire
@@ -38,15 +47,9 @@ FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
 # Messages refused in a row for their rate before the socket is closed.
 TOO_FAST_LIMIT = 100
-# When a publisher may try again after the store was unavailable. Milliseconds.
-STORE_RETRY = 2_000
+# When a publisher may try again after the store was unavailable.
+STORE_RETRY_MS = 2_000
 
-TOO_BIG = 1009
-INTERNAL_ERROR = 1011
-OVERLOADED = 1013
-NOT_OUR_PROTOCOL = 4400
-SILENT = 4408
-TOO_FAST = 4429
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -131,7 +134,7 @@ class SocketConsumer(SubscriptionConsumer):
                     "message.too_big", f"A frame has {FRAME_LIMIT:,} bytes at most."
                 )
             )
-            self.outbox.close(TOO_BIG)
+            self.outbox.close(FRAME_TOO_BIG)
             return
         command: Any = None
         try:
@@ -327,7 +330,7 @@ class SocketConsumer(SubscriptionConsumer):
             CommandError(
                 "store.unavailable",
                 "The database does not answer. Keep what you have and try again.",
-                after=STORE_RETRY,
+                after=STORE_RETRY_MS,
             ),
             command,
         )

@@ -10,12 +10,8 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from runners.consumers.errors import (
-    COME_BACK,
-    NO_LONGER_ALLOWED,
-    NOT_SIGNED_IN,
-    CommandError,
-)
+from runners.consumers.errors import CommandError
+from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN, RECONNECT
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import Outbox, now_ms
 from runners.live.wire import Wire
@@ -83,7 +79,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         lost_links = set(asked.links) - decision.links
         if decision.moved and self.viewer.token == asked.token:
             detail = "The phone is another runner's now: come back, and be theirs."
-            self.end("token.moved", detail, COME_BACK)
+            self.end("token.moved", detail, RECONNECT)
         elif not decision.token and self.viewer.token == asked.token:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
         elif not decision.session:

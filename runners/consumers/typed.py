@@ -12,7 +12,7 @@ from django.conf import settings
 
 from runners import store
 from runners.consumers.cheers import Cheers
-from runners.consumers.errors import NOT_SIGNED_IN, CommandError
+from runners.consumers.errors import CommandError
 from runners.consumers.message_fields import (
     ID_LIMIT,
     fix_of,
@@ -22,12 +22,12 @@ from runners.consumers.message_fields import (
 )
 from runners.consumers.socket import (
     FOLLOW_LIMIT,
-    TOO_FAST,
     Send,
     SocketConsumer,
     plain,
 )
 from runners.consumers.sos import SosCommand
+from runners.live.close_codes import NOT_SIGNED_IN, TOO_FAST
 from runners.live.dialects import v1
 from runners.live.dialects.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
@@ -107,7 +107,7 @@ class TypedConsumer(SocketConsumer):
             command,
             time=now_ms(),
             runner=None if self.publisher is None else self.publisher.code,
-            heartbeat=v1.HEARTBEAT,
+            heartbeat=v1.HEARTBEAT_S,
         )
 
     async def authenticate(self, token: str) -> None:

@@ -13,21 +13,21 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from runners.earth import EARTH_RADIUS_M
 from runners.models import Phone, Position, RunnerToken
 
 # Fixes that are looked at: the last ones, not older than the token.
 FIXES = 20
 # A fix older than this when it arrives is late, unless it comes from a buffer.
 LATE = timedelta(seconds=60)
-# Worse than this no course can be told from the next street. Metres.
-COARSE = 50.0
+# Worse than this no course can be told from the next street.
+COARSE_M = 50.0
 # Closer together than this is standing still, and for how long that is fine.
-STILL = 15.0  # metres
+STILL_M = 15.0
 STILL_FOR = timedelta(seconds=60)
 # Slower than this the map jumps.
-SLOW = 30.0  # seconds
+SLOW_S = 30.0
 SILENT = timedelta(minutes=2)
-EARTH = 6_371_000.0  # metres
 
 # What is refused because the runner wants it so.
 PRIVATE = {"zone.hidden", "sharing.paused", "position.erased"}
@@ -108,19 +108,19 @@ def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterato
             "right, and does it have a connection?"
         ).format(span=duration(delay))
     accuracies = [fix.accuracy for fix in fixes[:5] if fix.accuracy is not None]
-    if accuracies and statistics.median(accuracies) > COARSE:
+    if accuracies and statistics.median(accuracies) > COARSE_M:
         yield _(
             "Positions are only accurate to {count} m. Allow the precise location and "
             "choose the highest accuracy."
         ).format(count=_whole(statistics.median(accuracies)))
     span = newest.recorded_at - oldest.recorded_at
-    if span >= STILL_FOR and all(_distance(newest, fix) < STILL for fix in fixes):
+    if span >= STILL_FOR and all(_distance(newest, fix) < STILL_M for fix in fixes):
         yield _("The phone has not moved. Walk fifty steps and see whether it follows.")
     gaps = [
         (later.recorded_at - earlier.recorded_at).total_seconds()
         for later, earlier in zip(fixes, fixes[1:], strict=False)
     ]
-    if len(gaps) >= 2 and (gap := statistics.median(gaps)) > SLOW:
+    if len(gaps) >= 2 and (gap := statistics.median(gaps)) > SLOW_S:
         yield _(
             "A position comes only every {count} s. Set the app's interval to 5 s."
         ).format(count=_whole(gap))
@@ -171,4 +171,4 @@ def _distance(a: Position, b: Position) -> float:
     """Return the distance of two places that are near each other, in metres."""
     north = math.radians(a.lat - b.lat)
     east = math.radians(a.lng - b.lng) * math.cos(math.radians(a.lat))
-    return EARTH * math.hypot(north, east)
+    return EARTH_RADIUS_M * math.hypot(north, east)

@@ -46,16 +46,16 @@ APPS = {
 }
 PREFIX = "/intake/"
 
-# A body, unpacked: an Overland batch of 1,000 points has 600 KB. Bytes.
-BODY_LIMIT = 4 * 1024 * 1024
-# What is read of a longer one, so that the sender gets to read the answer. Bytes.
-PATIENCE_LIMIT = 64 * 1024 * 1024
-# How long a body may take. Seconds.
-BODY_SECONDS = 60.0
-# How long an answer waits for the commit. Seconds.
-COMMIT_SECONDS = 10.0
-# When to come back after the store was full or away. Seconds.
-RETRY_AFTER = 5
+# A body, unpacked: an Overland batch of 1,000 points has 600 KB.
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+# What is read of a longer one, so that the sender gets to read the answer.
+PATIENCE_LIMIT_BYTES = 64 * 1024 * 1024
+# How long a body may take.
+BODY_TIMEOUT_S = 60.0
+# How long an answer waits for the commit.
+COMMIT_TIMEOUT_S = 10.0
+# When to come back after the store was full or away.
+RETRY_AFTER_S = 5
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -169,7 +169,7 @@ async def _serve(
             503,
             "server.busy",
             "The server is overloaded. Keep what you have and try again.",
-            RETRY_AFTER,
+            RETRY_AFTER_S,
         )
     headers = _headers(scope)
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
@@ -254,7 +254,7 @@ async def _commit(receipt: Receipt) -> int:
     if receipt.stored is None:
         return 0
     try:
-        async with asyncio.timeout(COMMIT_SECONDS):
+        async with asyncio.timeout(COMMIT_TIMEOUT_S):
             return await asyncio.shield(receipt.stored)
     except TimeoutError:
         raise _store_unavailable() from None
@@ -272,7 +272,7 @@ def _store_unavailable() -> TryLater:
         503,
         "store.unavailable",
         "The database does not keep up. Keep what you have and try again.",
-        RETRY_AFTER,
+        RETRY_AFTER_S,
     )
 
 
@@ -323,20 +323,20 @@ async def read_body(receive: Receive, encoding: str) -> tuple[bytes, FixError | 
     size = 0
     chunks: list[bytes] = []
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise Gone
                 chunk = message.get("body", b"")
                 size += len(chunk)
-                if size <= BODY_LIMIT:
+                if size <= BODY_LIMIT_BYTES:
                     chunks.append(chunk)
-                if not message.get("more_body") or size > PATIENCE_LIMIT:
+                if not message.get("more_body") or size > PATIENCE_LIMIT_BYTES:
                     break
     except TimeoutError:
         raise Gone from None
-    if size > BODY_LIMIT:
+    if size > BODY_LIMIT_BYTES:
         return b"", _too_big()
     body = b"".join(chunks)
     encoding = encoding.strip().lower()
@@ -353,7 +353,7 @@ def _unpack(body: bytes, encoding: str) -> bytes:
         raise FixError("message.invalid", "Send the body as it is, or packed by gzip.")
     unpacker = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
     try:
-        unpacked = unpacker.decompress(body, BODY_LIMIT)
+        unpacked = unpacker.decompress(body, BODY_LIMIT_BYTES)
     except zlib.error:
         raise FixError("message.invalid", f"The body is not {encoding}.") from None
     if unpacker.unconsumed_tail:
@@ -364,7 +364,9 @@ def _unpack(body: bytes, encoding: str) -> bytes:
 
 
 def _too_big() -> FixError:
-    return FixError("message.too_big", f"A body has {BODY_LIMIT >> 20} MiB at most.")
+    return FixError(
+        "message.too_big", f"A body has {BODY_LIMIT_BYTES >> 20} MiB at most."
+    )
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:

@@ -22,9 +22,9 @@ from runners.intake.profile import PROFILE_FILE
 from runners.intake.traccar import ATTRIBUTE
 
 # How often, and after how far, a phone reports.
-INTERVAL = 5  # seconds
-DISTANCE = 10  # metres
-HEARTBEAT = 60  # seconds
+INTERVAL_S = 5
+DISTANCE_M = 10
+HEARTBEAT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ def owntracks(code: str, token: str) -> Setup:
         "deviceId": "phone",
         "tid": code[-2:].rjust(2, "0"),
         "monitoring": 2,  # move
-        "locatorInterval": INTERVAL,
-        "locatorDisplacement": DISTANCE,
+        "locatorInterval": INTERVAL_S,
+        "locatorDisplacement": DISTANCE_M,
     }
     packed = base64.b64encode(json.dumps(config, separators=(",", ":")).encode())
     link = f"owntracks:///config?inline={quote(packed.decode(), safe='')}"
@@ -121,10 +121,10 @@ def traccar_client(code: str, token: str) -> Setup:
     race = {
         "id": code,
         "accuracy": "highest",
-        "distance": DISTANCE,
-        "interval": INTERVAL,
-        "fastest_interval": INTERVAL,
-        "heartbeat": HEARTBEAT,
+        "distance": DISTANCE_M,
+        "interval": INTERVAL_S,
+        "fastest_interval": INTERVAL_S,
+        "heartbeat": HEARTBEAT_S,
         "buffer": "true",
         "wakelock": "true",
         "stop_detection": "false",
@@ -133,10 +133,10 @@ def traccar_client(code: str, token: str) -> Setup:
     values = [
         ("Server URL", url),
         ("Location accuracy", "Highest"),
-        ("Distance", f"{DISTANCE} m"),
-        ("Interval", f"{INTERVAL} s"),
-        ("Fastest interval", f"{INTERVAL} s"),
-        ("Heartbeat", f"{HEARTBEAT} s"),
+        ("Distance", f"{DISTANCE_M} m"),
+        ("Interval", f"{INTERVAL_S} s"),
+        ("Fastest interval", f"{INTERVAL_S} s"),
+        ("Heartbeat", f"{HEARTBEAT_S} s"),
         ("Offline buffering", "On"),
         ("Stop detection", "Off"),
     ]
@@ -156,7 +156,7 @@ def osmand(code: str, token: str) -> Setup:
     )
     values = [
         ("Web address", url),
-        ("Tracking interval", f"{INTERVAL} s"),
+        ("Tracking interval", f"{INTERVAL_S} s"),
         ("Time buffer", "As long as possible"),
     ]
     return Setup("", url, values)
@@ -171,7 +171,7 @@ def gpslogger(code: str, token: str) -> Setup:
         ("HTTP body", GPSLOGGER_TEMPLATE),
         ("User", code),
         ("Password", token),
-        ("Logging interval", f"{INTERVAL} s"),
+        ("Logging interval", f"{INTERVAL_S} s"),
         ("Keep GPS on between fixes", "On"),
         ("Discard offline locations", "Off"),
     ]

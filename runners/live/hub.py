@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from channels.layers import get_channel_layer
 
 from runners.live.age_histogram import AgeHistogram
-from runners.live.dialects.v1 import HEARTBEAT
+from runners.live.dialects.v1 import HEARTBEAT_S
 from runners.live.groups import EVENTS_LOST, POSITION, PROBE, RunnerEvent, runner_group
 from runners.live.layer import Layer
 from runners.live.loss_detector import LossDetector
@@ -294,7 +294,7 @@ class Hub:
             due = self.loop.time() + 1
             await asyncio.sleep(1)
             self.loss_detector.record_loop_lag(self.loop.time() - due)
-            silent_since = self.loop.time() - HEARTBEAT + 1
+            silent_since = self.loop.time() - HEARTBEAT_S + 1
             try:
                 for outbox in list(self.sockets):
                     outbox.heartbeat(silent_since)

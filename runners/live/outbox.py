@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.dialects import v1
 from runners.live.groups import POSITION, RunnerEvent
 from runners.live.wire import Wire
@@ -25,7 +26,6 @@ MAX_EVENT_BYTES = 2 * 1024 * 1024
 FRAME_OVERHEAD_BYTES = 50
 # How many sockets are written before the event loop runs other tasks.
 SOCKETS_PER_PASS = 500
-TOO_FAR_BEHIND = 4413
 
 
 def now_ms() -> int:

@@ -20,12 +20,12 @@ from django.conf import settings
 
 # Characters of an endpoint; the longest in use have some 600.
 LONGEST = 2_000
-# For everything: the name, the connection, the answer. Seconds.
-TIMEOUT = 8.0
-# What a service may ask for at most before it is asked again. Seconds.
-LONGEST_WAIT = 86_400.0
-# Of an answer nothing is read but its head. Bytes.
-HEAD_LIMIT = 16 * 1024
+# For everything: the name, the connection, the answer.
+TIMEOUT_S = 8.0
+# What a service may ask for at most before it is asked again.
+LONGEST_WAIT_S = 86_400.0
+# Of an answer nothing is read but its head.
+HEAD_LIMIT_BYTES = 16 * 1024
 HTTPS = 443
 # Addresses of IPv6 that lead to one of IPv4: how many bits stand before it.
 EMBEDDING = (
@@ -106,12 +106,12 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
-    async with asyncio.timeout(TIMEOUT):
+    async with asyncio.timeout(TIMEOUT_S):
         address = await _address_of(endpoint)
         reader, writer = await asyncio.open_connection(
             address,
             endpoint.port,
-            limit=HEAD_LIMIT,
+            limit=HEAD_LIMIT_BYTES,
             ssl=_tls() if endpoint.secure else None,
             server_hostname=endpoint.host if endpoint.secure else None,
         )
@@ -159,7 +159,7 @@ def _read_head(head: bytes) -> Answer:
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip().lower() == "retry-after" and value.strip().isdecimal():
-            retry_after = min(float(value), LONGEST_WAIT)
+            retry_after = min(float(value), LONGEST_WAIT_S)
     return Answer(status, retry_after)
 
 

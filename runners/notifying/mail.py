@@ -16,8 +16,8 @@ from runners.models import Contact, Subscription
 from runners.notifying.texts import Words
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
-# For how long an address can be confirmed. Seconds.
-CONFIRM_WITHIN = 3 * 24 * 3600
+# For how long an address can be confirmed.
+CONFIRM_WITHIN_S = 3 * 24 * 3600
 _stop = signing.Signer(salt="runners.notifying.stop")
 _confirm = signing.TimestampSigner(salt="runners.notifying.confirm")
 
@@ -44,7 +44,7 @@ def stopped_place(signed: str) -> Subscription | Contact | None:
 
 def confirmed_address(signed: str) -> Subscription | None:
     """Return whose address a link confirms; raises `BadSignature`."""
-    pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN)
+    pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN_S)
     return Subscription.objects.filter(pk=pk).first()
 
 

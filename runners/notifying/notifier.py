@@ -38,8 +38,8 @@ from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 
-# Between two looks while nothing is to be done. Seconds.
-POLL = 1.0
+# Between two looks while nothing is to be done.
+POLL_S = 1.0
 # Deliveries of one round, and for how long they are this process's. Mails go one by
 # one, and an SOS is the first of a round.
 BATCH, MAIL_BATCH, LEASE = 50, 10, timedelta(minutes=2)
@@ -47,13 +47,13 @@ BATCH, MAIL_BATCH, LEASE = 50, 10, timedelta(minutes=2)
 RATE, BURST = 50.0, 200.0
 # What one place is told by a process, a second and at once; an SOS always.
 PLACE_RATE, PLACE_BURST = 1 / 20, 20
-# A mail server may take so long for each step. Seconds.
-MAIL_TIMEOUT = 20
+# A mail server may take so long for each step.
+MAIL_TIMEOUT_S = 20
 # Until the second attempt; the next ones take three times as long each, at most so
 # often, until nobody wants to know any more. Seconds.
 RETRY, MOST_TRIPLED = 10.0, 3
-# So long a push service that did not answer is left alone. Seconds.
-LEFT_ALONE = 30.0
+# So long a push service that did not answer is left alone.
+LEFT_ALONE_S = 30.0
 # Deliveries that a place refuses, in a row, before it is forgotten.
 MOST_FAILURES = 5
 # Seconds.
@@ -131,7 +131,7 @@ class Notifier:
                 # The thread must live, whatever is wrong with these.
                 logger.exception("News could not be told")
             if not busy:
-                self._stopping.wait(POLL)
+                self._stopping.wait(POLL_S)
         connection.close()
 
     def push_turn(self) -> bool:
@@ -218,8 +218,8 @@ class Notifier:
         except EndpointRefused:
             job.failed = Failed("private", gone=True)
         except (OSError, TimeoutError):
-            self._away[host] = now + LEFT_ALONE
-            job.failed = Failed("unreachable", again=LEFT_ALONE)
+            self._away[host] = now + LEFT_ALONE_S
+            job.failed = Failed("unreachable", again=LEFT_ALONE_S)
         except Exception:
             logger.exception("A push message could not be made")
             job.failed = Failed("error")
@@ -250,8 +250,8 @@ class Notifier:
 
     def _mail_all(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            job.failed = Failed("unreachable", again=LEFT_ALONE)
-        backend = django_mail.get_connection(timeout=MAIL_TIMEOUT)
+            job.failed = Failed("unreachable", again=LEFT_ALONE_S)
+        backend = django_mail.get_connection(timeout=MAIL_TIMEOUT_S)
         try:
             backend.open()
             for job in jobs:

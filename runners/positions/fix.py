@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-# How far a phone's clock may run ahead of ours. Milliseconds.
-CLOCK_TOLERANCE = 60_000
+# How far a phone's clock may run ahead of ours.
+CLOCK_TOLERANCE_MS = 60_000
 # Earlier than any phone that tracks: seconds taken for milliseconds end up here.
 EARLIEST = 946_684_800_000  # 2000-01-01
 # What may be unknown, in the order of a fix, each with its least and greatest value.
@@ -71,7 +71,7 @@ def check(fix: Fix, now: int) -> None:
         raise FixError(
             "position.invalid", "0, 0 is what a phone says that has no place yet."
         )
-    if fix.t > now + CLOCK_TOLERANCE:
+    if fix.t > now + CLOCK_TOLERANCE_MS:
         raise FixError(
             "position.future",
             f"The time is {(fix.t - now) // 1000} s ahead of the server's clock.",

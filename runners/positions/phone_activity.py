@@ -18,8 +18,8 @@ from django.utils import timezone
 from runners import store
 from runners.models import LatestPosition, Phone, RunnerToken
 
-# Between writes. Seconds.
-FLUSH = 1.0
+# Between writes.
+FLUSH_S = 1.0
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class PhoneActivityLog:
     async def _flush_soon(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(FLUSH)
+                await asyncio.sleep(FLUSH_S)
                 await self.flush()
         finally:
             self._task = None

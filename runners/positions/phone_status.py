@@ -14,8 +14,8 @@ LOW, CHARGED = 20, 25
 UNSURE, SURE = 20, 16
 # A ring that is so many times larger or smaller is another.
 RESIZED = 1.5
-# The least time from one word to the next. Milliseconds.
-EVERY = 30_000
+# The least time from one word to the next.
+EVERY_MS = 30_000
 
 
 class PhoneStatus:
@@ -27,7 +27,7 @@ class PhoneStatus:
         self.is_low = False
         # The accuracy that a ring was told for; 0: none. Metres.
         self.ring = 0.0
-        self.t = -EVERY
+        self.t = -EVERY_MS
 
     def is_news(self, fix: Fix) -> bool:
         """Tell whether followers should hear of a fix's phone; then they have."""
@@ -36,7 +36,7 @@ class PhoneStatus:
         ring = fix.accuracy or 0.0
         if is_low == self.is_low and not self._is_other(ring):
             return False
-        if fix.t - self.t < EVERY:
+        if fix.t - self.t < EVERY_MS:
             return False
         self.is_low, self.ring, self.t = is_low, ring, fix.t
         return True

@@ -30,10 +30,10 @@ from runners.positions.track import Publisher, Track, note_event, tell
 
 logger = logging.getLogger(__name__)
 
-# How long what is known of a runner is kept after their last fix. Seconds.
-IDLE = 30.0
-# Late fixes of a race come in batches: how long to wait for more of them. Seconds.
-MEND_AFTER = 2.0
+# How long what is known of a runner is kept after their last fix.
+IDLE_S = 30.0
+# Late fixes of a race come in batches: how long to wait for more of them.
+MEND_AFTER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Pipeline:
     async def _mend(self, runner: Publisher, track: Track) -> None:
         try:
             while track.late:
-                await asyncio.sleep(MEND_AFTER)
+                await asyncio.sleep(MEND_AFTER_S)
                 track.late = False
                 await self.recorder.flushed()
                 if track.running is not None:
@@ -302,12 +302,12 @@ class Pipeline:
 
     async def _sweep_often(self) -> None:
         while True:
-            await asyncio.sleep(IDLE / 10)
+            await asyncio.sleep(IDLE_S / 10)
             self.sweep()
 
     def sweep(self) -> None:
-        """Forget the runners who have not published for `IDLE` seconds."""
-        before = self.hub.loop.time() - IDLE
+        """Forget the runners who have not published for `IDLE_S` seconds."""
+        before = self.hub.loop.time() - IDLE_S
         for pk, track in list(self._tracks.items()):
             if track.used_at < before and not (track.ready or track.mender):
                 del self._tracks[pk]

@@ -14,14 +14,14 @@ from datetime import timedelta
 from django.db.models import Min
 from django.utils import timezone
 
+from runners.earth import EARTH_RADIUS_M
 from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
 from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix, FixError, milliseconds
 
 # A pause that ended longer ago is of no interest to any fix on its way.
 PAUSES_KEPT = timedelta(days=30)
-EARTH = 6_371_000.0  # metres
-DAY = 86_400_000  # milliseconds
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,19 @@ class Circle:
         """Shift a zone's centre by its own random offset."""
         offset = zone.shift * zone.radius
         angle = math.radians(zone.bearing)
-        lat = zone.lat + math.degrees(offset * math.cos(angle) / EARTH)
+        lat = zone.lat + math.degrees(offset * math.cos(angle) / EARTH_RADIUS_M)
         scale = max(0.01, math.cos(math.radians(zone.lat)))
-        lng = zone.lng + math.degrees(offset * math.sin(angle) / EARTH / scale)
+        lng = zone.lng + math.degrees(offset * math.sin(angle) / EARTH_RADIUS_M / scale)
         return cls(zone.pk, lat, lng, zone.radius)
 
     def hides(self, fix: Fix) -> bool:
         """Tell whether a fix lies inside on its day."""
-        seed = f"{self.zone} {self.lat} {fix.t // DAY}".encode()
+        seed = f"{self.zone} {self.lat} {fix.t // DAY_MS}".encode()
         growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # up to a quarter more
         scale = math.cos(math.radians(self.lat))
         north = math.radians(fix.lat - self.lat)
         east = math.radians((fix.lng - self.lng + 540) % 360 - 180) * scale
-        return EARTH * math.hypot(north, east) <= self.radius * growth
+        return EARTH_RADIUS_M * math.hypot(north, east) <= self.radius * growth
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,19 +25,19 @@ from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 
-# How long fixes are gathered before a commit. Seconds.
-GATHER = 0.05
+# How long fixes are gathered before a commit.
+GATHER_S = 0.05
 # Less after a commit of one message alone: a phone that sends one after the other waits
 # for each ack. So many times as long as that commit took, to be a small part of the
 # work all the same.
 GATHER_COMMITS = 10
 # Rows that may wait, some tens of megabytes.
 CAPACITY = 100_000
-# Between attempts while the database is away. Seconds.
-RETRY = 0.5
+# Between attempts while the database is away.
+RETRY_S = 0.5
 # A commit that comes so long after its fixes is late: who has begun to follow since has
-# read the database without them. Seconds.
-LATE = 1.0
+# read the database without them.
+LATE_S = 1.0
 
 
 class RecorderFull(Exception):
@@ -154,8 +154,8 @@ class Recorder:
         while not (self._stopping and not self._queued):
             self._wake.wait()
             if not self._stopping:
-                brief = GATHER_COMMITS * self.commit_seconds if alone else GATHER
-                time.sleep(min(GATHER, brief))
+                brief = GATHER_COMMITS * self.commit_seconds if alone else GATHER_S
+                time.sleep(min(GATHER_S, brief))
             self._wake.clear()
             alone = len(self._queued) <= 1
             while self._queued:
@@ -185,7 +185,7 @@ class Recorder:
         stored = lost is not None
         lost = lost or ()
         self.stored += len(rows) - len(lost) if stored else 0
-        late = self.oldest > LATE
+        late = self.oldest > LATE_S
         with self._lock:
             self._waiting -= len(rows)
             self._waiting_since = self._queued[0].at if self._queued else None
@@ -209,7 +209,7 @@ class Recorder:
         """Tell of late commits once no more of them follow."""
         if late and self._late_since is None:
             self._late_since = self._tried_at
-        if self._late_since is not None and self.oldest < LATE:
+        if self._late_since is not None and self.oldest < LATE_S:
             since, self._late_since = self._late_since, None
             self.on_late(since)
 
@@ -232,7 +232,7 @@ class Recorder:
                 if self._stopping:
                     self.not_stored["stopped"] += len(rows)
                     return None
-                time.sleep(RETRY)
+                time.sleep(RETRY_S)
             else:
                 self.commit_seconds = time.perf_counter() - started
                 if lost:

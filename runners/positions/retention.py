@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from shapely import LineString
 
+from runners.earth import METRES_PER_DEGREE
 from runners.models import Position, RightsChange, Sos
 
-# How near to the kept line what goes may lie. Metres.
-LINE_DETAIL = 10.0
-# Metres of one degree of latitude.
-DEGREE = 111_195.0
+# How near to the kept line what goes may lie.
+LINE_DETAIL_M = 10.0
 # Rows of one DELETE, so that no other writer waits long.
 BATCH = 5_000
 # Changes of rights are of no interest once every process has seen them.
@@ -35,7 +34,7 @@ def prune(*, days: int, keep_line: bool) -> Pruned:
     """Delete positions recorded more than `days` ago; return what was done.
 
     The latest position of each runner stays where it is. With `keep_line` those
-    points stay that the track's line needs to be right within `LINE_DETAIL`.
+    points stay that the track's line needs to be right within `LINE_DETAIL_M`.
     """
     before = timezone.now() - timedelta(days=days)
     RightsChange.objects.filter(created_at__lt=timezone.now() - CHANGES_KEPT).delete()
@@ -50,7 +49,7 @@ def prune(*, days: int, keep_line: bool) -> Pruned:
             .order_by("recorded_at")
             .values_list("pk", "lat", "lng")
         )
-        stay = needed(rows, LINE_DETAIL) if keep_line else set()
+        stay = needed(rows, LINE_DETAIL_M) if keep_line else set()
         go = [pk for pk, _, _ in rows if pk not in stay]
         for start in range(0, len(go), BATCH):
             Position.objects.filter(pk__in=go[start : start + BATCH]).delete()
@@ -70,7 +69,7 @@ def needed(rows: list[tuple[int, float, float]], detail: float) -> set[int]:
     # The height carries the row's number through.
     line = LineString(
         [
-            (lng * DEGREE * scale, lat * DEGREE, number)
+            (lng * METRES_PER_DEGREE * scale, lat * METRES_PER_DEGREE, number)
             for number, (_, lat, lng) in enumerate(rows)
         ]
     )

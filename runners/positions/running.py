@@ -30,8 +30,8 @@ from runners.races.progress import Guide, Seen, State
 from runners.races.splits import Mark
 from runners.races.splits import Passing as MarkPassing
 
-# A progress that is corrected by less stays as it is stored. Metres.
-NEGLIGIBLE = 1.0
+# A progress that is corrected by less stays as it is stored.
+NEGLIGIBLE_M = 1.0
 # States that pass: the entry stays what it is.
 PASSING_STATES = {"off_course": "started"}
 
@@ -355,4 +355,4 @@ def _same(split: Split, passing: MarkPassing) -> bool:
 def _moved(before: float | None, after: float | None) -> bool:
     if before is None or after is None:
         return before is not after
-    return abs(after - before) > NEGLIGIBLE
+    return abs(after - before) > NEGLIGIBLE_M

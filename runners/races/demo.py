@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from runners.earth import METRES_PER_DEGREE
+
 # Open grass of Dublin's Phoenix Park; the loop follows no real path.
 CENTRE = (53.3566, -6.3285)
 RADIUS = 445.0  # metres, on average
 POINTS = 240
-METRES_A_DEGREE = 111_320.0
 # (waves around the loop, their share of the radius, where they begin): enough to look
 # like a path through trees, too little to cross itself.
 WAVES = ((2, 0.17, 0.6), (3, 0.10, 2.1), (5, 0.045, 4.4), (7, 0.02, 1.3))
@@ -28,8 +29,8 @@ def demo_points(laps: int = 1) -> list[tuple[float, float, float]]:
         north, east = radius * math.cos(angle), 1.15 * radius * math.sin(angle)
         points.append(
             (
-                round(lat + north / METRES_A_DEGREE, 6),
-                round(lng + east / METRES_A_DEGREE / shrink, 6),
+                round(lat + north / METRES_PER_DEGREE, 6),
+                round(lng + east / METRES_PER_DEGREE / shrink, 6),
                 round(48 + 6 * math.sin(angle + 0.8) + 2 * math.sin(3 * angle), 1),
             )
         )

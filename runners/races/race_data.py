@@ -21,8 +21,8 @@ from runners.races.standings import Row, Taken
 COURSES_KEPT = 8
 # Of how many seconds a position is good enough for the moment that is asked for.
 NEAR = timedelta(seconds=200)
-# Who crosses the start unseen does so within so long after the gun. Seconds.
-START_DOUBT = 120.0
+# Who crosses the start unseen does so within so long after the gun.
+START_DOUBT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def samples_of(rows: Iterable[Row], now: datetime) -> dict[int, list[Passed]]:
     samples: dict[int, list[Passed]] = {}
     for row in rows:
         if row.started is None:
-            begin = Passed(row.gun, 0.0, START_DOUBT)
+            begin = Passed(row.gun, 0.0, START_DOUBT_S)
         else:
             begin = Passed(row.started, 0.0)
         samples[row.runner] = [begin] + [

@@ -9,19 +9,17 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
+from runners.live.close_codes import OVERLOADED, RECONNECT
 from runners.live.hub import Hub, get_hub
 
-RESTART = 1012
-OVERLOADED = 1013
-
-# Between looks at the event loop. Seconds.
-STEP = 0.1
+# Between looks at the event loop.
+STEP_S = 0.1
 # The lag shown is the longest of late: what is left of it after each step. The most
 # that is kept, in seconds, is forgotten down to one in 8.
 DECAY, MOST = 0.97, 10.0
 # How long the lag must have been over its limit. A crowd that comes at once is let in:
-# it costs seconds, once. Seconds.
-PATIENCE = 5.0
+# it costs seconds, once.
+PATIENCE_S = 5.0
 # How many times its limit the lag is before reports of phones are refused too.
 SWAMPED = 5
 # Descriptors kept for files, the database, Redis and pages.
@@ -50,7 +48,7 @@ class Admission:
     @property
     def overloaded(self) -> bool:
         """Tell whether the lag has been over its limit for a while."""
-        return self.hub.loop.time() - self._calm_at > PATIENCE
+        return self.hub.loop.time() - self._calm_at > PATIENCE_S
 
     @property
     def swamped(self) -> bool:
@@ -65,7 +63,7 @@ class Admission:
     def refusal(self) -> int | None:
         """Return the close code that a new socket gets; None if it is welcome."""
         if self.leaving:
-            reason, code = "leaving", RESTART
+            reason, code = "leaving", RECONNECT
         elif self.overloaded:
             reason, code = "lag", OVERLOADED
         elif len(self.hub.sockets) >= self.socket_limit:
@@ -78,8 +76,8 @@ class Admission:
     async def _watch(self) -> None:
         loop = self.hub.loop
         while True:
-            due = loop.time() + STEP
-            await asyncio.sleep(STEP)
+            due = loop.time() + STEP_S
+            await asyncio.sleep(STEP_S)
             self.note(max(loop.time() - due, self.hub.pop_lateness()))
 
     def note(self, late: float) -> None:

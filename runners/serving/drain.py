@@ -13,25 +13,26 @@ from collections.abc import AsyncIterator, Callable
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from runners.live.close_codes import RECONNECT
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import SOCKETS_PER_PASS
 from runners.live.server import FrameProtocol
-from runners.serving.admission import RESTART, get_admission
+from runners.serving.admission import get_admission
 from runners.sharing.recovery import finish_backfills
 
 logger = logging.getLogger(__name__)
 
-# A process is gone so long after it was asked to stop, whatever happens. Seconds.
-LIMIT = 9.0
+# A process is gone so long after it was asked to stop, whatever happens.
+LIMIT_S = 9.0
 # How many sockets are closed a second, and how long closing all takes at most.
 CLOSED_A_SECOND, LONGEST_CLOSING = 2_000, 3.0
 # How many are asked to come back a second: each costs the process that takes it in
 # several milliseconds.
 BACK_A_SECOND = 250
-# Between two stages. Seconds.
-STAGE = 0.1
-# How long peers get to answer the close. Seconds.
-ANSWER = 1.0
+# Between two stages.
+STAGE_S = 0.1
+# How long peers get to answer the close.
+ANSWER_S = 1.0
 # How long giving them what they miss may take, and those who are slow to take it.
 # Whoever comes back says since when, but not to a process that knows what was lost.
 CLOSING_GAPS, OWING = 2.0, 1.0
@@ -57,7 +58,7 @@ class DrainingServer(Server):
         self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        end = threading.Timer(LIMIT, _end)
+        end = threading.Timer(LIMIT_S, _end)
         end.daemon = True
         end.start()
         get_admission().leaving = True
@@ -67,7 +68,7 @@ class DrainingServer(Server):
             for listener in sockets or []:
                 listener.close()
         await send_away(get_hub(), lambda: self.force_exit)
-        deadline = asyncio.get_running_loop().time() + ANSWER
+        deadline = asyncio.get_running_loop().time() + ANSWER_S
         # What uvicorn keeps is a set, so there is nothing to await.
         while any(  # noqa: ASYNC110
             isinstance(connection, FrameProtocol)
@@ -98,14 +99,14 @@ async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
     while any(outbox.has_pending_events for outbox in outboxes) and not hurried():
         if hub.loop.time() > deadline:
             break
-        await asyncio.sleep(STAGE)
+        await asyncio.sleep(STAGE_S)
     closed = 0
     seconds = min(len(outboxes) / CLOSED_A_SECOND, LONGEST_CLOSING)
     async for due in in_stages(len(outboxes), seconds):
         if hurried():
             due = len(outboxes)
         for outbox in outboxes[closed:due]:
-            outbox.close(RESTART)
+            outbox.close(RECONNECT)
         closed = due
         if closed == len(outboxes):
             break
@@ -118,13 +119,13 @@ async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
     due = 0
     while due < count:
         # By the clock: a busy loop must not make it longer.
-        share = (loop.time() - start + STAGE) / seconds
+        share = (loop.time() - start + STAGE_S) / seconds
         due = min(count, round(count * share))
         yield due
         if due < count:
-            await asyncio.sleep(STAGE)
+            await asyncio.sleep(STAGE_S)
 
 
 def _end() -> None:
-    logger.error("Stopping took over %d s: ended with what was not stored yet", LIMIT)
+    logger.error("Stopping took over %d s: ended with what was not stored yet", LIMIT_S)
     os._exit(1)

@@ -18,8 +18,8 @@ from pathlib import Path
 SHARE, LEAST = 1 / 200, 10.0
 # Earlier when memory has grown by so many bytes: it may be cycles of those who left.
 GROWTH = 64 * 2**20
-# Between looks at the memory. Seconds.
-STEP = 1.0
+# Between looks at the memory.
+STEP_S = 1.0
 # New objects before Python looks at these, and collections of these before it looks at
 # those that were left.
 YOUNG, OLDER = 10_000, 10
@@ -56,7 +56,7 @@ class FullCollections:
                 end = time.monotonic()
                 due = end + max(self.least, (end - start) / self.share)
                 most = resident_bytes() + self.growth
-            await asyncio.sleep(min(self.least, STEP))
+            await asyncio.sleep(min(self.least, STEP_S))
 
     async def close(self) -> None:
         """Leave it to Python again."""

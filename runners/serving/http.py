@@ -16,8 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 # A request line with its headers. Bytes; 100 headers as elsewhere.
 HEAD_LIMIT = 64 * 1024
 HEADERS = 100
-# How long a head may take, from the connection or its first byte. Seconds.
-HEAD_SECONDS = 20.0
+# How long a head may take, from the connection or its first byte.
+HEAD_TIMEOUT_S = 20.0
 
 
 class HeadTooBig(Exception):
@@ -66,7 +66,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _await_head(self) -> None:
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._end_patience)
+        self._patience = self.loop.call_later(HEAD_TIMEOUT_S, self._end_patience)
 
     def _head_came(self) -> None:
         self._in_head = False

@@ -2,7 +2,7 @@
 
 The hot path keeps plain numbers; they are read when somebody asks. With several
 workers each also writes its own to a file in a folder that they share, every
-`INTERVAL`, so that whoever answers the one port can show all of them, by the label
+`INTERVAL_S`, so that whoever answers the one port can show all of them, by the label
 `worker`.
 """
 
@@ -33,10 +33,10 @@ from runners.serving.admission import get_admission
 from runners.serving.garbage_collection import resident_bytes
 from runners.sharing.topic_registry import get_topics
 
-# Between two writings of a worker's numbers. Seconds.
-INTERVAL = 1.0
-# A file that is older belongs to a worker that has gone. Seconds.
-STALE = 10.0
+# Between two writings of a worker's numbers.
+INTERVAL_S = 1.0
+# A file that is older belongs to a worker that has gone.
+STALE_S = 10.0
 
 Kind = Literal["gauge", "counter", "histogram"]
 
@@ -141,7 +141,7 @@ class MetricsBoard:
             with contextlib.suppress(OSError):
                 other.write_bytes(orjson.dumps([tuple(row) for row in read_process()]))
                 other.replace(self._path)
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(INTERVAL_S)
         # Who takes this place counts from here on.
         self._path.unlink(missing_ok=True)
 
@@ -152,7 +152,7 @@ class MetricsBoard:
             place = int(path.name.partition("-")[0])
             with contextlib.suppress(OSError):
                 written = path.stat().st_mtime
-                if place != self.place and written > time.time() - STALE:
+                if place != self.place and written > time.time() - STALE_S:
                     newest[place] = max(newest.get(place, (0.0, path)), (written, path))
         found = {}
         for place, (_, path) in newest.items():

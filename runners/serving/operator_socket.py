@@ -25,15 +25,15 @@ from django.conf import settings
 from runners.consumers.seed import SeedConsumer
 from runners.consumers.socket import SocketConsumer
 from runners.consumers.typed import TypedConsumer
+from runners.live.close_codes import RECONNECT
 from runners.live.outbox import SOCKETS_PER_PASS
-from runners.serving.admission import RESTART
 from runners.serving.drain import in_stages
 from runners.sharing.access_monitor import get_access_monitor
 
 logger = logging.getLogger(__name__)
 
-# Those who are told to come back do so within this. Milliseconds.
-BACK_WITHIN = 1_000
+# Those who are told to come back do so within this.
+BACK_WITHIN_MS = 1_000
 
 
 class SocketFacts(TypedDict):
@@ -177,8 +177,8 @@ async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int)
         if reader.at_eof():
             break
         for consumer in consumers[closed:due]:
-            if code == RESTART:
-                consumer.outbox.send_reconnect(random.randrange(BACK_WITHIN))
+            if code == RECONNECT:
+                consumer.outbox.send_reconnect(random.randrange(BACK_WITHIN_MS))
             consumer.outbox.close(code)
         closed = due
     return closed

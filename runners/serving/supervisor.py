@@ -15,14 +15,14 @@ from types import FrameType
 
 logger = logging.getLogger(__name__)
 
-# Between looks at the workers and at what signals asked for. Seconds.
-LOOK = 0.1
-# How long a worker may take to start. Seconds.
-START = 60.0
-# How long workers may take to stop; more than they allow themselves. Seconds.
-STOP = 9.7
-# Before a worker that could not start is tried again. Seconds.
-RETRY = 1.0
+# Between looks at the workers and at what signals asked for.
+LOOK_S = 0.1
+# How long a worker may take to start.
+START_S = 60.0
+# How long workers may take to stop; more than they allow themselves.
+STOP_S = 9.7
+# Before a worker that could not start is tried again.
+RETRY_S = 1.0
 
 
 class Worker:
@@ -49,7 +49,7 @@ class Worker:
 
     @property
     def too_slow(self) -> bool:
-        return not self.is_ready and time.monotonic() - self.started_at > START
+        return not self.is_ready and time.monotonic() - self.started_at > START_S
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -105,11 +105,11 @@ class Supervisor:
                 if not alive or worker.too_slow:
                     self._replace(place, worker)
             self._restart()
-            time.sleep(LOOK)
+            time.sleep(LOOK_S)
         return self.stop(status=0)
 
     def _replace(self, place: int, worker: Worker) -> None:
-        if not worker.is_ready and time.monotonic() < worker.started_at + RETRY:
+        if not worker.is_ready and time.monotonic() < worker.started_at + RETRY_S:
             return
         logger.warning("Worker %d has ended: starting another", worker.process.pid)
         worker.close()
@@ -147,9 +147,9 @@ class Supervisor:
         workers = [*self.workers.values(), *transient]
         for worker in workers:
             worker.stop()
-        deadline = time.monotonic() + STOP
+        deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline and any(worker.look() for worker in workers):
-            time.sleep(LOOK / 2)
+            time.sleep(LOOK_S / 2)
         for worker in workers:
             worker.close()
         return status

@@ -30,22 +30,22 @@ from runners.sharing.topic_registry import TopicRegistry, get_topics
 
 logger = logging.getLogger(__name__)
 
-# Between looks at the table. Seconds.
+# Between looks at the table.
 POLL_S = 0.3
 # Transactions may commit out of the order of their ids: rows are looked for again for
-# this long. Seconds.
+# this long.
 OVERLAP_S = 10.0
-# How long the poll may fail before only what anybody may see flows. Seconds.
+# How long the poll may fail before only what anybody may see flows.
 UNREADABLE_AFTER_S = 5.0
-# After how long wrong tokens of an address are forgotten. Seconds.
+# After how long wrong tokens of an address are forgotten.
 FAILURE_MEMORY_S = 900.0
 # Addresses kept in mind.
 FAILURES_KEPT = 10_000
-# The longest that an answer to a wrong token waits. Seconds.
+# The longest that an answer to a wrong token waits.
 MAX_FAILURE_DELAY_S = 5.0
 # What was stored longer ago than it takes to commit was erased where it was asked for.
-COMMIT_TIMEOUT_S = 60.0  # seconds
-# How often the viewers of links are counted. Seconds.
+COMMIT_TIMEOUT_S = 60.0
+# How often the viewers of links are counted.
 COUNT_VIEWERS_S = 5.0
 # Verdicts asked for in one call, so that those found first are obeyed at once.
 CHECKS_PER_CALL = 50

@@ -28,15 +28,15 @@ from runners.sharing.windows import shown_from
 logger = logging.getLogger(__name__)
 
 # `stored_at` is set before the commit, by the clock of any process: what a client asks
-# for is taken from so much earlier. Seconds.
+# for is taken from so much earlier.
 MARGIN_S = 10.0
-# Longer than it takes from accepting a fix to its commit. Seconds.
+# Longer than it takes from accepting a fix to its commit.
 COMMIT_DELAY_S = 1.0
 # Fixes of one runner, and of all together, that close a gap; beyond it a client
 # fetches the track.
 RUNNER_LIMIT = 1_000
 LIMIT = 20_000
-# What the layer lost is given out over this long, in pieces. Seconds.
+# What the layer lost is given out over this long, in pieces.
 SPREAD_S = 3.0
 RUNNERS_PER_BATCH = 50
 # How many are given out before others have a turn: what a socket gets of these is one

@@ -30,7 +30,7 @@ from runners.sharing.recovery import (
 from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
 from runners.store import CoalescedReads
 
-# To what times are rounded down, so that many share a query. Milliseconds.
+# To what times are rounded down, so that many share a query.
 SINCE_STEP_MS = 5_000
 READ_AT_STEP_MS = 500
 # Runners whose trails share a query and its limit.

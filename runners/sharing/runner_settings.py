@@ -129,7 +129,7 @@ def positions_gpx(*, runner: Runner, positions: QuerySet[Position]) -> str:
     document.tracks.append(track)
     last: datetime | None = None
     for row in positions.iterator():
-        if last is None or (row.recorded_at - last).total_seconds() > SILENCE:
+        if last is None or (row.recorded_at - last).total_seconds() > SILENCE_S:
             track.segments.append(gpxpy.gpx.GPXTrackSegment())
         last = row.recorded_at
         track.segments[-1].points.append(
@@ -140,5 +140,5 @@ def positions_gpx(*, runner: Runner, positions: QuerySet[Position]) -> str:
     return str(document.to_xml())
 
 
-# Between two fixes of one segment. Seconds.
-SILENCE = 600
+# Between two fixes of one segment.
+SILENCE_S = 600

@@ -42,14 +42,13 @@ from runners.sharing.snapshots import (
 
 logger = logging.getLogger(__name__)
 
-# Between looks at the database. Seconds.
+# Between looks at the database.
 POLL_S = 1.0
 # To what `since` is rounded down, so that many who come back share a query.
-# Milliseconds.
 SINCE_STEP_MS = 5_000
 # What of a runner's item is another with each fix, besides the trail.
 OF_A_FIX = ("fix", "accuracy", "battery")
-# How long an encoded snapshot serves those who ask after it was read. Seconds.
+# How long an encoded snapshot serves those who ask after it was read.
 SNAPSHOT_MAX_AGE_S = 1.0
 
 

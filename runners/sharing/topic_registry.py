@@ -13,8 +13,8 @@ from runners.sharing.access import blockers_of
 from runners.sharing.snapshots import find_races
 from runners.sharing.topic import NOBODY, Blockers, Topic, TopicName
 
-# For how long those who come are told what a look at the database found. Seconds.
-FOUND_AGE = 1.0
+# For how long those who come are told what a look at the database found.
+FOUND_AGE_S = 1.0
 FOUND_MOST = 100
 
 
@@ -41,7 +41,7 @@ class TopicRegistry:
         now = self.hub.loop.time()
         key = slug, generation
         task, read_at = self._found.get(key, (None, 0.0))
-        if task is None or now - read_at > FOUND_AGE:
+        if task is None or now - read_at > FOUND_AGE_S:
             if len(self._found) >= FOUND_MOST:
                 self._found.clear()
             task = asyncio.create_task(store.read(find_races, [slug]))

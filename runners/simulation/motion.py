@@ -6,9 +6,9 @@ import math
 from random import Random
 from typing import TypedDict
 
+from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 
-METRES_A_DEGREE = 111_320.0
 # Start and finish closer than this many metres: the course is a loop.
 LOOP_GAP = 100.0
 # Metres a second, of a recreational field: 9:00 to 3:15 min/km, most near 5:25.
@@ -90,7 +90,7 @@ class Motion:
             course.point_at(course.length),
         )
         shrink = math.cos(math.radians(start_lat))
-        gap = METRES_A_DEGREE * math.hypot(
+        gap = METRES_PER_DEGREE * math.hypot(
             end_lat - start_lat, (end_lng - start_lng) * shrink
         )
         self._is_loop = gap < LOOP_GAP
@@ -118,11 +118,11 @@ class Motion:
                 east + aside * math.sin(right),
                 north + aside * math.cos(right),
             )
-        metres_a_degree_lng = METRES_A_DEGREE * math.cos(math.radians(lat))
+        metres_a_degree_lng = METRES_PER_DEGREE * math.cos(math.radians(lat))
         random = self._random
         return {
             "t": t,
-            "lat": round(lat + north / METRES_A_DEGREE, 7),
+            "lat": round(lat + north / METRES_PER_DEGREE, 7),
             "lng": round(lng + east / metres_a_degree_lng, 7),
             "accuracy": round(min(max(random.gauss(6, 2), 3), 15), 1),
             "speed": round(max(0.0, speed + random.gauss(0, 0.1)), 2),

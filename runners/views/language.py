@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 LANGUAGES = dict(settings.LANGUAGES)
 SOURCE = settings.LANGUAGE_CODE
-YEAR = 365 * 24 * 3600  # seconds
+YEAR_S = 365 * 24 * 3600
 
 
 class Language(LocaleMiddleware):
@@ -43,7 +43,7 @@ class Language(LocaleMiddleware):
             response.set_cookie(
                 settings.LANGUAGE_COOKIE_NAME,
                 chosen,
-                max_age=YEAR,
+                max_age=YEAR_S,
                 secure=settings.LANGUAGE_COOKIE_SECURE,
                 samesite="Lax",
             )
@@ -52,7 +52,7 @@ class Language(LocaleMiddleware):
 
 @require_safe
 @gzip_page
-@cache_control(public=True, max_age=YEAR, immutable=True)
+@cache_control(public=True, max_age=YEAR_S, immutable=True)
 def words(request: HttpRequest, language: str, version: str) -> HttpResponse:
     """Answer our scripts' words in a language: {English: translation or plural forms}.
 

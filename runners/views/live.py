@@ -27,8 +27,8 @@ from runners.sharing.windows import races_of, visible_races
 from runners.views.assets import map_assets, modules
 from runners.views.topic_data import course_of, first_rows
 
-# How often the server sends positions; a phone sends every 5 to 10 s. Milliseconds.
-PUBLIC_TICK = 1000
+# How often the server sends positions; a phone sends every 5 to 10 s.
+PUBLIC_TICK_MS = 1000
 RACE_TICK = 500
 RUNNER_TICK = LINK_TICK = 250
 # Courses drawn on the page of everybody.
@@ -42,7 +42,7 @@ def live(request: HttpRequest) -> HttpResponse:
     return live_page(
         request,
         title=_("Live now"),
-        follow={"public": True, "tick": PUBLIC_TICK},
+        follow={"public": True, "tick": PUBLIC_TICK_MS},
         # Of those I follow some are not public; the others are there anyway.
         own_follows=True,
         courses=visible_races().window_open()[:MOST_COURSES],

@@ -30,7 +30,7 @@ from runners.views.topic_data import (
     race_items,
     without_blockers,
 )
-from runners.views.track import RETRY_AFTER, SHARE_HEADER
+from runners.views.track import RETRY_AFTER_S, SHARE_HEADER
 
 # Runners and races that one request may name, as a socket may follow.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
@@ -69,7 +69,7 @@ async def live_json(request: HttpRequest) -> HttpResponse:
                 "detail": "The database does not answer. Try again soon.",
             },
             status=HTTPStatus.SERVICE_UNAVAILABLE,
-            headers={"Retry-After": RETRY_AFTER},
+            headers={"Retry-After": RETRY_AFTER_S},
         )
     response = HttpResponse(body, content_type="application/json")
     patch_vary_headers(response, ["Accept-Encoding"])

@@ -16,8 +16,8 @@ from django.utils.decorators import async_only_middleware
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 # The wait after the first failure, doubled by each further one, up to the longest.
-FIRST_WAIT = 0.5  # seconds
-LONGEST_WAIT = 8.0  # seconds
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 8.0
 FORGET = 900.0  # seconds after the last failure
 MOST_KEPT = 10_000  # names
 
@@ -40,7 +40,7 @@ class Failures:
         self._kept[key] = (count + 1, now)
         while len(self._kept) > MOST_KEPT:
             del self._kept[next(iter(self._kept))]
-        return float(min(FIRST_WAIT * 2 ** min(count, 10), LONGEST_WAIT))
+        return float(min(FIRST_WAIT_S * 2 ** min(count, 10), LONGEST_WAIT_S))
 
     def clear(self) -> None:
         """Forget all."""

@@ -25,8 +25,8 @@ from runners.sharing.snapshots import add_trails, race_item, runner_items
 # How many wholes are kept for the rest of the second, and how many courses.
 KEPT = 32
 COURSES_KEPT = 20
-# How long a course is kept for the next visitor. Seconds.
-COURSE_AGE = 60
+# How long a course is kept for the next visitor.
+COURSE_AGE_S = 60
 # Rows of the list that a page has before its scripts run.
 MOST_ROWS = 500
 # A word holds while the last fix is younger (milliseconds); after that it is lost.
@@ -58,7 +58,7 @@ def without_blockers(items: Items, user: int | None) -> Items:
 
 def course_of(race: Race, now: datetime) -> dict[str, Any]:
     """Return a race as in a snapshot, at most a minute old."""
-    return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE))
+    return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE_S))
 
 
 def first_rows(race: int | None, user: int | None) -> SafeString:

@@ -27,10 +27,10 @@ from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)
 
-# The coarsest level of detail. Metres.
-COARSEST = 1_000.0
-# While the database is away. Seconds.
-RETRY_AFTER = "2"
+# The coarsest level of detail.
+COARSEST_M = 1_000.0
+# While the database is away.
+RETRY_AFTER_S = "2"
 # Where a page that stands on a share link says so: not in an URL, which ends in logs.
 SHARE_HEADER = "Spectate-Share"
 
@@ -52,7 +52,7 @@ def says_when_unavailable(
                     "detail": "The database does not answer. Try again soon.",
                 },
                 status=503,
-                headers={"Retry-After": RETRY_AFTER},
+                headers={"Retry-After": RETRY_AFTER_S},
             )
 
     return answer
@@ -69,7 +69,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
     """
     runner = _visible(request, code)
     since = _number(request, "since", 0, 2**53)
-    detail = _number(request, "detail", 0, COARSEST)
+    detail = _number(request, "detail", 0, COARSEST_M)
     if since is None or detail is None:
         return JsonResponse(
             {

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from runners.consumers import errors, socket
-from runners.live import outbox
-from runners.serving import admission
+from runners.live import close_codes
 from tests.api.documents import Document
 from tests.api.frames import Action, messages
 from tests.servers import ROOT
@@ -87,15 +85,7 @@ def test_each_message_has_an_arrow(asyncapi: Document) -> None:
 
 
 def test_each_close_code_is_explained(asyncapi: Document) -> None:
-    named = {
-        value
-        for module in (errors, socket, outbox, admission)
-        for name, value in vars(module).items()
-        if name.isupper()
-        and type(value) is int
-        and 1000 < value < 5000
-        and not name.endswith(("RETRY", "PATIENCE", "LIMIT"))
-    }
+    named = {code for name, code in vars(close_codes).items() if name.isupper()}
     documented = asyncapi.content["x-close-codes"].keys()
     # Two are the websocket library's own.
     assert named == documented - {1002, 1007}

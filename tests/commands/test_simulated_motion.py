@@ -6,12 +6,12 @@ from statistics import correlation, mean, pstdev
 
 import pytest
 
+from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.simulation.motion import (
     FASTEST,
     LOOP_GAP,
-    METRES_A_DEGREE,
     SLOWEST,
     Motion,
 )
@@ -27,7 +27,7 @@ def motion(course: Course = PARK, seed: int = 1, **options: float) -> Motion:
 
 def metres(a: tuple[float, float], b: tuple[float, float]) -> float:
     east = (b[1] - a[1]) * math.cos(math.radians(a[0]))
-    return METRES_A_DEGREE * math.hypot(b[0] - a[0], east)
+    return METRES_PER_DEGREE * math.hypot(b[0] - a[0], east)
 
 
 def test_field_runs_at_plausible_differing_paces() -> None:

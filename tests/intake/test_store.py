@@ -73,7 +73,7 @@ async def test_database_that_is_away_is_503(
 async def test_commit_that_takes_too_long_is_503(
     doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "COMMIT_SECONDS", 0)
+    monkeypatch.setattr(endpoint, "COMMIT_TIMEOUT_S", 0)
     assert (await send(token))[0] == 503
     monkeypatch.undo()
     # Sent again it is stored already, and answered so.

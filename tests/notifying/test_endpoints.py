@@ -118,7 +118,7 @@ async def test_service_that_dribbles_is_given_up(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = True
-    monkeypatch.setattr(endpoints, "TIMEOUT", 0.3)
+    monkeypatch.setattr(endpoints, "TIMEOUT_S", 0.3)
 
     left = asyncio.Event()
 

@@ -85,7 +85,7 @@ def deliveries(draw: st.DrawFn) -> Delivery:
 async def test_any_order_and_repetition_gives_the_same_track(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, delivery: Delivery
 ) -> None:
-    monkeypatch.setattr(recorder_module, "GATHER", 0)
+    monkeypatch.setattr(recorder_module, "GATHER_S", 0)
     row = await Runner.objects.acreate(code=f"bob{next(numbers)}", name="Bob")
     bob = Publisher(row.pk, row.code)
     seen = Map()

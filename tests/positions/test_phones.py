@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runners.positions.fix import Fix
-from runners.positions.phone_status import EVERY, PhoneStatus
+from runners.positions.phone_status import EVERY_MS, PhoneStatus
 
 
 def told(*phones: tuple[float | None, float | None]) -> list[int]:
@@ -31,7 +31,7 @@ def test_a_ring_is_news_when_it_comes_changes_much_and_goes() -> None:
 
 def test_a_phone_is_told_of_at_most_so_often() -> None:
     phone = PhoneStatus()
-    times = range(0, 2 * EVERY + 1, 1000)
+    times = range(0, 2 * EVERY_MS + 1, 1000)
     accuracies = (100 if n % 2 else 5 for n in range(len(times)))
     fixes = [
         Fix(t, 48.0, 2.0, accuracy=accuracy)

@@ -226,7 +226,7 @@ async def test_what_is_known_of_a_silent_runner_is_dropped(
     await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
     assert pipeline.hub.groups == 1
     for track in pipeline._tracks.values():
-        track.used_at -= accept_module.IDLE + 1
+        track.used_at -= accept_module.IDLE_S + 1
     pipeline.sweep()
     await asyncio.sleep(0.05)
     assert pipeline.hub.groups == 0

@@ -121,7 +121,7 @@ async def test_fixes_that_wait_for_the_database_at_a_stop_are_not_acked(
     def away(*work: Any) -> object:
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr(recorder_module, "RETRY", 0.02)
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
     monkeypatch.setattr(recorder_module, "write", away)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     await asyncio.to_thread(recorder.stop)
@@ -161,7 +161,7 @@ async def test_a_full_recorder_turns_away_and_counts(
 async def test_the_recorder_waits_out_a_database_that_fails(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "RETRY", 0.02)
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
     failures = iter([True] * 3)
 
     def failing(*work: object) -> object:
@@ -184,9 +184,9 @@ async def test_late_commits_are_told_of_once_when_the_last_is_done(
     await stored
     assert told == []
 
-    monkeypatch.setattr(recorder_module, "LATE", 0.2)
+    monkeypatch.setattr(recorder_module, "LATE_S", 0.2)
     monkeypatch.setattr(recorder_module, "BATCH", 1)
-    monkeypatch.setattr(recorder_module, "RETRY", 0.02)
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
     back_at = time.monotonic() + 0.4
 
     def slow(rows: list[Row], changes: object) -> object:

@@ -165,7 +165,7 @@ async def test_late_fixes_correct_a_split(
     ear: Ear,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accept_module, "MEND_AFTER", 0.01)
+    monkeypatch.setattr(accept_module, "MEND_AFTER_S", 0.01)
     # No coverage from 200 to 300 s, where he passes half way at 250 s.
     await run(pipeline, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
     half = ear.told("split")[1]

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from runners.intake.endpoint import intake
+from runners.live.close_codes import OVERLOADED, RECONNECT
 from runners.live.hub import Hub, get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
 from runners.positions.pipeline import get_pipeline
 from runners.serving.admission import (
-    OVERLOADED,
-    PATIENCE,
-    RESTART,
+    PATIENCE_S,
     Admission,
     get_admission,
 )
@@ -41,7 +40,7 @@ async def test_a_newcomer_is_welcome(admission: Admission) -> None:
 
 async def test_who_is_leaving_takes_nobody(admission: Admission) -> None:
     admission.leaving = True
-    assert admission.refusal() == RESTART
+    assert admission.refusal() == RECONNECT
     assert admission.refused == {"leaving": 1}
 
 
@@ -60,7 +59,7 @@ async def test_newcomers_are_turned_away_after_a_while_of_lag_and_welcome_again(
 ) -> None:
     admission.note(2.0)
     assert admission.refusal() is None
-    admission._calm_at -= PATIENCE
+    admission._calm_at -= PATIENCE_S
     admission.note(2.0)
     assert admission.refusal() == OVERLOADED
     assert admission.refused == {"lag": 1}
@@ -71,7 +70,7 @@ async def test_newcomers_are_turned_away_after_a_while_of_lag_and_welcome_again(
 
 
 async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
-    admission._calm_at -= PATIENCE
+    admission._calm_at -= PATIENCE_S
     admission.note(2.0)
     assert admission.overloaded
     assert not admission.swamped

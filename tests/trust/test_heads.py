@@ -56,7 +56,7 @@ def test_a_head_that_does_not_end_is_cut_off(
 async def test_who_sends_no_head_in_time_is_hung_up_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http, "HEAD_TIMEOUT_S", 0.3)
 
     async def ok(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})

@@ -14,8 +14,8 @@ import orjson
 from runners.live.frames import text_frame
 
 SUBPROTOCOL = "spectate.v1"
-# A client that receives nothing for longer has lost its connection. Seconds.
-HEARTBEAT = 20
+# A client that receives nothing for longer has lost its connection.
+HEARTBEAT_S = 20
 # Larger snapshots are sent in several parts.
 SNAPSHOT_PART_BYTES = 256 * 1024
 # The ticks that a socket may have.

@@ -23,8 +23,8 @@ from redis.exceptions import RedisError
 from runners.management.checkup.problem import Problem
 from runners.views.assets import map_assets
 
-# How long an event may be on its way through the layer. Seconds.
-LAYER_PATIENCE = 5.0
+# How long an event may be on its way through the layer.
+LAYER_PATIENCE_S = 5.0
 # What the kernel says of a clock that nothing sets (linux/timex.h).
 STA_UNSYNC = 0x0040
 # The check of the map's files says the same of all of them.
@@ -97,7 +97,7 @@ async def time_through_layer() -> float:
     channel = await layer.new_channel()
     group = f"doctor.{uuid.uuid4().hex}"
     try:
-        async with asyncio.timeout(LAYER_PATIENCE):
+        async with asyncio.timeout(LAYER_PATIENCE_S):
             await layer.group_add(group, channel)
             sent = time.perf_counter()
             await layer.group_send_many([(group, {"type": "doctor"})])

@@ -31,16 +31,16 @@ from runners.models import Runner, RunnerToken, ShareLink
 from runners.views.assets import map_assets
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-# How long an answer may take. Seconds.
-PATIENCE = 10.0
-# A certificate is renewed a month before its end; this late nobody does it. Days.
+# How long an answer may take.
+PATIENCE_S = 10.0
+# A certificate is renewed a month before its end; this late nobody does it.
 FEW_DAYS = 14
-# How far two clocks may be apart. Milliseconds.
-CLOCKS_APART = 2_000
+# How far two clocks may be apart.
+CLOCKS_APART_MS = 2_000
 # For how long the runner that the checkup makes can be seen, at most.
 PROBE_LIFE = timedelta(minutes=5)
-# What is read of an answer: the largest is a map style. Bytes.
-BODY_LIMIT = 10_000_000
+# What is read of an answer: the largest is a map style.
+BODY_LIMIT_BYTES = 10_000_000
 UPGRADE = (
     "Have the proxy pass `Upgrade` and `Connection` on, as in docs/deploying.md; "
     "websockets need them."
@@ -138,7 +138,7 @@ def check_certificate() -> Iterator[str | Problem]:
 def end_of_certificate(host: str, port: int) -> datetime:
     context = ssl.create_default_context()
     with (
-        socket.create_connection((host, port), PATIENCE) as plain,
+        socket.create_connection((host, port), PATIENCE_S) as plain,
         context.wrap_socket(plain, server_hostname=host) as tls,
     ):
         certificate = tls.getpeercert() or {}
@@ -183,7 +183,7 @@ def check_phones() -> Iterator[str | Problem]:
     """
     with probe() as (token, share), spectator() as watcher:
         apart = hear(watcher, "welcome")["time"] - now_ms()
-        if abs(apart) > CLOCKS_APART:
+        if abs(apart) > CLOCKS_APART_MS:
             yield Problem(
                 f"The server's clock is {apart / 1000:+.1f} s from this machine's.",
                 "Have both set from the network: apt-get install chrony.",
@@ -241,7 +241,7 @@ def spectator() -> Iterator[ClientConnection]:
         with connect(
             url,
             subprotocols=[Subprotocol("spectate.v1")],
-            open_timeout=PATIENCE,
+            open_timeout=PATIENCE_S,
             proxy=None,
         ) as socket:
             yield socket
@@ -253,13 +253,13 @@ def spectator() -> Iterator[ClientConnection]:
 
 def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
     """Return a socket's next message of a kind."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             heard = json.loads(watcher.recv(max(0, deadline - time.monotonic())))
         except TimeoutError:
             raise Problem(
-                f"A spectator got no `{kind}` within {PATIENCE:.0f} s.",
+                f"A spectator got no `{kind}` within {PATIENCE_S:.0f} s.",
                 "Is REDIS_URL the same in every process? The server's log says more.",
             ) from None
         if heard["type"] == "error":
@@ -304,12 +304,12 @@ def fetch(
         if parts.scheme == "https"
         else http.client.HTTPConnection
     )
-    with closing(kind(parts.netloc, timeout=PATIENCE)) as connection:
+    with closing(kind(parts.netloc, timeout=PATIENCE_S)) as connection:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         method = "GET" if body is None else "POST"
         connection.request(method, target or "/", body, dict(headers or {}))
         answer = connection.getresponse()
-        text = answer.read(BODY_LIMIT).decode(errors="replace")
+        text = answer.read(BODY_LIMIT_BYTES).decode(errors="replace")
         return Answer(answer.status, answer.headers, text)
 
 

@@ -13,14 +13,14 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from runners.live.close_codes import OVERLOADED, RECONNECT
 from runners.models import ShareLink
-from runners.serving.admission import OVERLOADED, RESTART
 from runners.serving.drain import BACK_A_SECOND
 from runners.serving.operator_socket import Answer, SocketFacts, doors_folder
 
-# How long a process may take to say what it has. Seconds.
-PATIENCE = 10.0
-CLOSE_CODES = {"restart": RESTART, "overloaded": OVERLOADED}
+# How long a process may take to say what it has.
+PATIENCE_S = 10.0
+CLOSE_CODES = {"restart": RECONNECT, "overloaded": OVERLOADED}
 ROW = "{:>8}  {:19}  {:15}  {:7}  {:24}  {:28}  {}"
 
 
@@ -113,7 +113,7 @@ def doors_of(port: int) -> Iterator[dict[int, socket.socket]]:
     with contextlib.ExitStack() as stack:
         for path in sorted(doors_folder().glob(f"{port}-*"), key=pid_of):
             door = stack.enter_context(socket.socket(socket.AF_UNIX))
-            door.settimeout(PATIENCE)
+            door.settimeout(PATIENCE_S)
             try:
                 door.connect(str(path))
             except (ConnectionRefusedError, FileNotFoundError):
@@ -152,7 +152,7 @@ def answer_of(door: socket.socket) -> Answer:
             said += chunk
     except TimeoutError:
         raise CommandError(
-            f"A process has not answered for {PATIENCE:.0f} s."
+            f"A process has not answered for {PATIENCE_S:.0f} s."
         ) from None
     except ConnectionError:
         return {"process": 0}

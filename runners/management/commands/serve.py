@@ -23,8 +23,8 @@ from runners.serving.drain import DrainingServer
 from runners.serving.metrics import join_noticeboard
 from runners.serving.supervisor import Supervisor, Worker
 
-# Lets our own check of the frame limit answer before the server's. Bytes.
-FRAME_MARGIN = 2048
+# Lets our own check of the frame limit answer before the server's.
+FRAME_MARGIN_BYTES = 2048
 # Requests that are under way this long after all sockets are closed are cut.
 STOP_SECONDS = 2
 # The workers of a killed server need this long to notice and to let the port go.
@@ -97,7 +97,7 @@ def serve(
         loop="uvloop",
         http="runners.serving.http:BoundedHttp",
         ws="runners.live.server:FrameProtocol",
-        ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN,
+        ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN_BYTES,
         ws_ping_interval=20,
         ws_ping_timeout=60,
         # It costs 50 KiB a socket, and frames are small.

@@ -29,8 +29,8 @@ from runners.views.races.requests import answers_json, invalid, race_asked
 # Runners that one request may name, and who are told of when it names none.
 MOST_NAMED, MOST_COMING = 100, 50
 # How far off the course somebody may tap, tried in this order; the least tells a place
-# from the next street, and the way there from the way back. Metres.
-REACHES = (30.0, 100.0, 300.0)
+# from the next street, and the way there from the way back.
+REACHES_M = (30.0, 100.0, 300.0)
 # How long what was found serves everybody who asks about the place, and for how many
 # places and moments it is kept. Seconds.
 AGE, KEPT = 2.0, 200
@@ -115,22 +115,22 @@ def _passes(course: Course, at: str) -> list[float]:
         own = min(own, course.length)
     else:
         own = _nearest(course, *figures)
-    there = course.passes(*course.point_at(own), within=REACHES[0])
+    there = course.passes(*course.point_at(own), within=REACHES_M[0])
     # Exactly what was asked for, and not the other end of the same piece.
-    others = [distance for distance in there if abs(distance - own) > 2 * REACHES[0]]
+    others = [distance for distance in there if abs(distance - own) > 2 * REACHES_M[0]]
     return sorted([own, *others])
 
 
 def _nearest(course: Course, lat: float, lng: float) -> float:
     if not (-90 <= lat <= 90 and -180 <= lng <= 180):
         raise invalid("`at` is not on earth: lat,lng in degrees.")
-    for reach in REACHES:
+    for reach in REACHES_M:
         if near := course.passes(lat, lng, within=reach):
             return min(near, key=lambda d: _metres(lat, lng, *course.point_at(d)))
     raise Refused(
         HTTPStatus.BAD_REQUEST,
         "place.off_course",
-        f"The course does not come within {REACHES[-1]:.0f} m of there. "
+        f"The course does not come within {REACHES_M[-1]:.0f} m of there. "
         "Choose a place on it.",
     )
 

@@ -24,8 +24,8 @@ from runners.races.standings import (
 from runners.sharing.results import shown_in_standings
 from runners.views.races.requests import invalid, race_asked
 
-# How long standings serve everybody who asks in this process. Seconds.
-AGE = 2.0
+# How long standings serve everybody who asks in this process.
+AGE_S = 2.0
 # Rows of an answer that does not say how many it wants, and at most.
 ROWS, MOST_ROWS = 100, 2_000
 
@@ -98,7 +98,7 @@ def listing_asked(
     asked = _asked(request)
     race, links = race_asked(request, slug, link)
     shown = shown_in_standings(race, user, links)
-    kept = _kept(race.pk, asked.clock, int(time.monotonic() / AGE))
+    kept = _kept(race.pk, asked.clock, int(time.monotonic() / AGE_S))
     group = in_group(kept.places, asked.category, asked.wave)
     places = [place for place in group if place.row.runner in shown]
     if asked.text:

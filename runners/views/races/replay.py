@@ -20,8 +20,7 @@ from runners.sharing.windows import shown_from
 from runners.views.races.requests import answers_json, invalid, race_asked
 
 # A chunk is as long; it begins at a multiple of it, so that all ask for the same ones.
-# Milliseconds.
-CHUNK = 300_000
+CHUNK_MS = 300_000
 # Of each runner a point in so many milliseconds: closer they are not told apart.
 STEP = 5_000
 
@@ -53,7 +52,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     text = request.GET.get("from", "")
     if not text.isascii() or not text.isdigit() or int(text) >= 2**46:
         raise invalid("`from` is in milliseconds since the epoch.")
-    begins = int(text) - int(text) % CHUNK
+    begins = int(text) - int(text) % CHUNK_MS
     entries = Entry.objects.shown().filter(race=race)
     seen = visible_runners(user, links).filter(pk__in=entries.values("runner"))
     codes = dict(seen.values_list("pk", "code"))
@@ -62,7 +61,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     points = _read(codes, begins)
     return orjson.dumps(
         {
-            "chunk": CHUNK,
+            "chunk": CHUNK_MS,
             "from": begins,
             "guns": sorted(set(guns.values())),
             "runners": [
@@ -79,7 +78,7 @@ def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
     Nothing is kept for the next who asks: positions may be erased at any time.
     """
     begun, ended = (
-        datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK)
+        datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK_MS)
     )
     rows = (
         Position.objects.filter(

@@ -13,7 +13,7 @@ from runners import store
 from runners.models import Race, ShareLink
 from runners.sharing.windows import visible_races
 from runners.views.live_json import Refused, link_in_header
-from runners.views.track import RETRY_AFTER
+from runners.views.track import RETRY_AFTER_S
 
 AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
@@ -36,7 +36,7 @@ def answers_json(view: AsyncView) -> AsyncView:
                     "detail": "The database does not answer. Try again soon.",
                 },
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
-                headers={"Retry-After": RETRY_AFTER},
+                headers={"Retry-After": RETRY_AFTER_S},
             )
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
