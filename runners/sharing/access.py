@@ -1,4 +1,4 @@
-"""Who may see whom, and until when."""
+"""Decides which runners and races a viewer may see, and until when."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from runners.sharing.windows import (
     window_end,
 )
 
-# Who was seen within it is on the page of everybody public.
+# The page of everybody public shows runners who were seen within this time.
 LATELY = timedelta(hours=12)
-# What ended before that has been acted on.
+# Ends that are longer ago than this have been acted on.
 LONG_PAST = timedelta(seconds=10)
 PUBLIC = Race.Visibility.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """What a viewer stands on: primary keys, and the session's key."""
+    """Who is looking, with their rights: primary keys, and the session's key."""
 
     user: int | None = None
     session: str | None = None
@@ -40,8 +40,8 @@ class Viewer:
 class Grant:
     """A runner whom a viewer may see.
 
-    `anybody`: so may everybody else. `until`: when the right ends by the clock,
-    seconds since the epoch.
+    `anybody`: everybody may see them. `until`: when the right ends by the clock, in
+    seconds since the epoch (infinite if it does not).
     """
 
     pk: int
@@ -52,7 +52,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class AccessCheck:
-    """What a socket stands on and uses: is it still allowed?"""
+    """A viewer with all that their socket follows, to be checked."""
 
     viewer: Viewer
     publisher: int | None
@@ -62,10 +62,13 @@ class AccessCheck:
 
 @dataclass(frozen=True, slots=True)
 class AccessDecision:
-    """The answer: what still stands, and why runners and races were lost."""
+    """What a viewer may still see, and why they lost runners and races.
+
+    `lost` and `lost_races` map primary keys to the reasons of `access` events.
+    """
 
     token: bool
-    # Whether the token is another runner's now.
+    # Whether the token belongs to a different runner now.
     moved: bool
     session: bool
     links: frozenset[int]
@@ -78,7 +81,7 @@ class AccessDecision:
 def visible_runners(
     user_id: int | None = None, links: Collection[int] = ()
 ) -> RunnerQuerySet:
-    """Return the runners that a user, a bearer of links, or a stranger may see now."""
+    """Return the runners whom a user, a holder of links or a stranger may see now."""
     in_race = entries_open().filter(
         runner=OuterRef("pk"), race__in=visible_races(links)
     )
@@ -106,7 +109,7 @@ def blockers_of(
     if runners is None:
         blocks = blocks.filter(user__in=users)
     else:
-        # Few, unlike the users who watch.
+        # There are few runners, and there may be many users.
         blocks = blocks.filter(runner__in=runners)
     blockers: dict[int, set[int]] = {}
     for user, runner in blocks.values_list("user", "runner"):
@@ -116,7 +119,7 @@ def blockers_of(
 
 
 def race_runners(race: int) -> RunnerQuerySet:
-    """Return the runners whom a race shows to whoever may see the race."""
+    """Return the runners whom a race shows to everybody who may see the race."""
     shown = Entry.objects.shown().filter(race=race)
     in_window = entries_open().filter(race=race)
     return Runner.objects.sharing().filter(
@@ -126,18 +129,18 @@ def race_runners(race: int) -> RunnerQuerySet:
 
 
 def lately_public() -> RunnerQuerySet:
-    """Return everybody public who was seen lately."""
+    """Return the public runners who were seen recently."""
     return Runner.objects.public().sharing().seen_since(timezone.now() - LATELY)
 
 
 def followable(
     viewer: Viewer, codes: Sequence[str], *, create: bool
 ) -> tuple[list[Grant], dict[str, str]]:
-    """Return those who may be followed, and why others may not, by code.
+    """Return grants of the runners who may be followed, and refusals by code.
 
-    With `create` (open mode) unknown codes become public runners. The reasons are
-    error codes: whoever may not be seen is as unknown as whoever does not exist,
-    except to those who asked to follow them.
+    With `create` (open mode), unknown codes become public runners. Refusals are error
+    codes. Hidden runners are refused as unknown, like runners who do not exist; only
+    users who have asked to follow them learn that they exist.
     """
     if create:
         known = set(
@@ -157,7 +160,7 @@ def followable(
     missing = [code for code in codes if code not in found]
     asked: set[str] = set()
     if missing and viewer.user is not None:
-        # Not the blocked: to them the runner is as unknown as to anybody else.
+        # Blocked users get the answer for unknown runners.
         answers = [Follow.Status.PENDING, Follow.Status.REFUSED]
         asked = set(
             Follow.objects.filter(
@@ -171,7 +174,7 @@ def followable(
 
 
 def linked(viewer: Viewer, link: int) -> list[Grant]:
-    """Return the single runners that a share link of the viewer shows."""
+    """Return the single runners that one of the viewer's share links shows."""
     runners = visible_runners(viewer.user, viewer.links)
     return _grants(runners.filter(links=link), viewer.links)
 
@@ -198,7 +201,7 @@ def _grants(runners: RunnerQuerySet, links: Collection[int]) -> list[Grant]:
 def _windows(
     runners: Sequence[int], links: Collection[int]
 ) -> dict[int, tuple[datetime, bool]]:
-    """Tell when the last open window of runners ends, and if one is open to anybody."""
+    """Return by runner when their last open window ends and whether it is public."""
     windows: dict[int, tuple[datetime, bool]] = {}
     if runners:
         entries = entries_open().filter(
@@ -215,7 +218,8 @@ def _windows(
 def earliest(moments: Iterable[datetime | None]) -> float:
     """Return the earliest moment in seconds since the epoch; infinite for none.
 
-    Not those long past, which bind others only: runners see themselves all the same.
+    Moments that are long past are ignored: they bind others only, as runners always see
+    themselves.
     """
     past = timezone.now() - LONG_PAST
     return min(
@@ -224,11 +228,11 @@ def earliest(moments: Iterable[datetime | None]) -> float:
     )
 
 
-# Looking again
+# Reauthorization
 
 
 def check_access(questions: Sequence[AccessCheck]) -> list[AccessDecision]:
-    """Answer for each what a socket may still see and do."""
+    """Return what each socket may still see and do."""
     return [_check_access(check) for check in questions]
 
 
@@ -267,12 +271,15 @@ def _check_access(check: AccessCheck) -> AccessDecision:
 
 
 def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
-    """Tell why races cannot be seen any more; those deleted are the rosters' matter."""
+    """Return why races cannot be seen any more, by primary key.
+
+    Deleted races are left out: the topics report them.
+    """
     if not check.races:
         return {}
     seen = visible_races(links).filter(pk__in=check.races)
     hidden = Race.objects.filter(pk__in=check.races).exclude(pk__in=seen.values("pk"))
-    # Read once, and before the links: what ends meanwhile has its reason next time.
+    # Read once, and before the links: what ends in between gets its reason next time.
     lost = list(hidden.values_list("pk", flat=True))
     ended = ShareLink.objects.filter(pk__in=check.viewer.links, race__in=lost)
     now = timezone.now()
@@ -286,7 +293,7 @@ def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
 
 
 def _reasons(viewer: Viewer, lost: Collection[int]) -> dict[int, str]:
-    """Tell why runners cannot be seen any more, in the words of `access` events."""
+    """Return why runners cannot be seen any more, as reasons of `access` events."""
     runners = {r.pk: r for r in Runner.objects.filter(pk__in=lost)}
     follows: dict[int, str] = {}
     if viewer.user is not None:

@@ -1,8 +1,8 @@
-"""Rights on open sockets: what changes anywhere is in force here within a second.
+"""Enforces changed rights on open sockets within a second.
 
-Each serving process reads the new rows of `RightsChange` every 300 ms and looks again
-at the sockets concerned. What ends by the clock writes no row: a socket says when to
-look at it next.
+Each serving process polls new rows of `RightsChange` every 300 ms and reauthorizes the
+sockets concerned. Rights that end by the clock write no row: each socket has the time
+at which it must be rechecked.
 """
 
 from __future__ import annotations
@@ -30,57 +30,57 @@ from runners.sharing.topic_registry import TopicRegistry, get_topics
 
 logger = logging.getLogger(__name__)
 
-# Between looks at the table.
+# Time between polls of the table.
 POLL_S = 0.3
-# Transactions may commit out of the order of their ids: rows are looked for again for
-# this long.
+# Transactions may commit in a different order than their ids: rows are looked up again
+# for this long.
 OVERLAP_S = 10.0
-# How long the poll may fail before only what anybody may see flows.
+# How long polls may fail before only public runners' positions are sent.
 UNREADABLE_AFTER_S = 5.0
-# After how long wrong tokens of an address are forgotten.
+# After how long failed tokens, links and PINs of an address are forgotten.
 FAILURE_MEMORY_S = 900.0
-# Addresses kept in mind.
+# Addresses whose failures are kept.
 FAILURES_KEPT = 10_000
-# The longest that an answer to a wrong token waits.
+# The longest delay of the answer to a wrong token.
 MAX_FAILURE_DELAY_S = 5.0
-# What was stored longer ago than it takes to commit was erased where it was asked for.
+# A commit takes less than this: older rows have been erased by the request itself.
 COMMIT_TIMEOUT_S = 60.0
-# How often the viewers of links are counted.
+# How often the viewers of share links are counted.
 COUNT_VIEWERS_S = 5.0
-# Verdicts asked for in one call, so that those found first are obeyed at once.
+# Access checks per call, so that the first decisions are applied early.
 CHECKS_PER_CALL = 50
 
 
 class MonitoredSocket(Protocol):
-    """A socket as the watch sees it."""
+    """A socket as the access monitor uses it."""
 
     viewer: Viewer
     publisher: Publisher | None
-    # Followed one by one: primary keys by code.
+    # Runners followed one by one: primary keys by code.
     following: dict[str, int]
-    # When something that it stands on ends by the clock. Seconds since the epoch.
+    # When one of its rights ends by the clock. Seconds since the epoch.
     recheck_at: float
 
     @property
     def races(self) -> frozenset[int]:
-        """Followed as wholes: primary keys."""
+        """Primary keys of the followed races."""
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
-        """End what of the question is no longer allowed, and say so."""
+        """End what is no longer allowed, and notify the client."""
 
     def withhold_private(self) -> None:
-        """Hold back what not everybody may see."""
+        """Stop sending runners whom not everybody may see."""
 
     def erase(self, runner: int) -> None:
-        """Forget what waits of a runner, whose positions were erased."""
+        """Discard queued positions of a runner who erased theirs."""
 
     def send_frames(self, frames: Sequence[bytes]) -> None:
-        """Send what is new of a runner who is followed singly."""
+        """Send frames about a runner who is followed one by one."""
 
 
 @dataclass
 class Changes:
-    """What a poll found: keys by kind."""
+    """The primary keys that a poll found, by kind."""
 
     runners: set[int] = field(default_factory=set)
     races: set[int] = field(default_factory=set)
@@ -92,7 +92,7 @@ class Changes:
 
     @classmethod
     def of(cls, rows: Iterable[RightsChange]) -> Changes:
-        """Sort rows by their kind."""
+        """Group rows by their kind."""
         changes = cls()
         kinds: dict[str, set[int]] = {
             RightsChange.Kind.RUNNER: changes.runners,
@@ -103,14 +103,15 @@ class Changes:
             RightsChange.Kind.SPLIT: changes.splits,
         }
         for row in rows:
-            # A newer version may know more kinds, in a rolling deploy.
+            # During a rolling deploy, a newer version may write kinds that are unknown
+            # here.
             kinds.get(row.kind, set()).add(row.key)
             if row.erased:
                 changes.erased.add(row.key)
         return changes
 
     def concern(self, socket: MonitoredSocket) -> bool:
-        """Tell whether a socket may have lost something."""
+        """Return whether a socket may have lost a right."""
         viewer, publisher = socket.viewer, socket.publisher
         return (
             viewer.token in self.tokens
@@ -130,15 +131,16 @@ class AccessMonitor:
         self.pipeline = pipeline
         self.topics = topics
         self.sockets: set[MonitoredSocket] = set()
-        # Open sockets by what they count against.
+        # Numbers of open sockets by what limits them: (kind, primary key).
         self.socket_counts: Counter[tuple[str, int]] = Counter()
-        # Wrong tokens, links and PINs by address: how many, and when the last.
+        # Failed tokens, links and PINs by address: (count, time of the last).
         self._failures: dict[str, tuple[int, float]] = {}
-        # Grows when something has changed: a right that was read at another one may
+        # Incremented by each change: rights that were read at an earlier generation may
         # be out of date.
         self.generation = 0
         self._erasing: set[asyncio.Task[None]] = set()
-        # Whether the table could not be read for a while.
+        # Whether private runners are withheld, as the table could not be read for a
+        # while.
         self.withholding = False
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
@@ -148,23 +150,23 @@ class AccessMonitor:
         self._task = asyncio.create_task(self._poll_often())
 
     def count_socket(self, kind: str, key: int, limit: int) -> bool:
-        """Count a socket of a user, token or link; False when there are too many."""
+        """Count a socket of a user, token or link; return False at the limit."""
         if self.socket_counts[kind, key] >= limit:
             return False
         self.socket_counts[kind, key] += 1
         return True
 
     def release_sockets(self, socket_counts: Iterable[tuple[str, int]]) -> None:
-        """Count sockets no longer."""
+        """Uncount the sockets of a connection that ends."""
         for place in socket_counts:
             self.socket_counts[place] -= 1
             if self.socket_counts[place] <= 0:
                 del self.socket_counts[place]
 
     async def delay_failure(self, address: str) -> None:
-        """Make who was wrong wait for the answer, longer with each time.
+        """Delay the answer to a wrong secret, longer after each failure.
 
-        Only that answer: a right token from the same address waits for nothing.
+        Right secrets from the same address are not delayed.
         """
         now = time.monotonic()
         count, last = self._failures.pop(address, (0, now))
@@ -224,9 +226,9 @@ class AccessMonitor:
         ]
         changes = Changes.of(rows)
         if rows:
-            # Whoever read a right before this must look again: see `generation`.
+            # Rights that were read before this are out of date: see `generation`.
             self.generation += 1
-        # At first also what was in use before anybody looked.
+        # The first poll also refreshes what was in use before.
         runners = self.pipeline.tracked if first else changes.runners
         if runners or changes.races:
             await self.pipeline.refresh(runners, changes.races)
@@ -251,7 +253,7 @@ class AccessMonitor:
                 self.pipeline.hub.deliver_local(event)
         for runner in changes.erased:
             self._erase_soon(runner)
-        # Only now: what failed on the way is found again by the next poll.
+        # Last, so that the next poll repeats a poll that failed.
         self.withholding = False
         self._looked_at = started
         self._seen.update((row.pk, started) for row in rows)
@@ -261,9 +263,9 @@ class AccessMonitor:
             self._floor = max(self._floor, pk)
 
     async def reauthorize(self, sockets: Iterable[MonitoredSocket]) -> None:
-        """Ask again what these sockets may, and have them obey.
+        """Check what these sockets may still see, and apply the decisions.
 
-        Sockets that stand on the same and use the same share a question.
+        Sockets with the same rights and the same subscriptions share a check.
         """
         asking: dict[AccessCheck, list[MonitoredSocket]] = {}
         for socket in sockets:
@@ -289,11 +291,11 @@ class AccessMonitor:
             try:
                 socket.apply_decision(check, decision)
             except Exception:
-                # One socket's trouble must not keep the others their rights.
+                # One failing socket must not prevent the others' checks.
                 logger.exception("A socket failed on its rights")
 
     async def _notify_followers(self, runners: set[int]) -> None:
-        """Tell those who follow these runners singly what they are now."""
+        """Send the followers of these runners their new items."""
         followed = [
             (socket, mine)
             for socket in self.sockets
@@ -308,12 +310,12 @@ class AccessMonitor:
             if item["state"]:
                 frames[pk].append(snapshots.state_frame(item))
         for socket, mine in followed:
-            # Not to those who have lost them meanwhile.
+            # Some may have lost these runners in the meantime.
             for pk in mine.intersection(socket.following.values(), frames):
                 socket.send_frames(frames[pk])
 
     def _erase_soon(self, runner: int) -> None:
-        """Forget what this runner erased, beside the poll: it may take its time."""
+        """Discard a runner's erased positions, in a task beside the poll."""
         for socket in list(self.sockets):
             socket.erase(runner)
         self.topics.erase(runner)
@@ -322,7 +324,7 @@ class AccessMonitor:
         task.add_done_callback(self._erasing.discard)
 
     async def _erase(self, runner: int) -> None:
-        """Delete also what this process had accepted before and committed after."""
+        """Delete positions that were accepted before and committed after the erasure."""
         while True:
             await self.pipeline.recorder.flushed()
             try:
@@ -336,7 +338,7 @@ class AccessMonitor:
                 return await self._notify_followers({runner})
 
     async def close(self) -> None:
-        """Stop watching."""
+        """Stop polling."""
         tasks = (self._task, self._counting)
         for task in tasks:
             task.cancel()
@@ -346,8 +348,8 @@ class AccessMonitor:
 
 
 def failure_delay_s(count: int) -> float:
-    """Return how long an answer waits after so many wrong ones. Seconds."""
-    # No power of two for who is wrong a thousand times.
+    """Return the delay after a number of failures, in seconds."""
+    # Bounds the exponent, as the count is unbounded.
     return float(min(0.1 * 2 ** min(count, 10), MAX_FAILURE_DELAY_S))
 
 
@@ -367,7 +369,7 @@ _access_monitors: WeakKeyDictionary[asyncio.AbstractEventLoop, AccessMonitor] = 
 
 
 def get_access_monitor() -> AccessMonitor:
-    """Return the watch of the running event loop, started at the first call."""
+    """Return the access monitor of the running event loop, started by the first call."""
     loop = asyncio.get_running_loop()
     monitor = _access_monitors.get(loop)
     if monitor is None:

@@ -1,7 +1,7 @@
-"""Cheers: a few words of a spectator for a runner.
+"""Cheers: short texts from spectators for a runner.
 
-They pass through like positions, to whoever follows the runner and to the runner's
-own phones, and are stored nowhere.
+They are sent like positions, to all followers of the runner and to the runner's own
+phones, and are not stored.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from runners.sharing.access import Viewer, followable
 # Characters.
 TEXT_LIMIT = 80
 KIND = "cheer"
-# Cheers for one runner that a process passes on: each goes to all who follow. A
-# second, and at once.
+# The rate of cheers for one runner in a process, as each goes to all followers: per
+# second, and burst.
 RUNNER_RATE, RUNNER_BURST = 2.0, 10.0
 
 cheers_for = Limits(RUNNER_RATE, RUNNER_BURST)
 
 
 class CheerError(Exception):
-    """A cheer that goes to nobody; `code` is stable and dotted."""
+    """A cheer that is not sent; `code` is stable and dotted."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -34,8 +34,8 @@ class CheerError(Exception):
 
 
 def cheer_text(text: object) -> str:
-    """Return the words of a cheer, plain text; raises `CheerError`."""
-    # Emoji are joined by U+200D, which counts as unprintable.
+    """Return the text of a cheer without markup; raises `CheerError`."""
+    # Emoji are joined by U+200D, which is not printable.
     if (
         not isinstance(text, str)
         or not text.replace("\u200d", "").isprintable()
@@ -66,7 +66,7 @@ def cheered_runner(viewer: Viewer, code: str) -> int:
 
 
 async def cheer(layer: Layer, *, runner: int, code: str, text: str) -> None:
-    """Send a cheer to all who follow; raises what the layer raises while it is away."""
+    """Send a cheer to all followers; raises the layer's errors if it is unavailable."""
     t = now_ms()
     event: RunnerEvent = {
         "type": RUNNER_EVENT,

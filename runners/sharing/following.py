@@ -1,4 +1,4 @@
-"""Who follows whom from an account, and who may ask to."""
+"""Follows from an account: following, asking to follow, and answering."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runners.sharing.access import visible_runners
 
 
 def followable_runners(*, user: User) -> QuerySet[Runner]:
-    """Return whom a user may follow or ask to follow.
+    """Return the runners whom a user may follow or ask to follow.
 
-    Those they see, and those who show themselves to accepted followers: these can be
-    asked by whoever was told their code, unless they blocked the user.
+    These are the runners they see, and those who show themselves to accepted followers:
+    everybody who knows their code may ask, unless blocked.
     """
     blocked = Follow.objects.filter(user=user, status=Follow.Status.BLOCKED)
     asking = Runner.objects.filter(visibility=Runner.Visibility.FOLLOWERS).exclude(
@@ -26,9 +26,9 @@ def followable_runners(*, user: User) -> QuerySet[Runner]:
 
 
 def follow_runner(*, user: User, runner: Runner) -> str:
-    """Follow a public runner at once, ask any other; return the follow's status.
+    """Follow a public runner immediately, ask any other; return the follow's status.
 
-    What the runner has already answered stays.
+    A follow that the runner has answered keeps its status.
     """
     status = (
         Follow.Status.ACCEPTED
@@ -42,9 +42,9 @@ def follow_runner(*, user: User, runner: Runner) -> str:
 
 
 def unfollow_runner(*, user: User, code: str) -> None:
-    """Forget a follow or a request.
+    """Remove a follow or a request.
 
-    A refusal stays, so that asking again needs the runner's change of mind.
+    A refusal is kept, so that a new request needs the runner's consent.
     """
     Follow.objects.filter(
         user=user,
@@ -54,7 +54,7 @@ def unfollow_runner(*, user: User, code: str) -> None:
 
 
 def follow_statuses(*, user: User) -> dict[str, str]:
-    """Return the status of each follow and request of a user by runner's code."""
+    """Return the status of a user's follows and requests by runner's code."""
     return dict(
         Follow.objects.filter(
             user=user, status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING]
@@ -63,12 +63,12 @@ def follow_statuses(*, user: User) -> dict[str, str]:
 
 
 class FollowAnswer(StrEnum):
-    """What a runner says to a request, or to a follower later on."""
+    """A runner's answer to a request or to a follower."""
 
     ACCEPT = "accept"
     REFUSE = "refuse"
     BLOCK = "block"
-    # As if they had never asked: they may ask again.
+    # Removes the request: the user may ask again.
     REMOVE = "remove"
 
 
@@ -80,7 +80,7 @@ _STATUS_OF = {
 
 
 def follow_answer(*, follow: Follow, answer: FollowAnswer) -> None:
-    """Take a runner's answer; it is in force on open sockets within a second."""
+    """Apply a runner's answer; open sockets follow within a second."""
     if answer is FollowAnswer.REMOVE:
         follow.delete()
     else:

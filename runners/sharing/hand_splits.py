@@ -1,4 +1,4 @@
-"""Splits that an organiser sets by hand: what followers are told of them."""
+"""Events for the followers of runners whose splits an organiser has set by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runners.races.race_data import ground_of
 
 
 def splits_by_hand(pks: Collection[int]) -> list[RunnerEvent]:
-    """Return the events of splits, of entries that others may know of."""
+    """Return the events of splits whose entries others may know of."""
     splits = Split.objects.filter(pk__in=pks, entry__in=Entry.objects.shown())
     events = []
     for split in splits.select_related("entry__runner", "entry__race", "checkpoint"):

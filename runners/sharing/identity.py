@@ -1,4 +1,4 @@
-"""Who is at the other end: a signed-in user, a runner's phone, a bearer of a link."""
+"""Identifies the client: a signed-in user, a runner's phone or a holder of a link."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from runners.models import Runner, RunnerToken, ShareLink
 from runners.models.runner import token_digest
 from runners.positions.track import Publisher
 
-# How exactly the last use of a token is known.
+# The precision of a token's last use.
 USE_NOTED = timedelta(minutes=1)
 
 
-# Where PINs are hashed, whoever waits for it: a hundred guesses at once, each in a
-# thread of its own request, would leave the event loop a hundredth of a core.
+# Threads that hash PINs. With a thread per request, a hundred concurrent guesses would
+# leave the event loop a hundredth of a core.
 PIN_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pin")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenIdentity:
-    """A usable runner token: its primary key, whose it is, when it ends."""
+    """A usable runner token: its primary key, its runner and its end."""
 
     token: int
     publisher: Publisher
@@ -47,7 +47,7 @@ class LinkError(Exception):
 
 
 def user_of_session(session_key: str) -> int | None:
-    """Return the id of the user who is signed in by a session, if any."""
+    """Return the id of the user who is signed in by a session, or None."""
     request = HttpRequest()
     store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
     request.session = store(session_key)
@@ -58,7 +58,7 @@ def user_of_session(session_key: str) -> int | None:
 
 
 def find_token(plain: str) -> TokenIdentity | None:
-    """Return what a runner's token says, if it is usable; notes its use, by minutes."""
+    """Return the token and its runner if it is usable; records its use."""
     token = (
         RunnerToken.objects.usable()
         .select_related("runner")
@@ -68,8 +68,8 @@ def find_token(plain: str) -> TokenIdentity | None:
     if token is None:
         return None
     now = timezone.now()
-    # Not each time: all phones come at once after a restart, and each write waits for
-    # the recorder's.
+    # Not for each request: after a restart all phones connect at once, and each write
+    # waits for the recorder's transactions.
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
         token.last_used_at = now
         token.save(update_fields=["last_used_at"])
@@ -78,7 +78,7 @@ def find_token(plain: str) -> TokenIdentity | None:
 
 
 def open_publisher(code: str) -> Publisher:
-    """Return the runner of a code, made now if need be (open mode)."""
+    """Return the runner of a code, created if needed (open mode)."""
     runner, _ = Runner.objects.get_or_create(code=code, defaults={"name": code})
     return Publisher(runner.pk, code)
 

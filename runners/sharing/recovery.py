@@ -1,4 +1,4 @@
-"""What somebody missed: while away, while joining, or because the layer lost it."""
+"""Backfill: what clients missed while away or joining, or because events were lost."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)
 
-# `stored_at` is set before the commit, by the clock of any process: what a client asks
-# for is taken from so much earlier.
+# `stored_at` is set before the commit, by the clock of any process: reads go back this
+# much further than the client's `since`.
 MARGIN_S = 10.0
-# Longer than it takes from accepting a fix to its commit.
+# Longer than the time from accepting a fix to its commit.
 COMMIT_DELAY_S = 1.0
-# Fixes of one runner, and of all together, that close a gap; beyond it a client
-# fetches the track.
+# The most fixes of one runner, and of all together, that are backfilled; a client
+# fetches the track of runners with more.
 RUNNER_LIMIT = 1_000
 LIMIT = 20_000
-# What the layer lost is given out over this long, in pieces.
+# The time over which backfill after a loss is spread.
 SPREAD_S = 3.0
 RUNNERS_PER_BATCH = 50
-# How many are given out before others have a turn: what a socket gets of these is one
+# Runners whose backfill is sent before other tasks run; a socket gets them in one
 # write.
 RUNNERS_PER_PASS = 10
-# How many gaps are remembered for those who were cut off within one.
+# The lost spans that are kept for clients who disconnected within one.
 GAPS_KEPT = 100
 
 Row = tuple[int, float, float, float | None, float | None, float | None]
@@ -54,15 +54,15 @@ class Backfill:
 
     codes: dict[int, str] = field(default_factory=dict)
     rows: dict[int, list[Row]] = field(default_factory=dict)
-    # A `late` message of each, encoded once for all who missed it.
+    # A `late` message for each runner, encoded once for all recipients.
     late: dict[int, bytes] = field(default_factory=dict)
     # The runner's newest position, where it is among these: else all of them are late.
     newest: dict[int, Row] = field(default_factory=dict)
-    # Codes of those of whom there are too many.
+    # Codes of the runners with too many fixes.
     truncated: dict[int, str] = field(default_factory=dict)
 
     def without(self, runners: Collection[int]) -> Backfill:
-        """Return the same less these runners."""
+        """Return a copy without these runners."""
         codes = {pk: code for pk, code in self.codes.items() if pk not in runners}
         return Backfill(
             codes,
@@ -75,8 +75,8 @@ class Backfill:
     def newest_rows(self, hub: Hub) -> Iterator[tuple[int, bytes]]:
         """Encode each runner's newest position as a row of `positions`.
 
-        Not where the hub has dispatched a newer one since: it may still wait in an
-        outbox, and a marker never moves back.
+        Leaves out runners of whom the hub has dispatched a newer one: it may still be
+        queued in an outbox, and a marker never moves back.
         """
         dispatched = hub.newest(self.newest)
         for pk, row in self.newest.items():
@@ -141,30 +141,34 @@ def stored_since(
 
 
 def stored_after(runners: Collection[int], read_at: int) -> Backfill:
-    """Read what was committed since something else was read (milliseconds).
+    """Read what was committed since a read at a time (milliseconds).
 
-    With no limit but the short time: nobody would be told of what is left out.
+    Without a limit, as the time is short: clients are not notified of what is left out.
     """
     return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY_S)
 
 
 @dataclass
 class LostSpan:
-    """From when on events were lost, and when all had been given. Milliseconds."""
+    """A span in which events were lost; `until` is when they had been backfilled.
+
+    Both in milliseconds.
+    """
 
     since: int
     until: float = math.inf
 
 
 def complete_before(t: int) -> int:
-    """Return since when somebody may miss something who was here until `t`.
+    """Return since when a client may lack events who was connected until `t`.
 
-    That is `t`, or where a gap begins that had not been closed by then. Milliseconds.
+    That is `t`, or the start of a lost span that had not been backfilled by then.
+    Milliseconds.
     """
     sinces = [t]
     for backfiller in list(_backfillers):
         sinces.append(backfiller.hub.loss_detector.complete_until)
-        # Where they were, another process, may have been longer about it.
+        # The client may come from a process that took longer to backfill.
         late = t - MARGIN_S * 1000
         gaps = list(backfiller.gaps)
         sinces += [gap.since for gap in gaps if gap.since <= t and late < gap.until]
@@ -172,21 +176,21 @@ def complete_before(t: int) -> int:
 
 
 async def finish_backfills(hub: Hub, seconds: float) -> None:
-    """Give the sockets of a hub what they miss, within so many seconds."""
+    """Send the sockets of a hub their backfill within a number of seconds."""
     for backfiller in list(_backfillers):
         if backfiller.hub is hub:
             await backfiller.flush(seconds)
 
 
 class Backfiller:
-    """Gives the followers of one event loop what the layer lost."""
+    """Backfills the followers of one event loop after a loss."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.gaps: deque[LostSpan] = deque(maxlen=GAPS_KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
-        # One gap of everybody is filled at a time, and what is noticed meanwhile is one
-        # more: whoever is slow already must not be kept busy with it.
+        # One backfill of all runners runs at a time, and what is lost in the meantime
+        # is one more: slow clients must not be kept busy with it.
         self._turn = asyncio.Lock()
         self._next: LostSpan | None = None
         self._hurry = asyncio.Event()
@@ -194,11 +198,11 @@ class Backfiller:
         _backfillers.add(self)
 
     def schedule(self, since: int, runners: Collection[int] | None = None) -> None:
-        """Read again what was stored since then, and give it to all concerned.
+        """Read what was stored since a time, and send it to the followers.
 
-        Of these runners, or of all who are followed.
+        `runners`: the runners concerned, or None for all who are followed.
         """
-        # A slow commit concerns a few; when the channel layer was away, everybody.
+        # A slow commit concerns few runners, an unavailable channel layer all.
         logger.log(
             logging.WARNING if runners is None else logging.INFO,
             "Followers of %s may have missed something in the last %.1f s: "
@@ -221,14 +225,14 @@ class Backfiller:
         task.add_done_callback(self._tasks.discard)
 
     async def flush(self, seconds: float) -> None:
-        """Close what gaps there are, without taking time for it."""
+        """Finish all backfills without pauses, within a number of seconds."""
         self._hurry.set()
         self.hub.loss_detector.close_gap_now()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     def close(self) -> None:
-        """Remember no longer."""
+        """Forget the lost spans."""
         _backfillers.discard(self)
 
     async def _backfill_in_turn(self, gap: LostSpan) -> None:
@@ -249,7 +253,7 @@ class Backfiller:
                 self.hub.deliver_backfill(
                     _late_event(backfill, pk), _newest_event(backfill, pk)
                 )
-                # Each is written to everybody who follows.
+                # Each runner is written to all their followers.
                 if number % RUNNERS_PER_PASS == 0:
                     await asyncio.sleep(0)
             await self._pause(SPREAD_S / len(pieces))
@@ -294,5 +298,5 @@ def _newest_event(backfill: Backfill, pk: int) -> RunnerEvent | None:
     }
 
 
-# Of each event loop of this process; views ask from threads.
+# Of each event loop of this process; views read it from threads.
 _backfillers: WeakSet[Backfiller] = WeakSet()

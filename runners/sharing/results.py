@@ -1,4 +1,4 @@
-"""Whom the standings of a race name to whom."""
+"""Which runners the standings of a race may name to a viewer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def shown_in_standings(
 ) -> frozenset[int]:
     """Return the runners (primary keys) whom a race's standings may name.
 
-    For a viewer who may see the race: those whom they may see now, and, so that winners
-    do not vanish an hour after they won, those who are done. Who is seen in races only
-    is named until the race ends. Causes a query.
+    The viewer may see the race. Named are the runners they may see now, and finishers
+    and DNFs, so that winners do not vanish an hour after their finish. Runners who are
+    shown in races only are named until the race ends. Causes one query.
     """
     shown = Entry.objects.shown().filter(race=race)
     named = Q(visibility=Runner.Visibility.PUBLIC)

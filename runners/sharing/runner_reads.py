@@ -1,8 +1,8 @@
-"""What sockets that follow single runners read, together where many ask at once.
+"""Coalesced reads for sockets that follow runners one by one.
 
-A crowd that follows one by one, after a restart or a gun, would ask the database some
-five times a socket. Here all who ask while an answer is on its way share the next one:
-the cost is that of the runners, not of the sockets.
+A crowd that follows one by one, after a restart or at a start, would cause about five
+queries per socket. Here all requests that arrive during a query share the next one: the
+cost depends on the number of runners, not of sockets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from runners.sharing.recovery import (
 from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
 from runners.store import CoalescedReads
 
-# To what times are rounded down, so that many share a query.
+# Times are rounded down to these, so that many requests share a query.
 SINCE_STEP_MS = 5_000
 READ_AT_STEP_MS = 500
 # Runners whose trails share a query and its limit.
@@ -39,7 +39,7 @@ TRAILS_PER_QUERY = 25
 
 @dataclass(frozen=True, slots=True)
 class FollowRequest:
-    """Somebody who wants to follow a code."""
+    """A request to follow a code."""
 
     user: int | None
     links: tuple[int, ...]
@@ -49,7 +49,7 @@ class FollowRequest:
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """What of a runner was stored since a time (milliseconds), less a margin."""
+    """A request for what was stored of a runner since a time (milliseconds)."""
 
     runner: int
     since: int
@@ -58,7 +58,7 @@ class BackfillRequest:
 
 
 class RunnerReads:
-    """The shared readings of one event loop."""
+    """The coalesced reads of one event loop."""
 
     def __init__(self) -> None:
         self._grants = CoalescedReads(_read_grants, 500)
@@ -105,7 +105,7 @@ class RunnerReads:
         return backfill
 
     async def stored_after(self, runners: Collection[int], read_at: int) -> Backfill:
-        """Return what was committed since something was read (milliseconds)."""
+        """Return what was committed since a read at a time (milliseconds)."""
         step = read_at - read_at % READ_AT_STEP_MS
         return await self._stored(runners, step, COMMIT_DELAY_S, math.inf)
 
@@ -181,7 +181,7 @@ _runner_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, RunnerReads] = (
 
 
 def get_runner_reads() -> RunnerReads:
-    """Return the shared readings of the running event loop."""
+    """Return the coalesced reads of the running event loop."""
     loop = asyncio.get_running_loop()
     runner_reads = _runner_reads.get(loop)
     if runner_reads is None:

@@ -1,4 +1,4 @@
-"""What a snapshot says of runners and races."""
+"""The items of runners and races in snapshots."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from runners.positions.running import live_status
 from runners.races.course import Course
 from runners.sharing.windows import shown_from, visible_races
 
-# How much of a trail a snapshot shows.
+# The length of the trails in a snapshot.
 TRAIL = timedelta(minutes=5)
-# A snapshot of more runners shows no trails: they would be most of its bytes.
+# Snapshots of more runners have no trails, which would be most of their bytes.
 TRAIL_RUNNERS = 100
-# The newest of so many points at most, whoever sends how often.
+# The limit of the query for trails: the newest points are kept.
 TRAIL_POINTS = 20_000
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, int]:
-    """Return the primary keys of races by slug, those that a bearer of links sees."""
-    # PostgreSQL refuses text with a NUL.
+    """Return the primary keys of races by slug that a holder of links may see."""
+    # PostgreSQL refuses text with NUL characters.
     sound = [slug for slug in slugs if "\0" not in slug]
     races = visible_races(links)
     return dict(races.filter(slug__in=sound).values_list("slug", "pk"))
 
 
 def fix_row(latest: LatestPosition) -> list[Any]:
-    """Return a latest position as a row of `positions` without its code."""
+    """Return a latest position as a row of `positions` without the runner's code."""
     return v1.fix_row(
         milliseconds(latest.recorded_at),
         latest.lat,
@@ -52,8 +52,8 @@ def runner_items(
 ) -> dict[int, dict[str, Any]]:
     """Return the `runners` of a snapshot by primary key, without trails.
 
-    Bib and state are those of the race, or of the race that each is in now. Causes
-    two queries, or three.
+    Bib and state are those of the race, or else of each runner's current race. Causes
+    two or three queries.
     """
     queryset = (
         runners
@@ -67,10 +67,10 @@ def runner_items(
         entries = entries.filter(race=race)
     entry_of = {
         entry.runner_id: entry
-        # Without the course, which is large and would be read once a runner.
+        # Without the course, which is large and would be read once per runner.
         for entry in entries.select_related("race")
         .defer("race__line")
-        # Of several the one that started last.
+        # Of several races, the one that started last.
         .order_by("race__start")
     }
     found = list(queryset.select_related("latest"))
@@ -109,7 +109,7 @@ def _rounded(value: float | None) -> int | None:
 
 
 def runner_frame(change: str, item: dict[str, Any]) -> bytes:
-    """Tell that a runner was `added`, `changed` or `removed`."""
+    """Encode that a runner was `added`, `changed` or `removed`."""
     return v1.message_frame(
         "event",
         kind="runner",
@@ -120,14 +120,14 @@ def runner_frame(change: str, item: dict[str, Any]) -> bytes:
 
 
 def state_frame(item: dict[str, Any]) -> bytes:
-    """Tell what a runner is in their race."""
+    """Encode a runner's state in their race."""
     return v1.message_frame(
         "event", kind="state", time=now_ms(), runner=item["code"], state=item["state"]
     )
 
 
 def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
-    """Give each runner of a snapshot their last minutes. Causes two queries."""
+    """Add the trail of the last minutes to each item. Causes two queries."""
     if not 0 < len(items) <= TRAIL_RUNNERS:
         return
     begins = shown_from(items)
@@ -150,7 +150,7 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
 
 
 def race_item(pk: int) -> dict[str, Any]:
-    """Return the race of a snapshot: course and checkpoints. Causes two queries."""
+    """Return the race of a snapshot with course and checkpoints. Causes two queries."""
     race = Race.objects.get(pk=pk)
     course = Course(race.line, length=race.length) if race.line else None
     return {

@@ -1,10 +1,9 @@
-"""Following a whole: a race, or everybody public, those who join later included.
+"""A topic: a race or everybody public, including runners who join later.
 
-Everybody sees the same of a whole, but for those whom somebody in it has blocked.
-
-A roster is one process's view of who belongs to a whole. It reads the database once
-a second while anybody follows, which is how it learns of changes: by other processes,
-the admin, a shell, with or without Redis.
+All followers of a topic see the same runners, except for those who have blocked the
+follower. A topic is one process's list of its runners. It polls the database once per
+second while it has followers, and so notices changes by other processes, the admin and
+a shell, with or without Redis.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ from runners.sharing.snapshots import (
 
 logger = logging.getLogger(__name__)
 
-# Between looks at the database.
+# Time between polls of the database.
 POLL_S = 1.0
-# To what `since` is rounded down, so that many who come back share a query.
+# `since` is rounded down to this, so that clients who reconnect share a query.
 SINCE_STEP_MS = 5_000
-# What of a runner's item is another with each fix, besides the trail.
+# The fields of a runner's item that change with each fix, besides the trail.
 OF_A_FIX = ("fix", "accuracy", "battery")
-# How long an encoded snapshot serves those who ask after it was read.
+# How long an encoded snapshot is reused after it was read.
 SNAPSHOT_MAX_AGE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TopicName:
-    """Everybody public, or everybody entered for a race (primary key and slug)."""
+    """Identifies a topic: everybody public, or a race (primary key and slug)."""
 
     race: int | None = None
     slug: str = ""
@@ -66,12 +65,12 @@ class TopicName:
 # The runners, by primary key, who have blocked the user of a socket.
 Blockers = frozenset[int]
 NOBODY: Blockers = frozenset()
-# Who is given something, each with whom they do not see.
+# Recipients of frames, each with the runners who have blocked them.
 Recipients = Mapping[TypedOutbox | Audience, Blockers]
 
 
 class Version(NamedTuple):
-    """What is another when the race, or who belongs to the whole, has changed."""
+    """Changes when the race or the runners of the topic change."""
 
     race: object
     runners: object
@@ -82,7 +81,7 @@ class RaceGone(Exception):
 
 
 class SharedSnapshot:
-    """A snapshot on its way, and who gets it."""
+    """A snapshot that is being read, and the sockets that wait for it."""
 
     def __init__(self, bodies: asyncio.Task[list[bytes]], at: float) -> None:
         self.bodies = bodies
@@ -91,30 +90,30 @@ class SharedSnapshot:
 
 
 class Topic:
-    """Who belongs to a whole, and the audiences that watch it."""
+    """The runners of a topic, and the audiences that follow it."""
 
     def __init__(
         self, topic_name: TopicName, hub: Hub, blockers: Mapping[TypedOutbox, Blockers]
     ) -> None:
         self.topic_name = topic_name
         self.hub = hub
-        # Of the sockets of signed-in users.
+        # Blockers of signed-in users, by their sockets.
         self.blockers = blockers
-        # By tick, and by whom the members do not see.
+        # By tick and by the runners who have blocked the members.
         self.audiences: dict[tuple[int, Blockers], Audience] = {}
-        # The runners as introduced to the members, by primary key.
+        # The runners' items as sent to the members, by primary key.
         self.items: dict[int, dict[str, Any]] = {}
         self._version: Version | None = None
         self._refreshing = asyncio.Lock()
         self._loaded = asyncio.create_task(self._load())
         self._poller: asyncio.Task[None] | None = None
-        # The latest snapshot by whom it leaves out.
+        # The latest snapshot, by the blockers that it leaves out.
         self._snapshots: dict[Blockers, SharedSnapshot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._backfill: dict[int, tuple[asyncio.Task[Backfill], float]] = {}
 
     async def join(self, outbox: TypedOutbox) -> None:
-        """Let a socket follow the whole at its tick; raises `StoreUnavailable`."""
+        """Let a socket follow the topic at its tick; raises `StoreUnavailable`."""
         await asyncio.shield(self._loaded)
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
@@ -123,7 +122,7 @@ class Topic:
         await asyncio.shield(joining)
 
     def _enter(self, outbox: TypedOutbox) -> Audience:
-        """Put a socket into the audience of its tick and its user's blockers."""
+        """Add a socket to the audience of its tick and its user's blockers."""
         blockers = self.blockers.get(outbox, NOBODY)
         audience = self.audiences.get((outbox.tick, blockers))
         if audience is None:
@@ -136,12 +135,14 @@ class Topic:
         return audience
 
     async def change_tick(self, outbox: TypedOutbox) -> None:
-        """Move a socket to the audience of the tick that it has now."""
+        """Move a socket to the audience of its new tick."""
         self.leave(outbox)
         await self.join(outbox)
 
     def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> None:
-        """Move a member to the audience of those who do not see who blocked them."""
+        """Move a member to the audience of their new blockers, and send the
+        differences.
+        """
         if not self.leave(outbox):
             return
         now = self.blockers[outbox]
@@ -151,11 +152,11 @@ class Topic:
         self._enter(outbox)
         for pk in self.items.keys() & (before - now):
             outbox.send_event(runner_frame("added", self.items[pk]))
-        # What the audience left behind was about to send.
+        # Sends what the previous audience had queued for the socket.
         self._backfill_later(list(self.items), now_ms(), {outbox: now})
 
     def leave(self, outbox: TypedOutbox) -> bool:
-        """Let a socket follow no longer; tell whether it did."""
+        """Remove a socket from the topic; return whether it followed it."""
         left = False
         for key, audience in list(self.audiences.items()):
             if outbox in audience.members:
@@ -168,17 +169,17 @@ class Topic:
         return left
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop polling."""
         shared = [shared.bodies for shared in self._snapshots.values()]
         for task in (self._loaded, self._poller, *shared, *self._tasks):
             if task is not None:
                 task.cancel()
 
     async def snapshot(self, outbox: TypedOutbox) -> list[bytes]:
-        """Return the encoded parts of a snapshot, at most a second old.
+        """Return the encoded parts of a snapshot that is at most a second old.
 
-        One task builds it for all who wait, and reads once more for them what was
-        accepted before and committed after. Raises `StoreUnavailable`.
+        One task reads it for all sockets that wait. Positions that were accepted before
+        and committed after it are backfilled. Raises `StoreUnavailable`.
         """
         now = self.hub.loop.time()
         blockers = self.blockers.get(outbox, NOBODY)
@@ -194,7 +195,7 @@ class Topic:
         return await asyncio.shield(shared.bodies)
 
     async def _backfill_readers(self, read_at: int, readers: list[TypedOutbox]) -> None:
-        # Those who come later get the same snapshot for as long as it serves.
+        # Sockets that follow within this time get the same snapshot.
         await asyncio.sleep(SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S)
         self._snapshots = {
             blockers: shared
@@ -217,13 +218,13 @@ class Topic:
         )
 
     def _send_backfill(self, backfill: Backfill, recipients: Recipients) -> None:
-        """Give what was missed of those who still belong to the whole."""
+        """Send backfill of the runners who still belong to the topic."""
         late = [(pk, frame) for pk, frame in backfill.late.items() if pk in self.items]
         newest = [
             (pk, row) for pk, row in backfill.newest_rows(self.hub) if pk in self.items
         ]
         for recipient, blockers in recipients.items():
-            # In one write: a crowd that has just come is owed hundreds each.
+            # One write per recipient: each of a new crowd gets hundreds of frames.
             if frames := [frame for pk, frame in late if pk not in blockers]:
                 recipient.send_events(frames)
             for pk, row in newest:
@@ -231,7 +232,7 @@ class Topic:
                     recipient.queue_position(pk, row)
 
     async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
-        """Return what was stored since a time; shared by those who ask together."""
+        """Return what was stored since a time; concurrent calls share the query."""
         step = since - since % SINCE_STEP_MS
         now = self.hub.loop.time()
         task, read_at = self._backfill.get(step, (None, 0.0))
@@ -276,7 +277,7 @@ class Topic:
         return Version(race, (_fingerprint(seen), _fingerprint(entries)))
 
     def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
-        # The version first: what changes in between is then seen at the next look.
+        # The version is read first: the next poll notices changes in between.
         return self._read_version(), self._read_items()
 
     # In the event loop
@@ -290,7 +291,7 @@ class Topic:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """See who has come and gone, and tell the members."""
+        """Read the topic's runners if they have changed, and notify the members."""
         async with self._refreshing:
             try:
                 version = self._version
@@ -316,12 +317,12 @@ class Topic:
                 logger.exception("Looking for changes of %s failed", self.topic_name)
 
     def invalidate(self) -> None:
-        """Read everything at the next look, whatever the version says."""
+        """Have the next refresh read everything, whatever the version is."""
         if self._version is not None:
             self._version = Version(self._version.race, None)
 
     def erase(self, runner: int) -> None:
-        """Forget where a runner was, here and at the members."""
+        """Discard a runner's positions, here and in the audiences."""
         item = self.items.get(runner)
         self._discard_snapshots()
         if item is not None:
@@ -331,7 +332,7 @@ class Topic:
             self._send_item("changed", runner, item)
 
     def _discard_snapshots(self) -> None:
-        """Let nobody be told what was true before a change."""
+        """Discard snapshots and backfill that were read before a change."""
         self._snapshots = {}
         self._backfill = {}
 
@@ -341,7 +342,7 @@ class Topic:
         read_at: int,
         recipients: Recipients,
     ) -> None:
-        """Give what was accepted of runners before their groups were joined."""
+        """Send positions that were accepted before the runners' groups were joined."""
 
         async def look() -> None:
             await asyncio.sleep(COMMIT_DELAY_S)
@@ -355,18 +356,18 @@ class Topic:
         self._start(look())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Look beside everything else, until the roster ends."""
+        """Run a task that ends with the topic."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _update_items(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
-        """Tell the members who joined, changed and left; return who joined."""
+        """Replace the items and notify the members; return the runners who were added."""
         old, self.items = self.items, items
         added = items.keys() - old.keys()
         removed = old.keys() - items.keys()
         self._discard_snapshots()
-        # First, and without waiting for anything, whom nobody may see any more.
+        # Hidden runners first, and without awaiting anything.
         for audience in self.audiences.values():
             self.hub.unsubscribe(removed, audience)
             for pk in removed:
@@ -374,7 +375,7 @@ class Topic:
         for pk in removed:
             self._send_item("removed", pk, old[pk])
         for (_, blockers), audience in list(self.audiences.items()):
-            # Joined before they are introduced, so that no fix falls in between.
+            # Joins before the members get the items, so that no fix is lost in between.
             await self.hub.subscribe(added - blockers, audience)
             if audience not in self.audiences.values():
                 self.hub.unsubscribe(added, audience)
@@ -406,10 +407,10 @@ class Topic:
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
-    """Return what is another when rows come, go or change."""
+    """Return a value that changes when rows are added, removed or changed."""
     return frozenset(rows.order_by().values_list("pk", "changed_at"))
 
 
 def _stable_fields(item: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a runner's item does not change with each fix."""
+    """Return the fields of a runner's item that do not change with each fix."""
     return {k: v for k, v in item.items() if k != "trail" and k not in OF_A_FIX}

@@ -1,4 +1,4 @@
-"""The rosters of a process: one for each whole that somebody follows."""
+"""The followed topics of a process."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from runners.sharing.access import blockers_of
 from runners.sharing.snapshots import find_races
 from runners.sharing.topic import NOBODY, Blockers, Topic, TopicName
 
-# For how long those who come are told what a look at the database found.
+# How long the result of a race lookup is reused.
 FOUND_AGE_S = 1.0
 FOUND_MOST = 100
 
 
 class TopicRegistry:
-    """The rosters of one event loop, each kept while somebody follows."""
+    """The topics of one event loop, each kept while it has followers."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self._topics: dict[TopicName, Topic] = {}
         self._users: dict[TopicName, set[TypedOutbox]] = {}
-        # Of the sockets of signed-in users: who has blocked the user.
+        # By socket of a signed-in user: the runners who have blocked the user.
         self._blockers: dict[TypedOutbox, Blockers] = {}
         self._user_of: dict[TypedOutbox, int] = {}
         self._blocks_changed = 0
@@ -33,10 +33,10 @@ class TopicRegistry:
         self._found = {}
 
     async def find_race(self, slug: str, generation: int) -> dict[str, int]:
-        """Return the primary key of a race that anybody sees, by its slug.
+        """Return the primary keys of public races by slug (one or none).
 
-        A crowd that comes at once shares the look for as long as no right has changed,
-        a second at most. Raises `StoreUnavailable`.
+        Concurrent calls share the query, for at most a second and while no right has
+        changed. Raises `StoreUnavailable`.
         """
         now = self.hub.loop.time()
         key = slug, generation
@@ -51,9 +51,9 @@ class TopicRegistry:
     async def join(
         self, topic_name: TopicName, outbox: TypedOutbox, user: int | None = None
     ) -> None:
-        """Let a socket follow a whole; raises `StoreUnavailable`, then it does not.
+        """Let a socket follow a topic; raises `StoreUnavailable`, then it does not.
 
-        `user` is who is signed in on it: those who have blocked them are left out.
+        `user` is signed in on the socket: runners who have blocked them are left out.
         """
         if user is not None and outbox not in self._blockers:
             await self._load_blockers(outbox, user)
@@ -66,7 +66,7 @@ class TopicRegistry:
             raise
 
     def of(self, topic_name: TopicName) -> Topic:
-        """Return the roster of a whole that is followed."""
+        """Return a topic, made if it is not followed yet."""
         topic = self._topics.get(topic_name)
         if topic is None:
             topic = Topic(topic_name, self.hub, self._blockers)
@@ -78,12 +78,12 @@ class TopicRegistry:
             changes = self._blocks_changed
             blockers = (await store.read(blockers_of, [user])).get(user, NOBODY)
             if changes == self._blocks_changed:
-                # From here on `change_blocks` knows of this socket.
+                # From now on, `refresh_blockers` updates this socket.
                 self._blockers[outbox], self._user_of[outbox] = blockers, user
                 return
 
     async def refresh_blockers(self, runners: set[int] | None = None) -> None:
-        """Act on whom these runners, or any, have blocked of the users of sockets."""
+        """Apply new and removed blocks by these runners, or by all."""
         users = set(self._user_of.values())
         now = await store.read_rights(blockers_of, users, runners) if users else {}
         self._blocks_changed += 1
@@ -98,23 +98,23 @@ class TopicRegistry:
 
     @property
     def follows(self) -> int:
-        """Count the pairs of a socket and a whole that it follows."""
+        """Count the pairs of a socket and a topic."""
         return sum(map(len, self._users.values()))
 
     async def refresh(self, runners: set[int]) -> None:
-        """See at once who has come and gone, also of these runners."""
+        """Refresh all topics, and those with these runners completely."""
         for topic in list(self._topics.values()):
             if not runners.isdisjoint(topic.items):
                 topic.invalidate()
             await topic.refresh()
 
     def erase(self, runner: int) -> None:
-        """Forget where a runner was."""
+        """Discard a runner's positions in all topics."""
         for topic in self._topics.values():
             topic.erase(runner)
 
     def leave(self, topic_names: Iterable[TopicName], outbox: TypedOutbox) -> None:
-        """Let a socket follow wholes no longer."""
+        """Remove a socket from topics."""
         for topic_name in topic_names:
             users = self._users.get(topic_name, set())
             users.discard(outbox)
@@ -137,7 +137,7 @@ _topics: WeakKeyDictionary[asyncio.AbstractEventLoop, TopicRegistry] = (
 
 
 def get_topics() -> TopicRegistry:
-    """Return the rosters of the running event loop."""
+    """Return the topics of the running event loop."""
     loop = asyncio.get_running_loop()
     topics = _topics.get(loop)
     if topics is None:

@@ -1,4 +1,4 @@
-"""Which races may be seen, and from when to when an entry shows its runner."""
+"""Which races may be seen, and when an entry shows its runner."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.utils import timezone
 from runners.models import Entry, Race, Runner, ShareLink
 from runners.models.race import WINDOW_BEFORE_START, EntryQuerySet, RaceQuerySet
 
-# A runner is seen for so long after their own finish, or after they gave up.
+# A runner is shown for this long after their finish or DNF.
 WINDOW_AFTER_END = timedelta(hours=1)
 
 
 def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
-    """Return the races that a stranger, or a bearer of links, may see."""
+    """Return the races that a stranger or a holder of links may see."""
     allowed = Q(visibility=Race.Visibility.PUBLIC)
     if links:
         usable = ShareLink.objects.usable().filter(pk__in=links)
@@ -25,13 +25,13 @@ def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
 
 
 def races_of(runners: Iterable[Runner]) -> RaceQuerySet:
-    """Return the races that are on and that anybody may know these runners are in."""
+    """Return the public races under way in which these runners are entered."""
     entries = Entry.objects.shown().filter(runner__in=runners)
     return visible_races().window_open().filter(pk__in=entries.values("race"))
 
 
 def entries_open(now: datetime | None = None) -> EntryQuerySet:
-    """Return the entries for whose sake their runner can be seen now."""
+    """Return the entries that show their runner now."""
     now = now or timezone.now()
     long_ago = now - WINDOW_AFTER_END
     over = Q(finished_at__lte=long_ago) | Q(out_at__lte=long_ago)
@@ -43,9 +43,9 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
 
 
 def shown_from(runners: Collection[int]) -> dict[int, datetime]:
-    """Return when the open windows began of those who are seen in races only.
+    """Return when the open windows of runners began who are shown in races only.
 
-    Where they were before is nobody's business. Causes a query.
+    Earlier positions of these runners are private. Causes one query.
     """
     entries = entries_open().filter(
         runner__in=list(runners), runner__visibility=Runner.Visibility.RACE
@@ -55,7 +55,7 @@ def shown_from(runners: Collection[int]) -> dict[int, datetime]:
 
 
 def window_end(entry: Entry) -> datetime:
-    """Return when an entry stops to show its runner. Reads the race."""
+    """Return when an entry stops showing its runner. Reads the race."""
     end = entry.finished_at or entry.out_at
     if end is None:
         return entry.race.ends
