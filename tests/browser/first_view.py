@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.browser.line import slow_line
+from tests.scenes.races import make_long_race
 from tests.servers import Server
 from tests.services import chromium_path
 
@@ -21,24 +22,6 @@ RUNNERS = 500
 DOWN, UP = 1_500_000 / 8, 750_000 / 8  # bytes a second
 ROUND_TRIP = 0.3  # seconds
 LIST_BY, MAP_BY, BYTES = 2.5, 5.0, 1_000_000
-
-SETUP = """
-import math
-from datetime import timedelta
-from django.utils import timezone
-from runners.models import Entry, LatestPosition, Race, Runner
-now = timezone.now()
-line = [[53.35 + 0.03 * math.sin(n / 160) + 0.004 * math.sin(n / 9),
-         -6.3 + 0.05 * math.cos(n / 160)] for n in range(1000)]
-race = Race.objects.create(slug='long', name='Riverside Half', line=line,
-    length=21097, start=now - timedelta(hours=1), ends=now + timedelta(hours=9))
-for n in range(%d):
-    runner = Runner.objects.create(code=f'r{n}', name=f'Runner {n}', visibility='race')
-    Entry.objects.create(race=race, runner=runner, bib=str(n + 1))
-    lat, lng = line[n]
-    LatestPosition.objects.create(runner=runner, lat=lat, lng=lng, speed=3.1,
-        heading=90, recorded_at=now, contact_at=now, progress=21 * n)
-"""
 
 # When the first list of positions and the first map were on the screen, and when the
 # list was one that goes on, ms after the address was entered.
@@ -100,7 +83,7 @@ def main() -> None:
         server.stop()
         server.manage("collectstatic", "--no-input", "--verbosity=0")
         server.start()
-        server.manage("shell", "--no-imports", "-c", SETUP % RUNNERS)
+        server.database(make_long_race, RUNNERS)
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
         )

@@ -19,19 +19,14 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from tests.browser.first_view import RUNNERS, SETUP
+from tests.browser.first_view import RUNNERS
+from tests.scenes.people import make_token
+from tests.scenes.races import make_long_race
 from tests.servers import Server
 
 BYTES = 1_800_000
 SECONDS, SECONDS_SHORT = 60, 20
 V1 = [Subprotocol("spectate.v1")]
-
-TOKENS = """
-import json
-from runners.models import RunnerToken
-print(json.dumps([RunnerToken.objects.issue(runner, name='phone')[1]
-                  for runner in Runner.objects.order_by('pk')]))
-"""
 
 
 async def phone(server: Server, token: str, number: int) -> None:
@@ -118,8 +113,8 @@ def main() -> None:
     parser.add_argument("--long", action="store_true")
     seconds = SECONDS if parser.parse_args().long else SECONDS_SHORT
     with Server() as server:
-        setup = SETUP % RUNNERS + TOKENS
-        tokens = json.loads(server.manage("shell", "--no-imports", "-v0", "-c", setup))
+        runners = server.database(make_long_race, RUNNERS)
+        tokens = [server.database(make_token, runner) for runner in runners]
         asyncio.run(minute(server, tokens, asked(server), seconds))
 
 

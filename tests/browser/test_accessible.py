@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.gallery import DESKTOP, LOOKS, World, make_world, pages
+from tests.browser.gallery import DESKTOP, LOOKS, pages
 from tests.browser.pages import PATIENCE, LivePage
+from tests.scenes.world import World, make_world
 from tests.servers import ROOT, Server
 from tests.services import unavailable
 
@@ -36,7 +37,7 @@ def axe() -> Path:
 
 @pytest.fixture(scope="module")
 def world(web_server: Server) -> World:
-    return make_world(web_server)
+    return web_server.database(make_world)
 
 
 def faults(page: Page, rules: dict[str, Any]) -> list[str]:
@@ -71,7 +72,7 @@ def test_no_page_has_a_fault_that_a_machine_finds(
     # The map is a picture for axe, and takes longest.
     page.route("**/maplibre-gl.mjs", lambda route: route.abort())
     found: list[str] = []
-    for name in pages(page, world):
+    for name in pages(page, web_server, world):
         page.evaluate(axe.read_text())
         page.add_style_tag(content=STILL)
         for n, (scheme, (width, height)) in enumerate(LOOKS[:2]):

@@ -7,35 +7,21 @@ to the page's worker by the browser's protocol for developers.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
+from runners.positions.writing import Passing, write
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.notifying.push import PushService, push_service
+from tests.scenes.people import make_runner
 from tests.servers import Server
 
-CAST = """
-from datetime import timedelta
-from django.utils import timezone
-from runners.models import Checkpoint, Entry, LatestPosition, Race, Runner
-now = timezone.now()
-race = Race.objects.create(slug="half", name="Riverside Half", start=now,
-    ends=now + timedelta(hours=3))
-bob = Runner.objects.create(code="bob", name="Bob Marsh")
-entry = Entry.objects.create(race=race, runner=bob, bib="17", status="started")
-LatestPosition.objects.create(runner=bob, lat=53.35, lng=-6.33, recorded_at=now,
-    contact_at=now, source="websocket")
-ten = Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
-"""
-PASS = """
-import time
-from runners.models import Checkpoint, Entry
-from runners.positions.writing import Passing, write
-entry, ten = Entry.objects.get(), Checkpoint.objects.get()
-write((), [Passing(entry.pk, ten.pk, 1, int(time.time() * 1000), 1.0)])
-"""
 # In the place of the browser's push service.
 SUBSCRIBED = """
 PushManager.prototype.subscribe = async function (options) {
@@ -49,6 +35,32 @@ PushManager.prototype.getSubscription = async () =>
 """
 
 
+def make_cast() -> Checkpoint:
+    """Have Bob run, and be seen, in a race with a checkpoint; return that."""
+    now = timezone.now()
+    race = Race.objects.create(
+        slug="half", name="Riverside Half", start=now, ends=now + timedelta(hours=3)
+    )
+    bob = make_runner("bob", "Bob Marsh")
+    Entry.objects.create(race=race, runner=bob, bib="17", status="started")
+    LatestPosition.objects.create(
+        runner=bob,
+        lat=53.35,
+        lng=-6.33,
+        recorded_at=now,
+        contact_at=now,
+        source="websocket",
+    )
+    return Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
+
+
+def pass_checkpoint(checkpoint: Checkpoint) -> None:
+    """Have Bob pass a checkpoint now."""
+    entry = checkpoint.race.entries.get()
+    now = int(time.time() * 1000)
+    write((), [Passing(entry.pk, checkpoint.pk, 1, now, 1.0)])
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[PushService]:
     with push_service() as service:
@@ -58,10 +70,14 @@ def service() -> Iterator[PushService]:
 @pytest.fixture(scope="module")
 def web_server(chromium: str) -> Iterator[Server]:
     with Server(DEBUG="1", SPECTATE_PUSH_LOCAL="1") as server:
-        server.manage("shell", "-v0", "--no-imports", "-c", CAST)
         yield server
         server.stop()
         assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture(scope="module")
+def ten(web_server: Server) -> Checkpoint:
+    return web_server.database(make_cast)
 
 
 @pytest.fixture
@@ -77,7 +93,10 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
 
 
 def test_bell_tells_of_a_runner_until_it_is_stopped(
-    context: BrowserContext, web_server: Server, service: PushService
+    context: BrowserContext,
+    web_server: Server,
+    service: PushService,
+    ten: Checkpoint,
 ) -> None:
     browser = service.browser()
     made = json.dumps(browser.subscription)
@@ -103,7 +122,7 @@ def test_bell_tells_of_a_runner_until_it_is_stopped(
     expect(dialog).to_be_hidden()
     assert page.page.evaluate("subscribedWith.userVisibleOnly") is True
 
-    web_server.manage("shell", "-v0", "--no-imports", "-c", PASS)
+    web_server.database(pass_checkpoint, ten)
     eventually(lambda: bool(service.posts))
     told = browser.read(service.posts[0].body)
     assert told["title"] == "Bob Marsh at 10 km"
@@ -130,10 +149,5 @@ def test_bell_tells_of_a_runner_until_it_is_stopped(
     expect(dialog.get_by_label("Finish")).not_to_be_checked()
     dialog.get_by_role("button", name="Tell nothing any more").click()
     expect(dialog).to_be_hidden()
-    left = web_server.manage(
-        "shell",
-        *("-v0", "--no-imports", "-c"),
-        "from runners.models import Alert; print(Alert.objects.count())",
-    )
-    assert left.strip() == "0"
+    assert web_server.database(Alert.objects.count) == 0
     assert page.errors == []

@@ -10,6 +10,8 @@ from functools import partial
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Route, expect
 
+from runners.models import Runner
+from runners.sharing.runner_settings import visibility_set
 from tests.browser.pages import (
     LivePage,
     Publisher,
@@ -111,14 +113,10 @@ def test_runner_who_goes_private_is_gone(page: LivePage, web_server: Server) -> 
         page.open("/")
         page.star("ned").click()
         page.wait_for_marker("ned", [-6.31, 53.43], "followed")
-        web_server.manage(
-            "shell",
-            "--no-imports",
-            "-c",
-            "from runners.models import Runner;"
-            "ned = Runner.objects.get(code='ned');"
-            "ned.visibility = 'private';"
-            "ned.save()",
+        web_server.database(
+            visibility_set,
+            runner=web_server.database(Runner.objects.get, code="ned"),
+            visibility="private",
         )
         expect(page.row("ned")).to_have_count(0)
         eventually(lambda: "ned" not in page.markers("followed"))

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from runners.models import Entry, Race
+from runners.sharing.runner_settings import sharing_pause
 from tests.browser.pages import PATIENCE
+from tests.scenes.people import make_office, make_runner, make_token
 from tests.servers import Server
 
-CAST = """
-from datetime import timedelta
-from django.contrib.auth.models import User
-from django.utils import timezone
-from runners.models import Entry, Race, Runner, RunnerToken
-from runners.sharing.runner_settings import sharing_pause
-User.objects.create_superuser("office", password="a long walk by the river")
-now = timezone.now()
-race = Race.objects.create(slug="half", name="Riverside Half", start=now,
-    ends=now + timedelta(hours=3))
-bob = Runner.objects.create(code="bob", name="Bob Marsh")
-Entry.objects.create(race=race, runner=bob, bib="17", status="started")
-sharing_pause(runner=bob)
-print(race.pk, RunnerToken.objects.issue(bob, name="phone")[1])
-"""
+
+@dataclass
+class Cast:
+    """A race that is on, and the token of Bob's phone."""
+
+    race: int
+    token: str
+
+
+def make_cast() -> Cast:
+    """Have Bob run and share nothing."""
+    make_office("a long walk by the river")
+    now = timezone.now()
+    race = Race.objects.create(
+        slug="half", name="Riverside Half", start=now, ends=now + timedelta(hours=3)
+    )
+    bob = make_runner("bob", "Bob Marsh")
+    Entry.objects.create(race=race, runner=bob, bib="17", status="started")
+    sharing_pause(runner=bob)
+    return Cast(race.pk, make_token(bob))
 
 
 # The bar of a button that is held is full when the test says so, and not after 1.5 s.
@@ -39,10 +50,8 @@ globalThis.setTimeout = (what, ms, ...rest) => {
 
 
 @pytest.fixture(scope="module")
-def cast(web_server: Server) -> tuple[str, str]:
-    """The race's key and Bob's token; Bob shares nothing."""
-    race, token = web_server.manage("shell", "-v0", "--no-imports", "-c", CAST).split()
-    return race, token
+def cast(web_server: Server) -> Cast:
+    return web_server.database(make_cast)
 
 
 @pytest.fixture
@@ -83,7 +92,7 @@ def look(desk: Page) -> None:
     desk.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
-def open_desk(context: BrowserContext, race: str) -> Page:
+def open_desk(context: BrowserContext, race: int) -> Page:
     page = context.new_page()
     page.goto(f"/sign-in/?next=/admin/runners/race/{race}/desk/")
     page.fill("[name=username]", "office")
@@ -97,14 +106,13 @@ def test_call_made_without_a_connection_reaches_the_desk_which_answers(
     phone: BrowserContext,
     context: BrowserContext,
     web_server: Server,
-    cast: tuple[str, str],
+    cast: Cast,
 ) -> None:
-    race, token = cast
-    desk = open_desk(context, race)
+    desk = open_desk(context, cast.race)
     desk.evaluate(LISTEN)
     desk.click("h1")
     page = phone.new_page()
-    page.goto(f"/share/#token={token}")
+    page.goto(f"/share/#token={cast.token}")
     page.click("#offer-yes")
     # Once the page has loaded again as Bob's phone.
     expect(page.locator("#sos-button")).to_be_visible()

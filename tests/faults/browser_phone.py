@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playw
 
 from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.scenes.people import make_phone
+from tests.scenes.positions import stored_times
 from tests.servers import Server
 from tests.services import chromium_path
 
@@ -36,12 +37,6 @@ IDBObjectStore.prototype.put = function (row, ...key) {
   }
   return put.call(this, row, ...key);
 };
-"""
-STORED = """
-import json
-from runners.models import Position
-rows = Position.objects.filter(runner__code="bob").values_list("recorded_at", flat=True)
-print(json.dumps([round(t.timestamp() * 1000) for t in rows]))
 """
 
 
@@ -134,7 +129,7 @@ def browser_phone() -> BrowserReport:
             getattr(run, deed)()
         run.end()
         browser.close()
-        times = Counter(json.loads(server.manage("shell", "-v0", "-c", STORED)))
+        times = Counter(server.database(stored_times)["bob"])
     report.seconds = round(time.monotonic() - started, 1)
     report.kept, report.stored = len(run.kept), times.total()
     report.lost = sorted(run.kept - times.keys())

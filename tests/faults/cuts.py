@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.faults.phones import Phone, all_acked, carried, make_runners, now_ms
+from tests.faults.phones import Phone, all_acked, carried, now_ms
 from tests.faults.proxy import Line
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
@@ -27,6 +27,7 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
+from tests.scenes.people import make_phones
 from tests.servers import Server
 from tests.services import Redis
 
@@ -112,7 +113,7 @@ async def cuts(setup: Setup, long: bool) -> CutReport:
 
 async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
     report = CutReport(setup, scale.spectators)
-    tokens = await asyncio.to_thread(make_runners, servers[0], scale.runners)
+    tokens = await servers[0].adatabase(make_phones, scale.runners)
     codes = list(tokens)
     ports = [server.port for server in servers]
     phone_lines = [await Line(ports).open() for _ in codes]

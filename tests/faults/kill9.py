@@ -11,7 +11,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from tests.faults.phones import Phone, all_acked, carried, make_runners
+from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.stores import (
     Store,
     by_hand,
@@ -20,6 +20,7 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
+from tests.scenes.people import make_phones
 
 PHONES = 20
 # Fixes a second and phone.
@@ -57,7 +58,7 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
     """Kill a server again and again under load, then compare acked and stored."""
     report = KillReport(store, kills or (50 if long else 3))
     with started(store) as server:
-        tokens = await asyncio.to_thread(make_runners, server, PHONES)
+        tokens = await server.adatabase(make_phones, PHONES)
         url = server.ws_url + "/"
         phones = [Phone(url, code, token, rate=RATE) for code, token in tokens.items()]
         start = time.monotonic()

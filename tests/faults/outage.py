@@ -18,7 +18,7 @@ import orjson
 from bench import process
 from tests.faults.metrics import metrics
 from tests.faults.peer import Peer, until
-from tests.faults.phones import Phone, all_acked, carried, make_runners, now_ms
+from tests.faults.phones import Phone, all_acked, carried, now_ms
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,
@@ -28,6 +28,7 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
+from tests.scenes.people import make_phones
 from tests.servers import Server
 from tests.services import Redis, Service
 
@@ -168,7 +169,7 @@ class Scenario:
 
     async def _prepare(self) -> None:
         report = self.report
-        tokens = await asyncio.to_thread(make_runners, self.servers[0], report.phones)
+        tokens = await self.servers[0].adatabase(make_phones, report.phones)
         codes = list(tokens)
         for number, (code, token) in enumerate(tokens.items()):
             url = self.servers[number % 2].ws_url + "/"

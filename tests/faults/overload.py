@@ -23,7 +23,7 @@ import orjson
 from bench import process
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, Refused, until
-from tests.faults.phones import Phone, all_acked, carried, make_runners
+from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.stores import (
     Store,
     by_hand,
@@ -33,6 +33,7 @@ from tests.faults.stores import (
     tracebacks,
 )
 from tests.faults.sustained import Clock, percentile
+from tests.scenes.people import make_phones
 
 # The server may run for a part of each of these. Seconds.
 CYCLE = 0.25
@@ -188,7 +189,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     report = OverloadReport(store, long, scale.topic_name + scale.single + scale.seed)
     with started(store) as server:
-        tokens = await asyncio.to_thread(make_runners, server, scale.runners)
+        tokens = await server.adatabase(make_phones, scale.runners)
         codes, url, clock = list(tokens), server.ws_url + "/", Clock()
         phones = [
             Phone(url, code, token, rate=scale.rate, place=clock.place)

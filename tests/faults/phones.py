@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import time
 from collections import Counter, deque
@@ -14,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 import orjson
 
 from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
-from tests.servers import Server
 
 Place = tuple[float, float]
 
@@ -25,23 +23,6 @@ PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 WAIT = 1.0
 # Between attempts to connect, a random part of it. Seconds.
 RETRY = 0.5
-
-_MAKE = """
-import json
-from runners.models import Runner, RunnerToken
-tokens = {}
-for n in range(%d):
-    runner = Runner.objects.create(code=f"%s{n}", name=f"Runner {n}")
-    tokens[runner.code] = RunnerToken.objects.issue(runner, name="phone")[1]
-print(json.dumps(tokens))
-"""
-
-
-def make_runners(server: Server, count: int, prefix: str = "r") -> dict[str, str]:
-    """Create public runners; return their tokens by code."""
-    printed = server.manage("shell", "-v0", "-c", _MAKE % (count, prefix))
-    tokens: dict[str, str] = json.loads(printed)
-    return tokens
 
 
 def now_ms() -> int:

@@ -22,7 +22,7 @@ from typing import Literal
 from bench.process import family
 from tests.faults.metrics import metrics
 from tests.faults.peer import until
-from tests.faults.phones import Phone, all_acked, carried, make_runners
+from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,
@@ -33,6 +33,7 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
+from tests.scenes.people import make_phones
 from tests.servers import Server
 from tests.services import Postgres, Redis
 
@@ -124,7 +125,7 @@ async def restart(setup: Setup, long: bool) -> RestartReport:
 async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    tokens = await asyncio.to_thread(make_runners, server, scale.runners)
+    tokens = await server.adatabase(make_phones, scale.runners)
     codes = list(tokens)
     url = server.ws_url + "/"
     phones = [

@@ -17,7 +17,7 @@ import orjson
 from bench import process
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
-from tests.faults.phones import Phone, Place, all_acked, carried, make_runners
+from tests.faults.phones import Phone, Place, all_acked, carried
 from tests.faults.stores import (
     Store,
     by_hand,
@@ -26,6 +26,7 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
+from tests.scenes.people import make_phones
 
 # Spectators, and how many runners each follows.
 SPECTATORS, FOLLOWS = 20, 10
@@ -133,7 +134,7 @@ async def load(
 ) -> None:
     """Publish for a while to a server of its own; fill the report."""
     with started(store, **env) as server:
-        tokens = await asyncio.to_thread(make_runners, server, scale.phones)
+        tokens = await server.adatabase(make_phones, scale.phones)
         clock = Clock()
         url = server.ws_url + "/"
         codes = list(tokens)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -40,6 +41,14 @@ def make_token(runner: Runner) -> str:
 def make_phone(code: str, name: str = "", visibility: str = "public") -> str:
     """Make a runner; return the token of their phone."""
     return make_token(make_runner(code, name, visibility=visibility))
+
+
+@transaction.atomic
+def make_phones(count: int, prefix: str = "r") -> dict[str, str]:
+    """Make public runners; return the tokens of their phones by code."""
+    return {
+        f"{prefix}{n}": make_phone(f"{prefix}{n}", f"Runner {n}") for n in range(count)
+    }
 
 
 def make_user(name: str, password: str | None = None) -> User:

@@ -1,0 +1,15 @@
+"""What is stored of where runners were."""
+
+from __future__ import annotations
+
+from runners.models import Position
+from runners.positions.fix import milliseconds
+
+
+def stored_times(**only: object) -> dict[str, list[int]]:
+    """Return the times of each runner's positions, ms, by code; `only` filters them."""
+    stored: dict[str, list[int]] = {}
+    rows = Position.objects.filter(**only)
+    for code, at in rows.values_list("runner__code", "recorded_at"):
+        stored.setdefault(code, []).append(milliseconds(at))
+    return stored

@@ -1,0 +1,50 @@
+"""A race of many runners."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from runners.models import Entry, LatestPosition, Race, Runner
+from tests.scenes.people import make_runner
+
+
+@transaction.atomic
+def make_long_race(size: int) -> list[Runner]:
+    """Make a half marathon on a winding course; return who runs it, in a line."""
+    now = timezone.now()
+    line = [
+        [
+            53.35 + 0.03 * math.sin(n / 160) + 0.004 * math.sin(n / 9),
+            -6.3 + 0.05 * math.cos(n / 160),
+        ]
+        for n in range(1000)
+    ]
+    race = Race.objects.create(
+        slug="long",
+        name="Riverside Half",
+        line=line,
+        length=21_097,
+        start=now - timedelta(hours=1),
+        ends=now + timedelta(hours=9),
+    )
+    runners = [
+        make_runner(f"r{n}", f"Runner {n}", visibility="race") for n in range(size)
+    ]
+    for n, runner in enumerate(runners):
+        Entry.objects.create(race=race, runner=runner, bib=str(n + 1))
+        lat, lng = line[n]
+        LatestPosition.objects.create(
+            runner=runner,
+            lat=lat,
+            lng=lng,
+            speed=3.1,
+            heading=90,
+            recorded_at=now,
+            contact_at=now,
+            progress=21 * n,
+        )
+    return runners
