@@ -229,7 +229,8 @@ else:
     SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 
 INSTALLED_APPS = [
-    "daphne",  # first, so that `runserver` speaks websocket
+    # First of all, so that `runserver` speaks websocket; nothing else imports Twisted.
+    *(["daphne"] if _is_manage and _command == "runserver" else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
