@@ -7,14 +7,13 @@ fault provokes, and the server's leave.
 from __future__ import annotations
 
 import asyncio
-import json
 import traceback
 from collections.abc import Awaitable, Callable
 
 from tests.api.capture import Capture
 from tests.api.scenes import ending, limits, publishing, racing, rights, spectating
-from tests.api.scenes.stage import SETUP, Stage
-from tests.office import Office
+from tests.api.scenes.cast import make_cast
+from tests.api.scenes.stage import Stage
 from tests.servers import Server
 
 # Small ones, to reach them soon.
@@ -30,9 +29,9 @@ LIMITS = {
 PATIENCE = 120.0
 
 
-async def converse(capture: Capture, office: Office) -> None:
+async def converse(capture: Capture) -> None:
     """Play all scenes; where one breaks off the others are heard all the same."""
-    stage = Stage(capture, office, json.loads(await office.do(SETUP)))
+    stage = Stage(capture, await capture.server.adatabase(make_cast))
 
     async def play(scene: Callable[..., Awaitable[None]], *given: Stage) -> None:
         try:
@@ -59,10 +58,6 @@ def capture_all() -> Capture:
     """Start a server, play all scenes and return what was said."""
     server = Server("uvicorn", **LIMITS)
     capture = Capture(server)
-    office = Office(server)
-    try:
-        with server:
-            asyncio.run(converse(capture, office))
-    finally:
-        office.close()
+    with server:
+        asyncio.run(converse(capture))
     return capture

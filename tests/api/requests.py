@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from tests.api.capture import Capture
+from tests.scenes.people import Keys
 
 JSON = {"Content_Type": "application/json"}
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}
@@ -24,10 +25,9 @@ RACE_ANSWERS = (
 class Requests:
     """Requests of which each answer is captured."""
 
-    def __init__(self, capture: Capture, made: dict[str, Any]) -> None:
+    def __init__(self, capture: Capture, keys: Keys) -> None:
         self.ask = capture.ask
-        self.tokens: dict[str, str] = made["tokens"]
-        self.links: dict[str, str] = made["links"]
+        self.tokens, self.links = keys.tokens, keys.links
 
     async def ask_all(self) -> None:
         """Ask for everything that a server answers while all is well."""

@@ -18,32 +18,14 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.processes import Leashed
+from tests.races.field import make_entry, make_race
+from tests.scenes.people import make_token
+from tests.scenes.positions import stored_times
 from tests.servers import ROOT, Server
 from tests.services import unavailable
 from tests.waiting import PATIENCE_S, wait_until
 
 CLIENTS = ROOT / "docs/clients"
-CAST = """
-import json
-from tests.races.field import make_race
-from runners.models import Entry, Position, Runner, RunnerToken
-race = make_race(slug="run")
-tokens = {}
-for code in ("python", "node", "curl", "browser"):
-    runner = Runner.objects.create(code=code, name=code.title())
-    Entry.objects.create(race=race, runner=runner, bib=code)
-    tokens[code] = RunnerToken.objects.issue(runner, name="x")[1]
-print(json.dumps(tokens))
-"""
-STORED = """
-import json
-from runners.models import Position
-from runners.positions.fix import milliseconds
-stored = {}
-for code, at in Position.objects.values_list("runner__code", "recorded_at"):
-    stored.setdefault(code, []).append(milliseconds(at))
-print(json.dumps(stored))
-"""
 BEFORE, AFTER = 2, 4
 
 
@@ -55,8 +37,16 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def tokens(server: Server) -> dict[str, str]:
-    made: dict[str, str] = json.loads(server.manage("shell", "-v0", "-c", CAST))
-    return made
+    """The token of a runner for each client; all are in the race "run"."""
+    race = server.database(make_race, slug="run")
+    entries = [
+        server.database(make_entry, race, code, code, visibility="public")
+        for code in ("python", "node", "curl", "browser")
+    ]
+    return {
+        entry.runner.code: server.database(make_token, entry.runner)
+        for entry in entries
+    }
 
 
 class Program:
@@ -150,7 +140,7 @@ def test_clients_miss_nothing_while_the_server_restarts(
         # What was stored while they were away comes behind the snapshot.
         for t in times:
             await_at_all(spectators, phones, t)
-        stored = json.loads(server.manage("shell", "-v0", "-c", STORED))
+        stored = server.database(stored_times)
         assert {code: set(stored[code]) for code in phones} == dict.fromkeys(
             phones, times
         )

@@ -1,4 +1,4 @@
-"""Rights taken away in a shell, while many watch: how long does anything still come?
+"""Rights taken away elsewhere, while many watch: how long does anything still come?
 
 The long form is 504 sockets on three processes with Redis and PostgreSQL, then on one
 process with neither.
@@ -13,7 +13,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +22,21 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.clients import typed_client
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
-from tests.office import Office
+from tests.scenes.revocation import (
+    EXPIRY,
+    Watched,
+    Way,
+    block,
+    delete_account,
+    delete_runner,
+    hide,
+    let_link_expire,
+    make_watched,
+    remove_follower,
+    revoke_link,
+    revoke_token,
+    sign_out,
+)
 from tests.servers import Server
 from tests.services import Postgres, Redis
 
@@ -37,113 +51,31 @@ BETWEEN_FIXES = 0.2
 HANDSHAKES_AT_A_TIME = 5
 NOT_SIGNED_IN, NO_LONGER_ALLOWED = 4401, 4403
 
-# Each scene has names of its own, so that several can be played at once.
-RUNNER = """
-import time
-scenes = globals().setdefault('scenes', {{}})
-from django.test import Client as Browser
-bob = Runner.objects.create(code='{code}', name='Bob', visibility='{visibility}')
-token, plain = RunnerToken.objects.issue(bob, name='phone')
-print(plain)
-scenes['{code}'] = dict(bob=bob, token=token)
-"""
-FOLLOWER = """
-user = User.objects.create_user('{code}')
-Follow.objects.create(user=user, runner=bob, status='accepted')
-browser = Browser(); browser.force_login(user)
-print(browser.cookies['sessionid'].value)
-scenes['{code}'] = dict(bob=bob, user=user, browser=browser)
-"""
-LINK = """
-link, plain = ShareLink.objects.issue(label='Mum', runners=[bob],
-    expires_at=timezone.now() + timedelta(hours=1))
-print(plain)
-scenes['{code}'] = dict(bob=bob, link=link)
-"""
-# Whoever follows a race as a whole.
-RACE = """
-race = Race.objects.create(slug='{code}', name='Race', visibility='{listed}',
-    start=timezone.now(), ends=timezone.now() + timedelta(hours=1))
-Entry.objects.create(race=race, runner=bob, bib='1')
-scenes['{code}'] = dict(bob=bob, race=race)
-"""
-LISTED_RACE = (
-    RACE
-    + """
-user = User.objects.create_user('{code}')
-browser = Browser(); browser.force_login(user)
-print(browser.cookies['sessionid'].value)
-scenes['{code}'] |= dict(user=user)
-"""
-)
-UNLISTED_RACE = (
-    RACE
-    + """
-link, plain = ShareLink.objects.issue(label='Mum', race=race,
-    expires_at=timezone.now() + timedelta(hours=1))
-print(plain)
-scenes['{code}'] |= dict(link=link)
-"""
-)
-
-
-@dataclass(frozen=True)
-class Watched:
-    """How a runner is watched: their visibility, and what a shell makes for it."""
-
-    visibility: str
-    setup: str = ""
-    listed: str = "public"
-
-
-WAYS = {
-    "anybody": Watched("public"),
-    "follower": Watched("followers", FOLLOWER),
-    "link": Watched("private", LINK),
-    "race": Watched("race", LISTED_RACE),
-    "race link": Watched("race", UNLISTED_RACE, "link"),
-}
-
 
 @dataclass(frozen=True)
 class Change:
-    """What is done in a shell, to whom, and how the sockets end."""
+    """What is done, to whom, and how the sockets end."""
 
     name: str
-    code: str
-    watched_by: Literal["anybody", "follower", "link", "race", "race link"]
+    act: Callable[[Watched], None]
+    watched_by: Way
     close: int | None = None
     # After how long it takes effect by the clock. Seconds.
     wait: float = 0.0
 
 
-TOKEN_REVOKED = Change("token revoked", "token.revoke()", "anybody")
+TOKEN_REVOKED = Change("token revoked", revoke_token, "anybody")
 CHANGES = (
     TOKEN_REVOKED,
-    Change("link revoked", "link.revoke()", "link", NO_LONGER_ALLOWED),
-    Change(
-        "link expired",
-        "ShareLink.objects.filter(pk=link.pk).update("
-        "expires_at=timezone.now() + timedelta(seconds=1.5))",
-        "link",
-        NO_LONGER_ALLOWED,
-        1.5,
-    ),
-    Change("follower removed", "Follow.objects.filter(user=user).delete()", "follower"),
-    Change(
-        "visibility changed",
-        "visibility_set(runner=bob, visibility='private')",
-        "anybody",
-    ),
-    Change("signed out", "browser.logout()", "follower", NOT_SIGNED_IN),
-    Change("account deleted", "account_delete(user=user)", "follower", NOT_SIGNED_IN),
-    Change(
-        "blocked, in a race",
-        "Follow.objects.create(user=user, runner=bob, status='blocked')",
-        "race",
-    ),
-    Change("link to a race revoked", "link.revoke()", "race link", NO_LONGER_ALLOWED),
-    Change("runner deleted", "runner_delete(runner=bob)", "anybody"),
+    Change("link revoked", revoke_link, "link", NO_LONGER_ALLOWED),
+    Change("link expired", let_link_expire, "link", NO_LONGER_ALLOWED, EXPIRY),
+    Change("follower removed", remove_follower, "follower"),
+    Change("visibility changed", hide, "anybody"),
+    Change("signed out", sign_out, "follower", NOT_SIGNED_IN),
+    Change("account deleted", delete_account, "follower", NOT_SIGNED_IN),
+    Change("blocked, in a race", block, "race"),
+    Change("link to a race revoked", revoke_link, "race link", NO_LONGER_ALLOWED),
+    Change("runner deleted", delete_runner, "anybody"),
 )
 
 
@@ -212,44 +144,34 @@ class Watcher(Peer):
 
 
 class Scenario:
-    def __init__(
-        self, server: Server, office: Office, report: RevocationReport
-    ) -> None:
+    def __init__(self, server: Server, report: RevocationReport) -> None:
         self.server = server
-        self.office = office
         self.report = report
         self.number = itertools.count()
-        self.one_at_a_time = asyncio.Lock()
         self.everybody_watches = asyncio.Barrier(len(CHANGES))
-
-    async def do(self, code: str) -> str:
-        async with self.one_at_a_time:
-            return await self.office.do(code)
 
     async def run(self) -> None:
         await asyncio.gather(*map(self.take_away, CHANGES))
 
     async def take_away(self, change: Change) -> None:
-        code = f"bob-{next(self.number)}"
-        way = WAYS[change.watched_by]
-        setup = (RUNNER + way.setup).format(
-            code=code, visibility=way.visibility, listed=way.listed
-        )
-        token, *more = (await self.do(setup)).split()
+        # Names of its own, so that all changes can be played at once.
+        code, way = f"bob-{next(self.number)}", change.watched_by
+        watched = await self.server.adatabase(make_watched, code, way)
         headers: dict[str, str] = {}
         follow: dict[str, Any] = {"runners": [code]}
-        if change.watched_by in ("follower", "race"):
-            headers = {"Origin": self.server.url, "Cookie": f"sessionid={more[0]}"}
-        if change.watched_by == "race":
+        if way in ("follower", "race"):
+            cookie = f"sessionid={watched.cookie}"
+            headers = {"Origin": self.server.url, "Cookie": cookie}
+        if way == "race":
             follow = {"races": [code]}
-        elif change.watched_by in ("link", "race link"):
-            follow = {"share": more[0]}
-        async with running(self.server, token):
+        elif way in ("link", "race link"):
+            follow = {"share": watched.share}
+        async with running(self.server, watched.token):
             watchers = await self.open(code, headers, follow)
             try:
                 # A crowd that comes at once is another matter.
                 await self.everybody_watches.wait()
-                await self.monitor(change, code, watchers)
+                await self.watch(change, watched, watchers)
             finally:
                 for watcher in watchers:
                     watcher.reset()
@@ -278,12 +200,14 @@ class Scenario:
             self.report.wrong.append(f"{silent} sockets saw nothing of {code}")
         return watchers
 
-    async def monitor(self, change: Change, code: str, watchers: list[Watcher]) -> None:
-        printed = await self.do(
-            f"globals().update(scenes['{code}'])\n{change.code}\nprint(time.time())"
-        )
-        # Our own clock: the shell is on the same machine.
-        since = float(printed.splitlines()[-1]) + change.wait
+    async def watch(
+        self, change: Change, watched: Watched, watchers: list[Watcher]
+    ) -> None:
+        def act() -> float:
+            change.act(watched)
+            return time.time()
+
+        since = await self.server.adatabase(act) + change.wait
         await asyncio.sleep(change.wait + WATCHED)
         # A token's end takes nothing away of what was taken before.
         old_too = change is not TOKEN_REVOKED
@@ -334,13 +258,9 @@ def started(setup: Setup) -> Iterator[Server]:
 
 
 async def revocation(server: Server, setup: Setup, watchers: int) -> RevocationReport:
-    """Take every right away from a shell, each from that many who watch."""
+    """Take every right away, each from that many who watch."""
     report = RevocationReport(setup, watchers)
-    office = Office(server)
-    try:
-        await Scenario(server, office, report).run()
-    finally:
-        office.close()
+    await Scenario(server, report).run()
     return report
 
 

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
 
 import pytest
 
+from runners.models import LatestPosition, News, Position, Sos
+from runners.sharing.runner_settings import zone_add
 from tests.clients import typed_client
+from tests.scenes.people import make_phone, make_runner, make_token
 from tests.servers import Server
 from tests.waiting import wait_until
 
-SETUP = """
-import json
-from runners.models import Runner, RunnerToken
-from runners.sharing.runner_settings import zone_add
-bob = Runner.objects.create(code="bob", name="Bob")
-zone_add(runner=bob, name="Home", lat=61.49876, lng=11.49876, radius=5000)
-print(RunnerToken.objects.issue(bob, name="phone")[1])
-"""
-STORED = """
-import json
-from runners.models import LatestPosition, Position, Sos
-calls = Sos.objects.filter(runner__code="bob")
-rows = calls.values_list("key", "lat", "battery", "fine_at")
-print(json.dumps([
-    [[key, lat, battery, fine is not None] for key, lat, battery, fine in rows],
-    Position.objects.count() + LatestPosition.objects.count(),
-]))
-"""
 PLACE = {"lat": 61.49876, "lng": 11.49876, "accuracy": 5, "battery": 43}
 
 
 @pytest.fixture(scope="module")
 def token(uvicorn_server: Server) -> str:
-    return uvicorn_server.manage("shell", "-v0", "--no-imports", "-c", SETUP).strip()
+    """Bob's, whose home is a zone."""
+    bob = uvicorn_server.database(make_runner, "bob")
+    uvicorn_server.database(
+        zone_add, runner=bob, name="Home", lat=61.49876, lng=11.49876, radius=5_000
+    )
+    return uvicorn_server.database(make_token, bob)
+
+
+def calls_of(code: str) -> list[tuple[str, float | None, float | None, bool]]:
+    """Return key, latitude, battery, and whether all is well, of a runner's calls."""
+    calls = Sos.objects.filter(runner__code=code).order_by("key")
+    return [(sos.key, sos.lat, sos.battery, sos.fine_at is not None) for sos in calls]
 
 
 def sos(key: str, **more: Any) -> dict[str, Any]:
@@ -63,27 +60,23 @@ async def test_call_from_a_zone_is_stored_and_no_follower_hears_of_it(
         assert (await bob.hear_type("ack"))["open"] is True
         await bob.say(**sos("one", fine=True))
         assert (await bob.hear_type("ack"))["open"] is False
-    calls, positions = json.loads(
-        uvicorn_server.manage("shell", "-v0", "--no-imports", "-c", STORED)
-    )
-    assert sorted(calls) == [["one", 61.49876, 43.0, True], ["two", None, 9.0, False]]
-    assert positions == 0
+    assert await uvicorn_server.adatabase(calls_of, "bob") == [
+        ("one", 61.49876, 43.0, True),
+        ("two", None, 9.0, False),
+    ]
+    assert await uvicorn_server.adatabase(Position.objects.count) == 0
+    assert await uvicorn_server.adatabase(LatestPosition.objects.count) == 0
 
 
 async def test_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
     """Daphne has none: it begins with the first request."""
-    passed_on = "from runners.models import News; print(News.objects.get().spread_at)"
     with Server("daphne") as server:
-        token = server.manage("shell", "-v0", "--no-imports", "-c", SETUP).strip()
+        token = await server.adatabase(make_phone, "bob")
         async with typed_client(f"{server.ws_url}/ws/", token) as bob:
             await bob.say(**sos("six"))
             await bob.hear_type("ack")
-
-        def is_passed_on() -> bool:
-            found = server.manage("shell", "-v0", "--no-imports", "-c", passed_on)
-            return found.strip() != "None"
-
-        wait_until(is_passed_on)
+        passed_on = News.objects.filter(spread_at__isnull=False)
+        await asyncio.to_thread(wait_until, lambda: server.database(passed_on.exists))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +99,7 @@ async def test_call_needs_a_token(uvicorn_server: Server) -> None:
 
 async def test_calls_are_bounded(uvicorn_server: Server) -> None:
     # Not Bob, whose calls the other tests count.
-    made = uvicorn_server.manage("create_runner", "eve", "--name", "Eve")
-    token = json.loads(made)["token"]
+    token = await uvicorn_server.adatabase(make_phone, "eve")
     async with typed_client(f"{uvicorn_server.ws_url}/ws/", token) as eve:
         for _ in range(30):
             await eve.say(**sos("five"))

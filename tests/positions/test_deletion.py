@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+from runners.models import Position, Runner
+from runners.positions import writing
+from runners.positions.fix import Fix
+from tests.scenes.people import make_runner
 from tests.servers import Server
 
 DELETIONS = 40
-# Positions come from one thread as fast as the database takes them.
-SCRIPT = f"""
-import threading, time
-from runners.models import Position
-from runners.positions import writing
-from runners.positions.fix import Fix
-from django.db import connections
-current, stop = [None], threading.Event()
-def send():
-    t = int(time.time() * 1000)
-    while not stop.is_set():
-        if current[0] is not None:
-            t += 1
-            writing.write([writing.Row(current[0], Fix(t, 48.0, 2.0), "websocket")])
-    connections.close_all()
-sender = threading.Thread(target=send)
-sender.start()
-failed = []
-try:
-    for n in range({DELETIONS}):
-        runner = Runner.objects.create(code=f"r{{n}}", name="Bob")
-        current[0] = runner.pk
-        while not Position.objects.filter(runner=runner).exists():
+
+
+class Phone:
+    """Sends positions of one runner after the other, as fast as the database can."""
+
+    def __init__(self, server: Server) -> None:
+        self.runner: int | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=server.database, args=(self._send,))
+        self._thread.start()
+
+    def _send(self) -> None:
+        t = int(time.time() * 1000)
+        while not self._stopped.is_set():
+            if (runner := self.runner) is not None:
+                t += 1
+                writing.write([writing.Row(runner, Fix(t, 48.0, 2.0), "websocket")])
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+
+def delete_runners(phone: Phone) -> None:
+    for n in range(DELETIONS):
+        runner = make_runner(f"r{n}", "Bob")
+        phone.runner = runner.pk
+        while not runner.positions.exists():
             pass
-        try:
-            runner.delete()
-        except Exception as error:
-            failed.append(str(error))
-finally:
-    stop.set()
-    sender.join()
-print(len(failed), Runner.objects.count(), Position.objects.count(), failed[:1])
-"""
+        runner.delete()
 
 
 def test_a_runner_whose_phone_sends_is_deleted(postgres_url: str) -> None:
     server = Server(DATABASE_URL=postgres_url)
+    phone = Phone(server)
     try:
-        said = server.manage("shell", "-v0", "-c", SCRIPT)
+        server.database(delete_runners, phone)
     finally:
-        server.close()
-    assert said.split()[:3] == ["0", "0", "0"], said
+        phone.stop()
+    assert server.database(Runner.objects.count) == 0
+    assert server.database(Position.objects.count) == 0
+    server.close()

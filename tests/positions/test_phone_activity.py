@@ -14,18 +14,9 @@ from django.utils import timezone
 from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerToken
 from runners.positions.phone_activity import PhoneActivity, write_phone_activity
 from tests.clients import seed_client, typed_client
+from tests.scenes.people import make_phone
 from tests.servers import Server
 from tests.waiting import wait_until
-
-SHOW = """
-from runners.models import Phone, RunnerToken
-import json
-print(json.dumps([
-    [phone.app, phone.accepted, phone.refused, phone.reasons, phone.last_reason,
-     phone.token.last_used_at is not None]
-    for phone in Phone.objects.all()
-]))
-"""
 
 
 @pytest.fixture
@@ -86,47 +77,50 @@ def test_heartbeat_refreshes_the_runner_and_a_position_does_not_twice(
 async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
     server: Server,
 ) -> None:
-    made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
+    token = await server.adatabase(make_phone, "bob")
     good = {"t": int(time.time() * 1000), "lat": 53.3566, "lng": -6.3285}
-    async with typed_client(server.ws_url, made["token"]) as phone:
+    async with typed_client(server.ws_url, token) as phone:
         await phone.say(type="publish", fixes=[good, good | {"t": 9e12}, {"lat": 1}])
         ack = await phone.hear_type("ack")
         assert [code for _, code in ack["rejected"]] == [
             *("position.invalid", "position.invalid"),
         ]
-    bearer = {"Authorization": f"Bearer {made['token']}"}
+    bearer = {"Authorization": f"Bearer {token}"}
     async with seed_client(server.ws_url, additional_headers=bearer) as phone:
         await phone.say(userId="bob", lat=91, lng=2)
         await phone.hear()
 
-    def shown() -> bool:
-        ((_app, _taken, refused, reasons, reason, _used),) = json.loads(
-            server.manage("shell", "-v0", "-c", SHOW)
-        ) or [[None] * 6]
-        return (refused, reasons) == (3, {"position.invalid": 3}) and "lat" in reason
+    def is_kept() -> bool:
+        phone = Phone.objects.first()
+        return (
+            phone is not None
+            and (phone.refused, phone.reasons) == (3, {"position.invalid": 3})
+            and "lat" in phone.last_reason
+        )
 
-    await asyncio.to_thread(wait_until, shown)
+    await asyncio.to_thread(wait_until, lambda: server.database(is_kept))
 
 
 def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
     with Server("uvicorn", DATABASE_URL=postgres_url) as server:
-        made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
+        token = server.database(make_phone, "bob")
         body = json.dumps(
             [{"lat": 53.3566, "lon": -6.3285, "timestamp": 1780210800}, {"lat": 1}]
         )
         for _time in range(2):
             connection = http.client.HTTPConnection("127.0.0.1", server.port)
-            connection.request("POST", f"/intake/generic/{made['token']}", body)
+            connection.request("POST", f"/intake/generic/{token}", body)
             assert connection.getresponse().status == 200
             connection.close()
 
-        def shown() -> bool:
-            reasons = {"position.invalid": 2}
-            detail = "lng must be a number of degrees."
-            wanted = [["Unknown app", 2, 2, reasons, detail, True]]
-            found: object = json.loads(server.manage("shell", "-v0", "-c", SHOW))
-            return found == wanted
-
-        wait_until(shown)
+        kept = Phone.objects.filter(
+            app="Unknown app",
+            accepted=2,
+            refused=2,
+            reasons={"position.invalid": 2},
+            last_reason="lng must be a number of degrees.",
+            token__last_used_at__isnull=False,
+        )
+        wait_until(lambda: server.database(kept.exists))
         server.stop()
         assert "Traceback" not in server.log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.conf import settings
@@ -13,6 +14,15 @@ from django.utils import timezone
 from runners.models import Follow, Race, Runner, RunnerToken, ShareLink
 
 HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Keys:
+    """What opens doors, each by a name: phones' tokens, links, sessions' cookies."""
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
 
 
 def make_runner(

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.office import Office
 from tests.servers import Kind, Server
 
 
@@ -15,10 +14,3 @@ def roomy_server(server_kind: Kind) -> Iterator[Server]:
         yield server
         server.stop()
         assert "Traceback" not in server.log, server.log
-
-
-@pytest.fixture(scope="module")
-def office(roomy_server: Server) -> Iterator[Office]:
-    office = Office(roomy_server)
-    yield office
-    office.close()

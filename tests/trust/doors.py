@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from tests.scenes.people import Keys
 from tests.servers import Server
 
 APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
@@ -16,10 +17,9 @@ APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
 class Doors:
     """What a server's doors have shown, to those of a world and to strangers."""
 
-    def __init__(self, server: Server, world: dict[str, dict[str, str]]) -> None:
+    def __init__(self, server: Server, keys: Keys) -> None:
         self.server = server
-        # Tokens, cookies and links, each by a name.
-        self.world = world
+        self.keys = keys
         # All that each door has shown so far.
         self.shown: dict[str, str] = {}
 
@@ -39,7 +39,7 @@ class Doors:
         """Note what a page answers; `owner` is whose session it is."""
         headers = dict(headers or {})
         if owner is not None:
-            headers["Cookie"] = f"sessionid={self.world['cookies'][owner]}"
+            headers["Cookie"] = f"sessionid={self.keys.cookies[owner]}"
         data = None
         if body is not None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -8,46 +8,64 @@ import datetime
 import json
 import time
 import urllib.parse
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
+from runners.models import Entry, Race, Runner
+from runners.sharing.runner_settings import zone_add
 from tests.clients import Client, seed_client, typed_client
+from tests.scenes.people import (
+    Keys,
+    make_link,
+    make_runner,
+    make_session,
+    make_token,
+    make_user,
+)
 from tests.servers import Server
 from tests.trust.doors import APPS, Doors
 from tests.trust.places import Places
 
 CODES = ("zoned", "private", "paused", "ended", "erased", "rezoned")
 
-SETUP = """
-import json
-from datetime import timedelta
-from django.test import Client as Browser
-world = {"tokens": {}, "cookies": {}, "links": {}}
-race = Race.objects.create(
-    slug="on", name="On", start=timezone.now(),
-    ends=timezone.now() + timedelta(days=1))
-everybody = {}
-for code in ("zoned", "private", "paused", "ended", "erased", "rezoned"):
-    user = User.objects.create_user(code)
-    runner = everybody[code] = Runner.objects.create(
-        code=code, name=code.title(), account=user,
-        visibility="private" if code == "private" else "public")
-    Entry.objects.create(race=race, runner=runner, bib=code)
-    world["tokens"][code] = RunnerToken.objects.issue(runner, name="phone")[1]
-    browser = Browser()
-    browser.force_login(user)
-    world["cookies"][code] = browser.cookies["sessionid"].value
-later = timezone.now() + timedelta(hours=1)
-named = [runner for code, runner in everybody.items() if code != "private"]
-for label, what in (("runners", {"runners": named}), ("race", {"race": race}),
-        ("pin", {"runners": named, "pin": "473829"})):
-    world["links"][label] = ShareLink.objects.issue(
-        label=label, expires_at=later, **what)[1]
-zone_add(runner=everybody["zoned"], name="Home", lat=61.49876, lng=11.49876,
-    radius=5000)
-print(json.dumps(world))
-"""
+
+@dataclass
+class Cast(Keys):
+    """Runners by their codes, and what opens doors to them."""
+
+    runners: dict[str, Runner] = field(default_factory=dict)
+
+
+def make_cast() -> Cast:
+    """Make runners with accounts, in a race, and links to all but the private one."""
+    cast, now = Cast(), timezone.now()
+    race = Race.objects.create(
+        slug="on", name="On", start=now, ends=now + timedelta(days=1)
+    )
+    for code in CODES:
+        user = make_user(code)
+        visibility = "private" if code == "private" else "public"
+        runner = make_runner(code, visibility=visibility, account=user)
+        Entry.objects.create(race=race, runner=runner, bib=code)
+        cast.runners[code] = runner
+        cast.tokens[code] = make_token(runner)
+        cast.cookies[code] = make_session(user)
+    named = [runner for code, runner in cast.runners.items() if code != "private"]
+    cast.links["runners"] = make_link(*named)[1]
+    cast.links["race"] = make_link(race=race)[1]
+    cast.links["pin"] = make_link(*named, pin="473829")[1]
+    zone_add(
+        runner=cast.runners["zoned"],
+        name="Home",
+        lat=61.49876,
+        lng=11.49876,
+        radius=5_000,
+    )
+    return cast
 
 
 class Listener:
@@ -71,13 +89,13 @@ def now_ms() -> int:
 class Drive(Doors):
     """The runners of the set-up, who send everywhere, and who looks at them."""
 
-    def __init__(self, server: Server, world: dict[str, dict[str, str]]) -> None:
-        super().__init__(server, world)
+    def __init__(self, server: Server, cast: Cast) -> None:
+        super().__init__(server, cast)
         self.places = Places()
         self.last_t = now_ms() - 200_000
 
     def token(self, code: str) -> str:
-        return self.world["tokens"][code]
+        return self.keys.tokens[code]
 
     # Sending
 
@@ -150,10 +168,10 @@ class Drive(Doors):
             "typed, public since": {"public": True, "since": since},
             "typed, race": {"races": ["on"], "tick": 0},
             "typed, race since": {"races": ["on"], "since": since},
-            "typed, link": {"share": self.world["links"]["runners"], "tick": 0},
-            "typed, race link": {"share": self.world["links"]["race"], "tick": 0},
+            "typed, link": {"share": self.keys.links["runners"], "tick": 0},
+            "typed, race link": {"share": self.keys.links["race"], "tick": 0},
             "typed, link since": {
-                "share": self.world["links"]["pin"],
+                "share": self.keys.links["pin"],
                 "pin": "473829",
                 "since": since,
             },
@@ -165,7 +183,7 @@ class Drive(Doors):
         return listeners
 
     async def look_at_pages(self) -> None:
-        links = self.world["links"]
+        links = self.keys.links
         await self.get("live page", "/")
         await self.get("race page", "/races/on/")
         named = "&runners=" + ",".join(CODES)

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 
-from tests.office import Office
+from django.utils import timezone
+
+from runners.sharing.runner_settings import (
+    positions_erase,
+    sharing_pause,
+    sharing_resume,
+    sharing_until,
+    zone_add,
+)
 from tests.servers import Server
-from tests.trust.drive import SETUP, Drive, now_ms
+from tests.trust.drive import Cast, Drive, make_cast, now_ms
 
 # By the time that a change is in force on every socket, with a busy machine's share.
 IN_FORCE = 2.0
@@ -24,10 +31,23 @@ OPEN_DOORS = {
 }
 
 
-async def test_no_door_shows_what_is_hidden(
-    roomy_server: Server, office: Office
-) -> None:
-    drive = Drive(roomy_server, json.loads(await office.do(SETUP)))
+def take_back(cast: Cast) -> None:
+    """Have each runner take back what is in their name."""
+    sharing_pause(runner=cast.runners["paused"])
+    sharing_until(runner=cast.runners["ended"], ends=timezone.now())
+    positions_erase(runner=cast.runners["erased"])
+    zone_add(
+        runner=cast.runners["rezoned"],
+        name="Home",
+        lat=63.49876,
+        lng=13.49876,
+        radius=5_000,
+    )
+
+
+async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
+    cast = await roomy_server.adatabase(make_cast)
+    drive = Drive(roomy_server, cast)
     places = drive.places
     async with contextlib.AsyncExitStack() as stack:
         # Seen when they came, not any more once they were erased, ended or hidden.
@@ -40,13 +60,7 @@ async def test_no_door_shows_what_is_hidden(
         async with asyncio.timeout(20):
             while not wanted <= places.found("".join(early["typed, public"].heard)):
                 await asyncio.sleep(0.1)
-        await office.do(
-            "sharing_pause(runner=everybody['paused'])\n"
-            "sharing_until(runner=everybody['ended'], ends=timezone.now())\n"
-            "positions_erase(runner=everybody['erased'])\n"
-            "zone_add(runner=everybody['rezoned'], name='Home', lat=63.49876,"
-            " lng=13.49876, radius=5000)"
-        )
+        await roomy_server.adatabase(take_back, cast)
         await asyncio.sleep(IN_FORCE)
         before = {name: len(listener.heard) for name, listener in early.items()}
         drive.shown.clear()
@@ -62,7 +76,7 @@ async def test_no_door_shows_what_is_hidden(
         for centre in ("61.49876", "11.49876", "63.49876", "13.49876"):
             places.names[centre] = "a zone's centre"
         await asyncio.sleep(0.5)
-        await office.do("sharing_resume(runner=everybody['paused'])")
+        await roomy_server.adatabase(sharing_resume, runner=cast.runners["paused"])
         await asyncio.sleep(IN_FORCE)
         pause_t = now_ms() - int(IN_FORCE * 1000) - 600
         place = places.make("in a pause, sent later")

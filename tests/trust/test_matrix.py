@@ -11,14 +11,27 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from runners.models import Entry, Race, RunnerToken
 from tests.clients import UNREAD, typed_client
+from tests.scenes.people import (
+    make_follow,
+    make_phone,
+    make_runner,
+    make_session,
+    make_token,
+    make_user,
+)
+from tests.scenes.positions import stored_times
 from tests.servers import Kind, Server
 from tests.trust.matrix import (
     ACTIONS,
@@ -27,6 +40,7 @@ from tests.trust.matrix import (
     SIGHTS,
     TYPED,
     Action,
+    Sight,
     Visitor,
     due,
     visitors,
@@ -40,53 +54,47 @@ SILENCE, PATIENCE = 0.3, 20.0
 # Of the runners followed. Seconds.
 BETWEEN_FIXES = 0.2
 
-SETUP = """
-import json
-from datetime import timedelta
-from django.contrib.auth import get_user_model
-from django.test import Client
-from django.utils import timezone
-from runners.models import *
-now = timezone.now()
-def cookie(user):
-    browser = Client()
-    browser.force_login(user)
-    return browser.cookies["sessionid"].value
-def token(runner):
-    return RunnerToken.objects.issue(runner, name="phone")
-make_user = get_user_model().objects.create_user
-users = {name: make_user(name) for name in ("stranger", "follower", "blocked")}
-world = {"cookies": {name: cookie(user) for name, user in users.items()}}
-world["another"] = token(Runner.objects.create(code="another", name="Zoe"))[1]
-races = {
-    "race_on": Race.objects.create(
-        slug="on", name="On", start=now, ends=now + timedelta(days=1)),
-    "race_over": Race.objects.create(
-        slug="over", name="Over", start=now - timedelta(days=1),
-        ends=now - timedelta(seconds=1)),
-}
-for sight in ("public", "followers", "private", "race_on", "race_over"):
-    runner = Runner.objects.create(
-        code=f"run-{sight}", name=sight, visibility=sight.partition("_")[0],
-        account=make_user(f"owner-{sight}"))
-    world[f"owner {sight}"] = cookie(runner.account)
-    Follow.objects.create(user=users["follower"], runner=runner, status="accepted")
-    Follow.objects.create(user=users["blocked"], runner=runner, status="blocked")
-    if sight in races:
-        Entry.objects.create(race=races[sight], runner=runner, bib="1")
-    world[f"pulse {sight}"] = token(runner)[1]
-    world[f"right {sight}"] = token(runner)[1]
-    row, world[f"revoked {sight}"] = token(runner)
-    row.revoke()
-print(json.dumps(world))
-"""
-STORED = """
-import json
-from runners.models import Position
-from runners.positions.fix import milliseconds
-print(json.dumps([[row.runner.code, milliseconds(row.recorded_at)]
-    for row in Position.objects.filter(lng=7).select_related("runner")]))
-"""
+
+@dataclass
+class MatrixKeys:
+    """What visitors bring along: cookies by whose they are, and by sight; tokens."""
+
+    cookies: dict[str, str] = field(default_factory=dict)
+    owners: dict[Sight, str] = field(default_factory=dict)
+    another: str = ""
+    pulses: dict[Sight, str] = field(default_factory=dict)
+    right: dict[Sight, str] = field(default_factory=dict)
+    revoked: dict[Sight, str] = field(default_factory=dict)
+
+
+def make_keys() -> MatrixKeys:
+    """Make a runner of each sight, and users who may see some of them."""
+    now, day = timezone.now(), timedelta(days=1)
+    keys = MatrixKeys(another=make_phone("another"))
+    users = {name: make_user(name) for name in ("stranger", "follower", "blocked")}
+    keys.cookies = {name: make_session(user) for name, user in users.items()}
+    ends = {"race_on": now + day, "race_over": now - timedelta(seconds=1)}
+    for sight in SIGHTS:
+        owner = make_user(f"owner-{sight}")
+        runner = make_runner(
+            f"run-{sight}", visibility=sight.partition("_")[0], account=owner
+        )
+        keys.owners[sight] = make_session(owner)
+        make_follow(users["follower"], runner)
+        make_follow(users["blocked"], runner, "blocked")
+        if sight in ends:
+            race = Race.objects.create(
+                slug=sight.removeprefix("race_"),
+                name=sight,
+                start=ends[sight] - day,
+                ends=ends[sight],
+            )
+            Entry.objects.create(race=race, runner=runner, bib="1")
+        keys.pulses[sight] = make_token(runner)
+        keys.right[sight] = make_token(runner)
+        row, keys.revoked[sight] = RunnerToken.objects.issue(runner, name="phone")
+        row.revoke()
+    return keys
 
 
 class World:
@@ -94,9 +102,7 @@ class World:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.keys: dict[str, Any] = json.loads(
-            server.manage("shell", "-v0", "-c", SETUP)
-        )
+        self.keys = server.database(make_keys)
         self.found: dict[tuple[Visitor, Action], str] = {}
         # Pages come from Django alone, whichever server stands before it.
         self.has_pages = server.kind == "uvicorn"
@@ -112,13 +118,14 @@ class World:
             "foreign": "https://elsewhere.example",
             "null": "null",
         }.get(visitor.origin)
-        cookie = self.keys["cookies"].get(
-            visitor.cookie, self.keys.get(f"{visitor.cookie} {visitor.sight}")
+        keys = self.keys
+        cookie = {**keys.cookies, "owner": keys.owners[visitor.sight]}.get(
+            visitor.cookie
         )
         token = {
-            "right": self.keys[f"right {visitor.sight}"],
-            "revoked": self.keys[f"revoked {visitor.sight}"],
-            "another": self.keys["another"],
+            "right": keys.right[visitor.sight],
+            "revoked": keys.revoked[visitor.sight],
+            "another": keys.another,
             "garbage": "garbage",
         }.get(visitor.token)
         return {
@@ -319,7 +326,7 @@ class World:
             pulses = []
             for sight in SIGHTS:
                 phone = await stack.enter_async_context(
-                    typed_client(self.server.ws_url, self.keys[f"pulse {sight}"])
+                    typed_client(self.server.ws_url, self.keys.pulses[sight])
                 )
                 pulses.append(asyncio.create_task(pulse(phone)))
                 await phone.hear_type("ack")
@@ -342,12 +349,12 @@ class World:
             for task in pulses:
                 task.cancel()
             await asyncio.gather(*pulses, return_exceptions=True)
-        stored = json.loads(self.server.manage("shell", "-v0", "-c", STORED))
-        for code, t in stored:
-            visitor, action = self.tried[t]
-            whose = "the runner" if code == code_of(visitor) else code
-            # Also where an error said that it was not taken.
-            self.found[visitor, action] = f"stored as {whose}"
+        stored = await self.server.adatabase(stored_times, lng=7)
+        for code, times in stored.items():
+            for visitor, action in map(self.tried.__getitem__, times):
+                whose = "the runner" if code == code_of(visitor) else code
+                # Also where an error said that it was not taken.
+                self.found[visitor, action] = f"stored as {whose}"
 
 
 def code_of(visitor: Visitor) -> str:

@@ -5,45 +5,53 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import time
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from runners.models import RunnerToken
 from tests.clients import seed_client, typed_client
-from tests.office import Office
+from tests.scenes.people import (
+    Keys,
+    make_link,
+    make_runner,
+    make_session,
+    make_token,
+    make_user,
+)
 from tests.servers import Server
 from tests.trust.doors import APPS, Doors
 
 
-async def test_no_secret_is_in_the_log(roomy_server: Server, office: Office) -> None:
+def make_keys(code: str) -> Keys:
+    """Make a runner with an account; return keys that open doors, and that did."""
+    user = make_user(code)
+    bob = make_runner(code, "Bob", account=user)
+    dead, dead_plain = RunnerToken.objects.issue(bob, name="old")
+    dead.revoke()
+    ended, ended_plain = make_link(bob)
+    ended.revoke()
+    return Keys(
+        tokens={"bob": make_token(bob), "dead": dead_plain},
+        links={
+            "open": make_link(bob)[1],
+            "pin": make_link(bob, pin="473829")[1],
+            "ended": ended_plain,
+        },
+        cookies={"bob": make_session(user)},
+    )
+
+
+async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
     """Tokens, links, PINs and sessions, used in every way and also wrongly."""
     tag = f"x{time.monotonic_ns()}"
-    world: dict[str, dict[str, str]] = json.loads(
-        await office.do(
-            "import json\nfrom datetime import timedelta\n"
-            "from django.test import Client as Browser\n"
-            f"user = User.objects.create_user('{tag}')\n"
-            f"bob = Runner.objects.create(code='{tag}', name='Bob', account=user)\n"
-            "browser = Browser(); browser.force_login(user)\n"
-            "later = timezone.now() + timedelta(hours=1)\n"
-            "issue = lambda **more: ShareLink.objects.issue(\n"
-            "    label='Mum', runners=[bob], expires_at=later, **more)\n"
-            "ended, ended_plain = issue(); ended.revoke()\n"
-            "dead, dead_plain = RunnerToken.objects.issue(bob, name='old')\n"
-            "dead.revoke()\n"
-            "print(json.dumps({'tokens': {'bob': RunnerToken.objects.issue(bob,\n"
-            "    name='phone')[1], 'dead': dead_plain}, 'links': {'open': issue()[1],\n"
-            "    'pin': issue(pin='473829')[1], 'ended': ended_plain},\n"
-            "    'cookies': {'bob': browser.cookies['sessionid'].value}}))"
-        )
-    )
-    doors = Doors(roomy_server, world)
-    tokens, links = world["tokens"], world["links"]
+    keys = await roomy_server.adatabase(make_keys, tag)
+    doors = Doors(roomy_server, keys)
+    tokens, links = keys.tokens, keys.links
     secrets = {
         *tokens.values(),
         *links.values(),
-        *world["cookies"].values(),
+        *keys.cookies.values(),
         "473829",
         "a-wrong-token-of-somebody",
     }
@@ -102,7 +110,7 @@ async def test_no_secret_is_in_the_log(roomy_server: Server, office: Office) -> 
         async with typed_client(ws_url) as mum:
             await mum.say(type="follow", share=link, pin="473829")
             await mum.hear()
-    session = world["cookies"]["bob"]
+    session = keys.cookies["bob"]
     with contextlib.suppress(InvalidStatus):
         async with typed_client(
             ws_url,

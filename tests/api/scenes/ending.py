@@ -5,17 +5,27 @@ from __future__ import annotations
 import os
 import signal
 
+from django.db import connection
+
+from tests.api.scenes.cast import Cast
 from tests.api.scenes.stage import Scene, Stage
 
 
+def execute(sql: str, *values: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+
+
+def break_rows(cast: Cast) -> None:
+    """Write into a race and a token what is none of their fields."""
+    cast.races["plain"].line = ["nonsense"]
+    cast.races["plain"].save()
+    token = cast.phones["sick"].pk
+    execute("update runners_runnertoken set expires_at = x'ff' where id = %s", token)
+
+
 async def fail(stage: Stage) -> None:
-    await stage.do(
-        "races['plain'].line = ['nonsense']; races['plain'].save()\n"
-        "from django.db import connection\n"
-        "cursor = connection.cursor()\n"
-        "cursor.execute(\"update runners_runnertoken set expires_at = x'ff' \"\n"
-        "               'where runner_id = %s', [runners['sick'].pk])"
-    )
+    await stage.adatabase(break_rows, stage.cast)
     async with stage.joined("typed") as client:
         await client.say(type="follow", races=["plain"])
         await client.hear_code("server.error")
@@ -27,7 +37,7 @@ async def lose_the_database(stage: Stage) -> None:
     async with stage.joined("typed") as client:
         await client.say(type="ping")
         await client.hear_type("pong")
-        await stage.do("cursor.execute('alter table runners_runner rename to mislaid')")
+        await stage.adatabase(execute, "alter table runners_runner rename to mislaid")
         try:
             await client.say(type="follow", runners=["8"])
             await client.hear_code("store.unavailable")
@@ -35,8 +45,8 @@ async def lose_the_database(stage: Stage) -> None:
                 await phone.hear_end(1013)
             await stage.requests.ask_in_vain()
         finally:
-            await stage.do(
-                "cursor.execute('alter table mislaid rename to runners_runner')"
+            await stage.adatabase(
+                execute, "alter table mislaid rename to runners_runner"
             )
 
 

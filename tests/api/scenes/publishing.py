@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
+
+from runners.models import Sos
 from tests.api.scenes.stage import Scene, Stage, fix, now_ms
 
 MINUTE = 60_000  # ms
@@ -67,7 +70,7 @@ async def call_for_help(stage: Stage) -> None:
         await phone.hear_code("sos.invalid")
         await phone.say(**call, fix=fix(battery=81), battery=80)
         assert (await phone.hear_type("ack"))["open"]
-        await stage.do("Sos.objects.update(seen_at=timezone.now())")
+        await stage.adatabase(Sos.objects.update, seen_at=timezone.now())
         await phone.say(**call, fine=True)
         ack = await phone.hear_type("ack")
         assert ack["seen"]

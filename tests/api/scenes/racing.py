@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from runners.races.entries import entry_mark
 from tests.api.capture import Recorder
 from tests.api.scenes.stage import Scene, Stage, fix, says
+from tests.races.field import make_entry
 
 METRE = 1 / 111_195  # degrees of latitude
 
 
 async def run_a_race(stage: Stage) -> None:
     """Bob starts, runs, gets lost and finishes; organisers change the rest."""
+    races = stage.cast.races
     async with (
         stage.joined("typed", stage.tokens["bob"]) as bob,
         stage.joined("typed") as alice,
@@ -21,16 +24,19 @@ async def run_a_race(stage: Stage) -> None:
             await alice.hear_until(says(state=state))
         await bob.say(type="publish", fixes=[fix(100), fix(1100)])
         await alice.hear_type("late")
+        dora = await stage.adatabase(stage.cast.runners["dora"].entries.get)
         for state in ("dnf", "dns", "registered"):
-            await stage.do(f"dora.status = '{state}'; dora.save()")
+            await stage.adatabase(entry_mark, entry=dora, status=state)
             await alice.hear_until(says(state=state))
-        await stage.do("make_entry(city, 'nina', '3', visibility='public')")
+        nina = await stage.adatabase(
+            make_entry, races["city"], "nina", "3", visibility="public"
+        )
         await alice.hear_until(says(change="added"))
-        await stage.do("Entry.objects.filter(runner__code='nina').delete()")
+        await stage.adatabase(nina.delete)
         await alice.hear_until(says(change="removed"))
-        await stage.do("races['going'].save()")
+        await stage.adatabase(races["going"].save)
         await alice.hear_until(says(race={"slug": "going", "change": "changed"}))
-        await stage.do("races['going'].delete()")
+        await stage.adatabase(races["going"].delete)
         await alice.hear_until(says(race={"slug": "going", "change": "removed"}))
 
 

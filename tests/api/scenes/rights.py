@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
+
+from runners.models import Race, ShareLink
+from runners.sharing.runner_settings import runner_delete, sharing_until, visibility_set
+from tests.api.scenes.cast import Cast
 from tests.api.scenes.stage import Scene, Stage
+from tests.scenes.people import make_follow
+
+
+def take_runners_away(cast: Cast) -> None:
+    runner_delete(runner=cast.runners["deleted"])
+    sharing_until(runner=cast.runners["expiring"], ends=timezone.now())
+    visibility_set(runner=cast.runners["hiding"], visibility="private")
+    visibility_set(runner=cast.runners["leaving"], visibility="followers")
+    make_follow(cast.users["charlie"], cast.runners["blocking"], "blocked")
 
 
 async def lose_runners(stage: Stage) -> None:
@@ -15,21 +29,21 @@ async def lose_runners(stage: Stage) -> None:
         await charlie.say(type="follow", runners=["blocking"])
         await client.hear_type("snapshot")
         await charlie.hear_type("snapshot")
-        await stage.do(
-            "runner_delete(runner=runners['deleted'])\n"
-            "sharing_until(runner=runners['expiring'], ends=timezone.now())\n"
-            "visibility_set(runner=runners['hiding'], visibility='private')\n"
-            "visibility_set(runner=runners['leaving'], visibility='followers')\n"
-            "Follow.objects.create(user=users['charlie'],"
-            " runner=runners['blocking'], status='blocked')"
-        )
+        await stage.adatabase(take_runners_away, stage.cast)
         reasons = [await client.hear_type("event", "access") for _ in lost]
         reasons.append(await charlie.hear_type("event", "access"))
         assert {event["reason"] for event in reasons} == {
             *("deleted", "expired", "private", "revoked", "blocked")
         }
-        await stage.do("users['charlie'].delete()")
+        await stage.adatabase(stage.cast.users["charlie"].delete)
         await charlie.hear_end(4401)
+
+
+def take_races_away(cast: Cast) -> None:
+    Race.objects.filter(slug="hushed").update(visibility="link")
+    cast.shares["secret"].revoke()
+    too = ShareLink.objects.filter(pk=cast.shares["secret-too"].pk)
+    too.update(expires_at=timezone.now())
 
 
 async def lose_races(stage: Stage) -> None:
@@ -40,16 +54,18 @@ async def lose_races(stage: Stage) -> None:
         await client.say(type="follow", share=stage.links["secret-too"])
         for _ in range(3):
             await client.hear_type("snapshot")
-        await stage.do(
-            "Race.objects.filter(slug='hushed').update(visibility='link')\n"
-            "links['secret'].revoke()\n"
-            "ShareLink.objects.filter(pk=links['secret-too'].pk)"
-            ".update(expires_at=timezone.now())"
-        )
+        await stage.adatabase(take_races_away, stage.cast)
         events = [await client.hear_type("event", "access") for _ in range(3)]
         assert {event["reason"] for event in events} == {
             *("private", "revoked", "expired")
         }
+
+
+def end_tokens_and_link(cast: Cast) -> None:
+    cast.phones["gone"].revoke()
+    cast.phones["moved"].runner = cast.runners["other"]
+    cast.phones["moved"].save()
+    cast.shares["two"].revoke()
 
 
 async def lose_what_a_socket_stands_on(stage: Stage) -> None:
@@ -60,11 +76,7 @@ async def lose_what_a_socket_stands_on(stage: Stage) -> None:
     ):
         await shared.say(type="follow", share=stage.links["two"])
         await shared.hear_type("snapshot")
-        await stage.do(
-            "tokens['gone'].revoke()\n"
-            "tokens['moved'].runner = runners['other']; tokens['moved'].save()\n"
-            "links['two'].revoke()"
-        )
+        await stage.adatabase(end_tokens_and_link, stage.cast)
         await gone.hear_end(4401)
         await moved.hear_end(1012)
         await shared.hear_end(4403)

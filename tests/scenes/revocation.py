@@ -1,0 +1,113 @@
+"""A runner who is watched by right, and all that takes the right away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from runners.models import Entry, Follow, Race, Runner, RunnerToken, ShareLink
+from runners.sharing.runner_settings import (
+    account_delete,
+    runner_delete,
+    visibility_set,
+)
+from tests.scenes.people import (
+    HOUR,
+    end_session,
+    make_follow,
+    make_link,
+    make_runner,
+    make_session,
+    make_user,
+)
+
+# Who watches: by what right, and what they follow.
+Way = Literal["anybody", "follower", "link", "race", "race link"]
+VISIBILITY: dict[Way, str] = {
+    "anybody": "public",
+    "follower": "followers",
+    "link": "private",
+    "race": "race",
+    "race link": "race",
+}
+# After which a link expires that is about to. Seconds.
+EXPIRY = 1.5
+
+
+@dataclass
+class Watched:
+    """A runner with a phone, a user who is signed in, and a share link."""
+
+    runner: Runner
+    phone: RunnerToken
+    token: str
+    user: User
+    cookie: str
+    link: ShareLink
+    share: str
+
+
+def make_watched(code: str, way: Way) -> Watched:
+    """Make a runner who is seen that way alone; a race is called as they are."""
+    runner = make_runner(code, visibility=VISIBILITY[way])
+    phone, token = RunnerToken.objects.issue(runner, name="phone")
+    user = make_user(code)
+    if way == "follower":
+        make_follow(user, runner)
+    if way in ("race", "race link"):
+        race = _enter_race(runner, listed="link" if way == "race link" else "public")
+        link, share = make_link(race=race)
+    else:
+        link, share = make_link(runner)
+    return Watched(runner, phone, token, user, make_session(user), link, share)
+
+
+def _enter_race(runner: Runner, *, listed: str) -> Race:
+    now = timezone.now()
+    race = Race.objects.create(
+        slug=runner.code, name="Race", visibility=listed, start=now, ends=now + HOUR
+    )
+    Entry.objects.create(race=race, runner=runner, bib="1")
+    return race
+
+
+def revoke_token(watched: Watched) -> None:
+    watched.phone.revoke()
+
+
+def revoke_link(watched: Watched) -> None:
+    watched.link.revoke()
+
+
+def let_link_expire(watched: Watched) -> None:
+    """Have the link end by the clock, `EXPIRY` from now."""
+    ends = timezone.now() + timedelta(seconds=EXPIRY)
+    ShareLink.objects.filter(pk=watched.link.pk).update(expires_at=ends)
+
+
+def remove_follower(watched: Watched) -> None:
+    Follow.objects.filter(user=watched.user).delete()
+
+
+def hide(watched: Watched) -> None:
+    visibility_set(runner=watched.runner, visibility="private")
+
+
+def sign_out(watched: Watched) -> None:
+    end_session(watched.cookie)
+
+
+def delete_account(watched: Watched) -> None:
+    account_delete(user=watched.user)
+
+
+def block(watched: Watched) -> None:
+    make_follow(watched.user, watched.runner, Follow.Status.BLOCKED)
+
+
+def delete_runner(watched: Watched) -> None:
+    runner_delete(runner=watched.runner)
