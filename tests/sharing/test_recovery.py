@@ -160,6 +160,22 @@ async def test_filling_a_gap_moves_the_marker_to_the_newest_position(
     assert ear.times(POSITION) == [now - 2_000, now - 1_000]
 
 
+async def test_held_positions_are_not_sent_to_who_resumes(
+    hub: Hub, bob: Runner
+) -> None:
+    now = now_ms()
+    ear = Ear()
+    await hub.subscribe([BOB], ear)
+    await stored(now - 2_000)
+    held = writing.Row(BOB, Fix(now - 1_000, 10.0, 2.0), "websocket", held=True)
+    await store.read(writing.write, [held])
+    backfill = await store.read(stored_since, [BOB], now)
+    assert [t for t, *_ in backfill.rows[BOB]] == [now - 2_000]
+    Backfiller(hub).schedule(now)
+    await finish_backfills(hub, 5)
+    assert ear.times(POSITION) == [now - 2_000]
+
+
 async def test_a_second_look_moves_no_marker_back_that_the_snapshot_has_placed(
     hub: Hub, bob: Runner
 ) -> None:

@@ -4,6 +4,7 @@ import gzip
 from datetime import timedelta
 from typing import Any
 
+import polyline
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -81,6 +82,20 @@ def test_poll_since_has_what_was_stored_since(client: Client) -> None:
     assert late["runner"] == "bob"
     assert [lng for _, _, lng in late["fixes"]] == [5.0, 4.0, 3.0]
     assert body["runners"][0]["trail"] == ""
+
+
+def test_poll_shows_no_held_position(client: Client) -> None:
+    bob = make_runner("bob")
+    now = timezone.now()
+    Position.objects.create(
+        runner=bob, recorded_at=now, stored_at=now, lat=12, lng=2, held=True
+    )
+    (item,) = client.get("/live.json?runners=bob").json()["runners"]
+    assert item["fix"][1] == 48
+    assert {lat for lat, _ in polyline.decode(item["trail"], 5)} == {48}
+    since = milliseconds(now)
+    (late,) = client.get(f"/live.json?runners=bob&since={since}").json()["late"]
+    assert {lat for _, lat, _ in late["fixes"]} == {48}
 
 
 def test_poll_of_a_race_has_its_course(client: Client) -> None:

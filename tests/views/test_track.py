@@ -71,6 +71,22 @@ def test_a_query_that_makes_no_sense_is_refused(
     assert answer.json()["code"] == "request.invalid"
 
 
+@pytest.mark.parametrize(
+    "path", ["track.json", "track.json?detail=20", "track.json?since=1", "track.gpx"]
+)
+def test_held_position_is_in_the_track_once_it_is_confirmed(
+    client: Client, bob: Runner, path: str
+) -> None:
+    now = timezone.now()
+    held = Position.objects.create(
+        runner=bob, recorded_at=now, stored_at=now, lat=12.3456, lng=2, held=True
+    )
+    assert "12.3456" not in client.get(f"/runners/bob/{path}").text
+    held.held = False
+    held.save()
+    assert "12.3456" in client.get(f"/runners/bob/{path}").text
+
+
 def test_nothing_new_is_not_sent_again(client: Client, bob: Runner) -> None:
     etag = track(client)["ETag"]
     assert track(client, **{"If-None-Match": etag}).status_code == 304
