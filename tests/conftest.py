@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.utils import translation
 
+from tests.hanging import limited
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
 from tests.services import Postgres, Redis, chromium_path
 
@@ -43,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: long.isdisjoint(item.path.parts))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with limited(item.nodeid):
+        return (yield)
+
+
+pytest_runtest_call = pytest_runtest_teardown = pytest_runtest_setup
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print one line for all tests that were skipped for the same reason."""
     reasons = Counter(
@@ -60,6 +71,11 @@ def pytest_sessionfinish() -> None:
         measured = sys.modules["coverage"].Coverage.current()
         if measured is not None:
             measured.save()
+
+
+def pytest_unconfigure() -> None:
+    # Python waits for threads before it ends: one that hangs does not stop it for ever.
+    faulthandler.dump_traceback_later(60, exit=True)
 
 
 @pytest.fixture(autouse=True)

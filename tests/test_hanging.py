@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine
+
+import pytest
+
+from tests.hanging import limited
+
+HANGS = "test_of_bob hangs: it has not ended after 0.2 s."
+
+
+def test_what_hangs_fails_with_the_name_of_the_test(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(pytest.fail.Exception, match=HANGS), limited("test_of_bob", 0.2):
+        threading.Event().wait()
+    assert "test_what_hangs" in capfd.readouterr().err
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+async def hang_in_a_thread() -> None:
+    await asyncio.to_thread(time.sleep, 1)
+
+
+async def spin() -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("hangs", [hang, hang_in_a_thread, spin])
+def test_asyncio_that_hangs_fails(
+    hangs: Callable[[], Coroutine[None, None, None]],
+) -> None:
+    with pytest.raises(pytest.fail.Exception, match=HANGS), limited("test_of_bob", 0.2):
+        asyncio.run(hangs())
+
+
+def test_what_ends_in_time_is_not_interrupted() -> None:
+    with limited("test_of_bob"):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
