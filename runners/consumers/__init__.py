@@ -1,4 +1,4 @@
-"""The websocket: which handshakes are accepted, and in which dialect."""
+"""The websocket endpoint: accepts or refuses handshakes and selects the dialect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runners.serving.admission import get_admission
 
 
 async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Answer a handshake with HTTP 403."""
+    """Refuse a handshake with HTTP 403."""
     await receive()
     await send({"type": "websocket.close"})
 
@@ -21,7 +21,7 @@ async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 async def turn_away(
     scope: dict[str, Any], receive: Receive, send: Send, dialect: str | None, code: int
 ) -> None:
-    """Accept and close at once: only so does a browser get to know the code."""
+    """Accept and close immediately: browsers see the close code only then."""
     await receive()
     await send({"type": "websocket.accept", "subprotocol": dialect})
     wire = wire_of(scope, send)
@@ -32,7 +32,7 @@ async def turn_away(
 
 
 async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Serve a websocket in the dialect that its handshake chooses."""
+    """Serve a websocket in the dialect that its handshake selects."""
     offered = scope.get("subprotocols") or []
     dialect = handshake.dialect_of(offered, [v1.SUBPROTOCOL])
     if not handshake.origin_allowed(scope) or (offered and dialect is None):

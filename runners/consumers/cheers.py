@@ -1,4 +1,4 @@
-"""The cheers of one typed socket: those it sends, and those for its own runner."""
+"""Cheers of one typed socket: those it sends, and those for its own runner."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What one socket may send: cheers a second, and at once.
+# The rate of one socket: cheers per second, and burst.
 SOCKET_RATE, SOCKET_BURST = 1 / 5, 3
-# When to try again after the layer was away.
+# When to retry after the layer was unavailable.
 LAYER_RETRY_MS = 2_000
 
 
 class Cheers:
-    """Sends a socket's cheers; hears those for the runner whose token it has.
+    """Sends a socket's cheers, and receives those for the runner of its token.
 
-    Without a follow: a token alone shows nobody where its runner is.
+    The socket does not follow the runner: a token alone gives no access to positions.
     """
 
     def __init__(self, consumer: TypedConsumer) -> None:
@@ -36,7 +36,7 @@ class Cheers:
         self.runner: int | None = None
 
     async def send(self, command: dict[str, Any]) -> None:
-        """Obey a `cheer`; raises `CommandError`."""
+        """Handle a `cheer`; raises `CommandError`."""
         consumer = self.consumer
         code = code_of(command.get("runner"))
         try:
@@ -58,23 +58,24 @@ class Cheers:
         consumer.answer("ack", command)
 
     def listen(self, runner: int) -> None:
-        """Hear the cheers for a runner from now on, and for nobody else."""
+        """Receive the cheers for this runner from now on, and for no other."""
         if runner != self.runner:
             self.stop()
             self.runner = runner
-            # Not waited for: a phone publishes at once, also while the layer is away.
+            # Not awaited: a phone publishes immediately, even if the layer is
+            # unavailable.
             self.consumer.start(self.consumer.hub.subscribe((runner,), self))
 
     def receive(self, event: RunnerEvent) -> None:
-        """Take an event of the own runner."""
+        """Receive an event of the own runner."""
         if event["type"] != RUNNER_EVENT or event["state"].get("kind") != cheering.KIND:
             return
-        # Who follows themselves hears it once.
+        # A socket that follows its own runner gets the event once.
         if event["runner"] not in self.consumer.following.values():
             self.consumer.outbox.send_event(event["v1"])
 
     def stop(self) -> None:
-        """Hear no more."""
+        """Stop receiving cheers."""
         if self.runner is not None:
             self.consumer.hub.unsubscribe((self.runner,), self)
             self.runner = None

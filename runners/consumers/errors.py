@@ -1,4 +1,4 @@
-"""What is wrong with a message, and what a socket is closed with for good."""
+"""The error of a message, which its sender gets as an `error`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class CommandError(Exception):
-    """What is wrong with a message: a stable dotted code and a sentence."""
+    """An error in a message: a stable dotted code and a sentence."""
 
     def __init__(self, code: str, detail: str, **fields: Any) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""What the messages of `spectate.v1` hold."""
+"""Parsing of the fields of `spectate.v1` messages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from runners.live.outbox import now_ms
 from runners.positions.fix import Fix, FixError, fix_from
 from runners.sharing.recovery import complete_before
 
-# An `id` comes back with each answer and error. Characters.
+# Each reply repeats the `id` of its message. Characters.
 ID_LIMIT = 200
 
 
 def since_of(command: dict[str, Any]) -> int | None:
-    """Read since when a client may miss something; raises `CommandError`."""
+    """Return the `since` of a message (milliseconds) or None; raises `CommandError`."""
     since = command.get("since")
     if since is None:
         return None
@@ -26,7 +26,7 @@ def since_of(command: dict[str, Any]) -> int | None:
 
 
 def followed_of(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
-    """Read what `follow` and `unfollow` name; raises `CommandError`."""
+    """Return the runners, races and `public` of a message; raises `CommandError`."""
     runners = command.get("runners", [])
     races = command.get("races", [])
     if not isinstance(runners, list) or not isinstance(races, list):
@@ -38,7 +38,7 @@ def followed_of(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
 
 
 def fix_of(item: Any) -> Fix | FixError:
-    """Read one fix of a `publish`; returns why it is none: the others may be."""
+    """Parse one fix of a `publish`; return the error of a fix that is not valid."""
     if not isinstance(item, dict):
         return FixError("position.invalid", "A fix is an object with t, lat and lng.")
     t = item.get("t")
@@ -51,7 +51,7 @@ def fix_of(item: Any) -> Fix | FixError:
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether a value is a JSON scalar that is short enough to be sent back."""
+    """Return whether a value is a JSON scalar that is short enough to be repeated."""
     if isinstance(value, str):
         return len(value) <= ID_LIMIT
     return value is None or isinstance(value, int | float | bool)

@@ -1,4 +1,4 @@
-"""The dialect of 2015 on a socket."""
+"""The consumer of the seed dialect."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from runners.sharing import identity
 
 logger = logging.getLogger(__name__)
 
-# Ids, as they are written, that a socket may publish for in open mode.
+# Ids, as written, that a socket may publish for in open mode.
 OPEN_PUBLISHERS = 1_000
-# Positions accepted at once, where more wait.
+# Positions that are accepted together, if more are queued.
 GATHERED = 100
 
 
 class SeedConsumer(SocketConsumer):
-    """Speaks the dialect of 2015."""
+    """Speaks the seed dialect."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Whose position an id in a message means, and the id to send it under.
+        # The runner of an id in a message, and the id to send positions under.
         self._publishers: dict[WireId, tuple[Publisher, WireId]] = {}
-        # Positions that wait for the messages behind them, all of one of these; each
-        # with whether its time is the phone's own.
+        # Positions of one runner that wait for the messages behind them, each with
+        # whether its time is the phone's own.
         self._gathered: list[tuple[Fix, bool]] = []
         self._gathered_of: tuple[Publisher, WireId] | None = None
 
@@ -64,9 +64,9 @@ class SeedConsumer(SocketConsumer):
             )
 
     async def publish(self, command: dict[str, Any]) -> None:
-        """Take a position, at once with those in the messages behind it."""
+        """Queue a position; accept it together with those in the messages behind it."""
         wire_id: Any = command.get("userId")
-        # 7.0 and True are equal to ids, and are none.
+        # 7.0 and True are equal to ids, and are not valid ones.
         is_id = type(wire_id) is int or type(wire_id) is str
         of = self._publishers.get(wire_id) if is_id else None
         if of is None:
@@ -81,7 +81,7 @@ class SeedConsumer(SocketConsumer):
         self._gathered.append((fix, timed))
 
     async def accept_gathered(self) -> None:
-        """Have what was gathered accepted; each that is not gets its error."""
+        """Accept the queued positions; send an error for each that is refused."""
         if not self._gathered:
             return
         assert self._gathered_of is not None
@@ -101,11 +101,11 @@ class SeedConsumer(SocketConsumer):
         for error in refused:
             self.report_refused(error)
         if any(error.code == "runner.unknown" for error in refused):
-            # Deleted since; in open mode the next position makes them anew.
+            # The runner was deleted; in open mode the next position creates it again.
             self._publishers.clear()
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
-        """Tell whose position it is, and the id to send it under."""
+        """Return the runner of a position, and the id to send it under."""
         publisher = self.publisher
         wire_id: Any = command.get("userId")
         if publisher is not None and "userId" not in command:
@@ -120,7 +120,7 @@ class SeedConsumer(SocketConsumer):
         return self._publishers.setdefault(wire_id, (publisher, wire_id))
 
     async def open_publisher(self, code: str) -> Publisher:
-        """Believe that it is this runner, where everybody is believed."""
+        """Return the runner of an id in open mode, without a check."""
         if not settings.SPECTATE_OPEN:
             raise CommandError("token.required", "Publishing needs the runner's token.")
         if len(self._publishers) >= OPEN_PUBLISHERS:
@@ -128,12 +128,12 @@ class SeedConsumer(SocketConsumer):
                 "follow.limit",
                 f"One socket publishes for {OPEN_PUBLISHERS:,} ids at most.",
             )
-        # What is known of others does not wait for the database.
+        # Queued positions of other runners do not wait for the database.
         await self.accept_gathered()
         return await store.read(identity.open_publisher, code)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
-        # Nothing more is taken by a right that is gone.
+        # A revoked right accepts no more positions.
         self._publishers.clear()
         for _ in self._gathered:
             self.pipeline.refuse(FixError(code, detail))

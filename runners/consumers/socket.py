@@ -1,8 +1,7 @@
-"""What the sockets of both dialects share: handshake, follows, rights, the end.
+"""What the consumers of both dialects share: handshake, rights, rates, the end.
 
-A consumer only speaks the protocol. It joins one channel-layer group for each
-followed runner through the hub, and group-sends positions through
-`positions.accept`.
+A consumer only speaks the protocol. It joins one channel-layer group per followed
+runner through the hub, and group-sends positions through the pipeline.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ from runners.sharing.access import Viewer
 logger = logging.getLogger(__name__)
 
 FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
-# What a socket may follow; a race or `public` counts as one.
+# The most that a socket may follow; a race or `public` counts as one.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 # How long a socket may take to its first valid message. Seconds.
 FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
 # Messages refused in a row for their rate before the socket is closed.
 TOO_FAST_LIMIT = 100
-# When a publisher may try again after the store was unavailable.
+# When a publisher may retry after the database was unavailable.
 STORE_RETRY_MS = 2_000
 
 
@@ -56,10 +55,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class SocketConsumer(SubscriptionConsumer):
-    """What both dialects share.
+    """The base of both dialects' consumers.
 
-    It has no channel of its own in the layer and hops to no thread for an event, so
-    it brings its own receive loop: `AsyncConsumer`'s waits for one thread before each.
+    It has no channel of its own in the layer and uses no thread for an event, so it has
+    its own receive loop: `AsyncConsumer`'s waits for a thread before each.
     """
 
     subprotocol: ClassVar[str | None] = None
@@ -69,7 +68,7 @@ class SocketConsumer(SubscriptionConsumer):
         self.scope: dict[str, Any] = {}
         self.since = now_ms()
         self.pipeline: Pipeline = get_pipeline()
-        # What this socket counts against: its user, its token, its links.
+        # What counts this socket: its user, its token, its links.
         self.places: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
         self._silence_timer: asyncio.TimerHandle | None = None
@@ -120,7 +119,7 @@ class SocketConsumer(SubscriptionConsumer):
             )
 
     async def receive(self, message: dict[str, Any]) -> None:
-        """Read one frame; whatever is wrong with it goes to its sender only."""
+        """Handle one frame; an error goes to its sender only."""
         text = message.get("text")
         if text is None:
             self.send_error(
@@ -149,7 +148,7 @@ class SocketConsumer(SubscriptionConsumer):
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except store.StoreUnavailable:
-            # The message was valid: who waits for the database is not silent.
+            # The message was valid: a client that waits for the database is not silent.
             self.protocol_confirmed()
             self.send_store_unavailable(command)
         except Exception:
@@ -161,19 +160,19 @@ class SocketConsumer(SubscriptionConsumer):
             self._handling = False
 
     def disconnect(self) -> None:
-        """Leave everything; also right after a handshake that came to nothing."""
+        """End all subscriptions and tasks, also after a handshake that failed."""
         self.protocol_confirmed()
         self.hub.unsubscribe(self.following.values(), self.outbox)
         self.following.clear()
         for task in self.tasks:
             task.cancel()
-        # A task may have followed since.
+        # A task may have subscribed in the meantime.
         self.hub.unsubscribe(self.personal, self.outbox)
         self.hub.sockets.discard(self.outbox)
         self.monitor.sockets.discard(self)
         self.monitor.release_sockets(self.places)
 
-    # Commands
+    # Messages
 
     def make_outbox(self) -> Outbox:
         raise NotImplementedError
@@ -182,7 +181,7 @@ class SocketConsumer(SubscriptionConsumer):
         raise NotImplementedError
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Read a JSON object; raises `CommandError`."""
+        """Parse a JSON object; raises `CommandError`."""
         try:
             command = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -192,7 +191,7 @@ class SocketConsumer(SubscriptionConsumer):
         return command
 
     async def authenticate(self, token: str) -> None:
-        """Become the runner whose token it is; raises `CommandError`."""
+        """Authenticate as the runner of a token; raises `CommandError`."""
         generation = self.monitor.generation
         bearer = await store.read(identity.find_token, token)
         if bearer is None:
@@ -238,12 +237,12 @@ class SocketConsumer(SubscriptionConsumer):
             raise
 
     def report_refused(self, error: FixError, command: Any = None) -> None:
-        """Tell the phone, and the organisers, why a fix is refused."""
+        """Send the phone, and record for the organisers, why a fix is refused."""
         self.record_refused([(error.code, error.detail)])
         self.send_error(CommandError(error.code, error.detail), command)
 
     def record_refused(self, refused: Collection[tuple[str, str]]) -> None:
-        """Have the organisers see why fixes of a phone are refused: (code, detail)."""
+        """Record for the organisers why a phone's fixes are refused: (code, detail)."""
         token = self.viewer.token
         if refused and token is not None and self.publisher is not None:
             runner = self.publisher.pk
@@ -263,9 +262,9 @@ class SocketConsumer(SubscriptionConsumer):
     async def follow_codes(
         self, wire_ids: Sequence[object], command: dict[str, Any]
     ) -> dict[str, int]:
-        """Follow runners one by one and return those newly followed.
+        """Follow runners one by one and return those newly followed, by code.
 
-        Each that may not be followed gets an error; the others are followed.
+        Each runner who may not be followed causes an error; the others are followed.
         """
         codes: dict[str, None] = {}
         room = FOLLOW_LIMIT - self.count_follows()
@@ -315,12 +314,13 @@ class SocketConsumer(SubscriptionConsumer):
 
     def _close_silent(self) -> None:
         if self._handling:
-            self.await_message()  # It did speak; in a crowd, a follow takes its time.
+            # The client did send a message: in a crowd, a follow takes its time.
+            self.await_message()
         else:
             self.outbox.close(SILENT)
 
     def protocol_confirmed(self) -> None:
-        """Note that the client speaks our protocol: it may be silent from now on."""
+        """Record that the client speaks our protocol: it may be silent from now on."""
         if self._silence_timer is not None:
             self._silence_timer.cancel()
             self._silence_timer = None
@@ -343,18 +343,18 @@ _REFUSALS = {
 
 
 def failed() -> CommandError:
-    """Return what a client is told of an error of ours."""
+    """Return the error that clients get for an exception here."""
     return CommandError("server.error", "Something failed here. Nothing was changed.")
 
 
 def wire_of(scope: dict[str, Any], send: Send) -> Wire:
-    """Return a socket's way out: the server's own, if it offers one."""
+    """Return a socket's `Wire`: the server's own, if it offers one."""
     extension: Wire | None = scope.get("extensions", {}).get(EXTENSION)
     return SendWire(send) if extension is None else extension
 
 
 def plain(value: Any) -> Any:
-    """Return a value short enough to be sent back in an error."""
+    """Return a value that is short enough to be repeated in an error."""
     if isinstance(value, str):
         return value[:80]
     return value if isinstance(value, int | float | bool) else None

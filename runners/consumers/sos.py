@@ -1,4 +1,4 @@
-"""A call for help that comes by a typed socket."""
+"""Calls for help by a typed socket."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from runners.positions.limits import Bucket
 if TYPE_CHECKING:
     from runners.consumers.typed import TypedConsumer
 
-# What one socket may send: a second, and at once.
+# The rate of one socket: calls per second, and burst.
 RATE, BURST = 1.0, 20
-# Of a call's id, by which it is the same when it is sent again. Characters.
+# The length of a call's id, which identifies it when it is sent again. Characters.
 ID_LIMIT = 64
 
 
 class SosCommand:
-    """Takes the calls of one socket's runner."""
+    """Accepts the calls of one socket's runner."""
 
     def __init__(self, consumer: TypedConsumer) -> None:
         self.consumer = consumer
         self.bucket = Bucket(RATE, BURST)
 
     async def take(self, command: dict[str, Any]) -> None:
-        """Obey an `sos`: stored, and queued for all who are told, before the ack."""
+        """Handle an `sos`: stored and queued for all recipients before the ack."""
         consumer = self.consumer
         if consumer.publisher is None:
             raise CommandError("token.required", "An SOS needs a runner's token.")
@@ -52,7 +52,7 @@ class SosCommand:
 
 
 def _call_of(command: dict[str, Any]) -> Call:
-    """Read a call; what is wrong with its place is no reason to refuse it."""
+    """Parse a call; a position that is not valid is no reason to refuse it."""
     key, called = command.get("id"), command.get("time")
     if not isinstance(key, str) or not 1 <= len(key) <= ID_LIMIT or "\0" in key:
         raise CommandError(

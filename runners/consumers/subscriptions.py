@@ -1,4 +1,4 @@
-"""Whom a socket follows, and what it loses of it while it is open."""
+"""The runners that a socket follows, and the rights it loses while it is open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runners.sharing.runner_reads import RunnerReads, get_runner_reads
 
 
 class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
-    """The part of a consumer that follows runners and obeys their rights."""
+    """The part of a consumer that follows runners and applies access decisions."""
 
     def __init__(self) -> None:
         self.hub: Hub = get_hub()
@@ -32,25 +32,26 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.runner_reads: RunnerReads = get_runner_reads()
         self.viewer = Viewer()
         self.publisher: Publisher | None = None
-        # Followed one by one: primary keys by code.
+        # Runners followed one by one: primary keys by code.
         self.following: dict[str, int] = {}
-        # Of these, whom not everybody may see; held back while rights cannot be read.
+        # Those of them whom not everybody may see; withheld while rights cannot be
+        # read.
         self.personal: set[int] = set()
         self.withholding = False
         self.withheld_since = 0
         self.recheck_at = math.inf
-        # Under way beside the commands.
+        # Tasks that run beside the messages.
         self.tasks: set[asyncio.Task[None]] = set()
 
-    # Following
+    # Subscriptions
 
     def recheck_if_changed(self, generation: int) -> None:
-        """Have rights looked at again that were read before the latest change."""
+        """Have rights rechecked that were read before the latest change."""
         if self.monitor.generation != generation:
             self.recheck_at = 0.0
 
     async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
-        """Follow runners whom this socket may see, as was read at a generation."""
+        """Follow runners whom this socket may see, as read at a generation."""
         for grant in grants:
             self.following[grant.code] = grant.pk
             self.recheck_at = min(self.recheck_at, grant.until)
@@ -62,7 +63,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
             self.withhold_private()
 
     def unfollow_runners(self, runners: Collection[int]) -> list[str]:
-        """Follow these no longer; return their codes."""
+        """Stop following runners; return their codes."""
         codes = [code for code, pk in self.following.items() if pk in runners]
         for code in codes:
             pk = self.following.pop(code)
@@ -71,10 +72,10 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
             self.outbox.forget(pk)
         return codes
 
-    # Rights that change
+    # Changed rights
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
-        """End what of the question is no longer allowed, and say so."""
+        """End what is no longer allowed, and notify the client."""
         asked = check.viewer
         lost_links = set(asked.links) - decision.links
         if decision.moved and self.viewer.token == asked.token:
@@ -108,32 +109,32 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
                     self.personal.discard(grant.pk)
                 elif grant.code in self.following:
                     self.personal.add(grant.pk)
-            # Of what has come since the question nothing is known yet.
+            # What was added since the check has not been checked.
             self.recheck_at = 0.0 if changed else decision.recheck_at
             if self.withholding:
                 self.withholding = False
                 self.start(self.resume_private(self.withheld_since))
 
     async def resume_private(self, since: int) -> None:
-        """Follow those again who were held back while rights could not be read."""
+        """Follow the runners again who were withheld while rights could not be read."""
         held_back = self.personal & set(self.following.values())
         await self.hub.subscribe(held_back, self.outbox)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside the commands, for as long as the socket is there."""
+        """Run a task beside the messages, for as long as the socket is open."""
         task = self.hub.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
-        """Close a socket that has lost what it stood on, after saying so."""
+        """Close a socket that has lost its rights, after sending an error."""
         self.unfollow_runners(set(self.following.values()))
         self.publisher = None
         self.send_error(CommandError(code, detail))
         self.outbox.close(close_code)
 
     def withhold_private(self) -> None:
-        """Hold back whom not everybody may see."""
+        """Stop sending runners whom not everybody may see."""
         if not self.withholding:
             self.withheld_since = now_ms()
         self.withholding = True
@@ -142,26 +143,26 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
             self.outbox.forget(pk)
 
     def erase(self, runner: int) -> None:
-        """Forget what waits of a runner, whose positions were erased."""
+        """Discard queued positions of a runner who erased theirs."""
         if runner in self.following.values():
             self.outbox.forget(runner)
 
     def send_frames(self, frames: Sequence[bytes]) -> None:
-        """Send what is new of a runner who is followed singly."""
+        """Send frames about a runner who is followed one by one (typed)."""
 
     @property
     def races(self) -> frozenset[int]:
-        """Primary keys of the races followed as a whole."""
+        """Primary keys of the followed races."""
         return frozenset()
 
     def drop_race(self, race: int, reason: str) -> None:
-        """Follow a race no longer, and say so."""
+        """Stop following a race, and notify the client (typed)."""
 
     def drop_link(self, link: int) -> None:
-        """End what a share link showed beside single runners."""
+        """End what a share link showed besides single runners (typed)."""
 
     def send_access(self, reason: str, **what: str) -> None:
-        """Tell that a runner or race cannot be seen any more."""
+        """Notify the client that a runner or race cannot be seen any more (typed)."""
 
     def send_error(self, error: CommandError, command: Any = None) -> None:
         raise NotImplementedError

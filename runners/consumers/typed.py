@@ -1,4 +1,4 @@
-"""`spectate.v1` on a socket."""
+"""The consumer of the typed dialect, `spectate.v1`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
 from runners.sharing.topic import TopicName
 from runners.sharing.topic_registry import TopicRegistry, get_topics
 
-# Fixes of one `publish`.
+# The most fixes in one `publish`.
 PUBLISH_LIMIT = 500
 
 
@@ -51,7 +51,7 @@ class TypedConsumer(SocketConsumer):
     def __init__(self) -> None:
         super().__init__()
         self.topics: TopicRegistry = get_topics()
-        # The wholes followed, each with the share link that it came by, if any.
+        # The followed topics, each with the share link that showed it, or None.
         self.topic_names: dict[TopicName, int | None] = {}
         self.cheers = Cheers(self)
         self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
@@ -91,7 +91,7 @@ class TypedConsumer(SocketConsumer):
         await run(command)
 
     def answer(self, type_: str, command: Any, **fields: Any) -> None:
-        """Send an answer, with the message's `id` if it has one."""
+        """Send a reply with the message's `id`, if it has one."""
         if isinstance(command, dict) and is_id(command.get("id")):
             fields |= {"id": command["id"]} if "id" in command else {}
         self.outbox.send_event(v1.message_frame(type_, **fields))
@@ -115,7 +115,7 @@ class TypedConsumer(SocketConsumer):
         if self.publisher is not None:
             self.cheers.listen(self.publisher.pk)
 
-    # Commands
+    # Messages
 
     async def auth(self, command: dict[str, Any]) -> None:
         token = command.get("token")
@@ -137,7 +137,8 @@ class TypedConsumer(SocketConsumer):
         try:
             bodies, backfill = await self.start_following(command, since)
         except store.StoreUnavailable:
-            # Who asks again gets all of it: what is followed already has no snapshot.
+            # A retry gets everything: runners that are followed already have no
+            # snapshot.
             self.unfollow_runners(set(self.following.values()) - before[0])
             self.leave_topics(
                 [
@@ -158,14 +159,14 @@ class TypedConsumer(SocketConsumer):
                 frame_fields["id"] = command["id"]
             self.outbox.send_event(v1.snapshot_frame(body, **frame_fields))
         for part in backfill:
-            # As one write: thousands of runners are no pile of events.
+            # One write: for thousands of runners, single events would exceed the limit.
             if part.late:
                 self.outbox.send_events(list(part.late.values()))
 
     async def start_following(
         self, command: dict[str, Any], since: int | None
     ) -> tuple[list[bytes], list[Backfill]]:
-        """Follow what a message names; return its snapshot, and what was missed."""
+        """Follow what a message names; return its snapshot and its backfill."""
         runners, races, public = followed_of(command)
         await self.set_tick(command)
         generation = self.monitor.generation
@@ -209,7 +210,9 @@ class TypedConsumer(SocketConsumer):
         return bodies, backfill
 
     def backfill_later(self, runners: Collection[int], read_at: int) -> None:
-        """Read once more what a snapshot missed: accepted before, committed after."""
+        """Backfill positions that were accepted before the snapshot and committed
+        after.
+        """
 
         async def look() -> None:
             await asyncio.sleep(COMMIT_DELAY_S)
@@ -218,7 +221,7 @@ class TypedConsumer(SocketConsumer):
                 backfill = await self.runner_reads.stored_after(runners, read_at)
             except store.StoreUnavailable:
                 return self.backfill_later(runners, read_at)
-            # Some may be followed, or allowed, no longer.
+            # Some runners may not be followed or allowed any more.
             followed = set(self.following.values())
             for pk, frame in backfill.late.items():
                 if pk in followed:
@@ -258,7 +261,7 @@ class TypedConsumer(SocketConsumer):
         )
 
     def leave_topics(self, topic_names: Collection[TopicName]) -> None:
-        """Follow these no longer."""
+        """Stop following topics."""
         for topic_name in topic_names:
             del self.topic_names[topic_name]
         self.topics.leave(topic_names, self.outbox)
@@ -305,7 +308,7 @@ class TypedConsumer(SocketConsumer):
                 "message.invalid", "This is nested too deeply to be sent back."
             ) from None
 
-    # Following
+    # Subscriptions
 
     async def open_link(
         self, command: dict[str, Any]
@@ -317,7 +320,8 @@ class TypedConsumer(SocketConsumer):
         generation = self.monitor.generation
         try:
             link = await store.read(identity.find_link, plain)
-            # Hashing takes a third of a second: not in the threads that read.
+            # Hashing takes a third of a second and must not block the threads that
+            # read.
             await self.hub.loop.run_in_executor(
                 identity.PIN_THREADS, identity.check_pin, link, pin
             )
@@ -384,10 +388,12 @@ class TypedConsumer(SocketConsumer):
     async def topic_names_of(
         self, slugs: list[Any], public: bool, command: dict[str, Any]
     ) -> list[TopicName]:
-        """Return the wholes that a message newly follows; errors for unknown races."""
+        """Return the topics that a message newly follows; send errors for unknown
+        races.
+        """
         topic_names = [TopicName()] if public else []
         asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
-        # No more than may be followed are looked for.
+        # At most as many are looked up as may be followed.
         looked_for = asked[: FOLLOW_LIMIT - self.count_follows()]
         links = self.viewer.links
         if len(looked_for) == 1 and not links:

@@ -1,1 +1,1 @@
-"""The pipeline every position takes, whichever door it came in by."""
+"""The pipeline that every position goes through, whichever endpoint receives it."""

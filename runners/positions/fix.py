@@ -1,4 +1,4 @@
-"""A fix: one moment's place of a runner, and whether it can be true at all."""
+"""A fix: a position at one moment, and the checks whether it can be true."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-# How far a phone's clock may run ahead of ours.
+# How far a phone's clock may be ahead of the server's.
 CLOCK_TOLERANCE_MS = 60_000
-# Earlier than any phone that tracks: seconds taken for milliseconds end up here.
+# Before any phone that tracks: seconds taken for milliseconds are before it.
 EARLIEST = 946_684_800_000  # 2000-01-01
-# What may be unknown, in the order of a fix, each with its least and greatest value.
+# The optional fields of a fix, each with its least and greatest value.
 _OPTIONAL = (
     ("accuracy", 0, 1e7),
     ("altitude", -1e5, 1e5),
@@ -22,7 +22,7 @@ _OPTIONAL = (
 
 
 class FixError(ValueError):
-    """A fix that cannot be taken; `code` is stable and dotted."""
+    """A fix that is refused; `code` is stable and dotted."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -31,9 +31,10 @@ class FixError(ValueError):
 
 
 class Fix(NamedTuple):
-    """Time in milliseconds since the epoch, place in degrees, the rest in SI units.
+    """A position: time in milliseconds since the epoch, degrees, other values in SI
+    units.
 
-    Battery is in per cent; what the phone did not say is None.
+    Battery is in per cent. Values that the phone did not send are None.
     """
 
     t: int
@@ -52,10 +53,10 @@ def milliseconds(moment: datetime) -> int:
 
 
 def fix_from(message: Mapping[str, Any], t: int) -> Fix:
-    """Read a fix of either dialect at a time already known.
+    """Parse a fix of either dialect with a given time.
 
-    An optional value that cannot be used is taken as unknown: it is no reason to
-    lose the place. Raises `FixError` for the place.
+    An optional value that is not valid becomes None: it is no reason to lose the
+    position. Raises `FixError` for the position.
     """
     lat, lng = _degrees(message, "lat", 90), _degrees(message, "lng", 180)
     optional = [
@@ -66,7 +67,7 @@ def fix_from(message: Mapping[str, Any], t: int) -> Fix:
 
 
 def check(fix: Fix, now: int) -> None:
-    """Refuse what cannot be true; raises `FixError`. `now` in milliseconds."""
+    """Refuse a fix that cannot be true; raises `FixError`. `now` in milliseconds."""
     if fix.lat == 0 and fix.lng == 0:
         raise FixError(
             "position.invalid", "0, 0 is what a phone says that has no place yet."

@@ -1,4 +1,4 @@
-"""How fast somebody may go on: a token with its fixes, whichever door it uses."""
+"""Rate limits, as token buckets, for publishing by token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 class Bucket:
-    """Fills at `rate` a second up to `burst`; a fix, or what it is for, takes one."""
+    """Fills by `rate` per second up to `burst`; each fix or action takes one."""
 
     __slots__ = ("burst", "filled_at", "level", "rate")
 
@@ -19,10 +19,10 @@ class Bucket:
         self.filled_at = time.monotonic()
 
     def take(self, fixes: int) -> float:
-        """Take that many and return 0, or take none and return the seconds to wait.
+        """Take `count` and return 0, or take none and return the seconds to wait.
 
-        More than a full bucket holds is let through when it is full: nobody could
-        ever wait long enough.
+        A count greater than the burst passes when the bucket is full, as waiting would
+        never be enough.
         """
         self._fill()
         wanted = min(float(fixes), self.burst)
@@ -32,7 +32,7 @@ class Bucket:
         return (wanted - self.level) / self.rate
 
     def give_back(self, fixes: int) -> None:
-        """Return what was taken for fixes that then could not be kept."""
+        """Return what was taken for fixes that could not be stored."""
         self.level = min(self.burst, self.level + fixes)
 
     @property
@@ -47,7 +47,7 @@ class Bucket:
 
 
 class Limits:
-    """A bucket for each key, of those that took something lately."""
+    """A bucket for each key that was used recently."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.rate = rate
@@ -56,7 +56,7 @@ class Limits:
         self._sweep_at = 1_000
 
     def of(self, key: int) -> Bucket:
-        """Return the key's bucket, always the same while it is not full."""
+        """Return the key's bucket, the same one while it is not full."""
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= self._sweep_at:
@@ -65,7 +65,7 @@ class Limits:
         return bucket
 
     def _sweep(self) -> None:
-        # A full bucket says no more than none.
+        # A full bucket is equal to a new one.
         for key in [key for key, bucket in self._buckets.items() if bucket.full]:
             del self._buckets[key]
         self._sweep_at = max(1_000, 2 * len(self._buckets))
@@ -75,7 +75,7 @@ _limits: Limits | None = None
 
 
 def get_publish_limits() -> Limits:
-    """Return the process's limits of tokens, by primary key."""
+    """Return the process's limits by the primary keys of tokens."""
     global _limits
     if _limits is None:
         _limits = Limits(

@@ -1,6 +1,6 @@
-"""Which app last came with a token, what was taken and what was refused.
+"""Phone activity by token: the app's last request, and what was accepted and refused.
 
-Gathered in memory, for a phone may come many times a second, and written together.
+Kept in memory, as a phone may send several requests per second, and written together.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from django.utils import timezone
 from runners import store
 from runners.models import LatestPosition, Phone, RunnerToken
 
-# Between writes.
+# Time between writes.
 FLUSH_S = 1.0
 
 
 @dataclass(slots=True)
 class PhoneActivity:
-    """What came with a token since the last write."""
+    """The activity of a token since the last write."""
 
     runner: int
     app: str = ""
@@ -38,7 +38,7 @@ class PhoneActivity:
     def add(
         self, app: str, accepted: int, refused: Iterable[tuple[str, str]], now: datetime
     ) -> None:
-        """Count a request; refused ones are (code, detail)."""
+        """Count a request; refused fixes are (code, detail)."""
         self.app = app or self.app
         self.at = now
         if accepted:
@@ -51,7 +51,7 @@ class PhoneActivity:
 
 
 class PhoneActivityLog:
-    """The contacts of one event loop that are not written yet, by token."""
+    """The activity of one event loop that is not written yet, by token."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, PhoneActivity] = {}
@@ -66,7 +66,7 @@ class PhoneActivityLog:
         accepted: int = 0,
         refused: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Note a request that came with a token; refused ones are (code, detail)."""
+        """Record a request by token; refused fixes are (code, detail)."""
         contact = self._waiting.get(token)
         if contact is None:
             contact = self._waiting[token] = PhoneActivity(runner)
@@ -83,7 +83,7 @@ class PhoneActivityLog:
             self._task = None
 
     async def flush(self) -> None:
-        """Write what waits; while the database is away it is dropped."""
+        """Write what is pending; it is dropped if the database is unavailable."""
         waiting, self._waiting = self._waiting, {}
         if waiting:
             try:
@@ -92,7 +92,7 @@ class PhoneActivityLog:
                 return  # it has been logged; what counts more is in the recorder
 
     async def close(self) -> None:
-        """Write what waits and stop."""
+        """Write what is pending, and stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -100,9 +100,9 @@ class PhoneActivityLog:
 
 
 def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
-    """Add contacts to what is stored. Causes five queries, however many there are."""
+    """Add activity to what is stored. Causes five queries, for any number of tokens."""
     with transaction.atomic():
-        # In order of pk, so that two processes never lock each other out.
+        # In order of pk, so that two processes never deadlock.
         tokens = sorted(
             RunnerToken.objects.filter(pk__in=contacts).values_list("pk", flat=True)
         )
@@ -122,7 +122,7 @@ def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
             ],
         )
         now = timezone.now()
-        # Not by the manager: a use takes no right away and needs no note.
+        # Not by the manager: a use changes no right and needs no `RightsChange`.
         QuerySet(RunnerToken).filter(pk__in=tokens).update(last_used_at=now)
         LatestPosition.objects.filter(
             runner__in={

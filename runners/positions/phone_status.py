@@ -1,6 +1,7 @@
-"""What followers are told of a runner's phone: that it is nearly empty, or unsure.
+"""Decides when followers are notified of a phone's battery and accuracy.
 
-Not with every position, where it would be most of the bytes: when it is news.
+They are sent only when they change, as in every position they would be most of the
+bytes.
 """
 
 from __future__ import annotations
@@ -9,28 +10,30 @@ from runners.positions.fix import Fix
 
 # A battery below the first is low, and from the second on no longer. Per cent.
 LOW, CHARGED = 20, 25
-# A place worse than the first is drawn with a ring, and from the second on without.
-# Metres.
+# A position less accurate than the first is drawn with a ring, and from the second on
+# without. Metres.
 UNSURE, SURE = 20, 16
-# A ring that is so many times larger or smaller is another.
+# A ring is sent again when it is this many times larger or smaller.
 RESIZED = 1.5
-# The least time from one word to the next.
+# The least time between two notifications.
 EVERY_MS = 30_000
 
 
 class PhoneStatus:
-    """What this process has told of a runner's phone."""
+    """The battery and accuracy that this process has sent of a runner's phone."""
 
     __slots__ = ("is_low", "ring", "t")
 
     def __init__(self) -> None:
         self.is_low = False
-        # The accuracy that a ring was told for; 0: none. Metres.
+        # The accuracy for which a ring was sent, 0 for none. Metres.
         self.ring = 0.0
         self.t = -EVERY_MS
 
     def is_news(self, fix: Fix) -> bool:
-        """Tell whether followers should hear of a fix's phone; then they have."""
+        """Return whether followers are to be notified of a fix's phone, and remember
+        it.
+        """
         limit = CHARGED if self.is_low else LOW
         is_low = fix.battery is not None and fix.battery < limit
         ring = fix.accuracy or 0.0

@@ -1,9 +1,9 @@
-"""The one way a position takes: who? sane? - then live, and stored.
+"""The pipeline of every position: check, advance, publish, store.
 
-    acceptor = get_pipeline()
-    receipt = await acceptor.accept(runner, fixes, source="websocket")
+    pipeline = get_pipeline()
+    receipt = await pipeline.accept(runner, fixes, source="websocket")
 
-Must run in the event loop that serves; belongs to it, as the hub does.
+It belongs to the event loop that serves, as the hub does.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from runners.positions.track import Publisher, Track, note_event, tell
 
 logger = logging.getLogger(__name__)
 
-# How long what is known of a runner is kept after their last fix.
+# How long a runner's track is kept after their last fix.
 IDLE_S = 30.0
-# Late fixes of a race come in batches: how long to wait for more of them.
+# How long to wait for more late fixes of a race, which come in batches.
 MEND_AFTER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a publish: (index, code, detail) of each refused fix.
+    """The result of a publication; `rejected` has (index, code, detail) of each refused
+    fix.
 
-    `stored` is done after the commit, with how many the database refused; None when
-    the recorder was full, and then nothing of it will be stored.
+    `stored` is done after the commit, with the number that the database refused; None
+    if the recorder was full, and nothing will be stored.
     """
 
     rejected: list[tuple[int, str, str]]
@@ -57,15 +58,15 @@ class Pipeline:
         self.recorder = recorder
         self.accepted = 0
         self.refused: Counter[str] = Counter()
-        # What is known of phones.
+        # The requests of phones.
         self.contacts = PhoneActivityLog()
-        # Events that no other process will hear of: the layer was away.
+        # Events that no other process receives, as the layer was unavailable.
         self.unsent = 0
-        # Since when hubs may lack events, and do not know yet. Milliseconds.
+        # Since when hubs may lack events without knowing it. Milliseconds.
         self._untold_since: int | None = None
         recorder.on_late = self._hear_late
         self._tracks: dict[int, Track] = {}
-        # Grows when rules have changed.
+        # Incremented when rules change.
         self._generation = 0
         self._sweeper = asyncio.create_task(self._sweep_often())
 
@@ -76,16 +77,15 @@ class Pipeline:
         *,
         source: str,
     ) -> Receipt:
-        """Check fixes, show them to all who follow, and have them stored.
+        """Check fixes, send them to all followers and queue them to be stored.
 
-        The newest moves the marker if it is newer than all before; the others are
-        late. Times that are stored already change nothing. Raises
-        `store.StoreUnavailable` for the first fix of a runner whose rules cannot be
-        read.
+        The newest fix moves the marker if it is newer than all before it; the others
+        are late. Fixes whose times are stored already change nothing. Raises
+        `store.StoreUnavailable` for a runner's first fix if their rules cannot be read.
         """
         track = await self._track(runner.pk)
         rejected, valid = self._check(fixes, track.rules)
-        # Of two with the same time the later one in the batch counts, once.
+        # Of two fixes with the same time, the later one in the batch is kept.
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
         told = tell(runner, track, news, wire_id_of(runner.code), source)
@@ -102,11 +102,11 @@ class Pipeline:
     async def accept_live(
         self, runner: Publisher, fixes: Sequence[tuple[Fix, bool]], wire_id: WireId
     ) -> list[FixError]:
-        """Take fixes of the seed dialect, which has no acks, in the order they came.
+        """Accept fixes of the seed dialect, which has no acks, in the order of arrival.
 
-        Each with whether its time is the phone's own; if not, it gets one at least 1 ms
-        after the runner's last, so that two positions in a millisecond are two. Returns
-        why some are refused. Raises `store.StoreUnavailable`.
+        Each comes with whether its time is the phone's own. A time of ours is at least
+        1 ms after the runner's last, so that two positions within a millisecond are
+        two. Returns the errors of refused fixes. Raises `store.StoreUnavailable`.
         """
         track = await self._track(runner.pk)
         now, newest = now_ms(), track.newest
@@ -128,7 +128,7 @@ class Pipeline:
         return refused
 
     def refuse(self, error: FixError) -> None:
-        """Count a fix that is not taken."""
+        """Count a refused fix."""
         self.refused[error.code] += 1
 
     def _check(
@@ -149,7 +149,7 @@ class Pipeline:
         return rejected, valid
 
     def _refusal(self, fix: Fix, rules: PrivacyRules, now: int) -> FixError | None:
-        """Return why a fix cannot be taken, and count it."""
+        """Return why a fix is refused, and count it."""
         try:
             check(fix, now)
             rules.check(fix)
@@ -165,8 +165,8 @@ class Pipeline:
         try:
             await self.hub.layer.group_send_many(events)
         except Exception as error:
-            # Away for now: what is accepted is stored all the same, and all hubs
-            # are told to read it once the layer is back.
+            # Accepted fixes are stored all the same, and all hubs are notified to read
+            # them once the layer is available.
             self.unsent += len(events)
             self._lack_since(now_ms())
             logger.warning("The channel layer took no positions: %r", error)
@@ -177,7 +177,8 @@ class Pipeline:
     def _hear_late(self, since: int) -> None:
         """Have all hubs read what was stored late; called in the recorder's thread.
 
-        Whoever began to follow meanwhile, in any process, may have read too early.
+        Clients that started to follow in the meantime may have read the database too
+        early.
         """
         with contextlib.suppress(RuntimeError):  # The loop is closed.
             self.hub.loop.call_soon_threadsafe(self._tell_late, since)
@@ -190,7 +191,7 @@ class Pipeline:
         self._untold_since = min(t, self._untold_since or t)
 
     async def _tell_relays(self) -> None:
-        """Say what the hubs may lack, from the beginning if that was lost before."""
+        """Notify hubs since when they may lack events, with earlier failures."""
         since, self._untold_since = self._untold_since, None
         if since is None:
             return
@@ -204,7 +205,7 @@ class Pipeline:
     # Late fixes of a race
 
     def _mend_soon(self, runner: Publisher, track: Track) -> None:
-        """Tell the race again in a while, with all that came late until then."""
+        """Recompute the race after a while, with all late fixes until then."""
         if track.late and track.mender is None:
             track.mender = asyncio.create_task(self._mend(runner, track))
 
@@ -241,7 +242,7 @@ class Pipeline:
         await self._send([(group, note_event(runner, state.t, note)) for note in notes])
 
     async def _track(self, pk: int) -> Track:
-        """Return the runner's track, loaded and joined to their group."""
+        """Return the runner's track, loaded and subscribed to their group."""
         track = self._tracks.get(pk)
         if track is None:
             track = self._tracks[pk] = Track()
@@ -253,7 +254,7 @@ class Pipeline:
             try:
                 await asyncio.shield(track.ready)
             except store.StoreUnavailable:
-                # Without the runner's zones and pauses nothing may be shown.
+                # Nothing may be shown without the runner's zones and pauses.
                 if self._tracks.get(pk) is track:
                     del self._tracks[pk]
                     self.hub.unsubscribe((pk,), track)
@@ -264,7 +265,7 @@ class Pipeline:
         await self.hub.subscribe((pk,), track)
         generation = None
         while generation != self._generation:
-            # Again if something was changed meanwhile: this may be the old.
+            # Repeated if something has changed: this read may be out of date.
             generation = self._generation
             await self._read(pk, track)
         track.ready = None
@@ -273,19 +274,19 @@ class Pipeline:
         latest, track.rules, running, until = await store.read(_read_track, pk)
         track.latest = max(track.latest, latest)
         if running is not None and track.running is not None:
-            # What is stored may be older than what is known.
+            # The stored state may be older than the one in memory.
             running.adopt(track.running.carried())
         track.running, track.running_until = running, until
 
     @property
     def tracked(self) -> list[int]:
-        """Return the runners of whom something is known here."""
+        """Return the primary keys of the runners with a track here."""
         return list(self._tracks)
 
     async def refresh(
         self, runners: Iterable[int], races: Collection[int] = ()
     ) -> None:
-        """Read again what is known of these, and of all in these races.
+        """Reload the tracks of these runners, and of all in these races.
 
         Raises `StoreUnavailable`.
         """
@@ -306,7 +307,7 @@ class Pipeline:
             self.sweep()
 
     def sweep(self) -> None:
-        """Forget the runners who have not published for `IDLE_S` seconds."""
+        """Discard the tracks of runners who have not published for `IDLE_S`."""
         before = self.hub.loop.time() - IDLE_S
         for pk, track in list(self._tracks.items()):
             if track.used_at < before and not (track.ready or track.mender):
@@ -314,7 +315,7 @@ class Pipeline:
                 self.hub.unsubscribe((pk,), track)
 
     async def close(self) -> None:
-        """Store what waits and stop."""
+        """Store what is queued, and stop."""
         await self.contacts.close()
         menders = [track.mender for track in self._tracks.values() if track.mender]
         tasks = [self._sweeper, *menders]
@@ -342,7 +343,7 @@ _pipelines: WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = WeakKeyDict
 
 
 def get_pipeline() -> Pipeline:
-    """Return the acceptor of the running event loop, started at the first call."""
+    """Return the pipeline of the running event loop, started by the first call."""
     loop = asyncio.get_running_loop()
     pipeline = _pipelines.get(loop)
     if pipeline is None:

@@ -1,6 +1,6 @@
-"""What a runner keeps to themselves: zones, pauses, the end of sharing.
+"""A runner's privacy rules: zones, pauses, the end of sharing.
 
-Enforced before the fan-out, so that no byte of it leaves the server.
+They are enforced before the fan-out, so that no hidden position leaves the server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
 from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix, FixError, milliseconds
 
-# A pause that ended longer ago is of no interest to any fix on its way.
+# Pauses that ended longer ago cannot concern a new fix.
 PAUSES_KEPT = timedelta(days=30)
 DAY_MS = 86_400_000
 
@@ -28,8 +28,8 @@ DAY_MS = 86_400_000
 class Circle:
     """A zone as it is enforced: centre in degrees, radius in metres.
 
-    The radius differs from day to day, so that the places where tracks stop do not
-    lie on one circle.
+    The radius differs from day to day, so that the ends of tracks do not lie on one
+    circle.
     """
 
     zone: int
@@ -39,7 +39,7 @@ class Circle:
 
     @classmethod
     def of(cls, zone: Zone) -> Circle:
-        """Shift a zone's centre by its own random offset."""
+        """Return a zone with its centre shifted by its own random offset."""
         offset = zone.shift * zone.radius
         angle = math.radians(zone.bearing)
         lat = zone.lat + math.degrees(offset * math.cos(angle) / EARTH_RADIUS_M)
@@ -48,9 +48,9 @@ class Circle:
         return cls(zone.pk, lat, lng, zone.radius)
 
     def hides(self, fix: Fix) -> bool:
-        """Tell whether a fix lies inside on its day."""
+        """Return whether a fix lies inside on its day."""
         seed = f"{self.zone} {self.lat} {fix.t // DAY_MS}".encode()
-        growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # up to a quarter more
+        growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # Up to a quarter more.
         scale = math.cos(math.radians(self.lat))
         north = math.radians(fix.lat - self.lat)
         east = math.radians((fix.lng - self.lng + 540) % 360 - 180) * scale
@@ -59,14 +59,15 @@ class Circle:
 
 @dataclass(frozen=True, slots=True)
 class PrivacyRules:
-    """What of a runner's fixes is taken. Times in milliseconds since the epoch."""
+    """Which of a runner's fixes are accepted. Times in milliseconds since the epoch."""
 
     circles: Sequence[Circle] = ()
     pauses: Sequence[tuple[int, float]] = ()
     ends: float = math.inf
     erased: int = 0
     exists: bool = True
-    # When the window of who is seen in races only begins: what was before is not shown.
+    # When the race window begins, for runners who are shown in races only: earlier
+    # fixes are not shown.
     race_from: int = 0
 
     def check(self, fix: Fix) -> None:
@@ -88,7 +89,7 @@ class PrivacyRules:
 
 
 def read_rules(pk: int) -> PrivacyRules:
-    """Read a runner's rules. Causes three queries or four."""
+    """Read a runner's rules. Causes three or four queries."""
     runner = Runner.objects.filter(pk=pk).first()
     if runner is None:
         return PrivacyRules(exists=False)
@@ -120,7 +121,7 @@ def _race_from(runner: Runner) -> int:
 
 
 def read_latest(pk: int) -> int:
-    """Read the time of a runner's newest fix, milliseconds; 0 if there is none."""
+    """Return the time of a runner's newest fix in milliseconds; 0 if there is none."""
     recorded_at = (
         LatestPosition.objects.filter(pk=pk)
         .values_list("recorded_at", flat=True)
@@ -132,7 +133,7 @@ def read_latest(pk: int) -> int:
 def forget_hidden(pk: int, stored_within: float | None = None) -> None:
     """Delete a runner's stored positions that a zone hides or that were erased.
 
-    With `stored_within` (seconds) only of what was stored lately.
+    With `stored_within` (seconds), only those that were stored recently.
     """
     rules = read_rules(pk)
     hidden = []

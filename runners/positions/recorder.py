@@ -1,8 +1,8 @@
-"""Writes accepted fixes in batches, outside the hot path.
+"""Writes accepted fixes in batches, outside the event loop.
 
-One thread with a connection of its own. A future handed out by `record` is done
-after the commit that holds its fixes. While the database is away the batch is tried
-again and again; beyond `CAPACITY` rows new ones are turned away and counted.
+One thread with its own connection. The future returned by `record` is done after the
+commit of its fixes. While the database is unavailable the batch is retried; beyond
+`CAPACITY` rows, new ones are refused and counted.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 
-# How long fixes are gathered before a commit.
+# How long fixes are collected before a commit.
 GATHER_S = 0.05
-# Less after a commit of one message alone: a phone that sends one after the other waits
-# for each ack. So many times as long as that commit took, to be a small part of the
-# work all the same.
+# The wait is shorter after a commit of a single message, as a phone that sends one
+# message at a time waits for each ack. It is this many times as long as that commit,
+# which keeps commits a small part of the work.
 GATHER_COMMITS = 10
-# Rows that may wait, some tens of megabytes.
+# The most queued rows, some tens of megabytes.
 CAPACITY = 100_000
-# Between attempts while the database is away.
+# Time between attempts while the database is unavailable.
 RETRY_S = 0.5
-# A commit that comes so long after its fixes is late: who has begun to follow since has
-# read the database without them.
+# A commit this long after its fixes is late: clients that started to follow in the
+# meantime have read the database without them.
 LATE_S = 1.0
 
 
 class RecorderFull(Exception):
-    """More fixes wait for the database than memory should hold."""
+    """More fixes are queued than may be kept in memory."""
 
 
 class Work(NamedTuple):
-    """What was queued together, who waits for it, and since when."""
+    """Rows that were queued together, their future, and when they were queued."""
 
     rows: Sequence[Row]
     changes: Sequence[Change]
@@ -54,7 +54,7 @@ class Work(NamedTuple):
 
 
 class Recorder:
-    """The process's one writer of positions."""
+    """The only writer of positions in a process."""
 
     def __init__(self) -> None:
         self.stored = 0
@@ -62,15 +62,15 @@ class Recorder:
         self.not_stored: Counter[str] = Counter()
         # How long the last commit took. Seconds.
         self.commit_seconds = 0.0
-        # Called in the recorder's thread with a time, milliseconds: what is stored
-        # since then was late, and is all there now.
+        # Called in the recorder's thread with a time in milliseconds: rows stored since
+        # then were late and are all committed now.
         self.on_late: Callable[[int], object] = _nothing
         self._late_since: int | None = None
-        # When the latest attempt to commit began. Milliseconds.
+        # When the latest attempt to commit started. Milliseconds.
         self._tried_at = 0
         self._queued: deque[Work] = deque()
         self._waiting = 0
-        # When the oldest row that waits was queued; None when none waits.
+        # When the oldest queued row was queued; None if there is none.
         self._waiting_since: float | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -84,17 +84,17 @@ class Recorder:
 
     @property
     def oldest(self) -> float:
-        """Return for how long the oldest row has waited. Seconds."""
+        """Return for how long the oldest row has been queued. Seconds."""
         since = self._waiting_since
         return 0.0 if since is None else time.monotonic() - since
 
     def record(
         self, rows: Sequence[Row], changes: Sequence[Change] = ()
     ) -> asyncio.Future[int]:
-        """Queue rows; the future is done when they are in the database.
+        """Queue rows; the future is done when they are committed.
 
-        Its result is how many the database refused (their runner is gone). Raises
-        `RecorderFull`, and then keeps none of them.
+        Its result is the number of rows that the database refused, as their runner was
+        deleted. Raises `RecorderFull`, and then keeps none of them.
         """
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue(Work(rows, changes, waiter, time.monotonic()))
@@ -103,14 +103,14 @@ class Recorder:
     def record_unacked(
         self, rows: Sequence[Row], changes: Sequence[Change] = ()
     ) -> None:
-        """Queue rows that nobody waits for; when full they are only counted."""
+        """Queue rows without an ack; rows that do not fit are only counted."""
         try:
             self._queue(Work(rows, changes, None, time.monotonic()))
         except RecorderFull:
             self.not_stored["full"] += len(rows)
 
     async def flushed(self) -> None:
-        """Wait until what was queued before is committed or refused."""
+        """Wait until the rows queued so far are committed or refused."""
         if self._waiting:
             waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             self._queued.append(Work((), (), waiter, time.monotonic()))
@@ -132,13 +132,13 @@ class Recorder:
 
     def _start(self) -> None:
         self._stopping = False
-        # For servers that have no end of life to hook into, as Daphne.
+        # For servers without a lifespan, such as Daphne.
         atexit.register(self.stop)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Store what waits, then end the thread. Blocks."""
+        """Store what is queued, then end the thread. Blocks."""
         thread = self._thread
         if thread is not None:
             self._stopping = True
@@ -178,7 +178,7 @@ class Recorder:
             try:
                 lost = self._store_rows(rows, changes)
             except Exception:
-                # The thread must live, whatever is wrong with these.
+                # The thread must go on after any error in these rows.
                 logger.exception("Positions could not be stored")
                 self.not_stored["failed"] += len(rows)
                 lost = None
@@ -195,18 +195,18 @@ class Recorder:
             asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int]]
         ] = {}
         for work in batch:
-            # Who waits for what is not stored gets no ack, and sends it again.
+            # Rows that are not stored get no ack, and their sender repeats them.
             if work.waiter is not None and (stored or not work.rows):
                 count = sum(id(row) in lost_ids for row in work.rows) if lost else 0
                 loop = work.waiter.get_loop()
                 done.setdefault(loop, []).append((work.waiter, count))
         for loop, waiters in done.items():
-            # If the loop is closed, nobody waits any more.
+            # If the loop is closed, there is nobody to notify.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_finish, waiters)
 
     def _note_late(self, late: bool) -> None:
-        """Tell of late commits once no more of them follow."""
+        """Report late commits once no more of them follow."""
         if late and self._late_since is None:
             self._late_since = self._tried_at
         if self._late_since is not None and self.oldest < LATE_S:
@@ -216,9 +216,9 @@ class Recorder:
     def _store_rows(
         self, rows: Sequence[Row], changes: Sequence[Change]
     ) -> Sequence[Row] | None:
-        """Write rows, however long it takes; return those that never can be.
+        """Write rows, however long it takes; return the rows that the database refuses.
 
-        None if the process stops before the database is back.
+        Returns None if the process stops before the database is available.
         """
         while True:
             started = time.perf_counter()

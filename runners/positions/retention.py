@@ -1,4 +1,4 @@
-"""Positions that are old enough go, by hand or once a day."""
+"""Retention: deletes old positions, by a command or once per day."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from shapely import LineString
 from runners.earth import METRES_PER_DEGREE
 from runners.models import Position, RightsChange, Sos
 
-# How near to the kept line what goes may lie.
+# The greatest distance of deleted points from the line that is kept.
 LINE_DETAIL_M = 10.0
-# Rows of one DELETE, so that no other writer waits long.
+# Rows per DELETE, so that no other writer waits long.
 BATCH = 5_000
-# Changes of rights are of no interest once every process has seen them.
+# `RightsChange` rows are not needed once every process has read them.
 CHANGES_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What a pruning did."""
+    """The result of a pruning."""
 
     before: datetime
     runners: int
@@ -31,14 +31,14 @@ class Pruned:
 
 
 def prune(*, days: int, keep_line: bool) -> Pruned:
-    """Delete positions recorded more than `days` ago; return what was done.
+    """Delete positions recorded more than `days` ago; return what was deleted.
 
-    The latest position of each runner stays where it is. With `keep_line` those
-    points stay that the track's line needs to be right within `LINE_DETAIL_M`.
+    The latest position of each runner is kept. With `keep_line`, the points are kept
+    that keep the track's line right within `LINE_DETAIL_M`.
     """
     before = timezone.now() - timedelta(days=days)
     RightsChange.objects.filter(created_at__lt=timezone.now() - CHANGES_KEPT).delete()
-    # They have a place too.
+    # Calls for help have a position as well.
     Sos.objects.filter(called_at__lt=before).delete()
     old = Position.objects.filter(recorded_at__lt=before)
     runners = list(old.order_by().values_list("runner", flat=True).distinct())

@@ -1,4 +1,4 @@
-"""What is known of a runner who publishes, and what their fixes mean."""
+"""The state of a runner who publishes, and the processing of their fixes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from runners.positions.writing import Change, Row
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """A runner as those who publish need them: the primary key and the code."""
+    """A runner who publishes: the primary key and the code."""
 
     pk: int
     code: str
@@ -39,17 +39,18 @@ class Publisher:
 class Track:
     """What this process knows of a runner who publishes.
 
-    It follows the runner's own group, so that a fix accepted by another process
-    counts here too. Times in milliseconds.
+    It subscribes to the runner's own group, so that fixes accepted by other processes
+    count here too. Times in milliseconds.
     """
 
     def __init__(self) -> None:
         self.latest = 0
         self.rules = PrivacyRules()
-        # Their race, if they are in one, and when to look for another.
+        # The runner's current race, if any, and when to look for another one.
         self.running: Running | None = None
         self.running_until = math.inf
-        # Whether fixes of the race came late, and what came while it was replayed.
+        # Whether fixes of the race were late, and what arrived during the
+        # recomputation.
         self.late = False
         self.meanwhile: list[Fix] | None = None
         self.mender: asyncio.Task[None] | None = None
@@ -58,7 +59,7 @@ class Track:
         self.ready: asyncio.Task[None] | None = None
 
     def receive(self, event: RunnerEvent) -> None:
-        """Adopt the state that an event carries."""
+        """Adopt the state in an event."""
         if self.running is not None and event["state"]:
             self.running.adopt(event["state"])
         if event["type"] == POSITION and event["t"] > self.latest:
@@ -79,7 +80,7 @@ class Track:
 
 
 class Told(NamedTuple):
-    """What is to be done about fixes: events to send, and what to store."""
+    """The result of processing fixes: events to send, and what to store."""
 
     events: list[tuple[str, RunnerEvent]]
     rows: list[Row]
@@ -95,18 +96,17 @@ def tell(
     *,
     live: bool = False,
 ) -> Told:
-    """Take fixes in the order they count: what do they mean, and to whom?
+    """Advance the track by fixes, in the order in which they count.
 
-    Each that is newer than all before moves the marker if they came `live`, else the
-    last of them does. Notes in the track if a race has to be told again, with late ones
-    in their places.
+    With `live`, each fix that is newer than all before it moves the marker, otherwise
+    the last one does. Marks the track for recomputation if fixes of the race are late.
     """
     told = Told([], [], [])
     late: list[tuple[int, float, float]] = []
-    # What is shown: fix, progress, and whether it moves the marker.
+    # The fixes to show: fix, progress, and whether it moves the marker.
     shown: list[tuple[Fix, float | None, bool]] = []
     notes: list[Note] = []
-    # The race as of the last fix, and the row that carries its state.
+    # The race as of the last fix, and the row that stores its state.
     stepped: Running | None = None
     carrier = -1
     for fix in fixes:
@@ -125,7 +125,7 @@ def tell(
             before = running.state
             seen = running.advance(fix)
             progress = seen.progress
-            # Where anybody may publish as anybody no fix is implausible.
+            # In open mode, where anybody may publish as anybody, no fix is implausible.
             held = seen.held and not settings.SPECTATE_OPEN
             told.rows.append(Row(runner.pk, fix, source, progress, held))
             told.changes.extend(running.changes(runner.pk, before, seen))
@@ -146,7 +146,7 @@ def tell(
             told.rows[carrier] = told.rows[carrier]._replace(state=encoded)
     begins = track.rules.race_from
     if begins and begins <= now_ms():
-        # A backlog from before the window: stored, and shown to nobody.
+        # Fixes from before the race window are stored, and shown to nobody.
         shown = [each for each in shown if each[0].t >= begins]
         late = [each for each in late if each[0] >= begins]
     for fix, progress, moves in shown[:-1]:
@@ -166,7 +166,7 @@ def tell(
         frame = v1.late_frame(runner.code, late)
         told.events.append((group, frame_event(LATE_FIXES, runner, late[-1][0], frame)))
     if stepped is not None and not shown:
-        # Held: nobody is shown it, but another process goes on from it.
+        # Held: not shown to anybody, but other processes need the state.
         event = frame_event(RUNNER_EVENT, runner, stepped.state.t, b"")
         event["state"] = state
         told.events.append((group, event))
@@ -201,7 +201,7 @@ def position_event(
 
 
 def phone_frame(runner: Publisher, fix: Fix) -> bytes:
-    """Encode what a fix says of the phone that it came from."""
+    """Encode the phone's accuracy and battery as of a fix."""
     return v1.message_frame(
         "event",
         kind="phone",
@@ -213,7 +213,7 @@ def phone_frame(runner: Publisher, fix: Fix) -> bytes:
 
 
 def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEvent:
-    """Make an event of a frame that is ready for the typed dialect."""
+    """Return an event with a complete frame for the typed dialect."""
     return {
         "type": type_,
         "runner": runner.pk,
@@ -225,7 +225,7 @@ def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEv
 
 
 def note_event(runner: Publisher, t: int, note: Note) -> RunnerEvent:
-    """Make an event of what is told of a runner."""
+    """Return an event for a runner's followers."""
     event = frame_event(RUNNER_EVENT, runner, t, note.frame)
     if note.only is not None:
         event["state"] = {"only": note.only}

@@ -1,8 +1,8 @@
-"""How fixes, and what they mean in a race, are written: a transaction for many.
+"""SQL that writes fixes and race results, many rows per transaction.
 
-A statement gets its rows as one JSON parameter: one step for the database however many
-there are, so that the recorder's thread gives the interpreter back once a statement and
-not once a row, and nothing is adapted row by row.
+Each statement gets its rows as one JSON parameter: the recorder's thread releases the
+interpreter lock once per statement instead of once per row, and no value is adapted row
+by row.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from runners.positions.fix import Fix
 
 logger = logging.getLogger(__name__)
 
-# Rows of one transaction.
+# Rows per transaction.
 BATCH = 2_000
-# Without a zone: all that is written is UTC.
+# Without a time zone: all written times are UTC.
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     """A fix as it is stored.
 
     `progress`: metres along the course. `held`: implausible, not drawn until another
-    fix confirms it. `state`: JSON of what the next fix goes on from.
+    fix confirms it. `state`: JSON of the state from which the next fix advances.
     """
 
     runner: int
@@ -54,7 +54,7 @@ class Passing(NamedTuple):
     uncertainty: float
 
     def write(self) -> None:
-        """Make it, or mend the time; an organiser's word wins."""
+        """Insert the split or correct its time; splits set by an organiser stay."""
         key = {
             "entry_id": self.entry,
             "checkpoint_id": self.checkpoint,
@@ -73,7 +73,7 @@ class Passing(NamedTuple):
 
 
 class Progressed(NamedTuple):
-    """What has become of an entry; times in milliseconds."""
+    """The new status of an entry; times in milliseconds."""
 
     entry: int
     status: str
@@ -81,7 +81,7 @@ class Progressed(NamedTuple):
     finished: int | None
 
     def write(self) -> None:
-        """Change it, but nothing that an organiser has set."""
+        """Update the entry, except what an organiser has set."""
         values: dict[str, Any] = {
             "status": self.status,
             "started_at": self.started and _moment(self.started),
@@ -93,8 +93,8 @@ class Progressed(NamedTuple):
             del values["started_at"]
         if Checkpoint.Kind.FINISH in kinds:
             del values["finished_at"], values["status"]
-        # Who has finished is shown for an hour more: a right that ends. A start takes
-        # nothing from anybody, and is noted nowhere.
+        # A finish ends a right, as the runner is shown for one more hour. A start ends
+        # none, and writes no `RightsChange`.
         entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)
         if not values:
             return
@@ -109,14 +109,14 @@ class Progressed(NamedTuple):
 
 
 class Confirmed(NamedTuple):
-    """A fix that was held, of a time in milliseconds, and is no longer."""
+    """A held fix (by its time in milliseconds) that was confirmed."""
 
     runner: int
     t: int
     progress: float | None
 
     def write(self) -> None:
-        """Let it be drawn."""
+        """Mark the fix to be drawn."""
         Position.objects.filter(runner=self.runner, recorded_at=_moment(self.t)).update(
             held=False, progress=self.progress
         )
@@ -126,10 +126,10 @@ Change = Passing | Progressed | Confirmed
 
 
 def write(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
-    """Write rows and changes in one transaction; return rows the database refuses.
+    """Write rows and changes in one transaction; return the rows that were refused.
 
     A row whose (runner, time) is stored already changes nothing. The latest position
-    moves only forward in time, whoever writes.
+    only moves forward in time.
     """
     if len(rows) > BATCH:
         lost = write(rows[:BATCH], changes)
@@ -137,7 +137,7 @@ def write(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
     try:
         _write(rows, changes)
     except (IntegrityError, DataError):
-        # A runner was deleted since: the others' fixes must not go with theirs.
+        # A runner was deleted: the other runners' fixes must still be stored.
         if changes:
             lost = write(rows)
             for change in changes:
@@ -161,7 +161,7 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
         known = newest.get(row.runner)
         if not row.held and (known is None or row.fix.t > known.fix.t):
             newest[row.runner] = row
-    # In order of pk, so that two processes never lock each other out.
+    # In order of pk, so that two processes never deadlock.
     latest = [newest[pk] for pk in sorted(newest)]
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -230,13 +230,13 @@ def _latest_sql(vendor: str) -> str:
 
 
 def _insert(vendor: str, model: type[Model], columns: dict[str, str]) -> str:
-    """Write an INSERT of all rows of a JSON array of arrays."""
+    """Return an INSERT of all rows of a JSON array of arrays."""
     if vendor == "postgresql":
         values = [f"(r->>{n})::{type_}" for n, type_ in enumerate(columns.values())]
         source = "json_array_elements(%s::json) AS r"
     else:
         values = [f"json_extract(value, '$[{n}]')" for n in range(len(columns))]
-        # Without a condition SQLite takes ON CONFLICT for the ON of a join.
+        # Without a condition, SQLite parses ON CONFLICT as the ON of a join.
         source = "json_each(%s) WHERE true"
     return (
         f"INSERT INTO {model._meta.db_table} AS present ({', '.join(columns)}) "  # noqa: S608
@@ -245,7 +245,7 @@ def _insert(vendor: str, model: type[Model], columns: dict[str, str]) -> str:
 
 
 def _text(t: int) -> str:
-    """Write a time as Django stores it in SQLite, and as PostgreSQL reads it in UTC."""
+    """Format a time as Django stores it in SQLite and PostgreSQL reads it, in UTC."""
     seconds, ms = divmod(t, 1000)
     return f"{_second(seconds)}.{ms:03d}000" if ms else _second(seconds)
 

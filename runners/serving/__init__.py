@@ -1,1 +1,1 @@
-"""How a process takes visitors in, turns them away, leaves, and what it counts."""
+"""The serving process around the application: admission, drain, metrics, workers."""

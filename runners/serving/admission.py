@@ -1,4 +1,4 @@
-"""Whether this process takes new sockets: not while it leaves or is overloaded."""
+"""Decides whether this process accepts new sockets: not in a drain or overload."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from django.conf import settings
 from runners.live.close_codes import OVERLOADED, RECONNECT
 from runners.live.hub import Hub, get_hub
 
-# Between looks at the event loop.
+# Time between checks of the event loop.
 STEP_S = 0.1
-# The lag shown is the longest of late: what is left of it after each step. The most
-# that is kept, in seconds, is forgotten down to one in 8.
+# The lag is the greatest of the recent past: it decays by this factor per step. At most
+# this many seconds are kept, which decay to one in 8 s.
 DECAY, MOST = 0.97, 10.0
-# How long the lag must have been over its limit. A crowd that comes at once is let in:
-# it costs seconds, once.
+# How long the lag must exceed its limit. A crowd that connects at once costs a few
+# seconds of lag and is accepted.
 PATIENCE_S = 5.0
-# How many times its limit the lag is before reports of phones are refused too.
+# Reports of phones are refused when the lag is this many times its limit.
 SWAMPED = 5
-# Descriptors kept for files, the database, Redis and pages.
+# Descriptors that are reserved for files, the database, Redis and pages.
 RESERVE = 200
 
 
 class Admission:
-    """Decides for each socket that knocks, in one event loop.
+    """Decides about each new socket of one event loop.
 
-    The lag is how late the loop is, or how long after its tick a frame is written,
-    whichever is more: a loop that only writes is never late for anything else.
+    The lag is the lateness of the event loop or of the writes after their tick,
+    whichever is greater: a loop that only writes is never late for other tasks.
     """
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.leaving = False
-        # Sockets turned away, by reason.
+        # Refused sockets by reason.
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
         self.socket_limit = settings.SPECTATE_SOCKETS or (
@@ -47,21 +47,21 @@ class Admission:
 
     @property
     def overloaded(self) -> bool:
-        """Tell whether the lag has been over its limit for a while."""
+        """Return whether the lag has exceeded its limit for a while."""
         return self.hub.loop.time() - self._calm_at > PATIENCE_S
 
     @property
     def swamped(self) -> bool:
-        """Tell whether not even a phone's report is taken.
+        """Return whether reports of phones are refused as well.
 
-        Phones come last: some keep nothing that is refused, and taking a fix in costs
-        little beside showing it to thousands.
+        Phones are refused last: some keep nothing that is refused, and accepting a fix
+        costs little compared with sending it to thousands of spectators.
         """
         limit = SWAMPED * settings.SPECTATE_LAG_LIMIT / 1000
         return self.overloaded and self.lag > limit
 
     def refusal(self) -> int | None:
-        """Return the close code that a new socket gets; None if it is welcome."""
+        """Return the close code for a new socket; None if it is accepted."""
         if self.leaving:
             reason, code = "leaving", RECONNECT
         elif self.overloaded:
@@ -81,13 +81,13 @@ class Admission:
             self.note(max(loop.time() - due, self.hub.pop_lateness()))
 
     def note(self, late: float) -> None:
-        """Note how late the process is now. Seconds."""
+        """Record the current lag of the process in seconds."""
         self.lag = min(max(late, self.lag * DECAY), MOST)
         if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
             self._calm_at = self.hub.loop.time()
 
     async def close(self) -> None:
-        """Stop watching the loop."""
+        """Stop checking the loop."""
         self._task.cancel()
         await asyncio.wait([self._task])
         _admissions.pop(self.hub.loop, None)
@@ -99,7 +99,7 @@ _admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = (
 
 
 def get_admission() -> Admission:
-    """Return the admission of the running event loop, started at the first call."""
+    """Return the admission of the running event loop, started by the first call."""
     loop = asyncio.get_running_loop()
     admission = _admissions.get(loop)
     if admission is None:

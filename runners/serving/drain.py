@@ -1,4 +1,4 @@
-"""Going away well: everybody is told, sockets are closed in stages, all is stored."""
+"""Drain: an orderly shutdown that asks clients to reconnect and stores everything."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from runners.sharing.recovery import finish_backfills
 
 logger = logging.getLogger(__name__)
 
-# A process is gone so long after it was asked to stop, whatever happens.
+# The process ends within this time after it was asked to stop.
 LIMIT_S = 9.0
-# How many sockets are closed a second, and how long closing all takes at most.
+# Sockets closed per second, and the longest time that closing all may take.
 CLOSED_A_SECOND, LONGEST_CLOSING = 2_000, 3.0
-# How many are asked to come back a second: each costs the process that takes it in
-# several milliseconds.
+# Clients asked to reconnect per second: each costs the process that accepts it several
+# milliseconds.
 BACK_A_SECOND = 250
-# Between two stages.
+# Time between two stages.
 STAGE_S = 0.1
-# How long peers get to answer the close.
+# How long peers may take to answer the close.
 ANSWER_S = 1.0
-# How long giving them what they miss may take, and those who are slow to take it.
-# Whoever comes back says since when, but not to a process that knows what was lost.
+# How long the backfill at the end may take, and slow clients may take to read it.
+# Clients send `since` when they reconnect, but possibly to a process that does not know
+# what was lost.
 CLOSING_GAPS, OWING = 2.0, 1.0
 
 
 class DrainingServer(Server):
-    """Uvicorn's server, which takes its leave before it closes what is left.
+    """Uvicorn's server with a drain before it closes what is left.
 
-    With `shares_port` others listen on the port too and get who comes from now on;
-    alone it goes on listening, and says that it is not ready. `on_started` is called
-    once it serves.
+    With `shares_port`, other processes listen on the port and accept new connections;
+    otherwise this one goes on listening and reports that it is not ready. `on_started`
+    is called once it serves.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class DrainingServer(Server):
                 listener.close()
         await send_away(get_hub(), lambda: self.force_exit)
         deadline = asyncio.get_running_loop().time() + ANSWER_S
-        # What uvicorn keeps is a set, so there is nothing to await.
+        # Uvicorn keeps a set of tasks, so there is nothing to await.
         while any(  # noqa: ASYNC110
             isinstance(connection, FrameProtocol)
             for connection in self.server_state.connections
@@ -81,10 +82,10 @@ class DrainingServer(Server):
 
 
 async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
-    """Give each socket what it misses, tell it when to come back, then close it.
+    """Send each socket its backfill, ask it to reconnect, then close it.
 
-    In stages; at random, so that those who come back are spread however they were
-    connected.
+    In stages and in random order, so that reconnecting clients are spread, however they
+    were connected.
     """
     if not hurried():
         await finish_backfills(hub, CLOSING_GAPS)
@@ -113,12 +114,12 @@ async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
 
 
 async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
-    """Say in stages how many of a count are due by now, the last after some seconds."""
+    """Yield in stages how many of a count are due by now."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     due = 0
     while due < count:
-        # By the clock: a busy loop must not make it longer.
+        # Follows the clock, so that a busy loop does not prolong it.
         share = (loop.time() - start + STAGE_S) / seconds
         due = min(count, round(count * share))
         yield due

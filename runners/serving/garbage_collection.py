@@ -1,8 +1,8 @@
-"""When Python looks for reference cycles among all objects.
+"""Schedules Python's full garbage collections.
 
-By itself it does so again and again while a crowd comes, and now and then later: at
-15,000 sockets that is half a second in which nobody gets anything. Young objects are
-looked at less often too: a position leaves none behind.
+Python would run them again and again while a crowd connects, and later from time to
+time: at 15,000 sockets, one stops the event loop for half a second. Collections of
+young objects are made rarer too, as a position leaves no reference cycle behind.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ import os
 import time
 from pathlib import Path
 
-# The part of the time that it may take, and seconds between two times at least.
+# The share of time that full collections may take, and the least time between two in
+# seconds.
 SHARE, LEAST = 1 / 200, 10.0
-# Earlier when memory has grown by so many bytes: it may be cycles of those who left.
+# Memory growth in bytes that causes an earlier one: it may be cycles of closed
+# connections.
 GROWTH = 64 * 2**20
-# Between looks at the memory.
+# Time between checks of the memory.
 STEP_S = 1.0
-# New objects before Python looks at these, and collections of these before it looks at
-# those that were left.
+# New objects before a collection of generation 0, and collections of generation 0
+# before one of generation 1.
 YOUNG, OLDER = 10_000, 10
-# Collections of the younger ones before Python would look at all by itself.
+# Collections of generation 1 before Python runs a full one on its own.
 NEVER = 1_000_000
 
 
 def resident_bytes() -> int:
-    """Return the memory that this process has of the machine's."""
+    """Return the resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class FullCollections:
-    """Has one process look at all objects, the less often the longer that takes."""
+    """Runs full collections, the more rarely the longer they take."""
 
     def __init__(
         self, share: float = SHARE, least: float = LEAST, growth: float = GROWTH
@@ -42,7 +44,7 @@ class FullCollections:
         self.share, self.least, self.growth = share, least, growth
         self._before = gc.get_threshold()
         gc.collect()
-        # What the start has made stays, and need not be looked at.
+        # Objects made during the start stay, and need no collection.
         gc.freeze()
         gc.set_threshold(YOUNG, OLDER, NEVER)
         self._task = asyncio.create_task(self._collect())
@@ -59,7 +61,7 @@ class FullCollections:
             await asyncio.sleep(min(self.least, STEP_S))
 
     async def close(self) -> None:
-        """Leave it to Python again."""
+        """Restore Python's own schedule."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -1,9 +1,9 @@
-"""Uvicorn's HTTP protocol with bounds on a request's head, which it has none for.
+"""Uvicorn's HTTP protocol with limits on the head of a request.
 
 `uvicorn spectate.asgi:application --http runners.serving.http:BoundedHttp`
 
-Without them one connection's endless header fills the memory, and those that never
-finish theirs, stalled handshakes included, stay for ever.
+Without them, one connection's endless header fills the memory, and unfinished heads,
+including stalled handshakes, stay open for ever.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from asyncio.transports import Transport
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# A request line with its headers. Bytes; 100 headers as elsewhere.
+# The limits of a request line with its headers: bytes, and headers.
 HEAD_LIMIT = 64 * 1024
 HEADERS = 100
-# How long a head may take, from the connection or its first byte.
+# How long a head may take, from the connection or from its first byte.
 HEAD_TIMEOUT_S = 20.0
 
 
 class HeadTooBig(Exception):
-    """More headers than any client sends; the parser makes it a 400."""
+    """More headers than any client sends; the parser answers 400."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes what sends no head in time, or one that does not end."""
+    """Closes connections whose head is late or endless."""
 
     _in_head = True
     _head_bytes = 0
@@ -43,7 +43,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             return
-        # Once a chunk, so that a usual request costs no timer: its head is in one.
+        # Checked once per chunk, so that usual requests, whose head is one chunk, need
+        # no timer.
         if self._patience is None:
             self._await_head()
         self._head_bytes += len(data)

@@ -1,9 +1,8 @@
-"""What a process counts, and what its sibling workers count.
+"""The metrics of this process and of its sibling workers.
 
-The hot path keeps plain numbers; they are read when somebody asks. With several
-workers each also writes its own to a file in a folder that they share, every
-`INTERVAL_S`, so that whoever answers the one port can show all of them, by the label
-`worker`.
+The hot path keeps plain numbers, which are read on request. Each of several workers
+also writes its numbers to a file in a shared folder every `INTERVAL_S`, so that
+whichever worker answers on the port can show all of them, with the label `worker`.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ from runners.serving.admission import get_admission
 from runners.serving.garbage_collection import resident_bytes
 from runners.sharing.topic_registry import get_topics
 
-# Between two writings of a worker's numbers.
+# Time between two writes of a worker's numbers.
 INTERVAL_S = 1.0
-# A file that is older belongs to a worker that has gone.
+# An older file belongs to a worker that has ended.
 STALE_S = 10.0
 
 Kind = Literal["gauge", "counter", "histogram"]
 
 
 class Reading(NamedTuple):
-    """A figure: the values by the label `reason`, "" for none.
+    """A metric: its values by the label `reason`, "" for none.
 
-    Of a histogram the values are its counts in the order of `BOUNDS`, then the sum.
+    The values of a histogram are its counts in the order of the bounds, then the sum.
     """
 
     kind: Kind
@@ -54,7 +53,7 @@ class Reading(NamedTuple):
 
 
 def read_process() -> list[Reading]:
-    """Read what this process counts; some milliseconds with 15,000 sockets."""
+    """Read this process's metrics; takes some milliseconds with 15,000 sockets."""
     pipeline = get_pipeline()
     admission, hub = get_admission(), pipeline.hub
     recorder, notifier = pipeline.recorder, get_notifier()
@@ -137,16 +136,16 @@ class MetricsBoard:
     async def _write_often(self) -> None:
         while not get_admission().leaving:
             other = self._path.with_suffix(".new")
-            # Small, and in memory where the system's temporary folder is.
+            # Small, and in memory if the system's temporary folder is.
             with contextlib.suppress(OSError):
                 other.write_bytes(orjson.dumps([tuple(row) for row in read_process()]))
                 other.replace(self._path)
             await asyncio.sleep(INTERVAL_S)
-        # Who takes this place counts from here on.
+        # The replacement of this worker counts from here on.
         self._path.unlink(missing_ok=True)
 
     def others(self) -> dict[int, list[Reading]]:
-        """Read what the siblings wrote last, by their places."""
+        """Return the siblings' latest numbers by worker number."""
         newest: dict[int, tuple[float, Path]] = {}
         for path in self.folder.glob("*.json"):
             place = int(path.name.partition("-")[0])
@@ -164,7 +163,7 @@ class MetricsBoard:
 
 
 class ProcessCollector(Collector):
-    """Gives Prometheus the numbers of this process, or of all workers."""
+    """Collects the metrics of this process, or of all workers, for Prometheus."""
 
     def __init__(self, workers: Mapping[int | None, list[Reading]]) -> None:
         self.workers = workers
@@ -211,14 +210,14 @@ _noticeboard: MetricsBoard | None = None
 
 
 def join_noticeboard(folder: Path, place: int) -> None:
-    """Have this process, one of several workers, share its numbers from now on."""
+    """Share the numbers of this process, one of several workers, from now on."""
     global _noticeboard
     _noticeboard = MetricsBoard(folder, place)
     _noticeboard.start()
 
 
 def collector() -> ProcessCollector:
-    """Return what shows the numbers of now, and its siblings' of a second ago."""
+    """Return the collector of current numbers, and of siblings' from a second ago."""
     if _noticeboard is None:
         return ProcessCollector({None: read_process()})
     own = {_noticeboard.place: read_process()}

@@ -1,11 +1,10 @@
-"""The operator's door of a serving process: a Unix socket that `connections` asks.
+"""A Unix socket of each serving process, which `manage.py connections` queries.
 
-One in `var/processes/` for each process, named after the port it serves, so that the
-command finds all workers of a server, however many there are and whoever started them.
-Only the user who runs the server, and root, may open the folder.
+Each process has one in `var/processes/`, named after its port, so that the command
+finds all workers of a server. Only the server's user and root may open the folder.
 
-A question is one line of JSON, and so is the answer: `{"ask": "list"}` or `{"ask":
-"close", "rate": sockets a second, "code": close code}`. Whoever hangs up stops a close.
+A request is one line of JSON, and so is the reply: `{"ask": "list"}` or `{"ask":
+"close", "rate": sockets per second, "code": close code}`. Disconnecting stops a close.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from runners.sharing.access_monitor import get_access_monitor
 
 logger = logging.getLogger(__name__)
 
-# Those who are told to come back do so within this.
+# Clients that are asked to reconnect do so within this time.
 BACK_WITHIN_MS = 1_000
 
 
 class SocketFacts(TypedDict):
-    """A socket as the operator sees it: who is there, by primary keys and codes.
+    """A socket as the operator sees it, with primary keys and codes.
 
-    `since` is in milliseconds since the epoch, `waiting` counts positions.
+    `since` is in milliseconds since the epoch, `waiting` counts queued positions.
     """
 
     since: int
@@ -55,7 +54,7 @@ class SocketFacts(TypedDict):
 
 
 class Answer(TypedDict):
-    """What a process says: which it is, and its sockets or how many it has closed."""
+    """The reply of a process: its pid, and its sockets or how many it has closed."""
 
     process: int
     sockets: NotRequired[list[SocketFacts]]
@@ -63,19 +62,19 @@ class Answer(TypedDict):
 
 
 def doors_folder() -> Path:
-    """Return where the processes of this checkout have their doors."""
+    """Return the folder with the sockets of this checkout's processes."""
     return Path(settings.VAR_DIR) / "processes"
 
 
 class OperatorSocket:
-    """Answers questions about this process's sockets."""
+    """Answers requests about this process's websockets."""
 
     def __init__(self) -> None:
         self._path = doors_folder() / f"{settings.PORT}-{os.getpid()}"
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Open the door; a process that cannot serves without one, and says so."""
+        """Open the socket; on failure, log it and serve without."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             listener = _listen(self._path)
@@ -85,7 +84,7 @@ class OperatorSocket:
         self._server = await asyncio.start_unix_server(self._answer, sock=listener)
 
     async def close(self) -> None:
-        """Close the door and remove it."""
+        """Close the socket and remove it."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
@@ -93,7 +92,7 @@ class OperatorSocket:
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        # Whoever hangs up early wants no answer.
+        # The command has disconnected.
         with contextlib.suppress(ConnectionError), contextlib.closing(writer):
             line = await reader.readline()
             if not line:
@@ -111,7 +110,7 @@ class OperatorSocket:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Listen at a path, and remove what killed processes have left beside it."""
+    """Listen at a path, and remove the left-over sockets of killed processes."""
     for other in path.parent.glob("[!.]*"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
             try:
@@ -119,7 +118,7 @@ def _listen(path: Path) -> socket.socket:
             except ConnectionRefusedError:
                 other.unlink()
     listener = socket.socket(socket.AF_UNIX)
-    # Under another name until it listens: a sibling would take it for a left-over.
+    # Renamed once it listens, as siblings remove sockets that nobody listens on.
     coming = path.with_name(f".{path.name}")
     coming.unlink(missing_ok=True)
     listener.bind(str(coming))
@@ -138,7 +137,7 @@ def _consumers() -> list[SocketConsumer]:
 
 
 async def list_sockets() -> list[SocketFacts]:
-    """Say of each socket who is there and what waits for it."""
+    """Return the facts of each websocket."""
     facts = []
     for number, consumer in enumerate(_consumers(), 1):
         facts.append(facts_of(consumer))
@@ -148,7 +147,7 @@ async def list_sockets() -> list[SocketFacts]:
 
 
 def facts_of(consumer: SocketConsumer) -> SocketFacts:
-    """Say who is at the other end of a socket, and what waits for them."""
+    """Return the client of a websocket and what is queued for it."""
     viewer, publisher = consumer.viewer, consumer.publisher
     topic_names = consumer.topic_names if isinstance(consumer, TypedConsumer) else {}
     return {
@@ -166,9 +165,10 @@ def facts_of(consumer: SocketConsumer) -> SocketFacts:
 
 
 async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int) -> int:
-    """Close the sockets that are open now, in stages; return how many were.
+    """Close the open websockets in stages; return how many there were.
 
-    Those who are to come back (1012) are told so. Stops when the reader's peer goes.
+    With code 1012 they are asked to reconnect first. Stops when the command
+    disconnects.
     """
     consumers = _consumers()
     random.shuffle(consumers)

@@ -324,7 +324,7 @@ class AccessMonitor:
         task.add_done_callback(self._erasing.discard)
 
     async def _erase(self, runner: int) -> None:
-        """Delete positions that were accepted before and committed after the erasure."""
+        """Delete positions accepted before and committed after the erasure."""
         while True:
             await self.pipeline.recorder.flushed()
             try:
@@ -369,7 +369,7 @@ _access_monitors: WeakKeyDictionary[asyncio.AbstractEventLoop, AccessMonitor] = 
 
 
 def get_access_monitor() -> AccessMonitor:
-    """Return the access monitor of the running event loop, started by the first call."""
+    """Return the running event loop's access monitor, started by the first call."""
     loop = asyncio.get_running_loop()
     monitor = _access_monitors.get(loop)
     if monitor is None:

@@ -362,7 +362,7 @@ class Topic:
         task.add_done_callback(self._tasks.discard)
 
     async def _update_items(self, items: dict[int, dict[str, Any]]) -> Collection[int]:
-        """Replace the items and notify the members; return the runners who were added."""
+        """Replace the items, notify the members, and return the added runners."""
         old, self.items = self.items, items
         added = items.keys() - old.keys()
         removed = old.keys() - items.keys()
