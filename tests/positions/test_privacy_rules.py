@@ -6,11 +6,12 @@ import math
 
 import pytest
 
+from runners.earth import EARTH_RADIUS_M
 from runners.live.outbox import now_ms
 from runners.models import Position, Zone
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
-from runners.positions.privacy_rules import DAY, EARTH, Circle
+from runners.positions.privacy_rules import DAY_MS, Circle
 from runners.positions.track import Publisher
 from runners.positions.writing import Row, write
 from runners.sharing.runner_settings import zone_save
@@ -69,10 +70,10 @@ DAYS = range(20_000, 20_060)
 def reach(zone: Zone, day: int, hour: int = 0) -> int:
     """Return the per cent of the radius within which a zone hides on a day."""
     circle = Circle.of(zone)
-    t = day * DAY + hour * DAY // 24
+    t = day * DAY_MS + hour * DAY_MS // 24
 
     def hides(metres: float) -> bool:
-        north = math.degrees(metres / EARTH)
+        north = math.degrees(metres / EARTH_RADIUS_M)
         return circle.hides(Fix(t, circle.lat + north, circle.lng))
 
     # A centimetre inside, so that rounding does not matter.
