@@ -20,6 +20,7 @@ PROMPT = "echo 1 >/dev/fd/{ready}; exec sleep 60"
 GATED = "while [ ! -e {gate} ]; do sleep 0.01; done; " + PROMPT
 BROKEN = "exit 1"
 
+ENDS = ("ended", "killed")
 # A worker's number in the order of their starts, and what became of it.
 Event = tuple[int, str]
 
@@ -28,7 +29,7 @@ class RecordedWorker(Worker):
     """A process, and what its supervisor saw and asked of it."""
 
     def __init__(self, number: int, program: str, gate: Path, log: list[Event]) -> None:
-        self.number, self.log, self.looks = number, log, 0
+        self.number, self.log, self.checks = number, log, 0
         with Path(os.devnull).open() as listener:
             super().__init__(
                 lambda ready: ["sh", "-c", program.format(ready=ready, gate=gate)],
@@ -42,7 +43,7 @@ class RecordedWorker(Worker):
 
     def look(self) -> bool:
         is_alive = super().look()
-        self.looks += 1
+        self.checks += 1
         if self.is_ready:
             self.note("serves")
         return is_alive
@@ -87,19 +88,22 @@ class Crew:
             assert self.supervisor.run() == 0
             return watching.result()
 
-    def wait_for_end(self, number: int) -> None:
-        wait_until(lambda: {(number, "ended"), (number, "killed")} & set(self.log))
+    def wait_for_ends(self, count: int) -> None:
+        """Wait until so many workers have ended, whichever."""
+        wait_until(lambda: sum(event in ENDS for _, event in self.log) >= count)
 
-    def wait_for_looks(self, number: int) -> None:
-        """Wait until the supervisor has looked at a worker three times more."""
-        wait_until(lambda: len(self.workers) > number)
-        looks = self.workers[number].looks
-        wait_until(lambda: self.workers[number].looks > looks + 3)
+    def wait_for_turns(self, count: int) -> None:
+        """Wait until the supervisor has checked its workers so many times more."""
+        checks = self._checks()
+        wait_until(lambda: self._checks() > checks + count * len(self.workers))
+
+    def _checks(self) -> int:
+        return sum(worker.checks for worker in self.workers)
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "LOOK", 0.005)
+def quick_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "LOOK_S", 0.005)
 
 
 @pytest.fixture(autouse=True)
@@ -118,11 +122,12 @@ def test_restart_goes_on_once_each_new_worker_serves_and_the_old_one_has_left(
     crew = Crew(tmp_path / "gate", GATED)
 
     def watch() -> None:
-        crew.wait_for_looks(2)
+        wait_until(lambda: (2, "started") in crew.log)
+        crew.wait_for_turns(3)
         # It does not serve yet.
         assert crew.log[-1] == (2, "started")
         crew.gate.touch()
-        crew.wait_for_end(1)
+        crew.wait_for_ends(2)
 
     assert crew.restarted(watch) == [
         (2, "started"),
@@ -142,10 +147,9 @@ def test_new_worker_that_does_not_start_ends_the_restart(
     crew = Crew(tmp_path / "gate", BROKEN)
 
     def watch() -> None:
-        crew.wait_for_end(2)
+        crew.wait_for_ends(1)
         # Whatever the supervisor would do next it would have begun.
-        crew.wait_for_looks(0)
-        crew.wait_for_looks(1)
+        crew.wait_for_turns(3)
 
     assert crew.restarted(watch) == [(2, "started"), (2, "ended")]
     assert "A new worker does not start: the old ones stay" in caplog.text
@@ -155,10 +159,9 @@ def test_restart_can_be_asked_for_again_after_one_that_failed(tmp_path: Path) ->
     crew = Crew(tmp_path / "gate", BROKEN)
 
     def watch() -> None:
-        crew.wait_for_end(2)
-        crew.wait_for_looks(0)
+        crew.wait_for_ends(1)
         os.kill(os.getpid(), signal.SIGHUP)
-        crew.wait_for_end(1)
+        crew.wait_for_ends(3)
 
     happened = crew.restarted(watch)
-    assert [n for n, event in happened if event == "ended"] == [2, 0, 1]
+    assert [n for n, event in happened if event in ENDS] == [2, 0, 1]
