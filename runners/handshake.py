@@ -1,4 +1,4 @@
-"""What a websocket handshake says: where it comes from, who it is, what it speaks."""
+"""Reads a websocket handshake: its origin, its credentials and its subprotocols."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Scope = dict[str, Any]
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return the first header of a name (lower case)."""
+    """Return the first header with a name (lower case), or None."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value.decode("latin-1"))
@@ -23,15 +23,15 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def is_native(scope: Scope) -> bool:
-    """Tell whether no browser page is behind it: it names no origin."""
+    """Return whether the client is no browser page: it sends no Origin."""
     return header(scope, b"origin") is None
 
 
 def origin_allowed(scope: Scope) -> bool:
-    """Tell whether the page that opens the socket is ours, or none at all.
+    """Return whether the page that opens the socket is one of this server's, or none.
 
-    Ours is what has the Host header's host and port, or a host in ALLOWED_HOSTS. The
-    wildcard is not enough: it would let any page use a visitor's session.
+    Its origin must have the Host header's host and port, or a host in ALLOWED_HOSTS.
+    The wildcard does not count: it would let any page use a visitor's session.
     """
     origin = header(scope, b"origin")
     if origin is None:
@@ -52,12 +52,12 @@ def origin_allowed(scope: Scope) -> bool:
 
 
 def dialect_of(offered: Sequence[str], known: Sequence[str]) -> str | None:
-    """Return the first subprotocol offered that we know."""
+    """Return the first offered subprotocol that is known."""
     return next((name for name in offered if name in known), None)
 
 
 def token_of(scope: Scope) -> str | None:
-    """Return the token that a handshake carries, in whichever of the three ways."""
+    """Return the token of a handshake: from its headers or its query string."""
     authorization = header(scope, b"authorization")
     if authorization is not None:
         scheme, _, value = authorization.partition(" ")

@@ -1,4 +1,4 @@
-"""The life of a serving process: a daily pruning, and at the end all is stored."""
+"""The lifespan of a serving process: start, daily retention, and shutdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runners.sharing.access_monitor import get_access_monitor
 
 logger = logging.getLogger(__name__)
 
-# After the start, so that a restart at a race's start is not slowed down; then daily.
+# Not at the start, so that a restart just before a race is not slowed down; then daily.
 FIRST_PRUNING_S = 3_600
 DAY_S = 86_400
 
@@ -31,7 +31,7 @@ async def lifespan(
     receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """Speak ASGI's lifespan protocol, which uvicorn does and Daphne does not."""
+    """Handle ASGI's lifespan protocol, which uvicorn supports and Daphne does not."""
     daily = garbage = None
     door = OperatorSocket()
     while True:
@@ -63,7 +63,7 @@ async def lifespan(
 def telling(
     application: Callable[..., Awaitable[None]],
 ) -> Callable[..., Awaitable[None]]:
-    """Have followers told from the first request on: Daphne knows no lifespan."""
+    """Start the notifier with the first request, as Daphne has no lifespan."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         get_notifier().start()
@@ -73,7 +73,7 @@ def telling(
 
 
 async def _prune_daily() -> None:
-    """Delete old positions once a day; each process does, the second finds none."""
+    """Delete old positions once a day; each process does, and the second finds none."""
     await asyncio.sleep(FIRST_PRUNING_S)
     while True:
         try:

@@ -6,16 +6,16 @@ from typing import Any
 
 from daphne.access import AccessLogGenerator
 
-# Runner tokens and share links travel in these, for clients that can do no better.
+# Runner tokens and share links are in these, for clients without a better way.
 SECRETS = re.compile(r"(\?|/s/|/intake/[^/\s?\"']*/)[^\s?\"']+")
-# And wherever else somebody puts one by mistake: 256 bit are longer than any code.
+# A token in any other place: 256 bits are longer than any code.
 LONG_WORD = re.compile(r"[A-Za-z0-9_-]{43,}")
 
 
 class NoTracebackOfSenders(logging.Filter):
-    """Say in a line what is wrong with a request, such as its Host header.
+    """Shorten the log record of a bad request, such as one with a wrong Host header.
 
-    Where in Django that was noticed helps nobody.
+    Its stack trace shows only Django's own code.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -25,7 +25,7 @@ class NoTracebackOfSenders(logging.Filter):
 
 
 class MaskSecrets(logging.Filter):
-    """Keep tokens out of a log: query strings, share links and intake paths."""
+    """Masks tokens in log records: in query strings, share links and intake paths."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -33,21 +33,21 @@ class MaskSecrets(logging.Filter):
         if masked != message:
             record.msg, record.args = masked, ()
         if record.exc_info:
-            # Written instead of the exception itself, which may quote a header.
+            # Replaces the exception, which may quote a header.
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = mask(text)
         return True
 
 
 def mask(text: str) -> str:
-    """Put *** in the place of what may hold a token."""
+    """Replace possible tokens in a text by ***."""
     return LONG_WORD.sub("***", SECRETS.sub(r"\1***", text))
 
 
 def mask_logs() -> None:
-    """Mask what this process logs, and the access log of the `daphne` command.
+    """Mask the logs of this process, and the access log of the `daphne` command.
 
-    That one is written past Python's logging and has no hook of its own.
+    Daphne writes its access log without Python's logging and has no hook for it.
     """
     for handler in logging.getLogger().handlers:
         handler.addFilter(MaskSecrets())

@@ -8,7 +8,7 @@ from django.urls import re_path
 from runners.consumers import refuse, speak
 from runners.intake.endpoint import PREFIX, intake
 
-# Channels routes ASGI applications by Django's patterns, whose types know views only.
+# Channels routes ASGI applications by Django's patterns, whose types expect views.
 _speak: Any = speak
 _refuse: Any = refuse
 
@@ -18,7 +18,7 @@ websocket_application = URLRouter(
 
 
 def http_application(pages: Any) -> Any:
-    """Return what answers HTTP: the doors for phones, and `pages` for all the rest."""
+    """Return the HTTP application: the intake for phones, and `pages` for the rest."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         is_report = scope["path"].startswith(PREFIX)

@@ -1,6 +1,7 @@
-"""Where async code reaches the database: a few threads of its own, with a time-out.
+"""Runs database work of async code in a few threads, with a time-out.
 
-Not Django's thread-sensitive thread, in which one slow query delays every socket.
+Django's thread-sensitive thread is not used, as one slow query in it delays every
+socket.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 THREADS = 4
-# How long the database may take, and how long a caller waits while it answers nobody.
+# How long a call may take in its thread; a call that waits for a thread fails when no
+# call has returned for this long.
 TIMEOUT_S = 5.0
 
 
 class Pool(ThreadPoolExecutor):
-    """Some threads, and when one of them last had an answer."""
+    """A thread pool that records when a call last returned."""
 
     answered_at = 0.0
     timeout = TIMEOUT_S
@@ -59,43 +61,43 @@ class Call(Generic[T]):
 
     @property
     def patience(self) -> float:
-        """Return for how long it may still take. Seconds.
+        """Return the seconds that the call may still take.
 
-        In a crowd a call may wait for its turn; as long as others are answered, the
-        database is there.
+        In a crowd a call may have to wait for a thread; while other calls return, the
+        database is available.
         """
         since = self.started_at or max(self.asked_at, self.pool.answered_at)
         return since + self.pool.timeout - time.monotonic()
 
 
 _pool = Pool(THREADS, thread_name_prefix="store")
-# What may take a while, one at a time.
+# For long work, one call at a time.
 _work_pool = Pool(1, thread_name_prefix="work")
 _work_pool.timeout = 60.0
-# Rights are looked at whatever else is going on.
+# Reserved for rights, so that they are checked under any load.
 _rights_pool = Pool(1, thread_name_prefix="rights")
 
 
 class StoreUnavailable(Exception):
-    """The database failed, or did not answer in time."""
+    """The database failed or did not reply in time."""
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function that uses the ORM; raises `StoreUnavailable`.
 
-    Small writes are welcome too (creating a runner in open mode); positions go
+    Small writes are allowed (such as creating a runner in open mode); positions go
     through the recorder.
     """
     return await _call(_pool, partial(function, *args, **kwargs))
 
 
 async def read_rights(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do the same in the thread that is kept for rights."""
+    """Call a function like `read`, in the thread that is reserved for rights."""
     return await _call(_rights_pool, partial(function, *args, **kwargs))
 
 
 async def work(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what may take longer, in the thread that is kept for it."""
+    """Call a function that may take longer, in the thread for long work."""
     return await _call(_work_pool, partial(function, *args, **kwargs))
 
 
@@ -116,7 +118,7 @@ async def _call(pool: Pool, function: Callable[[], T]) -> T:
 
 
 class Batch(Generic[K, V]):
-    """What is asked for together."""
+    """Keys that are read by the same call."""
 
     def __init__(self) -> None:
         self.keys: dict[K, None] = {}
@@ -124,23 +126,25 @@ class Batch(Generic[K, V]):
 
 
 class CoalescedReads(Generic[K, V]):
-    """Reads together what many ask for at once.
+    """Combines concurrent reads into few calls.
 
-    One call at a time. What is asked for while it is on its way is read by the next,
-    so that no answer is older than its question.
+    There is one call at a time. Keys that are requested during a call are read by the
+    next one, so that no result is older than its request.
     """
 
     def __init__(
         self, function: Callable[[Sequence[K]], Mapping[K, V]], most: int
     ) -> None:
         self._function = function
-        # Keys of a call, or one asker's.
+        # The most keys of one call, unless a single request has more.
         self._most = most
         self._waiting: deque[Batch[K, V]] = deque()
         self._reader: asyncio.Task[None] | None = None
 
     async def read(self, keys: Iterable[K]) -> Mapping[K, V]:
-        """Return what the function finds, others' too; raises `StoreUnavailable`."""
+        """Return the result of a call with these keys and others; raises
+        `StoreUnavailable`.
+        """
         if not self._waiting or len(self._waiting[-1].keys) >= self._most:
             self._waiting.append(Batch())
         batch = self._waiting[-1]
@@ -157,7 +161,7 @@ class CoalescedReads(Generic[K, V]):
                     found = await read(self._function, list(batch.keys))
                 except Exception as error:
                     batch.answer.set_exception(error)
-                    # Nobody may be there any more to hear of it.
+                    # Avoids asyncio's warning if no caller is left to retrieve it.
                     with contextlib.suppress(Exception):
                         batch.answer.result()
                 else:
@@ -167,19 +171,19 @@ class CoalescedReads(Generic[K, V]):
 
 
 def prepare_connection() -> None:
-    """Make this thread's connection fit for a thread that no request ever ends."""
-    # CONN_MAX_AGE is for requests, whose threads may never come back. These threads
-    # stay, and opening a connection costs more than most of what they ask it.
+    """Prepare this thread's connection for use outside of requests."""
+    # CONN_MAX_AGE is meant for requests, whose threads may never be used again. These
+    # threads stay, and opening a connection costs more than most queries.
     connection.close_at = None
     connection.health_check_enabled = True  # type: ignore[attr-defined]
     connection.close_if_unusable_or_obsolete()
-    # With DEBUG on, Django writes out each statement with its values and keeps the last
-    # 9,000 until a request ends.
+    # With DEBUG, Django formats each statement with its values and keeps the last 9,000
+    # until a request ends.
     connection.make_debug_cursor = connection.make_cursor  # type: ignore[assignment, method-assign]
 
 
 def close_connections() -> None:
-    """Close the threads' connections, so that a test database can go."""
+    """Close the threads' connections, so that a test database can be deleted."""
     barrier = [_pool.submit(_close_one) for _ in range(THREADS * 4)]
     barrier += [pool.submit(_close_one) for pool in (_rights_pool, _work_pool)]
     for done in barrier:

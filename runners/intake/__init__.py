@@ -1,5 +1,5 @@
-"""HTTP doors for the tracking apps that runners already have: one file an app.
+"""HTTP endpoints for the tracking apps that runners already have: one file per app.
 
-A door only translates: the app's format into fixes for `positions.accept`, and what
-became of them into the reply that the app understands.
+An adapter only translates: the app's format into fixes for the pipeline, and the result
+into the reply that the app understands.
 """

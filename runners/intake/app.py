@@ -1,4 +1,4 @@
-"""What every app's adapter is made of: a report in, a reading and a reply out."""
+"""The parts of an app's adapter: a report in, a reading and a reply out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 
 from runners.positions.fix import Fix, FixError
 
-# Fixes of one request. Apps that send batches stay under 1,000.
+# Fixes per request. Apps that send batches stay under 1,000.
 MOST_FIXES = 10_000
 MOST_FIELDS = 200
 UNKNOWN_APP = "Unknown app"
@@ -19,7 +19,7 @@ UNKNOWN_APP = "Unknown app"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A request of a phone. `now`: the server's time, milliseconds since the epoch."""
+    """A request of a phone. `now`: the server's time in milliseconds since the epoch."""
 
     method: str
     query: dict[str, str]
@@ -29,20 +29,20 @@ class Report:
     now: int
 
     def json(self) -> Any:
-        """Read the body as JSON; raises `FixError`."""
+        """Parse the body as JSON; raises `FixError`."""
         try:
             return orjson.loads(self.body.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError:
             pass
         try:
-            # A device name in another encoding is no reason to lose the place.
+            # A device name in a wrong encoding is no reason to lose the position.
             return orjson.loads(self.body.decode(errors="replace"))
         except orjson.JSONDecodeError as error:
             raise FixError("message.invalid", f"Not JSON: {error}.") from None
 
     @property
     def is_json(self) -> bool:
-        """Tell whether the body is JSON: by its type, or else by its looks."""
+        """Return whether the body is JSON: by its type, or else by its first character."""
         if self.content_type.startswith("application/json"):
             return True
         return self.body[:64].lstrip()[:1] in (b"{", b"[")
@@ -54,10 +54,10 @@ class Report:
 
 @dataclass(slots=True)
 class Reading:
-    """What a report holds: the app, and fixes or what is wrong with them.
+    """A parsed report: the app, its fixes and errors.
 
     `places` are the indices of the fixes in the list that the app sent; -1 stands for
-    Overland's `current`. Without fixes it is a heartbeat.
+    Overland's `current`. A reading without fixes is a heartbeat.
     """
 
     app: str = UNKNOWN_APP
@@ -65,7 +65,7 @@ class Reading:
     places: list[int] = field(default_factory=list)
 
     def add(self, place: int, read: Callable[..., Fix], *args: Any) -> None:
-        """Add the fix that `read(*args)` returns, or the reason why it cannot."""
+        """Add the fix that `read(*args)` returns, or its error."""
         try:
             self.fixes.append(read(*args))
         except FixError as error:
@@ -75,7 +75,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a reading: refused ones as (place, code, detail)."""
+    """The result of a reading; refused fixes are (index, code, detail)."""
 
     stored: int
     rejected: Sequence[tuple[int, str, str]]
@@ -83,7 +83,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
     body: bytes = b""
@@ -98,12 +98,12 @@ def json_reply(status: int, value: Any) -> Reply:
 
 
 def text_error(status: int, code: str, detail: str) -> Reply:
-    """Say in a line what is wrong."""
+    """Return an error as one line of text."""
     return Reply(status, f"{detail}\n".encode())
 
 
 def json_error(status: int, code: str, detail: str) -> Reply:
-    """Say what is wrong, for programs too."""
+    """Return an error as JSON."""
     return json_reply(status, {"error": code, "detail": detail})
 
 
@@ -111,8 +111,8 @@ def json_error(status: int, code: str, detail: str) -> Reply:
 class App:
     """An app's adapter.
 
-    `ok` is the reply to whatever need not be sent again, `error` the one to what must
-    be. `token_of_body`: for servers that forward for many runners.
+    `ok` is the reply if nothing has to be sent again, `error` the one if something has.
+    `token_of_body` is for servers that forward for many runners.
     """
 
     methods: frozenset[str]
@@ -123,7 +123,7 @@ class App:
 
 
 def fields_of(text: str) -> dict[str, str]:
-    """Read fields as a query string or a form has them; the first of a name counts."""
+    """Parse the fields of a query string or a form; the first of a name counts."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
@@ -132,9 +132,10 @@ def fields_of(text: str) -> dict[str, str]:
 
 
 def several(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Return the objects of a list, or the single one, with their indices.
+    """Yield the objects of a list, or the single one, with their indices.
 
-    What is no object counts as an empty one. Raises `FixError` for too many.
+    An item that is no object is replaced by an empty one. Raises `FixError` for too
+    many.
     """
     items = value if isinstance(value, list) else [value]
     if len(items) > MOST_FIXES:

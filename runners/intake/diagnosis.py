@@ -1,4 +1,4 @@
-"""Does this phone work, and if not, what is wrong with it?"""
+"""Diagnoses whether a phone works, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from django.utils.translation import gettext as _
 from runners.earth import EARTH_RADIUS_M
 from runners.models import Phone, Position, RunnerToken
 
-# Fixes that are looked at: the last ones, not older than the token.
+# Fixes that are examined: the newest ones, not older than the token.
 FIXES = 20
-# A fix older than this when it arrives is late, unless it comes from a buffer.
+# A fix that is older than this on arrival is late, unless it comes from a buffer.
 LATE = timedelta(seconds=60)
-# Worse than this no course can be told from the next street.
+# With a worse accuracy, the course cannot be told from the next street.
 COARSE_M = 50.0
-# Closer together than this is standing still, and for how long that is fine.
+# Fixes within this distance are standing still, and how long that is fine.
 STILL_M = 15.0
 STILL_FOR = timedelta(seconds=60)
-# Slower than this the map jumps.
+# At longer intervals the marker jumps on the map.
 SLOW_S = 30.0
 SILENT = timedelta(minutes=2)
 
-# What is refused because the runner wants it so.
+# Errors that the runner's own choices cause.
 PRIVATE = {"zone.hidden", "sharing.paused", "position.erased"}
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`state`: waiting, problem or ok; a headline, and what is wrong in sentences."""
+    """The state (waiting, problem or ok), a headline, and the problems in sentences."""
 
     state: str
     headline: str
@@ -44,7 +44,7 @@ class Diagnosis:
 
 
 def diagnose(token: RunnerToken) -> Diagnosis:
-    """Tell how the phone with this token does. Causes two queries."""
+    """Diagnose the phone with this token. Causes two queries."""
     now = timezone.now()
     phone = Phone.objects.filter(pk=token.pk).first()
     if token.revoked_at is not None or (token.expires_at or now) < now:
@@ -68,7 +68,7 @@ def diagnose(token: RunnerToken) -> Diagnosis:
 
 
 def _fixes(token: RunnerToken) -> QuerySet[Position]:
-    """Return the newest fixes first."""
+    """Return the newest fixes, newest first."""
     return Position.objects.filter(
         runner=token.runner_id, stored_at__gte=token.created_at
     ).order_by("-recorded_at")[:FIXES]
@@ -160,7 +160,7 @@ def _whole(number: float) -> str:
 
 
 def duration(length: timedelta) -> str:
-    """Return a length in one number, such as "12 s"."""
+    """Format a duration with one number, such as "12 s"."""
     seconds = max(0, int(length.total_seconds()))
     if seconds < 120:
         return f"{seconds} s"
@@ -168,7 +168,7 @@ def duration(length: timedelta) -> str:
 
 
 def _distance(a: Position, b: Position) -> float:
-    """Return the distance of two places that are near each other, in metres."""
+    """Return the distance of two nearby positions in metres."""
     north = math.radians(a.lat - b.lat)
     east = math.radians(a.lng - b.lng) * math.cos(math.radians(a.lat))
     return EARTH_RADIUS_M * math.hypot(north, east)

@@ -1,7 +1,7 @@
-"""The HTTP door of all apps: /intake/APP/[TOKEN/].
+"""The HTTP endpoint of all apps: /intake/APP/[TOKEN/].
 
-ASGI, beside Django's views and not below them: a point must not pay for sessions, CSRF
-and a hop to a thread (bench/README.md has both figures).
+It is ASGI, beside Django's views: a position does not pay for sessions, CSRF and a
+change of thread (bench/README.md has both figures).
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ APPS = {
 }
 PREFIX = "/intake/"
 
-# A body, unpacked: an Overland batch of 1,000 points has 600 KB.
+# The limit of a decompressed body: an Overland batch of 1,000 points has 600 KB.
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
-# What is read of a longer one, so that the sender gets to read the answer.
+# How much of a longer body is read, so that the client can read the response.
 PATIENCE_LIMIT_BYTES = 64 * 1024 * 1024
 # How long a body may take.
 BODY_TIMEOUT_S = 60.0
-# How long an answer waits for the commit.
+# How long a response waits for the commit.
 COMMIT_TIMEOUT_S = 10.0
-# When to come back after the store was full or away.
+# When to retry after the database was overloaded or unavailable.
 RETRY_AFTER_S = 5
 
 Scope = dict[str, Any]
@@ -63,7 +63,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class TryLater(Exception):
-    """Not now: the status, and after how many seconds to come back."""
+    """The request cannot be handled now: the status, and the seconds until a retry."""
 
     def __init__(self, status: int, code: str, detail: str, after: float) -> None:
         super().__init__(detail)
@@ -74,11 +74,11 @@ class TryLater(Exception):
 
 
 class Gone(Exception):
-    """The phone hung up before its request was complete."""
+    """The phone disconnected before its request was complete."""
 
 
 class Turn:
-    """The requests of one token that are in the process at once."""
+    """The requests of one token that this process is handling."""
 
     __slots__ = ("lock", "requests")
 
@@ -88,19 +88,19 @@ class Turn:
 
 
 class Intake:
-    """What the doors of one event loop share."""
+    """The shared state of the endpoints in one event loop."""
 
     def __init__(self) -> None:
-        get_access_monitor()  # What a runner keeps to themselves binds phones too.
+        get_access_monitor()  # Started here, as rights concern phones as well.
         self.token_cache = TokenCache()
         self._turns: dict[int, Turn] = {}
 
     @asynccontextmanager
     async def turn(self, token: int) -> AsyncIterator[None]:
-        """Wait until it is this request's turn among those of its token.
+        """Wait for this request's turn among those of its token.
 
-        One a pass of the loop: what a phone sends at once after a dead zone, and the
-        answers after a commit, must not hold up everybody else.
+        One per pass of the loop: the requests that a phone sends at once after a dead
+        zone, and the responses after a commit, must not delay everybody else.
         """
         turn = self._turns.get(token)
         if turn is None:
@@ -108,7 +108,8 @@ class Intake:
         turn.requests += 1
         try:
             async with turn.lock:
-                # Else each would be done before the next has even asked.
+                # Otherwise each request would be finished before the next one is
+                # queued.
                 await asyncio.sleep(0)
                 yield
         finally:
@@ -117,7 +118,7 @@ class Intake:
                 del self._turns[token]
 
     def close(self) -> None:
-        """Forget it all."""
+        """Discard all state."""
         _intakes.pop(asyncio.get_running_loop(), None)
 
 
@@ -125,7 +126,7 @@ _intakes: WeakKeyDictionary[asyncio.AbstractEventLoop, Intake] = WeakKeyDictiona
 
 
 def get_intake() -> Intake:
-    """Return the intake of the running event loop, made at the first call."""
+    """Return the intake of the running event loop, made by the first call."""
     loop = asyncio.get_running_loop()
     intake = _intakes.get(loop)
     if intake is None:
@@ -134,7 +135,7 @@ def get_intake() -> Intake:
 
 
 async def intake(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request of a phone."""
+    """Handle one request of a phone."""
     name, path_token, rest = split_path(scope["path"])
     app = APPS.get(name)
     after: float | None = None
@@ -175,7 +176,8 @@ async def _serve(
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
     token = token_of(headers, path_token, query)
     bearer = None if token is None else await _bearer(token)
-    # Whoever may not publish need not send megabytes, unless the token is in them.
+    # Megabytes are not read from a client without the right to publish, unless the
+    # token is in them.
     if bearer is None and (token or app.token_of_body is None):
         return await _refuse_wrong(app, scope, token)
     body, problem = await read_body(receive, headers.get(b"content-encoding", ""))
@@ -205,7 +207,7 @@ async def _serve(
             reading = app.read(report)
             receipt = await _publish(name, bearer, reading)
     except FixError as error:
-        # Wrong for good: sent again it would be wrong again.
+        # A permanent error: sending it again would not help.
         get_pipeline().refuse(error)
         contacts.note(pk, runner, refused=[(error.code, error.detail)])
         return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
@@ -230,7 +232,7 @@ async def _serve(
 
 
 async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
-    """Hand what was read to the pipeline; raises `TryLater`."""
+    """Pass fixes to the pipeline; raises `TryLater`."""
     if not reading.fixes:
         return Receipt([], 0, None)
     count = len(reading.fixes)
@@ -250,7 +252,7 @@ async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
 
 
 async def _commit(receipt: Receipt) -> int:
-    """Wait for the commit and return how many the database refused."""
+    """Wait for the commit and return how many fixes the database refused."""
     if receipt.stored is None:
         return 0
     try:
@@ -277,7 +279,7 @@ def _store_unavailable() -> TryLater:
 
 
 async def _refuse_wrong(app: App, scope: Scope, token: str | None) -> Reply:
-    """Refuse what is no token, ever later to an address that goes on guessing."""
+    """Refuse a wrong token, with a growing delay for an address that guesses."""
     if token:
         client = scope.get("client")
         await get_access_monitor().delay_failure(client[0] if client else "")
@@ -302,7 +304,7 @@ def split_path(path: str) -> tuple[str, str, str]:
 def token_of(
     headers: dict[bytes, str], path_token: str, query: dict[str, str]
 ) -> str | None:
-    """Return the token of a request: of its header, its path or its query string."""
+    """Return the token of a request: from its header, its path or its query string."""
     scheme, _, value = headers.get(b"authorization", "").partition(" ")
     match scheme.lower():
         case "bearer" if value.strip():
@@ -312,14 +314,14 @@ def token_of(
                 credentials = base64.b64decode(value).decode()
             except (binascii.Error, UnicodeDecodeError, ValueError):
                 credentials = ""
-            # Without a password it is not the way this phone carries its token.
+            # Without a password, the phone's token is elsewhere.
             if password := credentials.partition(":")[2].strip():
                 return password
     return path_token or query.get("token") or None
 
 
 async def read_body(receive: Receive, encoding: str) -> tuple[bytes, FixError | None]:
-    """Read a body, unpacked; one that cannot be used comes as the reason instead."""
+    """Read a body and decompress it; an unusable body is returned as a `FixError`."""
     size = 0
     chunks: list[bytes] = []
     try:

@@ -1,4 +1,4 @@
-"""For everything else: flat fields in a query string, a form or JSON.
+"""Any other app: flat fields in a query string, a form or JSON.
 
 lat, lon, timestamp, acc, alt, bat, speed (m/s), bearing; several as a JSON list.
 """

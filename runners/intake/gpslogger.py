@@ -1,6 +1,6 @@
-"""GPSLogger's custom URL, by our template: lat lon time s acc alt batt dir.
+"""GPSLogger's custom URL with our template: lat lon time s acc alt batt dir.
 
-It tries three to five times and repeats everything in its scheduled re-send.
+The app tries three to five times and repeats everything in its scheduled upload.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from runners.intake.app import App, Outcome, Reading, Reply, Report, several
 from runners.intake.values import fix_of_fields
 
-# The body (or query string) that the app fills in; values may come out empty.
+# The template of the body (or query string); the app may leave values empty.
 TEMPLATE = (
     "lat=%LAT&lon=%LON&time=%TIMESTAMP&s=%SPD&acc=%ACC&alt=%ALT&batt=%BATT&dir=%DIR"
 )

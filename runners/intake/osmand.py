@@ -1,7 +1,7 @@
 """The OsmAnd protocol: Traccar Client in its three generations, and OsmAnd itself.
 
-Up to 8 it puts fields into the query string, 9 posts JSON, 10 a form. Any 2xx makes it
-forget a position.
+Up to version 8 the fields are in the query string, 9 posts JSON, 10 a form. Any 2xx
+removes a position from the app's queue.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _read_json(report: Report) -> Reading:
     if isinstance(message, dict) and isinstance(message.get("location"), dict | list):
         reading = Reading("Traccar Client 9")
         for index, location in several(message["location"]):
-            # Without coordinates it only says that it is alive.
+            # Without coordinates it is a heartbeat.
             if "coords" in location:
                 reading.add(index, _fix, location, report.now)
         return reading

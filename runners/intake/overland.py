@@ -1,6 +1,6 @@
 """Overland: batches of GeoJSON features.
 
-Only `{"result": "ok"}` makes it forget a batch.
+Only `{"result": "ok"}` removes a batch from the app's queue.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def read(report: Report) -> Reading:
     for index, feature in several(locations):
         if _is_position(feature):
             reading.add(index, _fix, feature)
-    # The newest of all while the batch is from the queue's other end: of one message
-    # the newest fix moves the marker, the others come late.
+    # The newest position, while the batch comes from the queue's other end: the newest
+    # fix of one message moves the marker, and the others are late.
     current = message.get("current")
     if isinstance(current, dict) and _is_position(current):
         reading.add(-1, _fix, current)
@@ -37,7 +37,7 @@ def ok(outcome: Outcome) -> Reply:
 
 
 def error(status: int, code: str, detail: str) -> Reply:
-    # `error` is what the app shows to the runner.
+    # The app shows `error` to the runner.
     return json_reply(status, {"error": detail, "code": code})
 
 
@@ -45,7 +45,7 @@ OVERLAND = App(frozenset({"POST"}), read, ok, error)
 
 
 def _is_position(feature: dict[str, Any]) -> bool:
-    """Tell a position from visits, pauses and trips, which may have no place."""
+    """Return whether a feature is a position, not a visit, pause or trip."""
     properties = feature.get("properties")
     if isinstance(properties, dict) and (
         "action" in properties or properties.get("type") == "trip"

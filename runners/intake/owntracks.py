@@ -1,7 +1,7 @@
 """OwnTracks in HTTP mode.
 
-It keeps what is not answered with 2xx and sends it again, in order, for ever: what is
-wrong for good is answered as if it were right.
+The app keeps requests that are not answered with 2xx and repeats them in order for
+ever: permanent errors are answered with 200.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from runners.intake.app import App, Outcome, Reading, Reply, Report, json_error,
 from runners.intake.values import known, make_fix, number, positive, required_time
 from runners.positions.fix import Fix, FixError
 
-KILOMETRE_AN_HOUR = 1 / 3.6  # metres a second
+KILOMETRE_AN_HOUR = 1 / 3.6  # Metres per second.
 
 
 def read(report: Report) -> Reading:
@@ -22,13 +22,13 @@ def read(report: Report) -> Reading:
     for index, message in several(report.json()):
         match message.get("_type"):
             case "location":
-                # A ping has the present time with an old place.
+                # A ping has the current time with an old position.
                 if message.get("t") != "p":
                     reading.add(index, _fix, message)
             case "encrypted":
                 reading.add(index, _refuse_encrypted)
             case str():
-                pass  # waypoints, cards, status and the like
+                pass  # Waypoints, cards, status and the like.
             case _:
                 reading.add(index, _refuse_unknown)
     return reading

@@ -1,4 +1,4 @@
-"""The settings file that GPSLogger fetches from the link on the page of phones."""
+"""The settings file that GPSLogger downloads from the link on the page of phones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 def gpslogger_profile(token: str) -> Reply:
-    """Write the settings for a token, which need not be looked up: whoever asks
-    brings it and learns nothing else."""
+    """Return the settings for a token. The token is not looked up: the client has it
+    already and learns nothing else.
+    """
     if not TOKEN.fullmatch(token):
         return Reply(404, b"There is no such token.\n")
     lines = (
@@ -26,7 +27,7 @@ def gpslogger_profile(token: str) -> Reply:
         f"log_customurl_body={TEMPLATE}",
         "log_customurl_basicauth_username=spectate",
         f"log_customurl_basicauth_password={token}",
-        # What cannot be sent now is sent later.
+        # Positions that cannot be sent are queued.
         "log_customurl_discard_offline_locations_enabled=false",
         "log_satellite_locations=true",
         "log_network_locations=false",

@@ -1,6 +1,6 @@
-"""How each app is set up for a race: links, codes and what to do by hand.
+"""How each app is set up for a race: links, QR codes and manual steps.
 
-Apps' own defaults save battery; these settings give a place every few seconds.
+The apps' own defaults save battery; these settings report a position every few seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runners.intake.gpslogger import TEMPLATE as GPSLOGGER_TEMPLATE
 from runners.intake.profile import PROFILE_FILE
 from runners.intake.traccar import ATTRIBUTE
 
-# How often, and after how far, a phone reports.
+# The interval and the distance of a phone's reports.
 INTERVAL_S = 5
 DISTANCE_M = 10
 HEARTBEAT_S = 60
@@ -29,10 +29,10 @@ HEARTBEAT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the page of phones shows for one app, with the runner's token in it.
+    """What the page of phones shows for one app, including the runner's token.
 
-    `link` opens the app on the phone that shows the page and sets it up; `code` is
-    what the QR code says, for a phone beside it. `values` are (label, value) to type
+    `link` opens and configures the app on the phone that shows the page; `code` is the
+    content of the QR code, for a different phone. `values` are (label, value) to enter
     or to compare.
     """
 
@@ -46,8 +46,8 @@ class Setup:
 
     @property
     def qr(self) -> SafeString:
-        """The code as an SVG."""
-        # Of our own making; the text is not in it, only its squares.
+        """The QR code as an SVG."""
+        # Generated here; the text is not part of the SVG.
         return mark_safe(  # noqa: S308
             self.drawn.svg_inline(
                 border=4, omitsize=True, svgclass="qr", lineclass=None
@@ -57,7 +57,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class PhoneApp:
-    """An app that a runner can choose. `scan` says with what its code is read."""
+    """An app that a runner can choose. `scan` names what reads its QR code."""
 
     key: str
     name: str | Promise
@@ -69,7 +69,7 @@ class PhoneApp:
 
 
 def address(door: str, token: str = "") -> str:
-    """Return the absolute URL of a door."""
+    """Return the absolute URL of an endpoint."""
     path = f"{token}/" if token else ""
     return f"{settings.PUBLIC_URL}/intake/{door}/{path}"
 
@@ -142,7 +142,7 @@ def traccar_client(code: str, token: str) -> Setup:
     ]
     return Setup(
         f"org.traccar.client://config?{urlencode({'url': url} | race)}",
-        # Of a web address the app takes the part before the question mark as its
+        # The app takes the part of a web address before the question mark as its
         # server.
         f"{url}?{urlencode(race)}",
         values,
@@ -199,7 +199,7 @@ def generic(code: str, token: str) -> Setup:
 
 
 def browser(code: str, token: str) -> Setup:
-    # What is behind the # stays in the browser: no server and no log gets it.
+    # The part after # stays in the browser: no server and no log gets it.
     link = f"{settings.PUBLIC_URL}/share/#token={token}"
     return Setup(link, link, [("Address", link)])
 

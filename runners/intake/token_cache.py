@@ -1,4 +1,4 @@
-"""Whose token a request carries, without a query for each request."""
+"""A short-lived cache of tokens, so that requests cause no query each."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from runners.models import RunnerToken
 from runners.models.runner import token_digest
 from runners.positions.track import Publisher
 
-# How long an answer holds, from the moment it was asked for. Seconds. What another
-# process revokes is in force within one.
+# How long a result is valid from the moment of its request. Seconds. A revocation by
+# another process takes effect within this time.
 LIFE = 0.8
-# Answers kept at most, those to wrong tokens included.
+# The most results that are kept, including those of wrong tokens.
 KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class CachedToken:
-    """A token: its primary key, whose it is, and whether it may publish."""
+    """A token: its primary key, its runner, and whether it may publish."""
 
     token: int
     publisher: Publisher
@@ -31,9 +31,9 @@ class CachedToken:
 
 
 class TokenCache:
-    """Looks tokens up, all that wait in one query, and keeps the answers for a moment.
+    """Looks tokens up, all that wait in one query, and keeps the results for a moment.
 
-    Belongs to its event loop.
+    It belongs to its event loop.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class TokenCache:
         self._task: asyncio.Task[None] | None = None
 
     async def find(self, plain: str) -> CachedToken | None:
-        """Return the bearer of a token, None if there never was such a token.
+        """Return a token, or None if it never existed.
 
         Raises `StoreUnavailable`.
         """
@@ -75,7 +75,7 @@ class TokenCache:
         except Exception as error:
             for future in wanted.values():
                 future.set_exception(error)
-                future.exception()  # the one who waited may have gone
+                future.exception()  # The request that waited may have ended.
             return
         if len(self._known) > KEPT:
             self._known.clear()
@@ -86,7 +86,7 @@ class TokenCache:
 
 
 def read_tokens(digests: list[str]) -> dict[str, CachedToken]:
-    """Read tokens, the ended ones too. Causes a query for 500 of them."""
+    """Read tokens, including ended ones. Causes one query per 500 tokens."""
     now = timezone.now()
     found = {}
     for start in range(0, len(digests), 500):

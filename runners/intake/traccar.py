@@ -1,7 +1,7 @@
-"""What a Traccar server forwards of its trackers (`forward.type` json or url).
+"""What a Traccar server forwards from its trackers (`forward.type` json or url).
 
-The runner's token is in the URL, or is the attribute `spectateToken` of the device in
-Traccar, for servers that forward every device to one URL.
+The runner's token is in the URL, or it is the device's attribute `spectateToken` in
+Traccar, for servers that forward all devices to one URL.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read(report: Report) -> Reading:
         if isinstance(protocol, str) and protocol.isalnum()
         else "Traccar server"
     )
-    # An outdated one repeats the last place under the time of a status message.
+    # An outdated position repeats the last one with the time of a status message.
     if position.get("outdated") is not True:
         reading.add(0, _fix, position)
     return reading
@@ -52,7 +52,7 @@ def ok(outcome: Outcome) -> Reply:
 
 
 def token_of_body(report: Report) -> str | None:
-    """Return the token that the device has as an attribute."""
+    """Return the token in the device's attributes."""
     try:
         token = report.json()["device"]["attributes"][ATTRIBUTE]
     except (FixError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Values as apps write them: numbers and texts, many words for unknown."""
+"""Values as apps write them: numbers or texts, with many spellings of unknown."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from runners.positions.fix import Fix, FixError, fix_from
 
-KNOT = 1852 / 3600  # metres a second
-# A time from here on is in milliseconds: in seconds it would be the year 2038.
+KNOT = 1852 / 3600  # Metres per second.
+# Times from here on are in milliseconds: in seconds it would be the year 2038.
 MILLISECONDS_FROM = 2**31
 
 
 def number(value: Any) -> float | None:
-    """Read a number; what is none, or not finite, is unknown."""
+    """Parse a number; None if it is not a finite number."""
     try:
         if type(value) is float or type(value) is int or type(value) is str:
             read = float(value)
@@ -26,23 +26,23 @@ def number(value: Any) -> float | None:
 
 
 def known(value: Any, scale: float = 1.0) -> float | None:
-    """Read a number for which a negative value means unknown."""
+    """Parse a number for which a negative value means unknown."""
     read = number(value)
-    # Rounded where a unit is turned into another: a millionth is no information.
+    # Rounded, as the conversion of units adds digits without information.
     if read is None or read < 0:
         return None
     return read if scale == 1 else round(read * scale, 6)
 
 
 def positive(value: Any) -> float | None:
-    """Read a number for which 0 means unknown too, such as an accuracy."""
+    """Parse a number for which 0 means unknown too, such as an accuracy."""
     return known(value) or None
 
 
 def time_of(value: Any) -> int | None:
-    """Read a time: seconds or milliseconds since the epoch, or ISO 8601.
+    """Parse a time: seconds or milliseconds since the epoch, or ISO 8601.
 
-    Returns milliseconds since the epoch, None for an empty value; a text without a
+    Returns milliseconds since the epoch, None for an empty value; a text without a time
     zone is in UTC. Raises `FixError`.
     """
     if value is None or value == "":
@@ -60,7 +60,7 @@ def time_of(value: Any) -> int | None:
 
 
 def required_time(value: Any) -> int:
-    """Read a time that must be there; raises `FixError`."""
+    """Parse a required time; raises `FixError`."""
     t = time_of(value)
     if t is None:
         raise FixError("position.invalid", "The time is missing.")
@@ -78,7 +78,7 @@ def make_fix(
     heading: float | None,
     battery: float | None,
 ) -> Fix:
-    """Make a fix of values in SI units and per cent; raises `FixError`."""
+    """Return a fix of values in SI units and per cent; raises `FixError`."""
     return fix_from(
         {
             "lat": number(lat),
@@ -94,7 +94,7 @@ def make_fix(
 
 
 def first(fields: Mapping[str, Any], *names: str) -> Any:
-    """Return the first of these fields that is there and not empty."""
+    """Return the first of these fields that exists and is not empty."""
     for name in names:
         value = fields.get(name)
         if value is not None and value != "":
@@ -103,9 +103,9 @@ def first(fields: Mapping[str, Any], *names: str) -> Any:
 
 
 def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) -> Fix:
-    """Read a fix of flat fields, under the names that apps use; raises `FixError`.
+    """Parse a fix of flat fields, with the names that apps use; raises `FixError`.
 
-    A missing time is now. `speed_unit` is in metres a second.
+    A missing time is now. `speed_unit` is in metres per second.
     """
     t = time_of(first(fields, "timestamp", "time", "t"))
     lat, lng = (
@@ -127,7 +127,7 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
 
 
 def has_place(fields: Mapping[str, Any]) -> bool:
-    """Tell whether flat fields hold a place at all."""
+    """Return whether flat fields include a position."""
     return first(fields, "lat", "latitude", "lon", "lng", "longitude") is not None or (
         isinstance(fields.get("location"), str) and fields["location"] != ""
     )

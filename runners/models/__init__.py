@@ -1,4 +1,4 @@
-"""What is kept: who runs, who follows, where they were, which race it was."""
+"""The database: runners, followers, positions, races."""
 
 from runners.models.follow import Follow
 from runners.models.news import Alert, Delivery, News, Subscription

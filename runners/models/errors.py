@@ -1,4 +1,4 @@
-"""What is wrong with a row, in words for people."""
+"""Validation errors of a row as a text for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 
 
 def one_line(error: ValidationError) -> str:
-    """Return what is wrong with a row as one line, each field named."""
+    """Return the errors of a row as one line that names each field."""
     if not hasattr(error, "error_dict"):
         return " ".join(error.messages)
     return " ".join(

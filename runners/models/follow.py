@@ -15,7 +15,7 @@ class FollowQuerySet(NotingQuerySet["Follow"]):
 
 
 class Follow(models.Model):
-    """A user's wish to follow a runner, and what the runner said to it."""
+    """A user's request to follow a runner, and the runner's answer."""
 
     class Status(models.TextChoices):
         PENDING = "pending", "Asked"

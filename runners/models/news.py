@@ -1,4 +1,4 @@
-"""Who is told what of a runner, and what waits to be told."""
+"""Notifications: who wants to be notified of a runner, and what is to be delivered."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from runners.models.sos import Contact, Sos
 
 
 class Subscription(models.Model):
-    """Where a follower is told: a browser by web push, or a mail address.
+    """A place where a follower is notified: a browser by web push, or a mail address.
 
-    A browser may be nobody's in particular; an address belongs to an account, and
-    counts once its owner has confirmed it.
+    A browser may belong to no account; an address belongs to an account and is used
+    once its owner has confirmed it.
     """
 
     user = models.ForeignKey(
@@ -31,7 +31,7 @@ class Subscription(models.Model):
         blank=True,
         related_name="subscriptions",
     )
-    # The browser's session: who signs out is told no more there.
+    # The browser's session: notifications there end with it.
     session = models.CharField(max_length=40, blank=True, db_index=True)
     endpoint = models.TextField(blank=True)
     p256dh = models.CharField(max_length=100, blank=True)
@@ -40,11 +40,11 @@ class Subscription(models.Model):
     # Of the endpoint, or of account and address: hexadecimal SHA-256.
     digest = models.CharField(max_length=64, unique=True)
     device = models.CharField(max_length=60, blank=True)
-    # As who chose it read the page.
+    # The language of the page at the time of the choice.
     language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
     confirmed_at = models.DateTimeField(null=True, blank=True)
-    # In a row; a browser that cannot be reached is forgotten in the end.
+    # Failures in a row; a browser that cannot be reached is deleted in the end.
     failures = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
@@ -61,29 +61,29 @@ class Subscription(models.Model):
 
 
 class Kind(models.TextChoices):
-    """What can happen to a runner that is worth a message."""
+    """The events of a runner that cause a notification."""
 
     START = "start", _("Start")
     CHECKPOINT = "checkpoint", _("Checkpoints")
     FINISH = "finish", _("Finish")
     SILENCE = "silence", _("No signal for 10 minutes")
     SOS = "sos", _("Call for help")
-    # After an SOS, to whom that was told.
+    # After an SOS, for those who were notified of it.
     FINE = "fine", _("All is well again")
 
 
-# What a follower can choose.
+# The kinds that a follower can choose.
 KINDS = (Kind.START, Kind.CHECKPOINT, Kind.FINISH, Kind.SILENCE, Kind.SOS)
 
 
 class Alert(models.Model):
-    """What a follower wants to be told of a runner, and where."""
+    """What a follower wants to be notified of for one runner, and where."""
 
     subscription = models.ForeignKey(
         Subscription, on_delete=models.CASCADE, related_name="alerts"
     )
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="alerts")
-    # By which they see the runner, if by any.
+    # The share link by which they see the runner, if any.
     link = models.ForeignKey(
         ShareLink, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
     )
@@ -119,9 +119,9 @@ class NewsQuerySet(models.QuerySet["News"]):
         checkpoint: int | None = None,
         pass_number: int = 0,
     ) -> None:
-        """Note what happened in a race, once, if anybody wants to know of its runner.
+        """Record an event in a race, once, if anybody has alerts for its runner.
 
-        One statement; call it in the transaction of what happened.
+        One statement, for the transaction of the event.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -149,12 +149,12 @@ def _adapted(moment: datetime) -> Any:
 class News(models.Model):
     """Something that happened to a runner.
 
-    Written in the transaction of what happened, and spread to those who want to be
-    told by a serving process a moment later.
+    Written in the transaction of the event; a serving process queues its deliveries a
+    moment later.
     """
 
     kind = models.CharField(max_length=10, choices=Kind)
-    # What happens twice, or is found by two processes, is told once.
+    # An event that happens twice, or is found by two processes, is delivered once.
     once = models.CharField(max_length=100, unique=True)
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="news")
     entry = models.ForeignKey(
@@ -186,17 +186,17 @@ class News(models.Model):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def claim(self, *, by_mail: bool, most: int, lease: timedelta) -> list[Delivery]:
-        """Take what is due, for this process alone until the lease ends.
+        """Reserve due deliveries for this process until the lease ends.
 
-        Whoever takes something and dies leaves it to the others then.
+        If the process dies, others take over then.
         """
         now = timezone.now()
         due = self.filter(by_mail=by_mail, due_at__lte=now)
         if not due.exists():
             return []
         with transaction.atomic():
-            # PostgreSQL passes over rows that another has locked; SQLite, which locks
-            # no rows, has one writer from here on.
+            # PostgreSQL skips rows that others have locked; SQLite has no row locks,
+            # and one writer from here on.
             rows = list(
                 due.order_by("-urgent", "due_at").select_for_update(skip_locked=True)[
                     :most
@@ -218,13 +218,13 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """A piece of news on its way to one browser or mail address."""
+    """A news item on its way to one browser or mail address."""
 
     news = models.ForeignKey(News, on_delete=models.CASCADE, related_name="deliveries")
     subscription = models.ForeignKey(
         Subscription, on_delete=models.CASCADE, null=True, related_name="+"
     )
-    # Whom the runner chose: told of an SOS, with its place.
+    # The contact who is notified of an SOS, with its position.
     contact = models.ForeignKey(
         Contact, on_delete=models.CASCADE, null=True, related_name="+"
     )
@@ -255,7 +255,7 @@ class Delivery(models.Model):
 
     @property
     def place(self) -> Subscription | Contact:
-        """Where it goes: a contact with an account is told at their own places."""
+        """Return where it is sent: contacts with an account get it at their own places."""
         place = self.subscription or self.contact
         assert place is not None
         return place

@@ -8,9 +8,9 @@ from runners.models.runner import RunnerToken
 
 
 class Phone(models.Model):
-    """What is known of the phone behind a token: its app, contacts and refusals.
+    """The phone behind a token: its app, last contact and refused fixes.
 
-    A table of its own: it is written every few seconds, by the HTTP doors.
+    In a table of its own, as the intake writes it every few seconds.
     """
 
     token = models.OneToOneField(
@@ -23,7 +23,7 @@ class Phone(models.Model):
     )
     accepted = models.PositiveBigIntegerField(default=0)
     refused = models.PositiveBigIntegerField(default=0)
-    # How many by error code, and the last one in words.
+    # Numbers by error code, and the last error as a text.
     reasons = models.JSONField(default=dict, blank=True)
     last_reason = models.CharField(max_length=200, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)

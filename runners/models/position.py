@@ -14,7 +14,7 @@ def _range(field: str, least: float, most: float, *, null: bool) -> Q:
 
 
 class Place(models.Model):
-    """Where and how a runner was at one moment: SI units, unknown is null."""
+    """Where and how a runner was at one moment: SI units, unknown values are null."""
 
     recorded_at = models.DateTimeField(help_text="By the phone, to the millisecond.")
     lat = models.FloatField()
@@ -49,7 +49,7 @@ class Position(Place):
     class Meta:
         ordering: ClassVar = ["recorded_at"]
         constraints: ClassVar = [
-            # Also what trails and tracks are read by.
+            # Also used to read trails and tracks.
             models.UniqueConstraint(
                 fields=["runner", "recorded_at"], name="a_runner_is_at_one_place_a_time"
             ),
@@ -69,7 +69,7 @@ class Position(Place):
             ),
         ]
         indexes: ClassVar = [
-            # What a client that comes back has missed (`since`).
+            # For the backfill of clients that reconnect (`since`).
             models.Index(fields=["runner", "stored_at"], name="position_stored"),
         ]
 
@@ -78,10 +78,10 @@ class Position(Place):
 
 
 class LatestPosition(Place):
-    """A runner's newest fix, so that a snapshot reads one row a runner.
+    """A runner's newest fix, so that a snapshot reads one row per runner.
 
-    A table of its own: it is written with every batch, and saving a runner in the
-    admin must not write an old place back.
+    In a table of its own: it is written with every batch, and saving a runner in the
+    admin must not overwrite it with an old position.
     """
 
     runner = models.OneToOneField(
@@ -98,7 +98,7 @@ class LatestPosition(Place):
 
     class Meta:
         indexes: ClassVar = [
-            # Who has been seen lately, for the page of everybody public.
+            # The recently seen runners, for the page of everybody public.
             models.Index(fields=["recorded_at"], name="latest_recorded"),
         ]
 

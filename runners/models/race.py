@@ -23,7 +23,7 @@ def valid_timezone(name: str) -> None:
 
 class RaceQuerySet(NotingQuerySet["Race"]):
     def on_or_next(self, now: datetime | None = None) -> RaceQuerySet:
-        """Races that are not over, the earliest start first."""
+        """Races that are not over, earliest start first."""
         return self.filter(ends__gt=now or timezone.now()).order_by("start", "name")
 
     def window_open(self, now: datetime | None = None) -> RaceQuerySet:
@@ -94,7 +94,7 @@ class Race(models.Model):
 
 
 class Wave(models.Model):
-    """Those of a race who start together, by their own gun."""
+    """Entries of a race that start together, at their own time."""
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="waves")
     name = models.CharField(max_length=40)
@@ -113,7 +113,7 @@ class Wave(models.Model):
 
 
 class Checkpoint(models.Model):
-    """A place on the course where times are taken."""
+    """A point of the course where times are taken."""
 
     class Kind(models.TextChoices):
         START = "start", "Start"
@@ -144,16 +144,16 @@ class Checkpoint(models.Model):
 
 class EntryQuerySet(NotingQuerySet["Entry"]):
     def update(self, **changes: Any) -> int:
-        """Note since when those are out who are marked so, as saving does."""
+        """Record since when entries are out, as saving does."""
         if "status" in changes:
             is_out = changes["status"] in Entry.OVER and not changes.get("finished_at")
             changes.setdefault("out_at", timezone.now() if is_out else None)
         return super().update(**changes)
 
     def shown(self) -> EntryQuerySet:
-        """Those that others may know of.
+        """Entries that others may know of.
 
-        Who has an account is not shown by an entry that they have not accepted.
+        A runner with an account is not shown by an entry that they have not accepted.
         """
         return self.filter(models.Q(accepted=True) | models.Q(runner__account=None))
 
@@ -161,8 +161,8 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
 class Entry(models.Model):
     """A runner on a race's start list.
 
-    `status` is what has been seen, or what an organiser set; paused and off course
-    pass and are part of the live state only.
+    `status` was detected or set by an organiser; paused and off course are temporary
+    and only part of the live state.
     """
 
     class Status(models.TextChoices):
@@ -223,7 +223,7 @@ class Entry(models.Model):
         return f"{self.bib} {self.runner}"
 
     def save(self, **kwargs: Any) -> None:
-        """Note since when somebody is out, unless it is known."""
+        """Record since when the entry is out, unless it is known."""
         if self.status not in self.OVER or self.finished_at is not None:
             self.out_at = None
         elif self.out_at is None:
@@ -235,7 +235,7 @@ class Entry(models.Model):
 
     @property
     def gun(self) -> datetime:
-        """Return when this entry's wave, or else the race, starts."""
+        """Return the start of this entry's wave, or else of the race."""
         return self.race.start if self.wave is None else self.wave.start
 
 
@@ -246,7 +246,7 @@ class Split(models.Model):
     checkpoint = models.ForeignKey(
         Checkpoint, on_delete=models.CASCADE, related_name="splits"
     )
-    # A checkpoint of a course in laps is passed once a lap.
+    # A checkpoint of a course in laps is passed once per lap.
     pass_number = models.PositiveSmallIntegerField("pass", default=1)
     time = models.DateTimeField()
     uncertainty = models.FloatField(

@@ -13,9 +13,9 @@ class RightsChangeQuerySet(models.QuerySet["RightsChange"]):
     def note(
         self, kind: str, keys: Iterable[int | None], *, erased: bool = False
     ) -> None:
-        """Note that something about these rows has changed; None keys do not count.
+        """Record that these rows have changed; None keys are ignored.
 
-        Call it in the transaction of the change itself.
+        Call it in the transaction of the change.
         """
         self.bulk_create(
             RightsChange(kind=kind, key=key, erased=erased)
@@ -25,12 +25,12 @@ class RightsChangeQuerySet(models.QuerySet["RightsChange"]):
 
 
 class RightsChange(models.Model):
-    """A note that somebody may see, or send, less than before; or of a split.
+    """Records that somebody may see or send less than before, or that a split changed.
 
-    Every write that may take a right away inserts one in its own transaction; each
-    serving process reads the new ones every 300 ms and looks again at the sockets
-    concerned. That is how a change made anywhere is in force everywhere, and how a
-    split that an organiser sets is told by every process to its own followers.
+    Every write that may end a right inserts one in its transaction. Each serving
+    process polls new rows every 300 ms and reauthorizes the sockets concerned. So a
+    change made anywhere takes effect everywhere, and every process notifies its own
+    followers of splits that an organiser sets.
     """
 
     class Kind(models.TextChoices):
@@ -42,9 +42,9 @@ class RightsChange(models.Model):
         SPLIT = "split", "A split set by hand"
 
     kind = models.CharField(max_length=6, choices=Kind)
-    # No foreign key: the row that it names may be gone, which is often the change.
+    # Not a foreign key, as the change is often a deletion.
     key = models.BigIntegerField()
-    # The runner's positions were erased: whoever holds some forgets them.
+    # The runner's positions were erased: processes discard what they hold.
     erased = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 

@@ -1,6 +1,6 @@
-"""Saving or deleting a row that rights depend on notes a `RightsChange`.
+"""Records a `RightsChange` when a row that rights depend on is saved or deleted.
 
-By signals, so that the admin, pages, cascades and a shell are alike.
+By signals, so that the admin, pages, cascades and a shell behave alike.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import Pause, ShareLink, Zone
 
-# Fields that are written often and give or take no right.
+# Fields that are written often and do not change rights.
 WITHOUT_RIGHTS = {"last_used_at", "views", "last_viewed_at", "last_login"}
 
 
@@ -36,8 +36,8 @@ def _saved(
     update_fields: frozenset[str] | None,
     **kwargs: Any,
 ) -> None:
-    # What is new takes nothing away, except a zone, a pause and a block; of an entry
-    # those who track the runner have to know.
+    # A new row ends no right, except a zone, a pause and a block. Processes that track
+    # the runner need to know of a new entry.
     is_block = isinstance(instance, Follow) and instance.status == Follow.Status.BLOCKED
     if created and not (is_block or isinstance(instance, Zone | Pause | Entry)):
         return
@@ -50,15 +50,15 @@ def _deleted(instance: Any, **kwargs: Any) -> None:
 
 
 def _runner_goes(instance: Runner, using: str, **kwargs: Any) -> None:
-    # Positions that come meanwhile wait until it is done, and are refused then; else
-    # PostgreSQL would refuse the deletion for their sake. In the recorder's order, so
-    # that the two never lock each other out.
+    # Positions that arrive meanwhile wait until the deletion is done, and are refused
+    # then. Otherwise PostgreSQL would refuse the deletion because of them. In the
+    # recorder's order, so that the two never deadlock.
     for model in (LatestPosition, Runner):
         list(model.objects.using(using).select_for_update().filter(pk=instance.pk))
 
 
 def _course_changed(instance: Checkpoint | Wave, **kwargs: Any) -> None:
-    # Read again where the race is: what changes a wave or a checkpoint changes it.
+    # Changes of a wave or a checkpoint change the race.
     Race.objects.filter(pk=instance.race_id).update()
 
 
@@ -77,7 +77,7 @@ def _user_ended(instance: Model, **kwargs: Any) -> None:
 
 
 def _session_ended(instance: Session, **kwargs: Any) -> None:
-    # Not by `user_logged_out`, which comes before the session is gone.
+    # Not by `user_logged_out`, which is sent before the session is deleted.
     user = instance.get_decoded().get(SESSION_KEY)
     RightsChange.objects.note(RightsChange.Kind.USER, [int(user)] if user else [])
 
@@ -88,7 +88,7 @@ def _link_runners_changed(instance: Any, action: str, **kwargs: Any) -> None:
 
 
 def connect() -> None:
-    """Connect the signals; once, when the app is ready."""
+    """Connect the signals, once, when the app is ready."""
     for model in (Runner, RunnerToken, Follow, Entry, Race, ShareLink, Zone, Pause):
         post_save.connect(_saved, sender=model)
         post_delete.connect(_deleted, sender=model)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from runners.models.rights import NotingQuerySet, RightsChange
 
-# Colour-blind safe; the bib tells runners apart, the colour only helps.
+# Safe for colour-blind viewers; runners are told apart by bib, and colour only helps.
 PALETTE = (
     "#0072B2",
     "#D55E00",
@@ -26,12 +26,12 @@ PALETTE = (
     "#8C510A",
 )
 CODE_PATTERN = r"[A-Za-z0-9_-]{1,40}"
-# Bytes of randomness in a token: 256 bit cannot be guessed, so no salt is needed.
+# Bytes of randomness in a token: 256 bits cannot be guessed, so no salt is needed.
 TOKEN_BYTES = 32
 
 
 def sharing_now() -> Q:
-    """Say of a runner that their sharing has not ended by itself."""
+    """Return the condition that a runner's sharing has not ended by its set time."""
     return Q(sharing_ends_at=None) | Q(sharing_ends_at__gt=timezone.now())
 
 
@@ -40,7 +40,7 @@ class RunnerQuerySet(NotingQuerySet["Runner"]):
         return self.filter(visibility=Runner.Visibility.PUBLIC)
 
     def sharing(self) -> RunnerQuerySet:
-        """Leave out those whose sharing has ended by itself."""
+        """Exclude runners whose sharing has ended by its set time."""
         return self.filter(sharing_now())
 
     def seen_since(self, moment: datetime) -> RunnerQuerySet:
@@ -48,7 +48,7 @@ class RunnerQuerySet(NotingQuerySet["Runner"]):
 
 
 class Runner(models.Model):
-    """Somebody who can be followed, known to the outside by their code."""
+    """A person who can be followed, identified by their public code."""
 
     class Visibility(models.TextChoices):
         PUBLIC = "public", "Everybody"
@@ -121,18 +121,18 @@ class Runner(models.Model):
 
 
 def palette_colour(code: str) -> str:
-    """Choose one of the palette's colours, always the same for a code."""
+    """Return one of the palette's colours, always the same for a code."""
     return PALETTE[crc32(code.encode()) % len(PALETTE)]
 
 
 def token_digest(plain: str) -> str:
-    """Hash a token as it is stored: hexadecimal SHA-256."""
+    """Return the stored form of a token: hexadecimal SHA-256."""
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
 class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
     def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
-        """Make a token; return its row and the plain text, which is shown only now."""
+        """Create a token; return its row and the plain text, which is shown only now."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         return self.create(runner=runner, name=name, digest=token_digest(plain)), plain
 
@@ -142,7 +142,7 @@ class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
 
 
 class RunnerToken(models.Model):
-    """What lets a phone publish as a runner; only its hash is kept."""
+    """The secret with which a phone publishes as a runner; only its hash is stored."""
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=60, help_text="Which phone or app it is for.")
@@ -164,7 +164,7 @@ class RunnerToken(models.Model):
         return f"{self.name} ({self.runner})"
 
     def revoke(self) -> None:
-        """End the token; a second call changes nothing."""
+        """Revoke the token; a second call changes nothing."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])

@@ -19,7 +19,7 @@ from runners.models.race import Race
 from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import TOKEN_BYTES, Runner, token_digest
 
-# What a process last said of a link's viewers holds for so long.
+# How long the number of viewers that a process reported is valid.
 VIEWERS_AGE = timedelta(seconds=15)
 
 
@@ -34,7 +34,7 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
         pin: str = "",
         created_by: User | None = None,
     ) -> tuple[ShareLink, str]:
-        """Make a link to runners or to a race; return its row and the plain token."""
+        """Create a link to runners or to a race; return its row and the plain token."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         link = ShareLink(
             label=label,
@@ -54,13 +54,13 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
         return self.filter(revoked_at=None, expires_at__gt=timezone.now())
 
     def count_view(self) -> None:
-        """Count that a link was opened, which changes no right."""
+        """Count a view of a link, which changes no right."""
         models.QuerySet.update(
             self, views=models.F("views") + 1, last_viewed_at=timezone.now()
         )
 
     def with_viewers(self) -> ShareLinkQuerySet:
-        """Give each link `viewers`: how many sockets stand on it now."""
+        """Annotate each link with `viewers`: the number of sockets that use it now."""
         lately = Q(presence__seen_at__gt=timezone.now() - VIEWERS_AGE)
         return self.annotate(
             viewers=Coalesce(models.Sum("presence__viewers", filter=lately), 0)
@@ -71,7 +71,7 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
 
 
 class ShareLink(models.Model):
-    """A link that shows named runners, or a race, to whoever has it."""
+    """A secret link that shows named runners, or a race, to everybody who has it."""
 
     label = models.CharField(max_length=80, help_text="Whom it is for.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -105,28 +105,28 @@ class ShareLink(models.Model):
         return self.label
 
     def revoke(self) -> None:
-        """End the link; a second call changes nothing."""
+        """Revoke the link; a second call changes nothing."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
 
     def opens_with(self, pin: str) -> bool:
-        """Tell whether this is the link's PIN; a link without one needs none."""
+        """Return whether this is the link's PIN; a link without one needs none."""
         return not self.pin or _is_pin(pin, self.pin)
 
 
 @lru_cache(maxsize=1_000)
 def _is_pin(pin: str, encoded: str) -> bool:
-    # A page that stands on a link asks again with each track it fetches.
+    # Cached, as a page behind a link requests it again with each track.
     return check_password(pin, encoded)
 
 
 class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
     def say(self, process: str, viewers: Mapping[int, int]) -> None:
-        """Note how many sockets of a process stand on each link now, by its key.
+        """Store how many sockets of a process use each link now, by its key.
 
-        Call it more often than `VIEWERS_AGE`, with none once the last has gone. Causes
-        three queries.
+        Call it more often than `VIEWERS_AGE`, and with an empty dict once the last
+        socket has closed. Causes three queries.
         """
         now = timezone.now()
         links = ShareLink.objects.filter(pk__in=list(viewers))
@@ -146,7 +146,7 @@ class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
 
 
 class LinkViewers(models.Model):
-    """How many sockets of one process stand on a link; of dead processes it expires."""
+    """How many sockets of one process use a link; those of dead processes expire."""
 
     link = models.ForeignKey(
         ShareLink, on_delete=models.CASCADE, related_name="presence"
@@ -195,8 +195,8 @@ class Pause(models.Model):
 class Zone(models.Model):
     """A circle around a place that a runner shows to nobody, such as the home.
 
-    What is enforced is a circle shifted by a random offset that stays the same for
-    the zone: without it, where many tracks stop would give the centre away.
+    The enforced circle is shifted by a random offset that stays the same for the zone:
+    without it, the ends of many tracks would reveal the centre.
     """
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="zones")
@@ -204,7 +204,7 @@ class Zone(models.Model):
     lat = models.FloatField()
     lng = models.FloatField()
     radius = models.FloatField(default=300, help_text="Metres, 100 to 5,000.")
-    # Of the shift: a fraction of the radius, and degrees from north.
+    # The shift: a fraction of the radius, and degrees from north.
     shift = models.FloatField(editable=False)
     bearing = models.FloatField(editable=False)
 
@@ -225,7 +225,7 @@ class Zone(models.Model):
     def save(self, **kwargs: Any) -> None:
         if self.shift is None:
             dice = secrets.SystemRandom()
-            # The shifted circle still covers the place itself with room to spare.
+            # The shifted circle still covers the place itself with a margin.
             self.shift = dice.uniform(0.2, 0.6)
             self.bearing = dice.uniform(0, 360)
         super().save(**kwargs)

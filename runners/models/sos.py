@@ -12,7 +12,7 @@ from runners.models.runner import Runner
 
 
 class Contact(models.Model):
-    """Whom a runner chose to be told of an SOS: an address, or an account."""
+    """An emergency contact whom a runner chose: an address or an account."""
 
     runner = models.ForeignKey(
         Runner, on_delete=models.CASCADE, related_name="contacts"
@@ -25,7 +25,7 @@ class Contact(models.Model):
         blank=True,
         related_name="+",
     )
-    # The runner's: what their contact reads is not known.
+    # The language of the runner, as the contact's is not known.
     language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -52,23 +52,23 @@ class Contact(models.Model):
 
 class SosQuerySet(models.QuerySet["Sos"]):
     def open(self) -> SosQuerySet:
-        """Those neither withdrawn by the runner nor closed by the race office."""
+        """Calls that neither the runner has withdrawn nor the race office has closed."""
         return self.filter(fine_at=None, closed_at=None)
 
 
 class Sos(models.Model):
     """A runner's call for help: where and when, and what was done about it.
 
-    Its place is nobody's but the race office's and the runner's contacts': it is no
-    position, and no page of spectators reads it.
+    Its position is for the race office and the runner's contacts only: it is not stored
+    as a position, and no page for spectators reads it.
     """
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="sos")
-    # Made by the phone, so that the same call sent again is the same.
+    # Made by the phone, so that a repeated call is recognised.
     key = models.CharField(max_length=64)
     called_at = models.DateTimeField(help_text="When the button was pressed.")
     received_at = models.DateTimeField(default=timezone.now)
-    # The newest place since; none while the phone finds none.
+    # The newest position since then; None while the phone has no fix.
     lat = models.FloatField(null=True, blank=True)
     lng = models.FloatField(null=True, blank=True)
     accuracy = models.FloatField(null=True, blank=True, help_text="Metres.")
@@ -79,7 +79,7 @@ class Sos(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(100)],
         help_text="Per cent.",
     )
-    # The runner's own word that it is over.
+    # The runner reported that it is over.
     fine_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True)
     seen_by = models.ForeignKey(

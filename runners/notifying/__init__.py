@@ -1,1 +1,1 @@
-"""Telling followers what happens to their runners, by web push and by mail."""
+"""Notifications for followers about their runners, by web push and by mail."""

@@ -1,4 +1,4 @@
-"""From what happened to those who want to be told."""
+"""Turns news into deliveries for all who want to be notified."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from runners.models import (
 from runners.models.news import Kind
 from runners.positions.fix import milliseconds
 
-# How old what happened may be when somebody is told.
+# News older than this is not delivered any more.
 NEWS_FOR = {
     Kind.START: timedelta(minutes=15),
     Kind.CHECKPOINT: timedelta(minutes=15),
@@ -35,24 +35,24 @@ NEWS_FOR = {
     Kind.FINE: timedelta(days=1),
 }
 URGENT = (Kind.SOS, Kind.FINE)
-# A runner in a race of whom nothing came for so long is silent.
+# A runner in a race is silent when nothing has arrived for this long.
 SILENT_AFTER = timedelta(minutes=10)
-# News spread in one transaction.
+# News items per transaction.
 BATCH = 200
-# For how long it is remembered that something was told.
+# How long delivered news is kept, so that it is not repeated.
 REMEMBERED = timedelta(days=2)
-# After how long an address is forgotten that nobody confirmed, and a browser without
-# an account that wants to be told nothing.
+# After how long unconfirmed addresses are deleted, and browsers without an account that
+# have no alerts.
 UNCONFIRMED_FOR = timedelta(days=4)
 
 
 def is_old(kind: str, at: datetime, now: datetime) -> bool:
-    """Tell whether something happened too long ago to be told."""
+    """Return whether news is too old to be delivered."""
     return now - at > NEWS_FOR[Kind(kind)]
 
 
 def spread() -> int:
-    """Queue what is new for all who want to be told; return how many deliveries."""
+    """Queue deliveries of new news; return their number."""
     waiting = News.objects.filter(spread_at=None)
     if not waiting.exists():
         return 0
@@ -68,7 +68,7 @@ def spread() -> int:
 
 
 def _deliveries(batch: list[News]) -> list[Delivery]:
-    # Start and finish are news of their own.
+    # Start and finish have news of their own.
     splits = set(
         Checkpoint.objects.filter(
             pk__in=[news.checkpoint_id for news in batch], kind=Checkpoint.Kind.SPLIT
@@ -85,7 +85,7 @@ def _deliveries(batch: list[News]) -> list[Delivery]:
     for news in batch:
         urgent = news.kind in URGENT
         if urgent:
-            # Before the followers: who is both gets to know the place.
+            # Contacts first: a contact who is also a follower gets the position.
             deliveries += _to_contacts(news)
         field = Kind.SOS if news.kind == Kind.FINE else news.kind
         for alert in alerts[news.runner_id]:
@@ -125,9 +125,9 @@ def _to_contacts(news: News) -> list[Delivery]:
 
 
 def note_silences() -> None:
-    """Note the runners in a race of whom nothing has come for a while.
+    """Create news about runners in a race who have fallen silent.
 
-    A phone that comes back and falls silent again is news again.
+    A runner who falls silent again after a signal causes news again.
     """
     now = timezone.now()
     running = (
@@ -167,7 +167,7 @@ def note_silences() -> None:
 
 
 def tidy() -> None:
-    """Forget what was told, and places that nobody is told at any more."""
+    """Delete old news, and places without any alert."""
     now = timezone.now()
     News.objects.filter(created_at__lt=now - REMEMBERED).delete()
     idle = Subscription.objects.filter(created_at__lt=now - UNCONFIRMED_FOR)

@@ -1,8 +1,8 @@
-"""Posting to the push endpoint that a browser named, and to nothing else.
+"""Posts to push endpoints of browsers, and guards against all other addresses.
 
-An endpoint is a stranger's word: only public addresses are posted to, over TLS, and no
-redirect is followed. A name is looked up once, and what was looked at is connected to,
-so that a second answer of its name server changes nothing.
+An endpoint comes from a stranger: only public addresses are posted to, over TLS, and
+redirects are not followed. A name is resolved once, and the connection goes to the
+address that was checked, so that a name server cannot change it in between.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-# Characters of an endpoint; the longest in use have some 600.
+# Characters of an endpoint; the longest in use have about 600.
 LONGEST = 2_000
-# For everything: the name, the connection, the answer.
+# For everything: name resolution, connection and response.
 TIMEOUT_S = 8.0
-# What a service may ask for at most before it is asked again.
+# The longest Retry-After that is obeyed.
 LONGEST_WAIT_S = 86_400.0
-# Of an answer nothing is read but its head.
+# Only the head of a response is read.
 HEAD_LIMIT_BYTES = 16 * 1024
 HTTPS = 443
-# Addresses of IPv6 that lead to one of IPv4: how many bits stand before it.
+# IPv6 addresses that contain an IPv4 address: the number of bits before it.
 EMBEDDING = (
     (ipaddress.IPv6Network("::ffff:0:0/96"), 96),
     (ipaddress.IPv6Network("64:ff9b::/96"), 96),
@@ -38,11 +38,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class EndpointRefused(Exception):
-    """An endpoint that is not posted to; says why."""
+    """An endpoint that is not posted to; the message says why."""
 
 
 class Endpoint(NamedTuple):
-    """An endpoint's parts; `target` is the path with its query."""
+    """The parts of an endpoint; `target` is the path with the query."""
 
     host: str
     port: int
@@ -51,16 +51,16 @@ class Endpoint(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A status, and for how many seconds the service wants to be left alone."""
+    """A status, and the seconds until the service may be contacted again."""
 
     status: int
     retry_after: float
 
 
 def read_endpoint(url: str) -> Endpoint:
-    """Take an endpoint to pieces; raises `EndpointRefused`.
+    """Parse an endpoint; raises `EndpointRefused`.
 
-    Looks nothing up: that a name leads to a public address is seen when it is used.
+    Does not resolve its name: whether the address is public is checked at use.
     """
     if len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
         raise EndpointRefused("The endpoint is no address of a push service.")
@@ -83,7 +83,7 @@ def read_endpoint(url: str) -> Endpoint:
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is one of the internet's, and of a single host."""
+    """Return whether an address is public and belongs to a single host."""
     if isinstance(address, ipaddress.IPv6Address):
         for network, before in EMBEDDING:
             if address in network:
@@ -126,7 +126,7 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
 
 
 async def _address_of(endpoint: Endpoint) -> str:
-    """Look a host up; raises `EndpointRefused` if any of its addresses is private."""
+    """Resolve a host; raises `EndpointRefused` if any of its addresses is private."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM

@@ -1,6 +1,6 @@
-"""Mails: news, and what an address has to be asked first. Each can be stopped.
+"""Builds mails: news, and requests for confirmation; each can be unsubscribed.
 
-All in the language that is active.
+All are in the active language.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from runners.models import Contact, Subscription
 from runners.notifying.texts import Words
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
-# For how long an address can be confirmed.
+# How long an address can be confirmed.
 CONFIRM_WITHIN_S = 3 * 24 * 3600
 _stop = signing.Signer(salt="runners.notifying.stop")
 _confirm = signing.TimestampSigner(salt="runners.notifying.confirm")
 
 
 def is_offered() -> bool:
-    """Tell whether mails reach anybody: a server without EMAIL_URL prints them."""
+    """Return whether mail is delivered: a server without EMAIL_URL prints it."""
     return bool(settings.DEBUG) or settings.EMAIL_BACKEND != CONSOLE
 
 
 def stop_url(place: Subscription | Contact) -> str:
-    """Return where whoever has a mail ends all others like it, without signing in."""
+    """Return the address that unsubscribes from such mails without a sign-in."""
     kind = "contact" if isinstance(place, Contact) else "subscription"
     signed = _stop.sign_object([kind, place.pk])
     return settings.PUBLIC_URL + reverse("notifications_stop", args=[signed])
 
 
 def stopped_place(signed: str) -> Subscription | Contact | None:
-    """Return what a link is to end; None if that is over. Raises `BadSignature`."""
+    """Return what a link unsubscribes; None if that is over. Raises `BadSignature`."""
     kind, pk = _stop.unsign_object(signed)
     if kind == "contact":
         return Contact.objects.filter(pk=pk).first()
@@ -43,7 +43,7 @@ def stopped_place(signed: str) -> Subscription | Contact | None:
 
 
 def confirmed_address(signed: str) -> Subscription | None:
-    """Return whose address a link confirms; raises `BadSignature`."""
+    """Return the subscription whose address a link confirms; raises `BadSignature`."""
     pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN_S)
     return Subscription.objects.filter(pk=pk).first()
 
@@ -54,13 +54,13 @@ def news_mail(
     address: str,
     connection: BaseEmailBackend,
 ) -> EmailMessage:
-    """Make the mail of a piece of news."""
+    """Build the mail of a news item."""
     url = words.url if "://" in words.url else settings.PUBLIC_URL + words.url
     return _mail(words.title, f"{words.body}\n\n{url}", place, address, connection)
 
 
 def confirmation_mail(subscription: Subscription) -> EmailMessage:
-    """Ask the owner of an address whether they want mails."""
+    """Build the mail that asks the owner of an address for confirmation."""
     signed = _confirm.sign_object(subscription.pk)
     url = settings.PUBLIC_URL + reverse("notifications_confirm", args=[signed])
     lines = (
@@ -79,7 +79,7 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
 
 
 def contact_mail(contact: Contact) -> EmailMessage:
-    """Tell somebody that a runner chose them."""
+    """Build the mail to somebody whom a runner has chosen as contact."""
     name = contact.runner.name
     text = _(
         "{name} runs with {site}, and chose this address to be told, with the place, "
@@ -103,13 +103,13 @@ def _mail(
     stop = stop_url(place)
     end = _("No more of these mails: {url}").format(url=stop)
     return EmailMessage(
-        # A name is a runner's own words.
+        # The name is the runner's own text.
         subject=" ".join(subject.split()),
         body=f"{text}\n\n-- \n{end}\n",
         to=[address],
         connection=connection,
         headers={
-            # One click, by RFC 8058.
+            # One-click unsubscription, RFC 8058.
             "List-Unsubscribe": f"<{stop}>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
             "Auto-Submitted": "auto-generated",

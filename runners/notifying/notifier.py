@@ -1,7 +1,7 @@
-"""Brings news to browsers and mailboxes, in the background of a serving process.
+"""Delivers notifications in the background of a serving process.
 
-Two threads, so that a slow mail server keeps no notification waiting. What is due is
-claimed in the database: of several processes one sends it, and another if that dies.
+Two threads, so that a slow mail server does not delay pushes. Deliveries are claimed in
+the database: one of several processes sends each, and another one if that process dies.
 """
 
 from __future__ import annotations
@@ -38,33 +38,32 @@ from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 
-# Between two looks while nothing is to be done.
+# Time between two polls while nothing is due.
 POLL_S = 1.0
-# Deliveries of one round, and for how long they are this process's. Mails go one by
-# one, and an SOS is the first of a round.
+# Deliveries per round, and how long they are reserved for this process. Mails are sent
+# one by one, and an SOS is the first of a round.
 BATCH, MAIL_BATCH, LEASE = 50, 10, timedelta(minutes=2)
-# What a process sends: messages a second, and at once.
+# The rate of a process: messages per second, and burst.
 RATE, BURST = 50.0, 200.0
-# What one place is told by a process, a second and at once; an SOS always.
+# The rate per place and process: per second, and burst; an SOS is not limited.
 PLACE_RATE, PLACE_BURST = 1 / 20, 20
-# A mail server may take so long for each step.
+# The time-out of each step of a mail server.
 MAIL_TIMEOUT_S = 20
-# Until the second attempt; the next ones take three times as long each, at most so
-# often, until nobody wants to know any more. Seconds.
+# Seconds until the second attempt. Each further delay is three times as long, up to
+# this number of attempts, until the news is too old.
 RETRY, MOST_TRIPLED = 10.0, 3
-# So long a push service that did not answer is left alone.
+# How long a push service that did not answer is skipped.
 LEFT_ALONE_S = 30.0
-# Deliveries that a place refuses, in a row, before it is forgotten.
+# Deliveries that a place refuses in a row before it is deleted.
 MOST_FAILURES = 5
-# Seconds.
 SILENCES_EVERY, TIDY_EVERY = 30.0, 3_600.0
 
 
 class Failed(Exception):
-    """A delivery that came to nothing.
+    """A delivery that failed.
 
-    `again`: when to try once more, in seconds; None is never. `gone`: the place does
-    not exist any more.
+    `again`: seconds until the next attempt, None for never. `gone`: the place does not
+    exist any more.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class Failed(Exception):
 
 @dataclass
 class Job:
-    """A delivery that is still to be made, and what to say."""
+    """A delivery that is due, and its text."""
 
     delivery: Delivery
     words: Words
@@ -86,7 +85,7 @@ class Job:
 
 
 class Notifier:
-    """The process's part in telling followers."""
+    """Delivers this process's share of notifications."""
 
     def __init__(self) -> None:
         self.queued = 0
@@ -94,14 +93,14 @@ class Notifier:
         self.failed: Counter[str] = Counter()
         self._rate = Bucket(RATE, BURST)
         self._places = Limits(PLACE_RATE, PLACE_BURST)
-        # Push services that did not answer: until when they are left alone.
+        # Push services that did not answer, and until when they are skipped.
         self._away: dict[str, float] = {}
         self._silences_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Tell from now on; a second call changes nothing."""
+        """Start delivering; a second call changes nothing."""
         if not self._threads:
             self._stopping.clear()
             for name, turn in (("push", self.push_turn), ("mail", self.mail_turn)):
@@ -112,7 +111,7 @@ class Notifier:
                 thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """End after what is being sent; the rest waits in the database. Blocks."""
+        """Stop after the current delivery; the others stay in the database. Blocks."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout)
@@ -128,14 +127,14 @@ class Notifier:
                 logger.warning("News wait: the database failed: %s", error)
                 connection.close()
             except Exception:
-                # The thread must live, whatever is wrong with these.
+                # The thread must go on after any error in these.
                 logger.exception("News could not be told")
             if not busy:
                 self._stopping.wait(POLL_S)
         connection.close()
 
     def push_turn(self) -> bool:
-        """Queue what is new, then push what is due; tell whether there was anything."""
+        """Queue new deliveries, then send due pushes; return whether there were any."""
         now = time.monotonic()
         if now >= self._silences_at:
             self._silences_at = now + SILENCES_EVERY
@@ -150,14 +149,15 @@ class Notifier:
         jobs = self._jobs(batch)
         if jobs:
             self._stopping.wait(self._rate.take(len(jobs)))
-            # The ORM refuses to work where a loop runs: one for the round, no longer.
+            # The ORM refuses to run in a thread with an event loop: one per round, no
+            # longer.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._push_all(jobs))
             self._settle(jobs, "push")
         return bool(queued or batch)
 
     def mail_turn(self) -> bool:
-        """Mail what is due; tell whether there was anything."""
+        """Send due mails; return whether there were any."""
         batch = Delivery.objects.claim(by_mail=True, most=MAIL_BATCH, lease=LEASE)
         jobs = self._jobs(batch)
         if jobs:
@@ -165,10 +165,10 @@ class Notifier:
             self._settle(jobs, "mail")
         return bool(batch)
 
-    # What is still to be said
+    # Deliveries that are still due
 
     def _jobs(self, batch: Sequence[Delivery]) -> list[Job]:
-        """Leave out what is old by now, or no longer wanted or allowed."""
+        """Drop deliveries that are too old, or not wanted or allowed any more."""
         now = timezone.now()
         dropped: dict[int, str] = {}
         jobs = []
@@ -264,7 +264,7 @@ class Notifier:
         finally:
             backend.close()
 
-    # Afterwards
+    # Results
 
     def _settle(self, jobs: Iterable[Job], channel: str) -> None:
         done: list[int] = []
@@ -302,7 +302,7 @@ class Notifier:
 
 
 def _judged(answer: Answer) -> Failed | None:
-    """Tell what the answer of a push service means."""
+    """Evaluate the answer of a push service."""
     status = answer.status
     if 200 <= status < 300:
         return None
@@ -310,7 +310,7 @@ def _judged(answer: Answer) -> Failed | None:
         return Failed("gone", gone=True)
     if status == 429 or status >= 500:
         return Failed("busy", again=answer.retry_after)
-    # A redirect too: whoever answers it is no push service.
+    # Includes redirects: a push service sends none.
     return Failed("refused")
 
 
@@ -327,13 +327,13 @@ def _words(delivery: Delivery, *, named: bool) -> Words:
 
 
 def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
-    """Mail it; raises OSError if the server is lost, so that no other mail is tried."""
+    """Mail a delivery; raises OSError if the server fails, which ends the round."""
     place = job.delivery.place
     try:
         with override(place.language):
             mail.news_mail(job.words, place, place.email, backend).send()
     except smtplib.SMTPRecipientsRefused as error:
-        # Below 500 is "not now": many servers have strangers come twice.
+        # Below 500 is temporary: many servers let strangers retry.
         if any(code < 500 for code, _ in error.recipients.values()):
             return Failed("busy", again=RETRY)
         return Failed("refused")
@@ -355,7 +355,7 @@ def _is_deactivated(place: Subscription | None) -> bool:
 class _Rights:
     """What the followers of a batch want and may see now, as on a live page.
 
-    Causes a query, and two more for each account or link among them.
+    Causes one query, and two for each account or link in the batch.
     """
 
     def __init__(self, batch: Sequence[Delivery]) -> None:
@@ -391,7 +391,9 @@ class _Rights:
         }
 
     def _viewer(self, delivery: Delivery) -> tuple[int | None, int | None] | None:
-        """Return by which account and which link somebody sees a runner."""
+        """Return the account and the links by which a delivery's follower sees the
+        runner.
+        """
         alert = self._alert(delivery)
         place = delivery.subscription
         if alert is None or place is None:
@@ -403,7 +405,7 @@ class _Rights:
         return self._alerts.get(key)
 
     def reason_against(self, delivery: Delivery) -> str:
-        """Return why a follower is not told, or nothing."""
+        """Return why a follower is not notified, or ""."""
         news, place = delivery.news, delivery.subscription
         alert, viewer = self._alert(delivery), self._viewer(delivery)
         if alert is None or place is None or viewer is None:
@@ -412,13 +414,13 @@ class _Rights:
             return "stopped"
         if news.runner_id not in self._runners[viewer]:
             return "rights"
-        # Its checkpoints name an unlisted race.
+        # A checkpoint's name reveals an unlisted race.
         if news.kind == Kind.CHECKPOINT and not self.may_know_race(delivery):
             return "rights"
         return ""
 
     def may_know_race(self, delivery: Delivery) -> bool:
-        """Tell whether a follower may know which race it is."""
+        """Return whether a follower may know the race."""
         entry, viewer = delivery.news.entry, self._viewer(delivery)
         if entry is None or viewer is None:
             return False

@@ -1,7 +1,7 @@
-"""A runner's call for help: to the race office and the contacts they chose.
+"""Calls for help, which go to the race office and the runner's contacts.
 
-Its place passes by zones and pauses, for it goes nowhere else: no position is stored
-and no follower's socket hears of it.
+The position of a call ignores zones and pauses, as nobody else gets it: it is not
+stored as a position and not sent to any follower's socket.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from runners.notifying import mail
 from runners.positions.fix import Fix
 
 MOST_CONTACTS = 5
-# Calls of a runner in an hour that contacts and followers are told of; the race office
-# sees each.
+# Calls per runner and hour that contacts and followers are notified of; the race office
+# sees all of them.
 MOST_TOLD = 3
 
 
 class Call(NamedTuple):
-    """What a phone says: `called` in milliseconds, battery in per cent.
+    """A call as a phone sends it: `called` in milliseconds, battery in per cent.
 
     `fine`: the runner takes it back.
     """
@@ -40,9 +40,9 @@ class Call(NamedTuple):
 
 @transaction.atomic
 def sos_take(*, runner: int, call: Call) -> Sos:
-    """Take a call for help, or what is new of one; all who are to know are queued.
+    """Store a new call or an update; queue a notification for each recipient.
 
-    The same again changes nothing but the place, if it is newer. Raises
+    A repeated call changes nothing except a newer position. Raises
     `Runner.DoesNotExist`.
     """
     now = timezone.now()
@@ -105,14 +105,14 @@ def _tell(sos: Sos, kind: Kind, at: datetime) -> None:
 
 
 def sos_acknowledge(*, sos: Sos, by: User) -> None:
-    """Note who of the race office has seen it first; the runner's phone says so."""
+    """Record who of the race office saw the call first; the runner's phone shows it."""
     if sos.seen_at is None:
         sos.seen_at, sos.seen_by = timezone.now(), by
         sos.save(update_fields=["seen_at", "seen_by"])
 
 
 def sos_close(*, sos: Sos) -> None:
-    """End it on the desk."""
+    """Close the call on the desk."""
     if sos.closed_at is None:
         sos.closed_at = timezone.now()
         sos.save(update_fields=["closed_at"])
@@ -122,7 +122,7 @@ def sos_close(*, sos: Sos) -> None:
 def contact_add(
     *, runner: Runner, email: str, user: User | None, language: str
 ) -> Contact:
-    """Choose a contact; an address is told. Raises OSError without a mail server."""
+    """Add a contact; an address is notified. Raises OSError without a mail server."""
     contact, is_new = Contact.objects.get_or_create(
         runner=runner, email=email, user=user, defaults={"language": language}
     )
@@ -132,7 +132,7 @@ def contact_add(
 
 
 def contacts_of(runner: Runner) -> QuerySet[Contact]:
-    """Return the contacts; `is_reached`: of an account, whether it is told anywhere."""
+    """Return the contacts; `is_reached`: whether an account can be notified anywhere."""
     places = Subscription.objects.filter(
         user=OuterRef("user"), user__is_active=True, confirmed_at__isnull=False
     )

@@ -1,4 +1,4 @@
-"""What followers choose to be told, and where."""
+"""What followers choose to be notified of, and where."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from runners.notifying.endpoints import EndpointRefused, read_endpoint
 from runners.notifying.webpush import KeysRefused, check_keys
 from runners.positions.limits import Bucket
 
-# Browsers of an account, or addresses.
+# The most browsers or addresses of an account.
 MOST_BROWSERS, MOST_ADDRESSES = 10, 3
-# Runners that a browser or address is told of.
+# The most runners with alerts at one browser or address.
 MOST_ALERTS = 100
-# New browsers that a process takes, a second and at once: they need no account.
+# The rate of new browsers in a process (per second, and burst), as they need no
+# account.
 NEW_RATE, NEW_BURST = 10.0, 200.0
 
 _new = Bucket(NEW_RATE, NEW_BURST)
 
 
 class ChoiceRefused(Exception):
-    """A choice that cannot be kept; `code` is stable and dotted."""
+    """A choice that is refused; `code` is stable and dotted."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -38,7 +39,7 @@ class ChoiceRefused(Exception):
 
 
 def browser_known(push: Mapping[str, Any]) -> Subscription | None:
-    """Return the subscription of a browser, by what only it and its service know."""
+    """Return a browser's subscription by its endpoint and keys, which only it knows."""
     return Subscription.objects.filter(
         digest=_digest(str(push.get("endpoint"))), auth=_keys(push)[1]
     ).first()
@@ -53,9 +54,9 @@ def browser_subscribe(
     device: str,
     language: str,
 ) -> Subscription:
-    """Take a browser's push subscription, as `PushSubscription.toJSON()` has it.
+    """Store a browser's push subscription, as `PushSubscription.toJSON()` returns it.
 
-    It is the account's from now on, or nobody's. Raises `ChoiceRefused`.
+    From now on it belongs to the account, or to nobody. Raises `ChoiceRefused`.
     """
     endpoint, (p256dh, auth) = str(push.get("endpoint")), _keys(push)
     try:
@@ -68,7 +69,7 @@ def browser_subscribe(
         detail = _("Too many at once. Try again in a moment.")
         raise ChoiceRefused("rate.limited", detail)
     if known is not None and known.user != user:
-        # What it was told stood on another account's rights.
+        # Its alerts depended on another account's rights.
         known.delete()
     if user is not None:
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))
@@ -99,9 +100,10 @@ def alerts_set(
     kinds: Collection[Kind],
     link: ShareLink | None = None,
 ) -> None:
-    """Have these kinds of news of these runners told at a place; none is the end.
+    """Set the alerts about these runners at a place; no kinds remove them.
 
-    `link` is what the follower sees them by, if by any. Raises `ChoiceRefused`.
+    `link` is the share link by which the follower sees them, or None. Raises
+    `ChoiceRefused`.
     """
     runners = list(runners)
     if not kinds:
@@ -120,7 +122,7 @@ def alerts_set(
 
 
 def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
-    """Return what a place is told, kinds by runner's code."""
+    """Return the alerts of a place: kinds by runner's code."""
     if place is None:
         return {}
     return {
@@ -130,10 +132,10 @@ def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
 
 
 def address_add(*, user: User, email: str, language: str) -> Subscription:
-    """Note a mail address and ask its owner; raises `ChoiceRefused`.
+    """Store a mail address and ask its owner to confirm; raises `ChoiceRefused`.
 
-    Asked again it asks again, unless the address was confirmed. Raises OSError while
-    the mail server is away.
+    A repeated call sends the request again, unless the address is confirmed. Raises
+    OSError if the mail server is unavailable.
     """
     if not mail.is_offered():
         raise ChoiceRefused("mail.off", _("This server sends no mails."))
@@ -151,13 +153,13 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
 
 
 def address_confirm(*, place: Subscription) -> None:
-    """Take the owner's yes."""
+    """Mark an address as confirmed by its owner."""
     place.confirmed_at = place.confirmed_at or timezone.now()
     place.save(update_fields=["confirmed_at"])
 
 
 def address_of(user: User | None) -> Subscription | None:
-    """Return where an account is mailed: the address that was confirmed last."""
+    """Return where an account gets mail: the address that was confirmed last."""
     if user is None or not mail.is_offered():
         return None
     confirmed = user.subscriptions.exclude(email="").exclude(confirmed_at=None)

@@ -1,4 +1,4 @@
-"""What is said of a piece of news, in a notification and in a mail."""
+"""The texts of news, in notifications and in mails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ZERO = timedelta()
 
 
 class Words(NamedTuple):
-    """A title and a sentence, and the page that they lead to."""
+    """A title and a sentence, and the page that they link to."""
 
     title: str
     body: str
@@ -25,7 +25,9 @@ class Words(NamedTuple):
 
 
 def words_of(news: News, *, named: bool) -> Words:
-    """Tell a follower, in the language that is active; `named`: may know the race."""
+    """Return the text for a follower in the active language; `named`: may know the
+    race.
+    """
     who, at = news.runner.name, _clock(news.at, news)
     url = reverse("runner", args=[news.runner.code])
     race = f" {news.entry.race.name}." if news.entry and named else ""
@@ -53,7 +55,7 @@ def words_of(news: News, *, named: bool) -> Words:
 
 
 def words_for_contact(news: News, sos: Sos) -> Words:
-    """Tell whom the runner chose, with the place, in the language that is active."""
+    """Return the text for a contact, with the position, in the active language."""
     page = settings.PUBLIC_URL + reverse("runner", args=[news.runner.code])
     if news.kind == Kind.FINE:
         return _fine(news, page)
@@ -94,7 +96,7 @@ def _at(clock: str) -> str:
 
 
 def _passed(clock: str, news: News) -> str:
-    """Return when, and how long after the start if that is known."""
+    """Return the time, and the time since the start if it is known."""
     entry = news.entry
     if entry is None or (elapsed := news.at - (entry.started_at or entry.gun)) <= ZERO:
         return _at(clock)

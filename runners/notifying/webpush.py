@@ -1,6 +1,6 @@
-"""A web push message: encrypted for its browser, signed as this server's.
+"""Web push messages: encrypted for a browser and signed by this server.
 
-RFC 8291 (the encryption) and RFC 8292 (VAPID, by which a push service knows us).
+RFC 8291 (encryption) and RFC 8292 (VAPID, which identifies this server).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from py_vapid import Vapid02
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-# A push service takes a signature for a day at most. One serves for an hour, and is
-# good for some more. Seconds.
+# Push services accept signatures for a day at most. One is used for an hour, and is
+# valid for longer. Seconds.
 RENEWED, GOOD_FOR = 3_600, 12 * 3_600
 AUTH_BYTES = 16
 
 
 class KeysRefused(ValueError):
-    """Keys of a browser that nothing can be encrypted for."""
+    """Keys of a browser that cannot be used for encryption."""
 
 
 def public_key() -> str:
-    """Return what a browser asks its push service with: base64url."""
+    """Return the public key with which a browser subscribes: base64url."""
     point = _vapid().public_key.public_bytes(
         Encoding.X962, PublicFormat.UncompressedPoint
     )
@@ -41,7 +41,7 @@ def public_key() -> str:
 
 
 def check_keys(p256dh: str, auth: str) -> None:
-    """Refuse keys of the wrong kind; raises `KeysRefused`."""
+    """Check the type of keys; raises `KeysRefused`."""
     try:
         ec.EllipticCurvePublicKey.from_encoded_point(CURVE, decode(p256dh))
         right = len(decode(auth)) == AUTH_BYTES
@@ -52,7 +52,7 @@ def check_keys(p256dh: str, auth: str) -> None:
 
 
 def encrypt(payload: bytes, *, p256dh: str, auth: str) -> bytes:
-    """Encrypt for the browser with these keys."""
+    """Encrypt a message for the browser with these keys."""
     encrypted: bytes = http_ece.encrypt(
         payload,
         private_key=ec.generate_private_key(CURVE),
@@ -64,9 +64,9 @@ def encrypt(payload: bytes, *, p256dh: str, auth: str) -> bytes:
 
 
 def headers(endpoint: str, *, ttl: int, urgent: bool, topic: str) -> dict[str, str]:
-    """Return the headers of a message that is of no use after `ttl` seconds.
+    """Return the headers of a message that is useless after `ttl` seconds.
 
-    A later one of the same topic takes its place while the browser is away.
+    While the browser is offline, a later message with the same topic replaces it.
     """
     parts = urlsplit(endpoint)
     audience = f"{parts.scheme}://{parts.netloc}"
@@ -77,7 +77,7 @@ def headers(endpoint: str, *, ttl: int, urgent: bool, topic: str) -> dict[str, s
         "Content-Type": "application/octet-stream",
         "TTL": str(ttl),
         "Urgency": "high" if urgent else "normal",
-        # 32 characters of base64url at most.
+        # At most 32 characters of base64url.
         "Topic": encode(digest[:24]),
     }
 
@@ -87,7 +87,7 @@ def encode(raw: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """Read base64url; raises ValueError."""
+    """Decode base64url; raises ValueError."""
     return base64.b64decode(
         text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
     )
@@ -95,7 +95,7 @@ def decode(text: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _signature(audience: str, hour: int) -> str:
-    # Whom a push service can write to; Apple's takes no address of a local name.
+    # The contact for push services; Apple's accepts no address at a local name.
     public = urlsplit(settings.PUBLIC_URL)
     sender = f"mailto:{parseaddr(settings.DEFAULT_FROM_EMAIL)[1]}"
     claims = {
@@ -112,10 +112,10 @@ def _vapid() -> Vapid02:
     if settings.SPECTATE_VAPID_KEY:
         number = int.from_bytes(decode(settings.SPECTATE_VAPID_KEY))
     else:
-        # Always the same for a SECRET_KEY, so that all workers have it, and more bytes
-        # than the curve's order, so that none of its numbers is likelier than another.
+        # Derived from SECRET_KEY, so that all workers have the same, with more bytes
+        # than the curve's order, so that all numbers are about equally likely.
         derived = HKDF(SHA256(), 48, salt=None, info=b"spectate web push")
         number = int.from_bytes(derived.derive(settings.SECRET_KEY.encode()))
         number = number % (ORDER - 1) + 1
-    # Its own check of `sub` knows too few host names.
+    # The library's check of `sub` accepts too few host names.
     return Vapid02(ec.derive_private_key(number, CURVE), conf={"no-strict": True})

@@ -1,4 +1,4 @@
-"""The parent of several serving processes: replaces the dead, restarts in turn."""
+"""The parent of several serving processes: replaces dead ones, restarts in turn."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from types import FrameType
 
 logger = logging.getLogger(__name__)
 
-# Between looks at the workers and at what signals asked for.
+# Time between checks of the workers and of requested signals.
 LOOK_S = 0.1
 # How long a worker may take to start.
 START_S = 60.0
-# How long workers may take to stop; more than they allow themselves.
+# How long workers may take to stop; longer than their own limit.
 STOP_S = 9.7
-# Before a worker that could not start is tried again.
+# The delay before a worker that failed to start is tried again.
 RETRY_S = 1.0
 
 
 class Worker:
     """A serving process, which writes to a pipe once it serves.
 
-    `command` makes its command from the pipe's end; `listener` stays open for it.
+    `command` returns its command line for the pipe's file descriptor; `listener` is the
+    descriptor that stays open for it.
     """
 
     def __init__(self, command: Callable[[int], list[str]], listener: int) -> None:
@@ -41,7 +42,7 @@ class Worker:
         self.is_ready = False
 
     def look(self) -> bool:
-        """See whether it serves; returns whether it is alive."""
+        """Check whether the worker serves; return whether it is alive."""
         if not self.is_ready and self._ready >= 0:
             readable, _, _ = select.select([self._ready], [], [], 0)
             self.is_ready = bool(readable) and bool(os.read(self._ready, 1))
@@ -56,7 +57,7 @@ class Worker:
             self.process.terminate()
 
     def close(self) -> None:
-        """Kill it if it lives and release what it held here."""
+        """Kill the worker if it is alive, and release its resources here."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -68,14 +69,14 @@ class Worker:
 class Supervisor:
     """Keeps a number of workers serving until SIGTERM or SIGINT.
 
-    SIGHUP restarts them one after the other: a new one serves before an old one is
-    asked to leave, and the next waits until that one has left. A new one that does
-    not start ends the restart; the old ones stay.
+    SIGHUP restarts them one after the other: an old worker is stopped once its
+    replacement serves, and the next follows once it has ended. A replacement that fails
+    to start ends the restart; the remaining old workers go on.
     """
 
     def __init__(self, start: Callable[[int], Worker], count: int) -> None:
         self._start = start
-        # Worker by its place; what it counts is known by that.
+        # Workers by number, which labels their metrics.
         self.workers = {place: start(place) for place in range(count)}
         self._stopping = False
         self._restart_asked = False
@@ -93,7 +94,7 @@ class Supervisor:
             self._stopping = True
 
     def run(self) -> int:
-        """Supervise; returns the exit status."""
+        """Supervise the workers; return the exit status."""
         ever_ready = False
         while not self._stopping:
             for place, worker in list(self.workers.items()):
@@ -116,7 +117,7 @@ class Supervisor:
         self.workers[place] = self._start(place)
 
     def _restart(self) -> None:
-        """Take the next step of a restart."""
+        """Do the next step of a restart."""
         if self._restart_asked:
             logger.info("Restarting the workers, one after the other")
             self._restart_asked = False
@@ -142,7 +143,7 @@ class Supervisor:
             self._leaving.stop()
 
     def stop(self, status: int) -> int:
-        """Have all of them leave; kill who has not in time."""
+        """Stop all workers; kill those that exceed the limit."""
         transient = [w for w in (self._coming, self._leaving) if w is not None]
         workers = [*self.workers.values(), *transient]
         for worker in workers:
