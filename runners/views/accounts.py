@@ -1,4 +1,4 @@
-"""Sign in, sign up, sign out."""
+"""Sign-in, sign-up and sign-out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.views.generic import CreateView
 if TYPE_CHECKING:
     SignUpForm = UserCreationForm[User]
     SignUpView = CreateView[User, SignUpForm]
-else:  # Django's classes take no type arguments when they run.
+else:  # Django's classes accept no type arguments at run time.
     SignUpForm = UserCreationForm
     SignUpView = CreateView
 
@@ -25,7 +25,7 @@ class SignIn(LoginView):
 
 
 class SignUp(RedirectURLMixin, SignUpView):
-    """Make an account and go on signed in."""
+    """Create an account and sign in."""
 
     form_class = SignUpForm
     template_name = "runners/sign_up.html"
@@ -37,4 +37,4 @@ class SignUp(RedirectURLMixin, SignUpView):
 
 
 class SignOut(LogoutView):
-    """End the session (POST only, as Django has it) and go back to the live page."""
+    """End the session (POST only, as in Django) and redirect to the live page."""

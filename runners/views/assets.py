@@ -1,4 +1,4 @@
-"""Where the browser finds the map library, if it was installed, and our modules."""
+"""The URLs of the map library, if it is installed, and of our JavaScript modules."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FILES = {
     "topojson": "vendor/topojson-client/topojson-client.min.js",
     "atlas": "vendor/world-atlas/countries-50m.json",
 }
-# `import … from "./x.js"`, on one line or more, but not in a comment for types.
+# `import … from "./x.js"`, on one or more lines, but not in a comment for types.
 IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
 
 
 @cache
 def map_assets() -> dict[str, str] | None:
-    """Return the URLs of the map's files, or None when any of them is missing."""
+    """Return the URLs of the map's files, or None if any of them is missing."""
     if not all(_exists(path) for path in FILES.values()):
         return None
     return {name: static(path) for name, path in FILES.items()}
@@ -32,10 +32,10 @@ def map_assets() -> dict[str, str] | None:
 
 @cache
 def modules(entry: str) -> list[str]:
-    """Return the URLs of a module and all that it imports, the entry first.
+    """Return the URLs of a module and of all its imports, the entry first.
 
-    A page that names them all has them fetched at once, instead of level by level: on
-    a line with long round trips that is most of the wait.
+    A page that lists them all has them fetched in parallel instead of level by level,
+    which is most of the wait on a line with long round trips.
     """
     found = {entry: None}
     waiting = [entry]
@@ -53,5 +53,5 @@ def modules(entry: str) -> list[str]:
 
 
 def _exists(path: str) -> bool:
-    # Collected for production, or found in place while developing.
+    # Collected for production, or found in place during development.
     return bool(staticfiles_storage.exists(path) or finders.find(path))

@@ -1,5 +1,6 @@
-"""The browser as the runner's phone: a page without anything personal in it, and what
-its script asks for."""
+"""The browser as the runner's phone: a page without personal data, and what its script
+requests.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +16,20 @@ from django.views.decorators.http import require_http_methods, require_safe
 from runners.models import Runner, RunnerToken
 from runners.models.runner import token_digest
 
-# What a script says of its browser, in the name of its token.
+# The name of the token of such a browser.
 DEVICE_LENGTH = 40
 
 
 @require_safe
 def browser_phone(request: HttpRequest) -> HttpResponse:
-    """Show the page; the same bytes for everybody, which a service worker keeps."""
+    """Show the page; it is the same for everybody, as a service worker caches it."""
     return render(request, "runners/browser_phone.html")
 
 
 @never_cache
 @require_safe
 def browser_account(request: HttpRequest) -> JsonResponse:
-    """Say who is signed in, and which runner they are."""
+    """Return who is signed in, and which runner they are."""
     runner = None
     if request.user.is_authenticated:
         runner = Runner.objects.filter(account=request.user).first()
@@ -45,7 +46,7 @@ def browser_account(request: HttpRequest) -> JsonResponse:
 @require_http_methods(["GET", "POST"])
 @sensitive_variables("plain", "scheme")
 def browser_token(request: HttpRequest) -> JsonResponse:
-    """Make a token for the signed-in runner's browser; GET: say whose a token is."""
+    """Create a token for the signed-in runner's browser; GET returns whose a token is."""
     if request.method == "GET":
         scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
         row = (

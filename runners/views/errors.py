@@ -1,6 +1,6 @@
-"""What a visitor sees of an error, with DEBUG too: never a traceback or our URLs.
+"""Error pages, with DEBUG as well: without a traceback or the list of URLs.
 
-Without DEBUG Django does that by itself, with the templates 400, 403, 404 and 500.
+Without DEBUG, Django renders the templates 400, 403, 404 and 500 itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.views.defaults import page_not_found
 
 
 class PlainExceptionReporter(ExceptionReporter):
-    """Says that something broke; what broke is in the log.
+    """Reports that an error occurred; the details are in the log.
 
     For `DEFAULT_EXCEPTION_REPORTER`.
     """
@@ -28,7 +28,7 @@ class PlainExceptionReporter(ExceptionReporter):
 
 
 class NotFoundPage(MiddlewareMixin):
-    """Answers with our own page what was not found."""
+    """Renders our own page for 404."""
 
     def process_exception(
         self, request: HttpRequest, exception: Exception
@@ -42,7 +42,7 @@ class NotFoundPage(MiddlewareMixin):
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        # Without a match no view has answered, but Django's list of URLs.
+        # Without a match, Django has answered with its list of URLs.
         if (
             settings.DEBUG
             and response.status_code == 404

@@ -13,7 +13,7 @@ from runners.sharing.following import follow_runner, followable_runners, unfollo
 
 @require_POST
 def follow(request: HttpRequest, code: str) -> JsonResponse:
-    """Follow a runner, or ask to; answer {"status": accepted | pending | refused}."""
+    """Follow a runner, or ask to; returns {"status": accepted | pending | refused}."""
     if not request.user.is_authenticated:
         return _sign_in_first()
     runner = get_object_or_404(followable_runners(user=request.user), code=code)
@@ -22,7 +22,9 @@ def follow(request: HttpRequest, code: str) -> JsonResponse:
 
 @require_POST
 def unfollow(request: HttpRequest, code: str) -> JsonResponse:
-    """Stop following a runner; answer {"status": null}, also if it was not so."""
+    """Stop following a runner; returns {"status": null}, even if they were not
+    followed.
+    """
     if not request.user.is_authenticated:
         return _sign_in_first()
     unfollow_runner(user=request.user, code=code)

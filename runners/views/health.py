@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what does it count."""
+"""Liveness, readiness and metrics of a process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from runners.serving.metrics import collector
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
-    """Say that the process answers."""
+    """Return 200 while the process answers."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether to send somebody here: 503 while it can take nobody on.
+    """Return 503 while the process accepts no new clients, otherwise 200.
 
-    That is while it leaves, is overloaded, or the database is away.
+    That is in a drain, under overload, or while the database is unavailable.
     """
     admission = get_admission()
     if admission.leaving:
@@ -39,7 +39,7 @@ def _ask_database() -> None:
 
 
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """Show what the process counts, or all workers, in Prometheus' text format."""
+    """Return the metrics of the process, or of all workers, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(collector())
     return HttpResponse(

@@ -1,4 +1,4 @@
-"""The visitor's language, and the words of our scripts in it."""
+"""The visitor's language, and the translations of our scripts' texts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ YEAR_S = 365 * 24 * 3600
 
 
 class Language(LocaleMiddleware):
-    """Takes the language of `?lang=`, and remembers it; else what the browser asks."""
+    """Selects and remembers the language of `?lang=`; otherwise the browser's."""
 
     def process_request(self, request: HttpRequest) -> None:
         chosen = request.GET.get("lang")
         if request.path_info.startswith("/admin/"):
-            # Our half of the race office's words is in no other language.
+            # Our own texts of the race office are in English only.
             chosen = SOURCE
         if chosen in LANGUAGES:
             request.COOKIES[settings.LANGUAGE_COOKIE_NAME] = chosen
@@ -54,9 +54,10 @@ class Language(LocaleMiddleware):
 @gzip_page
 @cache_control(public=True, max_age=YEAR_S, immutable=True)
 def words(request: HttpRequest, language: str, version: str) -> HttpResponse:
-    """Answer our scripts' words in a language: {English: translation or plural forms}.
+    """Return the scripts' texts in a language: {English: translation or plural forms}.
 
-    The version is that of the words, so that a browser keeps them as long as they hold.
+    The version in the URL is a hash of the texts, so that browsers cache them until
+    they change.
     """
     if language not in LANGUAGES or language == SOURCE:
         raise Http404("There are no words of this language.")
@@ -64,7 +65,7 @@ def words(request: HttpRequest, language: str, version: str) -> HttpResponse:
 
 
 def script_words(request: HttpRequest) -> dict[str, str | None]:
-    """Give templates the URL of the scripts' words; scripts are in English without."""
+    """Add the URL of the scripts' texts to templates; None for English."""
     return {"script_words": _words_url(get_language() or SOURCE)}
 
 

@@ -31,7 +31,7 @@ from runners.views.topic_data import course_of, first_rows
 PUBLIC_TICK_MS = 1000
 RACE_TICK = 500
 RUNNER_TICK = LINK_TICK = 250
-# Courses drawn on the page of everybody.
+# Courses drawn on the page of everybody public.
 MOST_COURSES = 5
 
 
@@ -43,7 +43,7 @@ def live(request: HttpRequest) -> HttpResponse:
         request,
         title=_("Live now"),
         follow={"public": True, "tick": PUBLIC_TICK_MS},
-        # Of those I follow some are not public; the others are there anyway.
+        # Followed runners who are not public; the others are on the page already.
         own_follows=True,
         courses=visible_races().window_open()[:MOST_COURSES],
     )
@@ -65,7 +65,7 @@ def race(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @gzip_page
 def runner(request: HttpRequest, code: str) -> HttpResponse:
-    """Show one runner; one who may not be seen is as unknown as any other."""
+    """Show one runner; hidden runners get the same 404 as unknown ones."""
     runner = get_object_or_404(visible_runners(request.user.pk), code=code)
     return live_page(
         request,
@@ -78,7 +78,7 @@ def runner(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Lead those who ask for the old name (the admin's pages) to the icon."""
+    """Redirect from the icon's conventional address, which the admin's pages use."""
     return HttpResponseRedirect(static("icons/favicon.svg"))
 
 
@@ -93,21 +93,22 @@ def live_page(
     courses: Iterable[Race] = (),
     link: ShareLink | None = None,
 ) -> HttpResponse:
-    """Show a live page; `link` is the share link that it stands on."""
+    """Show a live page; `link` is the share link that gives access to it."""
     now = timezone.now()
     assets = map_assets()
     mode = _mode(request)
     page = {
         "mode": mode,
         "socket": "/ws/",
-        # Where no websocket comes through, and for gaps; a runner's code for CODE.
+        # Used if no websocket can be opened, and for gaps; CODE stands for a runner's
+        # code.
         "poll": reverse("live_json"),
         "first": _first(follow),
         "track": reverse("track_json", args=["CODE"]),
-        # When runners pass a place of a race; its slug for SLUG.
+        # When runners pass a point of a race; SLUG stands for its slug.
         "eta": reverse("eta_json", args=["SLUG"]),
         "replay": race and reverse("replay_json", args=[race.slug]),
-        # The `follow` message this page sends (docs/protocol.md).
+        # The `follow` message that this page sends (docs/protocol.md).
         "follow": follow,
         "ownFollows": own_follows,
         "oneRunner": one_runner,
@@ -117,14 +118,14 @@ def live_page(
             "start": milliseconds(race.start),
             "ends": milliseconds(race.ends),
         },
-        # A race page hears of its own over the socket.
+        # A race page gets changes of its runners by the socket.
         "zone": _zone(race or next(iter(courses), None))
         if race or one_runner
         else None,
         "courses": [course_of(other, now) for other in courses],
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
-        # A page in a stranger's frame does nothing in the visitor's name.
+        # A page in another site's frame does nothing in the visitor's name.
         "account": None if mode == "embed" else _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
@@ -140,18 +141,19 @@ def live_page(
         "share_link": link,
         "race_state": race and _race_state(race, now),
         "race_length": race and race.length / 1000,
-        # As the clocks there show it; with a zone a template would convert it back.
+        # In the race's time zone; without a zone, as a template would convert it.
         "race_start": race
         and race.start.astimezone(ZoneInfo(race.timezone)).replace(tzinfo=None),
         "has_map": assets is not None,
-        # So that the list need not wait for the scripts. What only a link shows does.
+        # Rendered here so that the list does not wait for scripts, except behind a
+        # link.
         "rows": ""
         if link or one_runner
         else first_rows(race.pk if race else None, request.user.pk),
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
     response = render(request, "runners/live.html", context)
-    # It says who runs now, and that is not to be seen a minute later.
+    # It shows who runs now, which may be private a minute later.
     response["Cache-Control"] = "private, no-store"
     if mode == "embed":
         response.xframe_options_exempt = True
@@ -159,9 +161,9 @@ def live_page(
 
 
 def _first(follow: dict[str, Any]) -> str | None:
-    """Return where the first picture is, to be fetched while the scripts are.
+    """Return the URL of the first snapshot, to be fetched in parallel with the scripts.
 
-    Not a link's: a request that a page announces cannot carry its header.
+    None for a share link: a preloaded request cannot carry its header.
     """
     if "share" in follow:
         return None
@@ -172,7 +174,7 @@ def _first(follow: dict[str, Any]) -> str | None:
 
 
 def _mode(request: HttpRequest) -> str:
-    """Return how the page is shown: on a big screen, in a frame, or as ever."""
+    """Return the page's mode: for a big screen, in a frame, or normal."""
     for mode in ("screen", "embed"):
         if request.GET.get(mode) == "1":
             return mode
@@ -180,20 +182,20 @@ def _mode(request: HttpRequest) -> str:
 
 
 def _account(request: HttpRequest) -> dict[str, Any] | None:
-    """What the page needs to follow runners in the visitor's account."""
+    """Return what the page needs to follow runners in the visitor's account."""
     if not request.user.is_authenticated:
         return None
     return {
         "csrf": get_token(request),
         "follows": follow_statuses(user=request.user),
-        # The page puts a runner's code for CODE.
+        # CODE stands for a runner's code.
         "follow": reverse("follow", args=["CODE"]),
         "unfollow": reverse("unfollow", args=["CODE"]),
     }
 
 
 def _zone(race: Race | None) -> dict[str, Any] | None:
-    """Return the zone whose times a page of one race tells, and a time of it."""
+    """Return the time zone of a race's page, and a time in it."""
     if race is None:
         return None
     return {"name": race.timezone, "at": milliseconds(race.start)}

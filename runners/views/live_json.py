@@ -1,4 +1,4 @@
-"""The snapshot by HTTP, for pages whose network lets no websocket through."""
+"""The snapshot by HTTP, for pages behind networks that block websockets."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from runners.views.topic_data import (
 )
 from runners.views.track import RETRY_AFTER_S, SHARE_HEADER
 
-# Runners and races that one request may name, as a socket may follow.
+# The most runners and races in one request, as a socket may follow.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 
 
 class Refused(Exception):
-    """Nothing of this may be seen, or it makes no sense."""
+    """A request that is not valid, or for something that may not be seen."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -48,11 +48,12 @@ class Refused(Exception):
 
 @require_safe
 async def live_json(request: HttpRequest) -> HttpResponse:
-    """Answer what a `snapshot` says, and what was stored `since` (docs/protocol.md).
+    """Return the content of a `snapshot`, and what was stored `since`
+    (docs/protocol.md).
 
-    `?public=1&race=SLUG&runners=CODE,CODE&since=MS`; a share link in the header
-    `Spectate-Share`. `late` has `{runner, fixes}` of what is newer than `since`;
-    courses and trails come without `since` only. Names that may not be seen are in
+    `?public=1&race=SLUG&runners=CODE,CODE&since=MS`; a share link is in the header
+    `Spectate-Share`. `late` has `{runner, fixes}` of fixes newer than `since`; courses
+    and trails are only sent without `since`. Names that may not be seen are in
     `refused`, as in the errors of a `follow`.
     """
     user = await request.auser()
@@ -84,7 +85,7 @@ async def live_json(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, user: int | None) -> bytes:
-    # Before anything is read: what is stored from now on belongs to the next request.
+    # Before any read: what is stored from now on belongs to the next request.
     now = now_ms()
     since = _since(request)
     link = link_in_header(request)
@@ -138,7 +139,7 @@ def _since(request: HttpRequest) -> int | None:
 
 
 def link_in_header(request: HttpRequest) -> ShareLink | None:
-    """Return the share link that a page stands on; raises `Refused`."""
+    """Return the share link of a request; raises `Refused`."""
     token = request.headers.get(SHARE_HEADER)
     if not token:
         return None
@@ -156,7 +157,7 @@ def link_in_header(request: HttpRequest) -> ShareLink | None:
 
 
 def _given(request: HttpRequest, name: str) -> list[str]:
-    """Return the values of a parameter that may come again and with commas."""
+    """Return the values of a parameter, which may be repeated and have commas."""
     values = ",".join(request.GET.getlist(name)).split(",")
     return list(dict.fromkeys(filter(None, values)))[:FOLLOW_LIMIT]
 
@@ -164,7 +165,7 @@ def _given(request: HttpRequest, name: str) -> list[str]:
 def _races(
     request: HttpRequest, link: ShareLink | None, refused: list[dict[str, str]]
 ) -> list[Race]:
-    """Return the races that are asked for and may be seen, and the link's."""
+    """Return the requested races that may be seen, and the link's."""
     slugs = [slug for slug in _given(request, "race") if "\0" not in slug]
     links = [] if link is None else [link.pk]
     asked = visible_races(links).filter(slug__in=slugs)
@@ -184,7 +185,7 @@ def _single(
     refused: list[dict[str, str]],
     fresh: bool,
 ) -> Items:
-    """Return the runners that are named, or the link's, and may be seen."""
+    """Return the requested runners, or the link's, who may be seen."""
     codes: list[str] = []
     for text in _given(request, "runners"):
         try:

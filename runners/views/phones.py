@@ -1,4 +1,4 @@
-"""A runner's phones: set one up, see whether it works."""
+"""The page of a runner's phones: set one up, and check whether it works."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from runners.models import Runner, RunnerToken
 
 def own_runner(request: HttpRequest, code: str) -> Runner:
     """Return a runner whose phones the visitor may set up: their own, or any for the
-    race office. To everybody else there is no such page."""
+    race office. Raises Http404 for everybody else.
+    """
     user = request.user
     runner = get_object_or_404(Runner, code=code)
     if runner.account_id != user.pk and not user.has_perm("runners.add_runnertoken"):
@@ -26,7 +27,7 @@ def own_runner(request: HttpRequest, code: str) -> Runner:
 
 
 def phones_of(runner: Runner) -> list[tuple[RunnerToken, str]]:
-    """Return a runner's usable tokens, newest first, and how long ago each came.
+    """Return a runner's usable tokens, newest first, with the age of each last contact.
 
     For runners/_phones.html. Causes one query.
     """
@@ -47,7 +48,7 @@ def phones_of(runner: Runner) -> list[tuple[RunnerToken, str]]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_variables("plain", "setup")
 def phones(request: HttpRequest, code: str) -> HttpResponseBase:
-    """Choose an app and list the phones; with `app` posted, set that one up."""
+    """Choose an app and list the phones; with `app` posted, set one up."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     runner = own_runner(request, code)
@@ -55,7 +56,7 @@ def phones(request: HttpRequest, code: str) -> HttpResponseBase:
         app = PHONE_APPS.get(request.POST.get("app", ""))
         if app is not None:
             token, plain = RunnerToken.objects.issue(runner, name=str(app.name))
-            # The only page that can show the token: no address leads to it again.
+            # Only this response can show the token, so it has no address of its own.
             context = {
                 "runner": runner,
                 "app": app,
@@ -75,7 +76,7 @@ def phones(request: HttpRequest, code: str) -> HttpResponseBase:
 @never_cache
 @require_safe
 def phone(request: HttpRequest, code: str, token: int) -> HttpResponseBase:
-    """Show whether a phone works; for the page's script only the part that changes."""
+    """Show whether a phone works; the page's script requests only the changing part."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     runner = own_runner(request, code)

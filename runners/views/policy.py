@@ -1,7 +1,7 @@
 """The content security policy of every page.
 
-Our own and not a package's: it is one header whose only moving part is the origin of
-an installation's map style, and no page needs a nonce.
+Written here rather than with a package: it is one header whose only variable part is
+the origin of an installation's map style, and no page needs a nonce.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ HEADER = "Content-Security-Policy"
 
 
 def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
-    """Return the policy of a page on a host; its websocket is on the same.
+    """Return the policy of a page on a host; its websocket is on the same host.
 
-    `framed`: any site may show it in a frame.
+    `framed`: any site may embed the page.
     """
     connect = ["'self'"]
     if host:
-        # Browsers before 2023 do not count the websocket of a host as 'self'.
+        # Browsers before 2023 do not include the host's websocket in 'self'.
         connect.append(f"{'wss' if secure else 'ws'}://{host}")
     images = ["'self'", "data:", "blob:"]
     if settings.SPECTATE_MAP_STYLE:
         parts = urlsplit(settings.SPECTATE_MAP_STYLE)
-        # Its tiles and sprites have to come from the same origin.
+        # Its tiles and sprites must have the same origin.
         connect.append(f"{parts.scheme}://{parts.netloc}")
         images.append(f"{parts.scheme}://{parts.netloc}")
     directives = {
         "default-src": ["'self'"],
         "connect-src": connect,
-        # The map library makes images of what it fetched.
+        # The map library creates images from downloaded data.
         "img-src": images,
         "worker-src": ["'self'"],
         "object-src": ["'none'"],
@@ -48,7 +48,7 @@ def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
 
 
 def content_policy(get_response: GetResponse) -> GetResponse:
-    """Put the policy on every answer."""
+    """Adds the policy to every response."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
@@ -59,7 +59,7 @@ def content_policy(get_response: GetResponse) -> GetResponse:
         response[HEADER] = policy(
             host,
             secure=request.is_secure(),
-            # Django's own middleware against frames looks at the same mark.
+            # Django's own middleware against frames checks the same attribute.
             framed=getattr(response, "xframe_options_exempt", False),
         )
         return response

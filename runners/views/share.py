@@ -1,4 +1,4 @@
-"""What a share link leads to, without an account."""
+"""The pages of share links, which need no account."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ STATUSES = {
     "share.revoked": HTTPStatus.GONE,
     "share.expired": HTTPStatus.GONE,
 }
-# The cookie of a browser that has given a link's PIN, for the pages beside the map.
+# The cookie of a browser that has entered a link's PIN, for the pages beside the map.
 OPENED = "share_opened"
-# As the visitor reads it; the errors' own details are for programs.
+# Texts for visitors; the errors' own details are for programs.
 SENTENCES = {
     "share.unknown": (
         gettext_lazy("Nothing behind this link"),
@@ -50,7 +50,7 @@ SENTENCES = {
 @sensitive_variables("pin", "token", "follow")
 @require_http_methods(["GET", "HEAD", "POST"])
 def share(request: HttpRequest, token: str) -> HttpResponse:
-    """Show what a link is to, ask for its PIN, or say why it shows nothing."""
+    """Show what a link gives access to, ask for its PIN, or show why it has ended."""
     pin = request.POST.get("pin", "").strip()
     try:
         link = link_of(token, pin, opened=True)
@@ -87,7 +87,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def is_opened(request: HttpRequest, link: ShareLink) -> bool:
-    """Tell whether a link needs no PIN, or this browser has given it."""
+    """Return whether a link needs no PIN or this browser has entered it."""
     if not link.pin:
         return True
     given = request.get_signed_cookie(OPENED, default="") or ""
@@ -95,7 +95,7 @@ def is_opened(request: HttpRequest, link: ShareLink) -> bool:
 
 
 def _proof(link: ShareLink) -> str:
-    """Return what nobody can sign who has not given the PIN; another PIN is another."""
+    """Return the value that is signed for a PIN; it changes with the PIN."""
     return salted_hmac("runners.share", f"{link.pk} {link.pin}").hexdigest()
 
 
@@ -103,15 +103,15 @@ def _ask_for_pin(request: HttpRequest, token: str, *, wrong: bool) -> HttpRespon
     if wrong:
         note_failure(request, f"pin {token}")
     response = render(request, "runners/share_pin.html", {"wrong": wrong})
-    # With "no-referrer" a browser would send this page's form with the origin "null",
-    # which the CSRF check refuses.
+    # With "no-referrer", browsers send this page's form with the origin "null", which
+    # the CSRF check refuses.
     return kept_secret(response, referrer="same-origin")
 
 
 def kept_secret(
     response: HttpResponse, *, referrer: str = "no-referrer"
 ) -> HttpResponse:
-    """Keep the address, which is all one needs to know, from everybody else."""
+    """Prevent that the address, which is the secret, is sent to other sites."""
     response["Referrer-Policy"] = referrer
     response["X-Robots-Tag"] = "noindex, nofollow"
     patch_cache_control(response, private=True, no_store=True)

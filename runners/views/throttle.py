@@ -1,4 +1,4 @@
-"""Make who guesses passwords or PINs wait for the answer."""
+"""Delays the responses to wrong passwords and PINs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from django.utils.decorators import async_only_middleware
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-# The wait after the first failure, doubled by each further one, up to the longest.
+# The delay after the first failure, doubled by each further one, up to the longest.
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
-FORGET = 900.0  # seconds after the last failure
-MOST_KEPT = 10_000  # names
+FORGET = 900.0  # Seconds after the last failure.
+MOST_KEPT = 10_000  # Names.
 
 
 class Failures:
-    """How often each name failed lately; the oldest are forgotten when it is full."""
+    """Recent failures by name; the oldest are discarded at the limit."""
 
     def __init__(self) -> None:
-        # In the order of the last failure: how many, and when.
+        # In the order of the last failure: count and time.
         self._kept: dict[bytes, tuple[int, float]] = {}
 
     def add(self, name: str) -> float:
-        """Count a failure; return how long its answer waits, in seconds."""
+        """Count a failure; return the delay of its response in seconds."""
         now = time.monotonic()
-        # Of one size, however long a name is sent.
+        # Hashed to a fixed size, however long the name is.
         key = hashlib.sha256(name.casefold().encode()).digest()
         count, last = self._kept.pop(key, (0, now))
         if now - last > FORGET:
@@ -43,7 +43,7 @@ class Failures:
         return float(min(FIRST_WAIT_S * 2 ** min(count, 10), LONGEST_WAIT_S))
 
     def clear(self) -> None:
-        """Forget all."""
+        """Discard all failures."""
         self._kept.clear()
 
 
@@ -51,7 +51,7 @@ failures = Failures()
 
 
 def note_failure(request: HttpRequest, name: str) -> None:
-    """Have the answer to this request wait."""
+    """Mark the response to this request to be delayed."""
     request.failed_name = name  # type: ignore[attr-defined]
 
 
@@ -59,18 +59,18 @@ def note_failure(request: HttpRequest, name: str) -> None:
 def _sign_in_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
-    # By the account that was tried, on our page and the admin's alike. By address it
-    # would hold up all who share one, as a race village does.
+    # By account, on our page and the admin's. By address it would delay everybody who
+    # shares one, such as a race village.
     if request is not None:
         note_failure(request, f"account {credentials.get('username', '')}")
 
 
 @async_only_middleware
 def slow_failures(get_response: GetResponse) -> GetResponse:
-    """Hold back the answer to a failed sign-in or PIN, longer with each failure.
+    """Delay the response to a failed sign-in or PIN, longer after each failure.
 
-    Only that answer: a right password waits for nothing. It comes first in
-    MIDDLEWARE, outside of whatever needs a thread, so that none sleeps with it.
+    Successful attempts are not delayed. First in MIDDLEWARE, outside of everything that
+    needs a thread, so that no thread sleeps.
     """
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:

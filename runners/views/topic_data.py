@@ -1,6 +1,6 @@
-"""What is to be seen of a whole, everybody public or a race: read once for a crowd.
+"""The data of a topic (everybody public, or a race), read once for many visitors.
 
-Pages and `/live.json` take it from here; each process reads for itself.
+Pages and `/live.json` use it; each process reads its own.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from runners.models import Race
 from runners.sharing.access import blockers_of, lately_public, race_runners
 from runners.sharing.snapshots import add_trails, race_item, runner_items
 
-# How many wholes are kept for the rest of the second, and how many courses.
+# How many topics are kept until the second ends, and how many courses.
 KEPT = 32
 COURSES_KEPT = 20
 # How long a course is kept for the next visitor.
 COURSE_AGE_S = 60
-# Rows of the list that a page has before its scripts run.
+# Rows that a page has in its list before its scripts run.
 MOST_ROWS = 500
-# A word holds while the last fix is younger (milliseconds); after that it is lost.
+# The states of a signal by the age of the last fix in milliseconds; older ones are
+# lost.
 LIVENESS = ((30_000, "live"), (120_000, "delayed"), (600_000, "stale"))
 
 Items = dict[int, dict[str, Any]]
@@ -38,18 +39,18 @@ Items = dict[int, dict[str, Any]]
 def public_items(*, fresh: bool) -> Items:
     """Return everybody public as in a snapshot, by primary key; `fresh`: with trails.
 
-    What is given is shared: it is not to be changed.
+    The result is shared and must not be changed.
     """
     return _public(int(time.monotonic()), fresh)
 
 
 def race_items(race: int, *, fresh: bool) -> Items:
-    """Return those of a race who may be seen, as `public_items` does."""
+    """Return a race's runners who may be seen, like `public_items`."""
     return _in_race(race, int(time.monotonic()), fresh)
 
 
 def without_blockers(items: Items, user: int | None) -> Items:
-    """Leave out those who have blocked the user: a whole is read once for all."""
+    """Remove runners who have blocked the user, as a topic is read for all users."""
     blockers = blockers_of([user]).get(user, ()) if user is not None else ()
     if not blockers:
         return items
@@ -62,7 +63,7 @@ def course_of(race: Race, now: datetime) -> dict[str, Any]:
 
 
 def first_rows(race: int | None, user: int | None) -> SafeString:
-    """Return the rows of a list as a page has them before its scripts run."""
+    """Return the rows that a page has in its list before its scripts run."""
     second = int(time.monotonic())
     items = _whole(race, second, True)
     seen = without_blockers(items, user)
@@ -99,13 +100,13 @@ def _with_trails(read: Callable[[], Items], fresh: bool) -> Items:
 
 @lru_cache(maxsize=COURSES_KEPT)
 def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
-    # Laying out a marathon costs 0.1 s, too much for each of a crowd that arrives at
-    # once; the age lets a change of a checkpoint through.
+    # Projecting a marathon's course takes 0.1 s, too long for each visitor of a crowd;
+    # the maximum age lets changed checkpoints through.
     return race_item(pk)
 
 
 class FirstRow(NamedTuple):
-    """A runner in the list of a page that was just opened."""
+    """A runner in the list of a new page."""
 
     code: str
     url: str
@@ -113,7 +114,7 @@ class FirstRow(NamedTuple):
     bib: str
     state: str
     words: str
-    # Along the course, or None.
+    # Metres along the course, or None.
     kilometres: float | None
 
 
@@ -121,7 +122,7 @@ def _render(items: Items) -> SafeString:
     now = now_ms()
     url = reverse("runner", args=["CODE"])
     rows = [_first_row(item, url, now) for item in items.values()]
-    # As the page's own script does: the lost at the end.
+    # Sorted as by the page's own script: lost signals at the end.
     rows.sort(key=lambda row: (row.state == "lost", -(row.kilometres or -1), row.name))
     return render_to_string("runners/_first_rows.html", {"rows": rows[:MOST_ROWS]})
 
@@ -141,7 +142,7 @@ def _first_row(item: dict[str, Any], url: str, now: int) -> FirstRow:
         name=item["name"],
         bib=item["bib"] or "",
         state=state,
-        # Without its age, which would be that of the page.
+        # Without the age, which would not change with time.
         words=_state_words()[state]
         if fix or state == "finished"
         else _("Not seen yet"),

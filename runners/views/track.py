@@ -1,4 +1,4 @@
-"""The whole track of a runner, as JSON in a level of detail, and as GPX."""
+"""A runner's whole track, as JSON with a level of detail and as GPX."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ logger = logging.getLogger(__name__)
 
 # The coarsest level of detail.
 COARSEST_M = 1_000.0
-# While the database is away.
+# When to retry while the database is unavailable.
 RETRY_AFTER_S = "2"
-# Where a page that stands on a share link says so: not in an URL, which ends in logs.
+# The header for a page's share link: URLs end up in logs.
 SHARE_HEADER = "Spectate-Share"
 
 
 def says_when_unavailable(
     view: Callable[[HttpRequest, str], HttpResponse],
 ) -> Callable[[HttpRequest, str], HttpResponse]:
-    """Answer 503 while the database is away: clients with a gap ask again."""
+    """Return 503 while the database is unavailable: clients with a gap retry."""
 
     @wraps(view)
     def answer(request: HttpRequest, code: str) -> HttpResponse:
@@ -61,11 +61,11 @@ def says_when_unavailable(
 @require_safe
 @says_when_unavailable
 def track_json(request: HttpRequest, code: str) -> HttpResponse:
-    """Answer `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
+    """Return `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
 
     `since` (milliseconds) leaves out what was stored before; `detail` (metres) leaves
-    out points that lie so near to the line of the others. 304 where nothing is new,
-    404 for whoever may not see the runner.
+    out points that are this near to the line of the others. 304 if nothing is new, 404
+    for viewers who may not see the runner.
     """
     runner = _visible(request, code)
     since = _number(request, "since", 0, 2**53)
@@ -105,7 +105,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
 @require_safe
 @says_when_unavailable
 def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
-    """Answer the whole track as GPX."""
+    """Return the whole track as GPX."""
     runner = _visible(request, code)
     positions = _shown(request, runner)
 
@@ -124,7 +124,7 @@ def _thinned(points: list[list[Any]], detail: float) -> list[list[Any]]:
 
 
 def _visible(request: HttpRequest, code: str) -> Runner:
-    """Return the runner; 404 for whoever may not see them, as for unknown ones."""
+    """Return the runner; raises Http404 for hidden runners as for unknown ones."""
     links = []
     if token := request.headers.get(SHARE_HEADER):
         try:
@@ -141,7 +141,7 @@ def _visible(request: HttpRequest, code: str) -> Runner:
 
 
 def _shown(request: HttpRequest, runner: Runner) -> QuerySet[Position]:
-    """Return where a runner was, as far as it is the viewer's business."""
+    """Return the runner's positions that the viewer may see."""
     positions = Position.objects.filter(runner=runner, held=False)
     begins = shown_from([runner.pk]).get(runner.pk)
     own = runner.account_id is not None and runner.account_id == request.user.pk
@@ -153,9 +153,9 @@ def _shown(request: HttpRequest, runner: Runner) -> QuerySet[Position]:
 def _conditional(
     request: HttpRequest, positions: Any, answer: Any, what: str
 ) -> HttpResponse:
-    """Answer only if the positions are others than the client has.
+    """Return a response only if the client does not have these positions already.
 
-    The rights were checked before: a cache never answers for us.
+    Rights are checked before, as no cache may answer for us.
     """
     state = positions.aggregate(n=Count("pk"), last=Max("stored_at"))
     etag = quote_etag(f"{state['n']} {state['last']} {what}")
@@ -166,7 +166,7 @@ def _conditional(
 
 
 def _number(request: HttpRequest, name: str, least: float, most: float) -> float | None:
-    """Read a number of the query, 0 if it is missing, None if it is none."""
+    """Parse a number of the query: 0 if it is missing, None if it is not valid."""
     try:
         value = float(request.GET.get(name, 0))
     except ValueError:

@@ -1,1 +1,1 @@
-"""What a runner decides and keeps, on pages of their own under /me/."""
+"""The pages under /me/: a runner's choices and data."""

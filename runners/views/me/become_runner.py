@@ -12,7 +12,7 @@ from runners.views.me.forms import BecomeRunnerForm
 
 @login_required
 def become_runner(request: HttpRequest) -> HttpResponse:
-    """Make a signed-in user a runner; each account has one at most."""
+    """Make a signed-in user a runner; each account has at most one."""
     if Runner.objects.filter(account=request.user.pk).exists():
         return redirect("me")
     form = BecomeRunnerForm(request.POST or None, initial={"name": _name(request)})
@@ -23,7 +23,7 @@ def become_runner(request: HttpRequest) -> HttpResponse:
             with transaction.atomic():
                 runner.save()
         except IntegrityError:
-            # Somebody took the code, or a second tap was faster, since we looked.
+            # The code was taken, or a second request was faster, since the check.
             if Runner.objects.filter(account=request.user.pk).exists():
                 return redirect("me")
             form.add_error("code", _("This code was taken just now. Choose another."))

@@ -15,7 +15,7 @@ from runners.views.me.page import back_to, own_page, own_runner
 @require_POST
 @own_runner
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
-    """Choose somebody to be told of a call for help."""
+    """Choose an emergency contact."""
     form = ContactForm(request.POST, runner=runner, auto_id="contact_%s")
     if form.is_valid() and runner.contacts.count() >= MOST_CONTACTS:
         words = _("{count} contacts are the most. Remove one first.")

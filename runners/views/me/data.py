@@ -1,4 +1,4 @@
-"""Take along what is kept, or have it deleted."""
+"""Download or delete one's data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
 @require_POST
 @own_runner
 def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
-    """Stop being a runner; the account stays and follows on."""
+    """Delete the runner; the account remains, with its follows."""
     form = ConfirmForm(request.POST, word=runner.code, auto_id="runner_%s")
     if not form.is_valid():
         return own_page(request, runner, runner_form=form)

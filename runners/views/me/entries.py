@@ -1,4 +1,4 @@
-"""Races that an organiser entered the runner for: shown there only if they agree."""
+"""Races that an organiser entered the runner for; shown there only with consent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runners.views.me.page import back_to, own_runner
 @require_POST
 @own_runner
 def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
-    """Accept an entry, or decline one, accepted before or not."""
+    """Accept an entry, or decline it, even after accepting it."""
     entry = get_object_or_404(runner.entries.select_related("race"), pk=pk)
     chosen = request.POST.get("answer", "")
     if chosen not in ("accept", "decline"):

@@ -21,7 +21,7 @@ WORDS = {
 @require_POST
 @own_runner
 def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
-    """Answer a request, or think again about a follower."""
+    """Answer a request, or change the answer to a follower."""
     follow = get_object_or_404(runner.followers.select_related("user"), pk=pk)
     try:
         chosen = FollowAnswer(request.POST.get("answer", ""))

@@ -17,7 +17,7 @@ from runners.notifying.mail import is_offered
 
 if TYPE_CHECKING:
     RunnerModelForm = forms.ModelForm[Runner]
-else:  # Django's class takes no type arguments when it runs.
+else:  # Django's class accepts no type arguments at run time.
     RunnerModelForm = forms.ModelForm
 
 Visibility = Runner.Visibility
@@ -27,19 +27,19 @@ VISIBILITIES = [
     (Visibility.FOLLOWERS, _("Followers I accepted")),
     (Visibility.PRIVATE, _("Nobody, except by a share link")),
 ]
-# How long a link works, in hours.
+# How long a link is valid, in hours.
 LASTS = [
     ("1", _("1 hour")),
     ("6", _("6 hours")),
     ("24", _("1 day")),
     ("168", _("1 week")),
 ]
-# Every fix of a runner is held against each.
+# The most zones: every fix of a runner is checked against each.
 MOST_ZONES = 20
 
 
 class BecomeRunnerForm(RunnerModelForm):
-    """A name, the code for links, and who may see it all."""
+    """A name, the code for links, and who may see the runner."""
 
     code = forms.CharField(
         label=_("Code"),
@@ -84,7 +84,7 @@ class BecomeRunnerForm(RunnerModelForm):
 
 
 def suggested_code(name: str) -> str:
-    """Make a free code from a name: "Bob Marsh" → "bob-marsh", "bob-marsh-2"."""
+    """Return a free code for a name: "Bob Marsh" → "bob-marsh", "bob-marsh-2"."""
     base = slugify(name)[:36].strip("-_") or "runner"
     taken = set(
         Runner.objects.filter(code__startswith=base).values_list("code", flat=True)
@@ -113,7 +113,7 @@ class VisibilityForm(forms.Form):
 
 
 class EndForm(forms.Form):
-    """When sharing ends by itself; `zone` is the browser's, for "today"."""
+    """When sharing ends; `zone` is the browser's time zone, for "today"."""
 
     lasts = forms.ChoiceField(
         choices=[("1", "1 h"), ("6", "6 h"), ("today", "Today"), ("never", "Never")]
@@ -244,7 +244,7 @@ class ContactForm(forms.Form):
 
 
 class ConfirmForm(forms.Form):
-    """What cannot be undone needs a word typed."""
+    """A typed word that confirms what cannot be undone."""
 
     confirm = forms.CharField(
         required=False,

@@ -25,7 +25,7 @@ from runners.views.me.page import back_to, own_page, own_runner
 @require_POST
 @own_runner
 def make(request: HttpRequest, runner: Runner) -> HttpResponse:
-    """Make a link and show it; only its hash is kept, so no later page can."""
+    """Create a link and show it; only its hash is stored, so no later page can."""
     form = LinkForm(request.POST, runner=runner, auto_id="link_%s")
     if not form.is_valid():
         return own_page(request, runner, link_form=form)

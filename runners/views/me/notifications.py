@@ -1,4 +1,4 @@
-"""What an account is told, where: to look at, and to stop."""
+"""The notifications of an account: list and stop them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def address(request: HttpRequest) -> HttpResponse:
-    """Ask the owner of an address."""
+    """Ask the owner of an address for confirmation."""
     form = AddressForm(request.POST, auto_id="address_%s")
     if form.is_valid():
         try:
@@ -70,7 +70,7 @@ def address(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def stop_place(request: HttpRequest, pk: int) -> HttpResponse:
-    """Tell nothing more at a browser or an address."""
+    """Stop all notifications at a browser or an address."""
     place = get_object_or_404(Subscription, user=request.user, pk=pk)
     place.delete()
     messages.success(
@@ -83,7 +83,7 @@ def stop_place(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def stop_alert(request: HttpRequest, pk: int) -> HttpResponse:
-    """Tell nothing more of one runner there."""
+    """Stop notifications about one runner there."""
     alert = get_object_or_404(
         Alert.objects.select_related("runner", "subscription"),
         subscription__user=request.user,

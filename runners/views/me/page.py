@@ -1,4 +1,4 @@
-"""The page itself: everything a runner can decide, each with a form of its own."""
+"""The page of a runner's choices, each with its own form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Status = Follow.Status
 def own_runner(
     view: Callable[Concatenate[HttpRequest, Runner, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Give a view the signed-in user's own runner; it never sees another's."""
+    """Pass the signed-in user's own runner to a view; it never gets another one."""
 
     @never_cache
     @wraps(view)
@@ -57,7 +57,7 @@ def me(request: HttpRequest, runner: Runner) -> HttpResponse:
 
 
 def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpResponse:
-    """Show the page, with those forms that were filled in and need a correction."""
+    """Show the page, with submitted forms that need a correction."""
     now = timezone.now()
     follows = list(runner.followers.select_related("user").order_by("created_at"))
     ends = runner.sharing_ends_at
@@ -76,7 +76,7 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         .defer("race__line")
         .order_by("race__start"),
         "tokens": runner.tokens.usable(),
-        # Those that ended lately stay in sight: "did I send the wrong one?"
+        # Recently ended links stay visible: "did I send the wrong one?"
         "links": runner.links.with_viewers().select_related("race")[:50],
         "now": now,
         "zones": runner.zones.order_by("pk"),
@@ -98,5 +98,5 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
 
 
 def back_to(section: str) -> HttpResponseRedirect:
-    """Go back to a section of the page."""
+    """Redirect to a section of the page."""
     return HttpResponseRedirect(f"{reverse('me')}#{section}")

@@ -1,4 +1,4 @@
-"""Who sees the runner, and from when to when."""
+"""Who sees the runner, and when."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pause(request: HttpRequest, runner: Runner) -> HttpResponse:
 @require_POST
 @own_runner
 def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
-    """Share again, after a pause and after an end."""
+    """Resume sharing, after a pause and after an end."""
     sharing_resume(runner=runner)
     if runner.sharing_ends_at is not None and runner.sharing_ends_at <= timezone.now():
         sharing_until(runner=runner, ends=None)

@@ -17,7 +17,7 @@ from runners.views.me.page import back_to, own_page, own_runner
 @require_POST
 @own_runner
 def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
-    """Make a token and show it; no later page can."""
+    """Create a token and show it; no later page can."""
     form = TokenForm(request.POST, auto_id="token_%s")
     if not form.is_valid():
         return own_page(request, runner, token_form=form)

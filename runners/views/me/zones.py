@@ -17,7 +17,7 @@ from runners.views.me.page import back_to, own_page, own_runner
 @require_POST
 @own_runner
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
-    """Hide a place, and delete what is stored of it."""
+    """Hide a place, and delete its stored positions."""
     form = ZoneForm(request.POST, auto_id="zone_%s")
     if form.is_valid() and runner.zones.count() >= MOST_ZONES:
         words = _("{count} zones are the most. Remove one first.")

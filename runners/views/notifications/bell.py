@@ -1,4 +1,4 @@
-"""The bell of a live page: what this browser, or the account's mailbox, is told."""
+"""The bell of a live page: the alerts of this browser, or of the account's mailbox."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from runners.notifying.webpush import public_key
 from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused, link_in_header
 
-# Bytes of a choice: a hundred codes and a push subscription.
+# Bytes of a request: a hundred codes and a push subscription.
 MOST_BYTES = 16 * 1024
 DEVICE_LENGTH = 60
 
@@ -40,7 +40,7 @@ DEVICE_LENGTH = 60
 @never_cache
 @require_safe
 def bell_json(request: HttpRequest) -> JsonResponse:
-    """Answer with what a page needs to offer a choice."""
+    """Return what a page needs to offer the choice."""
     user = _user(request)
     address = address_of(user)
     return JsonResponse(
@@ -59,12 +59,12 @@ def bell_json(request: HttpRequest) -> JsonResponse:
 @sensitive_variables("choice", "push")
 @require_POST
 def choose(request: HttpRequest) -> JsonResponse:
-    """Take a choice, and answer with what is told now: kinds by code, by push and mail.
+    """Store a choice and return the alerts: kinds by code, for push and mail.
 
     `{push: PushSubscription | null, device: text, browser: bool, mail: bool, runners:
-    [code], kinds: [kind]}`: `browser` and `mail` say where the kinds are told. Without
-    `runners` nothing is changed. Runners that the viewer may not see are as unknown as
-    any other.
+    [code], kinds: [kind]}`: `browser` and `mail` select the places of the alerts.
+    Without `runners` nothing is changed. Runners whom the viewer may not see are
+    refused as unknown.
     """
     try:
         choice = _read(request)
@@ -104,9 +104,9 @@ def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> N
 def _set(
     request: HttpRequest, place: Subscription, codes: list[str], kinds: list[Kind]
 ) -> None:
-    """Set alerts for those whom the viewer sees, each by the least right needed."""
+    """Set alerts for runners whom the viewer sees, each by the least right needed."""
     if not kinds:
-        # Also of those who cannot be seen any more.
+        # Removing is also allowed for runners who cannot be seen any more.
         alerts_set(place=place, runners=Runner.objects.filter(code__in=codes), kinds=())
         return
     link = link_in_header(request)
@@ -157,6 +157,6 @@ def _refusal(code: str, detail: str, status: int) -> JsonResponse:
 
 @receiver(user_logged_out)
 def _forget_browser(request: HttpRequest, **kwargs: Any) -> None:
-    # What an account sees is not told where it has signed out.
+    # Alerts by the rights of an account end when it signs out there.
     if key := request.session.session_key:
         Subscription.objects.filter(session=key).exclude(user=None).delete()

@@ -1,4 +1,4 @@
-"""What links in mails lead to, without signing in: confirming, and stopping."""
+"""The pages of links in mails, without a sign-in: confirm and unsubscribe."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from runners.notifying.subscribing import address_confirm
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, signed: str) -> HttpResponse:
-    """End the mails that a link is in; by POST, for programs look at links in mails.
+    """Unsubscribe from the mails with this link; by POST, as programs open links in
+    mails.
 
-    Exempt from the check of forms: mail programs post here by themselves (RFC 8058),
-    and the link is what allows it.
+    Exempt from the CSRF check: mail programs post here automatically (RFC 8058), and
+    the link is the authorization.
     """
     try:
         place = stopped_place(signed)
@@ -39,7 +40,7 @@ def stop(request: HttpRequest, signed: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest, signed: str) -> HttpResponse:
-    """Take the yes of an address's owner."""
+    """Confirm an address for its owner."""
     try:
         place = confirmed_address(signed)
     except BadSignature:

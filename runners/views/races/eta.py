@@ -1,4 +1,4 @@
-"""When runners are at a place of the course, as JSON."""
+"""Arrival times of runners at a point of the course, as JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused
 from runners.views.races.requests import answers_json, invalid, race_asked
 
-# Runners that one request may name, and who are told of when it names none.
+# The most runners in one request, and how many are answered for when it names none.
 MOST_NAMED, MOST_COMING = 100, 50
-# How far off the course somebody may tap, tried in this order; the least tells a place
-# from the next street, and the way there from the way back.
+# The distances from the course within which a position is accepted, tried in this
+# order; the least one tells a point from the next street, and the way out from the way
+# back.
 REACHES_M = (30.0, 100.0, 300.0)
-# How long what was found serves everybody who asks about the place, and for how many
-# places and moments it is kept. Seconds.
+# How long a result is reused for all requests about the point, and how many are kept.
+# Seconds.
 AGE, KEPT = 2.0, 200
 
 Answer = dict[str, Any]
@@ -41,10 +42,10 @@ Answer = dict[str, Any]
 @require_safe
 @answers_json
 async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer when runners pass a place (docs/protocol.md).
+    """Return when runners pass a point (docs/protocol.md).
 
-    `?at=METRES` or `?at=LAT,LNG`; `&runners=CODE,CODE`, without it those who come
-    next. `refused` names who may not be seen, or is not in the race.
+    `?at=METRES` or `?at=LAT,LNG`; `&runners=CODE,CODE`, without it those who arrive
+    next. `refused` has runners who may not be seen or are not in the race.
     """
     user = await request.auser()
     body = await store.read(_answer, request, slug, user.pk)
@@ -63,7 +64,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
         )
     passes = _passes(ground.course, request.GET.get("at", ""))
     codes, refused = _codes(request)
-    # Before anything that is kept is looked at.
+    # Checked before any cached result is used.
     shown = visible_runners(user, links).filter(
         pk__in=Entry.objects.shown().filter(race=race).values("runner")
     )
@@ -97,7 +98,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
 
 
 def _passes(course: Course, at: str) -> list[float]:
-    """Return the metres at which the course passes the place; raises `Refused`."""
+    """Return the metres at which the course passes the point; raises `Refused`."""
     try:
         figures = [float(part) for part in at.split(",")]
     except ValueError:
@@ -116,7 +117,7 @@ def _passes(course: Course, at: str) -> list[float]:
     else:
         own = _nearest(course, *figures)
     there = course.passes(*course.point_at(own), within=REACHES_M[0])
-    # Exactly what was asked for, and not the other end of the same piece.
+    # Exactly what was requested, and not the other end of the same segment.
     others = [distance for distance in there if abs(distance - own) > 2 * REACHES_M[0]]
     return sorted([own, *others])
 
@@ -140,7 +141,7 @@ def _metres(lat: float, lng: float, to_lat: float, to_lng: float) -> float:
 
 
 def _codes(request: HttpRequest) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the codes that are asked for, and what of them is none."""
+    """Return the requested codes, and those that are not valid."""
     texts = dict.fromkeys(",".join(request.GET.getlist("runners")).split(","))
     texts.pop("", None)
     if len(texts) > MOST_NAMED:
@@ -155,7 +156,7 @@ def _codes(request: HttpRequest) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _coming(race: Race, shown: RunnerQuerySet, passes: Sequence[float]) -> list[int]:
-    """Return who is out there and nearest before the place, the first to come first."""
+    """Return the runners who arrive next, the first to arrive first."""
     started = Entry.objects.filter(race=race, status=Entry.Status.STARTED)
     places = LatestPosition.objects.filter(
         runner__in=shown.filter(pk__in=started.values("runner")),
@@ -181,7 +182,7 @@ _kept_lock = Lock()
 def _arrivals(
     race: Race, ground: Ground, passes: Sequence[float], runners: Collection[int]
 ) -> dict[int, Answer]:
-    """Return what is said of runners who may be seen, kept for the next who asks."""
+    """Return the arrivals of runners who may be seen, cached for the next requests."""
     moment = int(time.monotonic() / AGE)
     key = (race.pk, race.changed_at, *(round(distance) for distance in passes), moment)
     with _kept_lock:

@@ -1,4 +1,4 @@
-"""The standings of a race as somebody may see them: read, kept a moment, filtered."""
+"""The standings of a race that a viewer may see: read, cached for a moment, filtered."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from runners.races.standings import (
 from runners.sharing.results import shown_in_standings
 from runners.views.races.requests import invalid, race_asked
 
-# How long standings serve everybody who asks in this process.
+# How long standings are reused for all requests in this process.
 AGE_S = 2.0
-# Rows of an answer that does not say how many it wants, and at most.
+# Rows of a response by default, and at most.
 ROWS, MOST_ROWS = 100, 2_000
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What of the standings is wanted."""
+    """The parameters of a request for standings."""
 
     clock: Clock
     category: str
@@ -44,11 +44,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Listing:
-    """What may be shown of the standings.
+    """The part of the standings that may be shown.
 
-    `places` are all of the group that match, of which the page asked for is `page`;
-    `ranks` in the group and `gaps` to its first are the page's. `hidden` counts who
-    may not be shown, `states` everybody.
+    `places` are all rows of the group that match, of which `page` was requested;
+    `ranks` in the group and `gaps` to its first belong to the page. `hidden` counts the
+    runners who may not be shown, `states` all of them.
     """
 
     race: Race
@@ -66,13 +66,13 @@ class Listing:
 
     @cached_property
     def names(self) -> dict[int, str]:
-        """Return what the checkpoints are called, by primary key."""
+        """Return the names of checkpoints by primary key."""
         return {stop.pk: stop.name for stop in self.ground.stops}
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The standings of a moment, everybody's, and what they are made of."""
+    """Everybody's standings at one moment, with their input."""
 
     ground: Ground
     places: Sequence[Place]
@@ -90,10 +90,10 @@ def listing_asked(
     bib: str | None = None,
     link: ShareLink | None = None,
 ) -> Listing:
-    """Return the standings that a request asks for; raises `Refused`.
+    """Return the requested standings; raises `Refused`.
 
-    `whole`: all rows, whatever the request says; `bib`: that row. Rights are looked at
-    before, and for each request.
+    `whole`: all rows, regardless of the request; `bib`: only that row. Rights are
+    checked before, and for each request.
     """
     asked = _asked(request)
     race, links = race_asked(request, slug, link)
@@ -153,7 +153,7 @@ def _kept(pk: int, clock: Clock, moment: int) -> Kept:
 
 
 def forget_kept() -> None:
-    """Read again at the next request (tests)."""
+    """Discard the cache (for tests)."""
     _kept.cache_clear()
 
 

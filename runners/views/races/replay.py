@@ -1,4 +1,4 @@
-"""Where the runners of a race were, in chunks of a few minutes, for the replay."""
+"""Positions of a race's runners in chunks of a few minutes, for the replay."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from runners.sharing.snapshots import LONG_AGO
 from runners.sharing.windows import shown_from
 from runners.views.races.requests import answers_json, invalid, race_asked
 
-# A chunk is as long; it begins at a multiple of it, so that all ask for the same ones.
+# The length of a chunk; it starts at a multiple, so that all pages request the same.
 CHUNK_MS = 300_000
-# Of each runner a point in so many milliseconds: closer they are not told apart.
-STEP = 5_000
+# One point per runner and interval: closer ones cannot be told apart. Milliseconds.
+STEP_MS = 5_000
 
 # t, lat, lng, progress
 Point = tuple[int, float, float, int | None]
@@ -32,12 +32,12 @@ Point = tuple[int, float, float, int | None]
 @gzip_page
 @answers_json
 async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer `{chunk, from, guns, runners: [{code, gun, points}]}`.
+    """Return `{chunk, from, guns, runners: [{code, gun, points}]}`.
 
-    `?from=MS` is rounded down to the beginning of a chunk of `chunk` milliseconds. A
-    point is `[t, lat, lng, progress]`; `gun` is when the runner's wave was started,
-    `guns` has those of all waves. Those shown are who may be seen now, whatever was
-    shown then.
+    `?from=MS` is rounded down to the start of a chunk of `chunk` milliseconds. A point
+    is `[t, lat, lng, progress]`; `gun` is the start of the runner's wave, `guns` has
+    those of all waves. Shown are the runners who may be seen now, whatever was shown at
+    the time.
     """
     user = await request.auser()
     body = await store.read(_answer, request, slug, user.pk)
@@ -75,7 +75,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
 def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
     """Return the points of a chunk by runner, oldest first. Causes two queries.
 
-    Nothing is kept for the next who asks: positions may be erased at any time.
+    Not cached, as positions may be erased at any time.
     """
     begun, ended = (
         datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK_MS)
@@ -97,7 +97,7 @@ def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
             continue
         t = milliseconds(recorded_at)
         of = points.setdefault(runner, [])
-        if of and t - of[-1][0] < STEP:
+        if of and t - of[-1][0] < STEP_MS:
             continue
         along = None if progress is None else round(progress)
         of.append((t, round(lat, 5), round(lng, 5), along))

@@ -1,4 +1,4 @@
-"""What the answers about a race have in common: who asks, about which, and errors."""
+"""The common part of requests about a race: the race, the viewer and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
 
 def answers_json(view: AsyncView) -> AsyncView:
-    """Say as `{code, detail}` why there is no answer."""
+    """A request that is refused; becomes `{code, detail}`."""
 
     @wraps(view)
     async def answer(request: HttpRequest, slug: str) -> HttpResponse:
@@ -47,11 +47,11 @@ def answers_json(view: AsyncView) -> AsyncView:
 def race_asked(
     request: HttpRequest, slug: str, link: ShareLink | None = None
 ) -> tuple[Race, list[int]]:
-    """Return the race and the viewer's links (`link`: what the page is behind).
+    """Return the race and the viewer's links (`link`: the share link of the page).
 
     Raises `Refused`.
 
-    A race that may not be seen is as unknown as any other. The line is not read.
+    Races that may not be seen are refused as unknown. The line is not read.
     """
     link = link or link_in_header(request)
     links = [] if link is None else [link.pk]
@@ -66,5 +66,5 @@ def race_asked(
 
 
 def invalid(detail: str) -> Refused:
-    """Return the refusal of a query that makes no sense."""
+    """Return the refusal of a query that is not valid."""
     return Refused(HTTPStatus.BAD_REQUEST, "request.invalid", detail)

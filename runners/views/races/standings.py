@@ -33,7 +33,7 @@ AWAY = "The database does not answer. Try again soon."
 @require_safe
 @answers_json
 async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer the standings (docs/protocol.md).
+    """Return the standings (docs/protocol.md).
 
     `?by=gun|chip&category=&wave=&q=&from=1&rows=100&splits=1`.
     """
@@ -45,13 +45,13 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @answers_json
 async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer the standings as a table for a spreadsheet, `?by=&category=&wave=&q=`."""
+    """Return the standings as CSV, `?by=&category=&wave=&q=`."""
     user = await request.auser()
     return csv_response(slug, await store.read(_csv, request, slug, user.pk))
 
 
 def csv_response(slug: str, body: bytes) -> HttpResponse:
-    """Return a table to be saved."""
+    """Return a table as a download."""
     return HttpResponse(
         body,
         content_type="text/csv; charset=utf-8",
@@ -61,7 +61,7 @@ def csv_response(slug: str, body: bytes) -> HttpResponse:
 
 @require_safe
 async def standings_page(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show the standings; the page fetches itself again while the race runs."""
+    """Show the standings; the page refreshes itself while the race is on."""
     user = await request.auser()
     return await _page(request, _standings, slug, user.pk)
 
@@ -75,19 +75,19 @@ async def entry_page(request: HttpRequest, slug: str, bib: str) -> HttpResponse:
 
 @require_safe
 async def shared_standings(request: HttpRequest, token: str) -> HttpResponse:
-    """Show the standings of the race that a share link is to."""
+    """Show the standings of a share link's race."""
     return await _shared(request, token, _standings)
 
 
 @require_safe
 async def shared_entry(request: HttpRequest, token: str, bib: str) -> HttpResponse:
-    """Show one entry of it."""
+    """Show one entry of a share link's race."""
     return await _shared(request, token, partial(_entry, bib=bib))
 
 
 @require_safe
 async def shared_csv(request: HttpRequest, token: str) -> HttpResponse:
-    """Answer them as a table."""
+    """Return the standings of a share link's race as CSV."""
 
     def table(request: HttpRequest, slug: str, *about: Any) -> HttpResponse:
         user, link, _base = about
@@ -139,7 +139,7 @@ def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
 def _behind_link(
     request: HttpRequest, token: str, user: int | None, make: Any
 ) -> HttpResponse:
-    """Make the page of a link's race; who has to be told something is sent to it."""
+    """Return a page of a link's race; redirect to the link's own page if it is closed."""
     base = reverse("share", args=[token])
     try:
         link = find_link(token)
@@ -209,7 +209,7 @@ def _entry(
 
 
 def _render(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
-    """Return the page, or the part of it that changes: 304 to who has that already."""
+    """Return the page, or its changing part; 304 if the client has it already."""
     if "part" not in request.GET:
         return render(request, f"runners/{name}.html", context)
     response = render(request, f"runners/_{name}.html", context)
@@ -223,7 +223,7 @@ def _about(race: Race, base: str) -> dict[str, Any]:
     state = "on" if race.start <= now else "next"
     return {
         "race": race,
-        # What the addresses of these pages begin with.
+        # The first part of these pages' addresses.
         "base": base or reverse("race", args=[race.slug]),
         "is_shared": bool(base),
         "race_state": "over" if race.ends <= now else state,
@@ -235,7 +235,7 @@ def _about(race: Race, base: str) -> dict[str, Any]:
 
 
 def _query(request: HttpRequest, first: int | None) -> str:
-    """Return the query of another page of the same standings, or of all of it."""
+    """Return the query of a different page of the same standings, or of all rows."""
     query = request.GET.copy()
     for name in ("from", "part", *(["rows"] if first is None else [])):
         query.pop(name, None)

@@ -13,12 +13,12 @@ from runners.races.standings import legs
 from runners.views.races.listing import Listing
 from runners.views.races.texts import hms, ms
 
-# What a spreadsheet takes for a formula when a cell begins with it.
+# Spreadsheets take cells that start with these for formulas.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def as_json(listing: Listing, *, splits: bool) -> bytes:
-    """Encode the rows asked for (docs/protocol.md), each with its splits if wanted."""
+    """Encode the requested rows (docs/protocol.md), with splits if requested."""
     race, names = listing.race, listing.names
     rows = []
     for place, gap in zip(listing.page, listing.gaps, strict=True):
@@ -84,14 +84,14 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
 
 
 def as_csv(listing: Listing) -> bytes:
-    """Encode them for a spreadsheet, a column for each pass of a checkpoint."""
+    """Encode the rows as CSV, with a column for each passing of a checkpoint."""
     names = listing.names
     passes = sorted(
         (distance, stop, number)
         for (stop, number), distance in listing.ground.passes.items()
         if distance > 0
     )
-    # With the mark by which spreadsheets know the encoding.
+    # With the byte order mark by which spreadsheets detect UTF-8.
     text = io.StringIO("\ufeff")
     text.seek(0, io.SEEK_END)
     table = csv.writer(text)
@@ -124,5 +124,5 @@ def as_csv(listing: Listing) -> bytes:
 
 
 def _safe(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell that spreadsheets do not take for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text

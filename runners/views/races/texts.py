@@ -1,4 +1,4 @@
-"""What the pages of the standings say of a row, in the language of the request."""
+"""The texts of the standings' pages, in the language of the request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE_WORDS = {
     "dnf": gettext_lazy("Did not finish"),
     "dns": gettext_lazy("Did not start"),
 }
-# Behind how many they are.
+# The names of the states after their counts.
 COUNT_WORDS = {
     "finished": gettext_lazy("finished"),
     "started": gettext_lazy("running"),
@@ -34,7 +34,7 @@ COUNT_WORDS = {
 
 
 def shown(place: Place, rank: int | None, gap: Gap, listing: Listing) -> dict[str, Any]:
-    """Return a row in words."""
+    """Return the texts of a row."""
     row, clock, names = place.row, listing.asked.clock, listing.names
     time = row.time(clock)
     last = ""
@@ -69,19 +69,19 @@ def _gap(gap: Gap) -> str:
 
 
 def _distance(metres: float, sign: str = "") -> str:
-    """Return kilometres that a script can make miles of."""
+    """Return kilometres in markup that a script can convert to miles."""
     text = f"{sign}{number_format(round(metres / 1000, 1), 1)} km"
     return format_html('<span data-metres="{}">{}</span>', round(metres), text)
 
 
 def _pace(seconds: float) -> str:
-    """Return a pace of so many seconds a metre, likewise."""
+    """Return a pace (seconds per metre) in markup that a script can convert."""
     text = f"{hms(1000 * seconds)} /km"
     return format_html('<span data-pace="{}">{}</span>', round(seconds, 4), text)
 
 
 def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
-    """Return a split in words."""
+    """Return the texts of a split."""
     split, names = leg.split, listing.names
     number = f" ({split.pass_number})" if split.pass_number > 1 else ""
     name = names[split.checkpoint]
@@ -94,19 +94,19 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
         "elapsed": hms(leg.elapsed),
         "pace": "" if leg.pace is None else _pace(leg.pace),
         "corrected": split.by_hand,
-        # A fix a second is as good as a mat; more is worth saying.
+        # With a fix per second, a split is as good as by a mat; more is worth showing.
         "uncertainty": round(split.uncertainty / 2) if split.uncertainty > 10 else 0,
     }
 
 
 def there(moment: float, race: Race) -> datetime:
-    """Return what the clocks at the race show; without a zone, as templates convert."""
+    """Return the local time at the race; without a zone, as templates would convert it."""
     zone = ZoneInfo(race.timezone)
     return datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
 
 
 def hms(seconds: float | None) -> str:
-    """Return 48:12 or 1:52:07; nothing for None. Whole seconds, as results have."""
+    """Return 48:12 or 1:52:07; "" for None. Whole seconds, as in results."""
     if seconds is None:
         return ""
     hours, rest = divmod(int(seconds), 3600)
