@@ -19,7 +19,7 @@ UNKNOWN_APP = "Unknown app"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A request of a phone. `now`: the server's time in milliseconds since the epoch."""
+    """A request of a phone. `now`: the server's time, milliseconds since the epoch."""
 
     method: str
     query: dict[str, str]
@@ -42,7 +42,7 @@ class Report:
 
     @property
     def is_json(self) -> bool:
-        """Return whether the body is JSON: by its type, or else by its first character."""
+        """Return whether the body is JSON, by its type or else its first character."""
         if self.content_type.startswith("application/json"):
             return True
         return self.body[:64].lstrip()[:1] in (b"{", b"[")

@@ -255,7 +255,7 @@ class Delivery(models.Model):
 
     @property
     def place(self) -> Subscription | Contact:
-        """Return where it is sent: contacts with an account get it at their own places."""
+        """Return its place; contacts with an account get it at their own places."""
         place = self.subscription or self.contact
         assert place is not None
         return place

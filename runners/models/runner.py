@@ -132,7 +132,7 @@ def token_digest(plain: str) -> str:
 
 class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
     def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
-        """Create a token; return its row and the plain text, which is shown only now."""
+        """Create a token; return its row and the plain text, shown only now."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         return self.create(runner=runner, name=name, digest=token_digest(plain)), plain
 

@@ -52,7 +52,7 @@ class Contact(models.Model):
 
 class SosQuerySet(models.QuerySet["Sos"]):
     def open(self) -> SosQuerySet:
-        """Calls that neither the runner has withdrawn nor the race office has closed."""
+        """Calls that were neither withdrawn by the runner nor closed by the office."""
         return self.filter(fine_at=None, closed_at=None)
 
 

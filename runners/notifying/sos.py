@@ -132,7 +132,7 @@ def contact_add(
 
 
 def contacts_of(runner: Runner) -> QuerySet[Contact]:
-    """Return the contacts; `is_reached`: whether an account can be notified anywhere."""
+    """Return the contacts; `is_reached`: an account that can be notified."""
     places = Subscription.objects.filter(
         user=OuterRef("user"), user__is_active=True, confirmed_at__isnull=False
     )
