@@ -1,4 +1,4 @@
-"""The one ASGI application: Django's pages, phones and the websocket."""
+"""The ASGI application: Django's pages, the intake for phones and the websocket."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 
-# Before the consumers are imported: they need the models to be loaded.
+# Before the consumers are imported, which need the models.
 try:
     django_application = get_asgi_application()
 except ImproperlyConfigured as error:
-    # One line for whoever starts Daphne or uvicorn by hand.
+    # Logged for those who start Daphne or uvicorn by hand.
     raise SystemExit(f"Spectate does not start: {error}") from None
 
 from channels.routing import ProtocolTypeRouter

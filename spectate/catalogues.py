@@ -1,4 +1,4 @@
-"""Translations: what stands in locale/*.po, in the form that gettext reads."""
+"""Compiles the translations in locale/*.po to the format that gettext reads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import polib
 
 
 def compile_catalogues(folder: Path) -> None:
-    """Make the .mo of each .po that is newer.
+    """Write the .mo file of each newer .po file.
 
-    At each start, so that every way to start has them and none needs GNU gettext. Where
-    nothing may be written pages stay English, as they do without a .mo.
+    At each start, so that it needs no build step and no GNU gettext. If the folder is
+    read-only, pages stay in English.
     """
     for source in folder.glob("*/LC_MESSAGES/*.po"):
         compiled = source.with_suffix(".mo")
         if compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime:
             continue
-        # Several processes may start at once: each puts a whole file in place.
+        # Several processes may start at once: each replaces the file atomically.
         made = compiled.with_suffix(f".{os.getpid()}")
         try:
             polib.pofile(str(source)).save_as_mofile(str(made))

@@ -1,7 +1,7 @@
-"""System checks: a set-up that would fail later says so now.
+"""System checks: configuration errors that would fail later are reported now.
 
 docs/deploying.md lists them. Those of the database run in `migrate` and in `check
---database default`; the others before most commands, `serve` among them.
+--database default`; the others before most commands, including `serve`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from spectate.static import StaticFiles
 
 MAP_LIBRARY = "vendor/maplibre-gl/maplibre-gl.mjs"
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-# Fewer descriptors than this are too few for a race.
+# Fewer descriptors are too few for a race.
 FEW_DESCRIPTORS = 4096
-# How far two clocks may be apart.
+# The greatest difference of two clocks.
 CLOCKS_APART_S = 2.0
-# How old a file may look that was written a moment ago.
+# The greatest age of a file that was just written.
 JUST_WRITTEN_S = 60.0
-# Connections to PostgreSQL that a worker keeps, and some for pages and commands.
+# Connections to PostgreSQL per worker, and those of pages and commands.
 CONNECTIONS_A_WORKER, OTHER_CONNECTIONS = 7, 10
 
 
@@ -102,7 +102,7 @@ def redis_client() -> Iterator[CheckMessage]:
 
 
 def channel_layer() -> Iterator[CheckMessage]:
-    """Check a layer that other settings than ours have chosen."""
+    """Check a layer that was configured without our settings."""
     backend = settings.CHANNEL_LAYERS["default"]["BACKEND"]
     layer = get_channel_layer()
     hint = "Leave CHANNEL_LAYERS as it is and set REDIS_URL."
@@ -113,7 +113,7 @@ def channel_layer() -> Iterator[CheckMessage]:
             hint=hint,
             id="spectate.E003",
         )
-    # Not by `getattr`, which the layer behind Redis hands on to an event loop's.
+    # Not by `getattr`, which the Redis layer forwards to a layer of an event loop.
     if expiry := vars(layer).get("group_expiry"):
         yield Error(
             f"The channel layer {backend} forgets who is in a group after {expiry} s "
@@ -207,7 +207,7 @@ def unknown_variables() -> Iterator[CheckMessage]:
 
 
 def clock() -> Iterator[CheckMessage]:
-    # A machine that keeps no time while it is off starts years ago.
+    # A machine without a battery-backed clock starts years in the past.
     now, written = time.time(), Path(__file__).stat().st_mtime
     if now < written - JUST_WRITTEN_S:
         yield Warning(
@@ -220,7 +220,7 @@ def clock() -> Iterator[CheckMessage]:
 
 def collected_files() -> Iterator[CheckMessage]:
     root = Path(settings.STATIC_ROOT)
-    # On this machine alone it is a developer, who needs none.
+    # A server for this machine only is a developer's, which needs none.
     is_local = urlsplit(settings.PUBLIC_URL).hostname in LOCAL_HOSTS
     if settings.DEBUG or (is_local and not any(root.iterdir())):
         return
@@ -261,11 +261,12 @@ def mail() -> Iterator[CheckMessage]:
 
 def database_clock(alias: str) -> Iterator[CheckMessage]:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT 1")  # connected, so that only the question takes time
+        # Connected already, so that only the query takes time.
+        cursor.execute("SELECT 1")
         asked = time.time()
         cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         there, answered = cursor.fetchone()[0], time.time()
-    # It looked at its clock somewhere in between.
+    # The server read its clock between these two.
     here, doubt = (asked + answered) / 2, (answered - asked) / 2
     if abs(there - here) - doubt > CLOCKS_APART_S:
         yield Warning(

@@ -1,4 +1,4 @@
-"""How the project connects to the database that a URL names."""
+"""Database settings from a URL."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import dj_database_url
 
 
 def database_settings(url: str) -> dict[str, Any]:
-    """Return what Django's `DATABASES` has to say of the database at a URL."""
-    # Under ASGI a kept connection belongs to a thread that may never come back.
+    """Return the entry of Django's `DATABASES` for a URL."""
+    # Under ASGI, a kept connection belongs to a thread that may never be used again.
     found: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
     if found["ENGINE"] == "django.db.backends.sqlite3":
         found["OPTIONS"] = {
-            # One writer at a time: take the lock at BEGIN and wait for it, instead of
-            # failing in the middle of a transaction.
+            # SQLite has one writer at a time: take the lock at BEGIN and wait for it,
+            # instead of failing within a transaction.
             "transaction_mode": "IMMEDIATE",
-            "timeout": 10,  # seconds
+            "timeout": 10,  # Seconds.
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
                 "PRAGMA temp_store=MEMORY;"

@@ -1,4 +1,4 @@
-"""Settings: everything an operator can set comes from the environment, here."""
+"""Settings: everything that an operator can set comes from the environment."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from spectate.catalogues import compile_catalogues
 from spectate.databases import database_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# What the running program keeps for itself: database, secret, collected files.
+# Files of the running program: database, secret, collected static files.
 VAR_DIR = BASE_DIR / "var"
 
 
-# Every name that the helpers below were asked for: all that the environment may say.
+# The names of all variables that the helpers below have read.
 ENVIRONMENT_VARIABLES: set[str] = set()
 
 
 def env_text(name: str, default: str = "") -> str:
-    """Read a variable; blank is as good as unset."""
+    """Read a variable; blank is the same as unset."""
     ENVIRONMENT_VARIABLES.add(name)
     return os.environ.get(name, "").strip() or default
 
 
 def env_bool(name: str, default: bool) -> bool:
-    """Read a switch; refuse anything but the usual words for on and off."""
+    """Read a switch; raise for anything except the usual words for on and off."""
     value = env_text(name).lower()
     if value == "":
         return default
@@ -46,7 +46,7 @@ def env_bool(name: str, default: bool) -> bool:
 
 
 def env_int(name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
-    """Read a whole number within its limits."""
+    """Read an integer within its limits."""
     value = env_text(name)
     if value == "":
         return default
@@ -58,7 +58,7 @@ def env_int(name: str, default: int, *, least: int = 0, most: int = 10**9) -> in
 
 
 def env_list(name: str) -> list[str]:
-    """Read words separated by commas; empty ones do not count."""
+    """Read words separated by commas, without empty ones."""
     return [word.strip() for word in env_text(name).split(",") if word.strip()]
 
 
@@ -75,7 +75,7 @@ def env_hosts(name: str) -> list[str]:
 
 
 def env_networks(name: str) -> list[str]:
-    """Read addresses and networks; `*` is every one."""
+    """Read addresses and networks; `*` is all of them."""
     networks = env_list(name)
     for network in networks:
         try:
@@ -89,7 +89,7 @@ def env_networks(name: str) -> list[str]:
 
 
 def env_url(name: str, default: str, *schemes: str) -> str:
-    """Read an absolute URL of one of the schemes."""
+    """Read an absolute URL with one of the schemes."""
     value = env_text(name, default)
     if value:
         check_url(name, value, schemes)
@@ -97,7 +97,7 @@ def env_url(name: str, default: str, *schemes: str) -> str:
 
 
 def check_url(name: str, url: str, schemes: Collection[str]) -> None:
-    """Refuse what is no such URL, without repeating it: it may hold a password."""
+    """Refuse a wrong URL without repeating it, as it may include a password."""
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in schemes:
         raise ImproperlyConfigured(
@@ -114,7 +114,7 @@ def check_url(name: str, url: str, schemes: Collection[str]) -> None:
 
 
 def kept_secret() -> str:
-    """Return the secret kept in var/, made at the first call."""
+    """Return the secret stored in var/, created at the first call."""
     path = VAR_DIR / "secret_key"
     VAR_DIR.mkdir(exist_ok=True)
     try:
@@ -125,8 +125,8 @@ def kept_secret() -> str:
     return path.read_text()
 
 
-# `runserver` and the test suite are a developer's; everything else is production
-# unless told otherwise.
+# `runserver` and the test suite are for development; everything else is production by
+# default.
 _command = sys.argv[1] if len(sys.argv) > 1 else ""
 _is_manage = Path(sys.argv[0]).name == "manage.py"
 _serves = not _is_manage or _command in {"runserver", "serve"}
@@ -143,7 +143,7 @@ if not SECRET_KEY:
         )
     SECRET_KEY = kept_secret()
 
-# The trust model of the 2015 server: anyone may publish for any id.
+# The trust model of the server of 2015: anybody may publish for any id.
 SPECTATE_OPEN = env_bool("SPECTATE_OPEN", False)
 _open_is_meant = env_bool("SPECTATE_OPEN_IN_PRODUCTION", False) or DEBUG
 if SPECTATE_OPEN and _serves and not _open_is_meant:
@@ -166,37 +166,36 @@ if not _public.hostname or f"{_public.scheme}://{_public.netloc}" != PUBLIC_URL:
     raise ImproperlyConfigured(
         "PUBLIC_URL must be https://HOST or https://HOST:PORT and nothing behind it."
     )
-# Addresses that may say, by X-Forwarded-For, whom they speak for.
+# Proxies whose X-Forwarded-For header is believed.
 TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
 
 # Limits of a websocket. A `publish` of 500 fixes fits into a frame.
-SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # bytes
-SPECTATE_FIRST_MESSAGE = env_int("SPECTATE_FIRST_MESSAGE", 10, least=1)  # seconds
+SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # Bytes.
+SPECTATE_FIRST_MESSAGE = env_int("SPECTATE_FIRST_MESSAGE", 10, least=1)  # Seconds.
 SPECTATE_FOLLOW_LIMIT = env_int("SPECTATE_FOLLOW_LIMIT", 1_000, least=1)
-# Sockets of one user, one share link, one token, each for a process; those of an
-# address are not limited, a race village is behind one.
+# Sockets per user, share link and token, in each process; those of an address are not
+# limited, as a race village shares one.
 SPECTATE_SOCKETS_A_VIEWER = env_int("SPECTATE_SOCKETS_A_VIEWER", 50, least=1)
 SPECTATE_SOCKETS_A_TOKEN = env_int("SPECTATE_SOCKETS_A_TOKEN", 5, least=1)
-# New sockets are turned away (1013) while this process has that many, and while its
-# event loop, or what it writes, has been later than this for 5 s. 0: as many as its
-# descriptors allow.
+# New sockets are refused (1013) above this number, and while the event loop or its
+# writes have been later than this for 5 s. 0: as many as the descriptors allow.
 SPECTATE_SOCKETS = env_int("SPECTATE_SOCKETS", 0)
-SPECTATE_LAG_LIMIT = env_int("SPECTATE_LAG_LIMIT", 1_000, least=1)  # milliseconds
-# What one token may publish: fixes a second, sustained, and at once.
+SPECTATE_LAG_LIMIT = env_int("SPECTATE_LAG_LIMIT", 1_000, least=1)  # Milliseconds.
+# The rate of one token: fixes per second, and burst.
 SPECTATE_PUBLISH_RATE = env_int("SPECTATE_PUBLISH_RATE", 20, least=1)
 SPECTATE_PUBLISH_BURST = env_int("SPECTATE_PUBLISH_BURST", 5_000, least=1)
 
-# What signs web push messages: 32 bytes in base64url (docs/notifications.md). Without
-# it the key is made of SECRET_KEY, and browsers have to be asked again when that
-# changes.
+# The key that signs web push messages: 32 bytes in base64url (docs/notifications.md).
+# Without it, the key is derived from SECRET_KEY, and browsers have to subscribe again
+# when that changes.
 SPECTATE_VAPID_KEY = env_text("SPECTATE_VAPID_KEY")
 if not re.fullmatch(r"([A-Za-z0-9_-]{43}=?)?", SPECTATE_VAPID_KEY):
     raise ImproperlyConfigured(
         "SPECTATE_VAPID_KEY must be 32 bytes in base64url: leave it out, or make one "
         "as docs/notifications.md says."
     )
-# Lets browsers be pushed to on this machine, and without TLS: for tests.
+# Allows push endpoints on this machine and without TLS, for tests.
 SPECTATE_PUSH_LOCAL = env_bool("SPECTATE_PUSH_LOCAL", False)
 if SPECTATE_PUSH_LOCAL and not DEBUG:
     raise ImproperlyConfigured(
@@ -206,7 +205,7 @@ if SPECTATE_PUSH_LOCAL and not DEBUG:
 
 # After how many days positions are deleted, once a day; 0 keeps them.
 SPECTATE_RETENTION_DAYS = env_int("SPECTATE_RETENTION_DAYS", 0, most=36_500)
-# Whether the points stay that the line of an old track needs.
+# Whether the points are kept that the line of an old track needs.
 SPECTATE_KEEP_LINE = env_bool("SPECTATE_KEEP_LINE", False)
 
 ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or [
@@ -217,7 +216,7 @@ ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or [
 if _public.scheme == "https":
     CSRF_TRUSTED_ORIGINS = [f"https://{_public.netloc}"]
     SECURE_SSL_REDIRECT = True
-    # Load balancers ask for health by plain HTTP.
+    # Load balancers check the health by plain HTTP.
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
@@ -229,7 +228,8 @@ else:
     SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 
 INSTALLED_APPS = [
-    # First of all, so that `runserver` speaks websocket; nothing else imports Twisted.
+    # The first one, so that `runserver` serves websockets; nothing else imports
+    # Twisted.
     *(["daphne"] if _is_manage and _command == "runserver" else []),
     "django.contrib.admin",
     "django.contrib.auth",
@@ -256,7 +256,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "runners.views.errors.NotFoundPage",
 ]
-# A visitor sees no traceback, with DEBUG neither: it is in the log.
+# Visitors see no traceback, with DEBUG neither: it is in the log.
 DEFAULT_EXCEPTION_REPORTER = "runners.views.errors.PlainExceptionReporter"
 
 ROOT_URLCONF = "spectate.urls"
@@ -279,7 +279,7 @@ TEMPLATES = [
 ]
 
 _database = env_text("DATABASE_URL")
-_in_memory = _database == "sqlite://:memory:"  # no URL; a command may want it
+_in_memory = _database == "sqlite://:memory:"  # Not a URL, but a command may accept it.
 if not _database:
     VAR_DIR.mkdir(exist_ok=True)
     _database = f"sqlite:///{VAR_DIR / 'spectate.sqlite3'}"
@@ -287,7 +287,7 @@ elif not _in_memory:
     check_url("DATABASE_URL", _database, ("postgres", "postgresql", "sqlite"))
 DATABASES = {"default": database_settings(_database)}
 if DATABASES["default"]["NAME"] in {"", ":memory:"} and not _in_memory:
-    # Without a name SQLite would forget everything, and PostgreSQL guess one.
+    # Without a name, SQLite would use memory, and PostgreSQL guess one.
     raise ImproperlyConfigured(
         "DATABASE_URL must name a database: postgres://USER:PASSWORD@HOST/NAME, or "
         "sqlite:////srv/spectate.sqlite3 (four slashes: the path begins with one)."
@@ -326,7 +326,7 @@ _mail = dj_email_url.parse(
         *("submission", "smtp", "console", "file", "memory", "dummy"),
     )
 )
-# Else a mail server that says nothing holds a thread for ever. Seconds.
+# Otherwise a mail server that does not answer blocks a thread for ever. Seconds.
 _mail["EMAIL_TIMEOUT"] = _mail["EMAIL_TIMEOUT"] or 10
 vars().update(_mail)
 
@@ -346,7 +346,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-# The map library and the land outlines come from npm (`make setup`).
+# The map library and the outlines of land come from npm (`make setup`).
 _MAP_ASSETS = {
     "maplibre-gl": "node_modules/maplibre-gl/dist",
     "topojson-client": "node_modules/topojson-client/dist",
@@ -360,24 +360,25 @@ STATICFILES_DIRS = [
         if (BASE_DIR / path).is_dir()
     ),
 ]
-# File names stay as they are, so that ES modules import each other without a bundler;
-# browsers ask again after a minute and mostly hear "not modified".
+# File names are not changed, so that ES modules import each other without a bundler;
+# browsers revalidate after a minute and mostly get 304.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = DEBUG
-WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # seconds
+WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # Seconds.
 
 
 def _static_headers(headers: MutableMapping[str, str], path: str, url: str) -> None:
-    # A service worker may serve pages above its own address only where it is told so.
+    # A service worker may control pages above its own address only with this header.
     if url.endswith("/js/phone/worker.js"):
         headers["Service-Worker-Allowed"] = "/share/"
 
 
 WHITENOISE_ADD_HEADERS_FUNCTION = _static_headers
-# Tile servers want to know who asks (channels and OpenStreetMap both document it).
+# Tile servers want to know the referring site (channels and OpenStreetMap both document
+# it).
 SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
 
 LOGGING = {
@@ -395,6 +396,7 @@ LOGGING = {
         }
     },
     "root": {"handlers": ["console"], "level": "INFO"},
-    # Its own handlers print every query with DEBUG on: places do not belong in logs.
+    # Its own handlers print every query with DEBUG, and positions do not belong in
+    # logs.
     "loggers": {"django.db.backends": {"level": "INFO"}},
 }

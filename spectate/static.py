@@ -1,4 +1,4 @@
-"""Which files of ours, and of what npm brings, are collected and compressed."""
+"""Which files, ours and those from npm, are collected and compressed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.contrib.staticfiles.apps import StaticFilesConfig
 
 
 class StaticFiles(StaticFilesConfig):
-    """Leaves out what no page asks for: most of the bytes, and of the time it takes."""
+    """Leaves out what no page requests: most of the bytes, and of the time."""
 
     ignore_patterns = [
         *StaticFilesConfig.ignore_patterns,

@@ -1,4 +1,4 @@
-"""The race office: Django's admin with what race day asks for first."""
+"""The race office: Django's admin, arranged for race day."""
 
 from runners.admin import (
     entry,

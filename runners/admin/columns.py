@@ -1,4 +1,4 @@
-"""What every list of runners has: how alive the signal is, and filters."""
+"""Columns and filters that all lists of runners share: liveness, contact, battery."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from django.utils.safestring import SafeString
 
 from runners.models import LatestPosition, Race
 
-# A word holds while the last fix is younger than this; after the last one it is lost.
+# The states of a signal by the age of the last fix; after the last one it is lost.
 LIMITS = (
     ("live", timedelta(seconds=30)),
     ("delayed", timedelta(minutes=2)),
     ("stale", timedelta(minutes=10)),
 )
 LOST, NEVER = "lost", "no fix yet"
-# A state is a shape as well as a colour.
+# Each state has a shape as well as a colour.
 SHAPES = {"live": "●", "delayed": "◐", "stale": "○", LOST: "◌", NEVER: "–"}
 # The newest races that a filter offers.
 MOST_RACES = 30
 
 
 class RaceDayMedia:
-    """For `Media`: the colours of liveness."""
+    """The styles of liveness, for `Media`."""
 
     css = {"all": ("css/admin.css",)}
 
 
 def liveness(recorded_at: datetime | None, now: datetime) -> str:
-    """Return the word for a last fix of that time."""
+    """Return the state of a signal by the time of its last fix."""
     if recorded_at is None:
         return NEVER
     age = now - recorded_at
@@ -43,7 +43,7 @@ def liveness(recorded_at: datetime | None, now: datetime) -> str:
 
 
 def liveness_query(word: str, now: datetime, path: str) -> Q:
-    """Return the condition for a word; `path` leads to the latest position."""
+    """Return the condition for a state; `path` leads to the latest position."""
     recorded_at = f"{path}__recorded_at" if path else "recorded_at"
     if word == NEVER:
         return Q((f"{recorded_at}__isnull", True))
@@ -60,7 +60,7 @@ def liveness_query(word: str, now: datetime, path: str) -> Q:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Return how long ago in one number, such as "12 s ago"."""
+    """Format an age with one number, such as "12 s ago"."""
     seconds = max(0, int((now - moment).total_seconds()))
     for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
         if seconds < most * size:
@@ -69,7 +69,7 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def ago_tag(moment: datetime | None) -> SafeString | str:
-    """Return the same with the exact time (UTC) behind it."""
+    """Format an age, with the exact time (UTC) as a tooltip."""
     if moment is None:
         return "never"
     return format_html(
@@ -83,15 +83,15 @@ def ago_tag(moment: datetime | None) -> SafeString | str:
 def race_day_columns(path: str) -> Sequence[Callable[[Any], Any]]:
     """Return the columns liveness, last contact, battery and app.
 
-    `path` leads from a row to its latest position, "" where the row is one; the list
-    has to `select_related` it.
+    `path` leads from a row to its latest position, "" if the row is one; the list has
+    to `select_related` it.
     """
     steps = path.split("__") if path else []
     prefix = f"{path}__" if path else ""
 
     def latest_of(row: Any) -> LatestPosition | None:
         for step in steps:
-            # A runner that was never seen has no row there.
+            # A runner without any fix has no row there.
             row = getattr(row, step, None)
         found: LatestPosition | None = row
         return found
@@ -153,7 +153,7 @@ def liveness_filter(path: str) -> type[admin.SimpleListFilter]:
 
 
 def race_filter(path: str) -> type[admin.SimpleListFilter]:
-    """Return a list filter by race, there with a single race too.
+    """Return a list filter by race, which is shown for a single race too.
 
     `path` leads from a row to its race.
     """

@@ -21,7 +21,9 @@ from runners.races.entries import entry_mark, split_set
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
-    """An entry stays with its runner and race, so a row asks for no choices."""
+    """The form of an entry, which keeps its runner and race, so that rows load no
+    choices.
+    """
 
     class Meta:
         model = Entry
@@ -49,7 +51,7 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> Any:
         if not self.instance.pk:
-            # The race office entered them: they have a say before they are shown.
+            # The race office entered them: they have to agree before they are shown.
             self.instance.accepted = self.instance.runner.account_id is None
         return super().save(commit)
 
@@ -70,7 +72,7 @@ class EntriesOfRace(EntryInline):
     autocomplete_fields = ("runner",)
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """Offer the race's own waves, read once and not once a row."""
+        """Offers the race's own waves, read once instead of once per row."""
         formset = super().get_formset(request, obj, **kwargs)
         waves = Wave.objects.filter(race=obj)
         wave: Any = formset.form.base_fields["wave"]
@@ -100,7 +102,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         liveness_filter("runner__latest"),
         "accepted",
     )
-    # Bib 10 comes after bib 9.
+    # Sorts bib 10 after bib 9.
     ordering = ("race__start", Length("bib"), "bib")
     search_fields = ("=bib", "runner__name", "=runner__code")
     autocomplete_fields = ("race", "runner")
@@ -133,7 +135,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="Accepted", ordering="accepted", empty_value="–")
     def is_accepted(self, entry: Entry) -> str | None:
-        """Say whether the runner agreed; nothing for one without an account."""
+        """Return whether the runner has agreed; None for one without an account."""
         if not entry.pk or entry.runner.account_id is None:
             return None
         return "yes" if entry.accepted else "not yet"

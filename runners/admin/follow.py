@@ -28,8 +28,8 @@ class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self.message_user(request, f"{count} refused.")
 
     def _answer(self, queryset: QuerySet[Follow], status: str) -> int:
-        """Set the status row by row, as a person would on each page."""
-        # Whom the runner blocked stays blocked: that is not the office's to undo.
+        """Save row by row, as on each row's page, so that signals are sent."""
+        # Runners' blocks are not the office's to undo.
         follows = list(queryset.exclude(status__in=[status, Follow.Status.BLOCKED]))
         for follow in follows:
             follow.status = status

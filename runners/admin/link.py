@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from runners.admin.columns import ago_tag
 from runners.models import ShareLink
 
-# What a new link lasts unless the office says otherwise.
+# How long a new link is valid by default.
 USUAL = timedelta(days=1)
 
 
@@ -65,7 +65,7 @@ class EndedFilter(admin.SimpleListFilter):
 
 @admin.register(ShareLink)
 class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Links are shown once, when they are made; only their hash is kept."""
+    """Links are shown once, when they are created; only their hash is stored."""
 
     list_display = (
         "label",
@@ -108,7 +108,7 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> tuple[str, ...]:
         if obj is None:
             return ()
-        # To share with others, or for longer, is another link.
+        # Sharing with others, or for longer, needs a new link.
         return (
             *("shows", "expires_at", "revoked_at", "has_pin", "views"),
             *("last_viewed_at", "created_by", "created_at"),

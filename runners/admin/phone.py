@@ -1,4 +1,4 @@
-"""What the lists of tokens show of the phones behind them."""
+"""Columns about phones for the lists of tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runners.models import Phone, RunnerToken
 
 
 def phone_of(token: RunnerToken) -> Phone | None:
-    """Return the phone that was seen with a token, if any was."""
+    """Return the phone that used a token, or None."""
     phone: Phone | None = getattr(token, "phone", None)
     return phone
 

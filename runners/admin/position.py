@@ -22,7 +22,7 @@ COUNTED = 5_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Page through the first rows only, so that no request counts the whole table."""
+    """Pages through the first rows only, so that no request counts the whole table."""
 
     @cached_property
     def count(self) -> int:
@@ -31,7 +31,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What phones wrote is looked at here, never edited."""
+    """Positions are shown here and never edited."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -45,7 +45,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Position)
 class PositionAdmin(ReadOnlyAdmin):
-    """The newest stored fixes, most recent first; search for a runner's code."""
+    """The newest stored fixes, most recent first; search by a runner's code."""
 
     list_display = (
         *("runner", "recorded", "stored", "lat", "lng"),
@@ -56,7 +56,7 @@ class PositionAdmin(ReadOnlyAdmin):
     search_help_text = (
         f"A runner's whole code or name. The newest {COUNTED:,} are listed."
     )
-    # By the primary key: sorting the whole table by anything else is slow.
+    # By primary key: sorting the whole table by any other column is slow.
     ordering = ("-pk",)
     sortable_by = ()
     paginator = BoundedPaginator

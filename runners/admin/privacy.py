@@ -1,4 +1,4 @@
-"""What runners keep to themselves; the office helps those who cannot do it alone."""
+"""Privacy rules of runners; the office helps those who cannot set them themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runners.sharing.runner_settings import zone_save
 
 @admin.register(Zone)
 class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """No list shows where: a zone is mostly somebody's home."""
+    """Lists do not show the place: a zone is mostly somebody's home."""
 
     list_display = ("runner", "name", "radius")
     list_select_related = ("runner",)
@@ -24,7 +24,7 @@ class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def save_model(
         self, request: HttpRequest, obj: Zone, form: Any, change: bool
     ) -> None:
-        """Save it, and delete what is stored of the place."""
+        """Save the zone, and delete the positions stored inside."""
         zone_save(zone=obj)
 
 

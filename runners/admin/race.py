@@ -35,8 +35,8 @@ from runners.races.setup import (
 from runners.sharing.snapshots import race_item
 from runners.views.assets import map_assets
 
-# Start lists longer than this have a page of their own: a form with thousands of rows
-# is slow, and Django refuses what it sends.
+# Longer start lists have a page of their own: a form with thousands of rows is slow,
+# and Django refuses its size.
 INLINE_ENTRIES = 100
 
 
@@ -57,7 +57,7 @@ class WaveInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 class WaypointsForm(forms.Form):
-    """Where checkpoints could be: an optional file with waypoints."""
+    """The form that proposes checkpoints, with an optional file of waypoints."""
 
     gpx = GpxField(
         label="Waypoints (GPX)",
@@ -93,7 +93,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     Media = RaceDayMedia
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Race]:
-        # Of the line itself, thousands of points a race, neither page needs anything.
+        # Neither page needs the line, which has thousands of points per race.
         races: QuerySet[Race] = super().get_queryset(request)
         return races.defer("line").annotate(
             checkpoints_in_all=_count_of(Checkpoint), entries_in_all=_count_of(Entry)
@@ -172,12 +172,12 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def course_json(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Answer with the course and its checkpoints, for the preview."""
+        """Return the course and its checkpoints as JSON, for the preview."""
         race = permitted_race(self, request, pk, change=False)
         return JsonResponse(race_item(race.pk))
 
     def propose_checkpoints(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Add the checkpoints that are usual and missing."""
+        """Add the usual checkpoints that are missing."""
         race = permitted_race(self, request, pk)
         posted = (request.POST, request.FILES) if request.method == "POST" else ()
         form = WaypointsForm(*posted)
@@ -259,7 +259,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _count_of(model: type[Checkpoint | Entry]) -> Coalesce:
-    """Count a race's rows in a subquery: two joins at once would multiply."""
+    """Count a race's rows in a subquery: two joins would multiply."""
     rows = model._default_manager.filter(race=OuterRef("pk")).order_by()
     counted = rows.values("race").annotate(in_all=Count("pk")).values("in_all")
     return Coalesce(Subquery(counted), 0)

@@ -1,4 +1,4 @@
-"""The forms of a race: its course as a file, its times by the race's own clock."""
+"""The forms of a race: its course as a file, its times in the race's time zone."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.gpx import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION
 
-# A certified length this far from the drawing's, in parts of it, is a typing error.
+# A certified length that differs from the drawn one by more than this share is a typing
+# error.
 FARTHEST_OFF = 0.1
 
 
 class RaceTimeField(forms.SplitDateTimeField):
-    """A date and a time by the browser's own inputs.
+    """A date and a time with the browser's own inputs.
 
-    The admin's have "now" and "today" buttons that know the site's zone only.
+    The admin's inputs have "now" and "today" buttons that use the site's time zone
+    only.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         widget = forms.SplitDateTimeWidget(
             date_attrs={"type": "date"},
             date_format="%Y-%m-%d",
-            # To the second, else saving a form would round a start.
+            # With seconds, as saving a form would otherwise round a start.
             time_attrs={"type": "time", "step": "1"},
             time_format="%H:%M:%S",
         )
@@ -39,7 +41,7 @@ class RaceTimeField(forms.SplitDateTimeField):
 def on_the_clock_of(
     zone: zoneinfo.ZoneInfo, moment: datetime | None
 ) -> datetime | None:
-    """Take what the clock showed, which the form read as the site's zone, as there."""
+    """Reinterpret a time, which the form parsed in the site's zone, in this zone."""
     if moment is None:
         return None
     return timezone.make_naive(moment).replace(tzinfo=zone)
@@ -48,14 +50,14 @@ def on_the_clock_of(
 def shown_on_the_clock_of(
     zone: zoneinfo.ZoneInfo, moment: datetime | None
 ) -> datetime | None:
-    """Return what the clock there shows, to the second, for a form to show it."""
+    """Return the local time in a zone, to the second, for display in a form."""
     if moment is None:
         return None
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0)
 
 
 class GpxField(forms.FileField):
-    """A GPX file; cleans to its bytes, not a byte more than the limit needs."""
+    """A GPX file; cleans to its bytes, and reads at most the limit."""
 
     def __init__(self, **kwargs: Any) -> None:
         accept = {"accept": ".gpx,application/gpx+xml"}
@@ -68,7 +70,7 @@ class GpxField(forms.FileField):
 
 
 class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A race with its course as a file; start and end are read in the race's zone."""
+    """A race with its course as a file; start and end are in the race's time zone."""
 
     timezone = forms.ChoiceField(
         choices=[(name, name) for name in sorted(zoneinfo.available_timezones())],
@@ -118,7 +120,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
             moment = getattr(self.instance, name)
             if moment is not None:
                 self.initial[name] = shown_on_the_clock_of(zone, moment)
-        # To the centimetre: enough to save a form without changing the course.
+        # To the centimetre, so that saving a form does not change the course.
         self.initial["length"] = round(self.instance.length, 2) or None
 
     def clean_gpx(self) -> bytes:
@@ -151,10 +153,10 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.add_error("ends", "A race ends after its start.")
 
     def _clean_length(self, cleaned: dict[str, Any]) -> None:
-        """Settle on the length: typed now, else kept, else as measured."""
+        """Return the length: entered, else kept, else measured."""
         course = self.course
         if "length" not in self.changed_data:
-            # What was certified, or measured, for another course means nothing.
+            # A certified or measured length of a different course is meaningless.
             cleaned["length"] = course.length if course else self.instance.length
             return
         if course is None and self.instance.line:
@@ -173,7 +175,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class WaveForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A wave, whose start is read in the race's zone."""
+    """A wave, whose start is in the race's time zone."""
 
     start = RaceTimeField()
 
@@ -192,11 +194,11 @@ class WaveForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class WaveFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
-    """Waves are read by the clock of the race as it is being saved."""
+    """Waves are read in the time zone of the race that is being saved."""
 
     def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
         try:
             zone = zoneinfo.ZoneInfo(self.instance.timezone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            zone = zoneinfo.ZoneInfo("UTC")  # the race's own form says what is wrong
+            zone = zoneinfo.ZoneInfo("UTC")  # The race's own form reports the error.
         return {**super().get_form_kwargs(index), "zone": zone}

@@ -1,4 +1,4 @@
-"""Pages of a race's own in the race office."""
+"""Pages of a single race in the race office."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def race_page(
     title: str,
     **context: Any,
 ) -> HttpResponse:
-    """Show a page of a race's own in the admin: admin/runners/race/NAME.html."""
+    """Render admin/runners/race/NAME.html for a race."""
     return TemplateResponse(
         request,
         f"admin/runners/race/{name}.html",

@@ -91,8 +91,8 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 runner, name=form.cleaned_data["name"]
             )
             self.log_change(request, runner, f"Issued the token “{token.name}”.")
-        # The admin's views are never cached, so neither the browser nor a proxy keeps
-        # the page with the token.
+        # Responses of the admin are never cached, so neither the browser nor a proxy
+        # keeps the page with the token.
         context = {
             **self.admin_site.each_context(request),
             "title": f"Issue a token for {runner}",
@@ -111,7 +111,7 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_deleted_objects(
         self, objs: QuerySet[Runner] | Sequence[Runner], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Count what goes with a runner instead of listing 100,000 positions."""
+        """Count what is deleted with a runner instead of listing 100,000 positions."""
         runners = list(objs)
         counts = {
             str(model._meta.verbose_name_plural).title(): model._default_manager.filter(

@@ -1,4 +1,4 @@
-"""Times at checkpoints: what an organiser sets by hand, phones leave alone."""
+"""Splits: an organiser sets them by hand, and phones do not overwrite these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from runners.races.entries import split_set
 
 
 class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A time in the race's zone, to the second; changing it makes it one by hand."""
+    """A time in the race's zone, to the second; changing it sets it by hand."""
 
     time = RaceTimeField(help_text="In the race's time zone.")
 
@@ -45,7 +45,7 @@ class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_time(self) -> datetime | None:
         if self.instance.pk and "time" not in self.changed_data:
-            kept: datetime = self.instance.time  # with its milliseconds
+            kept: datetime = self.instance.time  # With its milliseconds.
             return kept
         return on_the_clock_of(self._zone, self.cleaned_data["time"])
 
@@ -57,11 +57,11 @@ class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class SplitFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
-    """The splits of an entry, by the clock of its race."""
+    """The splits of an entry, in the time zone of its race."""
 
     def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
         kwargs = super().get_form_kwargs(index)
-        # There is no inline on the page that makes an entry.
+        # The page that creates an entry has no inline.
         return {**kwargs, "race": self.instance.race}
 
 
@@ -88,7 +88,7 @@ class SplitInline(SplitColumns, admin.TabularInline):  # type: ignore[type-arg]
 
 @admin.register(Split)
 class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
-    """All times; one that is missing is added on its entry's page."""
+    """All splits; a missing one is added on its entry's page."""
 
     form = SplitForm
     list_display = (

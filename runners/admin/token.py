@@ -44,7 +44,7 @@ class TokenColumns(PhoneColumns):
 
 @admin.register(RunnerToken)
 class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Tokens are issued on a runner's page, where the plain text can be shown."""
+    """Tokens are issued on a runner's page, which can show the plain text."""
 
     list_display = (
         *("name", "runner", "usable", "app", "last_contact", "refused"),
@@ -78,9 +78,9 @@ class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg
 
 
 class TokenInline(TokenColumns, admin.TabularInline):  # type: ignore[type-arg]
-    """What a runner's phones sign in with; read here, changed on its own page.
+    """The tokens of a runner, read-only; each is changed on its own page.
 
-    Revoked ones pile up and are only in the list of tokens.
+    Revoked ones accumulate and are only in the list of tokens.
     """
 
     model = RunnerToken

@@ -17,14 +17,15 @@ from pyproj import Geod, Transformer
 
 from runners.races.gpx import CourseError, read_gpx
 
-# A course measured every 2 m over 160 km has 80,000; more is a mistake, or an attack.
+# A course measured every 2 m over 160 km has 80,000 points; more is an error or an
+# attack.
 MAX_POINTS = 100_000
 WGS84 = Geod(ellps="WGS84")
 
 
 @dataclass(frozen=True)
 class Waypoint:
-    """A named place of a GPX file, not necessarily on the course."""
+    """A named point of a GPX file, not necessarily on the course."""
 
     name: str
     lat: float
@@ -32,19 +33,19 @@ class Waypoint:
 
 
 class Course:
-    """A line of (lat, lng, height) points, in the order they are run.
+    """A line of (lat, lng, height) points, in running order.
 
     Distances are metres along the line from the start, by the geodesic on WGS 84.
-    Heights are metres, None where the file has none.
+    Heights are in metres, None if the file has none.
     """
 
     def __init__(
         self, points: Iterable[Sequence[float | None]], length: float | None = None
     ) -> None:
-        """Take (lat, lng) or (lat, lng, height) points; raise CourseError.
+        """Build it from (lat, lng) or (lat, lng, height) points; raise CourseError.
 
-        Consecutive points of the same place count once. `length` is the certified one
-        in metres: all distances are scaled to it; 0 or None is as measured.
+        Repeated points count once. `length` is the certified one in metres, to which
+        all distances are scaled; 0 or None keeps the measured one.
         """
         kept: list[tuple[float, float, float | None]] = []
         for number, point in enumerate(points, start=1):
@@ -108,17 +109,17 @@ class Course:
         return polyline.encode(list(zip(self.lats, self.lngs, strict=True)), 5)
 
     def passes(self, lat: float, lng: float, *, within: float) -> list[float]:
-        """Return the distances at which the course passes a place, in order.
+        """Return the distances at which the course passes a point, in order.
 
-        One for each time the line comes within that many metres: two on an out and
-        back, none for a place off the course.
+        One for each time that the line comes within this many metres: two on an out and
+        back, none for a point off the course.
         """
         x, y = self.flat
         to_flat = self.to_flat
         place_x, place_y = to_flat.transform(lng, lat)
         run_x, run_y = np.diff(x), np.diff(y)
         squared = run_x**2 + run_y**2
-        # Points closer together than the projection can tell apart.
+        # Closer points than the projection can tell apart.
         squared[squared == 0] = np.finfo(float).tiny
         part = np.clip(
             ((place_x - x[:-1]) * run_x + (place_y - y[:-1]) * run_y) / squared, 0, 1
@@ -126,8 +127,8 @@ class Course:
         off_x, off_y = x[:-1] + part * run_x - place_x, y[:-1] + part * run_y - place_y
         gap = np.hypot(off_x, off_y)
         near = np.flatnonzero(gap <= within)
-        # One visit goes on from a piece of the line to the next if the point between
-        # them is near too; otherwise the line went away and came back.
+        # One passing continues from one segment to the next if the point between them
+        # is near too; otherwise the line has left and returned.
         joint = np.hypot(x[near] - place_x, y[near] - place_y)
         breaks = np.flatnonzero((np.diff(near) > 1) | (joint[1:] > within)) + 1
         found: list[float] = []
@@ -140,7 +141,9 @@ class Course:
 
     @cached_property
     def to_flat(self) -> Transformer:
-        """Project (lng, lat) to metres round the centre, true to 0.01 % in 100 km."""
+        """Project (lng, lat) to metres around the centre, exact to 0.01 % within 100
+        km.
+        """
         middle = self.lngs[0]
         east = [_wrap(lng - middle) for lng in self.lngs]
         lat = (min(self.lats) + max(self.lats)) / 2

@@ -1,4 +1,4 @@
-"""The demo course: a loop of about 3 km in a park, drawn by a formula of our own."""
+"""The demo course: a loop of about 3 km in a park, computed by a formula."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from runners.earth import METRES_PER_DEGREE
 
 # Open grass of Dublin's Phoenix Park; the loop follows no real path.
 CENTRE = (53.3566, -6.3285)
-RADIUS = 445.0  # metres, on average
+RADIUS = 445.0  # Metres, on average.
 POINTS = 240
-# (waves around the loop, their share of the radius, where they begin): enough to look
-# like a path through trees, too little to cross itself.
+# (waves around the loop, their share of the radius, their phase): enough to look like a
+# path through trees, and too little to cross itself.
 WAVES = ((2, 0.17, 0.6), (3, 0.10, 2.1), (5, 0.045, 4.4), (7, 0.02, 1.3))
 
 

@@ -1,4 +1,4 @@
-"""Set what became of an entry, whatever its phone says."""
+"""Sets the status and the splits of entries, regardless of their phones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Status = Entry.Status
 
 
 def entry_mark(*, entry: Entry, status: str) -> None:
-    """Set an entry's status; times that contradict it are taken away."""
+    """Set an entry's status; times that contradict it are removed."""
     entry.status = status
     if status != Status.FINISHED:
         entry.finished_at = None
@@ -18,9 +18,9 @@ def entry_mark(*, entry: Entry, status: str) -> None:
 
 
 def split_set(*, split: Split) -> None:
-    """Have a split told that was set by hand, by which its entry may start or finish.
+    """Record that a split was set by hand, which may start or finish its entry.
 
-    In the transaction that sets it.
+    Call it in the transaction that sets the split.
     """
     RightsChange.objects.note(RightsChange.Kind.SPLIT, [split.pk])
     entry, kind = split.entry, split.checkpoint.kind
@@ -31,5 +31,5 @@ def split_set(*, split: Split) -> None:
     elif kind == Checkpoint.Kind.FINISH:
         entry.finished_at = split.time
         entry.status = Status.FINISHED
-    # What shows the race looks for entries that have changed.
+    # Followers' pages poll entries that have changed.
     entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])

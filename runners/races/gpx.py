@@ -1,4 +1,4 @@
-"""Read GPX files that strangers made."""
+"""Reads GPX files from untrusted sources."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gpxpy.gpx import GPX, GPXException
 
 # Bytes; 100,000 points with heights and times are about 12 MB.
 MAX_BYTES = 20 * 2**20
-# Elements within each other; a point's extensions are at 6 or 7.
+# The deepest nesting of elements; a point's extensions are at 6 or 7.
 MAX_DEPTH = 32
-# The word xmlns without a namespace; gpxpy then searches the whole rest of the file,
-# so that many of them take hours.
+# The word xmlns without a namespace; gpxpy then searches the whole rest of the file, so
+# that many of them take hours.
 STRAY_NAMESPACE = re.compile(r"\sxmlns(?![^=]{0,100}=)")
 MAX_STRAY = 10
 
@@ -21,11 +21,11 @@ NO_GPX = "This is not a GPX file. Export the course as GPX."
 
 
 class CourseError(ValueError):
-    """A course that cannot be used; its text says why, for the organiser."""
+    """A course that cannot be used; the message explains it to the organiser."""
 
 
 def read_gpx(source: str | bytes) -> GPX:
-    """Parse a GPX file; raise CourseError if it is none, or does not look safe."""
+    """Parse a GPX file; raise CourseError if it is not valid or not safe."""
     if len(source) > MAX_BYTES:
         raise CourseError(
             f"The file is larger than {MAX_BYTES // 2**20} MB. Export the course "

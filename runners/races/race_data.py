@@ -1,4 +1,4 @@
-"""What arrival and standings work on, read from the database: plain rows."""
+"""Reads the input of arrival and standings from the database: plain rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
 from runners.races.standings import Row, Taken
 
-# Courses kept by a process; one of a mountain race takes some MB.
+# Courses that a process keeps; one of a mountain race takes some MB.
 COURSES_KEPT = 8
-# Of how many seconds a position is good enough for the moment that is asked for.
+# The age in seconds at which a position is still good enough for a moment.
 NEAR = timedelta(seconds=200)
-# Who crosses the start unseen does so within so long after the gun.
+# A start that no fix shows happened within this time after the gun.
 START_DOUBT_S = 120.0
 
 
@@ -37,7 +37,8 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ground:
-    """What does not change while a race runs. Without a course both are None.
+    """The data of a race that does not change while it runs. Without a course, both
+    fields are None.
 
     `passes` has the metres of each pass of each checkpoint (primary key, number).
     """
@@ -49,7 +50,7 @@ class Ground:
 
 
 def ground_of(race: Race) -> Ground:
-    """Return the ground of a race; built again when course or checkpoints change.
+    """Return the ground of a race; rebuilt when course or checkpoints change.
 
     Causes one query; building takes up to half a second.
     """
@@ -86,7 +87,8 @@ def rows_of(
         "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand"
     ):
         distance = ground.passes.get((checkpoint, number))
-        # Of a pass that the course no longer has nobody can say where it was.
+        # A split whose pass the course no longer has is left out, as its distance is
+        # unknown.
         if distance is not None:
             taken.setdefault(entry, []).append(
                 Taken(
@@ -95,7 +97,7 @@ def rows_of(
             )
     start = {stop.pk for stop in ground.stops if stop.kind == "start"}
     finish = {stop.pk for stop in ground.stops if stop.kind == "finish"}
-    # The phone may have been at another race since, or never at this one.
+    # The phone may have been at a different race since, or never at this one.
     latest = {
         runner: (progress, at, state == "off_course" and of)
         for runner, progress, at, state, of in LatestPosition.objects.filter(
@@ -148,7 +150,7 @@ def _by_distance(split: Taken) -> tuple[float, float]:
 def _moment(
     stored: datetime | None, splits: Iterable[Taken], at: Collection[int]
 ) -> float | None:
-    """Return when a runner was at the start or the finish: by hand wins."""
+    """Return when a runner passed the start or the finish; a time set by hand wins."""
     there = [split for split in splits if split.checkpoint in at]
     by_hand = [split.time for split in there if split.by_hand]
     if by_hand:
@@ -159,7 +161,7 @@ def _moment(
 
 
 def _with_last_certain(rows: list[Row]) -> list[Row]:
-    """Give those off the course, or held, the progress they last had for certain."""
+    """Give fixes that are off course or held the last certain progress."""
     unsure = [
         row.runner
         for row in rows
@@ -182,7 +184,7 @@ def _with_last_certain(rows: list[Row]) -> list[Row]:
 
 
 def samples_of(rows: Iterable[Row], now: datetime) -> dict[int, list[Passed]]:
-    """Return what is known of each run, by runner: start, splits, the last minutes.
+    """Return each run by runner: start, splits, the last minutes.
 
     Causes two queries; reads single positions by index, not a track.
     """
@@ -213,7 +215,7 @@ def _recent(
     picked = {}
     for n, ago in enumerate(RECENT):
         until = now - timedelta(seconds=ago)
-        # The newest is wanted however old it is.
+        # The newest is needed however old it is.
         since = max(begin, until - NEAR) if n else begin
         picked[f"at_{n}"] = Subquery(
             Position.objects.filter(

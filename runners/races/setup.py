@@ -1,4 +1,4 @@
-"""Set up a race: its course, its checkpoints, its row."""
+"""Creates a race: its row, its course and its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from runners.races.course import Course, Waypoint
 from runners.races.splits import Mark, passes_of
 
 DEFAULT_DURATION = timedelta(hours=48)
-# Metres between the checkpoints a new course gets, and the length below which they
-# stand closer.
+# Metres between the checkpoints of a new course, and the length below which they are
+# closer.
 SPACING, SHORT_SPACING, SHORT_COURSE = 5_000, 1_000, 10_000
-# A waypoint this many metres off the line is still on the course: GPX files are drawn
-# by hand.
+# A waypoint within this many metres of the line is on the course, as GPX files are
+# drawn by hand.
 WAYPOINT_REACH = 30.0
-# Two checkpoints closer than this many metres of course are one.
+# Two checkpoints within this many metres of course are one.
 SAME_PLACE = 50.0
 NAME_LENGTH = 60
 
@@ -42,9 +42,9 @@ def race_create(
     ends: datetime | None = None,
     zone: str = "UTC",
 ) -> Race:
-    """Store a race with its course and checkpoints; raise ValidationError.
+    """Create a race with its course and checkpoints; raise ValidationError.
 
-    It ends 48 h after the start unless `ends` says otherwise.
+    It ends 48 h after the start unless `ends` is given.
     """
     race = Race(
         slug=slug,
@@ -69,11 +69,11 @@ def race_set_course(
     waypoints: Iterable[Waypoint] = (),
     length: float | None = None,
 ) -> list[ProposedCheckpoint]:
-    """Give a stored race this course, and the checkpoints that go with it.
+    """Set the course of a stored race, and its checkpoints.
 
-    `length` is the certified one, if there is one. Distances along an old course mean
-    nothing on a new one: checkpoints that the new one does not have are removed, those
-    of the same name stay the same rows.
+    `length` is the certified one, if there is one. Distances along the old course mean
+    nothing on the new one: checkpoints that the new one does not have are deleted,
+    those with the same name keep their rows.
     """
     race.line = [
         [lat, lng] if height is None else [lat, lng, height]
@@ -96,8 +96,8 @@ def race_set_course(
 def race_scale_checkpoints(*, race: Race, before: float) -> None:
     """Move a race's checkpoints after its length was corrected from `before`.
 
-    A place on the ground is at another distance then; a whole kilometre is not: it is
-    at another place.
+    A point on the ground gets a different distance; a whole kilometre keeps its
+    distance and moves on the ground.
     """
     moved = [c for c in race.checkpoints.all() if c.distance % 1000]
     for checkpoint in moved:
@@ -108,7 +108,7 @@ def race_scale_checkpoints(*, race: Race, before: float) -> None:
 def race_add_checkpoints(
     *, race: Race, waypoints: Iterable[Waypoint] = ()
 ) -> list[Checkpoint]:
-    """Add the checkpoints that are usual and missing; leave those that are there."""
+    """Add the usual checkpoints that are missing; leave existing ones."""
     there = list(race.checkpoints.all())
     names = {checkpoint.name.lower() for checkpoint in there}
     ends = {c.kind for c in there if c.kind != Checkpoint.Kind.SPLIT}
@@ -127,7 +127,7 @@ def race_add_checkpoints(
         )
     with transaction.atomic():
         Checkpoint.objects.bulk_create(added)
-        # What shows the race reads it again.
+        # Pages of the race read it again.
         race.save(update_fields=["changed_at"])
     return added
 
@@ -137,8 +137,9 @@ def propose_checkpoints(
 ) -> list[ProposedCheckpoint]:
     """Return start, every 5 km (or 1 km), the waypoints passed, and finish.
 
-    A waypoint on the way out and back is two, one that each lap passes is one.
-    Distances are scaled to the course's certified length if one is given.
+    A waypoint that is passed on the way out and back is two checkpoints, one that each
+    lap passes is one. Distances are scaled to the course's certified length if one is
+    given.
     """
     kinds = Checkpoint.Kind
     length = length or course.length
@@ -161,7 +162,7 @@ def propose_checkpoints(
 
 
 def _first_passes(course: Course, waypoint: Waypoint) -> list[float]:
-    """Return where a waypoint is passed; further laps are passes of the same."""
+    """Return the distances of a waypoint; further laps are passes of the same."""
     firsts: list[float] = []
     known: list[float] = []
     for distance in course.passes(waypoint.lat, waypoint.lng, within=WAYPOINT_REACH):
@@ -173,7 +174,7 @@ def _first_passes(course: Course, waypoint: Waypoint) -> list[float]:
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """Return the name, numbered from its second use; an out and back passes twice."""
+    """Return the name, numbered from its second use, for an out and back."""
     number, free = 1, name[:NAME_LENGTH]
     while free.lower() in taken:
         number += 1

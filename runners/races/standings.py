@@ -1,9 +1,8 @@
-"""Who leads: standings overall, by category and by wave.
+"""Standings overall, by category and by wave.
 
-Finishers come first, by their time; then who is running, by how far they certainly
-are; then who has not started, and who will not finish. Pure functions over rows as
-`reading` gives them. Times are seconds since the epoch, distances metres along the
-course.
+Finishers come first, by time; then those who are running, by their certain progress;
+then those who have not started, and DNFs and DNSs. Pure functions over the rows of
+`race_data`. Times are in seconds since the epoch, distances in metres along the course.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-# Since the start of the wave, or since the runner crossed the start.
+# Since the start of the wave (gun), or since the runner crossed the start (chip).
 Clock = Literal["gun", "chip"]
 
 
 class Taken(NamedTuple):
-    """A split: where and when; `uncertainty` in seconds."""
+    """A split: distance and time; `uncertainty` in seconds."""
 
     checkpoint: int
     pass_number: int
@@ -32,10 +31,10 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """An entry, and what is known of the run; unknown is None.
+    """An entry and its run; unknown values are None.
 
-    `splits` come in the order of their distance. `progress` is the last certain one,
-    `heard` when the phone was last heard of, `out` when the runner gave up.
+    `splits` are in the order of their distance. `progress` is the last certain one,
+    `heard` the time of the phone's last fix, `out` the time of a DNF.
     """
 
     entry: int
@@ -58,18 +57,18 @@ class Row:
 
     @cached_property
     def distance(self) -> float | None:
-        """Return how far the runner certainly is: by progress, or by a split."""
+        """Return the certain distance: by progress or by a split."""
         known = [self.progress] if self.progress is not None else []
         known += [split.distance for split in self.splits[-1:]]
         return max(known, default=None)
 
     @property
     def state(self) -> str:
-        """Return the status, or what passes."""
+        """Return the status, or the temporary state."""
         return "off_course" if self.is_off_course else self.status
 
     def begin(self, clock: Clock) -> float:
-        """Return from when the runner's time is taken."""
+        """Return the start of the runner's time."""
         return self.gun if clock == "gun" or self.started is None else self.started
 
     def time(self, clock: Clock) -> float | None:
@@ -79,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A row in its order. Who has not started, or will not finish, has no rank."""
+    """A row with its ranks, which DNFs, DNSs and those not started do not have."""
 
     row: Row
     rank: int | None
@@ -88,20 +87,20 @@ class Place:
 
 
 class Gap(NamedTuple):
-    """How far behind: seconds at the same place, and metres where that is now."""
+    """The gap to the leader: seconds at the same point, and metres if that is now."""
 
     seconds: float | None = None
     metres: float | None = None
 
 
-# The order of the states; who is in the first two has a rank.
+# The order of the states; the first two have ranks.
 FINISHED, RUNNING, WAITING, OUT, ABSENT = range(5)
 
 
 def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[Place]:
     """Order rows and rank them overall, in their category and in their wave.
 
-    The same time is the same rank; the next one after two firsts is the third.
+    Equal times share a rank; after two firsts comes a third.
     """
     keyed = sorted((_key(row, clock), row.entry, row) for row in rows)
     places = []
@@ -113,7 +112,7 @@ def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[Place]:
             if key[0] not in (FINISHED, RUNNING):
                 return None
             counted[group] += 1
-            # All but the bib.
+            # Everything except the bib.
             before, number = last.get(group, (None, 0))
             if before != key[:-1]:
                 number = counted[group]
@@ -132,10 +131,10 @@ def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[Place]:
 
 
 def gap_of(place: Place, leader: Place, clock: Clock = "gun") -> Gap:
-    """Tell how far a runner is behind the leader.
+    """Return a runner's gap to the leader.
 
-    Between finishers by their times; else by the last place that both have passed,
-    and by metres while both run.
+    Between finishers by their times; otherwise at the last point that both have passed,
+    and in metres while both run.
     """
     row, first = place.row, leader.row
     if place.rank is None or leader.rank is None or row is first:
@@ -158,9 +157,9 @@ def gap_of(place: Place, leader: Place, clock: Clock = "gun") -> Gap:
 
 
 class Leg(NamedTuple):
-    """A split as it is shown: seconds since the start, and since the one before.
+    """A split for display: seconds since the start, and since the split before.
 
-    `pace` is that of the leg, seconds a metre; None where it says nothing.
+    `pace` is that of the leg in seconds per metre; None if it is meaningless.
     """
 
     split: Taken
@@ -182,7 +181,7 @@ def legs(row: Row, clock: Clock = "gun") -> list[Leg]:
 
 
 def in_group(places: Iterable[Place], category: str, wave: str) -> list[Place]:
-    """Return those of a category and a wave; an empty name is all of them."""
+    """Return the rows of a category and a wave; an empty name selects all."""
     return [
         place
         for place in places
@@ -192,7 +191,7 @@ def in_group(places: Iterable[Place], category: str, wave: str) -> list[Place]:
 
 
 def matching(places: Sequence[Place], text: str) -> list[Place]:
-    """Return those whose bib begins with a text, or with it in a part of the name."""
+    """Return the rows whose bib, or a part of whose name, begins with a text."""
     wanted = text.casefold().strip()
     return [
         place
@@ -203,24 +202,24 @@ def matching(places: Sequence[Place], text: str) -> list[Place]:
 
 
 def _key(row: Row, clock: Clock) -> tuple[object, ...]:
-    """Return what rows are ordered by; the last part only makes the order certain."""
+    """Return the sort key of a row; its last part makes the order unambiguous."""
     bib = _natural(row.bib)
     if row.status == "finished":
         time = row.time(clock)
-        # Who was set as finished by hand, without a time, comes after the others.
+        # Finishers without a time, set by hand, come after the others.
         return FINISHED, time is None, round(time or 0.0, 3), bib
     if row.status in ("dnf", "dns"):
         state = OUT if row.status == "dnf" else ABSENT
         return state, False, -(row.distance or 0.0), bib
     if row.status == "registered" and row.distance is None:
         return WAITING, False, row.gun, bib
-    # Level by metres: who was there earlier.
+    # With equal metres, whoever was there first is ahead.
     since = row.splits[-1].time - row.begin(clock) if row.splits else 0.0
     return RUNNING, False, -(row.distance or 0.0), since, bib
 
 
 def _natural(bib: str) -> tuple[tuple[bool, int, str], ...]:
-    """Order bibs as people do: 9 before 10, A2 before A10."""
+    """Return a natural sort key of a bib: 9 before 10, A2 before A10."""
     return tuple(
         (False, int(part), "") if part.isdecimal() else (True, 0, part)
         for part in re.findall(r"\d+|\D+", bib)

@@ -46,7 +46,7 @@ def browser_account(request: HttpRequest) -> JsonResponse:
 @require_http_methods(["GET", "POST"])
 @sensitive_variables("plain", "scheme")
 def browser_token(request: HttpRequest) -> JsonResponse:
-    """Create a token for the signed-in runner's browser; GET returns whose a token is."""
+    """Create a token for the runner's browser; GET returns whose a token is."""
     if request.method == "GET":
         scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
         row = (

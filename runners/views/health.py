@@ -39,7 +39,7 @@ def _ask_database() -> None:
 
 
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics of the process, or of all workers, in Prometheus' text format."""
+    """Return the metrics of all workers in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(collector())
     return HttpResponse(

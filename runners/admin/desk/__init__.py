@@ -1,1 +1,1 @@
-"""The desk of race day: whose phone sends, whose does not, and what to do about it."""
+"""The race-day desk: which phones send, which do not, and what can be done."""

@@ -24,12 +24,12 @@ from runners.models import Entry, Race, Runner, Sos
 from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
 
-# Its class takes no parameter while running.
+# Its class takes no type parameters at run time.
 RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
 
 
 def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the desk; its script asks for the rest."""
+    """Show the desk; its script requests the data."""
     race = permitted_race(race_admin, request, pk, change=False)
     return race_page(
         race_admin,
@@ -43,7 +43,7 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             "mark": reverse("admin:runners_race_mark", args=[pk]),
             "swap": reverse("admin:runners_race_swap", args=[pk]),
             "sos": reverse("admin:runners_race_sos", args=[pk]),
-            # Entered and erased by hand: 0 is a primary key that no row has.
+            # A race id that was erased by hand: no row has the primary key 0.
             "runner": reverse("admin:runners_runner_change", args=[0]),
             "mayChange": race_admin.has_change_permission(request, race),
             "statuses": dict(Entry.Status.choices),
@@ -52,7 +52,7 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def desk_json(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
-    """Answer with everybody and their phones; the desk asks every few seconds."""
+    """Return all runners and their phones as JSON; the desk polls this."""
     return JsonResponse(desk_of(permitted_race(race_admin, request, pk, change=False)))
 
 
@@ -90,7 +90,7 @@ def sos(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
 
 
 class SwapForm(forms.Form):
-    """Two runners whose phones are exchanged."""
+    """The form with two runners whose phones are swapped."""
 
     first = forms.CharField(
         max_length=40, label="Bib", help_text="Or the code of a runner not entered."
@@ -118,7 +118,7 @@ class SwapForm(forms.Form):
 
 
 def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
-    """Say whose phones to exchange, look at what that means, then do it."""
+    """Ask whose phones to swap, show the effect, then swap them."""
     race = permitted_race(race_admin, request, pk)
     asked = request.POST if request.method == "POST" else request.GET
     complete = {"first", "second"} <= asked.keys()

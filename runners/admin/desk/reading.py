@@ -1,4 +1,4 @@
-"""What the desk shows of each runner and phone."""
+"""The data of the desk about each runner and phone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.utils import timezone
 from runners.models import Entry, LatestPosition, Phone, Race, RunnerToken, Sos
 from runners.positions.running import live_status
 
-# A phone that was heard of within it, and whose runner is not entered, is shown.
+# Phones with a contact within this time are shown even if their runner is not entered.
 LATELY = timedelta(hours=6)
-# Such phones at most: in open mode there may be many.
+# The most of these phones, as there may be many in open mode.
 MOST_UNASSIGNED = 200
 
 
 def desk_of(race: Race) -> dict[str, Any]:
-    """Return everything of the desk, times in milliseconds. Causes five queries."""
+    """Return all data of the desk, times in milliseconds. Causes five queries."""
     now = timezone.now()
     entries = list(
         Entry.objects.filter(race=race)
@@ -47,7 +47,7 @@ def desk_of(race: Race) -> dict[str, Any]:
 
 
 def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
-    """Return phones heard of lately whose runners are in no race that is on."""
+    """Return recent phones of runners who are in no current race."""
     since = now - LATELY
     heard = Q(phone__contact_at__gt=since) | Q(
         last_used_at__gt=since, runner__latest__contact_at__gt=since
@@ -66,7 +66,7 @@ def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
 
 
 def open_calls(race: Race, now: datetime) -> Iterable[Sos]:
-    """Return open calls for help: of this race, and of runners in none that is on."""
+    """Return open calls for help: of this race, and of runners in no current race."""
     here = Entry.objects.filter(race=race)
     elsewhere = Entry.objects.filter(race__in=Race.objects.window_open(now))
     return (
@@ -142,7 +142,7 @@ def _signal(latest: LatestPosition | None) -> dict[str, Any]:
 
 
 def _phones(tokens: Iterable[RunnerToken]) -> dict[str, Any]:
-    """Return what is known of a runner's phones; of several, the last heard of."""
+    """Return the status of a runner's phones: that of the last contact."""
     tokens = list(tokens)
     phones: list[Phone] = [t.phone for t in tokens if hasattr(t, "phone")]
     phone = max(phones, key=lambda phone: phone.contact_at, default=None)

@@ -1,4 +1,4 @@
-"""Phones that went to the wrong runner: whose tokens they carry is exchanged."""
+"""Swaps the tokens of two runners who got each other's phones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runners.models import Race, Runner, RunnerToken
 
 
 def runner_meant(race: Race, text: str) -> Runner:
-    """Return whom a bib, or the code of somebody not entered, means.
+    """Return the runner of a bib, or of the code of a runner who is not entered.
 
     Raises ValidationError.
     """
@@ -24,10 +24,10 @@ def runner_meant(race: Race, text: str) -> Runner:
 
 
 def phones_swap(*, first: Runner, second: Runner) -> tuple[int, int]:
-    """Give each the phones of the other from now on; return how many each gets.
+    """Give each runner the other's phones; return how many each gets.
 
-    What was sent before stays where it is. An open socket is told to come back, and
-    sends for the other then.
+    Stored positions stay with their runner. Open sockets are closed to reconnect, and
+    send for the other runner then.
     """
     usable = RunnerToken.objects.usable()
     with transaction.atomic():

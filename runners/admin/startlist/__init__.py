@@ -1,1 +1,1 @@
-"""Start lists come and go as files, phones are set up from printed codes."""
+"""Start lists: import, export, and printed codes to set phones up."""

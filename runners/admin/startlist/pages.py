@@ -1,4 +1,4 @@
-"""The pages of a race's start list: bring one in, take it out."""
+"""The pages of a race's start list: import and export."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from runners.admin.startlist.reading import (
 from runners.admin.startlist.resource import StartListResource
 from runners.models import Entry, Race
 
-# Rows that a preview shows of each kind.
+# Rows of each kind that a preview shows.
 SHOWN = 200
 SALT = "runners.startlist"
 CONTENT_TYPES = {
@@ -40,7 +40,7 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong in one cell of the file."""
+    """An error in one cell of the file."""
 
     row: int
     column: str
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a row does: `values` are (column, before, after), before "" if new."""
+    """The effect of a row: `values` are (column, before, after), before "" if new."""
 
     row: int
     is_new: bool
@@ -59,7 +59,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What importing a file would do, or did."""
+    """The effect of importing a file."""
 
     new: int
     changed: int
@@ -69,7 +69,7 @@ class Preview:
 
     @property
     def rows(self) -> int:
-        """How many rows have something to import."""
+        """Return the number of rows to import."""
         return self.new + self.changed
 
     @property
@@ -95,7 +95,7 @@ class UploadForm(forms.Form):
 def start_list(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
-    """Upload a file and see what it would do; then have it done."""
+    """Upload a file and preview its effect; then import it."""
     race = permitted_race(race_admin, request, pk)
     if "rows" in request.POST:
         return _import(race_admin, request, race)
@@ -107,7 +107,7 @@ def start_list(
         context |= {
             "preview": preview,
             "unknown": unknown,
-            # What was looked at is what is imported, whichever process comes next.
+            # The previewed content is stored, so that exactly this is imported.
             "rows": signing.dumps(
                 [table.headers, *map(list, table)], salt=SALT, compress=True
             ),
@@ -152,10 +152,10 @@ def _import(
 
 
 def preview_of(table: Dataset, race: Race, *, dry_run: bool = True) -> Preview:
-    """Import a table, or only see what that would do.
+    """Import a table, or preview it.
 
     Faulty rows are left out, all others are stored in one transaction. Raises
-    IntegrityError if somebody else changes the start list meanwhile.
+    IntegrityError if somebody else changes the start list at the same time.
     """
     result = StartListResource(race).import_data(
         table, dry_run=dry_run, use_transactions=True, raise_errors=False
@@ -202,7 +202,7 @@ def _change(number: int, row: Any) -> Change:
 def export(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int, kind: str
 ) -> HttpResponse:
-    """Answer with the start list as CSV or XLSX, in the order of the bibs."""
+    """Return the start list as CSV or XLSX, in the order of the bibs."""
     race = permitted_race(race_admin, request, pk, change=False)
     if kind not in CONTENT_TYPES:
         raise Http404("Start lists come as CSV or XLSX.")
@@ -211,7 +211,7 @@ def export(
     rows = [[shielded(str(cell or "")) for cell in row] for row in table]
     content = Dataset(*rows, headers=table.headers).export(kind)
     if kind == "csv":
-        # Excel takes a CSV without the mark for one of its own encodings.
+        # Excel reads a CSV without the byte order mark in a local encoding.
         content = "\ufeff" + content
     name = f"{race.slug}-start-list.{kind}"
     return HttpResponse(

@@ -1,4 +1,4 @@
-"""Read start lists as spreadsheets save them, row by row with their numbers."""
+"""Reads start lists as spreadsheets save them, with row numbers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tablib import Dataset
 
 COLUMNS = ("bib", "name", "code", "category", "wave", "visibility")
 REQUIRED = ("bib", "name")
-# Where a row's number in the file travels through a Dataset.
+# The column of a Dataset that carries a row's number.
 NUMBER = "row"
 
 MAX_BYTES = 5 * 2**20
-# Of an XLSX file once unpacked.
+# The limit of an XLSX file once decompressed.
 MAX_UNPACKED = 100 * 2**20
 MAX_ROWS = 10_000
-# Sheets may claim a million empty rows; after so many the list is taken to be over.
+# Sheets may declare a million empty rows; this many end the list.
 MOST_EMPTY = 1_000
 DELIMITERS = ";,\t|"
-# How a cell begins that spreadsheets take for a formula.
+# Spreadsheets take cells that start with these for formulas.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 NO_LIST = (
@@ -33,11 +33,11 @@ NO_LIST = (
 
 
 class StartListError(ValueError):
-    """A file that is no start list; its text says why, for the organiser."""
+    """A file that is no start list; the message explains it to the organiser."""
 
 
 def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
-    """Read CSV or XLSX; return its rows and the headings that mean nothing here.
+    """Read CSV or XLSX; return its rows and the unknown headings.
 
     The dataset has the column `row`, as a spreadsheet counts, and those of `COLUMNS`
     that the file has; all values are text. Raises StartListError.
@@ -59,7 +59,7 @@ def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
 
 
 def shielded(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell that spreadsheets do not take for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
@@ -93,7 +93,7 @@ def _table(rows: Iterable[Sequence[str]]) -> tuple[Dataset, list[str]]:
 
 
 def _filled(rows: Iterable[Sequence[str]]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Number the rows from 1 and leave out those without any text."""
+    """Number the rows from 1 and leave out empty ones."""
     empty = 0
     for number, cells in enumerate(rows, start=1):
         if any(cells):
@@ -128,12 +128,12 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # What Excel calls CSV in Western Europe. All but five bytes mean something.
+        # What Excel calls CSV in Western Europe. All but five bytes are valid in it.
         return content.decode("cp1252", errors="replace")
 
 
 def _xlsx(content: bytes) -> Iterator[list[str]]:
-    # A tenth of every start would go into it, of commands too.
+    # Importing it at the top would take a tenth of every start, of commands too.
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 
@@ -150,7 +150,7 @@ def _xlsx(content: bytes) -> Iterator[list[str]]:
         sheet.reset_dimensions()
         rows = [[_text(cell) for cell in cells] for cells in _bounded(sheet)]
         book.close()
-    # Whatever a damaged part makes of the library: there is no list of what it raises.
+    # The library raises undocumented exceptions for damaged parts.
     except StartListError:
         raise
     except (
@@ -162,7 +162,7 @@ def _xlsx(content: bytes) -> Iterator[list[str]]:
 
 
 def _bounded(sheet: Any) -> Iterator[tuple[Any, ...]]:
-    """Take no more of a sheet than is ever used."""
+    """Read no more of a sheet than can be used."""
     empty = 0
     for number, cells in enumerate(sheet.iter_rows(values_only=True)):
         empty = 0 if any(cell is not None for cell in cells) else empty + 1
@@ -172,7 +172,7 @@ def _bounded(sheet: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def _text(cell: Any) -> str:
-    """Return a cell as text: 17.0 is the bib 17, and all space is one space."""
+    """Return a cell as text: 17.0 is the bib 17, and white space is normalised."""
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
@@ -180,5 +180,5 @@ def _text(cell: Any) -> str:
     if isinstance(cell, date | time):
         cell = cell.isoformat()
     text = " ".join(str(cell).split())
-    # What our own export put in front of a formula.
+    # The prefix that our own export adds to formulas.
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text

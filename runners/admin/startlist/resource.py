@@ -1,4 +1,4 @@
-"""What a row of a start list becomes: an entry, and its runner if there is none."""
+"""Converts rows of a start list to entries, and to new runners where needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runners.admin.startlist.reading import NUMBER
 from runners.models import Entry, Race, Runner
 from runners.models.runner import CODE_PATTERN, palette_colour
 
-# By column: how long its text may be.
+# The longest text by column.
 LONGEST = {"bib": 12, "name": 80, "category": 40}
 VISIBILITIES = {choice.value: choice for choice in Runner.Visibility}
 Row = dict[str, Any]
@@ -26,10 +26,10 @@ Row = dict[str, Any]
 class StartListResource(ModelResource):  # type: ignore[misc]
     """The start list of one race.
 
-    A row is known again by its code if it has one, else by its bib. A runner with an
+    A row is matched by its code if it has one, otherwise by its bib. A runner with an
     account keeps their own name and visibility, and is shown once they accept a new
-    entry. An empty code, name or visibility leaves what is there; a column that the
-    file does not have leaves all of it.
+    entry. An empty code, name or visibility leaves the stored value; a column that the
+    file does not have leaves all of them.
     """
 
     bib = Field("bib", "bib")
@@ -49,7 +49,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         clean_model_instances = False
         skip_unchanged = True
         skip_html_diff = True
-        # A row is checked against what is kept here, and written with all others.
+        # Rows are checked against these, and written together.
         use_bulk = True
         batch_size = None
         store_instance = True
@@ -60,7 +60,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self.update_instances: list[Entry] = []
         self._race = race
         self._waves = {wave.name.lower(): wave for wave in race.waves.all()}
-        # Not by `race.entries`: each row is copied, and would bring the course along.
+        # Not by `race.entries`: each row is copied, and would include the course.
         entries = list(
             Entry.objects.filter(race=race.pk).select_related("runner", "wave")
         )
@@ -68,12 +68,12 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self._by_runner = {entry.runner_id: entry for entry in entries}
         self._runners: dict[str, Runner] = {}
         self._codes: set[str] = set()
-        # Where in the file a bib or code came first.
+        # The row of the file in which a bib or code came first.
         self._rows_of_bib: dict[str, int] = {}
         self._rows_of_code: dict[str, int] = {}
 
     def before_import(self, dataset: Any, **kwargs: Any) -> None:
-        """Find those runners of the file that exist, and which codes are taken."""
+        """Load the runners of the file who exist, and the codes that are taken."""
         table = dataset.dict
         codes = {row["code"] for row in table if row.get("code")}
         made = {self._made_code(row) for row in table if not row.get("code")}
@@ -85,10 +85,10 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             )
         self._codes |= codes
 
-    # Each row, in the order in which the library calls
+    # For each row, in the order in which the library calls
 
     def before_import_row(self, row: Row, **kwargs: Any) -> None:
-        """Check a row; raise ValidationError with what is wrong by column."""
+        """Check a row; raise ValidationError with the errors by column."""
         errors: dict[str, str] = {}
         for column, longest in LONGEST.items():
             text = row.get(column, "")
@@ -135,7 +135,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             errors["name"] = "There is no name."
 
     def _known(self, row: Row) -> Entry | None:
-        """Return the entry that a row is about, if there is one."""
+        """Return the entry of a row, or None."""
         if code := row.get("code"):
             runner = self._runners.get(code)
             return self._by_runner.get(runner.pk) if runner else None
@@ -145,7 +145,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         return self._known(row)
 
     def init_instance(self, row: Row | None = None) -> Entry:
-        """Return a new entry of a runner who exists, or is made with it."""
+        """Return a new entry for an existing or new runner."""
         assert row is not None
         runner = self._runners.get(row.get("code", ""))
         if runner is None:
@@ -192,9 +192,9 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             entry.runner for entry in entries if entry.runner._state.adding
         )
         for entry in entries:
-            entry.runner = entry.runner  # takes on the primary key
+            entry.runner = entry.runner  # Sets the primary key.
         Entry.objects.bulk_create(entries)
-        # Of those who were there only the name or visibility can be another.
+        # Only the name or visibility of existing runners can have changed.
         for entry in entries:
             if entry.runner.code in self._runners and entry.runner.account_id is None:
                 entry.runner.save(update_fields=["name", "visibility", "changed_at"])
@@ -207,7 +207,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         batch_size: int | None = None,
         result: Result | None = None,
     ) -> None:
-        """Store what has changed; each write says which rights it may take away."""
+        """Store the changes; each write records the rights that it may end."""
         entries, self.update_instances = self.update_instances, []
         if dry_run:
             return
@@ -218,7 +218,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     # Codes
 
     def _made_code(self, row: Mapping[str, Any]) -> str:
-        """Return the code for a runner who comes with none: bib and name."""
+        """Return the code of a new runner without one: bib and name."""
         name = slugify(row["name"])[:25].strip("-")
         bib = re.sub(r"[^A-Za-z0-9_-]", "", row["bib"])
         return "-".join(filter(None, (bib, name))) or "runner"
@@ -236,5 +236,5 @@ class StartListResource(ModelResource):  # type: ignore[misc]
 
 
 def _chunks(values: list[str], size: int = 500) -> list[list[str]]:
-    """Cut a list for `IN (…)`, whose length databases limit."""
+    """Split a list for `IN (…)`, whose length databases limit."""
     return [values[at : at + size] for at in range(0, len(values), size)]

@@ -1,4 +1,4 @@
-"""A sheet of codes to print: each sets one runner's phone up."""
+"""A printable sheet of QR codes, each of which sets one runner's phone up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SheetForm(forms.Form):
 
 
 def without_phone(race: Race) -> QuerySet[Entry]:
-    """Return those of a race for whom no phone was ever set up."""
+    """Return the runners of a race whose phones were never set up."""
     usable = RunnerToken.objects.usable().filter(runner=OuterRef("runner"))
     return race.entries.filter(~Exists(usable))
 
@@ -49,7 +49,7 @@ def without_phone(race: Race) -> QuerySet[Entry]:
 def phone_sheet(
     race_admin: admin.ModelAdmin[Race], request: HttpRequest, pk: int
 ) -> HttpResponse:
-    """Choose an app and the runners; then the sheet, which no later page can show."""
+    """Choose an app and the runners; then show the sheet, which no later page can."""
     race = permitted_race(race_admin, request, pk)
     if not request.user.has_perm("runners.add_runnertoken"):
         raise PermissionDenied
@@ -90,7 +90,7 @@ def _chosen(race: Race, bibs: list[str]) -> list[Entry]:
 
 
 def _issue(entry: Entry, app: str, race: Race) -> str:
-    """Issue a token that ends with the race; paper lies about."""
+    """Issue a token that ends with the race, as paper can be lost."""
     row, plain = RunnerToken.objects.issue(
         entry.runner, name=f"{app}, {race.slug}"[:60]
     )

@@ -1,5 +1,5 @@
-"""What `manage.py doctor` looks at: this machine, and the way in from outside.
+"""The checks of `manage.py doctor`: this machine, and the access from outside.
 
-A check yields what is in order and each `Problem` it finds; it raises one after which
-there is nothing more to look at.
+A check yields what is in order and each `Problem` that it finds; it raises a problem
+that makes its further steps impossible.
 """

@@ -1,4 +1,4 @@
-"""The checkup of this machine: settings, database, layer, clock, files of the map."""
+"""The checks of this machine: settings, database, layer, clock, map files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from redis.exceptions import RedisError
 from runners.management.checkup.problem import Problem
 from runners.views.assets import map_assets
 
-# How long an event may be on its way through the layer.
+# How long an event may take through the layer.
 LAYER_PATIENCE_S = 5.0
-# What the kernel says of a clock that nothing sets (linux/timex.h).
+# The kernel's status of a clock that is not synchronised (linux/timex.h).
 STA_UNSYNC = 0x0040
-# The check of the map's files says the same of all of them.
+# The check of the map files reports all of them.
 MAP_LIBRARY_MISSING = "spectate.W003"
 
 
 def check_settings() -> Iterator[str | Problem]:
-    """Pass on what the system checks say; those for production with https."""
+    """Yield the results of the system checks; with https, those for production."""
     found = [
         each
         for each in run_checks(
@@ -50,7 +50,7 @@ def problem_of(message: CheckMessage) -> Problem:
 
 
 def check_database() -> Iterator[str | Problem]:
-    """See that it is there, migrated, takes writes, and is set up for the workers."""
+    """Check that the database is there, migrated, writable and fit for the workers."""
     connection.ensure_connection()
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -92,7 +92,7 @@ def check_layer() -> Iterator[str | Problem]:
 
 
 async def time_through_layer() -> float:
-    """Return how long an event to a group takes to come back, in seconds."""
+    """Return how long an event to a group takes to return, in seconds."""
     layer = get_channel_layer()
     channel = await layer.new_channel()
     group = f"doctor.{uuid.uuid4().hex}"
@@ -108,7 +108,7 @@ async def time_through_layer() -> float:
 
 
 class Timex(ctypes.Structure):
-    """The kernel's `struct timex`, as far as it is read here."""
+    """The fields of the kernel's `struct timex` that are read here."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -122,7 +122,7 @@ class Timex(ctypes.Structure):
 
 
 def read_clock() -> Timex | None:
-    """Ask the kernel how good its clock is; None where that cannot be asked."""
+    """Return the kernel's state of its clock; None if it cannot be read."""
     if sys.platform != "linux":
         return None
     timex = Timex()
@@ -132,7 +132,7 @@ def read_clock() -> Timex | None:
 
 
 def check_clock() -> Iterator[str | Problem]:
-    """See that the network keeps the clock: phones are judged by it."""
+    """Check that the clock is synchronised: phones are checked by it."""
     now = f"{timezone.now():%Y-%m-%d %H:%M:%S} UTC"
     clock = read_clock()
     if clock is None:

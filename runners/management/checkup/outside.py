@@ -1,7 +1,7 @@
-"""The checkup from outside: what visitors and phones meet at PUBLIC_URL.
+"""The checks from outside: what visitors and phones meet at PUBLIC_URL.
 
-From this machine, and so through its own name server and network: run it on another one
-with the same settings to be sure of the firewall.
+They run on this machine, with its own name server and network: run the command on a
+different machine with the same settings to include the firewall.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from runners.models import Runner, RunnerToken, ShareLink
 from runners.views.assets import map_assets
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-# How long an answer may take.
+# How long a response may take.
 PATIENCE_S = 10.0
-# A certificate is renewed a month before its end; this late nobody does it.
+# Certificates are renewed a month before their end; this late, renewal has failed.
 FEW_DAYS = 14
-# How far two clocks may be apart.
+# The greatest difference of two clocks.
 CLOCKS_APART_MS = 2_000
-# For how long the runner that the checkup makes can be seen, at most.
+# How long the runner that the check creates can be seen, at most.
 PROBE_LIFE = timedelta(minutes=5)
-# What is read of an answer: the largest is a map style.
+# How much of a response is read: the largest is a map style.
 BODY_LIMIT_BYTES = 10_000_000
 UPGRADE = (
     "Have the proxy pass `Upgrade` and `Connection` on, as in docs/deploying.md; "
@@ -55,7 +55,7 @@ class Answer:
 
 
 def check_address() -> Iterator[str | Problem]:
-    """See that PUBLIC_URL leads to this server, and whether phones can know it."""
+    """Check that PUBLIC_URL leads to this server, and that phones can reach it."""
     host = urlsplit(settings.PUBLIC_URL).hostname
     if host in LOCAL_HOSTS:
         yield Problem(
@@ -88,13 +88,13 @@ def check_address() -> Iterator[str | Problem]:
             f"The server takes nobody on: {ready.body.strip()}.",
             "Its log says more; so does docs/deploying.md, Overload.",
         )
-    # The server redirects every page but those two itself.
+    # The server itself redirects every page except those two.
     check_redirect("/sign-in/", ask("/sign-in/"))
     yield f"{settings.PUBLIC_URL} answers"
 
 
 def check_redirect(path: str, answer: Answer) -> None:
-    """Raise `Problem` if a page sends visitors elsewhere, or round in a circle."""
+    """Raise `Problem` if a page redirects elsewhere or in a circle."""
     if answer.status not in {301, 302, 307, 308}:
         return
     target = answer.headers.get("Location", "")
@@ -110,7 +110,7 @@ def check_redirect(path: str, answer: Answer) -> None:
 
 
 def check_certificate() -> Iterator[str | Problem]:
-    """See that browsers and phones take the certificate, for some days to come."""
+    """Check that browsers and phones accept the certificate, for some more days."""
     url = urlsplit(settings.PUBLIC_URL)
     if url.scheme != "https":
         yield "none: PUBLIC_URL is plain HTTP"
@@ -147,7 +147,7 @@ def end_of_certificate(host: str, port: int) -> datetime:
 
 
 def check_browsers() -> Iterator[str | Problem]:
-    """See that browsers get the map library, and the style that was chosen."""
+    """Check that browsers get the map library and the chosen style."""
     assets = map_assets()
     if assets is not None:
         answer = ask(assets["library"])
@@ -167,7 +167,7 @@ def look_at_style(url: str) -> str | Problem:
     remedy = "Open it in a browser; without SPECTATE_MAP_STYLE there are outlines."
     try:
         answer = fetch(url)
-        # The version of the format; there is no other.
+        # The only version of the format.
         is_style = answer.status == 200 and json.loads(answer.body)["version"] == 8
     except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
         return Problem(f"The map style {url} cannot be read: {error!r}.", remedy)
@@ -177,9 +177,9 @@ def look_at_style(url: str) -> str | Problem:
 
 
 def check_phones() -> Iterator[str | Problem]:
-    """Send a position as a phone does, and watch it arrive as a spectator does.
+    """Send a position as a phone does, and receive it as a spectator does.
 
-    As a runner of its own, whom nobody else can see and who is deleted at the end.
+    For a runner of its own, whom nobody else can see and who is deleted at the end.
     """
     with probe() as (token, share), spectator() as watcher:
         apart = hear(watcher, "welcome")["time"] - now_ms()
@@ -215,7 +215,7 @@ def check_phones() -> Iterator[str | Problem]:
 
 @contextmanager
 def probe() -> Iterator[tuple[str, str]]:
-    """Make a private runner: the token of their phone, and that of a link to them."""
+    """Create a private runner; return a token for the phone and one of a link."""
     until = timezone.now() + PROBE_LIFE
     runner = Runner.objects.create(
         code=f"doctor-{secrets.token_hex(8)}",
@@ -252,7 +252,7 @@ def spectator() -> Iterator[ClientConnection]:
 
 
 def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
-    """Return a socket's next message of a kind."""
+    """Return the next message of a type from a socket."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -274,7 +274,7 @@ def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
 def ask(
     path: str, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Ask PUBLIC_URL; raises `Problem` if nothing answers there."""
+    """Request a page of PUBLIC_URL; raises `Problem` if nothing answers there."""
     try:
         return fetch(settings.PUBLIC_URL + path, body, headers)
     except (OSError, http.client.HTTPException) as error:
@@ -297,7 +297,7 @@ def away(error: Exception) -> Problem:
 def fetch(
     url: str, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Make one request, a POST if it has a body, and follow no redirect."""
+    """Make one request, a POST if it has a body, without following redirects."""
     parts = urlsplit(url)
     kind = (
         http.client.HTTPSConnection

@@ -18,7 +18,7 @@ from runners.models import ShareLink
 from runners.serving.drain import BACK_A_SECOND
 from runners.serving.operator_socket import Answer, SocketFacts, doors_folder
 
-# How long a process may take to say what it has.
+# How long a process may take to reply.
 PATIENCE_S = 10.0
 CLOSE_CODES = {"restart": RECONNECT, "overloaded": OVERLOADED}
 ROW = "{:>8}  {:19}  {:15}  {:7}  {:24}  {:28}  {}"
@@ -92,7 +92,7 @@ class Command(BaseCommand):
     def close(
         self, found: dict[int, list[SocketFacts]], share: float, code: int
     ) -> int:
-        """Have each process close its sockets, all at the same share a second."""
+        """Have each process close its sockets, at an equal share of the rate."""
         closed = 0
         with doors_of(settings.PORT) as doors:
             asked = [pid for pid in doors if found.get(pid)]
@@ -100,7 +100,7 @@ class Command(BaseCommand):
                 rate = len(found[pid]) * share
                 ask(doors[pid], {"ask": "close", "rate": rate, "code": code})
                 doors[pid].settimeout(None)
-            # Ctrl-C hangs up, which stops them.
+            # Ctrl-C disconnects, which stops the processes.
             for pid in asked:
                 closed += answer_of(doors[pid]).get("closed", 0)
         return closed
@@ -108,7 +108,7 @@ class Command(BaseCommand):
 
 @contextlib.contextmanager
 def doors_of(port: int) -> Iterator[dict[int, socket.socket]]:
-    """Knock at the doors of the processes that serve a port: sockets by pid."""
+    """Connect to the processes that serve a port; return their sockets by pid."""
     doors = {}
     with contextlib.ExitStack() as stack:
         for path in sorted(doors_folder().glob(f"{port}-*"), key=pid_of):
@@ -117,7 +117,7 @@ def doors_of(port: int) -> Iterator[dict[int, socket.socket]]:
             try:
                 door.connect(str(path))
             except (ConnectionRefusedError, FileNotFoundError):
-                continue  # Of a process that was killed, or has just ended.
+                continue  # Of a process that was killed or has just ended.
             except OSError as error:
                 raise CommandError(
                     f"Process {pid_of(path)} cannot be asked: {error.strerror}. Run "
@@ -145,7 +145,7 @@ def ask(door: socket.socket, question: dict[str, Any]) -> None:
 
 
 def answer_of(door: socket.socket) -> Answer:
-    """Read a process's answer; one that ends meanwhile has no sockets any more."""
+    """Read a process's reply; a process that ends in the meantime has no sockets."""
     said = b""
     try:
         while chunk := door.recv(1 << 16):
@@ -160,14 +160,14 @@ def answer_of(door: socket.socket) -> Answer:
 
 
 def follows(facts: SocketFacts) -> str:
-    """Say what a socket follows: wholes by name, runners by their number."""
+    """Return what a socket follows: topics by name, and the number of runners."""
     runners = facts["runners"]
     named = [f"{runners} runner{'s' if runners > 1 else ''}"] if runners else []
     return ", ".join(facts["topics"] + named) or "nobody"
 
 
 class Names:
-    """The names of users and share links, as far as the database answers."""
+    """The names of users and share links, if the database is available."""
 
     def __init__(self, facts: Iterable[SocketFacts]) -> None:
         facts = list(facts)
@@ -186,7 +186,7 @@ class Names:
             }
 
     def of(self, facts: SocketFacts) -> str:
-        """Say who a socket is: runner, user and links, else nobody."""
+        """Return who uses a socket: runner, user and links, else nobody."""
         who = []
         if facts["runner"] is not None:
             who.append(f"runner {facts['runner']}")

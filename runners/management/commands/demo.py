@@ -29,39 +29,39 @@ from runners.simulation.past import past_write
 SLUG = "demo"
 DURATION = timedelta(hours=48)
 LAPS = 5
-# Metres a second, so that `simulate --speed` may go up to twenty times life.
+# Metres per second, so that `simulate --speed` may be up to twenty.
 TOP_SPEED = 130.0
-# Waves: when they start from now, and which share of the field is in them.
+# The waves: their start from now, and their share of the field.
 WAVES = (
     ("A", timedelta(minutes=-22), 0.38),
     ("B", timedelta(minutes=-11), 0.37),
     ("C", timedelta(minutes=3), 0.25),
 )
 CATEGORIES = ("W", "M", "M", "W40", "M40")
-# Who has given up, counted from the first.
+# The runners who have given up, counted from the first.
 GAVE_UP = 12
 START_SECONDS = 60
 STOP_SECONDS = 15
 
-# A developer's server that other machines of the network may try too.
+# A developer's server, which other machines of the network may use too.
 ENVIRONMENT = {"DEBUG": "1", "SPECTATE_OPEN": "1", "ALLOWED_HOSTS": "*"}
 
 
 class Command(BaseCommand):
     help = "Show Spectate: a demo race that starts now, its runners, and a server."
-    # Its server makes them, with the settings above.
+    # The server creates them, with the settings above.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--runners", type=int, default=60, help="default: 60")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Stopped in every way that ends `make run`: a signal, even where a shell has
-        # its background jobs ignore Ctrl-C, or its parent's death.
+        # Stopped by everything that ends `make run`: a signal, even in a shell whose
+        # background jobs ignore Ctrl-C, or the death of its parent.
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.default_int_handler)
         end_with_parent(signal.SIGTERM)
-        listen(settings.PORT).close()  # before anything that takes time
+        listen(settings.PORT).close()  # Before any slow import.
         self.stdout.write("Preparing the demo race …")
         self.stdout.flush()
         call_command("migrate", verbosity=0)
@@ -92,9 +92,9 @@ class Command(BaseCommand):
 
 
 def race_restart(runners: int) -> None:
-    """Have the demo race be under way now, its last wave about to start.
+    """Create the demo race, or move it so that its last wave is about to start.
 
-    Creates it the first time, or if its course was another one.
+    It is created at the first call, or if its course has changed.
     """
     now = timezone.now()
     start = now + WAVES[0][1]
@@ -121,7 +121,7 @@ def race_restart(runners: int) -> None:
 
 
 def field_restart(race: Race, runners: int) -> list[Entry]:
-    """Enter the field in its waves, as before the start but for who gives up."""
+    """Enter the field in its waves, as before the start except for DNFs."""
     entries = entries_create(race=race, size=runners)
     waves = [
         Wave.objects.update_or_create(
@@ -141,7 +141,7 @@ def field_restart(race: Race, runners: int) -> list[Entry]:
 
 
 def manage(*args: str, output: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a command of ours that ends when we end, whatever ends us."""
+    """Start a management command that ends with this process, however it ends."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *args],
         cwd=settings.BASE_DIR,
@@ -153,7 +153,7 @@ def manage(*args: str, output: int | None = None) -> subprocess.Popen[bytes]:
 
 
 def wait_for(server: subprocess.Popen[bytes]) -> None:
-    """Return when the server answers; raise CommandError if it does not."""
+    """Return once the server answers; raise CommandError if it does not."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -171,7 +171,7 @@ def monitor(
     simulation: subprocess.Popen[bytes],
     say: Any,
 ) -> None:
-    """Wait until the server ends; say so if the runners stop before."""
+    """Wait until the server ends; report if the simulation stops before it."""
     told = False
     while server.poll() is None:
         if simulation.poll() is not None and not told:
@@ -182,7 +182,7 @@ def monitor(
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """End the simulation first: its runners give their tokens back."""
+    """End the simulation first, as it revokes its runners' tokens."""
     for child in reversed(children):
         child.terminate()
         try:

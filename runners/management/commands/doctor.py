@@ -18,7 +18,7 @@ MACHINE: dict[str, Check] = {
     "clock": machine.check_clock,
     "map": machine.check_map,
 }
-# In this order: where one ends with a problem, the others cannot be looked at.
+# In this order: after a problem, the later checks cannot be done.
 OUTSIDE: dict[str, Check] = {
     "certificate": outside.check_certificate,
     "address": outside.check_address,
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         "at PUBLIC_URL the certificate, the websocket and the way of a phone's "
         "position. Run it with the server's settings, while the server runs."
     )
-    # It says itself what they find.
+    # These report what they find.
     requires_system_checks = []
 
     problems = 0
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         self.stdout.write("Everything is ready.")
 
     def examine(self, subject: str, check: Check) -> bool:
-        """Print what a check finds, a line each; return whether it reached its end."""
+        """Print the results of a check; return whether it was completed."""
         try:
             for found in check():
                 self.say(subject, found)

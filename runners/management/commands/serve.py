@@ -25,13 +25,13 @@ from runners.serving.supervisor import Supervisor, Worker
 
 # Lets our own check of the frame limit answer before the server's.
 FRAME_MARGIN_BYTES = 2048
-# Requests that are under way this long after all sockets are closed are cut.
+# Requests that run this long after all sockets are closed are aborted.
 STOP_SECONDS = 2
-# The workers of a killed server need this long to notice and to let the port go.
+# The workers of a killed server need this long to notice it and release the port.
 PORT_SECONDS = 2
-BACKLOG = 2048  # the kernel takes less where net.core.somaxconn is lower
+BACKLOG = 2048  # The kernel uses less if net.core.somaxconn is lower.
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_PDEATHSIG = 1  # From linux/prctl.h.
 
 
 class Command(BaseCommand):
@@ -68,10 +68,10 @@ class Command(BaseCommand):
             sys.exit(self.supervise(listener, folder, options["verbosity"]))
 
     def supervise(self, listener: socket.socket, folder: str, verbosity: int) -> int:
-        """Serve with several workers until a signal; returns the exit status."""
+        """Serve with several workers until a signal; return the exit status."""
 
         def start(place: int) -> Worker:
-            # Each is a program of its own, so that a restart brings new code.
+            # Each is a process with its own program, so that a restart loads new code.
             return Worker(
                 lambda ready: [
                     *(sys.executable, sys.argv[0], "serve", "--skip-checks"),
@@ -90,7 +90,7 @@ def serve(
     verbosity: int,
     on_started: Callable[[], None] | None = None,
 ) -> None:
-    """Serve until a signal; one of several workers has something `on_started`."""
+    """Serve until a signal; a worker of several gets an `on_started`."""
     config = ServerConfig(
         # As uvicorn writes it: module:attribute.
         app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
@@ -100,14 +100,14 @@ def serve(
         ws_max_size=settings.SPECTATE_FRAME_LIMIT + FRAME_MARGIN_BYTES,
         ws_ping_interval=20,
         ws_ping_timeout=60,
-        # It costs 50 KiB a socket, and frames are small.
+        # Compression costs 50 KiB per socket, and frames are small.
         ws_per_message_deflate=False,
         proxy_headers=bool(trusted := getattr(settings, "TRUSTED_PROXIES", [])),
         forwarded_allow_ips=trusted,
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_SECONDS,
-        log_config=None,  # Django's
+        log_config=None,  # Django's.
         log_level="info" if verbosity else "warning",
     )
     server = DrainingServer(
@@ -129,42 +129,43 @@ class ServerConfig(Config):
     def load(self) -> None:
         super().load()
         logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
-        # Of Whitenoise's files, which are small enough to be read whole.
+        # For Whitenoise's files, which are small enough to be read whole.
         warnings.filterwarnings("ignore", "StreamingHttpResponse must consume sync")
 
 
 def is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Drop the two lines a socket that do not even say whose it is."""
+    """Drops two log lines per socket that do not name the client."""
     if str(record.msg).startswith("Invalid UTF-8"):
-        record.exc_info = None  # The client's fault, not ours.
+        record.exc_info = None  # An error of the client, not of the server.
     return record.msg not in {"connection open", "connection closed"}
 
 
 def end_with_parent(signum: int) -> None:
-    """Have the kernel send us this signal when our parent ends, on Linux.
+    """Have the kernel send this signal when the parent ends (Linux).
 
-    Nobody would start us again, and the next server could not have the port.
+    An orphaned worker would not be restarted, and would keep the port from the next
+    server.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum)
 
 
 def raise_descriptor_limit() -> None:
-    """Allow as many open sockets as the system lets us."""
+    """Raise the limit of open files to the greatest that is allowed."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(port: int) -> socket.socket:
-    """Open the port on every address; refuse in one line if somebody else has it."""
+    """Open the port on every address; raise CommandError if it is in use."""
     listener = socket.socket()
-    # Else the port stays taken for a minute after a kill with open connections.
+    # Otherwise the port is unusable for a minute after a kill with open connections.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     deadline = time.monotonic() + PORT_SECONDS
     while True:
         try:
             listener.bind(("", port))
-            # Here, not in a worker: only a port that listens is refused to others.
+            # Here and not in a worker: only a listening port is refused to others.
             listener.listen(BACKLOG)
             return listener
         except PermissionError:

@@ -24,7 +24,7 @@ from runners.simulation.race import run_field
 from runners.simulation.seed import SeedError, SeedReport, run_seed
 
 MOST_RUNNERS = 10_000
-# Times life that no race refuses; how much faster than usual a runner gets.
+# The factor that no race refuses, and the greatest.
 ALWAYS_ALLOWED, SPURT = 2.0, 1.25
 
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         "with Ctrl-C. With --seed: do what the client of 2015 did, to a server in open "
         "mode, and say whether every position arrived."
     )
-    # Nothing here needs a secret, a map library or a host.
+    # Needs no secret, no map library and no host.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -170,7 +170,7 @@ class Command(BaseCommand):
 
 
 def check_speed(race: Race, factor: float) -> None:
-    """Raise CommandError if the race would hold what so fast a field sends."""
+    """Raise CommandError if the race would refuse fixes of such a fast field."""
     allowed = max(ALWAYS_ALLOWED, race.top_speed / (FASTEST * SPURT))
     if factor > allowed:
         raise CommandError(
@@ -183,8 +183,8 @@ def check_speed(race: Race, factor: float) -> None:
 
 @contextmanager
 def _field(race: Race, size: int) -> Iterator[list[Starter]]:
-    """Enter a field and issue its tokens; revoke them however the block ends."""
-    # From here on SIGTERM is Ctrl-C, so that it does not leave the tokens behind.
+    """Enter a field and issue its tokens; revoke them at the end of the block."""
+    # From here on SIGTERM acts like Ctrl-C, so that the tokens are revoked.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     field: list[Starter] = []
     try:

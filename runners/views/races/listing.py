@@ -1,4 +1,4 @@
-"""The standings of a race that a viewer may see: read, cached for a moment, filtered."""
+"""The standings that a viewer may see: read, cached for a moment, filtered."""
 
 from __future__ import annotations
 

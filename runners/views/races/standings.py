@@ -139,7 +139,7 @@ def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
 def _behind_link(
     request: HttpRequest, token: str, user: int | None, make: Any
 ) -> HttpResponse:
-    """Return a page of a link's race; redirect to the link's own page if it is closed."""
+    """Return a page of a link's race; redirect if the link is not open."""
     base = reverse("share", args=[token])
     try:
         link = find_link(token)

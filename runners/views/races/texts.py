@@ -100,7 +100,7 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
 
 
 def there(moment: float, race: Race) -> datetime:
-    """Return the local time at the race; without a zone, as templates would convert it."""
+    """Return the local time at the race, without a zone for templates."""
     zone = ZoneInfo(race.timezone)
     return datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
 
