@@ -1,6 +1,7 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
 .PHONY: run serve setup setup-dev test coverage lint release-check bench
+.PHONY: test-faults test-fuzz test-load
 
 python := .venv/bin/python
 # They wait a lot for servers and browsers: three on two cores. In our order of the files.
@@ -29,6 +30,18 @@ test:
 	@.ci/setup test
 	$(if $(args),,node --test tests/js/*.js)
 	$(python) -m pytest $(or $(args),$(parallel))
+
+# What the suite does in short, in its long form: figures in docs/ come from these.
+# `make -k` goes on after one that fails.
+test-faults: $(addprefix long-,kill9 outage cuts restart browser_phone trust_revocation)
+test-load: $(addprefix long-,sustained overload slow churn seed2015)
+test-fuzz: $(addprefix long-,hostile trust_fuzz)
+	$(python) -m pytest --hypothesis-profile=long tests/intake/test_fuzz.py
+
+# One of them: make long-kill9 args='--only postgres'
+long-%:
+	@.ci/setup test
+	$(python) -m tests.faults.$* --long $(args)
 
 # Which branches of runners/ the suite goes through, in the servers that it starts too;
 # fails under what pyproject.toml says.

@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.intake.phones import Phone
 from tests.servers import Server
+
+# `make test-fuzz`.
+hypothesis.settings.register_profile("long", max_examples=5_000)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from tests.intake.phones import Phone
 from tests.servers import Server
 
 APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic", "traccar")
-EXAMPLES = 400
 
 strange = st.one_of(
     st.none(),
@@ -107,7 +106,7 @@ def bob(phone_server: Server) -> Iterator[Phone]:
     body=BODIES,
 )
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=4 * settings().max_examples,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
