@@ -7,13 +7,14 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import pytest
 from django.conf import settings
-from django.utils import translation
+from django.utils import timezone, translation
 
 from tests.hanging import limited
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
@@ -83,6 +84,14 @@ def own_language() -> Iterator[None]:
     """The language that a test's client asks for is of that test alone."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """Stop Django's clock in this process; return the moment at which it stands."""
+    moment = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: moment)
+    return moment
 
 
 def _serve(kind: Kind, **env: str) -> Iterator[Server]:
