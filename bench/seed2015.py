@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from tests.faults.peer import Peer, frame
 
 # Seconds of silence after which nothing more is expected.
 SILENCE = 2.0
+# How long follows may take to be in force, and how often that is tried. Seconds.
+REGISTERED, AGAIN = 10.0, 2.0
 # Who (an id or an index), latitude, longitude.
 Position = tuple[int, float, float]
 
@@ -98,10 +101,12 @@ async def run(
     users: int = 100,
     messages: int = 1000,
     seed: int = 2015,
+    silence: float = SILENCE,
 ) -> Seed2015Result:
     """100 users follow themselves and the next one, then send 1,000 random positions.
 
-    Raises `TimeoutError` where the users do not get their own positions.
+    `silence`, in seconds, ends it while something due has not arrived. Raises
+    `TimeoutError` where the users do not get their own positions.
     """
     sockets = [await SeedUser(first_id + index).open(url) for index in range(users)]
     for user in sockets:
@@ -109,7 +114,7 @@ async def run(
         user.send(
             {"initialRequest": True, "following": following, "userId": user.user_id}
         )
-    await registered(sockets)
+    await registered(sockets, max(REGISTERED, silence))
 
     randomness = random.Random(seed)
     sent: list[Position] = [
@@ -131,8 +136,13 @@ async def run(
         transport.write(position)
         if number % 32 == 31:
             await asyncio.sleep(0)
+    due = sum(
+        # To its sender as an error; else to themselves, and to the user before.
+        1 if abs(lat) > 90 else 1 + (index > 0)
+        for index, lat, _ in sent
+    )
     seen, last = 0, time.perf_counter()
-    while time.perf_counter() - last < SILENCE:
+    while time.perf_counter() - last < (SILENCE if seen >= due else silence):
         now_seen = sum(len(user.texts) for user in sockets)
         if now_seen != seen:
             seen, last = now_seen, time.perf_counter()
@@ -149,23 +159,26 @@ async def run(
     return result
 
 
-async def registered(sockets: Sequence[SeedUser]) -> None:
+async def registered(sockets: Sequence[SeedUser], seconds: float) -> None:
     """Wait until every user sees a position of each runner they follow."""
-    for attempt in range(5):
+    deadline = time.perf_counter() + seconds
+    for attempt in itertools.count():
+        # Later ones than this have their place in the order of each runner.
+        lng = 10.5 + attempt
         for user in sockets:
-            user.forget()
-        for user in sockets:
-            user.transport.write(user.position(1.5, 10.5 + attempt))
-        for _ in range(100):
+            user.transport.write(user.position(1.5, lng))
+        again = time.perf_counter() + AGAIN
+        while time.perf_counter() < again:
             await asyncio.sleep(0.02)
             for user in sockets:
                 user.read()
-            if all(len(user.arrived) == 2 for user in sockets[:-1]) and (
-                len(sockets[-1].arrived) == 1
-            ):
+            seen = [sum(place[2] == lng for place in u.arrived) for u in sockets]
+            if seen == [2] * (len(sockets) - 1) + [1]:
                 for user in sockets:
                     user.forget()
                 return
+        if time.perf_counter() > deadline:
+            break
     raise TimeoutError("The users' own positions do not come back; in open mode?")
 
 

@@ -172,10 +172,14 @@ async def _all_follows_in_force(
     """
     for user, socket in zip(everybody, opened, strict=True):
         await socket.send(json.dumps({"userId": user.id, "lat": 999, "lng": 0}))
-    # The server of 2015 answers nothing: then a pause has to do.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(QUIET):
-            await asyncio.gather(*(user.ready.wait() for user in everybody))
+    waiting = [asyncio.create_task(user.ready.wait()) for user in everybody]
+    answered, _ = await asyncio.wait(
+        waiting, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED
+    )
+    # The server of 2015 answers nothing: then that pause has to do.
+    _, unanswered = await asyncio.wait(waiting, timeout=READY if answered else 0)
+    for task in unanswered:
+        task.cancel()
 
 
 async def _send(user: SeedUser, socket: ClientConnection) -> None:

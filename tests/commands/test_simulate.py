@@ -4,50 +4,48 @@ from __future__ import annotations
 
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from runners.races.demo import demo_gpx
+from runners.models import Entry, LatestPosition, Position, Runner, RunnerToken
+from runners.races.course import Course
+from runners.races.demo import demo_points
+from runners.races.setup import race_create
+from runners.simulation.field import TOKEN_NAME
+from tests.processes import Leashed
 from tests.servers import ROOT, Server, clean_environment
+from tests.waiting import PATIENCE_S, wait_until
+
+METRE = 1 / 111_320  # degrees of latitude
 
 
-@pytest.fixture(scope="module")
-def park(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("courses") / "park.gpx"
-    path.write_text(demo_gpx())
-    return path
-
-
-def with_race(server: Server, park: Path, slug: str) -> str:
-    server.manage("create_race", str(park), "--name", "Park", "--slug", slug)
+def make_race(server: Server, slug: str) -> str:
+    server.database(
+        race_create,
+        slug=slug,
+        name="Park",
+        course=Course(demo_points()),
+        start=timezone.now(),
+    )
     return slug
 
 
-def rows(server: Server, sql: str) -> int:
-    path = server.env["DATABASE_URL"].removeprefix("sqlite:///")
-    with sqlite3.connect(path) as database:
-        count: int = database.execute(sql).fetchone()[0]
-    database.close()
-    return count
+def usable_tokens() -> int:
+    tokens = RunnerToken.objects.filter(name=TOKEN_NAME, revoked_at=None)
+    return tokens.count()
 
 
-def usable_tokens(server: Server) -> int:
-    return rows(
-        server,
-        "SELECT count(*) FROM runners_runnertoken"
-        " WHERE name = 'simulator' AND revoked_at IS NULL",
-    )
+def wait_for_positions(server: Server, more_than: int = 0) -> None:
+    wait_until(lambda: server.database(Position.objects.count) > more_than)
 
 
-def start(server: Server, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def start(server: Server, *options: str) -> Leashed[str]:
+    return Leashed[str](
         [
             *(sys.executable, "manage.py", "simulate"),
             *("--url", f"{server.ws_url}/ws/", *options),
@@ -60,6 +58,15 @@ def start(server: Server, *options: str) -> subprocess.Popen[str]:
     )
 
 
+def stop(process: Leashed[str], number: signal.Signals = signal.SIGINT) -> str:
+    """Ask a simulation to stop; return what it printed."""
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, printed
+    assert "Traceback" not in printed
+    return printed
+
+
 def result(printed: str) -> tuple[int, int]:
     """Return how many fixes were stored and how many not acked, as it says."""
     found = re.search(r"([\d,]+) fixes stored.* ([\d,]+) not acked", printed)
@@ -68,76 +75,72 @@ def result(printed: str) -> tuple[int, int]:
     return stored, waiting
 
 
-def test_field_is_entered_runs_and_is_stored(server: Server, park: Path) -> None:
-    race = with_race(server, park, "park")
+def test_field_is_entered_runs_and_is_stored(server: Server) -> None:
+    options = ("--race", make_race(server, "park"), "--runners", "6")
+
+    with start(server, *options) as process:
+        # Already spread along the course, not all at the start.
+        wait_until(lambda: server.database(latitudes, count=6) > 300 * METRE)
+        stored, waiting = result(stop(process))
+    assert stored <= server.database(Position.objects.count) <= stored + waiting
+    assert server.database(usable_tokens) == 0
+
     url = f"{server.ws_url}/ws/"
-    options = ("--url", url, "--race", race, "--runners", "6", "--duration", "5")
+    result(server.manage("simulate", "--url", url, *options, "--duration", "1"))
+    assert server.database(Entry.objects.count) == 6
+    assert server.database(Runner.objects.count) == 6
 
-    printed = server.manage("simulate", *options)
 
-    stored, waiting = result(printed)
-    assert waiting == 0
-    assert stored == rows(server, "SELECT count(*) FROM runners_position") >= 10
-    assert usable_tokens(server) == 0
-    assert rows(server, "SELECT count(*) FROM runners_entry") == 6
-    # Already spread along the course, not all at the start.
-    span = "SELECT (max(lat) - min(lat)) * 111320 FROM runners_latestposition"
-    assert rows(server, span) > 300
-
-    server.manage("simulate", *options[:-1], "1")
-    assert rows(server, "SELECT count(*) FROM runners_entry") == 6
-    assert rows(server, "SELECT count(*) FROM runners_runner") == 6
+def latitudes(count: int) -> float:
+    """Return over how many degrees of latitude so many runners are spread."""
+    found = list(LatestPosition.objects.values_list("lat", flat=True))
+    return max(found) - min(found) if len(found) == count else 0.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stop_revokes_the_tokens(
-    uvicorn_server: Server, park: Path, number: signal.Signals
+    uvicorn_server: Server, number: signal.Signals
 ) -> None:
-    race = with_race(uvicorn_server, park, f"stop-{number.name.lower()}")
+    race = make_race(uvicorn_server, f"stop-{number.name.lower()}")
+    before = uvicorn_server.database(Position.objects.count)
     with start(uvicorn_server, "--race", race, "--runners", "3") as process:
-        deadline = time.monotonic() + 20
-        while not usable_tokens(uvicorn_server) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert usable_tokens(uvicorn_server) == 3
-        time.sleep(3)
-        process.send_signal(number)
-        printed, _ = process.communicate(timeout=20)
+        wait_for_positions(uvicorn_server, more_than=before)
+        assert uvicorn_server.database(usable_tokens) == 3
+        printed = stop(process, number)
 
-    assert process.returncode == 0, printed
-    assert "Traceback" not in printed
     assert "3 runners ran for" in printed.splitlines()[-1]
-    assert usable_tokens(uvicorn_server) == 0
+    assert uvicorn_server.database(usable_tokens) == 0
 
 
-def test_nothing_acked_is_lost_when_the_server_is_killed(park: Path) -> None:
+def test_nothing_acked_is_lost_when_the_server_is_killed() -> None:
     with Server("uvicorn") as server:
-        race = with_race(server, park, "park")
-        options = ("--race", race, "--runners", "5", "--duration", "11")
-        with start(server, *options) as process:
-            time.sleep(5)
+        with start(server, "--race", make_race(server, "park"), "--runners", "5") as (
+            process
+        ):
+            wait_for_positions(server)
             server.kill()
-            time.sleep(1)
+            before = server.database(Position.objects.count)
             server.start()
-            printed, _ = process.communicate(timeout=40)
+            wait_for_positions(server, more_than=before)
+            printed = stop(process)
 
-        assert process.returncode == 0, printed
         stored, _ = result(printed)
         # What was stored without its ack is sent again, and stored once.
-        assert stored <= rows(server, "SELECT count(*) FROM runners_position")
+        assert stored <= server.database(Position.objects.count)
         assert " 0 reconnects" not in printed.splitlines()[-1]
 
 
 def test_tokens_that_the_server_does_not_know_are_explained(
-    uvicorn_server: Server, park: Path
+    uvicorn_server: Server,
 ) -> None:
     with Server("uvicorn") as other:
-        race = with_race(other, park, "park")
+        race = make_race(other, "park")
         with pytest.raises(RuntimeError, match="same database"):
             other.manage(
                 *("simulate", "--url", uvicorn_server.ws_url, "--race", race),
                 *("--runners", "2", "--duration", "10"),
             )
-        assert usable_tokens(other) == 0
+        assert other.database(usable_tokens) == 0
 
 
 def test_seed_client_gets_every_valid_position(open_server: Server) -> None:
@@ -156,7 +159,7 @@ def test_seed_client_gets_every_valid_position(open_server: Server) -> None:
 def test_seed_client_says_what_is_missing(uvicorn_server: Server) -> None:
     # Without open mode nobody may publish for any id.
     with start(uvicorn_server, "--seed", "--users", "3", "--messages", "20") as process:
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 1
     assert "followers miss" in printed

@@ -14,6 +14,7 @@ from bench import seed2015
 from bench.seed2015 import Seed2015Result
 from tests.faults.by_hand import by_hand
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -47,6 +48,7 @@ async def client_of_2015(server: Server, long: bool) -> Seed2015Report:
                 pid=server.pid,
                 first_id=1 + 1000 * number,
                 seed=2015 + number,
+                silence=PATIENCE_S,
             )
         )
     return report
