@@ -28,9 +28,11 @@ from websockets.typing import Subprotocol
 from runners.management.commands.connections import Names, follows
 from runners.models import Race, ShareLink
 from runners.serving.operator_socket import SocketFacts
+from tests.processes import Leashed
+from tests.scenes.people import make_phone
 from tests.servers import ROOT, Server, clean_environment, free_port
 from tests.services import Redis
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 HOUR = timedelta(hours=1)
 
@@ -41,7 +43,26 @@ pytestmark = pytest.mark.django_db
 def server(shared_redis: Redis) -> Iterator[Server]:
     """Two workers."""
     with Server(WORKERS="2", REDIS_URL=shared_redis.url) as server:
+        wait_until(lambda: len(doors(server)) == 2)
         yield server
+
+
+def doors(server: Server) -> list[Path]:
+    """Return the doors of the server's processes, one for each that serves."""
+    return list((ROOT / "var/processes").glob(f"{server.port}-*"))
+
+
+def is_asked(server: Server) -> bool:
+    """Tell whether a process has a question of which it has not hung up yet."""
+    connected = "03"
+    return any(
+        fields[5] == connected and f"/.{server.port}-" in fields[-1]
+        for fields in map(str.split, Path("/proc/net/unix").read_text().splitlines())
+    )
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
 
 
 @contextlib.contextmanager
@@ -52,9 +73,9 @@ def spectator(server: Server, token: str | None = None) -> Iterator[ClientConnec
         subprotocols=[Subprotocol("spectate.v1")],
         additional_headers=headers,
     ) as client:
-        assert json.loads(client.recv(timeout=10))["type"] == "welcome"
+        assert json.loads(client.recv(timeout=PATIENCE_S))["type"] == "welcome"
         client.send(json.dumps({"type": "follow", "public": True}))
-        assert json.loads(client.recv(timeout=10))["type"] == "snapshot"
+        assert json.loads(client.recv(timeout=PATIENCE_S))["type"] == "snapshot"
         yield client
 
 
@@ -78,12 +99,13 @@ def test_sockets_of_all_workers_are_listed_and_closed(
     server: Server, settings: Settings
 ) -> None:
     settings.PORT = server.port
-    made = server.manage("create_runner", "17", "--name", "Bob")
+    token = server.database(make_phone, "17", "Bob")
+    begun_on = today()
     with contextlib.ExitStack() as stack:
-        phone = stack.enter_context(spectator(server, json.loads(made)["token"]))
+        phone = stack.enter_context(spectator(server, token))
         old = stack.enter_context(connect(server.ws_url))
         old.send(json.dumps({"initialRequest": True, "following": ["17", "18"]}))
-        assert json.loads(old.recv(timeout=10))["error"] == "runner.unknown"
+        assert json.loads(old.recv(timeout=PATIENCE_S))["error"] == "runner.unknown"
         # Until both workers have some.
         crowd = [stack.enter_context(spectator(server)) for _ in range(6)]
         while len(processes(listed())) < 2:
@@ -92,10 +114,10 @@ def test_sockets_of_all_workers_are_listed_and_closed(
         lines = listed()
         assert len(lines) == len(crowd) + 2
         (runner,) = (line for line in lines if "runner 17" in line)
-        today = time.strftime("%Y-%m-%d", time.gmtime())
-        assert re.fullmatch(
-            rf" *\d+  {today} [\d:]{{8}}  127.0.0.1 +v1 +runner 17 +public +0", runner
+        since = re.fullmatch(
+            r" *\d+  (\S+) [\d:]{8}  127.0.0.1 +v1 +runner 17 +public +0", runner
         )
+        assert since and begun_on <= since[1] <= today()
         (seed,) = (line for line in lines if " 2015 " in line)
         assert re.search(r"2015 +nobody +1 runner +0$", seed)
 
@@ -111,7 +133,7 @@ def test_sockets_of_all_workers_are_listed_and_closed(
         for client in (phone, *crowd):
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
-                    word = json.loads(client.recv(timeout=10))
+                    word = json.loads(client.recv(timeout=PATIENCE_S))
                     words += [word["after"]] if word["type"] == "reconnect" else []
             assert closed.value.rcvd is not None
             codes.append(closed.value.rcvd.code)
@@ -132,24 +154,24 @@ def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
     with contextlib.ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(spectator(server))
-        command = subprocess.Popen(
+        with Leashed[bytes](
             [
                 *(sys.executable, "manage.py", "connections"),
-                *("--close", "restart", "--rate", "4"),
+                # All eight would take 16 s.
+                *("--close", "restart", "--rate", "0.5"),
             ],
             cwd=ROOT,
             env=clean_environment(**server.env),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )
-        wait_until(lambda: len(listed()) < 8)
-        command.send_signal(signal.SIGINT)
-        command.wait(10)
-        time.sleep(0.3)
-        left = len(listed())
-        assert left > 0
-        time.sleep(1)
-        assert len(listed()) == left
+        ) as command:
+            wait_until(lambda: len(listed()) < 8)
+            assert is_asked(server)
+            command.send_signal(signal.SIGINT)
+            command.wait(PATIENCE_S)
+        # By then no process goes on closing.
+        wait_until(lambda: not is_asked(server))
+        assert listed()
 
 
 def test_users_and_links_are_named() -> None:
@@ -197,14 +219,14 @@ def test_what_a_killed_process_left_is_passed_over(
         asked()
 
 
-def test_no_socket_leaves_its_door_behind(server: Server) -> None:
-    folder = ROOT / "var/processes"
-    assert len(list(folder.glob(f"{server.port}-*"))) == 2
-    server.kill()
-    assert len(list(folder.glob(f"{server.port}-*"))) == 2
-    # The next to start tidies up, and its own are gone when it has stopped.
-    server.start()
-    wait_until(lambda: len(list(folder.glob(f"{server.port}-*"))) == 2)
-    server.stop()
-    assert not list(folder.glob(f"{server.port}-*"))
-    server.start()  # for the tests that come after this one
+def test_no_socket_leaves_its_door_behind(shared_redis: Redis) -> None:
+    with Server(WORKERS="2", REDIS_URL=shared_redis.url) as server:
+        wait_until(lambda: len(doors(server)) == 2)
+        left = doors(server)
+        server.kill()
+        assert doors(server) == left
+        # The next to start tidies up, and its own are gone when it has stopped.
+        server.start()
+        wait_until(lambda: len(doors(server)) == 2 and not {*left} & {*doors(server)})
+        server.stop()
+        assert not doors(server)

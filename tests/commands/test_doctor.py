@@ -32,6 +32,7 @@ from runners.management.commands import doctor
 from runners.models import Position, Runner, ShareLink
 from tests.servers import ROOT, Server, clean_environment, free_port
 from tests.services import Redis
+from tests.waiting import PATIENCE_S
 
 # Another name of this machine, which is not taken for "each machine itself".
 HOST = "127.0.0.2"
@@ -136,12 +137,12 @@ def tls_proxy(
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
-    stop = started.result(10)
+    stop = started.result(PATIENCE_S)
     try:
         yield
     finally:
         stop()
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 @pytest.mark.django_db
