@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from runners.live.server import INBOX_LIMIT, SMALL_BYTES, FrameProtocol
 from tests.faults.peer import CLOSE, PING, Peer, frame
+from tests.waiting import eventually
 
 TEXT, BINARY = 1, 2
 SIZES = [
@@ -113,7 +114,7 @@ async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
         stream = stream[cut:]
         if chance.random() < 0.2:
             await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
+    await eventually(lambda: 1000 in received)
 
     assert received == [*sent, 1000]
     protocol.connection_lost(None)
@@ -129,7 +130,7 @@ async def test_plain_frames_do_without_websockets_parser(
     stream = frame(b"{}") + frame(b"x" * 200)
     protocol.data_received(stream[:3])
     protocol.data_received(stream[3:])
-    await asyncio.sleep(0.01)
+    await eventually(lambda: len(received) == 2)
 
     assert received == ["{}", "x" * 200]
     monkeypatch.undo()

@@ -13,6 +13,7 @@ from runners.live.outbox import (
     TypedOutbox,
 )
 from tests.live.wires import NotingWire
+from tests.waiting import eventually
 
 
 def position(runner: int, t: int) -> RunnerEvent:
@@ -72,7 +73,7 @@ async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
     for t in range(3):
         outbox.receive(position(7, t))
     outbox.receive(position(8, 9))
-    await asyncio.sleep(0.15)
+    await eventually(lambda: wire.messages)
     (frame,) = wire.messages
     assert [row[:2] for row in frame["fixes"]] == [["7", 2], ["8", 9]]
     assert frame["merged"] == 2
