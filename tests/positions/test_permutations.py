@@ -23,6 +23,7 @@ from runners.positions.fix import Fix, milliseconds
 from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.sharing.snapshots import add_trails, runner_items
+from tests.waiting import PATIENCE_S
 
 numbers = itertools.count()
 END = {"type": "test.end", "t": 0, "state": {}}
@@ -104,7 +105,7 @@ async def test_any_order_and_repetition_gives_the_same_track(
     await pipeline.recorder.flushed()
     end = (runner_group(bob.pk), END | {"runner": bob.pk})
     await pipeline.hub.layer.group_send_many([end])
-    await asyncio.wait_for(seen.heard_all.wait(), 10)
+    await asyncio.wait_for(seen.heard_all.wait(), PATIENCE_S)
     pipeline.hub.unsubscribe([bob.pk], seen)
 
     in_order = sorted(track)

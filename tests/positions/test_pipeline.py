@@ -13,9 +13,11 @@ from runners.live.groups import EVENTS_LOST, LATE_FIXES, POSITION, PROBE, Runner
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
+from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix, FixError, milliseconds
 from runners.positions.pipeline import Pipeline, Receipt
 from runners.positions.track import Publisher, position_event
+from tests.waiting import PATIENCE_S, eventually
 
 
 class Ear:
@@ -61,7 +63,7 @@ async def publish(
 ) -> Receipt:
     receipt = await pipeline.accept(bob, fixes, source="websocket")
     assert receipt.stored is not None
-    await asyncio.wait_for(receipt.stored, 5)
+    await asyncio.wait_for(receipt.stored, PATIENCE_S)
     return receipt
 
 
@@ -147,7 +149,7 @@ async def test_a_fix_accepted_by_another_process_counts_here_too(
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
     elsewhere = position_event(bob, Fix(t, 48.0, 2.0), None, "bob", moves=True)
     await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
-    await asyncio.sleep(0.05)
+    await eventually(lambda: pipeline._tracks[bob.pk].latest == t)
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in ear.rows] == [t - 60_000, t]
     assert [fix[0] for fix in ear.late] == [t - 1000]
@@ -204,7 +206,7 @@ async def test_positions_without_a_time_in_one_millisecond_are_all_kept(
     for n in range(0, 20, 5):
         fixes = [(Fix(t, 48.0, m + 1.0), False) for m in range(n, n + 5)]
         assert await pipeline.accept_live(bob, fixes, 7) == []
-    await asyncio.sleep(0.05)
+    await eventually(lambda: len(ear.seed) == 20)
     assert [m["lng"] for m in ear.seed] == [n + 1.0 for n in range(20)]
     assert [m["userId"] for m in ear.seed] == [7] * 20
     await asyncio.to_thread(pipeline.recorder.stop)
@@ -228,8 +230,7 @@ async def test_what_is_known_of_a_silent_runner_is_dropped(
     for track in pipeline._tracks.values():
         track.used_at -= accept_module.IDLE_S + 1
     pipeline.sweep()
-    await asyncio.sleep(0.05)
-    assert pipeline.hub.groups == 0
+    await eventually(lambda: pipeline.hub.groups == 0)
 
 
 async def test_live_goes_on_while_the_layer_is_away(
@@ -261,10 +262,12 @@ async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
         gaps.extend(event["t"] for _, event in events if event["type"] == EVENTS_LOST)
 
     monkeypatch.setattr(pipeline.hub.layer, "group_send_many", sending)
+    # A slow commit would be one more gap.
+    monkeypatch.setattr(recorder_module, "LATE_S", 3600)
     before = now_ms()
     await publish(pipeline, bob, Fix(before - 3_000, 48.0, 2.0))
     after = now_ms()
-    await asyncio.sleep(0.01)
+    await eventually(lambda: now_ms() > after)
     for n in (2_000, 1_000):
         await publish(pipeline, bob, Fix(before - n, 48.0, 2.0))
     assert len(gaps) == 1

@@ -16,6 +16,7 @@ from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.track import Publisher
 from runners.positions.writing import Row, _moment, write
+from tests.waiting import PATIENCE_S
 
 T = 1_795_509_018_532
 
@@ -80,17 +81,17 @@ async def test_an_ack_waits_for_the_commit(
 
     def held_up(*work: Any) -> object:
         loop.call_soon_threadsafe(begun.set)
-        assert may_commit.wait(5)
+        assert may_commit.wait(PATIENCE_S)
         return write(*work)
 
     monkeypatch.setattr(recorder_module, "write", held_up)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     # Callbacks come in order: an ack that was sent before the write is here by then.
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
     assert not stored.done()
     assert recorder.waiting == 1
     may_commit.set()
-    assert await asyncio.wait_for(stored, 5) == 0
+    assert await asyncio.wait_for(stored, PATIENCE_S) == 0
     assert await Position.objects.acount() == 1
     assert recorder.waiting == 0
     assert recorder.stored == 1
@@ -105,12 +106,12 @@ async def test_fixes_that_could_not_be_stored_are_not_acked(
     rows = [Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")]
     monkeypatch.setattr(recorder_module, "write", failing)
     failed = recorder.record(rows)
-    await asyncio.wait_for(recorder.flushed(), 5)
+    await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
     assert not failed.done()
     assert (recorder.stored, recorder.not_stored) == (0, {"failed": 1})
     # The phone sends them again.
     monkeypatch.setattr(recorder_module, "write", write)
-    assert await asyncio.wait_for(recorder.record(rows), 5) == 0
+    assert await asyncio.wait_for(recorder.record(rows), PATIENCE_S) == 0
     assert await Position.objects.acount() == 1
     assert not failed.done()
 
@@ -141,7 +142,7 @@ async def test_a_recorder_starts_again_after_a_stop(
 ) -> None:
     for n in range(2):
         stored = recorder.record([Row(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
-        await asyncio.wait_for(stored, 5)
+        await asyncio.wait_for(stored, PATIENCE_S)
         await asyncio.to_thread(recorder.stop)
     assert await Position.objects.acount() == 2
 
@@ -171,7 +172,7 @@ async def test_the_recorder_waits_out_a_database_that_fails(
 
     monkeypatch.setattr(recorder_module, "write", failing)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
-    assert await asyncio.wait_for(stored, 5) == 0
+    assert await asyncio.wait_for(stored, PATIENCE_S) == 0
     assert await Position.objects.acount() == 1
 
 
@@ -179,34 +180,35 @@ async def test_late_commits_are_told_of_once_when_the_last_is_done(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
+    failed_at: list[int] = []
     recorder.on_late = told.append
-    stored = recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
-    await stored
+    monkeypatch.setattr(recorder_module, "LATE_S", 3600)
+    await recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
     assert told == []
 
-    monkeypatch.setattr(recorder_module, "LATE_S", 0.2)
+    # Every commit is late from here on.
+    monkeypatch.setattr(recorder_module, "LATE_S", 1e-9)
     monkeypatch.setattr(recorder_module, "BATCH", 1)
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
-    back_at = time.monotonic() + 0.4
 
-    def slow(rows: list[Row], changes: object) -> object:
-        if time.monotonic() < back_at:
-            raise OperationalError("the database is away")
+    def failing_at_first(rows: list[Row], changes: object) -> object:
         assert told == []
+        if len(failed_at) < 3:
+            failed_at.append(time.time_ns() // 1_000_000)
+            raise OperationalError("the database is away")
         return write(rows)
 
-    monkeypatch.setattr(recorder_module, "write", slow)
-    before = time.time_ns() // 1_000_000
+    monkeypatch.setattr(recorder_module, "write", failing_at_first)
     await asyncio.gather(
         *(
             recorder.record([Row(bob.pk, Fix(T + n, 48.0, 2.0), "websocket")])
             for n in range(1, 4)
         )
     )
-    await asyncio.wait_for(recorder.flushed(), 5)
+    await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
     (since,) = told
     # Since the first commit that succeeded: nothing is stored with an earlier time.
     first = await Position.objects.order_by("stored_at").aget(
         recorded_at=_moment(T + 1)
     )
-    assert before + 300 < since <= first.stored_at.timestamp() * 1000
+    assert failed_at[-1] < since <= first.stored_at.timestamp() * 1000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.races.entries import entry_mark
 from runners.sharing.snapshots import runner_items
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -153,7 +153,7 @@ async def test_another_process_goes_on_from_what_events_carry(
     carrying = next(e for e in reversed(ear.events) if e["type"] == POSITION)
     here.running.state, here.latest = before, before.t
     await pipeline.hub.layer.group_send_many([(runner_group(bob.pk), carrying)])
-    await asyncio.sleep(0.05)
+    await eventually(lambda: here.latest == carrying["t"])
     assert here.running.state.t == carrying["t"]
     assert here.running.state.progress == pytest.approx(190 * PACE, abs=20)
 
@@ -177,9 +177,8 @@ async def test_late_fixes_correct_a_split(
     mender = pipeline._tracks[bob.pk].mender
     assert mender is not None
     await mender
-    async with asyncio.timeout(5):
-        while not (corrected := ear.told("split")[-1])["corrected"]:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: ear.told("split")[-1]["corrected"])
+    corrected = ear.told("split")[-1]
     assert corrected["checkpoint"] == half["checkpoint"]
     assert corrected["uncertainty"] <= 10
     stored = await Split.objects.aget(checkpoint__name="Half")
