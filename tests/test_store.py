@@ -2,38 +2,53 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
 
 import pytest
 
 from runners import store
 from runners.store import CoalescedReads, StoreUnavailable
+from tests.waiting import PATIENCE_S, eventually
 
 # The threads may keep a connection from a test before, and ask whether it is alive.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Asked:
-    """Answers questions with themselves and keeps what it was asked together."""
+    """Answers questions with themselves and keeps what it was asked together.
+
+    Not while it is held up.
+    """
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def __call__(self, keys: Sequence[int]) -> dict[int, int]:
         self.calls.append(list(keys))
-        time.sleep(0.05)
+        assert self.may_answer.wait(PATIENCE_S)
         return {key: key for key in keys}
 
 
-async def test_who_asks_while_an_answer_comes_shares_the_next_one() -> None:
+@pytest.fixture
+def held_up() -> Asked:
     asked = Asked()
-    gathering = CoalescedReads(asked, 100)
+    asked.may_answer.clear()
+    return asked
+
+
+async def test_who_asks_while_an_answer_comes_shares_the_next_one(
+    held_up: Asked,
+) -> None:
+    gathering = CoalescedReads(held_up, 100)
     first = asyncio.create_task(gathering.read([1]))
-    await asyncio.sleep(0.02)
+    await eventually(lambda: held_up.calls)
     others = [asyncio.create_task(gathering.read([1, n])) for n in range(2, 20)]
+    await asyncio.sleep(0)
+    held_up.may_answer.set()
     await asyncio.gather(first, *others)
-    assert asked.calls == [[1], list(range(1, 20))]
+    assert held_up.calls == [[1], list(range(1, 20))]
     assert others[3].result()[5] == 5
 
 
@@ -58,25 +73,55 @@ async def test_all_who_share_a_call_that_fails_hear_of_it() -> None:
         await gathering.read([1])
 
 
-async def test_an_asker_who_leaves_takes_nothing_from_the_others() -> None:
-    gathering = CoalescedReads(Asked(), 100)
+async def test_an_asker_who_leaves_takes_nothing_from_the_others(
+    held_up: Asked,
+) -> None:
+    gathering = CoalescedReads(held_up, 100)
     leaving, staying = (asyncio.create_task(gathering.read([n])) for n in (1, 2))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: held_up.calls == [[1, 2]])
     leaving.cancel()
+    held_up.may_answer.set()
     assert (await staying)[2] == 2
+
+
+class Clock:
+    """The clock of the store alone."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 async def test_a_crowd_waits_for_its_turn_but_not_for_a_database_that_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    clock = Clock()
+    monkeypatch.setattr(store, "time", clock)
     monkeypatch.setattr(store.Pool, "timeout", 0.3)
-    calls = [store.read(time.sleep, 0.1) for _ in range(store.THREADS * 6)]
-    await asyncio.gather(*calls)  # 0.6 s in all
-    answer = threading.Event()
-    stuck = [store.read(answer.wait, 30) for _ in range(store.THREADS)]
-    ends = await asyncio.gather(
-        *stuck, store.read(time.sleep, 0), return_exceptions=True
-    )
+    started: list[None] = []
+    may_end = threading.Semaphore(0)
+
+    def hold() -> None:
+        started.append(None)
+        may_end.acquire()
+
+    async def wait_for_starts(count: int) -> None:
+        await eventually(lambda: len(started) == count)
+
+    calls = [asyncio.create_task(store.read(hold)) for _ in range(3 * store.THREADS)]
+    for turn in (1, 2, 3):
+        await wait_for_starts(turn * store.THREADS)
+        # The last have waited for 0.4 s by their turn.
+        clock.now += 0.2
+        may_end.release(store.THREADS)
+    await asyncio.gather(*calls)
+
+    stuck = [asyncio.create_task(store.read(hold)) for _ in range(store.THREADS + 1)]
+    await wait_for_starts(4 * store.THREADS)
+    clock.now += 0.31
+    ends = await asyncio.gather(*stuck, return_exceptions=True)
     assert [type(end) for end in ends] == [StoreUnavailable] * (store.THREADS + 1)
-    answer.set()
+    may_end.release(store.THREADS)
     await asyncio.to_thread(store.close_connections)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,13 +27,13 @@ from runners.sharing.recovery import (
     RUNNER_LIMIT,
     Backfill,
     Backfiller,
-    LostSpan,
     Row,
     complete_before,
     finish_backfills,
     stored_after,
     stored_since,
 )
+from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532
 BOB = 7
@@ -89,7 +88,7 @@ async def hand_out(hub: Hub, t: int) -> Ear:
         "state": {},
     }
     await hub.layer.group_send_many([(runner_group(BOB), event)])
-    await asyncio.wait_for(ear.heard.wait(), 5)
+    await asyncio.wait_for(ear.heard.wait(), PATIENCE_S)
     return ear
 
 
@@ -129,7 +128,7 @@ async def test_filling_a_gap_moves_no_marker_back_from_what_is_not_stored_yet(
     ear = await hand_out(hub, now)
     await stored(now - 1_000)
     Backfiller(hub).schedule(now)
-    await finish_backfills(hub, 5)
+    await finish_backfills(hub, PATIENCE_S)
     assert ear.times(LATE_FIXES) == [now - 1_000]
     assert ear.times(POSITION) == [now]
 
@@ -144,7 +143,7 @@ async def test_filling_a_gap_moves_no_marker_back_from_what_was_stored_before(
     await stored(now - 60_000, age=timedelta(minutes=1))
     await stored(now - 61_000)
     Backfiller(hub).schedule(now)
-    await finish_backfills(hub, 5)
+    await finish_backfills(hub, PATIENCE_S)
     assert ear.times(LATE_FIXES) == [now - 61_000]
     assert ear.times(POSITION) == []
 
@@ -156,7 +155,7 @@ async def test_filling_a_gap_moves_the_marker_to_the_newest_position(
     ear = await hand_out(hub, now - 2_000)
     await stored(now - 3_000, now - 1_000)
     Backfiller(hub).schedule(now)
-    await finish_backfills(hub, 5)
+    await finish_backfills(hub, PATIENCE_S)
     assert ear.times(POSITION) == [now - 2_000, now - 1_000]
 
 
@@ -172,7 +171,7 @@ async def test_held_positions_are_not_sent_to_who_resumes(
     backfill = await store.read(stored_since, [BOB], now)
     assert [t for t, *_ in backfill.rows[BOB]] == [now - 2_000]
     Backfiller(hub).schedule(now)
-    await finish_backfills(hub, 5)
+    await finish_backfills(hub, PATIENCE_S)
     assert ear.times(POSITION) == [now - 2_000]
 
 
@@ -238,11 +237,6 @@ async def test_what_single_runners_missed_is_bounded_for_all_of_them_together(
     store.close_connections()
 
 
-async def closed(backfiller: Backfiller, gap: LostSpan) -> None:
-    while gap.until == math.inf:
-        await asyncio.sleep(0.01)
-
-
 @pytest.mark.django_db(transaction=True)
 async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
@@ -254,7 +248,7 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
     backfiller.schedule(begins)
     (gap,) = backfiller.gaps
     during = complete_before(begins + 10_000)
-    await asyncio.wait_for(closed(backfiller, gap), 5)
+    await eventually(lambda: gap.until < math.inf)
     assert healthy == begins + 10_000
     # While it is open, and after it.
     assert during == complete_before(begins + 10_000) == begins
@@ -269,27 +263,30 @@ async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
 async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0.05)
+    # The first waits for commits until it is told to hurry.
+    monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 3600)
     backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
     backfiller.schedule(begins)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     for seconds in (30, 20, 25):
         backfiller.schedule(begins + seconds * 1000)
     first, rest = backfiller.gaps
     assert (first.since, rest.since) == (begins, begins + 20_000)
-    await asyncio.wait_for(closed(backfiller, rest), 5)
-    assert first.until <= rest.until
+    await finish_backfills(hub, PATIENCE_S)
+    assert first.until <= rest.until < math.inf
     # What comes later is told of again.
     backfiller.schedule(begins + 50_000)
-    await asyncio.wait_for(closed(backfiller, backfiller.gaps[-1]), 5)
     assert len(backfiller.gaps) == 3
+    await eventually(lambda: backfiller.gaps[-1].until < math.inf)
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
-    hub: Hub,
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It waits for no commit.
+    monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 3600)
     bob = await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
     ear = Ear()
     await hub.subscribe([bob.pk], ear)
@@ -301,8 +298,6 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     # Known to be lost, and the layer is not back yet.
     hub.loss_detector.report_loss(since)
     assert hub.loss_detector.complete_until <= since
-    started = time.monotonic()
-    await finish_backfills(hub, 5)
+    await finish_backfills(hub, PATIENCE_S)
     assert ear.heard.is_set()
-    assert time.monotonic() - started < recovery.COMMIT_DELAY_S
     store.close_connections()
