@@ -1,4 +1,4 @@
-// Why somebody or all cannot be seen, in words.
+// Sentences for why one runner or all runners cannot be seen.
 
 import { clockTime } from "./format.js";
 import { gettext } from "./language.js";
@@ -7,8 +7,7 @@ import { gettext } from "./language.js";
 const SHOWN_BEFORE_START = 3_600_000;
 
 /**
- * What an `event` of kind `access` means.
- *
+ * The sentence for an `event` of kind `access`.
  * @param {string} name of the runner
  * @param {string} reason
  */
@@ -21,14 +20,13 @@ export function lostSentence(name, reason) {
     case "deleted":
       return gettext("{name} is no longer here.", { name });
     default:
-      // Revoked and blocked are the same to whoever reads it.
+      // The reader cannot tell revoked from blocked.
       return gettext("{name} is no longer shared with you.", { name });
   }
 }
 
 /**
- * Why a share link ended while its page was open.
- *
+ * The sentence for a share link that ended while its page was open.
  * @param {{expires: number}} link ms
  * @param {number} now the server's time
  */
@@ -39,8 +37,7 @@ export function linkEndedSentence({ expires }, now) {
 }
 
 /**
- * Why a page that is connected has nobody to show.
- *
+ * The sentence for a connected page without runners.
  * @param {{oneRunner: string | null, race: {start: number, ends: number} | null}} page ms
  * @param {number} now the server's time
  */

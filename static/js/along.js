@@ -1,14 +1,14 @@
-// Places along a course: distances are the race's, which may be certified and not
-// exactly those of the drawing.
+// Points along a course. Distances are the race's, which may be certified and differ from
+// those of the drawn line.
 
 import { metresBetween } from "./metres.js";
 
-// Two passes nearer than this along the course are one. m.
+// Two passes within this distance along the course are one. m.
 const SAME_PASS = 150;
 
 /** @typedef {import("./polyline.js").LngLat} LngLat */
 
-/** The line of a course, by distance. */
+/** A course line with distances. */
 export class Along {
   #line;
   #at; // of each point of the line, m
@@ -32,8 +32,7 @@ export class Along {
   }
 
   /**
-   * The place at a distance; the ends stand for what is beyond them.
-   *
+   * The position at a distance; beyond an end, that end.
    * @param {number} distance m
    * @returns {LngLat}
    */
@@ -65,8 +64,7 @@ export class Along {
   }
 
   /**
-   * Where the course passes a place: the distance of each pass, in order.
-   *
+   * The distances at which the course passes a position, in order.
    * @param {LngLat} place
    * @param {number} reach m; farther is no pass
    */
@@ -87,8 +85,7 @@ export class Along {
 }
 
 /**
- * The point of a short segment that is nearest to a place: its share and its distance.
- *
+ * The nearest point of a short segment to a position: its fraction and its distance.
  * @param {LngLat} from
  * @param {LngLat} to
  * @param {LngLat} place

@@ -1,26 +1,26 @@
-// What was seen without a gap, so that a page which comes back misses nothing
+// Tracks since when the page may lack positions, so that it can resume without a gap
 // (docs/protocol.md, section 4).
 
-/** Keeps the time from which to go on, and says which tracks have to be fetched. */
+/** Keeps the time to resume from, and decides which tracks have to be fetched. */
 export class Catchup {
   /** @type {number | null} */
   #since = null;
   #asked = 0; // the `since` of the newest follow
-  #snapshots = 0; // asked for and not complete
+  #snapshots = 0; // requested and not complete
   /** @type {number | null} */
   #mergedSince = null;
 
-  /** `time` of the last frame after which nothing was missing, or null. */
+  /** `time` of the last frame up to which nothing is missing, or null. */
   get since() {
     return this.#since;
   }
 
-  /** A new connection: what was asked on the last one is not answered any more. */
+  /** A new connection: requests on the previous one are not answered any more. */
   begin() {
     this.#snapshots = 0;
   }
 
-  /** A `follow` is about to be sent; returns its `since`. */
+  /** Called before a `follow` is sent; returns its `since`. */
   follow() {
     this.#snapshots += 1;
     this.#asked = this.#since ?? 0;
@@ -28,8 +28,8 @@ export class Catchup {
   }
 
   /**
-   * Take a message. Returns the runners whose gap the server did not close, since when.
-   *
+   * Process a message. Returns the runners whose gap the server did not backfill, and
+   * since when.
    * @param {Record<string, any>} message
    * @returns {{codes: string[], since: number}}
    */
@@ -37,10 +37,10 @@ export class Catchup {
     if (message.type === "welcome") return { codes: [], since: 0 };
     if (message.type === "snapshot") {
       if (!message.more) this.#snapshots = Math.max(0, this.#snapshots - 1);
-      // What was missed comes behind it: only the next frame is one without a gap.
+      // Backfill comes after the snapshot: only the next frame is complete.
       return { codes: message.truncated ?? [], since: this.#asked };
     }
-    // It will be asked again: `follow` counts it anew.
+    // It will be requested again: `follow` counts it again.
     if (message.code === "store.unavailable") {
       this.#snapshots = Math.max(0, this.#snapshots - 1);
       return { codes: [], since: 0 };
@@ -51,15 +51,14 @@ export class Catchup {
   }
 
   /**
-   * An answer by HTTP has all up to its time.
-   *
+   * A response by HTTP is complete up to its time.
    * @param {number} time
    */
   polled(time) {
     this.#since = time;
   }
 
-  /** Since when positions were merged away, asked once; null if none were. */
+  /** The time since when positions were conflated, returned once; null if none were. */
   takeMerged() {
     const since = this.#mergedSince;
     this.#mergedSince = null;

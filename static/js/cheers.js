@@ -1,15 +1,14 @@
-// A few short cheers for the runner who is chosen, and those that others send.
+// A few short cheers for the selected runner, and cheers by others.
 
 import { setText } from "./dom.js";
 import { gettext } from "./language.js";
 
 const PRESETS = [gettext("Allez"), gettext("Keep going"), gettext("Well run"), gettext("Bravo")];
-// How long what was said stays. ms.
+// How long a message is shown. ms.
 const SAID_FOR = 6000;
 
 /**
- * Why a cheer went to nobody, in words.
- *
+ * The sentence for a cheer that was not sent.
  * @param {string} name of the runner
  * @param {{code: string, after?: number}} error
  */
@@ -21,7 +20,7 @@ export function refusal(name, { code, after }) {
   return gettext("That cheer was not sent. Try again.");
 }
 
-/** The buttons in the chosen runner's row of the list. */
+/** The buttons in the selected runner's row of the list. */
 export class CheerRow {
   #send;
   #element = document.createElement("div");
@@ -36,8 +35,7 @@ export class CheerRow {
   #silence;
 
   /**
-   * `send` says whether there was a connection to send on.
-   *
+   * `send` returns whether there was a connection.
    * @param {(message: import("./protocol.js").Message) => boolean} send
    */
   constructor(send) {
@@ -56,8 +54,7 @@ export class CheerRow {
   }
 
   /**
-   * Stand in a runner's row, or nowhere.
-   *
+   * Move the buttons to a runner's row, or remove them.
    * @param {{code: string, name: string} | null | undefined} runner
    */
   show(runner) {
@@ -88,8 +85,7 @@ export class CheerRow {
   }
 
   /**
-   * Take the answer to a cheer.
-   *
+   * Process the reply to a cheer.
    * @param {import("./protocol.js").Message} message
    */
   answer(message) {
@@ -105,8 +101,7 @@ export class CheerRow {
   }
 
   /**
-   * Show a cheer of somebody else, if it is for the chosen runner.
-   *
+   * Show somebody else's cheer, if it is for the selected runner.
    * @param {{runner: string, text: string}} event
    */
   hear({ runner, text }) {

@@ -1,8 +1,8 @@
-// What the visitor chose, remembered in this browser: units, and whose clock.
+// The visitor's choices, stored in this browser: units, and the time zone of clock times.
 
 const UNITS = "spectate.units";
 const CLOCK = "spectate.clock";
-// Where races are run in miles.
+// Countries where races are run in miles.
 const IMPERIAL = new Set(["US", "GB", "LR", "MM"]);
 
 /** @type {Set<() => void>} */
@@ -19,7 +19,7 @@ function usualUnits() {
   return IMPERIAL.has(region) ? "imperial" : "metric";
 }
 
-/** Whether distances are miles and feet. */
+/** Whether distances are shown in miles and feet. */
 export function isImperial() {
   return imperial;
 }
@@ -30,14 +30,13 @@ export function chooseImperial(wanted) {
   keep(UNITS, wanted ? "imperial" : "metric");
 }
 
-/** The zone of the times of day; undefined: the visitor's own. */
+/** The time zone of clock times; undefined: the visitor's own. */
 export function zone() {
   return ownClock ? undefined : raceZone;
 }
 
 /**
- * Show times of day as the clocks at the race do. Says whether that is any different.
- *
+ * Show clock times in the race's time zone. Returns whether that makes a difference.
  * @param {string} timeZone
  * @param {number} time ms, of the race: zones may part in summer only
  */
@@ -48,13 +47,13 @@ export function useRaceZone(timeZone, time) {
   try {
     raceZone = tell(there) === tell(here) ? undefined : timeZone;
   } catch {
-    // A zone that this browser has not heard of.
+    // A time zone that this browser does not know.
     raceZone = undefined;
   }
   return raceZone !== undefined;
 }
 
-/** Whether the visitor wants their own clock's times. */
+/** Whether the visitor wants times in their own time zone. */
 export function isOwnClock() {
   return ownClock;
 }
@@ -66,8 +65,7 @@ export function chooseOwnClock(wanted) {
 }
 
 /**
- * Have a function called at each change.
- *
+ * Call a function at each change.
  * @param {() => void} listener
  */
 export function onChoice(listener) {
@@ -88,7 +86,7 @@ function keep(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // Storage is full or forbidden: it holds until the page is left.
+    // Storage is full or forbidden: the choice lasts until the page is left.
   }
   for (const listener of listeners) listener();
 }

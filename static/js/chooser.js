@@ -1,5 +1,5 @@
-// Where the visitor chooses units and whose clock, and what of a page made by the server
-// follows from it.
+// Lets the visitor choose units and time zone, and applies the choice to server-rendered
+// text.
 
 import { chooseImperial, chooseOwnClock, isImperial, isOwnClock, onChoice, useRaceZone } from "./choices.js";
 import { find, setText } from "./dom.js";
@@ -8,7 +8,7 @@ import { gettext } from "./language.js";
 
 let isOffered = false;
 
-/** Show the choices; again, where the page has changed. */
+/** Apply the choices; also to parts of the page that were replaced. */
 export function offerChoices() {
   for (const button of document.querySelectorAll("[data-units]")) {
     if (!(button instanceof HTMLElement)) continue;

@@ -1,19 +1,18 @@
-// The server's clock: what time it is is told by its frames, not by this device.
+// The server's clock, from the times of its frames rather than from this device.
 
-// A frame that was held up on the way says that it is earlier than it is. Such are
-// believed a little, so that markers do not tremble; what differs by more is another
-// clock. ms.
+// Frames delayed on the way have an earlier time. Small differences are averaged, so that
+// markers do not tremble; a greater one is a different clock. ms.
 const TREMBLE = 3000;
 const BELIEF = 0.02;
-// This device has slept if its two clocks part by so much. ms.
+// The device was asleep if its two clocks differ by this much. ms.
 const SLEPT = 2000;
 
-/** Keeps the server's time from the `time` of its frames. */
+/** Keeps the server's time, from the `time` of its frames. */
 export class ServerClock {
-  #offset = 0; // server time less this page's own running time, ms
+  #offset = 0; // server time minus this page's running time, ms
   #tick;
   #date;
-  #slept; // what the running time has missed, ms
+  #slept; // what the running time lacks after sleep, ms
 
   /**
    * @param {number} time the server's time now, ms since the epoch
@@ -30,8 +29,7 @@ export class ServerClock {
   }
 
   /**
-   * Take the time of a frame that just came in.
-   *
+   * Process the time of a received frame.
    * @param {number} time
    */
   saw(time) {
@@ -44,7 +42,7 @@ export class ServerClock {
 
   /** The server's time now, ms since the epoch. */
   now() {
-    // After a sleep, and until the next frame: else what is hours old would look fresh.
+    // After a sleep and until the next frame: otherwise old positions would look fresh.
     const slept = this.#date() - this.#tick() - this.#slept;
     return this.#tick() + this.#offset + (slept > SLEPT ? slept : 0);
   }

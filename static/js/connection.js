@@ -1,4 +1,4 @@
-// One websocket that comes back by itself.
+// A websocket that reconnects automatically.
 
 import {
   BACK_OFF_CLOSE_CODES,
@@ -9,18 +9,17 @@ import {
 
 const LEAST_WAIT = 1000; // ms
 const MOST_WAIT = 30_000; // ms
-// After "too busy" the first wait may already be this long: 2 ** 4 s.
+// After "overloaded", the first delay may already be this long: 2 ** 4 s.
 const BUSY_ATTEMPTS = 4;
-// What the handshake may take: some proxies swallow it. ms.
+// How long the handshake may take, as some proxies drop it silently. ms.
 const HANDSHAKE_WAIT = 10_000;
-// A server that says nothing for this many heartbeats is gone.
+// A server that is silent for this many heartbeats is disconnected.
 const SILENT_HEARTBEATS = 2.5;
-// What a socket that seems open gets to answer a ping when the page is seen again. ms.
+// How long a socket may take to answer a ping when the page becomes visible. ms.
 const PROBE_WAIT = 5000;
 
 /**
- * How long to wait before the next attempt, in ms: full jitter, 1 to 30 s.
- *
+ * The delay before the next attempt, in ms: full jitter, 1 to 30 s.
  * @param {number} attempts
  */
 export function backoff(attempts, random = Math.random) {
@@ -29,8 +28,7 @@ export function backoff(attempts, random = Math.random) {
 }
 
 /**
- * `ended`: it will not come back; `detail` says why, as does the close `code`.
- *
+ * `ended`: it will not reconnect; `detail` is the reason, as is the close `code`.
  * @typedef {"connecting" | "open" | "waiting" | "offline" | "ended"} State
  * @typedef {{state: State, detail?: string, code?: number}} Status
  * @typedef {{
@@ -53,9 +51,9 @@ export class Connection {
   #retry;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #silence;
-  #heartbeat = 20_000; // ms, until `welcome` says otherwise
+  #heartbeat = 20_000; // ms, until the `welcome` message sets it
   /** @type {number | null} */
-  #wished = null; // ms that the server asked us to stay away
+  #wished = null; // ms requested by the server
   #ended = false;
 
   /**
@@ -71,11 +69,11 @@ export class Connection {
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.comeBack();
     });
-    // A page kept by the browser for "back" has lost its socket.
+    // A page in the back-forward cache has lost its socket.
     addEventListener("pageshow", (event) => event.persisted && this.comeBack());
   }
 
-  /** How many attempts in a row have come to nothing. */
+  /** The number of consecutive failed attempts. */
   get attempts() {
     return this.#attempts;
   }
@@ -93,8 +91,7 @@ export class Connection {
   }
 
   /**
-   * Send a message; says whether there was an open socket to send it on.
-   *
+   * Send a message; returns whether a socket was open.
    * @param {import("./protocol.js").Message} message
    */
   send(message) {
@@ -114,7 +111,7 @@ export class Connection {
       this.#wished = message.after;
     }
     if (this.#isAnswer(message)) {
-      // Only now: a server that accepts and then fails must not be asked at 1 Hz.
+      // Only here, so that a server that accepts and then fails is not tried at 1 Hz.
       this.#attempts = 0;
       this.#handlers.onStatus({ state: "open" });
     }
@@ -143,8 +140,7 @@ export class Connection {
   }
 
   /**
-   * Drop a socket that may still look open, without waiting for its close.
-   *
+   * Discard a socket that may look open, without waiting for its close.
    * @param {State} state
    */
   #lose(state) {
@@ -172,7 +168,7 @@ export class Connection {
     this.#retry = setTimeout(() => this.open(), wait);
   }
 
-  /** The network, the server or the visitor is back: at once, not after the wait. */
+  /** The network, the server or the visitor is back: connect without the delay. */
   comeBack() {
     if (this.#ended) return;
     if (this.#socket === null) {

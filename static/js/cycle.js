@@ -1,12 +1,11 @@
-// The big screen: looks at the whole field and at single runners in turn.
+// The big screen: shows the whole field and single runners in turn.
 
 const EACH = 12_000; // ms
-// Of the field, besides those followed.
+// Runners of the field, besides those followed.
 const LEADERS = 3;
 
 /**
- * Whom to look at after the whole field: those followed, and the leaders.
- *
+ * Whom to show after the whole field: followed runners, and the leaders.
  * @param {import("./store.js").Runner[]} runners
  * @param {(code: string) => boolean} isFollowed
  * @param {(runner: import("./store.js").Runner) => boolean} isLive
@@ -22,8 +21,7 @@ export function starring(runners, isFollowed, isLive) {
 }
 
 /**
- * Show null (the whole field) and each of some runners in turn, again and again.
- *
+ * Show null (the whole field) and each of some runners in turn, repeatedly.
  * @param {() => string[]} codes
  * @param {(code: string | null) => void} show
  * @param {() => boolean} mayMove not while the visitor has taken over, or it is paused

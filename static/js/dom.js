@@ -1,8 +1,7 @@
-// The few things all parts of the page do with elements.
+// Helpers for elements.
 
 /**
- * The element of a selector, which the page is sure to have.
- *
+ * The element of a selector that must exist.
  * @param {string} selector
  * @param {ParentNode} [root]
  * @returns {HTMLElement}
@@ -13,7 +12,8 @@ export function find(selector, root = document) {
   return /** @type {HTMLElement} */ (element);
 }
 
-// Elements are written to only when something changed: hundreds of rows, every second.
+// Elements are only written to when something changed, as there are hundreds of rows per
+// second.
 
 /** @param {Element} element @param {string} text */
 export function setText(element, text) {

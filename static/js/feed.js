@@ -1,24 +1,23 @@
-// What comes from the server: over a websocket, else by asking every few seconds. Takes
-// care that nothing is missed, whatever happens to the line (docs/protocol.md).
+// Receives data from the server, over a websocket or by polling, and recovers gaps
+// whatever happens to the connection (docs/protocol.md).
 
 import { Catchup } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { followMessage, shareHeaders } from "./protocol.js";
 import { TRAIL_SPAN } from "./store.js";
 
-// After so many failed attempts the websocket is taken to be blocked.
+// After this many failed attempts the websocket counts as blocked.
 const ATTEMPTS = 2;
-// How often what was merged away is fetched, if it left a hole that shows. ms.
+// How often tracks are fetched for conflated positions that leave a visible gap. ms.
 const MEND_EVERY = 15_000;
 const HOLE = 5000;
-// When to try again what fetches tracks, if it could not be fetched itself. ms.
+// When to retry if the module that fetches tracks could not be loaded. ms.
 const TRACKS_RETRY = 5000;
-// When to ask again after the server could not reach its database. ms.
+// When to retry after the server's database was unavailable. ms.
 const STORE_RETRY = 2000;
 
 /**
- * `codes` are those asked for besides, `trailed` those shown with a trail.
- *
+ * `codes` are requested in addition, `trailed` are shown with a trail.
  * @typedef {import("./connection.js").Status | {state: "polling"}} FeedStatus
  * @typedef {import("./protocol.js").Message} Message
  * @typedef {{
@@ -29,7 +28,7 @@ const STORE_RETRY = 2000;
  * }} Handlers
  */
 
-/** Keeps the store as the server has it. */
+/** Keeps the store in the server's state. */
 export class Feed {
   #page;
   #store;
@@ -40,10 +39,10 @@ export class Feed {
   #headers;
   /** @type {Promise<import("./polling.js").Polling> | null} */
   #polling = null;
-  #isBlocked = false; // no websocket comes through
+  #isBlocked = false; // no websocket can be opened
   /** @type {Promise<import("./tracks.js").Tracks> | null} */
   #tracks = null;
-  #isPolled = false; // the newest answer came by HTTP
+  #isPolled = false; // the newest response came by HTTP
   #hasFailed = false; // and the one before did not
   /** @type {Set<string>} runners whose trail was fetched */
   #filled = new Set();
@@ -80,7 +79,7 @@ export class Feed {
     this.#takeFirst();
   }
 
-  /** Fetch what may be needed when the line is bad; the first picture does without. */
+  /** Fetch the modules for a bad connection; the first picture does not need them. */
   async prepare() {
     await Promise.all([this.#openPolling(), this.#openTracks()]).catch(() => {});
   }
@@ -133,7 +132,7 @@ export class Feed {
   async #setBlocked(isBlocked) {
     this.#isBlocked = isBlocked;
     if (!isBlocked && this.#polling === null) return;
-    // Tried again with the next attempt on the websocket.
+    // Retried with the next attempt on the websocket.
     const polling = await this.#openPolling().catch(() => null);
     if (this.#isBlocked) polling?.start();
     else polling?.stop();
@@ -143,7 +142,7 @@ export class Feed {
     (await this.#polling?.catch(() => null))?.hurry();
   }
 
-  // The first picture, which has been on its way since before the scripts were.
+  // The first snapshot, which was requested before the scripts were loaded.
   async #takeFirst() {
     const { first } = this.#page;
     if (first === null) return;
@@ -151,29 +150,28 @@ export class Feed {
       const response = await fetch(first);
       if (!response.ok) return;
       const snapshot = await response.json();
-      // Anything that the websocket said meanwhile is newer.
+      // Messages of the websocket since then are newer.
       if (this.lastFrame !== null) return;
       this.#clock.saw(snapshot.time);
       this.lastFrame = snapshot.time;
-      // The websocket's own says who is gone.
+      // The websocket's own snapshot shows who is gone.
       this.#store.applySnapshot({ ...snapshot, more: true });
       this.#catchup.polled(snapshot.time);
       this.#handlers.onChange(true);
     } catch {
-      // The websocket will have it, or polling.
+      // The websocket or polling will provide it.
     }
   }
 
   /**
-   * Send something else, with an `id`: its answer comes back with it.
-   *
+   * Send any message with an `id`, which the reply repeats.
    * @param {Message} message
    */
   send(message) {
     return this.#connection.send(message);
   }
 
-  /** Ask for what this page shows. */
+  /** Request what this page shows. */
   follow() {
     const since = this.#catchup.follow();
     const message = followMessage(this.#page.follow, this.#handlers.codes(), since);
@@ -181,8 +179,7 @@ export class Feed {
   }
 
   /**
-   * Have a race told anew.
-   *
+   * Request a race again.
    * @param {string} slug
    */
   renew(slug) {
@@ -191,9 +188,7 @@ export class Feed {
   }
 
   /**
-   * See that runners have the whole of their trails, and not only since they are looked
-   * at.
-   *
+   * Make sure that runners have complete trails, not only since they were selected.
    * @param {import("./store.js").Runner[]} runners
    */
   fillTrails(runners) {
@@ -272,14 +267,14 @@ export class Feed {
     for (const refused of snapshot.refused) this.#handlers.onError(refused);
     this.#catchup.polled(snapshot.time);
     this.#isPolled = true;
-    // It was not the websocket that was blocked: the server was away.
+    // It was not the websocket that was blocked, the server was down.
     if (this.#hasFailed) this.#connection.comeBack();
     this.#hasFailed = false;
     this.#handlers.onStatus({ state: "polling" });
     this.#handlers.onChange(true);
   }
 
-  // Positions were merged away: of a runner whose trail has a hole since, fetch it.
+  // Positions were conflated: fetch the track of a runner whose trail has a gap.
   #mend() {
     const since = this.#catchup.takeMerged();
     if (since === null) return;

@@ -1,21 +1,20 @@
-// Whom the visitor follows: kept in the account when signed in, else in the browser.
+// The visitor's follows: stored in the account when signed in, otherwise in the browser.
 
 import { gettext } from "./language.js";
 
 const KEY = "spectate.follows";
-// What the server answers when the runner has said no before.
+// The server's answer if the runner has refused before.
 const REFUSED = "refused";
 
 /**
- * `follow` and `unfollow` are URLs with CODE in place of a runner's code.
- *
+ * `follow` and `unfollow` are URLs with CODE for a runner's code.
  * @typedef {{
  *   csrf: string, follows: Record<string, string>, follow: string, unfollow: string,
  * }} Account
  * @typedef {BrowserFollows | AccountFollows} Follows
  */
 
-/** Follows kept in this browser. */
+/** Follows stored in this browser. */
 export class BrowserFollows {
   #codes;
   #onChange;
@@ -46,13 +45,13 @@ export class BrowserFollows {
     try {
       localStorage.setItem(KEY, JSON.stringify([...this.#codes]));
     } catch {
-      // Storage is full or forbidden: the star holds until the page is left.
+      // Storage is full or forbidden: the star lasts until the page is left.
     }
     this.#onChange();
   }
 }
 
-/** Follows kept in the account, changed by POST. */
+/** Follows stored in the account, changed by POST. */
 export class AccountFollows {
   #account;
   #statuses;
@@ -78,8 +77,7 @@ export class AccountFollows {
   }
 
   /**
-   * Change the star at once; put it back and throw a sentence if that fails.
-   *
+   * Change the star immediately; revert it and throw a sentence on failure.
    * @param {string} code
    */
   async toggle(code) {

@@ -1,4 +1,4 @@
-// Figures and times in the words of the page: units, clock and language are the visitor's.
+// Numbers and times as text, in the visitor's units, time zone and language.
 
 import { isImperial, zone } from "./choices.js";
 import { gettext, language, number } from "./language.js";
@@ -8,11 +8,11 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-// Slower than this nobody reads a pace: standing, or the noise of the phone. m/s.
+// A pace is only shown above this speed: below is standing, or the phone's noise. m/s.
 const SLOWEST_PACE = 0.5;
 export const MILE = 1609.344; // m
 const FOOT = 0.3048; // m
-// Shorter ones are in feet. m.
+// Shorter distances are in feet. m.
 const FEET_UNTIL = 0.2 * MILE;
 
 /** @typedef {{value: string, unit: string}} Figure */
@@ -36,8 +36,7 @@ export function distance(metres) {
 }
 
 /**
- * A distance in one text: "1.3 km".
- *
+ * A distance as text: "1.3 km".
  * @param {number} metres
  */
 export function distanceWords(metres) {
@@ -46,8 +45,7 @@ export function distanceWords(metres) {
 }
 
 /**
- * A speed in m/s as minutes a kilometre or mile, or null when too slow for one.
- *
+ * A speed in m/s as minutes per kilometre or mile, or null if too slow for one.
  * @param {number | null} speed
  * @returns {Figure | null}
  */
@@ -58,8 +56,7 @@ export function pace(speed) {
 }
 
 /**
- * How long ago: "12 s", "4 min", "2 h", "3 d".
- *
+ * An age: "12 s", "4 min", "2 h", "3 d".
  * @param {number} ms
  */
 export function age(ms) {
@@ -71,8 +68,7 @@ export function age(ms) {
 }
 
 /**
- * A time span as "52:07" or "1:52:07".
- *
+ * A duration as "52:07" or "1:52:07".
  * @param {number} ms
  */
 export function duration(ms) {
@@ -82,9 +78,8 @@ export function duration(ms) {
 }
 
 /**
- * A moment of the day with seconds: as the clocks at the race show it, where that is
- * another time than here, unless the visitor wants it otherwise.
- *
+ * A time of day with seconds, in the race's time zone where it differs, unless the
+ * visitor chose their own.
  * @param {number} ms since the epoch
  */
 export function clockTime(ms) {
@@ -93,7 +88,6 @@ export function clockTime(ms) {
 
 /**
  * The same without seconds.
- *
  * @param {number} ms
  */
 export function hourAndMinute(ms) {
@@ -124,8 +118,7 @@ function clock(ms, parts) {
 }
 
 /**
- * What stands on a runner's disc: the bib, else initials.
- *
+ * The text on a runner's disc: the bib, else initials.
  * @param {{bib: string | null, name: string}} runner
  */
 export function label(runner) {
@@ -146,12 +139,11 @@ export function initials(name) {
 }
 
 const WHITE = "#FFFFFF";
-// Darker than the page's own: on #D55E00 that would be too little.
+// Darker than the page's own text, whose contrast on #D55E00 is too low.
 const DARK = "#0B1117";
 
 /**
- * The text colour, white or dark, that reads better on a colour.
- *
+ * The text colour, white or dark, with the better contrast.
  * @param {string} colour "#rrggbb"
  */
 export function textOn(colour) {

@@ -1,11 +1,11 @@
-// What stands above the list: the race's time, how many run, the connection, notices.
+// What is above the list: the race time, runner counts, the connection, notices.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, dayAndTime, distanceWords, duration } from "./format.js";
 import { gettext, number } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
-// How long a notice stays. ms.
+// How long a notice is shown. ms.
 const NOTICE_FOR = 10_000;
 const DAY = 86_400_000; // ms
 
@@ -14,7 +14,7 @@ const DAY = 86_400_000; // ms
  * @typedef {import("./store.js").Runner} Runner
  */
 
-/** Writes what stands above the list and on the map's edge. */
+/** Writes what is above the list and on the map's edge. */
 export class Header {
   #summary = find("#summary");
   #start = document.querySelector("#start");
@@ -41,7 +41,6 @@ export class Header {
 
   /**
    * Show the time to the start, or since.
-   *
    * @param {number} now
    * @param {boolean} isReplay
    */
@@ -58,8 +57,8 @@ export class Header {
   }
 
   /**
-   * Say what comes next for those I follow, else how they do; else how many run.
-   *
+   * Show the next event of followed runners, else their state, else the number of
+   * runners.
    * @param {Runner[]} runners
    * @param {{
    *   follows: import("./follows.js").Follows, now: number, next: string,
@@ -70,7 +69,7 @@ export class Header {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
     let text = runners.length ? "" : emptySentence;
-    // Beside the list, which says the same, it would be said twice.
+    // The list beside it shows the same.
     this.#summary.classList.toggle("nobody", runners.length === 0);
     if (next) text = next;
     else if (mine.length === 1) text = oneLine(mine[0], now);
@@ -90,8 +89,7 @@ export class Header {
   }
 
   /**
-   * Say in words how the connection is.
-   *
+   * Show the state of the connection.
    * @param {Status} status
    * @param {number | null} lastFrame `time` of the newest frame
    */
@@ -102,8 +100,7 @@ export class Header {
   }
 
   /**
-   * Say that the picture stands still, since when; null when it moves again.
-   *
+   * Show that the picture is frozen, and since when; null when it is live again.
    * @param {number | null} time
    */
   showPaused(time) {
@@ -117,8 +114,7 @@ export class Header {
   }
 
   /**
-   * Show a sentence, for a while or until the next.
-   *
+   * Show a sentence, for a while or until the next one.
    * @param {string} sentence
    * @param {{stays?: boolean}} [how]
    */

@@ -1,9 +1,9 @@
-// Where the visitor is, while they want to know how far away somebody is.
+// The visitor's own position, while they want distances to runners.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { gettext } from "./language.js";
 
-/** The button that asks for it. */
+/** The button that turns it on. */
 export class Here {
   /** @type {import("./polyline.js").LngLat | null} null: not wanted, or not known */
   place = null;

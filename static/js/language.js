@@ -1,15 +1,14 @@
-// The visitor's language: the server chose it, and says where our words in it are.
+// The visitor's language: the server selects it and names the URL of our texts.
 
 /**
- * A text, or its forms for one and for more, by the English one.
- *
+ * A text, or its singular and plural forms, by the English text.
  * @typedef {Record<string, string | string[]>} Words
  */
 
-// On a line that is cut English words are better than none. ms.
+// On a broken connection, English texts are better than none. ms.
 const PATIENCE = 8000;
 
-/** The page's language, as `Intl` knows it; in English with the habits of the region. */
+/** The page's language for `Intl`; in English with the conventions of the region. */
 export const language = chosenLanguage();
 
 const words = await readWords();
@@ -17,7 +16,7 @@ const plurals = new Intl.PluralRules(language);
 
 function chosenLanguage() {
   const chosen = globalThis.document?.documentElement.lang || "en";
-  // Of the visitor's own, the one that fits says more: de-AT, es-MX.
+  // A matching language of the visitor is more specific: de-AT, es-MX.
   return globalThis.navigator?.languages?.find((tag) => tag.split("-")[0] === chosen) ?? chosen;
 }
 
@@ -36,7 +35,6 @@ async function readWords() {
 
 /**
  * A text in the page's language, with `{name}` replaced by the value of that name.
- *
  * @param {string} text in English
  * @param {Record<string, string | number>} [values]
  */
@@ -46,8 +44,7 @@ export function gettext(text, values) {
 }
 
 /**
- * One of two texts, by a number, which stands for `{count}`.
- *
+ * One of two texts, by a number, which replaces `{count}`.
  * @param {string} one in English
  * @param {string} more
  * @param {number} count
@@ -70,8 +67,7 @@ function fill(text, values) {
 const formats = new Map();
 
 /**
- * A number as it is written in the page's language.
- *
+ * A number in the format of the page's language.
  * @param {number} value
  * @param {number} [digits] behind the point
  */

@@ -1,4 +1,5 @@
-// The list beside the map: everything the map says, for every runner, by keyboard too.
+// The list beside the map: everything that the map shows, for every runner, usable by
+// keyboard.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { ordinal, ranks } from "./facts.js";
@@ -6,16 +7,15 @@ import { distance, label, pace, textOn } from "./format.js";
 import { gettext, language, ngettext } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
-// Rows in the document; those beyond are found by searching.
+// Rows in the document; other runners are found by search.
 const MOST_ROWS = 500;
-// How often rows may change places: more often they run from under the pointer. ms.
+// How often rows may be reordered: more often, they move away from the pointer. ms.
 const REORDER_EVERY = 5000;
 
 const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" });
 
 /**
- * `onPick` when a runner is chosen, `onStar` when the star is pressed.
- *
+ * `onPick` when a runner is selected, `onStar` when the star is pressed.
  * @typedef {import("./store.js").Runner} Runner
  * @typedef {{split: string, next: string, away: string, phone: string}} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
@@ -31,7 +31,7 @@ export class RunnerList {
   #template = /** @type {HTMLTemplateElement} */ (find("#row"));
   /** @type {Map<string, Row>} by code */
   #rows = new Map();
-  // Rows that came with the page, and stand until there are ours.
+  // Rows of the server-rendered page, which stay until ours exist.
   #served = find("#everyone ul").childElementCount > 0;
   /** @type {string | undefined} the code of the row of everyone that the tab key stops at */
   #stop;
@@ -55,14 +55,13 @@ export class RunnerList {
     this.#list.addEventListener("keydown", (event) => this.#walk(event));
   }
 
-  /** Whether it still is as it came with the page. */
+  /** Whether it still is the server-rendered list. */
   get isServed() {
     return this.#served;
   }
 
   /**
-   * Bring the list up to date at the server's `now`.
-   *
+   * Update the list to the server's `now`.
    * @param {Runner[]} runners
    * @param {{
    *   follows: import("./follows.js").Follows, oneRunner: string | null,
@@ -145,9 +144,8 @@ export class RunnerList {
   }
 
   /**
-   * In the order of the race, else by name, the lost at the end; as it stands while
-   * someone is in the list.
-   *
+   * In race order, else by name, lost signals at the end; unchanged while somebody uses
+   * the list.
    * @param {Runner[]} runners
    * @param {number} now
    */
@@ -156,7 +154,7 @@ export class RunnerList {
     const busy = this.#list.matches(":hover, :focus-within");
     runners = this.#asTheyStand(runners);
     if (!busy && time - this.#orderedAt >= REORDER_EVERY) {
-      // Nearly in order already, which makes it quick.
+      // Nearly sorted already, so sorting is fast.
       const isLost = new Map(
         runners.map((runner) => [runner, Number(dataState(runner, now) === "lost")]),
       );
@@ -168,7 +166,7 @@ export class RunnerList {
     return runners;
   }
 
-  // Those who are new come last.
+  // New runners come last.
   /** @param {Runner[]} runners */
   #asTheyStand(runners) {
     const left = new Map(runners.map((runner) => [runner.code, runner]));
@@ -180,8 +178,8 @@ export class RunnerList {
     return [...standing, ...[...left.values()].sort(byProgress)];
   }
 
-  // Arrows go from row to row, and everyone is one stop of the tab key: behind five hundred
-  // of them is the map.
+  // Arrow keys move between rows, and the list is one tab stop: behind five hundred rows
+  // is the map.
   /** @param {KeyboardEvent} event */
   #walk(event) {
     const from = event.target instanceof Element ? event.target.closest(".runner") : null;
@@ -255,8 +253,7 @@ class Row {
   }
 
   /**
-   * Whether the tab key stops here.
-   *
+   * Whether the tab key stops at this row.
    * @param {boolean} isStop
    */
   setStop(isStop) {
@@ -267,7 +264,6 @@ class Row {
 
   /**
    * What only a card has room for.
-   *
    * @param {Lines | null} lines
    * @param {number | undefined} rank
    */
@@ -312,8 +308,7 @@ class Row {
 }
 
 /**
- * A pace from minutes ago would be read as the pace now.
- *
+ * An old pace would be read as the current one.
  * @param {{state: string}} described
  */
 function isMoving({ state }) {
@@ -354,8 +349,7 @@ function setFigure(element, figure) {
 }
 
 /**
- * A node that is moved in the document loses the focus: give it back.
- *
+ * A moved node loses the focus: restore it.
  * @param {() => void} change
  */
 function keepingFocus(change) {

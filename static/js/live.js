@@ -1,4 +1,4 @@
-// The live page: puts the connection, the store, the list and the map together.
+// The live page: connects feed, store, list and map.
 
 import { linkEndedSentence, lostSentence, nobodySentence } from "./access.js";
 import { onChoice, useRaceZone } from "./choices.js";
@@ -14,15 +14,14 @@ import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
-// Ages are told to the second; the map is redrawn at most this often. ms.
+// Ages are updated every second; the map is redrawn at most this often. ms.
 const REFRESH_EVERY = 1000;
 const DRAW_EVERY = 250;
-// The list as it came with the page stands so long for a server that says no more. ms.
+// How long the server-rendered list stays if the server sends nothing. ms.
 const SERVED_FOR = 20_000;
 
 /**
- * What the server put into the page (runners/views/live.py). Times in ms.
- *
+ * The data that the server puts into the page (runners/views/live.py). Times in ms.
  * @typedef {{
  *   socket: string, poll: string, first: string | null, track: string, eta: string,
  *   replay: string | null,
@@ -104,7 +103,8 @@ find("#fold").addEventListener("click", toggleFold);
 document.addEventListener("keydown", shortcut);
 document.addEventListener("visibilitychange", () => draw());
 
-// What the list does without comes after it: on a slow line each request counts.
+// What the list does not need is loaded after it, as each request counts on a slow
+// connection.
 if (page.oneRunner || follows.codes().length) openTools();
 openMap().finally(() => {
   openTools();
@@ -132,7 +132,7 @@ function receiveEvent(event) {
   }
   if (event.kind === "cheer") tools?.cheers.hear(/** @type {any} */ (event));
   if (event.kind === "race") {
-    // Its course may be another: have it told anew.
+    // Its course may have changed: request it again.
     feed.renew(event.race.slug);
   }
   if (event.kind === "access" && event.race) {
@@ -146,13 +146,13 @@ function receiveEvent(event) {
 
 /** @param {string} sentence */
 function loseSight(sentence) {
-  // In place of the one whom this page shows.
+  // In place of the runner whom this page shows.
   if (page.oneRunner) lost = sentence;
   else header.notice(sentence, { stays: page.link !== null });
   goOn();
 }
 
-// What this page stood on has ended: nothing of it stays on the screen.
+// The page's access has ended: remove everything from the screen.
 /** @param {number | undefined} code @param {string} detail */
 function loseAll(code, detail) {
   store.runners.clear();
@@ -161,23 +161,23 @@ function loseAll(code, detail) {
   goOn();
 }
 
-// A picture that stands still would go on to show who may not be seen.
+// A frozen picture would continue to show runners who may not be seen.
 function goOn() {
   if (paused !== null) togglePause();
 }
 
 /** @param {Record<string, any>} error */
 function receiveError({ code, runner, detail }) {
-  // A star on someone who is not shared (any more) is no news on the page of all.
+  // On the page of everybody, a star on a runner who is not shared is no news.
   if (runner && !page.oneRunner) return;
-  // The close that follows says it better.
+  // The close that follows explains it better.
   if (code === "share.ended" || code === "session.ended") return;
   if (code === "runner.unknown") header.notice(gettext("This runner is no longer shared with you."));
   else header.notice(detail);
 }
 
 function followsChanged() {
-  // Someone just starred who is not public: the socket has to ask for them as well.
+  // A newly starred runner who is not public: the socket has to follow them as well.
   if (page.ownFollows && connected) {
     const codes = follows.codes().filter((code) => !askedRunners.has(code));
     const unseen = codes.filter((code) => !store.runners.has(code));
@@ -249,7 +249,7 @@ function draw() {
   const isWaiting = feed.lastFrame === null && lost === null;
   if (isWaiting && list.isServed && performance.now() < SERVED_FOR) return;
   const runners = shownRunners();
-  // Arrivals are always those that are still to come.
+  // Arrivals are always in the future, also in a replay.
   tools?.mine.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
@@ -263,7 +263,7 @@ function draw() {
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
-  // A task of its own: of thousands of runners both together would make a hand wait.
+  // In a task of its own: with thousands of runners, both together would block input.
   const exactly = Boolean(player?.time);
   setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, exactly }));
 }
@@ -288,7 +288,7 @@ function sentenceForNobody() {
   return nobodySentence(page, clock.now());
 }
 
-// What only those need who follow or have chosen somebody.
+// Only needed by visitors who follow or have selected somebody.
 function openTools() {
   toolsOpening ??= import("./tools.js").then(({ Tools }) => {
     tools = new Tools({
@@ -298,7 +298,7 @@ function openTools() {
     });
     draw();
   });
-  // On a line that is cut: with the next star.
+  // On a failed connection, retried with the next star.
   toolsOpening.catch(() => (toolsOpening = null));
 }
 
@@ -329,7 +329,7 @@ function offerReplay() {
   );
 }
 
-// What the map and the list show: now, or a time of the replay.
+// The time that map and list show: now, or a time of the replay.
 function shownTime() {
   return player?.time ?? clock.now();
 }
@@ -337,7 +337,7 @@ function shownTime() {
 async function openMap() {
   try {
     if (!page.map) throw new Error("The map's files are not installed.");
-    // Not before the list: a page without a map is a page.
+    // After the list: a page without a map still works.
     const { createMap } = await import("./map/open.js");
     const opened = await createMap(page.map, {
       fitCourse: page.race !== null,
@@ -356,7 +356,7 @@ async function openMap() {
     draw();
     if (page.mode === "screen") cycleThrough(opened);
   } catch (error) {
-    // The list goes on without it, so this is no error of the page.
+    // The list works without it, so this is no error of the page.
     console.info(error instanceof Error ? error.message : error);
     find("#map-missing").hidden = false;
   }
@@ -383,5 +383,5 @@ function look(code) {
   if (selected) list.reveal(selected);
 }
 
-// For the browser's console, and for the tests that look at the map.
+// For the browser's console, and for tests that inspect the map.
 Object.assign(globalThis, { spectate: { store, map: () => map?.library } });

@@ -1,9 +1,9 @@
-// How fresh a runner's last fix is, by the server's clock.
+// The liveness of a runner's last fix, by the server's clock.
 
 import { age, distanceWords } from "./format.js";
 import { gettext } from "./language.js";
 
-// Younger than `until` milliseconds is called `state`.
+// Ages below `until` milliseconds have this `state`.
 const LIMITS = [
   { state: "live", until: 30_000 },
   { state: "delayed", until: 120_000 },
@@ -14,7 +14,6 @@ const LIMITS = [
 
 /**
  * The liveness of a fix, or of none: live, delayed, stale or lost.
- *
  * @param {number | null} t ms
  * @param {number} now ms, by the server's clock
  */
@@ -24,8 +23,7 @@ export function liveness(t, now) {
 }
 
 /**
- * What a row's `data-state` says: `finished`, or the liveness of the last fix.
- *
+ * A row's `data-state`: `finished`, or the liveness of the last fix.
  * @param {Seen} runner
  * @param {number} now
  */
@@ -50,8 +48,7 @@ const RACE_WORDS = {
 };
 
 /**
- * The shape (an icon's name) and the words that tell a runner's state.
- *
+ * The icon and the text of a runner's state.
  * @param {Seen} runner
  * @param {number} now
  */

@@ -4,8 +4,7 @@ const EARTH = 6_371_008.8; // mean radius, m
 const RADIANS = Math.PI / 180;
 
 /**
- * The distance between two places in metres; exact to 0.1 % over a race.
- *
+ * The distance of two positions in metres; exact to 0.1 % over a race.
  * @param {number[]} from [lng, lat]
  * @param {number[]} to [lng, lat]
  */
@@ -16,8 +15,7 @@ export function metresBetween([lng1, lat1], [lng2, lat2]) {
 }
 
 /**
- * The place so many metres from another in a direction.
- *
+ * The position at a distance in metres and a direction from another one.
  * @param {[number, number]} from [lng, lat]
  * @param {number} heading degrees from north, clockwise
  * @param {number} metres

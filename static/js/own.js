@@ -1,4 +1,5 @@
-// A runner's own pages: what only a browser knows or can do. All else works without.
+// A runner's own pages: what only a browser knows or can do. Everything else works
+// without.
 
 import { find } from "./dom.js";
 import { gettext, language } from "./language.js";
@@ -9,7 +10,7 @@ const moment = new Intl.DateTimeFormat(language, {
   hour: "2-digit",
   minute: "2-digit",
 });
-// How long the phone may look for its place. ms.
+// How long the device may take to find its position. ms.
 const LOCATE_WAIT = 20_000;
 
 /**
@@ -46,7 +47,7 @@ for (const button of all("[data-share]", HTMLButtonElement)) {
   if (!navigator.share) continue;
   button.hidden = false;
   button.addEventListener("click", () => {
-    // Whoever closes the sheet of choices has changed their mind.
+    // Closing the sheet of choices cancels the change.
     navigator.share({ url: input(button.dataset.share ?? "").value }).catch(() => {});
   });
 }
@@ -63,8 +64,7 @@ for (const name of all("#id_name", HTMLInputElement)) {
 }
 
 /**
- * The code that the server makes from a name, unless somebody has it.
- *
+ * The code that the server would make from a name, unless it is taken.
  * @param {string} name
  */
 function suggestedCode(name) {

@@ -1,6 +1,6 @@
-// When a checkpoint was passed, by a runner or by whoever leads.
+// When a runner, or the leader, passed a checkpoint.
 
-// The server knows a place to the metre. m.
+// The server's distances are rounded to metres. m.
 const SAME = 60;
 const PATIENCE = 10_000; // ms
 
@@ -12,8 +12,7 @@ const PATIENCE = 10_000; // ms
  */
 
 /**
- * Who passed a checkpoint when (ms); null if nobody did, or the server does not say.
- *
+ * When who passed a checkpoint (ms); null if nobody did or it is unknown.
  * @param {Question} question
  * @returns {Promise<{code: string, at: number} | null>}
  */

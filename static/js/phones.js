@@ -1,4 +1,4 @@
-// "Test my phone": looks again and again whether anything has come.
+// "Test my phone": polls whether anything has arrived.
 
 import { find } from "./dom.js";
 
@@ -11,13 +11,13 @@ async function lookAgain() {
   if (document.hidden) return;
   try {
     const answer = await fetch(/** @type {string} */ (test.dataset.url));
-    // Signed out meanwhile: what is shown stays.
+    // Signed out in the meantime: what is shown stays.
     if (!answer.ok || answer.redirected) return;
     const html = await answer.text();
-    // Else a screen reader would say it again every time.
+    // Otherwise a screen reader would repeat it every time.
     if (html !== shown) test.innerHTML = shown = html;
   } catch {
-    // No connection: the next look may have one.
+    // No connection: the next poll may succeed.
   }
 }
 

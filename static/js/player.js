@@ -1,4 +1,4 @@
-// The bar under the map with which a race is run again.
+// The bar under the map that controls the replay.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, duration } from "./format.js";
@@ -6,12 +6,11 @@ import { gettext } from "./language.js";
 import { passedAt } from "./passing.js";
 import { Replay } from "./replay.js";
 
-// How often the picture is another. ms.
+// How often the picture changes. ms.
 const STEP = 100;
 
 /**
- * `whose`: the code of the runner whose splits are gone to; null: of whoever leads.
- *
+ * `whose`: the code of the runner whose splits are jumped to; null: the leader's.
  * @typedef {{
  *   url: string, eta: string, headers: Record<string, string>, icons: string,
  *   race: {slug: string, start: number, ends: number},
@@ -69,7 +68,7 @@ export class Player {
     return Number(this.#tail.value) * 60_000;
   }
 
-  /** Say where it stands. */
+  /** Show the current state. */
   show() {
     this.#bar.hidden = this.time === null;
     setAttribute(this.#open, "aria-pressed", String(this.time !== null));
@@ -88,7 +87,7 @@ export class Player {
     return Math.max(this.#options.race.start + 1, Math.min(this.#options.now(), this.#options.race.ends));
   }
 
-  /** Run the race again, from its start. */
+  /** Play the race from its start. */
   begin() {
     this.time = this.#options.race.start;
     const points = this.#options.checkpoints().filter(({ kind }) => kind !== "start");
@@ -120,7 +119,7 @@ export class Player {
     onChange();
   }
 
-  /** Back to what is now. */
+  /** Return to live. */
   end() {
     const hadFocus = this.#bar.contains(document.activeElement);
     this.time = null;
@@ -144,7 +143,7 @@ export class Player {
     const past = now - this.#last;
     this.#last = now;
     if (this.time === null || !this.#isPlaying) return;
-    // It waits for what it has not got yet.
+    // Waits for chunks that are not loaded.
     if (!this.replay.prepare(this.time, this.tail)) return;
     this.time = Math.min(this.#end(), this.time + past * Number(this.#speed.value));
     if (this.time >= this.#end()) this.#setPlaying(false);

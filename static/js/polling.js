@@ -1,13 +1,11 @@
-// Asks for the snapshot again and again, where no websocket comes through.
+// Polls the snapshot where no websocket can be opened.
 
 const EVERY = 5000; // ms
-// What one answer may take. ms.
+// The time-out of one response. ms.
 const PATIENCE = 15_000;
 
 /**
- * `url` is asked for before each request; `onRefused` gets the body of an answer that
- * will not be another next time.
- *
+ * `url` is evaluated before each request; `onRefused` gets the body of a final refusal.
  * @typedef {{
  *   url: () => string, headers: Record<string, string>,
  *   onSnapshot: (snapshot: Record<string, any>) => void,
@@ -17,7 +15,7 @@ const PATIENCE = 15_000;
  * }} Options
  */
 
-/** Polls while it is started; not while nobody looks. */
+/** Polls while it is started, and pauses while the page is hidden. */
 export class Polling {
   #options;
   #fetch;
@@ -43,7 +41,7 @@ export class Polling {
     clearTimeout(this.#timer);
   }
 
-  /** Ask now: the page is seen again. */
+  /** Poll now, as the page is visible again. */
   hurry() {
     if (!this.#isOn || this.#isAsking) return;
     clearTimeout(this.#timer);

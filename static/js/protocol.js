@@ -1,4 +1,4 @@
-// The typed dialect `spectate.v1`: what goes over the wire and what it means.
+// The typed dialect `spectate.v1`: its messages and their meaning.
 
 import { gettext } from "./language.js";
 
@@ -17,22 +17,21 @@ export const SUBPROTOCOL = "spectate.v1";
  * }} Follow
  */
 
-/** Close codes after which coming back as we were would only end the same way. */
+/** Close codes after which reconnecting with the same rights would fail again. */
 export const FINAL_CLOSE_CODES = new Map([
   [4400, gettext("This page is out of date. Reload it.")],
   [4401, gettext("You were signed out. Sign in again to go on.")],
   [4403, gettext("This is no longer shared with you.")],
 ]);
 
-/** What the socket stood on is gone, and with it the right to see anything. */
+/** The socket's rights have ended, and with them the right to see anything. */
 export const LOST_CLOSE_CODES = new Set([4401, 4403]);
 
-/** Close codes of a server with too much to do: come back slowly. */
+/** Close codes of an overloaded server: reconnect slowly. */
 export const BACK_OFF_CLOSE_CODES = new Set([1013, 4413, 4429]);
 
 /**
- * The first message: what this page shows, since when.
- *
+ * The first message: what this page shows, and since when.
  * @param {Follow} follow
  * @param {string[]} codes runners besides
  * @param {number | null} since `time` of the last frame seen
@@ -48,8 +47,7 @@ export function followMessage(follow, codes, since) {
 }
 
 /**
- * The headers that name a share link, for requests beside the websocket.
- *
+ * The headers with a share link, for HTTP requests.
  * @param {Follow} follow
  * @returns {Record<string, string>}
  */
@@ -59,8 +57,7 @@ export function shareHeaders({ share, pin }) {
 }
 
 /**
- * Read a frame; null if it is nothing we know how to read.
- *
+ * Parse a frame; null if it is not known.
  * @param {unknown} data
  * @returns {Message | null}
  */
@@ -75,8 +72,7 @@ export function parseFrame(data) {
 }
 
 /**
- * Read a row; what is unknown is null.
- *
+ * Parse a row; unknown values are null.
  * @param {FixRow} row
  * @returns {Fix}
  */

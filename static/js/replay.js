@@ -1,11 +1,11 @@
-// The race again: fetches chunks of where the runners were, as they are needed, and says
-// where everybody was at a time.
+// The replay: fetches chunks of positions as they are needed, and returns where everybody
+// was at a time.
 
 import { placeBetween } from "./map/motion.js";
 
 // Chunks that are kept, besides those that are shown.
 const MOST_KEPT = 12;
-// Farther apart two points are no way that was seen. ms.
+// Two points farther apart are not connected. ms.
 const GAP = 60_000;
 const CHUNK = 300_000; // ms, as on the server
 
@@ -51,8 +51,7 @@ export class Replay {
   }
 
   /**
-   * How much later than it is shown something of a runner was. ms
-   *
+   * How much earlier a runner is shown than they ran. ms
    * @param {string | null} code
    */
   shift(code) {
@@ -65,8 +64,7 @@ export class Replay {
   }
 
   /**
-   * The runners as they were at a time; those of whom nothing is known then have no fix.
-   *
+   * The runners at a time; those without data at that time have no fix.
    * @param {Runner[]} runners
    * @param {number} time ms
    * @param {number} tail ms of trail
@@ -79,7 +77,7 @@ export class Replay {
       const trail = this.#points(runner.code, time - tail, time, shift);
       const next = this.#next(runner.code, time, shift);
       const last = trail[trail.length - 1];
-      // What they are now says nothing of then.
+      // Their current state does not apply to that time.
       const bare = { ...runner, state: null, accuracy: null, trail: [], fix: null };
       if (!last) return bare;
       if (next && next[0] - last[0] < GAP) {
@@ -99,8 +97,7 @@ export class Replay {
   }
 
   /**
-   * Have the chunks around a time fetched; says whether they are there.
-   *
+   * Fetch the chunks around a time; returns whether they are loaded.
    * @param {number} time
    * @param {number} tail
    */
@@ -141,12 +138,12 @@ export class Replay {
       this.#chunks.set(begins, chunk);
       this.#onChange();
     } catch {
-      // Asked again when it is needed again, not at once.
+      // Fetched again when it is needed again, not immediately.
       setTimeout(() => this.#chunks.delete(begins), 3000);
     }
   }
 
-  // Both give points with the times at which they are shown.
+  // Both return points with the times at which they are shown.
 
   /** @param {string} code @param {number} from @param {number} to @param {number} shift */
   #points(code, from, to, shift) {

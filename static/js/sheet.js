@@ -6,22 +6,22 @@ import { find } from "./dom.js";
 
 /** @type {Stop[]} */
 const STOPS = ["peek", "half", "full"];
-// A flick this fast goes to the next stop whatever the distance. px a ms.
+// A flick of this speed goes to the next stop whatever the distance. px per ms.
 const FLICK = 0.5;
-// Movement below this is a tap. px.
+// A shorter movement is a tap. px.
 const TAP = 6;
-// What stays free above a full sheet, so that it still reads as one. px.
+// What stays visible above a full sheet, so that it is recognised as one. px.
 const TOP = 56;
 
 /**
- * `from`: where the finger went down. `visible`, `now`: of the sheet, then and now, px.
- *
+ * `from`: where the finger was put down. `visible`, `now`: of the sheet, then and now,
+ * px.
  * @typedef {{
  *   from: number, visible: number, now: number, last: PointerEvent, speed: number,
  * }} Drag
  */
 
-/** The bottom sheet; on a wide screen it stands still. */
+/** The bottom sheet; on a wide screen it does not move. */
 export class Sheet {
   #panel = find("#panel");
   #grip = find("#grip");
@@ -43,10 +43,10 @@ export class Sheet {
       handle.addEventListener("pointercancel", (event) => this.#end(event));
     }
     this.#grip.addEventListener("keydown", (event) => this.#key(event));
-    // From a keyboard or a screen reader; a tap has been dealt with as a pointer.
+    // From a keyboard or a screen reader; taps are handled as pointer events.
     this.#grip.addEventListener("click", (event) => event.detail === 0 && this.#next());
     find("#search").addEventListener("focus", () => this.go("full"));
-    // Nobody should have the focus on something below the screen's edge.
+    // The focus must not be on something below the screen's edge.
     find("#list").addEventListener("focusin", () => this.raise("half"));
     this.#narrow.addEventListener("change", () => this.show());
     addEventListener("resize", () => this.show());
@@ -67,7 +67,6 @@ export class Sheet {
 
   /**
    * Go at least as high as a stop.
-   *
    * @param {Stop} stop
    */
   raise(stop) {
@@ -80,7 +79,7 @@ export class Sheet {
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
   }
 
-  /** Stand where it should, on a screen that may have changed. */
+  /** Move to its stop, on a screen that may have changed. */
   show() {
     const { full, half, [this.#stop]: height } = this.#heights();
     const visible = this.#narrow.matches ? height : 0;

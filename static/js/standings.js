@@ -1,5 +1,5 @@
-// Standings that keep themselves up to date. Without it the page shows what was true
-// when it was fetched, and the form's button does the rest.
+// Standings that refresh automatically. Without this script the page shows its time of
+// loading, and the form's button reloads it.
 
 import { offerChoices } from "./chooser.js";
 import { ServerClock } from "./clock.js";
@@ -7,10 +7,10 @@ import { find, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { gettext, language, ngettext } from "./language.js";
 
-// How often it looks: before the start, and from then on. Not once the race is over. ms.
+// How often it polls: before the start, and from then on. Not once the race is over. ms.
 const WAITING = 30_000;
 const RUNNING = 5_000;
-// How long after the last key the search begins. ms.
+// How long after the last key press the search starts. ms.
 const TYPING = 300;
 const DAY = 86_400_000; // ms
 
@@ -21,7 +21,7 @@ const start = /** @type {HTMLTimeElement | null} */ (document.querySelector("#st
 let etag = "";
 let asked = 0;
 
-/** Fetch what is shown here once more; the newest question's answer counts. */
+/** Fetch the shown part again; the newest request's response counts. */
 async function lookAgain() {
   const question = ++asked;
   const url = new URL(location.href);
@@ -34,7 +34,7 @@ async function lookAgain() {
     etag = answer.headers.get("ETag") ?? "";
     show(await answer.text());
   } catch {
-    // No connection: what is shown stays, and the next look may have one.
+    // No connection: what is shown stays, and the next poll may succeed.
   }
 }
 
@@ -49,7 +49,7 @@ function show(html) {
   }
 }
 
-/** Show what the form asks for, at an address that can be sent to others. */
+/** Show what the form selects, at an address that can be shared. */
 async function ask() {
   if (!form) return;
   const query = new URLSearchParams();
@@ -102,7 +102,7 @@ if (start) {
   if (!start.textContent?.includes(here)) start.append(`, ${gettext("{time} your time", { time: here })}`);
   const tick = () => {
     const left = gun - clock.now();
-    // Of more days the date says more.
+    // For races of several days, with the date.
     if (left > DAY) return;
     setText(countdown, left > 0
       ? gettext("In {span}", { span: duration(left) })

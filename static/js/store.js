@@ -1,22 +1,21 @@
-// What we know about the runners. A fix is known by (runner, t).
+// The state of the runners. A fix is identified by (runner, t).
 
 import { Along } from "./along.js";
 import { decodePolyline } from "./polyline.js";
 import { readFix } from "./protocol.js";
 
-// How much of a runner's way is kept for the trail. ms.
+// How much of a runner's trail is kept. ms.
 export const TRAIL_SPAN = 5 * 60_000;
-// Of one whose trail nobody looks at: thousands of trails would fill the memory. ms.
+// Of a trail that is not shown: thousands of trails would fill the memory. ms.
 const SHORT_SPAN = 10_000;
 
-// What is taken over from a description of a runner as it is.
+// The fields that are copied from a runner's item.
 const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
 
 /**
- * `trail`: the last minutes, oldest first. `splits`: the passes of checkpoints that were
- * told, by checkpoint and pass. `accuracy`, `battery` (per cent): as last told. `line`: the
+ * `trail`: the last minutes, oldest first. `splits`: received passes of checkpoints, by
+ * checkpoint and pass. `accuracy`, `battery` (per cent): the last received. `line`: the
  * course. Metres, milliseconds.
- *
  * @typedef {import("./polyline.js").LngLat} LngLat
  * @typedef {import("./protocol.js").Fix} Fix
  * @typedef {import("./protocol.js").FixRow} FixRow
@@ -46,7 +45,7 @@ export class Store {
   /** @type {Map<string, Race>} */
   races = new Map();
   /** @type {Set<string> | null} */
-  #listed = null; // codes of a connection's first snapshot, over all its parts
+  #listed = null; // codes in a connection's first snapshot, over all its parts
 
   #hasTrail;
 
@@ -59,14 +58,13 @@ export class Store {
     for (const race of races) this.races.set(race.slug, readRace(race));
   }
 
-  /** A new socket: those its first snapshot does not have are gone. */
+  /** A new socket: runners who are not in its first snapshot are gone. */
   begin() {
     this.#listed = new Set();
   }
 
   /**
-   * Take a snapshot, or one part of it.
-   *
+   * Process a snapshot, or a part of one.
    * @param {Record<string, any>} snapshot
    */
   applySnapshot({ runners, races, more }) {
@@ -84,8 +82,7 @@ export class Store {
   }
 
   /**
-   * Take the rows of a `positions` message.
-   *
+   * Process the rows of a `positions` message.
    * @param {[code: string, ...FixRow][]} rows
    */
   applyPositions(rows) {
@@ -96,8 +93,7 @@ export class Store {
   }
 
   /**
-   * Take points that arrived late: they fill the trail and move nothing.
-   *
+   * Process late points: they complete the trail and move nothing.
    * @param {string} code
    * @param {[t: number, lat: number, lng: number][]} rows
    */
@@ -108,8 +104,7 @@ export class Store {
   }
 
   /**
-   * Take points of a runner's track.
-   *
+   * Process points of a runner's track.
    * @param {string} code
    * @param {import("./tracks.js").Points} points
    */
@@ -122,8 +117,7 @@ export class Store {
   }
 
   /**
-   * The course that a runner is on, if they are on one that we know.
-   *
+   * The course of a runner, if it is known.
    * @param {Runner} runner
    */
   courseOf({ race }) {
@@ -131,8 +125,7 @@ export class Store {
   }
 
   /**
-   * Take an `event`; returns the runner who is gone for the visitor, if one is.
-   *
+   * Process an `event`; returns the runner who can no longer be seen, if any.
    * @param {Record<string, any>} event
    */
   applyEvent(event) {
@@ -200,9 +193,9 @@ export class Store {
   /** @param {Runner} runner @param {Fix} fix */
   #move(runner, fix) {
     this.#addToTrail(runner, [fix.t, fix.lng, fix.lat, fix.progress]);
-    // The newest time wins: a marker never goes back.
+    // The newest time wins: a marker never moves back.
     if (runner.fix === null || fix.t > runner.fix.t) {
-      // Between two fixes with a progress the last one counts.
+      // Between two fixes with a progress, the later one counts.
       fix.progress ??= runner.fix?.progress ?? null;
       runner.fix = fix;
     }
@@ -224,8 +217,8 @@ function readRace(race) {
 }
 
 /**
- * Take a snapshot's trail. It has no times: its points stand evenly before the fix.
- *
+ * Decode a snapshot's trail. It has no times: its points are spread evenly before the
+ * fix.
  * @param {Runner} runner
  * @param {LngLat[]} line
  * @param {number} t
@@ -248,7 +241,7 @@ function addToTrail(trail, point, span) {
   let at = trail.length;
   while (at > 0 && trail[at - 1][0] > point[0]) at -= 1;
   if (at > 0 && trail[at - 1][0] === point[0]) {
-    // The flow knows how far along the course it is, a track does not.
+    // Live positions have their progress, a track has not.
     trail[at - 1][3] ??= point[3];
     return;
   }

@@ -1,4 +1,4 @@
-// What the panel has for those who follow somebody, or have chosen one: fetched when it is
+// What the panel has for visitors who follow or have selected somebody: loaded when it is
 // needed, after the list and the map.
 
 import { Arrivals } from "./arrivals.js";
@@ -7,7 +7,7 @@ import { Mine } from "./mine.js";
 import { Bell } from "./notify/bell.js";
 import { shareHeaders } from "./protocol.js";
 
-/** My runners' lines and places, cheers, and what one is told. */
+/** Followed runners' lines and points, cheers, and alerts. */
 export class Tools {
   mine;
   cheers;
@@ -30,7 +30,7 @@ export class Tools {
     });
     this.mine = new Mine({ store, arrivals, onChange, onPin });
     this.cheers = new CheerRow(send);
-    // Not in a stranger's frame, nor across a room.
+    // Not in another site's frame, nor on a big screen.
     this.bell = page.mode
       ? null
       : new Bell({ headers: shareHeaders(page.follow), icons: page.icons, mine: myCodes });

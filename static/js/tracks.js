@@ -1,12 +1,11 @@
-// Fetches the tracks of runners, where the flow of positions has left a gap.
+// Fetches the tracks of runners whose live positions have a gap.
 
 const AT_ONCE = 2;
-// After a failure. ms.
+// The delay after a failure. ms.
 const RETRY = 5000;
 
 /**
- * `headers` name the share link that the page stands on, if it does.
- *
+ * `headers` name the share link of the page, if there is one.
  * @typedef {[t: number, lat: number, lng: number, altitude: number | null][]} Points
  * @typedef {{
  *   url: string, headers: Record<string, string>,
@@ -15,7 +14,7 @@ const RETRY = 5000;
  * }} Options
  */
 
-/** Fetches tracks until each has come; asks for each runner once at a time. */
+/** Fetches tracks until each has arrived, with one request per runner at a time. */
 export class Tracks {
   /** @type {Map<string, number>} since when, by code */
   #wanted = new Map();
@@ -30,9 +29,8 @@ export class Tracks {
   }
 
   /**
-   * Have a runner's track fetched. A request that is on its way does not do: what is
-   * missing may have been stored after it was answered.
-   *
+   * Fetch a runner's track. A running request is not enough: what is missing may have
+   * been stored after its response.
    * @param {string} code
    * @param {number} since ms
    */
@@ -57,7 +55,7 @@ export class Tracks {
     try {
       const address = `${url.replace("CODE", code)}?since=${Math.floor(since)}`;
       const response = await this.#fetch(address, { headers });
-      // Who is not there any more, or not for us, has no track either.
+      // Runners who are gone, or may not be seen, have no track either.
       if (response.status === 404) return;
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       onPoints(code, (await response.json()).points);

@@ -1,5 +1,5 @@
-// The preview of a course in the race office: the line, and each checkpoint as the form
-// has it now, saved or not.
+// The preview of a course in the race office: the line, and each checkpoint as in the
+// form, saved or not.
 
 import { find, setText } from "../dom.js";
 import { courseLines, courseMarks } from "../map/course.js";
@@ -14,8 +14,7 @@ import { decodePolyline } from "../polyline.js";
  */
 
 /**
- * The place at a distance along a line.
- *
+ * The position at a distance along a line.
  * @param {LngLat[]} line
  * @param {number} length of the race, m: distances are scaled to it
  * @param {number} distance m
@@ -38,8 +37,8 @@ export function placeAt(line, length, distance) {
 }
 
 /**
- * The checkpoints of the form below the map; none for a row to be deleted or unfinished.
- *
+ * The checkpoints in the form below the map; null for rows that are deleted or
+ * incomplete.
  * @param {ParentNode} form
  */
 export function formCheckpoints(form) {
@@ -105,10 +104,10 @@ async function show() {
     fadeDuration: 0,
     attributionControl: { compact: true },
     canvasContextAttributes: { antialias: true },
-    // A form is scrolled past; the map does not catch the wheel or the finger.
+    // The map does not capture the wheel or the finger, so that the form can be scrolled.
     cooperativeGestures: true,
   });
-  // Without a listener it would go to the console as an error.
+  // Without a listener the error would be logged to the console.
   map.on("error", (/** @type {any} */ { error }) => console.info(`Map: ${error.message}`));
   map.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new library.ScaleControl({ maxWidth: 80 }), "bottom-left");
@@ -129,8 +128,7 @@ async function show() {
 }
 
 /**
- * The extremes of parts: a call with 50,000 arguments would be too long.
- *
+ * The extremes by parts: a call with 50,000 arguments would be too long.
  * @param {number[]} values
  * @param {(...values: number[]) => number} extreme
  */

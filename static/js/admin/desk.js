@@ -1,10 +1,10 @@
-// The desk of race day: asks every few seconds who sends, and shows whom to look after.
+// The race-day desk: polls which phones send, and shows the runners who need attention.
 
 import { find, setAttribute, setText } from "../dom.js";
 import { liveness } from "../liveness.js";
 import { Calls } from "./sos.js";
 
-const EVERY = 4000; // ms between two looks
+const EVERY = 4000; // ms between two polls
 const SURE = 4000; // ms in which a second tap confirms
 const MINUTE = 60_000;
 const LOW_BATTERY = 20; // per cent
@@ -48,19 +48,24 @@ export function isOut({ status }) {
   return status === "dnf" || status === "dns" || status === "finished";
 }
 
-/** Whether nothing usable has come for so long. @param {Row} row @param {number} now @param {number} silence ms */
+/**
+ * Whether nothing usable has arrived for a while.
+ * @param {Row} row @param {number} now @param {number} silence ms
+ */
 export function isSilent({ fix }, now, silence) {
   return fix !== null && now - fix >= silence;
 }
 
-/** Whether points were refused within that time. @param {Row} row @param {number} now @param {number} silence ms */
+/**
+ * Whether points were refused within a time.
+ * @param {Row} row @param {number} now @param {number} silence ms
+ */
 export function isRefused({ refused_at }, now, silence) {
   return refused_at !== null && now - refused_at < Math.max(silence, 10 * MINUTE);
 }
 
 /**
- * Whether a row belongs to what is asked for.
- *
+ * Whether a row matches the filter.
  * @param {Row} row
  * @param {string} show an option of the page
  * @param {number} now ms, by the server's clock
@@ -100,7 +105,7 @@ export function belongs(row, show, now, silence) {
   }
 }
 
-/** How long, in one number. @param {number} ms */
+/** A duration with one number. @param {number} ms */
 export function long(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 120) return `${seconds} s`;
@@ -109,7 +114,7 @@ export function long(ms) {
   return `${Math.floor(seconds / 86_400)} days`;
 }
 
-/** What was refused and why, in a line. @param {Row} row @param {number} now */
+/** The refusals and their reason, in one line. @param {Row} row @param {number} now */
 export function refusal(row, now) {
   if (!row.refused) return "";
   const reasons = Object.entries(row.reasons)
@@ -238,7 +243,7 @@ class DeskPage {
       this.#fill(item, row, now);
       return item;
     });
-    // Only what has moved is touched: a button that is being tapped stays.
+    // Only changed nodes are touched, so that a button that is being tapped stays.
     items.forEach((item, index) => {
       if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
     });
@@ -273,7 +278,7 @@ class DeskPage {
     return item;
   }
 
-  /** A button that asks once more. @param {number} entry @param {string} status */
+  /** A button that asks for confirmation. @param {number} entry @param {string} status */
   #act(entry, status) {
     const button = /** @type {HTMLButtonElement} */ (element("button", `act ${status}`));
     const words = { dnf: "DNF", dns: "DNS", back: "Back in" }[status] ?? status;
@@ -334,7 +339,7 @@ class DeskPage {
     const signal = find(".liveness", item);
     setAttribute(signal, "data-state", word);
     const heard = Math.max(row.contact ?? 0, row.heard ?? 0);
-    // The phone is there, but gives no place: that is another fault than silence.
+    // The phone sends, but without a position: a different fault than silence.
     const contact = row.fix !== null && heard - row.fix > MINUTE ? `, contact ${long(now - heard)}` : "";
     const age = row.fix === null ? "" : ` ${long(now - row.fix)}`;
     setText(signal, `${SHAPES[word]} ${word}${age}${contact}`);

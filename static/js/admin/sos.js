@@ -1,4 +1,4 @@
-// Open calls for help, above all else on the desk.
+// Open calls for help, above everything else on the desk.
 
 import { find, setAttribute, setText } from "../dom.js";
 
@@ -31,8 +31,7 @@ function clock(ms) {
 }
 
 /**
- * What there is to know of a call, in a line.
- *
+ * The details of a call in one line.
  * @param {Sos} sos
  * @param {number} now
  */
@@ -66,14 +65,13 @@ export class Calls {
   #audio = null;
 
   /**
-   * `runner` is the page of the runner 0; without `onAct` one may only look.
-   *
+   * `runner` is the page of the runner 0; without `onAct` the list is read-only.
    * @param {{runner: string, onAct: ((id: number, act: Act) => void) | null}} options
    */
   constructor({ runner, onAct }) {
     this.#runner = runner;
     this.#onAct = onAct;
-    // A page is silent until it has been pressed.
+    // Browsers allow no sound before the page was pressed.
     addEventListener("pointerdown", () => (this.#audio = new AudioContext()), { once: true });
   }
 
@@ -97,7 +95,7 @@ export class Calls {
       }
       this.#fill(item, sos, now);
     }
-    // At each look, until somebody has seen it.
+    // At each poll, until somebody has acknowledged it.
     if (unseen) this.#sound();
   }
 
@@ -130,7 +128,7 @@ export class Calls {
     button.textContent = words;
     let sure = 0;
     button.addEventListener("click", () => {
-      // To see a call does no harm; to close one takes two taps.
+      // Acknowledging is harmless and takes one tap; closing takes two.
       if (act === "close" && performance.now() > sure) {
         sure = performance.now() + SURE;
         button.textContent = `${words}?`;

@@ -1,8 +1,8 @@
-// Where the map looks. It never moves by itself once the visitor moved it.
+// The map's camera. It does not move on its own once the visitor has moved it.
 
 const FIT_MOST_ZOOM = 15.5;
 const RUNNER_ZOOM = 15;
-// Around what is fitted, for the names beside the course and our own buttons. px.
+// The padding around what is fitted, for names beside the course and our buttons. px.
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
 const NARROW_MARGIN = { top: 72, right: 56, bottom: 40, left: 56 };
 const NARROW = 600; // px
@@ -12,10 +12,10 @@ const NARROW = 600; // px
 /** Moves the map. */
 export class Camera {
   #map;
-  #covered = 0; // px of the map's lower edge under the sheet
+  #covered = 0; // px of the map's lower edge covered by the sheet
   /** @type {string | null} code of the runner it stays with */
   #followed = null;
-  #isFree = false; // the visitor moved it
+  #isFree = false; // the visitor has moved it
   #keepsMine = false;
   #hasLooked = false;
   #onChange;
@@ -31,7 +31,8 @@ export class Camera {
     map.getCanvas().addEventListener("keydown", ({ key }) => {
       if (key.startsWith("Arrow")) this.release();
     });
-    // Who zooms or turns still looks at the same runner. Our own moves have no original event.
+    // Visitors who zoom or rotate still look at the same runner. Our own moves have no
+    // original event.
     for (const kind of /** @type {const} */ (["zoomstart", "rotatestart"])) {
       map.on(kind, (event) => {
         if (!event.originalEvent) return;
@@ -53,7 +54,7 @@ export class Camera {
     return this.#keepsMine;
   }
 
-  /** The visitor took over. */
+  /** The visitor has taken control. */
   release() {
     this.#isFree = true;
     this.#set(null, false);
@@ -67,9 +68,8 @@ export class Camera {
   }
 
   /**
-   * Keep all of some places in view: move only when one is out of it, or when they have
-   * come so near that they stand in a corner of it.
-   *
+   * Keep positions in view: move only when one is outside, or when they are so close
+   * together that they use a corner of it.
    * @param {LngLat[]} places
    */
   keep(places) {
@@ -101,20 +101,18 @@ export class Camera {
 
   /**
    * Keep clear of the sheet.
-   *
    * @param {number} covered px of the map's lower edge
    */
   setCovered(covered) {
     if (covered === this.#covered) return;
     this.#covered = covered;
-    // Before the first picture at once: it would be made for the map as it was.
+    // Immediately before the first picture, which would be drawn for the uncovered map.
     const duration = this.#hasLooked ? motion(200) : 0;
     this.#map.easeTo({ padding: this.#padding(), duration });
   }
 
   /**
-   * Show all of some places.
-   *
+   * Show all of some positions.
    * @param {LngLat[]} points
    * @param {{animate?: boolean}} [options]
    */
@@ -134,7 +132,7 @@ export class Camera {
       [Math.min(...lngs), Math.min(...lats)],
       [Math.max(...lngs), Math.max(...lats)],
     ];
-    // The padding for the sheet is the camera's own; `fitBounds` would add it again.
+    // The padding for the sheet is the camera's own; `fitBounds` would add it twice.
     this.#map.fitBounds(bounds, {
       padding: this.#margin(),
       maxZoom: FIT_MOST_ZOOM,
@@ -145,7 +143,6 @@ export class Camera {
 
   /**
    * Go to a runner and stay with them; null: stay here.
-   *
    * @param {string | null} code
    * @param {LngLat | undefined} place
    */
@@ -162,8 +159,7 @@ export class Camera {
   }
 
   /**
-   * The runner it stays with has moved.
-   *
+   * The runner that it stays with has moved.
    * @param {LngLat} place
    */
   track(place) {

@@ -1,9 +1,10 @@
-// A race's course as map features: the line, its kilometres, checkpoints, start, finish.
+// A race's course as map features: the line, its kilometre marks, checkpoints, start,
+// finish.
 
 import { gettext } from "../language.js";
 import { metresBetween } from "../metres.js";
 
-// A start and a finish nearer than this share one label. m.
+// A start and a finish within this distance share one label. m.
 const SAME_PLACE = 60;
 export const KILOMETRE = 1000; // m
 
@@ -32,8 +33,7 @@ export function courseLines(races) {
 }
 
 /**
- * Kilometres, or miles, and named places of each race, as points.
- *
+ * Kilometre or mile marks, and named points of each race, as points.
  * @param {Pick<Race, "line" | "length" | "checkpoints">[]} races
  * @param {number} [unit] m
  */
@@ -47,8 +47,7 @@ export function courseMarks(races, unit = KILOMETRE) {
 }
 
 /**
- * The points of a line at each whole kilometre, or mile.
- *
+ * The points of a line at each whole kilometre or mile.
  * @param {LngLat[]} line
  * @param {number} length as measured, m; 0: as drawn
  * @param {number} [unit] m
@@ -56,7 +55,7 @@ export function courseMarks(races, unit = KILOMETRE) {
 export function kilometrePoints(line, length, unit = KILOMETRE) {
   const steps = line.slice(1).map((point, index) => metresBetween(line[index], point));
   const drawn = steps.reduce((sum, step) => sum + step, 0);
-  // The course may be certified: its kilometres are not exactly those of the drawing.
+  // The course may be certified: its kilometres differ from those of the drawn line.
   const kilometre = length > 0 ? (unit * drawn) / length : unit;
   /** @type {[kilometre: number, place: LngLat][]} */
   const points = [];
@@ -100,8 +99,7 @@ function places({ line, checkpoints }) {
 }
 
 /**
- * On a loop the start is the finish, and on laps a checkpoint comes round again.
- *
+ * On a loop the start is the finish, and on laps a checkpoint is repeated.
  * @param {Place[]} places
  */
 function together(places) {
@@ -116,8 +114,7 @@ function together(places) {
 }
 
 /**
- * A checkpoint at a kilometre already says which.
- *
+ * A checkpoint at a whole kilometre is labelled already.
  * @param {Mark} mark
  * @param {Mark[]} marks
  */

@@ -1,14 +1,16 @@
-// The crowd on the map: thousands of points, of which the map is told what can be seen.
+// The crowd on the map: thousands of points, of which only visible changes are sent to
+// the map.
 
 import { label } from "../format.js";
 import { liveness } from "../liveness.js";
 import { PointDiff } from "./diff.js";
 
-// Less is no move that anybody sees. px.
+// A smaller move is not visible. px.
 const VISIBLE = 0.5;
-// Nor is this, out of the picture; who turns the map there has it put right at once. px.
+// A smaller move outside of the picture is not sent; it is updated when the map moves
+// there. px.
 const FAR_VISIBLE = 40;
-// After the map was turned to another place; it is never still where it stays with a runner. ms.
+// The delay after the map was moved, which never rests while it stays with a runner. ms.
 const SETTLED = 150;
 const TILE = 512; // px: the world's width at zoom 0
 
@@ -17,7 +19,7 @@ const TILE = 512; // px: the world's width at zoom 0
  * @typedef {{west: number, south: number, east: number, north: number}} Bounds degrees
  */
 
-/** Keeps the source of the crowd. */
+/** Maintains the source of the crowd. */
 export class Crowd {
   #map;
   #diff = new PointDiff();
@@ -37,8 +39,7 @@ export class Crowd {
   }
 
   /**
-   * Show the crowd where it is now.
-   *
+   * Show the crowd at its current positions.
    * @param {Placed[]} runners
    * @param {number} now
    */
@@ -61,15 +62,14 @@ export class Crowd {
 }
 
 /**
- * Whether a point is drawn elsewhere than it was, as far as anybody can see.
- *
+ * Whether a point has moved visibly.
  * @param {Bounds} view
  * @param {number} zoom
  */
 export function hasMoved({ west, south, east, north }, zoom) {
   const pixel = 360 / (TILE * 2 ** zoom);
   const shrink = Math.cos((Math.PI / 360) * (south + north));
-  // A little more than the picture, for who comes into it.
+  // A little more than the picture, for points that enter it.
   const [dx, dy] = [(east - west) / 4, (north - south) / 4];
   /** @param {{lng: number, lat: number}} from @param {{lng: number, lat: number}} to */
   return (from, to) => {

@@ -1,19 +1,17 @@
-// Sends a map source only what changed since last time.
+// Sends only changes to a map source.
 
 /**
- * `properties` are of plain values, and have a `code`.
- *
+ * `properties` have plain values and a `code`.
  * @typedef {{lng: number, lat: number, properties: Record<string, any>}} MapPoint
  */
 
-/** Remembers the points of one GeoJSON source and works out `updateData` diffs. */
+/** Remembers the points of one GeoJSON source and computes `updateData` diffs. */
 export class PointDiff {
   /** @type {Map<string, MapPoint>} by code */
   #sent = new Map();
 
   /**
-   * A point as the source has it.
-   *
+   * A point as in the source.
    * @param {string} code
    */
   sent(code) {
@@ -21,8 +19,7 @@ export class PointDiff {
   }
 
   /**
-   * The change from the points last asked for, or null when there is none.
-   *
+   * The difference to the last points, or null if there is none.
    * @param {MapPoint[]} points
    * @param {(from: MapPoint, to: MapPoint) => boolean} [hasMoved] a point that has not
    *   stays where it was

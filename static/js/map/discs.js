@@ -4,9 +4,9 @@ import { textOn } from "../format.js";
 
 const DISC = 30; // px, across
 const HALO = 2; // px
-const RING = 2; // px: around the one selected
+const RING = 2; // px: around the selected one
 const WEDGE = 64; // px, across: the disc and the tip beyond it
-// Drawn at this many pixels a pixel, for sharp text on any screen.
+// Drawn at this many pixels per pixel, for sharp text on any screen.
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
 
@@ -18,8 +18,7 @@ const FONT = "system-ui, sans-serif";
  */
 
 /**
- * The name of a runner's disc; one image for each that is different.
- *
+ * The name of a runner's disc; one image for each different one.
  * @param {Disc} disc
  */
 export function discName({ colour, label, isStale, isSelected }) {
@@ -27,8 +26,7 @@ export function discName({ colour, label, isStale, isSelected }) {
 }
 
 /**
- * Give the map a disc and the wedge behind it, if it has none yet; return its name.
- *
+ * Add a disc and the wedge behind it to the map, if it has none yet; return its name.
  * @param {import("maplibre-gl").Map} map
  * @param {Disc} disc
  * @param {Tokens} tokens
@@ -46,8 +44,7 @@ export function addDisc(map, disc, tokens) {
 }
 
 /**
- * Forget the images: their colours changed with the theme.
- *
+ * Discard the images, as their colours changed with the theme.
  * @param {import("maplibre-gl").Map} map
  */
 export function removeDiscs(map) {

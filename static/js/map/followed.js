@@ -1,4 +1,4 @@
-// Those who are followed or chosen: discs that glide, with their trails and rings.
+// Followed and selected runners: gliding discs, with trails and accuracy rings.
 
 import { age, label } from "../format.js";
 import { liveness } from "../liveness.js";
@@ -7,10 +7,10 @@ import { addDisc, removeDiscs } from "./discs.js";
 import { Motion } from "./motion.js";
 import { headLines, trailLines } from "./trails.js";
 
-// Less is no move that anybody sees; each costs the map a new picture of all of them. px.
+// A smaller move is not visible; each costs a new picture. px.
 const VISIBLE = 1 / 3;
 const TILE = 512; // px: the world's width at zoom 0
-// A place less sure than this has a ring. m.
+// A less accurate position has a ring. m.
 const UNSURE = 20;
 const METRES_A_PIXEL = 78_271.517; // at the equator, zoom 0
 
@@ -24,7 +24,7 @@ const METRES_A_PIXEL = 78_271.517; // at the equator, zoom 0
  * }} View `isExact`: where they are, no gliding
  */
 
-/** Draws them, picture after picture. */
+/** Draws them, frame by frame. */
 export class Followed {
   #map;
   #clock;
@@ -40,7 +40,7 @@ export class Followed {
   #view = { now: 0, selected: null, isExact: false, alongOf: () => null };
   #isPaused = false;
   #isDrawing = false;
-  #isOld = false; // there is something newer than what is being drawn
+  #isOld = false; // there are newer data than what is drawn
 
   /**
    * @param {import("maplibre-gl").Map} map
@@ -56,8 +56,7 @@ export class Followed {
   }
 
   /**
-   * Show runners as they are now.
-   *
+   * Show runners in their current state.
    * @param {Placed[]} runners
    * @param {View} view
    */
@@ -76,8 +75,7 @@ export class Followed {
   }
 
   /**
-   * Light has turned to dark, or back.
-   *
+   * The theme has changed between light and dark.
    * @param {import("./style.js").Tokens} tokens
    */
   repaint(tokens) {
@@ -91,8 +89,8 @@ export class Followed {
     return /** @type {any} */ (this.#map.getSource(id));
   }
 
-  // Picture after picture while somebody is on their way; the next one only when the map
-  // has taken the last, however slow the machine is.
+  // Frame by frame while somebody moves; the next one only when the map has drawn the
+  // last, however slow the machine is.
   async #animate() {
     this.#isOld = true;
     if (this.#isDrawing) return;
@@ -100,11 +98,11 @@ export class Followed {
     try {
       do {
         this.#isOld = false;
-        // At the end of the way exactly.
+        // Exactly at the end of the movement.
         await this.#draw(this.#isGliding ? 360 / (TILE * 2 ** this.#map.getZoom()) : 0);
         await new Promise(requestAnimationFrame);
         if (!this.#isPaused && !this.#isGliding) await this.#draw(0);
-        // Paused, another picture would show where they have run to since.
+        // When paused, a new frame would show a later position.
       } while (!this.#isPaused && (this.#isOld || this.#isGliding));
     } finally {
       this.#isDrawing = false;
@@ -115,8 +113,8 @@ export class Followed {
     return !this.#isPaused && !this.#view.isExact && this.#motion.isMoving(this.#clock());
   }
 
-  // The discs where they stand on their way, and what is between them and their trails:
-  // all of them when one has moved so far that it can be seen.
+  // The discs at their current positions, and the line between them and their trails: all
+  // of them when one has moved visibly.
   /** @param {number} pixel degrees */
   async #draw(pixel) {
     const now = this.#isPaused ? this.#view.now : this.#clock();
@@ -193,13 +191,12 @@ function isFar(from, to, step) {
 }
 
 /**
- * The radius of the ring around a place that is not sure, in pixels at zoom 0; 0: none.
- *
+ * The radius of the ring around an inaccurate position, in pixels at zoom 0; 0: none.
  * @param {number | null} accuracy m
  * @param {number} lat
  */
 export function ringOf(accuracy, lat) {
   if (accuracy === null || accuracy <= UNSURE) return 0;
-  // By tenths of a degree: the same one for all of a run.
+  // Rounded to tenths of a degree, so that it rarely changes.
   return accuracy / (METRES_A_PIXEL * Math.cos((Math.PI / 1800) * Math.round(lat * 10)));
 }

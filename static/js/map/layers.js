@@ -1,8 +1,8 @@
-// What we draw over any base map: course, trails, crowd and the runners followed.
+// Our layers over any base map: course, trails, crowd and followed runners.
 
-// Drawn with the visitor's own fonts: our style names no glyph server.
+// Drawn with the visitor's own fonts, as our style has no glyph server.
 const FONT = ["system-ui", "sans-serif"];
-// Fewer marks from afar: [each so many kilometres, from this zoom on].
+// Fewer marks at low zoom: [every so many kilometres, from this zoom on].
 const KILOMETRES = [
   [10, 8],
   [5, 10.5],
@@ -21,7 +21,7 @@ export const SOURCES = {
     type: "geojson",
     data: empty(),
     promoteId: "code",
-    // Only a real heap becomes a number: single runners are what people came for.
+    // Only large clusters become a number: visitors look for single runners.
     cluster: true,
     clusterRadius: 18,
     clusterMinPoints: 6,
@@ -30,7 +30,7 @@ export const SOURCES = {
   followed: { type: "geojson", data: empty(), promoteId: "code" },
 };
 
-/** Layers in which a runner can be picked. */
+/** Layers in which a runner can be selected. */
 export const PICKABLE = ["crowd", "followed"];
 export const CLUSTERS = "crowd-clusters";
 
@@ -83,7 +83,7 @@ export function layers(tokens) {
       },
     },
     {
-      // What is only predicted is dotted.
+      // The predicted part is dotted.
       id: "leads",
       type: "line",
       source: "heads",
@@ -200,7 +200,7 @@ export function layers(tokens) {
         "text-font": BOLD,
         "text-size": 12,
         "text-allow-overlap": true,
-        // As wide as the disc, which keeps other labels off it.
+        // As wide as the disc, which keeps other labels away from it.
         "text-padding": 7,
       },
       paint: { "text-color": tokens.text },
@@ -217,7 +217,7 @@ export function layers(tokens) {
       },
     },
     {
-      // Somewhere in here: as large on the ground at every zoom.
+      // The runner is within this circle: the same size on the ground at every zoom.
       id: "rings",
       type: "circle",
       source: "followed",

@@ -1,4 +1,4 @@
-// What a live page shows on its map: courses and runners.
+// The map of a live page: courses and runners.
 
 import { isImperial } from "../choices.js";
 import { find } from "../dom.js";
@@ -14,8 +14,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * `fitCourse`: the course is the picture, not where the runners are.
- *
+ * `fitCourse`: fit the course, not the runners.
  * @typedef {import("maplibre-gl").Map} Library
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../store.js").Runner} Runner
@@ -42,7 +41,7 @@ export class LiveMap {
   #crowd;
   /** @type {import("./followed.js").Followed | null} */
   #followed = null;
-  #isOpening = false; // those followed
+  #isOpening = false; // the followed ones
   #isPaused = false;
   /** @type {(() => void) | null} shows those followed, as last asked */
   #showFollowed = null;
@@ -88,7 +87,7 @@ export class LiveMap {
     return this.#map;
   }
 
-  /** Whether the visitor has moved it: then it does not move by itself. */
+  /** Whether the visitor has moved it: then it does not move on its own. */
   get isFree() {
     return this.#camera.isFree;
   }
@@ -98,13 +97,13 @@ export class LiveMap {
     this.#fit();
   }
 
-  /** The first picture is complete: look at it. */
+  /** Called when the first picture is complete. */
   ready() {
     this.#isReady = true;
   }
 
-  // Land and borders, once somebody looks from so far that there is any to see: they are
-  // as many bytes as all the rest of a race's page.
+  // Land and borders, loaded at zooms where they are visible: they are as many bytes as
+  // the rest of a race's page.
   async #showOutlines() {
     const load = this.#loadAtlas;
     if (load === null || this.#hasAtlas || !this.#hasLooked || this.#map.getZoom() > FADE_TO) return;
@@ -121,8 +120,7 @@ export class LiveMap {
   }
 
   /**
-   * Draw the runners as they are now.
-   *
+   * Draw the runners in their current state.
    * @param {Runner[]} runners
    * @param {View} view
    */
@@ -141,7 +139,7 @@ export class LiveMap {
     this.#look();
   }
 
-  // What the first picture does without is fetched after it.
+  // Loads what the first picture does not need.
 
   async #openPointing() {
     const { Pointing } = await import("./pointing.js");
@@ -165,7 +163,6 @@ export class LiveMap {
 
   /**
    * Stay with a runner, or with none.
-   *
    * @param {string | null} code
    */
   follow(code) {
@@ -174,8 +171,7 @@ export class LiveMap {
   }
 
   /**
-   * Tell how much of the lower edge the sheet covers.
-   *
+   * Set how much of the lower edge the sheet covers.
    * @param {number} covered px
    */
   setCovered(covered) {
@@ -204,12 +200,12 @@ export class LiveMap {
     this.#courses = races.flatMap(({ line }) => line);
   }
 
-  // Choose what to look at, once there is something and nobody has moved the map.
+  // Choose the view, once there is data and nobody has moved the map.
   #look() {
     if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
     if (this.#isFitted || !this.#isReady) return;
     if (!this.#camera.isFree) this.#isFitted = this.#fit({ animate: false });
-    // Before that it is the whole world, where it stays if there is nobody to fit it to.
+    // Before that it is the whole world, where it stays if there is nothing to fit.
     this.#hasLooked = true;
     this.#showOutlines();
   }
@@ -220,7 +216,7 @@ export class LiveMap {
       this.#camera.follow(only.code, placeOf(only));
       return true;
     }
-    // Someone lost since hours, far away, would make all others dots.
+    // A runner who was lost hours ago, far away, would make all others dots.
     const seen = this.#placed.filter(({ fix }) => liveness(fix.t, this.#now) !== "lost");
     const places = (seen.length ? seen : this.#placed).map(placeOf);
     const [first, other] = this.#options.fitCourse
@@ -232,8 +228,7 @@ export class LiveMap {
   }
 
   /**
-   * Stick a pin into the map, or take it out.
-   *
+   * Set or remove a pin.
    * @param {LngLat | null} place
    */
   pin(place) {
@@ -245,7 +240,7 @@ export class LiveMap {
     });
   }
 
-  // Keep all of mine in view, or no longer.
+  // Keep all followed runners in view, or stop.
   #keepMine() {
     if (this.#camera.keepsMine) return this.#camera.release();
     this.#camera.keep(this.#big.map(placeOf));
@@ -254,7 +249,7 @@ export class LiveMap {
   /** @param {number} cluster @param {LngLat} at */
   async #openHeap(cluster, at) {
     const zoom = await this.#source("crowd").getClusterExpansionZoom(cluster).catch(() => null);
-    if (zoom === null) return; // it has changed meanwhile
+    if (zoom === null) return; // it has changed in the meantime
     this.#camera.release();
     this.#map.easeTo({ center: at, zoom: zoom + 0.5 });
   }

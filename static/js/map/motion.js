@@ -1,31 +1,30 @@
-// Where the markers of the followed runners are drawn: a little in the past, gliding from
-// fix to fix along the course, and for a few seconds ahead of the last one.
+// Where the markers of followed runners are drawn: slightly in the past, gliding along
+// the course from fix to fix, and for a few seconds ahead of the last one.
 
 import { liveness } from "../liveness.js";
 import { metresBetween, placeFrom } from "../metres.js";
 
-// A marker is never drawn later than this behind its runner. ms.
+// The greatest delay of a marker behind its runner. ms.
 const MOST_BEHIND = 5000;
-// Fixes do not come like clockwork. ms.
+// The tolerance for irregular fixes. ms.
 const LEEWAY = 150;
-// How far ahead of the last fix a marker may run. ms.
+// How far ahead of the last fix a marker may move. ms.
 const MOST_AHEAD = 5000;
-// Farther than this is no run but a correction, or a long silence: jump. m.
+// A greater distance is a correction or a long silence: jump. m.
 const JUMP = 300;
-// Farther from the course than this a runner is not on it. m.
+// A runner farther from the course than this is not on it. m.
 const OFF = 80;
-// Time goes this much faster or slower while a marker changes how late it is.
+// The factor by which time runs faster or slower while a marker's delay changes.
 const SLEW = 0.25;
-// What a new fix corrects fades within about three times this. ms.
+// Corrections by a new fix fade within about three times this. ms.
 const FADE = 300;
-// A picture older than this needs no gliding on. ms.
+// A picture older than this is not continued. ms.
 const JUST_NOW = 500;
-// Slower than this nobody is going anywhere. m/s.
+// A slower runner does not move. m/s.
 const SLOWEST = 0.5;
 
 /**
- * `predicted`: no fix says so, `from` is where the last one was.
- *
+ * `predicted`: ahead of the last fix, which was at `from`.
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../along.js").Along} Along
  * @typedef {import("../store.js").TrailPoint} TrailPoint
@@ -43,8 +42,7 @@ export class Motion {
   #tracks = new Map();
 
   /**
-   * Take a runner as they are now.
-   *
+   * Update a runner.
    * @param {Placed} runner
    * @param {Along | null} along the course they are on
    * @param {number} now
@@ -66,9 +64,9 @@ export class Motion {
       Object.assign(track, { runner, along });
       return;
     }
-    // As it was drawn just now: the runner's own trail has the new fix already.
+    // As it was just drawn: the runner's own trail has the new fix already.
     const before = now - track.seen < JUST_NOW ? track.last : null;
-    // Late enough for the next fix to be there when the marker comes to this one.
+    // Late enough that the next fix has arrived when the marker reaches this one.
     const next = Math.max(0, now - fix.t) + fix.t - track.t + LEEWAY;
     const wanted = Math.min(MOST_BEHIND, next);
     const share = wanted > track.wanted ? 0.5 : 0.1;
@@ -81,8 +79,7 @@ export class Motion {
   }
 
   /**
-   * Where a runner's marker stands now.
-   *
+   * The current position of a runner's marker.
    * @param {string} code of a runner who was aimed
    * @param {number} now
    * @returns {Shown}
@@ -90,7 +87,7 @@ export class Motion {
   place(code, now) {
     const track = this.#tracks.get(code);
     if (!track) throw new Error(`${code} has not been aimed.`);
-    // A frame may be of a moment before the message that it follows: no step back.
+    // A frame may be earlier than the message that it follows: do not step back.
     if (track.seen - now < JUST_NOW) now = Math.max(now, track.seen);
     const past = Math.max(0, now - track.seen);
     const change = track.wanted - track.behind;
@@ -106,8 +103,7 @@ export class Motion {
   }
 
   /**
-   * Is any marker still on its way?
-   *
+   * Whether any marker is moving.
    * @param {number} now
    */
   isMoving(now) {
@@ -118,8 +114,7 @@ export class Motion {
   }
 
   /**
-   * Forget all but these runners.
-   *
+   * Discard all except these runners.
    * @param {Set<string>} codes
    */
   keep(codes) {
@@ -128,8 +123,7 @@ export class Motion {
 }
 
 /**
- * Where a runner is shown who is drawn as they were at `time`.
- *
+ * The position of a runner who is drawn as at `time`.
  * @param {Track} track
  * @param {number} time
  * @param {number} now
@@ -148,7 +142,7 @@ function placeAt({ runner, along }, time, now) {
     return { at, time, predicted: false, from: at };
   }
   const ahead = Math.min(time - fix.t, MOST_AHEAD) / 1000;
-  // Never for one who may long be elsewhere.
+  // Not for runners who may be elsewhere by now.
   const isRunning =
     liveness(fix.t, now) === "live" &&
     !["finished", "paused", "dnf", "dns"].includes(runner.state ?? "") &&
@@ -159,8 +153,7 @@ function placeAt({ runner, along }, time, now) {
 }
 
 /**
- * Between two fixes: along the course where both are on it, else straight.
- *
+ * Between two fixes: along the course if both are on it, else straight.
  * @param {TrailPoint} from
  * @param {TrailPoint} to
  * @param {number} time
@@ -185,8 +178,7 @@ export function placeBetween([t1, lng1, lat1, progress1], [t2, lng2, lat2, progr
 }
 
 /**
- * Ahead of a fix; null where nobody knows which way.
- *
+ * Ahead of a fix; null if the direction is unknown.
  * @param {import("../protocol.js").Fix} fix
  * @param {number} metres
  * @param {Along | null} along
@@ -204,8 +196,7 @@ function forward({ lng, lat, heading, progress }, metres, along) {
 }
 
 /**
- * How a place lies beside the course; null when that is too far.
- *
+ * A position relative to the course; null if it is too far away.
  * @param {LngLat} place
  * @param {LngLat} course
  * @returns {LngLat | null}

@@ -5,7 +5,7 @@ import { gettext } from "../language.js";
 import { LiveMap } from "./map.js";
 import { loadAtlas, outlineStyle, readTokens } from "./style.js";
 
-// A style from outside gets this long before ours takes its place. ms.
+// How long an external style may take before ours replaces it. ms.
 const STYLE_WAIT = 8000;
 
 /**
@@ -14,8 +14,7 @@ const STYLE_WAIT = 8000;
  */
 
 /**
- * Open the map. Throws when this browser or installation cannot show one.
- *
+ * Open the map. Throws if this browser or installation cannot show one.
  * @param {Config} config URLs
  * @param {import("./map.js").Options} options
  */
@@ -25,7 +24,7 @@ export async function createMap(config, options) {
   }
   loadSheet(config.css);
   const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
-  // A worker of our own address, not one made from a string: a strict policy allows it.
+  // A worker from our own address instead of a string, as a strict policy requires.
   library.setWorkerUrl(new URL(config.worker, location.href).href);
   /** @type {Library} */
   const map = new library.Map({
@@ -37,16 +36,16 @@ export async function createMap(config, options) {
     maxPitch: 0,
     canvasContextAttributes: { antialias: true },
     fadeDuration: 0,
-    // What the map is called to those who do not see it.
+    // The accessible name of the map.
     locale: { "Map.Title": gettext("Map") },
   });
-  // Without a listener it would go to the console as an error.
+  // Without a listener the error would be logged to the console.
   map.on("error", ({ error }) => console.info(`Map: ${error.message}`));
   map.addControl(new library.AttributionControl({ compact: false }), "bottom-left");
   const scale = new library.ScaleControl({ maxWidth: 80, unit: units() });
   map.addControl(scale, "bottom-left");
   onChoice(() => scale.setUnit(units()));
-  // Two fingers zoom; turning by accident is what they would mostly do.
+  // Two fingers zoom; they would mostly rotate by accident.
   map.touchZoomRotate.disableRotation();
   let { isOurs } = base;
   if (!(await styleLoaded(map, !isOurs))) {
@@ -63,21 +62,19 @@ function units() {
 
 /**
  * The library's style sheet: in the page's head the list would wait for it too. The map
- * does not wait: without it, it is only less neat.
- *
+ * does not wait: without it, it is only less tidy.
  * @param {string} href
  */
 function loadSheet(href) {
   const link = document.createElement("link");
   link.rel = "stylesheet";
   link.href = href;
-  // Before ours, which says what is different.
+  // Before ours, which overrides it.
   document.head.prepend(link);
 }
 
 /**
- * The installation's own style if there is one and it answers, else the outlines.
- *
+ * The installation's own style if there is one and it loads, else the outlines.
  * @param {Config} config
  */
 async function loadBase(config) {
@@ -88,7 +85,7 @@ async function loadBase(config) {
       });
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       const style = await response.json();
-      // Labels, ours too, are drawn with local fonts: one server less to wait for.
+      // All labels use local fonts: one server fewer to wait for.
       delete style.glyphs;
       return { style, isOurs: false };
     } catch (error) {
@@ -99,8 +96,7 @@ async function loadBase(config) {
 }
 
 /**
- * Wait until layers can be added; says whether it came to that.
- *
+ * Wait until layers can be added; returns whether that succeeded.
  * @param {Library} map
  * @param {boolean} isForeign a style that may be none, or never come to an end
  */

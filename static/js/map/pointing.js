@@ -1,15 +1,14 @@
-// What a finger on the map means: a runner, a heap of them, or a place.
+// The meaning of a tap on the map: a runner, a cluster of them, or a position.
 
 import { CLUSTERS, PICKABLE } from "./layers.js";
 
-// How far from a marker a finger still means it. px.
+// The tolerance of a tap around a marker. px.
 const REACH = 22;
-// A finger that wants a place on the course need not hit its line. px.
+// The tolerance of a tap around the course line. px.
 const COURSE_REACH = 28;
 
 /**
- * `reach`: what a finger may have missed by, m.
- *
+ * `reach`: the tolerance of the tap in metres.
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {{
  *   onPick: (code: string) => void, onPlace: (place: LngLat, reach: number) => void,
@@ -17,7 +16,7 @@ const COURSE_REACH = 28;
  * }} Meanings
  */
 
-/** Listens to the map's clicks, and shows where one would do something. */
+/** Handles clicks on the map, and shows where one would have an effect. */
 export class Pointing {
   #map;
   #meanings;
@@ -30,7 +29,7 @@ export class Pointing {
     this.#map = map;
     this.#meanings = meanings;
     map.on("click", ({ point }) => this.#click(point));
-    // A long press, or the other button: a place where runners stand in the way of a tap.
+    // A long press or the secondary button: a position that runners cover.
     map.on("contextmenu", ({ point }) => this.#clickPlace(point));
     for (const layer of [...PICKABLE, CLUSTERS]) {
       map.on("mouseenter", layer, () => this.#show("pointer"));

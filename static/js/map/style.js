@@ -1,7 +1,7 @@
-// The built-in base map: land, water and borders in two greys, nothing from outside.
+// The built-in base map: land, water and borders in two greys, without external files.
 
-// The outlines are good to a few kilometres: closer than this they would put a runner
-// into the sea, so water and borders fade away. Zoom levels.
+// The outlines are accurate to a few kilometres: zoomed in further they would put a
+// runner into the sea, so water and borders fade out. Zoom levels.
 const FADE_FROM = 8;
 export const FADE_TO = 10.5;
 
@@ -13,7 +13,6 @@ export const FADE_TO = 10.5;
 
 /**
  * The colours of the map, from the tokens of the style sheet.
- *
  * @returns {Tokens}
  */
 export function readTokens() {
@@ -28,8 +27,7 @@ export function readTokens() {
 }
 
 /**
- * A style of the outlines; a plain one without them.
- *
+ * A style with the outlines; a plain one without them.
  * @param {Tokens} tokens
  * @param {Atlas | null} atlas
  * @returns {Style}
@@ -62,8 +60,7 @@ export function outlineStyle(tokens, atlas) {
 }
 
 /**
- * What to repaint of the built-in base map when light turns to dark.
- *
+ * What to repaint in the built-in base map when the theme changes.
  * @param {Tokens} tokens
  * @param {boolean} hasAtlas
  * @returns {Record<string, Record<string, any>>}
@@ -77,8 +74,7 @@ export function outlinePaints(tokens, hasAtlas) {
 }
 
 /**
- * Fetch the outlines of the countries and turn them into GeoJSON.
- *
+ * Fetch the outlines of the countries and convert them to GeoJSON.
  * @param {{atlas: string, topojson: string}} urls
  * @returns {Promise<Atlas>}
  */
@@ -103,9 +99,8 @@ export async function loadAtlas({ atlas, topojson }) {
 }
 
 /**
- * The outlines are cut for a globe: a ring over the 180th meridian jumps from one edge
- * of a flat map to the other. Let it go on beyond the edge instead.
- *
+ * The outlines are made for a globe: a ring across the 180th meridian jumps from one edge
+ * of a flat map to the other. Continue it beyond the edge instead.
  * @param {any} collection of polygons
  */
 function unwrapped(collection) {
@@ -159,7 +154,7 @@ function empty() {
   return { type: "FeatureCollection", features: [] };
 }
 
-// The library comes as a classic script, not as a module.
+// The library is a classic script, not a module.
 /** @param {string} src */
 function loadScript(src) {
   return new Promise((resolve, reject) => {

@@ -1,13 +1,13 @@
-// The way behind a runner, fading with its age.
+// The trail behind a runner, which fades with age.
 
 import { TRAIL_SPAN } from "../store.js";
 import { metresBetween } from "../metres.js";
 
 const FADES = 5; // parts of a trail, each fainter than the one before
 const STRONGEST = 0.9;
-// Two places this far apart were not run between, but missed. m.
+// Two positions this far apart are not connected. m.
 const GAP = 300;
-// Beyond this many followed runners trails would be a scribble.
+// With more followed runners trails would be unreadable.
 const MOST_TRAILS = 30;
 
 /**
@@ -24,7 +24,6 @@ const MOST_TRAILS = 30;
 
 /**
  * The runners whose trails are drawn.
- *
  * @template T
  * @param {T[]} runners
  */
@@ -33,9 +32,8 @@ export function trailed(runners) {
 }
 
 /**
- * Lines for the trails of runners, each up to the last fix before a time: it need not be
- * drawn anew for every picture.
- *
+ * Lines for the trails of runners, each up to the last fix before a time, so that they
+ * need not be redrawn for every frame.
  * @param {Trailed[]} runners
  * @param {(code: string) => number} until
  * @returns {Lines}
@@ -48,8 +46,7 @@ export function trailLines(runners, until) {
 }
 
 /**
- * The way from there to the marker, and dotted what is only predicted.
- *
+ * The line from there to the marker, dotted where it is predicted.
  * @param {Trailed[]} runners
  * @param {(code: string) => number} until as in `trailLines`
  * @param {(code: string) => Shown} shownOf
@@ -107,7 +104,6 @@ function line(coordinates, properties) {
 
 /**
  * The lines between the gaps.
- *
  * @param {TrailPoint[]} points
  */
 function unbroken(points) {

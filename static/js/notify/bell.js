@@ -1,4 +1,4 @@
-// The bell: what of which runners is told to this browser, or by mail.
+// The bell: which runners' events are notified to this browser, or by mail.
 
 import { gettext } from "../language.js";
 import { device } from "../phone/account.js";
@@ -7,7 +7,7 @@ import { notePage, obstacle, subscribe, subscription } from "./push.js";
 const STATE = "/notifications/bell.json";
 const CHOOSE = "/notifications/";
 const MINE = "/me/notifications/";
-// Until somebody chooses otherwise.
+// The default choice.
 const USUAL = ["start", "checkpoint", "finish", "silence"];
 
 /**
@@ -19,8 +19,7 @@ const USUAL = ["start", "checkpoint", "finish", "silence"];
  */
 
 /**
- * What the boxes say at first, by what is told of these runners now.
- *
+ * The initial state of the boxes, from the alerts of these runners.
  * @param {string[]} codes
  * @param {{push: Told, mail: Told}} told
  * @param {{canPush: boolean, canMail: boolean}} can
@@ -47,8 +46,7 @@ export class Bell {
   #dialog = null;
 
   /**
-   * `headers` name the link that the page stands on; `mine`: codes of my runners.
-   *
+   * `headers` name the share link of the page; `mine`: codes of followed runners.
    * @param {{headers: Record<string, string>, icons: string, mine: () => string[]}} options
    */
   constructor({ headers, icons, mine }) {
@@ -69,8 +67,7 @@ export class Bell {
   }
 
   /**
-   * Stand in a runner's row, or nowhere.
-   *
+   * Move the bell to a runner's row, or remove it.
    * @param {{code: string, name: string} | null | undefined} runner
    */
   show(runner) {
@@ -90,7 +87,7 @@ export class Bell {
     dialog.append(element("h2", title), says(gettext("One moment")));
     document.body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove());
-    // Beside it, which is the dialog itself.
+    // Outside of it is the dialog itself.
     dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
     dialog.showModal();
     try {

@@ -1,4 +1,4 @@
-// This browser's push subscription: what its push service gave it to be reached by.
+// This browser's push subscription at its push service.
 
 import { gettext } from "../language.js";
 
@@ -6,7 +6,7 @@ const WORKER = new URL("worker.js", import.meta.url);
 // Where the worker finds the page of a runner who is seen by a link.
 const PAGES = "spectate-notify";
 
-/** Why this browser cannot be told anything, in a sentence; "" if it can. */
+/** Why this browser cannot be notified, as a sentence; "" if it can. */
 export function obstacle() {
   if (!globalThis.isSecureContext) return gettext("Browsers take notifications on https: pages only.");
   if (!("serviceWorker" in navigator && "PushManager" in globalThis)) {
@@ -18,7 +18,7 @@ export function obstacle() {
   return "";
 }
 
-/** What this browser has subscribed to before, or null. @returns {Promise<PushSubscriptionJSON | null>} */
+/** The existing subscription, or null. @returns {Promise<PushSubscriptionJSON | null>} */
 export async function subscription() {
   if (obstacle()) return null;
   const registration = await navigator.serviceWorker.getRegistration(new URL(".", WORKER));
@@ -26,9 +26,8 @@ export async function subscription() {
 }
 
 /**
- * Ask the visitor and subscribe; throws an error with a sentence to show. Call it at a
- * press of a button: browsers ask for nothing else.
- *
+ * Ask for permission and subscribe; throws an error with a sentence. Call it in a press
+ * of a button, as browsers require it.
  * @param {string} key the server's, base64url
  * @returns {Promise<PushSubscriptionJSON>}
  */
@@ -39,7 +38,7 @@ export async function subscribe(key) {
   const registration = await active(await navigator.serviceWorker.register(WORKER));
   try {
     const found = await registration.pushManager.getSubscription();
-    // It was made for a key that the server has no more.
+    // It was made for an earlier key of the server.
     if (found && !isFor(found, key)) await found.unsubscribe();
     const options = { userVisibleOnly: true, applicationServerKey: key };
     return (await registration.pushManager.subscribe(options)).toJSON();
@@ -49,8 +48,7 @@ export async function subscribe(key) {
 }
 
 /**
- * Note the page that shows a runner, for who sees them by a link.
- *
+ * Store the page that shows a runner, for visitors with a link.
  * @param {string[]} codes
  */
 export async function notePage(codes) {
@@ -66,8 +64,7 @@ function isFor({ options }, key) {
 }
 
 /**
- * Wait until a worker is there. Not by `ready`, which is of this page's own.
- *
+ * Wait until a worker is active. Not by `ready`, which concerns the page's own scope.
  * @param {ServiceWorkerRegistration} registration
  * @returns {Promise<ServiceWorkerRegistration>}
  */

@@ -1,10 +1,9 @@
-// The service worker that shows what is told while no page is open. Of its own: who
-// watches need not fetch the shell that the worker of /share/ keeps.
+// The service worker that shows notifications while no page is open. Separate from the
+// worker of /share/, so that spectators need not fetch the shell that that one caches.
 
 /** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} LastingEvent */
 /**
- * What the server sends (runners/notifying/notifier.py); `at` in ms.
- *
+ * The messages of the server (runners/notifying/notifier.py); `at` in ms.
  * @typedef {{
  *   title: string, body: string, url: string, tag: string, runner: string, at: number,
  *   urgent: boolean,
@@ -33,7 +32,7 @@ function show({ title, body, url, tag, runner, at, urgent }) {
   return scope.registration.showNotification(title, {
     body, tag, icon,
     timestamp: at,
-    // A call for help stays until somebody has looked.
+    // A call for help stays until somebody has reacted.
     requireInteraction: urgent,
     data: { url, runner },
   });

@@ -1,4 +1,4 @@
-// Whose phone this browser is: a token from a link, or one made for who is signed in.
+// Whose phone this browser is: a token from a link, or one made for the signed-in runner.
 
 import { gettext } from "../language.js";
 
@@ -10,9 +10,8 @@ import { gettext } from "../language.js";
  */
 
 /**
- * Take the token out of the address, which others may see and bookmarks keep.
- *
- * A fragment never reaches a server or its logs.
+ * Remove the token from the address, which others may see and bookmarks keep. A fragment
+ * is never sent to a server.
  */
 export function takeTokenFromAddress() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -21,8 +20,7 @@ export function takeTokenFromAddress() {
 }
 
 /**
- * Who is signed in; null while the server is away.
- *
+ * Who is signed in; null while the server is unavailable.
  * @returns {Promise<Account | null>}
  */
 export async function readAccount() {
@@ -35,8 +33,7 @@ export async function readAccount() {
 }
 
 /**
- * Whose token this is; throws an error with a sentence to show.
- *
+ * Whose token this is; throws an error with a sentence.
  * @param {string} token
  * @returns {Promise<Identity>}
  */
@@ -47,8 +44,7 @@ export async function whoseToken(token) {
 }
 
 /**
- * Have a token made for this browser; throws an error with a sentence to show.
- *
+ * Create a token for this browser; throws an error with a sentence.
  * @param {Account} account
  * @returns {Promise<Identity>}
  */
@@ -72,8 +68,7 @@ async function ask(path, request) {
 }
 
 /**
- * What kind of browser it is, to know later which token to revoke: "Chrome, Android".
- *
+ * The kind of browser, to recognise its token later: "Chrome, Android".
  * @param {string} agent
  */
 export function device(agent) {

@@ -1,14 +1,13 @@
-// What the server has not acked yet, and what of it goes out next.
+// The fixes that the server has not acked, and which of them to send next.
 
-/** Fixes of one message. */
+/** The most fixes of one message. */
 export const BATCH = 500;
-// Fixes that may wait for their ack: acks wait while the server's database is away,
-// but the live flow must not.
+// The most fixes that wait for their ack: acks are late while the server's database is
+// unavailable, but the live flow must go on.
 const IN_FLIGHT = 4000;
 
 /**
- * A fix as it is published and kept. Times in ms, metres, m/s, degrees, per cent.
- *
+ * A fix as it is published and stored. Times in ms, metres, m/s, degrees, per cent.
  * @typedef {{
  *   t: number, lat: number, lng: number, accuracy?: number, altitude?: number,
  *   speed?: number, heading?: number, battery?: number,
@@ -16,7 +15,7 @@ const IN_FLIGHT = 4000;
  * @typedef {{id: number, fixes: Fix[]}} Batch
  */
 
-/** Fixes by their time; each stays until it is acked. */
+/** Fixes by time; each stays until it is acked. */
 export class Backlog {
   /** @type {Map<number, Fix>} oldest first, but for what is added late */
   #waiting = new Map();
@@ -34,23 +33,21 @@ export class Backlog {
   }
 
   /**
-   * Forget some, acked or not.
-   *
+   * Discard some, acked or not.
    * @param {number[]} times
    */
   remove(times) {
     for (const t of times) this.#waiting.delete(t);
   }
 
-  /** How many are not acked. */
+  /** The number of fixes that are not acked. */
   get size() {
     return this.#waiting.size;
   }
 
   /**
-   * What to send next, or null: the newest alone, so that the marker moves at once,
+   * What to send next, or null: the newest alone, so that the marker moves immediately,
    * then the rest, oldest first.
-   *
    * @param {{newestOnly?: boolean}} [options]
    * @returns {Batch | null}
    */
@@ -76,8 +73,7 @@ export class Backlog {
   }
 
   /**
-   * The server has answered for good: none of these is sent again.
-   *
+   * The server has answered finally: none of these is sent again.
    * @param {number} id
    * @returns {Fix[]}
    */
@@ -88,8 +84,7 @@ export class Backlog {
   }
 
   /**
-   * Nothing of this message was kept: it is sent again.
-   *
+   * Nothing of this message was stored: it is sent again.
    * @param {number} id
    * @returns {Fix[]}
    */
@@ -100,7 +95,7 @@ export class Backlog {
     return fixes;
   }
 
-  /** The connection is lost: whatever was not acked is sent again. */
+  /** The connection is lost: everything that was not acked is sent again. */
   putAllBack() {
     this.#inFlight.clear();
     this.#flying.clear();

@@ -1,10 +1,9 @@
-// How full the battery is, where a browser tells.
+// The battery level, where browsers report it.
 
 /** @typedef {EventTarget & {level: number}} BatteryManager */
 
 /**
- * Tell the charge in per cent, now and at each change; never, where it is not known.
- *
+ * Report the charge in per cent, now and at each change; never if it is unknown.
  * @param {(percent: number) => void} onChange
  */
 export async function watchBattery(onChange) {
@@ -18,6 +17,6 @@ export async function watchBattery(onChange) {
     battery.addEventListener("levelchange", tell);
     tell();
   } catch {
-    // Forbidden by the browser's settings: the same as not known.
+    // Forbidden by the browser's settings: the same as unknown.
   }
 }

@@ -2,7 +2,7 @@
 
 import { find } from "../dom.js";
 
-// A cheer that would be read later than the next one says nothing. How many wait.
+// The most cheers that wait to be read aloud; later they are out of date.
 const MOST_WAITING = 1;
 const PULSE = [200, 100, 200]; // ms
 
@@ -22,7 +22,7 @@ export class Cheers {
     });
   }
 
-  /** Browsers speak only after a tap: say nothing, during one. */
+  /** Browsers allow speech only after a tap: speak an empty text during one. */
   allow() {
     globalThis.speechSynthesis?.speak(new SpeechSynthesisUtterance(""));
   }

@@ -1,13 +1,12 @@
-// How far this device's clock is from the server's.
+// The difference between this device's clock and the server's.
 
 import { gettext } from "../language.js";
 
-// Less than this is the way of a message through the network, or does no harm. ms.
+// A smaller difference is network delay, or harmless. ms.
 const TOLERATED = 10_000;
 
 /**
  * What to add to this device's times, ms: nothing for a clock that is about right.
- *
  * @param {number} serverTime as a frame just said
  * @param {number} deviceTime now
  */
@@ -17,8 +16,7 @@ export function correction(serverTime, deviceTime) {
 }
 
 /**
- * A correction in a sentence, or "" for none.
- *
+ * The correction as a sentence, or "" for none.
  * @param {number} offset ms
  */
 export function inWords(offset) {

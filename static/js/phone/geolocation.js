@@ -1,22 +1,20 @@
-// Where this device is.
+// The position of this device.
 
-// Fixes closer together tell a spectator nothing. ms.
+// The least interval of fixes that is useful to spectators. ms.
 const LEAST_APART = 900;
-// After so long without a place ask for one: who stands still is not lost. ms.
+// After this time without a fix, request one, so that a standing runner is not lost. ms.
 const ASK_AFTER = 10_000;
-// How long the device may look before the page says that it finds nothing. ms.
+// How long the device may search before the page reports it. ms.
 const PATIENCE = 20_000;
 
 /**
- * `denied`: not allowed; `unavailable`: the device finds no place; `insecure`: browsers
- * tell a place to https: pages only; `missing`: this one never does.
- *
+ * `denied`: not allowed; `unavailable`: no position found; `insecure`: browsers share
+ * positions with https: pages only; `missing`: this one never does.
  * @typedef {"denied" | "unavailable" | "insecure" | "missing"} Trouble
  */
 
 /**
- * Make a fix of what the browser says; what it does not know is left out.
- *
+ * Make a fix of the browser's position, without unknown values.
  * @param {GeolocationPosition} position
  * @param {{offset: number, battery: number | null}} device
  * @returns {import("./backlog.js").Fix}
@@ -40,13 +38,13 @@ export function fixOf({ coords, timestamp }, { offset, battery }) {
 
 const PRECISELY = { enableHighAccuracy: true, maximumAge: 0, timeout: PATIENCE };
 
-/** Why there can be no place here at all, or null. @returns {Trouble | null} */
+/** Why there can be no position here at all, or null. @returns {Trouble | null} */
 export function obstacle() {
   if (!globalThis.isSecureContext) return "insecure";
   return navigator.geolocation ? null : "missing";
 }
 
-/** Watches the device's place while it is wanted. */
+/** Watches the device's position while it is wanted. */
 export class Locator {
   #handlers;
   /** @type {number | null} */
@@ -85,7 +83,7 @@ export class Locator {
 
   /** @param {GeolocationPosition} position */
   #take(position) {
-    // One that came in while the watch was being ended.
+    // One that arrived while the watch was being stopped.
     if (this.#watch === null) return;
     if (Math.abs(position.timestamp - this.#last) < LEAST_APART) return;
     this.#last = position.timestamp;
@@ -97,14 +95,14 @@ export class Locator {
     clearTimeout(this.#ask);
     this.#ask = setTimeout(() => {
       this.#askSoon();
-      // The watch tells what goes wrong.
+      // The watch reports errors.
       navigator.geolocation.getCurrentPosition((position) => this.#take(position), () => {}, PRECISELY);
     }, ASK_AFTER);
   }
 
   /** @param {GeolocationPositionError} error */
   #fail({ code, PERMISSION_DENIED }) {
-    // After a refusal the watch is over; else it goes on looking.
+    // After a refusal the watch is over; otherwise it continues.
     if (code === PERMISSION_DENIED) this.stop();
     this.#handlers.onTrouble(code === PERMISSION_DENIED ? "denied" : "unavailable");
   }

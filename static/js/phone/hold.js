@@ -1,12 +1,11 @@
-// A button that has to be held: what must not happen by accident.
+// A button that has to be held, for what must not happen by accident.
 
 /** How long. As in phone.css. ms. */
 export const HOLD = 1500;
 
 /**
- * Call `onHeld` when a button was held for long enough, `onTap` when it was let go
+ * Call `onHeld` when the button was held long enough, `onTap` when it was released
  * before.
- *
  * @param {HTMLElement} button
  * @param {{onHeld: () => void, onTap: () => void}} handlers
  */
@@ -34,7 +33,7 @@ export function holding(button, { onHeld, onTap }) {
   };
   button.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    // A finger that trembles off the edge still holds it.
+    // A finger that slips off the edge still holds it.
     button.setPointerCapture(event.pointerId);
     begin();
   });

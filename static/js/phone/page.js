@@ -1,4 +1,4 @@
-// The page /share/: this browser as the runner's phone. Puts the parts together.
+// The page /share/: this browser as the runner's phone. Connects its parts.
 
 import { ServerClock } from "../clock.js";
 import { find, setAttribute, setText } from "../dom.js";
@@ -16,9 +16,9 @@ import { Sos } from "./sos.js";
 import { WakeLock } from "./wakelock.js";
 import { positions, say, troubleWith } from "./words.js";
 
-// A run that was interrupted longer ago does not go on by itself. ms.
+// A run that was interrupted longer ago is not resumed automatically. ms.
 const RESUME_WITHIN = 15 * 60_000;
-// Out of sight for longer is worth a word. ms.
+// A longer time in the background is mentioned. ms.
 const WORTH_A_WORD = 10_000;
 const ONE_TAB = "spectate-phone";
 const startWords = find("#start").textContent ?? "";
@@ -57,7 +57,7 @@ let screenHeld = false;
 /** @type {number | null} */
 let hiddenAt = null;
 let lastPositionAt = 0;
-// What makes this device's times the server's. ms.
+// What converts this device's times to the server's. ms.
 let offset = (await queue.recall("offset")) ?? 0;
 let clockChecked = false;
 /** @type {import("./queue.js").Row[]} recorded before the clock was checked */
@@ -67,7 +67,7 @@ const clock = new ServerClock(Date.now() + offset);
 const locator = new Locator({
   onPosition: record,
   onTrouble: (found) => {
-    // Not what the runner chose: a page that is being closed hears "denied" as well.
+    // Not the runner's choice: a page that is being closed gets "denied" as well.
     if (found === "denied") change("ready");
     trouble = found;
     draw();
@@ -178,7 +178,7 @@ async function acceptOffer() {
 async function startAnew(who) {
   const same = who && who.runner === identity?.runner;
   await queue.remember("identity", who);
-  // With a new connection, and without what belongs to whoever was before.
+  // With a new connection, and without the data of the previous runner.
   for (const name of same ? [] : ["run", "reached"]) await queue.remember(name, undefined);
   location.reload();
 }
@@ -192,7 +192,7 @@ async function forget() {
   await startAnew(undefined);
 }
 
-// What the runner does
+// The runner's actions
 
 async function start() {
   cheers.allow();
@@ -247,7 +247,7 @@ async function record(position) {
   const row = { ...fix, runner, ...(clockChecked ? {} : { unsure: true }) };
   if (row.unsure) unsure.push(row);
   try {
-    // First kept, then sent: whatever ends this page, it is in one of both places.
+    // Stored first, then sent: however this page ends, it is in one of both places.
     await queue.add([row]);
   } catch {
     note("storage", gettext("This browser’s storage is full: a reload would lose what waits here."));
@@ -258,8 +258,7 @@ async function record(position) {
 }
 
 /**
- * Right the times of what was recorded before the server's clock was known.
- *
+ * Correct the times of what was recorded before the server's clock was known.
  * @param {number} serverTime
  */
 async function settleClock(serverTime) {
@@ -301,7 +300,7 @@ function plain({ runner: _, unsure: __, ...fix }) {
   return fix;
 }
 
-// Out of sight a browser finds no place: say what that has cost.
+// In the background browsers find no position: report what was lost.
 function lookUp() {
   if (document.visibilityState === "hidden") {
     hiddenAt = Date.now();

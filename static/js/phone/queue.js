@@ -1,10 +1,9 @@
-// What survives a reload: the fixes without an ack, and a few things to remember.
+// What survives a reload: the fixes without an ack, and a few values.
 
 const DATABASE = "spectate-phone";
 
 /**
- * `unsure`: its time is this device's own, which no server has been held against.
- *
+ * `unsure`: its time is this device's own, not yet compared with a server's.
  * @typedef {import("./backlog.js").Fix & {runner: string, unsure?: boolean}} Row
  */
 
@@ -20,7 +19,7 @@ function result(request) {
   });
 }
 
-/** Opens the browser's storage; without one (`durable` false) a reload forgets. */
+/** Opens the browser's storage; without one (`durable` false) a reload loses the data. */
 export async function openQueue() {
   try {
     const opening = indexedDB.open(DATABASE, 1);
@@ -62,7 +61,6 @@ export class Queue {
 
   /**
    * A runner's rows, oldest first.
-   *
    * @param {string} runner
    * @returns {Promise<Row[]>}
    */
@@ -82,8 +80,7 @@ export class Queue {
   }
 
   /**
-   * Remember a value, or forget it (undefined).
-   *
+   * Store a value, or remove it (undefined).
    * @param {string} name
    * @param {unknown} value
    */
@@ -102,7 +99,7 @@ export class Queue {
     const database = this.#database;
     if (!database) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      // Relaxed would be faster, and may lose what a page was told is kept.
+      // Relaxed would be faster, and may lose what was reported as stored.
       const transaction = database.transaction(name, "readwrite", { durability: "strict" });
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);

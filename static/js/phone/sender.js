@@ -1,16 +1,15 @@
-// Brings the backlog to the server, and what the server says to the page.
+// Sends the backlog to the server, and passes the server's messages to the page.
 
 import { Connection } from "../connection.js";
 
-// When to try again where the server does not say. ms.
+// When to retry if the server does not say. ms.
 const RETRY = 2000;
-// What no second try would change; after anything else the fixes are sent again.
+// Errors that are final; after any other the fixes are sent again.
 const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.invalid"]);
 
 /**
- * `onWelcome` before anything is sent; `onDone` with fixes that the server has
- * answered for good, and which of them it refused. `first` goes out before them.
- *
+ * `onWelcome` before anything is sent; `onDone` with fixes that are finally answered, and
+ * which of them were refused. `first` is sent before them.
  * @typedef {import("./backlog.js").Fix} Fix
  * @typedef {{
  *   onStatus: (status: import("../connection.js").Status) => void,
@@ -24,7 +23,7 @@ const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.inva
  * }} Handlers
  */
 
-/** One runner's connection to the server; comes back by itself. */
+/** One runner's connection to the server; reconnects automatically. */
 export class Sender {
   #token;
   #backlog;
@@ -62,14 +61,13 @@ export class Sender {
 
   /**
    * Send a message besides the fixes, if there is a connection.
-   *
    * @param {import("../protocol.js").Message} message
    */
   tell(message) {
     if (this.#welcomed) this.#connection.send(message);
   }
 
-  /** Send what there is to send. */
+  /** Send what is pending. */
   send() {
     clearTimeout(this.#again);
     const now = performance.now();
@@ -141,7 +139,7 @@ export class Sender {
   /** @param {import("../protocol.js").Message} error */
   #fail({ id, code, detail, after = RETRY }) {
     if (id === "auth") {
-      // Else the close that follows says what is wrong.
+      // Otherwise the close that follows has the reason.
       if (code === "store.unavailable") setTimeout(() => this.#signIn(), after);
       return;
     }
@@ -152,7 +150,7 @@ export class Sender {
     } else {
       const until = performance.now() + after;
       const many = this.#backlog.putBack(id).length > 1;
-      // A backlog that comes too fast must not keep the newest from going out.
+      // A rate-limited backlog must not delay the newest fix.
       if (code === "rate.limited" && many) this.#newestOnlyBefore = until;
       else this.#nothingBefore = until;
       this.#sendAgainAt(until);

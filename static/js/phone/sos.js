@@ -1,4 +1,4 @@
-// A call for help: kept until the server has it, and sent before everything else.
+// A call for help: stored until the server has it, and sent before everything else.
 
 import { find, setText } from "../dom.js";
 import { clockTime } from "../format.js";
@@ -6,15 +6,15 @@ import { gettext } from "../language.js";
 import { fixOf, Locator } from "./geolocation.js";
 import { holding } from "./hold.js";
 
-// How often a call is sent again, with the newest place and to hear who has seen it. ms.
+// How often a call is repeated, with the newest position and to learn who has seen it.
+// ms.
 const AGAIN = 5000;
 const HINT_FOR = 5000; // ms
 
 /**
- * `time`: when the button was held; `reached`: when the server first had it; `seen`:
- * when somebody of the race office looked at it. ms, by the server's clock. `fine`: the
- * runner takes it back.
- *
+ * `time`: when the button was held; `reached`: when the server first had it; `seen`: when
+ * the race office acknowledged it. ms, by the server's clock. `fine`: the runner takes it
+ * back.
  * @typedef {{
  *   runner: string, id: string, time: number, fix: import("./backlog.js").Fix | null,
  *   battery: number | null, fine: boolean, reached: number | null, seen: number | null,
@@ -24,7 +24,6 @@ const HINT_FOR = 5000; // ms
 
 /**
  * The message of a call.
- *
  * @param {Call} call
  */
 export function message({ id, time, fix, battery, fine }) {
@@ -39,22 +38,20 @@ export function message({ id, time, fix, battery, fine }) {
 }
 
 /**
- * What becomes of a call by the server's answer; null once there is nothing left to do.
- *
+ * The next state of a call by the server's reply; null once it is finished.
  * @param {Call} call
  * @param {{open: boolean, seen: number | null}} answer
  * @param {number} now
  * @returns {Call | null}
  */
 export function answered(call, { open, seen }, now) {
-  // Still open is the answer to what was sent before it was taken back.
+  // Still open: the reply to what was sent before it was taken back.
   if (call.fine) return open ? call : null;
   return { ...call, reached: call.reached ?? now, seen, closed: !open };
 }
 
 /**
- * A call in a sentence.
- *
+ * A call as a sentence.
  * @param {Call} call
  */
 export function words(call) {
@@ -92,9 +89,7 @@ export class Sos {
   #done = find("#sos-done");
 
   /**
-   * `device`: what is known of it now; `send` says whether there was a connection to
-   * send on.
-   *
+   * `device`: its current state; `send` returns whether there was a connection.
    * @param {{
    *   queue: import("./queue.js").Queue,
    *   device: () => {now: number, offset: number, battery: number | null},
@@ -107,7 +102,7 @@ export class Sos {
     this.#device = device;
     this.#send = send;
     this.#onChange = onChange;
-    // Of its own: also while nothing is recorded.
+    // Separate, also while nothing is recorded.
     this.#locator = new Locator({
       onPosition: (position) => this.#place(position),
       onTrouble: () => {},
@@ -123,14 +118,13 @@ export class Sos {
     setInterval(() => this.#sendAgain(), AGAIN);
   }
 
-  /** Whether somebody called and nothing has ended it. */
+  /** Whether there is a call that nothing has ended. */
   get isOpen() {
     return this.#call !== null && !this.#call.closed;
   }
 
   /**
-   * Go on with what this runner had called.
-   *
+   * Resume this runner's call.
    * @param {string} runner
    */
   async begin(runner) {
@@ -141,7 +135,7 @@ export class Sos {
     this.#settle();
   }
 
-  /** What is to be sent first on a new connection. */
+  /** What is sent first on a new connection. */
   first() {
     return this.#call && !this.#call.closed ? message(this.#call) : null;
   }
@@ -199,7 +193,7 @@ export class Sos {
   /** @param {Call | null} call */
   #keep(call) {
     this.#call = call;
-    // Kept or not, it is sent: a storage that is full must not be in the way.
+    // Sent even if it cannot be stored: a full storage must not prevent it.
     this.#queue.remember("sos", call ?? undefined).catch(() => {});
     this.#settle();
   }

@@ -1,4 +1,4 @@
-// Keeps the screen on: with the screen off a browser finds no place.
+// Keeps the screen on: with the screen off, browsers find no position.
 
 /** Holds the screen on while it is wanted and the page is visible. */
 export class WakeLock {
@@ -10,7 +10,7 @@ export class WakeLock {
   /** @param {(held: boolean) => void} onChange */
   constructor(onChange) {
     this.#onChange = onChange;
-    // The browser takes it away with every look at something else.
+    // The browser releases it whenever the page is hidden.
     document.addEventListener("visibilitychange", () => this.#settle());
   }
 
@@ -36,7 +36,7 @@ export class WakeLock {
       this.#onChange(true);
       if (!this.#wanted) await lock.release();
     } catch {
-      // No such thing in this browser, or the battery is low: the page says so.
+      // Not supported by this browser, or the battery is low: the page shows it.
       this.#onChange(false);
     }
   }

@@ -1,16 +1,15 @@
-// What the page says, from what it knows.
+// The texts of the page by its state.
 
 import { age } from "../format.js";
 import { gettext, ngettext } from "../language.js";
 
-// A position that reached the server longer ago is news no more. ms.
+// A position that was stored longer ago is not mentioned. ms.
 const FRESH = 30_000;
 
 /**
- * `doing`: what the runner wants; `trouble`: why there is no place; `refused`: the
- * code of what was not taken just now; `reached`: when the server last took a position,
- * `now` its clock.
- *
+ * `doing`: the runner's choice; `trouble`: why there is no position; `refused`: the code
+ * of the last refusal; `reached`: when the server last stored a position, `now` its
+ * clock.
  * @typedef {"ready" | "recording" | "paused" | "stopped"} Doing
  * @typedef {{
  *   doing: Doing, trouble: import("./geolocation.js").Trouble | null, located: boolean,
@@ -45,7 +44,7 @@ const TROUBLES = {
   },
 };
 
-/** Why positions were not taken, by the server's code. */
+/** Why positions were refused, by the server's code. */
 const REFUSALS = new Map([
   ["sharing.paused", gettext("Your sharing is paused or has ended: what is recorded now is not kept. Go on sharing on your page.")],
   ["zone.hidden", gettext("You are in one of your privacy zones: these positions are not kept.")],
@@ -59,13 +58,12 @@ export function refusal(code) {
 }
 
 /**
- * What an error of the server means to the runner; "" for nothing.
- *
+ * A server error as a sentence for the runner; "" for nothing.
  * @param {string} code
  * @param {string} detail
  */
 export function troubleWith(code, detail) {
-  // A long backlog goes out bit by bit: the count that waits shows it.
+  // A long backlog is sent bit by bit: the count shows it.
   if (code === "rate.limited") return "";
   if (code === "store.unavailable") return gettext("The server cannot store anything just now. Your positions are kept here.");
   return detail;
@@ -77,8 +75,7 @@ export function positions(count) {
 }
 
 /**
- * The state in a headline and a sentence.
- *
+ * The state as a headline and a sentence.
  * @param {View} view
  * @returns {Said}
  */

@@ -1,5 +1,5 @@
-// The service worker of /share/: keeps the shell of that page for when there is no
-// connection. No answer about anybody is kept: only what is listed here.
+// The service worker of /share/: caches the shell of that page for use without a
+// connection. Responses about people are not cached: only what is listed here.
 
 /** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} ExtendableEvent */
 /**
@@ -10,7 +10,7 @@
 
 const NAME = "spectate-phone-shell";
 const PAGE = "/share/";
-// The network comes first, so that a new version is seen at once; but on a bad line
+// The network comes first, so that a new version is used immediately; on a bad connection
 // not for longer than this. ms.
 const PATIENCE = 3000;
 const SHELL = [
@@ -74,7 +74,7 @@ async function fill() {
 async function answer(request, path) {
   const cache = await caches.open(NAME);
   const fresh = fetch(request).then(async (response) => {
-    // Not a page of an error, nor of a sign-in to some café's network.
+    // Not an error page, nor the sign-in page of a public network.
     if (response.ok && !response.redirected) await cache.put(path, response.clone());
     return response;
   });
