@@ -26,9 +26,9 @@ from tests import courses
 COURSES: tuple[courses.Name, ...] = ("boston", "leadville")
 KINDS = ("even pace", "even effort", "fading", "wall", "walks")
 AHEAD = (10_000, 20_000, 30_000)
-CELL = 25.0  # metres
-SPLITS = 5_000  # metres between them
-GPS = 6.0  # metres of noise along the course
+CELL = 25.0  # Metres.
+SPLITS = 5_000  # Metres between them.
+GPS = 6.0  # Metres of noise along the course.
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,12 +87,12 @@ def simulate(course: Course, kind: str, dice: np.random.Generator) -> Run:
 
 
 def _hills(slope: Floats, dice: np.random.Generator) -> Floats:
-    """Slow a runner by slopes, by one of two rules and each by their own share."""
+    """Slow a runner on slopes, by one of two rules and each by their own share."""
     share = dice.uniform(0.7, 1.3)
     per_cent = 100 * slope
     if dice.random() < 0.5:
-        # Daniels' rule of thumb: 12 to 15 s a mile up, 8 down, for each per cent;
-        # downhill no more is gained from 8 % on.
+        # Daniels' rule of thumb: 12 to 15 s per mile up, 8 down, for each per cent;
+        # downhill there is no more to gain from 8 % on.
         more = np.where(
             per_cent > 0, 0.034 * per_cent, 0.018 * np.maximum(per_cent, -8)
         )
@@ -104,7 +104,7 @@ def _hills(slope: Floats, dice: np.random.Generator) -> Floats:
 
 
 def seen_of(run: Run, now: float, dice: np.random.Generator) -> list[Passed]:
-    """Return what the server knows of a run by then."""
+    """Return what the server knows of a run at a time."""
     here = run.where(now)
     samples = [Passed(0.0, 0.0)]
     for split in range(SPLITS, int(here), SPLITS):
@@ -142,7 +142,7 @@ def errors(
 
 
 class Cell(NamedTuple):
-    """The median errors in seconds, and how often and how wide (s) the range was."""
+    """The median errors in seconds, how often the range held, and its width in s."""
 
     ours: float
     naive: float
@@ -155,7 +155,7 @@ class Cell(NamedTuple):
 
 
 def score(name: courses.Name, runners: int, seed: int) -> dict[tuple[str, int], Cell]:
-    """Return what was found on a course by kind of run and metres ahead."""
+    """Return the results on a course by kind of run and metres ahead."""
     course = courses.course(name)
     slopes = Slopes(course)
     cells = {}

@@ -46,7 +46,7 @@ async def run(crowd: Crowd) -> ChurnResult:
     pid: int = options.pid
     await crowd.start()
     await crowd.gather(options.spectators)
-    # Once before counting, for what the first visits leave behind for good.
+    # A first round that is not counted, for memory that the first visits leave behind.
     await visit_for(crowd, 2.0)
     await asyncio.sleep(crowd.settle + 1)
     crowd.forget()
@@ -90,7 +90,7 @@ async def run(crowd: Crowd) -> ChurnResult:
 
 
 async def visit_for(crowd: Crowd, seconds: float) -> int:
-    """Have visitors come and go for a while; return how many visits were made."""
+    """Have visitors come and go for a while; return the number of visits."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     visits = 0

@@ -1,8 +1,8 @@
-"""A websocket's client end that costs next to nothing: thousands on one core.
+"""A websocket client that costs almost nothing: thousands on one core.
 
-It reads frame headers and the first bytes of each payload; what a frame holds is only
-put together where somebody wants it. Server frames are not masked and its own are
-masked with zeros, which is a mask too.
+It reads frame headers and the first bytes of each payload; whole payloads are only
+assembled where they are wanted. Server frames are not masked, and its own are masked
+with zeros, which is a valid mask.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from urllib.parse import urlsplit
 import orjson
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
-# What is looked at of a frame before anybody decides whether to keep it. Bytes.
+# Bytes of a frame that are examined before deciding whether to keep it.
 PEEK = 64
-# One for all sockets: a read is over before the next one begins.
+# One buffer for all sockets: a read ends before the next one starts.
 _BUFFER = bytearray(256 * 1024)
 _VIEW = memoryview(_BUFFER)
-# Sockets from one source address: the kernel has 28,000 ports for each.
+# Sockets per source address: the kernel has 28,000 ports for each.
 SOCKETS_AN_ADDRESS = 10_000
-# Handshakes in flight at once.
+# Concurrent handshakes.
 CONNECTING = 64
 OPEN_SECONDS = 60
 
 
 def received_of(size: int) -> bytes:
-    """Return what the last read brought."""
+    """Return the data of the last read."""
     return bytes(_VIEW[:size])
 
 
@@ -47,17 +47,17 @@ def masked(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 class Client(asyncio.BufferedProtocol):
-    """One socket. Subclasses say which frames they want and what to do with them."""
+    """One socket. Subclasses choose the frames they want and handle them."""
 
     transport: asyncio.Transport
 
     def __init__(self) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.close_code: int | None = None
-        # The start of a frame, or of the handshake's answer, that is not all here.
+        # The start of an incomplete frame, or of the handshake's response.
         self._head = b""
         self._shaken = False
-        # Of the frame that is arriving: what is to come, what is kept.
+        # The frame that is arriving: what is left, and what is kept.
         self._left = 0
         self._opcode = 0
         self._kept: list[bytes] | None = None
@@ -65,17 +65,17 @@ class Client(asyncio.BufferedProtocol):
     # For subclasses
 
     def begins(self, size: int, data: Any, start: int) -> bool:
-        """Look at a text frame's first bytes; True to get it whole in `text`."""
+        """Examine a text frame's first bytes; return True to get it whole in `text`."""
         return False
 
     def skipped(self) -> None:
-        """Take the end of a frame that was not wanted."""
+        """Handle the end of a frame that was not wanted."""
 
     def text(self, payload: bytes) -> None:
-        """Take a frame that was wanted."""
+        """Handle a frame that was wanted."""
 
     def lost(self) -> None:
-        """Take the end of the connection."""
+        """Handle the end of the connection."""
 
     # Sending
 
@@ -83,15 +83,15 @@ class Client(asyncio.BufferedProtocol):
         self.transport.write(masked(orjson.dumps(message)))
 
     def reset(self) -> None:
-        """Vanish without a word."""
+        """Disconnect without a close frame."""
         self.transport.abort()
 
     # Connecting
 
     async def open(self, url: str, number: int = 0, subprotocol: str = "") -> Self:
-        """Connect from the source address that the socket's number asks for.
+        """Connect from the source address that belongs to the socket's number.
 
-        Raises `OSError` where the server refuses.
+        Raises `OSError` if the server refuses.
         """
         loop = asyncio.get_running_loop()
         address = urlsplit(url)
@@ -160,7 +160,7 @@ class Client(asyncio.BufferedProtocol):
         self._read(data, at, size)
 
     def _read(self, data: Any, at: int, end: int) -> None:
-        """Read the frames that begin in `data` from `at` to `end`."""
+        """Read the frames that start in `data` from `at` to `end`."""
         if not self._shaken:
             stop = data.find(b"\r\n\r\n", at, end)
             if stop < 0:
@@ -218,7 +218,7 @@ class Client(asyncio.BufferedProtocol):
 async def open_all(
     clients: Sequence[Client], url: str, subprotocol: str = "", first: int = 0
 ) -> None:
-    """Connect them, some at a time."""
+    """Connect sockets, some at a time."""
     gate = asyncio.Semaphore(CONNECTING)
 
     async def one(client: Client, number: int) -> None:

@@ -1,7 +1,7 @@
-"""How small a `positions` frame could be: `python -m bench.compact`.
+"""The possible sizes of a `positions` frame: `python -m bench.compact`.
 
-Bytes a minute that one spectator of a whole race receives, in JSON as it is and in
-other forms of the same rows. No server: runners walk a line for a minute.
+Bytes per minute that one spectator of a whole race receives, in today's JSON and in
+other forms of the same rows. Without a server: runners walk a line for a minute.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def places_only(time: int, rows: Sequence[Row]) -> bytes:
 
 
 def in_columns(time: int, rows: Sequence[Row]) -> list[list[Any]]:
-    """Turn rows into columns of small whole numbers.
+    """Turn rows into columns of small integers.
 
-    Times are relative to the frame's, places in 1e-5 degrees from the first, speeds in
-    centimetres a second.
+    Times are relative to the frame's, positions in 1e-5 degrees from the first, speeds
+    in centimetres per second.
     """
     first_lat, first_lng = round(rows[0][2] * 1e5), round(rows[0][3] * 1e5)
     return [
@@ -93,7 +93,9 @@ def columns_msgpack(time: int, rows: Sequence[Row]) -> bytes:
 
 
 def deflated(frame: bytes) -> int:
-    """Return the bytes of a frame deflated by itself, so that all can share it."""
+    """Return the bytes of a frame that is deflated separately, so that all can share
+    it.
+    """
     return len(zlib.compress(frame, 6)) - 6
 
 

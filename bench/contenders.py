@@ -1,4 +1,4 @@
-"""The servers that are held against each other, and how each is started."""
+"""The servers that are compared, and how each is started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.services import Postgres, Redis
 
 SERVER_CORE, GENERATOR_CORE = "0", "1"
 START_SECONDS = 60
-# For what a server does right after its start.
+# Time for work that a server does right after its start.
 CALM_SECONDS = 2.0
 STOP_SECONDS = 20
 
@@ -81,7 +81,7 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers. `field` is the file of a race's tokens."""
+    """A running server. `field` is the file of a race's tokens."""
 
     url: str
     pid: int
@@ -90,7 +90,7 @@ class Running:
 
 
 class Services:
-    """Redis and PostgreSQL, started when first wanted."""
+    """Redis and PostgreSQL, started when first used."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -112,9 +112,9 @@ class Services:
 def serving(
     contender: Contender, folder: Path, services: Services, runners: int, *, open_: bool
 ) -> Iterator[Running]:
-    """Start the server on its core, with a race of so many runners in its database.
+    """Start the server on its core, with a race of this many runners in its database.
 
-    `open_` is the trust model of 2015, which the peers have in any case.
+    `open_` is the trust model of 2015, which the peers always have.
     """
     port = free_port()
     env = {"PORT": str(port), **contender.env}
@@ -178,5 +178,5 @@ def serving(
 
 
 def node() -> str:
-    """Return where Node.js is: of the environment or of the machine."""
+    """Return the path of Node.js: of the environment or of the machine."""
     return shutil.which("node") or sys.exit("The peers need Node.js 20: make bench")

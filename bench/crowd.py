@@ -1,4 +1,4 @@
-"""Who takes part in a workload: runners, spectators, what arrived.
+"""The participants of a workload: runners, spectators, and what arrived.
 
 Positions are due at fixed times, and an age counts from then (open loop).
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from bench.client import Client
 
-# AgeHistogram are counted by the millisecond up to here.
+# Ages are counted by the millisecond up to here.
 OLDEST = 120_000
 
 
@@ -30,9 +30,9 @@ class Crowd:
         self.period = 1.0 / options.rate
         self.publishers: Sequence[Client] = []
         self.spectators: list[Client] = []
-        # By number: when it was due, milliseconds since the epoch.
+        # By number: when it was due, in milliseconds since the epoch.
         self.due: list[int] = []
-        # The first whose age counts.
+        # The first one whose age counts.
         self.first = 0
         self.ages: Counter[int] = Counter()
         self.ack_ages: list[float] = []
@@ -42,7 +42,7 @@ class Crowd:
         self.refused = 0
         self.disordered = 0
 
-    # What a dialect does in its own way
+    # Specific to a dialect
 
     def make_spectator(self, number: int) -> Client:
         raise NotImplementedError
@@ -52,7 +52,7 @@ class Crowd:
         raise NotImplementedError
 
     def make_visitor(self) -> Client:
-        """Make a spectator whom nobody counts."""
+        """Create a spectator who is not counted."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -64,15 +64,15 @@ class Crowd:
         raise NotImplementedError
 
     async def follow(self, client: Client, number: int) -> None:
-        """Send what follows, and wait for the answer if the dialect has one."""
+        """Send the follow, and wait for the reply if the dialect has one."""
         raise NotImplementedError
 
     def begin(self) -> None:
-        """Forget what arrived so far."""
+        """Forget what has arrived so far."""
         raise NotImplementedError
 
     def count(self) -> tuple[int, int, int]:
-        """Return deliveries, those merged, and frames."""
+        """Return deliveries, conflated positions, and frames."""
         raise NotImplementedError
 
     def bytes(self) -> int:
@@ -85,18 +85,18 @@ class Crowd:
         return 1.0
 
     def age(self) -> None:
-        """Count ages that were not counted as they came."""
+        """Count ages that were not counted on arrival."""
 
-    # The same in all
+    # The same in all dialects
 
     async def gather(self, spectators: int) -> None:
-        """Let that many more spectators in."""
+        """Connect this many more spectators."""
         known = len(self.spectators)
         self.spectators += [self.make_spectator(known + n) for n in range(spectators)]
         await self.admit(known)
 
     def expected(self, published: int) -> int:
-        """Return the deliveries that whole rounds of all runners make."""
+        """Return the deliveries of whole rounds of all runners."""
         each = 1 if self.options.follows == "all" else 1 / self.runners
         return round(published * each * len(self.spectators))
 
@@ -134,7 +134,7 @@ class Crowd:
         self.errors = self.disordered = self.closed = 0
 
     async def drain(self, seconds: float) -> None:
-        """Wait until all arrived, for so long at most."""
+        """Wait until everything has arrived, for a limited time."""
         expected = self.expected(len(self.due) - self.first)
         deadline = time.perf_counter() + seconds + self.settle
         while time.perf_counter() < deadline:
@@ -150,7 +150,7 @@ class Crowd:
 
 
 def percentile(counts: Counter[int], share: float) -> float:
-    """Return a percentile of counted milliseconds; infinite for what never came."""
+    """Return a percentile of counted milliseconds; infinite for what never arrived."""
     wanted = share * sum(counts.values())
     seen = 0
     for age, count in sorted(counts.items()):

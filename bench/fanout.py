@@ -17,13 +17,13 @@ from picows import WSTransport, ws_connect
 from bench import process
 from bench.listeners import DIALECTS, LNG_OFFSET, TEXT, Listener, Spectator
 
-# Handshakes in flight at once.
+# Concurrent handshakes.
 CONNECTING = 32
 # Publications made before the loop may read again.
 BURST = 64
-# Seconds without a delivery after which what is outstanding counts as lost.
+# Seconds without a delivery after which outstanding ones count as lost.
 STALL = 2.0
-# Payloads whose number is remembered; a forgotten one is only parsed once more.
+# Payloads whose number is remembered; others are parsed again.
 REMEMBERED = 50_000
 
 
@@ -60,14 +60,14 @@ class Result:
     p50_ms: float | None = None
     p99_ms: float | None = None
     max_ms: float | None = None
-    # How late the generator itself was at most; it is part of the latencies.
+    # The generator's own greatest lateness; it is part of the latencies.
     lag_max_ms: float | None = None
 
 
 class Fanout:
     """The publishers, the spectators and what arrived.
 
-    Runners publish in turn, so that `number % runners` says who it was.
+    Runners publish in turn, so that `number % runners` identifies the runner.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -81,7 +81,7 @@ class Fanout:
             for runner in self.followed_by(spectator):
                 followers[runner] += 1
         self.followers = followers
-        # Of the publication with each number, when it was due; from `first_due` on.
+        # When the publication with each number was due; from `first_due` on.
         self.due: list[float] = []
         self.first_due = 0
         self.numbers: dict[bytes, int] = {}
@@ -122,7 +122,7 @@ class Fanout:
         )
 
     def refill(self) -> None:
-        """Publish until the window is full; does nothing while there is none."""
+        """Publish until the window is full; does nothing without a window."""
         if self.window is None:
             return
         now = time.perf_counter()
@@ -138,7 +138,7 @@ class Fanout:
     # -- arriving
 
     def number_of(self, payload: bytes) -> int:
-        """Return which publication it is; less than 0: none of ours."""
+        """Return the number of a publication; negative if it is none of ours."""
         message = orjson.loads(self.dialect.unpacked(payload))
         if "lng" not in message:
             self.errors += "error" in message
@@ -159,7 +159,7 @@ class Fanout:
             )
 
     async def complete(self, patience: float) -> bool:
-        """Wait until all that is expected arrived, or nothing did for `patience`."""
+        """Wait until everything has arrived, or nothing did for `patience`."""
         seen, since = self.received, time.perf_counter()
         while self.received + self.merged < self.sent:
             await asyncio.sleep(0.01)
@@ -218,7 +218,7 @@ class Fanout:
                 if turn % 10 == 9:
                     await asyncio.sleep(0)
             if await self.complete(STALL):
-                await asyncio.sleep(0.3)  # an earlier round's stragglers
+                await asyncio.sleep(0.3)  # Late deliveries of an earlier round.
                 if self.received == self.sent:
                     return
         sys.exit(
@@ -243,7 +243,7 @@ class Fanout:
             if self.received != seen:
                 seen, since = self.received, time.perf_counter()
             elif time.perf_counter() - since > STALL:
-                break  # lost for good: the window will never empty
+                break  # Lost for good: the window will never empty.
         self.window = None
 
     async def open_loop(self, seconds: float) -> None:
@@ -266,7 +266,7 @@ class Fanout:
             self.publish(due)
             turn += 1
             if turn % BURST == 0:
-                await asyncio.sleep(0)  # late: let what arrived be read
+                await asyncio.sleep(0)  # Late: read what has arrived.
 
     async def run(self) -> Result:
         options = self.options
@@ -278,7 +278,7 @@ class Fanout:
         if options.warmup:
             await loop(options.warmup)
             await self.complete(STALL)
-            while self.number % self.runners:  # a whole number of rounds
+            while self.number % self.runners:  # A whole number of rounds.
                 self.publish(time.perf_counter())
             await self.complete(STALL)
         self.forget()
@@ -324,7 +324,7 @@ class Fanout:
             generator_cpu=round(own / seconds, 3),
         )
         if options.rate is not None:
-            # What never came is infinitely late.
+            # What never arrived is infinitely late.
             latencies = sorted(self.latencies) + [float("inf")] * max(0, lost)
             result.p50_ms = percentile_ms(latencies, 0.5)
             result.p99_ms = percentile_ms(latencies, 0.99)

@@ -1,6 +1,6 @@
-"""Fill a database with a race, so that it can be watched: `python -m bench.field`.
+"""Fills a database with a race to be watched: `python -m bench.field`.
 
-Prints one JSON object: the race's slug, and of each runner the code and a token.
+Prints one JSON object: the race's slug, and for each runner the code and a token.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from datetime import timedelta
 import orjson
 
 SLUG = "city"
-# The course goes due north from here, so that the load generator can follow it
-# without a map.
+# The course goes due north from here, so that the load generator can follow it without
+# a map.
 START = (48.0, 11.0)
 METRES_A_DEGREE = 111_195.0
 LENGTH = 42_195.0
 
 
 def fill(runners: int) -> dict[str, object]:
-    """Make the race, its runners and their tokens."""
+    """Create the race, its runners and their tokens."""
     from django.utils import timezone
 
     from runners.models import Entry, Runner, RunnerToken

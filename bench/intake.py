@@ -69,7 +69,7 @@ class Phone(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        # Answers are short and empty: a blank line ends them.
+        # Responses are short and empty: a blank line ends them.
         self.buffer += data
         if b"\r\n\r\n" in self.buffer:
             status = self.buffer[9:12].decode()
@@ -95,7 +95,7 @@ class Tally:
 
 
 async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
-    """Send for so many seconds; return the tally and the time it really took."""
+    """Send for some seconds; return the tally and the time that it took."""
     loop = asyncio.get_running_loop()
     tally = Tally()
     started = time.perf_counter()
@@ -114,13 +114,13 @@ async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
 
 BURST = 2_000
 STEADY = 100
-WINDOW = 10.0  # seconds
+WINDOW = 10.0  # Seconds.
 # By how much the others' p99 may move, whichever is more.
 MOVES_MS, MOVES = 15.0, 0.2
 
 
 class Sender(Phone):
-    """A connection that sends when it is told to and says when it was answered."""
+    """A connection that sends on request and reports when it was answered."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -201,7 +201,7 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
 
 
 async def bursts(tokens: list[str], each: list[int], rounds: int) -> None:
-    """Print the median of some rounds of each, and what it moves for the others."""
+    """Print the medians of some rounds, and their effect on the others."""
     others, spare = tokens[:STEADY], iter(tokens[STEADY:])
     for connections in each:
         # A token has 5,000 points at once: one for each round.

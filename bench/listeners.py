@@ -1,4 +1,4 @@
-"""The sockets of the workload `fanout`, in each dialect: who follows, what is read."""
+"""The sockets of the workload `fanout` in each dialect."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from bench.fanout import Fanout
 
 TEXT = WSMsgType.TEXT
-# A publication is numbered by its longitude: lng = 10 + number / 1e5. The typed
-# dialect sends no more decimals than these five.
+# A publication is numbered by its longitude: lng = 10 + number / 1e5. The typed dialect
+# sends only these five decimals.
 LNG_OFFSET = 1_000_000
 
 
 class Listener(WSListener):
-    """A socket of the load; by itself one that only publishes."""
+    """A socket of the load; the base class only publishes."""
 
     transport: WSTransport
 
@@ -30,7 +30,7 @@ class Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == TEXT:
-            self.load.errors += 1  # nothing else is ever sent to it
+            self.load.errors += 1  # Nothing else is ever sent to it.
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.load.closed += 1
@@ -40,9 +40,9 @@ class Spectator(Listener):
     def __init__(self, load: Fanout, followed: list[int]) -> None:
         super().__init__(load)
         self.followed = followed
-        # Until the server refuses it, as it may when all come at once.
+        # Until the server refuses it, as it may if all connect at once.
         self.follows = False
-        # The number that arrived last, of each runner followed.
+        # The number that arrived last from each followed runner.
         self.last = dict.fromkeys(followed, -1)
 
     def ids(self) -> list[int]:
@@ -52,7 +52,7 @@ class Spectator(Listener):
         raise NotImplementedError
 
     def strange(self, number: int) -> None:
-        """Count a delivery that is not the next one of somebody followed."""
+        """Count a delivery that is not the next one of a followed runner."""
         if number % self.load.runners in self.last:
             self.load.disordered += 1
         else:
@@ -141,7 +141,7 @@ class SocketIoSpectator(SeedSpectator):
 
 
 def answer_engine(transport: WSTransport, frame: WSFrame) -> bool:
-    """Answer Engine.io's own packets; False if it is none."""
+    """Answer Engine.io's own packets; return False if it is none."""
     payload = frame.get_payload_as_bytes()
     if payload.startswith(b"42"):
         return False

@@ -21,7 +21,7 @@ from bench.listeners import DIALECTS
 from bench.plain_crowd import PlainCrowd, SocketIoCrowd
 from bench.typed_crowd import TypedCrowd
 
-# By the dialect that they speak.
+# By dialect.
 CROWDS: dict[str, type[Crowd]] = {
     "v1": TypedCrowd,
     "seed": PlainCrowd,
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         result = uvloop.run(run(options))
-    except OSError as error:  # a TimeoutError too
+    except OSError as error:  # Including TimeoutError.
         sys.exit(f"{options.url}: {error.strerror or error}")
     print(orjson.dumps(asdict(result)).decode())
 

@@ -1,7 +1,7 @@
 """Crowds that speak the peers' dialects: the seed's, bare or in packets of Engine.io.
 
-With a frame a position, some sockets read all they get; of the others the bytes are
-counted, frames being of one length.
+With one frame per position, some sockets read everything they get; for the others the
+bytes are counted, as frames have one length.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LNG = 10_000_001
 
 
 class PlainCrowd(Crowd):
-    """The seed dialect: a frame a position, ids instead of tokens."""
+    """The seed dialect: one frame per position, ids instead of tokens."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
@@ -195,7 +195,7 @@ class SocketIoCrowd(PlainCrowd):
         await asyncio.sleep(1)
 
 
-# Engine.io's ping, a frame of its own, and what answers it.
+# Engine.io's ping, a frame of its own, and its answer.
 PING_FRAME, PONG_FRAME = b"\x81\x012", masked(b"3")
 
 

@@ -1,6 +1,6 @@
-"""The doors of `runners.intake` behind Django's middleware, as a plain async view.
+"""The endpoints of `runners.intake` behind Django's middleware, as an async view.
 
-Only to measure against: `python -m bench.intake --plain`.
+Only for comparison: `python -m bench.intake --plain`.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """Return the process and all its descendants that are still alive."""
+    """Return the process and all its descendants that are alive."""
     pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = task.read_text().split()
-        except OSError:  # ended meanwhile
+        except OSError:  # It has ended in the meantime.
             continue
         for child in children:
             pids += family(int(child))
@@ -29,7 +29,7 @@ def cpu_seconds(pid: int) -> float:
             stat = Path(f"/proc/{member}/stat").read_text()
         except OSError:
             continue
-        # The command's name, in brackets, may hold anything; the times are the 14th
+        # The command's name, in brackets, may contain anything; the times are the 14th
         # and 15th field, the name is the 2nd.
         fields = stat.rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])

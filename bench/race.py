@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench import process
 from bench.crowd import OLDEST, Crowd, percentile
 
-# Seconds that what is on its way may take after the last position.
+# Seconds that deliveries may take after the last position.
 DRAIN = 5.0
 
 
@@ -36,7 +36,7 @@ class RaceResult:
     closed: int
     frames: int
     bytes_a_spectator_minute: int
-    # Turned away while they came, and back later.
+    # Refused at first, and back later.
     refused: int
     connect_s: float
     connect_cpu_s: float
@@ -49,14 +49,14 @@ class RaceResult:
     p50_ms: float
     p99_ms: float
     max_ms: float
-    # How late the generator itself was at most; it is part of the ages.
+    # The generator's own greatest lateness; it is part of the ages.
     lag_max_ms: float
     acked: int
     ack_p99_ms: float | None
 
 
 async def run(crowd: Crowd) -> RaceResult:
-    """Let everybody in, then measure while the runners run."""
+    """Connect everybody, then measure while the runners run."""
     options = crowd.options
     pid: int = options.pid
     began, cpu = time.perf_counter(), process.cpu_seconds(pid)
@@ -83,8 +83,8 @@ async def run(crowd: Crowd) -> RaceResult:
     expected = crowd.expected(published)
     lost = expected - received - merged
     if lost > 0:
-        # What never came is infinitely late; of the dialects with a frame a position
-        # only some sockets are read.
+        # What never arrived is infinitely late; in dialects with one frame per
+        # position, only some sockets are read.
         share = sum(crowd.ages.values()) / max(1, received)
         crowd.ages[OLDEST] += max(1, round(lost * share))
     acks = Counter(round(age) for age in crowd.ack_ages)

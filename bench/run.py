@@ -1,7 +1,7 @@
-"""Hold our servers against others: `make bench`.
+"""Compares our servers with others: `make bench`.
 
-Each server is started alone, on core 0, and the load generator on core 1; nothing
-else should run meanwhile. Tables and raw output go to bench/RESULTS.md.
+Each server is started alone, on core 0, and the load generator on core 1; nothing else
+should run. Tables and raw output go to bench/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def measure(load: Load, arguments: str, services: Services) -> Result:
 
 
 class MeasuringFailed(Exception):
-    """The generator came to no result; its own words."""
+    """The generator failed; the message is its output."""
 
 
 def stored_in(database_url: str) -> int:
@@ -111,7 +111,7 @@ def search(load: Load, services: Services) -> Result:
             result = measure(load, arguments, services)
             good = keeps_up(result)
         except MeasuringFailed as error:
-            # Too many to be connected and follow at all.
+            # Too many to connect and follow at all.
             print(f"    {str(error).splitlines()[0]}", flush=True)
             good = False
         else:
@@ -128,7 +128,7 @@ def search(load: Load, services: Services) -> Result:
 
 
 def line_of(result: Result) -> str:
-    """Say in a line what a run found."""
+    """Summarise a run in one line."""
     keys = (
         *("spectators", "deliveries_per_cpu_s", "seconds", "server_core", "p99_ms"),
         *("kib_a_socket", "cpu_a_visit_us", "lost"),
@@ -140,7 +140,7 @@ def line_of(result: Result) -> str:
 
 
 def restart(quick: bool) -> list[str]:
-    """Restart two workers in turn under load, as the tests do; return what it says.
+    """Restart two workers in turn under load, as the tests do; return the report.
 
     On both cores: it is no comparison, and each worker has work for one.
     """
@@ -158,7 +158,7 @@ def restart(quick: bool) -> list[str]:
 
 
 def machine() -> list[str]:
-    """Describe where and on what this ran, a line each."""
+    """Return lines that describe the machine and the versions."""
     model = "unknown"
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("The benchmark needs two cores and the taskset of util-linux.")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # Redis, PostgreSQL and all else that is not the server stay off its core.
+    # Redis, PostgreSQL and everything else except the server stay off its core.
     os.sched_setaffinity(0, {int(GENERATOR_CORE)})
     wanted = options.workloads or names
     done = [w for w in everything(options.quick) if w.name in wanted]
@@ -287,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def go(workload: Workload, services: Services) -> list[str]:
-    """Run a workload, its loads in turn; return what went wrong."""
+    """Run a workload, its loads in turn; return what failed."""
     failures = []
     for turn in range(max(load.runs for load in workload.loads)):
         for load in workload.loads:

@@ -16,9 +16,9 @@ from tests.faults.peer import Peer, frame
 
 # Seconds of silence after which nothing more is expected.
 SILENCE = 2.0
-# How long follows may take to be in force, and how often that is tried. Seconds.
+# How long follows may take to take effect, and how often that is tried. Seconds.
 REGISTERED, AGAIN = 10.0, 2.0
-# Who (an id or an index), latitude, longitude.
+# Runner (an id or an index), latitude, longitude.
 Position = tuple[int, float, float]
 
 
@@ -41,7 +41,7 @@ class Seed2015Result:
     # Errors that reached the sender of an invalid position, and all others.
     errors: int
     errors_astray: int
-    # Positions of nobody followed, or with another id or number than was sent.
+    # Positions of runners who are not followed, or with a different id or number.
     strange: int
     closed: int
     seconds: float
@@ -50,7 +50,7 @@ class Seed2015Result:
 
 
 class SeedUser(Peer):
-    """A user's socket: keeps what arrived, and reads it when there is time."""
+    """A user's socket: keeps what has arrived, and reads it when there is time."""
 
     def __init__(self, user_id: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ async def run(
         )
         for _ in range(messages)
     ]
-    # Made before the clock runs: it is the server that is measured.
+    # Made before the clock runs, as the server is measured.
     frames = [
         (sockets[index].transport, sockets[index].position(lat, lng))
         for index, lat, lng in sent
@@ -160,10 +160,10 @@ async def run(
 
 
 async def registered(sockets: Sequence[SeedUser], seconds: float) -> None:
-    """Wait until every user sees a position of each runner they follow."""
+    """Wait until every user has a position of each runner they follow."""
     deadline = time.perf_counter() + seconds
     for attempt in itertools.count():
-        # Later ones than this have their place in the order of each runner.
+        # Later ones have their place in the order of each runner.
         lng = 10.5 + attempt
         for user in sockets:
             user.transport.write(user.position(1.5, lng))
@@ -185,7 +185,7 @@ async def registered(sockets: Sequence[SeedUser], seconds: float) -> None:
 def compare(
     sent: Sequence[Position], sockets: Sequence[SeedUser], *, url: str, seconds: float
 ) -> Seed2015Result:
-    """Hold what arrived against what was sent."""
+    """Compare what arrived with what was sent."""
     first_id = sockets[0].user_id
     numbers = {
         (first_id + index, lat, lng): number
@@ -212,7 +212,7 @@ def compare(
                 got.append(number)
         received += len(due.intersection(got))
         duplicates += len(got) - len(set(got))
-        # Followed are two: each one's positions must come in the order sent.
+        # Two are followed: each one's positions must arrive in the order sent.
         for runner in (index, index + 1):
             of_runner = [number for number in got if sent[number][0] == runner]
             disordered += sum(

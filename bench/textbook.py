@@ -16,8 +16,8 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 
-# Messages a channel holds before it drops some, silently; the default is 100. High
-# enough that nothing is lost here.
+# Messages that a channel holds before it drops some; the default is 100. High enough
+# that nothing is lost here.
 CAPACITY = 1_000_000
 
 settings.configure(

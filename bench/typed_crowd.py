@@ -1,7 +1,7 @@
 """A crowd that speaks `spectate.v1`.
 
 Every frame of every socket is counted and aged: sockets get the same bytes, so each
-frame is read once.
+frame is parsed once.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bench.client import CONNECTING, PEEK, Client, masked, open_all
 from bench.crowd import OLDEST, Crowd
 from bench.field import LENGTH, METRES_A_DEGREE, START
 
-# Metres a second; and the metres between one runner and the next.
+# Metres per second; and the metres between one runner and the next.
 SPEED, GAP = 3.3, 100.0
-# How long a spectator who is turned away stays away. Seconds.
+# How long a refused spectator waits. Seconds.
 BACK_OFF = 2.0
 
 
 @dataclass(slots=True)
 class Frame:
-    """A `positions` frame, as the first socket that got it read it.
+    """A `positions` frame, as parsed by the first socket that got it.
 
-    `first` is the number of the oldest position in it; arrivals are milliseconds
-    since the epoch.
+    `first` is the number of the oldest position in it; arrivals are milliseconds since
+    the epoch.
     """
 
     size: int
@@ -100,7 +100,7 @@ class TypedCrowd(Crowd):
                     await self.follow(client, number)
                 if client.close_code is None:
                     return
-                # Overloaded, it said: come back later.
+                # Overloaded: reconnect later.
                 self.refused += 1
                 self.closed -= 1
                 await asyncio.sleep(BACK_OFF)
@@ -120,7 +120,7 @@ class TypedCrowd(Crowd):
         await client.followed
 
     def learn(self, key: bytes, payload: bytes, now: float) -> Frame:
-        """Read a frame that nobody had before."""
+        """Parse a frame that no socket had before."""
         message = orjson.loads(payload)
         times = []
         for code, t, *_ in message["fixes"]:
@@ -141,7 +141,7 @@ class TypedCrowd(Crowd):
     def count(self) -> tuple[int, int, int]:
         received = merged = frames = 0
         for frame in self.frames.values():
-            # What was due before the count began is not expected.
+            # What was due before counting started is not expected.
             new = sum(t >= self.since for t in frame.times)
             frames += len(frame.arrivals)
             received += len(frame.arrivals) * new
@@ -225,4 +225,4 @@ class TypedSpectator(Client):
     def lost(self) -> None:
         self.crowd.closed += self.counts
         if not self.followed.done():
-            self.followed.set_result(None)  # The result says how many were closed.
+            self.followed.set_result(None)  # The result has the number of closed ones.

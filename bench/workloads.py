@@ -1,4 +1,4 @@
-"""What the benchmark measures: who is told to do what, and what is read off."""
+"""The workloads of the benchmark, and the columns of their tables."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from bench.contenders import (
     Contender,
 )
 
-# What the generator said about one run, with `server`, `load_average` and, where there
-# is a database, `stored`.
+# The generator's report of one run, with `server`, `load_average` and, if there is a
+# database, `stored`.
 Result = dict[str, Any]
-# A column: its title, what it shows of a contender's runs, and its decimals.
+# A column: its title, its value for a contender's runs, and its decimals.
 Column = tuple[str, Callable[[Sequence[Result]], float | None], int]
 
-# A p99 above this is a server that does not keep up. Milliseconds.
+# With a p99 above this a server does not keep up. Milliseconds.
 KEEPS_UP = 1_000
-# By what the number of spectators grows or shrinks while the most is looked for.
+# The factor of the number of spectators in the search for the most.
 STEP = 1.2
 
 
 @dataclass(frozen=True)
 class Load:
-    """One line of a table: a server and what the generator is told."""
+    """One row of a table: a server and the generator's arguments."""
 
     contender: Contender
     arguments: str
     runs: int = 3
-    # Else production's rights, with a race and tokens.
+    # Otherwise production's rights, with a race and tokens.
     open: bool = True
-    # Spectators to look for the most from; None: as the arguments say.
+    # Spectators to start the search from; None: as in the arguments.
     search_from: int | None = None
     note: str = ""
 
@@ -60,7 +60,7 @@ class Workload:
     says: str
     loads: Sequence[Load]
     columns: Sequence[Column]
-    # By title of the load, one a run.
+    # By title of the load, one per run.
     results: dict[str, list[Result]] = field(default_factory=dict)
 
     def table(self) -> list[str]:
@@ -86,7 +86,7 @@ def shown(value: float | None, digits: int) -> str:
 
 
 def middle(key: str) -> Callable[[Sequence[Result]], float | None]:
-    """Return the median of what the runs say; an age of null is infinite."""
+    """Return the median of the runs; an age of null is infinite."""
 
     def value(results: Sequence[Result]) -> float | None:
         values: list[float | None] = [r[key] for r in results if key in r]
@@ -103,7 +103,7 @@ def total(*keys: str) -> Callable[[Sequence[Result]], float | None]:
 
 
 def stored(results: Sequence[Result]) -> float | None:
-    """Return how many per cent of all positions were in the database at the end."""
+    """Return the percentage of positions that were in the database at the end."""
     if "stored" not in results[0]:
         return None
     rows: int = sum(result["stored"] for result in results)
@@ -293,7 +293,7 @@ def everything(quick: bool) -> list[Workload]:
 
 
 def short() -> list[Workload]:
-    """Return what shows in a minute that all of it works."""
+    """Return workloads that show within a minute that all of it works."""
     fanout = "fanout --runners 100 --spectators 100 --follows 10"
     return [
         Workload(

@@ -1,1 +1,1 @@
-"""Runners that do not exist, over real websockets: for the demo, tests and a look."""
+"""Simulated runners over real websockets, for the demo and the tests."""

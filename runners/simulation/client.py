@@ -1,4 +1,4 @@
-"""A native client: keeps every fix until the server has acked it."""
+"""A native client that keeps every fix until the server has acked it."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from websockets.typing import Subprotocol
 from runners.simulation.motion import Fix, Motion
 
 SUBPROTOCOL = Subprotocol("spectate.v1")
-# Fixes a message may carry, and fixes that may wait for their ack: acks wait while the
-# database is away, but the live flow must not.
+# Fixes per message, and fixes that may wait for their ack: acks are late while the
+# database is unavailable, but the live flow must go on.
 BATCH, IN_FLIGHT = 500, 4_000
 # Seconds between two fixes.
 INTERVAL = (1.0, 2.0)
-# A gap in the coverage: how often (seconds between two, on average) and how long.
+# A gap in the coverage: seconds between two on average, and how long it lasts.
 GAP_EVERY, GAP = 240.0, (8.0, 40.0)
-# The same of a phone that is mostly late.
+# The same for a phone that is mostly late.
 LATE_EVERY, LATE_GAP = 20.0, (45.0, 90.0)
-# Full jitter: wait a random part of this, doubled at each failure, at most the last.
+# Full jitter: wait a random part of the first, doubled at each failure up to the last.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-# Seconds, at most, between attempts once only the last acks are missing.
+# The longest delay between attempts once only the last acks are missing. Seconds.
 LAST_PAUSE = 0.5
-# After these close codes a client does not come back as it was.
+# After these close codes a client does not reconnect.
 FINAL_CLOSES = {4400, 4401, 4403}
 BACK_OFF_CLOSES = {1013, 4429}
-# Errors of a publish that pass; anything else is an answer.
+# Temporary errors of a publication; any other one is final.
 PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 
 
 @dataclass
 class Tally:
-    """What all clients of a simulation have done so far; fixes unless it says."""
+    """What all clients of a simulation have done so far, in fixes unless noted."""
 
-    connected: int = 0  # sockets
-    connects: int = 0  # sockets, ever
-    sent: int = 0  # resent ones again
+    connected: int = 0  # Sockets that are open.
+    connects: int = 0  # Sockets since the start.
+    sent: int = 0  # Including repeated ones.
     acked: int = 0
     reconnects: int = 0
-    turned_away: int = 0  # clients that will not come back
-    refused: Counter[str] = field(default_factory=Counter)  # by the server's code
-    problem: str = ""  # the last one, empty once a client is connected again
+    turned_away: int = 0  # Clients that will not reconnect.
+    refused: Counter[str] = field(default_factory=Counter)  # By the server's code.
+    problem: str = ""  # The last one, empty once a client is connected again.
 
 
 class Client:
-    """One runner's phone: records fixes, publishes them, comes back after a loss."""
+    """One runner's phone: records fixes, publishes them, reconnects after a loss."""
 
     def __init__(
         self,
@@ -80,19 +80,19 @@ class Client:
         self._next_id = 1
         self._wake = asyncio.Event()
         self._socket: ClientConnection | None = None
-        self._gap_until = 0.0  # by the loop's clock
+        self._gap_until = 0.0  # By the loop's clock.
         self._failures = 0
-        self._not_before = 0.0  # seconds the server asked us to stay away
-        self._ended = asyncio.Event()  # no more fixes are taken
+        self._not_before = 0.0  # Seconds requested by the server.
+        self._ended = asyncio.Event()  # No more fixes are recorded.
 
     @property
     def waiting(self) -> int:
-        """Fixes that no ack has covered yet."""
+        """The number of fixes without an ack."""
         return len(self._pending) + self._unacked
 
     @property
     def _unacked(self) -> int:
-        """Fixes that are sent and wait for their ack."""
+        """The number of fixes that are sent and wait for their ack."""
         return sum(map(len, self._in_flight.values()))
 
     @property
@@ -114,7 +114,7 @@ class Client:
             recorder.cancel()
 
     def stop_recording(self) -> None:
-        """Take no more fixes; `run` ends when the last one is acked."""
+        """Stop recording; `run` ends when the last fix is acked."""
         self._ended.set()
         self._gap_until = 0
         self._wake.set()
@@ -150,7 +150,7 @@ class Client:
         loop.call_later(seconds, self._wake.set)
 
     async def _stay_connected(self) -> None:
-        """Connect and publish until the socket is gone or nothing is left to do."""
+        """Connect and publish until the socket is closed or nothing is left to do."""
         try:
             async with connect(
                 self._url,
@@ -181,7 +181,7 @@ class Client:
         try:
             async for message in socket:
                 await self._receive(json.loads(message), socket)
-            # `async for` ends in silence after a normal close.
+            # `async for` ends without an exception after a normal close.
             await socket.recv()
         finally:
             self._socket = None
@@ -189,7 +189,7 @@ class Client:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await sender
-            # What was on its way may have been lost: first in the next batch.
+            # Fixes in flight may be lost: they go first in the next batch.
             for batch in reversed(self._in_flight.values()):
                 self._pending.extendleft(reversed(batch))
             self._in_flight.clear()
@@ -257,7 +257,9 @@ class Client:
         self._tally.problem = problem
 
     async def _pause(self) -> None:
-        """Wait before the next attempt to connect; not for long once it is the end."""
+        """Wait before the next attempt to connect; not for long once recording has
+        ended.
+        """
         self._tally.reconnects += 1
         seconds = self._wait()
         if self._ended.is_set():
@@ -276,13 +278,13 @@ class Client:
 
 
 class _TurnedAwayError(Exception):
-    """The server does not want this client as it is."""
+    """The server refuses this client for good."""
 
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    """Return whom this machine trusts.
+    """Return the certificates that this machine trusts.
 
-    Reading it takes 25 ms: with one for each of 300 clients none had time to connect.
+    Reading them takes 25 ms: if each of 300 clients did it, none could connect in time.
     """
     return ssl.create_default_context()

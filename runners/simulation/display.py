@@ -1,4 +1,4 @@
-"""The one line that says how a simulation is getting on."""
+"""The status line of a simulation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from typing import TextIO
 
-# Seconds between two lines, rewritten in place on a terminal, else one below another.
+# Seconds between two lines, rewritten in place on a terminal, else one below the other.
 ON_TERMINAL, ELSEWHERE = 0.5, 10.0
 
 

@@ -13,18 +13,18 @@ from django.utils import timezone
 from runners.models import Entry, LatestPosition, Race, Runner, RunnerToken
 
 TOKEN_NAME = "simulator"
-# Who was seen within it goes on from there.
+# Runners who were seen within this time go on from there.
 LATELY = timedelta(minutes=5)
-# Of a runner, before a pace can be told from it.
+# The fixes of a runner that are needed to compute a pace.
 TELLING = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """One of the field: a token, and where they are.
+    """A runner of the field: a token, and where they are.
 
-    `distance` is metres along the course, None if anywhere will do; `pace` m/s, None
-    for any; `wait` seconds until their start. Who is out of the race stands.
+    `distance` is metres along the course, None for any; `pace` m/s, None for any;
+    `wait` seconds until their start. DNFs stand still.
     """
 
     token: RunnerToken
@@ -36,9 +36,9 @@ class Starter:
 
 
 def field_create(*, race: Race, size: int) -> list[Starter]:
-    """Make sure of the runners sim-1 to sim-N and their entries; issue a token each.
+    """Create missing runners sim-1 to sim-N and their entries; issue a token each.
 
-    Returns them in that order. What is there already stays as it is.
+    Returns them in that order. Existing rows stay as they are.
     """
     with transaction.atomic():
         entries = entries_create(race=race, size=size)
@@ -52,7 +52,7 @@ def field_create(*, race: Race, size: int) -> list[Starter]:
 
 
 def entries_create(*, race: Race, size: int) -> list[Entry]:
-    """Make sure of the runners and their entries; return these in order."""
+    """Create missing runners and their entries; return all in order."""
     codes = [f"sim-{number}" for number in range(1, size + 1)]
     there = set(Runner.objects.filter(code__in=codes).values_list("code", flat=True))
     for number, code in enumerate(codes, start=1):
@@ -88,7 +88,7 @@ def _starter(entry: Entry, token: RunnerToken, plain: str, now: datetime) -> Sta
     latest: LatestPosition | None = getattr(entry.runner, "latest", None)
     distance = pace = None
     wait = 0.0
-    # Without waves a field is under way at once, whenever the race starts.
+    # Without waves the field runs immediately, whenever the race starts.
     if entry.wave is not None and since_gun < timedelta():
         distance, wait = 0.0, -since_gun.total_seconds()
     elif (

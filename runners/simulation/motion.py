@@ -1,4 +1,4 @@
-"""How a simulated runner moves, and what their phone makes of it."""
+"""The motion of a simulated runner, and the fixes of their phone."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import TypedDict
 from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 
-# Start and finish closer than this many metres: the course is a loop.
+# If start and finish are closer than this many metres, the course is a loop.
 LOOP_GAP = 100.0
-# Metres a second, of a recreational field: 9:00 to 3:15 min/km, most near 5:25.
+# The paces of a recreational field in metres per second: 9:00 to 3:15 min/km, most near
+# 5:25.
 SLOWEST, USUAL, FASTEST = 1.85, 3.1, 5.1
-# Who strays goes this far from the course, in metres, and comes back, again and again;
-# seconds from one time to the next.
+# How far a straying runner leaves the course in metres, and the seconds from one time
+# to the next.
 STRAY, STRAY_EVERY = 140.0, 300.0
-# Per cent of battery an hour of GPS and radio costs.
+# Per cent of battery that an hour of GPS and radio costs.
 BATTERY_AN_HOUR = 12.0
 
 
 class Fix(TypedDict):
-    """A fix as `publish` carries it: milliseconds, degrees, metres, m/s, per cent."""
+    """A fix of a `publish`: milliseconds, degrees, metres, m/s, per cent."""
 
     t: int
     lat: float
@@ -33,7 +34,7 @@ class Fix(TypedDict):
 
 
 class Wander:
-    """A value that wanders around zero and forgets (Ornstein-Uhlenbeck).
+    """An Ornstein-Uhlenbeck process around zero.
 
     `spread` is its standard deviation, `memory` the seconds after which about a third
     of a deviation is left.
@@ -51,12 +52,12 @@ class Wander:
 
 
 class Motion:
-    """A runner under way on a course, at a pace of their own.
+    """A runner on a course, at a pace of their own.
 
     On a loop laps follow each other; elsewhere the runner turns at either end. `factor`
     is how many times faster than life they move; `wait` is how long they stand at the
-    start first, in seconds; who stands does not move at all, and who strays leaves the
-    course now and then.
+    start first, in seconds. A standing runner does not move at all, and a straying one
+    leaves the course from time to time.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Motion:
         strays: bool = False,
         random: Random,
     ) -> None:
-        """Begin at metres from the start; `laps` 0 is for ever, `pace` in m/s."""
+        """Start at metres from the start line; `laps` 0 is without end, `pace` in m/s."""
         self.distance = distance
         self._wait = math.inf if stands else wait
         self._strays, self._elapsed = strays, 0.0
@@ -100,7 +101,7 @@ class Motion:
         return self.distance >= self._end
 
     def step(self, seconds: float, *, t: int) -> Fix:
-        """Move on for that long and return what the phone then says; t in ms."""
+        """Move on for some seconds and return the phone's fix; t in ms."""
         form = math.exp(self._form.step(seconds * self._factor))
         running = max(0.0, seconds - self._wait)
         self._wait = max(0.0, self._wait - seconds)
@@ -111,7 +112,7 @@ class Motion:
         lat, lng = self._place(self.distance)
         east, north = self._east.step(seconds), self._north.step(seconds)
         if self._strays:
-            # To the right of the way, as far as the sine of the time is above 0.
+            # To the right of the course, as far as the sine of the time is above 0.
             aside = STRAY * max(0.0, math.sin(math.tau * self._elapsed / STRAY_EVERY))
             right = math.radians(self._bearing() + 90)
             east, north = (

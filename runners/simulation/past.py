@@ -1,4 +1,4 @@
-"""What a field has run already: as if its phones had sent since the gun."""
+"""Writes what a field has run already, as if its phones had sent since the gun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runners.simulation.motion import Fix, Motion
 
 # Seconds between two fixes.
 INTERVAL = 10.0
-# Before the gun everybody stands at the start for so many seconds.
+# Seconds for which everybody stands at the start before the gun.
 LINE_UP = 30.0
 SOURCE = "websocket"
 
@@ -38,9 +38,9 @@ class Phone:
 def past_write(
     *, race: Race, entries: Iterable[Entry], now: datetime, random: Random
 ) -> None:
-    """Give entries a past from before their gun until now, in place of what they had.
+    """Replace the positions of entries by a past from before their gun until now.
 
-    Who is out of the race has stood since half of that time.
+    DNFs have been standing since half of that time.
     """
     course = Course(race.line, length=race.length)
     marks = [Mark(c.pk, c.distance, c.kind) for c in race.checkpoints.all()]
@@ -59,7 +59,7 @@ def past_write(
 
 
 def _run(entry: Entry, course: Course, now: datetime, random: Random) -> list[Fix]:
-    # Nobody crosses the start at the shot itself.
+    # Runners cross the start some seconds after the gun.
     wait = LINE_UP + random.uniform(0, 10)
     motion = Motion(course, distance=0, wait=wait, random=Random(random.random()))
     gun, end = milliseconds(entry.gun), milliseconds(now)

@@ -1,4 +1,4 @@
-"""A whole field on a course, until it has finished or is told to stop."""
+"""Runs a field on a course, until it has finished or is stopped."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ async def run_field(
     incidents: bool = False,
     out: TextIO,
 ) -> tuple[Tally, int]:
-    """Let a field run, one client a starter.
+    """Run a field with one client per starter.
 
-    They go on from where they were; who has not been seen yet waits for the gun, or is
-    somewhere along the course already. With `incidents` the first phone is mostly late
-    and the second runner strays.
+    Runners go on from where they were; others wait for the gun, or start somewhere
+    along the course. With `incidents` the first phone is mostly late and the second
+    runner strays.
 
     Ends after `laps` (0: never), `duration` seconds, Ctrl-C or SIGTERM; a second of
-    these does not wait for the last acks. Returns what was done, and how many fixes no
-    ack has covered.
+    these does not wait for the last acks. Returns the tally and the number of fixes
+    without an ack.
     """
     tally = Tally()
     random = Random()
@@ -135,7 +135,7 @@ async def _either(
     *,
     within: float | None = None,
 ) -> None:
-    """Wait for the work or the event, at most so many seconds."""
+    """Wait for the work or the event, at most a number of seconds."""
     told = asyncio.create_task(event.wait())
     either: set[asyncio.Future[Any]] = {work, told}
     await asyncio.wait(either, timeout=within, return_when=asyncio.FIRST_COMPLETED)

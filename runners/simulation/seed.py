@@ -1,4 +1,4 @@
-"""What the 2015 client did: everybody follows two and sends as fast as they can."""
+"""The client of 2015: everybody follows two and sends as fast as they can."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from runners.simulation.display import displayed
 
-# Seconds without a frame after which what is missing is taken for lost.
+# Seconds without a frame after which missing positions count as lost.
 QUIET = 5.0
-# Seconds for all sockets to open, and for all follows to be in force.
+# Seconds for all sockets to open, and for all follows to take effect.
 READY = 30.0
-# Positions sent between two looks at what has come in.
+# Positions sent between two reads.
 BURST = 20
 
 Place = tuple[float, float]
 
 
 class SeedError(Exception):
-    """The run could not begin; its text says why."""
+    """The run could not start; the message says why."""
 
 
 @dataclass
 class SeedUser:
-    """One client: what it sends, what comes back; ids as numbers."""
+    """One client: what it sends and receives; ids are numbers."""
 
     id: int
     sends: list[Place]
     got: Counter[tuple[int, Place]] = field(default_factory=Counter)
     errors: int = 0
-    # Positions of somebody it does not follow, or with an id that is no number.
+    # Positions of runners it does not follow, or with an id that is no number.
     foreign: int = 0
     last_error: str = ""
     closed: str = ""
@@ -54,15 +54,15 @@ class SeedUser:
 
 @dataclass
 class SeedReport:
-    """Positions that each follower should have got and got, by user's id."""
+    """The positions that each follower should have received and did, by user's id."""
 
     should: dict[int, int]
     got: dict[int, int]
     sent: int = 0
-    invalid: int = 0  # sent, but nowhere on earth
-    errors: int = 0  # came back
-    foreign: int = 0  # should not have come: not followed, invalid, or with another id
-    surplus: int = 0  # came more than once
+    invalid: int = 0  # Sent, but outside of the earth.
+    errors: int = 0  # Returned.
+    foreign: int = 0  # Unexpected: not followed, invalid, or with a different id.
+    surplus: int = 0  # Received more than once.
     seconds: float = 0.0
     closed: list[str] = field(default_factory=list)
     last_error: str = ""
@@ -83,7 +83,7 @@ class SeedReport:
 async def run_seed(
     *, url: str, users: int, messages: int, out: TextIO, random: Random
 ) -> SeedReport:
-    """Do what the 2015 client did, with the same messages; raise SeedError.
+    """Do what the client of 2015 did, with the same messages; raise SeedError.
 
     Latitudes are drawn from -180 to 180 as there, so about half are refused.
     """
@@ -144,7 +144,7 @@ async def _open(
     try:
         async with asyncio.timeout(READY):
             for _ in everybody:
-                # Nothing waits in the client's library: what is late is the server's.
+                # Nothing is queued in the client's library: delays are the server's.
                 socket = connect(
                     url,
                     compression=None,
@@ -165,10 +165,10 @@ async def _open(
 async def _all_follows_in_force(
     everybody: list[SeedUser], opened: list[ClientConnection]
 ) -> None:
-    """Wait until each initial request is in force.
+    """Wait until each initial request has taken effect.
 
-    It has no answer, but the frames of a socket take effect in their order: once a
-    place that is nowhere has come back as an error, so has the request before it.
+    It has no reply, but the frames of a socket take effect in order: once an impossible
+    position has come back as an error, the request before it is in effect.
     """
     for user, socket in zip(everybody, opened, strict=True):
         await socket.send(json.dumps({"userId": user.id, "lat": 999, "lng": 0}))
@@ -211,7 +211,7 @@ async def _read(user: SeedUser, socket: ClientConnection) -> None:
 
 
 async def _until_quiet(everybody: list[SeedUser], total: int) -> float:
-    """Wait until all has come, or nothing does any more; return when the last did."""
+    """Wait until everything has arrived or nothing does any more; return the last time."""
     loop = asyncio.get_running_loop()
     seen, last = -1, loop.time()
     invalid = sum(len(user.sends) - len(user.valid) for user in everybody)
@@ -227,7 +227,7 @@ async def _until_quiet(everybody: list[SeedUser], total: int) -> float:
 
 
 def _should(everybody: list[SeedUser]) -> dict[int, set[tuple[int, Place]]]:
-    """Return what each follower should get."""
+    """Return what each follower should receive."""
     valid = {user.id: user.valid for user in everybody}
     return {
         user.id: {
