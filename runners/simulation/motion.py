@@ -73,7 +73,7 @@ class Motion:
         strays: bool = False,
         random: Random,
     ) -> None:
-        """Start at metres from the start line; `laps` 0 is without end, `pace` in m/s."""
+        """Start at metres from the line; `laps` 0 has no end, `pace` in m/s."""
         self.distance = distance
         self._wait = math.inf if stands else wait
         self._strays, self._elapsed = strays, 0.0

@@ -211,7 +211,7 @@ async def _read(user: SeedUser, socket: ClientConnection) -> None:
 
 
 async def _until_quiet(everybody: list[SeedUser], total: int) -> float:
-    """Wait until everything has arrived or nothing does any more; return the last time."""
+    """Wait until nothing more arrives; return the time of the last arrival."""
     loop = asyncio.get_running_loop()
     seen, last = -1, loop.time()
     invalid = sum(len(user.sends) - len(user.valid) for user in everybody)
