@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth.models import User
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -24,6 +23,10 @@ from bench import process
 from tests.faults.proxy import Line
 from tests.scenes.people import make_session
 from tests.servers import Server
+
+if TYPE_CHECKING:
+    # Scripts import this before `tests.scenes` sets Django up.
+    from django.contrib.auth.models import User
 
 # After so long a page is taken to hang. Milliseconds.
 PATIENCE = 60_000

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.gallery import DESKTOP, LOOKS, pages
-from tests.browser.pages import PATIENCE, LivePage
+from tests.browser.pages import PATIENCE, LivePage, without_map
 from tests.scenes.world import World, make_world
 from tests.servers import ROOT, Server
 from tests.services import unavailable
@@ -67,13 +67,13 @@ def test_no_page_has_a_fault_that_a_machine_finds(
     browser: Browser, web_server: Server, world: World, axe: Path
 ) -> None:
     context = browser.new_context(base_url=web_server.url, bypass_csp=True)
+    context.add_init_script(path=axe)
+    # The map is a picture for axe, and takes longest.
+    without_map(context)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    # The map is a picture for axe, and takes longest.
-    page.route("**/maplibre-gl.mjs", lambda route: route.abort())
     found: list[str] = []
     for name in pages(page, web_server, world):
-        page.evaluate(axe.read_text())
         page.add_style_tag(content=STILL)
         for n, (scheme, (width, height)) in enumerate(LOOKS[:2]):
             page.emulate_media(color_scheme=scheme)

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from runners.models import Runner
 from runners.sharing.runner_settings import visibility_set
+from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import (
     LivePage,
     Publisher,
@@ -94,7 +95,7 @@ def test_follow_is_kept_in_the_account(
         page.star("gus").click()
     assert answer.value.json() == {"status": "accepted"}
 
-    other = browser.new_context(base_url=web_server.url)
+    other = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     without_map(other)
     elsewhere = LivePage(other.new_page())
     elsewhere.page.goto("/sign-in/")
@@ -133,6 +134,8 @@ def test_picking_a_runner_on_the_map_picks_the_row(
     picked = page.row("hal").locator(".pick")
     expect(picked).to_have_attribute("aria-current", "false")
     canvas = page.page.locator("#map canvas")
+    # Away from the controls, wherever the other runners are.
+    page.page.evaluate("() => spectate.map().jumpTo({center: [12.5, 41.9], zoom: 8})")
 
     def pointer_on_hal() -> bool:
         """Move the mouse to him; the cursor changes once a click would pick him."""
@@ -207,7 +210,7 @@ def test_list_is_complete_without_a_map(
 
 def test_page_comes_back_after_a_restart(browser: Browser, web_server: Server) -> None:
     token = web_server.database(make_phone, "mia", "Mia")
-    context = browser.new_context(base_url=web_server.url)
+    context = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     page = LivePage(context.new_page())
     with publishing(web_server, token) as mia:
         mia.publish(-6.3, 53.33)
@@ -309,7 +312,7 @@ def test_page_catches_up_after_a_cut_and_nothing_jumps_back(
     offline: Callable[[Way, LivePage], AbstractContextManager[None]],
 ) -> None:
     with way_to(web_server) as way, new_phone(web_server, code, "Pia") as pia:
-        context = browser.new_context(base_url=way.url)
+        context = browser.new_context(base_url=way.url, viewport=VIEWPORT)
         page = LivePage(context.new_page())
         sent = [-6.3]
         start = int(time.time() * 1000) - 10_000
@@ -390,7 +393,7 @@ def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
         (200, "theirs", "course", "line-color"),
         (404, "land", "land", "fill-color"),
     ):
-        context = browser.new_context(base_url=web_server.url)
+        context = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
         page = LivePage(context.new_page()).page
         page.route("**/style.json", partial(Route.fulfill, status=status, json=style))
         # As with SPECTATE_MAP_STYLE, for which a server would have to start anew.

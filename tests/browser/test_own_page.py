@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from runners.models import Runner
+from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import (
     LivePage,
     eventually,
@@ -84,7 +85,7 @@ def test_runner_shares_a_link_and_revokes_it(
     token = new_token(page.page)
     path = new_link(page.page, "Mum")
 
-    private = browser.new_context(base_url=web_server.url)
+    private = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     mum = LivePage(private.new_page())
     asked: list[Request] = []
     mum.page.on("request", lambda request: asked.append(request))
@@ -123,7 +124,7 @@ def test_link_with_a_pin_opens_with_it_only(
     path = new_link(page.page, "Club", pin="4711")
     with publishing(web_server, web_server.database(make_token, wim)) as phone:
         phone.publish(-6.33, 53.35)
-    private = browser.new_context(base_url=web_server.url)
+    private = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     without_map(private)
     visitor = LivePage(private.new_page())
     visitor.page.goto(path)
@@ -140,7 +141,7 @@ def test_follower_asks_is_accepted_and_is_blocked(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     xia = new_runner(context, web_server, "Xia Lake", "public")
-    elsewhere = browser.new_context(base_url=web_server.url)
+    elsewhere = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     without_map(elsewhere)
     sign_in(elsewhere, web_server, web_server.database(make_user, "alice"))
     alice = LivePage(elsewhere.new_page())
@@ -181,7 +182,7 @@ def test_positions_that_are_erased_leave_the_open_map(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     zoe = new_runner(context, web_server, "Zoe Dale", "public")
-    elsewhere = browser.new_context(base_url=web_server.url)
+    elsewhere = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     alice = LivePage(elsewhere.new_page())
     with publishing(web_server, web_server.database(make_token, zoe)) as phone:
         phone.publish(-6.33, 53.35)

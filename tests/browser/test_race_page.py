@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition
+from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.servers import Server
 
@@ -36,7 +37,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
     """A browser of somebody who reads English and counts in kilometres."""
     context = browser.new_context(
         base_url=web_server.url,
-        viewport={"width": 960, "height": 640},
+        viewport=VIEWPORT,
         locale="en-IE",
     )
     yield context
