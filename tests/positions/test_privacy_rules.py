@@ -1,20 +1,28 @@
-"""Privacy zones: across the date line, and with a radius of each day."""
+"""What a runner keeps to themselves: zones, pauses, and what comes after the end."""
 
 from __future__ import annotations
 
+import asyncio
 import math
+import threading
+from datetime import datetime, timedelta
 
 import pytest
+from django.db import OperationalError
+from django.utils import timezone
 
+from runners import store
 from runners.earth import EARTH_RADIUS_M
 from runners.live.outbox import now_ms
-from runners.models import Position, Zone
+from runners.models import Pause, Position, Runner, Zone
+from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import DAY_MS, Circle
 from runners.positions.track import Publisher
 from runners.positions.writing import Row, write
-from runners.sharing.runner_settings import zone_save
+from runners.sharing.runner_settings import sharing_until, zone_save
+from tests.waiting import PATIENCE_S, eventually
 
 # Fiji, where a thousandth of a degree of longitude has 106 m.
 LAT = -17.0
@@ -101,3 +109,111 @@ def test_a_zone_reaches_equally_far_all_day() -> None:
 def test_two_zones_reach_differently_far_on_the_same_days() -> None:
     one, other = ([reach(home(pk), day) for day in DAYS] for pk in (1, 2))
     assert one != other
+
+
+BEARINGS = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}
+
+
+@pytest.mark.parametrize("bearing", BEARINGS)
+def test_a_zone_reaches_further_in_its_own_direction_at_any_latitude(
+    bearing: int,
+) -> None:
+    zone = zone_of(1, 10.0, bearing)
+    zone.pk, zone.lat = 1, 60.0
+    circle = Circle.of(zone)
+    # Further than a zone around the place itself would reach on any day.
+    north = math.degrees((RADIUS_M + 200) / EARTH_RADIUS_M)
+    east = north / math.cos(math.radians(zone.lat))
+    around = {
+        direction: (zone.lat + y * north, zone.lng + x * east)
+        for direction, (y, x) in BEARINGS.items()
+    }
+    for day in DAYS:
+        t = day * DAY_MS
+        hidden = [b for b, place in around.items() if circle.hides(Fix(t, *place))]
+        assert hidden == [bearing]
+
+
+# Pauses and the end of sharing
+
+
+def minutes_ago(minutes: float) -> datetime:
+    return timezone.now() - timedelta(minutes=minutes)
+
+
+async def refused(pipeline: Pipeline, bob: Publisher, *minutes: int) -> dict[int, str]:
+    """Publish fixes of some minutes ago; return the codes of those refused."""
+    fixes = [Fix(now_ms() - m * 60_000, 48.0, 2.0) for m in minutes]
+    receipt = await pipeline.accept(bob, fixes, source="overland")
+    return {minutes[index]: code for index, code, _ in receipt.rejected}
+
+
+async def test_a_pause_of_hours_ago_binds_what_a_phone_kept_back(
+    pipeline: Pipeline, bob: Publisher
+) -> None:
+    await Pause.objects.acreate(
+        runner_id=bob.pk, started_at=minutes_ago(300), ended_at=minutes_ago(240)
+    )
+    assert await refused(pipeline, bob, 301, 299, 241, 239, 0) == {
+        299: "sharing.paused",
+        241: "sharing.paused",
+    }
+
+
+async def test_what_was_recorded_after_the_end_of_sharing_stays_unshared(
+    pipeline: Pipeline, bob: Publisher
+) -> None:
+    runner = await Runner.objects.aget(pk=bob.pk)
+    runner.sharing_ends_at = minutes_ago(60)
+    await runner.asave()
+    codes = {59: "sharing.paused", 1: "sharing.paused"}
+    assert await refused(pipeline, bob, 61, 59, 1) == codes
+    await store.read(sharing_until, runner=runner, ends=None)
+    await pipeline.refresh([bob.pk])
+    assert await refused(pipeline, bob, 61, 59, 1, 0) == codes
+
+
+# Rules that cannot be read, or change meanwhile
+
+
+async def test_nothing_is_shown_while_the_rules_cannot_be_read(
+    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await zone_of(bob.pk, 2.0, 90).asave()
+
+    def away(pk: int) -> object:
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(pipeline_module, "_read_track", away)
+        for _ in range(2):
+            with pytest.raises(store.StoreUnavailable):
+                await pipeline.accept(bob, [Fix(now_ms(), LAT, 2.0)], source="x")
+    assert pipeline.accepted == 0
+    # Once it is back the zone is in force.
+    receipt = await pipeline.accept(bob, [Fix(now_ms(), LAT, 2.0)], source="x")
+    assert [code for _, code, _ in receipt.rejected] == ["zone.hidden"]
+
+
+async def test_a_zone_that_is_made_while_the_rules_are_read_is_in_force(
+    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_track = pipeline_module._read_track
+    is_read, may_answer = threading.Event(), threading.Event()
+
+    def slow(pk: int) -> object:
+        monkeypatch.setattr(pipeline_module, "_read_track", read_track)
+        found = read_track(pk)
+        is_read.set()
+        may_answer.wait(PATIENCE_S)
+        return found
+
+    monkeypatch.setattr(pipeline_module, "_read_track", slow)
+    fix = Fix(now_ms(), LAT, 2.0)
+    accepting = asyncio.create_task(pipeline.accept(bob, [fix], source="x"))
+    await eventually(is_read.is_set)
+    await zone_of(bob.pk, 2.0, 90).asave()
+    await pipeline.refresh([bob.pk])
+    may_answer.set()
+    receipt = await accepting
+    assert [code for _, code, _ in receipt.rejected] == ["zone.hidden"]
