@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from runners.models import LatestPosition, Position, Runner
+from runners.models import (
+    Checkpoint,
+    Entry,
+    LatestPosition,
+    Position,
+    Race,
+    Runner,
+    Split,
+)
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.track import Publisher
-from runners.positions.writing import Row, _moment, write
-from tests.waiting import PATIENCE_S
+from runners.positions.writing import Passing, Row, _moment, write
+from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532
 
@@ -73,6 +81,33 @@ def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None
     assert Position.objects.filter(runner=bob.pk).count() == 20
 
 
+@pytest.fixture
+def split_of_bob(bob: Publisher) -> Passing:
+    """What a fix of Bob means in his race: he passes a checkpoint."""
+    start = datetime.fromtimestamp(T / 1000, UTC)
+    ends = start + timedelta(hours=1)
+    race = Race.objects.create(slug="half", name="Half", start=start, ends=ends)
+    entry = Entry.objects.create(race=race, runner_id=bob.pk, bib="1")
+    ten = Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
+    return Passing(entry.pk, ten.pk, 1, T, 1.0)
+
+
+@pytest.mark.parametrize("what", ["a runner", "an entry"])
+def test_what_is_deleted_takes_nobody_elses_splits_along(
+    bob: Publisher, split_of_bob: Passing, what: str
+) -> None:
+    rows = [Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")]
+    changes = [split_of_bob]
+    if what == "a runner":
+        rows.insert(0, Row(bob.pk + 1, Fix(T, 48.0, 2.0), "websocket"))
+    else:
+        changes.insert(0, split_of_bob._replace(entry=split_of_bob.entry + 1))
+    lost = write(rows, changes)
+    assert list(lost) == [row for row in rows if row.runner != bob.pk]
+    assert Position.objects.get().runner_id == bob.pk
+    assert Split.objects.get().entry_id == split_of_bob.entry
+
+
 async def test_an_ack_waits_for_the_commit(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +130,50 @@ async def test_an_ack_waits_for_the_commit(
     assert await Position.objects.acount() == 1
     assert recorder.waiting == 0
     assert recorder.stored == 1
+
+
+async def test_each_sender_learns_how_many_of_their_own_rows_were_refused(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    is_writing, may_write = threading.Event(), threading.Event()
+
+    def slow(rows: list[Row], changes: Any) -> object:
+        batches.append(len(rows))
+        is_writing.set()
+        may_write.wait(PATIENCE_S)
+        return write(rows, changes)
+
+    monkeypatch.setattr(recorder_module, "write", slow)
+    fixes = [Fix(T + n, 48.0, 2.0) for n in range(3)]
+    first = recorder.record([Row(bob.pk, fixes[0], "websocket")])
+    await eventually(is_writing.is_set)
+    # Both wait until the first is written, and are one batch.
+    bobs = recorder.record([Row(bob.pk, fixes[1], "websocket")])
+    gone = recorder.record([Row(bob.pk + 1, fix, "websocket") for fix in fixes])
+    may_write.set()
+    assert [await asyncio.wait_for(ack, 5) for ack in (first, bobs, gone)] == [0, 0, 3]
+    assert batches == [1, 4]
+
+
+async def test_the_oldest_row_that_waits_is_known_until_it_is_committed(
+    recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_writing, may_write = threading.Event(), threading.Event()
+
+    def slow(*work: Any) -> object:
+        is_writing.set()
+        may_write.wait(PATIENCE_S)
+        return write(*work)
+
+    monkeypatch.setattr(recorder_module, "write", slow)
+    assert recorder.oldest == 0
+    stored = recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
+    await eventually(is_writing.is_set)
+    assert recorder.oldest > 0
+    may_write.set()
+    await asyncio.wait_for(stored, 5)
+    assert recorder.oldest == 0
 
 
 async def test_fixes_that_could_not_be_stored_are_not_acked(
