@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from pytest_django import Settings
 
 from runners import store
@@ -17,10 +19,11 @@ from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Sp
 from runners.positions import pipeline as accept_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
+from runners.positions.running import mend
 from runners.positions.track import Publisher
-from runners.races.entries import entry_mark
+from runners.races.entries import entry_mark, split_set
 from runners.sharing.snapshots import runner_items
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -197,6 +200,42 @@ async def test_late_fixes_correct_a_split(
     assert stored.time == by_hand
 
 
+async def test_fixes_that_come_during_a_replay_keep_what_it_found(
+    pipeline: Pipeline,
+    bob: Publisher,
+    entry: Entry,
+    ear: Ear,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept_module, "MEND_AFTER_S", 0.01)
+    is_replayed, may_answer = threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> object:
+        found = mend(*args)
+        is_replayed.set()
+        may_answer.wait(PATIENCE_S)
+        return found
+
+    # The phone wakes on the course; what it kept back has the start.
+    await run(pipeline, bob, entry, *range(100, 201, 10))
+    monkeypatch.setattr(accept_module, "mend", slow)
+    late = [fix_at(entry, second) for second in range(-30, 100, 10)]
+    await pipeline.accept(bob, late, source="websocket")
+    await eventually(is_replayed.is_set)
+    await run(pipeline, bob, entry, 210, 220)
+    may_answer.set()
+    mender = pipeline._tracks[bob.pk].mender
+    assert mender is not None
+    await mender
+    await run(pipeline, bob, entry, *range(230, 521, 10))
+    await pipeline.recorder.flushed()
+    gun = entry.race.start
+    await entry.arefresh_from_db()
+    assert entry.status == "finished"
+    assert entry.started_at is not None
+    assert abs((entry.started_at - gun).total_seconds()) < 10
+
+
 async def test_a_jump_is_held_until_a_second_fix_confirms_it(
     pipeline: Pipeline,
     bob: Publisher,
@@ -273,6 +312,29 @@ async def test_a_finish_that_was_set_by_hand_stays(
     assert (entry.status, entry.finished_at) == ("finished", by_hand)
     assert entry.started_at is not None
     assert (await Split.objects.aget(checkpoint=finish)).time == by_hand
+
+
+async def test_a_start_that_was_set_by_hand_stays(
+    pipeline: Pipeline, bob: Publisher, entry: Entry
+) -> None:
+    start = await Checkpoint.objects.aget(kind="start")
+    by_hand = entry.race.start + timedelta(seconds=40)
+
+    @transaction.atomic
+    def set_by_hand() -> None:
+        split_set(
+            split=Split.objects.create(
+                entry=entry, checkpoint=start, time=by_hand, by_hand=True
+            )
+        )
+
+    await store.read(set_by_hand)
+    await run(pipeline, bob, entry, *range(-30, 521, 10))
+    await pipeline.recorder.flushed()
+    await entry.arefresh_from_db()
+    assert (entry.status, entry.started_at) == ("finished", by_hand)
+    assert entry.finished_at is not None
+    assert (await Split.objects.aget(checkpoint=start)).time == by_hand
 
 
 async def test_splits_of_an_unlisted_race_are_for_those_who_follow_it(
