@@ -119,6 +119,21 @@ async def test_a_backlog_from_before_the_window_is_stored_and_shown_to_nobody(
     assert await Position.objects.acount() == 5
 
 
+async def test_of_two_open_windows_the_earlier_one_counts(
+    pipeline: Pipeline, bob: Publisher, ear: Ear, window: int
+) -> None:
+    half = await Race.objects.aget()
+    later = await Race.objects.acreate(
+        slug="later",
+        name="Later",
+        start=half.start + timedelta(minutes=30),
+        ends=half.ends,
+    )
+    await Entry.objects.acreate(race=later, runner_id=bob.pk, bib="1")
+    await publish(pipeline, bob, Fix(window + 1_000, 48.0, 2.0))
+    assert [row[1] for row in ear.rows] == [window + 1_000]
+
+
 async def test_a_late_fix_never_moves_the_marker_back(
     pipeline: Pipeline, bob: Publisher, ear: Ear
 ) -> None:

@@ -216,6 +216,12 @@ def test_where_a_runner_was_before_the_window_is_not_shown() -> None:
         return fix, [row[1] for row in missed], [point[1] for point in track]
 
     assert shown() == (13, [12, 13], [12, 13])
+    # Of two open windows the earlier one counts.
+    later = Race.objects.create(
+        slug="later", name="Later", start=now + 30 * MINUTE, ends=now + 3 * HOUR
+    )
+    Entry.objects.create(race=later, runner=runner, bib="1")
+    assert shown() == (13, [12, 13], [12, 13])
     LatestPosition.objects.update(recorded_at=now - 90 * MINUTE)
     assert shown()[0] is None
     # Who is public hides nothing.
