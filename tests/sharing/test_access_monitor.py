@@ -15,15 +15,18 @@ from django.utils import timezone
 from runners import store
 from runners.live.hub import get_hub
 from runners.live.layer import LocalLayer
-from runners.models import LatestPosition, Runner
-from runners.positions.pipeline import get_pipeline
+from runners.live.outbox import now_ms
+from runners.models import LatestPosition, Pause, RightsChange, Runner
+from runners.positions.fix import Fix
+from runners.positions.pipeline import Receipt, get_pipeline
+from runners.positions.track import Publisher
 from runners.sharing import access_monitor
 from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
 from runners.sharing.runner_settings import sharing_pause
 from runners.sharing.topic import Topic, TopicName
 from tests.scenes.people import make_runner, make_token
 from tests.servers import Server
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, POLL_S, eventually, wait_until
 
 
 @pytest.fixture
@@ -71,6 +74,34 @@ async def test_one_who_goes_while_another_comes_is_noticed(
     assert [item["code"] for item in topic.items.values()] == ["bob"]
     topic.close()
     await asyncio.to_thread(store.close_connections)
+
+
+async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
+    monitor: AccessMonitor,
+) -> None:
+    bob = await Runner.objects.acreate(code="bob", name="Bob")
+    publisher = Publisher(bob.pk, bob.code)
+
+    async def publish() -> Receipt:
+        fix = Fix(now_ms(), 48.0, 2.0)
+        return await monitor.pipeline.accept(publisher, [fix], source="x")
+
+    def note(pk: int, key: int) -> None:
+        RightsChange.objects.create(pk=pk, kind=RightsChange.Kind.RUNNER, key=key)
+
+    assert (await publish()).accepted == 1
+    generation = monitor.generation
+    await asyncio.to_thread(note, 1_001, bob.pk + 1)
+    await eventually(lambda: monitor.generation > generation)
+    # Without the row that this notes: its transaction took the lower number before.
+    pause = Pause(runner=bob, started_at=timezone.now())
+    await asyncio.to_thread(Pause.objects.bulk_create, [pause])
+    await asyncio.to_thread(note, 1_000, bob.pk)
+    await eventually(lambda: monitor.generation > generation + 1)
+    async with asyncio.timeout(PATIENCE_S):
+        while not (receipt := await publish()).rejected:
+            await asyncio.sleep(POLL_S)
+    assert receipt.rejected[0][1] == "sharing.paused"
 
 
 def test_a_pause_binds_a_phone_where_nobody_has_opened_a_socket() -> None:
