@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.servers import ROOT, clean_environment, free_port, migrate, migrated_database
+from tests.servers import ROOT, clean_environment, free_port, migrated_database
 from tests.services import Postgres, Redis
 
 SERVER_CORE, GENERATOR_CORE = "0", "1"
@@ -123,7 +123,6 @@ def serving(
         if contender.shared:
             redis, postgres = services.get()
             env |= {"REDIS_URL": redis.url, "DATABASE_URL": postgres.new_database()}
-            migrate(env["DATABASE_URL"])
         else:
             shutil.copy(migrated_database(), folder / "db.sqlite3")
             env["DATABASE_URL"] = f"sqlite:///{folder / 'db.sqlite3'}"

@@ -30,6 +30,9 @@ from typing import cast
 import uvloop
 
 from bench.process import cpu_seconds
+from tests.scenes.people import make_phones
+from tests.scenes.positions import stored_times
+from tests.servers import in_database, migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8299
@@ -216,14 +219,6 @@ async def bursts(tokens: list[str], each: list[int], rounds: int) -> None:
         print("as it must be" if within else "more than 15 ms and 20 %", flush=True)
 
 
-MAKE = """
-from runners.models import Runner, RunnerToken
-for n in range({}):
-    runner = Runner.objects.create(code=f"p{{n}}", name=f"Phone {{n}}")
-    print(RunnerToken.objects.issue(runner, name="bench")[1])
-"""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plain", action="store_true")
@@ -235,20 +230,15 @@ def main() -> None:
     if options.burst:
         options.phones = STEADY + len(options.burst) * options.rounds
     with tempfile.TemporaryDirectory() as folder:
+        database_url = f"sqlite:///{folder}/db.sqlite3"
         env = os.environ | {
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "DATABASE_URL": database_url,
             "SECRET_KEY": "only for a benchmark",
             "PORT": str(PORT),
         }
-
-        def manage(*args: str) -> str:
-            command = [sys.executable, "manage.py", *args]
-            return subprocess.run(
-                command, cwd=ROOT, env=env, check=True, capture_output=True, text=True
-            ).stdout
-
-        manage("migrate", "--verbosity=0")
-        tokens = manage("shell", "-v0", "-c", MAKE.format(options.phones)).split()
+        migrate(database_url)
+        phones = in_database(database_url, make_phones, options.phones)
+        tokens = list(phones.values())
         command = [sys.executable, "manage.py", "serve"]
         if options.plain:
             command = [
@@ -278,8 +268,8 @@ def main() -> None:
             finally:
                 server.send_signal(signal.SIGTERM)
                 server.wait()
-        count = "from runners.models import Position; print(Position.objects.count())"
-        stored = int(manage("shell", "-v0", "-c", count))
+        times = in_database(database_url, stored_times)
+        stored = sum(map(len, times.values()))
     latencies = sorted(tally.latencies)
     total = len(latencies)
     print(

@@ -146,7 +146,7 @@ def postgres_cluster() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres_cluster: Postgres) -> str:
-    """A new, empty database; `Server(DATABASE_URL=...)` migrates it."""
+    """A new database without a row."""
     return postgres_cluster.new_database()
 
 

@@ -19,6 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, ParamSpec, Self, TypeVar
 
+import django
+from django.apps import apps
+from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
@@ -37,6 +40,12 @@ KINDS: tuple[Kind, ...] = ("uvicorn", "daphne")
 
 # This process has the same: a session that a scene opens here counts there.
 SECRET_KEY = "a secret of the test suite, long enough for every check"
+
+# Scripts that are run by hand have no pytest-django, which sets Django up.
+if not apps.ready:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
+    os.environ["SECRET_KEY"] = SECRET_KEY
+    django.setup()
 
 OUR_SETTINGS = {
     *("ALLOWED_HOSTS", "DATABASE_URL", "DEBUG", "DJANGO_SETTINGS_MODULE", "EMAIL_URL"),
@@ -81,12 +90,24 @@ def migrated_database() -> Path:
 
 def migrate(database_url: str) -> None:
     """Bring a database up to date."""
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
-        cwd=ROOT,
-        env=clean_environment(DATABASE_URL=database_url, SECRET_KEY="test"),
-        check=True,
-    )
+    in_database(database_url, call_command, "migrate", verbosity=0)
+
+
+def in_database(
+    database_url: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call a function whose models are in a database; return what it returns."""
+
+    def call() -> T:
+        connection = connections["default"] = connect(database_url)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            connection.close()
+
+    # Django's connections are of one thread each.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(call).result()
 
 
 def connect(database_url: str) -> BaseDatabaseWrapper:
@@ -107,9 +128,9 @@ class Server:
     """A server under test: production settings unless the environment says otherwise.
 
     `with Server("daphne", SPECTATE_OPEN="1") as server:` starts it on a free port,
-    waits until it answers and stops it at the end. Without `DATABASE_URL` it has an
-    empty, migrated SQLite file of its own. Pages that need static files want
-    `DEBUG="1"`.
+    waits until it answers and stops it at the end. Without `DATABASE_URL`, which names
+    a migrated database, it has an empty SQLite file of its own. Pages that need static
+    files want `DEBUG="1"`.
     """
 
     def __init__(self, kind: Kind = "uvicorn", **env: str) -> None:
@@ -126,9 +147,7 @@ class Server:
             # A machine with more to do than this must not have newcomers turned away.
             "SPECTATE_LAG_LIMIT": "600000",
         } | env
-        if "DATABASE_URL" in env:
-            migrate(env["DATABASE_URL"])
-        else:
+        if "DATABASE_URL" not in env:
             database = self._folder / "db.sqlite3"
             shutil.copy(migrated_database(), database)
             self.env["DATABASE_URL"] = f"sqlite:///{database}"
@@ -186,21 +205,12 @@ class Server:
             )
 
     def _command(self) -> list[str]:
-        application = "spectate.asgi:application"
         if self.kind == "daphne":
-            where = ["-b", "127.0.0.1", "-p", str(self.port)]
-            return [sys.executable, "-m", "daphne", *where, application]
-        if (ROOT / "runners/management/commands/serve.py").exists():
-            return [sys.executable, "manage.py", "serve"]
-        ours = (ROOT / "runners/live/server.py").exists()
-        return [
-            *(sys.executable, "-m", "uvicorn", application),
-            *("--host", "127.0.0.1", "--port", str(self.port)),
-            *("--ws", "runners.live.server:FrameProtocol" if ours else "auto"),
-            *("--ws-per-message-deflate", "false"),
-            *("--ws-ping-interval", "20", "--ws-ping-timeout", "60"),
-            *("--ws-max-size", str(160 * 1024)),
-        ]
+            return [
+                *(sys.executable, "-m", "daphne", "-b", "127.0.0.1"),
+                *("-p", str(self.port), "spectate.asgi:application"),
+            ]
+        return [sys.executable, "manage.py", "serve"]
 
     def _wait(self) -> bool:
         assert self._process is not None
@@ -238,17 +248,7 @@ class Server:
 
         To the server that is what a different process does without its channel layer.
         """
-
-        def call() -> T:
-            connection = connections["default"] = connect(self.env["DATABASE_URL"])
-            try:
-                return function(*args, **kwargs)
-            finally:
-                connection.close()
-
-        # Django's connections are of one thread each.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(call).result()
+        return in_database(self.env["DATABASE_URL"], function, *args, **kwargs)
 
     async def adatabase(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from tests.processes import Leashed
-from tests.servers import free_port
+from tests.servers import free_port, migrate
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -137,6 +137,8 @@ class Postgres(Service):
     """A private PostgreSQL cluster; it refuses to run as root, so root lends a user."""
 
     user = "postgres" if os.geteuid() == 0 else None
+    # Migrated once: each new database is a copy.
+    _has_template = False
 
     @staticmethod
     def program(name: str) -> str:
@@ -181,9 +183,14 @@ class Postgres(Service):
         return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
 
     def new_database(self) -> str:
-        """Create an empty database and return its URL."""
-        name = f"spectate_{uuid.uuid4().hex}"
+        """Create a database without a row, migrated, and return its URL."""
+        if not self._has_template:
+            migrate(self._create("template", "template1"))
+            self._has_template = True
+        return self._create(f"spectate_{uuid.uuid4().hex}", "template")
+
+    def _create(self, name: str, template: str) -> str:
         with psycopg.connect(self.database_url("postgres"), autocommit=True) as admin:
-            # The name is our own hexadecimal: nothing to quote.
-            admin.execute(f"CREATE DATABASE {name}".encode())
+            # The names are our own: nothing to quote.
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return self.database_url(name)

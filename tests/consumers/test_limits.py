@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from websockets.typing import Subprotocol
 
 from tests.clients import seed_client, typed_client
+from tests.scenes.people import make_phone
 from tests.servers import Server
 
 
@@ -31,12 +31,6 @@ def small() -> Iterator[Server]:
         yield server
 
 
-def token_of(server: Server, code: str) -> str:
-    made = json.loads(server.manage("create_runner", code, "--name", code))
-    token: str = made["token"]
-    return token
-
-
 def fixes(count: int) -> list[dict[str, Any]]:
     t = int(time.time() * 1000)
     return [{"t": t - n, "lat": 48.0, "lng": 2.0} for n in range(count)]
@@ -45,7 +39,7 @@ def fixes(count: int) -> list[dict[str, Any]]:
 async def test_publishing_too_fast_is_answered_with_when_to_come_back(
     small: Server,
 ) -> None:
-    token = token_of(small, "fast")
+    token = await small.adatabase(make_phone, "fast")
     async with typed_client(small.ws_url, token) as phone:
         await phone.say(type="publish", id=1, fixes=fixes(10))
         assert (await phone.hear_type("ack"))["stored"] == 10
@@ -59,14 +53,15 @@ async def test_publishing_too_fast_is_answered_with_when_to_come_back(
 
 
 async def test_who_does_not_slow_down_is_closed_with_4429(small: Server) -> None:
-    async with typed_client(small.ws_url, token_of(small, "faster")) as phone:
+    token = await small.adatabase(make_phone, "faster")
+    async with typed_client(small.ws_url, token) as phone:
         for _ in range(150):
             await phone.say(type="publish", fixes=fixes(10))
         assert await phone.hear_close() == 4429
 
 
 async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
-    token = token_of(small, "twice")
+    token = await small.adatabase(make_phone, "twice")
     async with (
         typed_client(small.ws_url, token) as phone,
         seed_client(
@@ -81,7 +76,7 @@ async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
 
 
 async def test_a_token_has_so_many_sockets_at_a_time(small: Server) -> None:
-    token = token_of(small, "many")
+    token = await small.adatabase(make_phone, "many")
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(typed_client(small.ws_url, token))
@@ -101,7 +96,7 @@ async def test_a_token_has_so_many_sockets_at_a_time(small: Server) -> None:
 
 async def test_following_beyond_the_limit_is_told(small: Server) -> None:
     for code in "abcd":
-        token_of(small, code)
+        await small.adatabase(make_phone, code)
     async with typed_client(small.ws_url) as alice:
         await alice.say(type="follow", runners=["a", "b", "c", "d"], id=1)
         error = await alice.hear_type("error")
@@ -131,7 +126,7 @@ async def test_who_says_nothing_valid_in_time_is_closed(small: Server) -> None:
 async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(
     small: Server,
 ) -> None:
-    token = token_of(small, "right")
+    token = await small.adatabase(make_phone, "right")
 
     async def wrong() -> float:
         started = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.clients import seed_client, typed_client
+from tests.scenes.people import make_phone
 from tests.servers import Server
 from tests.services import Postgres, Redis
 
@@ -77,11 +77,11 @@ async def test_a_cheer_reaches_followers_on_another_process(pair: Pair) -> None:
 
 
 async def test_a_runner_of_two_processes_never_moves_back(pair: Pair) -> None:
-    made = json.loads(pair.one.manage("create_runner", "two", "--name", "Two"))
+    token = await pair.one.adatabase(make_phone, "two")
     t = now_ms() - 60_000
     async with (
-        typed_client(pair.one.ws_url, made["token"]) as phone,
-        typed_client(pair.other.ws_url, made["token"]) as same_phone,
+        typed_client(pair.one.ws_url, token) as phone,
+        typed_client(pair.other.ws_url, token) as same_phone,
         typed_client(pair.other.ws_url) as alice,
     ):
         await alice.say(type="follow", runners=["two"], tick=0)

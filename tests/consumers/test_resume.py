@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.clients import Client, typed_client
+from tests.scenes.people import make_phone
 from tests.servers import Server
 from tests.services import Redis
 
@@ -36,12 +36,6 @@ def pair(postgres_cluster: Any) -> Iterator[tuple[Server, Server, Redis]]:
             yield one, other, redis
 
 
-def token_of(server: Server, code: str) -> str:
-    made = json.loads(server.manage("create_runner", code, "--name", code))
-    token: str = made["token"]
-    return token
-
-
 @pytest.mark.parametrize(
     ("code", "follow"), [("alone", {"runners": ["alone"]}), ("among", {"public": True})]
 )
@@ -49,7 +43,7 @@ async def test_since_brings_what_was_stored_meanwhile_on_another_process(
     pair: tuple[Server, Server, Redis], code: str, follow: dict[str, Any]
 ) -> None:
     one, other, _ = pair
-    token = token_of(one, code)
+    token = await one.adatabase(make_phone, code)
     t = now_ms()
     async with typed_client(one.ws_url, token) as phone:
         await publish(phone, t)
@@ -74,7 +68,7 @@ async def test_a_gap_too_long_to_close_is_announced(
     pair: tuple[Server, Server, Redis],
 ) -> None:
     one, _, _ = pair
-    token = token_of(one, "long")
+    token = await one.adatabase(make_phone, "long")
     t = now_ms()
     async with typed_client(one.ws_url, token) as phone:
         for part in range(3):
@@ -98,7 +92,7 @@ async def test_what_was_sent_while_redis_was_away_comes_once_it_is_back(
     pair: tuple[Server, Server, Redis],
 ) -> None:
     one, other, redis = pair
-    token = token_of(one, "redis")
+    token = await one.adatabase(make_phone, "redis")
     t = now_ms()
     async with (
         typed_client(one.ws_url, token) as phone,

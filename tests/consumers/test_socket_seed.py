@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.clients import seed_client, typed_client
 from tests.faults.peer import CLOSE, Peer, frame
+from tests.scenes.people import make_phone
 from tests.servers import Server
 
 
@@ -210,11 +211,11 @@ async def test_an_unknown_path_is_refused_before_accept(
 
 
 async def test_without_open_mode_publishing_needs_a_token(server: Server) -> None:
-    made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
-    token = {"Authorization": f"Bearer {made['token']}"}
+    token = await server.adatabase(make_phone, "bob")
+    bearer = {"Authorization": f"Bearer {token}"}
     async with (
         seed_client(server.ws_url) as alice,
-        seed_client(server.ws_url, additional_headers=token) as bob,
+        seed_client(server.ws_url, additional_headers=bearer) as bob,
     ):
         await alice.say(initialRequest=True, following=["bob", "nobody"])
         assert (await alice.hear())["error"] == "runner.unknown"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import time
 from typing import Any
@@ -13,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.clients import Client, seed_client, typed_client
+from tests.scenes.people import make_phone, make_runner
 from tests.servers import Server
 
 
@@ -23,9 +23,7 @@ def now_ms() -> int:
 @pytest.fixture(scope="module")
 def bob(server: Server) -> str:
     """Bob runs; this is his phone's token."""
-    made = json.loads(server.manage("create_runner", "bob", "--name", "Bob"))
-    token: str = made["token"]
-    return token
+    return server.database(make_phone, "bob")
 
 
 async def publish(client: Client, *fixes: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +222,7 @@ async def test_unfollow_ends_the_stream_and_says_what_ended(
 async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
     server: Server, bob: str
 ) -> None:
-    server.manage("create_runner", "carl", "--name", "C", "--visibility", "private")
+    await server.adatabase(make_runner, "carl", visibility="private")
     async with typed_client(server.ws_url) as alice:
         await alice.say(type="follow", runners=["bob", "carl", "nobody", [1]], id=4)
         errors = [await alice.hear() for _ in range(3)]

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from tests.intake.phones import Phone
+from tests.scenes.people import make_runner
 from tests.servers import Server
 
 # `make test-fuzz`.
@@ -16,7 +16,7 @@ hypothesis.settings.register_profile("long", max_examples=5_000)
 @pytest.fixture(scope="module")
 def phone_server(server: Server) -> Server:
     """Both servers in turn, with Bob."""
-    server.manage("create_runner", "bob", "--name", "Bob")
+    server.database(make_runner, "bob")
     return server
 
 
@@ -26,8 +26,3 @@ def phone(phone_server: Server) -> Iterator[Phone]:
     with Phone(phone_server) as phone:
         phone.forget()
         yield phone
-
-
-def make_token(server: Server, code: str) -> str:
-    made = json.loads(server.manage("create_runner", code, "--name", code.title()))
-    return str(made["token"])

@@ -12,6 +12,7 @@ import pytest
 from tests.clients import typed_client
 from tests.intake.payloads.overland import feature
 from tests.intake.phones import Phone
+from tests.scenes.people import make_runner
 from tests.servers import Kind, Server
 from tests.waiting import wait_until
 
@@ -75,7 +76,7 @@ async def test_all_points_of_a_dead_zone_at_once_are_stored_and_the_newest_shown
 def test_token_that_sends_too_fast_waits(server_kind: Kind) -> None:
     limits = {"SPECTATE_PUBLISH_BURST": "10", "SPECTATE_PUBLISH_RATE": "2"}
     with Server(server_kind, **limits) as server:
-        server.manage("create_runner", "bob", "--name", "Bob")
+        server.database(make_runner, "bob")
         with Phone(server) as phone, Phone(server) as other:
             batch = {"locations": [feature(n) for n in range(8)]}
             assert phone.send_json("/intake/overland/TOKEN", batch).status == 200

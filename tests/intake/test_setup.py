@@ -16,6 +16,7 @@ from runners.intake.endpoint import APPS, split_path, token_of
 from runners.intake.setup import PHONE_APPS, Setup
 from runners.views.browser_phone import browser_phone
 from tests.intake.phones import Phone
+from tests.scenes.people import make_runner
 from tests.servers import Server
 
 # As long as one of `RunnerToken.objects.issue`.
@@ -110,7 +111,7 @@ def test_links_work_against_a_server(
     uvicorn_server: Server, settings: Settings
 ) -> None:
     settings.PUBLIC_URL = uvicorn_server.url
-    uvicorn_server.manage("create_runner", "bob", "--name", "Bob")
+    uvicorn_server.database(make_runner, "bob")
     with Phone(uvicorn_server) as phone:
         template = read_back(PHONE_APPS["osmand"].make("bob", phone.token))
         filled = template.format(53.3566, -6.3285, 1780210800000, 4, 21.5, 3.1, 184)

@@ -244,7 +244,7 @@ def on_postgres(
     django_db_blocker: DjangoDbBlocker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    """An empty PostgreSQL database in the place of the default one."""
+    """A PostgreSQL database in the place of the default one."""
     handler = ConnectionHandler({"default": dj_database_url.parse(postgres_url)})
     monkeypatch.setattr(checks, "connections", handler)
     with django_db_blocker.unblock():
