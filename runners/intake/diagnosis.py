@@ -50,11 +50,11 @@ def diagnose(token: RunnerToken) -> Diagnosis:
     if token.revoked_at is not None or (token.expires_at or now) < now:
         return Diagnosis(
             "problem",
-            _("This phone may not send any more."),
-            [_("Its token was ended. Set the phone up again.")],
+            _("This phone is no longer allowed to send."),
+            [_("Its token has ended. Set the phone up again.")],
         )
     if phone is None:
-        return Diagnosis("waiting", _("Nothing has come from this phone yet."), [])
+        return Diagnosis("waiting", _("Nothing has arrived from this phone yet."), [])
     fixes = list(_fixes(token)) if phone.fix_at else []
     if not fixes:
         return _without_a_fix(phone)
@@ -79,7 +79,7 @@ def _without_a_fix(phone: Phone) -> Diagnosis:
     if not phone.refused:
         return Diagnosis(
             "waiting",
-            _("The phone reports, but it has no place yet."),
+            _("The phone reports, but it has no position yet."),
             [_("Go outside, and allow the app to use the location always.")],
             facts,
         )
@@ -90,7 +90,7 @@ def _without_a_fix(phone: Phone) -> Diagnosis:
             [],
             facts,
         )
-    headline = _("The phone sends, but nothing of it can be used.")
+    headline = _("The phone sends, but none of its data can be used.")
     return Diagnosis("problem", headline, list(_refusals(phone)), facts)
 
 
@@ -98,13 +98,13 @@ def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterato
     newest, oldest = fixes[0], fixes[-1]
     if now - phone.contact_at > SILENT:
         yield _(
-            "Nothing has come for {span}. Is the app still running, and out of battery "
-            "saving?"
+            "Nothing has arrived for {span}. Is the app still running and excluded "
+            "from battery saving?"
         ).format(span=duration(now - phone.contact_at))
     delay = newest.stored_at - newest.recorded_at
     if delay > LATE:
         yield _(
-            "The newest position was {span} old when it came. Is the phone's clock "
+            "The newest position was {span} old when it arrived. Is the phone's clock "
             "right, and does it have a connection?"
         ).format(span=duration(delay))
     accuracies = [fix.accuracy for fix in fixes[:5] if fix.accuracy is not None]
@@ -122,7 +122,7 @@ def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterato
     ]
     if len(gaps) >= 2 and (gap := statistics.median(gaps)) > SLOW_S:
         yield _(
-            "A position comes only every {count} s. Set the app's interval to 5 s."
+            "A position arrives only every {count} s. Set the app's interval to 5 s."
         ).format(count=_whole(gap))
     if phone.refused_at and phone.fix_at and phone.refused_at >= phone.fix_at:
         yield from _refusals(phone)
@@ -132,7 +132,7 @@ def _refusals(phone: Phone) -> Iterator[str]:
     if PRIVATE.issuperset(phone.reasons):
         return
     if "position.future" in phone.reasons:
-        yield _("The phone's clock is ahead. Set it to the network's time.")
+        yield _("The phone's clock is ahead. Set it to network time.")
     if phone.last_reason and "position.future" not in phone.reasons:
         yield _("Last refused: {reason}").format(reason=phone.last_reason)
 

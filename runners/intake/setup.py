@@ -229,7 +229,10 @@ PHONE_APPS = {
             _CAMERA,
             (
                 _ALWAYS,
-                _("Set accuracy, activity and pauses as below: the link cannot."),
+                _(
+                    "Set accuracy, activity and pauses as shown below: the link cannot "
+                    "do that."
+                ),
                 _("Switch tracking on."),
             ),
         ),
@@ -275,10 +278,7 @@ PHONE_APPS = {
             _CAMERA,
             (
                 _("Allow the page to see the location, precisely."),
-                _(
-                    "Press Start, and leave the page in sight: it says what has "
-                    "arrived."
-                ),
+                _("Press Start, and keep the page visible: it shows what has arrived."),
             ),
         ),
         PhoneApp(
@@ -289,7 +289,10 @@ PHONE_APPS = {
             traccar_server,
             _("an app for QR codes, to copy the token"),
             (
-                _("Have the Traccar server forward its positions here, as below."),
+                _(
+                    "Have the Traccar server forward its positions here, as "
+                    "shown below."
+                ),
                 _("Give the device the attribute below in Traccar."),
             ),
         ),

@@ -64,9 +64,9 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
     signed = _confirm.sign_object(subscription.pk)
     url = settings.PUBLIC_URL + reverse("notifications_confirm", args=[signed])
     lines = (
-        _("{user} on {site} wants to be told here how runners do."),
-        _("If that is you, open this page and say so:") + "\n{url}",
-        _("If not, do nothing: no other mail comes."),
+        _("{user} on {site} wants to be notified about runners at this address."),
+        _("If that is you, open this page and confirm:") + "\n{url}",
+        _("If not, do nothing: you will get no other mail."),
     )
     return _mail(
         _("Mails about runners: is this your address?"),

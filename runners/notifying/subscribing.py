@@ -66,7 +66,7 @@ def browser_subscribe(
         raise ChoiceRefused("push.invalid", str(error)) from None
     known = browser_known(push)
     if known is None and _new.take(1):
-        detail = _("Too many at once. Try again in a moment.")
+        detail = _("Too many requests. Try again in a moment.")
         raise ChoiceRefused("rate.limited", detail)
     if known is not None and known.user != user:
         # Its alerts depended on another account's rights.
@@ -74,7 +74,7 @@ def browser_subscribe(
     if user is not None:
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))
         if mine.count() >= MOST_BROWSERS:
-            detail = _("{count} browsers are the most. Stop one first.")
+            detail = _("You can have at most {count} browsers. Stop one first.")
             raise ChoiceRefused("push.limit", detail.format(count=MOST_BROWSERS))
     place, _created = Subscription.objects.update_or_create(
         digest=_digest(endpoint),
@@ -117,7 +117,7 @@ def alerts_set(
         update_fields=["link", *chosen],
     )
     if place.alerts.count() > MOST_ALERTS:
-        detail = _("{count} runners are the most. Stop some first.")
+        detail = _("You can have alerts for at most {count} runners. Stop some first.")
         raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
 
 
@@ -141,7 +141,7 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
         raise ChoiceRefused("mail.off", _("This server sends no mails."))
     mine = user.subscriptions.exclude(email="")
     if mine.exclude(email=email).count() >= MOST_ADDRESSES:
-        detail = _("{count} addresses are the most. Remove one first.")
+        detail = _("You can have at most {count} addresses. Remove one first.")
         raise ChoiceRefused("mail.limit", detail.format(count=MOST_ADDRESSES))
     place, _created = Subscription.objects.get_or_create(
         digest=_digest(f"mailto:{user.pk}:{email}"),

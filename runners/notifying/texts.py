@@ -47,9 +47,9 @@ def words_of(news: News, *, named: bool) -> Words:
     if news.kind == Kind.FINE:
         return _fine(news, url)
     told = (
-        _("At {time}. The race office has been told.")
+        _("At {time}. The race office has been notified.")
         if news.sos is None or news.sos.lat is None
-        else _("At {time}. The race office has been told where.")
+        else _("At {time}. The race office has the position.")
     )
     return Words(_called(who), told.format(time=at), url)
 
@@ -87,7 +87,7 @@ def _called(who: str) -> str:
 
 
 def _fine(news: News, url: str) -> Words:
-    body = _("So they say, at {time}.").format(time=_clock(news.at, news))
+    body = _("Reported by the runner at {time}.").format(time=_clock(news.at, news))
     return Words(_("{name} is fine").format(name=news.runner.name), body, url)
 
 

@@ -24,7 +24,7 @@ class PlainExceptionReporter(ExceptionReporter):
         return render_to_string("500.html")
 
     def get_traceback_text(self) -> SafeString:
-        return SafeString("Something broke here. It has been written to the log.\n")
+        return SafeString("Something went wrong. It has been written to the log.\n")
 
 
 class NotFoundPage(MiddlewareMixin):

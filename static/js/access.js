@@ -44,7 +44,7 @@ export function linkEndedSentence({ expires }, now) {
 export function nobodySentence({ oneRunner, race }, now) {
   if (oneRunner) return gettext("Nothing to see here yet. The map starts with the first position.");
   if (race === null) {
-    return gettext("Nobody is sharing right now. Runs appear here as soon as someone starts.");
+    return gettext("Nobody is sharing right now. Runs appear here as soon as somebody starts.");
   }
   if (now >= race.ends) return gettext("This race is over. Its runners are not shown any longer.");
   if (now < race.start - SHOWN_BEFORE_START) {

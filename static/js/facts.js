@@ -189,5 +189,5 @@ export function phoneWords({ fix, battery, accuracy, state }, now) {
       : gettext("Battery low: {count} %", { count: percent });
   }
   if (isSilent || (accuracy ?? 0) <= UNSURE) return "";
-  return gettext("Place good to {distance}", { distance: distanceWords(accuracy ?? 0) });
+  return gettext("Accurate to {distance}", { distance: distanceWords(accuracy ?? 0) });
 }

@@ -138,7 +138,7 @@ export class Header {
     if (state === "ended") return this.#status.detail ?? "";
     if (this.#paused !== null) return `${gettext("Paused.")} ${seenAt(this.#paused)}`;
     if (state === "open") return gettext("Connected");
-    if (state === "polling") return gettext("No live line here: asking every 5 s.");
+    if (state === "polling") return gettext("No live connection: updating every 5 s.");
     const since = this.#lastFrame ? seenAt(this.#lastFrame) : "";
     if (state === "offline") return `${gettext("No network.")} ${since}`.trim();
     if (since) return `${gettext("Reconnecting.")} ${since}`;

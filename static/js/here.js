@@ -30,7 +30,7 @@ export class Here {
         this.#onChange();
       },
       () => {
-        setText(this.#button, gettext("Your place is not known"));
+        setText(this.#button, gettext("Your position is not known"));
         this.#stop();
       },
       { maximumAge: 30_000 },

@@ -87,7 +87,7 @@ async function copy(button) {
 
 function locate() {
   const says = find("#locate-says");
-  says.textContent = gettext("Looking for your place.");
+  says.textContent = gettext("Looking for your position.");
   navigator.geolocation.getCurrentPosition(
     ({ coords }) => {
       input("zone_lat").value = coords.latitude.toFixed(5);
@@ -97,8 +97,8 @@ function locate() {
     ({ code }) => {
       says.textContent =
         code === GeolocationPositionError.PERMISSION_DENIED
-          ? gettext("This browser may not tell where you are. Type the place instead.")
-          : gettext("Your place was not found. Try again, or type it.");
+          ? gettext("This browser may not use your position. Type the place instead.")
+          : gettext("Your position was not found. Try again, or type it.");
     },
     { enableHighAccuracy: true, timeout: LOCATE_WAIT },
   );

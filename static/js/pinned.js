@@ -233,7 +233,7 @@ const STATUS_WORDS = {
 /** @param {number} runners @param {Arrival[] | null} arrivals */
 function emptyWords(runners, arrivals) {
   if (runners === 0) return gettext("Star runners of this race to see when they pass.");
-  return arrivals === null ? gettext("Asking when they pass.") : gettext("Nothing can be said yet.");
+  return arrivals === null ? gettext("Loading arrival times.") : gettext("No estimate yet.");
 }
 
 /**

@@ -24,7 +24,7 @@ console.log(JSON.stringify(openapi.v31));
 
 
 def faults(schema: Any, document: Document) -> list[str]:
-    # As JSON has it: YAML takes a number for a key.
+    # Download as JSON has it: YAML takes a number for a key.
     content = json.loads(json.dumps(document.content))
     validator = jsonschema.validators.validator_for(schema)(schema)
     return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(content)]

@@ -115,7 +115,7 @@ def test_bell_tells_of_a_runner_until_it_is_stopped(
     page.open("/runners/bob/")
     page.row("bob").get_by_role("button", name="Notify me").click()
     dialog = page.page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Tell me how Bob Marsh does")
+    expect(dialog).to_contain_text("Notify me about Bob Marsh")
     expect(dialog.get_by_label("Checkpoints")).to_be_checked()
     dialog.get_by_label("Finish").uncheck()
     dialog.get_by_role("button", name="Save").click()
@@ -147,7 +147,7 @@ def test_bell_tells_of_a_runner_until_it_is_stopped(
     page.page.evaluate("globalThis.subscribed = true")
     page.row("bob").get_by_role("button", name="Notify me").click()
     expect(dialog.get_by_label("Finish")).not_to_be_checked()
-    dialog.get_by_role("button", name="Tell nothing any more").click()
+    dialog.get_by_role("button", name="Stop notifications").click()
     expect(dialog).to_be_hidden()
     assert web_server.database(Alert.objects.count) == 0
     assert page.errors == []

@@ -119,7 +119,7 @@ def test_everything_recorded_while_the_server_was_away_is_stored_once(
     # A page that is opened looks for the place anew, where it was before.
     assert len(rows) <= len(lats) + 2
     page.click("#stop")
-    expect(page.locator("#detail")).to_have_text("Everything has reached us.")
+    expect(page.locator("#detail")).to_have_text("Everything has arrived.")
 
 
 def test_link_makes_a_browser_the_phone_until_its_token_is_revoked(

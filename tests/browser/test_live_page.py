@@ -268,7 +268,7 @@ def test_page_polls_where_no_websocket_comes_through(
         with ora.stay(-6.3, 53.5):
             page.page.goto("/runners/ora/")
             page.page.wait_for_selector("#connection[data-state=polling]")
-            expect(page.page.locator("#connection")).to_contain_text("asking every 5 s")
+            expect(page.page.locator("#connection")).to_contain_text("updating every 5 s")
             page.row("ora", "live").wait_for()
         with ora.stay(-6.2, 53.5):
             page.wait_for_marker("ora", [-6.2, 53.5], "followed")
@@ -371,7 +371,7 @@ def test_phone_that_is_unsure_and_nearly_empty_is_told_of(
         tom.publish(-6.3, 54.0, t=then, accuracy=60, battery=81)
         page.open("/runners/tom/")
         phone = page.row("tom").locator(".phone")
-        expect(phone).to_have_text(re.compile("^Place good to "))
+        expect(phone).to_have_text(re.compile("^Accurate to "))
         ring = (
             "() => globalThis.spectate.map().queryRenderedFeatures({layers: ['rings']})"
         )

@@ -105,7 +105,7 @@ class Run:
     def end(self) -> None:
         """Stop and wait until everything is acked."""
         self.page.click("#stop")
-        self.page.locator("#detail").get_by_text("Everything has reached us.").wait_for(
+        self.page.locator("#detail").get_by_text("Everything has arrived.").wait_for(
             timeout=PATIENCE * 1000
         )
 

@@ -82,7 +82,7 @@ def test_heartbeat_alone_is_no_place(token: RunnerToken) -> None:
     ("wrong", "says"),
     [
         ({"accuracy": 900}, "accurate to 900 m"),
-        ({"late": 600}, "was 10 min old when it came"),
+        ({"late": 600}, "was 10 min old when it arrived"),
         ({"step": 0.5, "every": 20}, "has not moved"),
         ({"every": 300, "step": 500}, "only every 300 s"),
     ],
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_named(
 def test_silence_is_named(token: RunnerToken) -> None:
     seen(token, contact_at=timezone.now() - timedelta(minutes=7))
     fixes(token)
-    assert "Nothing has come for 7 min" in words(diagnose(token))
+    assert "Nothing has arrived for 7 min" in words(diagnose(token))
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_what_is_private_is_no_fault(token: RunnerToken) -> None:
 def test_ended_token_is_named(token: RunnerToken) -> None:
     seen(token)
     token.revoke()
-    assert "token was ended" in words(diagnose(token))
+    assert "token has ended" in words(diagnose(token))

@@ -126,6 +126,6 @@ test("a phone is told of where there is something to tell", () => {
   assert.equal(phone(null, null), "");
   assert.equal(phone(14.4, 6), "Battery low: 14 %");
   assert.equal(phone(14, 6, 5 * MINUTE), "Battery was low: 14 %");
-  assert.equal(phone(80, 62), "Place good to 62 m");
+  assert.equal(phone(80, 62), "Accurate to 62 m");
   assert.equal(phone(14, 6, 0, { state: "finished" }), "");
 });

@@ -111,20 +111,20 @@ test("the page says what has reached the server, and what waits", () => {
   assert.deepEqual(said({}), {
     tone: "live",
     headline: "Sharing",
-    detail: "Your last position reached us 3 s ago.",
+    detail: "Your last position arrived 3 s ago.",
   });
   const offline = said({ status: { state: "waiting" }, waiting: 12, reached: 760_000 });
   assert.equal(offline.headline, "Recording, no connection");
   assert.match(offline.detail, /^12 positions kept here .* 4 min ago\.$/);
   const unconfirmed = said({ waiting: 40, reached: 940_000 });
-  assert.match(unconfirmed.detail, /not confirmed .* reached us 1 min ago/);
+  assert.match(unconfirmed.detail, /not confirmed .* arrived 1 min ago/);
   assert.equal(said({ reached: 940_000 }).headline, "No new position");
   assert.match(said({ doing: "stopped", waiting: 1 }).detail, /^1 position still to send/);
 });
 
 test("what is wrong comes before what is fine", () => {
   assert.equal(said({ trouble: "denied" }).tone, "alarm");
-  assert.equal(said({ located: false }).headline, "Looking for your place");
+  assert.equal(said({ located: false }).headline, "Looking for your position");
   assert.equal(said({ refused: "sharing.paused" }).headline, "Recording, not shared");
   assert.equal(said({ doing: "ready", trouble: "insecure" }).headline, "Not a secure page");
   const revoked = said({ status: { state: "ended", code: 4401 }, waiting: 2 });

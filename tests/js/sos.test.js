@@ -33,8 +33,8 @@ test("taking back waits for its own answer", () => {
 });
 
 test("the runner is told how far the call has come", () => {
-  assert.match(words(CALL), /not sent yet.*finds no place/);
-  assert.match(words({ ...CALL, reached: 5, fix: FIX }), /are told\. Your place goes along/);
+  assert.match(words(CALL), /not sent yet.*has found no position/);
+  assert.match(words({ ...CALL, reached: 5, fix: FIX }), /are notified\. Your position is sent with it/);
   assert.match(words({ ...CALL, reached: 5, seen: 6 }), /saw your call/);
   assert.match(words({ ...CALL, closed: true }), /has closed/);
 });

@@ -429,7 +429,7 @@ def test_address_is_no_contact_where_no_mail_is_sent(
 def test_contacts_are_few(bobs: Client, bob: Runner, settings: Settings) -> None:
     for number in range(6):
         answer = bobs.post("/me/contacts/", {"who": f"{number}@example.org"})
-    assert "5 contacts are the most" in answer.text
+    assert "at most 5 contacts" in answer.text
     assert bob.contacts.count() == 5
 
 

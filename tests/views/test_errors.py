@@ -36,7 +36,7 @@ def test_failure_shows_no_traceback(
     response = Client(raise_request_exception=False).get("/")
     assert response.status_code == 500
     html = response.content.decode()
-    assert "Something broke here" in html
+    assert "Something went wrong" in html
     assert "ZeroDivisionError" not in html
     assert "Traceback" not in html
 

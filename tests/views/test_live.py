@@ -228,4 +228,4 @@ def test_forms_are_too_old_in_our_look(alice: User) -> None:
     client.force_login(alice)
     response = client.post("/sign-out/")
     assert response.status_code == 403
-    assert "This form is too old" in response.content.decode()
+    assert "This form has expired" in response.content.decode()

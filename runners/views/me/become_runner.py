@@ -26,7 +26,9 @@ def become_runner(request: HttpRequest) -> HttpResponse:
             # The code was taken, or a second request was faster, since the check.
             if Runner.objects.filter(account=request.user.pk).exists():
                 return redirect("me")
-            form.add_error("code", _("This code was taken just now. Choose another."))
+            form.add_error(
+                "code", _("This code has just been taken. Choose a different one.")
+            )
         else:
             return redirect("me")
     return render(request, "runners/me/become.html", {"form": form})

@@ -18,7 +18,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Choose an emergency contact."""
     form = ContactForm(request.POST, runner=runner, auto_id="contact_%s")
     if form.is_valid() and runner.contacts.count() >= MOST_CONTACTS:
-        words = _("{count} contacts are the most. Remove one first.")
+        words = _("You can have at most {count} contacts. Remove one first.")
         form.add_error(None, words.format(count=MOST_CONTACTS))
     if not form.is_valid():
         return own_page(request, runner, contact_form=form)
@@ -28,11 +28,9 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
             runner=runner, email=email, user=user, language=request.LANGUAGE_CODE
         )
     except OSError:
-        form.add_error(
-            None, _("The mail could not be sent just now. Try again in a while.")
-        )
+        form.add_error(None, _("The mail could not be sent. Try again later."))
         return own_page(request, runner, contact_form=form)
-    words = _("{name} is told if you call for help.")
+    words = _("{name} is notified if you call for help.")
     messages.success(request, words.format(name=contact))
     return back_to("contacts")
 
@@ -42,5 +40,5 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     contact = get_object_or_404(runner.contacts, pk=pk)
     contact.delete()
-    messages.success(request, _("{name} is not told any more.").format(name=contact))
+    messages.success(request, _("{name} is no longer notified.").format(name=contact))
     return back_to("contacts")

@@ -69,7 +69,7 @@ def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
     if not form.is_valid():
         return own_page(request, runner, runner_form=form)
     runner_delete(runner=runner)
-    messages.success(request, _("Your runner and all that was kept of it are deleted."))
+    messages.success(request, _("Your runner and all its data are deleted."))
     return redirect("become_runner")
 
 

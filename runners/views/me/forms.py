@@ -45,7 +45,7 @@ class BecomeRunnerForm(RunnerModelForm):
         label=_("Code"),
         max_length=40,
         required=False,
-        error_messages={"unique": _("This code is taken. Choose another.")},
+        error_messages={"unique": _("This code is taken. Choose a different one.")},
         validators=[
             RegexValidator(
                 rf"\A{CODE_PATTERN}\Z",
@@ -138,23 +138,23 @@ class TokenForm(forms.Form):
     name = forms.CharField(
         max_length=60,
         label=_("Which phone or app is it for?"),
-        help_text=_("To know later which one to revoke."),
+        help_text=_("So that you know later which one to revoke."),
     )
 
 
 class LinkForm(forms.Form):
     label = forms.CharField(
         max_length=80,
-        label=_("Whom is it for?"),
+        label=_("Who is it for?"),
         help_text=_("Only you see this."),
     )
-    lasts = forms.ChoiceField(label=_("How long does it work?"), initial="6")
+    lasts = forms.ChoiceField(label=_("How long is it valid?"), initial="6")
     pin = forms.CharField(
-        label=_("PIN, if you want one"),
+        label=_("PIN (optional)"),
         required=False,
         validators=[RegexValidator(r"\A[0-9]{4,12}\Z", _("Use 4 to 12 digits."))],
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
-        help_text=_("4 to 12 digits. Whoever opens the link has to know it."),
+        help_text=_("4 to 12 digits. Everybody who opens the link needs it."),
     )
 
     def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
@@ -210,7 +210,7 @@ class ContactForm(forms.Form):
     who = forms.CharField(
         max_length=254,
         label=_("Mail address, or name of a follower"),
-        help_text=_("An address is told at once that you chose it, and can say no."),
+        help_text=_("An address gets a mail immediately, and its owner can refuse."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
 
@@ -237,7 +237,7 @@ class ContactForm(forms.Form):
         )
         if follow is None:
             raise forms.ValidationError(
-                _("No follower of yours has that name. Use a mail address.")
+                _("None of your followers has that name. Use a mail address.")
             )
         self.user = follow.user
         return ""
@@ -260,13 +260,13 @@ class ConfirmForm(forms.Form):
     def __init__(self, *args: Any, word: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.word = word
-        self.fields["confirm"].label = _("Type {word} to go on").format(word=word)
+        self.fields["confirm"].label = _("Type {word} to continue").format(word=word)
 
     def clean_confirm(self) -> str:
         typed: str = self.cleaned_data["confirm"].strip()
         if typed != self.word:
             raise forms.ValidationError(
-                _("Nothing was deleted. Type exactly {word} to go on.").format(
+                _("Nothing was deleted. Type exactly {word} to continue.").format(
                     word=self.word
                 )
             )

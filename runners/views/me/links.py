@@ -50,6 +50,6 @@ def make(request: HttpRequest, runner: Runner) -> HttpResponse:
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     link = get_object_or_404(runner.links, pk=pk)
     link.revoke()
-    words = _("The link for “{label}” shows nothing any more.")
+    words = _("The link for “{label}” no longer works.")
     messages.success(request, words.format(label=link.label))
     return back_to("links")

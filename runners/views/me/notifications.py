@@ -53,11 +53,11 @@ def address(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error.detail)
         except OSError:
             form.add_error(
-                None, _("The mail could not be sent just now. Add it again in a while.")
+                None, _("The mail could not be sent. Add the address again later.")
             )
         else:
             words = (
-                _("{address} is on already.")
+                _("{address} is set up already.")
                 if place.confirmed_at
                 else _("A mail is on its way to {address}. Open the link in it.")
             )
@@ -74,7 +74,7 @@ def stop_place(request: HttpRequest, pk: int) -> HttpResponse:
     place = get_object_or_404(Subscription, user=request.user, pk=pk)
     place.delete()
     messages.success(
-        request, _("{place} is told nothing any more.").format(place=place)
+        request, _("{place} gets no more notifications.").format(place=place)
     )
     return redirect("notifications")
 
@@ -90,7 +90,7 @@ def stop_alert(request: HttpRequest, pk: int) -> HttpResponse:
         pk=pk,
     )
     alert.delete()
-    words = _("{place} is not told of {name} any more.")
+    words = _("{place} gets no more notifications about {name}.")
     messages.success(request, words.format(place=alert.subscription, name=alert.runner))
     return redirect("notifications")
 

@@ -27,7 +27,7 @@ def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
     if not form.is_valid():
         return own_page(request, runner, visibility_form=form)
     visibility_set(runner=runner, visibility=form.cleaned_data["visibility"])
-    messages.success(request, _("Saved. It is in force on every open map."))
+    messages.success(request, _("Saved. It applies to every open map."))
     return back_to("visibility")
 
 

@@ -20,7 +20,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Hide a place, and delete its stored positions."""
     form = ZoneForm(request.POST, auto_id="zone_%s")
     if form.is_valid() and runner.zones.count() >= MOST_ZONES:
-        words = _("{count} zones are the most. Remove one first.")
+        words = _("You can have at most {count} zones. Remove one first.")
         form.add_error(None, words.format(count=MOST_ZONES))
     if not form.is_valid():
         return own_page(request, runner, zone_form=form)
@@ -36,6 +36,6 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     zone = get_object_or_404(runner.zones, pk=pk)
     zone.delete()
-    words = _("“{name}” is not hidden any more.")
+    words = _("“{name}” is no longer hidden.")
     messages.success(request, words.format(name=zone.name))
     return back_to("zones")

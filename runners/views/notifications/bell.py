@@ -142,7 +142,7 @@ def _read(request: HttpRequest) -> dict[str, Any]:
         if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
             raise ChoiceRefused("message.invalid", f"`{name}` is a list of words.")
     if len(choice.get("runners", [])) > MOST_ALERTS:
-        detail = _("{count} runners are the most. Stop some first.")
+        detail = _("You can have alerts for at most {count} runners. Stop some first.")
         raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
     return choice
 

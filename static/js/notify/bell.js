@@ -56,13 +56,13 @@ export class Bell {
     one.prepend(icon(icons));
     one.addEventListener("click", () => {
       const { code, name } = this.#runner ?? {};
-      if (code) this.#open([code], gettext("Tell me how {name} does", { name: name ?? "" }));
+      if (code) this.#open([code], gettext("Notify me about {name}", { name: name ?? "" }));
     });
     this.#row.append(one);
     const all = button("chip", gettext("Notifications"));
     all.id = "bell";
     all.prepend(icon(icons));
-    all.addEventListener("click", () => this.#open(mine(), gettext("Tell me how my runners do")));
+    all.addEventListener("click", () => this.#open(mine(), gettext("Notify me about my runners")));
     document.querySelector("#away")?.before(all);
   }
 
@@ -114,16 +114,16 @@ export class Bell {
     const where = [here];
     if (problem) where.push(element("p", problem, "help"));
     if (state.mail) where.push(box("mail", gettext("Mail to {address}", { address: state.mail }), first.mail));
-    else if (state.signedIn && state.mailOffered) where.push(link(MINE, gettext("Be told by mail")));
+    else if (state.signedIn && state.mailOffered) where.push(link(MINE, gettext("Get notified by mail")));
     const save = button("primary", gettext("Save"), "submit");
     const buttons = [save, closing(dialog)];
     if (first.isTold) {
-      const stop = button("link", gettext("Tell nothing any more"));
+      const stop = button("link", gettext("Stop notifications"));
       stop.addEventListener("click", () => this.#save(dialog, state, codes, []));
       buttons.push(stop);
     }
     form.append(group(gettext("What"), kinds), group(gettext("Where"), where), actions(...buttons));
-    if (state.signedIn) form.append(link(MINE, gettext("All that you are told")));
+    if (state.signedIn) form.append(link(MINE, gettext("All my notifications")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const chosen = new FormData(form);
@@ -146,7 +146,7 @@ export class Bell {
     const line = find(dialog, ".says");
     try {
       if (kinds.length && !where.push && !where.mail) {
-        throw new Error(gettext("Choose where you want to be told, or tell nothing any more."));
+        throw new Error(gettext("Choose where you want to be notified, or stop notifications."));
       }
       const wanted = kinds.length > 0 && where.push;
       const push = wanted ? await subscribe(state.key) : await subscription();

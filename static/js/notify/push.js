@@ -8,9 +8,9 @@ const PAGES = "spectate-notify";
 
 /** Why this browser cannot be notified, as a sentence; "" if it can. */
 export function obstacle() {
-  if (!globalThis.isSecureContext) return gettext("Browsers take notifications on https: pages only.");
+  if (!globalThis.isSecureContext) return gettext("Browsers allow notifications on https: pages only.");
   if (!("serviceWorker" in navigator && "PushManager" in globalThis)) {
-    return gettext("This browser takes no notifications. On an iPhone or iPad add this page to the Home Screen first, and open it there.");
+    return gettext("This browser does not support notifications. On an iPhone or iPad, add this page to the Home Screen first, and open it there.");
   }
   if (Notification.permission === "denied") {
     return gettext("You have forbidden notifications for this site: allow them in the browser’s settings.");
@@ -33,7 +33,7 @@ export async function subscription() {
  */
 export async function subscribe(key) {
   if ((await Notification.requestPermission()) !== "granted") {
-    throw new Error(gettext("Notifications were not allowed, so nothing is told here."));
+    throw new Error(gettext("Notifications were not allowed, so you get none here."));
   }
   const registration = await active(await navigator.serviceWorker.register(WORKER));
   try {

@@ -185,7 +185,7 @@ async function startAnew(who) {
 
 async function forget() {
   const waiting = backlog.size;
-  const question = gettext("Forget {name}? {positions} kept here would wait for this runner’s next token.", {
+  const question = gettext("Forget {name}? {positions} stored here would wait for this runner’s next token.", {
     name: identity?.name ?? "", positions: positions(waiting),
   });
   if (waiting && !confirm(question)) return;
@@ -250,7 +250,7 @@ async function record(position) {
     // Stored first, then sent: however this page ends, it is in one of both places.
     await queue.add([row]);
   } catch {
-    note("storage", gettext("This browser’s storage is full: a reload would lose what waits here."));
+    note("storage", gettext("This browser’s storage is full: a reload would lose the unsent positions."));
   }
   backlog.add(fix);
   sender?.send();
@@ -307,7 +307,7 @@ function lookUp() {
   } else if (hiddenAt !== null) {
     const away = Date.now() - Math.max(hiddenAt, lastPositionAt);
     if (doing === "recording" && away > WORTH_A_WORD) {
-      note("gap", gettext("This page was out of sight and recorded nothing for {age}.", { age: age(away) }));
+      note("gap", gettext("This page was in the background and recorded nothing for {age}.", { age: age(away) }));
     }
     hiddenAt = null;
   }
@@ -363,7 +363,7 @@ function draw() {
   setText(
     find("#screen"),
     screenHeld
-      ? gettext("The screen stays on by itself.")
+      ? gettext("The screen stays on automatically.")
       : gettext("This browser cannot keep the screen on: set the device not to lock, and leave it on."),
   );
   find("#cheers").hidden = !isSetUp;

@@ -57,10 +57,10 @@ export function answered(call, { open, seen }, now) {
 export function words(call) {
   if (call.fine) return gettext("You are fine. That is sent as soon as there is a connection.");
   if (call.closed) return gettext("The race office has closed your call.");
-  const place = call.fix ? gettext("Your place goes along.") : gettext("This device finds no place so far.");
+  const place = call.fix ? gettext("Your position is sent with it.") : gettext("This device has found no position so far.");
   if (call.reached === null) {
     return `${gettext(
-      "Called at {time}, and not sent yet: it goes out before all else as soon as there is a connection.",
+      "Called at {time}, and not sent yet: it is sent first as soon as there is a connection.",
       { time: clockTime(call.time) },
     )} ${place}`;
   }
@@ -68,7 +68,7 @@ export function words(call) {
     return `${gettext("The race office saw your call at {time}.", { time: clockTime(call.seen) })} ${place}`;
   }
   return `${gettext(
-    "Your call is there since {time}: the race office and your contacts are told.",
+    "Your call arrived at {time}: the race office and your contacts are notified.",
     { time: clockTime(call.reached) },
   )} ${place}`;
 }

@@ -25,36 +25,36 @@ const TROUBLES = {
   denied: {
     tone: "alarm",
     headline: gettext("No permission"),
-    detail: gettext("This page may not know where you are. Allow it the precise location in the browser’s settings, then start again."),
+    detail: gettext("This page may not use your location. Allow it the precise location in the browser’s settings, then start again."),
   },
   unavailable: {
     tone: "delayed",
     headline: gettext("No position"),
-    detail: gettext("This device finds no place. Go outside, and see that its location is on. It keeps looking."),
+    detail: gettext("This device finds no position. Go outside, and check that its location is on. It keeps searching."),
   },
   insecure: {
     tone: "alarm",
     headline: gettext("Not a secure page"),
-    detail: gettext("Browsers tell a place to https: pages only. Ask for the https: address of this site."),
+    detail: gettext("Browsers share the position with https: pages only. Ask for the https: address of this site."),
   },
   missing: {
     tone: "alarm",
     headline: gettext("No location in this browser"),
-    detail: gettext("Use another browser, or an app."),
+    detail: gettext("Use a different browser, or an app."),
   },
 };
 
 /** Why positions were refused, by the server's code. */
 const REFUSALS = new Map([
-  ["sharing.paused", gettext("Your sharing is paused or has ended: what is recorded now is not kept. Go on sharing on your page.")],
-  ["zone.hidden", gettext("You are in one of your privacy zones: these positions are not kept.")],
+  ["sharing.paused", gettext("Your sharing is paused or has ended: positions recorded now are not stored. Resume sharing on your page.")],
+  ["zone.hidden", gettext("You are in one of your privacy zones: these positions are not stored.")],
   ["position.future", gettext("This device’s clock is fast: its positions come from the future. Set it.")],
-  ["position.erased", gettext("Positions from before you erased yours are not taken again.")],
+  ["position.erased", gettext("Positions from before you erased yours are refused.")],
 ]);
 
 /** @param {string} code */
 export function refusal(code) {
-  return REFUSALS.get(code) ?? gettext("Some positions were not taken ({code}).", { code });
+  return REFUSALS.get(code) ?? gettext("Some positions were refused ({code}).", { code });
 }
 
 /**
@@ -65,7 +65,7 @@ export function refusal(code) {
 export function troubleWith(code, detail) {
   // A long backlog is sent bit by bit: the count shows it.
   if (code === "rate.limited") return "";
-  if (code === "store.unavailable") return gettext("The server cannot store anything just now. Your positions are kept here.");
+  if (code === "store.unavailable") return gettext("The server cannot store anything at the moment. Your positions are kept here.");
   return detail;
 }
 
@@ -84,32 +84,32 @@ export function say(view) {
   if (status.state === "ended") return saidAtTheEnd(view);
   if (trouble && trouble !== "unavailable") return TROUBLES[trouble];
   if (doing === "ready") {
-    return { tone: "stale", headline: gettext("Ready"), detail: gettext("Start when you do. Nothing is recorded before.") };
+    return { tone: "stale", headline: gettext("Ready"), detail: gettext("Press Start when you start. Nothing is recorded before.") };
   }
   if (doing === "paused") {
     return {
       tone: "stale",
       headline: gettext("Paused"),
       detail: sentences(
-        gettext("Nothing is recorded. Who follows you sees your last place grow older."), left(waiting),
+        gettext("Nothing is recorded. Your followers see your last position grow older."), left(waiting),
       ),
     };
   }
   if (doing === "stopped") {
     return waiting
       ? { tone: "delayed", headline: gettext("Stopped"), detail: left(waiting) }
-      : { tone: "stale", headline: gettext("Stopped"), detail: gettext("Everything has reached us.") };
+      : { tone: "stale", headline: gettext("Stopped"), detail: gettext("Everything has arrived.") };
   }
   if (trouble) return TROUBLES[trouble];
   if (!located) {
-    return { tone: "delayed", headline: gettext("Looking for your place"), detail: gettext("This may take a minute. It is quicker outside.") };
+    return { tone: "delayed", headline: gettext("Looking for your position"), detail: gettext("This may take a minute. It is quicker outside.") };
   }
   return saidWhileRecording(view);
 }
 
 /** @param {View} view @returns {Said} */
 function saidWhileRecording({ status, waiting, refused, reached, now }) {
-  const last = reached === null ? "" : gettext("Your last position reached us {age} ago.", { age: age(now - reached) });
+  const last = reached === null ? "" : gettext("Your last position arrived {age} ago.", { age: age(now - reached) });
   if (status.state !== "open") {
     return {
       tone: "delayed",
@@ -129,7 +129,7 @@ function saidWhileRecording({ status, waiting, refused, reached, now }) {
     return {
       tone: "delayed",
       headline: gettext("No new position"),
-      detail: sentences(gettext("This device finds no place just now."), last),
+      detail: sentences(gettext("This device finds no position at the moment."), last),
     };
   }
   return {
@@ -151,7 +151,7 @@ function saidAtTheEnd({ status, waiting }) {
       detail: sentences(gettext("Its token was revoked or has expired."), kept),
     };
   }
-  return { tone: "alarm", headline: gettext("Cannot go on"), detail: sentences(status.detail ?? "", kept) };
+  return { tone: "alarm", headline: gettext("Cannot continue"), detail: sentences(status.detail ?? "", kept) };
 }
 
 /** @param {number} waiting */
