@@ -60,6 +60,7 @@ lint:
 	@.ci/setup dev
 	ruff check .
 	ruff format --check .
+	.ci/commits
 	DEBUG=1 mypy
 	lint-imports
 	find templates -name '*.html' -exec djade --check --target-version 5.2 {} +

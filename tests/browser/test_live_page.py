@@ -268,7 +268,9 @@ def test_page_polls_where_no_websocket_comes_through(
         with ora.stay(-6.3, 53.5):
             page.page.goto("/runners/ora/")
             page.page.wait_for_selector("#connection[data-state=polling]")
-            expect(page.page.locator("#connection")).to_contain_text("updating every 5 s")
+            expect(page.page.locator("#connection")).to_contain_text(
+                "updating every 5 s"
+            )
             page.row("ora", "live").wait_for()
         with ora.stay(-6.2, 53.5):
             page.wait_for_marker("ora", [-6.2, 53.5], "followed")
