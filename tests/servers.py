@@ -144,8 +144,10 @@ class Server:
             "PORT": str(free_port()),
             "SECRET_KEY": SECRET_KEY,
             "SPECTATE_OPEN_IN_PRODUCTION": "1",
-            # A machine with more to do than this must not have newcomers turned away.
+            # A machine with more to do than this must not have newcomers turned away,
+            # nor sockets closed whose client has not come to say anything yet.
             "SPECTATE_LAG_LIMIT": "600000",
+            "SPECTATE_FIRST_MESSAGE": "600",
         } | env
         if "DATABASE_URL" not in env:
             database = self._folder / "db.sqlite3"

@@ -8,6 +8,7 @@ import pytest
 
 from runners import store
 from runners.store import CoalescedReads, StoreUnavailable
+from tests.virtual_time import Clock
 from tests.waiting import PATIENCE_S, eventually
 
 # The threads may keep a connection from a test before, and ask whether it is alive.
@@ -82,16 +83,6 @@ async def test_an_asker_who_leaves_takes_nothing_from_the_others(
     leaving.cancel()
     held_up.may_answer.set()
     assert (await staying)[2] == 2
-
-
-class Clock:
-    """The clock of the store alone."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 async def test_a_crowd_waits_for_its_turn_but_not_for_a_database_that_is_away(

@@ -32,7 +32,7 @@ async def test_followers_get_what_a_publisher_sends(url: str) -> None:
         await bob.say(userId="8", lat=48.850000001, lng=-2)
         assert await alice.hear() == {"userId": 7, "lat": 48.85, "lng": 2.35}
         assert await alice.hear() == {"userId": "8", "lat": 48.850000001, "lng": -2}
-        assert await bob.hear_nothing()
+        assert await bob.heard() == []
 
 
 async def test_one_socket_follows_itself_and_publishes(url: str) -> None:
