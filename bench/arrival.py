@@ -1,199 +1,188 @@
-"""How well the time of arrival is told, against the naive average since the start.
+"""How good arrival times are in races that were not learned from.
 
-    python -m bench.arrival [--runners 300] [--seed 1]
+    python -m bench.arrival RESULTS.csv OTHER.csv … [--rows 1000] [--wobble 0.04]
+    python -m bench.arrival --learn RESULTS.csv … > runners/races/arrival/prior.json
 
-Runners are simulated on two real courses (tests/courses) by another model than
-the one that predicts: slopes cost each of them something else, by one of two rules, and
-no kind is told which it is. Prints, for each course and kind,
-the median error of both ways at 10, 20 and 30 km ahead, and how often the range held
-the arrival.
+Learns from each of the races in turn, and asks in each of the others. Beside that,
+where scikit-learn is installed, boosted trees that learned from the same results (one
+HistGradientBoostingRegressor per quantile). Then steady runs of 5 to 20 km, simulated.
+Prints a table in Markdown; errors are shares of those of the average pace.
+
+`--learn` prints what is learned from all of the races, for the project.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from runners.races.course import Course
-from runners.races.eta import RECENT, Passed, Slopes, arrivals
-from tests import courses
+from runners.races.arrival.backtest import Answer, play, run_between
+from runners.races.arrival.learning import learn
+from runners.races.arrival.pacing import Floats, Prior, pace_at
+from runners.races.arrival.results import Results, read_results
+from runners.races.eta import Slopes
 
-COURSES: tuple[courses.Name, ...] = ("boston", "leadville")
-KINDS = ("even pace", "even effort", "fading", "wall", "walks")
-AHEAD = (10_000, 20_000, 30_000)
-CELL = 25.0  # Metres.
-SPLITS = 5_000  # Metres between them.
-GPS = 6.0  # Metres of noise along the course.
+ASKED = (5_000.0, 10_000.0, 21_097.5, 30_000.0)
+QUANTILES = (0.5, 0.1, 0.9)
+STEADY = (5_000.0, 10_000.0, 20_000.0)
+# Of the trees: rows of a race that they learn from.
+MOST_RUNNERS = 4_000
+HEADER = (
+    *("learned from", "asked in", "by", "n", "error", "bias", "held", "least", "most"),
+    *("width", "score"),
+)
 
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run: seconds since the start at each cell's edge."""
-
-    marks: Floats
-    times: Floats
-
-    def at(self, distance: float) -> float:
-        return float(np.interp(distance, self.marks, self.times))
-
-    def where(self, time: float) -> float:
-        return float(np.interp(time, self.times, self.marks))
+# Of each answer: at, low, high, truth, naive, asked at and for.
+Table = Floats
 
 
-def simulate(course: Course, kind: str, dice: np.random.Generator) -> Run:
-    """Run the course once."""
-    edges = np.linspace(0, course.length, round(course.length / CELL) + 1)
-    heights = np.interp(edges, course.distances, [p[2] or 0.0 for p in course.points])
-    width = 9
-    heights = np.convolve(np.pad(heights, width // 2, mode="edge"), np.ones(width))
-    slope = np.diff(heights[width - 1 : 1 - width] / width) / np.diff(edges)
-    far = course.length > 60_000
-    pace = dice.uniform(0.36, 0.65) if far else dice.uniform(0.2, 0.42)
-    cost = np.ones_like(slope)
-    if kind != "even pace":
-        cost = _hills(slope, dice)
-    part = edges[:-1] / course.length
-    if kind == "fading":
-        begins = dice.uniform(0, 0.15)
-        cost *= 1 + dice.uniform(0.1, 0.5) * np.clip(part - begins, 0, None)
-    elif kind == "wall":
-        cost *= np.where(part > dice.uniform(0.45, 0.8), dice.uniform(1.1, 1.4), 1)
-    # A good stretch and a bad one, of about a kilometre.
-    keep = np.exp(-CELL / 1_000)
-    steps = dice.normal(0, dice.uniform(0.01, 0.05) * np.sqrt(1 - keep**2), len(part))
-    wobble = np.empty_like(steps)
-    level = 0.0
-    for n, step in enumerate(steps):
-        level = keep * level + step
-        wobble[n] = level
-    seconds = pace * cost * (1 + wobble) * np.diff(edges)
-    if kind == "walks":
-        # A fifth of the time at half the pace, and a pause at some aid stations.
-        period = dice.uniform(120, 600)
-        walking = (np.cumsum(seconds) % period) > 0.8 * period
-        seconds = np.where(walking, seconds * 2, seconds)
-        for stop in np.arange(5_000, course.length, 5_000):
-            if dice.random() < 0.5:
-                pause = dice.exponential(300 if far else 45)
-                seconds[int(stop / CELL)] += pause
-    return Run(edges, np.concatenate([[0], np.cumsum(seconds)]))
-
-
-def _hills(slope: Floats, dice: np.random.Generator) -> Floats:
-    """Slow a runner on slopes, by one of two rules and each by their own share."""
-    share = dice.uniform(0.7, 1.3)
-    per_cent = 100 * slope
-    if dice.random() < 0.5:
-        # Daniels' rule of thumb: 12 to 15 s per mile up, 8 down, for each per cent;
-        # downhill there is no more to gain from 8 % on.
-        more = np.where(
-            per_cent > 0, 0.034 * per_cent, 0.018 * np.maximum(per_cent, -8)
-        )
-        more += np.where(per_cent < -15, 0.02 * (-15 - per_cent), 0)
-    else:
-        # Tobler's hiking function (1993), with a runner's best slope of -5 %.
-        more = np.exp(3.5 * np.abs(slope + 0.05)) / np.exp(3.5 * 0.05) - 1
-    return np.asarray(np.maximum(0.5, 1 + share * more))
-
-
-def seen_of(run: Run, now: float, dice: np.random.Generator) -> list[Passed]:
-    """Return what the server knows of a run at a time."""
-    here = run.where(now)
-    samples = [Passed(0.0, 0.0)]
-    for split in range(SPLITS, int(here), SPLITS):
-        samples.append(Passed(run.at(split) + dice.normal(0, 2), split, 5))
-    for ago in RECENT:
-        if now - ago > 0:
-            place = run.where(now - ago) + dice.normal(0, GPS)
-            samples.append(Passed(now - ago, max(0.0, place)))
-    return sorted(samples)
-
-
-def errors(
-    course: Course, slopes: Slopes, run: Run, dice: np.random.Generator
-) -> Iterator[tuple[int, float, float, bool, float]]:
-    """Yield (ahead, our error, naive error, held, width), in seconds."""
-    far = course.length > 60_000
-    asked = range(5_000, int(course.length) - 9_000, 15_000 if far else 4_000)
-    for here in asked:
-        now = run.at(here)
-        places = [here + ahead for ahead in AHEAD if here + ahead <= course.length]
-        samples = seen_of(run, now, dice)
-        for place, found in zip(
-            places, arrivals(places, samples, slopes, now=now), strict=True
-        ):
-            truth = run.at(place)
-            naive = now * place / here
-            assert found.at and found.earliest and found.latest, found
-            yield (
-                place - here,
-                abs(found.at - truth),
-                abs(naive - truth),
-                found.earliest <= truth <= found.latest,
-                found.latest - found.earliest,
+def spectate(
+    results: Results, rows: Sequence[int], prior: Prior, wobble: float
+) -> Table:
+    """Ask this project."""
+    slopes = Slopes.flat(results.length)
+    return np.array(
+        [
+            _columns(answer)
+            for answer in play(
+                results, slopes, ASKED, rows=rows, prior=prior, wobble=wobble
             )
+        ]
+    )
 
 
-class Cell(NamedTuple):
-    """The median errors in seconds, how often the range held, and its width in s."""
-
-    ours: float
-    naive: float
-    held: float
-    width: float
-
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.naive
+def _columns(a: Answer) -> tuple[float, ...]:
+    return a.at, a.low, a.high, a.truth, a.naive, a.asked_at, a.place
 
 
-def score(name: courses.Name, runners: int, seed: int) -> dict[tuple[str, int], Cell]:
-    """Return the results on a course by kind of run and metres ahead."""
-    course = courses.course(name)
-    slopes = Slopes(course)
-    cells = {}
-    for kind in KINDS:
-        dice = np.random.default_rng(seed)
-        runs = [simulate(course, kind, dice) for _ in range(runners)]
-        rows = np.array(
-            [row for run in runs for row in errors(course, slopes, run, dice)]
+def trees(learned: Results, results: Results, rows: Sequence[int]) -> Table | None:
+    """Ask boosted trees with the same figures; None without scikit-learn."""
+    try:
+        from sklearn.ensemble import (  # type: ignore[import-not-found]
+            HistGradientBoostingRegressor,
         )
-        for ahead in AHEAD:
-            of = rows[rows[:, 0] == ahead]
-            ours, naive, _, width = np.median(of[:, 1:], axis=0)
-            cells[kind, ahead] = Cell(ours, naive, of[:, 3].mean(), width)
-    return cells
+    except ImportError:
+        return None
+    terms, y, _ = _questions(learned, range(min(MOST_RUNNERS, len(learned.times))))
+    asked, _, answers = _questions(results, rows)
+    for column, quantile in enumerate(QUANTILES):
+        model = HistGradientBoostingRegressor(
+            loss="quantile", quantile=quantile, max_iter=150, min_samples_leaf=100
+        )
+        found = np.exp(model.fit(terms, y).predict(asked))
+        _, _, _, _, naive, here, place = answers.T
+        average = naive / place
+        answers[:, column] = average * (here + found * (place - here))
+    return answers
 
 
-def table(runners: int, seed: int) -> list[str]:
-    """Return the table's lines, in Markdown."""
-    lines = [
-        "| course | runners | ahead | error | naive | ratio | in range | range |",
-        "|---|---|---|---|---|---|---|---|",
+def _questions(results: Results, rows: Sequence[int]) -> tuple[Floats, Floats, Table]:
+    """Return what the trees are given, what they learn, and answers to be filled in."""
+    chosen = results.times[rows]
+    times = np.column_stack([np.zeros(len(rows)), chosen])
+    marks = np.append(0.0, results.distances)
+    terms, ys, answers = [], [], []
+    for here in ASKED:
+        pace = pace_at(here, results.length, marks, times)
+        now = [np.interp(here, marks, row) for row in times]
+        for column, place in enumerate(results.distances.tolist()):
+            if place > here:
+                naive = np.array(now) * place / here
+                truth = chosen[:, column]
+                known = np.array([pace.level, pace.recent, pace.half])
+                where = np.full((len(rows), 2), (here, place))
+                terms.append(np.column_stack([known.T, where]))
+                left = naive * (1 - here / place)
+                ys.append(np.log((truth - now) / left))
+                zeros = np.zeros((len(rows), 3))
+                answers.append(np.column_stack([zeros, truth, naive, where]))
+    return np.vstack(terms), np.concatenate(ys), np.vstack(answers)
+
+
+def figures(table: Table) -> list[str]:
+    """Return the cells of a line."""
+    at, low, high, truth, naive, asked, place = table.T
+    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    error = np.abs(at - truth).mean()
+    held = [
+        (outside[(asked == here) & (place == there)] == 0).mean()
+        for here, there in set(zip(asked.tolist(), place.tolist(), strict=True))
     ]
-    for name in COURSES:
-        for (kind, ahead), cell in score(name, runners, seed).items():
-            lines.append(
-                f"| {name} | {kind} | {ahead // 1000} km | {cell.ours / 60:.1f} min "
-                f"| {cell.naive / 60:.1f} min | {cell.ratio:.2f} "
-                f"| {cell.held:.0%} | {cell.width / 60:.0f} min |"
-            )
-    return lines
+    return [
+        str(len(table)),
+        f"{error / np.abs(naive - truth).mean():.3f}",
+        f"{(at - truth).mean() / error:+.2f}",
+        f"{(outside == 0).mean():.1%}",
+        f"{min(held):.0%}",
+        f"{max(held):.0%}",
+        f"{(high - low).mean():.0f} s",
+        f"{(high - low + 10 * outside).mean():.0f} s",
+    ]
+
+
+def compare(races: dict[str, Results], rows: int, wobble: float) -> Iterator[list[str]]:
+    """Yield the lines of each pair of races."""
+    dice = np.random.default_rng(1)
+    for learned, of in races.items():
+        prior = learn([of], learned)
+        for asked, results in races.items():
+            if asked == learned:
+                continue
+            drawn = dice.permutation(len(results.times))[:rows].tolist()
+            cells = [learned, asked]
+            found = spectate(results, drawn, prior, wobble)
+            yield [*cells, "spectate", *figures(found)]
+            other = trees(of, results, drawn)
+            if other is not None:
+                yield [*cells, "trees", *figures(other)]
+
+
+def steady(length: float, runners: int, wobble: float, seed: int = 1) -> Results:
+    """Simulate runners who keep their pace but for a wobble, with mats every km."""
+    dice = np.random.default_rng(seed)
+    mats = np.arange(1_000.0, length + 1, 1_000.0)
+    finish = np.array([length])
+    times = []
+    for pace in dice.uniform(0.2, 0.42, runners):
+        run = run_between(finish, finish * pace, wobble, dice)
+        times.append([run.time_at(mat) for mat in mats])
+    return Results(mats, np.array(times), np.arange(runners))
+
+
+def steady_ratio(length: float, runners: int, wobble: float) -> float:
+    """Return the error in steady runs as a share of that of the average pace."""
+    results = steady(length, runners, wobble)
+    asked = [share * length for share in (0.4, 0.5, 0.6, 0.7, 0.8)]
+    found = list(play(results, Slopes.flat(length), asked))
+    ours = sum(abs(a.at - a.truth) for a in found)
+    return ours / sum(abs(a.naive - a.truth) for a in found)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runners", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("--learn", action="store_true")
+    parser.add_argument("--rows", type=int, default=1_000)
+    parser.add_argument("--wobble", type=float, default=0.0)
     options = parser.parse_args()
-    print("\n".join(table(options.runners, options.seed)))
+    races = {path.stem: read_results(path.read_bytes()) for path in options.results}
+    if options.learn:
+        prior = learn(list(races.values()), ", ".join(races))
+        print(json.dumps(prior.as_json(), indent=1))
+        return
+    print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
+    for cells in compare(races, options.rows, options.wobble):
+        print(f"| {' | '.join(cells)} |", flush=True)
+    for length in STEADY:
+        for wobble in (0.01, 0.04):
+            ratio = steady_ratio(length, options.rows // 5, wobble)
+            print(f"steady, {length / 1000:g} km, wobble {wobble:.0%}: {ratio:.3f}")
 
 
 if __name__ == "__main__":

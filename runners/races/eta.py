@@ -1,16 +1,12 @@
 """When does she pass here: the time at a place still ahead, as a range that narrows.
 
-The time T(d) at which a runner is d metres along the course is taken for a Gaussian
-process, and what is known of it (the start, splits, the last minutes) conditions it:
-kriging with explicit basis functions (Rasmussen and Williams, "Gaussian processes for
-machine learning", 2006, section 2.7). The basis is the runner's level, how much of the
-course's slopes their pace shows, and a trend; around it the pace wobbles (an
-Ornstein-Uhlenbeck process) and drifts (Brownian motion). So the recent pace counts by
-as much as it tells more than the average since the start does, and no more.
+The range is that of the pace from here on, given the average so far, the recent pace
+and what was learned from results: runners/races/arrival/pacing.py.
 
 Slopes cost what running on them costs: Minetti et al., "Energy cost of walking and
 running at extreme uphill and downhill slopes", Journal of Applied Physiology 93 (2002).
-Downhill half of what that would save is gained: brakes and bad ground.
+Downhill runners gain a quarter of what that would save: brakes, bad ground, caution.
+How much of it a runner's pace shows is learned from what they have run.
 
 Pure functions: no database, no clock. Times are seconds since the epoch, distances
 metres along the course.
@@ -21,12 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from runners.races.arrival.pacing import Prior, pace_at, shipped
 from runners.races.course import Course
 
 Floats = npt.NDArray[np.float64]
@@ -38,42 +34,23 @@ SILENT = 600.0
 # How long ago it is worth to know where a runner was, beside splits: enough to tell a
 # wobble from a drift, too few for walks and traffic lights to look like one. Seconds.
 RECENT = (0, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000)
-# The range holds the arrival four times in five: what is as likely earlier and later.
-RANGE = (0.1, 0.9)
-
 # Heights are read every STEP metres and smoothed over SMOOTH steps: those of phones
 # and maps jump.
 STEP, SMOOTH = 50.0, 5
 # The slopes measured by Minetti et al.
 STEEPEST = 0.45
 
-# What is believed of a runner before they run, in shares of their average pace. They
-# are of one of several kinds, weighted by how well each explains what was seen; the
-# figures are those with which bench/arrival.py found the errors small and the ranges
-# right for all kinds of runs at once.
-LEVEL_SPREAD = 0.5
-# How much of the slopes' cost a pace shows, its spread, and the spread from hill to
-# hill: those on whom slopes do not show, and those on whom they do.
-SLOPES = ((0.0, 0.02, 0.0), (0.7, 0.35, 0.15))
-# What the whole course adds to a pace, its spread, and the spread of the pace's drift
-# after 10 km: those who keep theirs, and those who do not, of whom most fade.
-FADES = ((0.0, 0.0, 0.0), (0.3, 0.2, 0.03))
-# How many fade for one who does not, before anything is known of them.
-FADING = 0.2
-# Who will hit a wall shows nothing of it before, and about a quarter do (Smyth, "How
-# recreational marathon runners hit the wall", PLoS ONE 16, 2021): from one of these
-# parts of the course on, by one of these shares of their pace. So the late end of the
-# range is later than what has been seen says, until those parts are behind.
-WALL, WALL_FROM, WALL_SLOWER = 0.25, (0.5, 0.6, 0.7, 0.8), (0.15, 0.35)
-# The wobble around it, and how far off a place is for stops and walks. Metres.
-WOBBLES = ((0.01, 12), (0.02, 12), (0.04, 12), (0.08, 12), (0.08, 80), (0.16, 80))
-# Over how many metres a good stretch lasts, and a hill.
-STRETCH, HILL = 1_200.0, 1_000.0
+# The share of the slopes' cost that paces show, its spread among runners, and the
+# spread of the pace of a kilometre (as a logarithm) for other reasons.
+SLOPES_SHOWN, SLOPES_SPREAD, KILOMETRE_SPREAD = 0.3, 0.25, 0.05
+# A leg shorter than this says nothing of slopes. Metres.
+SHORTEST_LEG = 300.0
 # Nobody is back at a place by running; phones say so. Metres.
 PLACE_ERROR = 12.0
 
-# Standard deviations at which a distribution is looked at.
-GRID = np.array([-3, -2, -1.4, -1, -0.6, -0.3, 0, 0.3, 0.6, 1, 1.4, 2, 3])
+# What a doubt, the width of an even distribution, adds to half the range: the latter
+# holds four times in five.
+DOUBT_SHARE = 0.4
 
 
 class Passed(NamedTuple):
@@ -117,16 +94,25 @@ class Slopes:
     """What the slopes of a course add to its length, for the legs. Built once."""
 
     def __init__(self, course: Course) -> None:
-        self.length = course.length
         known = [
             (distance, point[2])
             for distance, point in zip(course.distances, course.points, strict=True)
             if point[2] is not None
         ]
+        self._build(course.length, known)
+
+    @classmethod
+    def flat(cls, length: float) -> Slopes:
+        """Return those of a flat course of that many metres."""
+        slopes = cls.__new__(cls)
+        slopes._build(length, [])
+        return slopes
+
+    def _build(self, length: float, known: Sequence[tuple[float, float]]) -> None:
+        self.length = length
         count = max(2, math.ceil(self.length / STEP) + 1)
         self._marks: Floats = np.linspace(0, self.length, count)
         self._extra: Floats = np.zeros(count)
-        self._hills: Floats = np.zeros(count)
         if len(known) < 2:
             return
         heights = np.interp(self._marks, *np.array(known).T)
@@ -135,15 +121,17 @@ class Slopes:
         steps = np.diff(self._marks)
         more = slope_cost(np.diff(smooth) / steps)
         self._extra[1:] = np.cumsum(more * steps)
-        self._hills[1:] = np.cumsum(np.abs(more) * steps)
 
     def extra(self, distances: Floats) -> Floats:
         """Return by how many metres of flat ground the way there is longer."""
         return np.interp(distances, self._marks, self._extra)
 
-    def hills(self, distances: Floats) -> Floats:
-        """Return the same with what is longer and what is shorter added up."""
-        return np.interp(distances, self._marks, self._hills)
+    def effort(self, distances: Floats, shown: float) -> Floats:
+        """Return the metres of flat ground that take as long as the way there.
+
+        `shown` is the share of the slopes' cost that the runner's pace shows.
+        """
+        return np.asarray(distances + shown * self.extra(distances))
 
 
 def slope_cost(slope: Floats) -> Floats:
@@ -151,7 +139,7 @@ def slope_cost(slope: Floats) -> Floats:
     i = np.clip(slope, -STEEPEST, STEEPEST)
     joules = 155.4 * i**5 - 30.4 * i**4 - 43.3 * i**3 + 46.3 * i**2 + 19.5 * i + 3.6
     more = joules / 3.6 - 1
-    return np.where(more < 0, more / 2, more)
+    return np.where(more < 0, more / 4, more)
 
 
 def arrivals(
@@ -160,12 +148,14 @@ def arrivals(
     slopes: Slopes,
     *,
     now: float,
+    prior: Prior | None = None,
     heard: float | None = None,
     status: str = "started",
 ) -> list[Arrival]:
     """Say of each pass of a place when the runner is there.
 
     `samples`: what is known of the runner, oldest first, the start the first of it;
+    `prior`: what was learned from results, the one that is shipped by default;
     `heard`: when their phone last sent anything; `status`: the entry's.
     """
     known = _forward(samples)
@@ -184,7 +174,11 @@ def arrivals(
         or here.time - known[0].time < LEAST_TIME
     ):
         why_not = "too_early"
-    ranges = {} if why_not or not ahead else _ranges(ahead, known, slopes)
+    ranges = (
+        {}
+        if why_not or not ahead
+        else _ranges(ahead, known, slopes, prior or shipped())
+    )
     found = []
     for number, distance in enumerate(passes, start=1):
         if here is not None and distance <= here.distance:
@@ -223,117 +217,51 @@ def _passed(distance: float, number: int, known: Sequence[Passed]) -> Arrival:
     return Arrival(distance, number, "passed", at, here.time, there.time)
 
 
-# Each kind's figures, in columns.
-_KINDS: Floats = np.array(
-    [
-        [*slope, *fade, *wobble]
-        for slope, fade, wobble in product(SLOPES, FADES, WOBBLES)
-    ]
-)
-_SHARE, _SHARE_SPREAD, _HILLS, _FADE, _FADE_SPREAD, _DRIFT, _WOBBLE, _JITTER = _KINDS.T
-_PRIOR: Floats = np.log(np.where(_FADE > 0, FADING, 1.0))
-
-
 def _ranges(
-    ahead: Sequence[float], known: Sequence[Passed], slopes: Slopes
+    ahead: Sequence[float], known: Sequence[Passed], slopes: Slopes, prior: Prior
 ) -> dict[float, tuple[float, float, float]]:
-    """Return the earliest, middle and latest time at each distance."""
-    start, *seen = known
-    last = seen[-1]
-    # The doubt is the width of an even distribution, of the start's behind its time.
+    """Return the earliest, middle and latest time at each distance, ascending."""
+    start, last = known[0], known[-1]
     started = start.time + start.doubt / 2
-    pace = (last.time - started) / (last.distance - start.distance)
-    # All in metres: distances from the start, and times at the average pace. First
-    # what is known, then what is asked.
-    count = len(seen)
-    at = np.array([sample.distance for sample in seen] + list(ahead))
-    where = at - start.distance
-    extra = slopes.extra(at) - slopes.extra(np.array([start.distance]))
-    hills = slopes.hills(at) - slopes.hills(np.array([start.distance]))
-    grown = where**2 / (2 * slopes.length)
-    times = np.array([sample.time - started for sample in seen]) / pace
-    doubts = np.array([start.doubt, *[sample.doubt for sample in seen]]) / pace
-
-    # Of each kind: what is expected, and how far what happens differs from it.
-    mean = where + np.outer(_SHARE, extra) + np.outer(_FADE, grown)
-    topic_name = (
-        doubts[0] ** 2 / 12
-        + LEVEL_SPREAD**2 * np.outer(where, where)
-        + _each(_SHARE_SPREAD) * np.outer(extra, extra)
-        + _each(_HILLS) * HILL * np.minimum(hills[:, None], hills)
-        + _each(_FADE_SPREAD) * np.outer(grown, grown)
-        + _each(_DRIFT) * _drift(where)
-        + _each(_WOBBLE) * _wobble(where)
-    )
-    error = _JITTER[:, None] ** 2 + doubts[1:] ** 2 / 12
-    inner = topic_name[:, :count, :count] + error[:, None] * np.eye(count)
-    outer = topic_name[:, count:, :count]
-    off = times - mean[:, :count]
-    told = np.linalg.solve(
-        inner, np.concatenate([off[:, :, None], outer.transpose(0, 2, 1)], axis=2)
-    )
-    means = mean[:, count:] + np.einsum("kij,kj->ki", outer, told[:, :, 0])
-    variances = np.einsum("kii->ki", topic_name)[:, count:] - np.einsum(
-        "kij,kji->ki", outer, told[:, :, 1:]
-    )
-    evidence = _PRIOR - 0.5 * (
-        np.einsum("ki,ki->k", off, told[:, :, 0]) + np.linalg.slogdet(inner)[1]
-    )
-    weight = np.exp(evidence - evidence.max())
-    weight /= weight.sum()
-    spreads = np.sqrt(np.maximum(variances, 1.0))
-    found = {}
-    for n, distance in enumerate(ahead):
-        walls = _walls(last.distance, distance, slopes.length)
-        three = started + pace * _quantiles(weight, means[:, n], spreads[:, n], walls)
-        early, middle, late = np.maximum(last.time, three).tolist()
-        found[distance] = early, middle, late
-    return found
+    # Metres of flat ground from the start, and seconds since then.
+    places = [*[sample.distance for sample in known], *ahead, slopes.length]
+    effort = slopes.effort(np.array(places), _shown(known, slopes))
+    effort -= effort[0]
+    marks, there, length = effort[: len(known)], effort[len(known) : -1], effort[-1]
+    times = np.array([sample.time - started for sample in known])
+    times[0] = 0.0
+    here = float(marks[-1])
+    pace = pace_at(here, float(length), marks, times)
+    left = (there - here) * times[-1] / here
+    ratios = prior.for_length(slopes.length).predict(pace, there / length)
+    early, middle, late = (left * np.exp(ratio) for ratio in ratios)
+    # The start's doubt is one of the average pace, the last place's one of now.
+    doubt = DOUBT_SHARE * np.hypot(start.doubt * (there / here - 1), last.doubt)
+    early = np.maximum(middle - np.hypot(middle - early, doubt), 0.0)
+    late = middle + np.hypot(late - middle, doubt)
+    # Nobody is at a place before they were at those on the way there.
+    table = last.time + np.maximum.accumulate([early, middle, late], axis=1)
+    return dict(zip(ahead, map(tuple, table.T.tolist()), strict=True))
 
 
-def _each(spread: Floats) -> Floats:
-    """Return the variance of each kind, to be multiplied with matrices."""
-    return np.asarray(spread[:, None, None] ** 2)
+def _shown(known: Sequence[Passed], slopes: Slopes) -> float:
+    """Return the share of the slopes' cost that this runner's pace shows.
 
-
-def _walls(here: float, there: float, length: float) -> Floats:
-    """Return how many metres more the way there is for who hits each of the walls."""
-    after = [
-        there - part * length if here < part * length < there else 0.0
-        for part in WALL_FROM
-    ]
-    return np.outer(WALL_SLOWER, after).ravel()
-
-
-def _quantiles(weight: Floats, mean: Floats, spread: Floats, walls: Floats) -> Floats:
-    """Return RANGE's ends, and the middle, of a mixture of normal distributions.
-
-    The late end is that of a mixture in which some hit a wall.
+    A linear regression of the pace of each leg, drawn towards what is usual.
     """
-    grid = np.sort(mean + GRID[:, None] * spread, axis=None)
-    z = (grid[:, None] - mean) / spread
-    # The normal distribution to 0.0003.
-    below = (0.5 + 0.5 * np.tanh(0.79788456 * (z + 0.044715 * z**3))) @ weight
-    early, middle, late = np.interp([RANGE[0], 0.5, RANGE[1]], below, grid)
-    if walls.any():
-        later = np.concatenate([grid, grid + walls.max()])
-        later.sort()
-        hit = np.interp(later[:, None] - walls, grid, below, left=0, right=1)
-        told = np.interp(later, grid, below, left=0, right=1)
-        some = (1 - WALL) * told + WALL * hit.mean(axis=1)
-        late = np.interp(RANGE[1], some, later)
-    return np.array([early, middle, late])
-
-
-def _wobble(where: Floats) -> Floats:
-    """Covariance of the integral of an Ornstein-Uhlenbeck process from 0."""
-    s, t = where[:, None] / STRETCH, where[None, :] / STRETCH
-    both = 2 * np.minimum(s, t) - 1 + np.exp(-s) + np.exp(-t) - np.exp(-np.abs(s - t))
-    return STRETCH**2 * both
-
-
-def _drift(where: Floats) -> Floats:
-    """Covariance of the integral of Brownian motion from 0."""
-    s, t = where[:, None], where[None, :]
-    less, more = np.minimum(s, t), np.maximum(s, t)
-    return np.asarray(less**2 * (3 * more - less) / 60_000)
+    marks = np.array(known)
+    ends = [0]
+    for n, distance in enumerate(marks[:, 1].tolist()):
+        if distance - marks[ends[-1], 1] >= SHORTEST_LEG:
+            ends.append(n)
+    if len(ends) < 3:
+        return SLOPES_SHOWN
+    time, distance = marks[ends, 0], marks[ends, 1]
+    run = np.diff(distance)
+    cost = np.diff(slopes.extra(distance)) / run
+    pace = np.log(np.maximum(np.diff(time), 1.0) / run)
+    cost -= np.average(cost, weights=run)
+    weight = run / 1000 / KILOMETRE_SPREAD**2
+    drawn = 1 / SLOPES_SPREAD**2
+    seen, found = float((weight * cost) @ cost), float((weight * cost) @ pace)
+    return (found + drawn * SLOPES_SHOWN) / (seen + drawn)

@@ -1,0 +1,1 @@
+"""Predict the arrival of a runner from the pacing of earlier races."""

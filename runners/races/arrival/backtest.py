@@ -1,0 +1,211 @@
+"""Ask for arrivals in a race that is over, and compare them with the results.
+
+A runner of the results is run again from mat to mat. At each distance asked at, the
+predictor behind eta.json gets what the server would have at that moment: the start, the
+splits so far and the progress of the last minutes. Its answers for the mats ahead are
+compared with the splits, beside three simple rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from runners.races.arrival.pacing import Prior
+from runners.races.arrival.results import Results
+from runners.races.eta import RECENT, Passed, Slopes, arrivals
+
+Floats = npt.NDArray[np.float64]
+
+# Metres over which a pace that wobbles is correlated, and the resolution.
+WOBBLE_LENGTH, WOBBLE_STEP = 1_000.0, 100.0
+# Metres of the rule that goes by the recent pace; the exponent of Riegel, "Athletic
+# records and human endurance", American Scientist 69 (1981).
+LAST, RIEGEL = 5_000.0, 1.06
+# What the range leaves out, for the interval score of Gneiting and Raftery, "Strictly
+# proper scoring rules, prediction, and estimation", JASA 102 (2007).
+LEFT_OUT = 0.2
+
+
+class Answer(NamedTuple):
+    """One answer and the truth: seconds since the runner's start, and metres."""
+
+    row: int
+    asked_at: float
+    place: float
+    at: float
+    low: float
+    high: float
+    truth: float
+    naive: float
+    last: float
+    riegel: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How good the answers to one question were; `*_s` are seconds."""
+
+    asked_at: float
+    place: float
+    n: int
+    mae_s: float
+    median_s: float
+    bias_s: float
+    held: float
+    width_s: float
+    score_s: float
+    naive_mae_s: float
+    last_mae_s: float
+    riegel_mae_s: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: seconds since the start at ascending distances in metres, from 0 on."""
+
+    distances: Floats
+    times: Floats
+
+    def time_at(self, distance: float) -> float:
+        """Return when the runner was there, in seconds."""
+        return float(np.interp(distance, self.distances, self.times))
+
+    def place_at(self, time: float) -> float:
+        """Return where the runner was, in metres."""
+        return float(np.interp(time, self.times, self.distances))
+
+
+def run_between(
+    mats: Floats, times: Floats, wobble: float, dice: np.random.Generator
+) -> Run:
+    """Run from mat to mat with the given times, at a pace that wobbles in between.
+
+    The logarithm of the pace is an Ornstein-Uhlenbeck process over the distance with a
+    standard deviation of `wobble` and a correlation length of 1 km; each leg is then
+    stretched to the time between its mats. 0 is an even pace within each leg.
+    """
+    edges, known = np.append(0.0, mats), np.append(0.0, times)
+    if not wobble:
+        return Run(edges, known)
+    steps = int(np.ceil(edges[-1] / WOBBLE_STEP)) + 1
+    fine = np.linspace(0, edges[-1], steps + 1)
+    pace = np.exp(wobble * (_correlated(steps) @ dice.standard_normal(steps)))
+    raw = np.append(0.0, np.cumsum(pace * np.diff(fine)))
+    marks = np.union1d(fine, edges)
+    at = np.interp(marks, fine, raw)
+    leg = np.clip(np.searchsorted(edges, marks, "right") - 1, 0, len(edges) - 2)
+    ends = np.interp(edges, fine, raw)
+    part = (at - ends[leg]) / (ends[leg + 1] - ends[leg])
+    return Run(marks, known[leg] + part * (known[leg + 1] - known[leg]))
+
+
+@cache
+def _correlated(steps: int) -> Floats:
+    """Return the matrix that gives independent steps their correlation."""
+    at = np.arange(steps) * WOBBLE_STEP / WOBBLE_LENGTH
+    return np.linalg.cholesky(np.exp(-np.abs(at[:, None] - at)))
+
+
+def samples_at(run: Run, mats: Floats, distance: float) -> list[Passed]:
+    """Return what the server knows when the runner is at a distance."""
+    now = run.time_at(distance)
+    splits = [Passed(run.time_at(d), d) for d in mats.tolist() if d <= distance]
+    recent = [
+        Passed(now - ago, run.place_at(now - ago)) for ago in RECENT if now - ago > 0
+    ]
+    return sorted({Passed(0.0, 0.0), *splits, *recent})
+
+
+def play(
+    results: Results,
+    slopes: Slopes,
+    asked: Sequence[float],
+    *,
+    rows: Sequence[int] | None = None,
+    prior: Prior | None = None,
+    wobble: float = 0.0,
+    seed: int = 0,
+) -> Iterator[Answer]:
+    """Yield the answers at each distance asked at, for all mats ahead.
+
+    `rows` are indices into `results.times`, all by default. A question is left out
+    where its split, or that of the mat it is asked at, is missing, and where eta.json
+    would say that it is too early.
+    """
+    chosen = range(len(results.times)) if rows is None else rows
+    for n in chosen:
+        row, times = int(results.rows[n]), results.times[n]
+        there = ~np.isnan(times)
+        mats, known = results.distances[there], times[there]
+        run = run_between(mats, known, wobble, np.random.default_rng([seed, row]))
+        absent = set(results.distances[~there].tolist())
+        for distance in asked:
+            if distance < mats[-1] and distance not in absent:
+                yield from _answers(row, run, mats, distance, slopes, prior)
+
+
+def _answers(
+    row: int,
+    run: Run,
+    mats: Floats,
+    here: float,
+    slopes: Slopes,
+    prior: Prior | None,
+) -> Iterator[Answer]:
+    now = run.time_at(here)
+    ahead = mats[mats > here].tolist()
+    pace = now / here
+    back = min(here, LAST)
+    recent = (now - run.time_at(here - back)) / back
+    found = arrivals(ahead, samples_at(run, mats, here), slopes, now=now, prior=prior)
+    for place, arrival in zip(ahead, found, strict=True):
+        if arrival.at is None or arrival.earliest is None or arrival.latest is None:
+            continue
+        yield Answer(
+            row=row,
+            asked_at=here,
+            place=place,
+            at=arrival.at,
+            low=arrival.earliest,
+            high=arrival.latest,
+            truth=run.time_at(place),
+            naive=place * pace,
+            last=now + (place - here) * recent,
+            riegel=now * (place / here) ** RIEGEL,
+        )
+
+
+def scores(answers: Sequence[Answer]) -> list[Score]:
+    """Return how good the answers to each question were, in the order asked."""
+    table = np.array(answers, dtype=float)
+    questions = sorted({(a.asked_at, a.place) for a in answers})
+    return [
+        _score(table[(table[:, 1] == here) & (table[:, 2] == place)])
+        for here, place in questions
+    ]
+
+
+def _score(answers: Floats) -> Score:
+    _, here, place, at, low, high, truth, naive, last, riegel = answers.T
+    error = np.abs(at - truth)
+    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    return Score(
+        asked_at=float(here[0]),
+        place=float(place[0]),
+        n=len(answers),
+        mae_s=float(error.mean()),
+        median_s=float(np.median(error)),
+        bias_s=float((at - truth).mean()),
+        held=float((outside == 0).mean()),
+        width_s=float((high - low).mean()),
+        score_s=float((high - low + 2 / LEFT_OUT * outside).mean()),
+        naive_mae_s=float(np.abs(naive - truth).mean()),
+        last_mae_s=float(np.abs(last - truth).mean()),
+        riegel_mae_s=float(np.abs(riegel - truth).mean()),
+    )

@@ -1,0 +1,215 @@
+"""How pace changes in the course of a race: what was learned, and its use.
+
+The unknown is y, the logarithm of the pace from here to a place over the average pace
+so far. Its middle is linear in `pacing_terms`, its 10 % and 90 % quantiles are further
+away by the exponential of what is linear in `spread_terms`. Distances count as shares
+of the race's length, so one set of coefficients answers at any place, about any place.
+`learning.py` finds the coefficients; `prior.json` is the set that is used by default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+SHIPPED = Path(__file__).with_name("prior.json")
+
+# The recent pace is that over these shares of the race, or since the start.
+WINDOWS = (0.12, 0.25)
+# The pace at which the terms for ability are 0: seconds per metre, 5:30 per km.
+USUAL_PACE = 0.33
+# The mean pace over a race is a polynomial of this degree.
+DEGREE = 5
+# Ratios of paces, and abilities, farther off than this are held to be this far off.
+FARTHEST, FARTHEST_SPREAD = 0.5, 0.3
+# The share of the race ahead below which a range no longer gets relatively wider.
+SHORTEST = 0.01
+
+# Paces fade in long races. Steady ones of up to STEADY_UP_TO metres do not, and small
+# changes of the pace in them tell nothing of what comes.
+STEADY_UP_TO, MOST_AMPLITUDE = 20_000.0, 2.0
+STEADY_RATIO = 0.06
+# The widths of the ranges of a race without fading, as a share of those of one with it,
+# and the wobble of the pace in it: half the range around 1 km.
+STEADY_WIDTH, STEADY_WOBBLE = 0.4, 0.035
+# A window takes at least this many seconds: for the logarithm.
+TICK_S = 1.0
+# Lengths this close are the same race. Share.
+SAME_LENGTH = 0.1
+
+
+class Pace(NamedTuple):
+    """The pace up to a place in a race. All fields are of the same shape."""
+
+    # The share of the race that is behind.
+    done: Floats
+    # The average so far over the usual pace, and over each of WINDOWS over the average:
+    # logarithms.
+    level: Floats
+    recent: Floats
+    half: Floats
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What was learned from results."""
+
+    # Coefficients of `pacing_terms`, and of `spread_terms` towards either end.
+    middle: tuple[float, ...]
+    early: tuple[float, ...]
+    late: tuple[float, ...]
+    # The length of the races, metres.
+    length: float
+    # What it was learned from: names, runners; the day, ISO 8601.
+    source: str = ""
+    runners: int = 0
+    learned: str = ""
+    # How far recent paces are shrunk towards the average, and the wobble added.
+    ignored: float = 0.0
+    wobble: float = 0.0
+    # Half the range of y by which this race may differ from those learned from.
+    between: float = 0.0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Prior:
+        """Read what `as_json` wrote."""
+        ends = {name: tuple(data[name]) for name in ("middle", "early", "late")}
+        return cls(**{**data, **ends})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        return asdict(self)
+
+    def for_length(self, length: float) -> Prior:
+        """Return what is expected of a race of a different length, in metres."""
+        if abs(math.log(length / self.length)) < SAME_LENGTH:
+            return self
+        factor = amplitude(length) / max(amplitude(self.length), 0.2)
+        factor = min(factor, MOST_AMPLITUDE)
+        fading = 2 * DEGREE
+        width = math.log(STEADY_WIDTH + (1 - STEADY_WIDTH) * factor)
+        steady = max(0.0, 1 - factor)
+        return replace(
+            self,
+            middle=(*(c * factor for c in self.middle[:fading]), *self.middle[fading:]),
+            early=(self.early[0] + width, *self.early[1:]),
+            late=(self.late[0] + width, *self.late[1:]),
+            length=length,
+            ignored=STEADY_RATIO * steady,
+            wobble=STEADY_WOBBLE * steady,
+        )
+
+    def predict(self, pace: Pace, place: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return y's 10 % quantile, middle and 90 % quantile for shares of the race."""
+        pace = pace._replace(
+            level=np.clip(pace.level, -FARTHEST, FARTHEST),
+            recent=self._shrunk(pace.recent),
+            half=self._shrunk(pace.half),
+        )
+        middle = pacing_terms(pace, place) @ np.array(self.middle)
+        spread = spread_terms(pace, place)
+        ahead = (place - pace.done) * self.length / 1000
+        wobble = self.wobble**2 * (1 / (1 + ahead) + 0.2) + self.between**2
+        early, late = (
+            np.sqrt(np.exp(2 * spread @ np.array(end)) + wobble)
+            for end in (self.early, self.late)
+        )
+        return middle - early, middle, middle + late
+
+    def _shrunk(self, ratio: Floats) -> Floats:
+        """Return the ratio without what wobbles of the pace explain."""
+        size = np.maximum(np.abs(ratio) - self.ignored, 0)
+        return np.asarray(np.sign(ratio) * np.minimum(size, FARTHEST))
+
+
+@cache
+def shipped() -> Prior:
+    """Return what is used by default."""
+    return Prior.from_json(json.loads(SHIPPED.read_text()))
+
+
+def amplitude(length: float) -> float:
+    """Return how much paces fade in a race, as a share of a marathon's."""
+    more = max(0.0, length - STEADY_UP_TO) / (42_195 - STEADY_UP_TO)
+    return min(math.sqrt(more), MOST_AMPLITUDE)
+
+
+def pacing_terms(pace: Pace, place: Floats) -> Floats:
+    """Return the terms of the middle of y; the last axis has one coefficient each.
+
+    A mean pace that is a polynomial of the share of the race, for all and by ability
+    (DEGREE terms each), then the recent paces, by the share behind and ahead.
+    """
+    done = pace.done
+    ahead = np.maximum(place - done, 1e-6)
+    fade = np.stack(
+        [
+            ((done + ahead) ** n - done**n) / (n * ahead) - done ** (n - 1) / n
+            for n in range(2, DEGREE + 2)
+        ],
+        axis=-1,
+    )
+    scale = np.stack([np.ones_like(ahead), done + 0 * ahead, ahead], axis=-1)
+    return np.concatenate(
+        [
+            fade,
+            fade * pace.level[..., None],
+            scale * pace.recent[..., None],
+            scale * pace.half[..., None],
+        ],
+        axis=-1,
+    )
+
+
+def spread_terms(pace: Pace, place: Floats) -> Floats:
+    """Return the terms of the logarithm of either half of the range."""
+    ahead = np.maximum(place - pace.done, SHORTEST)
+    return np.stack(
+        np.broadcast_arrays(
+            np.ones_like(ahead),
+            np.log(ahead),
+            np.log(np.maximum(pace.done, SHORTEST)),
+            ahead,
+            pace.level,
+            np.minimum(np.abs(pace.recent), FARTHEST_SPREAD),
+            np.minimum(np.abs(pace.half), FARTHEST_SPREAD),
+        ),
+        axis=-1,
+    )
+
+
+def pace_at(distance: float, length: float, marks: Floats, times: Floats) -> Pace:
+    """Return the pace up to a distance.
+
+    `times` (seconds since the start) are known at `marks` (metres from the start,
+    ascending, from 0 on); one runner's, or one row per runner.
+    """
+    now = _at(distance, marks, times)
+    average = now / distance
+    windows = [min(share * length, distance) for share in WINDOWS]
+    recent, half = (
+        np.log(np.maximum(now - _at(distance - window, marks, times), TICK_S))
+        - np.log(window * average)
+        for window in windows
+    )
+    done = np.full_like(average, distance / length)
+    return Pace(done, np.log(average / USUAL_PACE), recent, half)
+
+
+def _at(distance: float, marks: Floats, times: Floats) -> Floats:
+    """Interpolate the times at one distance."""
+    after = int(np.clip(np.searchsorted(marks, distance), 1, len(marks) - 1))
+    here, there = marks[after - 1], marks[after]
+    part = (distance - here) / (there - here)
+    before = times[..., after - 1]
+    return np.asarray(before + part * (times[..., after] - before))

@@ -1,0 +1,99 @@
+"""What is learned from results, and how it is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runners.races.arrival.backtest import play, run_between, scores
+from runners.races.arrival.learning import learn
+from runners.races.arrival.pacing import Prior, shipped
+from runners.races.arrival.results import Results, ResultsError, read_results
+from runners.races.eta import Slopes
+from tests.races.finishers import results_csv
+
+ASKED = [10_000.0, 21_097.5, 30_000.0]
+
+
+def field(runners: int, seed: int, fade: float = 0.15) -> Results:
+    return read_results(results_csv(runners, seed, fade=fade).encode())
+
+
+@pytest.mark.parametrize("wobble", [0.0, 0.04])
+def test_ranges_hold_in_a_race_that_was_not_learned_from(wobble: float) -> None:
+    prior = learn([field(600, 1), field(600, 2, fade=0.12)], "two races")
+    results = field(200, 3, fade=0.13)
+    found = scores(
+        list(
+            play(results, Slopes.flat(42_195), ASKED, prior=prior, wobble=wobble),
+        )
+    )
+    mae = sum(score.mae_s for score in found)
+    assert mae / sum(score.naive_mae_s for score in found) < 0.8
+    assert 0.75 < np.mean([score.held for score in found]) < 0.9
+
+
+def test_results_of_the_same_distance_replace_what_was_known_before() -> None:
+    mats = (2_500, 5_000, 7_500, 10_000)
+    text = results_csv(300, 1, mats=mats, fade=0.2)
+    results = read_results(text.encode())
+    prior = learn([results], "last year", before=shipped())
+    assert prior.length == 10_000
+    slopes = Slopes.flat(10_000)
+    ours, without = (
+        sum(
+            score.mae_s for score in scores(list(play(results, slopes, [5e3], prior=p)))
+        )
+        for p in (prior, None)
+    )
+    assert ours < 0.8 * without
+
+
+def test_prior_is_the_same_after_a_round_trip_as_json() -> None:
+    assert Prior.from_json(shipped().as_json()) == shipped()
+
+
+def test_shipped_prior_says_what_it_was_learned_from() -> None:
+    assert shipped().runners == 24_813
+    assert "boston_2013" in shipped().source
+    assert shipped().learned.startswith("2026-")
+
+
+def test_a_wobbling_run_is_at_each_mat_at_its_split() -> None:
+    mats, times = np.array([5e3, 1e4, 2e4]), np.array([1500.0, 3100.0, 6500.0])
+    run = run_between(mats, times, 0.04, np.random.default_rng(1))
+    assert [run.time_at(mat) for mat in mats] == pytest.approx(times.tolist())
+    paces = np.diff(run.times) / np.diff(run.distances)
+    assert 0.03 < np.std(np.log(paces)) < 0.06
+    assert (np.diff(run.times) > 0).all()
+
+
+def test_rows_without_usable_times_are_counted() -> None:
+    text = "5000,10000,20000\n1500,3000,6100\n1500,,6100\n1500,1400,6100\n,,\n0,1,2\n"
+    results = read_results(text.encode())
+    assert results.rows.tolist() == [0, 1]
+    assert (results.incomplete, results.left_out) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("bib,name\n1,2\n", "distances in metres"),
+        ("10000,5000\n1,2\n", "increase"),
+        ("5000\n1500\n", "from 2 to"),
+        ("5000,10000\n", "no results"),
+        ("5000,10000\n1500,fast\n", "Line 2: a split has to be"),
+        ("5000,10000\n1500,3000,4500\n", "Line 2 has 3 cells"),
+        ("5000,10000\n3000,1500\n", "no row increase"),
+        ("5000,10000\n\xff\n", "UTF-8"),
+    ],
+)
+def test_bad_results_are_refused_with_a_reason(text: str, says: str) -> None:
+    with pytest.raises(ResultsError, match=says):
+        read_results(text.encode("latin-1"))
+
+
+def test_a_handful_of_results_is_too_few_to_learn_from() -> None:
+    with pytest.raises(ResultsError, match="At least 50"):
+        learn([field(49, 1)], "few")
