@@ -26,10 +26,12 @@ setup:
 	@.ci/setup
 
 # One test: make test args='tests/project/test_checks.py -k workers'
+# On PostgreSQL instead of SQLite: make test database=postgresql
 test:
 	@.ci/setup test
 	$(if $(args),,node --test tests/js/*.js)
-	$(python) -m pytest $(or $(args),$(parallel))
+	$(python) -m $(if $(filter postgresql,$(database)),tests.on_postgresql,pytest) \
+		$(or $(args),$(parallel))
 
 # What the suite does in short, in its long form: figures in docs/ come from these.
 # `make -k` goes on after one that fails.

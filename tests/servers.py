@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, ParamSpec, Self, TypeVar
 
 import django
+import psycopg
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
@@ -88,6 +90,24 @@ def migrated_database() -> Path:
     return path
 
 
+def new_database(folder: Path) -> str:
+    """Make an empty, migrated database where the suite has them; return its URL."""
+    if template := os.environ.get("SPECTATE_TEST_TEMPLATE"):
+        return copy_database(template, f"spectate_{uuid.uuid4().hex}")
+    path = folder / "db.sqlite3"
+    shutil.copy(migrated_database(), path)
+    return f"sqlite:///{path}"
+
+
+def copy_database(template: str, name: str) -> str:
+    """Copy a database of PostgreSQL to which nobody is connected; return the URL."""
+    server, _, source = template.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+        # The names are our own: nothing to quote.
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {source}".encode())
+    return f"{server}/{name}"
+
+
 def migrate(database_url: str) -> None:
     """Bring a database up to date."""
     in_database(database_url, call_command, "migrate", verbosity=0)
@@ -129,8 +149,9 @@ class Server:
 
     `with Server("daphne", SPECTATE_OPEN="1") as server:` starts it on a free port,
     waits until it answers and stops it at the end. Without `DATABASE_URL`, which names
-    a migrated database, it has an empty SQLite file of its own. Pages that need static
-    files want `DEBUG="1"`.
+    a migrated database, it has an empty one of its own: a SQLite file, or in the
+    PostgreSQL on which the suite runs (`tests/on_postgresql.py`). Pages that need
+    static files want `DEBUG="1"`.
     """
 
     def __init__(self, kind: Kind = "uvicorn", **env: str) -> None:
@@ -150,9 +171,7 @@ class Server:
             "SPECTATE_FIRST_MESSAGE": "600",
         } | env
         if "DATABASE_URL" not in env:
-            database = self._folder / "db.sqlite3"
-            shutil.copy(migrated_database(), database)
-            self.env["DATABASE_URL"] = f"sqlite:///{database}"
+            self.env["DATABASE_URL"] = new_database(self._folder)
 
     def __enter__(self) -> Self:
         try:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from tests.processes import Leashed
-from tests.servers import free_port, migrate
+from tests.servers import copy_database, free_port, migrate
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -184,13 +184,8 @@ class Postgres(Service):
 
     def new_database(self) -> str:
         """Create a database without a row, migrated, and return its URL."""
+        template = self.database_url("template")
         if not self._has_template:
-            migrate(self._create("template", "template1"))
+            migrate(copy_database(self.database_url("template1"), "template"))
             self._has_template = True
-        return self._create(f"spectate_{uuid.uuid4().hex}", "template")
-
-    def _create(self, name: str, template: str) -> str:
-        with psycopg.connect(self.database_url("postgres"), autocommit=True) as admin:
-            # The names are our own: nothing to quote.
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        return self.database_url(name)
+        return copy_database(template, f"spectate_{uuid.uuid4().hex}")

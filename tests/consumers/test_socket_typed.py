@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -66,19 +68,29 @@ async def test_a_token_travels_in_each_way(server: Server, bob: str, way: str) -
         assert (ack["stored"], ack["rejected"]) == (1, [])
 
 
+@contextlib.contextmanager
+def write_lock(database_url: str) -> Iterator[None]:
+    """Keep everybody else from storing a position: a server waits to commit."""
+    if database_url.startswith("sqlite"):
+        writer = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+        with contextlib.closing(writer):
+            writer.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with psycopg.connect(database_url) as postgres:
+            postgres.execute("LOCK TABLE runners_position IN EXCLUSIVE MODE")
+            yield
+
+
 async def test_an_ack_comes_once_the_database_has_the_fix(
     server: Server, bob: str
 ) -> None:
-    path = server.env["DATABASE_URL"].removeprefix("sqlite:///")
     fix = {"t": now_ms(), "lat": 48.0, "lng": 2.0}
     async with typed_client(server.ws_url, bob) as phone:
-        with contextlib.closing(sqlite3.connect(path)) as writer:
-            # The one writer of the database: the server waits to commit.
-            writer.execute("BEGIN IMMEDIATE")
+        with write_lock(server.env["DATABASE_URL"]):
             await phone.say(type="publish", fixes=[fix])
             await phone.say(type="ping")
             assert (await phone.hear())["type"] == "pong"
-            writer.rollback()
         assert (await phone.hear_type("ack"))["stored"] == 1
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.client
 import itertools
 import json
-import secrets
-import sqlite3
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self
 
+from runners import models
+from runners.positions.fix import milliseconds
 from tests.servers import Server
+from tests.waiting import wait_until
 
 FIX = ("lat", "lng", "accuracy", "altitude", "speed", "heading", "battery")
 
@@ -33,23 +31,11 @@ class Answer:
 
 
 class Phone:
-    """A phone of Bob's, and a look into the server's database."""
+    """A phone of Bob's, and what the server's database has of it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.database = sqlite3.connect(
-            server.env["DATABASE_URL"].removeprefix("sqlite:///"),
-            timeout=20,
-            isolation_level=None,
-        )
-        self.token = secrets.token_urlsafe(32)
-        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        made = self.database.execute(
-            "INSERT INTO runners_runnertoken (runner_id, name, digest, created_at)"
-            " SELECT id, 'phone', ?, ? FROM runners_runner WHERE code = 'bob'",
-            (hashlib.sha256(self.token.encode()).hexdigest(), now),
-        )
-        self.pk = made.lastrowid
+        self.pk, self.token = server.database(_issue_token)
         self.connection = http.client.HTTPConnection(
             "127.0.0.1",
             server.port,
@@ -63,11 +49,10 @@ class Phone:
 
     def __exit__(self, *exc: object) -> None:
         self.connection.close()
-        self.database.close()
 
     def forget(self) -> None:
         """Delete what is stored of Bob."""
-        self.database.execute("DELETE FROM runners_position")
+        self.server.database(models.Position.objects.all().delete)
 
     def send(
         self,
@@ -103,39 +88,33 @@ class Phone:
 
     def stored(self) -> list[dict[str, Any]]:
         """Return what is stored of Bob, oldest first; `t` in milliseconds."""
-        rows = self.database.execute(
-            f"SELECT recorded_at, source, {', '.join(FIX)} FROM runners_position"
-            " ORDER BY recorded_at"
-        )
-        return [
-            {
-                "t": _ms(recorded_at),
-                "source": source,
-                **dict(zip(FIX, more, strict=True)),
-            }
-            for recorded_at, source, *more in rows
-        ]
+        return self.server.database(_stored)
 
     def note(self) -> dict[str, Any]:
         """Return what is kept of this phone, once it has been written."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            row = self.database.execute(
-                "SELECT app, accepted, refused, reasons, last_reason"
-                " FROM runners_phone WHERE token_id = ?",
-                (self.pk,),
-            ).fetchone()
-            if row is not None:
-                names = ("app", "accepted", "refused", "reasons", "last_reason")
-                note = dict(zip(names, row, strict=True))
-                return note | {"reasons": json.loads(note["reasons"])}
-            time.sleep(0.05)
-        raise AssertionError("Nothing was written of this phone.")
+        wait_until(lambda: self.server.database(_notes, self.pk))
+        (note,) = self.server.database(_notes, self.pk)
+        return note
 
 
-def _ms(text: str) -> int:
-    moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
+def _issue_token() -> tuple[int, str]:
+    bob = models.Runner.objects.get(code="bob")
+    row, token = models.RunnerToken.objects.issue(bob, name="phone")
+    return row.pk, token
+
+
+def _stored() -> list[dict[str, Any]]:
+    rows = models.Position.objects.order_by("recorded_at")
+    return [
+        {"t": milliseconds(row.pop("recorded_at")), **row}
+        for row in rows.values("recorded_at", "source", *FIX)
+    ]
+
+
+def _notes(token: int) -> list[dict[str, Any]]:
+    rows = models.Phone.objects.filter(token=token)
+    fields = ("app", "accepted", "refused", "reasons", "last_reason")
+    return [dict(row) for row in rows.values(*fields)]
 
 
 # The same moment, a while ago, in the words of all apps: 2026-05-31 07:00:00 UTC.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from runners.models import LatestPosition
 from tests.clients import typed_client
 from tests.intake.payloads.overland import feature
 from tests.intake.phones import Phone
@@ -66,11 +67,10 @@ async def test_all_points_of_a_dead_zone_at_once_are_stored_and_the_newest_shown
     # Two seconds on a machine left alone (bench/README.md has figures).
     assert shown < 8
     assert {answer.split(b" ", 1)[1] for answer in answers} == {b"200 OK"}
-    assert [fix["t"] for fix in phone.stored()] == [t * 1000 for t in sorted(times)]
-    (latest,) = phone.database.execute(
-        "SELECT recorded_at FROM runners_latestposition"
-    ).fetchone()
-    assert latest.startswith(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(newest)))
+    stored = await asyncio.to_thread(phone.stored)
+    assert [fix["t"] for fix in stored] == [t * 1000 for t in sorted(times)]
+    latest = await phone.server.adatabase(LatestPosition.objects.get)
+    assert latest.recorded_at.timestamp() == newest
 
 
 def test_token_that_sends_too_fast_waits(server_kind: Kind) -> None:

@@ -9,7 +9,10 @@ import zlib
 from datetime import UTC, datetime
 
 import pytest
+from django.db.models import QuerySet
+from django.utils import timezone
 
+from runners.models import LatestPosition, RunnerToken
 from tests.intake.payloads.overland import FEATURE, feature
 from tests.intake.payloads.owntracks import FULL, LOCATION
 from tests.intake.phones import MS, SECONDS, Phone
@@ -17,6 +20,12 @@ from tests.servers import Server
 from tests.waiting import wait_until
 
 POINT = f"lat=53.3566&lon=-6.3285&timestamp={SECONDS}"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def change_token(phone: Phone, **fields: datetime) -> None:
+    """Change the phone's token without a note of it, which servers would follow."""
+    phone.server.database(QuerySet(RunnerToken).filter(pk=phone.pk).update, **fields)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -88,10 +97,7 @@ def test_names_in_a_payload_are_no_identity(phone: Phone) -> None:
 def test_revoked_token_is_refused_within_a_second(phone: Phone) -> None:
     path = "/intake/generic/TOKEN/?" + POINT
     assert phone.send(path, method="GET").status == 200
-    phone.database.execute(
-        "UPDATE runners_runnertoken SET revoked_at = ? WHERE id = ?",
-        (f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", phone.pk),
-    )
+    change_token(phone, revoked_at=timezone.now())
     revoked = time.monotonic()
     while phone.send(path, method="GET").status != 401:
         assert time.monotonic() - revoked < 1
@@ -100,10 +106,7 @@ def test_revoked_token_is_refused_within_a_second(phone: Phone) -> None:
 
 
 def test_expired_token_is_refused(phone: Phone) -> None:
-    phone.database.execute(
-        "UPDATE runners_runnertoken SET expires_at = '2020-01-01' WHERE id = ?",
-        (phone.pk,),
-    )
+    change_token(phone, expires_at=LONG_AGO)
     assert phone.send("/intake/generic/TOKEN/?" + POINT, method="GET").status == 401
 
 
@@ -164,11 +167,11 @@ def test_heartbeat_is_a_contact_and_no_position(phone: Phone) -> None:
     phone.send("/intake/generic/TOKEN/?" + POINT, method="GET")
     # What comes within the same second is written with it, and is no news.
     phone.note()
-    old = "2020-01-01 00:00:00"
-    phone.database.execute("UPDATE runners_latestposition SET contact_at = ?", (old,))
+    latest = LatestPosition.objects.all()
+    phone.server.database(latest.update, contact_at=LONG_AGO)
     phone.send("/intake/osmand/TOKEN/?id=1&batt=50", method="GET")
-    contact = "SELECT contact_at FROM runners_latestposition"
-    wait_until(lambda: phone.database.execute(contact).fetchone()[0] > old)
+    newer = latest.filter(contact_at__gt=LONG_AGO)
+    wait_until(lambda: phone.server.database(newer.exists))
     assert len(phone.stored()) == 1
 
 

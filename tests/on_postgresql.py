@@ -1,0 +1,33 @@
+"""Run pytest on a private PostgreSQL: `python -m tests.on_postgresql tests/races`.
+
+The tests of that process and the servers that they start have databases in it instead
+of SQLite files.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.services import Postgres
+
+
+class SuitePostgres(Postgres):
+    """For the servers of all of xdist's workers, each with a dozen connections."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-c", "max_connections=400"]
+
+
+def main() -> int:
+    with SuitePostgres() as postgres:
+        url = postgres.new_database()
+        # To drop databases is in vain: they go with all of PostgreSQL.
+        command = [sys.executable, "-m", "pytest", "--reuse-db", *sys.argv[1:]]
+        env = os.environ | {"DATABASE_URL": url, "SPECTATE_TEST_TEMPLATE": url}
+        return subprocess.call(command, env=env)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
