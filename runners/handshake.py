@@ -56,7 +56,7 @@ def dialect_of(offered: Sequence[str], known: Sequence[str]) -> str | None:
     return next((name for name in offered if name in known), None)
 
 
-def token_of(scope: Scope) -> str | None:
+def handshake_token(scope: Scope) -> str | None:
     """Return the token of a handshake: from its headers or its query string."""
     authorization = header(scope, b"authorization")
     if authorization is not None:

@@ -100,7 +100,7 @@ class SocketConsumer(SubscriptionConsumer):
     async def connect(self, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": self.subprotocol})
         self.await_message()
-        token = handshake.token_of(self.scope)
+        token = handshake.handshake_token(self.scope)
         try:
             if session := handshake.session_of(self.scope):
                 user = await store.read(identity.user_of_session, session)
@@ -246,7 +246,7 @@ class SocketConsumer(SubscriptionConsumer):
         token = self.viewer.token
         if refused and token is not None and self.publisher is not None:
             runner = self.publisher.pk
-            self.pipeline.contacts.note(token, runner, refused=refused)
+            self.pipeline.phone_activity.record(token, runner, refused=refused)
 
     def limit_rate(self, bucket: Bucket, count: int, detail: str) -> None:
         """Count against a rate; raises `CommandError`."""

@@ -112,7 +112,7 @@ def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterato
         yield _(
             "Positions are only accurate to {count} m. Allow the precise location and "
             "choose the highest accuracy."
-        ).format(count=_whole(statistics.median(accuracies)))
+        ).format(count=_rounded_text(statistics.median(accuracies)))
     span = newest.recorded_at - oldest.recorded_at
     if span >= STILL_FOR and all(_distance(newest, fix) < STILL_M for fix in fixes):
         yield _("The phone has not moved. Walk fifty steps and see whether it follows.")
@@ -123,7 +123,7 @@ def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterato
     if len(gaps) >= 2 and (gap := statistics.median(gaps)) > SLOW_S:
         yield _(
             "A position arrives only every {count} s. Set the app's interval to 5 s."
-        ).format(count=_whole(gap))
+        ).format(count=_rounded_text(gap))
     if phone.refused_at and phone.fix_at and phone.refused_at >= phone.fix_at:
         yield from _refusals(phone)
 
@@ -148,14 +148,14 @@ def _facts(
         _("{span} ago").format(span=duration(now - newest.recorded_at)),
     )
     if newest.accuracy is not None:
-        yield _("Accuracy"), f"{_whole(newest.accuracy)} m"
+        yield _("Accuracy"), f"{_rounded_text(newest.accuracy)} m"
     if newest.battery is not None:
         yield _("Battery"), f"{newest.battery:.0f} %"
-    yield _("Taken"), _whole(phone.accepted)
-    yield _("Refused"), _whole(phone.refused)
+    yield _("Taken"), _rounded_text(phone.accepted)
+    yield _("Refused"), _rounded_text(phone.refused)
 
 
-def _whole(number: float) -> str:
+def _rounded_text(number: float) -> str:
     return number_format(round(number), 0, force_grouping=True)
 
 

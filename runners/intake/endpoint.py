@@ -174,7 +174,7 @@ async def _serve(
         )
     headers = _headers(scope)
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
-    token = token_of(headers, path_token, query)
+    token = request_token(headers, path_token, query)
     bearer = None if token is None else await _bearer(token)
     # Megabytes are not read from a client without the right to publish, unless the
     # token is in them.
@@ -195,10 +195,10 @@ async def _serve(
     if bearer is None:
         return await _refuse_wrong(app, scope, token)
     pk, runner = bearer.token, bearer.publisher.pk
-    contacts = get_pipeline().contacts
+    phone_activity = get_pipeline().phone_activity
     if not bearer.usable:
         ended = ("token.ended", "The phone still uses a token that was ended.")
-        contacts.note(pk, runner, refused=[ended])
+        phone_activity.record(pk, runner, refused=[ended])
         return _refuse(app)
     try:
         if problem is not None:
@@ -209,10 +209,10 @@ async def _serve(
     except FixError as error:
         # A permanent error: sending it again would not help.
         get_pipeline().refuse(error)
-        contacts.note(pk, runner, refused=[(error.code, error.detail)])
+        phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
         return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
     except TryLater as error:
-        contacts.note(pk, runner, refused=[(error.code, error.detail)])
+        phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
         raise
     lost = await _commit(receipt)
     async with get_intake().turn(pk):
@@ -221,7 +221,7 @@ async def _serve(
         (reading.places[index], code, detail)
         for index, code, detail in receipt.rejected
     ]
-    contacts.note(
+    phone_activity.record(
         pk,
         runner,
         app=reading.app,
@@ -301,7 +301,7 @@ def split_path(path: str) -> tuple[str, str, str]:
     return name, token, rest.removesuffix("/")
 
 
-def token_of(
+def request_token(
     headers: dict[bytes, str], path_token: str, query: dict[str, str]
 ) -> str | None:
     """Return the token of a request: from its header, its path or its query string."""

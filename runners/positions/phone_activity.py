@@ -57,7 +57,7 @@ class PhoneActivityLog:
         self._waiting: dict[int, PhoneActivity] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def note(
+    def record(
         self,
         token: int,
         runner: int,

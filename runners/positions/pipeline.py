@@ -25,15 +25,15 @@ from runners.positions.fix import Fix, FixError, check
 from runners.positions.phone_activity import PhoneActivityLog
 from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
 from runners.positions.recorder import Recorder, RecorderFull
-from runners.positions.running import Running, mend, read_running
-from runners.positions.track import Publisher, Track, note_event, tell
+from runners.positions.running import Running, read_running, recompute
+from runners.positions.track import Publisher, Track, follower_event, process_fixes
 
 logger = logging.getLogger(__name__)
 
 # How long a runner's track is kept after their last fix.
 IDLE_S = 30.0
 # How long to wait for more late fixes of a race, which come in batches.
-MEND_AFTER_S = 2.0
+RECOMPUTE_AFTER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Pipeline:
         self.accepted = 0
         self.refused: Counter[str] = Counter()
         # The requests of phones.
-        self.contacts = PhoneActivityLog()
+        self.phone_activity = PhoneActivityLog()
         # Events that no other process receives, as the layer was unavailable.
         self.unsent = 0
         # Since when hubs may lack events without knowing it. Milliseconds.
-        self._untold_since: int | None = None
-        recorder.on_late = self._hear_late
+        self._lost_since: int | None = None
+        recorder.on_late_commit = self._on_late_commit
         self._tracks: dict[int, Track] = {}
         # Incremented when rules change.
         self._generation = 0
@@ -88,12 +88,14 @@ class Pipeline:
         # Of two fixes with the same time, the later one in the batch is kept.
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
-        told = tell(runner, track, news, wire_id_of(runner.code), source)
-        await self._send(told.events)
-        self._mend_soon(runner, track)
+        processed = process_fixes(runner, track, news, wire_id_of(runner.code), source)
+        await self._send(processed.events)
+        self._schedule_recompute(runner, track)
         try:
             stored = (
-                self.recorder.record(told.rows, told.changes) if news else _already()
+                self.recorder.record(processed.rows, processed.changes)
+                if news
+                else _done()
             )
         except RecorderFull:
             stored = None
@@ -115,16 +117,16 @@ class Pipeline:
         for fix, timed in fixes:
             if not timed and fix.t <= newest:
                 fix = Fix(newest + 1, *fix[1:])
-            if error := self._refusal(fix, track.rules, now):
+            if error := self._error_of(fix, track.rules, now):
                 refused.append(error)
             else:
                 valid.append(fix)
                 newest = max(newest, fix.t)
         self.accepted += len(valid)
-        told = tell(runner, track, valid, wire_id, "websocket", live=True)
-        await self._send(told.events)
-        self._mend_soon(runner, track)
-        self.recorder.record_unacked(told.rows, told.changes)
+        processed = process_fixes(runner, track, valid, wire_id, "websocket", live=True)
+        await self._send(processed.events)
+        self._schedule_recompute(runner, track)
+        self.recorder.record_unacked(processed.rows, processed.changes)
         return refused
 
     def refuse(self, error: FixError) -> None:
@@ -141,14 +143,14 @@ class Pipeline:
             if isinstance(fix, FixError):
                 self.refuse(fix)
                 rejected.append((index, fix.code, fix.detail))
-            elif error := self._refusal(fix, rules, now):
+            elif error := self._error_of(fix, rules, now):
                 rejected.append((index, error.code, error.detail))
             else:
                 valid.append(fix)
         self.accepted += len(valid)
         return rejected, valid
 
-    def _refusal(self, fix: Fix, rules: PrivacyRules, now: int) -> FixError | None:
+    def _error_of(self, fix: Fix, rules: PrivacyRules, now: int) -> FixError | None:
         """Return why a fix is refused, and count it."""
         try:
             check(fix, now)
@@ -168,78 +170,86 @@ class Pipeline:
             # Accepted fixes are stored all the same, and all hubs are notified to read
             # them once the layer is available.
             self.unsent += len(events)
-            self._lack_since(now_ms())
+            self._record_lost_since(now_ms())
             logger.warning("The channel layer took no positions: %r", error)
         else:
-            if self._untold_since is not None:
-                await self._tell_relays()
+            if self._lost_since is not None:
+                await self._notify_hubs()
 
-    def _hear_late(self, since: int) -> None:
+    def _on_late_commit(self, since: int) -> None:
         """Have all hubs read what was stored late; called in the recorder's thread.
 
         Clients that started to follow in the meantime may have read the database too
         early.
         """
         with contextlib.suppress(RuntimeError):  # The loop is closed.
-            self.hub.loop.call_soon_threadsafe(self._tell_late, since)
+            self.hub.loop.call_soon_threadsafe(self._report_late, since)
 
-    def _tell_late(self, since: int) -> None:
-        self._lack_since(since)
-        self._telling = asyncio.create_task(self._tell_relays())
+    def _report_late(self, since: int) -> None:
+        self._record_lost_since(since)
+        self._notifying = asyncio.create_task(self._notify_hubs())
 
-    def _lack_since(self, t: int) -> None:
-        self._untold_since = min(t, self._untold_since or t)
+    def _record_lost_since(self, t: int) -> None:
+        self._lost_since = min(t, self._lost_since or t)
 
-    async def _tell_relays(self) -> None:
+    async def _notify_hubs(self) -> None:
         """Notify hubs since when they may lack events, with earlier failures."""
-        since, self._untold_since = self._untold_since, None
+        since, self._lost_since = self._lost_since, None
         if since is None:
             return
         try:
             gap = {"type": EVENTS_LOST, "t": since, "state": {}}
             await self.hub.layer.group_send_many([(HUBS, gap)])
         except Exception as error:
-            self._lack_since(since)
+            self._record_lost_since(since)
             logger.warning("The channel layer took no word of a gap: %r", error)
 
     # Late fixes of a race
 
-    def _mend_soon(self, runner: Publisher, track: Track) -> None:
+    def _schedule_recompute(self, runner: Publisher, track: Track) -> None:
         """Recompute the race after a while, with all late fixes until then."""
-        if track.late and track.mender is None:
-            track.mender = asyncio.create_task(self._mend(runner, track))
+        if track.late and track.recompute_task is None:
+            track.recompute_task = asyncio.create_task(
+                self._recompute_late(runner, track)
+            )
 
-    async def _mend(self, runner: Publisher, track: Track) -> None:
+    async def _recompute_late(self, runner: Publisher, track: Track) -> None:
         try:
             while track.late:
-                await asyncio.sleep(MEND_AFTER_S)
+                await asyncio.sleep(RECOMPUTE_AFTER_S)
                 track.late = False
                 await self.recorder.flushed()
                 if track.running is not None:
-                    await self._replay(runner, track, track.running)
+                    await self._recompute(runner, track, track.running)
         finally:
-            track.mender = None
+            track.recompute_task = None
 
-    async def _replay(self, runner: Publisher, track: Track, running: Running) -> None:
+    async def _recompute(
+        self, runner: Publisher, track: Track, running: Running
+    ) -> None:
         before, track.meanwhile = running.state, []
         try:
-            mended = await store.work(mend, runner.pk, running.engagement)
+            recomputed = await store.work(recompute, runner.pk, running.engagement)
         except store.StoreUnavailable:
             track.late = True
             return
         finally:
             meanwhile, track.meanwhile = track.meanwhile, None
-        if mended is None or track.running is not running:
+        if recomputed is None or track.running is not running:
             return
-        state = mended.state
+        state = recomputed.state
         for fix in meanwhile or ():
             if fix.t > state.t:
                 state, _ = running.engagement.guide.advance(state, fix)
         if state.t >= running.state.t:
             running.state = state
-        notes = running.notes(runner.code, before, mended.splits, corrected=True)
+        follower_events = running.follower_events(
+            runner.code, before, recomputed.splits, corrected=True
+        )
         group = runner_group(runner.pk)
-        await self._send([(group, note_event(runner, state.t, note)) for note in notes])
+        await self._send(
+            [(group, follower_event(runner, state.t, note)) for note in follower_events]
+        )
 
     async def _track(self, pk: int) -> Track:
         """Return the runner's track, loaded and subscribed to their group."""
@@ -310,15 +320,19 @@ class Pipeline:
         """Discard the tracks of runners who have not published for `IDLE_S`."""
         before = self.hub.loop.time() - IDLE_S
         for pk, track in list(self._tracks.items()):
-            if track.used_at < before and not (track.ready or track.mender):
+            if track.used_at < before and not (track.ready or track.recompute_task):
                 del self._tracks[pk]
                 self.hub.unsubscribe((pk,), track)
 
     async def close(self) -> None:
         """Store what is queued, and stop."""
-        await self.contacts.close()
-        menders = [track.mender for track in self._tracks.values() if track.mender]
-        tasks = [self._sweeper, *menders]
+        await self.phone_activity.close()
+        recompute_tasks = [
+            track.recompute_task
+            for track in self._tracks.values()
+            if track.recompute_task
+        ]
+        tasks = [self._sweeper, *recompute_tasks]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -333,7 +347,7 @@ def _read_track(pk: int) -> tuple[int, PrivacyRules, Running | None, float]:
     return read_latest(pk), read_rules(pk), *read_running(pk)
 
 
-def _already() -> asyncio.Future[int]:
+def _done() -> asyncio.Future[int]:
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     future.set_result(0)
     return future

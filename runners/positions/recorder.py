@@ -64,7 +64,7 @@ class Recorder:
         self.commit_seconds = 0.0
         # Called in the recorder's thread with a time in milliseconds: rows stored since
         # then were late and are all committed now.
-        self.on_late: Callable[[int], object] = _nothing
+        self.on_late_commit: Callable[[int], object] = _nothing
         self._late_since: int | None = None
         # When the latest attempt to commit started. Milliseconds.
         self._tried_at = 0
@@ -189,7 +189,7 @@ class Recorder:
         with self._lock:
             self._waiting -= len(rows)
             self._waiting_since = self._queued[0].at if self._queued else None
-        self._note_late(late)
+        self._record_late(late)
         lost_ids = {id(row) for row in lost}
         done: dict[
             asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int]]
@@ -205,13 +205,13 @@ class Recorder:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_finish, waiters)
 
-    def _note_late(self, late: bool) -> None:
+    def _record_late(self, late: bool) -> None:
         """Report late commits once no more of them follow."""
         if late and self._late_since is None:
             self._late_since = self._tried_at
         if self._late_since is not None and self.oldest < LATE_S:
             since, self._late_since = self._late_since, None
-            self.on_late(since)
+            self.on_late_commit(since)
 
     def _store_rows(
         self, rows: Sequence[Row], changes: Sequence[Change]

@@ -24,20 +24,19 @@ from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix, milliseconds
-from runners.positions.writing import Change, Confirmed, Passing, Progressed
+from runners.positions.writing import Change, ConfirmedFix, SplitChange, StatusChange
 from runners.races.course import Course
 from runners.races.progress import Guide, Seen, State
-from runners.races.splits import Mark
-from runners.races.splits import Passing as MarkPassing
+from runners.races.splits import Mark, Passing
 
 # A progress that is corrected by less stays as it is stored.
 NEGLIGIBLE_M = 1.0
 # States that pass: the entry stays what it is.
-PASSING_STATES = {"off_course": "started"}
+TEMPORARY_STATES = {"off_course": "started"}
 
 
 @dataclass(frozen=True, slots=True)
-class Engagement:
+class ActiveEntry:
     """An entry whose race is not over: when its fixes count, and along what course.
 
     `version` is another when the course, its checkpoints or the gun are. Times in
@@ -60,7 +59,7 @@ class Engagement:
         return self.opens <= t <= self.ends
 
 
-class Note(NamedTuple):
+class FollowerEvent(NamedTuple):
     """A frame for a runner's followers; `only` for those who follow that race."""
 
     frame: bytes
@@ -72,7 +71,7 @@ class Running:
 
     __slots__ = ("engagement", "state")
 
-    def __init__(self, engagement: Engagement, state: State) -> None:
+    def __init__(self, engagement: ActiveEntry, state: State) -> None:
         self.engagement = engagement
         self.state = state
 
@@ -91,27 +90,29 @@ class Running:
 
     def adopt(self, carried: dict[str, Any]) -> None:
         """Go on from what another process has seen, unless it knows less."""
-        if (state := _fitting(carried, self.engagement)) and state.t > self.state.t:
+        if (
+            state := _matching_state(carried, self.engagement)
+        ) and state.t > self.state.t:
             self.state = state
 
     def changes(self, runner: int, before: State, seen: Seen) -> Iterator[Change]:
         """Return what is to be stored of a step from a state before."""
         entry = self.engagement.entry
         for fix in seen.confirmed:
-            yield Confirmed(runner, fix.t, fix.progress)
+            yield ConfirmedFix(runner, fix.t, fix.progress)
         for passing in seen.splits:
             yield _split(entry, passing)
-        if _lasting(before) != _lasting(self.state):
-            yield Progressed(entry, *_lasting(self.state))
+        if _stored_status(before) != _stored_status(self.state):
+            yield StatusChange(entry, *_stored_status(self.state))
 
-    def notes(
+    def follower_events(
         self,
         code: str,
         before: State,
-        passings: Iterable[MarkPassing],
+        passings: Iterable[Passing],
         *,
         corrected: bool = False,
-    ) -> Iterator[Note]:
+    ) -> Iterator[FollowerEvent]:
         """Encode what followers are told of a step from a state before.
 
         A split names the race: if that is unlisted, only to those who follow it.
@@ -129,9 +130,9 @@ class Running:
                 corrected=corrected,
             )
             public = self.engagement.public
-            yield Note(frame, None if public else self.engagement.race)
+            yield FollowerEvent(frame, None if public else self.engagement.race)
         if before.status != self.state.status:
-            yield Note(
+            yield FollowerEvent(
                 v1.message_frame(
                     "event",
                     kind="state",
@@ -142,15 +143,19 @@ class Running:
             )
 
 
-def _split(entry: int, passing: MarkPassing) -> Passing:
-    return Passing(
+def _split(entry: int, passing: Passing) -> SplitChange:
+    return SplitChange(
         entry, passing.mark, passing.pass_number, passing.at, passing.uncertainty
     )
 
 
-def _lasting(state: State) -> tuple[str, int | None, int | None]:
+def _stored_status(state: State) -> tuple[str, int | None, int | None]:
     """Return what an entry keeps: its status, and when it started and finished."""
-    return PASSING_STATES.get(state.status, state.status), state.started, state.finished
+    return (
+        TEMPORARY_STATES.get(state.status, state.status),
+        state.started,
+        state.finished,
+    )
 
 
 def live_status(entry: Entry, latest: LatestPosition | None) -> str:
@@ -162,7 +167,7 @@ def live_status(entry: Entry, latest: LatestPosition | None) -> str:
     return entry.status
 
 
-def _fitting(carried: object, engagement: Engagement) -> State | None:
+def _matching_state(carried: object, engagement: ActiveEntry) -> State | None:
     """Read a state that was carried, if it is one of this entry and course."""
     if (
         isinstance(carried, dict)
@@ -203,7 +208,7 @@ def read_running(pk: int) -> tuple[Running | None, float]:
         .values_list("race_state", flat=True)
         .first()
     )
-    state = _fitting(carried, engagement)
+    state = _matching_state(carried, engagement)
     if state is None:
         state = engagement.guide.begin(engagement.gun)
         if rows := _track(pk, engagement):
@@ -223,13 +228,13 @@ _known: dict[int, _Known] = {}
 _knowing = threading.Lock()
 
 
-def _engagement(entry: Entry) -> Engagement:
+def _engagement(entry: Entry) -> ActiveEntry:
     known = _race(entry.race_id)
     gun = entry.wave.start if entry.wave else known.race.start
     ends = milliseconds(known.race.ends)
     opens = milliseconds(min(gun, known.race.start) - WINDOW_BEFORE_START)
     gun_ms = milliseconds(gun)
-    return Engagement(
+    return ActiveEntry(
         entry=entry.pk,
         race=entry.race_id,
         slug=known.race.slug,
@@ -273,7 +278,7 @@ class _Stored(NamedTuple):
     held: bool
 
 
-def _track(pk: int, engagement: Engagement) -> list[_Stored]:
+def _track(pk: int, engagement: ActiveEntry) -> list[_Stored]:
     """Read a runner's fixes of a race, oldest first."""
     rows = (
         Position.objects.filter(
@@ -297,14 +302,14 @@ def _moment(t: int) -> datetime:
     return datetime.fromtimestamp(t / 1000, UTC)
 
 
-class Mended(NamedTuple):
+class Recomputed(NamedTuple):
     """What a replay found: the state, and splits that are new or other than before."""
 
     state: State
-    splits: list[MarkPassing]
+    splits: list[Passing]
 
 
-def mend(pk: int, engagement: Engagement) -> Mended | None:
+def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
     """Replay a runner's track, late fixes in their places, and store what differs.
 
     None where nothing is new: a phone had sent again what was stored.
@@ -324,7 +329,7 @@ def mend(pk: int, engagement: Engagement) -> Mended | None:
         if split is None or not (split.by_hand or _same(split, passing)):
             news.append(passing)
     changes: list[Change] = [_split(engagement.entry, passing) for passing in news]
-    changes.append(Progressed(engagement.entry, *_lasting(replay.state)))
+    changes.append(StatusChange(engagement.entry, *_stored_status(replay.state)))
     with transaction.atomic():
         Split.objects.filter(
             pk__in=[split.pk for split in known.values() if not split.by_hand]
@@ -342,10 +347,10 @@ def mend(pk: int, engagement: Engagement) -> Mended | None:
             ["progress", "held"],
             batch_size=200,
         )
-    return Mended(replay.state, news)
+    return Recomputed(replay.state, news)
 
 
-def _same(split: Split, passing: MarkPassing) -> bool:
+def _same(split: Split, passing: Passing) -> bool:
     return (
         milliseconds(split.time) == passing.at
         and abs(split.uncertainty - passing.uncertainty) < 1

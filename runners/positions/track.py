@@ -24,7 +24,7 @@ from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phone_status import PhoneStatus
 from runners.positions.privacy_rules import PrivacyRules
-from runners.positions.running import Note, Running
+from runners.positions.running import FollowerEvent, Running
 from runners.positions.writing import Change, Row
 
 
@@ -53,7 +53,7 @@ class Track:
         # recomputation.
         self.late = False
         self.meanwhile: list[Fix] | None = None
-        self.mender: asyncio.Task[None] | None = None
+        self.recompute_task: asyncio.Task[None] | None = None
         self.phone = PhoneStatus()
         self.used_at = 0.0
         self.ready: asyncio.Task[None] | None = None
@@ -79,7 +79,7 @@ class Track:
         return running
 
 
-class Told(NamedTuple):
+class Processed(NamedTuple):
     """The result of processing fixes: events to send, and what to store."""
 
     events: list[tuple[str, RunnerEvent]]
@@ -87,7 +87,7 @@ class Told(NamedTuple):
     changes: list[Change]
 
 
-def tell(
+def process_fixes(
     runner: Publisher,
     track: Track,
     fixes: Sequence[Fix],
@@ -95,17 +95,17 @@ def tell(
     source: str,
     *,
     live: bool = False,
-) -> Told:
+) -> Processed:
     """Advance the track by fixes, in the order in which they count.
 
     With `live`, each fix that is newer than all before it moves the marker, otherwise
     the last one does. Marks the track for recomputation if fixes of the race are late.
     """
-    told = Told([], [], [])
+    processed = Processed([], [], [])
     late: list[tuple[int, float, float]] = []
     # The fixes to show: fix, progress, and whether it moves the marker.
     shown: list[tuple[Fix, float | None, bool]] = []
-    notes: list[Note] = []
+    follower_events: list[FollowerEvent] = []
     # The race as of the last fix, and the row that stores its state.
     stepped: Running | None = None
     carrier = -1
@@ -113,28 +113,30 @@ def tell(
         running = track.running_at(fix.t)
         if fix.t <= track.newest:
             late.append((fix.t, fix.lat, fix.lng))
-            told.rows.append(Row(runner.pk, fix, source))
+            processed.rows.append(Row(runner.pk, fix, source))
             track.late |= running is not None
             continue
         if track.meanwhile is not None:
             track.meanwhile.append(fix)
         stepped, progress, held = running, None, False
         if running is None:
-            told.rows.append(Row(runner.pk, fix, source))
+            processed.rows.append(Row(runner.pk, fix, source))
         else:
             before = running.state
             seen = running.advance(fix)
             progress = seen.progress
             # In open mode, where anybody may publish as anybody, no fix is implausible.
             held = seen.held and not settings.SPECTATE_OPEN
-            told.rows.append(Row(runner.pk, fix, source, progress, held))
-            told.changes.extend(running.changes(runner.pk, before, seen))
-            notes.extend(running.notes(runner.code, before, seen.splits))
+            processed.rows.append(Row(runner.pk, fix, source, progress, held))
+            processed.changes.extend(running.changes(runner.pk, before, seen))
+            follower_events.extend(
+                running.follower_events(runner.code, before, seen.splits)
+            )
             for old in seen.confirmed if not settings.SPECTATE_OPEN else ():
                 shown.append((Fix(old.t, old.lat, old.lng), old.progress, False))
         if held:
             continue
-        carrier = len(told.rows) - 1
+        carrier = len(processed.rows) - 1
         track.latest = fix.t
         shown.append((fix, progress, live))
     group = runner_group(runner.pk)
@@ -143,7 +145,7 @@ def tell(
         state = stepped.carried()
         if shown:
             encoded = orjson.dumps(state).decode()
-            told.rows[carrier] = told.rows[carrier]._replace(state=encoded)
+            processed.rows[carrier] = processed.rows[carrier]._replace(state=encoded)
     begins = track.rules.race_from
     if begins and begins <= now_ms():
         # Fixes from before the race window are stored, and shown to nobody.
@@ -152,27 +154,29 @@ def tell(
     for fix, progress, moves in shown[:-1]:
         if not moves:
             late.append((fix.t, fix.lat, fix.lng))
-        told.events.append(
+        processed.events.append(
             (group, position_event(runner, fix, progress, wire_id, moves=moves))
         )
     for fix, progress, _ in shown[-1:]:
         event = position_event(runner, fix, progress, wire_id, moves=True)
         event["state"] = state
-        told.events.append((group, event))
+        processed.events.append((group, event))
         if track.phone.is_news(fix):
-            notes.append(Note(phone_frame(runner, fix)))
+            follower_events.append(FollowerEvent(phone_frame(runner, fix)))
     if late:
         late.sort()
         frame = v1.late_frame(runner.code, late)
-        told.events.append((group, frame_event(LATE_FIXES, runner, late[-1][0], frame)))
+        processed.events.append(
+            (group, frame_event(LATE_FIXES, runner, late[-1][0], frame))
+        )
     if stepped is not None and not shown:
         # Held: not shown to anybody, but other processes need the state.
         event = frame_event(RUNNER_EVENT, runner, stepped.state.t, b"")
         event["state"] = state
-        told.events.append((group, event))
-    for note in notes:
-        told.events.append((group, note_event(runner, track.latest, note)))
-    return told
+        processed.events.append((group, event))
+    for note in follower_events:
+        processed.events.append((group, follower_event(runner, track.latest, note)))
+    return processed
 
 
 def position_event(
@@ -224,7 +228,7 @@ def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEv
     }
 
 
-def note_event(runner: Publisher, t: int, note: Note) -> RunnerEvent:
+def follower_event(runner: Publisher, t: int, note: FollowerEvent) -> RunnerEvent:
     """Return an event for a runner's followers."""
     event = frame_event(RUNNER_EVENT, runner, t, note.frame)
     if note.only is not None:

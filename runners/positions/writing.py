@@ -44,7 +44,7 @@ class Row(NamedTuple):
     state: str | None = None
 
 
-class Passing(NamedTuple):
+class SplitChange(NamedTuple):
     """A split: primary keys, the time in milliseconds, the uncertainty in seconds."""
 
     entry: int
@@ -72,7 +72,7 @@ class Passing(NamedTuple):
         )
 
 
-class Progressed(NamedTuple):
+class StatusChange(NamedTuple):
     """The new status of an entry; times in milliseconds."""
 
     entry: int
@@ -108,7 +108,7 @@ class Progressed(NamedTuple):
                 News.objects.tell_of_entry(kind, self.entry, _moment(at))
 
 
-class Confirmed(NamedTuple):
+class ConfirmedFix(NamedTuple):
     """A held fix (by its time in milliseconds) that was confirmed."""
 
     runner: int
@@ -122,7 +122,7 @@ class Confirmed(NamedTuple):
         )
 
 
-Change = Passing | Progressed | Confirmed
+Change = SplitChange | StatusChange | ConfirmedFix
 
 
 def write(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:

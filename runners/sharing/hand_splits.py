@@ -9,8 +9,8 @@ from runners.live.groups import RunnerEvent
 from runners.live.outbox import now_ms
 from runners.models import Entry, Race, Split
 from runners.positions.fix import milliseconds
-from runners.positions.running import Note
-from runners.positions.track import Publisher, note_event
+from runners.positions.running import FollowerEvent
+from runners.positions.track import Publisher, follower_event
 from runners.races.race_data import ground_of
 
 
@@ -35,6 +35,6 @@ def splits_by_hand(pks: Collection[int]) -> list[RunnerEvent]:
             corrected=True,
         )
         public = race.visibility == Race.Visibility.PUBLIC
-        note = Note(frame, None if public else race.pk)
-        events.append(note_event(runner, now_ms(), note))
+        note = FollowerEvent(frame, None if public else race.pk)
+        events.append(follower_event(runner, now_ms(), note))
     return events

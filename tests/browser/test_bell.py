@@ -16,7 +16,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
-from runners.positions.writing import Passing, write
+from runners.positions.writing import SplitChange, write
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.notifying.push import PushService, push_service
 from tests.scenes.people import make_runner
@@ -58,7 +58,7 @@ def pass_checkpoint(checkpoint: Checkpoint) -> None:
     """Have Bob pass a checkpoint now."""
     entry = checkpoint.race.entries.get()
     now = int(time.time() * 1000)
-    write((), [Passing(entry.pk, checkpoint.pk, 1, now, 1.0)])
+    write((), [SplitChange(entry.pk, checkpoint.pk, 1, now, 1.0)])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from runners.handshake import origin_allowed, session_of, token_of
+from runners.handshake import handshake_token, origin_allowed, session_of
 from tests.clients import seed_client
 from tests.servers import Server
 
@@ -66,7 +66,7 @@ def test_the_wildcard_of_allowed_hosts_opens_sockets_to_nobody() -> None:
     ],
 )
 def test_a_token_is_found_where_it_may_be(given: Any, token: str | None) -> None:
-    assert token_of(given) == token
+    assert handshake_token(given) == token
 
 
 def test_a_native_client_has_no_session_whatever_cookie_it_sends() -> None:

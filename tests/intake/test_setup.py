@@ -12,7 +12,7 @@ from django.urls import resolve
 from numpy import array, uint8
 from pytest_django import Settings
 
-from runners.intake.endpoint import APPS, split_path, token_of
+from runners.intake.endpoint import APPS, request_token, split_path
 from runners.intake.setup import PHONE_APPS, Setup
 from runners.views.browser_phone import browser_phone
 from tests.intake.phones import Phone
@@ -104,7 +104,7 @@ def test_address_to_paste_holds_door_and_token(key: str) -> None:
     url = urlsplit(read_back(PHONE_APPS[key].make("bob", TOKEN)))
     name, token, rest = split_path(url.path)
     assert name in APPS and not rest
-    assert token_of({}, token, {}) == TOKEN
+    assert request_token({}, token, {}) == TOKEN
 
 
 def test_links_work_against_a_server(

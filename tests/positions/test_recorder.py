@@ -23,7 +23,7 @@ from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.track import Publisher
-from runners.positions.writing import Passing, Row, _moment, write
+from runners.positions.writing import Row, SplitChange, _moment, write
 from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532
@@ -82,19 +82,19 @@ def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None
 
 
 @pytest.fixture
-def split_of_bob(bob: Publisher) -> Passing:
+def split_of_bob(bob: Publisher) -> SplitChange:
     """What a fix of Bob means in his race: he passes a checkpoint."""
     start = datetime.fromtimestamp(T / 1000, UTC)
     ends = start + timedelta(hours=1)
     race = Race.objects.create(slug="half", name="Half", start=start, ends=ends)
     entry = Entry.objects.create(race=race, runner_id=bob.pk, bib="1")
     ten = Checkpoint.objects.create(race=race, name="10 km", distance=10_000)
-    return Passing(entry.pk, ten.pk, 1, T, 1.0)
+    return SplitChange(entry.pk, ten.pk, 1, T, 1.0)
 
 
 @pytest.mark.parametrize("what", ["a runner", "an entry"])
 def test_what_is_deleted_takes_nobody_elses_splits_along(
-    bob: Publisher, split_of_bob: Passing, what: str
+    bob: Publisher, split_of_bob: SplitChange, what: str
 ) -> None:
     rows = [Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")]
     changes = [split_of_bob]
@@ -260,7 +260,7 @@ async def test_late_commits_are_told_of_once_when_the_last_is_done(
 ) -> None:
     told: list[int] = []
     failed_at: list[int] = []
-    recorder.on_late = told.append
+    recorder.on_late_commit = told.append
     monkeypatch.setattr(recorder_module, "LATE_S", 3600)
     await recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
     assert told == []

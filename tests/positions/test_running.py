@@ -16,10 +16,10 @@ from runners.live.frames import frame_text
 from runners.live.groups import POSITION, RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
-from runners.positions import pipeline as accept_module
+from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
-from runners.positions.running import mend
+from runners.positions.running import recompute
 from runners.positions.track import Publisher
 from runners.races.entries import entry_mark, split_set
 from runners.sharing.snapshots import runner_items
@@ -168,7 +168,7 @@ async def test_late_fixes_correct_a_split(
     ear: Ear,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accept_module, "MEND_AFTER_S", 0.01)
+    monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
     # No coverage from 200 to 300 s, where he passes half way at 250 s.
     await run(pipeline, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
     half = ear.told("split")[1]
@@ -177,9 +177,9 @@ async def test_late_fixes_correct_a_split(
     receipt = await pipeline.accept(bob, late, source="websocket")
     assert receipt.stored is not None
     await receipt.stored
-    mender = pipeline._tracks[bob.pk].mender
-    assert mender is not None
-    await mender
+    recompute_task = pipeline._tracks[bob.pk].recompute_task
+    assert recompute_task is not None
+    await recompute_task
     await eventually(lambda: ear.told("split")[-1]["corrected"])
     corrected = ear.told("split")[-1]
     assert corrected["checkpoint"] == half["checkpoint"]
@@ -193,9 +193,9 @@ async def test_late_fixes_correct_a_split(
     by_hand = datetime.now(UTC) - timedelta(minutes=5)
     await Split.objects.filter(pk=stored.pk).aupdate(time=by_hand, by_hand=True)
     await pipeline.accept(bob, [fix_at(entry, 255)], source="websocket")
-    mender = pipeline._tracks[bob.pk].mender
-    assert mender is not None
-    await mender
+    recompute_task = pipeline._tracks[bob.pk].recompute_task
+    assert recompute_task is not None
+    await recompute_task
     await stored.arefresh_from_db()
     assert stored.time == by_hand
 
@@ -207,26 +207,26 @@ async def test_fixes_that_come_during_a_replay_keep_what_it_found(
     ear: Ear,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accept_module, "MEND_AFTER_S", 0.01)
+    monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
     is_replayed, may_answer = threading.Event(), threading.Event()
 
     def slow(*args: Any) -> object:
-        found = mend(*args)
+        found = recompute(*args)
         is_replayed.set()
         may_answer.wait(PATIENCE_S)
         return found
 
     # The phone wakes on the course; what it kept back has the start.
     await run(pipeline, bob, entry, *range(100, 201, 10))
-    monkeypatch.setattr(accept_module, "mend", slow)
+    monkeypatch.setattr(pipeline_module, "recompute", slow)
     late = [fix_at(entry, second) for second in range(-30, 100, 10)]
     await pipeline.accept(bob, late, source="websocket")
     await eventually(is_replayed.is_set)
     await run(pipeline, bob, entry, 210, 220)
     may_answer.set()
-    mender = pipeline._tracks[bob.pk].mender
-    assert mender is not None
-    await mender
+    recompute_task = pipeline._tracks[bob.pk].recompute_task
+    assert recompute_task is not None
+    await recompute_task
     await run(pipeline, bob, entry, *range(230, 521, 10))
     await pipeline.recorder.flushed()
     gun = entry.race.start

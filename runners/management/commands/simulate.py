@@ -44,13 +44,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--race", metavar="SLUG")
         parser.add_argument(
-            "--runners", type=_whole(1, MOST_RUNNERS), default=30, metavar="N"
+            "--runners", type=_integer(1, MOST_RUNNERS), default=30, metavar="N"
         )
         parser.add_argument(
             "--speed", type=_positive, default=1.0, metavar="X", help="times life"
         )
         parser.add_argument(
-            "--laps", type=_whole(0, 1000), default=0, metavar="N", help="0: for ever"
+            "--laps", type=_integer(0, 1000), default=0, metavar="N", help="0: for ever"
         )
         parser.add_argument("--duration", type=_positive, metavar="SECONDS")
         parser.add_argument(
@@ -60,10 +60,10 @@ class Command(BaseCommand):
         )
         parser.add_argument("--seed", action="store_true")
         parser.add_argument(
-            "--users", type=_whole(1, 5000), default=100, help="with --seed"
+            "--users", type=_integer(1, 5000), default=100, help="with --seed"
         )
         parser.add_argument(
-            "--messages", type=_whole(1, 10**6), default=1000, help="with --seed"
+            "--messages", type=_integer(1, 10**6), default=1000, help="with --seed"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -226,7 +226,7 @@ def _positive(text: str) -> float:
     return number
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _integer(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
             raise ArgumentTypeError(
