@@ -8,7 +8,7 @@ from runners.earth import METRES_PER_DEGREE
 
 # Open grass of Dublin's Phoenix Park; the loop follows no real path.
 CENTRE = (53.3566, -6.3285)
-RADIUS = 445.0  # Metres, on average.
+RADIUS = 444.5  # Metres, on average.
 POINTS = 240
 # (waves around the loop, their share of the radius, their phase): enough to look like a
 # path through trees, and too little to cross itself.
