@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows works."""
+"""What CONTRIBUTING.md shows works, and the map of the tests is complete."""
 
 from __future__ import annotations
 
@@ -38,3 +38,8 @@ def test_the_targets_it_names_are_there() -> None:
     text = (ROOT / "Makefile").read_text().replace("%", "*")
     made = re.findall(r"^([a-z*-]+):", text, re.MULTILINE)
     assert [name for name in named if not any(fnmatch(name, m) for m in made)] == []
+
+
+def test_the_map_of_the_tests_is_complete() -> None:
+    named = set(re.findall(r"\btest_\w+\.py", (ROOT / "tests/README.md").read_text()))
+    assert named == {path.name for path in (ROOT / "tests").rglob("test_*.py")}
