@@ -25,6 +25,7 @@ from runners.admin.race_pages import permitted_race, race_page
 from runners.admin.startlist.pages import export, start_list
 from runners.admin.startlist.sheet import phone_sheet
 from runners.models import Checkpoint, Entry, Race, Wave
+from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
 from runners.races.gpx import CourseError
 from runners.races.setup import (
@@ -86,9 +87,9 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-start",)
     fields = (
         *("name", "slug", "visibility", "timezone", "start", "ends", "start_list"),
-        *("gpx", "length", "top_speed", "preview"),
+        *("gpx", "length", "top_speed", "results", "learned", "preview"),
     )
-    readonly_fields = ("preview", "start_list")
+    readonly_fields = ("learned", "preview", "start_list")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     Media = RaceDayMedia
 
@@ -224,6 +225,11 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "data": reverse("admin:runners_race_course", args=[race.pk]),
         }
         return render_to_string("admin/runners/race/_preview.html", {"map": config})
+
+    @admin.display(description="Arrival times are based on")
+    def learned(self, race: Race) -> str:
+        prior = Prior.from_json(race.pacing) if race.pacing else shipped()
+        return f"{prior.source}: {prior.runners:,} runners, read {prior.learned}"
 
     @admin.display(description="Length", ordering="length")
     def course_length(self, race: Race) -> str:

@@ -11,7 +11,11 @@ from django.forms.models import BaseInlineFormSet
 from django.utils import timezone
 
 from runners.models import Race, Wave
+from runners.races.arrival.learning import learn_past
+from runners.races.arrival.results import MAX_BYTES as MAX_RESULTS_BYTES
+from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
+from runners.races.eta import Slopes
 from runners.races.gpx import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION
 
@@ -56,17 +60,33 @@ def shown_on_the_clock_of(
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0)
 
 
-class GpxField(forms.FileField):
-    """A GPX file; cleans to its bytes, and reads at most the limit."""
+class BytesField(forms.FileField):
+    """A file that may be missing; cleans to its bytes, and reads at most the limit."""
+
+    accept = ""
+    limit = MAX_BYTES
 
     def __init__(self, **kwargs: Any) -> None:
-        accept = {"accept": ".gpx,application/gpx+xml"}
-        super().__init__(required=False, widget=forms.FileInput(attrs=accept), **kwargs)
+        widget = forms.FileInput(attrs={"accept": self.accept})
+        super().__init__(required=False, widget=widget, **kwargs)
 
     def clean(self, data: Any, initial: Any = None) -> bytes:
         upload = super().clean(data, initial)
-        content: bytes = upload.read(MAX_BYTES + 1) if upload else b""
+        content: bytes = upload.read(self.limit + 1) if upload else b""
         return content
+
+
+class GpxField(BytesField):
+    """A GPX file."""
+
+    accept = ".gpx,application/gpx+xml"
+
+
+class ResultsField(BytesField):
+    """A CSV file of results."""
+
+    accept = ".csv,text/csv"
+    limit = MAX_RESULTS_BYTES
 
 
 class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -103,6 +123,15 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
         widget=forms.NumberInput(attrs={"step": "any"}),
     )
+    results = ResultsField(
+        label="Past results (CSV)",
+        help_text=(
+            "Of this course in an earlier year: arrival times are then based on them. "
+            "The header has distances in metres, the last one the finish; a row has "
+            "one runner's seconds since their own start, empty where a split is "
+            "missing. The file is not kept."
+        ),
+    )
 
     class Meta:
         model = Race
@@ -138,6 +167,8 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         self._clean_times(cleaned)
         if "gpx" in cleaned and "length" in cleaned:
             self._clean_length(cleaned)
+        if cleaned.get("results") and not self.errors:
+            self._learn(cleaned)
         return cleaned
 
     def _clean_times(self, cleaned: dict[str, Any]) -> None:
@@ -172,6 +203,19 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
                 if measured
                 else "Upload the course first: there is nothing to measure it against.",
             )
+
+    def _learn(self, cleaned: dict[str, Any]) -> None:
+        points = self.course.points if self.course else self.instance.line
+        if not points:
+            self.add_error("results", "Upload the course first, or with them.")
+            return
+        slopes = Slopes(Course(points, cleaned["length"]))
+        name = str(getattr(self.files["results"], "name", ""))
+        try:
+            past = read_results(cleaned["results"])
+            self.instance.pacing = learn_past(past, name, slopes).as_json()
+        except ResultsError as error:
+            self.add_error("results", str(error))
 
 
 class WaveForm(forms.ModelForm):  # type: ignore[type-arg]

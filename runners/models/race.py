@@ -69,6 +69,13 @@ class Race(models.Model):
         help_text="What is plausible, metres a second: 12.5 for runners, "
         "more for wheelchairs and bicycles. Faster fixes are held.",
     )
+    pacing = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Learned from past results for arrival times "
+        "(races/arrival/pacing.py); without them the usual is expected.",
+    )
     visibility = models.CharField(
         max_length=7,
         choices=Visibility,

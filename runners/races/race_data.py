@@ -11,6 +11,7 @@ from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Course
 from runners.races.eta import RECENT, Passed, Slopes
 from runners.races.progress import State
@@ -37,16 +38,18 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ground:
-    """The data of a race that does not change while it runs. Without a course, both
-    fields are None.
+    """The data of a race that does not change while it runs. Without a course, `course`
+    and `slopes` are None.
 
-    `passes` has the metres of each pass of each checkpoint (primary key, number).
+    `passes` has the metres of each pass of each checkpoint (primary key, number);
+    `prior` is what was learned from past results.
     """
 
     stops: tuple[Stop, ...]
     passes: dict[tuple[int, int], float]
     course: Course | None
     slopes: Slopes | None
+    prior: Prior
 
 
 def ground_of(race: Race) -> Ground:
@@ -65,12 +68,13 @@ def ground_of(race: Race) -> Ground:
 def _kept_ground(race: int, changed_at: datetime, stops: tuple[Stop, ...]) -> Ground:
     row = Race.objects.get(pk=race)
     own = {(stop.pk, 1): stop.distance for stop in stops}
+    prior = Prior.from_json(row.pacing) if row.pacing else shipped()
     if not row.line:
-        return Ground(stops, own, None, None)
+        return Ground(stops, own, None, None, prior)
     course = Course(row.line, row.length)
     marks = [Mark(stop.pk, stop.distance, stop.kind) for stop in stops]
     passes = {(p.mark, p.pass_number): p.distance for p in passes_of(course, marks)}
-    return Ground(stops, passes, course, Slopes(course))
+    return Ground(stops, passes, course, Slopes(course), prior)
 
 
 def rows_of(

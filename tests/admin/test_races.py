@@ -9,7 +9,9 @@ from django.test import Client
 from runners.admin.race import INLINE_ENTRIES
 from runners.models import Checkpoint, Entry, Race, Runner
 from runners.races.demo import demo_gpx
+from runners.races.race_data import ground_of
 from tests.admin.conftest import field
+from tests.races.finishers import results_csv
 
 pytestmark = pytest.mark.django_db
 
@@ -196,6 +198,37 @@ def test_empty_length_is_the_measured_one(office: Client, park: Race) -> None:
 
     park.refresh_from_db()
     assert park.length == pytest.approx(measured)
+
+
+def test_past_results_are_learned_from(office: Client, park: Race) -> None:
+    mats = (800.0, 1_600.0, 2_400.0, park.length)
+    past = SimpleUploadedFile("2025.csv", results_csv(60, 1, mats=mats).encode())
+    url = f"/admin/runners/race/{park.pk}/change/"
+    page = office.post(url, form(results=past, _continue="1"), follow=True).text
+    assert "2025.csv: 60 runners" in page
+    park.refresh_from_db()
+    assert ground_of(park).prior.source == "2025.csv"
+    office.post(url, form(name="Renamed"))
+    park.refresh_from_db()
+    assert ground_of(park).prior.runners == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("bib,name\n1,Bob\n", "The header has to be distances in metres"),
+        ("21097.5,42195\n3600,7200\n", "The results end at 42,195 m"),
+        ("1600,3202\n400,800\n", "1 rows have all splits. At least 50"),
+    ],
+)
+def test_past_results_that_teach_nothing_are_refused(
+    office: Client, park: Race, text: str, says: str
+) -> None:
+    past = SimpleUploadedFile("2025.csv", text.encode())
+    url = f"/admin/runners/race/{park.pk}/change/"
+    assert says in office.post(url, form(results=past)).text
+    park.refresh_from_db()
+    assert park.pacing is None
 
 
 def test_wave_starts_by_the_races_clock(office: Client) -> None:

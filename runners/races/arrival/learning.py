@@ -26,9 +26,11 @@ from runners.races.arrival.pacing import (
     Prior,
     pace_at,
     pacing_terms,
+    shipped,
     spread_terms,
 )
 from runners.races.arrival.results import Results, ResultsError
+from runners.races.eta import SLOPES_SHOWN, Slopes
 
 # Which quantile the middle is. The median is early on average, since bad races are
 # slower by more than good ones are faster; this is a compromise with the mean.
@@ -37,13 +39,17 @@ MIDDLE = 0.55
 HELD = 0.8
 # More runners of one race tell little more. Fewer are too few.
 MOST_RUNNERS, FEWEST_RUNNERS = 2_000, 50
-# How much the knowledge before weighs, in shares of the answers.
-WEIGHT = 1e-4
+# How much the knowledge before weighs, in shares of the answers, times the number of
+# runners: in the middle the variance of y over that of a coefficient between races.
+WEIGHT, LEAST_WEIGHT = 0.36, 1e-4
+SPREAD_WEIGHT = 1.0
 ROUNDS = 25
 # Logarithms of pace below which errors count as equal.
 SMALL = 0.003
 # What races differ by: half the range of y, where only one race was learned from.
 BETWEEN_RACES = 0.02
+# Past results of a course end within this share of its length.
+FARTHEST_OFF = 0.05
 # By which power of the pace ranges grow. Within a race it is 0.7 to 1.3, but a slower
 # field differs from a faster one by more; 2 holds best in a race not learned from.
 SPREAD_BY_LEVEL = 2.0
@@ -75,19 +81,19 @@ def learn(
     source: str,
     *,
     before: Prior = NOTHING,
-    weight: float = WEIGHT,
     seed: int = 0,
 ) -> Prior:
     """Learn from the results of races of about the same length.
 
-    `before` is what is believed as far as the results say nothing, by `weight`. Raises
-    ResultsError where there are too few runners.
+    `before` is what is believed as far as the results say nothing; it counts for less
+    the more runners there are. Raises ResultsError where there are too few.
     """
     runners = sum(len(_complete(race)) for race in races)
     if runners < FEWEST_RUNNERS:
         raise ResultsError(
             f"{runners} rows have all splits. At least {FEWEST_RUNNERS} are needed."
         )
+    weight = max(LEAST_WEIGHT, WEIGHT / runners)
     length = sum(race.length for race in races) / len(races)
     before = replace(before.for_length(length), length=length, ignored=0.0, wobble=0.0)
     dice = np.random.default_rng(seed)
@@ -103,13 +109,26 @@ def learn(
     return replace(
         before,
         middle=_rounded(middle),
-        early=_spread(lessons, -error),
-        late=_spread(lessons, error),
+        early=_spread(lessons, -error, before.early, SPREAD_WEIGHT / runners),
+        late=_spread(lessons, error, before.late, SPREAD_WEIGHT / runners),
         between=BETWEEN_RACES if len(races) == 1 else 0.0,
         source=source,
         runners=runners,
         learned=datetime.now(UTC).date().isoformat(),
     )
+
+
+def learn_past(results: Results, source: str, slopes: Slopes) -> Prior:
+    """Learn from earlier results of the same course; raise ResultsError."""
+    distances = results.distances * (slopes.length / results.length)
+    if abs(slopes.length / results.length - 1) > FARTHEST_OFF:
+        raise ResultsError(
+            f"The results end at {results.length:,.0f} m, and the course is "
+            f"{slopes.length:,.0f} m long. Give results of this distance."
+        )
+    on_flat = replace(results, distances=slopes.effort(distances, SLOPES_SHOWN))
+    learned = learn([on_flat], source, before=shipped())
+    return replace(learned, length=slopes.length)
 
 
 def _complete(race: Results) -> Floats:
@@ -193,7 +212,9 @@ def _middle(lessons: Lessons, before: Prior, weight: float) -> Floats:
     return np.asarray(known + more)
 
 
-def _spread(lessons: Lessons, error: Floats) -> tuple[float, ...]:
+def _spread(
+    lessons: Lessons, error: Floats, before: Sequence[float], weight: float
+) -> tuple[float, ...]:
     """Return the coefficients of the half of the range towards positive errors.
 
     The mean size of errors to that side is found by maximum likelihood of exponential
@@ -204,13 +225,17 @@ def _spread(lessons: Lessons, error: Floats) -> tuple[float, ...]:
     here = error > 0
     share = lessons.share[here] / lessons.share[here].sum()
     size, own = error[here] / np.exp(level[here]), terms[here]
-    found = np.zeros(terms.shape[1])
-    found[0] = math.log((share * size).sum())
+    known = np.delete(before, LEVEL)
+    known[0] += math.log((share * size / np.exp(own @ known)).sum())
+    drawn = np.full_like(known, weight)
+    drawn[0] = 0.0
+    found = known.copy()
     for _ in range(ROUNDS):
         ratio = size / np.exp(own @ found)
-        slope = own.T @ (share * (ratio - 1))
-        curve = (own.T * (share * np.minimum(ratio, 10))) @ own
-        found += np.linalg.solve(curve + 1e-6 * np.eye(len(found)), slope)
+        slope = own.T @ (share * (ratio - 1)) - drawn * (found - known)
+        curve = (own.T * (share * np.minimum(ratio, 10))) @ own + np.diag(drawn)
+        step = np.linalg.solve(curve, slope)
+        found += step / max(1.0, float(np.abs(step).max()))
     scaled = error / np.exp(terms @ found + level)
     found[0] += math.log(_quantile(scaled, lessons.share, (1 + HELD) / 2))
     return _rounded(np.insert(found, LEVEL, SPREAD_BY_LEVEL))

@@ -216,6 +216,7 @@ def _read(
                     samples[row.runner],
                     ground.slopes,
                     now=now.timestamp(),
+                    prior=ground.prior,
                     heard=row.heard,
                     status=row.status,
                 )
