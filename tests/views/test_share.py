@@ -46,6 +46,23 @@ def test_link_shows_a_private_runner_without_an_account(
     assert link.views == 1
 
 
+# Views of data read in threads of their own, which see only what was committed.
+@pytest.mark.django_db(transaction=True)
+def test_data_that_a_page_reads_by_its_link_is_no_view(
+    client: Client, bob: Runner
+) -> None:
+    Runner.objects.filter(pk=bob.pk).update(visibility=Runner.Visibility.PRIVATE)
+    link, path = issue(bob)
+    client.get(path)
+    headers = {"Spectate-Share": path.split("/")[2]}
+    for data in ("/live.json?runners=bob", "/runners/bob/track.json"):
+        answer = client.get(data, headers=headers)
+        assert answer.status_code == 200
+        assert not answer.json().get("refused")
+    link.refresh_from_db()
+    assert link.views == 1
+
+
 def test_link_to_several_names_them(client: Client, bob: Runner) -> None:
     eve = Runner.objects.create(code="eve", name="Eve")
     _, path = issue(bob, eve)
