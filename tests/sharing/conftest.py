@@ -21,15 +21,17 @@ async def scene(uvicorn_server: Server) -> AsyncIterator[Scene]:
     bob = await uvicorn_server.adatabase(make_runner, code, "Bob")
     token = await uvicorn_server.adatabase(make_token, bob)
     async with typed_client(uvicorn_server.ws_url, token) as phone:
+        scene = Scene(uvicorn_server, bob, token, phone)
 
         async def run() -> None:
-            for n in itertools.count():
+            for n in itertools.count(1):
                 fix = {"t": now_ms(), "lat": 48 + n / 1e4, "lng": 2}
-                await phone.say(type="publish", fixes=[fix])
+                await phone.say(type="publish", id=n, fixes=[fix])
+                scene.published = n
                 await asyncio.sleep(0.05)
 
         running = asyncio.create_task(run())
-        yield Scene(uvicorn_server, bob, token, phone)
+        yield scene
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
             await running

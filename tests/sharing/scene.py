@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib.auth.models import User
+from django.utils import timezone
+from websockets.exceptions import ConnectionClosed
 
-from runners.models import Runner
+from runners.models import LatestPosition, Runner
 from tests.clients import Client, typed_client
-from tests.scenes.people import make_follow, make_session, make_user
+from tests.scenes.people import make_follow, make_runner, make_session, make_user
 from tests.servers import Server
-
-# Polls come every 300 ms; the rest is for a busy machine. Seconds.
-SOON = 1.0
 
 
 def now_ms() -> int:
@@ -31,6 +30,8 @@ class Scene:
     bob: Runner
     token: str
     phone: Client
+    # The `id` of the last fix.
+    published: int = 0
 
     @property
     def code(self) -> str:
@@ -53,6 +54,24 @@ def make_alice(bob: Runner, status: str | None = "accepted") -> Alice:
     return Alice(user, make_session(user))
 
 
+def make_seen(code: str) -> Runner:
+    """Make somebody public who was seen just now."""
+    runner = make_runner(code)
+    now = timezone.now()
+    LatestPosition.objects.create(
+        runner=runner, recorded_at=now, contact_at=now, lat=48, lng=2, source="test"
+    )
+    return runner
+
+
+def short_life(began: float) -> timedelta:
+    """Return a life that is long enough to do again what took from `began` until now.
+
+    Seconds of `time.monotonic()`: what expires is in use before, on a busy machine too.
+    """
+    return timedelta(seconds=1 + 10 * (time.monotonic() - began))
+
+
 @contextlib.asynccontextmanager
 async def page_of(scene: Scene, who: Alice) -> AsyncIterator[Client]:
     headers = {"Origin": scene.server.url, "Cookie": f"sessionid={who.cookie}"}
@@ -67,21 +86,24 @@ async def sees_bob(client: Client, scene: Scene) -> None:
     await client.hear_type("positions")
 
 
-async def loses_bob(client: Client, scene: Scene, since: float, reason: str) -> None:
-    """The stream ends with an `access` event in time, and nothing comes after."""
+async def bob_goes_on(scene: Scene) -> None:
+    """Wait until the server has taken or refused more fixes, or closed his socket."""
+    more = scene.published + 6
+    with contextlib.suppress(ConnectionClosed):
+        await scene.phone.hear_until(lambda m: m.get("id", 0) >= more)
+
+
+async def loses_bob(client: Client, scene: Scene, reason: str) -> None:
+    """The stream ends with an `access` event, and nothing comes after."""
     event = await client.hear_type("event", "access")
-    assert time.monotonic() - since < SOON
     assert (event["runner"], event["reason"]) == (scene.code, reason)
-    await asyncio.sleep(0.3)
-    await client.say(type="ping")
-    rest = await client.hear()
-    assert rest["type"] == "pong", rest
+    await bob_goes_on(scene)
+    assert await client.heard() == []
 
 
-async def quiet(client: Client) -> bool:
-    """Tell whether a stream ends within two seconds."""
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        if await client.hear_nothing(0.4):
-            return True
-    return False
+async def hears_no_positions(client: Client, scene: Scene) -> None:
+    """No positions come although Bob goes on, once those on their way have come."""
+    await bob_goes_on(scene)
+    await client.heard()
+    await bob_goes_on(scene)
+    assert "positions" not in [message["type"] for message in await client.heard()]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from channels.layers import channel_layers
@@ -16,16 +18,18 @@ from runners import store
 from runners.live.hub import get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
-from runners.models import LatestPosition, Pause, RightsChange, Runner
+from runners.models import Pause, RightsChange, Runner
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt, get_pipeline
 from runners.positions.track import Publisher
 from runners.sharing import access_monitor
+from runners.sharing.access import Viewer
 from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
-from runners.sharing.runner_settings import sharing_pause
+from runners.sharing.runner_settings import sharing_pause, visibility_set
 from runners.sharing.topic import Topic, TopicName
 from tests.scenes.people import make_runner, make_token
 from tests.servers import Server
+from tests.sharing.scene import make_seen
 from tests.waiting import PATIENCE_S, POLL_S, eventually, wait_until
 
 
@@ -47,25 +51,39 @@ def test_who_is_wrong_a_thousand_times_still_only_waits() -> None:
     assert waits[-1] == access_monitor.MAX_FAILURE_DELAY_S
 
 
-def seen(code: str) -> Runner:
-    """Somebody public who was seen just now."""
-    runner = Runner.objects.create(code=code, name=code)
-    now = timezone.now()
-    LatestPosition.objects.create(
-        runner=runner, recorded_at=now, contact_at=now, lat=48, lng=2, source="test"
+async def test_a_change_is_in_force_with_the_next_poll(monitor: AccessMonitor) -> None:
+    # Several come within a second.
+    assert access_monitor.POLL_S <= 0.3
+    monitor._task.cancel()
+    await asyncio.wait([monitor._task])
+    bob = await asyncio.to_thread(make_seen, "bob")
+    await monitor._poll()
+    socket = Mock(
+        viewer=Viewer(),
+        publisher=None,
+        following={"bob": bob.pk},
+        races=frozenset(),
+        recheck_at=math.inf,
     )
-    return runner
+    monitor.sockets.add(socket)
+    await monitor._poll()
+    socket.apply_decision.assert_not_called()
+    await asyncio.to_thread(visibility_set, runner=bob, visibility="private")
+    await monitor._poll()
+    ((_, decision), _) = socket.apply_decision.call_args
+    assert decision.lost == {bob.pk: "private"}
+    await asyncio.to_thread(store.close_connections)
 
 
 async def test_one_who_goes_while_another_comes_is_noticed(
     monitor: AccessMonitor,
 ) -> None:
-    anne = await asyncio.to_thread(seen, "anne")
+    anne = await asyncio.to_thread(make_seen, "anne")
     topic = Topic(TopicName(), monitor.pipeline.hub, {})
     await topic._loaded
 
     def swap() -> None:
-        seen("bob")
+        make_seen("bob")
         # Without `save`, and so without a new time of change.
         Runner.objects.filter(pk=anne.pk).update(visibility="private")
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from datetime import timedelta
+from collections.abc import AsyncIterator
 
 import pytest
 from django.utils import timezone
 
-from runners.models import Entry, Race, Runner, Split
+from runners.models import Entry, Race, Runner, ShareLink, Split
 from runners.races.entries import split_set
 from runners.sharing.runner_settings import visibility_set
-from tests.clients import typed_client
+from tests.clients import Client, typed_client
 from tests.races.field import make_race
 from tests.scenes.people import make_link
-from tests.sharing.scene import SOON, Scene, make_alice, page_of, quiet
+from tests.servers import Server
+from tests.sharing.scene import (
+    Scene,
+    hears_no_positions,
+    make_alice,
+    page_of,
+    short_life,
+)
 
 
 async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
@@ -30,11 +38,9 @@ async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
         assert [r["code"] for r in snapshot["runners"]] == [scene.code]
         await mum.hear_type("positions")
         await server.adatabase(link.revoke)
-        since = time.monotonic()
         error = await mum.hear_type("error")
         assert error["code"] == "share.ended"
         assert await mum.hear_close() == 4403
-        assert time.monotonic() - since < SOON
     async with typed_client(server.ws_url) as mum:
         await mum.say(type="follow", share=plain)
         assert (await mum.hear())["code"] == "share.revoked"
@@ -42,13 +48,23 @@ async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
         assert (await mum.hear())["code"] == "share.unknown"
 
 
+@contextlib.asynccontextmanager
+async def opened(server: Server, link: tuple[ShareLink, str]) -> AsyncIterator[Client]:
+    """Open a link, and see positions by it."""
+    async with typed_client(server.ws_url) as mum:
+        await mum.say(type="follow", share=link[1], tick=0)
+        await mum.hear_type("positions")
+        yield mum
+
+
 async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
     server, bob = scene.server, scene.bob
     await server.adatabase(visibility_set, runner=bob, visibility="private")
-    _, plain = await server.adatabase(make_link, bob, life=timedelta(seconds=1.5))
-    async with typed_client(server.ws_url) as mum:
-        await mum.say(type="follow", share=plain, tick=0)
-        await mum.hear_type("positions")
+    began = time.monotonic()
+    async with opened(server, await server.adatabase(make_link, bob)):
+        life = short_life(began)
+    link, plain = await server.adatabase(make_link, bob, life=life)
+    async with opened(server, (link, plain)) as mum:
         assert await mum.hear_close() == 4403
     async with typed_client(server.ws_url) as mum:
         await mum.say(type="follow", share=plain)
@@ -63,7 +79,8 @@ async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
             await mum.say(type="follow", share=plain, pin=pin)
             assert (await mum.hear())["code"] == "share.pin"
         await mum.say(type="follow", share=plain, pin="4711")
-        assert (await mum.hear())["type"] == "snapshot"
+        # His next position may come first.
+        await mum.hear_type("snapshot")
 
 
 async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
@@ -89,14 +106,12 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
         await alice.say(type="follow", runners=[scene.code], races=[scene.code])
         await alice.hear_type("snapshot")
         await server.adatabase(link.revoke)
-        since = time.monotonic()
         lost = [await alice.hear_type("event", "access") for _ in range(2)]
-        assert time.monotonic() - since < SOON
         assert {(e.get("runner"), e.get("race")) for e in lost} == {
             (scene.code, None),
             (None, scene.code),
         }
-        assert await quiet(alice)
+        await hears_no_positions(alice, scene)
 
 
 def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
@@ -135,9 +150,7 @@ async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
         for client in (alice, charlie):
             await client.hear_type("snapshot")
         half = (await server.adatabase(set_split, race)).checkpoint_id
-        since = time.monotonic()
         told = await alice.hear_type("event", "split")
-        assert time.monotonic() - since < SOON
         assert (told["race"], told["checkpoint"]) == (scene.code, half)
         assert (told["distance"], told["corrected"]) == (5000, True)
         if visibility == "public":
@@ -145,6 +158,7 @@ async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
             assert told["checkpoint"] == half
         else:
             # To whoever has no link to it no race is named.
-            heard = await charlie.hear_all(0.5)
-            assert scene.code in json.dumps(heard)
+            heard = await charlie.heard()
+            while scene.code not in json.dumps(heard):
+                heard.append(await charlie.hear())
             assert not [m for m in heard if m.get("kind") == "split"]

@@ -14,6 +14,7 @@ from runners.models.share import VIEWERS_AGE
 from runners.sharing import access_monitor
 from runners.sharing.access_monitor import AccessMonitor
 from tests.sharing.test_access_monitor import monitor as monitor  # noqa: F401
+from tests.waiting import PATIENCE_S
 
 
 def make_link() -> ShareLink:
@@ -51,8 +52,8 @@ async def test_a_process_says_who_watches_here(
 ) -> None:
     link = await store.read(make_link)
 
-    async def comes_to(count: int) -> None:
-        async with asyncio.timeout(10):
+    async def comes_to(count: int, link: ShareLink = link) -> None:
+        async with asyncio.timeout(PATIENCE_S):
             while await store.read(viewers, link) != count:
                 await asyncio.sleep(0.02)
 
@@ -67,8 +68,10 @@ async def test_a_process_says_who_watches_here(
     other = await store.read(make_link)
     monitor.count_socket("link", other.pk, 50)
     await store.read(other.delete)
-    await asyncio.sleep(0.2)
-    monitor.release_sockets([("link", other.pk), ("link", link.pk)])
+    third = await store.read(make_link)
+    monitor.count_socket("link", third.pk, 50)
+    await comes_to(1, third)
+    monitor.release_sockets([("link", row.pk) for row in (link, other, third)])
     await comes_to(0)
     counting.cancel()
     await asyncio.gather(counting, return_exceptions=True)
