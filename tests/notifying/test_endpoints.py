@@ -13,6 +13,7 @@ from pytest_django import Settings
 from runners.notifying import endpoints
 from runners.notifying.endpoints import EndpointRefused, post, read_endpoint
 from tests.notifying.push import PushService
+from tests.waiting import PATIENCE_S
 
 PRIVATE = [
     "127.0.0.1",
@@ -136,4 +137,4 @@ async def test_service_that_dribbles_is_given_up(
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
             await post(f"http://127.0.0.1:{port}/", {}, b"x")
-        await asyncio.wait_for(left.wait(), 5)
+        await asyncio.wait_for(left.wait(), PATIENCE_S)
