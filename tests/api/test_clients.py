@@ -77,7 +77,9 @@ class Program:
         """Let it end by itself; return its status."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(PATIENCE_S)
+        status = self.process.wait(PATIENCE_S)
+        self.process.kill_all()
+        return status
 
     def stop(self) -> None:
         with self.process:

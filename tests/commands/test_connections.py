@@ -152,12 +152,12 @@ def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
 ) -> None:
     settings.PORT = server.port
     with contextlib.ExitStack() as stack:
-        for _ in range(8):
+        for _ in range(40):
             stack.enter_context(spectator(server))
         with Leashed[bytes](
             [
                 *(sys.executable, "manage.py", "connections"),
-                # All eight would take 16 s.
+                # All of them would take 80 s.
                 *("--close", "restart", "--rate", "0.5"),
             ],
             cwd=ROOT,
@@ -165,7 +165,7 @@ def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as command:
-            wait_until(lambda: len(listed()) < 8)
+            wait_until(lambda: len(listed()) < 40)
             assert is_asked(server)
             command.send_signal(signal.SIGINT)
             command.wait(PATIENCE_S)
