@@ -23,6 +23,8 @@ from tests.services import Postgres, Redis, chromium_path
 
 def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, leave)
+    # A shell has its background jobs ignore it, and so would the programs they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.SECRET_KEY = SECRET_KEY
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
 
