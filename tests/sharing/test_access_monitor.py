@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from channels.db import database_sync_to_async
 from channels.layers import channel_layers
 from django.utils import timezone
 
@@ -56,7 +57,7 @@ async def test_a_change_is_in_force_with_the_next_poll(monitor: AccessMonitor) -
     assert access_monitor.POLL_S <= 0.3
     monitor._task.cancel()
     await asyncio.wait([monitor._task])
-    bob = await asyncio.to_thread(make_seen, "bob")
+    bob = await database_sync_to_async(make_seen)("bob")
     await monitor._poll()
     socket = Mock(
         viewer=Viewer(),
@@ -68,17 +69,16 @@ async def test_a_change_is_in_force_with_the_next_poll(monitor: AccessMonitor) -
     monitor.sockets.add(socket)
     await monitor._poll()
     socket.apply_decision.assert_not_called()
-    await asyncio.to_thread(visibility_set, runner=bob, visibility="private")
+    await database_sync_to_async(visibility_set)(runner=bob, visibility="private")
     await monitor._poll()
     ((_, decision), _) = socket.apply_decision.call_args
     assert decision.lost == {bob.pk: "private"}
-    await asyncio.to_thread(store.close_connections)
 
 
 async def test_one_who_goes_while_another_comes_is_noticed(
     monitor: AccessMonitor,
 ) -> None:
-    anne = await asyncio.to_thread(make_seen, "anne")
+    anne = await database_sync_to_async(make_seen)("anne")
     topic = Topic(TopicName(), monitor.pipeline.hub, {})
     await topic._loaded
 
@@ -87,11 +87,10 @@ async def test_one_who_goes_while_another_comes_is_noticed(
         # Without `save`, and so without a new time of change.
         Runner.objects.filter(pk=anne.pk).update(visibility="private")
 
-    await asyncio.to_thread(swap)
+    await database_sync_to_async(swap)()
     await topic.refresh()
     assert [item["code"] for item in topic.items.values()] == ["bob"]
     topic.close()
-    await asyncio.to_thread(store.close_connections)
 
 
 async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
@@ -109,12 +108,12 @@ async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
 
     assert (await publish()).accepted == 1
     generation = monitor.generation
-    await asyncio.to_thread(note, 1_001, bob.pk + 1)
+    await database_sync_to_async(note)(1_001, bob.pk + 1)
     await eventually(lambda: monitor.generation > generation)
     # Without the row that this notes: its transaction took the lower number before.
     pause = Pause(runner=bob, started_at=timezone.now())
-    await asyncio.to_thread(Pause.objects.bulk_create, [pause])
-    await asyncio.to_thread(note, 1_000, bob.pk)
+    await Pause.objects.abulk_create([pause])
+    await database_sync_to_async(note)(1_000, bob.pk)
     await eventually(lambda: monitor.generation > generation + 1)
     async with asyncio.timeout(PATIENCE_S):
         while not (receipt := await publish()).rejected:
