@@ -12,7 +12,7 @@ from typing import Any, Self
 from runners import models
 from runners.positions.fix import milliseconds
 from tests.servers import Server
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 FIX = ("lat", "lng", "accuracy", "altitude", "speed", "heading", "battery")
 
@@ -39,7 +39,7 @@ class Phone:
         self.connection = http.client.HTTPConnection(
             "127.0.0.1",
             server.port,
-            timeout=20,
+            timeout=PATIENCE_S,
             # Of its own: an address that is wrong again and again waits ever longer.
             source_address=(f"127.2.0.{next(_addresses) % 250 + 1}", 0),
         )
@@ -73,7 +73,10 @@ class Phone:
         response = self.connection.getresponse()
         # Daphne writes names with capitals.
         names = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, response.read(), names)
+        answer = Answer(response.status, response.read(), names)
+        # A server closes what is idle for 5 s, which a busy machine may need.
+        self.connection.close()
+        return answer
 
     def send_json(self, path: str, value: Any, **headers: str) -> Answer:
         return self.send(

@@ -115,17 +115,26 @@ def test_no_request_makes_a_5xx(
 ) -> None:
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     connection = bob.connection
-    try:
+
+    def ask() -> http.client.HTTPResponse:
         connection.request(
             method, f"/intake/{app}/{bob.token}?{query}", body or None, encoded
         )
         response = connection.getresponse()
         response.read()
+        return response
+
+    is_kept = connection.sock is not None
+    try:
+        response = ask()
     except (http.client.HTTPException, OSError):
-        # A server may hang up on a header that is none; not on a body.
         connection.close()
-        assert "\xff" in "".join(headers.values())
-        return
+        # A server may hang up on a header that is none, and closes what is idle for
+        # 5 s; it does not hang up on a body.
+        if "\xff" in "".join(headers.values()):
+            return
+        assert is_kept
+        response = ask()
     assert response.status in {200, 400, 401, 405}, response.status
     if response.status == 400:  # the server's own word on a header that is none
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -88,13 +89,13 @@ def test_phones_show_app_contact_and_refusals(bob: Runner, bob_client: Client) -
     Phone.objects.create(
         token=token,
         app="Overland",
-        contact_at=timezone.now(),
+        contact_at=timezone.now() - timedelta(hours=2),
         refused=2,
         reasons={"position.future": 2},
         last_reason="The time is 90 s ahead.",
     )
     page = bob_client.get(PAGE).content.decode()
-    for text in ("Old phone", "Overland, seen 0 s ago", "2 refused", "90 s ahead"):
+    for text in ("Old phone", "Overland, seen 2 h ago", "2 refused", "90 s ahead"):
         assert text in page
     test = bob_client.get(f"{PAGE}{token.pk}/?part=1").content.decode()
     assert "<html" not in test

@@ -1,9 +1,10 @@
-"""When the store is full or away a phone is told when to come back."""
+"""When the store is full or away a phone is told when to come back; who is delayed."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -44,6 +45,17 @@ async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
     scope = {"path": path, "method": "GET", "query_string": POINT, "headers": []}
     await intake(scope, receive, answer)
     return sent[0]["status"], dict(sent[0]["headers"])
+
+
+async def test_wrong_token_is_delayed_and_a_right_one_is_not(
+    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = AsyncMock()
+    monkeypatch.setattr(endpoint, "get_access_monitor", lambda: monitor)
+    assert (await send("guess"))[0] == 401
+    monitor.delay_failure.assert_awaited_once()
+    assert (await send(token))[0] == 200
+    monitor.delay_failure.assert_awaited_once()
 
 
 async def test_full_recorder_is_503_and_the_point_is_taken_later(
