@@ -23,13 +23,14 @@ from bench import process
 from tests.faults.proxy import Line
 from tests.scenes.people import make_session
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     # Scripts import this before `tests.scenes` sets Django up.
     from django.contrib.auth.models import User
 
-# After so long a page is taken to hang. Milliseconds.
-PATIENCE = 60_000
+# After this a page is taken to hang. Milliseconds.
+PATIENCE = 1000 * PATIENCE_S
 
 NO_WEBGL = """
 const real = HTMLCanvasElement.prototype.getContext;
@@ -134,7 +135,7 @@ class Publisher:
             staying.result()
 
     def _hear(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.connection.recv(PATIENCE / 1000))
+        message: dict[str, Any] = json.loads(self.connection.recv(PATIENCE_S))
         assert message["type"] != "error", message
         return message
 
@@ -216,8 +217,8 @@ def near(place: list[float] | None, wanted: list[float]) -> bool:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + PATIENCE / 1000
+    """Wait until something holds; a page is asked less often than `wait_until` asks."""
+    deadline = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < deadline, "It did not come true in time."
+        assert time.monotonic() < deadline, f"Not within {PATIENCE_S:.0f} s."
         time.sleep(0.1)
