@@ -1,0 +1,328 @@
+"""True runs, second by second, and what phones record of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.truth.courses import Place, degrees
+from runners.races.course import Course
+
+Floats = npt.NDArray[np.float64]
+GUN = 1_780_000_000_000
+# Seconds that a runner is followed before the gun and after the finish.
+BEFORE_S, AFTER_S = 300, 1_500
+
+
+@dataclass(frozen=True)
+class Fix:
+    t: int
+    lat: float
+    lng: float
+    accuracy: float | None = None
+    speed: float | None = None
+    heading: float | None = None
+
+
+@dataclass
+class TrueRun:
+    """Where a runner was each second from BEFORE_S before the gun on.
+
+    `distances` is NaN where nobody could say how far they are: on a detour, in a car.
+    `astray` are the seconds from and to which they were off the course.
+    """
+
+    event: str
+    xs: list[float] = field(default_factory=list)
+    ys: list[float] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)
+    astray: list[tuple[int, int]] = field(default_factory=list)
+    started: float | None = None
+    finished: float | None = None
+    pace: float = 3.0
+
+    def index(self, t: int) -> float:
+        return (t - GUN) / 1000 + BEFORE_S
+
+    def distance_at(self, t: int) -> float:
+        index = min(max(self.index(t), 0.0), len(self.distances) - 1.001)
+        low, high = self.distances[int(index)], self.distances[int(index) + 1]
+        return low + index % 1 * (high - low)
+
+    def time_at(self, distance: float) -> float | None:
+        """Return the ms at which a distance was first reached, None if it was not."""
+        after = next((i for i, d in enumerate(self.distances) if d >= distance), 0)
+        if after == 0:
+            return None
+        low, high = self.distances[after - 1], self.distances[after]
+        if math.isnan(low):
+            return None
+        part = (distance - low) / (high - low) if high > low else 1.0
+        return GUN + 1000 * (after - 1 + part - BEFORE_S)
+
+
+class Wander:
+    """A value that wanders around zero and forgets (Gauss-Markov), by random."""
+
+    def __init__(self, spread: float, memory: float, random: Random) -> None:
+        self.spread, self.memory, self.random = spread, memory, random
+        self.value = random.gauss(0, spread)
+
+    def step(self, seconds: float) -> float:
+        kept = math.exp(-seconds / self.memory)
+        fresh = self.spread * math.sqrt(1 - kept * kept)
+        self.value = self.value * kept + self.random.gauss(0, fresh)
+        return self.value
+
+
+EVENTS = ("none", "none", "wrong turn", "detour", "skip", "none")
+
+
+def run_of(places: list[Place], course: Course, random: Random, event: str) -> TrueRun:
+    """Run a course; `event` is what goes wrong at a random place, or "car"."""
+    run = TrueRun(event)
+    pace = run.pace = random.uniform(2.0, 4.5)
+    scale = course.distances[-1]
+    line = np.array([0.0, *np.cumsum(np.hypot(*np.diff(np.array(places), axis=0).T))])
+    line *= scale / line[-1]
+    xs, ys = np.array(places).T
+
+    def point(distance: float) -> Place:
+        if distance < 0 or distance > scale:
+            end, inner = (0.0, 10.0) if distance < 0 else (scale, scale - 10)
+            (x, y), (ix, iy) = point(end), point(inner)
+            part = abs(distance - end) / 10
+            return x + part * (x - ix), y + part * (y - iy)
+        return float(np.interp(distance, line, xs)), float(
+            np.interp(distance, line, ys)
+        )
+
+    def note(place: Place, distance: float) -> None:
+        run.xs.append(place[0])
+        run.ys.append(place[1])
+        run.distances.append(distance)
+
+    behind = -random.uniform(0, 40)
+    delay = random.uniform(0, 40)
+    for _ in range(BEFORE_S + round(delay)):
+        note(point(behind), behind)
+    form, slope = Wander(0.08, 400, random), Wander(0.12, 60, random)
+    distance, rest = behind, 0.0
+    at = random.uniform(0.2, 0.75) * scale
+    done = event == "none"
+    while distance < scale:
+        if rest > 0:
+            rest -= 1
+            note(point(distance), distance)
+            continue
+        if random.random() < 1 / 4_000 and distance > 100:
+            rest = random.uniform(20, 240)
+        fade = 1 - 0.15 * distance / scale
+        speed = pace * fade * math.exp(form.step(1) + slope.step(1))
+        if not done and distance >= at:
+            done = True
+            if event == "car":
+                _drive(run, point, distance, scale, random, note)
+                return run
+            began = len(run.xs)
+            distance = _astray(event, distance, scale, point, speed, random, note)
+            if event != "skip":
+                run.astray.append((began, len(run.xs)))
+        distance += speed
+        note(point(distance), distance)
+    run.finished = run.time_at(scale)
+    # Those who have crossed the line stand short of it or behind it.
+    stands = scale + random.uniform(-40, 30)
+    for _ in range(AFTER_S):
+        distance += max(min(stands - distance, 1.2), -1.2)
+        note(point(distance), max(distance, scale))
+    return run
+
+
+def _astray(
+    event: str,
+    distance: float,
+    scale: float,
+    point: Callable[[float], Place],
+    speed: float,
+    random: Random,
+    note: Callable[[Place, float], None],
+) -> float:
+    """Leave the course; return where the runner comes back to it."""
+    x, y = point(distance)
+    if event == "wrong turn":
+        to_x, to_y = point(distance + 10)
+        ahead = math.atan2(to_y - y, to_x - x)
+        angle = ahead + random.choice((-1, 1)) * random.uniform(0.7, 2.0)
+        length, bend = random.uniform(200, 800), random.uniform(-1e-3, 1e-3)
+        way = [(x, y)]
+        for _ in range(1, int(length)):
+            angle += bend
+            way.append((way[-1][0] + math.cos(angle), way[-1][1] + math.sin(angle)))
+        way += way[::-1]
+        for metre in np.arange(0, len(way) - 1, speed):
+            note(way[int(metre)], distance)
+        return distance
+    back = min(distance + random.uniform(300, 900), scale - 100)
+    to_x, to_y = point(back)
+    aside = random.choice((-1, 1)) * random.uniform(200, 500)
+    if event == "skip":
+        aside, back = 0.0, min(distance + random.uniform(200, 600), scale - 100)
+        to_x, to_y = point(back)
+    run, rise = to_x - x, to_y - y
+    straight = max(math.hypot(run, rise), 1.0)
+    parts = np.linspace(0, 1, max(2, int((straight + 2 * abs(aside)) / speed)))
+    for part in parts:
+        off = aside * math.sin(math.pi * part)
+        note(
+            (
+                x + part * run - off * rise / straight,
+                y + part * rise + off * run / straight,
+            ),
+            math.nan,
+        )
+    return back
+
+
+def _drive(
+    run: TrueRun,
+    point: Callable[[float], Place],
+    distance: float,
+    scale: float,
+    random: Random,
+    note: Callable[[Place, float], None],
+) -> None:
+    """Drop out, wait, and be driven to the finish along the course or straight."""
+    began = len(run.xs)
+    for _ in range(round(random.uniform(10, 240))):
+        note(point(distance), distance)
+    x, y = point(distance)
+    to_x, to_y = point(scale)
+    along = random.random() < 0.6
+    length = scale - distance if along else math.hypot(to_x - x, to_y - y) * 1.3
+    speed, way = random.uniform(7, 20), 0.0
+    driving = Wander(0.3, 30, random)
+    while way < length:
+        way += speed * math.exp(driving.step(1)) * (random.random() < 0.9)
+        part = min(way / length, 1.0)
+        place = (
+            point(distance + part * (scale - distance))
+            if along
+            else (x + part * (to_x - x), y + part * (to_y - y))
+        )
+        note(place, math.nan)
+    run.astray.append((began, len(run.xs)))
+    for _ in range(AFTER_S):
+        note(point(scale + 15), math.nan)
+
+
+# Phones
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a phone sent, and the standard deviation of its usual error in metres."""
+
+    fixes: list[Fix]
+    sigma: float
+
+
+def record(
+    run: TrueRun, places: list[Place], every: int, family: str, random: Random
+) -> Recording:
+    """Return a run as a phone sends it every so many seconds.
+
+    Family "tuning" has Gauss-Markov noise with spells of more noise; family "judging"
+    has noise of two memories, spells that drift away and come back, stretches with a
+    constant error, and outliers near other parts of the course.
+    """
+    judging = family == "judging"
+    sigma = random.choice((3.0, 6.0, 12.0) if judging else (4.0, 8.0, 15.0))
+    noise = _Noise(sigma, len(run.xs), judging, random)
+    dead = list(_dead_zones(random, len(run.xs)))
+    says = random.choice(("68 %", "constant", "nothing"))
+    motion = every <= 5 and random.random() < 0.4
+    fixes: list[Fix] = []
+    second = random.uniform(0, every)
+    before = second
+    while second < len(run.xs) - 1:
+        index = int(second)
+        t = GUN + round((second - BEFORE_S) * 1000)
+        east, north, spread = noise.at(second, second - before)
+        before = second
+        second += every * (1 if every < 5 else random.uniform(0.9, 1.15))
+        if any(low <= index <= high for low, high in dead):
+            continue
+        x, y = run.xs[index], run.ys[index]
+        if random.random() < 0.003:
+            away = random.uniform(80, 3_000)
+            if judging and random.random() < 0.5:
+                x, y = random.choice(places)
+            else:
+                angle = random.uniform(0, 6.3)
+                x, y = x + away * math.cos(angle), y + away * math.sin(angle)
+        accuracy = {
+            "68 %": 1.5 * spread * random.uniform(0.8, 1.3),
+            "constant": 5.0,
+            "nothing": None,
+        }[says]
+        lat, lng = degrees(x + east, y + north)
+        speed = heading = None
+        if motion:
+            run_x = run.xs[index + 1] - run.xs[index]
+            run_y = run.ys[index + 1] - run.ys[index]
+            speed = max(0.0, math.hypot(run_x, run_y) + random.gauss(0, 0.2))
+            heading = (
+                math.degrees(math.atan2(run_x, run_y)) + random.gauss(0, 10)
+            ) % 360
+        fixes.append(Fix(t, lat, lng, accuracy, speed, heading))
+    return Recording(fixes, sigma)
+
+
+class _Noise:
+    """The error of a phone, and how large it is just now."""
+
+    def __init__(
+        self, sigma: float, seconds: int, judging: bool, random: Random
+    ) -> None:
+        memories = (8.0, 120.0) if judging else (30.0,)
+        part = sigma / math.sqrt(len(memories))
+        self.axes = [[Wander(part, m, random) for m in memories] for _ in "xy"]
+        self.judging = judging
+        self.more = [Wander(1.0, 40, random) for _ in "xy"]
+        self.spells = []
+        at = random.expovariate(1 / 1_500)
+        while at < seconds:
+            length = random.uniform(40, 180) if judging else random.uniform(30, 120)
+            angle, size = random.uniform(0, 6.3), 35 * random.weibullvariate(1.0, 2.0)
+            self.spells.append((at, at + length, angle, size))
+            at += length + random.expovariate(1 / 1_500)
+
+    def at(self, second: float, passed: float) -> tuple[float, float, float]:
+        east, north = (sum(w.step(passed) for w in axis) for axis in self.axes)
+        extra = [wander.step(passed) for wander in self.more]
+        spread = sum(w.spread**2 for w in self.axes[0]) ** 0.5
+        for low, high, angle, size in self.spells:
+            if low <= second <= high:
+                if self.judging:
+                    ramp = min(1.0, (second - low) / 20, (high - second) / 20)
+                    east += ramp * size * math.cos(angle)
+                    north += ramp * size * math.sin(angle)
+                else:
+                    east, north = east + 35 * extra[0], north + 35 * extra[1]
+                spread = math.hypot(spread, size)
+        return east, north, spread
+
+
+def _dead_zones(random: Random, seconds: int) -> Iterator[tuple[float, float]]:
+    if random.random() < 0.25:
+        at = random.uniform(BEFORE_S + 300, seconds)
+        yield at, at + random.uniform(600, 2_400)
+    for _ in range(random.choice((0, 1, 2))):
+        at = random.uniform(BEFORE_S + 60, seconds)
+        yield at, at + random.choice((45, 90, 240))

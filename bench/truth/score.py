@@ -1,0 +1,209 @@
+"""What was shown of runs against what was true."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.truth.runs import GUN, Fix, Recording, TrueRun
+from runners.races.progress import Guide, Passing
+from runners.races.trace import Traced, trace
+
+# Metres from the truth at which a runner is shown on a different leg or lap.
+FAR_M = 500.0
+# An alarm is no false one for so many seconds after the runner has come back.
+ALARM_GRACE_S = 120
+
+
+@dataclass
+class Score:
+    """Sums over runs of one interval."""
+
+    fixes: int = 0
+    unknown: int = 0
+    within: int = 0
+    rivals: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    rivals_far: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    stated: list[float] = field(default_factory=list)
+    one_sigma: int = 0
+    two_sigma: int = 0
+    finishes: int = 0
+    finishes_missed: int = 0
+    splits: int = 0
+    splits_missed: int = 0
+    splits_within: int = 0
+    split_uncertainty: list[float] = field(default_factory=list)
+    split_error: list[float] = field(default_factory=list)
+    splits_false: int = 0
+    cars: int = 0
+    cars_finished: int = 0
+    far: int = 0
+    hours: float = 0.0
+    false_alarms: int = 0
+    astray: int = 0
+    astray_found: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(
+        self,
+        run: TrueRun,
+        recording: Recording,
+        guide: Guide,
+        rivals: dict[str, list[float]],
+        name: str,
+    ) -> None:
+        """Follow a recording, and compare."""
+        fixes = recording.fixes
+        shown: list[Traced] = []
+        splits: dict[float, Passing] = {}
+        for traced in trace(guide, GUN, fixes):
+            if isinstance(traced, Passing):
+                splits[traced.distance] = traced
+            else:
+                shown.append(traced)
+        if run.event == "car":
+            self.cars += 1
+            if any(one.state == "finished" for one in shown):
+                self.cars_finished += 1
+                self.notes.append(f"{name}: finished by car")
+            return
+        limit = max(15.0, 3 * recording.sigma)
+        end = guide.finish
+        true = [run.distance_at(fix.t) for fix in fixes]
+        self._add_progress(fixes, shown, true, limit, end, name)
+        for rival, found in rivals.items():
+            far = False
+            for distance, estimate in zip(true, found, strict=True):
+                if 0 < distance < end:
+                    self.rivals[rival] += abs(estimate - distance) <= limit
+                    was, far = far, abs(estimate - distance) > FAR_M
+                    self.rivals_far[rival] += far and not was
+        self._add_splits(run, fixes, splits, guide, name)
+        self._add_alarms(run, fixes, shown, name)
+
+    def _add_progress(
+        self,
+        fixes: list[Fix],
+        shown: list[Traced],
+        true: list[float],
+        limit: float,
+        end: float,
+        name: str,
+    ) -> None:
+        far = False
+        for fix, one, distance in zip(fixes, shown, true, strict=True):
+            if not 0 < distance < end:
+                continue
+            self.fixes += 1
+            if one.progress is None:
+                self.unknown += 1
+                continue
+            error = abs(one.progress - distance)
+            self.within += error <= limit
+            if one.uncertainty is not None:
+                self.stated.append(one.uncertainty)
+                self.one_sigma += error <= one.uncertainty
+                self.two_sigma += error <= 2 * one.uncertainty
+            was, far = far, error > FAR_M
+            if far and not was:
+                self.far += 1
+                self.notes.append(
+                    f"{name}: {one.progress - distance:+.0f} m at {distance:.0f}, "
+                    f"t={(fix.t - GUN) / 1000:.0f}, sigma {one.uncertainty}, "
+                    f"{one.state}"
+                )
+
+    def _add_splits(
+        self,
+        run: TrueRun,
+        fixes: list[Fix],
+        splits: dict[float, Passing],
+        guide: Guide,
+        name: str,
+    ) -> None:
+        times = [fix.t for fix in fixes]
+        for distance in [passed.distance for passed in guide.passes]:
+            at = run.time_at(distance)
+            if at is None or sum(t > at for t in times) < 2:
+                splits.pop(distance, None)
+                continue
+            finish = distance >= guide.finish
+            found = splits.pop(distance, None)
+            self.splits += 1
+            self.finishes += finish
+            if found is None:
+                self.splits_missed += 1
+                self.finishes_missed += finish
+                self.notes.append(f"{name}: missed {distance:.0f}")
+                continue
+            error = abs(found.at - at) / 1000
+            self.split_error.append(error)
+            self.split_uncertainty.append(found.uncertainty)
+            self.splits_within += error <= found.uncertainty
+            if error > max(3 * found.uncertainty, 20):
+                self.notes.append(
+                    f"{name}: split {distance:.0f} off by {error:.0f} s, "
+                    f"+-{found.uncertainty:.0f}"
+                )
+        self.splits_false += len(splits)
+
+    def _add_alarms(
+        self, run: TrueRun, fixes: list[Fix], shown: list[Traced], name: str
+    ) -> None:
+        self.hours += (fixes[-1].t - fixes[0].t) / 3_600_000 if fixes else 0.0
+        found: dict[tuple[int, int], float] = {}
+        was = False
+        for fix, one in zip(fixes, shown, strict=True):
+            second = run.index(fix.t)
+            off = one.state == "off_course"
+            during = [
+                (low, high)
+                for low, high in run.astray
+                if low <= second <= high + ALARM_GRACE_S
+            ]
+            if off and during:
+                found.setdefault(during[0], second - during[0][0])
+            elif off and not was and not math.isnan(run.distance_at(fix.t)):
+                self.false_alarms += 1
+                self.notes.append(
+                    f"{name}: false alarm at t={(fix.t - GUN) / 1000:.0f}"
+                )
+            was = off
+        self.astray += len(run.astray)
+        self.astray_found += found.values()
+
+    def row(self) -> dict[str, str]:
+        """Return the figures by name, as text."""
+        known = max(self.fixes - self.unknown, 1)
+        splits = max(self.splits - self.splits_missed, 1)
+        rivals = {
+            f"  {name}": f"{percent(count, self.fixes)} ({self.rivals_far[name]} far)"
+            for name, count in self.rivals.items()
+        }
+        return {
+            "fixes": f"{self.fixes:,}",
+            "unknown": percent(self.unknown, self.fixes),
+            "within": percent(self.within, self.fixes),
+            **rivals,
+            "stated sigma, median": f"{median(self.stated or [math.nan]):.1f} m",
+            "within 1; 2 sigma": f"{percent(self.one_sigma, known)} "
+            f"{percent(self.two_sigma, known)}",
+            "finishes missed": f"{self.finishes_missed}/{self.finishes}",
+            "splits missed": f"{self.splits_missed}/{self.splits}",
+            "splits within": percent(self.splits_within, splits),
+            "split error; stated": f"{median(self.split_error or [math.nan]):.1f} "
+            f"{median(self.split_uncertainty or [math.nan]):.1f} s",
+            "splits false": f"{self.splits_false}",
+            "cars finished": f"{self.cars_finished}/{self.cars}",
+            "far /1000 h": f"{self.far} {1000 * self.far / max(self.hours, 0.01):.1f}",
+            "false alarms /50 h": f"{self.false_alarms} in {self.hours:.0f} h "
+            f"{50 * self.false_alarms / max(self.hours, 0.01):.2f}",
+            "astray found": f"{len(self.astray_found)}/{self.astray} after "
+            f"{median(self.astray_found or [math.nan]):.0f} s",
+        }
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.2f} %"
