@@ -26,6 +26,7 @@ from runners.positions.phone_status import PhoneStatus
 from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.running import FollowerEvent, Running
 from runners.positions.writing import Change, Row
+from runners.races.progress import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ def process_fixes(
     """
     processed = Processed([], [], [])
     late: list[tuple[int, float, float]] = []
-    # The fixes to show: fix, progress, and whether it moves the marker.
-    shown: list[tuple[Fix, float | None, bool]] = []
+    # The fixes to show: what each showed, and whether it moves the marker.
+    shown: list[tuple[Fix, Seen, bool]] = []
     follower_events: list[FollowerEvent] = []
     # The race as of the last fix, and the row that stores its state.
     stepped: Running | None = None
@@ -118,27 +119,27 @@ def process_fixes(
             continue
         if track.meanwhile is not None:
             track.meanwhile.append(fix)
-        stepped, progress, held = running, None, False
+        stepped, seen, held = running, Seen(None), False
         if running is None:
             processed.rows.append(Row(runner.pk, fix, source))
         else:
             before = running.state
             seen = running.advance(fix)
-            progress = seen.progress
             # In open mode, where anybody may publish as anybody, no fix is implausible.
             held = seen.held and not settings.SPECTATE_OPEN
-            processed.rows.append(Row(runner.pk, fix, source, progress, held))
+            processed.rows.append(Row(runner.pk, fix, source, seen.progress, held))
             processed.changes.extend(running.changes(runner.pk, before, seen))
             follower_events.extend(
                 running.follower_events(runner.code, before, seen.splits)
             )
             for old in seen.confirmed if not settings.SPECTATE_OPEN else ():
-                shown.append((Fix(old.t, old.lat, old.lng), old.progress, False))
+                confirmed = Fix(old.t, old.lat, old.lng)
+                shown.append((confirmed, Seen(old.progress), False))
         if held:
             continue
         carrier = len(processed.rows) - 1
         track.latest = fix.t
-        shown.append((fix, progress, live))
+        shown.append((fix, seen, live))
     group = runner_group(runner.pk)
     state: dict[str, Any] = {}
     if stepped is not None:
@@ -151,14 +152,14 @@ def process_fixes(
         # Fixes from before the race window are stored, and shown to nobody.
         shown = [each for each in shown if each[0].t >= begins]
         late = [each for each in late if each[0] >= begins]
-    for fix, progress, moves in shown[:-1]:
+    for fix, seen, moves in shown[:-1]:
         if not moves:
             late.append((fix.t, fix.lat, fix.lng))
         processed.events.append(
-            (group, position_event(runner, fix, progress, wire_id, moves=moves))
+            (group, position_event(runner, fix, seen, wire_id, moves=moves))
         )
-    for fix, progress, _ in shown[-1:]:
-        event = position_event(runner, fix, progress, wire_id, moves=True)
+    for fix, seen, _ in shown[-1:]:
+        event = position_event(runner, fix, seen, wire_id, moves=True)
         event["state"] = state
         processed.events.append((group, event))
         if track.phone.is_news(fix):
@@ -182,7 +183,7 @@ def process_fixes(
 def position_event(
     runner: Publisher,
     fix: Fix,
-    progress: float | None,
+    seen: Seen,
     wire_id: WireId,
     *,
     moves: bool,
@@ -192,7 +193,10 @@ def position_event(
     if moves:
         row = v1.position_row(
             runner.code,
-            v1.fix_row(fix.t, fix.lat, fix.lng, fix.speed, fix.heading, progress),
+            v1.fix_row(
+                *(fix.t, fix.lat, fix.lng, fix.speed, fix.heading),
+                *(seen.progress, seen.uncertainty),
+            ),
         )
     return {
         "type": POSITION,

@@ -9,7 +9,7 @@ export const SUBPROTOCOL = "spectate.v1";
  *   t: number, lat: number, lng: number,
  *   speed: number | null, heading: number | null, progress: number | null,
  * }} Fix
- * @typedef {(number | null)[]} FixRow [t, lat, lng, speed, heading, progress]
+ * @typedef {(number | null)[]} FixRow [t, lat, lng, speed, heading, progress, uncertainty?]
  * @typedef {{[key: string]: any, type: string}} Message
  * @typedef {{
  *   runners?: string[], races?: string[], public?: boolean, share?: string, pin?: string,

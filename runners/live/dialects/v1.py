@@ -6,6 +6,7 @@ second, angles in degrees. Unknown values are null.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -76,12 +77,14 @@ def fix_row(
     speed: float | None,
     heading: float | None,
     progress: float | None = None,
+    uncertainty: float | None = None,
 ) -> list[Any]:
-    """Return a fix as [t, lat, lng, speed, heading, progress].
+    """Return a fix as [t, lat, lng, speed, heading, progress, uncertainty].
 
-    Coordinates have five decimals, which is a metre.
+    The last is left out where it is unknown. Coordinates have five decimals, which is a
+    metre.
     """
-    return [
+    row = [
         t,
         round(lat, 5),
         round(lng, 5),
@@ -89,6 +92,7 @@ def fix_row(
         None if heading is None else round(heading) % 360,
         None if progress is None else round(progress),
     ]
+    return row if uncertainty is None else [*row, math.ceil(uncertainty)]
 
 
 def position_row(code: str, row: Sequence[Any]) -> bytes:
