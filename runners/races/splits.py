@@ -36,7 +36,8 @@ class Pass(NamedTuple):
 class Passing(NamedTuple):
     """A runner passed a mark: `at` in ms, `uncertainty` in seconds.
 
-    The uncertainty is the time between the fixes before and after.
+    The uncertainty is the time between the fixes before and after, or by how much the
+    place of these may be early or late, if that is more.
     """
 
     mark: int
@@ -92,11 +93,12 @@ def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
 
 
 def passings(
-    passes: Sequence[Pass], first: int, nodes: Iterable[Node]
+    passes: Sequence[Pass], first: int, nodes: Iterable[Node], doubt: float
 ) -> tuple[tuple[Passing, ...], int]:
     """Return who was passed between the nodes from pass `first` on, and the next pass.
 
-    Times are interpolated between the nodes before and after.
+    Times are interpolated between the nodes before and after. `doubt` is by how many
+    seconds the last of these may be early or late.
     """
     found = []
     before: Node | None = None
@@ -108,7 +110,8 @@ def passings(
                 between = node.t - before.t
                 part = (distance - before.distance) / (node.distance - before.distance)
                 at = before.t + max(part, 0.0) * between
-            found.append(Passing(mark, distance, number, round(at), between / 1000))
+            uncertainty = max(between / 1000, round(doubt, 1))
+            found.append(Passing(mark, distance, number, round(at), uncertainty))
             first += 1
         before = node
     return tuple(found), first

@@ -17,6 +17,7 @@ from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix, FixError, milliseconds
 from runners.positions.pipeline import Pipeline, Receipt
 from runners.positions.track import Publisher, position_event
+from runners.races.progress import Seen
 from tests.waiting import PATIENCE_S, eventually
 
 
@@ -162,7 +163,7 @@ async def test_a_fix_accepted_by_another_process_counts_here_too(
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
-    elsewhere = position_event(bob, Fix(t, 48.0, 2.0), None, "bob", moves=True)
+    elsewhere = position_event(bob, Fix(t, 48.0, 2.0), Seen(None), "bob", moves=True)
     await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
     await eventually(lambda: pipeline._tracks[bob.pk].latest == t)
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))

@@ -52,16 +52,18 @@ def test_progress_after_a_silence_is_on_the_plausible_leg() -> None:
     assert seen[-1].progress == pytest.approx(959 * 3 - 15, abs=5)
 
 
-def test_progress_is_unknown_while_two_legs_are_plausible() -> None:
-    # 750 m before the turn or after it: 10 minutes for 250 or 1,750 m.
+def test_progress_is_uncertain_while_two_legs_are_plausible() -> None:
     bobs = guide(OUT_AND_BACK)
     state, seen = follow(bobs, running(OUT_AND_BACK, 0, 340))
-    state, seen = follow(bobs, [at(800, 1_450 - s * 3) for s in (0,)], state)
+    # As likely on the way out at 1,650 m, after a rest, as on the way back at 2,350 m.
+    state, seen = follow(bobs, [at(690, 1_650)], state)
 
-    assert seen[0].progress is None
-    assert state.progress == pytest.approx(1_002, abs=5)
-    state, seen = follow(bobs, [at(800 + s, 1_450 - s * 3) for s in (10, 20)], state)
-    assert seen[-1].progress == pytest.approx(2_610, abs=10)
+    first = seen[0].uncertainty
+    back = [at(690 + s, 1_650 - s * 3) for s in (10, 20, 30, 40)]
+    state, seen = follow(bobs, back, state)
+    assert seen[-1].progress == pytest.approx(2_470, abs=10)
+    assert first is not None and seen[-1].uncertainty is not None
+    assert seen[-1].uncertainty < 100 < first
 
 
 def test_progress_needs_no_accuracy() -> None:
@@ -92,7 +94,11 @@ def test_runner_off_course_keeps_the_last_certain_progress() -> None:
     state, seen = follow(bobs, away, state)
 
     assert state.status == "off_course"
-    assert {one.progress for one in seen} == {certain}
+    assert seen[-1].progress == pytest.approx(certain, abs=10)
+    assert len({one.progress for one in seen[25:]}) == 1
+    # It grows with the time since.
+    growing = [one.uncertainty or 0.0 for one in seen[25:]]
+    assert 50 < growing[0] < growing[-1]
     assert not any(one.held for one in seen)
     back = [at(150 + s, 400 + 3 * s) for s in range(20)]
     state, seen = follow(bobs, back, state)
@@ -117,7 +123,8 @@ def test_jump_is_held_and_forgotten_when_the_next_fix_is_plausible() -> None:
     state, seen = follow(bobs, [at(100, 5_000), *running(STRAIGHT, 101, 110)], state)
 
     assert [one.held for one in seen] == [True] + [False] * 9
-    assert seen[0].progress is None
+    # Where the runner should be by then.
+    assert seen[0].progress == pytest.approx(285, abs=5)
     assert not any(one.confirmed or one.splits for one in seen)
     assert seen[-1].progress == pytest.approx(312, abs=5)
 
@@ -136,13 +143,25 @@ def test_jump_is_confirmed_by_a_second_fix() -> None:
     )
 
 
-def test_jump_along_the_course_counts_once_confirmed() -> None:
+def test_jump_along_the_course_counts_after_running_on_there() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 300))
-    state, seen = follow(bobs, [at(301, 1_500), at(302, 1_503), at(303, 1_506)], state)
+    there = [at(301 + s, 1_200 + 3 * s) for s in range(90)]
+    state, seen = follow(bobs, there, state)
 
-    assert [one.held for one in seen] == [True, False, False]
-    assert seen[-1].progress == pytest.approx(1_506, abs=10)
+    assert [one.held for one in seen[:3]] == [True, False, False]
+    assert seen[5].progress == pytest.approx(900, abs=20)
+    assert seen[-1].progress == pytest.approx(1_467, abs=10)
+
+
+def test_single_fix_near_a_different_leg_changes_nothing() -> None:
+    bobs = guide(OUT_AND_BACK)
+    fixes = running(OUT_AND_BACK, 0, 400, step=30)
+    # On the way out at 1,185 m: the same place is 2,815 m on the way back.
+    state, seen = follow(bobs, [*fixes, at(420, 600, 10), at(450, 1_335)])
+
+    assert seen[-2].progress == pytest.approx(1_245, abs=90)
+    assert seen[-1].progress == pytest.approx(1_335, abs=10)
 
 
 def test_accuracy_over_100_m_is_held_until_a_better_one() -> None:

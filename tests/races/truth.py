@@ -6,8 +6,9 @@
 A row of the table for each kind of course, and one for what was told live, before late
 fixes came. "within": progress within max(15 m, 3 sigma); "p99" and "worst" of the
 errors, as parts of that and in metres; "far": over 100 m more than it, as another lap
-is; "unknown": fixes for which no progress was told. A split is within if it is off by
-no more than the time between the fixes around it and 3 sigma at the runner's speed.
+is; "unknown": fixes whose progress has a standard deviation of over 100 m, or none. A
+split is within if it is off by no more than the time between the fixes around it and 3
+sigma at the runner's speed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from tests.races.shapes import KINDS
 
 # A course with laps has so many.
 REAL_LAPS = {"five_laps": 5}
+
+
+# A progress that is stated with this standard deviation, metres, is not known.
+UNSURE_M = 100.0
 
 
 @dataclass
@@ -50,15 +55,15 @@ class Score:
     def add(self, run: Run, replay: Replay, fixes: list[Fix]) -> None:
         self.runs += 1
         limit = max(15.0, 3 * run.sigma)
-        for fix, progress, held in zip(
-            fixes, replay.progress, replay.held, strict=True
+        for fix, (progress, uncertainty), held in zip(
+            fixes, replay.shown, replay.held, strict=True
         ):
             true = run.distance_at(fix.t)
             if not 0 < true < run.course.length or fix.t in run.wrong:
                 continue
             self.fixes += 1
             self.held += held
-            if progress is None:
+            if progress is None or (uncertainty or 0.0) > UNSURE_M:
                 self.unknown += 1
                 continue
             error = abs(progress - true)

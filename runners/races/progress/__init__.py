@@ -4,12 +4,11 @@
     state = guide.begin(gun)
     state, seen = guide.advance(state, fix)
 
-The nearest point of the line jumps wherever the line meets itself, so a fix is weighed
-against where the runner should be by now: an alpha-beta filter along the line, with a
-window as wide as the top speed allows. After a silence all places near the fix compete
-until one is left; meanwhile, and off the course, progress stays at the last certain.
-Where the line lies in folds closer than the noise, the likelihood of all places is kept
-instead (`belief`).
+The nearest point of the line jumps wherever the line meets itself, so a few hypotheses
+of where the runner may be are kept and weighed: a Gaussian sum filter (`mixture`) with
+the motion of runners (`motion`) as its prior and map matching as its observation. What
+is shown is the likeliest, with a standard deviation that covers the others and grows
+with each silence.
 """
 
 from runners.races.progress.guide import Guide, Replay

@@ -3,42 +3,84 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runners.races.course import Course
-from runners.races.line import Line, Sight, sight_of
-from runners.races.progress.belief import STEP, Grid
-from runners.races.progress.search import STANDING, WRONG_WAY, Search, pruned
+from runners.races.line import Line, Spot, spot_of
+from runners.races.progress.mixture import (
+    CUT_M,
+    CUT_S,
+    Mixture,
+    deviation,
+    share_of_best,
+)
+from runners.races.progress.motion import (
+    DOUBT,
+    USUAL_WEIGHT_S,
+    fastest,
+    usual_pace,
+)
 from runners.races.progress.start import Starting
 from runners.races.progress.state import (
-    Belief,
+    LEAST_SIGMA,
+    OFF_MOST,
+    SIGMAS,
     Confirmed,
     Fix,
-    Guess,
     Here,
+    Hypothesis,
     Seen,
+    Stands,
     State,
+    Trail,
+    metres_between,
 )
 from runners.races.splits import Mark, Node, Passing, passes_of, passings
 
 # Accuracies, metres: worse than the first is held, worse than the second moves the
 # progress but passes no mark while better fixes come.
 SHOW, COUNT = 100.0, 30.0
-# Silence, in seconds: after it everything is searched; after it a coarse fix counts.
-SILENCE, PATIENCE = 60.0, 30.0
-# After so many fixes off the course, and seconds, the runner is.
-OFF_FIXES, OFF_SECONDS = 3, 10.0
-# Metres from the finish at which somebody who stands has finished.
-FINISH_REACH = 15.0
-# Whoever appears within so many metres of the finish after such a silence, seconds, may
-# have come by bus.
-FINISH_NEAR, FINISH_SILENCE = 50.0, 900.0
-
-# How much of the likelihood is around a place that is told, and that counts.
-LIKELY, SURE = 0.5, 0.8
-# After so many seconds of silence what was likely says nothing.
-FORGOTTEN = 900.0
+# After so many seconds without a good fix a coarse one counts.
+PATIENCE = 30.0
+# How much of the likelihood has to be around a place that counts; after so many
+# seconds the best of several counts, and is corrected when evidence decides.
+SURE, UNDECIDED_S = 0.9, 100.0
+# The phone's errors are averaged over so many seconds; how far their variance may be
+# from what the phone reports, as factors, and what it may always be. Square metres.
+NOISE_MEMORY_S, NOISE_LESS, NOISE_TIMES, NOISE_USUAL = 90.0, 2.0, 4.0, 15.0**2
+# A runner is off the course who is FAR_M from it for FAR_S, and LEAVES_M further than
+# at first; or for longer, if they stay as far, or are nearer.
+FAR_M, FAR_S, LEAVES_M, STAYS_FAR_S, BESIDE_S = 60.0, 6.0, 15.0, 120.0, 240.0
+# Those who run away from the course are not that far from it at once; if they seem to
+# be, they have to get that much further. Metres.
+SUDDEN_M, SUDDENLY_M = 20.0, 40.0
+# So many fixes beside the course are counted.
+OFF_FIXES = 3
+# Those who stand this near the finish have finished after STANDS_S; after RESTS_S if
+# they are further from it than NEAR_FINISH_M, and the phone does not send slowly.
+FINISH_REACH, NEAR_FINISH_M, STANDS_M = 45.0, 10.0, 15.0
+STANDS_S, RESTS_S, SLOW_S = 9.0, 110.0, 25.0
+# Those who are slower stand. m/s.
+STANDING_MPS = 1.0
+# Those whom the fixes have lost are at the finish this near to it. Metres.
+FINISH_AREA = 150.0
+# Those who appear there after so many seconds have not run there.
+UNSEEN_S = 3_600.0
+# A place that is further back than this is no noise: checkpoints are passed again.
+CORRECTED_M = 150.0
+# Whom fixes do not fit for so many seconds may be anywhere.
+LOST = 250.0
+# Seconds between the places by which speeds are measured, and how many there are.
+TRAIL_S, TRAIL = 60.0, 5
+# The least metres of a ride, and by how many it is further than anybody runs.
+RIDE_M, RIDE_SLACK_M = 400.0, 150.0
+# Over so many seconds the way along the course counts, too.
+SILENT_RIDE_S = 240.0
+# Who rode counts again near where they left, or after they ran for so long.
+RETURN_M, RUN_AGAIN_M = 300.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +109,19 @@ class Guide:
         self, course: Course, marks: Sequence[Mark], *, top_speed: float = 12.5
     ) -> None:
         self.top_speed = top_speed
+        self._usual_pace = usual_pace(top_speed)
         self._line = Line(course)
         self.passes = passes_of(course, marks)
         starts = [mark.distance for mark in marks if mark.kind == "start"]
         finishes = [mark.distance for mark in marks if mark.kind == "finish"]
         self.start = min(starts, default=0.0)
         self.finish = min(max(finishes, default=course.length), course.length)
-        self._search = Search(self._line, self.start, top_speed)
-        self._grid = Grid(self._line, top_speed)
+        self._finish_place = course.point_at(self.finish)
+        self._mixture = Mixture(self._line, self.start, top_speed)
         self._starting = Starting(
             course,
             self._line,
-            self._search,
+            self._mixture,
             self.passes,
             start=self.start,
             finish=self.finish,
@@ -97,7 +140,7 @@ class Guide:
         if fix.t <= state.t:
             return state, Seen(state.progress)
         if state.finished is not None:
-            return state._replace(t=fix.t), Seen(state.progress)
+            return state._replace(t=fix.t), Seen(state.progress, LEAST_SIGMA)
         here = Here(fix.t, fix.lat, fix.lng, fix.accuracy, fix.speed, fix.heading)
         if fix.t < state.gun:
             state = state._replace(t=fix.t, shown=Here(*here[:4]))
@@ -112,22 +155,21 @@ class Guide:
         confirms = held is not None and self._reached(held, here)
         if coarse or (jumps and not confirms):
             state = state._replace(t=fix.t, held=here)
-            return state, Seen(None, held=True)
+            return state, self._predicted(state)._replace(held=True)
+        before = state
         state = state._replace(t=fix.t, shown=Here(*here[:4]), held=None)
+        if jumps and held is not None and state.hypotheses:
+            lost = state.hypotheses[0]._replace(misfits=1.0)
+            state = self._rides(state, held, lost, self._usual(state))
+        state, seen = self._follow(state, here)
         if held is None or not confirms:
-            return self._follow(state, here, lost=False)
-        if not jumps:
-            if held.accuracy is None or held.accuracy <= SHOW:
-                # Where the runner was before is where they still are.
-                return self._follow(state, here, lost=False)
-            state, seen = self._follow(state, here, lost=False)
-            confirmed = Confirmed(held.t, held.lat, held.lng, None)
-            return state, seen._replace(confirmed=(confirmed,))
-        state, first = self._follow(state, held, lost=True)
-        state, seen = self._follow(state, here, lost=False)
-        confirmed = Confirmed(held.t, held.lat, held.lng, first.progress)
-        splits = first.splits + seen.splits
-        return state, seen._replace(confirmed=(confirmed,), splits=splits)
+            return state, seen
+        if not jumps and (held.accuracy is None or held.accuracy <= SHOW):
+            # Where the runner was before is where they still are.
+            return state, seen
+        expected = self._predicted(before).progress
+        confirmed = Confirmed(held.t, held.lat, held.lng, expected)
+        return state, seen._replace(confirmed=(confirmed,))
 
     def replay(self, gun: int, fixes: Iterable[Fix]) -> Replay:
         """Follow all fixes of a runner anew, in whatever order they come."""
@@ -145,7 +187,6 @@ class Guide:
             held.append(seen.held)
             splits += seen.splits
             for confirmed in seen.confirmed:
-                shown[index[confirmed.t]] = confirmed.progress, None
                 held[index[confirmed.t]] = False
         return Replay(state, splits, times, shown, held)
 
@@ -153,138 +194,251 @@ class Guide:
         """Return whether a runner can have come from one place to the other."""
         seconds = (other.t - one.t) / 1000
         reach = self.top_speed * seconds + one.slack + other.slack
-        north = (other.lat - one.lat) * 111_195.0
-        if abs(north) > reach:
-            return False
-        east = (other.lng - one.lng + 180) % 360 - 180
-        east *= 111_195.0 * math.cos(math.radians(one.lat))
-        return east * east + north * north <= reach * reach
+        return metres_between(one.lat, one.lng, other.lat, other.lng) <= reach
 
-    def _follow(self, state: State, here: Here, *, lost: bool) -> tuple[State, Seen]:
-        x, y = self._line.flat(here.lat, here.lng)
-        sigma = here.sigma
-        sight = sight_of(x, y, sigma, speed=here.speed, heading=here.heading)
+    def _follow(self, state: State, here: Here) -> tuple[State, Seen]:
+        x, y = self._line.place(here.lat, here.lng)
+        spot = spot_of(x, y, speed=here.speed, heading=here.heading)
+        noise = _noise(state, here)
+        here = here._replace(accuracy=SIGMAS * math.sqrt(noise))
         if state.status == "registered":
-            return self._starting.step(state, here, sight)
-        return self._run(state, here, sight, lost=lost)
+            return self._starting.step(state, here, spot, noise)
+        return self._run(state, here, spot, noise)
+
+    def _usual(self, state: State) -> float:
+        """Return the runner's average pace since the start, m/s."""
+        certain, first = state.certain, state.first
+        if certain is None or first is None:
+            return self._usual_pace
+        seconds = max((certain.t - first.t) / 1000, 0.0)
+        metres = certain.distance - first.distance
+        usual = (metres + self._usual_pace * USUAL_WEIGHT_S) / (
+            seconds + USUAL_WEIGHT_S
+        )
+        return min(max(usual, 0.5), self.top_speed)
+
+    def _predicted(self, state: State) -> Seen:
+        """Return where the runner should be at the newest fix, without its place."""
+        certain = state.certain
+        if certain is None or not state.hypotheses:
+            return Seen(state.progress)
+        best = state.hypotheses[0]
+        seconds = (state.t - state.at) / 1000
+        usual = self._usual(state)
+        if state.status == "off_course" or state.rode:
+            return Seen(certain.distance, _lost_for(usual, state.t, certain))
+        spread = math.hypot(deviation(state.hypotheses), 0.3 * usual * seconds)
+        progress = best.distance + min(best.speed, usual) * seconds
+        return Seen(min(max(progress, 0.0), self.finish), spread)
 
     def _run(
-        self, state: State, here: Here, sight: Sight, *, lost: bool
+        self, state: State, here: Here, spot: Spot, noise: float
     ) -> tuple[State, Seen]:
-        if not lost and self._is_folded(state, here):
-            return self._believe(state, here, sight)
-        if state.belief is not None:
-            state = state._replace(belief=None)
-        guesses: list[Guess] = []
-        if state.guesses and not lost and here.t - state.at <= SILENCE * 1000:
-            guesses = self._search.moved(state, here, sight)
-            if (
-                len(guesses) == 1
-                and guesses[0].distance < guesses[0].origin - WRONG_WAY
-            ):
-                guesses = self._search.turned(guesses[0], here, sight)
-        else:
-            guesses = self._search.again(state, here, sight, lost=lost)
-        if not guesses:
-            return self._away(state, here)
-        guesses = pruned(guesses)
-        best = guesses[0]
-        state = state._replace(
-            status="started", away=0, at=here.t, guesses=tuple(guesses)
-        )
-        if len(guesses) > 1:
-            return state, Seen(None)
-        best = best._replace(cost=0.0)
-        state = state._replace(guesses=(best,))
         certain = state.certain
         assert certain is not None
-        if not self._counts(here, certain.t):
-            uncertainty = math.sqrt(best.variance)
-            return state, Seen(min(best.distance, self.finish), uncertainty)
-        if (
-            best.origin >= self.finish - FINISH_NEAR
-            and best.since - certain.t > FINISH_SILENCE * 1000
-        ):
-            return state, Seen(certain.distance)
-        return self._count(state, here, best, certain)
+        seconds = max((here.t - state.at) / 1000, 0.001)
+        usual = self._usual(state)
+        hypotheses, beside = self._mixture.step(
+            self._parents(state, certain, usual),
+            here,
+            spot,
+            noise,
+            seconds,
+            usual,
+            (self.start, self._farthest(state, here, certain, usual)),
+        )
+        state = state._replace(
+            **_besides(state, here, beside, noise, 1.5 * usual * seconds),
+            at=here.t,
+            hypotheses=tuple(hypotheses),
+        )
+        best = hypotheses[0]
+        state = self._rides(state, here, best, usual)
+        best = state.hypotheses[0]
+        elsewhere = state.elsewhere
+        if best.misfits and (elsewhere is None or not _is_near(here, elsewhere)):
+            state = state._replace(elsewhere=Here(*here[:4]))
+        elif elsewhere is not None and not best.misfits:
+            state = state._replace(elsewhere=None)
+        if best.misfits or (state.rode and not self._runs_again(state, best, usual)):
+            return self._lost(state, here, best, certain, usual)
+        around = 3 * math.sqrt(best.variance) + 15
+        share = share_of_best(hypotheses, around, self.finish)
+        unsure = 0 if share >= SURE else state.unsure or here.t
+        state = state._replace(
+            status="started",
+            rode=False,
+            noise=_learned(state.noise, noise, beside, seconds),
+            unsure=unsure,
+        )
+        since = (best.since if best.since > certain.t else here.t) - certain.t
+        if since > UNSEEN_S * 1000 and best.distance > self.finish - FINISH_AREA:
+            # Who appears at the finish after an hour may have come by bus.
+            return state, Seen(certain.distance, _lost_for(usual, here.t, certain))
+        undecided = unsure and here.t - unsure < UNDECIDED_S * 1000
+        if undecided or not self._counts(here, certain.t):
+            return state, self._seen(hypotheses)
+        return self._count(state, here, best, certain, usual)
+
+    def _farthest(self, state: State, here: Here, certain: Node, usual: float) -> float:
+        """Return how far the runner may have come. Metres.
+
+        Those who wait where they could not be yet are not there later either.
+        """
+        until, elsewhere = here.t, state.elsewhere
+        if elsewhere is not None and _is_near(here, elsewhere):
+            until = elsewhere.t
+        since = max((until - certain.t) / 1000, 1.0)
+        reach = fastest(usual, since, self.top_speed) * since
+        cut = CUT_M * max(1 - since / CUT_S, 0.1)
+        return certain.distance + reach + cut + 2 * here.slack
+
+    def _parents(
+        self, state: State, certain: Node, usual: float
+    ) -> Sequence[Hypothesis]:
+        """Return the hypotheses to go on from; off the course one may be anywhere."""
+        if not state.hypotheses:
+            return [_lost_at(state.at, certain, usual, 0.0)]
+        off = state.status == "off_course"
+        return [
+            _lost_at(state.at, certain, usual, hypothesis.cost)
+            if hypothesis.misfits and (off or hypothesis.misfits >= LOST)
+            else hypothesis
+            for hypothesis in state.hypotheses
+        ]
+
+    def _seen(self, hypotheses: Sequence[Hypothesis]) -> Seen:
+        progress = min(max(hypotheses[0].distance, self.start), self.finish)
+        return Seen(round(progress, 2), round(deviation(hypotheses), 2))
 
     def _count(
-        self, state: State, here: Here, best: Guess, certain: Node
+        self, state: State, here: Here, best: Hypothesis, certain: Node, usual: float
     ) -> tuple[State, Seen]:
         nodes = [certain]
         if certain.t < best.since < here.t:
             nodes.append(Node(best.since, best.origin))
         reached = best.distance
-        # Who moves may still stop before the finish.
-        short = FINISH_REACH if best.speed <= STANDING else 0.0
-        if reached >= self.finish - short:
-            reached = max(reached, self.finish)
+        state = self._stands(state, here, best, certain, usual)
+        doubt = DOUBT * math.sqrt(best.variance) / max(usual, best.speed)
+        stands = state.stands
+        if stands is not None and _stood(stands, here, best, certain, self.finish):
+            # Crossed, and went back a little; or stopped a little short for the phone.
+            nodes, reached = [nodes[0]._replace(t=stands.crossed)], self.finish + 1
+            doubt = stands.doubt
         nodes.append(Node(here.t, reached))
-        splits, following = passings(self.passes, state.next, nodes)
-        progress = min(reached, self.finish)
-        if best.distance >= best.origin:
-            best = best._replace(since=here.t, origin=best.distance)
+        following = state.next
+        if reached < certain.distance - CORRECTED_M:
+            following = bisect_right(self.passes, (reached,))
+        splits, following = passings(self.passes, following, nodes, doubt)
+        progress = min(max(reached, self.start), self.finish)
+        progress = self.finish if reached >= self.finish else round(progress, 2)
+        state = state._replace(certain=Node(here.t, progress), next=following)
+        seen = self._seen(state.hypotheses)
+        if splits:
+            seen = seen._replace(splits=splits)
+        if reached < self.finish:
+            return state, seen
         state = state._replace(
-            guesses=(best,), certain=Node(here.t, progress), next=following
+            status="finished",
+            finished=_moment(nodes, self.finish),
+            hypotheses=(),
+            trail=(),
         )
-        if reached >= self.finish:
-            at = _moment(nodes, self.finish)
-            state = state._replace(status="finished", finished=at, guesses=())
-        return state, Seen(progress, math.sqrt(best.variance), splits=splits)
+        return state, seen._replace(progress=self.finish)
 
-    # Where the course lies in folds closer than the noise
-
-    def _is_folded(self, state: State, here: Here) -> bool:
-        belief = state.belief
-        if belief is not None:
-            if here.t - belief.at > FORGOTTEN * 1000:
-                return False
-            return belief.share < SURE or self._grid.is_folded(
-                belief.distance, here.sigma
-            )
-        return (
-            len(state.guesses) == 1
-            and here.t - state.at <= SILENCE * 1000
-            and self._grid.is_folded(state.guesses[0].distance, here.sigma)
+    def _stands(
+        self,
+        state: State,
+        here: Here,
+        best: Hypothesis,
+        certain: Node,
+        usual: float,
+    ) -> State:
+        """Note since when a runner stands near the finish, and when they crossed it."""
+        stands = state.stands
+        if best.distance < self.finish - FINISH_REACH:
+            return state if stands is None else state._replace(stands=None)
+        if stands is not None and abs(best.distance - stands.distance) <= STANDS_M:
+            return state
+        run = max(self.finish - certain.distance, 0.0) / usual
+        crossed = min(certain.t + 1000 * run, here.t)
+        doubt = max((here.t - certain.t) / 1000, FINISH_REACH / usual)
+        return state._replace(
+            stands=Stands(here.t, best.distance, round(crossed), round(doubt, 1))
         )
 
-    def _believe(self, state: State, here: Here, sight: Sight) -> tuple[State, Seen]:
-        belief, certain = state.belief, state.certain
+    def _lost(
+        self, state: State, here: Here, best: Hypothesis, certain: Node, usual: float
+    ) -> tuple[State, Seen]:
+        """Return what is known while fixes are not where the runner should be."""
+        if state.status == "off_course" or state.rode or best.misfits >= LOST:
+            if state.rode:
+                state = state._replace(status="off_course")
+            return state, Seen(certain.distance, _lost_for(usual, here.t, certain))
+        short = self.finish - best.distance + math.sqrt(best.variance)
+        if short <= 0 and (
+            metres_between(here.lat, here.lng, *self._finish_place) <= FINISH_AREA
+        ):
+            # They left the course behind the line.
+            over = best._replace(distance=self.finish + 1.0)
+            return self._count(state, here, over, certain, usual)
+        return state, self._seen(state.hypotheses)
+
+    # Rides
+
+    def _rides(self, state: State, here: Here, best: Hypothesis, usual: float) -> State:
+        """Note whether the runner was faster than anybody runs, for two fixes."""
+        trail = state.trail
+        certain = state.certain
         assert certain is not None
-        if belief is None:
-            belief = self._grid.begin(state.at, state.guesses[0])
-        elif here.t - belief.at < STEP * 1000:
-            return state, self._believed(belief, here)
-        after = self._grid.step(belief, here.t, sight, here.speed, here.limit)
-        if after is None:
-            return self._away(state, here)
-        distance, variance = after.distance, after.deviation**2
-        best = Guess(distance, after.speed, variance, 0.0, here.t, distance)
-        state = state._replace(
-            status="started", away=0, at=here.t, guesses=(best,), belief=after
+        along = None if best.misfits else best.distance
+        now = Trail(here.t, here.lat, here.lng, along)
+        if not trail:
+            return state._replace(trail=(now,))
+        if not state.fast and here.t - trail[-1].t < TRAIL_S * 1000:
+            return state
+        before = next((old for old in trail if self._is_ride(old, now, usual)), None)
+        if before is None:
+            return state._replace(trail=(*trail[1 - TRAIL :], now), fast=False)
+        if state.rode or not state.fast:
+            return state._replace(fast=True)
+        if before.distance is not None and before.distance < certain.distance:
+            certain = Node(before.t, before.distance)
+        return state._replace(
+            rode=True,
+            fast=False,
+            certain=certain,
+            trail=(now,),
+            hypotheses=(_lost_at(here.t, certain, usual, 0.0),),
+            stands=None,
         )
-        if after.share < SURE or not self._counts(here, certain.t):
-            return state, self._believed(after, here)
-        state, seen = self._count(state, here, best, certain)
-        if state.finished is not None:
-            state = state._replace(belief=None)
-        return state, seen
 
-    def _believed(self, belief: Belief, here: Here) -> Seen:
-        if belief.share < LIKELY:
-            return Seen(None)
-        moved = belief.speed * (here.t - belief.at) / 1000
-        return Seen(min(belief.distance + moved, self.finish), belief.deviation)
+    def _is_ride(self, before: Trail, now: Trail, usual: float) -> bool:
+        seconds = (now.t - before.t) / 1000
+        metres = metres_between(before.lat, before.lng, now.lat, now.lng)
+        if (
+            seconds > SILENT_RIDE_S
+            and before.distance is not None
+            and now.distance is not None
+        ):
+            metres = max(metres, now.distance - before.distance)
+        most = fastest(usual, seconds, self.top_speed) * seconds + RIDE_SLACK_M
+        return metres > max(RIDE_M, most)
 
-    def _away(self, state: State, here: Here) -> tuple[State, Seen]:
-        since = state.away_since if state.away else here.t
-        status, away = state.status, state.away + 1
-        if away >= OFF_FIXES and here.t - since >= OFF_SECONDS * 1000:
-            status = "off_course"
-        state = state._replace(
-            status=status, away=min(away, OFF_FIXES), away_since=since
+    def _runs_again(self, state: State, best: Hypothesis, usual: float) -> bool:
+        certain = state.certain
+        assert certain is not None
+        if abs(best.distance - certain.distance) <= RETURN_M:
+            return True
+        seconds = max((state.t - best.since) / 1000, 1.0)
+        ran = best.distance - best.origin
+        since = (state.t - certain.t) / 1000
+        return (
+            ran >= RUN_AGAIN_M
+            and best.speed > 1.0
+            and ran / seconds <= 1.3 * usual
+            and best.distance - certain.distance <= 1.3 * usual * since
         )
-        return state, Seen(state.progress)
 
     def _counts(self, here: Here, last: float) -> bool:
         """Return whether a fix is accurate enough to pass marks."""
@@ -295,11 +449,100 @@ class Guide:
         )
 
 
+def _stood(
+    stands: Stands, here: Here, best: Hypothesis, certain: Node, finish: float
+) -> bool:
+    """Return whether somebody stands for long enough; those further off may rest."""
+    near = (
+        best.speed <= STANDING_MPS
+        and finish - best.distance <= NEAR_FINISH_M + math.sqrt(best.variance)
+    )
+    slow = here.t - certain.t >= SLOW_S * 1000
+    return here.t - stands.since >= (STANDS_S if near or slow else RESTS_S) * 1000
+
+
+def _is_near(one: Here, other: Here) -> bool:
+    return metres_between(one.lat, one.lng, other.lat, other.lng) <= RETURN_M
+
+
+def _noise(state: State, here: Here) -> float:
+    """Return the variance of each axis: as reported, and as the course showed it."""
+    reported = here.sigma**2
+    if state.noise is None:
+        return reported
+    most = max(reported * NOISE_TIMES, NOISE_USUAL)
+    noise = min(max(state.noise, reported / NOISE_LESS), most)
+    return max(noise, LEAST_SIGMA**2)
+
+
+def _learned(noise: float | None, usual: float, beside: float, seconds: float) -> float:
+    if noise is None:
+        return round(usual, 1)
+    part = min(seconds / NOISE_MEMORY_S, 0.2)
+    return round(noise + part * (beside * beside - noise), 1)
+
+
+def _besides(
+    state: State, here: Here, beside: float, noise: float, most: float
+) -> dict[str, Any]:
+    """Return for how long fixes have been beside the course, and the status.
+
+    Those who leave it get further and further away, by `most` metres since the last
+    fix. Errors of GPS come suddenly, or stay about the same.
+    """
+    if beside <= here.limit:
+        if not state.away:
+            return {"beside": round(beside, 1)}
+        return {"away": 0, "away_since": 0, "far": None, "beside": round(beside, 1)}
+    since, far = state.away_since or here.t, state.far
+    if not state.away and beside - state.beside > most + math.sqrt(noise) + SUDDEN_M:
+        far = Node(here.t, round(beside + SUDDENLY_M, 1))
+    elif beside <= max(FAR_M, here.limit):
+        far = far if far is not None and far.distance > beside else None
+    elif far is None:
+        far = Node(here.t, round(beside, 1))
+    away = min(state.away + 1, OFF_FIXES)
+    away_for = (here.t - since) / 1000
+    far_for = 0.0 if far is None else (here.t - far.t) / 1000
+    leaves = far is not None and beside >= far.distance + LEAVES_M
+    is_off = away > 1 and (
+        (leaves and far_for >= FAR_S)
+        or (beside > OFF_MOST and away_for >= FAR_S)
+        or (beside > FAR_M and far_for >= STAYS_FAR_S)
+        or away_for >= BESIDE_S
+    )
+    status = "off_course" if is_off else state.status
+    return {"away": away, "away_since": since, "far": far, "status": status}
+
+
+def _lost_for(usual: float, t: int, certain: Node) -> float:
+    """Return the standard deviation of somebody lost since a time. Metres."""
+    return round(50.0 + 0.5 * usual * max(t - certain.t, 0.0) / 1000, 1)
+
+
+def _lost_at(t: int, certain: Node, usual: float, cost: float) -> Hypothesis:
+    """Return the hypothesis that a runner is anywhere since the last certain place."""
+    spread = _lost_for(usual, t, certain)
+    return Hypothesis(
+        certain.distance,
+        round(usual / 2, 3),
+        round(spread * spread, 1),
+        0.0,
+        round(usual * usual / 4, 3),
+        cost,
+        t,
+        certain.distance,
+        LOST,
+    )
+
+
 def _moment(nodes: Sequence[Node], distance: float) -> int:
     for before, node in zip(nodes, nodes[1:], strict=False):
         if node.distance >= distance:
-            part = (distance - before.distance) / (node.distance - before.distance)
-            return round(before.t + max(part, 0.0) * (node.t - before.t))
+            part = (distance - before.distance) / max(
+                node.distance - before.distance, 1e-6
+            )
+            return round(before.t + min(max(part, 0.0), 1.0) * (node.t - before.t))
     return round(nodes[-1].t)
 
 

@@ -7,17 +7,33 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from runners.races.course import Course
-from runners.races.line import Line, Prior, Sight
-from runners.races.progress.search import USUAL_PACE, WRONG_WAY, Search, pruned
-from runners.races.progress.state import Guess, Here, Seen, State
+from runners.races.line import Line, Spot
+from runners.races.progress.mixture import Mixture, deviation
+from runners.races.progress.motion import DOUBT, fastest_of, usual_pace
+from runners.races.progress.state import (
+    Here,
+    Hypothesis,
+    Seen,
+    State,
+    metres_between,
+)
 from runners.races.splits import Node, Pass, passings
 
 # Metres from the start line within which a runner waits for the start, and for how
 # long before the gun (ms).
 START_AREA, WAITING = 500.0, 2 * 3600 * 1000
 # Metres run along the course that make a start: from the line, and where no start was
-# seen; and in at most how many seconds, for some live or wait beside it.
-START_RUN, LATE_RUN, LINGERS = 30.0, 200.0, 300.0
+# seen.
+START_RUN, LATE_RUN = 30.0, 200.0
+# Metres from the start by which somebody is further away than where they waited.
+MOVED = 100.0
+# Some live or wait beside the course: those who were slower for so many seconds did
+# not start there. m/s.
+LINGERS_S, LINGERS_MPS = 300.0, 0.5
+# Those who may have started were not slower since the gun. m/s.
+SLOWEST_MPS = 1.2
+# A start that goes back by so many metres was none.
+WRONG_WAY = 50.0
 
 
 class Starting:
@@ -27,7 +43,7 @@ class Starting:
         self,
         course: Course,
         line: Line,
-        search: Search,
+        mixture: Mixture,
         passes: Sequence[Pass],
         *,
         start: float,
@@ -35,71 +51,95 @@ class Starting:
         top_speed: float,
     ) -> None:
         self._line = line
-        self._search = search
+        self._mixture = mixture
         self._passes = passes
         self._start, self._finish = start, finish
         self._top_speed = top_speed
-        self._start_place = line.flat(*course.point_at(start))
+        self._usual = usual_pace(top_speed)
+        self._start_place = course.point_at(start)
 
     def wait(self, state: State, here: Here) -> State:
         """Note how far from the start somebody waits before the gun."""
-        x, y = self._line.flat(here.lat, here.lng)
-        gap = math.hypot(x - self._start_place[0], y - self._start_place[1])
+        gap = self._gap(here)
         return state if gap > START_AREA else self._waits(state, here, gap)
 
-    def _waits(self, state: State, here: Here, gap: float) -> State:
-        return state._replace(guesses=(), waiting=Node(here.t, -round(gap, 2)))
+    def _gap(self, here: Here) -> float:
+        return metres_between(*self._start_place, here.lat, here.lng)
 
-    def step(self, state: State, here: Here, sight: Sight) -> tuple[State, Seen]:
+    def _waits(self, state: State, here: Here, gap: float) -> State:
+        return state._replace(hypotheses=(), waiting=Node(here.t, -round(gap, 2)))
+
+    def step(
+        self, state: State, here: Here, spot: Spot, noise: float
+    ) -> tuple[State, Seen]:
         """Return the state after a fix of somebody whom nobody saw start."""
-        start = self._start
-        gap = math.hypot(sight.x - self._start_place[0], sight.y - self._start_place[1])
-        if not state.guesses and gap <= START_AREA:
-            flat = Prior(start, 1e8, start, start + gap + 1)
-            nearest = self._line.best(sight._replace(east=0.0, north=0.0), flat)
-            if nearest.distance - start < 1:
+        start, gap = self._start, self._gap(here)
+        if not state.hypotheses and gap <= START_AREA:
+            nearest = self._line.near(spot, noise, 1e9, start, start + 3 * gap + 50)
+            place = min(nearest, key=lambda place: place.beside, default=None)
+            if place is None or place.distance - start < 1:
                 return self._waits(state, here, gap), Seen(None)
         waiting = state.waiting
         if waiting is not None and waiting.t < state.gun - WAITING:
             waiting = None
         since = state.gun if waiting is None else round(max(waiting.t, state.gun))
-        reach = self._top_speed * (here.t - since) / 1000 + 2 * here.slack
-        guesses = [
-            guess
-            for guess in self._search.moved(state, here, sight)
-            if here.t - guess.since <= LINGERS * 1000
-            and guess.distance > guess.origin - 2 * WRONG_WAY
-        ]
-        if not guesses:
-            guesses = self._search.first(here, sight, since, reach)
-        guesses = pruned(guesses)
-        state = state._replace(at=here.t, guesses=tuple(guesses))
-        if not guesses:
+        hypotheses = self._hypotheses(state, here, spot, noise, since)
+        state = state._replace(at=here.t, hypotheses=tuple(hypotheses))
+        if not hypotheses or hypotheses[0].misfits:
             return state, Seen(None)
-        best = guesses[0]
+        best = hypotheses[0]
         if best.distance <= start + 0.5 and gap <= START_AREA:
             return self._waits(state, here, gap), Seen(None)
-        near = here.slack + 2 * USUAL_PACE * (here.t - since) / 1000
+        near = here.slack + 2 * self._usual * (here.t - since) / 1000
         ran_from, least = best.origin, LATE_RUN
         if waiting is not None and best.origin - start <= near:
             least = max(START_RUN, here.slack)
             # Before the gun nothing tells who waits behind the line from who lives
-            # beside it.
-            if waiting.t >= state.gun:
+            # beside it; unless they are far from where they were.
+            if waiting.t >= state.gun or gap + waiting.distance >= MOVED:
                 ran_from = start
         if best.distance - ran_from < least:
-            return state, Seen(None)
+            return state, self._may_run(state, here, best)
         return self._started(state, here, best, waiting)
 
+    def _may_run(self, state: State, here: Here, best: Hypothesis) -> Seen:
+        """Return the progress of somebody who may have started, or may live there."""
+        ran = best.distance - self._start
+        pace = ran / max((here.t - state.gun) / 1000, 1.0)
+        if ran < START_RUN or not SLOWEST_MPS <= pace <= fastest_of(self._top_speed):
+            return Seen(None)
+        progress = min(best.distance, self._finish)
+        return Seen(progress, round(deviation(state.hypotheses), 2))
+
+    def _hypotheses(
+        self, state: State, here: Here, spot: Spot, noise: float, since: int
+    ) -> list[Hypothesis]:
+        """Return where a runner may be whose start nobody saw, the best first."""
+        run = (here.t - since) / 1000
+        reach = self._top_speed * run + 2 * here.slack
+        found: list[Hypothesis] = []
+        if state.hypotheses:
+            seconds = max((here.t - state.at) / 1000, 0.001)
+            high = self._start + reach
+            found, _ = self._mixture.step(
+                *(state.hypotheses, here, spot, noise, seconds, self._usual),
+                (self._start, high),
+            )
+            found = [each for each in found if not _lingers(each, here.t)]
+        if found:
+            return found
+        return self._mixture.first(here, spot, noise, self._usual, run, reach)
+
     def _started(
-        self, state: State, here: Here, best: Guess, waiting: Node | None
+        self, state: State, here: Here, best: Hypothesis, waiting: Node | None
     ) -> tuple[State, Seen]:
         now = Node(here.t, min(best.distance, self._finish))
         origin = Node(best.since, best.origin)
+        doubt = DOUBT * math.sqrt(best.variance) / max(best.speed, 1.0)
         if waiting is None:
             # Nobody saw the start, or what came after: no times for them.
             passed = bisect_right(self._passes, (best.origin,))
-            splits, following = passings(self._passes, passed, (origin, now))
+            splits, following = passings(self._passes, passed, (origin, now), doubt)
             started = None
         else:
             since = max(waiting.t, state.gun)
@@ -110,7 +150,7 @@ class Starting:
             ran = (best.distance - self._start) / max(best.speed, 1.0)
             at = max(at, here.t - 1000 * ran)
             line = Node(at, self._start)
-            splits, following = passings(self._passes, 0, (line, origin, now))
+            splits, following = passings(self._passes, 0, (line, origin, now), doubt)
             between = (best.since - since) / 1000
             splits = tuple(
                 passing._replace(uncertainty=max(passing.uncertainty, between))
@@ -121,10 +161,17 @@ class Starting:
             started = round(at)
         state = state._replace(
             status="started",
-            guesses=(best._replace(cost=0.0),),
             certain=now,
+            first=origin if started is None else Node(started, self._start),
             waiting=None,
             next=following,
             started=started,
         )
-        return state, Seen(now.distance, splits=splits)
+        uncertainty = deviation(state.hypotheses)
+        return state, Seen(now.distance, uncertainty, splits=splits)
+
+
+def _lingers(hypothesis: Hypothesis, t: int) -> bool:
+    ran = hypothesis.distance - hypothesis.origin
+    seconds = (t - hypothesis.since) / 1000
+    return ran < -WRONG_WAY or (seconds > LINGERS_S and ran < LINGERS_MPS * seconds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from runners.races.progress.motion import Motion
 from runners.races.splits import Node, Passing
 
 # What an unknown accuracy is taken for. Metres.
@@ -15,6 +17,9 @@ SIGMAS = 1.5
 LEAST_SIGMA = 3.0
 # Beyond so many times the accuracy, and these metres, a fix is off the course.
 OFF_TIMES, OFF_LEAST, OFF_MOST = 4.0, 50.0, 150.0
+
+
+METRES_PER_DEGREE = 111_195.0
 
 
 class Fix(Protocol):
@@ -64,36 +69,67 @@ class Here(NamedTuple):
         return UNKNOWN if self.accuracy is None else self.accuracy
 
 
-class Guess(NamedTuple):
-    """A place where the runner may be; `since` (ms) and `origin` are its first.
+class Trail(NamedTuple):
+    """Where a runner was at a time (ms): degrees, and metres along the course.
 
-    Distance and origin in metres, speed in m/s, the variance in square metres.
+    The last is None beside the course.
+    """
+
+    t: int
+    lat: float
+    lng: float
+    distance: float | None
+
+
+class Stands(NamedTuple):
+    """Somebody who stands near the finish: since (ms) and where, metres.
+
+    They crossed it at about `crossed` (ms), give or take `doubt` seconds.
+    """
+
+    since: int
+    distance: float
+    crossed: int
+    doubt: float
+
+
+class Hypothesis(NamedTuple):
+    """A place where the runner may be, metres along the course, and a speed, m/s.
+
+    With their covariance. `cost` is -2 times the logarithm of the likelihood, 0 for
+    the best. `since` (ms) and `origin` (metres) are where it began; `misfits` is for
+    how many seconds fixes have been somewhere else.
     """
 
     distance: float
     speed: float
     variance: float
+    covariance: float
+    speed_variance: float
     cost: float
     since: int
     origin: float
+    misfits: float = 0.0
 
+    @property
+    def motion(self) -> Motion:
+        """Return the Gaussian of distance and speed."""
+        return Motion(*self[:5])
 
-class Belief(NamedTuple):
-    """How likely each place is, as of `at` (ms), where a course lies in folds.
-
-    `first` is the first cell, `rows` and `paces` are the likelihoods as `belief.py`
-    packs them. `distance` (metres) is the likeliest place, within its `deviation`, at
-    `speed` (m/s); `share` is how much of the likelihood lies around it.
-    """
-
-    at: int
-    first: int
-    rows: str
-    paces: str
-    distance: float
-    deviation: float
-    speed: float
-    share: float
+    def with_motion(self, motion: Motion, cost: float, misfits: float) -> Hypothesis:
+        """Return the hypothesis with another Gaussian."""
+        distance, speed, variance, covariance, speed_variance = motion
+        return Hypothesis(
+            round(distance, 2),
+            round(speed, 3),
+            round(variance, 2),
+            round(covariance, 3),
+            round(speed_variance, 4),
+            round(cost, 2),
+            self.since,
+            self.origin,
+            round(misfits, 1),
+        )
 
 
 class Confirmed(NamedTuple):
@@ -119,21 +155,38 @@ class State(NamedTuple):
     # The last one that is plausible, and one that is not yet.
     shown: Here | None = None
     held: Here | None = None
-    # Where the runner may be, as of `at`.
+    # Where the runner may be, as of `at`, the best first.
     at: int = 0
-    guesses: tuple[Guess, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
     # The last certain progress, and before the start: metres to the start, negative.
     certain: Node | None = None
     waiting: Node | None = None
+    # The first certain one, from which the average pace is taken.
+    first: Node | None = None
     # The next pass of a mark.
     next: int = 0
-    # Fixes in a row off the course, and since when.
+    # Since when (ms) several places are likely; 0 while one is.
+    unsure: int = 0
+    # How far from the course the last fix was that is on it. Metres.
+    beside: float = 0.0
+    # Fixes in a row beside the course, and since when; when they were first far from
+    # it, and how far; further if that was sudden.
     away: int = 0
     away_since: int = 0
+    far: Node | None = None
     started: int | None = None
     finished: int | None = None
-    # Only where the course lies in folds closer than the noise.
-    belief: Belief | None = None
+    # The variance of the phone's errors, as the course shows it. Square metres.
+    noise: float | None = None
+    # Where the runner was in the last minutes, and before a silence.
+    trail: tuple[Trail, ...] = ()
+    # Where they were first seen beside the course, or too far along it.
+    elsewhere: Here | None = None
+    # Whether they were faster than anybody runs: at the last fix, and for certain.
+    fast: bool = False
+    rode: bool = False
+    # Since when they stand near the finish.
+    stands: Stands | None = None
 
     @property
     def progress(self) -> float | None:
@@ -153,21 +206,50 @@ class State(NamedTuple):
     def from_json(cls, data: Mapping[str, Any]) -> State:
         """Read a state that `as_json` wrote."""
         values = {name: data[key] for key, name in _NAMES.items() if key in data}
-        for name, kind in (("shown", Here), ("held", Here)):
+        for name, kind in _KINDS.items():
             if values.get(name) is not None:
                 values[name] = kind(*values[name])
-        for name in ("certain", "waiting"):
-            if values.get(name) is not None:
-                values[name] = Node(*values[name])
-        if values.get("belief") is not None:
-            values["belief"] = Belief(*values["belief"])
-        values["guesses"] = tuple(Guess(*guess) for guess in values.get("guesses", ()))
+        for name, items in (("hypotheses", Hypothesis), ("trail", Trail)):
+            values[name] = tuple(items(*item) for item in values.get(name, ()))
         return cls(**values)
 
 
-_KEYS = ("g", "s", "t", "l", "h", "a", "y", "c", "w", "n", "o", "os", "st", "fi", "b")
+_KEYS = (
+    *(
+        "g",
+        "s",
+        "t",
+        "l",
+        "h",
+        "a",
+        "hy",
+        "c",
+        "w",
+        "f",
+        "n",
+        "u",
+        "be",
+        "o",
+        "os",
+        "fs",
+    ),
+    *("st", "fi", "no", "tr", "e", "fa", "ro", "sf"),
+)
 _NAMES = dict(zip(_KEYS, State._fields, strict=True))
+_KINDS: dict[str, type[Here | Node | Stands]] = {
+    **{"shown": Here, "held": Here, "elsewhere": Here},
+    **{"certain": Node, "waiting": Node, "first": Node, "far": Node, "stands": Stands},
+}
 _BEGINNING = State(gun=-1)
+
+
+def metres_between(lat: float, lng: float, to_lat: float, to_lng: float) -> float:
+    """Return the distance of two places that are some kilometres apart."""
+    north = (to_lat - lat) * METRES_PER_DEGREE
+    east = to_lng - lng
+    if not -180 <= east <= 180:
+        east = (east + 180) % 360 - 180
+    return math.hypot(north, east * METRES_PER_DEGREE * math.cos(math.radians(lat)))
 
 
 class Seen(NamedTuple):

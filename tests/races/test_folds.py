@@ -25,16 +25,18 @@ def test_no_lap_or_leg_is_gained_or_lost_in_noise(kind: str, seed: int) -> None:
     assert score.false_finishes == score.no_finish == 0, score.notes
 
 
-def test_what_is_believed_survives_each_restart() -> None:
+def test_hypotheses_survive_each_restart() -> None:
     run = sample(*TRACK)
     state = again = run.guide.begin(GUN)
+    longest = 0
     for fix in run.fixes[:400]:
         state, seen = run.guide.advance(state, fix)
+        carried = orjson.dumps(again.as_json())
         again, seen_again = run.guide.advance(
-            State.from_json(orjson.loads(orjson.dumps(again.as_json()))), fix
+            State.from_json(orjson.loads(carried)), fix
         )
+        longest = max(longest, len(carried))
         assert seen_again == seen
-    assert state.belief is not None
     assert again == state
     # It travels with each event.
-    assert len(orjson.dumps(state.as_json())) < 1_500
+    assert longest < 1_500

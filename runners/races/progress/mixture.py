@@ -1,0 +1,331 @@
+"""Where along the course a runner may be: a few hypotheses that each fix moves on.
+
+A Gaussian sum filter (Alspach and Sorenson, "Nonlinear Bayesian estimation using
+Gaussian sum approximations", 1972) with map matching as its observation: a hypothesis
+branches where several places of the line fit the fix, and one branch always is that
+the fix is wrong or off the course (multiple hypothesis tracking: Reid, 1979). The cost
+of a hypothesis is -2 times the logarithm of its likelihood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from runners.races.line import Line, Place, Spot
+from runners.races.progress.motion import Motion, moved, surprise
+from runners.races.progress.state import Here, Hypothesis
+
+# GPS errors persist: fixes within so many seconds are one observation of the place,
+# and one of whether it fits.
+LASTING_S, FITTING_S = 10.0, 20.0
+# The cost of a fix that a hypothesis does not fit.
+MISFIT = 16.0
+# A surprise above this square of deviations is one of the motion.
+TURNS = 4.0
+# A fix that adds less to the cost fits: no other branch is looked for.
+FITS = 4.0
+# Fixes so many standard deviations beside a place may belong to a different one, so
+# many metres from it along the line.
+ASIDE, BEND_M = 2.2, 100.0
+# Hypotheses of which one costs so much more than the best are dropped.
+CLEARLY, MOST = 28.0, 8
+# Hypotheses within so many metres are one; so many are branched at most.
+SAME_PLACE = 15.0
+# The cost of a place that only a jump explains: at first, and per factor e of 100 m.
+JUMP, JUMP_FURTHER = 20.0, 3.0
+# Metres that somebody may have cut the course by, less and less in so many seconds.
+CUT_M, CUT_S = 1_000.0, 600.0
+# After a silence of so many seconds all places within reach are looked at.
+SILENCE_S = 60.0
+
+
+# Windows larger than this are searched by circles first. Metres.
+WINDOW_M = 250.0
+# Fixes that lose a runner for so many seconds are no spell of noise; what it costs to
+# be found again, near the last certain place or further away.
+LOST_S, REJOIN, REJOIN_FAR, REJOIN_M = 150.0, 6.0, 14.0, 300.0
+# A single fix counts for so many of these seconds at most.
+SPELL_S = 100.0
+
+
+class Mixture:
+    """Moves hypotheses along a line; read-only."""
+
+    def __init__(self, line: Line, start: float, top_speed: float) -> None:
+        self._line = line
+        self._start = start
+        self._top_speed = top_speed
+
+    def first(
+        self,
+        here: Here,
+        spot: Spot,
+        noise: float,
+        usual: float,
+        seconds: float,
+        reach: float,
+    ) -> list[Hypothesis]:
+        """Return where somebody may be who started some seconds ago, or did not."""
+        found = []
+        high = self._start + reach
+        mean, spread = self._start + usual * seconds, 0.5 * usual * seconds + 30
+        for place in self._line.near(spot, noise, here.limit, self._start, high):
+            off = (place.distance - mean) / spread
+            cost = place.cost + 8 * math.log1p(off * off / 8)
+            found.append(_born(place, here.t, cost, noise, usual))
+        return pruned(found)
+
+    def step(
+        self,
+        hypotheses: Iterable[Hypothesis],
+        here: Here,
+        spot: Spot,
+        noise: float,
+        seconds: float,
+        usual: float,
+        reach: tuple[float, float],
+    ) -> tuple[list[Hypothesis], float]:
+        """Return the hypotheses after a fix, and its least distance from the line.
+
+        `noise` is the variance of each axis, `usual` the runner's pace, `reach` from
+        and to which metres a jump is possible.
+        """
+        misfit = MISFIT * min(1.0, seconds / FITTING_S)
+        repeats = max(1.0, LASTING_S / seconds)
+        found: list[Hypothesis] = []
+        beside = math.inf
+        fits = False
+        for hypothesis in hypotheses:
+            motion = moved(hypothesis.motion, seconds, usual)
+            branches, nearest = self._branches(
+                hypothesis,
+                motion,
+                here,
+                spot,
+                noise * repeats,
+                seconds,
+                usual,
+                reach[1],
+            )
+            beside = min(beside, nearest)
+            found += branches
+            if branches and min(b.cost for b in branches) < hypothesis.cost + FITS:
+                fits = True
+            else:
+                found.append(_coasting(hypothesis, motion, seconds, misfit))
+        if not fits:
+            parent = min([h for h in found if h.misfits] or found, key=_cost)
+        elif beside > ASIDE * math.sqrt(noise):
+            # The same bend may be nearer somewhere else.
+            parent = min(found, key=_cost)
+            reach = parent.distance - BEND_M, min(parent.distance + BEND_M, reach[1])
+        else:
+            return pruned(found), beside
+        places = self._line.near(spot, noise, here.limit, *reach)
+        beside = min([beside, *(place.beside for place in places)])
+        found += self._jumps(parent, places, here.t, noise, seconds, usual)
+        return pruned(found), beside
+
+    def _branches(
+        self,
+        hypothesis: Hypothesis,
+        motion: Motion,
+        here: Here,
+        spot: Spot,
+        noise: float,
+        seconds: float,
+        usual: float,
+        farthest: float,
+    ) -> tuple[list[Hypothesis], float]:
+        if here.speed:
+            motion = _with_speed(motion, min(here.speed, self._top_speed), seconds)
+        spread = math.sqrt(motion.variance)
+        tail = 4 * spread + 2 * here.sigma + 2 * math.sqrt(noise) + 10
+        low, high = motion.distance - tail, min(motion.distance + tail, farthest)
+        silent = seconds > SILENCE_S or tail > WINDOW_M or hypothesis.misfits > LOST_S
+        if silent:
+            places = self._line.near(
+                spot, noise, here.limit, low - usual * seconds, high
+            )
+        else:
+            places = self._line.along(
+                spot, noise, motion.distance, motion.variance, low, high
+            )
+        found = []
+        nearest = min((place.beside for place in places), default=math.inf)
+        for place in places:
+            if place.beside <= here.limit:
+                found.append(
+                    _observed(
+                        hypothesis, motion, place, here.t, noise, silent, seconds, usual
+                    )
+                )
+        return found, nearest
+
+    def _jumps(
+        self,
+        parent: Hypothesis,
+        places: list[Place],
+        t: int,
+        noise: float,
+        seconds: float,
+        usual: float,
+    ) -> list[Hypothesis]:
+        """Return hypotheses at places that only a jump explains."""
+        found = []
+        for place in places:
+            ahead = place.distance - parent.distance
+            usually = surprise(ahead, parent.variance + noise, seconds, usual)
+            jump = JUMP + JUMP_FURTHER * math.log1p(abs(ahead) / 100)
+            cost = parent.cost + place.cost + min(usually, jump)
+            found.append(_born(place, t, cost, noise, usual))
+        return found
+
+
+def _born(place: Place, t: int, cost: float, noise: float, speed: float) -> Hypothesis:
+    distance = round(place.distance, 2)
+    return Hypothesis(
+        distance,
+        round(speed, 3),
+        round(noise, 2),
+        0.0,
+        round(0.1 * speed * speed + 0.2, 3),
+        round(cost, 2),
+        t,
+        distance,
+    )
+
+
+def _coasting(
+    hypothesis: Hypothesis, motion: Motion, seconds: float, cost: float
+) -> Hypothesis:
+    misfits = hypothesis.misfits + min(seconds, SPELL_S)
+    return hypothesis.with_motion(motion, hypothesis.cost + cost, misfits)
+
+
+def _with_speed(motion: Motion, speed: float, seconds: float) -> Motion:
+    """Return the motion after a measured speed; it counts less while they repeat."""
+    noise = 0.3 * max(1.0, 5 / seconds)
+    gain = motion.speed_variance / (motion.speed_variance + noise)
+    rise = speed - motion.speed
+    along = motion.covariance / (motion.speed_variance + noise)
+    return Motion(
+        motion.distance + along * rise,
+        motion.speed + gain * rise,
+        motion.variance - along * motion.covariance,
+        (1 - gain) * motion.covariance,
+        (1 - gain) * motion.speed_variance,
+    )
+
+
+def _observed(
+    hypothesis: Hypothesis,
+    motion: Motion,
+    place: Place,
+    t: int,
+    noise: float,
+    silent: bool,
+    seconds: float,
+    usual: float,
+) -> Hypothesis:
+    """Return the posterior of a hypothesis at a place that fits the fix."""
+    ahead = place.distance - motion.distance
+    if not silent and place.inside:
+        # The place is the mode of the posterior, not the nearest to the fix.
+        ahead *= (motion.variance + noise) / motion.variance
+    square = ahead * ahead / (motion.variance + noise)
+    if silent:
+        cost = surprise(ahead, motion.variance + noise, seconds, usual) + place.cost
+        if hypothesis.misfits > LOST_S:
+            far = abs(place.distance - hypothesis.origin) > REJOIN_M
+            cost += hypothesis.cost + (REJOIN_FAR if far else REJOIN)
+            return _born(place, t, cost, noise, usual)
+    else:
+        own = square if place.inside else ahead * ahead / motion.variance
+        cost = place.cost + 8 * math.log1p(own / 8) - own
+        cost *= min(max(seconds / FITTING_S, LASTING_S / FITTING_S), 1.0)
+    if square > TURNS:
+        # Runners stop and turn: the motion is less sure than was thought.
+        motion = _doubted(motion, (ahead * ahead / TURNS - noise) / motion.variance)
+    whole = motion.variance + noise
+    gain = motion.variance / whole if place.inside or silent else 1.0
+    along = motion.covariance / whole
+    return hypothesis.with_motion(
+        Motion(
+            motion.distance + gain * ahead,
+            max(motion.speed + along * ahead, -3.0),
+            noise / whole * motion.variance,
+            noise / whole * motion.covariance,
+            motion.speed_variance - along * motion.covariance,
+        ),
+        hypothesis.cost + cost,
+        0.0,
+    )
+
+
+def _doubted(motion: Motion, times: float) -> Motion:
+    """Return the motion with so many times its covariance."""
+    distance, speed, variance, covariance, speed_variance = motion
+    return Motion(
+        distance, speed, times * variance, times * covariance, times * speed_variance
+    )
+
+
+def _cost(hypothesis: Hypothesis) -> float:
+    return hypothesis.cost
+
+
+def pruned(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    """Return the likely hypotheses, the best first; those at one place are one."""
+    if len(hypotheses) < 2:
+        return [h if h.cost == 0.0 else h._replace(cost=0.0) for h in hypotheses]
+    # Where the likelihood is densest: one that is anywhere comes after one that fits.
+    hypotheses.sort(key=_density)
+    least = min(hypothesis.cost for hypothesis in hypotheses)
+    left: list[Hypothesis] = []
+    for hypothesis in hypotheses:
+        if hypothesis.cost > least + CLEARLY:
+            continue
+        if all(
+            abs(hypothesis.distance - other.distance) > SAME_PLACE
+            or bool(hypothesis.misfits) != bool(other.misfits)
+            for other in left
+        ):
+            left.append(hypothesis._replace(cost=round(hypothesis.cost - least, 2)))
+    return left[:MOST]
+
+
+def _density(hypothesis: Hypothesis) -> float:
+    return hypothesis.cost + math.log(hypothesis.variance)
+
+
+def share_of_best(hypotheses: list[Hypothesis], around: float, finish: float) -> float:
+    """Return how likely the runner is within some metres of the best hypothesis.
+
+    All places behind the finish are one.
+    """
+    if len(hypotheses) == 1:
+        return 1.0
+    best = min(hypotheses[0].distance, finish)
+    whole = near = 0.0
+    for hypothesis in hypotheses:
+        weight = math.exp(-hypothesis.cost / 2)
+        whole += weight
+        if abs(min(hypothesis.distance, finish) - best) <= around:
+            near += weight
+    return near / whole
+
+
+def deviation(hypotheses: Sequence[Hypothesis]) -> float:
+    """Return the standard deviation around the best hypothesis, in metres."""
+    best = hypotheses[0]
+    if len(hypotheses) == 1:
+        return math.sqrt(best.variance)
+    whole = squared = 0.0
+    for hypothesis in hypotheses:
+        weight = math.exp(-hypothesis.cost / 2)
+        whole += weight
+        off = hypothesis.distance - best.distance
+        squared += weight * (hypothesis.variance + off * off)
+    return math.sqrt(squared / whole)
