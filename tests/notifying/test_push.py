@@ -146,12 +146,12 @@ def test_start_and_finish_are_news_of_their_own(
 @pytest.mark.parametrize(
     ("started", "finished", "told"),
     [
-        (14, None, ["Bob has started"]),
-        (16, None, []),
+        (10, None, ["Bob has started"]),
+        (20, None, []),
         (120, None, []),
         (120, 1, ["Bob has finished"]),
-        (200, 119, ["Bob has finished"]),
-        (300, 121, []),
+        (200, 100, ["Bob has finished"]),
+        (300, 140, []),
     ],
 )
 def test_start_is_news_for_a_quarter_of_an_hour_and_a_finish_for_two(

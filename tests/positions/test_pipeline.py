@@ -127,7 +127,7 @@ async def test_of_two_open_windows_the_earlier_one_counts(
     later = await Race.objects.acreate(
         slug="later",
         name="Later",
-        start=half.start + timedelta(minutes=30),
+        start=half.start + timedelta(seconds=30),
         ends=half.ends,
     )
     await Entry.objects.acreate(race=later, runner_id=bob.pk, bib="1")

@@ -14,14 +14,14 @@ from django.utils import timezone
 from runners import store
 from runners.earth import EARTH_RADIUS_M
 from runners.live.outbox import now_ms
-from runners.models import Pause, Position, Runner, Zone
+from runners.models import LatestPosition, Pause, Position, Runner, Zone
 from runners.positions import pipeline as pipeline_module
-from runners.positions.fix import Fix
+from runners.positions.fix import Fix, milliseconds
 from runners.positions.pipeline import Pipeline
-from runners.positions.privacy_rules import DAY_MS, Circle
+from runners.positions.privacy_rules import DAY_MS, Circle, forget_hidden
 from runners.positions.track import Publisher
 from runners.positions.writing import Row, write
-from runners.sharing.runner_settings import sharing_until, zone_save
+from runners.sharing.runner_settings import positions_erase, sharing_until, zone_save
 from tests.waiting import PATIENCE_S, eventually
 
 # Fiji, where a thousandth of a degree of longitude has 106 m.
@@ -137,40 +137,59 @@ def test_a_zone_reaches_further_in_its_own_direction_at_any_latitude(
 # Pauses and the end of sharing
 
 
-def minutes_ago(minutes: float) -> datetime:
-    return timezone.now() - timedelta(minutes=minutes)
+@pytest.fixture
+def now() -> datetime:
+    return timezone.now()
 
 
-async def refused(pipeline: Pipeline, bob: Publisher, *minutes: int) -> dict[int, str]:
-    """Publish fixes of some minutes ago; return the codes of those refused."""
-    fixes = [Fix(now_ms() - m * 60_000, 48.0, 2.0) for m in minutes]
+async def refused(
+    pipeline: Pipeline, bob: Publisher, now: datetime, *minutes: int
+) -> dict[int, str]:
+    """Publish fixes of some minutes before; return the codes of those refused."""
+    times = {m: milliseconds(now - timedelta(minutes=m)) for m in minutes}
+    fixes = [Fix(t, 48.0, 2.0) for t in times.values()]
     receipt = await pipeline.accept(bob, fixes, source="overland")
     return {minutes[index]: code for index, code, _ in receipt.rejected}
 
 
 async def test_a_pause_of_hours_ago_binds_what_a_phone_kept_back(
-    pipeline: Pipeline, bob: Publisher
+    pipeline: Pipeline, bob: Publisher, now: datetime
 ) -> None:
     await Pause.objects.acreate(
-        runner_id=bob.pk, started_at=minutes_ago(300), ended_at=minutes_ago(240)
+        runner_id=bob.pk,
+        started_at=now - timedelta(hours=5),
+        ended_at=now - timedelta(hours=4),
     )
-    assert await refused(pipeline, bob, 301, 299, 241, 239, 0) == {
+    assert await refused(pipeline, bob, now, 301, 299, 241, 239, 0) == {
         299: "sharing.paused",
         241: "sharing.paused",
     }
 
 
 async def test_what_was_recorded_after_the_end_of_sharing_stays_unshared(
-    pipeline: Pipeline, bob: Publisher
+    pipeline: Pipeline, bob: Publisher, now: datetime
 ) -> None:
     runner = await Runner.objects.aget(pk=bob.pk)
-    runner.sharing_ends_at = minutes_ago(60)
+    runner.sharing_ends_at = now - timedelta(hours=1)
     await runner.asave()
-    codes = {59: "sharing.paused", 1: "sharing.paused"}
-    assert await refused(pipeline, bob, 61, 59, 1) == codes
+    codes = dict.fromkeys((59, 1, 0), "sharing.paused")
+    assert await refused(pipeline, bob, now, 61, 59, 1, 0) == codes
     await store.read(sharing_until, runner=runner, ends=None)
     await pipeline.refresh([bob.pk])
-    assert await refused(pipeline, bob, 61, 59, 1, 0) == codes
+    assert await refused(pipeline, bob, now, 61, 59, 1, 0) == codes
+    assert await refused(pipeline, bob, timezone.now(), 0) == {}
+
+
+def test_what_is_committed_after_an_erasure_is_erased_however_old_it_is(
+    bob: Publisher, now: datetime
+) -> None:
+    positions_erase(runner=Runner.objects.get(pk=bob.pk))
+    # Accepted before, and kept back by the phone for hours before that.
+    t = milliseconds(now - timedelta(hours=3))
+    write([Row(bob.pk, Fix(t + n, 48.0, 2.0), "overland") for n in range(3)])
+    forget_hidden(bob.pk, stored_within=600.0)
+    assert not Position.objects.exists()
+    assert not LatestPosition.objects.exists()
 
 
 # Rules that cannot be read, or change meanwhile

@@ -218,7 +218,7 @@ def test_where_a_runner_was_before_the_window_is_not_shown() -> None:
     assert shown() == (13, [12, 13], [12, 13])
     # Of two open windows the earlier one counts.
     later = Race.objects.create(
-        slug="later", name="Later", start=now + 30 * MINUTE, ends=now + 3 * HOUR
+        slug="later", name="Later", start=now + 45 * MINUTE, ends=now + 3 * HOUR
     )
     Entry.objects.create(race=later, runner=runner, bib="1")
     assert shown() == (13, [12, 13], [12, 13])
