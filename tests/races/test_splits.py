@@ -180,14 +180,22 @@ def test_loop_is_not_finished_at_its_start() -> None:
     assert more[-1].progress == pytest.approx(2_000, abs=1)
 
 
-@pytest.mark.parametrize(("short", "status"), [(10, "finished"), (25, "started")])
+@pytest.mark.parametrize(
+    ("short", "seconds", "status"),
+    [
+        (8, 60, "finished"),
+        (25, 60, "started"),
+        (25, 150, "finished"),
+        (60, 300, "started"),
+    ],
+)
 def test_runner_who_stands_within_reach_of_the_line_has_finished(
-    short: int, status: str
+    short: int, seconds: int, status: str
 ) -> None:
     line = course((0, 0), (1_000, 0))
     bobs = guide(line)
     stop = (1_000 - short + 15) // 3
-    stands = [at(second, 1_000 - short) for second in range(stop, stop + 60)]
+    stands = [at(second, 1_000 - short) for second in range(stop, stop + seconds)]
     state, seen = follow(bobs, running(line, 0, stop) + stands)
 
     assert state.status == status
