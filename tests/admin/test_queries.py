@@ -1,4 +1,4 @@
-"""No page of the admin asks the database once a row."""
+"""No page of the admin asks the database once per row."""
 
 from __future__ import annotations
 
@@ -58,21 +58,19 @@ def fill(race: Race, rows: int) -> None:
         RunnerToken.objects.issue(bob, name=f"watch {number}")
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        *("entry/", "follow/", "latestposition/", "position/", "race/", "runner/"),
-        *("runnertoken/", "split/", "race/{race}/change/", "runner/{bob}/change/"),
-    ],
+PAGES = (
+    *("entry/", "follow/", "latestposition/", "position/", "race/", "runner/"),
+    *("runnertoken/", "split/", "race/{race}/change/", "runner/{bob}/change/"),
 )
-def test_page_takes_as_many_queries_for_50_rows_as_for_5(
-    office: Client, park: Race, bob: Runner, page: str
+
+
+def test_pages_take_as_many_queries_for_50_rows_as_for_5(
+    office: Client, park: Race, bob: Runner
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="17a")
-    url = "/admin/runners/" + page.format(race=park.pk, bob=bob.pk)
+    urls = ["/admin/runners/" + page.format(race=park.pk, bob=bob.pk) for page in PAGES]
     fill(park, 5)
-    few = queries(office, url)
+    few = {url: queries(office, url) for url in urls}
     fill(park, 50)
-
-    assert queries(office, url) == few
-    assert few < 20
+    assert {url: queries(office, url) for url in urls} == few
+    assert max(few.values()) < 20
