@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 
 from tests.hanging import limited
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
-from tests.services import Postgres, Redis, chromium_path
+from tests.services import Postgres, Redis, chromium_path, shared_postgres
 
 
 def pytest_configure() -> None:
@@ -141,9 +141,8 @@ def redis_url(redis_server: Redis) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_cluster() -> Iterator[Postgres]:
-    with Postgres() as cluster:
-        yield cluster
+def postgres_cluster() -> Postgres:
+    return shared_postgres()
 
 
 @pytest.fixture

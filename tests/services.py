@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -189,3 +191,11 @@ class Postgres(Service):
             migrate(copy_database(self.database_url("template1"), "template"))
             self._has_template = True
         return copy_database(template, f"spectate_{uuid.uuid4().hex}")
+
+
+@functools.cache
+def shared_postgres() -> Postgres:
+    """Start a cluster for all that this process tests; it ends with the process."""
+    cluster = Postgres()
+    atexit.register(cluster.close)
+    return cluster.__enter__()

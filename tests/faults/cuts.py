@@ -20,7 +20,6 @@ from tests.faults.proxy import Line
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,
-    StoppablePostgres,
     by_hand,
     not_as_acked,
     started,
@@ -29,7 +28,7 @@ from tests.faults.stores import (
 )
 from tests.scenes.people import make_phones
 from tests.servers import Server
-from tests.services import Redis
+from tests.services import Redis, shared_postgres
 
 Setup = Literal["one", "two"]
 
@@ -101,10 +100,9 @@ async def cuts(setup: Setup, long: bool) -> CutReport:
         if setup == "one":
             servers = [stack.enter_context(started("sqlite"))]
         else:
-            postgres = stack.enter_context(StoppablePostgres())
             redis = stack.enter_context(Redis())
             env = LOAD | {
-                "DATABASE_URL": postgres.new_database(),
+                "DATABASE_URL": shared_postgres().new_database(),
                 "REDIS_URL": redis.url,
             }
             servers = [stack.enter_context(Server("uvicorn", **env)) for _ in range(2)]

@@ -35,7 +35,7 @@ from tests.faults.stores import (
 )
 from tests.scenes.people import make_phones
 from tests.servers import Server
-from tests.services import Postgres, Redis
+from tests.services import Redis, shared_postgres
 
 Setup = Literal["workers", "single"]
 
@@ -111,10 +111,9 @@ async def restart(setup: Setup, long: bool) -> RestartReport:
         if setup == "single":
             server = stack.enter_context(started("sqlite"))
         else:
-            postgres = stack.enter_context(Postgres())
             redis = stack.enter_context(Redis())
             env = LOAD | {
-                "DATABASE_URL": postgres.new_database(),
+                "DATABASE_URL": shared_postgres().new_database(),
                 "REDIS_URL": redis.url,
                 "WORKERS": "2",
             }

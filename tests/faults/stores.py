@@ -21,7 +21,7 @@ import psycopg
 from tests.faults.by_hand import Report
 from tests.faults.phones import Phone, Place
 from tests.servers import Server
-from tests.services import Postgres
+from tests.services import Postgres, shared_postgres
 
 Store = Literal["sqlite", "postgres"]
 STORES: tuple[Store, ...] = ("sqlite", "postgres")
@@ -50,11 +50,10 @@ class StoppablePostgres(Postgres):
 @contextlib.contextmanager
 def started(store: Store, **env: str) -> Iterator[Server]:
     """Start a server on a database of its own."""
-    with contextlib.ExitStack() as stack:
-        if store == "postgres":
-            cluster = stack.enter_context(StoppablePostgres())
-            env["DATABASE_URL"] = cluster.new_database()
-        yield stack.enter_context(Server("uvicorn", **LOAD, **env))
+    if store == "postgres":
+        env["DATABASE_URL"] = shared_postgres().new_database()
+    with Server("uvicorn", **LOAD, **env) as server:
+        yield server
 
 
 @dataclass

@@ -38,7 +38,7 @@ from tests.scenes.revocation import (
     sign_out,
 )
 from tests.servers import Server
-from tests.services import Postgres, Redis
+from tests.services import Redis, shared_postgres
 
 Setup = Literal["three", "alone"]
 SETUPS: tuple[Setup, ...] = ("three", "alone")
@@ -252,7 +252,7 @@ def started(setup: Setup) -> Iterator[Server]:
             env |= {
                 "WORKERS": "3",
                 "REDIS_URL": stack.enter_context(Redis()).url,
-                "DATABASE_URL": stack.enter_context(Postgres()).new_database(),
+                "DATABASE_URL": shared_postgres().new_database(),
             }
         yield stack.enter_context(Server("uvicorn", **env))
 
