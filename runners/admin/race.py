@@ -27,6 +27,7 @@ from runners.admin.startlist.sheet import phone_sheet
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
+from runners.races.course_check import MENDS, oddities
 from runners.races.gpx import CourseError
 from runners.races.setup import (
     race_add_checkpoints,
@@ -87,7 +88,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-start",)
     fields = (
         *("name", "slug", "visibility", "timezone", "start", "ends", "start_list"),
-        *("gpx", "length", "top_speed", "results", "learned", "preview"),
+        *("gpx", "mend", "length", "top_speed", "results", "learned", "preview"),
     )
     readonly_fields = ("learned", "preview", "start_list")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
@@ -136,6 +137,13 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 f"{len(checkpoints)} checkpoints.",
                 messages.SUCCESS,
             )
+            for odd in oddities(form.course):
+                hint = (
+                    f' Upload it again with "{MENDS[odd.mend].label}".'
+                    if odd.mend
+                    else ""
+                )
+                self.message_user(request, odd.text + hint, messages.WARNING)
         elif change and "length" in form.changed_data:
             race_scale_checkpoints(race=race, before=form.initial["length"])
 

@@ -15,6 +15,7 @@ from runners.races.arrival.learning import learn_past
 from runners.races.arrival.results import MAX_BYTES as MAX_RESULTS_BYTES
 from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
+from runners.races.course_check import MENDS, mend_course
 from runners.races.eta import Slopes
 from runners.races.gpx import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION
@@ -113,6 +114,13 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
             "(every 1 km under 10 km) and the file's waypoints."
         ),
     )
+    mend = forms.MultipleChoiceField(
+        required=False,
+        choices=[(key, mend.label) for key, mend in MENDS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        label="Mend the course",
+        help_text="What is odd about a file is said after it was uploaded.",
+    )
     length = forms.FloatField(
         required=False,
         min_value=0,
@@ -165,6 +173,8 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         self._clean_times(cleaned)
+        if self.course is not None:
+            self.course = mend_course(self.course, cleaned.get("mend", ()))
         if "gpx" in cleaned and "length" in cleaned:
             self._clean_length(cleaned)
         if cleaned.get("results") and not self.errors:

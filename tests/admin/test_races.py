@@ -287,3 +287,17 @@ def checkpoints(race: Race) -> dict[str, object]:
         "checkpoints-TOTAL_FORMS": count,
         "checkpoints-INITIAL_FORMS": count,
     }
+
+
+def test_what_is_odd_about_a_course_is_said_and_mended(office: Client) -> None:
+    twice = upload(demo_gpx(2))
+    page = office.post(ADD, form(gpx=twice), follow=True)
+    assert "the lap was recorded twice" in page.content.decode()
+    race = Race.objects.get()
+    length = race.length
+    url = f"/admin/runners/race/{race.pk}/change/"
+    again = form(gpx=upload(demo_gpx(2)), mend=["lap"], length="")
+    office.post(url, again, follow=True)
+
+    race.refresh_from_db()
+    assert race.length == pytest.approx(length / 2, rel=0.01)

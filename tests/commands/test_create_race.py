@@ -117,3 +117,17 @@ def test_file_that_is_missing_or_no_gpx_is_named(tmp_path: Path) -> None:
         create(str(missing), "--name", "Park", "--slug", "park")
     with pytest.raises(CommandError, match="empty.gpx: This is not a GPX file"):
         create(str(empty), "--name", "Park", "--slug", "park")
+
+
+def test_what_is_odd_is_said_and_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "twice.gpx"
+    path.write_text(demo_gpx(2))
+    answer = json.loads(create(str(path), "--name", "Two", "--slug", "two"))
+    assert "--mend lap" in capsys.readouterr().err
+    mended = json.loads(
+        create(str(path), "--name", "One", "--slug", "one", "--mend", "lap")
+    )
+
+    assert mended["length"] == pytest.approx(answer["length"] / 2, rel=0.01)

@@ -1,0 +1,83 @@
+"""What is odd about a course when it is imported, and that it can be mended."""
+
+from __future__ import annotations
+
+import pytest
+
+from runners.races.course import Course
+from runners.races.course_check import mend_course, oddities
+
+METRE = 1 / 111_195
+
+
+def line(
+    *, length: int = 5_000, gap: int = 0, height: float | None = 100.0
+) -> list[tuple[float, float, float | None]]:
+    """Return points every 10 m to the north, without those of a gap at 2 km."""
+    return [
+        (47 + metre * METRE, 8.0, height)
+        for metre in range(0, length + 1, 10)
+        if not 2_000 < metre < 2_000 + gap
+    ]
+
+
+def ring(laps: int) -> list[tuple[float, float, float]]:
+    square = [(x, y) for x, y in ((0, 0), (500, 0), (500, 500), (0, 500))]
+    return [
+        (47 + y * METRE, 8 + x * METRE, 100.0) for _ in range(laps) for x, y in square
+    ] + [(47.0, 8.0, 100.0)]
+
+
+def test_usual_course_is_not_odd() -> None:
+    assert oddities(Course(line())) == []
+
+
+def test_straight_gap_is_named_with_its_place() -> None:
+    (odd,) = oddities(Course(line(gap=944)))
+
+    assert "950 m at 2.0 km" in odd.text
+    assert not odd.mend
+
+
+def test_heights_in_feet_are_converted() -> None:
+    # Up and down 100 m in a kilometre.
+    points = [
+        (lat, lng, 3.281 * (1_000 + abs(metre % 200 - 100)))
+        for metre, (lat, lng, _) in enumerate(line())
+    ]
+    (odd,) = oddities(Course(points))
+    assert odd.mend == "feet"
+    mended = mend_course(Course(points), ["feet"])
+
+    assert mended.points[0][2] == pytest.approx(1_100, abs=1)
+    assert oddities(mended) == []
+
+
+def test_lap_that_was_recorded_twice_is_cut() -> None:
+    twice = Course(ring(2))
+    (odd,) = oddities(twice)
+    assert odd.mend == "lap"
+    mended = mend_course(twice, ["lap"])
+
+    assert mended.length == pytest.approx(twice.length / 2, rel=0.001)
+    assert oddities(mended) == []
+
+
+def test_way_back_is_no_second_lap() -> None:
+    assert oddities(Course([*line(), *line()[::-1]])) == []
+
+
+def test_missing_heights_are_filled_in() -> None:
+    points = [(*point[:2], None if n % 5 else n) for n, point in enumerate(line())]
+    (odd,) = oddities(Course(points))
+    assert odd.mend == "heights"
+    mended = mend_course(Course(points), ["heights"])
+
+    assert mended.points[7][2] == pytest.approx(7)
+    assert oddities(mended) == []
+
+
+def test_course_without_heights_is_named() -> None:
+    (odd,) = oddities(Course(line(height=None)))
+
+    assert "no heights" in odd.text
