@@ -21,8 +21,10 @@ from channels.routing import ProtocolTypeRouter
 from runners.lifespan import lifespan, telling
 from runners.logs import mask_logs
 from runners.routing import http_application, websocket_application
+from runners.serving.daphne import wait_for_close_replies
 
 mask_logs()
+wait_for_close_replies()
 
 application = ProtocolTypeRouter(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.clients import Client, seed_client, typed_client
@@ -105,6 +106,21 @@ async def test_a_bad_token_gets_an_error_and_4401(server: Server, way: str) -> N
         error = await charlie.hear_type("error")
         assert error["code"] == "token.invalid"
         assert await charlie.hear_close() == 4401
+
+
+async def test_a_client_that_wakes_up_late_gets_the_close_code(server: Server) -> None:
+    async with seed_client(
+        server.ws_url, additional_headers={"Authorization": "Bearer nonsense"}
+    ) as phone:
+        # The phone sleeps, longer than Daphne waits by default. What it sends next would
+        # be answered by a reset.
+        phone.connection.transport.pause_reading()
+        await asyncio.sleep(1.5)
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(3):
+                await phone.say(initialRequest=True, following=["bob"])
+        phone.connection.transport.resume_reading()
+        assert await phone.hear_close() == 4401
 
 
 async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
