@@ -84,11 +84,15 @@ class TopicRegistry:
 
     async def refresh_blockers(self, runners: set[int] | None = None) -> None:
         """Apply new and removed blocks by these runners, or by all."""
-        users = set(self._user_of.values())
-        now = await store.read_rights(blockers_of, users, runners) if users else {}
+        # Sockets whose blockers are being read start again, and sockets that join from
+        # here on read what has been committed.
         self._blocks_changed += 1
-        for outbox, user in list(self._user_of.items()):
-            before = self._blockers[outbox]
+        sockets = dict(self._user_of)
+        users = set(sockets.values())
+        now = await store.read_rights(blockers_of, users, runners) if users else {}
+        for outbox, user in sockets.items():
+            if (before := self._blockers.get(outbox)) is None:
+                continue  # It has left the topics meanwhile.
             kept = NOBODY if runners is None else before - runners
             after = kept | now.get(user, NOBODY)
             if after != before:

@@ -1,0 +1,50 @@
+"""Who has blocked the user of a socket, while sockets join the topics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runners import store
+from runners.live.hub import Hub
+from runners.live.layer import LocalLayer
+from runners.live.outbox import TypedOutbox
+from runners.sharing.access import blockers_of
+from runners.sharing.topic import Blockers, TopicName, Version
+from runners.sharing.topic_registry import TopicRegistry
+from tests.live.wires import NotingWire
+
+ALICE, BOB_WHO_BLOCKS_HER = 2, frozenset({7})
+
+
+async def test_a_block_holds_for_a_socket_that_joins_while_blocks_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub(LocalLayer())
+    topics, public = TopicRegistry(hub), TopicName()
+    outbox, other = (TypedOutbox(NotingWire(), hub) for _ in range(2))
+
+    async def read(function: Any, *args: Any) -> Any:
+        if function is blockers_of:
+            return {ALICE: BOB_WHO_BLOCKS_HER}
+        return Version(None, None), {}
+
+    async def read_rights(*args: Any) -> dict[int, Blockers]:
+        # Asked before she joined: the answer does not have her.
+        await topics.join(public, outbox, ALICE)
+        return {}
+
+    monkeypatch.setattr(store, "read", read)
+    monkeypatch.setattr(store, "read_rights", read_rights)
+    await topics.join(public, other, 1)
+    await topics.refresh_blockers(set(BOB_WHO_BLOCKS_HER))
+    (audience,) = (
+        audience
+        for (_, blockers), audience in topics.of(public).audiences.items()
+        if blockers == BOB_WHO_BLOCKS_HER
+    )
+    assert list(audience.members) == [outbox]
+    topics.leave([public], outbox)
+    topics.leave([public], other)
+    await hub.close()
