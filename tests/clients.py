@@ -43,8 +43,10 @@ class Client:
         )
 
     async def hear_until(self, wanted: Callable[[Message], bool]) -> Message:
-        while not wanted(message := await self.hear()):
-            pass
+        # One limit for all, as heartbeats come for ever.
+        async with asyncio.timeout(PATIENCE_S):
+            while not wanted(message := await self.hear()):
+                pass
         return message
 
     async def hear_nothing(self, seconds: float = 0.3) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import faulthandler
 import signal
@@ -20,7 +21,7 @@ STDERR = 2  # as pytest captures it: part of the report of the test
 
 @contextlib.contextmanager
 def limited(name: str, seconds: float = LIMIT_S) -> Iterator[None]:
-    """Fail what takes longer than that, and print the stack of every thread.
+    """Fail what takes longer than that, and print the stack of every thread and task.
 
     SIGALRM interrupts the main thread, where tests run, also in a worker of xdist, and
     the fixtures are torn down as after any failure.
@@ -28,6 +29,9 @@ def limited(name: str, seconds: float = LIMIT_S) -> Iterator[None]:
 
     def fail(*_: object) -> NoReturn:
         faulthandler.dump_traceback(STDERR)
+        with contextlib.suppress(RuntimeError):  # without a running event loop
+            for task in asyncio.all_tasks():
+                task.print_stack()
         pytest.fail(f"{name} hangs: it has not ended after {seconds:g} s.")
 
     signal.signal(signal.SIGALRM, fail)

@@ -149,8 +149,12 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
             while code not in json.dumps(heard := await alice.hear()):
                 assert scene.code not in json.dumps(heard), heard
         await phone.say(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
+        # With her item if she joins the topic after the fix, or else as a position.
         await alice.hear_until(
-            lambda m: m["type"] == "positions" and m["fixes"][:1] != []
+            lambda m: (
+                (m["type"] == "positions" and m["fixes"] != [])
+                or (m["type"] == "event" and m["runner"]["fix"] is not None)
+            )
         )
         # Whoever comes while blocked sees as little, in each way of coming.
         async with page_of(scene, stranger) as again:
