@@ -24,65 +24,65 @@ class Client:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
-    async def say(self, **message: Any) -> None:
+    async def send(self, **message: Any) -> None:
         await self.connection.send(json.dumps(message))
 
-    async def say_raw(self, frame: str | bytes) -> None:
+    async def send_raw(self, frame: str | bytes) -> None:
         await self.connection.send(frame)
 
-    async def hear(self) -> Message:
+    async def receive(self) -> Message:
         """Return the next message."""
         text = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
         message: Message = json.loads(text)
         return message
 
-    async def hear_type(self, type_: str, kind: str | None = None) -> Message:
+    async def receive_type(self, type_: str, kind: str | None = None) -> Message:
         """Return the next message of a type, passing over others."""
-        return await self.hear_until(
+        return await self.receive_until(
             lambda m: m.get("type") == type_ and kind in (None, m.get("kind"))
         )
 
-    async def hear_until(self, wanted: Callable[[Message], bool]) -> Message:
+    async def receive_until(self, wanted: Callable[[Message], bool]) -> Message:
         # One limit for all, as heartbeats come for ever.
         async with asyncio.timeout(PATIENCE_S):
-            while not wanted(message := await self.hear()):
+            while not wanted(message := await self.receive()):
                 pass
         return message
 
-    async def hear_nothing(self, seconds: float = 0.3) -> bool:
+    async def receives_nothing(self, seconds: float = 0.3) -> bool:
         """Tell whether no message comes for a while."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.connection.recv(), seconds)
             return False
         return True
 
-    async def hear_all(self, seconds: float) -> list[Message]:
+    async def receive_all(self, seconds: float) -> list[Message]:
         """Return every message that comes within a while."""
-        heard = []
+        received = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
-                    heard.append(json.loads(await self.connection.recv()))
-        return heard
+                    received.append(json.loads(await self.connection.recv()))
+        return received
 
-    async def heard(self) -> list[Message]:
+    async def received(self) -> list[Message]:
         """Return the messages that come before the answer to a question asked now.
 
         A server answers in order: whatever was on its way has come. Positions that wait
         for a tick are not.
         """
         if self.connection.subprotocol is None:
-            await self.say_raw("?")
+            await self.send_raw("?")
             answer = {"error": "message.invalid"}
         else:
-            await self.say(type="ping", id="barrier")
+            await self.send(type="ping", id="barrier")
             answer = {"type": "pong", "id": "barrier"}
         messages = []
-        while not answer.items() <= (message := await self.hear()).items():
+        while not answer.items() <= (message := await self.receive()).items():
             messages.append(message)
         return messages
 
-    async def hear_close(self) -> int:
+    async def receive_close(self) -> int:
         """Return the code that the server closes with, passing over messages."""
         async with asyncio.timeout(PATIENCE_S):
             await self.connection.wait_closed()
@@ -107,5 +107,5 @@ async def typed_client(
     options["subprotocols"] = [Subprotocol("spectate.v1")]
     async with connect(url, **UNREAD, **options) as connection:
         client = Client(connection)
-        await client.hear_type("welcome")
+        await client.receive_type("welcome")
         yield client

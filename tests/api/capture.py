@@ -43,32 +43,32 @@ class Recorder(Client):
         self._capture = capture
         self._dialect = dialect
 
-    async def say(self, **message: Any) -> None:
+    async def send(self, **message: Any) -> None:
         self._capture.said.append((self._dialect, message))
-        await super().say(**message)
+        await super().send(**message)
 
-    async def say_wrong(self, **message: Any) -> None:
+    async def send_invalid(self, **message: Any) -> None:
         """Say what no client should."""
-        await super().say(**message)
+        await super().send(**message)
 
-    async def hear(self) -> Message:
+    async def receive(self) -> Message:
         text = await asyncio.wait_for(self.connection.recv(), PATIENCE)
         message: Message = json.loads(text)
-        self._capture.heard.append((self._dialect, message))
+        self._capture.received.append((self._dialect, message))
         return message
 
-    async def hear_code(self, *codes: str) -> None:
+    async def receive_codes(self, *codes: str) -> None:
         """Hear errors of all these codes, in whatever order."""
         missing = set(codes)
         while missing:
-            message = await self.hear()
+            message = await self.receive()
             missing -= {message.get("code"), message.get("error")}
 
-    async def hear_end(self, code: int) -> None:
+    async def receive_until_close(self, code: int) -> None:
         """Hear everything that is left, up to the close."""
         with contextlib.suppress(ConnectionClosed):
             while True:
-                await self.hear()
+                await self.receive()
         assert self.connection.close_code == code, self.connection.close_code
 
 
@@ -78,7 +78,7 @@ class Capture:
 
     server: Server
     said: list[tuple[Dialect, Message]] = field(default_factory=list)
-    heard: list[tuple[Dialect, Message]] = field(default_factory=list)
+    received: list[tuple[Dialect, Message]] = field(default_factory=list)
     closes: set[int] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     # Scenes that did not come to their end, and why.
@@ -109,7 +109,7 @@ class Capture:
                 await connection.close()
                 with contextlib.suppress(ConnectionClosed):
                     while True:
-                        await client.hear()
+                        await client.receive()
                 if connection.protocol.close_rcvd_then_sent:
                     assert connection.close_code is not None
                     self.closes.add(connection.close_code)

@@ -25,14 +25,14 @@ def test_each_scene_comes_to_its_end(capture: Capture) -> None:
 def test_each_frame_of_the_server_is_documented(
     asyncapi: Document, capture: Capture
 ) -> None:
-    found = frames.undocumented(asyncapi, "send", capture.heard)
+    found = frames.undocumented(asyncapi, "send", capture.received)
     assert not found, "\n".join(found)
 
 
 def test_the_server_says_all_that_is_documented(
     asyncapi: Document, capture: Capture
 ) -> None:
-    never_said = frames.unseen(asyncapi, "send", capture.heard) - ELSEWHERE.keys()
+    never_said = frames.unseen(asyncapi, "send", capture.received) - ELSEWHERE.keys()
     assert not never_said, "\n".join(sorted(never_said))
 
 
@@ -50,7 +50,7 @@ def test_each_message_that_the_server_takes_is_documented(
 ) -> None:
     (taken,) = {
         message["detail"].removeprefix("`type` is one of ").removesuffix(".")
-        for _, message in capture.heard
+        for _, message in capture.received
         if message.get("code") == "message.unknown"
     }
     places = frames.messages(asyncapi, "typed", "receive").values()

@@ -47,10 +47,10 @@ class LivePage:
         self.page = page
         self.errors: list[str] = []
         page.set_default_timeout(PATIENCE)
-        page.on("console", self._hear)
+        page.on("console", self._receive)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _receive(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
 
@@ -113,7 +113,7 @@ class Publisher:
         """Publish a fix of now and wait until it is stored."""
         fixes = [{"t": int(time.time() * 1000), "lat": lat, "lng": lng, **fix}]
         self.connection.send(json.dumps({"type": "publish", "id": 1, "fixes": fixes}))
-        while self._hear()["type"] != "ack":
+        while self._receive()["type"] != "ack":
             pass
 
     @contextlib.contextmanager
@@ -134,7 +134,7 @@ class Publisher:
                 over.set()
             staying.result()
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self.connection.recv(PATIENCE_S))
         assert message["type"] != "error", message
         return message

@@ -46,8 +46,8 @@ def bob(tokens: dict[str, str]) -> str:
 
 async def cheer(client: Client, runner: object, text: object) -> str:
     """Cheer; return "ack" or the error's code."""
-    await client.say(type="cheer", id="c", runner=runner, text=text)
-    answer = await client.hear_until(lambda m: m.get("id") == "c")
+    await client.send(type="cheer", id="c", runner=runner, text=text)
+    answer = await client.receive_until(lambda m: m.get("id") == "c")
     if answer["type"] == "ack":
         assert answer == {"type": "ack", "id": "c"}
         return "ack"
@@ -63,36 +63,37 @@ async def test_a_cheer_reaches_followers_and_the_runners_phone(
         typed_client(server.ws_url) as stranger,
         seed_client(server.ws_url) as old,
     ):
-        await alice.say(type="follow", runners=["bob"])
-        await alice.hear_type("snapshot")
-        await old.say(initialRequest=True, following=["bob"])
-        assert await old.heard() == []
+        await alice.send(type="follow", runners=["bob"])
+        await alice.receive_type("snapshot")
+        await old.send(initialRequest=True, following=["bob"])
+        assert await old.received() == []
         assert await cheer(alice, "bob", " Allez, Bob \U0001f44f ") == "ack"
-        heard = await phone.hear_type("event")
-        assert heard.pop("time") > 0
-        assert heard == {
+        received = await phone.receive_type("event")
+        assert received.pop("time") > 0
+        assert received == {
             "type": "event",
             "kind": "cheer",
             "runner": "bob",
             "text": "Allez, Bob \U0001f44f",
         }
-        assert (await alice.hear_type("event"))["text"] == heard["text"]
-        assert await stranger.heard() == []
+        assert (await alice.receive_type("event"))["text"] == received["text"]
+        assert await stranger.received() == []
         # The dialect of 2015 has no such thing, and no socket here saw a position.
-        assert await old.heard() == []
-        assert await phone.heard() == []
+        assert await old.received() == []
+        assert await phone.received() == []
 
 
 async def test_a_runner_who_follows_themselves_hears_it_once(
     server: Server, bob: str
 ) -> None:
     async with typed_client(server.ws_url, bob) as phone:
-        await phone.say(type="follow", runners=["bob"])
-        await phone.hear_type("snapshot")
-        await phone.say(type="cheer", runner="bob", text="Go")
-        await phone.hear_type("event", "cheer")
-        await phone.say(type="ping")
-        assert (await phone.hear_until(lambda m: m["type"] != "ack"))["type"] == "pong"
+        await phone.send(type="follow", runners=["bob"])
+        await phone.receive_type("snapshot")
+        await phone.send(type="cheer", runner="bob", text="Go")
+        await phone.receive_type("event", "cheer")
+        await phone.send(type="ping")
+        answer = await phone.receive_until(lambda m: m["type"] != "ack")
+        assert answer["type"] == "pong"
 
 
 async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
@@ -108,7 +109,7 @@ async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
         assert await cheer(charlie, "nobody", "Go") == "runner.unknown"
         # A token is for sending: it shows nobody, not even its own runner.
         assert await cheer(phone, "hidden", "Go") == "runner.unknown"
-        assert await phone.heard() == []
+        assert await phone.received() == []
 
 
 @pytest.mark.parametrize(
@@ -139,8 +140,8 @@ async def test_a_socket_cheers_a_few_times_and_then_now_and_then(
 ) -> None:
     async with typed_client(server.ws_url) as alice:
         for n in range(20):
-            await alice.say(type="cheer", id=n, runner="dora", text="Go")
-        error = await alice.hear_type("error")
+            await alice.send(type="cheer", id=n, runner="dora", text="Go")
+        error = await alice.receive_type("error")
         assert error["code"] == "rate.limited"
         # Later than the fourth only if the server took five seconds for each.
         assert error["id"] >= SOCKET_BURST
@@ -163,8 +164,8 @@ async def test_a_runner_gets_no_more_than_they_can_hear(
         answers = sum(await asyncio.gather(*map(cheer_all_at_once, fans)), [])
         seconds = time.monotonic() - started
     assert set(answers) == {"ack", "rate.limited"}
-    heard = answers.count("ack")
-    assert RUNNER_BURST <= heard <= RUNNER_BURST + RUNNER_RATE * seconds
+    received = answers.count("ack")
+    assert RUNNER_BURST <= received <= RUNNER_BURST + RUNNER_RATE * seconds
 
 
 async def test_a_runner_takes_no_cheers(server: Server, bob: str) -> None:

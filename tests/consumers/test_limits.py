@@ -43,21 +43,21 @@ async def test_publishing_too_fast_is_answered_with_when_to_come_back(
 ) -> None:
     token = await small.adatabase(make_phone, "fast")
     async with typed_client(small.ws_url, token) as phone:
-        await phone.say(type="publish", fixes=fixes(10))
-        assert (await phone.hear_type("ack"))["stored"] == 10
+        await phone.send(type="publish", fixes=fixes(10))
+        assert (await phone.receive_type("ack"))["stored"] == 10
         # One of them is too much, unless a second passes before each.
         for n in range(20):
-            await phone.say(type="publish", id=n, fixes=fixes(5))
-        error = await phone.hear_type("error")
+            await phone.send(type="publish", id=n, fixes=fixes(5))
+        error = await phone.receive_type("error")
         assert error["code"] == "rate.limited"
         assert 0 < error["after"] <= 1000
-        await phone.heard()
+        await phone.received()
         # Whoever waits for as long is heard again.
         answer = error
         while answer["type"] == "error":
             await asyncio.sleep(answer["after"] / 1000)
-            await phone.say(type="publish", id="later", fixes=fixes(5))
-            answer = await phone.hear_until(lambda m: m.get("id") == "later")
+            await phone.send(type="publish", id="later", fixes=fixes(5))
+            answer = await phone.receive_until(lambda m: m.get("id") == "later")
         assert answer["stored"] == 5
 
 
@@ -66,8 +66,8 @@ async def test_who_does_not_slow_down_is_closed_with_4429(small: Server) -> None
     async with typed_client(small.ws_url, token) as phone:
         with contextlib.suppress(ConnectionClosed):
             for _ in range(1_000):
-                await phone.say(type="publish", fixes=fixes(10))
-        assert await phone.hear_close() == 4429
+                await phone.send(type="publish", fixes=fixes(10))
+        assert await phone.receive_close() == 4429
 
 
 async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
@@ -79,10 +79,10 @@ async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
     ):
         # Each sends as many as the token may at once.
         for _ in range(10):
-            await phone.say(type="publish", fixes=fixes(1))
+            await phone.send(type="publish", fixes=fixes(1))
         for n in range(10):
-            await monitor.say(userId="twice", lat=1 + n, lng=2)
-        both = [*await phone.heard(), *await monitor.heard()]
+            await monitor.send(userId="twice", lat=1 + n, lng=2)
+        both = [*await phone.received(), *await monitor.received()]
         codes = {message.get("code", message.get("error")) for message in both}
         assert "rate.limited" in codes
 
@@ -99,31 +99,31 @@ async def test_a_token_has_so_many_sockets_at_a_time(small: Server) -> None:
                 additional_headers={"Authorization": f"Bearer {token}"},
             )
         )
-        assert (await third.hear())["code"] == "socket.limit"
-        assert await third.hear_close() == 4429
+        assert (await third.receive())["code"] == "socket.limit"
+        assert await third.receive_close() == 4429
     async with typed_client(small.ws_url, token) as phone:
-        await phone.say(type="ping")
-        await phone.hear_type("pong")
+        await phone.send(type="ping")
+        await phone.receive_type("pong")
 
 
 async def test_following_beyond_the_limit_is_told(small: Server) -> None:
     for code in "abcd":
         await small.adatabase(make_phone, code)
     async with typed_client(small.ws_url) as alice:
-        await alice.say(type="follow", runners=["a", "b", "c", "d"], id=1)
-        error = await alice.hear_type("error")
+        await alice.send(type="follow", runners=["a", "b", "c", "d"], id=1)
+        error = await alice.receive_type("error")
         assert (error["code"], error["id"]) == ("follow.limit", 1)
-        snapshot = await alice.hear_type("snapshot")
+        snapshot = await alice.receive_type("snapshot")
         assert [r["code"] for r in snapshot["runners"]] == ["a", "b", "c"]
-        await alice.say(type="follow", public=True)
-        assert (await alice.hear_type("error"))["code"] == "follow.limit"
+        await alice.send(type="follow", public=True)
+        assert (await alice.receive_type("error"))["code"] == "follow.limit"
 
 
 async def test_a_frame_over_the_limit_is_answered_and_closed(small: Server) -> None:
     async with typed_client(small.ws_url) as alice:
-        await alice.say(type="ping", pad="x" * 2000)
-        assert (await alice.hear())["code"] == "message.too_big"
-        assert await alice.hear_close() == 1009
+        await alice.send(type="ping", pad="x" * 2000)
+        assert (await alice.receive())["code"] == "message.too_big"
+        assert await alice.receive_close() == 1009
 
 
 async def test_who_says_nothing_valid_in_time_is_closed(server_kind: Kind) -> None:
@@ -133,11 +133,11 @@ async def test_who_says_nothing_valid_in_time_is_closed(server_kind: Kind) -> No
             seed_client(server.ws_url) as silent,
             seed_client(server.ws_url, subprotocols=[TYPED]) as typed,
         ):
-            await alice.say(initialRequest=True, following=[])
-            await silent.say_raw("?")
-            assert await silent.hear_close() == 4408
-            assert await typed.hear_close() == 4408
-            assert await alice.heard() == []
+            await alice.send(initialRequest=True, following=[])
+            await silent.send_raw("?")
+            assert await silent.receive_close() == 4408
+            assert await typed.receive_close() == 4408
+            assert await alice.received() == []
 
 
 async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(
@@ -150,7 +150,7 @@ async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(
     async def wrong() -> float:
         started = time.monotonic()
         async with seed_client(wrong_url) as mallory:
-            await mallory.hear_close()
+            await mallory.receive_close()
         return time.monotonic() - started
 
     waits = sorted(await asyncio.gather(*(wrong() for _ in range(6))))

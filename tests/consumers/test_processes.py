@@ -52,17 +52,17 @@ async def test_a_fix_reaches_followers_on_another_process(pair: Pair) -> None:
         typed_client(pair.other.ws_url) as anne,
         seed_client(pair.one.ws_url) as bob,
     ):
-        await alice.say(initialRequest=True, following=[7])
-        await anne.say(type="follow", runners=[7], tick=0)
-        await anne.hear_type("snapshot")
-        await alice.say_raw("?")
-        await alice.hear()
+        await alice.send(initialRequest=True, following=[7])
+        await anne.send(type="follow", runners=[7], tick=0)
+        await anne.receive_type("snapshot")
+        await alice.send_raw("?")
+        await alice.receive()
         for n in range(20):
-            await bob.say(userId=7, lat=n + 0.5, lng=2.35)
-        assert [(await alice.hear())["lat"] for _ in range(20)] == [
+            await bob.send(userId=7, lat=n + 0.5, lng=2.35)
+        assert [(await alice.receive())["lat"] for _ in range(20)] == [
             n + 0.5 for n in range(20)
         ]
-        last = await anne.hear_until(
+        last = await anne.receive_until(
             lambda m: has_fixes(m) and m["fixes"][-1][2] == 19.5
         )
         assert last["fixes"][0][0] == "7"
@@ -73,10 +73,10 @@ async def test_a_cheer_reaches_followers_on_another_process(pair: Pair) -> None:
         typed_client(pair.other.ws_url) as alice,
         typed_client(pair.one.ws_url) as fan,
     ):
-        await alice.say(type="follow", runners=[9])
-        await alice.hear_type("snapshot")
-        await fan.say(type="cheer", runner=9, text="Go")
-        assert (await alice.hear_type("event", "cheer"))["text"] == "Go"
+        await alice.send(type="follow", runners=[9])
+        await alice.receive_type("snapshot")
+        await fan.send(type="cheer", runner=9, text="Go")
+        assert (await alice.receive_type("event", "cheer"))["text"] == "Go"
 
 
 def stored(code: str) -> tuple[int, bool]:
@@ -94,20 +94,20 @@ async def test_a_runner_of_two_processes_never_moves_back(pair: Pair) -> None:
         typed_client(pair.other.ws_url, token) as same_phone,
         typed_client(pair.other.ws_url) as alice,
     ):
-        await alice.say(type="follow", runners=["two"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["two"], tick=0)
+        await alice.receive_type("snapshot")
         moved = []
         for n, side in enumerate([phone, same_phone, phone, same_phone]):
             # Each third fix is older than what the other process took before.
             fixes = [{"t": t + n * 1000, "lat": 48.0 + n, "lng": 2.0}]
-            await side.say(type="publish", fixes=fixes)
-            await side.hear_type("ack")
-            moved += (await alice.hear_until(has_fixes))["fixes"]
-        await same_phone.say(
+            await side.send(type="publish", fixes=fixes)
+            await side.receive_type("ack")
+            moved += (await alice.receive_until(has_fixes))["fixes"]
+        await same_phone.send(
             type="publish", fixes=[{"t": t + 500, "lat": 10.0, "lng": 2.0}]
         )
-        await same_phone.hear_type("ack")
-        late = await alice.hear_until(has_fixes)
+        await same_phone.receive_type("ack")
+        late = await alice.receive_until(has_fixes)
         assert (late["type"], late["fixes"]) == ("late", [[t + 500, 10.0, 2.0]])
         assert [row[1] for row in moved] == [t + n * 1000 for n in range(4)]
     count, newest_is_latest = await pair.one.adatabase(stored, "two")
@@ -122,30 +122,30 @@ async def test_spectators_survive_a_restart_of_redis(pair: Pair) -> None:
         typed_client(pair.one.ws_url) as fan,
     ):
         for client in (alice, bob):
-            await client.say(initialRequest=True, following=[8])
+            await client.send(initialRequest=True, following=[8])
             # The follow is in force once the next message has an answer.
-            assert await client.heard() == []
-        await bob.say(userId=8, lat=1, lng=1)
-        assert (await alice.hear())["lat"] == 1
+            assert await client.received() == []
+        await bob.send(userId=8, lat=1, lng=1)
+        assert (await alice.receive())["lat"] == 1
         await asyncio.to_thread(pair.redis.kill)
-        await bob.say(userId=8, lat=2, lng=1)  # Lost to alice: nobody can carry it.
-        await fan.say(type="cheer", runner=8, text="Go")
-        assert (await fan.hear_type("error"))["code"] == "cheer.lost"
+        await bob.send(userId=8, lat=2, lng=1)  # Lost to alice: nobody can carry it.
+        await fan.send(type="cheer", runner=8, text="Go")
+        assert (await fan.receive_type("error"))["code"] == "cheer.lost"
         await asyncio.to_thread(pair.redis.start)
         # In both directions, for the tests that come after this one.
-        await until_heard(bob, alice, lat=3)
-        await until_heard(alice, bob, lat=4)
+        await receive_position(bob, alice, lat=3)
+        await receive_position(alice, bob, lat=4)
 
 
-async def until_heard(publisher: Client, follower: Client, lat: float) -> None:
+async def receive_position(publisher: Client, follower: Client, lat: float) -> None:
     """Publish a position until it reaches the follower, on another process."""
 
     async def publish() -> None:
         while True:
-            await publisher.say(userId=8, lat=lat, lng=1)
+            await publisher.send(userId=8, lat=lat, lng=1)
             await asyncio.sleep(0.2)
 
     publishing = asyncio.create_task(publish())
-    await follower.hear_until(lambda m: m.get("lat") == lat)
+    await follower.receive_until(lambda m: m.get("lat") == lat)
     publishing.cancel()
     await asyncio.wait([publishing])

@@ -21,8 +21,8 @@ def now_ms() -> int:
 
 async def publish(phone: Client, *times: int) -> None:
     fixes = [{"t": t, "lat": 48 + t % 1000 / 1e4, "lng": 2.0} for t in times]
-    await phone.say(type="publish", fixes=fixes)
-    await phone.hear_type("ack")
+    await phone.send(type="publish", fixes=fixes)
+    await phone.receive_type("ack")
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +48,18 @@ async def test_since_brings_what_was_stored_meanwhile_on_another_process(
     async with typed_client(one.ws_url, token) as phone:
         await publish(phone, t)
         async with typed_client(one.ws_url) as alice:
-            await alice.say(type="follow", tick=0, **follow)
-            last = (await alice.hear_type("snapshot"))["time"]
+            await alice.send(type="follow", tick=0, **follow)
+            last = (await alice.receive_type("snapshot"))["time"]
         missed = [t + n for n in range(1, 200)]
         await publish(phone, *missed)
         async with typed_client(other.ws_url) as alice:
-            await alice.say(type="follow", tick=0, since=last, id=1, **follow)
-            snapshot = await alice.hear_type("snapshot")
+            await alice.send(type="follow", tick=0, since=last, id=1, **follow)
+            snapshot = await alice.receive_type("snapshot")
             assert code not in snapshot["truncated"]
             runner = next(r for r in snapshot["runners"] if r["code"] == code)
             assert runner["fix"][0] == missed[-1]
             # Other tests' runners are public too.
-            while (late := await alice.hear_type("late"))["runner"] != code:
+            while (late := await alice.receive_type("late"))["runner"] != code:
                 pass
             assert {fix[0] for fix in late["fixes"]} >= set(missed)
 
@@ -74,8 +74,8 @@ async def test_a_gap_too_long_to_close_is_announced(
         for part in range(3):
             await publish(phone, *(t - part * 500 - n for n in range(500)))
     async with typed_client(one.ws_url) as alice:
-        await alice.say(type="follow", runners=["long"], since=t)
-        snapshot = await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["long"], since=t)
+        snapshot = await alice.receive_type("snapshot")
         assert snapshot["truncated"] == ["long"]
 
 
@@ -84,8 +84,8 @@ async def test_a_since_that_is_no_time_is_an_error(
     pair: tuple[Server, Server, Redis], since: Any
 ) -> None:
     async with typed_client(pair[0].ws_url) as alice:
-        await alice.say(type="follow", public=True, since=since)
-        assert (await alice.hear())["code"] == "message.invalid"
+        await alice.send(type="follow", public=True, since=since)
+        assert (await alice.receive())["code"] == "message.invalid"
 
 
 async def test_what_was_sent_while_redis_was_away_comes_once_it_is_back(
@@ -99,20 +99,20 @@ async def test_what_was_sent_while_redis_was_away_comes_once_it_is_back(
         typed_client(other.ws_url) as alice,
     ):
         await publish(phone, t)
-        await alice.say(type="follow", runners=["redis"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["redis"], tick=0)
+        await alice.receive_type("snapshot")
         await asyncio.to_thread(redis.kill)
         for n in range(1, 4):
             await publish(phone, t + n)
         await asyncio.to_thread(redis.start)
-        heard: set[int] = set()
-        while not heard >= {t + n for n in range(1, 4)}:
-            message = await alice.hear()
+        received: set[int] = set()
+        while not received >= {t + n for n in range(1, 4)}:
+            message = await alice.receive()
             if message["type"] == "late":
-                heard |= {fix[0] for fix in message["fixes"]}
+                received |= {fix[0] for fix in message["fixes"]}
             newest = [
                 row[1]
                 for row in message.get("fixes", [])
                 if message["type"] == "positions"
             ]
-            heard |= set(newest)
+            received |= set(newest)

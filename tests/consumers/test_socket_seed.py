@@ -24,44 +24,44 @@ def url(open_server: Server, request: pytest.FixtureRequest) -> str:
 
 async def test_followers_get_what_a_publisher_sends(url: str) -> None:
     async with seed_client(url) as alice, seed_client(url) as bob:
-        await alice.say(initialRequest=True, following=[7, "8"], userId=1)
+        await alice.send(initialRequest=True, following=[7, "8"], userId=1)
         # A socket's frames take effect in order: the error says that the follow has.
-        await alice.say_raw("?")
-        await alice.hear()
-        await bob.say(userId=7, lat=48.85, lng=2.35)
-        await bob.say(userId="8", lat=48.850000001, lng=-2)
-        assert await alice.hear() == {"userId": 7, "lat": 48.85, "lng": 2.35}
-        assert await alice.hear() == {"userId": "8", "lat": 48.850000001, "lng": -2}
-        assert await bob.heard() == []
+        await alice.send_raw("?")
+        await alice.receive()
+        await bob.send(userId=7, lat=48.85, lng=2.35)
+        await bob.send(userId="8", lat=48.850000001, lng=-2)
+        assert await alice.receive() == {"userId": 7, "lat": 48.85, "lng": 2.35}
+        assert await alice.receive() == {"userId": "8", "lat": 48.850000001, "lng": -2}
+        assert await bob.received() == []
 
 
 async def test_one_socket_follows_itself_and_publishes(url: str) -> None:
     async with seed_client(url) as bob:
-        await bob.say(initialRequest=True, following=[21, 22], userId=21)
+        await bob.send(initialRequest=True, following=[21, 22], userId=21)
         for n in range(50):
-            await bob.say(userId=21, lat=n, lng=1.5)
-        assert [(await bob.hear())["lat"] for _ in range(50)] == list(range(50))
+            await bob.send(userId=21, lat=n, lng=1.5)
+        assert [(await bob.receive())["lat"] for _ in range(50)] == list(range(50))
 
 
 async def test_a_second_initial_request_adds_to_the_first(url: str) -> None:
     async with seed_client(url) as bob:
-        await bob.say(initialRequest=True, following=[31])
-        await bob.say(initialRequest=True, following=[32])
-        await bob.say(initialRequest=True, following=[])
+        await bob.send(initialRequest=True, following=[31])
+        await bob.send(initialRequest=True, following=[32])
+        await bob.send(initialRequest=True, following=[])
         for runner in (31, 32):
-            await bob.say(userId=runner, lat=1, lng=1)
-        assert [(await bob.hear())["userId"] for _ in range(2)] == [31, 32]
+            await bob.send(userId=runner, lat=1, lng=1)
+        assert [(await bob.receive())["userId"] for _ in range(2)] == [31, 32]
 
 
 async def test_an_impossible_position_gets_an_error_and_goes_nowhere(url: str) -> None:
     async with seed_client(url) as alice, seed_client(url) as bob:
-        await alice.say(initialRequest=True, following=[41])
-        await alice.say_raw("?")
-        await alice.hear()
-        await bob.say(userId=41, lat=123.4, lng=2.35)
-        assert (await bob.hear())["error"] == "position.invalid"
-        await bob.say(userId=41, lat=48, lng=2)
-        assert (await alice.hear())["lat"] == 48
+        await alice.send(initialRequest=True, following=[41])
+        await alice.send_raw("?")
+        await alice.receive()
+        await bob.send(userId=41, lat=123.4, lng=2.35)
+        assert (await bob.receive())["error"] == "position.invalid"
+        await bob.send(userId=41, lat=48, lng=2)
+        assert (await alice.receive())["lat"] == 48
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
@@ -81,18 +81,18 @@ async def test_what_comes_in_one_piece_is_taken_one_by_one(
     pieces[-1] = frame(b'{"userId": "65", "lat": 0, "lng": 0}')
     wrong = {40, 90, 91, 92, 249}
     async with seed_client(url) as alice:
-        await alice.say(initialRequest=True, following=[65, 66])
-        await alice.say_raw("?")
-        await alice.hear()
+        await alice.send(initialRequest=True, following=[65, 66])
+        await alice.send_raw("?")
+        await alice.receive()
         bob = await Peer().open(url)
         end = frame(struct.pack("!H", 1000), CLOSE) if leaves else b""
         bob.send_raw(b"".join(pieces) + end)
-        heard = [await alice.hear() for _ in range(250 - len(wrong))]
+        received = [await alice.receive() for _ in range(250 - len(wrong))]
         errors = [] if leaves else [await bob.message() for _ in wrong]
         bob.transport.abort()
 
     numbers: dict[int, list[int]] = {65: [], 66: []}
-    for message in heard:
+    for message in received:
         number = round(2 * message["lng"])
         assert message["userId"] == (65, "65", 66)[number // 5 % 3]
         numbers[int(message["userId"])].append(number)
@@ -111,13 +111,13 @@ async def test_a_typed_follower_gets_the_newest_of_what_comes_in_one_piece(
         return frame(json.dumps({"userId": 67, "lat": 1, "lng": number / 2}).encode())
 
     async with typed_client(open_server.ws_url) as alice:
-        await alice.say(type="follow", runners=[67], tick=250)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=[67], tick=250)
+        await alice.receive_type("snapshot")
         bob = await Peer().open(open_server.ws_url + "/")
         bob.send_raw(b"".join(map(position, range(300))))
         seen = 0
         while seen < 300:
-            message = await alice.hear()
+            message = await alice.receive()
             # Nothing came late, and nobody gets a backlog.
             assert message["type"] == "positions"
             seen += len(message["fixes"]) + message["merged"]
@@ -129,10 +129,10 @@ async def test_a_typed_follower_gets_the_newest_of_what_comes_in_one_piece(
 
 async def test_007_is_not_7(url: str) -> None:
     async with seed_client(url) as bob:
-        await bob.say(initialRequest=True, following=["007"])
-        await bob.say(userId=7, lat=1, lng=1)
-        await bob.say(userId="007", lat=2, lng=2)
-        assert await bob.hear() == {"userId": "007", "lat": 2, "lng": 2}
+        await bob.send(initialRequest=True, following=["007"])
+        await bob.send(userId=7, lat=1, lng=1)
+        await bob.send(userId="007", lat=2, lng=2)
+        assert await bob.receive() == {"userId": "007", "lat": 2, "lng": 2}
 
 
 @pytest.mark.parametrize(
@@ -165,19 +165,19 @@ async def test_a_bad_frame_gets_one_clear_error_and_the_socket_lives(
     url: str, frame: str, error: str
 ) -> None:
     async with seed_client(url) as bob:
-        await bob.say_raw(frame)
-        answer = await bob.hear()
+        await bob.send_raw(frame)
+        answer = await bob.receive()
         assert answer["error"] == error
         assert answer["detail"]
-        await bob.say(initialRequest=True, following=[51])
-        await bob.say(userId=51, lat=1, lng=1)
-        assert await bob.hear() == {"userId": 51, "lat": 1, "lng": 1}
+        await bob.send(initialRequest=True, following=[51])
+        await bob.send(userId=51, lat=1, lng=1)
+        assert await bob.receive() == {"userId": 51, "lat": 1, "lng": 1}
 
 
 async def test_a_frame_that_is_no_text_closes_the_socket(url: str) -> None:
     async with seed_client(url) as bob:
-        await bob.say_raw(b"\x00\x01")
-        assert await bob.hear_close() == 4400
+        await bob.send_raw(b"\x00\x01")
+        assert await bob.receive_close() == 4400
 
 
 @pytest.mark.parametrize("size", [140_000, 1024 * 1024])
@@ -186,18 +186,18 @@ async def test_a_frame_that_is_too_big_closes_the_socket(
 ) -> None:
     async with seed_client(url) as bob:
         with contextlib.suppress(ConnectionClosed):
-            await bob.say_raw("x" * size)
-        code = await bob.hear_close()
+            await bob.send_raw("x" * size)
+        code = await bob.receive_close()
     # Daphne lets no application say 1009; the error before the close says it.
     assert code == (1009 if open_server.kind == "uvicorn" else 1000)
 
 
 async def test_following_too_many_follows_the_first_thousand(url: str) -> None:
     async with seed_client(url) as bob:
-        await bob.say(initialRequest=True, following=list(range(100_000, 110_000)))
-        assert (await bob.hear())["error"] == "follow.limit"
-        await bob.say(userId=100_999, lat=1, lng=1)
-        assert (await bob.hear())["userId"] == 100_999
+        await bob.send(initialRequest=True, following=list(range(100_000, 110_000)))
+        assert (await bob.receive())["error"] == "follow.limit"
+        await bob.send(userId=100_999, lat=1, lng=1)
+        assert (await bob.receive())["userId"] == 100_999
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/ws", "/ws/x/", "/admin/"])
@@ -217,16 +217,16 @@ async def test_without_open_mode_publishing_needs_a_token(server: Server) -> Non
         seed_client(server.ws_url) as alice,
         seed_client(server.ws_url, additional_headers=bearer) as bob,
     ):
-        await alice.say(initialRequest=True, following=["bob", "nobody"])
-        assert (await alice.hear())["error"] == "runner.unknown"
-        await alice.say(userId="bob", lat=1, lng=1)
-        assert (await alice.hear())["error"] == "token.required"
-        await bob.say(userId="carl", lat=1, lng=1)
-        assert (await bob.hear())["error"] == "runner.mismatch"
-        await bob.say(userId="bob", lat=2, lng=2)
-        await bob.say(lat=3, lng=3)
-        assert await alice.hear() == {"userId": "bob", "lat": 2, "lng": 2}
-        assert await alice.hear() == {"userId": "bob", "lat": 3, "lng": 3}
+        await alice.send(initialRequest=True, following=["bob", "nobody"])
+        assert (await alice.receive())["error"] == "runner.unknown"
+        await alice.send(userId="bob", lat=1, lng=1)
+        assert (await alice.receive())["error"] == "token.required"
+        await bob.send(userId="carl", lat=1, lng=1)
+        assert (await bob.receive())["error"] == "runner.mismatch"
+        await bob.send(userId="bob", lat=2, lng=2)
+        await bob.send(lat=3, lng=3)
+        assert await alice.receive() == {"userId": "bob", "lat": 2, "lng": 2}
+        assert await alice.receive() == {"userId": "bob", "lat": 3, "lng": 3}
 
 
 async def test_seed_and_typed_clients_see_the_same_runner(open_server: Server) -> None:
@@ -234,10 +234,10 @@ async def test_seed_and_typed_clients_see_the_same_runner(open_server: Server) -
         seed_client(open_server.ws_url) as bob,
         typed_client(open_server.ws_url) as alice,
     ):
-        await alice.say(type="follow", runners=[61], tick=0)
-        await alice.hear_type("snapshot")
-        await bob.say(userId=61, lat=48.85, lng=2.35, speed=3, time=1_795_509_018_532)
-        frame = await alice.hear_type("positions")
+        await alice.send(type="follow", runners=[61], tick=0)
+        await alice.receive_type("snapshot")
+        await bob.send(userId=61, lat=48.85, lng=2.35, speed=3, time=1_795_509_018_532)
+        frame = await alice.receive_type("positions")
         assert frame["fixes"] == [
             ["61", 1_795_509_018_532, 48.85, 2.35, 3.0, None, None]
         ]

@@ -30,8 +30,8 @@ def bob(server: Server) -> str:
 
 
 async def publish(client: Client, *fixes: dict[str, Any]) -> dict[str, Any]:
-    await client.say(type="publish", id="p", fixes=list(fixes))
-    answer = await client.hear_until(lambda m: m["type"] in ("ack", "error"))
+    await client.send(type="publish", id="p", fixes=list(fixes))
+    answer = await client.receive_until(lambda m: m["type"] in ("ack", "error"))
     assert answer["id"] == "p"
     return answer
 
@@ -40,13 +40,13 @@ async def test_welcome_says_who_you_are(server: Server, bob: str) -> None:
     async with seed_client(
         server.ws_url, subprotocols=[Subprotocol("spectate.v1")]
     ) as stranger:
-        welcome = await stranger.hear()
+        welcome = await stranger.receive()
         assert welcome["type"] == "welcome"
         assert welcome["runner"] is None
         assert welcome["heartbeat"] == 20
         assert abs(welcome["time"] - now_ms()) < 60_000
-        await stranger.say(type="auth", token=bob, id=1)
-        welcome = await stranger.hear()
+        await stranger.send(type="auth", token=bob, id=1)
+        welcome = await stranger.receive()
         assert (welcome["runner"], welcome["id"]) == ("bob", 1)
 
 
@@ -64,7 +64,7 @@ async def test_a_token_travels_in_each_way(server: Server, bob: str, way: str) -
         url += f"/?token={bob}"
     async with typed_client(url, additional_headers=headers) as phone:
         if way == "auth":
-            await phone.say(type="auth", token=bob)
+            await phone.send(type="auth", token=bob)
         ack = await publish(phone, {"t": now_ms(), "lat": 48.0, "lng": 2.0})
         assert (ack["stored"], ack["rejected"]) == (1, [])
 
@@ -89,10 +89,10 @@ async def test_an_ack_comes_once_the_database_has_the_fix(
     fix = {"t": now_ms(), "lat": 48.0, "lng": 2.0}
     async with typed_client(server.ws_url, bob) as phone:
         with write_lock(server.env["DATABASE_URL"]):
-            await phone.say(type="publish", fixes=[fix])
-            await phone.say(type="ping")
-            assert (await phone.hear())["type"] == "pong"
-        assert (await phone.hear_type("ack"))["stored"] == 1
+            await phone.send(type="publish", fixes=[fix])
+            await phone.send(type="ping")
+            assert (await phone.receive())["type"] == "pong"
+        assert (await phone.receive_type("ack"))["stored"] == 1
 
 
 @pytest.mark.parametrize("way", ["handshake", "message"])
@@ -102,25 +102,25 @@ async def test_a_bad_token_gets_an_error_and_4401(server: Server, way: str) -> N
         options["additional_headers"] = {"Authorization": "Bearer nonsense"}
     async with seed_client(server.ws_url, **options) as charlie:
         if way == "message":
-            await charlie.say(type="auth", token="nonsense", id=9)
-        error = await charlie.hear_type("error")
+            await charlie.send(type="auth", token="nonsense", id=9)
+        error = await charlie.receive_type("error")
         assert error["code"] == "token.invalid"
-        assert await charlie.hear_close() == 4401
+        assert await charlie.receive_close() == 4401
 
 
 async def test_a_client_that_wakes_up_late_gets_the_close_code(server: Server) -> None:
     async with seed_client(
         server.ws_url, additional_headers={"Authorization": "Bearer nonsense"}
     ) as phone:
-        # The phone sleeps, longer than Daphne waits by default. What it sends next would
-        # be answered by a reset.
+        # The phone sleeps for longer than Daphne waits by default. Daphne would answer its
+        # next message by a reset.
         phone.connection.transport.pause_reading()
         await asyncio.sleep(1.5)
         with contextlib.suppress(ConnectionClosed):
             for _ in range(3):
-                await phone.say(initialRequest=True, following=["bob"])
+                await phone.send(initialRequest=True, following=["bob"])
         phone.connection.transport.resume_reading()
-        assert await phone.hear_close() == 4401
+        assert await phone.receive_close() == 4401
 
 
 async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
@@ -132,15 +132,15 @@ async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
         typed_client(server.ws_url) as alice,
     ):
         await publish(phone, {"t": t, "lat": 48.85, "lng": 2.35, "speed": 3.2})
-        await alice.say(type="follow", runners=["bob"], tick=0, id="f")
-        snapshot = await alice.hear()
+        await alice.send(type="follow", runners=["bob"], tick=0, id="f")
+        snapshot = await alice.receive()
         assert snapshot["type"] == "snapshot"
         assert (snapshot["id"], snapshot["more"]) == ("f", False)
         (runner,) = snapshot["runners"]
         assert (runner["code"], runner["name"]) == ("bob", "Bob")
         assert runner["fix"] == [t, 48.85, 2.35, 3.2, None, None]
         await publish(phone, {"t": t + 1, "lat": 48.86, "lng": 2.35})
-        frame = await alice.hear_type("positions")
+        frame = await alice.receive_type("positions")
         assert frame["fixes"] == [["bob", t + 1, 48.86, 2.35, None, None, None]]
         assert frame["merged"] == 0
 
@@ -152,20 +152,20 @@ async def test_a_low_battery_is_told_once_and_is_in_the_next_snapshot(
         typed_client(server.ws_url, bob) as phone,
         typed_client(server.ws_url) as alice,
     ):
-        await alice.say(type="follow", runners=["bob"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["bob"], tick=0)
+        await alice.receive_type("snapshot")
         for battery in (19.4, 19.3):
             place = {"t": now_ms(), "lat": 48.85, "lng": 2.35, "accuracy": 6.2}
             await publish(phone, place | {"battery": battery})
-        await alice.say(type="ping", id="end")
-        heard = [await alice.hear()]
-        while heard[-1]["type"] != "pong":
-            heard.append(await alice.hear())
-        (event,) = (m for m in heard if m.get("kind") == "phone")
+        await alice.send(type="ping", id="end")
+        received = [await alice.receive()]
+        while received[-1]["type"] != "pong":
+            received.append(await alice.receive())
+        (event,) = (m for m in received if m.get("kind") == "phone")
         assert (event["runner"], event["accuracy"], event["battery"]) == ("bob", 6, 19)
     async with typed_client(server.ws_url) as carol:
-        await carol.say(type="follow", runners=["bob"])
-        (runner,) = (await carol.hear_type("snapshot"))["runners"]
+        await carol.send(type="follow", runners=["bob"])
+        (runner,) = (await carol.receive_type("snapshot"))["runners"]
         assert (runner["accuracy"], runner["battery"]) == (6, 19)
 
 
@@ -176,13 +176,13 @@ async def test_late_points_are_told_and_do_not_move_the_marker(
         typed_client(server.ws_url, bob) as phone,
         typed_client(server.ws_url) as alice,
     ):
-        await alice.say(type="follow", runners=["bob"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["bob"], tick=0)
+        await alice.receive_type("snapshot")
         t = now_ms()
         await publish(phone, {"t": t, "lat": 48.85, "lng": 2.35})
         await publish(phone, *({"t": t - n, "lat": 48.8, "lng": 2.3} for n in (1, 2)))
-        assert (await alice.hear())["type"] == "positions"
-        assert await alice.hear() == {
+        assert (await alice.receive())["type"] == "positions"
+        assert await alice.receive() == {
             "type": "late",
             "runner": "bob",
             "fixes": [[t - 2, 48.8, 2.3], [t - 1, 48.8, 2.3]],
@@ -222,8 +222,8 @@ async def test_a_publish_without_proper_fixes_is_an_error(
     server: Server, bob: str, fixes: Any
 ) -> None:
     async with typed_client(server.ws_url, bob) as phone:
-        await phone.say(type="publish", fixes=fixes)
-        assert (await phone.hear())["code"] == "publish.invalid"
+        await phone.send(type="publish", fixes=fixes)
+        assert (await phone.receive())["code"] == "publish.invalid"
 
 
 async def test_unfollow_ends_the_stream_and_says_what_ended(
@@ -233,10 +233,10 @@ async def test_unfollow_ends_the_stream_and_says_what_ended(
         typed_client(server.ws_url, bob) as phone,
         typed_client(server.ws_url) as alice,
     ):
-        await alice.say(type="follow", runners=["bob"], tick=0)
-        await alice.hear_type("snapshot")
-        await alice.say(type="unfollow", runners=["bob", "nobody"], id=3)
-        assert await alice.hear() == {
+        await alice.send(type="follow", runners=["bob"], tick=0)
+        await alice.receive_type("snapshot")
+        await alice.send(type="unfollow", runners=["bob", "nobody"], id=3)
+        assert await alice.receive() == {
             "type": "unfollowed",
             "runners": ["bob"],
             "races": [],
@@ -244,7 +244,7 @@ async def test_unfollow_ends_the_stream_and_says_what_ended(
             "id": 3,
         }
         await publish(phone, {"t": now_ms(), "lat": 48.0, "lng": 2.0})
-        assert await alice.heard() == []
+        assert await alice.received() == []
 
 
 async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
@@ -252,14 +252,14 @@ async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
 ) -> None:
     await server.adatabase(make_runner, "carl", visibility="private")
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", runners=["bob", "carl", "nobody", [1]], id=4)
-        errors = [await alice.hear() for _ in range(3)]
+        await alice.send(type="follow", runners=["bob", "carl", "nobody", [1]], id=4)
+        errors = [await alice.receive() for _ in range(3)]
         assert {(e["code"], e.get("runner"), e.get("id")) for e in errors} == {
             ("runner.unknown", "carl", 4),
             ("runner.unknown", "nobody", 4),
             ("runner.invalid", None, 4),
         }
-        snapshot = await alice.hear()
+        snapshot = await alice.receive()
         assert [r["code"] for r in snapshot["runners"]] == ["bob"]
         # A private runner and one that does not exist are told apart by nothing.
         details = {e["detail"] for e in errors if e["code"] == "runner.unknown"}
@@ -268,8 +268,9 @@ async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
 
 async def test_ping_gets_its_fields_back(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="ping", id=1, anything={"a": [1]})
-        assert await alice.hear() == {"type": "pong", "id": 1, "anything": {"a": [1]}}
+        ping = {"id": 1, "anything": {"a": [1]}}
+        await alice.send(type="ping", **ping)
+        assert await alice.receive() == {"type": "pong", **ping}
 
 
 @pytest.mark.parametrize(
@@ -295,35 +296,35 @@ async def test_a_bad_message_gets_one_clear_error(
     server: Server, frame: str, code: str
 ) -> None:
     async with typed_client(server.ws_url) as alice:
-        await alice.say_raw(frame)
-        error = await alice.hear()
+        await alice.send_raw(frame)
+        error = await alice.receive()
         assert (error["type"], error["code"]) == ("error", code)
         assert error["detail"]
-        await alice.say(type="ping")
-        await alice.hear_type("pong")
+        await alice.send(type="ping")
+        await alice.receive_type("pong")
 
 
 async def test_what_cannot_be_sent_back_is_an_error(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
         nest = "[" * 300 + "]" * 300
-        await alice.say_raw(f'{{"type": "ping", "deep": {nest}}}')
-        assert (await alice.hear())["code"] == "message.invalid"
-        await alice.say(type="ping", id="x" * 201)
-        assert (await alice.hear())["code"] == "message.invalid"
+        await alice.send_raw(f'{{"type": "ping", "deep": {nest}}}')
+        assert (await alice.receive())["code"] == "message.invalid"
+        await alice.send(type="ping", id="x" * 201)
+        assert (await alice.receive())["code"] == "message.invalid"
 
 
 async def test_a_since_of_the_far_future_is_now(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", public=True, since=2**53 - 1)
-        assert (await alice.hear())["type"] == "snapshot"
+        await alice.send(type="follow", public=True, since=2**53 - 1)
+        assert (await alice.receive())["type"] == "snapshot"
 
 
 async def test_a_race_named_often_is_refused_once(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", races=["no\0ne", *["none"] * 2000])
-        codes = [(await alice.hear())["code"] for _ in range(2)]
+        await alice.send(type="follow", races=["no\0ne", *["none"] * 2000])
+        codes = [(await alice.receive())["code"] for _ in range(2)]
         assert codes == ["race.unknown", "race.unknown"]
-        assert (await alice.hear())["type"] == "snapshot"
+        assert (await alice.receive())["type"] == "snapshot"
 
 
 async def test_only_subprotocols_that_we_know_are_spoken(server: Server) -> None:

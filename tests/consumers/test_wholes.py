@@ -39,15 +39,15 @@ def race(server: Server) -> Race:
     return server.database(make_race, "park")
 
 
-async def hear_positions(client: Client) -> list[str]:
+async def receive_positions(client: Client) -> list[str]:
     """Return whose positions come next; a heartbeat has none."""
-    frame = await client.hear_until(
+    frame = await client.receive_until(
         lambda m: m["type"] == "positions" and bool(m["fixes"])
     )
     return [row[0] for row in frame["fixes"]]
 
 
-async def hear_change(client: Client, code: str, change: str) -> Any:
+async def receive_change(client: Client, code: str, change: str) -> Any:
     """Return a runner as an event describes them after a change.
 
     An entry that was made just before the follow may be told first.
@@ -59,7 +59,7 @@ async def hear_change(client: Client, code: str, change: str) -> Any:
         runner = message["runner"]
         return bool((runner if change == "removed" else runner["code"]) == code)
 
-    return (await client.hear_until(is_it))["runner"]
+    return (await client.receive_until(is_it))["runner"]
 
 
 async def test_everybody_public_includes_who_joins_later(open_server: Server) -> None:
@@ -67,14 +67,14 @@ async def test_everybody_public_includes_who_joins_later(open_server: Server) ->
         typed_client(open_server.ws_url) as alice,
         seed_client(open_server.ws_url) as bob,
     ):
-        await alice.say(type="follow", public=True, tick=100, id=1)
-        snapshot = await alice.hear_type("snapshot")
+        await alice.send(type="follow", public=True, tick=100, id=1)
+        snapshot = await alice.receive_type("snapshot")
         assert "later" not in [r["code"] for r in snapshot["runners"]]
-        await bob.say(userId="later", lat=48.85, lng=2.35)
-        later = await hear_change(alice, "later", "added")
+        await bob.send(userId="later", lat=48.85, lng=2.35)
+        later = await receive_change(alice, "later", "added")
         assert later["fix"][1:3] == [48.85, 2.35]
-        await bob.say(userId="later", lat=48.86, lng=2.35)
-        assert await hear_positions(alice) == ["later"]
+        await bob.send(userId="later", lat=48.86, lng=2.35)
+        assert await receive_positions(alice) == ["later"]
 
 
 async def test_a_runner_without_a_fix_is_not_shown_to_everybody(
@@ -84,11 +84,11 @@ async def test_a_runner_without_a_fix_is_not_shown_to_everybody(
         seed_client(open_server.ws_url) as bob,
         typed_client(open_server.ws_url) as alice,
     ):
-        await bob.say(initialRequest=True, following=["unborn"])
-        await bob.say_raw("?")
-        await bob.hear()
-        await alice.say(type="follow", public=True)
-        snapshot = await alice.hear_type("snapshot")
+        await bob.send(initialRequest=True, following=["unborn"])
+        await bob.send_raw("?")
+        await bob.receive()
+        await alice.send(type="follow", public=True)
+        snapshot = await alice.receive_type("snapshot")
         assert "unborn" not in [r["code"] for r in snapshot["runners"]]
 
 
@@ -97,8 +97,8 @@ async def test_a_race_comes_with_its_course_checkpoints_and_entries(
 ) -> None:
     await server.adatabase(make_entry, race, "anne", "17")
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", races=["park"])
-        snapshot = await alice.hear()
+        await alice.send(type="follow", races=["park"])
+        snapshot = await alice.receive()
         (item,) = snapshot["races"]
         assert item["slug"] == "park"
         assert item["course"]["length"] == pytest.approx(2440, rel=0.01)
@@ -117,15 +117,15 @@ async def test_an_entry_made_changed_and_removed_elsewhere_is_told(
     server: Server, race: Race
 ) -> None:
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", races=["park"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", races=["park"], tick=0)
+        await alice.receive_type("snapshot")
         dan = (await server.adatabase(make_entry, race, "dan", "18")).runner
-        assert (await hear_change(alice, "dan", "added"))["bib"] == "18"
+        assert (await receive_change(alice, "dan", "added"))["bib"] == "18"
         dan.name = "Daniel"
         await server.adatabase(dan.save)
-        assert (await hear_change(alice, "dan", "changed"))["name"] == "Daniel"
+        assert (await receive_change(alice, "dan", "changed"))["name"] == "Daniel"
         await server.adatabase(dan.delete)
-        await hear_change(alice, "dan", "removed")
+        await receive_change(alice, "dan", "removed")
 
 
 async def test_after_unfollow_nothing_of_the_race_comes(
@@ -137,24 +137,24 @@ async def test_after_unfollow_nothing_of_the_race_comes(
         typed_client(server.ws_url) as alice,
         typed_client(server.ws_url, token) as eve,
     ):
-        await alice.say(type="follow", races=["park"], tick=0)
-        await alice.hear_type("snapshot")
-        await eve.say(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
-        assert await hear_positions(alice) == ["eve"]
-        await alice.say(type="unfollow", races=["park"])
-        assert (await alice.hear_type("unfollowed"))["races"] == ["park"]
-        await eve.say(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
-        await eve.hear_type("ack")
-        assert await alice.heard() == []
+        await alice.send(type="follow", races=["park"], tick=0)
+        await alice.receive_type("snapshot")
+        await eve.send(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
+        assert await receive_positions(alice) == ["eve"]
+        await alice.send(type="unfollow", races=["park"])
+        assert (await alice.receive_type("unfollowed"))["races"] == ["park"]
+        await eve.send(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
+        await eve.receive_type("ack")
+        assert await alice.received() == []
 
 
 async def test_a_race_that_is_deleted_says_so(server: Server) -> None:
     race = await server.adatabase(make_race, "short")
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", races=["short"])
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", races=["short"])
+        await alice.receive_type("snapshot")
         await server.adatabase(race.delete)
-        event = await alice.hear_type("event", "race")
+        event = await alice.receive_type("event", "race")
         assert event["race"] == {"slug": "short", "change": "removed"}
 
 
@@ -168,17 +168,17 @@ async def test_who_gives_up_is_told_to_all_who_follow(
         typed_client(server.ws_url) as alice,
         typed_client(server.ws_url) as dora,
     ):
-        await alice.say(type="follow", races=[race.slug])
-        await dora.say(type="follow", runners=["tired"])
+        await alice.send(type="follow", races=[race.slug])
+        await dora.send(type="follow", runners=["tired"])
         for spectator in (alice, dora):
-            await spectator.hear_type("snapshot")
+            await spectator.receive_type("snapshot")
         entry.status = "dnf"
         await server.adatabase(entry.save)
         for spectator in (alice, dora):
-            await spectator.hear_until(
+            await spectator.receive_until(
                 lambda m: m.get("change") == "changed" and m["runner"]["state"] == "dnf"
             )
-            told = await spectator.hear_until(
+            told = await spectator.receive_until(
                 lambda m: m.get("kind") == "state" and m["state"] == "dnf"
             )
             assert told["runner"] == "tired"

@@ -233,7 +233,7 @@ async def running(server: Server, token: str) -> AsyncIterator[None]:
                 for number in itertools.count():
                     t = int(time.time() * 1000)
                     fix = {"t": t, "lat": 48 + number / 1e4, "lng": 2}
-                    await phone.say(type="publish", fixes=[fix])
+                    await phone.send(type="publish", fixes=[fix])
                     await asyncio.sleep(BETWEEN_FIXES)
 
         task = asyncio.create_task(run())

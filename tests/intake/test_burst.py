@@ -52,10 +52,10 @@ async def test_all_points_of_a_dead_zone_at_once_are_stored_and_the_newest_shown
     newest = int(time.time())
     times = [newest - EVERY * n for n in range(POINTS[server_kind])]
     async with typed_client(phone.server.ws_url) as alice:
-        await alice.say(type="follow", runners=["bob"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["bob"], tick=0)
+        await alice.receive_type("snapshot")
         sent = asyncio.gather(*(send_point(phone, t) for t in times))
-        await alice.hear_until(
+        await alice.receive_until(
             lambda message: any(
                 fix[1] == newest * 1000 for fix in message.get("fixes", ())
             )

@@ -17,10 +17,10 @@ class Ear:
     """A follower that notes the times of what it hears."""
 
     def __init__(self) -> None:
-        self.heard: list[int] = []
+        self.received: list[int] = []
 
     def receive(self, event: RunnerEvent) -> None:
-        self.heard.append(event["t"])
+        self.received.append(event["t"])
 
 
 class BrokenEar:
@@ -56,7 +56,7 @@ async def test_relay_joins_a_group_once_however_many_follow(
         await hub.subscribe([1, 2], ear)
     assert runner_groups(layer) == {"runner.1": 1, "runner.2": 1}
     await layer.group_send(runner_group(1), event(1, 5))
-    await eventually(lambda: all(ear.heard == [5] for ear in ears))
+    await eventually(lambda: all(ear.received == [5] for ear in ears))
     for ear in ears:
         hub.unsubscribe([1, 2], ear)
     await eventually(lambda: not runner_groups(layer))
@@ -69,7 +69,7 @@ async def test_a_follow_is_in_force_when_it_returns(
     ear = Ear()
     await hub.subscribe([1], ear)
     await layer.group_send(runner_group(1), event(1, 1))
-    await eventually(lambda: ear.heard == [1])
+    await eventually(lambda: ear.received == [1])
     hub.unsubscribe([1], ear)
 
 
@@ -81,7 +81,7 @@ async def test_a_follower_that_fails_does_not_end_the_others_stream(
     await hub.subscribe([1], ear)
     for t in (1, 2):
         await layer.group_send(runner_group(1), event(1, t))
-    await eventually(lambda: ear.heard == [1, 2])
+    await eventually(lambda: ear.received == [1, 2])
     hub.unsubscribe([1], broken)
     hub.unsubscribe([1], ear)
 
@@ -93,7 +93,7 @@ async def test_an_event_of_an_unknown_kind_is_passed_over(
     await hub.subscribe([1], ear)
     await layer.group_send(runner_group(1), {"type": "from.a.newer.version"})
     await layer.group_send(runner_group(1), event(1, 1))
-    await eventually(lambda: ear.heard == [1])
+    await eventually(lambda: ear.received == [1])
     hub.unsubscribe([1], ear)
 
 

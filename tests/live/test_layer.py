@@ -30,7 +30,7 @@ async def receive(layer: Any, channel: str) -> Any:
     return await asyncio.wait_for(layer.receive(channel), PATIENCE_S)
 
 
-async def hears_nothing(layer: Any, channel: str) -> bool:
+async def receives_nothing(layer: Any, channel: str) -> bool:
     """Tell whether nothing was sent to a channel before a message of our own."""
     await layer.send(channel, {"type": "test.end"})
     return bool(await receive(layer, channel) == {"type": "test.end"})
@@ -40,8 +40,8 @@ async def test_send_reaches_its_channel_in_order(any_layer: Any) -> None:
     channel = await any_layer.new_channel()
     for number in range(3):
         await any_layer.send(channel, {"type": "test", "number": number})
-    heard = [await receive(any_layer, channel) for _ in range(3)]
-    assert [message["number"] for message in heard] == [0, 1, 2]
+    received = [await receive(any_layer, channel) for _ in range(3)]
+    assert [message["number"] for message in received] == [0, 1, 2]
 
 
 async def test_new_channels_have_names_of_their_own(any_layer: Any) -> None:
@@ -56,8 +56,8 @@ async def test_group_send_reaches_each_member_once(any_layer: Any) -> None:
     await any_layer.group_send("runner.1", {"type": "test"})
     assert await receive(any_layer, alice) == {"type": "test"}
     assert await receive(any_layer, bob) == {"type": "test"}
-    assert await hears_nothing(any_layer, alice)
-    assert await hears_nothing(any_layer, charlie)
+    assert await receives_nothing(any_layer, alice)
+    assert await receives_nothing(any_layer, charlie)
 
 
 async def test_group_discard_ends_membership_and_may_come_twice(
@@ -69,7 +69,7 @@ async def test_group_discard_ends_membership_and_may_come_twice(
     await any_layer.group_discard("runner.1", channel)
     await any_layer.group_discard("runner.2", channel)
     await any_layer.group_send("runner.1", {"type": "test"})
-    assert await hears_nothing(any_layer, channel)
+    assert await receives_nothing(any_layer, channel)
 
 
 async def test_group_send_without_members_is_no_error(any_layer: Any) -> None:
@@ -83,9 +83,9 @@ async def test_group_send_many_keeps_the_order_within_a_group(any_layer: Any) ->
     await any_layer.group_send_many(
         [(f"runner.{1 + n % 2}", {"type": "t", "n": n}) for n in range(20)]
     )
-    heard = [(await receive(any_layer, channel))["n"] for _ in range(20)]
-    assert [n for n in heard if n % 2] == list(range(1, 20, 2))
-    assert [n for n in heard if not n % 2] == list(range(0, 20, 2))
+    received = [(await receive(any_layer, channel))["n"] for _ in range(20)]
+    assert [n for n in received if n % 2] == list(range(1, 20, 2))
+    assert [n for n in received if not n % 2] == list(range(0, 20, 2))
 
 
 async def test_group_send_many_of_many_senders_loses_nothing(any_layer: Any) -> None:
@@ -96,8 +96,8 @@ async def test_group_send_many_of_many_senders_loses_nothing(any_layer: Any) -> 
             senders.create_task(
                 any_layer.group_send_many([("runner.1", {"type": "t", "n": n})])
             )
-    heard = {(await receive(any_layer, channel))["n"] for _ in range(50)}
-    assert heard == set(range(50))
+    received = {(await receive(any_layer, channel))["n"] for _ in range(50)}
+    assert received == set(range(50))
 
 
 async def test_bytes_and_numbers_arrive_as_they_were_sent(any_layer: Any) -> None:

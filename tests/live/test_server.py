@@ -97,7 +97,7 @@ async def test_a_stalled_peer_is_cut_off_after_a_close(open_uvicorn: Server) -> 
     async with seed_client(server.ws_url) as bob:
         # More than the kernel takes for a peer that reads nothing.
         for n in range(10_000):
-            await bob.say(userId=1, lat=n % 90, lng=1.5)
+            await bob.send(userId=1, lat=n % 90, lng=1.5)
         await eventually(lambda: metric(server, "merged_total") > 1000)
     ends = server.port, stalled.getsockname()[1]
     assert is_held(*ends)

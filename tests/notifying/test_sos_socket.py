@@ -45,21 +45,21 @@ async def test_call_from_a_zone_is_stored_and_no_follower_hears_of_it(
 ) -> None:
     url = f"{uvicorn_server.ws_url}/ws/"
     async with typed_client(url) as alice, typed_client(url, token) as bob:
-        await alice.say(type="follow", runners=["bob"])
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["bob"])
+        await alice.receive_type("snapshot")
         fix = {"t": int(time.time() * 1000), **PLACE}
-        await bob.say(**sos("one", fix=fix))
-        ack = await bob.hear_type("ack")
+        await bob.send(**sos("one", fix=fix))
+        ack = await bob.receive_type("ack")
         assert ack == {"type": "ack", "id": "one", "open": True, "seen": None}
         # The zone of the set-up may still be news to her, the call is not.
-        heard = await alice.heard()
-        assert all(message["change"] == "changed" for message in heard)
-        assert "61.4" not in json.dumps(heard)
+        received = await alice.received()
+        assert all(message["change"] == "changed" for message in received)
+        assert "61.4" not in json.dumps(received)
         # What is wrong with a place is no reason to lose the call.
-        await bob.say(**sos("two", battery=9, fix={"t": 1, "lat": 0, "lng": 0}))
-        assert (await bob.hear_type("ack"))["open"] is True
-        await bob.say(**sos("one", fine=True))
-        assert (await bob.hear_type("ack"))["open"] is False
+        await bob.send(**sos("two", battery=9, fix={"t": 1, "lat": 0, "lng": 0}))
+        assert (await bob.receive_type("ack"))["open"] is True
+        await bob.send(**sos("one", fine=True))
+        assert (await bob.receive_type("ack"))["open"] is False
     assert await uvicorn_server.adatabase(calls_of, "bob") == [
         ("one", 61.49876, 43.0, True),
         ("two", None, 9.0, False),
@@ -73,8 +73,8 @@ async def test_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
     with Server("daphne") as server:
         token = await server.adatabase(make_phone, "bob")
         async with typed_client(f"{server.ws_url}/ws/", token) as bob:
-            await bob.say(**sos("six"))
-            await bob.hear_type("ack")
+            await bob.send(**sos("six"))
+            await bob.receive_type("ack")
         passed_on = News.objects.filter(spread_at__isnull=False)
         await asyncio.to_thread(wait_until, lambda: server.database(passed_on.exists))
 
@@ -87,14 +87,14 @@ async def test_call_without_id_or_time_is_refused(
     uvicorn_server: Server, token: str, wrong: dict[str, Any]
 ) -> None:
     async with typed_client(f"{uvicorn_server.ws_url}/ws/", token) as bob:
-        await bob.say(**(sos("three") | wrong))
-        assert (await bob.hear_type("error"))["code"] == "sos.invalid"
+        await bob.send(**(sos("three") | wrong))
+        assert (await bob.receive_type("error"))["code"] == "sos.invalid"
 
 
 async def test_call_needs_a_token(uvicorn_server: Server) -> None:
     async with typed_client(f"{uvicorn_server.ws_url}/ws/") as stranger:
-        await stranger.say(**sos("four"))
-        assert (await stranger.hear_type("error"))["code"] == "token.required"
+        await stranger.send(**sos("four"))
+        assert (await stranger.receive_type("error"))["code"] == "token.required"
 
 
 async def test_calls_are_bounded(uvicorn_server: Server) -> None:
@@ -105,6 +105,6 @@ async def test_calls_are_bounded(uvicorn_server: Server) -> None:
         # A slow server needs more of them: one per second is allowed.
         while not refused:
             for _ in range(30):
-                await eve.say(**sos("five"))
-            refused = [m for m in await eve.heard() if m["type"] == "error"]
+                await eve.send(**sos("five"))
+            refused = [m for m in await eve.received() if m["type"] == "error"]
         assert refused[0]["code"] == "rate.limited" and refused[0]["after"] > 0

@@ -80,15 +80,15 @@ async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
     token = await server.adatabase(make_phone, "bob")
     good = {"t": int(time.time() * 1000), "lat": 53.3566, "lng": -6.3285}
     async with typed_client(server.ws_url, token) as phone:
-        await phone.say(type="publish", fixes=[good, good | {"t": 9e12}, {"lat": 1}])
-        ack = await phone.hear_type("ack")
+        await phone.send(type="publish", fixes=[good, good | {"t": 9e12}, {"lat": 1}])
+        ack = await phone.receive_type("ack")
         assert [code for _, code in ack["rejected"]] == [
             *("position.invalid", "position.invalid"),
         ]
     bearer = {"Authorization": f"Bearer {token}"}
     async with seed_client(server.ws_url, additional_headers=bearer) as phone:
-        await phone.say(userId="bob", lat=91, lng=2)
-        await phone.hear()
+        await phone.send(userId="bob", lat=91, lng=2)
+        await phone.receive()
 
     def is_kept() -> bool:
         phone = Phone.objects.first()

@@ -26,7 +26,7 @@ async def scene(uvicorn_server: Server) -> AsyncIterator[Scene]:
         async def run() -> None:
             for n in itertools.count(1):
                 fix = {"t": now_ms(), "lat": 48 + n / 1e4, "lng": 2}
-                await phone.say(type="publish", id=n, fixes=[fix])
+                await phone.send(type="publish", id=n, fixes=[fix])
                 scene.published = n
                 await asyncio.sleep(0.05)
 

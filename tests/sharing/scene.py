@@ -80,30 +80,30 @@ async def page_of(scene: Scene, who: Alice) -> AsyncIterator[Client]:
 
 
 async def sees_bob(client: Client, scene: Scene) -> None:
-    await client.say(type="follow", runners=[scene.code], tick=0)
-    snapshot = await client.hear_type("snapshot")
+    await client.send(type="follow", runners=[scene.code], tick=0)
+    snapshot = await client.receive_type("snapshot")
     assert [r["code"] for r in snapshot["runners"]] == [scene.code]
-    await client.hear_type("positions")
+    await client.receive_type("positions")
 
 
 async def bob_goes_on(scene: Scene) -> None:
     """Wait until the server has taken or refused more fixes, or closed his socket."""
     more = scene.published + 6
     with contextlib.suppress(ConnectionClosed):
-        await scene.phone.hear_until(lambda m: m.get("id", 0) >= more)
+        await scene.phone.receive_until(lambda m: m.get("id", 0) >= more)
 
 
 async def loses_bob(client: Client, scene: Scene, reason: str) -> None:
     """The stream ends with an `access` event, and nothing comes after."""
-    event = await client.hear_type("event", "access")
+    event = await client.receive_type("event", "access")
     assert (event["runner"], event["reason"]) == (scene.code, reason)
     await bob_goes_on(scene)
-    assert await client.heard() == []
+    assert await client.received() == []
 
 
-async def hears_no_positions(client: Client, scene: Scene) -> None:
+async def receives_no_positions(client: Client, scene: Scene) -> None:
     """No positions come although Bob goes on, once those on their way have come."""
     await bob_goes_on(scene)
-    await client.heard()
+    await client.received()
     await bob_goes_on(scene)
-    assert "positions" not in [message["type"] for message in await client.heard()]
+    assert "positions" not in [message["type"] for message in await client.received()]

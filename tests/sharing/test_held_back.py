@@ -9,7 +9,7 @@ from runners.sharing.runner_settings import (
     zone_add,
 )
 from tests.clients import typed_client
-from tests.sharing.scene import Scene, hears_no_positions, now_ms, sees_bob
+from tests.sharing.scene import Scene, now_ms, receives_no_positions, sees_bob
 
 
 async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
@@ -19,27 +19,29 @@ async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
     async with typed_client(server.ws_url) as alice:
         await sees_bob(alice, scene)
         await server.adatabase(sharing_pause, runner=bob)
-        await scene.phone.hear_until(
+        await scene.phone.receive_until(
             lambda m: m.get("rejected") == [[0, "sharing.paused"]]
         )
         # Nothing more once the pause is in force.
-        await hears_no_positions(alice, scene)
+        await receives_no_positions(alice, scene)
         await server.adatabase(sharing_resume, runner=bob)
-        await alice.hear_until(lambda m: m["type"] == "positions" and bool(m["fixes"]))
+        await alice.receive_until(
+            lambda m: m["type"] == "positions" and bool(m["fixes"])
+        )
         for lat in (48.05, 48.0):
             await server.adatabase(
                 zone_add, runner=bob, name="Home", lat=lat, lng=2, radius=5000
             )
-        await scene.phone.hear_until(
+        await scene.phone.receive_until(
             lambda m: m.get("rejected") == [[0, "zone.hidden"]]
         )
-        await hears_no_positions(alice, scene)
+        await receives_no_positions(alice, scene)
     assert await server.adatabase(bob.positions.count) == 0
 
 
 async def test_erased_positions_are_gone_and_do_not_come_back(scene: Scene) -> None:
     server, bob = scene.server, scene.bob
-    await scene.phone.hear_type("ack")
+    await scene.phone.receive_type("ack")
     t = now_ms()
     await server.adatabase(positions_erase, runner=bob)
     async with typed_client(server.ws_url, scene.token) as phone:
@@ -47,8 +49,8 @@ async def test_erased_positions_are_gone_and_do_not_come_back(scene: Scene) -> N
         rejected: list[list[object]] = []
         while not rejected:
             fix = {"t": t - 1000, "lat": 48, "lng": 2}
-            await phone.say(type="publish", fixes=[fix])
-            rejected = (await phone.hear_type("ack"))["rejected"]
+            await phone.send(type="publish", fixes=[fix])
+            rejected = (await phone.receive_type("ack"))["rejected"]
         assert rejected == [[0, "position.erased"]]
     assert bob.erased_at is not None
     old = bob.positions.filter(recorded_at__lte=bob.erased_at)

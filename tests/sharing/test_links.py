@@ -19,9 +19,9 @@ from tests.scenes.people import make_link
 from tests.servers import Server
 from tests.sharing.scene import (
     Scene,
-    hears_no_positions,
     make_alice,
     page_of,
+    receives_no_positions,
     short_life,
 )
 
@@ -33,27 +33,27 @@ async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
     await server.adatabase(visibility_set, runner=bob, visibility="private")
     link, plain = await server.adatabase(make_link, bob)
     async with typed_client(server.ws_url) as mum:
-        await mum.say(type="follow", share=plain, tick=0)
-        snapshot = await mum.hear_type("snapshot")
+        await mum.send(type="follow", share=plain, tick=0)
+        snapshot = await mum.receive_type("snapshot")
         assert [r["code"] for r in snapshot["runners"]] == [scene.code]
-        await mum.hear_type("positions")
+        await mum.receive_type("positions")
         await server.adatabase(link.revoke)
-        error = await mum.hear_type("error")
+        error = await mum.receive_type("error")
         assert error["code"] == "share.ended"
-        assert await mum.hear_close() == 4403
+        assert await mum.receive_close() == 4403
     async with typed_client(server.ws_url) as mum:
-        await mum.say(type="follow", share=plain)
-        assert (await mum.hear())["code"] == "share.revoked"
-        await mum.say(type="follow", share="never existed")
-        assert (await mum.hear())["code"] == "share.unknown"
+        await mum.send(type="follow", share=plain)
+        assert (await mum.receive())["code"] == "share.revoked"
+        await mum.send(type="follow", share="never existed")
+        assert (await mum.receive())["code"] == "share.unknown"
 
 
 @contextlib.asynccontextmanager
 async def opened(server: Server, link: tuple[ShareLink, str]) -> AsyncIterator[Client]:
     """Open a link, and see positions by it."""
     async with typed_client(server.ws_url) as mum:
-        await mum.say(type="follow", share=link[1], tick=0)
-        await mum.hear_type("positions")
+        await mum.send(type="follow", share=link[1], tick=0)
+        await mum.receive_type("positions")
         yield mum
 
 
@@ -65,10 +65,10 @@ async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
         life = short_life(began)
     link, plain = await server.adatabase(make_link, bob, life=life)
     async with opened(server, (link, plain)) as mum:
-        assert await mum.hear_close() == 4403
+        assert await mum.receive_close() == 4403
     async with typed_client(server.ws_url) as mum:
-        await mum.say(type="follow", share=plain)
-        assert (await mum.hear())["code"] == "share.expired"
+        await mum.send(type="follow", share=plain)
+        assert (await mum.receive())["code"] == "share.expired"
 
 
 async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
@@ -76,11 +76,11 @@ async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
     _, plain = await server.adatabase(make_link, scene.bob, pin="4711")
     async with typed_client(server.ws_url) as mum:
         for pin in ("", "1234"):
-            await mum.say(type="follow", share=plain, pin=pin)
-            assert (await mum.hear())["code"] == "share.pin"
-        await mum.say(type="follow", share=plain, pin="4711")
+            await mum.send(type="follow", share=plain, pin=pin)
+            assert (await mum.receive())["code"] == "share.pin"
+        await mum.send(type="follow", share=plain, pin="4711")
         # His next position may come first.
-        await mum.hear_type("snapshot")
+        await mum.receive_type("snapshot")
 
 
 async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
@@ -95,23 +95,23 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
     await server.adatabase(visibility_set, runner=bob, visibility="race")
     link, plain = await server.adatabase(make_link, race=race)
     async with page_of(scene, page) as alice:
-        await alice.say(type="follow", races=[scene.code], runners=[scene.code])
-        errors = [await alice.hear_type("error") for _ in range(2)]
+        await alice.send(type="follow", races=[scene.code], runners=[scene.code])
+        errors = [await alice.receive_type("error") for _ in range(2)]
         assert {e["code"] for e in errors} == {"race.unknown", "runner.unknown"}
-        await alice.say(type="follow", share=plain, tick=0)
-        snapshot = await alice.hear_until(lambda m: bool(m.get("races")))
+        await alice.send(type="follow", share=plain, tick=0)
+        snapshot = await alice.receive_until(lambda m: bool(m.get("races")))
         assert [r["code"] for r in snapshot["runners"]] == [scene.code]
-        await alice.hear_type("positions")
+        await alice.receive_type("positions")
         # Who has the link may name the race, and the runner, too.
-        await alice.say(type="follow", runners=[scene.code], races=[scene.code])
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=[scene.code], races=[scene.code])
+        await alice.receive_type("snapshot")
         await server.adatabase(link.revoke)
-        lost = [await alice.hear_type("event", "access") for _ in range(2)]
+        lost = [await alice.receive_type("event", "access") for _ in range(2)]
         assert {(e.get("runner"), e.get("race")) for e in lost} == {
             (scene.code, None),
             (None, scene.code),
         }
-        await hears_no_positions(alice, scene)
+        await receives_no_positions(alice, scene)
 
 
 def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
@@ -145,20 +145,20 @@ async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
         typed_client(server.ws_url) as alice,
         typed_client(server.ws_url) as charlie,
     ):
-        await alice.say(type="follow", share=plain, tick=0)
-        await charlie.say(type="follow", runners=[scene.code], public=True)
+        await alice.send(type="follow", share=plain, tick=0)
+        await charlie.send(type="follow", runners=[scene.code], public=True)
         for client in (alice, charlie):
-            await client.hear_type("snapshot")
+            await client.receive_type("snapshot")
         half = (await server.adatabase(set_split, race)).checkpoint_id
-        told = await alice.hear_type("event", "split")
+        told = await alice.receive_type("event", "split")
         assert (told["race"], told["checkpoint"]) == (scene.code, half)
         assert (told["distance"], told["corrected"]) == (5000, True)
         if visibility == "public":
-            told = await charlie.hear_type("event", "split")
+            told = await charlie.receive_type("event", "split")
             assert told["checkpoint"] == half
         else:
             # To whoever has no link to it no race is named.
-            heard = await charlie.heard()
-            while scene.code not in json.dumps(heard):
-                heard.append(await charlie.hear())
-            assert not [m for m in heard if m.get("kind") == "split"]
+            received = await charlie.received()
+            while scene.code not in json.dumps(received):
+                received.append(await charlie.receive())
+            assert not [m for m in received if m.get("kind") == "split"]

@@ -51,12 +51,12 @@ async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
 
 class Ear:
     def __init__(self) -> None:
-        self.heard = asyncio.Event()
+        self.received = asyncio.Event()
         self.events: list[RunnerEvent] = []
 
     def receive(self, event: RunnerEvent) -> None:
         self.events.append(event)
-        self.heard.set()
+        self.received.set()
 
     def times(self, type_: str) -> list[int]:
         """Return the times of the events of a type."""
@@ -88,7 +88,7 @@ async def hand_out(hub: Hub, t: int) -> Ear:
         "state": {},
     }
     await hub.layer.group_send_many([(runner_group(BOB), event)])
-    await asyncio.wait_for(ear.heard.wait(), PATIENCE_S)
+    await asyncio.wait_for(ear.received.wait(), PATIENCE_S)
     return ear
 
 
@@ -299,5 +299,5 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     hub.loss_detector.report_loss(since)
     assert hub.loss_detector.complete_until <= since
     await finish_backfills(hub, PATIENCE_S)
-    assert ear.heard.is_set()
+    assert ear.received.is_set()
     store.close_connections()

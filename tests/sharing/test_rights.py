@@ -109,15 +109,15 @@ async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
         seed_client(scene.server.ws_url) as alice,
         typed_client(scene.server.ws_url) as charlie,
     ):
-        await alice.say(initialRequest=True, following=[scene.code])
-        await alice.hear()
+        await alice.send(initialRequest=True, following=[scene.code])
+        await alice.receive()
         await sees_bob(charlie, scene)
         await scene.server.adatabase(hide, scene.bob)
         # Only he is notified that they both have lost him.
         await loses_bob(charlie, scene, "private")
-        await alice.heard()
+        await alice.received()
         await bob_goes_on(scene)
-        assert await alice.heard() == []
+        assert await alice.received() == []
 
 
 async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> None:
@@ -137,20 +137,20 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
         typed_client(scene.server.ws_url, anne) as phone,
     ):
         for client in (alice, charlie):
-            await client.say(type="follow", public=True, tick=0, since=now_ms())
-            await client.hear_until(is_bob)
+            await client.send(type="follow", public=True, tick=0, since=now_ms())
+            await client.receive_until(is_bob)
         await server.adatabase(make_follow, stranger.user, bob, "pending")
         await server.adatabase(block, bob)
-        event = await alice.hear_type("event", "runner")
+        event = await alice.receive_type("event", "runner")
         assert (event["change"], event["runner"]) == ("removed", scene.code)
         # Each of the newcomers is found by a different poll of the topic.
         for code in ("nora", "olaf"):
             await server.adatabase(make_seen, code)
-            while code not in json.dumps(heard := await alice.hear()):
-                assert scene.code not in json.dumps(heard), heard
-        await phone.say(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
+            while code not in json.dumps(received := await alice.receive()):
+                assert scene.code not in json.dumps(received), received
+        await phone.send(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
         # With her item if she joins the topic after the fix, or else as a position.
-        await alice.hear_until(
+        await alice.receive_until(
             lambda m: (
                 (m["type"] == "positions" and m["fixes"] != [])
                 or (m["type"] == "event" and m["runner"]["fix"] is not None)
@@ -158,17 +158,17 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
         )
         # Whoever comes while blocked sees as little, in each way of coming.
         async with page_of(scene, stranger) as again:
-            await again.say(
+            await again.send(
                 type="follow", public=True, tick=0, since=now_ms() - 60_000, id="all"
             )
             for _ in range(20):
-                assert scene.code not in json.dumps(await again.hear())
-                await again.say(type="ping")
-        await charlie.hear_until(is_bob)
+                assert scene.code not in json.dumps(await again.receive())
+                await again.send(type="ping")
+        await charlie.receive_until(is_bob)
         await server.adatabase(unfollow, bob)
-        event = await alice.hear_type("event", "runner")
+        event = await alice.receive_type("event", "runner")
         assert (event["change"], event["runner"]["code"]) == ("added", scene.code)
-        await alice.hear_until(is_bob)
+        await alice.receive_until(is_bob)
 
 
 def sign_out(alice: Alice) -> None:
@@ -201,9 +201,9 @@ async def test_a_page_whose_session_ends_is_closed_with_4401(
     async with page_of(scene, follower) as alice:
         await sees_bob(alice, scene)
         await server.adatabase(change, follower)
-        error = await alice.hear_type("error")
+        error = await alice.receive_type("error")
         assert error["code"] == "session.ended"
-        assert await alice.hear_close() == 4401
+        assert await alice.receive_close() == 4401
 
 
 def revoke_token(bob: Runner) -> None:
@@ -224,26 +224,26 @@ def let_token_expire(bob: Runner) -> None:
 async def test_a_phone_whose_token_ends_is_closed_with_4401(
     scene: Scene, change: Change
 ) -> None:
-    await scene.phone.hear_type("ack")
+    await scene.phone.receive_type("ack")
     await scene.server.adatabase(change, scene.bob)
-    error = await scene.phone.hear_until(lambda m: m.get("code") == "token.revoked")
+    error = await scene.phone.receive_until(lambda m: m.get("code") == "token.revoked")
     assert error["detail"]
-    assert await scene.phone.hear_close() == 4401
+    assert await scene.phone.receive_close() == 4401
 
 
 async def test_a_phone_that_is_another_runners_now_is_told_to_come_back(
     scene: Scene,
 ) -> None:
     server, bob = scene.server, scene.bob
-    await scene.phone.hear_type("ack")
+    await scene.phone.receive_type("ack")
     eve = await server.adatabase(make_runner, f"{bob.code}-eve", "Eve")
     await server.adatabase(bob.tokens.update, runner=eve)
-    await scene.phone.hear_until(lambda m: m.get("code") == "token.moved")
-    assert await scene.phone.hear_close() == 1012
+    await scene.phone.receive_until(lambda m: m.get("code") == "token.moved")
+    assert await scene.phone.receive_close() == 1012
     async with typed_client(server.ws_url, scene.token) as phone:
         fix = {"t": now_ms(), "lat": 48, "lng": 2}
-        await phone.say(type="publish", fixes=[fix])
-        await phone.hear_type("ack")
+        await phone.send(type="publish", fixes=[fix])
+        await phone.receive_type("ack")
     assert await server.adatabase(eve.positions.count) == 1
 
 
@@ -261,4 +261,4 @@ async def test_a_token_expires_by_the_clock(scene: Scene) -> None:
         life = short_life(began)
     token = await server.adatabase(make_short_token, scene.bob, life)
     async with typed_client(server.ws_url, token) as phone:
-        assert await phone.hear_close() == 4401
+        assert await phone.receive_close() == 4401

@@ -24,19 +24,19 @@ async def test_nothing_is_taken_after_a_token_was_revoked(server: Server) -> Non
     row, token = await server.adatabase(RunnerToken.objects.issue, bob, name="phone")
     phone = await Stubborn().open(f"{server.ws_url}/?token={token}")
     async with typed_client(server.ws_url) as alice:
-        await alice.say(type="follow", runners=["bob"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", runners=["bob"], tick=0)
+        await alice.receive_type("snapshot")
         phone.send({"userId": "bob", "lat": 1, "lng": 1})
-        await alice.hear_type("positions")
+        await alice.receive_type("positions")
         await server.adatabase(row.revoke)
         while "token.revoked" not in (await phone.message()).get("error", ""):
             pass
-        heard = []
+        received = []
         with contextlib.suppress(ConnectionError):
             for n in range(20):
                 phone.send({"userId": "bob", "lat": 60, "lng": n})
                 # Meanwhile the server reads what the phone has sent.
-                heard += await alice.heard()
-        heard += await alice.heard()
-        assert not any(60 in row for each in heard for row in each.get("fixes", ()))
+                received += await alice.received()
+        received += await alice.received()
+        assert not any(60 in row for each in received for row in each.get("fixes", ()))
     phone.transport.abort()

@@ -107,16 +107,16 @@ class Drive(Doors):
     async def typed(self, code: str, t: int, place: tuple[float, float]) -> None:
         async with typed_client(self.server.ws_url, self.token(code)) as phone:
             fix = {"t": t, "lat": place[0], "lng": place[1]}
-            await phone.say(type="publish", fixes=[fix], id=1)
-            answer = await phone.hear_until(lambda m: m.get("id") == 1)
+            await phone.send(type="publish", fixes=[fix], id=1)
+            answer = await phone.receive_until(lambda m: m.get("id") == 1)
             self.note("typed replies", json.dumps(answer))
 
     async def seed(self, code: str, t: int, place: tuple[float, float]) -> None:
         url = f"{self.server.ws_url}/?token={self.token(code)}"
         async with seed_client(url) as phone:
-            await phone.say(userId=code, lat=place[0], lng=place[1], time=t)
-            await phone.say(initialRequest=True, following=["no such"])
-            self.note("seed replies", json.dumps(await phone.hear()))
+            await phone.send(userId=code, lat=place[0], lng=place[1], time=t)
+            await phone.send(initialRequest=True, following=["no such"])
+            self.note("seed replies", json.dumps(await phone.receive()))
 
     async def app(
         self, app: str, code: str, t: int, place: tuple[float, float]
@@ -158,7 +158,7 @@ class Drive(Doors):
         """Open a spectator of every kind."""
         url, since = self.server.ws_url, now_ms() - 600_000
         seed = await stack.enter_async_context(seed_client(url))
-        await seed.say(initialRequest=True, following=list(CODES))
+        await seed.send(initialRequest=True, following=list(CODES))
         listeners = {"seed": Listener(seed)}
         follows: dict[str, dict[str, Any]] = {
             "typed, one by one": {"runners": list(CODES), "tick": 0},
@@ -178,7 +178,7 @@ class Drive(Doors):
         }
         for name, follow in follows.items():
             client = await stack.enter_async_context(typed_client(url))
-            await client.say(type="follow", **follow)
+            await client.send(type="follow", **follow)
             listeners[name] = Listener(client)
         return listeners
 

@@ -329,7 +329,7 @@ class World:
                     typed_client(self.server.ws_url, self.keys.pulses[sight])
                 )
                 pulses.append(asyncio.create_task(pulse(phone)))
-                await phone.hear_type("ack")
+                await phone.receive_type("ack")
             everybody = list(visitors())
             gate = asyncio.Semaphore(AT_A_TIME)
 
@@ -364,7 +364,7 @@ def code_of(visitor: Visitor) -> str:
 async def pulse(phone: Any) -> None:
     for number in itertools.count():
         fix = {"t": int(time.time() * 1000), "lat": 48 + number / 1e4, "lng": 2}
-        await phone.say(type="publish", fixes=[fix])
+        await phone.send(type="publish", fixes=[fix])
         await asyncio.sleep(BETWEEN_FIXES)
 
 

@@ -73,11 +73,11 @@ async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
                 async with seed_client(
                     ws_url + path, additional_headers=headers
                 ) as phone:
-                    await phone.say(userId=tag, lat=48.5, lng=2.5)
+                    await phone.send(userId=tag, lat=48.5, lng=2.5)
         with contextlib.suppress(ConnectionClosed):
             async with typed_client(ws_url) as phone:
-                await phone.say(type="auth", token=token)
-                await phone.hear()
+                await phone.send(type="auth", token=token)
+                await phone.receive()
     for token in tokens.values():
         for app in (*APPS, "traccar", "misspelt", ""):
             for path in (
@@ -108,8 +108,8 @@ async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
         async with typed_client(ws_url) as mum:
-            await mum.say(type="follow", share=link, pin="473829")
-            await mum.hear()
+            await mum.send(type="follow", share=link, pin="473829")
+            await mum.receive()
     session = keys.cookies["bob"]
     with contextlib.suppress(InvalidStatus):
         async with typed_client(

@@ -27,22 +27,22 @@ def break_rows(cast: Cast) -> None:
 async def fail(stage: Stage) -> None:
     await stage.adatabase(break_rows, stage.cast)
     async with stage.joined("typed") as client:
-        await client.say(type="follow", races=["plain"])
-        await client.hear_code("server.error")
+        await client.send(type="follow", races=["plain"])
+        await client.receive_codes("server.error")
     async with stage.joined("typed", stage.tokens["sick"]) as client:
-        await client.hear_end(1011)
+        await client.receive_until_close(1011)
 
 
 async def lose_the_database(stage: Stage) -> None:
     async with stage.joined("typed") as client:
-        await client.say(type="ping")
-        await client.hear_type("pong")
+        await client.send(type="ping")
+        await client.receive_type("pong")
         await stage.adatabase(execute, "alter table runners_runner rename to mislaid")
         try:
-            await client.say(type="follow", runners=["8"])
-            await client.hear_code("store.unavailable")
+            await client.send(type="follow", runners=["8"])
+            await client.receive_codes("store.unavailable")
             async with stage.joined("typed", stage.tokens["8"]) as phone:
-                await phone.hear_end(1013)
+                await phone.receive_until_close(1013)
             await stage.requests.ask_in_vain()
         finally:
             await stage.adatabase(
@@ -52,16 +52,16 @@ async def lose_the_database(stage: Stage) -> None:
 
 async def leave(stage: Stage) -> None:
     async with stage.joined("typed") as client, stage.joined("seed") as deaf:
-        await client.say(type="ping")
-        await client.hear_type("pong")
+        await client.send(type="ping")
+        await client.receive_type("pong")
         # One that does not answer the close is waited for a moment.
         deaf.connection.transport.pause_reading()
         os.kill(stage.capture.server.pid, signal.SIGTERM)
-        await client.hear_type("reconnect")
-        await client.hear_end(1012)
+        await client.receive_type("reconnect")
+        await client.receive_until_close(1012)
         await stage.requests.ask_while_it_leaves()
         deaf.connection.transport.resume_reading()
-        await deaf.hear_end(1012)
+        await deaf.receive_until_close(1012)
 
 
 SCENES: tuple[Scene, ...] = (

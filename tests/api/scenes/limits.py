@@ -14,29 +14,29 @@ async def open_too_many(stage: Stage) -> None:
             await stack.enter_async_context(stage.joined("typed", stage.tokens["full"]))
             for _ in range(3)
         ]
-        await clients[-1].hear_end(4429)
+        await clients[-1].receive_until_close(4429)
 
 
 async def say_nothing(stage: Stage) -> None:
     async with stage.joined("typed") as client:
-        await client.hear_end(4408)
+        await client.receive_until_close(4408)
 
 
 async def say_no_message(stage: Stage) -> None:
     async with stage.joined("typed") as client:
-        await client.say_raw("[")
-        await client.say_raw(b"binary")
-        await client.hear_end(4400)
+        await client.send_raw("[")
+        await client.send_raw(b"binary")
+        await client.receive_until_close(4400)
     async with stage.joined("typed") as client:
-        await client.say_wrong(type="ping", pad="x" * 65_536)
-        await client.hear_end(1009)
+        await client.send_invalid(type="ping", pad="x" * 65_536)
+        await client.receive_until_close(1009)
     async with stage.joined("typed") as client:
         await client.connection.send(b"\xff", text=True)
-        await client.hear_end(1007)
+        await client.receive_until_close(1007)
     async with stage.joined("typed") as client:
         # A masked frame of an opcode that does not exist.
         client.connection.transport.write(b"\x83\x80\0\0\0\0")
-        await client.hear_end(1002)
+        await client.receive_until_close(1002)
 
 
 async def read_nothing(stage: Stage) -> None:
@@ -49,9 +49,9 @@ async def read_nothing(stage: Stage) -> None:
         transport.pause_reading()
         # Each is answered with as much; at last the answers fill all buffers.
         for _ in range(100):
-            await client.say_wrong(type="ping", pad="x" * 60_000)
+            await client.send_invalid(type="ping", pad="x" * 60_000)
         transport.resume_reading()
-        await client.hear_end(4413)
+        await client.receive_until_close(4413)
 
 
 SCENES: tuple[Scene, ...] = (

@@ -12,10 +12,10 @@ MINUTE = 60_000  # ms
 
 async def publish_what_is_refused(stage: Stage) -> None:
     async with stage.joined("typed") as stranger:
-        await stranger.say(type="publish", fixes=[fix()])
-        await stranger.hear_code("token.required")
+        await stranger.send(type="publish", fixes=[fix()])
+        await stranger.receive_codes("token.required")
     async with stage.joined("typed", stage.tokens["eve"]) as eve:
-        await eve.say(
+        await eve.send(
             **{"type": "publish", "id": "p"},
             fixes=[
                 fix(battery=81, accuracy=None, altitude=35, speed=None),
@@ -28,7 +28,7 @@ async def publish_what_is_refused(stage: Stage) -> None:
                 fix(48 * 60 * MINUTE),
             ],
         )
-        ack = await eve.hear_type("ack")
+        ack = await eve.receive_type("ack")
         assert ack["stored"] == 3
         assert {code for _, code in ack["rejected"]} == {
             *("position.invalid", "position.future", "position.erased"),
@@ -40,13 +40,13 @@ async def come_back_after_too_much(stage: Stage) -> None:
     async with stage.joined("typed", stage.tokens["many"]) as phone:
         for batch in range(3):
             fixes = [fix(1000 * (n + 400 * batch)) for n in range(400)]
-            await phone.say(type="publish", fixes=fixes)
-            await phone.hear_type("ack")
+            await phone.send(type="publish", fixes=fixes)
+            await phone.receive_type("ack")
     async with stage.joined("typed") as client:
-        await client.say(type="follow", runners=["many"], since=1)
-        assert (await client.hear_type("snapshot"))["truncated"] == ["many"]
-        await client.say(type="unfollow", runners=["many"])
-        await client.hear_type("unfollowed")
+        await client.send(type="follow", runners=["many"], since=1)
+        assert (await client.receive_type("snapshot"))["truncated"] == ["many"]
+        await client.send(type="unfollow", runners=["many"])
+        await client.receive_type("unfollowed")
 
 
 async def tell_of_a_phone(stage: Stage) -> None:
@@ -54,25 +54,25 @@ async def tell_of_a_phone(stage: Stage) -> None:
         stage.joined("typed", stage.tokens["phony"]) as phone,
         stage.joined("typed") as alice,
     ):
-        await alice.say(type="follow", runners=["phony"])
-        await alice.hear_type("snapshot")
-        await phone.say(type="publish", fixes=[fix(MINUTE, battery=17)])
-        assert (await alice.hear_type("event", "phone"))["accuracy"] is None
-        await phone.say(type="publish", fixes=[fix(accuracy=62)])
-        assert (await alice.hear_type("event", "phone"))["battery"] is None
+        await alice.send(type="follow", runners=["phony"])
+        await alice.receive_type("snapshot")
+        await phone.send(type="publish", fixes=[fix(MINUTE, battery=17)])
+        assert (await alice.receive_type("event", "phone"))["accuracy"] is None
+        await phone.send(type="publish", fixes=[fix(accuracy=62)])
+        assert (await alice.receive_type("event", "phone"))["battery"] is None
 
 
 async def call_for_help(stage: Stage) -> None:
     token = stage.tokens["calling"]
     async with stage.joined("typed", token) as phone:
         call = {"type": "sos", "id": "one", "time": now_ms()}
-        await phone.say_wrong(type="sos", id=1, time=now_ms())
-        await phone.hear_code("sos.invalid")
-        await phone.say(**call, fix=fix(battery=81), battery=80)
-        assert (await phone.hear_type("ack"))["open"]
+        await phone.send_invalid(type="sos", id=1, time=now_ms())
+        await phone.receive_codes("sos.invalid")
+        await phone.send(**call, fix=fix(battery=81), battery=80)
+        assert (await phone.receive_type("ack"))["open"]
         await stage.adatabase(Sos.objects.update, seen_at=timezone.now())
-        await phone.say(**call, fine=True)
-        ack = await phone.hear_type("ack")
+        await phone.send(**call, fine=True)
+        ack = await phone.receive_type("ack")
         assert ack["seen"]
         assert not ack["open"]
 

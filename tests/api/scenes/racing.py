@@ -17,35 +17,35 @@ async def run_a_race(stage: Stage) -> None:
         stage.joined("typed", stage.tokens["bob"]) as bob,
         stage.joined("typed") as alice,
     ):
-        await alice.say(type="follow", races=["city", "going"], tick=0)
-        await alice.hear_type("snapshot")
+        await alice.send(type="follow", races=["city", "going"], tick=0)
+        await alice.receive_type("snapshot")
         await run(bob, 110)
         for state in ("started", "off_course", "finished"):
-            await alice.hear_until(says(state=state))
-        await bob.say(type="publish", fixes=[fix(100), fix(1100)])
-        await alice.hear_type("late")
+            await alice.receive_until(says(state=state))
+        await bob.send(type="publish", fixes=[fix(100), fix(1100)])
+        await alice.receive_type("late")
         dora = await stage.adatabase(stage.cast.runners["dora"].entries.get)
         for state in ("dnf", "dns", "registered"):
             await stage.adatabase(entry_mark, entry=dora, status=state)
-            await alice.hear_until(says(state=state))
+            await alice.receive_until(says(state=state))
         nina = await stage.adatabase(
             make_entry, races["city"], "nina", "3", visibility="public"
         )
-        await alice.hear_until(says(change="added"))
+        await alice.receive_until(says(change="added"))
         await stage.adatabase(nina.delete)
-        await alice.hear_until(says(change="removed"))
+        await alice.receive_until(says(change="removed"))
         await stage.adatabase(races["going"].save)
-        await alice.hear_until(says(race={"slug": "going", "change": "changed"}))
+        await alice.receive_until(says(race={"slug": "going", "change": "changed"}))
         await stage.adatabase(races["going"].delete)
-        await alice.hear_until(says(race={"slug": "going", "change": "removed"}))
+        await alice.receive_until(says(race={"slug": "going", "change": "removed"}))
 
 
 async def run(phone: Recorder, seconds: int) -> None:
     """Run the city's course, and lose it for a while after 250 m."""
-    await phone.say(type="publish", fixes=[fix(240_000), fix(241_000)])
+    await phone.send(type="publish", fixes=[fix(240_000), fix(241_000)])
     for second in range(0, seconds, 5):
         is_lost = 65 <= second < 85
-        await phone.say(
+        await phone.send(
             type="publish",
             fixes=[
                 fix(
@@ -61,10 +61,10 @@ async def run(phone: Recorder, seconds: int) -> None:
 
 async def get_lost(stage: Stage) -> None:
     async with stage.joined("typed", stage.tokens["lost"]) as phone:
-        await phone.hear_type("welcome")
+        await phone.receive_type("welcome")
         await run(phone, 85)
         for _ in range(18):
-            await phone.hear_type("ack")
+            await phone.receive_type("ack")
 
 
 SCENES: tuple[Scene, ...] = (

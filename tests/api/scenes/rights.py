@@ -25,18 +25,18 @@ async def lose_runners(stage: Stage) -> None:
         stage.joined("typed", cookie=stage.cookies["charlie"]) as charlie,
     ):
         lost = ["deleted", "expiring", "hiding", "leaving"]
-        await client.say(type="follow", runners=lost)
-        await charlie.say(type="follow", runners=["blocking"])
-        await client.hear_type("snapshot")
-        await charlie.hear_type("snapshot")
+        await client.send(type="follow", runners=lost)
+        await charlie.send(type="follow", runners=["blocking"])
+        await client.receive_type("snapshot")
+        await charlie.receive_type("snapshot")
         await stage.adatabase(take_runners_away, stage.cast)
-        reasons = [await client.hear_type("event", "access") for _ in lost]
-        reasons.append(await charlie.hear_type("event", "access"))
+        reasons = [await client.receive_type("event", "access") for _ in lost]
+        reasons.append(await charlie.receive_type("event", "access"))
         assert {event["reason"] for event in reasons} == {
             *("deleted", "expired", "private", "revoked", "blocked")
         }
         await stage.adatabase(stage.cast.users["charlie"].delete)
-        await charlie.hear_end(4401)
+        await charlie.receive_until_close(4401)
 
 
 def take_races_away(cast: Cast) -> None:
@@ -49,13 +49,13 @@ def take_races_away(cast: Cast) -> None:
 async def lose_races(stage: Stage) -> None:
     # The token keeps the socket, whatever ends.
     async with stage.joined("typed", stage.tokens["other"]) as client:
-        await client.say(type="follow", races=["hushed"])
-        await client.say(type="follow", share=stage.links["secret"])
-        await client.say(type="follow", share=stage.links["secret-too"])
+        await client.send(type="follow", races=["hushed"])
+        await client.send(type="follow", share=stage.links["secret"])
+        await client.send(type="follow", share=stage.links["secret-too"])
         for _ in range(3):
-            await client.hear_type("snapshot")
+            await client.receive_type("snapshot")
         await stage.adatabase(take_races_away, stage.cast)
-        events = [await client.hear_type("event", "access") for _ in range(3)]
+        events = [await client.receive_type("event", "access") for _ in range(3)]
         assert {event["reason"] for event in events} == {
             *("private", "revoked", "expired")
         }
@@ -74,12 +74,12 @@ async def lose_what_a_socket_stands_on(stage: Stage) -> None:
         stage.joined("typed", stage.tokens["moved"]) as moved,
         stage.joined("typed") as shared,
     ):
-        await shared.say(type="follow", share=stage.links["two"])
-        await shared.hear_type("snapshot")
+        await shared.send(type="follow", share=stage.links["two"])
+        await shared.receive_type("snapshot")
         await stage.adatabase(end_tokens_and_link, stage.cast)
-        await gone.hear_end(4401)
-        await moved.hear_end(1012)
-        await shared.hear_end(4403)
+        await gone.receive_until_close(4401)
+        await moved.receive_until_close(1012)
+        await shared.receive_until_close(4403)
 
 
 SCENES: tuple[Scene, ...] = (

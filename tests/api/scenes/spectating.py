@@ -12,71 +12,71 @@ async def talk_as_in_2015(stage: Stage) -> None:
         stage.joined("seed", stage.tokens["7"]) as phone,
         stage.joined("seed") as alice,
     ):
-        await alice.say(initialRequest=True, following=[7, "8"], userId=9)
-        await alice.say_wrong(initialRequest=True, following=["nobody", "a b"])
-        await alice.hear_code("runner.unknown", "runner.invalid")
-        await phone.say(lat=48, lng=2.5)
-        await phone.say(userId="7", lat=48, lng=2)
+        await alice.send(initialRequest=True, following=[7, "8"], userId=9)
+        await alice.send_invalid(initialRequest=True, following=["nobody", "a b"])
+        await alice.receive_codes("runner.unknown", "runner.invalid")
+        await phone.send(lat=48, lng=2.5)
+        await phone.send(userId="7", lat=48, lng=2)
         details = {"accuracy": 5, "altitude": 35, "speed": 3.4, "heading": 270}
-        await phone.say(
+        await phone.send(
             userId=7, lat=48.1, lng=2, time=now_ms() + 2000, battery=81, **details
         )
-        heard = [await alice.hear() for _ in range(3)]
-        assert [message["userId"] for message in heard] == [7, "7", 7]
-        await phone.say_wrong(userId=8, lat=48, lng=2)
-        await phone.say_wrong(userId=7, lat=148, lng=2)
-        await phone.hear_code("runner.mismatch", "position.invalid")
-        await alice.say_wrong(userId=7, lat=48, lng=2)
-        await alice.say_wrong(hello="there")
-        await alice.hear_code("token.required", "message.invalid")
+        received = [await alice.receive() for _ in range(3)]
+        assert [message["userId"] for message in received] == [7, "7", 7]
+        await phone.send_invalid(userId=8, lat=48, lng=2)
+        await phone.send_invalid(userId=7, lat=148, lng=2)
+        await phone.receive_codes("runner.mismatch", "position.invalid")
+        await alice.send_invalid(userId=7, lat=48, lng=2)
+        await alice.send_invalid(hello="there")
+        await alice.receive_codes("token.required", "message.invalid")
 
 
 async def greet(stage: Stage) -> None:
     async with stage.joined("typed") as client:
-        welcome = await client.hear_type("welcome")
+        welcome = await client.receive_type("welcome")
         assert welcome["runner"] is None
         for id_ in (1, "one", None, True):
-            await client.say(type="ping", id=id_, at=12345)
-            assert (await client.hear_type("pong"))["at"] == 12345
-        await client.say(type="auth", id=2, token=stage.tokens["8"])
-        assert (await client.hear_type("welcome"))["runner"] == "8"
-        await client.say_wrong(type="greet")
-        await client.say_wrong(type="publish", fixes=[])
-        await client.hear_code("message.unknown", "publish.invalid")
-        await client.say_wrong(type="auth", token="wrong")
-        await client.hear_end(4401)
+            await client.send(type="ping", id=id_, at=12345)
+            assert (await client.receive_type("pong"))["at"] == 12345
+        await client.send(type="auth", id=2, token=stage.tokens["8"])
+        assert (await client.receive_type("welcome"))["runner"] == "8"
+        await client.send_invalid(type="greet")
+        await client.send_invalid(type="publish", fixes=[])
+        await client.receive_codes("message.unknown", "publish.invalid")
+        await client.send_invalid(type="auth", token="wrong")
+        await client.receive_until_close(4401)
 
 
 async def follow_and_let_go(stage: Stage) -> None:
     async with stage.joined("typed") as client:
-        await client.say(
+        await client.send(
             **{"type": "follow", "id": 1, "public": True, "tick": 100},
             runners=["8", 7],
             races=["plain", "city", "ten"],
         )
         # Each whole is a part of its own.
-        await client.hear_until(says(more=True))
-        await client.hear_until(says(more=False))
-        await client.say(type="follow", id=None, runners=["dora"], races=[])
-        await client.hear_type("snapshot")
-        await client.say_wrong(
+        await client.receive_until(says(more=True))
+        await client.receive_until(says(more=False))
+        await client.send(type="follow", id=None, runners=["dora"], races=[])
+        await client.receive_type("snapshot")
+        await client.send_invalid(
             type="follow",
             runners=["nobody", 1.5, True, None, "a b"],
             races=["nowhere", 1.5, True, None],
         )
-        await client.hear_code("runner.unknown", "runner.invalid", "race.unknown")
-        await client.say_wrong(type="follow", runners=[str(n) for n in range(20)])
-        await client.hear_code("follow.limit")
-        await client.say(
+        await client.receive_codes("runner.unknown", "runner.invalid", "race.unknown")
+        await client.send_invalid(type="follow", runners=[str(n) for n in range(20)])
+        await client.receive_codes("follow.limit")
+        await client.send(
             type="unfollow", id=2, runners=[7], races=["city"], public=True
         )
-        assert (await client.hear_type("unfollowed"))["public"]
+        assert (await client.receive_type("unfollowed"))["public"]
 
 
 async def ask_for_a_follow_that_is_pending(stage: Stage) -> None:
     async with stage.joined("typed", cookie=stage.cookies["alice"]) as client:
-        await client.say(type="follow", runners=["finn"])
-        await client.hear_code("follow.forbidden")
+        await client.send(type="follow", runners=["finn"])
+        await client.receive_codes("follow.forbidden")
 
 
 async def show_links(stage: Stage) -> None:
@@ -87,28 +87,28 @@ async def show_links(stage: Stage) -> None:
         show_link(stage, "locked", "share.pin"),
     )
     async with stage.joined("typed") as client:
-        await client.say(type="follow", share=stage.links["locked"], pin="1234")
-        snapshot = await client.hear_type("snapshot")
+        await client.send(type="follow", share=stage.links["locked"], pin="1234")
+        snapshot = await client.receive_type("snapshot")
         assert [runner["code"] for runner in snapshot["runners"]] == ["linked"]
 
 
 async def show_link(stage: Stage, name: str, code: str) -> None:
     async with stage.joined("typed") as client:
-        await client.say(type="follow", share=stage.links.get(name, name))
-        await client.hear_code(code)
+        await client.send(type="follow", share=stage.links.get(name, name))
+        await client.receive_codes(code)
 
 
 async def cheer(stage: Stage) -> None:
     async with stage.joined("typed") as alice:
-        await alice.say(type="follow", runners=["cheered"])
-        await alice.say_wrong(type="cheer", runner="cheered", text="")
-        await alice.say(type="cheer", runner="off", text="Allez")
-        await alice.hear_code("cheer.invalid", "cheer.off")
-        await alice.say(type="cheer", id=1, runner="cheered", text="Allez")
-        await alice.hear_type("event", "cheer")
+        await alice.send(type="follow", runners=["cheered"])
+        await alice.send_invalid(type="cheer", runner="cheered", text="")
+        await alice.send(type="cheer", runner="off", text="Allez")
+        await alice.receive_codes("cheer.invalid", "cheer.off")
+        await alice.send(type="cheer", id=1, runner="cheered", text="Allez")
+        await alice.receive_type("event", "cheer")
         for _ in range(5):
-            await alice.say(type="cheer", id=1, runner="cheered", text="Allez")
-        await alice.hear_code("rate.limited")
+            await alice.send(type="cheer", id=1, runner="cheered", text="Allez")
+        await alice.receive_codes("rate.limited")
 
 
 SCENES: tuple[Scene, ...] = (
