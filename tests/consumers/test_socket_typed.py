@@ -112,8 +112,8 @@ async def test_a_client_that_wakes_up_late_gets_the_close_code(server: Server) -
     async with seed_client(
         server.ws_url, additional_headers={"Authorization": "Bearer nonsense"}
     ) as phone:
-        # The phone sleeps for longer than Daphne waits by default. Daphne would answer its
-        # next message by a reset.
+        # The phone sleeps for longer than Daphne waits by default. Its next message
+        # would be answered by a reset.
         phone.connection.transport.pause_reading()
         await asyncio.sleep(1.5)
         with contextlib.suppress(ConnectionClosed):
