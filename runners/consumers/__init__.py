@@ -6,7 +6,7 @@ from typing import Any
 
 from runners import handshake
 from runners.consumers.seed import SeedConsumer
-from runners.consumers.socket import Receive, Send, wire_of
+from runners.consumers.socket import Receive, Send, writer_of
 from runners.consumers.typed import TypedConsumer
 from runners.live.dialects import v1
 from runners.serving.admission import get_admission
@@ -24,11 +24,11 @@ async def turn_away(
     """Accept and close immediately: browsers see the close code only then."""
     await receive()
     await send({"type": "websocket.accept", "subprotocol": dialect})
-    wire = wire_of(scope, send)
-    wire.close(code)
+    writer = writer_of(scope, send)
+    writer.close(code)
     while (await receive())["type"] != "websocket.disconnect":
         pass
-    wire.abandon()
+    writer.abandon()
 
 
 async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:

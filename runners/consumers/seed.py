@@ -38,12 +38,12 @@ class SeedConsumer(SocketConsumer):
         self._gathered_of: tuple[Publisher, WireId] | None = None
 
     def make_outbox(self) -> Outbox:
-        return SeedOutbox(self.wire, self.hub)
+        return SeedOutbox(self.writer, self.hub)
 
     async def receive(self, message: dict[str, Any]) -> None:
         await super().receive(message)
         gathered = len(self._gathered)
-        if gathered and (gathered >= GATHERED or not self.wire.more):
+        if gathered and (gathered >= GATHERED or not self.writer.more):
             await self.accept_gathered()
 
     async def handle(self, command: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ from runners.live.close_codes import (
 )
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import Outbox, now_ms
-from runners.live.wire import EXTENSION, SendWire, Wire
+from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.fix import FixError
 from runners.positions.limits import Bucket, get_publish_limits
 from runners.positions.pipeline import Pipeline, get_pipeline
@@ -79,7 +79,7 @@ class SocketConsumer(SubscriptionConsumer):
     ) -> None:
         self.scope = scope
         await receive()  # websocket.connect
-        self.wire = wire_of(scope, send)
+        self.writer = writer_of(scope, send)
         self.outbox = self.make_outbox()
         self.hub.sockets.add(self.outbox)
         self.monitor.sockets.add(self)
@@ -88,7 +88,7 @@ class SocketConsumer(SubscriptionConsumer):
             while True:
                 message = await receive()
                 if message["type"] == "websocket.disconnect":
-                    self.wire.abandon()
+                    self.writer.abandon()
                     break
                 await self.receive(message)
         except Exception:
@@ -347,10 +347,10 @@ def failed() -> CommandError:
     return CommandError("server.error", "Something failed here. Nothing was changed.")
 
 
-def wire_of(scope: dict[str, Any], send: Send) -> Wire:
-    """Return a socket's `Wire`: the server's own, if it offers one."""
-    extension: Wire | None = scope.get("extensions", {}).get(EXTENSION)
-    return SendWire(send) if extension is None else extension
+def writer_of(scope: dict[str, Any], send: Send) -> SocketWriter:
+    """Return a socket's writer: the server's own, if it offers one."""
+    extension: SocketWriter | None = scope.get("extensions", {}).get(EXTENSION)
+    return AsgiWriter(send) if extension is None else extension
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from runners.consumers.errors import CommandError
 from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN, RECONNECT
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import Outbox, now_ms
-from runners.live.wire import Wire
+from runners.live.socket_writer import SocketWriter
 from runners.positions.track import Publisher
 from runners.sharing.access import AccessCheck, AccessDecision, Grant, Viewer
 from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
@@ -26,7 +26,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.hub: Hub = get_hub()
-        self.wire: Wire
+        self.writer: SocketWriter
         self.outbox: Outbox
         self.monitor: AccessMonitor = get_access_monitor()
         self.runner_reads: RunnerReads = get_runner_reads()

@@ -65,7 +65,7 @@ class TypedConsumer(SocketConsumer):
         }
 
     def make_outbox(self) -> TypedOutbox:
-        return TypedOutbox(self.wire, self.hub)
+        return TypedOutbox(self.writer, self.hub)
 
     async def connect(self, send: Send) -> None:
         await super().connect(send)

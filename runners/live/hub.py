@@ -47,12 +47,12 @@ class TickQueue:
     """What is flushed at one tick: `since` is the loop time of the first queued event,
     `at` the loop time of the tick."""
 
-    __slots__ = ("at", "since", "writers")
+    __slots__ = ("at", "since", "flushables")
 
     def __init__(self, since: float, at: float) -> None:
         self.since = since
         self.at = at
-        self.writers: dict[Flushable, None] = {}
+        self.flushables: dict[Flushable, None] = {}
 
 
 class Membership:
@@ -231,46 +231,46 @@ class Hub:
 
     # Writing
 
-    def flush_next_pass(self, writer: Flushable) -> None:
-        """Flush the writer once the received events have been dispatched."""
+    def flush_next_pass(self, flushable: Flushable) -> None:
+        """Flush an outbox or audience once the received events are dispatched."""
         if not self._next_pass:
             self._next_pass_since = self.loop.time()
             self.loop.call_soon(self._flush_pass)
-        self._next_pass.append(writer)
+        self._next_pass.append(flushable)
 
     def _flush_pass(self) -> None:
-        writers, self._next_pass = self._next_pass, []
-        self._flush(writers, self._next_pass_since, self._next_pass_since)
+        flushables, self._next_pass = self._next_pass, []
+        self._flush(flushables, self._next_pass_since, self._next_pass_since)
 
-    def flush_at_tick(self, writer: Flushable, tick: int) -> None:
-        """Flush the writer at the next whole multiple of the tick (milliseconds)."""
+    def flush_at_tick(self, flushable: Flushable, tick: int) -> None:
+        """Flush an outbox or audience at the next multiple of the tick (ms)."""
         if tick == 0:
-            self.flush_next_pass(writer)
+            self.flush_next_pass(flushable)
             return
         due = self._at_tick.get(tick)
         if due is None:
             now, seconds = self.loop.time(), tick / 1000
             due = self._at_tick[tick] = TickQueue(now, now + seconds - now % seconds)
             self.loop.call_at(due.at, self._flush_tick, tick)
-        due.writers[writer] = None
+        due.flushables[flushable] = None
 
     def _flush_tick(self, tick: int) -> None:
         due = self._at_tick.pop(tick)
-        self._flush(list(due.writers), due.since, due.at)
+        self._flush(list(due.flushables), due.since, due.at)
 
     def _flush(
-        self, writers: list[Flushable], since: float, at: float, start: int = 0
+        self, flushables: list[Flushable], since: float, at: float, start: int = 0
     ) -> None:
         """Write a part now and the rest in later passes, to keep the loop free."""
         end = start + SOCKETS_PER_PASS
-        for writer in writers[start:end]:
+        for flushable in flushables[start:end]:
             try:
-                writer.flush()
+                flushable.flush()
             except Exception:
                 logger.exception("A socket could not be written")
         self.record_pass(since, at)
-        if end < len(writers):
-            self.loop.call_soon(self._flush, writers, since, at, end)
+        if end < len(flushables):
+            self.loop.call_soon(self._flush, flushables, since, at, end)
 
     def record_pass(self, since: float, at: float) -> None:
         """Record the lateness and the ages of what a pass has written.

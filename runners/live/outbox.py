@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.dialects import v1
 from runners.live.groups import POSITION, RunnerEvent
-from runners.live.wire import Wire
+from runners.live.socket_writer import SocketWriter
 
 if TYPE_CHECKING:
     from runners.live.audience import Audience
@@ -36,16 +36,16 @@ def now_ms() -> int:
 class Outbox:
     """The part that both dialects share: the queue of events and its limit."""
 
-    __slots__ = ("_event_bytes", "_events", "merged", "hub", "wire")
+    __slots__ = ("_event_bytes", "_events", "hub", "merged", "writer")
 
-    def __init__(self, wire: Wire, hub: Hub) -> None:
-        self.wire = wire
+    def __init__(self, writer: SocketWriter, hub: Hub) -> None:
+        self.writer = writer
         self.hub = hub
         # Positions merged away since this socket's last frame.
         self.merged = 0
         self._events: list[bytes] = []
         self._event_bytes = 0
-        wire.on_drained = self.catch_up
+        writer.on_drained = self.catch_up
 
     @property
     def waiting(self) -> int:
@@ -55,7 +55,7 @@ class Outbox:
     @property
     def has_pending_events(self) -> bool:
         """Return whether events, which are never merged, wait for a slow peer."""
-        return self.wire.behind and bool(self._events)
+        return self.writer.behind and bool(self._events)
 
     def receive(self, event: RunnerEvent) -> None:
         """Queue an event of a followed runner."""
@@ -80,20 +80,20 @@ class Outbox:
         if not self._events:
             self.hub.loop.call_soon(self.flush_events)
         self._events.extend(frames)
-        if not self.wire.behind:
+        if not self.writer.behind:
             return
         self._event_bytes += sum(map(len, frames)) + FRAME_OVERHEAD_BYTES * len(frames)
         if self._event_bytes > MAX_EVENT_BYTES:
             self._events.clear()
-            self.wire.close(TOO_FAR_BEHIND)
+            self.writer.close(TOO_FAR_BEHIND)
 
     def flush_events(self) -> None:
         """Write the queued events, unless the socket is behind."""
         if events := self._pop_events():
-            self.wire.write(events)
+            self.writer.write(events)
 
     def _pop_events(self) -> list[bytes]:
-        if self.wire.behind:
+        if self.writer.behind:
             return []
         events, self._events = self._events, []
         self._event_bytes = 0
@@ -102,7 +102,7 @@ class Outbox:
     def close(self, code: int) -> None:
         """Close the socket after writing the queued events."""
         self.flush_events()
-        self.wire.close(code)
+        self.writer.close(code)
 
     def catch_up(self) -> None:
         """Send what was queued while the socket was behind."""
@@ -114,8 +114,8 @@ class SeedOutbox(Outbox):
 
     __slots__ = ("_newest", "_queue")
 
-    def __init__(self, wire: Wire, hub: Hub) -> None:
-        super().__init__(wire, hub)
+    def __init__(self, writer: SocketWriter, hub: Hub) -> None:
+        super().__init__(writer, hub)
         self._queue: list[bytes] = []
         self._newest: dict[int, bytes] = {}
 
@@ -126,7 +126,7 @@ class SeedOutbox(Outbox):
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] != POSITION:
             return
-        if self.wire.behind:
+        if self.writer.behind:
             runner = event["runner"]
             if self._newest.pop(runner, None) is not None:
                 self.merged += 1
@@ -140,7 +140,7 @@ class SeedOutbox(Outbox):
     def flush(self) -> None:
         """Write the queued events and positions."""
         queue, self._queue = self._queue, []
-        self.wire.write([*self._pop_events(), *queue])
+        self.writer.write([*self._pop_events(), *queue])
         self.hub.delivered += len(queue)
 
     def catch_up(self) -> None:
@@ -148,7 +148,7 @@ class SeedOutbox(Outbox):
         if self._newest:
             newest, self._newest = self._newest, {}
             self.merged = 0
-            self.wire.write(list(newest.values()))
+            self.writer.write(list(newest.values()))
             self.hub.delivered += len(newest)
 
     def forget(self, runner: int) -> None:
@@ -160,8 +160,8 @@ class TypedOutbox(Outbox):
 
     __slots__ = ("_missed", "_rows", "last_frame", "tick")
 
-    def __init__(self, wire: Wire, hub: Hub) -> None:
-        super().__init__(wire, hub)
+    def __init__(self, writer: SocketWriter, hub: Hub) -> None:
+        super().__init__(writer, hub)
         self.tick = v1.DEFAULT_TICK_MS
         self.last_frame = hub.loop.time()
         self._rows: dict[int, bytes] = {}
@@ -190,22 +190,22 @@ class TypedOutbox(Outbox):
 
     def write_shared(self, frame: bytes, audience: Audience) -> bool:
         """Write a frame of an audience; return False if it was skipped (behind)."""
-        if self.wire.behind:
+        if self.writer.behind:
             self._missed.setdefault(audience, audience.before_this_tick)
             return False
         self.flush_events()
-        self.wire.write((frame,))
+        self.writer.write((frame,))
         self.last_frame = self.hub.loop.time()
         return True
 
     def flush(self) -> None:
         """Write the queued events and rows, unless the socket is behind."""
-        if self.wire.behind or not self._rows:
+        if self.writer.behind or not self._rows:
             return
         rows, self._rows = self._rows, {}
         merged, self.merged = self.merged, 0
         frame = v1.positions_frame(rows.values(), merged, now_ms())
-        self.wire.write([*self._pop_events(), frame])
+        self.writer.write([*self._pop_events(), frame])
         self.last_frame = self.hub.loop.time()
         self.hub.delivered += len(rows)
 
@@ -218,8 +218,8 @@ class TypedOutbox(Outbox):
 
     def heartbeat(self, silent_since: float) -> None:
         """Write an empty frame, as clients take silence for a lost connection."""
-        if self.last_frame < silent_since and not self.wire.behind:
-            self.wire.write((v1.positions_frame((), 0, now_ms()),))
+        if self.last_frame < silent_since and not self.writer.behind:
+            self.writer.write((v1.positions_frame((), 0, now_ms()),))
             self.last_frame = self.hub.loop.time()
 
     def forget(self, runner: int) -> None:

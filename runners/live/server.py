@@ -2,9 +2,10 @@
 
 `uvicorn spectate.asgi:application --ws runners.live.server:FrameProtocol`
 
-The scope's extension `spectate.frames` is a `Frames`: one write joins a socket's queued
-frames into one call on the transport, and `behind` is true for a slow peer. Uvicorn is
-pinned exactly; tests/live/test_server.py fails when its internals change.
+The scope's extension `spectate.frames` is a `TransportWriter`: one write joins a
+socket's queued frames into one call on the transport, and `behind` is true for a slow
+peer. Uvicorn is pinned exactly; tests/live/test_server.py fails when its internals
+change.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from websockets.protocol import State
 from websockets.speedups import apply_mask
 from websockets.streams import StreamReader
 
-from runners.live.wire import EXTENSION
+from runners.live.socket_writer import EXTENSION
 
 # Small kernel buffers, so that a stalled peer's backlog builds up in the outbox, where
 # positions are merged.
@@ -45,8 +46,8 @@ PLAIN_TEXT = 0x81
 MASKED = 0x80
 
 
-class Frames:
-    """A `Wire` that needs no coroutine and no task per frame."""
+class TransportWriter:
+    """A `SocketWriter` that needs no coroutine and no task per frame."""
 
     __slots__ = ("_inbox", "_protocol", "behind", "on_drained")
 
@@ -117,7 +118,7 @@ class Inbox:
 class FrameProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with the extension; a stalled peer cannot block it."""
 
-    wire: Frames
+    writer: TransportWriter
     _broken = False
     # The start of a plain frame that has not been received completely.
     _rest = b""
@@ -129,7 +130,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        self.wire = Frames(self)
+        self.writer = TransportWriter(self)
         self.transport.set_write_buffer_limits(high=BEHIND_BYTES)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
@@ -146,12 +147,12 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.wire.behind = True
+        self.writer.behind = True
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.wire.behind = False
-        self.wire.on_drained()
+        self.writer.behind = False
+        self.writer.on_drained()
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
@@ -251,7 +252,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]
-        extensions[EXTENSION] = self.wire
+        extensions[EXTENSION] = self.writer
         try:
             await super().run_asgi()
         finally:

@@ -117,7 +117,7 @@ def read_process() -> list[Reading]:
 
 
 def _behind(pipeline: Pipeline) -> int:
-    return sum(outbox.wire.behind for outbox in pipeline.hub.sockets)
+    return sum(outbox.writer.behind for outbox in pipeline.hub.sockets)
 
 
 class MetricsBoard:

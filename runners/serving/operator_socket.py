@@ -160,7 +160,7 @@ def facts_of(consumer: SocketConsumer) -> SocketFacts:
         "runners": len(consumer.following),
         "topics": [str(topic_name) for topic_name in topic_names],
         "waiting": consumer.outbox.waiting,
-        "behind": consumer.outbox.wire.behind,
+        "behind": consumer.outbox.writer.behind,
     }
 
 

@@ -17,7 +17,7 @@ from runners.live.groups import POSITION
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
-from tests.live.wires import NotingWire
+from tests.live.socket_writers import RecordingWriter
 from tests.servers import ROOT, Server, clean_environment
 
 RUNNERS = 50
@@ -34,7 +34,7 @@ async def hub() -> AsyncIterator[Hub]:
 
 async def encoded_in_a_tick(
     hub: Hub, spectators: int, monkeypatch: pytest.MonkeyPatch
-) -> tuple[int, list[NotingWire]]:
+) -> tuple[int, list[RecordingWriter]]:
     """Count the frames that a tick encodes; also return what was written."""
     encoded = 0
     encode = v1.positions_frame
@@ -47,9 +47,9 @@ async def encoded_in_a_tick(
     monkeypatch.setattr(v1, "positions_frame", counting)
     audience = Audience(hub, 1_000)
     audience.introduced.update(range(RUNNERS))
-    wires = [NotingWire() for _ in range(spectators)]
-    for wire in wires:
-        audience.members[TypedOutbox(wire, hub)] = None
+    writers = [RecordingWriter() for _ in range(spectators)]
+    for writer in writers:
+        audience.members[TypedOutbox(writer, hub)] = None
     for runner in range(RUNNERS):
         audience.receive(
             {
@@ -64,7 +64,7 @@ async def encoded_in_a_tick(
     audience.flush()
     for _ in range(spectators // 500 + 1):
         await settled(hub)
-    return encoded, wires
+    return encoded, writers
 
 
 async def settled(hub: Hub) -> None:
@@ -78,12 +78,12 @@ async def settled(hub: Hub) -> None:
 async def test_a_tick_is_encoded_once_however_many_watch(
     spectators: int, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded, wires = await encoded_in_a_tick(hub, spectators, monkeypatch)
+    encoded, writers = await encoded_in_a_tick(hub, spectators, monkeypatch)
 
     assert encoded == 1
     # Everybody has it, and it is the same object, not a copy.
-    assert {len(wire.writes) for wire in wires} == {1}
-    assert len({id(wire.writes[0][0]) for wire in wires}) == 1
+    assert {len(writer.writes) for writer in writers} == {1}
+    assert len({id(writer.writes[0][0]) for writer in writers}) == 1
 
 
 def test_a_spectator_takes_little_memory(tmp_path: Path) -> None:

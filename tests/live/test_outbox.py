@@ -12,7 +12,7 @@ from runners.live.outbox import (
     SeedOutbox,
     TypedOutbox,
 )
-from tests.live.wires import NotingWire
+from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
 
 
@@ -36,71 +36,71 @@ async def passes() -> None:
 async def test_seed_outbox_sends_every_position_in_order_in_one_write(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = SeedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
     for t in range(5):
         outbox.receive(position(7, t))
     await passes()
-    assert [m["lng"] for m in wire.messages] == [0, 1, 2, 3, 4]
-    assert len(wire.writes) == 1
+    assert [m["lng"] for m in writer.messages] == [0, 1, 2, 3, 4]
+    assert len(writer.writes) == 1
 
 
 async def test_seed_outbox_that_is_behind_gets_the_newest_of_each_runner(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = SeedOutbox(wire, hub)
-    wire.behind = True
+    writer = RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
+    writer.behind = True
     for t in range(1000):
         outbox.receive(position(7, t))
         outbox.receive(position(8, t))
     await passes()
-    assert wire.messages == []
-    wire.drain()
-    assert [(m["userId"], m["lng"]) for m in wire.messages] == [(7, 999), (8, 999)]
+    assert writer.messages == []
+    writer.drain()
+    assert [(m["userId"], m["lng"]) for m in writer.messages] == [(7, 999), (8, 999)]
     assert hub.merged == 2 * 999
     outbox.receive(position(7, 1000))
     await passes()
-    assert wire.messages[-1]["lng"] == 1000
+    assert writer.messages[-1]["lng"] == 1000
 
 
 async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = TypedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = TypedOutbox(writer, hub)
     outbox.tick = 100
     for t in range(3):
         outbox.receive(position(7, t))
     outbox.receive(position(8, 9))
-    await eventually(lambda: wire.messages)
-    (frame,) = wire.messages
+    await eventually(lambda: writer.messages)
+    (frame,) = writer.messages
     assert [row[:2] for row in frame["fixes"]] == [["7", 2], ["8", 9]]
     assert frame["merged"] == 2
 
 
 async def test_typed_outbox_at_tick_0_sends_at_once(hub: Hub) -> None:
-    wire = NotingWire()
-    outbox = TypedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = TypedOutbox(writer, hub)
     outbox.tick = 0
     outbox.receive(position(7, 1))
     await passes()
-    assert len(wire.messages) == 1
+    assert len(writer.messages) == 1
 
 
 async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = TypedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = TypedOutbox(writer, hub)
     outbox.tick = 0
-    wire.behind = True
+    writer.behind = True
     for t in range(50):
         outbox.receive(position(7, t))
         await passes()
-    assert wire.messages == []
-    wire.drain()
-    (frame,) = wire.messages
+    assert writer.messages == []
+    writer.drain()
+    (frame,) = writer.messages
     assert frame["fixes"][0][1] == 49
     assert frame["merged"] == 49
 
@@ -108,62 +108,63 @@ async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
 async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = TypedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = TypedOutbox(writer, hub)
     event = position(7, 1)
     event["type"] = LATE_FIXES
     event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
     outbox.receive(event)
     await passes()
-    assert wire.messages == [{"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}]
+    (frame,) = writer.messages
+    assert frame == {"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}
 
 
 async def test_events_wait_while_behind_and_keep_their_order(hub: Hub) -> None:
-    wire = NotingWire()
-    outbox = TypedOutbox(wire, hub)
-    wire.behind = True
+    writer = RecordingWriter()
+    outbox = TypedOutbox(writer, hub)
+    writer.behind = True
     for number in range(3):
         outbox.send_event(v1.message_frame("ack", id=number))
-    wire.drain()
-    assert [m["id"] for m in wire.messages] == [0, 1, 2]
+    writer.drain()
+    assert [m["id"] for m in writer.messages] == [0, 1, 2]
 
 
 async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = SeedOutbox(wire, hub)
-    wire.behind = True
+    writer = RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
+    writer.behind = True
     frame = seed.error_frame("position.invalid", "x" * 1000)
     for _ in range(MAX_EVENT_BYTES // 2000):
         outbox.send_event(frame)
-    assert wire.code is None
+    assert writer.code is None
     for _ in range(MAX_EVENT_BYTES // 1000):
         outbox.send_event(frame)
-    assert wire.code == 4413
+    assert writer.code == 4413
 
 
 async def test_heartbeat_breaks_a_silence_only(hub: Hub) -> None:
-    wire = NotingWire()
-    outbox = TypedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = TypedOutbox(writer, hub)
     outbox.heartbeat(outbox.last_frame - 1)
-    assert wire.messages == []
+    assert writer.messages == []
     outbox.heartbeat(outbox.last_frame + 1)
-    (frame,) = wire.messages
+    (frame,) = writer.messages
     assert frame["type"] == "positions"
     assert frame["fixes"] == []
 
 
-def audience_of(hub: Hub, *wires: NotingWire) -> Audience:
+def audience_of(hub: Hub, *writers: RecordingWriter) -> Audience:
     audience = Audience(hub, 0)
     audience.introduced.update({7, 8})
-    for wire in wires:
-        audience.members[TypedOutbox(wire, hub)] = None
+    for writer in writers:
+        audience.members[TypedOutbox(writer, hub)] = None
     return audience
 
 
 async def test_audience_members_share_one_encoded_frame(hub: Hub) -> None:
-    alice, bob = NotingWire(), NotingWire()
+    alice, bob = RecordingWriter(), RecordingWriter()
     audience = audience_of(hub, alice, bob)
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
@@ -176,7 +177,7 @@ async def test_audience_members_share_one_encoded_frame(hub: Hub) -> None:
 async def test_audience_member_that_is_behind_skips_frames_and_catches_up(
     hub: Hub,
 ) -> None:
-    alice, bob = NotingWire(), NotingWire()
+    alice, bob = RecordingWriter(), RecordingWriter()
     audience = audience_of(hub, alice, bob)
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
@@ -197,7 +198,7 @@ async def test_audience_member_that_is_behind_skips_frames_and_catches_up(
 
 
 async def test_audience_holds_a_runner_back_until_introduced(hub: Hub) -> None:
-    alice = NotingWire()
+    alice = RecordingWriter()
     audience = audience_of(hub, alice)
     audience.receive(position(9, 1))
     await passes()
@@ -211,33 +212,33 @@ async def test_audience_holds_a_runner_back_until_introduced(hub: Hub) -> None:
 async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
     hub: Hub,
 ) -> None:
-    wires = [NotingWire() for _ in range(2 * SOCKETS_PER_PASS + 1)]
-    audience = audience_of(hub, *wires)
+    writers = [RecordingWriter() for _ in range(2 * SOCKETS_PER_PASS + 1)]
+    audience = audience_of(hub, *writers)
     audience.receive(position(7, 1))
     await asyncio.sleep(0)
-    assert wires[0].messages
-    assert not wires[-1].messages
+    assert writers[0].messages
+    assert not writers[-1].messages
     # Two more come before the last member has the first: one frame, and fresh.
     audience.receive(position(7, 2))
     audience.receive(position(7, 3))
     for _ in range(6):
         await passes()
-    for wire in (wires[0], wires[-1]):
-        assert [row[1] for m in wire.messages for row in m["fixes"]] == [1, 3]
-    assert sum(hub.ages.counts) == hub.delivered == 2 * len(wires)
+    for writer in (writers[0], writers[-1]):
+        assert [row[1] for m in writer.messages for row in m["fixes"]] == [1, 3]
+    assert sum(hub.ages.counts) == hub.delivered == 2 * len(writers)
 
 
 async def test_answers_of_one_pass_are_one_write_and_come_before_the_close(
     hub: Hub,
 ) -> None:
-    wire = NotingWire()
-    outbox = SeedOutbox(wire, hub)
+    writer = RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
     frames = [seed.error_frame("position.invalid", str(n)) for n in range(3)]
     for frame in frames:
         outbox.send_event(frame)
     await passes()
-    assert wire.writes == [frames]
+    assert writer.writes == [frames]
     outbox.send_event(frames[0])
     outbox.close(1012)
-    assert wire.writes[1] == frames[:1]
-    assert wire.code == 1012
+    assert writer.writes[1] == frames[:1]
+    assert writer.code == 1012

@@ -17,7 +17,7 @@ from runners.serving.admission import (
     Admission,
     get_admission,
 )
-from tests.live.wires import NotingWire
+from tests.live.socket_writers import RecordingWriter
 from tests.virtual_time import virtual_time
 
 
@@ -50,7 +50,7 @@ async def test_a_full_process_takes_nobody(admission: Admission) -> None:
     admission.socket_limit = 1
     assert admission.refusal() is None
     hub = admission.hub
-    hub.sockets.add(TypedOutbox(NotingWire(), hub))
+    hub.sockets.add(TypedOutbox(RecordingWriter(), hub))
     assert admission.refusal() == OVERLOADED
     hub.sockets.clear()
     assert admission.refusal() is None

@@ -4,7 +4,7 @@ from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, TypedOutbox
 from runners.serving.drain import BACK_A_SECOND, CLOSED_A_SECOND, send_away
-from tests.live.wires import NotingWire
+from tests.live.socket_writers import RecordingWriter
 from tests.virtual_time import virtual_time
 
 
@@ -12,21 +12,21 @@ from tests.virtual_time import virtual_time
 async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None:
     hub = Hub(LocalLayer())
     count = CLOSED_A_SECOND // 4
-    typed = [NotingWire() for _ in range(count)]
-    seed = NotingWire()
-    hub.sockets.update(TypedOutbox(wire, hub) for wire in typed)
+    typed = [RecordingWriter() for _ in range(count)]
+    seed = RecordingWriter()
+    hub.sockets.update(TypedOutbox(writer, hub) for writer in typed)
     hub.sockets.add(SeedOutbox(seed, hub))
     open_after: list[int] = []
     started = hub.loop.time()
     hub.loop.call_later(
-        0.05, lambda: open_after.append(sum(wire.code is None for wire in typed))
+        0.05, lambda: open_after.append(sum(writer.code is None for writer in typed))
     )
     await send_away(hub, lambda: False)
-    assert {wire.code for wire in (*typed, seed)} == {1012}
+    assert {writer.code for writer in (*typed, seed)} == {1012}
     # Some go at once, the last within the quarter of a second that it should take.
     assert 0 < open_after[0] < count
     assert hub.loop.time() - started <= 0.25
-    words = [wire.messages for wire in typed]
+    words = [writer.messages for writer in typed]
     assert all(len(said) == 1 and said[0]["type"] == "reconnect" for said in words)
     waits = [said[0]["after"] for said in words]
     assert 0 <= min(waits) < max(waits) <= 1000 * (count + 1) / BACK_A_SECOND
@@ -37,11 +37,11 @@ async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None
 @virtual_time
 async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
     hub = Hub(LocalLayer())
-    wires = [NotingWire() for _ in range(CLOSED_A_SECOND)]
-    hub.sockets.update(SeedOutbox(wire, hub) for wire in wires)
+    writers = [RecordingWriter() for _ in range(CLOSED_A_SECOND)]
+    hub.sockets.update(SeedOutbox(writer, hub) for writer in writers)
     started = hub.loop.time()
     await send_away(hub, lambda: True)
-    assert all(wire.code == 1012 for wire in wires)
+    assert all(writer.code == 1012 for writer in writers)
     assert hub.loop.time() == started
     await hub.close()
 
@@ -49,7 +49,7 @@ async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
 @virtual_time
 async def test_who_is_slow_gets_what_was_kept_for_them_before_the_close() -> None:
     hub = Hub(LocalLayer())
-    slow = NotingWire()
+    slow = RecordingWriter()
     outbox = TypedOutbox(slow, hub)
     hub.sockets.add(outbox)
     slow.behind = True

@@ -21,7 +21,7 @@ from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline, get_pipeline
 from runners.positions.track import Publisher
 from runners.serving.metrics import ProcessCollector, Reading
-from tests.live.wires import NotingWire
+from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
 
 AGE = "spectate_delivery_age_seconds"
@@ -65,15 +65,15 @@ def buckets(shown: dict[str, float], labels: str = "") -> list[float]:
 async def test_positions_that_were_merged_away_are_counted(
     pipeline: Pipeline, bob: Publisher
 ) -> None:
-    wire = NotingWire()
-    wire.behind = True
-    await pipeline.hub.subscribe([bob.pk], SeedOutbox(wire, pipeline.hub))
+    writer = RecordingWriter()
+    writer.behind = True
+    await pipeline.hub.subscribe([bob.pk], SeedOutbox(writer, pipeline.hub))
     newest = now_ms()
     for t in range(newest - 4, newest + 1):
         await pipeline.accept(bob, [Fix(t, 48.0, 2.0)], source="websocket")
     await eventually(lambda: pipeline.hub.newest([bob.pk])[bob.pk] == newest)
-    wire.drain()
-    assert len(wire.messages) == 1
+    writer.drain()
+    assert len(writer.messages) == 1
     counted = await shown()
     assert counted["spectate_merged_total"] == 4
     assert counted["spectate_deliveries_total"] == 1

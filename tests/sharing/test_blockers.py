@@ -13,7 +13,7 @@ from runners.live.outbox import TypedOutbox
 from runners.sharing.access import blockers_of
 from runners.sharing.topic import Blockers, TopicName, Version
 from runners.sharing.topic_registry import TopicRegistry
-from tests.live.wires import NotingWire
+from tests.live.socket_writers import RecordingWriter
 
 ALICE, BOB_WHO_BLOCKS_HER = 2, frozenset({7})
 
@@ -23,7 +23,7 @@ async def test_a_block_holds_for_a_socket_that_joins_while_blocks_are_read(
 ) -> None:
     hub = Hub(LocalLayer())
     topics, public = TopicRegistry(hub), TopicName()
-    outbox, other = (TypedOutbox(NotingWire(), hub) for _ in range(2))
+    outbox, other = (TypedOutbox(RecordingWriter(), hub) for _ in range(2))
 
     async def read(function: Any, *args: Any) -> Any:
         if function is blockers_of:

@@ -9,8 +9,8 @@ from typing import Any
 from runners.live.frames import frame_text
 
 
-class NotingWire:
-    """A `Wire` whose peer reads only while `behind` is false."""
+class RecordingWriter:
+    """A `SocketWriter` whose peer reads only while `behind` is false."""
 
     more = False
 

@@ -17,7 +17,7 @@ EXTENSION = "spectate.frames"
 SEND_QUEUE = 1_000
 
 
-class Wire(Protocol):
+class SocketWriter(Protocol):
     """The output of one socket.
 
     `behind`: the peer is slow, and frames written now would be buffered. `on_drained`
@@ -43,7 +43,7 @@ class Wire(Protocol):
         """Stop writing, as the peer has disconnected."""
 
 
-class SendWire:
+class AsgiWriter:
     """Queues frames for ASGI `send`, for servers without the extension."""
 
     # Unknown with these servers.
