@@ -6,7 +6,8 @@ from typing import Any
 
 from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
-from runners.positions.fix import Fix, FixError, fix_from
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError, fix_from
 from runners.sharing.recovery import complete_before
 
 # Each reply repeats the `id` of its message. Characters.

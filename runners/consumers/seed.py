@@ -13,8 +13,9 @@ from runners.consumers.socket import SocketConsumer, failed
 from runners.live.dialects import seed
 from runners.live.dialects.ids import WireId, code_of, wire_id_of
 from runners.live.outbox import Outbox, SeedOutbox, now_ms
-from runners.positions.fix import Fix, FixError, fix_from
+from runners.positions.fix import Fix
 from runners.positions.track import Publisher
+from runners.positions.validation import FixError, fix_from
 from runners.sharing import identity
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_take
-from runners.positions.fix import Fix, FixError, check, fix_from, milliseconds
+from runners.positions.fix import Fix, milliseconds
 from runners.positions.limits import Bucket
+from runners.positions.validation import FixError, check_fix, fix_from
 
 if TYPE_CHECKING:
     from runners.consumers.typed import TypedConsumer
@@ -80,7 +81,7 @@ def _fix_of(item: Any, now: int) -> Fix | None:
         return None
     try:
         fix = fix_from(item, min(item["t"], now))
-        check(fix, now)
+        check_fix(fix, now)
     except FixError:
         return None
     return fix

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
 
 # Fixes per request. Apps that send batches stay under 1,000.
 MOST_FIXES = 10_000

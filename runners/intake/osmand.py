@@ -19,7 +19,8 @@ from runners.intake.values import (
     positive,
     time_of,
 )
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
 
 NO = {"0", "false"}
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from runners.intake.app import App, Outcome, Reading, Reply, Report, json_error, several
 from runners.intake.values import known, make_fix, number, positive, required_time
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
 
 KILOMETRE_AN_HOUR = 1 / 3.6  # Metres per second.
 

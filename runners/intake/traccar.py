@@ -20,7 +20,8 @@ from runners.intake.values import (
     positive,
     required_time,
 )
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
 
 ATTRIBUTE = "spectateToken"
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from runners.positions.fix import Fix, FixError, fix_from
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError, fix_from
 
 KNOT = 1852 / 3600  # Metres per second.
 # Times from here on are in milliseconds: in seconds it would be the year 2038.

@@ -21,12 +21,13 @@ from runners.live.dialects.ids import WireId, wire_id_of
 from runners.live.groups import EVENTS_LOST, HUBS, RunnerEvent, runner_group
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import now_ms
-from runners.positions.fix import Fix, FixError, check
+from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
 from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.running import Running, read_running, recompute
 from runners.positions.track import Publisher, Track, follower_event, process_fixes
+from runners.positions.validation import FixError, check_fix
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class Pipeline:
     def _error_of(self, fix: Fix, rules: PrivacyRules, now: int) -> FixError | None:
         """Return why a fix is refused, and count it."""
         try:
-            check(fix, now)
+            check_fix(fix, now)
             rules.check(fix)
         except FixError as error:
             self.refuse(error)

@@ -17,7 +17,8 @@ from django.utils import timezone
 from runners.earth import EARTH_RADIUS_M
 from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
 from runners.models.race import WINDOW_BEFORE_START
-from runners.positions.fix import Fix, FixError, milliseconds
+from runners.positions.fix import Fix, milliseconds
+from runners.positions.validation import FixError
 
 # Pauses that ended longer ago cannot concern a new fix.
 PAUSES_KEPT = timedelta(days=30)

@@ -11,7 +11,7 @@ from runners.intake.app import App, Report
 from runners.intake.gpslogger import GPSLOGGER
 from runners.intake.overland import OVERLAND
 from runners.intake.traccar import TRACCAR
-from runners.positions.fix import FixError
+from runners.positions.validation import FixError
 from tests.intake.phones import ISO, MS, SECONDS
 
 

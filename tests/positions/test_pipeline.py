@@ -14,9 +14,10 @@ from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
-from runners.positions.fix import Fix, FixError, milliseconds
+from runners.positions.fix import Fix, milliseconds
 from runners.positions.pipeline import Pipeline, Receipt
 from runners.positions.track import Publisher, position_event
+from runners.positions.validation import FixError
 from runners.races.progress import Seen
 from tests.waiting import PATIENCE_S, eventually
 

@@ -8,7 +8,8 @@ from fnmatch import fnmatch
 from typing import Any
 
 from runners.intake.app import App, Outcome, Report
-from runners.positions.fix import Fix, FixError
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
 from tests.servers import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()

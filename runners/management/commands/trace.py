@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.options import read_file, read_moment
-from runners.positions.fix import EARLIEST, Fix, FixError, fix_from, milliseconds
+from runners.positions.fix import Fix, milliseconds
+from runners.positions.validation import EARLIEST_MS, FixError, fix_from
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.gpx import CourseError, read_gpx
 from runners.races.progress import Guide, Mark
@@ -92,7 +93,7 @@ def _fix_of_line(line: bytes) -> Fix:
         t = message["t"]
     except (ValueError, TypeError, KeyError) as error:
         raise FixError("position.invalid", "not an object with t.") from error
-    if type(t) is not int or t < EARLIEST:
+    if type(t) is not int or t < EARLIEST_MS:
         raise FixError("position.invalid", "t must be milliseconds since the epoch.")
     return fix_from(message, t)
 

@@ -28,8 +28,9 @@ from runners.models import (
 )
 from runners.models.errors import one_line
 from runners.models.runner import palette_colour
-from runners.positions.fix import Fix, FixError, check, fix_from
+from runners.positions.fix import Fix
 from runners.positions.privacy_rules import forget_hidden
+from runners.positions.validation import FixError, check_fix, fix_from
 from runners.positions.writing import BATCH, Row, write
 from runners.races.course import Course
 from runners.races.gpx import CourseError
@@ -315,7 +316,7 @@ def _row(runner: int, values: Any) -> Row:
         raise RaceFileError(f"track: {values} is no fix.")
     try:
         fix: Fix = fix_from(named, t)
-        check(fix, now_ms())
+        check_fix(fix, now_ms())
     except FixError as error:
         raise RaceFileError(f"track: {error}") from error
     return Row(runner, fix, source[:20], progress, held)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from runners.positions.fix import Fix, FixError, check, fix_from
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError, check_fix, fix_from
 
 NOW = 1_795_509_018_532
 
@@ -49,7 +50,7 @@ def test_a_missing_coordinate_is_refused() -> None:
 
 @pytest.mark.parametrize(("lat", "lng"), [(90, 180), (-90, -180), (0, 1e-9)])
 def test_the_edges_of_the_earth_are_on_it(lat: float, lng: float) -> None:
-    check(fix_from({"lat": lat, "lng": lng}, NOW), NOW)
+    check_fix(fix_from({"lat": lat, "lng": lng}, NOW), NOW)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +84,9 @@ def test_an_optional_value_that_cannot_be_used_is_unknown(
 )
 def test_what_cannot_be_true_is_refused_with_its_reason(fix: Fix, code: str) -> None:
     with pytest.raises(FixError) as refusal:
-        check(fix, NOW)
+        check_fix(fix, NOW)
     assert refusal.value.code == code
 
 
 def test_a_clock_a_minute_ahead_is_tolerated() -> None:
-    check(Fix(NOW + 60_000, 48, 2), NOW)
+    check_fix(Fix(NOW + 60_000, 48, 2), NOW)
