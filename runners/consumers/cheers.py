@@ -9,7 +9,7 @@ from runners import store
 from runners.consumers.errors import CommandError
 from runners.live.dialects.ids import code_of
 from runners.live.groups import RUNNER_EVENT, RunnerEvent
-from runners.positions.limits import Bucket
+from runners.positions.rate_limits import Bucket
 from runners.sharing import cheering
 from runners.sharing.cheering import CheerError, cheers_for
 

@@ -31,8 +31,8 @@ from runners.live.close_codes import (
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import Outbox, now_ms
 from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
-from runners.positions.limits import Bucket, get_publish_limits
 from runners.positions.pipeline import Pipeline, get_pipeline
+from runners.positions.rate_limits import Bucket, get_publish_limits
 from runners.positions.validation import FixError
 from runners.sharing import access, identity
 from runners.sharing.access import Viewer

@@ -10,7 +10,7 @@ from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_take
 from runners.positions.fix import Fix, milliseconds
-from runners.positions.limits import Bucket
+from runners.positions.rate_limits import Bucket
 from runners.positions.validation import FixError, check_fix, fix_from
 
 if TYPE_CHECKING:

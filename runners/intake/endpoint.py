@@ -28,8 +28,8 @@ from runners.intake.profile import PROFILE_FILE, gpslogger_profile
 from runners.intake.token_cache import CachedToken, TokenCache
 from runners.intake.traccar import TRACCAR
 from runners.live.outbox import now_ms
-from runners.positions.limits import get_publish_limits
 from runners.positions.pipeline import Receipt, get_pipeline
+from runners.positions.rate_limits import get_publish_limits
 from runners.positions.validation import FixError
 from runners.serving.admission import get_admission
 from runners.sharing.access_monitor import get_access_monitor

@@ -31,7 +31,7 @@ from runners.models.news import Kind
 from runners.notifying import deliveries, mail, webpush
 from runners.notifying.endpoints import Answer, EndpointRefused, post
 from runners.notifying.texts import Words, words_for_contact, words_of
-from runners.positions.limits import Bucket, Limits
+from runners.positions.rate_limits import Bucket, Limits
 from runners.sharing.access import visible_runners
 from runners.sharing.windows import visible_races
 from runners.store import prepare_connection

@@ -16,7 +16,7 @@ from runners.models.news import KINDS, Kind
 from runners.notifying import mail
 from runners.notifying.endpoints import EndpointRefused, read_endpoint
 from runners.notifying.webpush import KeysRefused, check_keys
-from runners.positions.limits import Bucket
+from runners.positions.rate_limits import Bucket
 
 # The most browsers or addresses of an account.
 MOST_BROWSERS, MOST_ADDRESSES = 10, 3

@@ -11,7 +11,7 @@ from runners.live.groups import RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.layer import Layer
 from runners.live.outbox import now_ms
 from runners.models import Runner
-from runners.positions.limits import Limits
+from runners.positions.rate_limits import Limits
 from runners.sharing.access import Viewer, followable
 
 # Characters.

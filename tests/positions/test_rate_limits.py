@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from runners.positions import limits
-from runners.positions.limits import Bucket, Limits
+from runners.positions import rate_limits
+from runners.positions.rate_limits import Bucket, Limits
 from tests.virtual_time import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(limits, "time", clock)
+    monkeypatch.setattr(rate_limits, "time", clock)
     return clock
 
 
