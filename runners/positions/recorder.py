@@ -20,7 +20,7 @@ from typing import NamedTuple
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from runners.positions.writing import BATCH, Change, Row, write
+from runners.positions.storage import BATCH, Change, Row, write_rows
 from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ class Recorder:
             self._tried_at = time.time_ns() // 1_000_000
             try:
                 prepare_connection()
-                lost = write(rows, changes)
+                lost = write_rows(rows, changes)
             except DatabaseError as error:
                 logger.warning("Positions wait: the database failed: %s", error)
                 connection.close()

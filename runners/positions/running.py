@@ -24,7 +24,7 @@ from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix, milliseconds
-from runners.positions.writing import Change, ConfirmedFix, SplitChange, StatusChange
+from runners.positions.storage import Change, ConfirmedFix, SplitChange, StatusChange
 from runners.races.course import Course
 from runners.races.progress import Guide, Seen, State
 from runners.races.splits import Mark, Passing

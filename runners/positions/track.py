@@ -25,7 +25,7 @@ from runners.positions.fix import Fix
 from runners.positions.phone_status import PhoneStatus
 from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.running import FollowerEvent, Running
-from runners.positions.writing import Change, Row
+from runners.positions.storage import Change, Row
 from runners.races.progress import Seen
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
-from runners.positions.writing import SplitChange, write
+from runners.positions.storage import SplitChange, write_rows
 from tests.browser.pages import LivePage, without_map
 from tests.notifying.push import PushService, push_service
 from tests.scenes.people import make_runner
@@ -62,7 +62,7 @@ def pass_checkpoint(checkpoint: Checkpoint) -> None:
     """Have Bob pass a checkpoint now."""
     entry = checkpoint.race.entries.get()
     now = int(time.time() * 1000)
-    write((), [SplitChange(entry.pk, checkpoint.pk, 1, now, 1.0)])
+    write_rows((), [SplitChange(entry.pk, checkpoint.pk, 1, now, 1.0)])
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from spectate.asgi import application as application  # sets Django up
 # isort: split
 from runners.positions import pipeline
 from runners.positions.recorder import Recorder
-from runners.positions.writing import Change, Row
+from runners.positions.storage import Change, Row
 
 
 class DroppingRecorder(Recorder):

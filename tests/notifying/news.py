@@ -9,7 +9,7 @@ from django.utils import timezone
 from runners.models import Checkpoint, Entry
 from runners.notifying.notifier import Notifier
 from runners.positions.fix import milliseconds
-from runners.positions.writing import SplitChange, write
+from runners.positions.storage import SplitChange, write_rows
 
 
 def passed(
@@ -17,7 +17,7 @@ def passed(
 ) -> None:
     """Store that a checkpoint was passed, as the recorder does."""
     at = milliseconds(timezone.now() - timedelta(minutes=minutes_ago))
-    write((), [SplitChange(entry.pk, checkpoint.pk, lap, at, 2.0)])
+    write_rows((), [SplitChange(entry.pk, checkpoint.pk, lap, at, 2.0)])
 
 
 def tell(notifier: Notifier) -> None:

@@ -16,7 +16,7 @@ from runners.notifying import subscribing
 from runners.notifying.subscribing import MOST_BROWSERS, address_add, address_confirm
 from runners.notifying.webpush import decode
 from runners.positions.fix import milliseconds
-from runners.positions.writing import StatusChange, write
+from runners.positions.storage import StatusChange, write_rows
 from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db
@@ -257,7 +257,7 @@ def test_mail_is_stopped_by_one_click_without_signing_in(
     mailoutbox.clear()
     place.alerts.create(runner=bob, start=True)
     now = milliseconds(timezone.now())
-    write((), [StatusChange(entry.pk, "started", now, None)])
+    write_rows((), [StatusChange(entry.pk, "started", now, None)])
     notifier.push_turn()
     notifier.mail_turn()
     (mail,) = mailoutbox

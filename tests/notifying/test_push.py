@@ -24,7 +24,7 @@ from runners.notifying.deliveries import note_silences
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
-from runners.positions.writing import SplitChange, StatusChange, write
+from runners.positions.storage import SplitChange, StatusChange, write_rows
 from tests.notifying.news import passed, tell
 from tests.notifying.push import Browser, PushService, claims_of, push_service
 
@@ -130,8 +130,8 @@ def test_start_and_finish_are_news_of_their_own(
     )
     now = milliseconds(timezone.now())
     started = now - 120_000
-    write((), [StatusChange(entry.pk, "started", started, None)])
-    write(
+    write_rows((), [StatusChange(entry.pk, "started", started, None)])
+    write_rows(
         (),
         [
             SplitChange(entry.pk, line.pk, 1, now, 1.0),
@@ -168,7 +168,7 @@ def test_start_is_news_for_a_quarter_of_an_hour_and_a_finish_for_two(
     now = milliseconds(timezone.now())
     at = finished and now - finished * 60_000
     status = "started" if at is None else "finished"
-    write((), [StatusChange(entry.pk, status, now - started * 60_000, at)])
+    write_rows((), [StatusChange(entry.pk, status, now - started * 60_000, at)])
     tell(notifier)
     assert [browser.read(post.body)["title"] for post in service.posts] == told
     assert not Delivery.objects.exists()

@@ -14,7 +14,7 @@ from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
-from runners.positions.writing import SplitChange, write
+from runners.positions.storage import SplitChange, write_rows
 from tests.notifying.news import passed, tell
 from tests.notifying.push import PushService
 from tests.waiting import wait_until
@@ -27,7 +27,9 @@ def test_two_processes_claim_different_deliveries(
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     now = milliseconds(timezone.now())
-    write((), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 7)])
+    write_rows(
+        (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 7)]
+    )
     spread()
     lease = timedelta(seconds=60)
     first, second, third = (

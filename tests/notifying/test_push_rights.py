@@ -23,7 +23,7 @@ from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
-from runners.positions.writing import StatusChange, write
+from runners.positions.storage import StatusChange, write_rows
 from tests.notifying.news import passed, tell
 from tests.notifying.push import Browser, PushService
 
@@ -95,7 +95,7 @@ def test_unlisted_race_is_named_to_nobody(
     alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
     passed(entry, ten)
     now = milliseconds(timezone.now())
-    write((), [StatusChange(entry.pk, "started", now, None)])
+    write_rows((), [StatusChange(entry.pk, "started", now, None)])
     tell(notifier)
     (post,) = service.posts
     message = browser.read(post.body)

@@ -16,7 +16,7 @@ from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set
 from runners.positions.fix import milliseconds
-from runners.positions.writing import SplitChange, write
+from runners.positions.storage import SplitChange, write_rows
 from tests.notifying.news import passed, tell
 from tests.notifying.push import PushService
 
@@ -167,7 +167,9 @@ def test_place_is_not_flooded(
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     now = milliseconds(timezone.now())
-    write((), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)])
+    write_rows(
+        (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)]
+    )
     tell(notifier)
     assert len(service.posts) == notifier_module.PLACE_BURST
     assert notifier.failed == {"rate": 10}

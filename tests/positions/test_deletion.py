@@ -6,7 +6,7 @@ import threading
 import time
 
 from runners.models import Position, Runner
-from runners.positions import writing
+from runners.positions import storage
 from runners.positions.fix import Fix
 from tests.scenes.people import make_runner
 from tests.servers import Server
@@ -28,7 +28,9 @@ class Phone:
         while not self._stopped.is_set():
             if (runner := self.runner) is not None:
                 t += 1
-                writing.write([writing.Row(runner, Fix(t, 48.0, 2.0), "websocket")])
+                storage.write_rows(
+                    [storage.Row(runner, Fix(t, 48.0, 2.0), "websocket")]
+                )
 
     def stop(self) -> None:
         self._stopped.set()

@@ -19,8 +19,8 @@ from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix, milliseconds
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import DAY_MS, Circle, forget_hidden
+from runners.positions.storage import Row, write_rows
 from runners.positions.track import Publisher
-from runners.positions.writing import Row, write
 from runners.sharing.runner_settings import positions_erase, sharing_until, zone_save
 from tests.waiting import PATIENCE_S, eventually
 
@@ -64,7 +64,7 @@ def test_a_new_zone_deletes_positions_on_both_sides_of_the_date_line(
 ) -> None:
     t = now_ms()
     fixes = [Fix(t + n, LAT, place) for n, place in enumerate(PLACES)]
-    write([Row(bob.pk, fix, "websocket") for fix in fixes])
+    write_rows([Row(bob.pk, fix, "websocket") for fix in fixes])
     zone_save(zone=zone_of(bob.pk, lng, 90))
     left = Position.objects.values_list("lng", flat=True)
     assert list(left) == [FAR_WEST, FAR_EAST]
@@ -186,7 +186,7 @@ def test_what_is_committed_after_an_erasure_is_erased_however_old_it_is(
     positions_erase(runner=Runner.objects.get(pk=bob.pk))
     # Accepted before, and kept back by the phone for hours before that.
     t = milliseconds(now - timedelta(hours=3))
-    write([Row(bob.pk, Fix(t + n, 48.0, 2.0), "overland") for n in range(3)])
+    write_rows([Row(bob.pk, Fix(t + n, 48.0, 2.0), "overland") for n in range(3)])
     forget_hidden(bob.pk, stored_within=600.0)
     assert not Position.objects.exists()
     assert not LatestPosition.objects.exists()

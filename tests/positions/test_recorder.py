@@ -22,8 +22,8 @@ from runners.models import (
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.recorder import Recorder, RecorderFull
+from runners.positions.storage import Row, SplitChange, _moment, write_rows
 from runners.positions.track import Publisher
-from runners.positions.writing import Row, SplitChange, _moment, write
 from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532
@@ -38,7 +38,7 @@ async def recorder(transactional_db: None) -> AsyncIterator[Recorder]:
 
 def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
     fix = Fix(T, 48.85, 2.35, 5.0, 35.5, 3.2, 270.0, 81.0)
-    assert not write([Row(bob.pk, fix, "websocket")])
+    assert not write_rows([Row(bob.pk, fix, "websocket")])
     (row,) = Position.objects.all()
     assert row.recorded_at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
         milliseconds=T
@@ -51,16 +51,16 @@ def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
 
 
 def test_a_time_that_is_stored_already_changes_nothing(bob: Publisher) -> None:
-    write([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
-    write([Row(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
+    write_rows([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    write_rows([Row(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
     assert Position.objects.get().lat == 48.85
     assert LatestPosition.objects.get().lat == 48.85
 
 
 def test_the_latest_position_never_moves_back_in_time(bob: Publisher) -> None:
-    write([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
+    write_rows([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     before = LatestPosition.objects.get()
-    write([Row(bob.pk, Fix(T - 5000, 10.0, 10.0), "overland")])
+    write_rows([Row(bob.pk, Fix(T - 5000, 10.0, 10.0), "overland")])
     after = LatestPosition.objects.get()
     assert (after.lat, after.source) == (48.85, "websocket")
     assert after.contact_at > before.contact_at
@@ -76,7 +76,7 @@ def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None
         for n in range(20)
         for pk in (bob.pk, lost_pk)
     ]
-    lost = write(rows)
+    lost = write_rows(rows)
     assert len(lost) == 20
     assert Position.objects.filter(runner=bob.pk).count() == 20
 
@@ -102,7 +102,7 @@ def test_what_is_deleted_takes_nobody_elses_splits_along(
         rows.insert(0, Row(bob.pk + 1, Fix(T, 48.0, 2.0), "websocket"))
     else:
         changes.insert(0, split_of_bob._replace(entry=split_of_bob.entry + 1))
-    lost = write(rows, changes)
+    lost = write_rows(rows, changes)
     assert list(lost) == [row for row in rows if row.runner != bob.pk]
     assert Position.objects.get().runner_id == bob.pk
     assert Split.objects.get().entry_id == split_of_bob.entry
@@ -117,9 +117,9 @@ async def test_an_ack_waits_for_the_commit(
     def held_up(*work: Any) -> object:
         loop.call_soon_threadsafe(begun.set)
         assert may_commit.wait(PATIENCE_S)
-        return write(*work)
+        return write_rows(*work)
 
-    monkeypatch.setattr(recorder_module, "write", held_up)
+    monkeypatch.setattr(recorder_module, "write_rows", held_up)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     # Callbacks come in order: an ack that was sent before the write is here by then.
     await asyncio.wait_for(begun.wait(), PATIENCE_S)
@@ -142,9 +142,9 @@ async def test_each_sender_learns_how_many_of_their_own_rows_were_refused(
         batches.append(len(rows))
         is_writing.set()
         may_write.wait(PATIENCE_S)
-        return write(rows, changes)
+        return write_rows(rows, changes)
 
-    monkeypatch.setattr(recorder_module, "write", slow)
+    monkeypatch.setattr(recorder_module, "write_rows", slow)
     fixes = [Fix(T + n, 48.0, 2.0) for n in range(3)]
     first = recorder.record([Row(bob.pk, fixes[0], "websocket")])
     await eventually(is_writing.is_set)
@@ -164,9 +164,9 @@ async def test_the_oldest_row_that_waits_is_known_until_it_is_committed(
     def slow(*work: Any) -> object:
         is_writing.set()
         may_write.wait(PATIENCE_S)
-        return write(*work)
+        return write_rows(*work)
 
-    monkeypatch.setattr(recorder_module, "write", slow)
+    monkeypatch.setattr(recorder_module, "write_rows", slow)
     assert recorder.oldest == 0
     stored = recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
     await eventually(is_writing.is_set)
@@ -183,13 +183,13 @@ async def test_fixes_that_could_not_be_stored_are_not_acked(
         raise RuntimeError("not the database's fault")
 
     rows = [Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")]
-    monkeypatch.setattr(recorder_module, "write", failing)
+    monkeypatch.setattr(recorder_module, "write_rows", failing)
     failed = recorder.record(rows)
     await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
     assert not failed.done()
     assert (recorder.stored, recorder.not_stored) == (0, {"failed": 1})
     # The phone sends them again.
-    monkeypatch.setattr(recorder_module, "write", write)
+    monkeypatch.setattr(recorder_module, "write_rows", write_rows)
     assert await asyncio.wait_for(recorder.record(rows), PATIENCE_S) == 0
     assert await Position.objects.acount() == 1
     assert not failed.done()
@@ -202,7 +202,7 @@ async def test_fixes_that_wait_for_the_database_at_a_stop_are_not_acked(
         raise OperationalError("the database is away")
 
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
-    monkeypatch.setattr(recorder_module, "write", away)
+    monkeypatch.setattr(recorder_module, "write_rows", away)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     await asyncio.to_thread(recorder.stop)
     assert not stored.done()
@@ -247,9 +247,9 @@ async def test_the_recorder_waits_out_a_database_that_fails(
     def failing(*work: object) -> object:
         if next(failures, False):
             raise OperationalError("the database is away")
-        return write(*work)  # type: ignore[arg-type]
+        return write_rows(*work)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recorder_module, "write", failing)
+    monkeypatch.setattr(recorder_module, "write_rows", failing)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     assert await asyncio.wait_for(stored, PATIENCE_S) == 0
     assert await Position.objects.acount() == 1
@@ -275,9 +275,9 @@ async def test_late_commits_are_told_of_once_when_the_last_is_done(
         if len(failed_at) < 3:
             failed_at.append(time.time_ns() // 1_000_000)
             raise OperationalError("the database is away")
-        return write(rows)
+        return write_rows(rows)
 
-    monkeypatch.setattr(recorder_module, "write", failing_at_first)
+    monkeypatch.setattr(recorder_module, "write_rows", failing_at_first)
     await asyncio.gather(
         *(
             recorder.record([Row(bob.pk, Fix(T + n, 48.0, 2.0), "websocket")])

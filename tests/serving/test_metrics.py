@@ -93,7 +93,7 @@ async def test_fixes_that_are_never_stored_are_counted_by_reason(
         def failing(*work: object) -> object:
             raise error
 
-        monkeypatch.setattr(recorder_module, "write", failing)
+        monkeypatch.setattr(recorder_module, "write_rows", failing)
 
     await send(1)
     await recorder.flushed()

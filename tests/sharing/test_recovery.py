@@ -19,7 +19,7 @@ from runners.live.hub import Hub, get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
 from runners.models import Position, Runner
-from runners.positions import writing
+from runners.positions import storage
 from runners.positions.fix import Fix
 from runners.sharing import recovery, runner_reads
 from runners.sharing.recovery import (
@@ -107,8 +107,8 @@ async def test_a_second_look_gives_what_joining_sockets_did_not_get(
 
 async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
     """Store fixes of Bob, that long ago."""
-    rows = [writing.Row(BOB, Fix(t, 48.0, 2.0), "websocket") for t in times]
-    await store.read(writing.write, rows)
+    rows = [storage.Row(BOB, Fix(t, 48.0, 2.0), "websocket") for t in times]
+    await store.read(storage.write_rows, rows)
     moments = [datetime.fromtimestamp(t / 1000, UTC) for t in times]
     fixes = Position.objects.filter(recorded_at__in=moments)
     await fixes.aupdate(stored_at=timezone.now() - age)
@@ -166,8 +166,8 @@ async def test_held_positions_are_not_sent_to_who_resumes(
     ear = Ear()
     await hub.subscribe([BOB], ear)
     await stored(now - 2_000)
-    held = writing.Row(BOB, Fix(now - 1_000, 10.0, 2.0), "websocket", held=True)
-    await store.read(writing.write, [held])
+    held = storage.Row(BOB, Fix(now - 1_000, 10.0, 2.0), "websocket", held=True)
+    await store.read(storage.write_rows, [held])
     backfill = await store.read(stored_since, [BOB], now)
     assert [t for t, *_ in backfill.rows[BOB]] == [now - 2_000]
     Backfiller(hub).schedule(now)
@@ -191,9 +191,9 @@ async def test_a_second_look_leaves_nothing_out() -> None:
     bob = await Runner.objects.acreate(code="bob", name="Bob")
     now = now_ms()
     fixes = [Fix(now - n, 48.0, 2.0) for n in range(1_500)]
-    rows = [writing.Row(bob.pk, fix, "websocket") for fix in fixes]
+    rows = [storage.Row(bob.pk, fix, "websocket") for fix in fixes]
     assert len(rows) > RUNNER_LIMIT
-    await store.read(writing.write, rows)
+    await store.read(storage.write_rows, rows)
     since = await store.read(stored_since, [bob.pk], now)
     assert list(since.truncated.values()) == ["bob"]
     later = await store.read(stored_after, [bob.pk], now)
@@ -208,7 +208,9 @@ def store_of_each(count: int, each: int) -> set[int]:
     keys = {runner.pk for runner in Runner.objects.bulk_create(runners)}
     now = now_ms()
     fixes = [Fix(now - n, 48.0, 2.0) for n in range(each)]
-    writing.write([writing.Row(pk, fix, "websocket") for pk in keys for fix in fixes])
+    storage.write_rows(
+        [storage.Row(pk, fix, "websocket") for pk in keys for fix in fixes]
+    )
     return keys
 
 
@@ -292,7 +294,7 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     await hub.subscribe([bob.pk], ear)
     since = now_ms()
     await store.read(
-        writing.write, [writing.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
+        storage.write_rows, [storage.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
     Backfiller(hub)
     # Known to be lost, and the layer is not back yet.

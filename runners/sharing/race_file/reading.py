@@ -30,8 +30,8 @@ from runners.models.errors import one_line
 from runners.models.runner import palette_colour
 from runners.positions.fix import Fix
 from runners.positions.privacy_rules import forget_hidden
+from runners.positions.storage import BATCH, Row, write_rows
 from runners.positions.validation import FixError, check_fix, fix_from
-from runners.positions.writing import BATCH, Row, write
 from runners.races.course import Course
 from runners.races.gpx import CourseError
 from runners.sharing import race_file
@@ -255,7 +255,7 @@ class _Reader:
         self.counts["fix"] += len(fixes)
         self._rows += fixes
         if len(self._rows) >= BATCH:
-            write(self._rows)
+            write_rows(self._rows)
             self._rows.clear()
 
     def _end(self, fields: Fields) -> None:
@@ -264,7 +264,7 @@ class _Reader:
             raise RaceFileError(
                 f"{fields['lines']} lines come before this one, not {lines}."
             )
-        write(self._rows)
+        write_rows(self._rows)
         for code, runner in self._runners.items():
             if (latest := self._latest[code]) is not None:
                 self._set_latest(runner, latest, self._entries.get(code))

@@ -1,4 +1,4 @@
-"""SQL that writes fixes and race results, many rows per transaction.
+"""Stores fixes and race results, many rows per transaction.
 
 Each statement gets its rows as one JSON parameter: the recorder's thread releases the
 interpreter lock once per statement instead of once per row, and no value is adapted row
@@ -125,21 +125,21 @@ class ConfirmedFix(NamedTuple):
 Change = SplitChange | StatusChange | ConfirmedFix
 
 
-def write(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
+def write_rows(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
     """Write rows and changes in one transaction; return the rows that were refused.
 
     A row whose (runner, time) is stored already changes nothing. The latest position
     only moves forward in time.
     """
     if len(rows) > BATCH:
-        lost = write(rows[:BATCH], changes)
-        return [*lost, *write(rows[BATCH:])]
+        lost = write_rows(rows[:BATCH], changes)
+        return [*lost, *write_rows(rows[BATCH:])]
     try:
         _write(rows, changes)
     except (IntegrityError, DataError):
         # A runner was deleted: the other runners' fixes must still be stored.
         if changes:
-            lost = write(rows)
+            lost = write_rows(rows)
             for change in changes:
                 try:
                     with transaction.atomic():
@@ -150,7 +150,7 @@ def write(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
         if len(rows) == 1:
             return rows
         half = len(rows) // 2
-        return [*write(rows[:half]), *write(rows[half:])]
+        return [*write_rows(rows[:half]), *write_rows(rows[half:])]
     return ()
 
 
