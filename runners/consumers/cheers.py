@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from runners import store
+from runners import database
 from runners.consumers.errors import CommandError
 from runners.live.dialects.ids import code_of
 from runners.live.groups import RUNNER_EVENT, RunnerEvent
@@ -42,7 +42,7 @@ class Cheers:
         try:
             text = cheering.cheer_text(command.get("text"))
             consumer.limit_rate(self.bucket, 1, "Too many cheers. Take a breath.")
-            pk = await store.read(cheering.cheered_runner, consumer.viewer, code)
+            pk = await database.read(cheering.cheered_runner, consumer.viewer, code)
         except CheerError as error:
             raise CommandError(error.code, error.detail, runner=code) from None
         consumer.limit_rate(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from runners import store
+from runners import database
 from runners.consumers.errors import CommandError
 from runners.consumers.socket import SocketConsumer, failed
 from runners.live.dialects import seed
@@ -90,7 +90,7 @@ class SeedConsumer(SocketConsumer):
         publisher, wire_id = self._gathered_of
         try:
             refused = await self.pipeline.accept_live(publisher, gathered, wire_id)
-        except store.StoreUnavailable:
+        except database.DatabaseUnavailable:
             for _ in gathered:
                 self.send_store_unavailable()
             return
@@ -131,7 +131,7 @@ class SeedConsumer(SocketConsumer):
             )
         # Queued positions of other runners do not wait for the database.
         await self.accept_gathered()
-        return await store.read(identity.open_publisher, code)
+        return await database.read(identity.open_publisher, code)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
         # A revoked right accepts no more positions.

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import orjson
 from django.conf import settings
 
-from runners import handshake, store
+from runners import database, handshake
 from runners.consumers.errors import CommandError
 from runners.consumers.subscriptions import SubscriptionConsumer
 from runners.live.close_codes import (
@@ -103,13 +103,13 @@ class SocketConsumer(SubscriptionConsumer):
         token = handshake.handshake_token(self.scope)
         try:
             if session := handshake.session_of(self.scope):
-                user = await store.read(identity.user_of_session, session)
+                user = await database.read(identity.user_of_session, session)
                 if user is not None:
                     self.viewer = Viewer(user=user, session=session)
                     self.count_socket("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
             if token is not None:
                 await self.authenticate(token)
-        except store.StoreUnavailable:
+        except database.DatabaseUnavailable:
             self.send_store_unavailable()
             self.outbox.close(OVERLOADED)
         except CommandError as error:
@@ -147,7 +147,7 @@ class SocketConsumer(SubscriptionConsumer):
             self.report_refused(error, command)
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
-        except store.StoreUnavailable:
+        except database.DatabaseUnavailable:
             # The message was valid: a client that waits for the database is not silent.
             self.protocol_confirmed()
             self.send_store_unavailable(command)
@@ -193,7 +193,7 @@ class SocketConsumer(SubscriptionConsumer):
     async def authenticate(self, token: str) -> None:
         """Authenticate as the runner of a token; raises `CommandError`."""
         generation = self.monitor.generation
-        bearer = await store.read(identity.find_token, token)
+        bearer = await database.read(identity.find_token, token)
         if bearer is None:
             await self.monitor.delay_failure(self.address)
             raise CommandError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runners import store
+from runners import database
 from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
 from runners.models import Runner
@@ -39,7 +39,7 @@ class SosCommand:
             self.bucket, 1, "Too many calls at once. The first ones were sent."
         )
         try:
-            sos = await store.read(sos_take, runner=consumer.publisher.pk, call=call)
+            sos = await database.read(sos_take, runner=consumer.publisher.pk, call=call)
         except Runner.DoesNotExist:
             raise CommandError(
                 "runner.unknown", "The runner does not exist any more."

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from runners import store
+from runners import database
 from runners.consumers.cheers import Cheers
 from runners.consumers.errors import CommandError
 from runners.consumers.message_fields import (
@@ -136,7 +136,7 @@ class TypedConsumer(SocketConsumer):
         before = set(self.following.values()), set(self.topic_names)
         try:
             bodies, backfill = await self.start_following(command, since)
-        except store.StoreUnavailable:
+        except database.DatabaseUnavailable:
             # A retry gets everything: runners that are followed already have no
             # snapshot.
             self.unfollow_runners(set(self.following.values()) - before[0])
@@ -219,7 +219,7 @@ class TypedConsumer(SocketConsumer):
             await self.pipeline.recorder.flushed()
             try:
                 backfill = await self.runner_reads.stored_after(runners, read_at)
-            except store.StoreUnavailable:
+            except database.DatabaseUnavailable:
                 return self.backfill_later(runners, read_at)
             # Some runners may not be followed or allowed any more.
             followed = set(self.following.values())
@@ -319,7 +319,7 @@ class TypedConsumer(SocketConsumer):
             raise CommandError("message.invalid", "`share` and `pin` are text.")
         generation = self.monitor.generation
         try:
-            link = await store.read(identity.find_link, plain)
+            link = await database.read(identity.find_link, plain)
             # Hashing takes a third of a second and must not block the threads that
             # read.
             await self.hub.loop.run_in_executor(
@@ -334,7 +334,7 @@ class TypedConsumer(SocketConsumer):
         self.viewer = replace(self.viewer, links=links)
         self.recheck_at = min(self.recheck_at, access.earliest([link.expires_at]))
         generation = min(generation, self.monitor.generation)
-        grants = await store.read(access.linked, self.viewer, link.pk)
+        grants = await database.read(access.linked, self.viewer, link.pk)
         new = [grant for grant in grants if grant.code not in self.following]
         room = max(0, FOLLOW_LIMIT - self.count_follows())
         await self.follow_granted(new[:room], generation)
@@ -400,7 +400,7 @@ class TypedConsumer(SocketConsumer):
             slug = looked_for[0]
             races = await self.topics.find_race(slug, self.monitor.generation)
         elif looked_for:
-            races = await store.read(snapshots.find_races, looked_for, links)
+            races = await database.read(snapshots.find_races, looked_for, links)
         else:
             races = {}
         wrong = [s for s in looked_for if s not in races]

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from runners import store
+from runners import database
 from runners.intake.app import App, Outcome, Reading, Reply, Report, fields_of
 from runners.intake.generic import GENERIC
 from runners.intake.gpslogger import GPSLOGGER
@@ -265,7 +265,7 @@ async def _commit(receipt: Receipt) -> int:
 async def _bearer(token: str) -> CachedToken | None:
     try:
         return await get_intake().token_cache.find(token)
-    except store.StoreUnavailable:
+    except database.DatabaseUnavailable:
         raise _store_unavailable() from None
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from runners import store
+from runners import database
 from runners.models import RunnerToken
 from runners.models.runner import token_digest
 from runners.positions.track import Publisher
@@ -44,7 +44,7 @@ class TokenCache:
     async def find(self, plain: str) -> CachedToken | None:
         """Return a token, or None if it never existed.
 
-        Raises `StoreUnavailable`.
+        Raises `DatabaseUnavailable`.
         """
         digest = token_digest(plain)
         known = self._known.get(digest)
@@ -71,7 +71,7 @@ class TokenCache:
     ) -> None:
         until = time.monotonic() + LIFE
         try:
-            found = await store.read(read_tokens, list(wanted))
+            found = await database.read(read_tokens, list(wanted))
         except Exception as error:
             for future in wanted.values():
                 future.set_exception(error)

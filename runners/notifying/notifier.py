@@ -26,6 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import override
 
+from runners.database import prepare_connection
 from runners.models import Alert, Delivery, Subscription
 from runners.models.news import Kind
 from runners.notifying import deliveries, mail, webpush
@@ -34,7 +35,6 @@ from runners.notifying.texts import Words, words_for_contact, words_of
 from runners.positions.rate_limits import Bucket, Limits
 from runners.sharing.access import visible_runners
 from runners.sharing.windows import visible_races
-from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 

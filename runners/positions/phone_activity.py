@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from runners import store
+from runners import database
 from runners.models import LatestPosition, Phone, RunnerToken
 
 # Time between writes.
@@ -87,8 +87,8 @@ class PhoneActivityLog:
         waiting, self._waiting = self._waiting, {}
         if waiting:
             try:
-                await store.read(write_phone_activity, waiting)
-            except store.StoreUnavailable:
+                await database.read(write_phone_activity, waiting)
+            except database.DatabaseUnavailable:
                 return  # it has been logged; what counts more is in the recorder
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from runners import store
+from runners import database
 from runners.live.dialects.ids import WireId, wire_id_of
 from runners.live.groups import EVENTS_LOST, HUBS, RunnerEvent, runner_group
 from runners.live.hub import Hub, get_hub
@@ -82,7 +82,7 @@ class Pipeline:
 
         The newest fix moves the marker if it is newer than all before it; the others
         are late. Fixes whose times are stored already change nothing. Raises
-        `store.StoreUnavailable` for a runner's first fix if their rules cannot be read.
+        `DatabaseUnavailable` for a runner's first fix if their rules cannot be read.
         """
         track = await self._track(runner.pk)
         rejected, valid = self._check(fixes, track.rules)
@@ -109,7 +109,7 @@ class Pipeline:
 
         Each comes with whether its time is the phone's own. A time of ours is at least
         1 ms after the runner's last, so that two positions within a millisecond are
-        two. Returns the errors of refused fixes. Raises `store.StoreUnavailable`.
+        two. Returns the errors of refused fixes. Raises `database.DatabaseUnavailable`.
         """
         track = await self._track(runner.pk)
         now, newest = now_ms(), track.newest
@@ -230,8 +230,8 @@ class Pipeline:
     ) -> None:
         before, track.meanwhile = running.state, []
         try:
-            recomputed = await store.work(recompute, runner.pk, running.engagement)
-        except store.StoreUnavailable:
+            recomputed = await database.work(recompute, runner.pk, running.engagement)
+        except database.DatabaseUnavailable:
             track.late = True
             return
         finally:
@@ -264,7 +264,7 @@ class Pipeline:
         if track.ready is not None:
             try:
                 await asyncio.shield(track.ready)
-            except store.StoreUnavailable:
+            except database.DatabaseUnavailable:
                 # Nothing may be shown without the runner's zones and pauses.
                 if self._tracks.get(pk) is track:
                     del self._tracks[pk]
@@ -282,7 +282,7 @@ class Pipeline:
         track.ready = None
 
     async def _read(self, pk: int, track: Track) -> None:
-        latest, track.rules, running, until = await store.read(_read_track, pk)
+        latest, track.rules, running, until = await database.read(_read_track, pk)
         track.latest = max(track.latest, latest)
         if running is not None and track.running is not None:
             # The stored state may be older than the one in memory.
@@ -299,7 +299,7 @@ class Pipeline:
     ) -> None:
         """Reload the tracks of these runners, and of all in these races.
 
-        Raises `StoreUnavailable`.
+        Raises `DatabaseUnavailable`.
         """
         self._generation += 1
         racing = [

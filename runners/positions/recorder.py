@@ -20,8 +20,8 @@ from typing import NamedTuple
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from runners.database import prepare_connection
 from runners.positions.storage import BATCH, Change, Row, write_rows
-from runners.store import prepare_connection
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from runners import store
+from runners import database
 from runners.models import LinkViewers, RightsChange
 from runners.positions.pipeline import Pipeline, get_pipeline
 from runners.positions.privacy_rules import forget_hidden
@@ -190,16 +190,16 @@ class AccessMonitor:
             if not now and not stored:
                 continue
             try:
-                await store.read(LinkViewers.objects.say, process, now)
+                await database.read(LinkViewers.objects.say, process, now)
                 stored = now
-            except store.StoreUnavailable:
+            except database.DatabaseUnavailable:
                 pass  # The next round stores the counts of that moment.
 
     async def _poll_often(self) -> None:
         while True:
             try:
                 await self._poll()
-            except store.StoreUnavailable:
+            except database.DatabaseUnavailable:
                 if (
                     time.monotonic() - self._looked_at > UNREADABLE_AFTER_S
                     and not self.withholding
@@ -218,10 +218,10 @@ class AccessMonitor:
         started = time.monotonic()
         first = self._floor is None
         if self._floor is None:
-            self._floor = await store.read_rights(_last_change)
+            self._floor = await database.read_rights(_last_change)
         rows = [
             row
-            for row in await store.read_rights(_changes_after, self._floor)
+            for row in await database.read_rights(_changes_after, self._floor)
             if row.pk not in self._seen
         ]
         changes = Changes.of(rows)
@@ -249,7 +249,7 @@ class AccessMonitor:
         if changes.runners:
             await self._notify_followers(changes.runners)
         if changes.splits:
-            for event in await store.read(splits_by_hand, changes.splits):
+            for event in await database.read(splits_by_hand, changes.splits):
                 self.pipeline.hub.deliver_local(event)
         for runner in changes.erased:
             self._erase_soon(runner)
@@ -279,7 +279,7 @@ class AccessMonitor:
         questions = list(asking)
         for start in range(0, len(questions), CHECKS_PER_CALL):
             batch = questions[start : start + CHECKS_PER_CALL]
-            verdicts = await store.read_rights(access.check_access, batch)
+            verdicts = await database.read_rights(access.check_access, batch)
             for check, decision in zip(batch, verdicts, strict=True):
                 for socket in asking[check]:
                     self._apply_decision(socket, check, decision)
@@ -304,7 +304,7 @@ class AccessMonitor:
         if not followed:
             return
         concerned = set().union(*(mine for _, mine in followed))
-        items = await store.read(snapshots.runner_items, concerned)
+        items = await database.read(snapshots.runner_items, concerned)
         frames = {pk: [snapshots.runner_frame("changed", i)] for pk, i in items.items()}
         for pk, item in items.items():
             if item["state"]:
@@ -328,8 +328,10 @@ class AccessMonitor:
         while True:
             await self.pipeline.recorder.flushed()
             try:
-                await store.read(forget_hidden, runner, stored_within=COMMIT_TIMEOUT_S)
-            except store.StoreUnavailable:
+                await database.read(
+                    forget_hidden, runner, stored_within=COMMIT_TIMEOUT_S
+                )
+            except database.DatabaseUnavailable:
                 await asyncio.sleep(POLL_S)
             else:
                 for socket in list(self.sockets):

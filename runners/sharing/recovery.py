@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from django.db.models import Count
 
-from runners import store
+from runners import database
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import wire_id_of
 from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
@@ -266,10 +266,10 @@ class Backfiller:
     async def _read(self, runners: list[int], since: int) -> Backfill:
         while True:
             try:
-                return await store.read(
+                return await database.read(
                     stored_since, runners, since, math.inf, math.inf
                 )
-            except store.StoreUnavailable:
+            except database.DatabaseUnavailable:
                 await asyncio.sleep(COMMIT_DELAY_S)
 
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
+from runners.database import CoalescedReads
 from runners.live.dialects import v1
 from runners.sharing.access import Grant, Viewer, followable
 from runners.sharing.recovery import (
@@ -28,7 +29,6 @@ from runners.sharing.recovery import (
     stored_since,
 )
 from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
-from runners.store import CoalescedReads
 
 # Times are rounded down to these, so that many requests share a query.
 SINCE_STEP_MS = 5_000
@@ -68,7 +68,7 @@ class RunnerReads:
     async def followable(
         self, viewer: Viewer, codes: Sequence[str], *, create: bool
     ) -> tuple[list[Grant], dict[str, str]]:
-        """Return what `access.followable` returns; raises `StoreUnavailable`."""
+        """Return what `access.followable` returns; raises `DatabaseUnavailable`."""
         requests = {
             code: FollowRequest(viewer.user, viewer.links, create, code)
             for code in codes
@@ -85,14 +85,14 @@ class RunnerReads:
         return grants, refused
 
     async def snapshot(self, runners: Collection[int]) -> list[bytes]:
-        """Return the encoded parts of a snapshot; raises `StoreUnavailable`."""
+        """Return the encoded parts of a snapshot; raises `DatabaseUnavailable`."""
         trail = len(runners) <= TRAIL_RUNNERS
         found = await self._items.read([(pk, trail) for pk in runners])
         items = [found[pk, trail] for pk in runners if (pk, trail) in found]
         return v1.snapshot_bodies(map(orjson.Fragment, items), [])
 
     async def backfill(self, runners: Collection[int], since: int) -> Backfill:
-        """Return what was stored since a time; raises `StoreUnavailable`."""
+        """Return what was stored since a time; raises `DatabaseUnavailable`."""
         step = since - since % SINCE_STEP_MS
         backfill = await self._stored(runners, step, MARGIN_S, RUNNER_LIMIT)
         total = 0
@@ -128,7 +128,7 @@ class RunnerReads:
         return backfill
 
 
-# In a thread of the store
+# In a thread of the database pool
 
 
 def _read_grants(requests: Sequence[FollowRequest]) -> dict[FollowRequest, Grant | str]:

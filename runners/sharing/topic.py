@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
-from runners import store
+from runners import database
 from runners.live.audience import Audience
 from runners.live.dialects import v1
 from runners.live.hub import Hub
@@ -113,7 +113,7 @@ class Topic:
         self._backfill: dict[int, tuple[asyncio.Task[Backfill], float]] = {}
 
     async def join(self, outbox: TypedOutbox) -> None:
-        """Let a socket follow the topic at its tick; raises `StoreUnavailable`."""
+        """Let a socket follow the topic at its tick; raises `DatabaseUnavailable`."""
         await asyncio.shield(self._loaded)
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
@@ -179,7 +179,7 @@ class Topic:
         """Return the encoded parts of a snapshot that is at most a second old.
 
         One task reads it for all sockets that wait. Positions that were accepted before
-        and committed after it are backfilled. Raises `StoreUnavailable`.
+        and committed after it are backfilled. Raises `DatabaseUnavailable`.
         """
         now = self.hub.loop.time()
         blockers = self.blockers.get(outbox, NOBODY)
@@ -188,7 +188,7 @@ class Topic:
             shared.bodies.done()
             and (now - shared.at > SNAPSHOT_MAX_AGE_S or shared.bodies.exception())
         ):
-            bodies = asyncio.create_task(store.read(self._encode_snapshot, blockers))
+            bodies = asyncio.create_task(database.read(self._encode_snapshot, blockers))
             shared = self._snapshots[blockers] = SharedSnapshot(bodies, now)
             self._start(self._backfill_readers(now_ms(), shared.readers))
         shared.readers.append(outbox)
@@ -204,8 +204,8 @@ class Topic:
         }
         await get_pipeline().recorder.flushed()
         try:
-            backfill = await store.read(stored_after, list(self.items), read_at)
-        except store.StoreUnavailable:
+            backfill = await database.read(stored_after, list(self.items), read_at)
+        except database.DatabaseUnavailable:
             return await self._backfill_readers(read_at, readers)
         members = {m for audience in self.audiences.values() for m in audience.members}
         self._send_backfill(
@@ -240,13 +240,15 @@ class Topic:
             self._backfill = {
                 s: (t, at) for s, (t, at) in self._backfill.items() if now - at < 1
             }
-            task = asyncio.create_task(store.read(stored_since, list(self.items), step))
+            task = asyncio.create_task(
+                database.read(stored_since, list(self.items), step)
+            )
             self._backfill[step] = task, now
         backfill = await asyncio.shield(task)
         blockers = self.blockers.get(outbox, NOBODY)
         return backfill.without(blockers) if blockers else backfill
 
-    # In a thread of the store
+    # In a thread of the database pool
 
     def _encode_snapshot(self, blockers: Blockers) -> list[bytes]:
         items = self._read_items()
@@ -283,7 +285,7 @@ class Topic:
     # In the event loop
 
     async def _load(self) -> None:
-        self._version, self.items = await store.read(self._read)
+        self._version, self.items = await database.read(self._read)
 
     async def _poll(self) -> None:
         while True:
@@ -295,10 +297,13 @@ class Topic:
         async with self._refreshing:
             try:
                 version = self._version
-                if version is None or await store.read(self._read_version) == version:
+                if (
+                    version is None
+                    or await database.read(self._read_version) == version
+                ):
                     return
                 read_at = now_ms()
-                new, items = await store.read(self._read)
+                new, items = await database.read(self._read)
                 if new.race != version.race:
                     self._send_race_change("changed")
                 if added := await self._update_items(items):
@@ -307,7 +312,7 @@ class Topic:
                     }
                     self._backfill_later(added, read_at, recipients)
                 self._version = new
-            except store.StoreUnavailable:
+            except database.DatabaseUnavailable:
                 logger.warning("Could not look for changes of %s", self.topic_name)
             except RaceGone:
                 self._version = None
@@ -348,8 +353,8 @@ class Topic:
             await asyncio.sleep(COMMIT_DELAY_S)
             await get_pipeline().recorder.flushed()
             try:
-                backfill = await store.read(stored_after, runners, read_at)
-            except store.StoreUnavailable:
+                backfill = await database.read(stored_after, runners, read_at)
+            except database.DatabaseUnavailable:
                 return self._backfill_later(runners, read_at, recipients)
             self._send_backfill(backfill, recipients)
 

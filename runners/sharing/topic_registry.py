@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
-from runners import store
+from runners import database
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import TypedOutbox
 from runners.sharing.access import blockers_of
@@ -36,7 +36,7 @@ class TopicRegistry:
         """Return the primary keys of public races by slug (one or none).
 
         Concurrent calls share the query, for at most a second and while no right has
-        changed. Raises `StoreUnavailable`.
+        changed. Raises `DatabaseUnavailable`.
         """
         now = self.hub.loop.time()
         key = slug, generation
@@ -44,14 +44,14 @@ class TopicRegistry:
         if task is None or now - read_at > FOUND_AGE_S:
             if len(self._found) >= FOUND_MOST:
                 self._found.clear()
-            task = asyncio.create_task(store.read(find_races, [slug]))
+            task = asyncio.create_task(database.read(find_races, [slug]))
             self._found[key] = task, now
         return await asyncio.shield(task)
 
     async def join(
         self, topic_name: TopicName, outbox: TypedOutbox, user: int | None = None
     ) -> None:
-        """Let a socket follow a topic; raises `StoreUnavailable`, then it does not.
+        """Let a socket follow a topic; raises `DatabaseUnavailable`, then it does not.
 
         `user` is signed in on the socket: runners who have blocked them are left out.
         """
@@ -76,7 +76,7 @@ class TopicRegistry:
     async def _load_blockers(self, outbox: TypedOutbox, user: int) -> None:
         while True:
             changes = self._blocks_changed
-            blockers = (await store.read(blockers_of, [user])).get(user, NOBODY)
+            blockers = (await database.read(blockers_of, [user])).get(user, NOBODY)
             if changes == self._blocks_changed:
                 # From now on, `refresh_blockers` updates this socket.
                 self._blockers[outbox], self._user_of[outbox] = blockers, user
@@ -89,7 +89,7 @@ class TopicRegistry:
         self._blocks_changed += 1
         sockets = dict(self._user_of)
         users = set(sockets.values())
-        now = await store.read_rights(blockers_of, users, runners) if users else {}
+        now = await database.read_rights(blockers_of, users, runners) if users else {}
         for outbox, user in sockets.items():
             if (before := self._blockers.get(outbox)) is None:
                 continue  # It has left the topics meanwhile.

@@ -6,7 +6,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import CollectorRegistry, generate_latest
 
-from runners import store
+from runners import database
 from runners.serving.admission import get_admission
 from runners.serving.metrics import collector
 
@@ -27,8 +27,8 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     if admission.overloaded:
         return JsonResponse({"process": "overloaded"}, status=503)
     try:
-        await store.read(_ask_database)
-    except store.StoreUnavailable:
+        await database.read(_ask_database)
+    except database.DatabaseUnavailable:
         return JsonResponse({"database": "unavailable"}, status=503)
     return JsonResponse({"database": "ok"})
 

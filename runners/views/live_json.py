@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from runners import store
+from runners import database
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
@@ -58,12 +58,12 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     """
     user = await request.auser()
     try:
-        body = await store.read(_answer, request, user.pk)
+        body = await database.read(_answer, request, user.pk)
     except Refused as error:
         return JsonResponse(
             {"code": error.code, "detail": error.detail}, status=error.status
         )
-    except store.StoreUnavailable:
+    except database.DatabaseUnavailable:
         return JsonResponse(
             {
                 "code": "store.unavailable",
@@ -81,7 +81,7 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# In a thread of the store
+# In a thread of the database pool
 
 
 def _answer(request: HttpRequest, user: int | None) -> bytes:

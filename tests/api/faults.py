@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runners import store
+from runners import database
 from runners.notifying.notifier import Notifier
 from runners.positions import pipeline
 from runners.positions.privacy_rules import PrivacyRules
@@ -58,9 +58,9 @@ async def overloaded(faulty: Faulty) -> Answer:
 
 async def without_database(faulty: Faulty) -> Answer:
     async def read(*args: object) -> None:
-        raise store.StoreUnavailable
+        raise database.DatabaseUnavailable
 
-    faulty.patch(store, "read", read)
+    faulty.patch(database, "read", read)
     return await faulty.ask("/readyz")
 
 

@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from runners import store
+from runners import database
 from runners.intake import endpoint
 from runners.intake.endpoint import get_intake, intake
 from runners.models import Position, Runner, RunnerToken
@@ -73,9 +73,9 @@ async def test_database_that_is_away_is_503(
     doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def read(*args: object) -> None:
-        raise store.StoreUnavailable
+        raise database.DatabaseUnavailable
 
-    monkeypatch.setattr(store, "read", read)
+    monkeypatch.setattr(database, "read", read)
     status, headers = await send(token)
     assert (status, headers[b"retry-after"]) == (503, b"5")
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from channels.layers import channel_layers
 
-from runners import store
+from runners import database
 from runners.live.hub import get_hub
 from runners.live.layer import LocalLayer
 from runners.models import Runner
@@ -29,5 +29,5 @@ async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
     yield pipeline
     await pipeline.close()
     await get_hub().close()
-    store.close_connections()
+    database.close_connections()
     assert layer.groups == {}

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from runners import store
+from runners import database
 from runners.earth import EARTH_RADIUS_M
 from runners.live.outbox import now_ms
 from runners.models import LatestPosition, Pause, Position, Runner, Zone
@@ -174,7 +174,7 @@ async def test_what_was_recorded_after_the_end_of_sharing_stays_unshared(
     await runner.asave()
     codes = dict.fromkeys((59, 1, 0), "sharing.paused")
     assert await refused(pipeline, bob, now, 61, 59, 1, 0) == codes
-    await store.read(sharing_until, runner=runner, ends=None)
+    await database.read(sharing_until, runner=runner, ends=None)
     await pipeline.refresh([bob.pk])
     assert await refused(pipeline, bob, now, 61, 59, 1, 0) == codes
     assert await refused(pipeline, bob, timezone.now(), 0) == {}
@@ -206,7 +206,7 @@ async def test_nothing_is_shown_while_the_rules_cannot_be_read(
     with monkeypatch.context() as outage:
         outage.setattr(pipeline_module, "_read_track", away)
         for _ in range(2):
-            with pytest.raises(store.StoreUnavailable):
+            with pytest.raises(database.DatabaseUnavailable):
                 await pipeline.accept(bob, [Fix(now_ms(), LAT, 2.0)], source="x")
     assert pipeline.accepted == 0
     # Once it is back the zone is in force.

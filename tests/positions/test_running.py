@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from runners import store
+from runners import database
 from runners.live.frames import frame_text
 from runners.live.groups import POSITION, RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
@@ -128,7 +128,7 @@ async def test_progress_splits_and_states_are_told_and_stored(
     running = [p for p in ear.progress if p is not None]
     assert running == sorted(running)
     assert running[-1] == 2000
-    item = (await store.read(runner_items, [bob.pk]))[bob.pk]
+    item = (await database.read(runner_items, [bob.pk]))[bob.pk]
     assert item["state"] == "finished"
     assert item["race"] == "north"
     assert item["fix"][5] == 2000
@@ -285,7 +285,7 @@ async def test_status_set_by_the_race_office_outlasts_a_phone_that_goes_on_sendi
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 50, 10))
     # This process does not know of it yet.
-    await store.read(lambda: entry_mark(entry=entry, status=status))
+    await database.read(lambda: entry_mark(entry=entry, status=status))
     marked = entry.finished_at, entry.started_at
     await run(pipeline, bob, entry, *range(50, 521, 10))
     await pipeline.recorder.flushed()
@@ -328,7 +328,7 @@ async def test_a_start_that_was_set_by_hand_stays(
             )
         )
 
-    await store.read(set_by_hand)
+    await database.read(set_by_hand)
     await run(pipeline, bob, entry, *range(-30, 521, 10))
     await pipeline.recorder.flushed()
     await entry.arefresh_from_db()

@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.test import AsyncClient
 from prometheus_client import CollectorRegistry, generate_latest
 
-from runners import store
+from runners import database
 from runners.live.age_histogram import AGE_BOUNDS_S
 from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, now_ms
@@ -40,7 +40,7 @@ async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
     yield pipeline
     await pipeline.close()
     await pipeline.hub.close()
-    store.close_connections()
+    database.close_connections()
 
 
 def values(text: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from channels.db import database_sync_to_async
 from channels.layers import channel_layers
 from django.utils import timezone
 
-from runners import store
+from runners import database
 from runners.live.hub import get_hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
@@ -42,7 +42,7 @@ async def monitor(transactional_db: None) -> AsyncIterator[AccessMonitor]:
     await monitor.close()
     await get_pipeline().close()
     await get_hub().close()
-    store.close_connections()
+    database.close_connections()
 
 
 def test_who_is_wrong_a_thousand_times_still_only_waits() -> None:

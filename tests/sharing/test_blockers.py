@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runners import store
+from runners import database
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
@@ -35,8 +35,8 @@ async def test_a_block_holds_for_a_socket_that_joins_while_blocks_are_read(
         await topics.join(public, outbox, ALICE)
         return {}
 
-    monkeypatch.setattr(store, "read", read)
-    monkeypatch.setattr(store, "read_rights", read_rights)
+    monkeypatch.setattr(database, "read", read)
+    monkeypatch.setattr(database, "read_rights", read_rights)
     await topics.join(public, other, 1)
     await topics.refresh_blockers(set(BOB_WHO_BLOCKS_HER))
     (audience,) = (

@@ -13,7 +13,7 @@ import pytest
 from channels.layers import channel_layers
 from django.utils import timezone
 
-from runners import store
+from runners import database
 from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent, runner_group
 from runners.live.hub import Hub, get_hub
 from runners.live.layer import LocalLayer
@@ -108,7 +108,7 @@ async def test_a_second_look_gives_what_joining_sockets_did_not_get(
 async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
     """Store fixes of Bob, that long ago."""
     rows = [storage.Row(BOB, Fix(t, 48.0, 2.0), "websocket") for t in times]
-    await store.read(storage.write_rows, rows)
+    await database.read(storage.write_rows, rows)
     moments = [datetime.fromtimestamp(t / 1000, UTC) for t in times]
     fixes = Position.objects.filter(recorded_at__in=moments)
     await fixes.aupdate(stored_at=timezone.now() - age)
@@ -118,7 +118,7 @@ async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
 async def bob(transactional_db: None) -> AsyncIterator[Runner]:
     """Bob runs."""
     yield await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
-    store.close_connections()
+    database.close_connections()
 
 
 async def test_filling_a_gap_moves_no_marker_back_from_what_is_not_stored_yet(
@@ -167,8 +167,8 @@ async def test_held_positions_are_not_sent_to_who_resumes(
     await hub.subscribe([BOB], ear)
     await stored(now - 2_000)
     held = storage.Row(BOB, Fix(now - 1_000, 10.0, 2.0), "websocket", held=True)
-    await store.read(storage.write_rows, [held])
-    backfill = await store.read(stored_since, [BOB], now)
+    await database.read(storage.write_rows, [held])
+    backfill = await database.read(stored_since, [BOB], now)
     assert [t for t, *_ in backfill.rows[BOB]] == [now - 2_000]
     Backfiller(hub).schedule(now)
     await finish_backfills(hub, PATIENCE_S)
@@ -181,7 +181,7 @@ async def test_a_second_look_moves_no_marker_back_that_the_snapshot_has_placed(
     now = now_ms()
     await stored(now - 60_000, age=timedelta(minutes=1))
     await stored(now - 61_000)
-    backfill = await store.read(stored_after, [BOB], now)
+    backfill = await database.read(stored_after, [BOB], now)
     assert list(backfill.late) == [BOB]
     assert list(backfill.newest_rows(hub)) == []
 
@@ -193,13 +193,13 @@ async def test_a_second_look_leaves_nothing_out() -> None:
     fixes = [Fix(now - n, 48.0, 2.0) for n in range(1_500)]
     rows = [storage.Row(bob.pk, fix, "websocket") for fix in fixes]
     assert len(rows) > RUNNER_LIMIT
-    await store.read(storage.write_rows, rows)
-    since = await store.read(stored_since, [bob.pk], now)
+    await database.read(storage.write_rows, rows)
+    since = await database.read(stored_since, [bob.pk], now)
     assert list(since.truncated.values()) == ["bob"]
-    later = await store.read(stored_after, [bob.pk], now)
+    later = await database.read(stored_after, [bob.pk], now)
     assert not later.truncated
     assert len(later.rows[bob.pk]) == 1_500
-    store.close_connections()
+    database.close_connections()
 
 
 def store_of_each(count: int, each: int) -> set[int]:
@@ -233,10 +233,10 @@ async def test_what_single_runners_missed_is_bounded_for_all_of_them_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner_reads, "LIMIT", 25)
-    runners = await store.read(store_of_each, 4, 10)
+    runners = await database.read(store_of_each, 4, 10)
     missed = await runner_reads.get_runner_reads().backfill(runners, now_ms())
     assert_bounded(missed, runners, 10, left=2)
-    store.close_connections()
+    database.close_connections()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -293,7 +293,7 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     ear = Ear()
     await hub.subscribe([bob.pk], ear)
     since = now_ms()
-    await store.read(
+    await database.read(
         storage.write_rows, [storage.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
     Backfiller(hub)
@@ -302,4 +302,4 @@ async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
     assert hub.loss_detector.complete_until <= since
     await finish_backfills(hub, PATIENCE_S)
     assert ear.received.is_set()
-    store.close_connections()
+    database.close_connections()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from runners import store
+from runners import database
 from runners.models import LinkViewers, Runner, ShareLink
 from runners.models.share import VIEWERS_AGE
 from runners.sharing import access_monitor
@@ -50,11 +50,11 @@ async def test_a_process_says_who_watches_here(
     monitor: AccessMonitor,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    link = await store.read(make_link)
+    link = await database.read(make_link)
 
     async def comes_to(count: int, link: ShareLink = link) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while await store.read(viewers, link) != count:
+            while await database.read(viewers, link) != count:
                 await asyncio.sleep(0.02)
 
     monkeypatch.setattr(access_monitor, "COUNT_VIEWERS_S", 0.05)
@@ -65,10 +65,10 @@ async def test_a_process_says_who_watches_here(
     monitor.release_sockets([("link", link.pk)])
     await comes_to(1)
     # A link that is deleted meanwhile ends nothing.
-    other = await store.read(make_link)
+    other = await database.read(make_link)
     monitor.count_socket("link", other.pk, 50)
-    await store.read(other.delete)
-    third = await store.read(make_link)
+    await database.read(other.delete)
+    third = await database.read(make_link)
     monitor.count_socket("link", third.pk, 50)
     await comes_to(1, third)
     monitor.release_sockets([("link", row.pk) for row in (link, other, third)])

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from runners import store
+from runners import database
 from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Race
@@ -48,11 +48,11 @@ async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
     next. `refused` has runners who may not be seen or are not in the race.
     """
     user = await request.auser()
-    body = await store.read(_answer, request, slug, user.pk)
+    body = await database.read(_answer, request, slug, user.pk)
     return HttpResponse(body, content_type="application/json")
 
 
-# In a thread of the store
+# In a thread of the database pool
 
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:

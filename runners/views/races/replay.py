@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
-from runners import store
+from runners import database
 from runners.models import Entry, Position
 from runners.positions.fix import milliseconds
 from runners.sharing.access import visible_runners
@@ -40,11 +40,11 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     the time.
     """
     user = await request.auser()
-    body = await store.read(_answer, request, slug, user.pk)
+    body = await database.read(_answer, request, slug, user.pk)
     return HttpResponse(body, content_type="application/json")
 
 
-# In a thread of the store
+# In a thread of the database pool
 
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:

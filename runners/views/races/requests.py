@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from runners import store
+from runners import database
 from runners.models import Race, ShareLink
 from runners.sharing.windows import visible_races
 from runners.views.live_json import Refused, link_in_header
@@ -29,7 +29,7 @@ def answers_json(view: AsyncView) -> AsyncView:
             response = JsonResponse(
                 {"code": error.code, "detail": error.detail}, status=error.status
             )
-        except store.StoreUnavailable:
+        except database.DatabaseUnavailable:
             response = JsonResponse(
                 {
                     "code": "store.unavailable",

@@ -15,7 +15,7 @@ from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.translation import get_language, override
 from django.views.decorators.http import require_safe
 
-from runners import store
+from runners import database
 from runners.models import Race, ShareLink
 from runners.positions.fix import milliseconds
 from runners.races.standings import legs
@@ -38,7 +38,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     `?by=gun|chip&category=&wave=&q=&from=1&rows=100&splits=1`.
     """
     user = await request.auser()
-    body = await store.read(_json, request, slug, user.pk)
+    body = await database.read(_json, request, slug, user.pk)
     return HttpResponse(body, content_type="application/json")
 
 
@@ -47,7 +47,7 @@ async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
 async def standings_csv(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings as CSV, `?by=&category=&wave=&q=`."""
     user = await request.auser()
-    return csv_response(slug, await store.read(_csv, request, slug, user.pk))
+    return csv_response(slug, await database.read(_csv, request, slug, user.pk))
 
 
 def csv_response(slug: str, body: bytes) -> HttpResponse:
@@ -103,20 +103,20 @@ async def _shared(request: HttpRequest, token: str, make: Any) -> HttpResponse:
 
 async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
     try:
-        response: HttpResponse = await store.read(
+        response: HttpResponse = await database.read(
             _in_language, get_language(), make, request, *about
         )
     except Refused as error:
         if error.status == HTTPStatus.BAD_REQUEST:
             return HttpResponse(error.detail, status=400, content_type="text/plain")
         raise Http404(error.detail) from None
-    except store.StoreUnavailable:
+    except database.DatabaseUnavailable:
         return HttpResponse(AWAY, status=503, content_type="text/plain")
     patch_cache_control(response, private=True, no_cache=True)
     return response
 
 
-# In a thread of the store
+# In a thread of the database pool
 
 
 def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:

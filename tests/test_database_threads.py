@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from runners import store
-from runners.store import CoalescedReads, StoreUnavailable
+from runners import database
+from runners.database import CoalescedReads, DatabaseUnavailable
 from tests.virtual_time import Clock
 from tests.waiting import PATIENCE_S, eventually
 
@@ -89,8 +89,8 @@ async def test_a_crowd_waits_for_its_turn_but_not_for_a_database_that_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(store, "time", clock)
-    monkeypatch.setattr(store.Pool, "timeout", 0.3)
+    monkeypatch.setattr(database, "time", clock)
+    monkeypatch.setattr(database.Pool, "timeout", 0.3)
     started: list[None] = []
     may_end = threading.Semaphore(0)
 
@@ -101,18 +101,22 @@ async def test_a_crowd_waits_for_its_turn_but_not_for_a_database_that_is_away(
     async def wait_for_starts(count: int) -> None:
         await eventually(lambda: len(started) == count)
 
-    calls = [asyncio.create_task(store.read(hold)) for _ in range(3 * store.THREADS)]
+    calls = [
+        asyncio.create_task(database.read(hold)) for _ in range(3 * database.THREADS)
+    ]
     for turn in (1, 2, 3):
-        await wait_for_starts(turn * store.THREADS)
+        await wait_for_starts(turn * database.THREADS)
         # The last have waited for 0.4 s by their turn.
         clock.now += 0.2
-        may_end.release(store.THREADS)
+        may_end.release(database.THREADS)
     await asyncio.gather(*calls)
 
-    stuck = [asyncio.create_task(store.read(hold)) for _ in range(store.THREADS + 1)]
-    await wait_for_starts(4 * store.THREADS)
+    stuck = [
+        asyncio.create_task(database.read(hold)) for _ in range(database.THREADS + 1)
+    ]
+    await wait_for_starts(4 * database.THREADS)
     clock.now += 0.31
     ends = await asyncio.gather(*stuck, return_exceptions=True)
-    assert [type(end) for end in ends] == [StoreUnavailable] * (store.THREADS + 1)
-    may_end.release(store.THREADS)
-    await asyncio.to_thread(store.close_connections)
+    assert [type(end) for end in ends] == [DatabaseUnavailable] * (database.THREADS + 1)
+    may_end.release(database.THREADS)
+    await asyncio.to_thread(database.close_connections)

@@ -70,7 +70,7 @@ class Call(Generic[T]):
         return since + self.pool.timeout - time.monotonic()
 
 
-_pool = Pool(THREADS, thread_name_prefix="store")
+_pool = Pool(THREADS, thread_name_prefix="database")
 # For long work, one call at a time.
 _work_pool = Pool(1, thread_name_prefix="work")
 _work_pool.timeout = 60.0
@@ -78,12 +78,12 @@ _work_pool.timeout = 60.0
 _rights_pool = Pool(1, thread_name_prefix="rights")
 
 
-class StoreUnavailable(Exception):
+class DatabaseUnavailable(Exception):
     """The database failed or did not reply in time."""
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that uses the ORM; raises `StoreUnavailable`.
+    """Call a function that uses the ORM; raises `DatabaseUnavailable`.
 
     Small writes are allowed (such as creating a runner in open mode); positions go
     through the recorder.
@@ -112,7 +112,7 @@ async def _call(pool: Pool, function: Callable[[], T]) -> T:
         return future.result()
     except (DatabaseError, TimeoutError) as error:
         logger.warning("The database did not answer: %r", error)
-        raise StoreUnavailable(str(error)) from error
+        raise DatabaseUnavailable(str(error)) from error
     finally:
         future.cancel()
 
@@ -143,7 +143,7 @@ class CoalescedReads(Generic[K, V]):
 
     async def read(self, keys: Iterable[K]) -> Mapping[K, V]:
         """Return the result of a call with these keys and others; raises
-        `StoreUnavailable`.
+        `DatabaseUnavailable`.
         """
         if not self._waiting or len(self._waiting[-1].keys) >= self._most:
             self._waiting.append(Batch())
