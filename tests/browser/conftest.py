@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    Playwright,
     ViewportSize,
     expect,
     sync_playwright,
@@ -39,14 +40,23 @@ def web_server(chromium: str) -> Iterator[Server]:
         assert "Traceback" not in server.log, server.log
 
 
+def launch(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(
+        executable_path=chromium, args=[*CHROMIUM_FLAGS, ROUGH_EDGES]
+    )
+    yield browser
+    browser.close()
+
+
 @pytest.fixture(scope="package")
-def browser(chromium: str) -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*CHROMIUM_FLAGS, ROUGH_EDGES]
-        )
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    yield from launch(playwright, chromium)
 
 
 @pytest.fixture

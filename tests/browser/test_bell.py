@@ -13,14 +13,16 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Playwright, expect
 
 from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
 from runners.positions.storage import SplitChange, write_rows
+from tests.browser.conftest import launch
 from tests.browser.pages import LivePage, without_map
 from tests.notifying.push import PushService, push_service
 from tests.scenes.people import make_runner
 from tests.servers import Server
+from tests.services import chromium_path
 from tests.waiting import wait_until
 
 # In the place of the browser's push service.
@@ -69,6 +71,12 @@ def pass_checkpoint(checkpoint: Checkpoint) -> None:
 def service() -> Iterator[PushService]:
     with push_service() as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """A browser that shows notifications."""
+    yield from launch(playwright, chromium_path(notifies=True))
 
 
 @pytest.fixture(scope="module")
