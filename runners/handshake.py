@@ -1,4 +1,4 @@
-"""Reads a websocket handshake: its origin, its credentials and its subprotocols."""
+"""Reads the headers of a websocket handshake: origin, credentials, subprotocols."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from runners.live.outbox import Outbox, SeedOutbox, now_ms
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from
-from runners.sharing import identity
+from runners.sharing import token_lookup
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class SeedConsumer(SocketConsumer):
             )
         # Queued positions of other runners do not wait for the database.
         await self.accept_gathered()
-        return await database.read(identity.open_publisher, code)
+        return await database.read(token_lookup.open_publisher, code)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
         # A revoked right accepts no more positions.

@@ -34,7 +34,7 @@ from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.pipeline import Pipeline, get_pipeline
 from runners.positions.rate_limits import Bucket, get_publish_limits
 from runners.positions.validation import FixError
-from runners.sharing import access, identity
+from runners.sharing import access, token_lookup
 from runners.sharing.access import Viewer
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class SocketConsumer(SubscriptionConsumer):
         token = handshake.handshake_token(self.scope)
         try:
             if session := handshake.session_of(self.scope):
-                user = await database.read(identity.user_of_session, session)
+                user = await database.read(token_lookup.user_of_session, session)
                 if user is not None:
                     self.viewer = Viewer(user=user, session=session)
                     self.count_socket("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
@@ -193,7 +193,7 @@ class SocketConsumer(SubscriptionConsumer):
     async def authenticate(self, token: str) -> None:
         """Authenticate as the runner of a token; raises `CommandError`."""
         generation = self.monitor.generation
-        bearer = await database.read(identity.find_token, token)
+        bearer = await database.read(token_lookup.find_token, token)
         if bearer is None:
             await self.monitor.delay_failure(self.address)
             raise CommandError(

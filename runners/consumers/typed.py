@@ -32,9 +32,9 @@ from runners.live.dialects import v1
 from runners.live.dialects.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
-from runners.sharing import access, identity, snapshots
-from runners.sharing.identity import LinkError
+from runners.sharing import access, share_links, snapshots
 from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
+from runners.sharing.share_links import LinkError
 from runners.sharing.topic import TopicName
 from runners.sharing.topic_registry import TopicRegistry, get_topics
 
@@ -319,11 +319,11 @@ class TypedConsumer(SocketConsumer):
             raise CommandError("message.invalid", "`share` and `pin` are text.")
         generation = self.monitor.generation
         try:
-            link = await database.read(identity.find_link, plain)
+            link = await database.read(share_links.find_link, plain)
             # Hashing takes a third of a second and must not block the threads that
             # read.
             await self.hub.loop.run_in_executor(
-                identity.PIN_THREADS, identity.check_pin, link, pin
+                share_links.PIN_THREADS, share_links.check_pin, link, pin
             )
         except LinkError as error:
             await self.monitor.delay_failure(self.address)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from runners.live.frames import frame_text
+from runners.live.websocket_framing import frame_text
 
 # The ASGI extension that `live/server.py` offers in a websocket's scope.
 EXTENSION = "spectate.frames"

@@ -19,8 +19,8 @@ from runners.live.dialects.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
 from runners.sharing.access import visible_runners
-from runners.sharing.identity import LinkError, link_of
 from runners.sharing.recovery import complete_before, stored_since
+from runners.sharing.share_links import LinkError, link_of
 from runners.sharing.snapshots import add_trails, runner_items
 from runners.sharing.windows import visible_races
 from runners.views.topic_data import (

@@ -17,7 +17,7 @@ from django.views.decorators.debug import (
 from django.views.decorators.http import require_http_methods
 
 from runners.models import Runner, ShareLink
-from runners.sharing.identity import LinkError, link_of
+from runners.sharing.share_links import LinkError, link_of
 from runners.sharing.windows import races_of
 from runners.views.live import LINK_TICK, live_page
 from runners.views.throttle import note_failure

@@ -20,9 +20,9 @@ from runners.models import Position, Runner
 from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
 from runners.sharing.access import visible_runners
-from runners.sharing.identity import LinkError, link_of
 from runners.sharing.recovery import MARGIN_S, complete_before
 from runners.sharing.runner_settings import positions_gpx
+from runners.sharing.share_links import LinkError, link_of
 from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from runners.live.frames import frame_text
+from runners.live.websocket_framing import frame_text
 
 
 class RecordingWriter:

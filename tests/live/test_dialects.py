@@ -7,7 +7,7 @@ import pytest
 
 from runners.live.dialects import seed, v1
 from runners.live.dialects.ids import MAX_NUMBER, RunnerIdError, code_of, wire_id_of
-from runners.live.frames import frame_text, text_frame
+from runners.live.websocket_framing import frame_text, text_frame
 
 
 @pytest.mark.parametrize(

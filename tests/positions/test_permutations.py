@@ -14,9 +14,9 @@ from asgiref.sync import sync_to_async
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runners.live.frames import frame_text
 from runners.live.groups import LATE_FIXES, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
+from runners.live.websocket_framing import frame_text
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix, milliseconds

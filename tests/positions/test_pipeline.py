@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from runners.live.frames import frame_text
 from runners.live.groups import EVENTS_LOST, LATE_FIXES, POSITION, PROBE, RunnerEvent
 from runners.live.outbox import now_ms
+from runners.live.websocket_framing import frame_text
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module

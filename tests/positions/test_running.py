@@ -12,9 +12,9 @@ from django.db import transaction
 from pytest_django import Settings
 
 from runners import database
-from runners.live.frames import frame_text
 from runners.live.groups import POSITION, RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.outbox import now_ms
+from runners.live.websocket_framing import frame_text
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
 from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix

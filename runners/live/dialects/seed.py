@@ -13,7 +13,7 @@ from functools import lru_cache
 import orjson
 
 from runners.live.dialects.ids import WireId
-from runners.live.frames import text_frame
+from runners.live.websocket_framing import text_frame
 
 
 def position_frame(wire_id: WireId, lat: float, lng: float) -> bytes:

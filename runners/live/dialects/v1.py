@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from runners.live.frames import text_frame
+from runners.live.websocket_framing import text_frame
 
 SUBPROTOCOL = "spectate.v1"
 # A client that receives nothing for longer has lost its connection.

@@ -1,4 +1,4 @@
-"""Encoding of websocket frames (RFC 6455, 5.2): unmasked, unfragmented text."""
+"""Puts text into websocket frames (RFC 6455, 5.2): unmasked and unfragmented."""
 
 from __future__ import annotations
 
