@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from runners.intake.values import time_of
+from runners.notifying.sos import Call
 from runners.positions.fix import Fix
-from runners.positions.validation import FixError
+from runners.positions.validation import EARLIEST_MS, FixError, check_fix
 
 # Fixes per request. Apps that send batches stay under 1,000.
 MOST_FIXES = 10_000
@@ -64,14 +66,32 @@ class Reading:
     app: str = UNKNOWN_APP
     fixes: list[Fix | FixError] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    # Of several calls for help in one report, the newest.
+    call: Call | None = None
 
-    def add(self, place: int, read: Callable[..., Fix], *args: Any) -> None:
-        """Add the fix that `read(*args)` returns, or its error."""
+    def add(self, place: int, read: Callable[..., Fix], *args: Any) -> Fix | None:
+        """Add the fix that `read(*args)` returns, or its error; return the fix."""
+        self.places.append(place)
         try:
-            self.fixes.append(read(*args))
+            fix = read(*args)
         except FixError as error:
             self.fixes.append(error)
-        self.places.append(place)
+            return None
+        self.fixes.append(fix)
+        return fix
+
+    def add_alarm(self, alarm: Any, time: Any, fix: Fix | None, now: int) -> None:
+        """Add a call for help if an item's alarm is one, with the item's fix.
+
+        `alarm` and `time` are as the app writes them. Neither a wrong clock nor a
+        position that is not valid is a reason to lose the call.
+        """
+        if not (isinstance(alarm, str) and "sos" in alarm.lower().split(",")):
+            return
+        called = _time_of_call(time, now)
+        if self.call is None or called >= self.call.called:
+            fix = fix and _fix_of_call(fix, now)
+            self.call = Call(f"alarm {called}", called, fix, None, fine=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +141,23 @@ class App:
     ok: Callable[[Outcome], Reply]
     error: Callable[[int, str, str], Reply] = text_error
     token_of_body: Callable[[Report], str | None] | None = None
+
+
+def _time_of_call(time: Any, now: int) -> int:
+    try:
+        called = time_of(time)
+    except FixError:
+        return now
+    return now if called is None or called < EARLIEST_MS else min(called, now)
+
+
+def _fix_of_call(fix: Fix, now: int) -> Fix | None:
+    fix = fix._replace(t=min(fix.t, now))
+    try:
+        check_fix(fix, now)
+    except FixError:
+        return None
+    return fix
 
 
 def fields_of(text: str) -> dict[str, str]:

@@ -28,6 +28,8 @@ from runners.intake.profile import PROFILE_FILE, gpslogger_profile
 from runners.intake.token_cache import CachedToken, TokenCache
 from runners.intake.traccar import TRACCAR
 from runners.live.outbox import now_ms
+from runners.models import Runner
+from runners.notifying.sos import alarm_take
 from runners.positions.pipeline import Receipt, get_pipeline
 from runners.positions.rate_limits import get_publish_limits
 from runners.positions.validation import FixError
@@ -205,6 +207,7 @@ async def _serve(
             raise problem
         async with get_intake().turn(pk):
             reading = app.read(report)
+            await _call_for_help(bearer, reading)
             receipt = await _publish(name, bearer, reading)
     except FixError as error:
         # A permanent error: sending it again would not help.
@@ -229,6 +232,18 @@ async def _serve(
         refused=[(code, detail) for _place, code, detail in rejected],
     )
     return app.ok(Outcome(receipt.accepted - lost, rejected))
+
+
+async def _call_for_help(bearer: CachedToken, reading: Reading) -> None:
+    """Store a call for help, before anything that may refuse its position."""
+    if reading.call is None:
+        return
+    try:
+        await database.read(alarm_take, runner=bearer.publisher.pk, call=reading.call)
+    except Runner.DoesNotExist:
+        pass  # Deleted since the token was read.
+    except database.DatabaseUnavailable:
+        raise _store_unavailable() from None
 
 
 async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:

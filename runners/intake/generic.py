@@ -1,6 +1,6 @@
 """Any other app: flat fields in a query string, a form or JSON.
 
-lat, lon, timestamp, acc, alt, bat, speed (m/s), bearing; several as a JSON list.
+lat, lon, timestamp, acc, alt, bat, speed (m/s), bearing, alarm; several as a JSON list.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runners.intake.app import (
     json_reply,
     several,
 )
-from runners.intake.values import fix_of_fields, has_place
+from runners.intake.values import fix_of_fields, has_place, time_field
 
 
 def read(report: Report) -> Reading:
@@ -24,9 +24,14 @@ def read(report: Report) -> Reading:
     reading = Reading(name[:40] if name.isprintable() and name else UNKNOWN_APP)
     if report.method == "POST" and report.is_json:
         for index, fields in several(report.json()):
-            reading.add(index, fix_of_fields, fields, report.now)
-    elif has_place(fields := report.fields()):
-        reading.add(0, fix_of_fields, fields, report.now)
+            fix = reading.add(index, fix_of_fields, fields, report.now)
+            reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
+    else:
+        fields = report.fields()
+        fix = None
+        if has_place(fields):
+            fix = reading.add(0, fix_of_fields, fields, report.now)
+        reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
     return reading
 
 

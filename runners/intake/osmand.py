@@ -17,6 +17,7 @@ from runners.intake.values import (
     make_fix,
     number,
     positive,
+    time_field,
     time_of,
 )
 from runners.positions.fix import Fix
@@ -52,8 +53,12 @@ def _read_json(report: Report) -> Reading:
         reading = Reading("Traccar Client 9")
         for index, location in several(message["location"]):
             # Without coordinates it is a heartbeat.
+            fix = None
             if "coords" in location:
-                reading.add(index, _fix, location, report.now)
+                fix = reading.add(index, _fix, location, report.now)
+            if isinstance(extras := location.get("extras"), dict):
+                time = location.get("timestamp")
+                reading.add_alarm(extras.get("alarm"), time, fix, report.now)
         return reading
     reading = Reading("Traccar Client 10")
     for index, fields in several(message):
@@ -64,8 +69,10 @@ def _read_json(report: Report) -> Reading:
 def _add_fields(
     reading: Reading, fields: dict[str, Any], report: Report, index: int = 0
 ) -> None:
+    fix = None
     if has_place(fields):
-        reading.add(index, _fix_of_fields, fields, report)
+        fix = reading.add(index, _fix_of_fields, fields, report)
+    reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
 
 
 def _fix_of_fields(fields: dict[str, Any], report: Report) -> Fix:

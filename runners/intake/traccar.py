@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from runners.intake.app import App, Outcome, Reading, Reply, Report
 from runners.intake.osmand import NO
 from runners.intake.values import (
@@ -19,6 +21,7 @@ from runners.intake.values import (
     number,
     positive,
     required_time,
+    time_field,
 )
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError
@@ -29,8 +32,14 @@ ATTRIBUTE = "spectateToken"
 def read(report: Report) -> Reading:
     if report.method == "GET":
         reading = Reading("Traccar server")
+        fix = None
         if has_place(report.query):
-            reading.add(0, _fix_of_query, report)
+            fix = reading.add(0, _fix_of_query, report)
+        alarm, time = (
+            _attributes_of_query(report).get("alarm"),
+            time_field(report.query),
+        )
+        reading.add_alarm(alarm, time, fix, report.now)
         return reading
     message = report.json()
     position = message.get("position") if isinstance(message, dict) else None
@@ -42,9 +51,12 @@ def read(report: Report) -> Reading:
         if isinstance(protocol, str) and protocol.isalnum()
         else "Traccar server"
     )
-    # An outdated position repeats the last one with the time of a status message.
-    if position.get("outdated") is not True:
-        reading.add(0, _fix, position)
+    # An outdated position repeats the last one with the time of a status message: it is
+    # no new fix, but the place of a call for help.
+    is_outdated = position.get("outdated") is True
+    fix = (Reading() if is_outdated else reading).add(0, _fix, position)
+    alarm, time = _attributes(position).get("alarm"), position.get("deviceTime")
+    reading.add_alarm(alarm, time, fix, report.now)
     return reading
 
 
@@ -73,8 +85,6 @@ def _fix_of_query(report: Report) -> Fix:
 def _fix(position: dict[str, Any]) -> Fix:
     if position.get("valid") is False:
         raise FixError("position.invalid", "The tracker says that it has no fix.")
-    attributes = position.get("attributes")
-    battery = attributes.get("batteryLevel") if isinstance(attributes, dict) else None
     return make_fix(
         required_time(position.get("fixTime")),
         position.get("latitude"),
@@ -83,5 +93,19 @@ def _fix(position: dict[str, Any]) -> Fix:
         altitude=number(position.get("altitude")),
         speed=known(position.get("speed"), KNOT),
         heading=known(position.get("course")),
-        battery=known(battery),
+        battery=known(_attributes(position).get("batteryLevel")),
     )
+
+
+def _attributes(position: dict[str, Any]) -> dict[str, Any]:
+    attributes = position.get("attributes")
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _attributes_of_query(report: Report) -> dict[str, Any]:
+    """Return the attributes, which `forward.type` url writes as JSON."""
+    try:
+        attributes = orjson.loads(report.query.get("attributes", ""))
+    except orjson.JSONDecodeError:
+        return {}
+    return attributes if isinstance(attributes, dict) else {}

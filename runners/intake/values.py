@@ -108,7 +108,7 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
 
     A missing time is now. `speed_unit` is in metres per second.
     """
-    t = time_of(first(fields, "timestamp", "time", "t"))
+    t = time_of(time_field(fields))
     lat, lng = (
         first(fields, "lat", "latitude"),
         first(fields, "lon", "lng", "longitude"),
@@ -125,6 +125,11 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
         heading=known(first(fields, "bearing", "heading", "course", "dir")),
         battery=known(first(fields, "batt", "battery", "bat")),
     )
+
+
+def time_field(fields: Mapping[str, Any]) -> Any:
+    """Return the time of flat fields, as the app writes it."""
+    return first(fields, "timestamp", "time", "t")
 
 
 def has_place(fields: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from runners.models import Contact, Entry, News, Race, Runner, Sos, Subscription
@@ -20,6 +20,9 @@ from runners.notifying import mail
 from runners.positions.fix import Fix
 
 MOST_CONTACTS = 5
+# An alarm of a phone app is repeated while the button is pressed or the request is not
+# answered. One that arrives within this time of a call belongs to that call.
+ALARM_REPEATED = timedelta(minutes=10)
 # Calls per runner and hour that contacts and followers are notified of; the race office
 # sees all of them.
 MOST_TOLD = 3
@@ -66,6 +69,25 @@ def sos_take(*, runner: int, call: Call) -> Sos:
     elif took_back and News.objects.filter(sos=sos).exists():
         _tell(sos, Kind.FINE, now)
     return sos
+
+
+@transaction.atomic
+def alarm_take(*, runner: int, call: Call) -> Sos:
+    """Store a call by a phone app's alarm, which has no id: as a new call, or as the
+    update of a recent one that was not over when the alarm was raised.
+
+    Raises `Runner.DoesNotExist`.
+    """
+    called = _moment(call.called)
+    recent = Sos.objects.filter(
+        Q(closed_at=None) | Q(closed_at__gte=called),
+        runner=runner,
+        key__startswith="alarm ",
+        received_at__gt=timezone.now() - ALARM_REPEATED,
+    ).first()
+    return sos_take(
+        runner=runner, call=call if recent is None else call._replace(key=recent.key)
+    )
 
 
 def _place(sos: Sos, call: Call) -> None:
