@@ -31,6 +31,10 @@ abstract class Client(private val url: String, private val token: String? = null
     private var heartbeat = 20_000L // ms
     private var silence: ScheduledFuture<*>? = null
 
+    /** This connection's `welcome` has come; OkHttp queues what is sent before it opens. */
+    protected var isWelcome = false
+        private set
+
     /** The server does not want this client as it is: ask for another token or link. */
     var onEnded: (Int) -> Unit = {}
 
@@ -69,7 +73,10 @@ abstract class Client(private val url: String, private val token: String? = null
             val message = JSONObject(text)
             expectFrame()
             when (message.getString("type")) {
-                "welcome" -> heartbeat = 1000L * message.getLong("heartbeat")
+                "welcome" -> {
+                    heartbeat = 1000L * message.getLong("heartbeat")
+                    isWelcome = true
+                }
                 "reconnect" -> reconnect = message.getLong("after") // Rule 3.
             }
             heard(message)
@@ -97,6 +104,7 @@ abstract class Client(private val url: String, private val token: String? = null
         silence?.cancel(false)
         socket?.cancel()
         socket = null
+        isWelcome = false
         if (code in FINAL) return onEnded(code)
         if (code in BUSY) attempts = maxOf(attempts, 4)
         val most = minOf(30_000L, 1000L shl minOf(attempts, 10)) // Rules 1 and 6.
@@ -112,7 +120,6 @@ class Publisher(url: String, token: String) : Client(url, token) {
     private val sent = linkedMapOf<Int, List<Fix>>()
     private var nextId = 1
     private var runner: String? = null
-    private var isWelcome = false
 
     fun add(fix: Fix) = thread.execute {
         unsent = unsent + fix
@@ -120,7 +127,6 @@ class Publisher(url: String, token: String) : Client(url, token) {
     }
 
     override fun opened() {
-        isWelcome = false
         unsent = sent.values.flatten() + unsent
         sent.clear()
     }
@@ -133,7 +139,6 @@ class Publisher(url: String, token: String) : Client(url, token) {
                 // The phone was given to another runner: these are not theirs.
                 if (runner != null && runner != now) unsent = listOf()
                 runner = now
-                isWelcome = true
                 publish()
             }
             "ack" -> { // `rejected` would be refused again.

@@ -26,6 +26,8 @@ class Client: NSObject, URLSessionWebSocketDelegate {
     private var reconnect: TimeInterval?
     private var heartbeat: TimeInterval = 20
     private var silence: DispatchWorkItem?
+    /// This connection's `welcome` has come; a task queues what is sent before it opens.
+    private(set) var isWelcome = false
     /// The server does not want this client as it is: ask for another token or link.
     var onEnded: (Int) -> Void = { _ in }
 
@@ -84,6 +86,7 @@ class Client: NSObject, URLSessionWebSocketDelegate {
                 switch message["type"] as? String {
                 case "welcome":
                     self.heartbeat = message["heartbeat"] as? TimeInterval ?? 20
+                    self.isWelcome = true
                     if message["id"] == nil { self.opened() }
                 case "reconnect":  // Rule 3.
                     self.reconnect = (message["after"] as? Double ?? 0) / 1000
@@ -106,6 +109,7 @@ class Client: NSObject, URLSessionWebSocketDelegate {
         silence?.cancel()
         socket?.cancel()
         socket = nil
+        isWelcome = false
         if Self.final.contains(code) { return onEnded(code) }
         if Self.busy.contains(code) { attempts = max(attempts, 4) }
         let most = min(30, pow(2, Double(attempts)))  // Rules 1 and 6.
@@ -161,7 +165,7 @@ final class Publisher: Client {
     }
 
     private func publish() {
-        while runner != nil, !unsent.isEmpty {
+        while isWelcome, !unsent.isEmpty {
             let batch = Array(unsent.prefix(500))
             unsent.removeFirst(batch.count)
             sent[nextId] = batch

@@ -211,6 +211,19 @@ def test_sketches_name_every_rule(name: str) -> None:
     assert {number for pair in named for number in pair if number} == set(rules)
 
 
+@pytest.mark.parametrize("name", ["Client.kt", "Client.swift"])
+def test_sketches_publish_after_the_welcome_of_their_connection_only(name: str) -> None:
+    """Both websocket libraries queue what is sent before the connection is open.
+
+    After `token.moved` the new connection is another runner's: what the phone recorded
+    before its `welcome` would be published as theirs.
+    """
+    sketch = (CLIENTS / name).read_text()
+    assert re.search(r"socket = (null|nil)\n +isWelcome = false\n", sketch)
+    assert re.search(r"while \(?isWelcome\b", sketch)
+    assert len(re.findall(r"isWelcome = (true|false)", sketch)) == 3
+
+
 IN_A_BROWSER = """async ([url, token]) => {
   const { Publisher, Spectator } = await import("/client.js");
   const spectator = new Spectator(url, { races: ["run"] });
