@@ -17,7 +17,7 @@ import msgpack  # type: ignore[import-untyped]
 import orjson
 
 from bench.field import METRES_A_DEGREE, START
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 
 Row = list[Any]
 SECONDS = 60

@@ -8,7 +8,7 @@ from runners import handshake
 from runners.consumers.seed import SeedConsumer
 from runners.consumers.socket import Receive, Send, writer_of
 from runners.consumers.typed import TypedConsumer
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.serving.admission import get_admission
 
 

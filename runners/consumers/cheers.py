@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runners import database
 from runners.consumers.errors import CommandError
-from runners.live.dialects.ids import code_of
+from runners.live.encoding.ids import code_of
 from runners.live.groups import RUNNER_EVENT, RunnerEvent
 from runners.positions.rate_limits import Bucket
 from runners.sharing import cheering

@@ -28,7 +28,7 @@ from runners.live.close_codes import (
     SILENT,
     TOO_FAST,
 )
-from runners.live.dialects.ids import RunnerIdError, code_of
+from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.live.outbox import Outbox, now_ms
 from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.pipeline import Pipeline, get_pipeline

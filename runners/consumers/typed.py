@@ -28,8 +28,8 @@ from runners.consumers.socket import (
 )
 from runners.consumers.sos import SosCommand
 from runners.live.close_codes import NOT_SIGNED_IN, TOO_FAST
-from runners.live.dialects import v1
-from runners.live.dialects.ids import code_of
+from runners.live.encoding import v1
+from runners.live.encoding.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
 from runners.sharing import access, share_links, snapshots

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.groups import POSITION, RunnerEvent
 from runners.live.outbox import SOCKETS_PER_PASS, TypedOutbox, now_ms
 

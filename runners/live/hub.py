@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from channels.layers import get_channel_layer
 
 from runners.live.age_histogram import AgeHistogram
-from runners.live.dialects.v1 import HEARTBEAT_S
+from runners.live.encoding.v1 import HEARTBEAT_S
 from runners.live.groups import EVENTS_LOST, POSITION, PROBE, RunnerEvent, runner_group
 from runners.live.layer import Layer
 from runners.live.loss_detector import LossDetector

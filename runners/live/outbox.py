@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runners.live.close_codes import TOO_FAR_BEHIND
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.groups import POSITION, RunnerEvent
 from runners.live.socket_writer import SocketWriter
 

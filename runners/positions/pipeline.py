@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from runners import database
-from runners.live.dialects.ids import WireId, wire_id_of
+from runners.live.encoding.ids import WireId, wire_id_of
 from runners.live.groups import EVENTS_LOST, HUBS, RunnerEvent, runner_group
 from runners.live.hub import Hub, get_hub
 from runners.live.outbox import now_ms

@@ -19,7 +19,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.models.race import WINDOW_BEFORE_START

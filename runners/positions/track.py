@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 from django.conf import settings
 
-from runners.live.dialects import seed, v1
-from runners.live.dialects.ids import WireId
+from runners.live.encoding import seed, v1
+from runners.live.encoding.ids import WireId
 from runners.live.groups import (
     LATE_FIXES,
     POSITION,

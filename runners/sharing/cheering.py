@@ -6,7 +6,7 @@ phones, and are not stored.
 
 from __future__ import annotations
 
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.groups import RUNNER_EVENT, RunnerEvent, runner_group
 from runners.live.layer import Layer
 from runners.live.outbox import now_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.groups import RunnerEvent
 from runners.live.outbox import now_ms
 from runners.models import Entry, Race, Split

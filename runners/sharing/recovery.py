@@ -15,8 +15,8 @@ from weakref import WeakSet
 from django.db.models import Count
 
 from runners import database
-from runners.live.dialects import seed, v1
-from runners.live.dialects.ids import wire_id_of
+from runners.live.encoding import seed, v1
+from runners.live.encoding.ids import wire_id_of
 from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.outbox import now_ms

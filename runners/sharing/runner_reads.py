@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from runners.database import CoalescedReads
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.sharing.access import Grant, Viewer, followable
 from runners.sharing.recovery import (
     COMMIT_DELAY_S,

@@ -9,7 +9,7 @@ from typing import Any
 import polyline
 from django.utils import timezone
 
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet

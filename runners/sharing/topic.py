@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 
 from runners import database
 from runners.live.audience import Audience
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.models import Entry, Race

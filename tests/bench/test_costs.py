@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from runners.live.audience import Audience
-from runners.live.dialects import v1
+from runners.live.encoding import v1
 from runners.live.groups import POSITION
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer

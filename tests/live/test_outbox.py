@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from runners.live.audience import Audience
-from runners.live.dialects import seed, v1
+from runners.live.encoding import seed, v1
 from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.outbox import (

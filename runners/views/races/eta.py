@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from runners import database
-from runners.live.dialects.ids import RunnerIdError, code_of
+from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Race
 from runners.models.runner import RunnerQuerySet

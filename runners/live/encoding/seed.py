@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import orjson
 
-from runners.live.dialects.ids import WireId
+from runners.live.encoding.ids import WireId
 from runners.live.websocket_framing import text_frame
 
 

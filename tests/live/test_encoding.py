@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runners.live.dialects import seed, v1
-from runners.live.dialects.ids import MAX_NUMBER, RunnerIdError, code_of, wire_id_of
+from runners.live.encoding import seed, v1
+from runners.live.encoding.ids import MAX_NUMBER, RunnerIdError, code_of, wire_id_of
 from runners.live.websocket_framing import frame_text, text_frame
 
 

@@ -1,1 +1,0 @@
-"""The languages spoken on the websocket: events to frames, frames to commands."""

@@ -1,0 +1,1 @@
+"""Encodes events and replies as frames of the two dialects, and parses runner ids."""
