@@ -23,12 +23,12 @@ from runners.admin.entry import EntriesOfRace
 from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
 from runners.admin.startlist.pages import export, start_list
-from runners.admin.startlist.sheet import phone_sheet
+from runners.admin.startlist.qr_sheet import phone_sheet
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
 from runners.races.course_check import MENDS, oddities
-from runners.races.gpx import CourseError
+from runners.races.gpx_import import CourseError
 from runners.races.setup import (
     race_add_checkpoints,
     race_scale_checkpoints,

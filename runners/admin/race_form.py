@@ -17,7 +17,7 @@ from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.course_check import MENDS, mend_course
 from runners.races.eta import Slopes
-from runners.races.gpx import MAX_BYTES, CourseError
+from runners.races.gpx_import import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION
 
 # A certified length that differs from the drawn one by more than this share is a typing

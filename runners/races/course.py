@@ -15,7 +15,7 @@ import polyline
 from gpxpy.gpx import GPX
 from pyproj import Geod, Transformer
 
-from runners.races.gpx import CourseError, read_gpx
+from runners.races.gpx_import import CourseError, read_gpx
 
 # A course measured every 2 m over 160 km has 80,000 points; more is an error or an
 # attack.

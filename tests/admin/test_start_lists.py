@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from openpyxl import Workbook, load_workbook
 
-from runners.admin.startlist import reading
+from runners.admin.startlist import spreadsheet
 from runners.models import Entry, Race, RightsChange, Runner, RunnerToken, Wave
 from tests.admin import start_lists
 
@@ -207,7 +207,7 @@ def test_refusal_says_why(office: Client, url: str, content: bytes, says: str) -
 def test_unpacked_size_is_limited(
     office: Client, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_UNPACKED", 1_000)
+    monkeypatch.setattr(spreadsheet, "MAX_UNPACKED", 1_000)
 
     assert "Unpacked the file is larger" in upload(
         office, url, workbook(["bib", "name"], [1, "Bob"])

@@ -10,7 +10,7 @@ from pyproj import Geod
 
 from runners.races.course import MAX_POINTS, Course, waypoints_of_gpx
 from runners.races.demo import demo_gpx, demo_points
-from runners.races.gpx import MAX_BYTES, CourseError
+from runners.races.gpx_import import MAX_BYTES, CourseError
 from tests import courses
 
 # Four corners of a square near Bob's home, about 111 m by 111 m.

@@ -17,8 +17,8 @@ from django.http import (
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from runners.admin.desk.reading import desk_of
-from runners.admin.desk.swapping import phones_swap, runner_meant
+from runners.admin.desk.queries import desk_of
+from runners.admin.desk.token_swap import phones_swap, runner_meant
 from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race, Runner, Sos
 from runners.notifying.sos import sos_acknowledge, sos_close

@@ -18,7 +18,8 @@ from import_export.results import Result
 from tablib import Dataset
 
 from runners.admin.race_pages import permitted_race, race_page
-from runners.admin.startlist.reading import (
+from runners.admin.startlist.resource import StartListResource
+from runners.admin.startlist.spreadsheet import (
     COLUMNS,
     MAX_BYTES,
     NUMBER,
@@ -26,7 +27,6 @@ from runners.admin.startlist.reading import (
     read_start_list,
     shielded,
 )
-from runners.admin.startlist.resource import StartListResource
 from runners.models import Entry, Race
 
 # Rows of each kind that a preview shows.

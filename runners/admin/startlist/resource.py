@@ -13,7 +13,7 @@ from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.results import Result
 
-from runners.admin.startlist.reading import NUMBER
+from runners.admin.startlist.spreadsheet import NUMBER
 from runners.models import Entry, Race, Runner
 from runners.models.runner import CODE_PATTERN, palette_colour
 

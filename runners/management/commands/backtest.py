@@ -16,7 +16,7 @@ from runners.races.arrival.pacing import Prior
 from runners.races.arrival.results import Results, ResultsError, read_results
 from runners.races.course import Course
 from runners.races.eta import Slopes
-from runners.races.gpx import CourseError
+from runners.races.gpx_import import CourseError
 
 ASKED = "5000,10000,21097.5,30000"
 HEADER = (

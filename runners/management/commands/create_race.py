@@ -13,7 +13,7 @@ from runners.models.errors import one_line
 from runners.models.race import valid_timezone
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.course_check import MENDS, mend_course, oddities
-from runners.races.gpx import CourseError
+from runners.races.gpx_import import CourseError
 from runners.races.setup import race_create
 
 

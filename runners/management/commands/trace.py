@@ -10,7 +10,7 @@ from runners.management.options import read_file, read_moment
 from runners.positions.fix import Fix, milliseconds
 from runners.positions.validation import EARLIEST_MS, FixError, fix_from
 from runners.races.course import Course, waypoints_of_gpx
-from runners.races.gpx import CourseError, read_gpx
+from runners.races.gpx_import import CourseError, read_gpx
 from runners.races.progress import Guide, Mark
 from runners.races.setup import propose_checkpoints
 from runners.races.splits import Passing

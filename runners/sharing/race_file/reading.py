@@ -33,7 +33,7 @@ from runners.positions.privacy_rules import forget_hidden
 from runners.positions.storage import BATCH, Row, write_rows
 from runners.positions.validation import FixError, check_fix, fix_from
 from runners.races.course import Course
-from runners.races.gpx import CourseError
+from runners.races.gpx_import import CourseError
 from runners.sharing import race_file
 
 NO_RACE_FILE = "This is no file of `manage.py export_race`."
