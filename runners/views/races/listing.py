@@ -16,6 +16,7 @@ from runners.races.standings import (
     Clock,
     Gap,
     Place,
+    Row,
     gap_of,
     in_group,
     matching,
@@ -44,11 +45,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Listing:
-    """The part of the standings that may be shown.
+    """The standings of the runners who may be shown, as if there were no others.
 
     `places` are all rows of the group that match, of which `page` was requested;
     `ranks` in the group and `gaps` to its first belong to the page. `hidden` counts the
-    runners who may not be shown, `states` all of them.
+    entries that may not be shown, `states` those that may.
     """
 
     race: Race
@@ -72,9 +73,8 @@ class Listing:
 
 @dataclass(frozen=True)
 class Kept:
-    """Everybody's standings at one moment, with their input."""
+    """The standings of some runners at one moment."""
 
-    ground: Ground
     places: Sequence[Place]
     categories: Sequence[str]
     waves: Sequence[str]
@@ -98,21 +98,21 @@ def listing_asked(
     asked = _asked(request)
     race, links = race_asked(request, slug, link)
     shown = shown_in_standings(race, user, links)
-    kept = _kept(race.pk, asked.clock, int(time.monotonic() / AGE_S))
+    moment = int(time.monotonic() / AGE_S)
+    ground, rows = _kept_rows(race.pk, moment)
+    # Ranks and gaps by a hidden runner would show where that runner is.
+    kept = _kept(race.pk, asked.clock, shown, moment)
     group = in_group(kept.places, asked.category, asked.wave)
-    places = [place for place in group if place.row.runner in shown]
-    if asked.text:
-        places = matching(places, asked.text)
+    places = matching(group, asked.text) if asked.text else group
     if bib is not None:
         page = [place for place in places if place.row.bib == bib]
     elif topic_name:
         page = places
     else:
         page = places[asked.first - 1 :][: asked.rows]
-    entries = len(kept.places)
     return Listing(
         race=race,
-        ground=kept.ground,
+        ground=ground,
         asked=asked,
         places=places,
         page=page,
@@ -120,8 +120,8 @@ def listing_asked(
         gaps=[gap_of(place, group[0], asked.clock) for place in page],
         categories=kept.categories,
         waves=kept.waves,
-        entries=entries,
-        hidden=entries - sum(place.row.runner in shown for place in kept.places),
+        entries=len(rows),
+        hidden=len(rows) - len(kept.places),
         states=kept.states,
     )
 
@@ -137,15 +137,18 @@ def _ranks(
 
 
 @lru_cache(maxsize=16)
-def _kept(pk: int, clock: Clock, moment: int) -> Kept:
+def _kept_rows(pk: int, moment: int) -> tuple[Ground, Sequence[Row]]:
     race = Race.objects.defer("line").get(pk=pk)
     ground = ground_of(race)
-    places = standings(rows_of(race, ground), clock)
-    rows = [place.row for place in places]
+    return ground, rows_of(race, ground)
+
+
+@lru_cache(maxsize=16)
+def _kept(pk: int, clock: Clock, shown: frozenset[int], moment: int) -> Kept:
+    rows = [row for row in _kept_rows(pk, moment)[1] if row.runner in shown]
     waves = {row.wave: row.gun for row in rows if row.wave}
     return Kept(
-        ground,
-        places,
+        standings(rows, clock),
         sorted({row.category for row in rows if row.category}),
         sorted(waves, key=lambda wave: (waves[wave], wave)),
         Counter(row.status for row in rows),
@@ -153,7 +156,8 @@ def _kept(pk: int, clock: Clock, moment: int) -> Kept:
 
 
 def forget_kept() -> None:
-    """Discard the cache (for tests)."""
+    """Discard the caches (for tests)."""
+    _kept_rows.cache_clear()
     _kept.cache_clear()
 
 
