@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 from tests.waiting import PATIENCE_S
 
 Message = dict[str, Any]
-# What a test does not read must not keep the close frame from being seen.
+# Unread messages must not block the close frame.
 UNREAD: dict[str, Any] = {"max_queue": None}
 
 
@@ -37,27 +37,27 @@ class Client:
         return message
 
     async def receive_type(self, type_: str, kind: str | None = None) -> Message:
-        """Return the next message of a type, passing over others."""
+        """Return the next message of a type and skip others."""
         return await self.receive_until(
             lambda m: m.get("type") == type_ and kind in (None, m.get("kind"))
         )
 
     async def receive_until(self, wanted: Callable[[Message], bool]) -> Message:
-        # One limit for all, as heartbeats come for ever.
+        # One time limit for all messages, as heartbeats never end.
         async with asyncio.timeout(PATIENCE_S):
             while not wanted(message := await self.receive()):
                 pass
         return message
 
     async def receives_nothing(self, seconds: float = 0.3) -> bool:
-        """Tell whether no message comes for a while."""
+        """Return whether no message arrives within a time."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.connection.recv(), seconds)
             return False
         return True
 
     async def receive_all(self, seconds: float) -> list[Message]:
-        """Return every message that comes within a while."""
+        """Return every message that arrives within a time."""
         received = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -66,10 +66,10 @@ class Client:
         return received
 
     async def received(self) -> list[Message]:
-        """Return the messages that come before the answer to a question asked now.
+        """Return all messages that arrive before the reply to a ping.
 
-        A server answers in order: whatever was on its way has come. Positions that wait
-        for a tick are not.
+        A server replies in order, so everything sent before has arrived. Positions that
+        wait for a tick have not.
         """
         if self.connection.subprotocol is None:
             await self.send_raw("?")
@@ -83,7 +83,7 @@ class Client:
         return messages
 
     async def receive_close(self) -> int:
-        """Return the code that the server closes with, passing over messages."""
+        """Return the code that the server closes with; skip messages."""
         async with asyncio.timeout(PATIENCE_S):
             await self.connection.wait_closed()
         assert self.connection.close_code is not None
@@ -92,7 +92,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def seed_client(url: str, **options: Any) -> AsyncIterator[Client]:
-    """Connect as a client of the 2015 server does."""
+    """Connect with the dialect of 2015."""
     async with connect(url, **UNREAD, **options) as connection:
         yield Client(connection)
 
@@ -101,7 +101,7 @@ async def seed_client(url: str, **options: Any) -> AsyncIterator[Client]:
 async def typed_client(
     url: str, token: str | None = None, **options: Any
 ) -> AsyncIterator[Client]:
-    """Connect with `spectate.v1` and hear the welcome."""
+    """Connect with `spectate.v1` and receive the welcome."""
     if token is not None:
         options["additional_headers"] = {"Authorization": f"Bearer {token}"}
     options["subprotocols"] = [Subprotocol("spectate.v1")]

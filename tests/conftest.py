@@ -16,24 +16,24 @@ import pytest
 from django.conf import settings
 from django.utils import timezone, translation
 
-from tests.hanging import limited
+from tests.hanging import time_limit
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
 from tests.services import Postgres, Redis, chromium_path, shared_postgres
 
 
 def pytest_configure() -> None:
-    signal.signal(signal.SIGTERM, leave)
-    # A shell has its background jobs ignore it, and so would the programs they start.
+    signal.signal(signal.SIGTERM, terminate)
+    # A shell makes its background jobs, and so their children, ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.SECRET_KEY = SECRET_KEY
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
 
 
-def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End by SIGTERM, as CI and `timeout` send it, as by Ctrl-C: what runs is stopped.
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """End on SIGTERM, which CI and `timeout` send, as on Ctrl-C: stop all programs.
 
-    A terminal sends Ctrl-C to the processes of a parallel run too. What takes too long
-    to stop is killed (`tests/processes.py`).
+    A terminal sends Ctrl-C to the processes of a parallel run too. Programs that take
+    too long to stop are killed (`tests/processes.py`).
     """
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for pid in children.read_text().split():
@@ -43,14 +43,14 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # What takes long begins first: nobody is left alone with it at the end.
+    # Long tests start first, so that no process is left with one at the end.
     long = {"browser", "commands", "faults", "trust"}
     items.sort(key=lambda item: long.isdisjoint(item.path.parts))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    with limited(item.nodeid):
+    with time_limit(item.nodeid):
         return (yield)
 
 
@@ -68,8 +68,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    # One of xdist's workers is killed if it takes long to end: what `make coverage` has
-    # measured by then is written before.
+    # xdist kills workers that take long to end: save coverage data before.
     if "coverage" in sys.modules:
         measured = sys.modules["coverage"].Coverage.current()
         if measured is not None:
@@ -77,20 +76,20 @@ def pytest_sessionfinish() -> None:
 
 
 def pytest_unconfigure() -> None:
-    # Python waits for threads before it ends: one that hangs does not stop it for ever.
+    # Python waits for threads before it ends: a hanging one must not block it for ever.
     faulthandler.dump_traceback_later(60, exit=True)
 
 
 @pytest.fixture(autouse=True)
-def own_language() -> Iterator[None]:
-    """The language that a test's client asks for is of that test alone."""
+def reset_language() -> Iterator[None]:
+    """Reset the language that a test's client has requested."""
     yield
     translation.deactivate()
 
 
 @pytest.fixture
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """Stop Django's clock in this process; return the moment at which it stands."""
+    """Stop Django's clock in this process; return the time that it shows."""
     moment = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: moment)
     return moment
@@ -105,20 +104,20 @@ def _serve(kind: Kind, **env: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module", params=KINDS)
 def server_kind(request: pytest.FixtureRequest) -> Kind:
-    """Each of both servers, for tests that start theirs with settings of their own."""
+    """Both kinds of servers, for tests that start one with special settings."""
     kind: Kind = request.param
     return kind
 
 
 @pytest.fixture(scope="module")
 def server(server_kind: Kind) -> Iterator[Server]:
-    """Both servers in turn, as in production; shared by a test file."""
+    """Uvicorn and Daphne in turn, as in production; shared by a test file."""
     yield from _serve(server_kind)
 
 
 @pytest.fixture(scope="module")
 def open_server(server_kind: Kind) -> Iterator[Server]:
-    """Both servers in turn, in open mode; shared by a test file."""
+    """Uvicorn and Daphne in turn, in open mode; shared by a test file."""
     yield from _serve(server_kind, SPECTATE_OPEN="1")
 
 
@@ -130,7 +129,7 @@ def uvicorn_server() -> Iterator[Server]:
 
 @pytest.fixture
 def redis_server() -> Iterator[Redis]:
-    """A Redis of the test's own, to stop, kill and start again."""
+    """A Redis for one test, which may stop, kill and restart it."""
     with Redis() as redis:
         yield redis
 
@@ -147,18 +146,18 @@ def postgres_cluster() -> Postgres:
 
 @pytest.fixture
 def postgres_url(postgres_cluster: Postgres) -> str:
-    """A new database without a row."""
+    """The URL of a new database without rows."""
     return postgres_cluster.new_database()
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of the browser that browser tests drive."""
+    """The path of the browser that browser tests use."""
     return chromium_path()
 
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[Redis]:
-    """A Redis for tests that leave it running."""
+    """A Redis for tests that keep it running."""
     with Redis() as redis:
         yield redis

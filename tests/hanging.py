@@ -1,4 +1,4 @@
-"""A limit for each test, so that one that hangs fails instead of stopping the suite."""
+"""A time limit for each test: a test that hangs fails and does not block the suite."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import NoReturn
 import pytest
 
 # For each of a test's setup, call and teardown.
-LIMIT_S = 300.0
-# An exception that lands in another task of asyncio's is lost there: it comes again.
-# Not before the fixtures have had the time to stop their servers.
-AGAIN_S = 60.0
-STDERR = 2  # as pytest captures it: part of the report of the test
+TEST_LIMIT_S = 300.0
+# An exception that is raised in a different asyncio task is lost there, so the alarm
+# repeats. The interval leaves the fixtures time to stop their servers.
+REPEAT_S = 60.0
+STDERR = 2  # Captured by pytest: part of the test's report.
 
 
 @contextlib.contextmanager
-def limited(name: str, seconds: float = LIMIT_S) -> Iterator[None]:
-    """Fail what takes longer than that, and print the stack of every thread and task.
+def time_limit(name: str, seconds: float = TEST_LIMIT_S) -> Iterator[None]:
+    """Fail the test after this time, and print the stack of every thread and task.
 
-    SIGALRM interrupts the main thread, where tests run, also in a worker of xdist, and
+    SIGALRM interrupts the main thread, where tests run (in a worker of xdist too), and
     the fixtures are torn down as after any failure.
     """
 
     def fail(*_: object) -> NoReturn:
         faulthandler.dump_traceback(STDERR)
-        with contextlib.suppress(RuntimeError):  # without a running event loop
+        with contextlib.suppress(RuntimeError):  # Raised without a running event loop.
             for task in asyncio.all_tasks():
                 task.print_stack()
         pytest.fail(f"{name} hangs: it has not ended after {seconds:g} s.")
 
     signal.signal(signal.SIGALRM, fail)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
+    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_S)
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """Run pytest on a private PostgreSQL: `python -m tests.on_postgresql tests/races`.
 
-The tests of that process and the servers that they start have databases in it instead
+The tests of this process, and the servers that they start, have databases in it instead
 of SQLite files.
 """
 
@@ -14,7 +14,7 @@ from tests.services import Postgres
 
 
 class SuitePostgres(Postgres):
-    """For the servers of all of xdist's workers, each with a dozen connections."""
+    """A cluster for the servers of all xdist workers, 12 connections each."""
 
     def command(self) -> list[str]:
         return [*super().command(), "-c", "max_connections=400"]
@@ -23,7 +23,7 @@ class SuitePostgres(Postgres):
 def main() -> int:
     with SuitePostgres() as postgres:
         url = postgres.new_database()
-        # To drop databases is in vain: they go with all of PostgreSQL.
+        # Databases need not be dropped: the cluster is deleted at the end.
         command = [sys.executable, "-m", "pytest", "--reuse-db", *sys.argv[1:]]
         env = os.environ | {"DATABASE_URL": url, "SPECTATE_TEST_TEMPLATE": url}
         return subprocess.call(command, env=env)

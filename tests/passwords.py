@@ -1,4 +1,4 @@
-"""Passwords at no cost."""
+"""A fast password hasher."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 
 class QuickHasher(PBKDF2PasswordHasher):
-    """Hashes once instead of a million times; servers know what it makes."""
+    """Hashes once instead of a million times; servers accept its hashes."""
 
     iterations = 1

@@ -1,4 +1,4 @@
-"""Programs that tests start, none of which outlives the test process."""
+"""Programs that tests start and that never outlive the test process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import subprocess
 from types import TracebackType
 from typing import Any, AnyStr
 
-# Waits for the end of its input, whoever closes it, and kills a process group.
+# Waits for the end of its input and then kills a process group.
 LEASH = 'read -r _; kill -s KILL -- "-$0"'
 
 
 class Leashed(subprocess.Popen[AnyStr]):
-    """A program that is killed, with all that it has started, when this process ends.
+    """A program that is killed, with all its children, when this process ends.
 
-    Also when this process is killed: a shell beside the program holds the other end of
-    a pipe. `PR_SET_PDEATHSIG` would do the same only for the thread that starts it.
+    This works when this process is killed too: a shell beside the program holds the
+    other end of a pipe. `PR_SET_PDEATHSIG` would do the same only for the thread that
+    starts the program.
     """
 
     def __init__(self, command: list[str], **options: Any) -> None:
@@ -27,7 +28,7 @@ class Leashed(subprocess.Popen[AnyStr]):
         )
 
     def kill_all(self) -> None:
-        """Kill it and what it has started, as a power cut would."""
+        """Kill the process and its children, as a power cut would."""
         self._leash.communicate()
         self.wait()
 

@@ -1,4 +1,4 @@
-"""Real servers as subprocesses, each with a database of its own."""
+"""Real servers as subprocesses, each with a separate database."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ ROOT = Path(__file__).resolve().parent.parent
 Kind = Literal["uvicorn", "daphne"]
 KINDS: tuple[Kind, ...] = ("uvicorn", "daphne")
 
-# This process has the same: a session that a scene opens here counts there.
+# This process has the same key, so sessions that factories open here are valid there.
 SECRET_KEY = "a secret of the test suite, long enough for every check"
 
-# Scripts that are run by hand have no pytest-django, which sets Django up.
+# Scripts that are run by hand have no pytest-django to set Django up.
 if not apps.ready:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
     os.environ["SECRET_KEY"] = SECRET_KEY
@@ -56,22 +56,22 @@ OUR_SETTINGS = {
 
 
 def free_port() -> int:
-    """Return a port that nobody else gets while this process lives.
+    """Return a port that is reserved while this process lives.
 
-    A socket keeps it without listening: the kernel gives it to no client and no other
-    test, and whoever sets SO_REUSEADDR, as every server does, can still listen on it.
+    A socket is bound to it without listening: the kernel assigns the port to no client
+    and no other test. Servers, which set SO_REUSEADDR, can still listen on it.
     """
-    keeper = socket.socket()
-    # Without SO_REUSEADDR, so that nobody else may keep it too.
-    keeper.bind(("", 0))
-    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    port: int = keeper.getsockname()[1]
-    keeper.detach()
+    reservation = socket.socket()
+    # Bound without SO_REUSEADDR, so that no other process can reserve it too.
+    reservation.bind(("", 0))
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port: int = reservation.getsockname()[1]
+    reservation.detach()
     return port
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment without anybody's own Spectate settings."""
+    """Return this process's environment without the developer's Spectate settings."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -91,7 +91,7 @@ def migrated_database() -> Path:
 
 
 def new_database(folder: Path) -> str:
-    """Make an empty, migrated database where the suite has them; return its URL."""
+    """Make an empty, migrated database of the suite's kind; return its URL."""
     if template := os.environ.get("SPECTATE_TEST_TEMPLATE"):
         return copy_database(template, f"spectate_{uuid.uuid4().hex}")
     path = folder / "db.sqlite3"
@@ -100,23 +100,23 @@ def new_database(folder: Path) -> str:
 
 
 def copy_database(template: str, name: str) -> str:
-    """Copy a database of PostgreSQL to which nobody is connected; return the URL."""
+    """Copy a PostgreSQL database without connections; return the URL of the copy."""
     server, _, source = template.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
-        # The names are our own: nothing to quote.
+        # The suite makes up the names: nothing to quote.
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {source}".encode())
     return f"{server}/{name}"
 
 
 def migrate(database_url: str) -> None:
-    """Bring a database up to date."""
+    """Apply all migrations to a database."""
     in_database(database_url, call_command, "migrate", verbosity=0)
 
 
 def in_database(
     database_url: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Call a function whose models are in a database; return what it returns."""
+    """Call a function on a database; return its result."""
 
     def call() -> T:
         connection = connections["default"] = connect(database_url)
@@ -125,13 +125,13 @@ def in_database(
         finally:
             connection.close()
 
-    # Django's connections are of one thread each.
+    # A Django connection belongs to one thread.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(call).result()
 
 
 def connect(database_url: str) -> BaseDatabaseWrapper:
-    """Connect Django to a database that is none of its settings."""
+    """Connect Django to a database that the settings do not name."""
     databases = {"default": database_settings(database_url)}
     connection = ConnectionHandler(databases).create_connection("default")
 
@@ -139,19 +139,19 @@ def connect(database_url: str) -> BaseDatabaseWrapper:
         if connection.connection is None:
             connection.connect()
 
-    # Django's own is what pytest-django lets raise outside of tests with a database.
+    # pytest-django makes Django's own method fail in tests without a database.
     connection.ensure_connection = ensure  # type: ignore[method-assign]
     return connection
 
 
 class Server:
-    """A server under test: production settings unless the environment says otherwise.
+    """A server under test, with production settings unless the environment differs.
 
     `with Server("daphne", SPECTATE_OPEN="1") as server:` starts it on a free port,
-    waits until it answers and stops it at the end. Without `DATABASE_URL`, which names
-    a migrated database, it has an empty one of its own: a SQLite file, or in the
-    PostgreSQL on which the suite runs (`tests/on_postgresql.py`). Pages that need
-    static files want `DEBUG="1"`.
+    waits until it replies and stops it at the end. `DATABASE_URL` names a migrated
+    database; the default is a new, empty one: a SQLite file, or in the suite's
+    PostgreSQL (`tests/on_postgresql.py`). Pages that need static files need
+    `DEBUG="1"`.
     """
 
     def __init__(self, kind: Kind = "uvicorn", **env: str) -> None:
@@ -159,14 +159,15 @@ class Server:
         self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
         self._log_path = self._folder / "log"
         self._process: Leashed[bytes] | None = None
-        # Of all its starts: workers can outlive a parent that a test has killed.
+        # Processes of all its starts: workers can outlive a parent that a test has
+        # killed.
         self._started: list[Leashed[bytes]] = []
         self.env = {
             "PORT": str(free_port()),
             "SECRET_KEY": SECRET_KEY,
             "SPECTATE_OPEN_IN_PRODUCTION": "1",
-            # A machine with more to do than this must not have newcomers turned away,
-            # nor sockets closed whose client has not come to say anything yet.
+            # A slower machine must not refuse new sockets, nor close sockets whose
+            # client has not sent anything yet.
             "SPECTATE_LAG_LIMIT": "600000",
             "SPECTATE_FIRST_MESSAGE": "600",
         } | env
@@ -197,17 +198,17 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process started; with several workers their parent."""
+        """The pid of the started process; with several workers, of their parent."""
         assert self._process is not None, "The server is not started."
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """Everything it has printed so far, over all its starts."""
+        """The output of all its starts so far."""
         return self._log_path.read_text(errors="replace")
 
     def start(self) -> Self:
-        """Start it and wait until it answers; again on the same port after an end."""
+        """Start it and wait until it replies; a restart uses the same port."""
         self._process = self._spawn()
         self._started.append(self._process)
         if not self._wait():
@@ -249,7 +250,7 @@ class Server:
         return False
 
     def manage(self, *args: str) -> str:
-        """Run a manage.py command against its database; return what it printed."""
+        """Run a manage.py command on its database; return the output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *args],
             cwd=ROOT,
@@ -265,16 +266,17 @@ class Server:
     def database(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a function whose models are in its database; return what it returns.
+        """Call a function on its database; return the result.
 
-        To the server that is what a different process does without its channel layer.
+        For the server this is a change by a different process without its channel
+        layer.
         """
         return in_database(self.env["DATABASE_URL"], function, *args, **kwargs)
 
     async def adatabase(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a function as `database` does, beside the event loop."""
+        """Call `database` in a thread."""
         return await asyncio.to_thread(self.database, function, *args, **kwargs)
 
     def wait(self) -> int:
@@ -283,23 +285,23 @@ class Server:
         return self._process.wait(PATIENCE_S)
 
     def stop(self) -> int:
-        """Ask it to stop, as Ctrl-C or a supervisor would; return its exit status."""
+        """Send SIGTERM, as a supervisor would, and wait; return its exit status."""
         assert self._process is not None, "The server is not started."
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait()
-        # What has not stopped by now is killed, workers included.
+        # Processes that have not stopped by now are killed, workers included.
         self.kill()
         return self._process.returncode
 
     def kill(self) -> None:
-        """End it and its workers at once, as a power cut would."""
+        """Kill it and its workers, as a power cut would."""
         for process in self._started:
             process.kill_all()
         self._started.clear()
 
     def close(self) -> None:
-        """Stop it if it runs and remove its files."""
+        """Stop it if it runs, and remove its files."""
         try:
             if self._process is not None and self._process.poll() is None:
                 self.stop()

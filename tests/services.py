@@ -1,4 +1,4 @@
-"""Redis, PostgreSQL and Chromium as Debian ships them, private to a test session."""
+"""Debian's Redis, PostgreSQL and Chromium, private to a test session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.waiting import PATIENCE_S, wait_until
 
 
 def unavailable(what: str, install: str) -> NoReturn:
-    """Skip a test that needs what is not installed; in CI, fail it.
+    """Skip a test whose program is not installed; in CI, fail it.
 
     `install` is the command that installs it. conftest.py prints the reason once for
     all tests that are skipped for it.
@@ -69,7 +69,7 @@ class Service:
         self.close()
 
     def prepare(self) -> None:
-        """Do what comes once, before the first start."""
+        """Prepare the first start."""
 
     def command(self) -> list[str]:
         raise NotImplementedError
@@ -81,7 +81,7 @@ class Service:
         return False
 
     def start(self) -> None:
-        """Start it (again, on the same port) and wait until it answers."""
+        """Start or restart it on its port and wait until it accepts connections."""
         log_path = self.folder / "log"
         with log_path.open("ab") as log:
             process = self._process = Leashed(
@@ -94,8 +94,8 @@ class Service:
             )
         wait_until(lambda: self.is_up() or process.poll() is not None)
         if process.poll() is not None:
-            said = log_path.read_text()
-            raise RuntimeError(f"{self.command()[0]} did not start:\n{said}")
+            output = log_path.read_text()
+            raise RuntimeError(f"{self.command()[0]} did not start:\n{output}")
 
     user: str | None = None
 
@@ -104,7 +104,7 @@ class Service:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """Kill it, as a power cut would."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -117,7 +117,7 @@ class Service:
         self._process = None
 
     def close(self) -> None:
-        """End it and remove its files."""
+        """Kill it and remove its files."""
         try:
             self.kill()
         finally:
@@ -125,7 +125,7 @@ class Service:
 
 
 class Redis(Service):
-    """A private Redis that keeps nothing on disk."""
+    """A private Redis that stores nothing on disk."""
 
     @property
     def url(self) -> str:
@@ -142,10 +142,10 @@ class Redis(Service):
 
 
 class Postgres(Service):
-    """A private PostgreSQL cluster; it refuses to run as root, so root lends a user."""
+    """A private PostgreSQL cluster; root starts it as a user, as it refuses root."""
 
     user = "postgres" if os.geteuid() == 0 else None
-    # Migrated once: each new database is a copy.
+    # Set when the template exists: each new database is a copy of it.
     _has_template = False
 
     @staticmethod
@@ -191,7 +191,7 @@ class Postgres(Service):
         return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
 
     def new_database(self) -> str:
-        """Create a database without a row, migrated, and return its URL."""
+        """Create a migrated database without rows; return its URL."""
         template = self.database_url("template")
         if not self._has_template:
             migrate(copy_database(self.database_url("template1"), "template"))
@@ -201,7 +201,7 @@ class Postgres(Service):
 
 @functools.cache
 def shared_postgres() -> Postgres:
-    """Start a cluster for all that this process tests; it ends with the process."""
+    """Start one cluster for all tests of this process; it ends with the process."""
     cluster = Postgres()
     atexit.register(cluster.close)
     return cluster.__enter__()

@@ -11,81 +11,78 @@ from runners.database import CoalescedReads, DatabaseUnavailable
 from tests.virtual_time import Clock
 from tests.waiting import PATIENCE_S, eventually
 
-# The threads may keep a connection from a test before, and ask whether it is alive.
+# The threads may keep a connection of an earlier test, which Django checks.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Asked:
-    """Answers questions with themselves and keeps what it was asked together.
-
-    Not while it is held up.
-    """
+class RecordedReads:
+    """Returns keys as their values, records the keys of each call; can be blocked."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
-        self.may_answer = threading.Event()
-        self.may_answer.set()
+        self.unblocked = threading.Event()
+        self.unblocked.set()
 
     def __call__(self, keys: Sequence[int]) -> dict[int, int]:
         self.calls.append(list(keys))
-        assert self.may_answer.wait(PATIENCE_S)
+        assert self.unblocked.wait(PATIENCE_S)
         return {key: key for key in keys}
 
 
 @pytest.fixture
-def held_up() -> Asked:
-    asked = Asked()
-    asked.may_answer.clear()
-    return asked
+def blocked_reads() -> RecordedReads:
+    reads = RecordedReads()
+    reads.unblocked.clear()
+    return reads
 
 
-async def test_who_asks_while_an_answer_comes_shares_the_next_one(
-    held_up: Asked,
+async def test_reads_that_wait_for_a_running_call_share_the_next_one(
+    blocked_reads: RecordedReads,
 ) -> None:
-    gathering = CoalescedReads(held_up, 100)
-    first = asyncio.create_task(gathering.read([1]))
-    await eventually(lambda: held_up.calls)
-    others = [asyncio.create_task(gathering.read([1, n])) for n in range(2, 20)]
+    coalesced = CoalescedReads(blocked_reads, 100)
+    first = asyncio.create_task(coalesced.read([1]))
+    await eventually(lambda: blocked_reads.calls)
+    others = [asyncio.create_task(coalesced.read([1, n])) for n in range(2, 20)]
     await asyncio.sleep(0)
-    held_up.may_answer.set()
+    blocked_reads.unblocked.set()
     await asyncio.gather(first, *others)
-    assert held_up.calls == [[1], list(range(1, 20))]
+    assert blocked_reads.calls == [[1], list(range(1, 20))]
     assert others[3].result()[5] == 5
 
 
-async def test_a_gathering_asks_for_no_more_than_a_call_may_have() -> None:
-    asked = Asked()
-    gathering = CoalescedReads(asked, 3)
-    found = await asyncio.gather(*(gathering.read([n]) for n in range(8)))
-    assert [len(call) for call in asked.calls] == [3, 3, 2]
+async def test_a_call_reads_at_most_the_limit_of_keys() -> None:
+    reads = RecordedReads()
+    coalesced = CoalescedReads(reads, 3)
+    found = await asyncio.gather(*(coalesced.read([n]) for n in range(8)))
+    assert [len(call) for call in reads.calls] == [3, 3, 2]
     assert [mapping[n] for n, mapping in enumerate(found)] == list(range(8))
 
 
-async def test_all_who_share_a_call_that_fails_hear_of_it() -> None:
+async def test_a_failing_call_fails_for_all_who_share_it() -> None:
     def fail(keys: Sequence[int]) -> dict[int, int]:
         raise ValueError("no")
 
-    gathering = CoalescedReads(fail, 100)
-    asks = [gathering.read([n]) for n in range(3)]
+    coalesced = CoalescedReads(fail, 100)
+    asks = [coalesced.read([n]) for n in range(3)]
     ends = await asyncio.gather(*asks, return_exceptions=True)
     assert [type(end) for end in ends] == [ValueError] * 3
-    # And the next call is a new one.
+    # The next read makes a new call.
     with pytest.raises(ValueError, match="no"):
-        await gathering.read([1])
+        await coalesced.read([1])
 
 
-async def test_an_asker_who_leaves_takes_nothing_from_the_others(
-    held_up: Asked,
+async def test_a_cancelled_read_does_not_cancel_the_others(
+    blocked_reads: RecordedReads,
 ) -> None:
-    gathering = CoalescedReads(held_up, 100)
-    leaving, staying = (asyncio.create_task(gathering.read([n])) for n in (1, 2))
-    await eventually(lambda: held_up.calls == [[1, 2]])
+    coalesced = CoalescedReads(blocked_reads, 100)
+    leaving, staying = (asyncio.create_task(coalesced.read([n])) for n in (1, 2))
+    await eventually(lambda: blocked_reads.calls == [[1, 2]])
     leaving.cancel()
-    held_up.may_answer.set()
+    blocked_reads.unblocked.set()
     assert (await staying)[2] == 2
 
 
-async def test_a_crowd_waits_for_its_turn_but_not_for_a_database_that_is_away(
+async def test_reads_wait_in_the_queue_but_not_for_an_unavailable_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
@@ -106,7 +103,7 @@ async def test_a_crowd_waits_for_its_turn_but_not_for_a_database_that_is_away(
     ]
     for turn in (1, 2, 3):
         await wait_for_starts(turn * database.THREADS)
-        # The last have waited for 0.4 s by their turn.
+        # The last reads have waited for 0.4 s by then.
         clock.now += 0.2
         may_end.release(database.THREADS)
     await asyncio.gather(*calls)

@@ -1,4 +1,4 @@
-"""Nothing that tests start outlives them, however they end."""
+"""Programs that tests start never outlive them, however the tests end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.processes import Leashed
 from tests.servers import ROOT, clean_environment
 from tests.waiting import PATIENCE_S, wait_until
 
-# Inherited by whatever they start, and whatever that starts.
+# All child processes inherit it.
 UP = {"one", "two"}
 MARK = "SUITE_UNDER_TEST"
 SUITE = """
@@ -46,27 +46,27 @@ def test_redis_and_chromium():
 """
 
 
-def alive(mark: str) -> Iterator[tuple[int, str]]:
-    """Yield the processes that have this mark: pid and command."""
+def marked(mark: str) -> Iterator[tuple[int, str]]:
+    """Yield the pid and command of each process that has this mark."""
     wanted = f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name), (folder / "cmdline").read_text()
         except OSError:
-            continue  # It has ended meanwhile, or is somebody else's.
+            continue  # It has ended, or belongs to a different user.
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the user who runs PostgreSQL can enter, unlike `tmp_path`."""
+    """A folder that PostgreSQL's user can enter, unlike `tmp_path`."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 @pytest.mark.usefixtures("chromium", "postgres_cluster", "shared_redis")
-def test_parallel_run_that_is_terminated_leaves_nothing_running(folder: Path) -> None:
+def test_a_terminated_parallel_run_leaves_no_process_running(folder: Path) -> None:
     mark = str(uuid.uuid4())
     (folder / "test_suite.py").write_text(SUITE)
     with (
@@ -84,15 +84,15 @@ def test_parallel_run_that_is_terminated_leaves_nothing_running(folder: Path) ->
     ):
         wait_until(lambda: suite.poll() is not None or {*os.listdir(folder)} >= UP)
         assert suite.returncode is None, (folder / "output").read_text()
-        assert len(list(alive(mark))) > 10
+        assert len(list(marked(mark))) > 10
         suite.terminate()
         suite.wait(PATIENCE_S)
 
-        wait_until(lambda: not list(alive(mark)))
+        wait_until(lambda: not list(marked(mark)))
     assert not list(folder.glob("spectate-*"))
 
 
-def test_what_a_killed_test_process_started_is_killed() -> None:
+def test_programs_of_a_killed_test_process_are_killed() -> None:
     code = (
         "import time; from tests.processes import Leashed\n"
         "Leashed(['sh', '-c', 'sleep 3600 & wait'])\n"
@@ -104,7 +104,7 @@ def test_what_a_killed_test_process_started_is_killed() -> None:
         cwd=ROOT,
         env=os.environ | {MARK: mark},
     ) as test:
-        wait_until(lambda: any(name.startswith("sleep") for _, name in alive(mark)))
+        wait_until(lambda: any(name.startswith("sleep") for _, name in marked(mark)))
         test.send_signal(signal.SIGKILL)
 
-        wait_until(lambda: not list(alive(mark)))
+        wait_until(lambda: not list(marked(mark)))

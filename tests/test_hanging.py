@@ -8,17 +8,20 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from tests.hanging import limited
+from tests.hanging import time_limit
 
 HANGS = "test_of_bob hangs: it has not ended after 0.2 s."
 
 
-def test_what_hangs_fails_with_the_name_of_the_test(
+def test_a_hanging_test_fails_and_its_name_is_reported(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(pytest.fail.Exception, match=HANGS), limited("test_of_bob", 0.2):
+    with (
+        pytest.raises(pytest.fail.Exception, match=HANGS),
+        time_limit("test_of_bob", 0.2),
+    ):
         threading.Event().wait()
-    assert "test_what_hangs" in capfd.readouterr().err
+    assert "test_a_hanging_test" in capfd.readouterr().err
 
 
 async def hang() -> None:
@@ -35,14 +38,17 @@ async def spin() -> None:
 
 
 @pytest.mark.parametrize("hangs", [hang, hang_in_a_thread, spin])
-def test_asyncio_that_hangs_fails(
+def test_a_hanging_coroutine_fails(
     hangs: Callable[[], Coroutine[None, None, None]],
 ) -> None:
-    with pytest.raises(pytest.fail.Exception, match=HANGS), limited("test_of_bob", 0.2):
+    with (
+        pytest.raises(pytest.fail.Exception, match=HANGS),
+        time_limit("test_of_bob", 0.2),
+    ):
         asyncio.run(hangs())
 
 
-def test_what_ends_in_time_is_not_interrupted() -> None:
-    with limited("test_of_bob"):
+def test_a_test_that_ends_in_time_is_not_interrupted() -> None:
+    with time_limit("test_of_bob"):
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

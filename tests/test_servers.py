@@ -13,7 +13,7 @@ def engine() -> str:
 
 
 @pytest.mark.django_db
-def test_a_function_runs_in_the_servers_database_and_not_in_ours() -> None:
+def test_a_function_runs_in_the_servers_database_only() -> None:
     server = Server()
     bob = server.database(make_runner, "bob", visibility="private")
     assert bob.visibility == "private"
@@ -24,7 +24,7 @@ def test_a_function_runs_in_the_servers_database_and_not_in_ours() -> None:
     server.close()
 
 
-def test_a_function_runs_in_postgresql_too(postgres_url: str) -> None:
+def test_a_function_runs_in_a_postgresql_database(postgres_url: str) -> None:
     server = Server(DATABASE_URL=postgres_url)
     assert server.database(engine) == "postgresql"
     assert server.database(make_runner, "bob").pk

@@ -10,7 +10,7 @@ from tests.servers import ROOT, clean_environment
 from tests.services import unavailable
 
 
-def test_tests_without_their_program_are_left_out_with_one_line() -> None:
+def test_tests_with_a_missing_program_are_skipped_with_one_line() -> None:
     env = clean_environment(PATH="/nowhere")
     env.pop("CI", None)
     done = subprocess.run(
@@ -27,7 +27,7 @@ def test_tests_without_their_program_are_left_out_with_one_line() -> None:
     assert re.fullmatch(rf"Tests left out: \d+\. {reason}", line)
 
 
-def test_missing_program_fails_a_test_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_fails_a_test_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "1")
     with pytest.raises(pytest.fail.Exception, match="Redis is not installed"):
         unavailable("Redis", "apt-get install redis-server")

@@ -1,4 +1,4 @@
-"""Clocks that stand still: of an event loop, and of a module of ours."""
+"""Virtual clocks: of an event loop, and of one module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ P = ParamSpec("P")
 
 
 class Clock:
-    """Takes the place of a module's `time`; a test moves it on."""
+    """Replaces a module's `time`; a test sets `now`."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -22,7 +22,7 @@ class Clock:
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Moves its clock on by the time that it should wait, and does not wait."""
+    """Advances its clock by the timeout instead of waiting."""
 
     now = 0.0
 
@@ -48,9 +48,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 def virtual_time(
     test: Callable[P, Coroutine[Any, Any, None]],
 ) -> Callable[P, None]:
-    """Run a test in such a loop: timers fire in order, at exactly their time.
+    """Run a test in an event loop whose timers fire in order, at exactly their time.
 
-    For code that waits for its event loop only, neither for threads nor for a network.
+    The code under test must wait for its event loop only, not for threads or networks.
     """
 
     @functools.wraps(test)

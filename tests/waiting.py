@@ -1,4 +1,4 @@
-"""Waiting for a condition, which is what tests do instead of waiting for a time."""
+"""Waiting for a condition; tests never wait for a fixed time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-# How long anything that a test waits for may take. Generous: a loaded machine must not
-# reach it, it only ends a test that hangs.
+# The limit of every wait. It only ends tests that hang: a loaded machine must not reach
+# it.
 PATIENCE_S = 120.0
 POLL_S = 0.02
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that another process or thread does."""
+    """Wait until a different process or thread has made a condition true."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, f"Not within {PATIENCE_S:.0f} s."
@@ -21,7 +21,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    """Wait for something that this event loop, or another process, does."""
+    """Wait until this event loop, or a different process, makes a condition true."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, f"Not within {PATIENCE_S:.0f} s."

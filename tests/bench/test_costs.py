@@ -1,4 +1,4 @@
-"""What spectators cost, in short; `make bench` has the figures."""
+"""Memory and encoding costs of spectators, in short; `make bench` has the figures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.live.socket_writers import RecordingWriter
 from tests.servers import ROOT, Server, clean_environment
 
 RUNNERS = 50
-# What a spectator who follows a race may take of the server's memory. KiB.
-MEMORY = 32.0
+# Memory that a spectator of a race may use in the server.
+MEMORY_LIMIT_KIB = 32.0
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def hub() -> AsyncIterator[Hub]:
 async def encoded_in_a_tick(
     hub: Hub, spectators: int, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, list[RecordingWriter]]:
-    """Count the frames that a tick encodes; also return what was written."""
+    """Return how many frames a tick encodes, and the writers that received them."""
     encoded = 0
     encode = v1.positions_frame
 
@@ -68,25 +68,25 @@ async def encoded_in_a_tick(
 
 
 async def settled(hub: Hub) -> None:
-    """Let the loop go round once."""
+    """Wait for one iteration of the event loop."""
     passed = hub.loop.create_future()
     hub.loop.call_soon(passed.set_result, None)
     await passed
 
 
 @pytest.mark.parametrize("spectators", [100, 5_000])
-async def test_a_tick_is_encoded_once_however_many_watch(
+async def test_a_tick_is_encoded_once_for_any_number_of_spectators(
     spectators: int, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded, writers = await encoded_in_a_tick(hub, spectators, monkeypatch)
 
     assert encoded == 1
-    # Everybody has it, and it is the same object, not a copy.
+    # Everybody received the same object, not a copy.
     assert {len(writer.writes) for writer in writers} == {1}
     assert len({id(writer.writes[0][0]) for writer in writers}) == 1
 
 
-def test_a_spectator_takes_little_memory(tmp_path: Path) -> None:
+def test_memory_per_spectator_is_limited(tmp_path: Path) -> None:
     with Server("uvicorn") as server:
         field = tmp_path / "field.json"
         field.write_bytes(
@@ -110,4 +110,4 @@ def test_a_spectator_takes_little_memory(tmp_path: Path) -> None:
         )
     result = orjson.loads(done.stdout)
     assert (result["closed"], result["errors"]) == (0, 0)
-    assert result["kib_a_socket_reached"] <= MEMORY
+    assert result["kib_a_socket_reached"] <= MEMORY_LIMIT_KIB

@@ -26,7 +26,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def tokens(server: Server) -> dict[str, str]:
-    """The tokens of the runners' phones; one is hidden, one wants no cheers."""
+    """Tokens of the runners' phones. `hidden` is private, `finn` accepts no cheers."""
     return {
         runner.code: server.database(make_token, runner)
         for runner in (
@@ -45,7 +45,7 @@ def bob(tokens: dict[str, str]) -> str:
 
 
 async def cheer(client: Client, runner: object, text: object) -> str:
-    """Cheer; return "ack" or the error's code."""
+    """Send a cheer; return "ack" or the error's code."""
     await client.send(type="cheer", id="c", runner=runner, text=text)
     answer = await client.receive_until(lambda m: m.get("id") == "c")
     if answer["type"] == "ack":
@@ -78,12 +78,12 @@ async def test_a_cheer_reaches_followers_and_the_runners_phone(
         }
         assert (await alice.receive_type("event"))["text"] == received["text"]
         assert await stranger.received() == []
-        # The dialect of 2015 has no such thing, and no socket here saw a position.
+        # The dialect of 2015 has no cheers, and the phone received no position.
         assert await old.received() == []
         assert await phone.received() == []
 
 
-async def test_a_runner_who_follows_themselves_hears_it_once(
+async def test_a_runner_who_follows_themselves_receives_a_cheer_once(
     server: Server, bob: str
 ) -> None:
     async with typed_client(server.ws_url, bob) as phone:
@@ -96,7 +96,7 @@ async def test_a_runner_who_follows_themselves_hears_it_once(
         assert answer["type"] == "pong"
 
 
-async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
+async def test_a_cheer_of_a_viewer_without_access_does_not_reach_the_phone(
     server: Server, tokens: dict[str, str]
 ) -> None:
     async with (
@@ -107,7 +107,7 @@ async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
             "runner.unknown"
         )
         assert await cheer(charlie, "nobody", "Go") == "runner.unknown"
-        # A token is for sending: it shows nobody, not even its own runner.
+        # A token is for sending: it gives access to nobody, not even its own runner.
         assert await cheer(phone, "hidden", "Go") == "runner.unknown"
         assert await phone.received() == []
 
@@ -127,7 +127,7 @@ async def test_the_phone_of_a_hidden_runner_hears_nobody_who_may_not_see_them(
         "\x7f",
     ],
 )
-async def test_words_are_one_short_plain_line(
+async def test_the_text_of_a_cheer_is_one_short_plain_line(
     server: Server, bob: str, text: object
 ) -> None:
     async with typed_client(server.ws_url) as alice:
@@ -135,7 +135,7 @@ async def test_words_are_one_short_plain_line(
         assert await cheer(alice, {"code": "bob"}, "Go") == "runner.invalid"
 
 
-async def test_a_socket_cheers_a_few_times_and_then_now_and_then(
+async def test_a_socket_may_send_a_few_cheers_at_once_and_then_one_per_interval(
     server: Server, bob: str
 ) -> None:
     async with typed_client(server.ws_url) as alice:
@@ -143,7 +143,7 @@ async def test_a_socket_cheers_a_few_times_and_then_now_and_then(
             await alice.send(type="cheer", id=n, runner="dora", text="Go")
         error = await alice.receive_type("error")
         assert error["code"] == "rate.limited"
-        # Later than the fourth only if the server took five seconds for each.
+        # A later id is limited only if the server took five seconds for each cheer.
         assert error["id"] >= SOCKET_BURST
         assert 0 < error["after"] <= 1000 / SOCKET_RATE
 
@@ -152,9 +152,7 @@ async def cheer_all_at_once(fan: Client) -> list[str]:
     return [await cheer(fan, "eve", "Go") for _ in range(SOCKET_BURST)]
 
 
-async def test_a_runner_gets_no_more_than_they_can_hear(
-    server: Server, bob: str
-) -> None:
+async def test_cheers_for_one_runner_are_limited(server: Server, bob: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         fans = [
             await stack.enter_async_context(typed_client(server.ws_url))
@@ -168,6 +166,6 @@ async def test_a_runner_gets_no_more_than_they_can_hear(
     assert RUNNER_BURST <= received <= RUNNER_BURST + RUNNER_RATE * seconds
 
 
-async def test_a_runner_takes_no_cheers(server: Server, bob: str) -> None:
+async def test_a_runner_may_turn_cheers_off(server: Server, bob: str) -> None:
     async with typed_client(server.ws_url) as alice:
         assert await cheer(alice, "finn", "Go") == "cheer.off"

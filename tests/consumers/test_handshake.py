@@ -35,7 +35,7 @@ def scope(query: bytes = b"", /, **headers: str) -> dict[str, Any]:
         ("spectate.example", "https://spectate.example.evil.example", False),
     ],
 )
-def test_only_our_own_pages_and_allowed_hosts_open_sockets(
+def test_only_own_pages_and_allowed_hosts_may_open_sockets(
     host: str, origin: str | None, allowed: bool
 ) -> None:
     headers: dict[str, str] = {"host": host}
@@ -45,7 +45,7 @@ def test_only_our_own_pages_and_allowed_hosts_open_sockets(
         assert origin_allowed(scope(**headers)) is allowed
 
 
-def test_the_wildcard_of_allowed_hosts_opens_sockets_to_nobody() -> None:
+def test_the_wildcard_of_allowed_hosts_allows_no_other_origin() -> None:
     with override_settings(ALLOWED_HOSTS=["*"]):
         assert not origin_allowed(scope(host="a.example", origin="https://b.example"))
         assert origin_allowed(scope(host="a.example", origin="https://a.example"))
@@ -65,11 +65,11 @@ def test_the_wildcard_of_allowed_hosts_opens_sockets_to_nobody() -> None:
         (scope(b"token=abc", authorization="Bearer def"), "def"),
     ],
 )
-def test_a_token_is_found_where_it_may_be(given: Any, token: str | None) -> None:
+def test_a_token_is_read_from_each_allowed_place(given: Any, token: str | None) -> None:
     assert handshake_token(given) == token
 
 
-def test_a_native_client_has_no_session_whatever_cookie_it_sends() -> None:
+def test_a_request_without_an_origin_has_no_session() -> None:
     assert session_of(scope(cookie="sessionid=abc")) is None
     assert (
         session_of(scope(cookie="sessionid=abc", origin="https://a.example")) == "abc"

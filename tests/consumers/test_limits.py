@@ -1,4 +1,4 @@
-"""Limits, each with an answer of its own; small ones here, to reach them soon."""
+"""Limits and the reply to each; the server has small ones."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def fixes(count: int) -> list[dict[str, Any]]:
     return [{"t": t - n, "lat": 48.0, "lng": 2.0} for n in range(count)]
 
 
-async def test_publishing_too_fast_is_answered_with_when_to_come_back(
+async def test_publishing_too_fast_gets_an_error_with_a_delay(
     small: Server,
 ) -> None:
     token = await small.adatabase(make_phone, "fast")
     async with typed_client(small.ws_url, token) as phone:
         await phone.send(type="publish", fixes=fixes(10))
         assert (await phone.receive_type("ack"))["stored"] == 10
-        # One of them is too much, unless a second passes before each.
+        # At least one exceeds the rate, unless a second passes before each.
         for n in range(20):
             await phone.send(type="publish", id=n, fixes=fixes(5))
         error = await phone.receive_type("error")
         assert error["code"] == "rate.limited"
         assert 0 < error["after"] <= 1000
         await phone.received()
-        # Whoever waits for as long is heard again.
+        # Requests after the announced delay are accepted.
         answer = error
         while answer["type"] == "error":
             await asyncio.sleep(answer["after"] / 1000)
@@ -61,7 +61,7 @@ async def test_publishing_too_fast_is_answered_with_when_to_come_back(
         assert answer["stored"] == 5
 
 
-async def test_who_does_not_slow_down_is_closed_with_4429(small: Server) -> None:
+async def test_publishing_far_too_fast_closes_with_4429(small: Server) -> None:
     token = await small.adatabase(make_phone, "faster")
     async with typed_client(small.ws_url, token) as phone:
         with contextlib.suppress(ConnectionClosed):
@@ -70,14 +70,16 @@ async def test_who_does_not_slow_down_is_closed_with_4429(small: Server) -> None
         assert await phone.receive_close() == 4429
 
 
-async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
+async def test_the_rate_limit_belongs_to_the_token_not_to_the_socket(
+    small: Server,
+) -> None:
     token = await small.adatabase(make_phone, "twice")
     bearer = {"Authorization": f"Bearer {token}"}
     async with (
         typed_client(small.ws_url, token) as phone,
         seed_client(small.ws_url, additional_headers=bearer) as monitor,
     ):
-        # Each sends as many as the token may at once.
+        # Each socket sends the token's whole burst.
         for _ in range(10):
             await phone.send(type="publish", fixes=fixes(1))
         for n in range(10):
@@ -87,7 +89,7 @@ async def test_the_rate_is_the_tokens_not_the_sockets(small: Server) -> None:
         assert "rate.limited" in codes
 
 
-async def test_a_token_has_so_many_sockets_at_a_time(small: Server) -> None:
+async def test_a_token_has_a_limited_number_of_sockets(small: Server) -> None:
     token = await small.adatabase(make_phone, "many")
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(2):
@@ -106,7 +108,7 @@ async def test_a_token_has_so_many_sockets_at_a_time(small: Server) -> None:
         await phone.receive_type("pong")
 
 
-async def test_following_beyond_the_limit_is_told(small: Server) -> None:
+async def test_following_beyond_the_limit_is_an_error(small: Server) -> None:
     for code in "abcd":
         await small.adatabase(make_phone, code)
     async with typed_client(small.ws_url) as alice:
@@ -119,14 +121,16 @@ async def test_following_beyond_the_limit_is_told(small: Server) -> None:
         assert (await alice.receive_type("error"))["code"] == "follow.limit"
 
 
-async def test_a_frame_over_the_limit_is_answered_and_closed(small: Server) -> None:
+async def test_a_frame_over_the_limit_gets_an_error_and_a_close(small: Server) -> None:
     async with typed_client(small.ws_url) as alice:
         await alice.send(type="ping", pad="x" * 2000)
         assert (await alice.receive())["code"] == "message.too_big"
         assert await alice.receive_close() == 1009
 
 
-async def test_who_says_nothing_valid_in_time_is_closed(server_kind: Kind) -> None:
+async def test_a_socket_without_a_valid_message_in_time_is_closed(
+    server_kind: Kind,
+) -> None:
     with Server(server_kind, SPECTATE_FIRST_MESSAGE="1") as server:
         async with (
             seed_client(server.ws_url) as alice,
@@ -140,7 +144,7 @@ async def test_who_says_nothing_valid_in_time_is_closed(server_kind: Kind) -> No
             assert await alice.received() == []
 
 
-async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(
+async def test_only_handshakes_with_wrong_tokens_are_delayed(
     small: Server,
 ) -> None:
     token = await small.adatabase(make_phone, "right")
@@ -156,6 +160,6 @@ async def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(
     waits = sorted(await asyncio.gather(*(wrong() for _ in range(6))))
     # 0.1 s, doubled each time.
     assert waits[4] > 1.5 and waits[5] > 3
-    # The next one has to wait for five seconds.
+    # The next one waits for five seconds.
     async with seed_client(wrong_url) as mallory, typed_client(small.ws_url, token):
         assert mallory.connection.close_code is None

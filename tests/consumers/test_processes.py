@@ -1,4 +1,4 @@
-"""Several processes behind Redis and PostgreSQL share nothing else."""
+"""Several processes that share only Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def now_ms() -> int:
 
 
 def has_fixes(message: Message) -> bool:
-    """Tell a frame with positions from a heartbeat and from other messages."""
+    """Return whether a message has positions, which heartbeats have not."""
     return bool(message.get("fixes"))
 
 
@@ -46,7 +46,7 @@ def pair(postgres_cluster: Postgres) -> Iterator[Pair]:
             yield Pair(one, other, redis)
 
 
-async def test_a_fix_reaches_followers_on_another_process(pair: Pair) -> None:
+async def test_a_fix_reaches_followers_on_a_different_process(pair: Pair) -> None:
     async with (
         seed_client(pair.other.ws_url) as alice,
         typed_client(pair.other.ws_url) as anne,
@@ -68,7 +68,7 @@ async def test_a_fix_reaches_followers_on_another_process(pair: Pair) -> None:
         assert last["fixes"][0][0] == "7"
 
 
-async def test_a_cheer_reaches_followers_on_another_process(pair: Pair) -> None:
+async def test_a_cheer_reaches_followers_on_a_different_process(pair: Pair) -> None:
     async with (
         typed_client(pair.other.ws_url) as alice,
         typed_client(pair.one.ws_url) as fan,
@@ -80,13 +80,15 @@ async def test_a_cheer_reaches_followers_on_another_process(pair: Pair) -> None:
 
 
 def stored(code: str) -> tuple[int, bool]:
-    """Count a runner's positions, and tell whether the newest is the latest one."""
+    """Return how many positions a runner has, and whether `latest` is the newest."""
     runner = Runner.objects.get(code=code)
     newest = runner.positions.latest("recorded_at")
     return runner.positions.count(), newest.recorded_at == runner.latest.recorded_at
 
 
-async def test_a_runner_of_two_processes_never_moves_back(pair: Pair) -> None:
+async def test_fixes_of_one_runner_from_two_processes_never_move_the_marker_back(
+    pair: Pair,
+) -> None:
     token = await pair.one.adatabase(make_phone, "two")
     t = now_ms() - 60_000
     async with (
@@ -98,7 +100,7 @@ async def test_a_runner_of_two_processes_never_moves_back(pair: Pair) -> None:
         await alice.receive_type("snapshot")
         moved = []
         for n, side in enumerate([phone, same_phone, phone, same_phone]):
-            # Each third fix is older than what the other process took before.
+            # The two processes accept newer fixes in turn.
             fixes = [{"t": t + n * 1000, "lat": 48.0 + n, "lng": 2.0}]
             await side.send(type="publish", fixes=fixes)
             await side.receive_type("ack")
@@ -123,22 +125,24 @@ async def test_spectators_survive_a_restart_of_redis(pair: Pair) -> None:
     ):
         for client in (alice, bob):
             await client.send(initialRequest=True, following=[8])
-            # The follow is in force once the next message has an answer.
+            # The reply to the next message proves that the follow is in force.
             assert await client.received() == []
         await bob.send(userId=8, lat=1, lng=1)
         assert (await alice.receive())["lat"] == 1
         await asyncio.to_thread(pair.redis.kill)
-        await bob.send(userId=8, lat=2, lng=1)  # Lost to alice: nobody can carry it.
+        await bob.send(userId=8, lat=2, lng=1)  # No process can forward it.
         await fan.send(type="cheer", runner=8, text="Go")
         assert (await fan.receive_type("error"))["code"] == "cheer.lost"
         await asyncio.to_thread(pair.redis.start)
-        # In both directions, for the tests that come after this one.
-        await receive_position(bob, alice, lat=3)
-        await receive_position(alice, bob, lat=4)
+        # Both directions work again for later tests.
+        await publish_until_received(bob, alice, lat=3)
+        await publish_until_received(alice, bob, lat=4)
 
 
-async def receive_position(publisher: Client, follower: Client, lat: float) -> None:
-    """Publish a position until it reaches the follower, on another process."""
+async def publish_until_received(
+    publisher: Client, follower: Client, lat: float
+) -> None:
+    """Publish a position until it reaches the follower on a different process."""
 
     async def publish() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Who was away sees what they missed, on whatever process."""
+"""Recovery: clients that were away receive what they missed, on any process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pair(postgres_cluster: Any) -> Iterator[tuple[Server, Server, Redis]]:
 @pytest.mark.parametrize(
     ("code", "follow"), [("alone", {"runners": ["alone"]}), ("among", {"public": True})]
 )
-async def test_since_brings_what_was_stored_meanwhile_on_another_process(
+async def test_since_returns_fixes_stored_meanwhile_by_a_different_process(
     pair: tuple[Server, Server, Redis], code: str, follow: dict[str, Any]
 ) -> None:
     one, other, _ = pair
@@ -58,13 +58,13 @@ async def test_since_brings_what_was_stored_meanwhile_on_another_process(
             assert code not in snapshot["truncated"]
             runner = next(r for r in snapshot["runners"] if r["code"] == code)
             assert runner["fix"][0] == missed[-1]
-            # Other tests' runners are public too.
+            # Runners of other tests are public too.
             while (late := await alice.receive_type("late"))["runner"] != code:
                 pass
             assert {fix[0] for fix in late["fixes"]} >= set(missed)
 
 
-async def test_a_gap_too_long_to_close_is_announced(
+async def test_a_gap_that_is_too_long_is_reported_as_truncated(
     pair: tuple[Server, Server, Redis],
 ) -> None:
     one, _, _ = pair
@@ -80,7 +80,7 @@ async def test_a_gap_too_long_to_close_is_announced(
 
 
 @pytest.mark.parametrize("since", ["x", -1, 1.5, True, 2**60, [1]])
-async def test_a_since_that_is_no_time_is_an_error(
+async def test_an_invalid_since_is_an_error(
     pair: tuple[Server, Server, Redis], since: Any
 ) -> None:
     async with typed_client(pair[0].ws_url) as alice:
@@ -88,7 +88,7 @@ async def test_a_since_that_is_no_time_is_an_error(
         assert (await alice.receive())["code"] == "message.invalid"
 
 
-async def test_what_was_sent_while_redis_was_away_comes_once_it_is_back(
+async def test_fixes_sent_while_redis_is_away_arrive_after_it_is_back(
     pair: tuple[Server, Server, Redis],
 ) -> None:
     one, other, redis = pair

@@ -1,4 +1,4 @@
-"""The seed dialect on both real servers, as clients of the 2015 server speak it."""
+"""The seed dialect on both servers, as clients of the 2015 server use it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.servers import Server
 
 @pytest.fixture(params=["/", "/ws/"])
 def url(open_server: Server, request: pytest.FixtureRequest) -> str:
-    """Both addresses of the one endpoint, in open mode."""
+    """Both addresses of the endpoint, in open mode."""
     path: str = request.param
     return open_server.ws_url + path
 
 
-async def test_followers_get_what_a_publisher_sends(url: str) -> None:
+async def test_followers_receive_what_a_publisher_sends(url: str) -> None:
     async with seed_client(url) as alice, seed_client(url) as bob:
         await alice.send(initialRequest=True, following=[7, "8"], userId=1)
-        # A socket's frames take effect in order: the error says that the follow has.
+        # Frames are handled in order: the error proves that the follow is in force.
         await alice.send_raw("?")
         await alice.receive()
         await bob.send(userId=7, lat=48.85, lng=2.35)
@@ -35,7 +35,7 @@ async def test_followers_get_what_a_publisher_sends(url: str) -> None:
         assert await bob.received() == []
 
 
-async def test_one_socket_follows_itself_and_publishes(url: str) -> None:
+async def test_a_socket_may_follow_the_runner_that_it_publishes(url: str) -> None:
     async with seed_client(url) as bob:
         await bob.send(initialRequest=True, following=[21, 22], userId=21)
         for n in range(50):
@@ -53,7 +53,9 @@ async def test_a_second_initial_request_adds_to_the_first(url: str) -> None:
         assert [(await bob.receive())["userId"] for _ in range(2)] == [31, 32]
 
 
-async def test_an_impossible_position_gets_an_error_and_goes_nowhere(url: str) -> None:
+async def test_an_impossible_position_gets_an_error_and_is_not_published(
+    url: str,
+) -> None:
     async with seed_client(url) as alice, seed_client(url) as bob:
         await alice.send(initialRequest=True, following=[41])
         await alice.send_raw("?")
@@ -64,9 +66,9 @@ async def test_an_impossible_position_gets_an_error_and_goes_nowhere(url: str) -
         assert (await alice.receive())["lat"] == 48
 
 
-@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
-async def test_what_comes_in_one_piece_is_taken_one_by_one(
-    url: str, leaves: bool
+@pytest.mark.parametrize("closes", [False, True], ids=["stays", "closes"])
+async def test_frames_of_one_read_are_handled_one_by_one(
+    url: str, closes: bool
 ) -> None:
     def position(runner: object, number: int) -> bytes:
         return frame(
@@ -85,10 +87,10 @@ async def test_what_comes_in_one_piece_is_taken_one_by_one(
         await alice.send_raw("?")
         await alice.receive()
         bob = await Peer().open(url)
-        end = frame(struct.pack("!H", 1000), CLOSE) if leaves else b""
+        end = frame(struct.pack("!H", 1000), CLOSE) if closes else b""
         bob.send_raw(b"".join(pieces) + end)
         received = [await alice.receive() for _ in range(250 - len(wrong))]
-        errors = [] if leaves else [await bob.message() for _ in wrong]
+        errors = [] if closes else [await bob.message() for _ in wrong]
         bob.transport.abort()
 
     numbers: dict[int, list[int]] = {65: [], 66: []}
@@ -99,12 +101,12 @@ async def test_what_comes_in_one_piece_is_taken_one_by_one(
     sent = [n for n in range(250) if n not in wrong]
     assert numbers[65] == [n for n in sent if n // 5 % 3 < 2]
     assert numbers[66] == [n for n in sent if n // 5 % 3 == 2]
-    assert leaves or [message["error"].partition(".")[0] for message in errors] == [
+    assert closes or [message["error"].partition(".")[0] for message in errors] == [
         *("message", "position", "runner", "runner", "position"),
     ]
 
 
-async def test_a_typed_follower_gets_the_newest_of_what_comes_in_one_piece(
+async def test_a_typed_follower_receives_the_newest_positions_of_one_read(
     open_server: Server,
 ) -> None:
     def position(number: int) -> bytes:
@@ -118,7 +120,7 @@ async def test_a_typed_follower_gets_the_newest_of_what_comes_in_one_piece(
         seen = 0
         while seen < 300:
             message = await alice.receive()
-            # Nothing came late, and nobody gets a backlog.
+            # No position was late, and followers receive no backlog.
             assert message["type"] == "positions"
             seen += len(message["fixes"]) + message["merged"]
             last = message["fixes"][-1] if message["fixes"] else None
@@ -127,7 +129,7 @@ async def test_a_typed_follower_gets_the_newest_of_what_comes_in_one_piece(
     assert last[3] == 299 / 2
 
 
-async def test_007_is_not_7(url: str) -> None:
+async def test_the_ids_007_and_7_are_different_runners(url: str) -> None:
     async with seed_client(url) as bob:
         await bob.send(initialRequest=True, following=["007"])
         await bob.send(userId=7, lat=1, lng=1)
@@ -161,7 +163,7 @@ async def test_007_is_not_7(url: str) -> None:
         ),
     ],
 )
-async def test_a_bad_frame_gets_one_clear_error_and_the_socket_lives(
+async def test_a_bad_frame_gets_one_error_and_the_socket_stays_open(
     url: str, frame: str, error: str
 ) -> None:
     async with seed_client(url) as bob:
@@ -174,25 +176,25 @@ async def test_a_bad_frame_gets_one_clear_error_and_the_socket_lives(
         assert await bob.receive() == {"userId": 51, "lat": 1, "lng": 1}
 
 
-async def test_a_frame_that_is_no_text_closes_the_socket(url: str) -> None:
+async def test_a_binary_frame_closes_the_socket(url: str) -> None:
     async with seed_client(url) as bob:
         await bob.send_raw(b"\x00\x01")
         assert await bob.receive_close() == 4400
 
 
 @pytest.mark.parametrize("size", [140_000, 1024 * 1024])
-async def test_a_frame_that_is_too_big_closes_the_socket(
+async def test_a_frame_over_the_limit_closes_the_socket(
     url: str, open_server: Server, size: int
 ) -> None:
     async with seed_client(url) as bob:
         with contextlib.suppress(ConnectionClosed):
             await bob.send_raw("x" * size)
         code = await bob.receive_close()
-    # Daphne lets no application say 1009; the error before the close says it.
+    # Applications on Daphne cannot close with 1009; the error explains the close.
     assert code == (1009 if open_server.kind == "uvicorn" else 1000)
 
 
-async def test_following_too_many_follows_the_first_thousand(url: str) -> None:
+async def test_following_too_many_runners_follows_the_first_thousand(url: str) -> None:
     async with seed_client(url) as bob:
         await bob.send(initialRequest=True, following=list(range(100_000, 110_000)))
         assert (await bob.receive())["error"] == "follow.limit"

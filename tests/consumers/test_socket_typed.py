@@ -25,7 +25,7 @@ def now_ms() -> int:
 
 @pytest.fixture(scope="module")
 def bob(server: Server) -> str:
-    """Bob runs; this is his phone's token."""
+    """The token of Bob's phone."""
     return server.database(make_phone, "bob")
 
 
@@ -36,7 +36,7 @@ async def publish(client: Client, *fixes: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-async def test_welcome_says_who_you_are(server: Server, bob: str) -> None:
+async def test_welcome_names_the_publisher(server: Server, bob: str) -> None:
     async with seed_client(
         server.ws_url, subprotocols=[Subprotocol("spectate.v1")]
     ) as stranger:
@@ -51,7 +51,9 @@ async def test_welcome_says_who_you_are(server: Server, bob: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["bearer", "basic", "query", "auth"])
-async def test_a_token_travels_in_each_way(server: Server, bob: str, way: str) -> None:
+async def test_a_token_is_accepted_in_each_way(
+    server: Server, bob: str, way: str
+) -> None:
     import base64
 
     url, headers = server.ws_url, {}
@@ -71,7 +73,7 @@ async def test_a_token_travels_in_each_way(server: Server, bob: str, way: str) -
 
 @contextlib.contextmanager
 def write_lock(database_url: str) -> Iterator[None]:
-    """Keep everybody else from storing a position: a server waits to commit."""
+    """Block all inserts of positions: a server waits to commit."""
     if database_url.startswith("sqlite"):
         writer = sqlite3.connect(database_url.removeprefix("sqlite:///"))
         with contextlib.closing(writer):
@@ -83,9 +85,7 @@ def write_lock(database_url: str) -> Iterator[None]:
             yield
 
 
-async def test_an_ack_comes_once_the_database_has_the_fix(
-    server: Server, bob: str
-) -> None:
+async def test_an_ack_is_sent_after_the_commit(server: Server, bob: str) -> None:
     fix = {"t": now_ms(), "lat": 48.0, "lng": 2.0}
     async with typed_client(server.ws_url, bob) as phone:
         with write_lock(server.env["DATABASE_URL"]):
@@ -96,7 +96,9 @@ async def test_an_ack_comes_once_the_database_has_the_fix(
 
 
 @pytest.mark.parametrize("way", ["handshake", "message"])
-async def test_a_bad_token_gets_an_error_and_4401(server: Server, way: str) -> None:
+async def test_a_bad_token_gets_an_error_and_a_close_with_4401(
+    server: Server, way: str
+) -> None:
     options: dict[str, Any] = {"subprotocols": [Subprotocol("spectate.v1")]}
     if way == "handshake":
         options["additional_headers"] = {"Authorization": "Bearer nonsense"}
@@ -108,7 +110,9 @@ async def test_a_bad_token_gets_an_error_and_4401(server: Server, way: str) -> N
         assert await charlie.receive_close() == 4401
 
 
-async def test_a_client_that_wakes_up_late_gets_the_close_code(server: Server) -> None:
+async def test_a_client_that_wakes_up_late_receives_the_close_code(
+    server: Server,
+) -> None:
     async with seed_client(
         server.ws_url, additional_headers={"Authorization": "Bearer nonsense"}
     ) as phone:
@@ -123,7 +127,7 @@ async def test_a_client_that_wakes_up_late_gets_the_close_code(server: Server) -
         assert await phone.receive_close() == 4401
 
 
-async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
+async def test_a_follow_is_answered_by_a_snapshot_with_the_newest_fix(
     server: Server, bob: str
 ) -> None:
     t = now_ms()
@@ -145,7 +149,7 @@ async def test_a_follow_is_answered_by_a_snapshot_that_places_the_runner(
         assert frame["merged"] == 0
 
 
-async def test_a_low_battery_is_told_once_and_is_in_the_next_snapshot(
+async def test_a_low_battery_is_sent_once_and_in_the_next_snapshot(
     server: Server, bob: str
 ) -> None:
     async with (
@@ -155,8 +159,8 @@ async def test_a_low_battery_is_told_once_and_is_in_the_next_snapshot(
         await alice.send(type="follow", runners=["bob"], tick=0)
         await alice.receive_type("snapshot")
         for battery in (19.4, 19.3):
-            place = {"t": now_ms(), "lat": 48.85, "lng": 2.35, "accuracy": 6.2}
-            await publish(phone, place | {"battery": battery})
+            position = {"t": now_ms(), "lat": 48.85, "lng": 2.35, "accuracy": 6.2}
+            await publish(phone, position | {"battery": battery})
         await alice.send(type="ping", id="end")
         received = [await alice.receive()]
         while received[-1]["type"] != "pong":
@@ -169,7 +173,7 @@ async def test_a_low_battery_is_told_once_and_is_in_the_next_snapshot(
         assert (runner["accuracy"], runner["battery"]) == (6, 19)
 
 
-async def test_late_points_are_told_and_do_not_move_the_marker(
+async def test_late_points_are_sent_and_do_not_move_the_marker(
     server: Server, bob: str
 ) -> None:
     async with (
@@ -189,7 +193,7 @@ async def test_late_points_are_told_and_do_not_move_the_marker(
         }
 
 
-async def test_an_ack_names_each_rejected_fix_and_counts_the_others(
+async def test_an_ack_lists_each_rejected_fix_and_counts_the_others(
     server: Server, bob: str
 ) -> None:
     t = now_ms()
@@ -201,7 +205,7 @@ async def test_an_ack_names_each_rejected_fix_and_counts_the_others(
             {"t": t + 3_600_000, "lat": 48.0, "lng": 2.0},
             {"t": t + 2, "lat": 48.0, "lng": 2.0},
         ]
-        for _ in range(2):  # The second time everything is there already.
+        for _ in range(2):  # All fixes of the second round are stored already.
             ack = await publish(phone, *fixes)
             assert ack["stored"] == 2
             assert ack["rejected"] == [
@@ -218,7 +222,7 @@ async def test_publishing_needs_a_token_in_open_mode_too(open_server: Server) ->
 
 
 @pytest.mark.parametrize("fixes", [None, [], {}, "x", [{"t": 1}] * 501])
-async def test_a_publish_without_proper_fixes_is_an_error(
+async def test_a_publish_without_valid_fixes_is_an_error(
     server: Server, bob: str, fixes: Any
 ) -> None:
     async with typed_client(server.ws_url, bob) as phone:
@@ -226,7 +230,7 @@ async def test_a_publish_without_proper_fixes_is_an_error(
         assert (await phone.receive())["code"] == "publish.invalid"
 
 
-async def test_unfollow_ends_the_stream_and_says_what_ended(
+async def test_unfollow_ends_the_stream_and_lists_what_ended(
     server: Server, bob: str
 ) -> None:
     async with (
@@ -247,7 +251,7 @@ async def test_unfollow_ends_the_stream_and_says_what_ended(
         assert await alice.received() == []
 
 
-async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
+async def test_each_refused_runner_gets_an_error_and_the_others_a_snapshot(
     server: Server, bob: str
 ) -> None:
     await server.adatabase(make_runner, "carl", visibility="private")
@@ -261,12 +265,12 @@ async def test_each_refused_runner_gets_an_error_and_the_rest_a_snapshot(
         }
         snapshot = await alice.receive()
         assert [r["code"] for r in snapshot["runners"]] == ["bob"]
-        # A private runner and one that does not exist are told apart by nothing.
+        # The replies for private and for unknown runners are identical.
         details = {e["detail"] for e in errors if e["code"] == "runner.unknown"}
         assert len(details) == 1
 
 
-async def test_ping_gets_its_fields_back(server: Server) -> None:
+async def test_ping_fields_are_returned_in_the_pong(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
         ping = {"id": 1, "anything": {"a": [1]}}
         await alice.send(type="ping", **ping)
@@ -292,7 +296,7 @@ async def test_ping_gets_its_fields_back(server: Server) -> None:
         ('{"type": "unfollow", "runners": [[]]}', "runner.invalid"),
     ],
 )
-async def test_a_bad_message_gets_one_clear_error(
+async def test_a_bad_message_gets_one_error(
     server: Server, frame: str, code: str
 ) -> None:
     async with typed_client(server.ws_url) as alice:
@@ -304,7 +308,7 @@ async def test_a_bad_message_gets_one_clear_error(
         await alice.receive_type("pong")
 
 
-async def test_what_cannot_be_sent_back_is_an_error(server: Server) -> None:
+async def test_a_ping_that_cannot_be_returned_is_an_error(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
         nest = "[" * 300 + "]" * 300
         await alice.send_raw(f'{{"type": "ping", "deep": {nest}}}')
@@ -313,13 +317,13 @@ async def test_what_cannot_be_sent_back_is_an_error(server: Server) -> None:
         assert (await alice.receive())["code"] == "message.invalid"
 
 
-async def test_a_since_of_the_far_future_is_now(server: Server) -> None:
+async def test_a_since_in_the_far_future_counts_as_now(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
         await alice.send(type="follow", public=True, since=2**53 - 1)
         assert (await alice.receive())["type"] == "snapshot"
 
 
-async def test_a_race_named_often_is_refused_once(server: Server) -> None:
+async def test_a_race_that_is_named_repeatedly_is_refused_once(server: Server) -> None:
     async with typed_client(server.ws_url) as alice:
         await alice.send(type="follow", races=["no\0ne", *["none"] * 2000])
         codes = [(await alice.receive())["code"] for _ in range(2)]
@@ -327,7 +331,7 @@ async def test_a_race_named_often_is_refused_once(server: Server) -> None:
         assert (await alice.receive())["type"] == "snapshot"
 
 
-async def test_only_subprotocols_that_we_know_are_spoken(server: Server) -> None:
+async def test_only_known_subprotocols_are_accepted(server: Server) -> None:
     async with seed_client(
         server.ws_url, subprotocols=[Subprotocol("chat"), Subprotocol("spectate.v1")]
     ) as alice:

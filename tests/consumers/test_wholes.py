@@ -1,4 +1,4 @@
-"""Following everybody public, or a race: those who join later included."""
+"""Topics: everybody public, or a race, with runners who join later."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def race(server: Server) -> Race:
 
 
 async def receive_positions(client: Client) -> list[str]:
-    """Return whose positions come next; a heartbeat has none."""
+    """Return the codes of the next positions; heartbeats have none."""
     frame = await client.receive_until(
         lambda m: m["type"] == "positions" and bool(m["fixes"])
     )
@@ -48,9 +48,9 @@ async def receive_positions(client: Client) -> list[str]:
 
 
 async def receive_change(client: Client, code: str, change: str) -> Any:
-    """Return a runner as an event describes them after a change.
+    """Return the runner of the next event with this change.
 
-    An entry that was made just before the follow may be told first.
+    An event of an entry that was made just before the follow may come first.
     """
 
     def is_it(message: Message) -> bool:
@@ -62,7 +62,9 @@ async def receive_change(client: Client, code: str, change: str) -> Any:
     return (await client.receive_until(is_it))["runner"]
 
 
-async def test_everybody_public_includes_who_joins_later(open_server: Server) -> None:
+async def test_the_public_topic_includes_runners_who_join_later(
+    open_server: Server,
+) -> None:
     async with (
         typed_client(open_server.ws_url) as alice,
         seed_client(open_server.ws_url) as bob,
@@ -77,7 +79,7 @@ async def test_everybody_public_includes_who_joins_later(open_server: Server) ->
         assert await receive_positions(alice) == ["later"]
 
 
-async def test_a_runner_without_a_fix_is_not_shown_to_everybody(
+async def test_the_public_topic_omits_runners_without_a_fix(
     open_server: Server,
 ) -> None:
     async with (
@@ -92,7 +94,7 @@ async def test_a_runner_without_a_fix_is_not_shown_to_everybody(
         assert "unborn" not in [r["code"] for r in snapshot["runners"]]
 
 
-async def test_a_race_comes_with_its_course_checkpoints_and_entries(
+async def test_a_race_snapshot_has_the_course_checkpoints_and_entries(
     server: Server, race: Race
 ) -> None:
     await server.adatabase(make_entry, race, "anne", "17")
@@ -113,7 +115,7 @@ async def test_a_race_comes_with_its_course_checkpoints_and_entries(
         assert anne["fix"] is None
 
 
-async def test_an_entry_made_changed_and_removed_elsewhere_is_told(
+async def test_added_changed_and_removed_entries_are_sent(
     server: Server, race: Race
 ) -> None:
     async with typed_client(server.ws_url) as alice:
@@ -128,7 +130,7 @@ async def test_an_entry_made_changed_and_removed_elsewhere_is_told(
         await receive_change(alice, "dan", "removed")
 
 
-async def test_after_unfollow_nothing_of_the_race_comes(
+async def test_nothing_of_a_race_is_sent_after_unfollow(
     server: Server, race: Race
 ) -> None:
     entry = await server.adatabase(make_entry, race, "eve", "19")
@@ -148,7 +150,7 @@ async def test_after_unfollow_nothing_of_the_race_comes(
         assert await alice.received() == []
 
 
-async def test_a_race_that_is_deleted_says_so(server: Server) -> None:
+async def test_deleting_a_race_sends_an_event(server: Server) -> None:
     race = await server.adatabase(make_race, "short")
     async with typed_client(server.ws_url) as alice:
         await alice.send(type="follow", races=["short"])
@@ -158,7 +160,7 @@ async def test_a_race_that_is_deleted_says_so(server: Server) -> None:
         assert event["race"] == {"slug": "short", "change": "removed"}
 
 
-async def test_who_gives_up_is_told_to_all_who_follow(
+async def test_a_dnf_is_sent_to_followers_of_the_race_and_of_the_runner(
     server: Server, race: Race
 ) -> None:
     entry = await server.adatabase(
@@ -178,7 +180,7 @@ async def test_who_gives_up_is_told_to_all_who_follow(
             await spectator.receive_until(
                 lambda m: m.get("change") == "changed" and m["runner"]["state"] == "dnf"
             )
-            told = await spectator.receive_until(
+            event = await spectator.receive_until(
                 lambda m: m.get("kind") == "state" and m["state"] == "dnf"
             )
-            assert told["runner"] == "tired"
+            assert event["runner"] == "tired"

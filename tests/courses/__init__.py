@@ -1,11 +1,11 @@
-"""Courses as real ones are, a point every 18 m, with heights.
+"""Realistic courses with elevations and a point every 18 m.
 
 - boston: a marathon from point to point.
-- leadville: 100 miles out and back; up to 350 m lie between the two ways.
-- five_laps: five times round a park, 10 km.
+- leadville: 100 miles out and back; the two directions are up to 350 m apart.
+- five_laps: five laps of a park, 10 km.
 
-A row of a file is the step from the point before, the first one from 0, 0 and sea
-level: 1/100,000 of a degree north and east, and metres up.
+Each row of a file is the step from the previous point (the first one from 0, 0 and sea
+level): 1/100,000 of a degree north and east, and metres up.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.clients import typed_client
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.scenes.revocation import (
-    EXPIRY,
+    EXPIRY_S,
     Watched,
     Way,
     block,
@@ -68,7 +68,7 @@ TOKEN_REVOKED = Change("token revoked", revoke_token, "anybody")
 CHANGES = (
     TOKEN_REVOKED,
     Change("link revoked", revoke_link, "link", NO_LONGER_ALLOWED),
-    Change("link expired", let_link_expire, "link", NO_LONGER_ALLOWED, EXPIRY),
+    Change("link expired", let_link_expire, "link", NO_LONGER_ALLOWED, EXPIRY_S),
     Change("follower removed", remove_follower, "follower"),
     Change("visibility changed", hide, "anybody"),
     Change("signed out", sign_out, "follower", NOT_SIGNED_IN),

@@ -1,4 +1,4 @@
-"""A socket that only notes what was written to it."""
+"""A socket writer that records what was written to it."""
 
 from __future__ import annotations
 

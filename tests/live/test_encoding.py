@@ -42,7 +42,7 @@ def test_an_id_is_compared_as_text(wire_id: Any, code: str) -> None:
         MAX_NUMBER + 1,
     ],
 )
-def test_anything_else_is_no_id(wire_id: Any) -> None:
+def test_other_values_are_no_ids(wire_id: Any) -> None:
     with pytest.raises(RunnerIdError):
         code_of(wire_id)
 
@@ -59,22 +59,22 @@ def test_anything_else_is_no_id(wire_id: Any) -> None:
         ("anne", "anne"),
     ],
 )
-def test_a_canonical_decimal_goes_out_as_a_number(code: str, wire_id: Any) -> None:
+def test_a_canonical_decimal_code_is_sent_as_a_number(code: str, wire_id: Any) -> None:
     assert wire_id_of(code) == wire_id
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
-def test_frames_of_every_length_class_can_be_read_again(size: int) -> None:
+def test_text_frames_of_every_length_class_can_be_decoded(size: int) -> None:
     text = "x" * size
     assert frame_text(text_frame(text.encode())) == text
 
 
-def test_seed_position_keeps_the_precision_it_came_in() -> None:
+def test_a_seed_position_keeps_its_precision() -> None:
     frame = frame_text(seed.position_frame("x", 48.123456789012, -2))
     assert frame == '{"userId":"x","lat":48.123456789012,"lng":-2}'
 
 
-def test_rows_are_short_and_unknown_is_null() -> None:
+def test_rows_are_rounded_and_unknown_values_are_null() -> None:
     assert v1.fix_row(1, 48.1234567, -2.9876543, 3.14159, 359.6) == [
         1,
         48.12346,
@@ -97,11 +97,11 @@ def test_rows_are_short_and_unknown_is_null() -> None:
         (1e300, 5000),
     ],
 )
-def test_a_tick_is_rounded_up_to_one_that_we_keep(wished: float, tick: int) -> None:
+def test_a_tick_is_rounded_up_to_a_supported_one(wished: float, tick: int) -> None:
     assert v1.tick_of(wished) == tick
 
 
-def test_a_big_snapshot_comes_in_parts_and_loses_nothing() -> None:
+def test_a_big_snapshot_is_split_without_loss() -> None:
     runners = [{"code": str(n), "trail": "x" * 1000} for n in range(1000)]
     bodies = v1.snapshot_bodies(runners, [{"slug": "r"}])
     assert len(bodies) > 3

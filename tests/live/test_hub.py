@@ -13,8 +13,8 @@ from runners.live.outbox import now_ms
 from tests.waiting import eventually
 
 
-class Ear:
-    """A follower that notes the times of what it hears."""
+class Follower:
+    """Records the times of the events that it receives."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
@@ -23,13 +23,13 @@ class Ear:
         self.received.append(event["t"])
 
 
-class BrokenEar:
+class FailingFollower:
     def receive(self, event: RunnerEvent) -> None:
         raise RuntimeError("a follower that fails")
 
 
 def runner_groups(layer: LocalLayer) -> dict[str, int]:
-    """Count the members of each runner's group; once a second a hub joins others."""
+    """Count the members of runners' groups; the hub's probes use other groups."""
     return {
         group: len(members)
         for group, members in layer.groups.items()
@@ -48,91 +48,91 @@ def event(runner: int, t: int) -> dict[str, Any]:
     }
 
 
-async def test_relay_joins_a_group_once_however_many_follow(
+async def test_the_hub_joins_a_group_once_for_all_subscribers(
     hub: Hub, layer: LocalLayer
 ) -> None:
-    ears = [Ear() for _ in range(10)]
-    for ear in ears:
-        await hub.subscribe([1, 2], ear)
+    followers = [Follower() for _ in range(10)]
+    for follower in followers:
+        await hub.subscribe([1, 2], follower)
     assert runner_groups(layer) == {"runner.1": 1, "runner.2": 1}
     await layer.group_send(runner_group(1), event(1, 5))
-    await eventually(lambda: all(ear.received == [5] for ear in ears))
-    for ear in ears:
-        hub.unsubscribe([1, 2], ear)
+    await eventually(lambda: all(follower.received == [5] for follower in followers))
+    for follower in followers:
+        hub.unsubscribe([1, 2], follower)
     await eventually(lambda: not runner_groups(layer))
     assert hub.follows == 0
 
 
-async def test_a_follow_is_in_force_when_it_returns(
+async def test_a_subscription_is_in_force_when_subscribe_returns(
     hub: Hub, layer: LocalLayer
 ) -> None:
-    ear = Ear()
-    await hub.subscribe([1], ear)
+    follower = Follower()
+    await hub.subscribe([1], follower)
     await layer.group_send(runner_group(1), event(1, 1))
-    await eventually(lambda: ear.received == [1])
-    hub.unsubscribe([1], ear)
+    await eventually(lambda: follower.received == [1])
+    hub.unsubscribe([1], follower)
 
 
-async def test_a_follower_that_fails_does_not_end_the_others_stream(
+async def test_a_failing_subscriber_does_not_affect_the_others(
     hub: Hub, layer: LocalLayer
 ) -> None:
-    broken, ear = BrokenEar(), Ear()
+    broken, follower = FailingFollower(), Follower()
     await hub.subscribe([1], broken)
-    await hub.subscribe([1], ear)
+    await hub.subscribe([1], follower)
     for t in (1, 2):
         await layer.group_send(runner_group(1), event(1, t))
-    await eventually(lambda: ear.received == [1, 2])
+    await eventually(lambda: follower.received == [1, 2])
     hub.unsubscribe([1], broken)
-    hub.unsubscribe([1], ear)
+    hub.unsubscribe([1], follower)
 
 
-async def test_an_event_of_an_unknown_kind_is_passed_over(
+async def test_an_event_of_an_unknown_type_is_ignored(
     hub: Hub, layer: LocalLayer
 ) -> None:
-    ear = Ear()
-    await hub.subscribe([1], ear)
+    follower = Follower()
+    await hub.subscribe([1], follower)
     await layer.group_send(runner_group(1), {"type": "from.a.newer.version"})
     await layer.group_send(runner_group(1), event(1, 1))
-    await eventually(lambda: ear.received == [1])
-    hub.unsubscribe([1], ear)
+    await eventually(lambda: follower.received == [1])
+    hub.unsubscribe([1], follower)
 
 
 class SlowLayer(LocalLayer):
-    """A layer whose memberships take their time, and now and then fail."""
+    """A layer whose joins and leaves take random times."""
 
     def __init__(self) -> None:
         super().__init__()
         self.random = random.Random(7)
 
     async def group_add(self, group: str, channel: str) -> None:
-        await self._dawdle()
+        await self._delay()
         await super().group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        await self._dawdle()
+        await self._delay()
         await super().group_discard(group, channel)
 
-    async def _dawdle(self) -> None:
+    async def _delay(self) -> None:
         await asyncio.sleep(self.random.random() * 0.01)
 
 
-async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> None:
+async def test_memberships_follow_the_subscriptions_however_fast_they_change() -> None:
     layer = SlowLayer()
     hub = Hub(layer)
-    dice = random.Random(3)
-    ears = [Ear() for _ in range(5)]
+    random_ = random.Random(3)
+    followers = [Follower() for _ in range(5)]
     following: set[tuple[int, int]] = set()
 
     async def change() -> None:
         for _ in range(60):
-            ear, runner = dice.randrange(5), dice.randrange(4)
-            if dice.random() < 0.5:
-                following.add((ear, runner))
-                await hub.subscribe([runner], ears[ear])
+            follower, runner = random_.randrange(5), random_.randrange(4)
+            if random_.random() < 0.5:
+                following.add((follower, runner))
+                await hub.subscribe([runner], followers[follower])
             else:
-                following.discard((ear, runner))
-                hub.unsubscribe([runner], ears[ear])
-            await asyncio.sleep(dice.random() * 0.004)
+                following.discard((follower, runner))
+                hub.unsubscribe([runner], followers[follower])
+            await asyncio.sleep(random_.random() * 0.004)
 
     async with asyncio.TaskGroup() as changes:
         for _ in range(4):
@@ -143,31 +143,31 @@ async def test_membership_follows_what_is_wanted_however_fast_it_changes() -> No
     assert layer.groups == {}
 
 
-async def test_what_a_late_join_missed_is_read_again(
+async def test_events_before_a_delayed_join_are_reported_as_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A follow does not wait for ever; its snapshot may be from before the join."""
+    """A subscription does not wait for ever, so its snapshot may precede the join."""
     monkeypatch.setattr("runners.live.hub.JOIN_TIMEOUT_S", 0.001)
     layer = ClosedLayer()
     hub = Hub(layer)
-    gaps: list[tuple[int, list[int]]] = []
-    hub.loss_detector.on_loss = lambda since, runners: gaps.append(
+    losses: list[tuple[int, list[int]]] = []
+    hub.loss_detector.on_loss = lambda since, runners: losses.append(
         (since, list(runners or ()))
     )
-    asked_at = now_ms()
-    await hub.subscribe([7, 8], Ear())
-    gave_up_at = now_ms()
-    await eventually(lambda: now_ms() > gave_up_at + 1)
+    subscribing_at = now_ms()
+    await hub.subscribe([7, 8], Follower())
+    subscribed_at = now_ms()
+    await eventually(lambda: now_ms() > subscribed_at + 1)
     layer.opened.set()
-    await eventually(lambda: gaps)
-    since, runners = gaps[0]
+    await eventually(lambda: losses)
+    since, runners = losses[0]
     assert runners == [7, 8]
-    assert asked_at <= since <= gave_up_at
+    assert subscribing_at <= since <= subscribed_at
     await hub.close()
 
 
 class ClosedLayer(LocalLayer):
-    """A layer that lets nobody join a group until it is opened."""
+    """A layer in which no channel can join a group before `opened` is set."""
 
     def __init__(self) -> None:
         super().__init__()

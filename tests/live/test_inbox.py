@@ -1,4 +1,4 @@
-"""However a client's bytes are cut, the application gets the same messages."""
+"""The application receives the same messages however a client's bytes are split."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES = [
 
 
 class Pipe(asyncio.Transport):
-    """Takes what the protocol writes."""
+    """Discards what the protocol writes."""
 
     paused = False
 
@@ -60,8 +60,10 @@ class Pipe(asyncio.Transport):
         self.paused = False
 
 
-async def shaken(received: list[Any], *, reads: bool = True) -> FrameProtocol:
-    """Make a protocol whose handshake is over."""
+async def connected_protocol(
+    received: list[Any], *, reads: bool = True
+) -> FrameProtocol:
+    """Return a protocol whose handshake is complete."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -85,14 +87,14 @@ async def shaken(received: list[Any], *, reads: bool = True) -> FrameProtocol:
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
-    chance = random.Random(seed)
+async def test_split_reads_do_not_change_messages(seed: int) -> None:
+    random_ = random.Random(seed)
     stream = b""
     sent: list[object] = []
-    for _ in range(chance.randrange(1, 20)):
-        kind = chance.choice([TEXT, TEXT, TEXT, TEXT, BINARY, PING, 0])
-        size = chance.choice(SIZES)
-        text = chance.choice(["x" * size, "é" * (size // 2)])
+    for _ in range(random_.randrange(1, 20)):
+        kind = random_.choice([TEXT, TEXT, TEXT, TEXT, BINARY, PING, 0])
+        size = random_.choice(SIZES)
+        text = random_.choice(["x" * size, "é" * (size // 2)])
         if kind == TEXT:
             sent.append(text)
             stream += frame(text.encode())
@@ -106,13 +108,13 @@ async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
             stream += frame(b"in two ", TEXT, fin=False) + frame(b"pieces", 0)
     stream += frame(struct.pack("!H", 1000), CLOSE)
     received: list[object] = []
-    protocol = await shaken(received)
+    protocol = await connected_protocol(received)
 
     while stream:
-        cut = chance.choice([1, 2, 7, 100, 3_000, 80_000])
+        cut = random_.choice([1, 2, 7, 100, 3_000, 80_000])
         protocol.data_received(stream[:cut])
         stream = stream[cut:]
-        if chance.random() < 0.2:
+        if random_.random() < 0.2:
             await asyncio.sleep(0)
     await eventually(lambda: 1000 in received)
 
@@ -120,11 +122,11 @@ async def test_cuts_in_the_stream_change_no_message(seed: int) -> None:
     protocol.connection_lost(None)
 
 
-async def test_plain_frames_do_without_websockets_parser(
+async def test_plain_frames_bypass_the_parser_of_websockets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     received: list[object] = []
-    protocol = await shaken(received)
+    protocol = await connected_protocol(received)
     monkeypatch.setattr(protocol.conn, "receive_data", None)
 
     stream = frame(b"{}") + frame(b"x" * 200)
@@ -137,8 +139,8 @@ async def test_plain_frames_do_without_websockets_parser(
     protocol.connection_lost(None)
 
 
-async def test_reading_stops_while_messages_pile_up() -> None:
-    protocol = await shaken([], reads=False)
+async def test_reading_pauses_while_the_inbox_is_full() -> None:
+    protocol = await connected_protocol([], reads=False)
 
     protocol.data_received(frame(b"{}") * (INBOX_LIMIT - 1))
     paused_before = protocol.read_paused

@@ -31,7 +31,7 @@ async def receive(layer: Any, channel: str) -> Any:
 
 
 async def receives_nothing(layer: Any, channel: str) -> bool:
-    """Tell whether nothing was sent to a channel before a message of our own."""
+    """Return whether a channel has no message before one that is sent now."""
     await layer.send(channel, {"type": "test.end"})
     return bool(await receive(layer, channel) == {"type": "test.end"})
 
@@ -44,7 +44,7 @@ async def test_send_reaches_its_channel_in_order(any_layer: Any) -> None:
     assert [message["number"] for message in received] == [0, 1, 2]
 
 
-async def test_new_channels_have_names_of_their_own(any_layer: Any) -> None:
+async def test_new_channels_have_unique_names(any_layer: Any) -> None:
     names = {await any_layer.new_channel() for _ in range(10)}
     assert len(names) == 10
 
@@ -60,7 +60,7 @@ async def test_group_send_reaches_each_member_once(any_layer: Any) -> None:
     assert await receives_nothing(any_layer, charlie)
 
 
-async def test_group_discard_ends_membership_and_may_come_twice(
+async def test_group_discard_ends_membership_and_may_be_repeated(
     any_layer: Any,
 ) -> None:
     channel = await any_layer.new_channel()
@@ -88,7 +88,9 @@ async def test_group_send_many_keeps_the_order_within_a_group(any_layer: Any) ->
     assert [n for n in received if not n % 2] == list(range(0, 20, 2))
 
 
-async def test_group_send_many_of_many_senders_loses_nothing(any_layer: Any) -> None:
+async def test_group_send_many_from_concurrent_senders_loses_nothing(
+    any_layer: Any,
+) -> None:
     channel = await any_layer.new_channel()
     await any_layer.group_add("runner.1", channel)
     async with asyncio.TaskGroup() as senders:
@@ -100,14 +102,14 @@ async def test_group_send_many_of_many_senders_loses_nothing(any_layer: Any) -> 
     assert received == set(range(50))
 
 
-async def test_bytes_and_numbers_arrive_as_they_were_sent(any_layer: Any) -> None:
+async def test_bytes_and_numbers_arrive_unchanged(any_layer: Any) -> None:
     channel = await any_layer.new_channel()
     message = {"type": "t", "seed": b"\x81\x02{}", "t": 1_795_509_018_532, "state": {}}
     await any_layer.send(channel, message)
     assert await receive(any_layer, channel) == message
 
 
-async def test_flush_forgets_channels_and_groups(any_layer: Any) -> None:
+async def test_flush_removes_channels_and_groups(any_layer: Any) -> None:
     channel = await any_layer.new_channel()
     await any_layer.group_add("runner.1", channel)
     await any_layer.flush()
@@ -124,7 +126,7 @@ async def test_local_layer_refuses_to_send_to_a_full_channel() -> None:
         await layer.send(channel, {"type": "test"})
 
 
-async def test_local_layer_counts_what_a_full_member_misses() -> None:
+async def test_local_layer_counts_messages_that_a_full_member_misses() -> None:
     layer = LocalLayer(capacity=2)
     channel = await layer.new_channel()
     await layer.group_add("runner.1", channel)
@@ -133,7 +135,7 @@ async def test_local_layer_counts_what_a_full_member_misses() -> None:
     assert layer.dropped == 3
 
 
-async def test_local_layer_keeps_nothing_of_a_channel_that_is_read_empty() -> None:
+async def test_local_layer_keeps_no_queue_for_an_empty_channel() -> None:
     layer = LocalLayer()
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "test"})
@@ -157,7 +159,7 @@ async def test_local_layer_refuses_invalid_names(name: Any) -> None:
         await layer.group_send(name, {"type": "test"})
 
 
-async def test_local_layer_refuses_a_message_that_is_no_dict() -> None:
+async def test_local_layer_refuses_a_message_that_is_not_a_dict() -> None:
     layer = LocalLayer()
     not_a_dict: Any = ["test"]
     with pytest.raises(TypeError):
@@ -166,10 +168,11 @@ async def test_local_layer_refuses_a_message_that_is_no_dict() -> None:
         await layer.group_send("runner.1", not_a_dict)
 
 
-async def test_redis_is_not_away_because_the_loop_was_busy() -> None:
+async def test_a_busy_event_loop_does_not_count_as_a_redis_timeout() -> None:
     loop = asyncio.get_running_loop()
     async with redis_timeout():
-        # As a crowd of visitors keeps it; the answer comes meanwhile, unread.
+        # Many requests can block the loop like this; the reply arrives meanwhile,
+        # unread.
         loop.call_soon(time.sleep, REDIS_TIMEOUT_S + 0.5)
         await asyncio.sleep(REDIS_TIMEOUT_S + 0.3)
     with pytest.raises(TimeoutError):
@@ -177,7 +180,7 @@ async def test_redis_is_not_away_because_the_loop_was_busy() -> None:
             await asyncio.Event().wait()
 
 
-async def test_redis_layer_counts_and_raises_while_redis_is_away(
+async def test_redis_layer_counts_drops_and_raises_while_redis_is_away(
     redis_server: Redis,
 ) -> None:
     layer = RedisLayer(hosts=[redis_server.url], prefix="test.")

@@ -27,25 +27,25 @@ def position(runner: int, t: int) -> RunnerEvent:
     }
 
 
-async def passes() -> None:
-    """Let the loop finish what is at hand."""
+async def iterations() -> None:
+    """Run the callbacks that are scheduled now, and those that they schedule."""
     for _ in range(3):
         await asyncio.sleep(0)
 
 
-async def test_seed_outbox_sends_every_position_in_order_in_one_write(
+async def test_seed_outbox_sends_all_positions_in_order_in_one_write(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
     outbox = SeedOutbox(writer, hub)
     for t in range(5):
         outbox.receive(position(7, t))
-    await passes()
+    await iterations()
     assert [m["lng"] for m in writer.messages] == [0, 1, 2, 3, 4]
     assert len(writer.writes) == 1
 
 
-async def test_seed_outbox_that_is_behind_gets_the_newest_of_each_runner(
+async def test_slow_seed_client_receives_the_newest_position_of_each_runner(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
@@ -54,17 +54,17 @@ async def test_seed_outbox_that_is_behind_gets_the_newest_of_each_runner(
     for t in range(1000):
         outbox.receive(position(7, t))
         outbox.receive(position(8, t))
-    await passes()
+    await iterations()
     assert writer.messages == []
     writer.drain()
     assert [(m["userId"], m["lng"]) for m in writer.messages] == [(7, 999), (8, 999)]
     assert hub.merged == 2 * 999
     outbox.receive(position(7, 1000))
-    await passes()
+    await iterations()
     assert writer.messages[-1]["lng"] == 1000
 
 
-async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
+async def test_typed_outbox_sends_one_frame_per_tick_with_the_newest_positions(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
@@ -79,16 +79,16 @@ async def test_typed_outbox_sends_one_frame_a_tick_with_the_newest_of_each(
     assert frame["merged"] == 2
 
 
-async def test_typed_outbox_at_tick_0_sends_at_once(hub: Hub) -> None:
+async def test_typed_outbox_with_tick_0_sends_immediately(hub: Hub) -> None:
     writer = RecordingWriter()
     outbox = TypedOutbox(writer, hub)
     outbox.tick = 0
     outbox.receive(position(7, 1))
-    await passes()
+    await iterations()
     assert len(writer.messages) == 1
 
 
-async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
+async def test_slow_typed_client_receives_the_newest_position_when_it_reads(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
@@ -97,7 +97,7 @@ async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
     writer.behind = True
     for t in range(50):
         outbox.receive(position(7, t))
-        await passes()
+        await iterations()
     assert writer.messages == []
     writer.drain()
     (frame,) = writer.messages
@@ -105,7 +105,7 @@ async def test_typed_outbox_that_is_behind_sends_fresh_positions_once_it_reads(
     assert frame["merged"] == 49
 
 
-async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
+async def test_typed_outbox_sends_late_points_completely_and_not_as_positions(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
@@ -114,12 +114,12 @@ async def test_typed_outbox_gets_late_points_whole_and_never_as_a_position(
     event["type"] = LATE_FIXES
     event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
     outbox.receive(event)
-    await passes()
+    await iterations()
     (frame,) = writer.messages
     assert frame == {"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}
 
 
-async def test_events_wait_while_behind_and_keep_their_order(hub: Hub) -> None:
+async def test_events_wait_for_a_slow_client_and_keep_their_order(hub: Hub) -> None:
     writer = RecordingWriter()
     outbox = TypedOutbox(writer, hub)
     writer.behind = True
@@ -129,7 +129,7 @@ async def test_events_wait_while_behind_and_keep_their_order(hub: Hub) -> None:
     assert [m["id"] for m in writer.messages] == [0, 1, 2]
 
 
-async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
+async def test_a_client_with_too_many_queued_events_is_closed(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
@@ -144,7 +144,7 @@ async def test_a_socket_that_lets_too_many_events_pile_up_is_closed(
     assert writer.code == 4413
 
 
-async def test_heartbeat_breaks_a_silence_only(hub: Hub) -> None:
+async def test_heartbeat_is_sent_after_silence_only(hub: Hub) -> None:
     writer = RecordingWriter()
     outbox = TypedOutbox(writer, hub)
     outbox.heartbeat(outbox.last_frame - 1)
@@ -168,48 +168,50 @@ async def test_audience_members_share_one_encoded_frame(hub: Hub) -> None:
     audience = audience_of(hub, alice, bob)
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
-    await passes()
+    await iterations()
     assert alice.messages == bob.messages
     assert alice.writes[0][0] is bob.writes[0][0]
     assert hub.delivered == 4
 
 
-async def test_audience_member_that_is_behind_skips_frames_and_catches_up(
+async def test_slow_audience_member_skips_frames_and_catches_up(
     hub: Hub,
 ) -> None:
     alice, bob = RecordingWriter(), RecordingWriter()
     audience = audience_of(hub, alice, bob)
     audience.receive(position(7, 1))
     audience.receive(position(8, 1))
-    await passes()
+    await iterations()
     bob.behind = True
     for t in range(2, 12):
         audience.receive(position(7, t))
-        await passes()
+        await iterations()
     assert len(alice.messages) == 11
     assert len(bob.messages) == 1
     bob.drain()
-    # Runner 8 has nothing new, and of runner 7 only the newest is worth its bytes.
+    # Runner 8 has no new position, and only the newest of runner 7 is sent.
     assert [row[:2] for row in bob.messages[-1]["fixes"]] == [["7", 11]]
     assert bob.messages[-1]["merged"] == 9
     audience.receive(position(7, 12))
-    await passes()
+    await iterations()
     assert bob.messages[-1] == alice.messages[-1]
 
 
-async def test_audience_holds_a_runner_back_until_introduced(hub: Hub) -> None:
+async def test_audience_sends_no_position_of_a_runner_before_their_item(
+    hub: Hub,
+) -> None:
     alice = RecordingWriter()
     audience = audience_of(hub, alice)
     audience.receive(position(9, 1))
-    await passes()
+    await iterations()
     assert alice.messages == []
     audience.introduced.add(9)
     audience.receive(position(9, 2))
-    await passes()
+    await iterations()
     assert [row[:2] for row in alice.messages[0]["fixes"]] == [["9", 2]]
 
 
-async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
+async def test_audience_writes_no_frame_while_the_previous_one_is_being_written(
     hub: Hub,
 ) -> None:
     writers = [RecordingWriter() for _ in range(2 * SOCKETS_PER_PASS + 1)]
@@ -218,17 +220,18 @@ async def test_audience_writes_no_frame_while_the_last_one_is_being_written(
     await asyncio.sleep(0)
     assert writers[0].messages
     assert not writers[-1].messages
-    # Two more come before the last member has the first: one frame, and fresh.
+    # Two positions arrive before the last member has the first: one frame with the
+    # newest.
     audience.receive(position(7, 2))
     audience.receive(position(7, 3))
     for _ in range(6):
-        await passes()
+        await iterations()
     for writer in (writers[0], writers[-1]):
         assert [row[1] for m in writer.messages for row in m["fixes"]] == [1, 3]
     assert sum(hub.ages.counts) == hub.delivered == 2 * len(writers)
 
 
-async def test_answers_of_one_pass_are_one_write_and_come_before_the_close(
+async def test_replies_of_one_iteration_are_one_write_before_the_close(
     hub: Hub,
 ) -> None:
     writer = RecordingWriter()
@@ -236,7 +239,7 @@ async def test_answers_of_one_pass_are_one_write_and_come_before_the_close(
     frames = [seed.error_frame("position.invalid", str(n)) for n in range(3)]
     for frame in frames:
         outbox.send_event(frame)
-    await passes()
+    await iterations()
     assert writer.writes == [frames]
     outbox.send_event(frames[0])
     outbox.close(1012)

@@ -1,4 +1,4 @@
-"""The part of uvicorn that `live/server.py` builds on, and what it adds."""
+"""The internals of uvicorn that `live/server.py` uses, and what it adds to them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.servers import Server
 from tests.waiting import eventually
 
 
-def test_uvicorn_is_the_version_that_was_read() -> None:
-    # With another: read websockets_sansio_impl.py again, then change this line.
+def test_uvicorn_has_the_version_that_was_reviewed() -> None:
+    # For a different version, review websockets_sansio_impl.py and change this line.
     assert version("uvicorn") == "0.54.0"
 
 
@@ -48,7 +48,7 @@ def test_uvicorn_is_the_version_that_was_read() -> None:
         "transport",
     ],
 )
-def test_uvicorn_still_has_the_internals_that_we_use(name: str) -> None:
+def test_uvicorn_has_the_internals_that_we_use(name: str) -> None:
     code = WebSocketsSansIOProtocol.__init__.__code__
     assert name in dir(WebSocketsSansIOProtocol) or any(
         name in function.__code__.co_names
@@ -64,13 +64,15 @@ def metric(server: Server, name: str) -> float:
     return float(text.partition(f"\nspectate_{name} ")[2].split("\n")[0])
 
 
-def is_held(local_port: int, remote_port: int) -> bool:
-    """Tell whether a process still holds this end of a connection."""
+def is_open(local_port: int, remote_port: int) -> bool:
+    """Return whether a process still owns this end of a connection."""
     ends = f":{local_port:04X}", f":{remote_port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if (fields[1][8:], fields[2][8:]) == ends:
-            return fields[9] != "0"  # The inode: 0 once only the kernel knows it.
+            return (
+                fields[9] != "0"
+            )  # The inode: 0 when only the kernel knows the socket.
     return False
 
 
@@ -80,11 +82,13 @@ def open_uvicorn() -> Iterator[Server]:
         yield server
 
 
-async def test_a_stalled_peer_is_cut_off_after_a_close(open_uvicorn: Server) -> None:
-    """It never reads, so the close frame is never read and no flush ever ends."""
+async def test_a_stalled_peer_is_disconnected_after_a_close(
+    open_uvicorn: Server,
+) -> None:
+    """The peer never reads the close frame, and the send buffer is never flushed."""
     server = open_uvicorn
     stalled = socket.socket()
-    # Before it connects: the window is agreed on in the handshake.
+    # Set before the connection: the handshake agrees on the window.
     stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stalled.connect(("127.0.0.1", server.port))
     stalled.sendall(
@@ -95,22 +99,22 @@ async def test_a_stalled_peer_is_cut_off_after_a_close(open_uvicorn: Server) -> 
     assert b"101" in stalled.recv(4096)
     send_text(stalled, json.dumps({"initialRequest": True, "following": [1]}))
     async with seed_client(server.ws_url) as bob:
-        # More than the kernel takes for a peer that reads nothing.
+        # More than the kernel buffers for a peer that does not read.
         for n in range(10_000):
             await bob.send(userId=1, lat=n % 90, lng=1.5)
         await eventually(lambda: metric(server, "merged_total") > 1000)
     ends = server.port, stalled.getsockname()[1]
-    assert is_held(*ends)
-    # A binary frame ends the socket.
+    assert is_open(*ends)
+    # A binary frame closes the socket.
     stalled.sendall(b"\x82\x80\x00\x00\x00\x00")
-    # Sooner than for a ping without an answer, which takes 20 + 60 s.
+    # Earlier than for a ping without a reply, which takes 20 + 60 s.
     async with asyncio.timeout(70):
-        await eventually(lambda: not is_held(*ends))
+        await eventually(lambda: not is_open(*ends))
     stalled.close()
 
 
 def send_text(sock: socket.socket, text: str) -> None:
-    """Send a masked text frame; the mask of zeros changes nothing."""
+    """Send a masked text frame; a mask of zeros changes nothing."""
     payload = text.encode()
     assert len(payload) < 126
     sock.sendall(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload)

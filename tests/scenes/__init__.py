@@ -1,4 +1,4 @@
-"""What a test finds in a server's database: functions for `Server.database`."""
+"""Factories for the rows of a server's database, called by `Server.database`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runners, the tokens of their phones, users, whom they follow, and share links."""
+"""Runners, their phones' tokens, users, follows and share links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass
 class Keys:
-    """What opens doors, each by a name: phones' tokens, links, sessions' cookies."""
+    """Secrets by name: tokens of phones, share links and session cookies."""
 
     tokens: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ def make_runner(
     cheers: bool = True,
     account: User | None = None,
 ) -> Runner:
-    """Make a runner, who is called after their code unless they have a name."""
+    """Make a runner, whose name defaults to their code."""
     return Runner.objects.create(
         code=code,
         name=name or code.title(),
@@ -55,7 +55,7 @@ def make_phone(code: str, name: str = "", visibility: str = "public") -> str:
 
 @transaction.atomic
 def make_phones(count: int, prefix: str = "r") -> dict[str, str]:
-    """Make public runners; return the tokens of their phones by code."""
+    """Make public runners; return their phones' tokens by code."""
     return {
         f"{prefix}{n}": make_phone(f"{prefix}{n}", f"Runner {n}") for n in range(count)
     }
@@ -66,19 +66,19 @@ def make_user(name: str, password: str | None = None) -> User:
 
 
 def make_office(password: str | None = None) -> User:
-    """Make the race office's user, who may do everything."""
+    """Make the race office's user, who has every permission."""
     return User.objects.create_superuser("office", password=password)
 
 
 def make_session(user: User) -> str:
-    """Sign a user in; return the session's cookie."""
+    """Sign a user in; return the session cookie."""
     browser = Client()
     browser.force_login(user)
     return browser.cookies[settings.SESSION_COOKIE_NAME].value
 
 
 def end_session(cookie: str) -> None:
-    """Sign out whoever has the session."""
+    """Sign out the user of a session."""
     browser = Client()
     browser.cookies[settings.SESSION_COOKIE_NAME] = cookie
     browser.logout()

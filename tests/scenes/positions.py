@@ -1,4 +1,4 @@
-"""What is stored of where runners were."""
+"""Stored positions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from runners.positions.fix import milliseconds
 
 
 def stored_times(**only: object) -> dict[str, list[int]]:
-    """Return the times of each runner's positions, ms, by code; `only` filters them."""
+    """Return the times of each runner's positions, ms, by code; `only` is a filter."""
     stored: dict[str, list[int]] = {}
     rows = Position.objects.filter(**only)
     for code, at in rows.values_list("runner__code", "recorded_at"):

@@ -1,4 +1,4 @@
-"""A race of many runners."""
+"""A race with many runners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.scenes.people import make_runner
 
 @transaction.atomic
 def make_long_race(size: int) -> list[Runner]:
-    """Make a half marathon on a winding course; return who runs it, in a line."""
+    """Make a half marathon on a winding course; return its runners, in a line."""
     now = timezone.now()
     line = [
         [

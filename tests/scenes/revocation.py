@@ -1,4 +1,4 @@
-"""A runner who is watched by right, and all that takes the right away."""
+"""A runner whom a viewer sees by one right, and everything that revokes the right."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.scenes.people import (
     make_user,
 )
 
-# Who watches: by what right, and what they follow.
+# The right by which a viewer sees the runner, and what they follow.
 Way = Literal["anybody", "follower", "link", "race", "race link"]
 VISIBILITY: dict[Way, str] = {
     "anybody": "public",
@@ -34,8 +34,8 @@ VISIBILITY: dict[Way, str] = {
     "race": "race",
     "race link": "race",
 }
-# After which a link expires that is about to. Seconds.
-EXPIRY = 1.5
+# An expiring link ends after this time.
+EXPIRY_S = 1.5
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Watched:
 
 
 def make_watched(code: str, way: Way) -> Watched:
-    """Make a runner who is seen that way alone; a race is called as they are."""
+    """Make a runner who is visible by that right alone; a race has the same code."""
     runner = make_runner(code, visibility=VISIBILITY[way])
     phone, token = RunnerToken.objects.issue(runner, name="phone")
     user = make_user(code)
@@ -84,8 +84,8 @@ def revoke_link(watched: Watched) -> None:
 
 
 def let_link_expire(watched: Watched) -> None:
-    """Have the link end by the clock, `EXPIRY` from now."""
-    ends = timezone.now() + timedelta(seconds=EXPIRY)
+    """Make the link expire `EXPIRY_S` from now."""
+    ends = timezone.now() + timedelta(seconds=EXPIRY_S)
     ShareLink.objects.filter(pk=watched.link.pk).update(expires_at=ends)
 
 

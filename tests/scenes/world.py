@@ -1,4 +1,4 @@
-"""A world with something for a page of every kind."""
+"""A database with data for every kind of page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.scenes.people import make_follow, make_link, make_session, make_user
 
 @dataclass
 class World:
-    """Primary keys, paths of links, sessions' cookies by user, and errors' pages."""
+    """Primary keys, paths of links, session cookies by user, and error pages."""
 
     race: int
     runner: int
@@ -44,7 +44,7 @@ class World:
 
 
 def make_world() -> World:
-    """Make a race now, one later and one that is over, and Vera who has everything."""
+    """Make a current, a future and a past race, and Vera with data of every kind."""
     now = timezone.now()
     race = make_race(name="Riverside Ten", slug="ten", timezone="Pacific/Chatham")
     make_race(name="Night Mile", slug="night", start=now + timedelta(days=3))
@@ -81,7 +81,7 @@ def make_world() -> World:
 
 
 def _make_entries(race: Race) -> Entry:
-    """Enter some of every state; return Vera's entry."""
+    """Enter runners in every state; return Vera's entry."""
     red = Wave.objects.create(race=race, name="Red", start=race.start)
     make_entry(race, "ann", "1", pace=0.2, category="W", wave=red)
     make_entry(race, "cleo", "3", pace=0.3, category="W")
@@ -112,7 +112,7 @@ def _make_belongings(runner: Runner, office: User, now: datetime) -> RunnerToken
 
 
 def _make_alerts(user: User, runner: Runner, now: datetime) -> Subscription:
-    """Have a user told of a runner in their browser; return their mail address."""
+    """Subscribe a user to a runner in their browser; return their mail address."""
     browser = Subscription.objects.create(
         user=user,
         endpoint="https://push.example/1",

@@ -35,18 +35,18 @@ async def admission(hub: Hub) -> AsyncIterator[Admission]:
     await admission.close()
 
 
-async def test_a_newcomer_is_welcome(admission: Admission) -> None:
+async def test_a_new_socket_is_admitted(admission: Admission) -> None:
     assert admission.refusal() is None
     assert not admission.refused
 
 
-async def test_who_is_leaving_takes_nobody(admission: Admission) -> None:
+async def test_a_draining_process_admits_nobody(admission: Admission) -> None:
     admission.leaving = True
     assert admission.refusal() == RECONNECT
     assert admission.refused == {"leaving": 1}
 
 
-async def test_a_full_process_takes_nobody(admission: Admission) -> None:
+async def test_a_full_process_admits_nobody(admission: Admission) -> None:
     admission.socket_limit = 1
     assert admission.refusal() is None
     hub = admission.hub
@@ -56,7 +56,7 @@ async def test_a_full_process_takes_nobody(admission: Admission) -> None:
     assert admission.refusal() is None
 
 
-async def test_newcomers_are_turned_away_after_a_while_of_lag_and_welcome_again(
+async def test_new_sockets_are_refused_during_lasting_lag_and_then_admitted_again(
     admission: Admission,
 ) -> None:
     admission.note(2.0)
@@ -65,7 +65,7 @@ async def test_newcomers_are_turned_away_after_a_while_of_lag_and_welcome_again(
     admission.note(2.0)
     assert admission.refusal() == OVERLOADED
     assert admission.refused == {"lag": 1}
-    # Ten steps a second: well within the ten seconds in which it has to recover.
+    # Ten measurements per second: well within the ten seconds for recovery.
     for _ in range(30):
         admission.note(0.0)
     assert admission.refusal() is None
@@ -81,7 +81,7 @@ async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
 
 
 @virtual_time
-async def test_what_is_written_late_is_lag_too() -> None:
+async def test_delayed_writes_count_as_lag() -> None:
     hub = Hub(LocalLayer())
     await asyncio.sleep(10)
     now = hub.loop.time()
@@ -91,7 +91,7 @@ async def test_what_is_written_late_is_lag_too() -> None:
     await hub.close()
 
 
-async def test_a_swamped_process_asks_phones_to_come_later(
+async def test_a_swamped_process_asks_phones_to_retry_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Admission, "swamped", True)

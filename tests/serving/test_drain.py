@@ -9,7 +9,7 @@ from tests.virtual_time import virtual_time
 
 
 @virtual_time
-async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None:
+async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
     hub = Hub(LocalLayer())
     count = CLOSED_A_SECOND // 4
     typed = [RecordingWriter() for _ in range(count)]
@@ -23,19 +23,22 @@ async def test_sockets_are_told_when_to_come_back_and_closed_in_stages() -> None
     )
     await send_away(hub, lambda: False)
     assert {writer.code for writer in (*typed, seed)} == {1012}
-    # Some go at once, the last within the quarter of a second that it should take.
+    # Some are closed immediately, the last within a quarter of a second.
     assert 0 < open_after[0] < count
     assert hub.loop.time() - started <= 0.25
-    words = [writer.messages for writer in typed]
-    assert all(len(said) == 1 and said[0]["type"] == "reconnect" for said in words)
-    waits = [said[0]["after"] for said in words]
-    assert 0 <= min(waits) < max(waits) <= 1000 * (count + 1) / BACK_A_SECOND
+    messages = [writer.messages for writer in typed]
+    assert all(
+        len(received) == 1 and received[0]["type"] == "reconnect"
+        for received in messages
+    )
+    delays = [sent[0]["after"] for sent in messages]
+    assert 0 <= min(delays) < max(delays) <= 1000 * (count + 1) / BACK_A_SECOND
     assert seed.messages == []
     await hub.close()
 
 
 @virtual_time
-async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
+async def test_a_hurried_drain_closes_all_sockets_at_once() -> None:
     hub = Hub(LocalLayer())
     writers = [RecordingWriter() for _ in range(CLOSED_A_SECOND)]
     hub.sockets.update(SeedOutbox(writer, hub) for writer in writers)
@@ -47,7 +50,7 @@ async def test_nobody_waits_for_stages_who_is_in_a_hurry() -> None:
 
 
 @virtual_time
-async def test_who_is_slow_gets_what_was_kept_for_them_before_the_close() -> None:
+async def test_a_slow_client_receives_its_queue_before_the_close() -> None:
     hub = Hub(LocalLayer())
     slow = RecordingWriter()
     outbox = TypedOutbox(slow, hub)

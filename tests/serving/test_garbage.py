@@ -9,57 +9,55 @@ from tests.virtual_time import virtual_time
 from tests.waiting import eventually
 
 
-class Knot:
+class Cycle:
     def __init__(self) -> None:
         self.self = self
 
 
-async def test_a_cycle_that_grew_old_is_freed_without_python_looking_by_itself() -> (
-    None
-):
+async def test_old_cycles_are_freed_without_pythons_automatic_collections() -> None:
     before = gc.get_threshold()
     full = FullCollections(least=0.05)
-    knot = Knot()
-    gc.collect(1)  # Old from here on.
-    forgotten = weakref.ref(knot)
-    del knot
+    cycle = Cycle()
+    gc.collect(1)  # Moves it to the oldest generation.
+    reference = weakref.ref(cycle)
+    del cycle
     gc.collect(1)
-    assert forgotten() is not None
+    assert reference() is not None
 
-    await eventually(lambda: forgotten() is None)
+    await eventually(lambda: reference() is None)
 
     await full.close()
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
 
 
-async def test_it_is_looked_at_earlier_when_memory_grows() -> None:
+async def test_memory_growth_triggers_an_earlier_collection() -> None:
     full = FullCollections(share=1e-9, least=0.01, growth=-1)
     await asyncio.sleep(0)
-    knot = Knot()
+    cycle = Cycle()
     gc.collect(1)
-    forgotten = weakref.ref(knot)
-    del knot
+    reference = weakref.ref(cycle)
+    del cycle
 
-    await eventually(lambda: forgotten() is None)
+    await eventually(lambda: reference() is None)
 
     await full.close()
 
 
 @virtual_time
-async def test_the_longer_it_takes_the_longer_it_waits() -> None:
-    seen: list[str] = []
+async def test_a_long_collection_delays_the_next_one() -> None:
+    phases: list[str] = []
 
-    def note(phase: str, info: dict[str, int]) -> None:
+    def record_phase(phase: str, info: dict[str, int]) -> None:
         if info["generation"] == 2:
-            seen.append(phase)
+            phases.append(phase)
 
-    # After the first, which takes some milliseconds, it waits for weeks.
+    # The first collection takes milliseconds, after which the next is weeks away.
     full = FullCollections(share=1e-9, least=0.01)
-    gc.callbacks.append(note)
+    gc.callbacks.append(record_phase)
     try:
         await asyncio.sleep(10)
     finally:
-        gc.callbacks.remove(note)
+        gc.callbacks.remove(record_phase)
         await full.close()
-    assert seen == ["start", "stop"]
+    assert phases == ["start", "stop"]

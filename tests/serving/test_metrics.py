@@ -50,21 +50,19 @@ def values(text: str) -> dict[str, float]:
     }
 
 
-async def shown() -> dict[str, float]:
-    """Read /metrics of this process: values by name, labels included."""
+async def read_metrics() -> dict[str, float]:
+    """Return the values of this process's /metrics by name with labels."""
     answer = await AsyncClient().get("/metrics")
     return values(answer.content.decode())
 
 
-def buckets(shown: dict[str, float], labels: str = "") -> list[float]:
-    """Return what a histogram counts, in the order of its bounds."""
+def buckets(metrics: dict[str, float], labels: str = "") -> list[float]:
+    """Return the counts of a histogram, in the order of its bounds."""
     bounds = [*map(str, AGE_BOUNDS_S), "+Inf"]
-    return [shown[f'{AGE}_bucket{{le="{bound}"{labels}}}'] for bound in bounds]
+    return [metrics[f'{AGE}_bucket{{le="{bound}"{labels}}}'] for bound in bounds]
 
 
-async def test_positions_that_were_merged_away_are_counted(
-    pipeline: Pipeline, bob: Publisher
-) -> None:
+async def test_merged_positions_are_counted(pipeline: Pipeline, bob: Publisher) -> None:
     writer = RecordingWriter()
     writer.behind = True
     await pipeline.hub.subscribe([bob.pk], SeedOutbox(writer, pipeline.hub))
@@ -74,7 +72,7 @@ async def test_positions_that_were_merged_away_are_counted(
     await eventually(lambda: pipeline.hub.newest([bob.pk])[bob.pk] == newest)
     writer.drain()
     assert len(writer.messages) == 1
-    counted = await shown()
+    counted = await read_metrics()
     assert counted["spectate_merged_total"] == 4
     assert counted["spectate_deliveries_total"] == 1
 
@@ -110,7 +108,7 @@ async def test_fixes_that_are_never_stored_are_counted_by_reason(
     await send(5)
     await asyncio.to_thread(recorder.stop)
 
-    counted = await shown()
+    counted = await read_metrics()
     reasons = {"refused": 2, "full": 3, "failed": 4, "stopped": 5}
     assert {
         reason: counted[f'spectate_not_stored_total{{reason="{reason}"}}']
@@ -125,45 +123,45 @@ async def test_a_bucket_counts_all_deliveries_up_to_its_age(pipeline: Pipeline) 
     ages.add(0.02, 1)
     ages.add(0.3, 2)
     ages.add(100.0, 4)
-    counted = await shown()
+    counted = await read_metrics()
     assert buckets(counted) == [1] * 4 + [3] * (len(AGE_BOUNDS_S) - 4) + [7]
     assert counted[f"{AGE}_count"] == 7
     assert counted[f"{AGE}_sum"] == pytest.approx(0.02 + 2 * 0.3 + 4 * 100.0)
 
 
-async def test_what_is_delivered_is_counted_once_by_how_long_ago_it_came(
+async def test_a_delivery_is_counted_once_by_its_age(
     pipeline: Pipeline,
 ) -> None:
     hub = pipeline.hub
     now = hub.loop.time()
     hub.delivered += 3
-    # It came 20 seconds ago: between the bounds 10 and 30.
+    # It was received 20 seconds ago: between the bounds 10 and 30.
     hub.record_pass(now - 20, now)
     hub.record_pass(now - 20, now)
-    counted = buckets(await shown())
+    counted = buckets(await read_metrics())
     assert counted == [0] * (len(AGE_BOUNDS_S) - 1) + [3, 3]
 
 
-def test_each_worker_has_buckets_of_its_own() -> None:
+def test_each_worker_has_separate_buckets() -> None:
     registry = CollectorRegistry()
     registry.register(
         ProcessCollector(
             {
-                place: [
+                worker: [
                     Reading(
                         "histogram",
                         "delivery_age_seconds",
                         "",
-                        {str(n): place for n in range(len(AGE_BOUNDS_S) + 1)}
+                        {str(n): worker for n in range(len(AGE_BOUNDS_S) + 1)}
                         | {"sum": 9.0},
                     )
                 ]
-                for place in (1, 2)
+                for worker in (1, 2)
             }
         )
     )
     text = generate_latest(registry).decode()
-    for place in (1, 2):
-        labels = f',worker="{place}"'
-        expected = [place * n for n in range(1, len(AGE_BOUNDS_S) + 2)]
+    for worker in (1, 2):
+        labels = f',worker="{worker}"'
+        expected = [worker * n for n in range(1, len(AGE_BOUNDS_S) + 2)]
         assert buckets(values(text), labels) == expected

@@ -36,7 +36,7 @@ def refusal(**env: str) -> str:
 
 
 def get(server: Server, path: str, *, by: str = "127.0.0.1", **headers: str) -> int:
-    """Send a request from an address of this machine."""
+    """Send a request from an address of this machine; return the status."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", server.port, timeout=10, source_address=(by, 0)
     )
@@ -45,42 +45,42 @@ def get(server: Server, path: str, *, by: str = "127.0.0.1", **headers: str) -> 
         return connection.getresponse().status
 
 
-def test_port_in_use_is_one_line() -> None:
+def test_a_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = refusal(PORT=str(port))
-    assert f"Port {port} cannot be opened (Address already in use)" in said
-    assert len(said.splitlines()) == 1
+        output = refusal(PORT=str(port))
+    assert f"Port {port} cannot be opened (Address already in use)" in output
+    assert len(output.splitlines()) == 1
 
 
 def test_several_workers_without_redis_are_refused() -> None:
     assert "(spectate.E001) WORKERS=2 needs REDIS_URL" in refusal(WORKERS="2")
 
 
-def test_server_starts_again_at_once_after_a_kill() -> None:
+def test_a_server_restarts_immediately_after_a_kill() -> None:
     with Server("uvicorn") as server:
-        # An open connection is what keeps a port from being bound again.
+        # An open connection would keep the port from being bound again.
         with socket.create_connection(("127.0.0.1", server.port)):
             server.kill()
         server.start()
         assert get(server, "/healthz") == 200
 
 
-def test_server_stops_in_order_when_asked() -> None:
+def test_a_server_stops_in_order_on_sigterm() -> None:
     with Server("uvicorn") as server:
-        # Neither its own limit ended it, nor a kill.
+        # It ended before its own time limit and was not killed.
         assert server.stop() == -signal.SIGTERM
         assert "Traceback" not in server.log
 
 
-def test_a_leaving_server_sends_everybody_away_and_takes_nobody() -> None:
+def test_a_draining_server_closes_all_sockets_and_admits_none() -> None:
     with Server("uvicorn", SPECTATE_SOCKETS="2") as server:
         with (
             connect(server.ws_url, subprotocols=[Subprotocol("spectate.v1")]) as typed,
             connect(server.ws_url) as seed,
         ):
             assert json.loads(typed.recv(timeout=PATIENCE_S))["type"] == "welcome"
-            # No more than it may have: accepted, and closed at once.
+            # Over the limit of sockets: accepted, and closed immediately.
             with connect(server.ws_url) as third, pytest.raises(ConnectionClosed):
                 third.recv(timeout=PATIENCE_S)
             assert third.close_code == 1013
@@ -100,7 +100,7 @@ def test_a_leaving_server_sends_everybody_away_and_takes_nobody() -> None:
         assert "Traceback" not in server.log
 
 
-def test_server_raises_its_descriptor_limit() -> None:
+def test_a_server_raises_its_descriptor_limit() -> None:
     with Server("uvicorn") as server:
         limits = Path(f"/proc/{server.pid}/limits").read_text()
         (line,) = [line for line in limits.splitlines() if "open files" in line]
@@ -108,7 +108,7 @@ def test_server_raises_its_descriptor_limit() -> None:
         assert soft == hard
 
 
-def test_log_shows_no_token() -> None:
+def test_the_log_shows_no_token() -> None:
     with Server("uvicorn") as server:
         get(server, "/healthz?token=hunter2")
         get(server, "/s/hunter2/")
@@ -119,7 +119,7 @@ def test_log_shows_no_token() -> None:
 
 
 @pytest.mark.parametrize("trusted", ["", "127.0.0.2"])
-def test_forwarded_addresses_are_believed_from_trusted_proxies_only(
+def test_forwarded_addresses_are_trusted_from_trusted_proxies_only(
     trusted: str,
 ) -> None:
     with Server("uvicorn", TRUSTED_PROXIES=trusted) as server:
@@ -130,7 +130,7 @@ def test_forwarded_addresses_are_believed_from_trusted_proxies_only(
     assert clients == ["203.0.113.9" if trusted else "127.0.0.2", "127.0.0.3"]
 
 
-def test_text_that_is_none_costs_a_line_not_a_traceback() -> None:
+def test_invalid_utf_8_is_logged_without_a_traceback() -> None:
     with Server("uvicorn") as server:
         with connect(server.ws_url) as spectator:
             spectator.send(b"\xff", text=True)
@@ -149,14 +149,14 @@ def workers(redis_url: str, postgres_url: str) -> dict[str, str]:
 def test_several_workers_serve_behind_redis(workers: dict[str, str]) -> None:
     with Server("uvicorn", **workers) as server:
         assert get(server, "/healthz") == 200
-        # One port shows what each of them counts.
+        # The port of one worker shows the metrics of both.
         wait_until(lambda: set(sockets_by_worker(server)) == {"0", "1"})
         assert "spectate.W001" not in server.log
         assert server.stop() == 0
         assert "Traceback" not in server.log
 
 
-def test_dead_worker_is_replaced(workers: dict[str, str]) -> None:
+def test_a_dead_worker_is_replaced(workers: dict[str, str]) -> None:
     with Server("uvicorn", **workers) as server:
         wait_until(lambda: len(worker_pids(server)) == 2)
         before = worker_pids(server)

@@ -1,4 +1,4 @@
-"""The parent of the workers: with real processes that say when they serve."""
+"""The parent of the workers, with real processes that report when they serve."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from runners.serving import supervisor as supervisor_module
 from runners.serving.supervisor import Supervisor, Worker
 from tests.waiting import wait_until
 
-# Serve at once, once the file `gate` exists, or never.
+# Programs of workers: they serve immediately, after the file `gate` exists, or never.
 PROMPT = "echo 1 >/dev/fd/{ready}; exec sleep 60"
 GATED = "while [ ! -e {gate} ]; do sleep 0.01; done; " + PROMPT
 BROKEN = "exit 1"
 
 ENDS = ("ended", "killed")
-# A worker's number in the order of their starts, and what became of it.
+# A worker's number in the order of their starts, and what happened to it.
 Event = tuple[int, str]
 
 
 class RecordedWorker(Worker):
-    """A process, and what its supervisor saw and asked of it."""
+    """A worker that logs what its supervisor sees and requests."""
 
     def __init__(self, number: int, program: str, gate: Path, log: list[Event]) -> None:
         self.number, self.log, self.checks = number, log, 0
@@ -35,9 +35,9 @@ class RecordedWorker(Worker):
                 lambda ready: ["sh", "-c", program.format(ready=ready, gate=gate)],
                 listener.fileno(),
             )
-        self.note("started")
+        self.record("started")
 
-    def note(self, event: str) -> None:
+    def record(self, event: str) -> None:
         if (self.number, event) not in self.log:
             self.log.append((self.number, event))
 
@@ -45,20 +45,20 @@ class RecordedWorker(Worker):
         is_alive = super().look()
         self.checks += 1
         if self.is_ready:
-            self.note("serves")
+            self.record("serves")
         return is_alive
 
     def stop(self) -> None:
-        self.note("asked to leave")
+        self.record("asked to leave")
         super().stop()
 
     def close(self) -> None:
-        self.note("killed" if self.process.poll() is None else "ended")
+        self.record("killed" if self.process.poll() is None else "ended")
         super().close()
 
 
-class Crew:
-    """Two workers that serve, and those that replace them, each with a program."""
+class WorkerGroup:
+    """Two serving workers and their replacements, each with a program."""
 
     def __init__(self, gate: Path, *replacements: str) -> None:
         self.gate = gate
@@ -67,33 +67,33 @@ class Crew:
         self._programs = chain([PROMPT, PROMPT], replacements, repeat(PROMPT))
         self.supervisor = Supervisor(self._start, 2)
 
-    def _start(self, place: int) -> Worker:
+    def _start(self, index: int) -> Worker:
         number, program = len(self.workers), next(self._programs)
         self.workers.append(RecordedWorker(number, program, self.gate, self.log))
         return self.workers[-1]
 
-    def restarted(self, watch: Callable[[], object]) -> list[Event]:
-        """Return what happened from a SIGHUP until `watch` is done, which may wait."""
+    def events_of_restart(self, observe: Callable[[], object]) -> list[Event]:
+        """Return the events from a SIGHUP until `observe` returns, which may wait."""
 
-        def watch_restart() -> list[Event]:
+        def observe_restart() -> list[Event]:
             wait_until(lambda: {(0, "serves"), (1, "serves")} <= set(self.log))
             begun = len(self.log)
             os.kill(os.getpid(), signal.SIGHUP)
-            watch()
+            observe()
             return self.log[begun:]
 
         with ThreadPoolExecutor(1) as pool:
-            watching = pool.submit(watch_restart)
-            watching.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
+            observing = pool.submit(observe_restart)
+            observing.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
             assert self.supervisor.run() == 0
-            return watching.result()
+            return observing.result()
 
     def wait_for_ends(self, count: int) -> None:
-        """Wait until so many workers have ended, whichever."""
+        """Wait until `count` workers have ended."""
         wait_until(lambda: sum(event in ENDS for _, event in self.log) >= count)
 
-    def wait_for_turns(self, count: int) -> None:
-        """Wait until the supervisor has checked its workers so many times more."""
+    def wait_for_checks(self, count: int) -> None:
+        """Wait until the supervisor has checked its workers `count` more times."""
         checks = self._checks()
         wait_until(lambda: self._checks() > checks + count * len(self.workers))
 
@@ -102,13 +102,13 @@ class Crew:
 
 
 @pytest.fixture(autouse=True)
-def quick_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "LOOK_S", 0.005)
 
 
 @pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    """Give this process its handlers back, which a supervisor replaces."""
+def restore_signals() -> Iterator[None]:
+    """Restore the signal handlers of this process, which a supervisor replaces."""
     numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
     handlers = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -116,20 +116,20 @@ def own_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_restart_goes_on_once_each_new_worker_serves_and_the_old_one_has_left(
+def test_a_restart_continues_when_a_new_worker_serves_and_the_old_one_has_ended(
     tmp_path: Path,
 ) -> None:
-    crew = Crew(tmp_path / "gate", GATED)
+    group = WorkerGroup(tmp_path / "gate", GATED)
 
-    def watch() -> None:
-        wait_until(lambda: (2, "started") in crew.log)
-        crew.wait_for_turns(3)
+    def observe() -> None:
+        wait_until(lambda: (2, "started") in group.log)
+        group.wait_for_checks(3)
         # It does not serve yet.
-        assert crew.log[-1] == (2, "started")
-        crew.gate.touch()
-        crew.wait_for_ends(2)
+        assert group.log[-1] == (2, "started")
+        group.gate.touch()
+        group.wait_for_ends(2)
 
-    assert crew.restarted(watch) == [
+    assert group.events_of_restart(observe) == [
         (2, "started"),
         (2, "serves"),
         (0, "asked to leave"),
@@ -141,27 +141,27 @@ def test_restart_goes_on_once_each_new_worker_serves_and_the_old_one_has_left(
     ]
 
 
-def test_new_worker_that_does_not_start_ends_the_restart(
+def test_a_new_worker_that_does_not_start_ends_the_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    crew = Crew(tmp_path / "gate", BROKEN)
+    group = WorkerGroup(tmp_path / "gate", BROKEN)
 
-    def watch() -> None:
-        crew.wait_for_ends(1)
-        # Whatever the supervisor would do next it would have begun.
-        crew.wait_for_turns(3)
+    def observe() -> None:
+        group.wait_for_ends(1)
+        # By then the supervisor would have started its next action.
+        group.wait_for_checks(3)
 
-    assert crew.restarted(watch) == [(2, "started"), (2, "ended")]
+    assert group.events_of_restart(observe) == [(2, "started"), (2, "ended")]
     assert "A new worker does not start: the old ones stay" in caplog.text
 
 
-def test_restart_can_be_asked_for_again_after_one_that_failed(tmp_path: Path) -> None:
-    crew = Crew(tmp_path / "gate", BROKEN)
+def test_a_restart_can_be_requested_again_after_a_failed_one(tmp_path: Path) -> None:
+    group = WorkerGroup(tmp_path / "gate", BROKEN)
 
-    def watch() -> None:
-        crew.wait_for_ends(1)
+    def observe() -> None:
+        group.wait_for_ends(1)
         os.kill(os.getpid(), signal.SIGHUP)
-        crew.wait_for_ends(3)
+        group.wait_for_ends(3)
 
-    happened = crew.restarted(watch)
+    happened = group.events_of_restart(observe)
     assert [n for n, event in happened if event in ENDS] == [2, 0, 1]
