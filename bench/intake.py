@@ -30,8 +30,8 @@ from typing import cast
 import uvloop
 
 from bench.process import cpu_seconds
-from tests.scenes.people import make_phones
-from tests.scenes.positions import stored_times
+from tests.factories.people import make_phones
+from tests.factories.positions import stored_times
 from tests.servers import in_database, migrate
 
 ROOT = Path(__file__).resolve().parent.parent

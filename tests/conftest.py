@@ -16,9 +16,9 @@ import pytest
 from django.conf import settings
 from django.utils import timezone, translation
 
-from tests.hanging import time_limit
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
 from tests.services import Postgres, Redis, chromium_path, shared_postgres
+from tests.time_limit import time_limit
 
 
 def pytest_configure() -> None:

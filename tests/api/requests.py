@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tests.api.capture import Capture
-from tests.scenes.people import Keys
+from tests.factories.people import Keys
 
 JSON = {"Content_Type": "application/json"}
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}

@@ -17,10 +17,10 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.factories.people import make_token
+from tests.factories.positions import stored_times
 from tests.processes import Leashed
 from tests.races.field import make_entry, make_race
-from tests.scenes.people import make_token
-from tests.scenes.positions import stored_times
 from tests.servers import ROOT, Server
 from tests.services import unavailable
 from tests.waiting import PATIENCE_S, wait_until

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.browser.line import slow_line
-from tests.scenes.races import make_long_race
+from tests.factories.races import make_long_race
 from tests.servers import Server
 from tests.services import chromium_path
 

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.scenes.world import World, make_world
+from tests.factories.site import World, make_world
 from tests.servers import Server
 from tests.services import chromium_path
 

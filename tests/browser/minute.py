@@ -20,8 +20,8 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from tests.browser.first_view import RUNNERS
-from tests.scenes.people import make_token
-from tests.scenes.races import make_long_race
+from tests.factories.people import make_token
+from tests.factories.races import make_long_race
 from tests.servers import Server
 
 BYTES = 1_800_000

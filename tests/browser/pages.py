@@ -20,8 +20,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench import process
+from tests.factories.people import make_session
 from tests.faults.proxy import Line
-from tests.scenes.people import make_session
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.gallery import DESKTOP, LOOKS, pages
 from tests.browser.pages import PATIENCE, LivePage, without_map
-from tests.scenes.world import World, make_world
+from tests.factories.site import World, make_world
 from tests.servers import ROOT, Server
 from tests.services import unavailable
 

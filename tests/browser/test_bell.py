@@ -19,8 +19,8 @@ from runners.models import Alert, Checkpoint, Entry, LatestPosition, Race
 from runners.positions.storage import SplitChange, write_rows
 from tests.browser.conftest import launch
 from tests.browser.pages import LivePage, without_map
+from tests.factories.people import make_runner
 from tests.notifying.push import PushService, push_service
-from tests.scenes.people import make_runner
 from tests.servers import Server
 from tests.services import chromium_path
 from tests.waiting import wait_until

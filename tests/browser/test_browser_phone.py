@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from runners.models import Position, RunnerToken
 from tests.browser.pages import PATIENCE, LivePage, sign_in, without_map
-from tests.scenes.people import make_runner, make_user
+from tests.factories.people import make_runner, make_user
 from tests.servers import Server
 
 

@@ -24,7 +24,7 @@ from tests.browser.pages import (
     way_to,
     without_map,
 )
-from tests.scenes.people import make_phone
+from tests.factories.people import make_phone
 from tests.servers import Server
 
 

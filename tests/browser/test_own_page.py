@@ -16,7 +16,7 @@ from tests.browser.pages import (
     sign_in,
     without_map,
 )
-from tests.scenes.people import make_office, make_runner, make_token, make_user
+from tests.factories.people import make_office, make_runner, make_token, make_user
 from tests.servers import Server
 
 PASSWORD = "a long walk by the river"

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page
 
 from tests.browser.pages import LivePage, sign_in
-from tests.scenes.people import make_runner, make_user
+from tests.factories.people import make_runner, make_user
 from tests.servers import Server
 
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from runners.models import Entry, Race
 from runners.sharing.runner_settings import sharing_pause
 from tests.browser.pages import PATIENCE
-from tests.scenes.people import make_office, make_runner, make_token
+from tests.factories.people import make_office, make_runner, make_token
 from tests.servers import Server
 
 

@@ -28,8 +28,8 @@ from websockets.typing import Subprotocol
 from runners.management.commands.connections import Names, follows
 from runners.models import Race, ShareLink
 from runners.serving.operator_socket import SocketFacts
+from tests.factories.people import make_phone
 from tests.processes import Leashed
-from tests.scenes.people import make_phone
 from tests.servers import ROOT, Server, clean_environment, free_port
 from tests.services import Redis
 from tests.waiting import PATIENCE_S, wait_until

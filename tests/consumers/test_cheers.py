@@ -12,7 +12,7 @@ import pytest
 from runners.consumers.cheers import SOCKET_BURST, SOCKET_RATE
 from runners.sharing.cheering import RUNNER_BURST, RUNNER_RATE
 from tests.clients import Client, seed_client, typed_client
-from tests.scenes.people import make_runner, make_token
+from tests.factories.people import make_runner, make_token
 from tests.servers import Server
 
 

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from tests.clients import seed_client, typed_client
-from tests.scenes.people import make_phone
+from tests.factories.people import make_phone
 from tests.servers import Kind, Server
 
 TYPED = Subprotocol("spectate.v1")

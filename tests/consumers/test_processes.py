@@ -11,7 +11,7 @@ import pytest
 
 from runners.models import Runner
 from tests.clients import Client, Message, seed_client, typed_client
-from tests.scenes.people import make_phone
+from tests.factories.people import make_phone
 from tests.servers import Server
 from tests.services import Postgres, Redis
 

@@ -10,8 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.clients import seed_client, typed_client
+from tests.factories.people import make_phone
 from tests.faults.peer import CLOSE, Peer, frame
-from tests.scenes.people import make_phone
 from tests.servers import Server
 
 

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.clients import Client, seed_client, typed_client
-from tests.scenes.people import make_phone, make_runner
+from tests.factories.people import make_phone, make_runner
 from tests.servers import Server
 
 

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.scenes.people import make_phone
-from tests.scenes.positions import stored_times
+from tests.factories.people import make_phone
+from tests.factories.positions import stored_times
 from tests.servers import Server
 from tests.services import chromium_path
 

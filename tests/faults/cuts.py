@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tests.factories.people import make_phones
 from tests.faults.phones import Phone, all_acked, carried, now_ms
 from tests.faults.proxy import Line
 from tests.faults.spectators import Spectator, differences, watching
@@ -26,7 +27,6 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
-from tests.scenes.people import make_phones
 from tests.servers import Server
 from tests.services import Redis, shared_postgres
 

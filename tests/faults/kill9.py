@@ -11,6 +11,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
+from tests.factories.people import make_phones
 from tests.faults.phones import Phone, all_acked, carried
 from tests.faults.stores import (
     Store,
@@ -20,7 +21,6 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
-from tests.scenes.people import make_phones
 
 PHONES = 20
 # Fixes a second and phone.

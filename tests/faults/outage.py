@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from bench import process
+from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
 from tests.faults.peer import Peer, until
 from tests.faults.phones import Phone, all_acked, carried, now_ms
@@ -28,7 +29,6 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
-from tests.scenes.people import make_phones
 from tests.servers import Server
 from tests.services import Redis, Service
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from bench import process
+from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, Refused, until
 from tests.faults.phones import Phone, all_acked, carried
@@ -33,7 +34,6 @@ from tests.faults.stores import (
     tracebacks,
 )
 from tests.faults.sustained import Clock, percentile
-from tests.scenes.people import make_phones
 
 # The server may run for a part of each of these. Seconds.
 CYCLE = 0.25

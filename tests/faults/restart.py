@@ -20,6 +20,7 @@ from os import kill
 from typing import Literal
 
 from bench.process import family
+from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
 from tests.faults.peer import until
 from tests.faults.phones import Phone, all_acked, carried
@@ -33,7 +34,6 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
-from tests.scenes.people import make_phones
 from tests.servers import Server
 from tests.services import Redis, shared_postgres
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from bench import process
+from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
 from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.faults.phones import Phone, Place, all_acked, carried
@@ -26,7 +27,6 @@ from tests.faults.stores import (
     stored_in,
     tracebacks,
 )
-from tests.scenes.people import make_phones
 
 # Spectators, and how many runners each follows.
 SPECTATORS, FOLLOWS = 20, 10

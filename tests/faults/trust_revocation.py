@@ -21,8 +21,7 @@ import orjson
 from websockets.exceptions import ConnectionClosed
 
 from tests.clients import typed_client
-from tests.faults.peer import SUBPROTOCOLS, Peer, until
-from tests.scenes.revocation import (
+from tests.factories.revocation import (
     EXPIRY_S,
     Watched,
     Way,
@@ -37,6 +36,7 @@ from tests.scenes.revocation import (
     revoke_token,
     sign_out,
 )
+from tests.faults.peer import SUBPROTOCOLS, Peer, until
 from tests.servers import Server
 from tests.services import Redis, shared_postgres
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests.factories.people import make_runner
 from tests.intake.phones import Phone
-from tests.scenes.people import make_runner
 from tests.servers import Server
 
 # `make test-fuzz`.

@@ -11,9 +11,9 @@ import pytest
 
 from runners.models import LatestPosition
 from tests.clients import typed_client
+from tests.factories.people import make_runner
 from tests.intake.payloads.overland import feature
 from tests.intake.phones import Phone
-from tests.scenes.people import make_runner
 from tests.servers import Kind, Server
 from tests.waiting import PATIENCE_S, wait_until
 

@@ -15,8 +15,8 @@ from pytest_django import Settings
 from runners.intake.endpoint import APPS, request_token, split_path
 from runners.intake.setup import PHONE_APPS, Setup
 from runners.views.browser_phone import browser_phone
+from tests.factories.people import make_runner
 from tests.intake.phones import Phone
-from tests.scenes.people import make_runner
 from tests.servers import Server
 
 # As long as one of `RunnerToken.objects.issue`.

@@ -12,7 +12,7 @@ import pytest
 from runners.models import LatestPosition, News, Position, Sos
 from runners.sharing.runner_settings import zone_add
 from tests.clients import Message, typed_client
-from tests.scenes.people import make_phone, make_runner, make_token
+from tests.factories.people import make_phone, make_runner, make_token
 from tests.servers import Server
 from tests.waiting import wait_until
 

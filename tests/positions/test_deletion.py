@@ -8,7 +8,7 @@ import time
 from runners.models import Position, Runner
 from runners.positions import storage
 from runners.positions.fix import Fix
-from tests.scenes.people import make_runner
+from tests.factories.people import make_runner
 from tests.servers import Server
 
 DELETIONS = 40

@@ -14,7 +14,7 @@ from django.utils import timezone
 from runners.models import LatestPosition, Phone, RightsChange, Runner, RunnerToken
 from runners.positions.phone_activity import PhoneActivity, write_phone_activity
 from tests.clients import seed_client, typed_client
-from tests.scenes.people import make_phone
+from tests.factories.people import make_phone
 from tests.servers import Server
 from tests.waiting import wait_until
 

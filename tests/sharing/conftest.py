@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.clients import typed_client
-from tests.scenes.people import make_runner, make_token
+from tests.factories.people import make_runner, make_token
 from tests.servers import Server
 from tests.sharing.scene import Scene, now_ms
 

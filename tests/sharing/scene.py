@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from runners.models import LatestPosition, Runner
 from tests.clients import Client, typed_client
-from tests.scenes.people import make_follow, make_runner, make_session, make_user
+from tests.factories.people import make_follow, make_runner, make_session, make_user
 from tests.servers import Server
 
 

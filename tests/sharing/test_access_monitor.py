@@ -28,7 +28,7 @@ from runners.sharing.access import Viewer
 from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
 from runners.sharing.runner_settings import sharing_pause, visibility_set
 from runners.sharing.topic import Topic, TopicName
-from tests.scenes.people import make_runner, make_token
+from tests.factories.people import make_runner, make_token
 from tests.servers import Server
 from tests.sharing.scene import make_seen
 from tests.waiting import PATIENCE_S, POLL_S, eventually, wait_until

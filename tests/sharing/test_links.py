@@ -14,8 +14,8 @@ from runners.models import Entry, Race, Runner, ShareLink, Split
 from runners.races.entries import split_set
 from runners.sharing.runner_settings import visibility_set
 from tests.clients import Client, typed_client
+from tests.factories.people import make_link
 from tests.races.field import make_race
-from tests.scenes.people import make_link
 from tests.servers import Server
 from tests.sharing.scene import (
     Scene,

@@ -13,7 +13,7 @@ from django.utils import timezone
 from runners.models import Follow, Runner, RunnerToken
 from runners.sharing.runner_settings import sharing_until, visibility_set
 from tests.clients import Message, seed_client, typed_client
-from tests.scenes.people import end_session, make_follow, make_phone, make_runner
+from tests.factories.people import end_session, make_follow, make_phone, make_runner
 from tests.sharing.scene import (
     Alice,
     Scene,

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from tests.scenes.people import Keys
+from tests.factories.people import Keys
 from tests.servers import Server
 
 APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")

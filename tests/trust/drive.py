@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from runners.models import Entry, Race, Runner
 from runners.sharing.runner_settings import zone_add
 from tests.clients import Client, seed_client, typed_client
-from tests.scenes.people import (
+from tests.factories.people import (
     Keys,
     make_link,
     make_runner,

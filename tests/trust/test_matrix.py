@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from runners.models import Entry, Race, RunnerToken
 from tests.clients import UNREAD, typed_client
-from tests.scenes.people import (
+from tests.factories.people import (
     make_follow,
     make_phone,
     make_runner,
@@ -31,7 +31,7 @@ from tests.scenes.people import (
     make_token,
     make_user,
 )
-from tests.scenes.positions import stored_times
+from tests.factories.positions import stored_times
 from tests.servers import Kind, Server
 from tests.trust.matrix import (
     ACTIONS,

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from runners.models import RunnerToken
 from tests.clients import seed_client, typed_client
-from tests.scenes.people import (
+from tests.factories.people import (
     Keys,
     make_link,
     make_runner,

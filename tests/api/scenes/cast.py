@@ -22,8 +22,7 @@ from runners.models import (
     Split,
     Zone,
 )
-from tests.races.field import make_entry, make_race
-from tests.scenes.people import (
+from tests.factories.people import (
     HOUR,
     Keys,
     make_follow,
@@ -32,6 +31,7 @@ from tests.scenes.people import (
     make_session,
     make_user,
 )
+from tests.races.field import make_entry, make_race
 
 # Public, with a phone and nothing else.
 CODES = (

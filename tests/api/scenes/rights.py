@@ -8,7 +8,7 @@ from runners.models import Race, ShareLink
 from runners.sharing.runner_settings import runner_delete, sharing_until, visibility_set
 from tests.api.scenes.cast import Cast
 from tests.api.scenes.stage import Scene, Stage
-from tests.scenes.people import make_follow
+from tests.factories.people import make_follow
 
 
 def take_runners_away(cast: Cast) -> None:

@@ -6,8 +6,8 @@ import contextlib
 
 from runners.models import RunnerToken
 from tests.clients import typed_client
+from tests.factories.people import make_runner
 from tests.faults.peer import CLOSE, Peer
-from tests.scenes.people import make_runner
 from tests.servers import Server
 
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from runners.models import Entry, LatestPosition, Race, Runner
-from tests.scenes.people import make_runner
+from tests.factories.people import make_runner
 
 
 @transaction.atomic

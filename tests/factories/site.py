@@ -23,8 +23,8 @@ from runners.models import (
     Zone,
 )
 from runners.notifying import mail
+from tests.factories.people import make_follow, make_link, make_session, make_user
 from tests.races.field import make_entry, make_race
-from tests.scenes.people import make_follow, make_link, make_session, make_user
 
 
 @dataclass

@@ -12,8 +12,8 @@ from runners.models import Race
 from runners.races.course import Course
 from runners.races.setup import race_create
 from tests.clients import Client, Message, seed_client, typed_client
+from tests.factories.people import make_token
 from tests.races.field import make_entry
-from tests.scenes.people import make_token
 from tests.servers import Server
 
 GPX = """<?xml version="1.0"?>

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from tests.hanging import time_limit
+from tests.time_limit import time_limit
 
 HANGS = "test_of_bob hangs: it has not ended after 0.2 s."
 

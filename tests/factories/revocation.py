@@ -15,7 +15,7 @@ from runners.sharing.runner_settings import (
     runner_delete,
     visibility_set,
 )
-from tests.scenes.people import (
+from tests.factories.people import (
     HOUR,
     end_session,
     make_follow,

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from runners.models import Runner
-from tests.scenes.people import make_runner
+from tests.factories.people import make_runner
 from tests.servers import Server
 
 

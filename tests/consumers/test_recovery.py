@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.clients import Client, typed_client
-from tests.scenes.people import make_phone
+from tests.factories.people import make_phone
 from tests.servers import Server
 from tests.services import Redis
 
