@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from html import unescape
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from django.contrib.auth.models import User
@@ -202,6 +203,22 @@ def test_row_keeps_its_number_below_empty_ones(office: Client, url: str) -> None
 )
 def test_refusal_says_why(office: Client, url: str, content: bytes, says: str) -> None:
     assert says in upload(office, url, content)
+
+
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml"])
+def test_xlsx_with_entities_is_refused(office: Client, url: str, part: str) -> None:
+    """Entities expand in memory: a file of 12.5 kB became 1.6 GB."""
+    content = workbook(["bib", "name"], [1, "Bob"])
+    assert "Bob" in upload(office, url, content)
+    out = io.BytesIO()
+    with ZipFile(io.BytesIO(content)) as before, ZipFile(out, "w") as after:
+        for name in before.namelist():
+            data = before.read(name)
+            if name == part:
+                declared = b'<!DOCTYPE x [<!ENTITY e "Eve">]>'
+                data = re.sub(rb"^(<\?xml[^>]*>)?", rb"\g<0>" + declared, data)
+            after.writestr(name, data)
+    assert "neither a CSV nor an XLSX" in upload(office, url, out.getvalue())
 
 
 def test_unpacked_size_is_limited(
