@@ -17,7 +17,8 @@ CODE = re.compile(r"[a-z]+\.[a-z_]+")
 # Texts that only look like one: files, modules, messages of ASGI and of the layer.
 NO_CODE = re.compile(
     r".+\.(css|csv|gpx|html|ico|js|json|mjs|py|txt|webmanifest|xml|svg|pem)"
-    r"|(django|http|lifespan|hub|runners|spectate|tests|uvicorn|websocket|whitenoise)\..+"
+    r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
+    r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
 )
 # Said to people: by pages in answer to their own forms, and by the race office's desk
