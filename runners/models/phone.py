@@ -17,9 +17,11 @@ class Phone(models.Model):
         RunnerToken, on_delete=models.CASCADE, primary_key=True, related_name="phone"
     )
     app = models.CharField(max_length=40)
-    contact_at = models.DateTimeField(help_text="When anything last came.")
+    contact_at = models.DateTimeField(
+        help_text="When the phone's last request arrived."
+    )
     fix_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a position last came that was taken."
+        null=True, blank=True, help_text="When the last accepted position arrived."
     )
     accepted = models.PositiveBigIntegerField(default=0)
     refused = models.PositiveBigIntegerField(default=0)

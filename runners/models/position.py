@@ -16,20 +16,24 @@ def _range(field: str, least: float, most: float, *, null: bool) -> Q:
 class Place(models.Model):
     """Where and how a runner was at one moment: SI units, unknown values are null."""
 
-    recorded_at = models.DateTimeField(help_text="By the phone, to the millisecond.")
+    recorded_at = models.DateTimeField(
+        help_text="The phone's time, to the millisecond."
+    )
     lat = models.FloatField()
     lng = models.FloatField()
     accuracy = models.FloatField(null=True, blank=True, help_text="Metres.")
     altitude = models.FloatField(null=True, blank=True, help_text="Metres.")
-    speed = models.FloatField(null=True, blank=True, help_text="Metres a second.")
+    speed = models.FloatField(null=True, blank=True, help_text="Metres per second.")
     heading = models.FloatField(
         null=True, blank=True, help_text="Degrees from north, clockwise."
     )
     battery = models.FloatField(null=True, blank=True, help_text="Per cent.")
     progress = models.FloatField(
-        null=True, blank=True, help_text="Along the course of their race, metres."
+        null=True, blank=True, help_text="Metres along the course of the runner's race."
     )
-    source = models.CharField(max_length=20, help_text="The door it came in by.")
+    source = models.CharField(
+        max_length=20, help_text="The endpoint or socket that received it."
+    )
 
     class Meta:
         abstract = True
@@ -41,9 +45,12 @@ class Position(Place):
     runner = models.ForeignKey(
         Runner, on_delete=models.CASCADE, related_name="positions", db_index=False
     )
-    stored_at = models.DateTimeField(help_text="By the server, one for each batch.")
+    stored_at = models.DateTimeField(
+        help_text="The server's time, the same for a whole batch."
+    )
     held = models.BooleanField(
-        db_default=False, help_text="Implausible and never confirmed: not drawn."
+        db_default=False,
+        help_text="Implausible and not confirmed, so that it is not drawn.",
     )
 
     class Meta:
@@ -88,12 +95,12 @@ class LatestPosition(Place):
         Runner, on_delete=models.CASCADE, primary_key=True, related_name="latest"
     )
     contact_at = models.DateTimeField(
-        db_index=True, help_text="When anything last reached us from this runner."
+        db_index=True, help_text="When the last message of this runner arrived."
     )
     race_state = models.JSONField(
         null=True,
         blank=True,
-        help_text="Where on which course: what the next fix goes on from.",
+        help_text="The runner's state in the race, from which the next fix advances.",
     )
 
     class Meta:

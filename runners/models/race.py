@@ -45,11 +45,13 @@ class Race(models.Model):
         validators=[
             RegexValidator(r"\A[a-z0-9-]+\Z", "Use small letters, digits and hyphens.")
         ],
-        help_text="Its place in links: /races/SLUG/.",
+        help_text="Used in links: /races/SLUG/.",
     )
     name = models.CharField(max_length=120)
     start = models.DateTimeField()
-    ends = models.DateTimeField(help_text="Nobody is shown for this race any longer.")
+    ends = models.DateTimeField(
+        help_text="After this, no runner is visible because of this race."
+    )
     timezone = models.CharField(
         max_length=64, default="UTC", validators=[valid_timezone]
     )
@@ -61,26 +63,26 @@ class Race(models.Model):
     length = models.FloatField(
         default=0,
         validators=[MinValueValidator(0)],
-        help_text="Of the course, metres: as measured, or as it is certified.",
+        help_text="Metres of the course, as measured or as certified.",
     )
     top_speed = models.FloatField(
         default=12.5,
         validators=[MinValueValidator(1)],
-        help_text="What is plausible, metres a second: 12.5 for runners, "
-        "more for wheelchairs and bicycles. Faster fixes are held.",
+        help_text="The greatest plausible speed in metres per second: 12.5 for "
+        "runners, more for wheelchairs and bicycles. Faster fixes are held.",
     )
     pacing = models.JSONField(
         null=True,
         blank=True,
         editable=False,
         help_text="Learned from past results for arrival times "
-        "(races/arrival/pacing.py); without them the usual is expected.",
+        "(races/arrival/pacing.py); without it, the usual pacing is assumed.",
     )
     visibility = models.CharField(
         max_length=7,
         choices=Visibility,
         default=Visibility.PUBLIC,
-        help_text="An unlisted race can be seen by whoever has a share link to it.",
+        help_text="An unlisted race is visible only with a share link to it.",
     )
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -130,7 +132,7 @@ class Checkpoint(models.Model):
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="checkpoints")
     name = models.CharField(max_length=60)
     distance = models.FloatField(
-        validators=[MinValueValidator(0)], help_text="Along the course, metres."
+        validators=[MinValueValidator(0)], help_text="Metres along the course."
     )
     kind = models.CharField(max_length=6, choices=Kind, default=Kind.SPLIT)
 
@@ -190,24 +192,28 @@ class Entry(models.Model):
         null=True,
         blank=True,
         related_name="entries",
-        help_text="Without one the runner starts with the race.",
+        help_text="Without a wave, the runner starts with the race.",
     )
     category = models.CharField(
-        max_length=40, blank=True, help_text="As standings are made by: W40, M, relay."
+        max_length=40,
+        blank=True,
+        help_text="Standings have a list per category: W40, M, relay.",
     )
     status = models.CharField(max_length=10, choices=Status, default=Status.REGISTERED)
     accepted = models.BooleanField(
         default=True,
-        help_text="A runner with an account is shown once they accepted the entry.",
+        help_text="A runner with an account is shown after accepting the entry.",
     )
     started_at = models.DateTimeField(
-        null=True, blank=True, help_text="When they crossed the start: chip time."
+        null=True,
+        blank=True,
+        help_text="When the runner crossed the start, for the chip time.",
     )
     finished_at = models.DateTimeField(null=True, blank=True)
     out_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="When they gave up, or were marked as over without a time.",
+        help_text="When the runner gave up, or was marked as out without a time.",
     )
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -257,10 +263,10 @@ class Split(models.Model):
     pass_number = models.PositiveSmallIntegerField("pass", default=1)
     time = models.DateTimeField()
     uncertainty = models.FloatField(
-        default=0, help_text="Seconds between the fixes around it."
+        default=0, help_text="Seconds between the fixes before and after the split."
     )
     by_hand = models.BooleanField(
-        default=False, help_text="Set by an organiser: it wins over what phones say."
+        default=False, help_text="Set by an organiser; phones do not change it."
     )
 
     class Meta:

@@ -65,7 +65,7 @@ class Runner(models.Model):
                 "Use 1 to 40 letters, digits, hyphens and underscores.",
             )
         ],
-        help_text="The public id, in links and on the wire. It cannot be changed.",
+        help_text="The public id, in links and messages. It cannot be changed.",
     )
     name = models.CharField(max_length=80)
     colour = models.CharField(
@@ -74,7 +74,7 @@ class Runner(models.Model):
         validators=[
             RegexValidator(r"\A#[0-9A-Fa-f]{6}\Z", "Use a colour like #0072B2.")
         ],
-        help_text="Empty: one of eight, by the code.",
+        help_text="Empty: one of eight colours, chosen by the code.",
     )
     visibility = models.CharField(
         max_length=9, choices=Visibility, default=Visibility.PUBLIC
@@ -88,16 +88,16 @@ class Runner(models.Model):
         null=True,
         blank=True,
         related_name="runner",
-        help_text="Who signs in as this runner, if anybody does.",
+        help_text="The account that signs in as this runner, if there is one.",
     )
     sharing_ends_at = models.DateTimeField(
-        null=True, blank=True, help_text="When sharing ends by itself."
+        null=True, blank=True, help_text="When sharing ends automatically."
     )
     erased_at = models.DateTimeField(
         null=True,
         blank=True,
         editable=False,
-        help_text="Positions up to then were erased and are not taken again.",
+        help_text="Positions up to this time were erased and are not accepted again.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
@@ -145,12 +145,12 @@ class RunnerToken(models.Model):
     """The secret with which a phone publishes as a runner; only its hash is stored."""
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="tokens")
-    name = models.CharField(max_length=60, help_text="Which phone or app it is for.")
+    name = models.CharField(max_length=60, help_text="The phone or app that uses it.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     expires_at = models.DateTimeField(
-        null=True, blank=True, help_text="Empty: until it is revoked."
+        null=True, blank=True, help_text="Empty: valid until it is revoked."
     )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 

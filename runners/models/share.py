@@ -73,7 +73,7 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
 class ShareLink(models.Model):
     """A secret link that shows named runners, or a race, to everybody who has it."""
 
-    label = models.CharField(max_length=80, help_text="Whom it is for.")
+    label = models.CharField(max_length=80, help_text="Who the link is for.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     runners = models.ManyToManyField(Runner, blank=True, related_name="links")
     race = models.ForeignKey(
@@ -91,7 +91,7 @@ class ShareLink(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     views = models.PositiveIntegerField(
-        default=0, editable=False, help_text="How often it was opened."
+        default=0, editable=False, help_text="How often the link was opened."
     )
     last_viewed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
