@@ -9,20 +9,20 @@ from tests.factories.people import make_runner
 from tests.intake.phones import Phone
 from tests.servers import Server
 
-# `make test-fuzz`.
+# For `make test-fuzz`.
 hypothesis.settings.register_profile("long", max_examples=5_000)
 
 
 @pytest.fixture(scope="module")
 def phone_server(server: Server) -> Server:
-    """Both servers in turn, with Bob."""
+    """Uvicorn and Daphne in turn, with Bob."""
     server.database(make_runner, "bob")
     return server
 
 
 @pytest.fixture
 def phone(phone_server: Server) -> Iterator[Phone]:
-    """A phone of Bob's with a token of its own; nothing is stored of Bob yet."""
+    """A phone of Bob with a new token; no position of Bob is stored."""
     with Phone(phone_server) as phone:
-        phone.forget()
+        phone.delete_positions()
         yield phone

@@ -1,4 +1,4 @@
-"""A phone as the doors meet it: requests over a real connection, and what is stored."""
+"""Phones that send requests over real connections, and their stored positions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Answer:
 
 
 class Phone:
-    """A phone of Bob's, and what the server's database has of it."""
+    """A phone of Bob, and what the server's database has of it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -40,7 +40,7 @@ class Phone:
             "127.0.0.1",
             server.port,
             timeout=PATIENCE_S,
-            # Of its own: an address that is wrong again and again waits ever longer.
+            # A separate address, as repeated failures delay all requests of an address.
             source_address=(f"127.2.0.{next(_addresses) % 250 + 1}", 0),
         )
 
@@ -50,8 +50,8 @@ class Phone:
     def __exit__(self, *exc: object) -> None:
         self.connection.close()
 
-    def forget(self) -> None:
-        """Delete what is stored of Bob."""
+    def delete_positions(self) -> None:
+        """Delete all positions."""
         self.server.database(models.Position.objects.all().delete)
 
     def send(
@@ -62,7 +62,7 @@ class Phone:
         method: str = "POST",
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """Send a request; TOKEN in the path and in headers stands for the token."""
+        """Send a request; replace TOKEN and BASIC in the path and headers."""
         filled = {
             name: value.replace("BASIC", self.basic).replace("TOKEN", self.token)
             for name, value in (headers or {}).items()
@@ -71,10 +71,11 @@ class Phone:
         path = path.replace("TOKEN", self.token)
         self.connection.request(method, path, data or None, filled)
         response = self.connection.getresponse()
-        # Daphne writes names with capitals.
+        # Daphne capitalises the names.
         names = {name.lower(): value for name, value in response.getheaders()}
         answer = Answer(response.status, response.read(), names)
-        # A server closes what is idle for 5 s, which a busy machine may need.
+        # A server closes connections that are idle for 5 s, which a busy machine may
+        # reach.
         self.connection.close()
         return answer
 
@@ -90,14 +91,14 @@ class Phone:
         return base64.b64encode(f"bob:{self.token}".encode()).decode()
 
     def stored(self) -> list[dict[str, Any]]:
-        """Return what is stored of Bob, oldest first; `t` in milliseconds."""
+        """Return Bob's stored positions, oldest first; `t` in milliseconds."""
         return self.server.database(_stored)
 
-    def note(self) -> dict[str, Any]:
-        """Return what is kept of this phone, once it has been written."""
-        wait_until(lambda: self.server.database(_notes, self.pk))
-        (note,) = self.server.database(_notes, self.pk)
-        return note
+    def activity(self) -> dict[str, Any]:
+        """Return the phone's activity row when it has been written."""
+        wait_until(lambda: self.server.database(_activities, self.pk))
+        (activity,) = self.server.database(_activities, self.pk)
+        return activity
 
 
 def _issue_token() -> tuple[int, str]:
@@ -114,13 +115,13 @@ def _stored() -> list[dict[str, Any]]:
     ]
 
 
-def _notes(token: int) -> list[dict[str, Any]]:
+def _activities(token: int) -> list[dict[str, Any]]:
     rows = models.Phone.objects.filter(token=token)
     fields = ("app", "accepted", "refused", "reasons", "last_reason")
     return [dict(row) for row in rows.values(*fields)]
 
 
-# The same moment, a while ago, in the words of all apps: 2026-05-31 07:00:00 UTC.
+# The same time in the formats of all apps: 2026-05-31 07:00:00 UTC.
 SECONDS = 1_780_210_800
 MS = SECONDS * 1000
 ISO = "2026-05-31T07:00:00Z"

@@ -1,4 +1,4 @@
-"""The SOS buttons of phone apps and trackers: a call for help, with its place."""
+"""SOS buttons of phone apps and trackers: they call for help with a position."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOMENT = datetime.fromtimestamp(SECONDS, UTC)
 
 
 def tracker(alarm: str, **changes: Any) -> dict[str, Any]:
-    """What a Traccar server forwards when a tracker raises an alarm."""
+    """The body that a Traccar server forwards when a tracker raises an alarm."""
     return forwarded(attributes={"batteryLevel": 81.0, "alarm": alarm}, **changes)
 
 
@@ -91,19 +91,19 @@ def calls(phone: Phone) -> list[Sos]:
 
 
 @pytest.mark.parametrize("case", CALLS, ids=by_name)
-def test_sos_button_is_a_call_with_its_place(phone: Phone, case: Case) -> None:
+def test_an_sos_button_is_a_call_with_its_position(phone: Phone, case: Case) -> None:
     press(phone, case)
     (call,) = calls(phone)
     assert (call.lat, call.lng) == PLACE
     assert call.called_at == call.placed_at == MOMENT
-    told = phone.server.database(lambda: News.objects.filter(sos=call).get().kind)
-    assert told == Kind.SOS
-    # It is a position like any other as well, unless it is one that was stored before.
+    kind = phone.server.database(lambda: News.objects.filter(sos=call).get().kind)
+    assert kind == Kind.SOS
+    # It is stored as a position too, unless it is older than a stored one.
     assert len(phone.stored()) == ("old place" not in case.name)
 
 
 @pytest.mark.parametrize("case", WITHOUT_PLACE, ids=by_name)
-def test_sos_button_without_a_place_is_a_call(phone: Phone, case: Case) -> None:
+def test_an_sos_button_without_a_position_is_a_call(phone: Phone, case: Case) -> None:
     press(phone, case)
     (call,) = calls(phone)
     assert (call.lat, call.lng) == (None, None)
@@ -111,12 +111,12 @@ def test_sos_button_without_a_place_is_a_call(phone: Phone, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", NO_CALLS, ids=by_name)
-def test_other_alarms_are_no_calls(phone: Phone, case: Case) -> None:
+def test_other_alarms_are_not_calls(phone: Phone, case: Case) -> None:
     press(phone, case)
     assert calls(phone) == []
 
 
-def test_repeated_alarms_are_one_call_with_the_newest_place(phone: Phone) -> None:
+def test_repeated_alarms_are_one_call_with_the_newest_position(phone: Phone) -> None:
     for seconds in (0, 0, 20, 10):
         form = ALARM | {"timestamp": SECONDS + seconds, "lat": 53 + seconds / 100}
         press(phone, posted("10", OSMAND, urlencode(form).encode(), FORM))
@@ -124,7 +124,7 @@ def test_repeated_alarms_are_one_call_with_the_newest_place(phone: Phone) -> Non
     assert (call.called_at, call.lat) == (MOMENT, 53.2)
 
 
-def test_alarm_after_the_call_was_closed_is_a_new_call(phone: Phone) -> None:
+def test_an_alarm_after_a_closed_call_is_a_new_call(phone: Phone) -> None:
     def closed() -> None:
         Sos.objects.update(closed_at=MOMENT + timedelta(seconds=60))
 
@@ -138,7 +138,7 @@ def test_alarm_after_the_call_was_closed_is_a_new_call(phone: Phone) -> None:
     ]
 
 
-def test_clock_that_is_ahead_loses_no_call(phone: Phone) -> None:
+def test_an_alarm_of_a_clock_that_is_ahead_is_a_call(phone: Phone) -> None:
     form = ALARM | {"timestamp": SECONDS + 300_000_000}
     press(phone, posted("10", OSMAND, urlencode(form).encode(), FORM))
     (call,) = calls(phone)
@@ -147,7 +147,7 @@ def test_clock_that_is_ahead_loses_no_call(phone: Phone) -> None:
     assert phone.stored() == []
 
 
-def test_alarm_goes_through_a_rate_limit(phone: Phone) -> None:
+def test_an_alarm_is_accepted_beyond_the_rate_limit(phone: Phone) -> None:
     many = [OLD | {"timestamp": SECONDS + n} for n in range(6_000)]
     phone.send_json(OSMAND, many)
     assert phone.send_json(OSMAND, [*many, ALARM]).status == 429

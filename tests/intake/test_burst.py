@@ -1,4 +1,4 @@
-"""A phone that was out of coverage for three hours sends all it has at once."""
+"""A phone without coverage for three hours sends all its positions at once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.intake.phones import Phone
 from tests.servers import Kind, Server
 from tests.waiting import PATIENCE_S, wait_until
 
-# Daphne, which nobody runs a race on, takes a second for a hundred connections.
+# Daphne, which does not serve races, takes a second for a hundred connections.
 POINTS = {"uvicorn": 2_000, "daphne": 500}
-EVERY = 5  # seconds
+EVERY_S = 5
 
 
 @pytest.fixture
 def many_sockets() -> Iterator[None]:
-    """Let this process open a socket for each request."""
+    """Raise the limit of open files, as each request has a socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     yield
@@ -32,7 +32,7 @@ def many_sockets() -> Iterator[None]:
 
 
 async def send_point(phone: Phone, t: int) -> bytes:
-    """Send a point as Traccar Client 8 does, on a connection of its own."""
+    """Send a point as Traccar Client 8 does, on a new connection; return the status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", phone.server.port)
     lng = -6.3285 + (t % 100_000) * 1e-7
     writer.write(
@@ -46,11 +46,11 @@ async def send_point(phone: Phone, t: int) -> bytes:
     return answer.partition(b"\r\n")[0]
 
 
-async def test_all_points_of_a_dead_zone_at_once_are_stored_and_the_newest_shown(
+async def test_all_points_of_a_long_outage_are_stored_and_the_newest_is_sent(
     phone: Phone, server_kind: Kind, many_sockets: None
 ) -> None:
     newest = int(time.time())
-    times = [newest - EVERY * n for n in range(POINTS[server_kind])]
+    times = [newest - EVERY_S * n for n in range(POINTS[server_kind])]
     async with typed_client(phone.server.ws_url) as alice:
         await alice.send(type="follow", runners=["bob"], tick=0)
         await alice.receive_type("snapshot")
@@ -69,7 +69,7 @@ async def test_all_points_of_a_dead_zone_at_once_are_stored_and_the_newest_shown
     assert latest.recorded_at.timestamp() == newest
 
 
-def test_token_that_sends_too_fast_waits(server_kind: Kind) -> None:
+def test_a_token_over_its_rate_is_refused_with_a_delay(server_kind: Kind) -> None:
     limits = {"SPECTATE_PUBLISH_BURST": "10", "SPECTATE_PUBLISH_RATE": "2"}
     with Server(server_kind, **limits) as server:
         server.database(make_runner, "bob")
@@ -77,17 +77,19 @@ def test_token_that_sends_too_fast_waits(server_kind: Kind) -> None:
             batch = {"locations": [feature(n) for n in range(8)]}
             answer = phone.send_json("/intake/overland/TOKEN", batch)
             assert answer.status == 200
-            # While they are sent more slowly than 2 points per second, they are taken.
+            # Accepted until they exceed 2 points per second.
             while answer.status == 200:
                 answer = phone.send_json("/intake/overland/TOKEN", batch)
             assert answer.status == 429
             assert 1 <= int(answer.headers["retry-after"]) <= 4
             assert answer.json()["code"] == "rate.limited"
-            # Limits are a token's, never an address's.
+            # A limit belongs to a token, never to an address.
             assert other.send_json("/intake/overland/TOKEN", batch).status == 200
-            # More than fits at once is taken as soon as it is the token's turn.
-            long = {"locations": [feature(n) for n in range(30)]}
+            # A batch over the burst is accepted when the token's bucket is full.
+            large_batch = {"locations": [feature(n) for n in range(30)]}
             wait_until(
-                lambda: phone.send_json("/intake/overland/TOKEN", long).status == 200
+                lambda: (
+                    phone.send_json("/intake/overland/TOKEN", large_batch).status == 200
+                )
             )
             assert len(phone.stored()) == 30

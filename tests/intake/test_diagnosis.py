@@ -1,4 +1,4 @@
-"""The test of a phone names what is wrong."""
+"""The diagnosis of a phone names each problem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def token(db: None) -> RunnerToken:
     return row
 
 
-def seen(token: RunnerToken, **more: object) -> Phone:
+def make_phone(token: RunnerToken, **more: object) -> Phone:
     now = timezone.now()
     values: dict[str, object] = {"app": "OwnTracks", "contact_at": now, "fix_at": now}
     return Phone.objects.create(token=token, **(values | more))
@@ -35,7 +35,7 @@ def fixes(
     late: float = 0,
     accuracy: float | None = 5,
 ) -> None:
-    """Store fixes up to now: seconds apart, metres apart, seconds late."""
+    """Store fixes up to now; `every` and `late` in seconds, `step` in metres."""
     now = timezone.now()
     for n in range(count):
         Position.objects.create(
@@ -49,37 +49,37 @@ def fixes(
         )
 
 
-def words(diagnosis: Diagnosis) -> str:
+def problems_of(diagnosis: Diagnosis) -> str:
     return " ".join(diagnosis.problems)
 
 
-def test_phone_that_was_never_seen_is_waited_for(token: RunnerToken) -> None:
+def test_a_phone_without_any_request_is_waiting(token: RunnerToken) -> None:
     assert diagnose(token).state == "waiting"
 
 
-def test_first_fix_is_enough(token: RunnerToken) -> None:
-    seen(token)
+def test_one_fix_is_enough(token: RunnerToken) -> None:
+    make_phone(token)
     fixes(token, 1)
     diagnosis = diagnose(token)
     assert (diagnosis.state, diagnosis.problems) == ("ok", [])
     assert ("Accuracy", "5 m") in diagnosis.facts
 
 
-def test_good_track_is_ok(token: RunnerToken) -> None:
-    seen(token)
+def test_a_good_track_is_ok(token: RunnerToken) -> None:
+    make_phone(token)
     fixes(token, 30)
     assert diagnose(token).state == "ok"
 
 
-def test_heartbeat_alone_is_no_place(token: RunnerToken) -> None:
-    seen(token, fix_at=None)
+def test_a_heartbeat_alone_does_not_locate_the_phone(token: RunnerToken) -> None:
+    make_phone(token, fix_at=None)
     diagnosis = diagnose(token)
     assert diagnosis.state == "waiting"
-    assert "Go outside" in words(diagnosis)
+    assert "Go outside" in problems_of(diagnosis)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "text"),
     [
         ({"accuracy": 900}, "accurate to 900 m"),
         ({"late": 600}, "was 10 min old when it arrived"),
@@ -87,44 +87,46 @@ def test_heartbeat_alone_is_no_place(token: RunnerToken) -> None:
         ({"every": 300, "step": 500}, "only every 300 s"),
     ],
 )
-def test_what_is_wrong_is_named(
-    token: RunnerToken, wrong: dict[str, float], says: str
+def test_each_problem_of_fixes_is_named(
+    token: RunnerToken, wrong: dict[str, float], text: str
 ) -> None:
-    seen(token)
+    make_phone(token)
     fixes(token, **wrong)  # type: ignore[arg-type]
     diagnosis = diagnose(token)
     assert diagnosis.state == "problem"
-    assert says in words(diagnosis)
+    assert text in problems_of(diagnosis)
 
 
 def test_silence_is_named(token: RunnerToken) -> None:
-    seen(token, contact_at=timezone.now() - timedelta(minutes=7))
+    make_phone(token, contact_at=timezone.now() - timedelta(minutes=7))
     fixes(token)
-    assert "Nothing has arrived for 7 min" in words(diagnose(token))
+    assert "Nothing has arrived for 7 min" in problems_of(diagnose(token))
 
 
 @pytest.mark.parametrize(
-    ("reasons", "last", "says"),
+    ("reasons", "last", "text"),
     [
         ({"position.future": 3}, "The time is 90 s ahead.", "clock is ahead"),
         ({"message.encrypted": 1}, "Remove the encryption key.", "encryption key"),
     ],
 )
 def test_refusals_are_named(
-    token: RunnerToken, reasons: dict[str, int], last: str, says: str
+    token: RunnerToken, reasons: dict[str, int], last: str, text: str
 ) -> None:
-    seen(token, fix_at=None, refused=3, reasons=reasons, last_reason=last)
+    make_phone(token, fix_at=None, refused=3, reasons=reasons, last_reason=last)
     diagnosis = diagnose(token)
     assert diagnosis.state == "problem"
-    assert says in words(diagnosis)
+    assert text in problems_of(diagnosis)
 
 
-def test_what_is_private_is_no_fault(token: RunnerToken) -> None:
-    seen(token, fix_at=None, refused=3, reasons={"zone.hidden": 3}, last_reason="Zone.")
+def test_privacy_refusals_are_no_problem(token: RunnerToken) -> None:
+    make_phone(
+        token, fix_at=None, refused=3, reasons={"zone.hidden": 3}, last_reason="Zone."
+    )
     assert diagnose(token).state == "ok"
 
 
-def test_ended_token_is_named(token: RunnerToken) -> None:
-    seen(token)
+def test_an_ended_token_is_named(token: RunnerToken) -> None:
+    make_phone(token)
     token.revoke()
-    assert "token has ended" in words(diagnose(token))
+    assert "token has ended" in problems_of(diagnose(token))

@@ -1,4 +1,4 @@
-"""What all doors share: tokens, slashes, bodies, batches sent again."""
+"""Tokens, slashes, bodies and repeated batches, which all apps share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def change_token(phone: Phone, **fields: datetime) -> None:
-    """Change the phone's token without a note of it, which servers would follow."""
+    """Change the token without a `RightsChange` row, which servers would follow."""
     phone.server.database(QuerySet(RunnerToken).filter(pk=phone.pk).update, **fields)
 
 
@@ -38,11 +38,11 @@ def change_token(phone: Phone, **fields: datetime) -> None:
         ("/intake/generic{}?" + POINT, {"Authorization": "Basic BASIC"}),
         ("/intake/generic/TOKEN{}?" + POINT, {}),
         ("/intake/generic{}?token=TOKEN&" + POINT, {}),
-        # A user without a password is no sign-in: the path has the token.
+        # An empty password is ignored: the path has the token.
         ("/intake/generic/TOKEN{}?" + POINT, {"Authorization": "Basic Ym9iOg=="}),
     ],
 )
-def test_token_travels_in_each_way(
+def test_a_token_is_accepted_in_each_way(
     phone: Phone, path: str, slash: str, headers: dict[str, str]
 ) -> None:
     answer = phone.send(path.format(slash), method="GET", headers=headers)
@@ -61,7 +61,7 @@ def test_token_travels_in_each_way(
         {"Authorization": "Digest TOKEN"},
     ],
 )
-def test_wrong_token_is_401_and_stores_nothing(
+def test_a_wrong_token_is_401_and_stores_nothing(
     phone: Phone, headers: dict[str, str]
 ) -> None:
     answer = phone.send(f"/intake/generic/?{POINT}", method="GET", headers=headers)
@@ -70,43 +70,43 @@ def test_wrong_token_is_401_and_stores_nothing(
     assert phone.stored() == []
 
 
-def test_wrong_tokens_wait_ever_longer(phone: Phone) -> None:
-    def ask(token: str) -> tuple[int, float]:
+def test_replies_to_wrong_tokens_are_delayed_longer_each_time(phone: Phone) -> None:
+    def request(token: str) -> tuple[int, float]:
         started = time.monotonic()
         status = phone.send(f"/intake/generic/{token}/?{POINT}", method="GET").status
         return status, time.monotonic() - started
 
-    # No token is no guess.
+    # A request without a token does not count as a guess.
     assert phone.send(f"/intake/generic/?{POINT}", method="GET").status == 401
-    guesses = [ask(f"guess-{n}") for n in range(3)]
+    guesses = [request(f"guess-{n}") for n in range(3)]
     assert {status for status, _ in guesses} == {401}
     assert [waited >= 0.1 * 2**n for n, (_, waited) in enumerate(guesses)] == [True] * 3
-    assert ask("TOKEN")[0] == 200
+    assert request("TOKEN")[0] == 200
 
 
-def test_names_in_a_payload_are_no_identity(phone: Phone) -> None:
+def test_names_in_a_payload_do_not_identify_the_runner(phone: Phone) -> None:
     message = LOCATION | {"topic": "owntracks/charlie/phone", "tid": "ch"}
     headers = {"Authorization": f"Bearer {phone.token}", "X-Limit-U": "charlie"}
     assert phone.send_json("/intake/owntracks/", message, **headers).status == 200
     assert phone.stored() == [FULL | {"source": "owntracks"}]
 
 
-def test_revoked_token_is_refused_within_a_second(phone: Phone) -> None:
+def test_a_revoked_token_is_refused_within_a_second(phone: Phone) -> None:
     path = "/intake/generic/TOKEN/?" + POINT
     assert phone.send(path, method="GET").status == 200
     change_token(phone, revoked_at=timezone.now())
     assert token_cache.LIFE < 1
     wait_until(lambda: phone.send(path, method="GET").status == 401)
-    # The race office sees that the phone still tries.
-    wait_until(lambda: phone.note()["reasons"].get("token.ended"))
+    # The race office sees that the phone still sends.
+    wait_until(lambda: phone.activity()["reasons"].get("token.ended"))
 
 
-def test_expired_token_is_refused(phone: Phone) -> None:
+def test_an_expired_token_is_refused(phone: Phone) -> None:
     change_token(phone, expires_at=LONG_AGO)
     assert phone.send("/intake/generic/TOKEN/?" + POINT, method="GET").status == 401
 
 
-def test_same_batch_three_times_changes_nothing(phone: Phone) -> None:
+def test_a_repeated_batch_is_stored_once(phone: Phone) -> None:
     batch = {"locations": [feature(n) for n in range(5)]}
     for _time in range(3):
         answer = phone.send_json("/intake/overland/TOKEN/", batch)
@@ -115,11 +115,13 @@ def test_same_batch_three_times_changes_nothing(phone: Phone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
 )
-def test_packed_body_is_read(phone: Phone, encoding: str, pack: object) -> None:
-    assert callable(pack)
-    body = pack(json.dumps({"locations": [FEATURE]}).encode())
+def test_a_compressed_body_is_accepted(
+    phone: Phone, encoding: str, compress: object
+) -> None:
+    assert callable(compress)
+    body = compress(json.dumps({"locations": [FEATURE]}).encode())
     answer = phone.send(
         "/intake/overland/TOKEN", body, headers={"Content-Encoding": encoding}
     )
@@ -140,7 +142,7 @@ BOMB = gzip.compress(b" " * 50_000_000, mtime=0)
         ("identity", b" " * (4 * 1024 * 1024 + 1), "message.too_big"),
     ],
 )
-def test_body_that_cannot_be_used_is_not_asked_for_again(
+def test_an_unusable_body_is_accepted_so_that_the_app_drops_it(
     phone: Phone, encoding: str, body: bytes, code: str
 ) -> None:
     headers = {"Content-Encoding": encoding}
@@ -152,17 +154,17 @@ def test_body_that_cannot_be_used_is_not_asked_for_again(
     assert phone.stored() == []
 
 
-def test_four_mebibytes_fit(phone: Phone) -> None:
+def test_a_body_of_four_mebibytes_is_accepted(phone: Phone) -> None:
     batch = json.dumps({"locations": [feature(n) for n in range(60)]}).encode()
     answer = phone.send("/intake/overland/TOKEN", batch.ljust(4 * 1024 * 1024))
     assert answer.json() == {"result": "ok"}
     assert len(phone.stored()) == 60
 
 
-def test_heartbeat_is_a_contact_and_no_position(phone: Phone) -> None:
+def test_a_heartbeat_updates_the_contact_time_without_a_position(phone: Phone) -> None:
     phone.send("/intake/generic/TOKEN/?" + POINT, method="GET")
-    # What comes within the same second is written with it, and is no news.
-    phone.note()
+    # Activity of the same second is written together; a separate second is needed.
+    phone.activity()
     latest = LatestPosition.objects.all()
     phone.server.database(latest.update, contact_at=LONG_AGO)
     phone.send("/intake/osmand/TOKEN/?id=1&batt=50", method="GET")
@@ -171,14 +173,14 @@ def test_heartbeat_is_a_contact_and_no_position(phone: Phone) -> None:
     assert len(phone.stored()) == 1
 
 
-def test_method_and_path_that_do_not_exist(phone: Phone) -> None:
+def test_unknown_methods_and_paths_are_refused(phone: Phone) -> None:
     answer = phone.send("/intake/owntracks/TOKEN", method="GET")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     for path in ("/intake/", "/intake/nokia/TOKEN", "/intake/osmand/TOKEN/more/"):
         assert phone.send(path, b"x").status == 404
 
 
-def test_gpslogger_profile_holds_the_token(phone: Phone) -> None:
+def test_a_gpslogger_profile_contains_the_token(phone: Phone) -> None:
     path = "/intake/gpslogger/TOKEN/spectate.properties"
     answer = phone.send(path, method="GET")
     assert answer.status == 200
@@ -188,7 +190,7 @@ def test_gpslogger_profile_holds_the_token(phone: Phone) -> None:
     assert answer.status == 404
 
 
-def test_log_shows_no_token_and_no_place(phone_server: Server) -> None:
+def test_the_log_shows_no_token_and_no_position(phone_server: Server) -> None:
     with Phone(phone_server) as phone:
         phone.send("/intake/osmand/TOKEN/?" + POINT, method="GET")
         phone.send("/intake/generic?token=TOKEN&" + POINT, method="GET")

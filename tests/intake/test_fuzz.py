@@ -1,4 +1,4 @@
-"""No request makes a 5xx, and none hurts the next one."""
+"""No request causes a 5xx or affects the next one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ strange = st.one_of(
 
 
 def mutated(value: Any) -> st.SearchStrategy[Any]:
-    """A payload of which any part may be anything."""
+    """Return payloads any part of which may have any value."""
     if isinstance(value, dict):
         parts = st.fixed_dictionaries(
             {}, optional={key: mutated(part) for key, part in value.items()}
@@ -110,13 +110,13 @@ def bob(phone_server: Server) -> Iterator[Phone]:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_no_request_makes_a_5xx(
+def test_no_request_causes_a_5xx(
     bob: Phone, app: str, method: str, query: str, headers: dict[str, str], body: bytes
 ) -> None:
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     connection = bob.connection
 
-    def ask() -> http.client.HTTPResponse:
+    def request() -> http.client.HTTPResponse:
         connection.request(
             method, f"/intake/{app}/{bob.token}?{query}", body or None, encoded
         )
@@ -126,23 +126,23 @@ def test_no_request_makes_a_5xx(
 
     is_kept = connection.sock is not None
     try:
-        response = ask()
+        response = request()
     except (http.client.HTTPException, OSError):
         connection.close()
-        # A server may hang up on a header that is none, and closes what is idle for
-        # 5 s; it does not hang up on a body.
+        # A server may disconnect on an invalid header, and closes connections that are
+        # idle for 5 s; it does not disconnect on a body.
         if "\xff" in "".join(headers.values()):
             return
         assert is_kept
-        response = ask()
+        response = request()
     assert response.status in {200, 400, 401, 405}, response.status
-    if response.status == 400:  # the server's own word on a header that is none
+    if response.status == 400:  # The server itself rejects an invalid header.
         connection.close()
         assert headers
 
 
-def test_door_still_works_after_all_that(bob: Phone) -> None:
-    bob.forget()
+def test_a_valid_request_is_accepted_after_all_these(bob: Phone) -> None:
+    bob.delete_positions()
     assert bob.send_json("/intake/owntracks/TOKEN", LOCATION).status == 200
     assert len(bob.stored()) == 1
     assert "Traceback" not in bob.server.log

@@ -30,14 +30,16 @@ def bob_client(bob: Runner) -> Client:
     return client
 
 
-def test_stranger_signs_in_first(bob: Runner, client: Client) -> None:
+def test_an_anonymous_visitor_must_sign_in(bob: Runner, client: Client) -> None:
     answer = client.get(PAGE)
     assert (answer.status_code, answer["Location"]) == (302, f"/sign-in/?next={PAGE}")
     token, _plain = RunnerToken.objects.issue(bob, name="phone")
     assert client.get(f"{PAGE}{token.pk}/").status_code == 302
 
 
-def test_charlie_finds_no_such_page(bob: Runner, client: Client) -> None:
+def test_the_page_of_a_different_runner_is_not_found(
+    bob: Runner, client: Client
+) -> None:
     client.force_login(User.objects.create_user("charlie"))
     token, _plain = RunnerToken.objects.issue(bob, name="phone")
     assert client.get(PAGE).status_code == 404
@@ -46,14 +48,14 @@ def test_charlie_finds_no_such_page(bob: Runner, client: Client) -> None:
     assert RunnerToken.objects.count() == 1
 
 
-def test_race_office_sets_up_any_phone(bob: Runner, client: Client) -> None:
+def test_the_race_office_may_set_up_any_phone(bob: Runner, client: Client) -> None:
     client.force_login(User.objects.create_superuser("office"))
     assert client.post(PAGE, {"app": "owntracks"}).status_code == 200
     assert RunnerToken.objects.get().runner == bob
 
 
 @pytest.mark.parametrize("key", PHONE_APPS)
-def test_setup_shows_the_token_once_and_is_not_kept(
+def test_setup_shows_the_token_once_and_is_not_cached(
     bob_client: Client, key: str
 ) -> None:
     answer = bob_client.post(PAGE, {"app": key})
@@ -67,7 +69,7 @@ def test_setup_shows_the_token_once_and_is_not_kept(
 
 
 def plain_of(html: str) -> str:
-    """Find the token among the values to type."""
+    """Return the token among the values of the page."""
     return max(
         (
             word
@@ -79,12 +81,14 @@ def plain_of(html: str) -> str:
     )
 
 
-def test_app_that_does_not_exist_issues_no_token(bob_client: Client) -> None:
+def test_an_unknown_app_issues_no_token(bob_client: Client) -> None:
     assert bob_client.post(PAGE, {"app": "nokia"}).status_code == 200
     assert RunnerToken.objects.count() == 0
 
 
-def test_phones_show_app_contact_and_refusals(bob: Runner, bob_client: Client) -> None:
+def test_the_list_of_phones_shows_app_contact_and_refusals(
+    bob: Runner, bob_client: Client
+) -> None:
     token, _plain = RunnerToken.objects.issue(bob, name="Old phone")
     Phone.objects.create(
         token=token,
@@ -102,13 +106,15 @@ def test_phones_show_app_contact_and_refusals(bob: Runner, bob_client: Client) -
     assert 'data-state="problem"' in test
 
 
-def test_phone_of_another_runner_is_not_found(bob: Runner, bob_client: Client) -> None:
+def test_a_phone_of_a_different_runner_is_not_found(
+    bob: Runner, bob_client: Client
+) -> None:
     alice = Runner.objects.create(code="alice", name="Alice")
     token, _plain = RunnerToken.objects.issue(alice, name="phone")
     assert bob_client.get(f"{PAGE}{token.pk}/").status_code == 404
 
 
-def test_admin_shows_app_and_refusals(bob: Runner, client: Client) -> None:
+def test_the_admin_shows_app_and_refusals(bob: Runner, client: Client) -> None:
     client.force_login(User.objects.create_superuser("office"))
     token, _plain = RunnerToken.objects.issue(bob, name="phone")
     Phone.objects.create(

@@ -1,4 +1,4 @@
-"""What adapters make of reports that no phone sends every day."""
+"""Unusual reports, as the adapters read them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def report(value: Any = None, method: str = "POST", **query: str) -> Report:
 
 
 def reasons(app: App, value: Any = None, method: str = "POST", **query: str) -> str:
-    """Read a report; return what is refused of it, and of what reason."""
+    """Read a report; return the reasons of all refusals in it."""
     fixes = app.read(report(value, method, **query)).fixes
     return " ".join(str(fix) for fix in fixes if isinstance(fix, FixError))
 
 
-def test_gpslogger_may_send_a_list_as_json() -> None:
+def test_gpslogger_may_send_a_json_list() -> None:
     places = [{"lat": 48.5, "lon": 2.5, "time": SECONDS}, {"lon": 2.5}]
     reading = GPSLOGGER.read(report(places))
     first, second = reading.fixes
@@ -44,7 +44,7 @@ def test_gpslogger_may_send_a_list_as_json() -> None:
         (TRACCAR, ["position"]),
     ],
 )
-def test_a_message_of_another_shape_is_refused(app: App, message: Any) -> None:
+def test_a_message_of_a_different_shape_is_refused(app: App, message: Any) -> None:
     with pytest.raises(FixError) as refused:
         app.read(report(message))
     assert refused.value.code == "message.invalid"
@@ -62,12 +62,12 @@ def test_an_overland_feature_needs_a_point_and_properties(feature: Any) -> None:
     assert reasons(OVERLAND, {"locations": [feature]})
 
 
-def test_a_traccar_server_says_when_a_tracker_has_no_fix() -> None:
+def test_a_traccar_report_without_a_valid_fix_is_refused() -> None:
     place = {"latitude": 48.5, "longitude": 2.5, "fixTime": ISO}
     assert "no fix" in reasons(TRACCAR, {"position": place | {"valid": False}})
     by_query = {"lat": "48.5", "lon": "2.5", "valid": "false"}
     assert "no fix" in reasons(TRACCAR, None, "GET", **by_query)
-    # A tracker's status without a place is a sign of life.
+    # A tracker's status without a position is a heartbeat.
     assert TRACCAR.read(report(None, "GET", id="7")).fixes == []
     outdated = {"position": place | {"outdated": True, "protocol": "osmand"}}
     reading = TRACCAR.read(report(outdated))

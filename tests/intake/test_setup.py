@@ -1,4 +1,4 @@
-"""Links and QR codes: decoded by another library, they lead to doors that work."""
+"""Links and QR codes: a different library decodes them, and their addresses work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.factories.people import make_runner
 from tests.intake.phones import Phone
 from tests.servers import Server
 
-# As long as one of `RunnerToken.objects.issue`.
+# As long as a token of `RunnerToken.objects.issue`.
 TOKEN = "R_iP5ndv8o6gicjbunpHUyM7N9WiCsxfcAOOTviY8BA"
 
 
@@ -28,8 +28,8 @@ def public_url(settings: Settings) -> None:
     settings.PUBLIC_URL = "https://live.example.org"
 
 
-def read_back(setup: Setup) -> str:
-    """Read the QR code of a page as a camera would."""
+def decoded(setup: Setup) -> str:
+    """Decode the QR code of a page as a camera would."""
     rows = setup.drawn.matrix_iter(scale=4, border=4)
     image = array([[0 if dark else 255 for dark in row] for row in rows], uint8)
     (found,) = zxingcpp.read_barcodes(image)
@@ -38,14 +38,14 @@ def read_back(setup: Setup) -> str:
 
 
 @pytest.mark.parametrize("key", PHONE_APPS)
-def test_qr_code_is_read_by_another_library(key: str) -> None:
+def test_a_qr_code_is_decoded_by_a_different_library(key: str) -> None:
     setup = PHONE_APPS[key].make("bob", TOKEN)
-    assert read_back(setup) == setup.code
+    assert decoded(setup) == setup.code
     assert setup.qr.startswith("<svg") and "script" not in setup.qr
 
 
-def test_owntracks_link_holds_its_whole_configuration() -> None:
-    link = urlsplit(read_back(PHONE_APPS["owntracks"].make("bob", TOKEN)))
+def test_an_owntracks_link_contains_the_configuration() -> None:
+    link = urlsplit(decoded(PHONE_APPS["owntracks"].make("bob", TOKEN)))
     assert (link.scheme, link.path) == ("owntracks", "/config")
     (inline,) = parse_qs(link.query)["inline"]
     config = json.loads(base64.b64decode(inline))
@@ -57,8 +57,8 @@ def test_owntracks_link_holds_its_whole_configuration() -> None:
     assert config["locatorInterval"] <= 10 and config["locatorDisplacement"] <= 20
 
 
-def test_overland_link_sets_address_and_token() -> None:
-    link = urlsplit(read_back(PHONE_APPS["overland"].make("bob", TOKEN)))
+def test_an_overland_link_sets_address_and_token() -> None:
+    link = urlsplit(decoded(PHONE_APPS["overland"].make("bob", TOKEN)))
     assert (link.scheme, link.netloc) == ("overland", "setup")
     assert parse_qs(link.query) == {
         "url": ["https://live.example.org/intake/overland/"],
@@ -67,9 +67,9 @@ def test_overland_link_sets_address_and_token() -> None:
     }
 
 
-def test_traccar_link_and_code_set_race_grade_settings() -> None:
+def test_a_traccar_link_and_code_set_dense_tracking() -> None:
     setup = PHONE_APPS["traccar"].make("bob", TOKEN)
-    code, link = urlsplit(read_back(setup)), urlsplit(setup.link)
+    code, link = urlsplit(decoded(setup)), urlsplit(setup.link)
     server = f"https://live.example.org/intake/osmand/{TOKEN}/"
     assert f"{code.scheme}://{code.netloc}{code.path}" == server
     assert link.scheme == "org.traccar.client"
@@ -82,45 +82,43 @@ def test_traccar_link_and_code_set_race_grade_settings() -> None:
     assert int(values["interval"][0]) <= 10 and int(values["distance"][0]) <= 20
 
 
-def test_gpslogger_link_leads_to_its_profile() -> None:
-    link = read_back(PHONE_APPS["gpslogger"].make("bob", TOKEN))
+def test_a_gpslogger_link_leads_to_its_profile() -> None:
+    link = decoded(PHONE_APPS["gpslogger"].make("bob", TOKEN))
     url = link.removeprefix("gpslogger://properties/")
     assert split_path(urlsplit(url).path) == ("gpslogger", TOKEN, "spectate.properties")
 
 
-def test_browser_link_opens_the_page_and_keeps_the_token_from_every_server() -> None:
+def test_a_browser_link_opens_the_page_and_sends_the_token_to_no_server() -> None:
     setup = PHONE_APPS["browser"].make("bob", TOKEN)
-    link = urlsplit(read_back(setup))
+    link = urlsplit(decoded(setup))
     assert f"{link.scheme}://{link.netloc}" == "https://live.example.org"
     assert resolve(link.path).func is browser_phone
     assert TOKEN not in link.path and not link.query
-    # As static/js/phone/account.js reads it.
+    # static/js/phone/account.js reads it like this.
     assert parse_qs(link.fragment) == {"token": [TOKEN]}
     assert setup.link == link.geturl()
 
 
 @pytest.mark.parametrize("key", ["osmand", "generic"])
-def test_address_to_paste_holds_door_and_token(key: str) -> None:
-    url = urlsplit(read_back(PHONE_APPS[key].make("bob", TOKEN)))
+def test_an_address_to_paste_contains_app_and_token(key: str) -> None:
+    url = urlsplit(decoded(PHONE_APPS[key].make("bob", TOKEN)))
     name, token, rest = split_path(url.path)
     assert name in APPS and not rest
     assert request_token({}, token, {}) == TOKEN
 
 
-def test_links_work_against_a_server(
-    uvicorn_server: Server, settings: Settings
-) -> None:
+def test_links_work_on_a_server(uvicorn_server: Server, settings: Settings) -> None:
     settings.PUBLIC_URL = uvicorn_server.url
     uvicorn_server.database(make_runner, "bob")
     with Phone(uvicorn_server) as phone:
-        template = read_back(PHONE_APPS["osmand"].make("bob", phone.token))
+        template = decoded(PHONE_APPS["osmand"].make("bob", phone.token))
         filled = template.format(53.3566, -6.3285, 1780210800000, 4, 21.5, 3.1, 184)
         url = urlsplit(filled)
         path = f"{url.path}?{url.query}"
         assert phone.send(path, method="GET").status == 200
         (fix,) = phone.stored()
         assert (fix["lat"], fix["speed"], fix["heading"]) == (53.3566, 3.1, 184)
-        # Opened in a browser instead of the app it does no harm.
-        url = urlsplit(read_back(PHONE_APPS["traccar"].make("bob", phone.token)))
+        # A link that is opened in a browser instead of the app stores nothing.
+        url = urlsplit(decoded(PHONE_APPS["traccar"].make("bob", phone.token)))
         assert phone.send(f"{url.path}?{url.query}", method="GET").status == 200
         assert len(phone.stored()) == 1

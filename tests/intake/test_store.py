@@ -1,4 +1,4 @@
-"""When the store is full or away a phone is told when to come back; who is delayed."""
+"""Replies while the recorder is full or the database is unavailable, and delays."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def token(transactional_db: None) -> str:
 
 
 @pytest.fixture
-async def doors(pipeline: Pipeline) -> AsyncIterator[Pipeline]:  # noqa: F811
+async def intake_pipeline(pipeline: Pipeline) -> AsyncIterator[Pipeline]:  # noqa: F811
     yield pipeline
     get_intake().close()
 
 
 async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
-    """Send a point through the door; return status and headers."""
+    """Send a point to the endpoint; return status and headers."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -47,8 +47,8 @@ async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
     return sent[0]["status"], dict(sent[0]["headers"])
 
 
-async def test_wrong_token_is_delayed_and_a_right_one_is_not(
-    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+async def test_only_a_wrong_token_is_delayed(
+    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = AsyncMock()
     monkeypatch.setattr(endpoint, "get_access_monitor", lambda: monitor)
@@ -58,8 +58,8 @@ async def test_wrong_token_is_delayed_and_a_right_one_is_not(
     monitor.delay_failure.assert_awaited_once()
 
 
-async def test_full_recorder_is_503_and_the_point_is_taken_later(
-    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_recorder_is_503_and_accepts_the_point_later(
+    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "CAPACITY", 0)
     status, headers = await send(token)
@@ -69,8 +69,8 @@ async def test_full_recorder_is_503_and_the_point_is_taken_later(
     assert await Position.objects.acount() == 1
 
 
-async def test_database_that_is_away_is_503(
-    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+async def test_an_unavailable_database_is_503(
+    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def read(*args: object) -> None:
         raise database.DatabaseUnavailable
@@ -82,12 +82,12 @@ async def test_database_that_is_away_is_503(
     assert (await send(token))[0] == 200
 
 
-async def test_commit_that_takes_too_long_is_503(
-    doors: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_commit_that_takes_too_long_is_503(
+    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "COMMIT_TIMEOUT_S", 0)
     assert (await send(token))[0] == 503
     monkeypatch.undo()
-    # Sent again it is stored already, and answered so.
+    # The repeated point is stored already, and the reply counts it as stored.
     assert (await send(token))[0] == 200
     assert await Position.objects.acount() == 1

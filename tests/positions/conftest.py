@@ -15,14 +15,14 @@ from runners.positions.track import Publisher
 
 @pytest.fixture
 def bob(transactional_db: None) -> Publisher:
-    """Bob runs."""
+    """Bob, who runs."""
     runner = Runner.objects.create(code="bob", name="Bob")
     return Publisher(runner.pk, runner.code)
 
 
 @pytest.fixture
 async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
-    """What serves in this test's event loop, on a layer of its own."""
+    """The pipeline of this test's event loop, on a separate layer."""
     layer = LocalLayer()
     channel_layers.set("default", layer)
     pipeline = get_pipeline()

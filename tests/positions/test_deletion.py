@@ -1,4 +1,4 @@
-"""A runner is deleted while their phone sends."""
+"""Runners are deleted while their phone sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DELETIONS = 40
 
 
 class Phone:
-    """Sends positions of one runner after the other, as fast as the database can."""
+    """Stores positions of one runner after the other, as fast as the database can."""
 
     def __init__(self, server: Server) -> None:
         self.runner: int | None = None

@@ -1,4 +1,4 @@
-"""However a track arrives, it is the same track in the end."""
+"""A track is the same in the end, in whatever order it arrives."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ END = {"type": "test.end", "t": 0, "state": {}}
 
 
 class Map:
-    """What a typed client shows of one runner: points by time, and the marker."""
+    """What a typed client shows of one runner: points by time, and marker times."""
 
     def __init__(self) -> None:
         self.points: dict[int, tuple[float, float]] = {}
         self.markers: list[int] = []
-        self.heard_all = asyncio.Event()
+        self.received_all = asyncio.Event()
 
     def receive(self, event: RunnerEvent) -> None:
         if event["type"] == END["type"]:
-            self.heard_all.set()
+            self.received_all.set()
         elif event["type"] == LATE_FIXES:
             for t, lat, lng in json.loads(frame_text(event["v1"]))["fixes"]:
                 self.points[t] = (lat, lng)
@@ -51,20 +51,20 @@ class Map:
 
 @dataclass
 class Delivery:
-    """How a track arrives: batches of its fixes' numbers, some more than once.
+    """How a track arrives: batches of fix numbers, some repeated.
 
-    `forgotten`: before these batches the process forgets the runner, as one does that
-    is started again, or another one that never knew them.
+    `forgotten`: numbers of batches before which the process forgets the runner, as
+    after a restart or on a process that has not seen them.
     """
 
-    ages: list[int]  # of the fixes, milliseconds
+    ages: list[int]  # Of the fixes, milliseconds.
     batches: list[list[int]]
     forgotten: set[int]
 
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> Delivery:
-    # All within a trail's five minutes.
+    # All fixes are within the five minutes of a trail.
     ages = draw(st.lists(st.integers(0, 240_000), min_size=1, max_size=25, unique=True))
     every = list(range(len(ages)))
     again = draw(st.lists(st.sampled_from(every), max_size=15))
@@ -79,7 +79,7 @@ def deliveries(draw: st.DrawFn) -> Delivery:
 @settings(
     max_examples=60,
     deadline=None,
-    # The acceptor is the same throughout; each example brings its own runner.
+    # All examples share a pipeline; each has a new runner.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(delivery=deliveries())
@@ -89,8 +89,8 @@ async def test_any_order_and_repetition_gives_the_same_track(
     monkeypatch.setattr(recorder_module, "GATHER_S", 0)
     row = await Runner.objects.acreate(code=f"bob{next(numbers)}", name="Bob")
     bob = Publisher(row.pk, row.code)
-    seen = Map()
-    await pipeline.hub.subscribe([bob.pk], seen)
+    client_map = Map()
+    await pipeline.hub.subscribe([bob.pk], client_map)
     now = now_ms()
     track = [
         Fix(now - age, 48 + n / 1e3, 2 + age / 1e5, speed=n / 10)
@@ -105,8 +105,8 @@ async def test_any_order_and_repetition_gives_the_same_track(
     await pipeline.recorder.flushed()
     end = (runner_group(bob.pk), END | {"runner": bob.pk})
     await pipeline.hub.layer.group_send_many([end])
-    await asyncio.wait_for(seen.heard_all.wait(), PATIENCE_S)
-    pipeline.hub.unsubscribe([bob.pk], seen)
+    await asyncio.wait_for(client_map.received_all.wait(), PATIENCE_S)
+    pipeline.hub.unsubscribe([bob.pk], client_map)
 
     in_order = sorted(track)
     places = [(fix.t, fix.lat, fix.lng, fix.speed) for fix in in_order]
@@ -121,14 +121,14 @@ async def test_any_order_and_repetition_gives_the_same_track(
     item = await sync_to_async(item_of)(bob.pk)
     assert item["trail"] == polyline.encode([place[1:3] for place in places], 5)
     assert item["fix"][0] == places[-1][0]
-    # Nothing is kept from those who watch, and the marker never goes back.
-    assert sorted(seen.points) == [fix.t for fix in in_order]
-    assert seen.markers == sorted(set(seen.markers))
-    assert seen.markers[-1] == in_order[-1].t
+    # Spectators receive every point, and the marker never moves back.
+    assert sorted(client_map.points) == [fix.t for fix in in_order]
+    assert client_map.markers == sorted(set(client_map.markers))
+    assert client_map.markers[-1] == in_order[-1].t
 
 
 def item_of(runner: int) -> dict[str, Any]:
-    """Return the runner as in a snapshot."""
+    """Return the runner's item of a snapshot."""
     items = runner_items([runner])
     add_trails(items)
     return items[runner]

@@ -1,4 +1,4 @@
-"""What is kept of phones adds up, in either database."""
+"""Phone activity is added up in both databases."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def token(db: None) -> RunnerToken:
     return RunnerToken.objects.issue(bob, name="phone")[0]
 
 
-def contact(token: RunnerToken, **more: int) -> PhoneActivity:
-    """A request with one position taken, and others refused by reason."""
-    made = PhoneActivity(token.runner_id)
+def make_activity(token: RunnerToken, **more: int) -> PhoneActivity:
+    """Return the activity of a request: one accepted position, and refused ones."""
+    activity = PhoneActivity(token.runner_id)
     refused = [
         (reason.replace("_", "."), "Why.") for reason in Counter(more).elements()
     ]
-    made.add("Overland", 1, refused, timezone.now())
-    return made
+    activity.add("Overland", 1, refused, timezone.now())
+    return activity
 
 
-def test_counts_add_up(token: RunnerToken) -> None:
-    write_phone_activity({token.pk: contact(token, position_future=2)})
+def test_counts_are_added_up(token: RunnerToken) -> None:
+    write_phone_activity({token.pk: make_activity(token, position_future=2)})
     write_phone_activity(
-        {token.pk: contact(token, position_future=1, position_invalid=1)}
+        {token.pk: make_activity(token, position_future=1, position_invalid=1)}
     )
-    write_phone_activity({token.pk: contact(token)})
+    write_phone_activity({token.pk: make_activity(token)})
     phone = Phone.objects.get(token=token)
     assert (phone.accepted, phone.refused, phone.last_reason) == (3, 4, "Why.")
     assert phone.reasons == {"position.future": 3, "position.invalid": 1}
@@ -48,25 +48,27 @@ def test_counts_add_up(token: RunnerToken) -> None:
     assert token.last_used_at is not None
 
 
-def test_token_that_is_gone_is_passed_over(token: RunnerToken) -> None:
-    write_phone_activity({token.pk: contact(token), token.pk + 1: contact(token)})
+def test_a_deleted_token_is_ignored(token: RunnerToken) -> None:
+    write_phone_activity(
+        {token.pk: make_activity(token), token.pk + 1: make_activity(token)}
+    )
     assert Phone.objects.count() == 1
 
 
-def test_contact_takes_no_right_away(token: RunnerToken) -> None:
+def test_phone_activitychanges_no_right(token: RunnerToken) -> None:
     before = RightsChange.objects.count()
-    write_phone_activity({token.pk: contact(token)})
+    write_phone_activity({token.pk: make_activity(token)})
     assert RightsChange.objects.count() == before
 
 
-def test_heartbeat_refreshes_the_runner_and_a_position_does_not_twice(
+def test_only_a_heartbeat_updates_the_contact_time_of_the_runner(
     token: RunnerToken,
 ) -> None:
     old = timezone.now().replace(year=2020)
     place = {"recorded_at": old, "lat": 1, "lng": 2, "source": "osmand"}
     LatestPosition.objects.create(runner=token.runner, contact_at=old, **place)
-    # The recorder does that with each position.
-    write_phone_activity({token.pk: contact(token)})
+    # The recorder updates the contact time with each position.
+    write_phone_activity({token.pk: make_activity(token)})
     assert LatestPosition.objects.get().contact_at == old
     heartbeat = PhoneActivity(token.runner_id)
     heartbeat.add("OsmAnd", 0, (), timezone.now())
@@ -74,7 +76,7 @@ def test_heartbeat_refreshes_the_runner_and_a_position_does_not_twice(
     assert LatestPosition.objects.get().contact_at > old
 
 
-async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
+async def test_activityon_a_websocket_is_recorded_as_over_http(
     server: Server,
 ) -> None:
     token = await server.adatabase(make_phone, "bob")
@@ -90,7 +92,7 @@ async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
         await phone.send(userId="bob", lat=91, lng=2)
         await phone.receive()
 
-    def is_kept() -> bool:
+    def is_recorded() -> bool:
         phone = Phone.objects.first()
         return (
             phone is not None
@@ -98,10 +100,10 @@ async def test_phones_on_a_websocket_are_kept_as_those_that_report_by_http(
             and "lat" in phone.last_reason
         )
 
-    await asyncio.to_thread(wait_until, lambda: server.database(is_kept))
+    await asyncio.to_thread(wait_until, lambda: server.database(is_recorded))
 
 
-def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
+def test_activityis_recorded_in_postgresql(postgres_url: str) -> None:
     with Server("uvicorn", DATABASE_URL=postgres_url) as server:
         token = server.database(make_phone, "bob")
         body = json.dumps(
@@ -113,7 +115,7 @@ def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
             assert connection.getresponse().status == 200
             connection.close()
 
-        kept = Phone.objects.filter(
+        recorded = Phone.objects.filter(
             app="Unknown app",
             accepted=2,
             refused=2,
@@ -121,6 +123,6 @@ def test_phones_are_kept_in_postgresql(postgres_url: str) -> None:
             last_reason="lng must be a number of degrees.",
             token__last_used_at__isnull=False,
         )
-        wait_until(lambda: server.database(kept.exists))
+        wait_until(lambda: server.database(recorded.exists))
         server.stop()
         assert "Traceback" not in server.log

@@ -22,8 +22,8 @@ from runners.races.progress import Seen
 from tests.waiting import PATIENCE_S, eventually
 
 
-class Ear:
-    """Hears what the followers of a runner hear."""
+class Follower:
+    """Records what the followers of a runner receive."""
 
     def __init__(self) -> None:
         self.events: list[RunnerEvent] = []
@@ -54,10 +54,10 @@ class Ear:
 
 
 @pytest.fixture
-async def ear(pipeline: Pipeline, bob: Publisher) -> Ear:
-    ear = Ear()
-    await pipeline.hub.subscribe([bob.pk], ear)
-    return ear
+async def follower(pipeline: Pipeline, bob: Publisher) -> Follower:
+    follower = Follower()
+    await pipeline.hub.subscribe([bob.pk], follower)
+    return follower
 
 
 async def publish(
@@ -69,32 +69,33 @@ async def publish(
     return receipt
 
 
-async def test_a_fix_goes_live_and_is_stored(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_a_fix_is_published_and_stored(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     receipt = await publish(pipeline, bob, Fix(t, 48.85, 2.35, speed=3.0))
     assert receipt.rejected == []
-    assert ear.rows == [["bob", t, 48.85, 2.35, 3.0, None, None]]
-    assert ear.seed == [{"userId": "bob", "lat": 48.85, "lng": 2.35}]
+    assert follower.rows == [["bob", t, 48.85, 2.35, 3.0, None, None]]
+    assert follower.seed == [{"userId": "bob", "lat": 48.85, "lng": 2.35}]
     assert await Position.objects.acount() == 1
 
 
-async def test_of_a_batch_the_newest_moves_the_marker_and_the_others_are_late(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_the_newest_of_a_batch_moves_the_marker_and_the_others_are_late(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms() - 10_000
     fixes = [Fix(t + n * 1000, 48.0 + n, 2.0) for n in (3, 0, 2, 1)]
     await publish(pipeline, bob, *fixes)
-    assert [row[1] for row in ear.rows] == [t + 3000]
-    assert [fix[0] for fix in ear.late] == [t, t + 1000, t + 2000]
-    # The seed dialect knows no lateness: all that is newer than before, in order.
-    assert [m["lat"] for m in ear.seed] == [48, 49, 50, 51]
+    assert [row[1] for row in follower.rows] == [t + 3000]
+    assert [fix[0] for fix in follower.late] == [t, t + 1000, t + 2000]
+    # The seed dialect has no late fixes: it sends all that are newer than before, in
+    # order.
+    assert [m["lat"] for m in follower.seed] == [48, 49, 50, 51]
 
 
 @pytest.fixture
 def window(bob: Publisher) -> int:
-    """Bob is seen in a race only; return when its window began, a minute ago."""
+    """Show Bob in a race only; return when its window began, a minute ago, in ms."""
     began = timezone.now() - timedelta(minutes=1)
     Runner.objects.update(visibility=Runner.Visibility.RACE)
     race = Race.objects.create(
@@ -107,22 +108,22 @@ def window(bob: Publisher) -> int:
     return milliseconds(began)
 
 
-async def test_a_backlog_from_before_the_window_is_stored_and_shown_to_nobody(
-    pipeline: Pipeline, bob: Publisher, ear: Ear, window: int
+async def test_a_backlog_from_before_the_window_is_stored_and_not_published(
+    pipeline: Pipeline, bob: Publisher, follower: Follower, window: int
 ) -> None:
     await publish(pipeline, bob, Fix(window - 9_000, 44.0, 2.0))
-    assert ear.events == []
+    assert follower.events == []
     times = (window - 5_000, window + 1_000, window + 2_000)
     await publish(pipeline, bob, *(Fix(t, 48.0, 2.0) for t in times))
     await publish(pipeline, bob, Fix(window - 3_000, 45.0, 2.0))
-    assert [row[1] for row in ear.rows] == [window + 2_000]
-    assert [fix[0] for fix in ear.late] == [window + 1_000]
-    assert [m["lat"] for m in ear.seed] == [48, 48]
+    assert [row[1] for row in follower.rows] == [window + 2_000]
+    assert [fix[0] for fix in follower.late] == [window + 1_000]
+    assert [m["lat"] for m in follower.seed] == [48, 48]
     assert await Position.objects.acount() == 5
 
 
-async def test_of_two_open_windows_the_earlier_one_counts(
-    pipeline: Pipeline, bob: Publisher, ear: Ear, window: int
+async def test_the_earlier_of_two_open_windows_counts(
+    pipeline: Pipeline, bob: Publisher, follower: Follower, window: int
 ) -> None:
     half = await Race.objects.aget()
     later = await Race.objects.acreate(
@@ -133,34 +134,34 @@ async def test_of_two_open_windows_the_earlier_one_counts(
     )
     await Entry.objects.acreate(race=later, runner_id=bob.pk, bib="1")
     await publish(pipeline, bob, Fix(window + 1_000, 48.0, 2.0))
-    assert [row[1] for row in ear.rows] == [window + 1_000]
+    assert [row[1] for row in follower.rows] == [window + 1_000]
 
 
 async def test_a_late_fix_never_moves_the_marker_back(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t, 48.0, 2.0))
     await publish(pipeline, bob, Fix(t - 5000, 47.0, 2.0))
-    assert [row[1] for row in ear.rows] == [t]
-    assert [m["lat"] for m in ear.seed] == [48]
-    assert ear.late == [[t - 5000, 47.0, 2.0]]
+    assert [row[1] for row in follower.rows] == [t]
+    assert [m["lat"] for m in follower.seed] == [48]
+    assert follower.late == [[t - 5000, 47.0, 2.0]]
     assert await Position.objects.acount() == 2
     assert (await LatestPosition.objects.aget()).lat == 48.0
 
 
 async def test_the_newest_stored_position_counts_after_a_restart(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t, 48.0, 2.0))
     pipeline._tracks.clear()
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
-    assert [row[1] for row in ear.rows] == [t]
+    assert [row[1] for row in follower.rows] == [t]
 
 
-async def test_a_fix_accepted_by_another_process_counts_here_too(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_a_fix_accepted_by_a_different_process_counts_here_too(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
@@ -168,12 +169,12 @@ async def test_a_fix_accepted_by_another_process_counts_here_too(
     await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
     await eventually(lambda: pipeline._tracks[bob.pk].latest == t)
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
-    assert [row[1] for row in ear.rows] == [t - 60_000, t]
-    assert [fix[0] for fix in ear.late] == [t - 1000]
+    assert [row[1] for row in follower.rows] == [t - 60_000, t]
+    assert [fix[0] for fix in follower.late] == [t - 1000]
 
 
 async def test_one_bad_fix_does_not_fail_its_batch(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     receipt = await publish(
@@ -194,18 +195,18 @@ async def test_one_bad_fix_does_not_fail_its_batch(
     assert await Position.objects.acount() == 1
 
 
-async def test_a_time_that_a_batch_has_twice_moves_the_marker_once(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_a_repeated_time_in_a_batch_moves_the_marker_once(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     receipt = await publish(pipeline, bob, Fix(t, 47.0, 2.0), Fix(t, 48.0, 2.0))
     assert receipt.accepted == 2
-    assert [row[1:3] for row in ear.rows] == [[t, 48.0]]
-    assert ear.late == []
+    assert [row[1:3] for row in follower.rows] == [[t, 48.0]]
+    assert follower.late == []
 
 
-async def test_a_batch_sent_again_is_stored_once(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_a_repeated_batch_is_stored_once(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     fixes = [Fix(t - n * 1000, 48.0, 2.0) for n in range(5)]
@@ -213,33 +214,33 @@ async def test_a_batch_sent_again_is_stored_once(
         receipt = await publish(pipeline, bob, *fixes)
         assert receipt.accepted == 5
     assert await Position.objects.acount() == 5
-    assert len(ear.rows) == 1
+    assert len(follower.rows) == 1
 
 
-async def test_positions_without_a_time_in_one_millisecond_are_all_kept(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_positions_without_a_time_in_one_millisecond_are_all_stored(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     t = now_ms()
     for n in range(0, 20, 5):
         fixes = [(Fix(t, 48.0, m + 1.0), False) for m in range(n, n + 5)]
         assert await pipeline.accept_live(bob, fixes, 7) == []
-    await eventually(lambda: len(ear.seed) == 20)
-    assert [m["lng"] for m in ear.seed] == [n + 1.0 for n in range(20)]
-    assert [m["userId"] for m in ear.seed] == [7] * 20
+    await eventually(lambda: len(follower.seed) == 20)
+    assert [m["lng"] for m in follower.seed] == [n + 1.0 for n in range(20)]
+    assert [m["userId"] for m in follower.seed] == [7] * 20
     await asyncio.to_thread(pipeline.recorder.stop)
     assert await Position.objects.acount() == 20
 
 
-async def test_a_refused_position_is_shown_to_nobody(
-    pipeline: Pipeline, bob: Publisher, ear: Ear
+async def test_a_refused_position_is_not_published(
+    pipeline: Pipeline, bob: Publisher, follower: Follower
 ) -> None:
     (error,) = await pipeline.accept_live(bob, [(Fix(now_ms(), 0, 0), False)], "bob")
     assert error.code == "position.invalid"
-    assert ear.events == []
+    assert follower.events == []
     assert pipeline.refused["position.invalid"] == 1
 
 
-async def test_what_is_known_of_a_silent_runner_is_dropped(
+async def test_the_track_of_a_silent_runner_is_dropped(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
@@ -250,24 +251,24 @@ async def test_what_is_known_of_a_silent_runner_is_dropped(
     await eventually(lambda: pipeline.hub.groups == 0)
 
 
-async def test_live_goes_on_while_the_layer_is_away(
+async def test_fixes_are_stored_while_the_layer_is_away(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(events: object) -> None:
+    async def unavailable(events: object) -> None:
         raise ConnectionError("the layer is away")
 
-    monkeypatch.setattr(pipeline.hub.layer, "group_send_many", away)
+    monkeypatch.setattr(pipeline.hub.layer, "group_send_many", unavailable)
     await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
     assert pipeline.unsent == 1
     assert await Position.objects.acount() == 1
     assert await Runner.objects.acount() == 1
 
 
-async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
+async def test_a_loss_is_reported_from_its_beginning_even_if_the_first_report_is_lost(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gaps: list[int] = []
-    # The fix, then the fix and the word of the gap, then both again.
+    losses: list[int] = []
+    # First the fix alone, then the fix and the report of the loss, then both again.
     answers = iter([False, True, False, True, True])
     send = pipeline.hub.layer.group_send_many
 
@@ -276,10 +277,10 @@ async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
             return await send(events)
         if not next(answers):
             raise ConnectionError("the layer is away")
-        gaps.extend(event["t"] for _, event in events if event["type"] == EVENTS_LOST)
+        losses.extend(event["t"] for _, event in events if event["type"] == EVENTS_LOST)
 
     monkeypatch.setattr(pipeline.hub.layer, "group_send_many", sending)
-    # A slow commit would be one more gap.
+    # A slow commit would be one more loss.
     monkeypatch.setattr(recorder_module, "LATE_S", 3600)
     before = now_ms()
     await publish(pipeline, bob, Fix(before - 3_000, 48.0, 2.0))
@@ -287,5 +288,5 @@ async def test_a_gap_is_told_from_its_beginning_even_if_the_first_word_is_lost(
     await eventually(lambda: now_ms() > after)
     for n in (2_000, 1_000):
         await publish(pipeline, bob, Fix(before - n, 48.0, 2.0))
-    assert len(gaps) == 1
-    assert before <= gaps[0] <= after
+    assert len(losses) == 1
+    assert before <= losses[0] <= after

@@ -1,4 +1,4 @@
-"""What a runner keeps to themselves: zones, pauses, and what comes after the end."""
+"""Zones, pauses and the end of sharing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from runners.positions.track import Publisher
 from runners.sharing.runner_settings import positions_erase, sharing_until, zone_save
 from tests.waiting import PATIENCE_S, eventually
 
-# Fiji, where a thousandth of a degree of longitude has 106 m.
+# In Fiji, 0.001 degrees of longitude are 106 m.
 LAT = -17.0
 JUST_WEST, JUST_EAST = 179.9995, -179.9995
 FAR_WEST, FAR_EAST = 179.98, -179.98
@@ -34,7 +34,7 @@ SHIFT_M = 250.0
 
 
 def zone_of(runner: int, lng: float, bearing: float) -> Zone:
-    """Return a zone that is not saved yet, and whose circle is shifted by 250 m."""
+    """Return an unsaved zone whose circle is shifted by 250 m."""
     return Zone(
         runner_id=runner,
         lat=LAT,
@@ -75,8 +75,8 @@ def test_a_new_zone_deletes_positions_on_both_sides_of_the_date_line(
 DAYS = range(20_000, 20_060)
 
 
-def reach(zone: Zone, day: int, hour: int = 0) -> int:
-    """Return the per cent of the radius within which a zone hides on a day."""
+def radius_percent(zone: Zone, day: int, hour: int = 0) -> int:
+    """Return the percentage of the radius within which a zone hides on a day."""
     circle = Circle.of(zone)
     t = day * DAY_MS + hour * DAY_MS // 24
 
@@ -94,20 +94,20 @@ def home(pk: int) -> Zone:
     return zone
 
 
-def test_a_zone_reaches_differently_far_each_day_and_never_too_short() -> None:
-    reaches = [reach(home(1), day) for day in DAYS]
-    assert 100 <= min(reaches) < 105
-    assert 120 < max(reaches) <= 125
-    assert len(set(reaches)) > 15
+def test_the_radius_of_a_zone_differs_by_day_and_is_never_too_small() -> None:
+    percentages = [radius_percent(home(1), day) for day in DAYS]
+    assert 100 <= min(percentages) < 105
+    assert 120 < max(percentages) <= 125
+    assert len(set(percentages)) > 15
 
 
-def test_a_zone_reaches_equally_far_all_day() -> None:
+def test_the_radius_of_a_zone_is_constant_all_day() -> None:
     for day in DAYS[:5]:
-        assert len({reach(home(1), day, hour) for hour in range(24)}) == 1
+        assert len({radius_percent(home(1), day, hour) for hour in range(24)}) == 1
 
 
-def test_two_zones_reach_differently_far_on_the_same_days() -> None:
-    one, other = ([reach(home(pk), day) for day in DAYS] for pk in (1, 2))
+def test_the_radii_of_two_zones_differ_on_the_same_days() -> None:
+    one, other = ([radius_percent(home(pk), day) for day in DAYS] for pk in (1, 2))
     assert one != other
 
 
@@ -115,13 +115,13 @@ BEARINGS = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}
 
 
 @pytest.mark.parametrize("bearing", BEARINGS)
-def test_a_zone_reaches_further_in_its_own_direction_at_any_latitude(
+def test_a_zone_extends_further_in_the_direction_of_its_shift_at_any_latitude(
     bearing: int,
 ) -> None:
     zone = zone_of(1, 10.0, bearing)
     zone.pk, zone.lat = 1, 60.0
     circle = Circle.of(zone)
-    # Further than a zone around the place itself would reach on any day.
+    # Further than an unshifted zone would extend on any day.
     north = math.degrees((RADIUS_M + 200) / EARTH_RADIUS_M)
     east = north / math.cos(math.radians(zone.lat))
     around = {
@@ -145,14 +145,14 @@ def now() -> datetime:
 async def refused(
     pipeline: Pipeline, bob: Publisher, now: datetime, *minutes: int
 ) -> dict[int, str]:
-    """Publish fixes of some minutes before; return the codes of those refused."""
+    """Publish fixes of some minutes ago; return the refused ones' codes by minute."""
     times = {m: milliseconds(now - timedelta(minutes=m)) for m in minutes}
     fixes = [Fix(t, 48.0, 2.0) for t in times.values()]
     receipt = await pipeline.accept(bob, fixes, source="overland")
     return {minutes[index]: code for index, code, _ in receipt.rejected}
 
 
-async def test_a_pause_of_hours_ago_binds_what_a_phone_kept_back(
+async def test_a_past_pause_applies_to_fixes_that_arrive_later(
     pipeline: Pipeline, bob: Publisher, now: datetime
 ) -> None:
     await Pause.objects.acreate(
@@ -166,7 +166,7 @@ async def test_a_pause_of_hours_ago_binds_what_a_phone_kept_back(
     }
 
 
-async def test_what_was_recorded_after_the_end_of_sharing_stays_unshared(
+async def test_fixes_recorded_after_the_end_of_sharing_stay_hidden(
     pipeline: Pipeline, bob: Publisher, now: datetime
 ) -> None:
     runner = await Runner.objects.aget(pk=bob.pk)
@@ -180,11 +180,11 @@ async def test_what_was_recorded_after_the_end_of_sharing_stays_unshared(
     assert await refused(pipeline, bob, timezone.now(), 0) == {}
 
 
-def test_what_is_committed_after_an_erasure_is_erased_however_old_it_is(
+def test_fixes_committed_after_an_erasure_are_erased_whatever_their_age(
     bob: Publisher, now: datetime
 ) -> None:
     positions_erase(runner=Runner.objects.get(pk=bob.pk))
-    # Accepted before, and kept back by the phone for hours before that.
+    # Accepted before the erasure, and delayed by the phone for hours before that.
     t = milliseconds(now - timedelta(hours=3))
     write_rows([Row(bob.pk, Fix(t + n, 48.0, 2.0), "overland") for n in range(3)])
     forget_hidden(bob.pk, stored_within=600.0)
@@ -195,21 +195,21 @@ def test_what_is_committed_after_an_erasure_is_erased_however_old_it_is(
 # Rules that cannot be read, or change meanwhile
 
 
-async def test_nothing_is_shown_while_the_rules_cannot_be_read(
+async def test_nothing_is_accepted_while_the_rules_cannot_be_read(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await zone_of(bob.pk, 2.0, 90).asave()
 
-    def away(pk: int) -> object:
+    def unavailable(pk: int) -> object:
         raise OperationalError("the database is away")
 
     with monkeypatch.context() as outage:
-        outage.setattr(pipeline_module, "_read_track", away)
+        outage.setattr(pipeline_module, "_read_track", unavailable)
         for _ in range(2):
             with pytest.raises(database.DatabaseUnavailable):
                 await pipeline.accept(bob, [Fix(now_ms(), LAT, 2.0)], source="x")
     assert pipeline.accepted == 0
-    # Once it is back the zone is in force.
+    # The zone is in force once the database is back.
     receipt = await pipeline.accept(bob, [Fix(now_ms(), LAT, 2.0)], source="x")
     assert [code for _, code, _ in receipt.rejected] == ["zone.hidden"]
 
@@ -218,13 +218,13 @@ async def test_a_zone_that_is_made_while_the_rules_are_read_is_in_force(
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_track = pipeline_module._read_track
-    is_read, may_answer = threading.Event(), threading.Event()
+    is_read, may_return = threading.Event(), threading.Event()
 
     def slow(pk: int) -> object:
         monkeypatch.setattr(pipeline_module, "_read_track", read_track)
         found = read_track(pk)
         is_read.set()
-        may_answer.wait(PATIENCE_S)
+        may_return.wait(PATIENCE_S)
         return found
 
     monkeypatch.setattr(pipeline_module, "_read_track", slow)
@@ -233,6 +233,6 @@ async def test_a_zone_that_is_made_while_the_rules_are_read_is_in_force(
     await eventually(is_read.is_set)
     await zone_of(bob.pk, 2.0, 90).asave()
     await pipeline.refresh([bob.pk])
-    may_answer.set()
+    may_return.set()
     receipt = await accepting
     assert [code for _, code, _ in receipt.rejected] == ["zone.hidden"]

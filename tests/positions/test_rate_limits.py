@@ -1,4 +1,4 @@
-"""How much may be published at once, and how soon again."""
+"""How much may be published at once, and the delay after that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_bucket_says_how_long_to_wait_and_fills_meanwhile(clock: Clock) -> None:
+def test_a_bucket_returns_the_delay_and_refills(clock: Clock) -> None:
     bucket = Bucket(rate=5, burst=10)
     assert bucket.take(10) == 0
     assert bucket.take(5) == 1
@@ -27,14 +27,14 @@ def test_bucket_says_how_long_to_wait_and_fills_meanwhile(clock: Clock) -> None:
     assert bucket.take(1) == 0.2
 
 
-def test_bucket_is_never_more_than_full(clock: Clock) -> None:
+def test_a_bucket_never_exceeds_its_burst(clock: Clock) -> None:
     bucket = Bucket(rate=5, burst=10)
     clock.now += 60
     assert bucket.take(9) == 0
     assert bucket.take(2) == 0.2
 
 
-def test_more_than_the_burst_passes_once_the_bucket_is_full(clock: Clock) -> None:
+def test_a_batch_over_the_burst_passes_when_the_bucket_is_full(clock: Clock) -> None:
     bucket = Bucket(rate=5, burst=10)
     assert bucket.take(1) == 0
     assert bucket.take(500) == 0.2
@@ -43,7 +43,7 @@ def test_more_than_the_burst_passes_once_the_bucket_is_full(clock: Clock) -> Non
     assert not bucket.full
 
 
-def test_what_could_not_be_stored_is_given_back(clock: Clock) -> None:
+def test_permits_for_unstored_fixes_are_returned(clock: Clock) -> None:
     bucket = Bucket(rate=5, burst=10)
     bucket.take(10)
     bucket.give_back(4)
@@ -52,7 +52,7 @@ def test_what_could_not_be_stored_is_given_back(clock: Clock) -> None:
     assert bucket.take(11) == 0
 
 
-def test_keys_have_buckets_of_their_own_while_these_are_not_full(clock: Clock) -> None:
+def test_each_key_has_a_separate_bucket(clock: Clock) -> None:
     all_limits = Limits(rate=5, burst=10)
     bucket = all_limits.of(1)
     bucket.take(10)

@@ -50,7 +50,7 @@ def test_rows_are_written_as_they_were_measured(bob: Publisher) -> None:
     assert (latest.recorded_at, latest.lat) == (row.recorded_at, row.lat)
 
 
-def test_a_time_that_is_stored_already_changes_nothing(bob: Publisher) -> None:
+def test_a_second_position_of_the_same_time_changes_nothing(bob: Publisher) -> None:
     write_rows([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     write_rows([Row(bob.pk, Fix(T, 10.0, 10.0), "websocket")])
     assert Position.objects.get().lat == 48.85
@@ -67,7 +67,7 @@ def test_the_latest_position_never_moves_back_in_time(bob: Publisher) -> None:
     assert Position.objects.count() == 2
 
 
-def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None:
+def test_a_deleted_runner_does_not_lose_fixes_of_others(bob: Publisher) -> None:
     gone = Runner.objects.create(code="gone", name="Gone")
     lost_pk = gone.pk
     gone.delete()
@@ -83,7 +83,7 @@ def test_a_deleted_runner_takes_nobody_elses_fixes_along(bob: Publisher) -> None
 
 @pytest.fixture
 def split_of_bob(bob: Publisher) -> SplitChange:
-    """What a fix of Bob means in his race: he passes a checkpoint."""
+    """A split of Bob that a fix causes in his race."""
     start = datetime.fromtimestamp(T / 1000, UTC)
     ends = start + timedelta(hours=1)
     race = Race.objects.create(slug="half", name="Half", start=start, ends=ends)
@@ -92,13 +92,13 @@ def split_of_bob(bob: Publisher) -> SplitChange:
     return SplitChange(entry.pk, ten.pk, 1, T, 1.0)
 
 
-@pytest.mark.parametrize("what", ["a runner", "an entry"])
-def test_what_is_deleted_takes_nobody_elses_splits_along(
-    bob: Publisher, split_of_bob: SplitChange, what: str
+@pytest.mark.parametrize("deleted", ["a runner", "an entry"])
+def test_a_deleted_runner_or_entry_does_not_lose_splits_of_others(
+    bob: Publisher, split_of_bob: SplitChange, deleted: str
 ) -> None:
     rows = [Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")]
     changes = [split_of_bob]
-    if what == "a runner":
+    if deleted == "a runner":
         rows.insert(0, Row(bob.pk + 1, Fix(T, 48.0, 2.0), "websocket"))
     else:
         changes.insert(0, split_of_bob._replace(entry=split_of_bob.entry + 1))
@@ -114,14 +114,14 @@ async def test_an_ack_waits_for_the_commit(
     loop = asyncio.get_running_loop()
     begun, may_commit = asyncio.Event(), threading.Event()
 
-    def held_up(*work: Any) -> object:
+    def blocked_write(*work: Any) -> object:
         loop.call_soon_threadsafe(begun.set)
         assert may_commit.wait(PATIENCE_S)
         return write_rows(*work)
 
-    monkeypatch.setattr(recorder_module, "write_rows", held_up)
+    monkeypatch.setattr(recorder_module, "write_rows", blocked_write)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
-    # Callbacks come in order: an ack that was sent before the write is here by then.
+    # Callbacks run in order: an ack that was sent before the write would have arrived.
     await asyncio.wait_for(begun.wait(), PATIENCE_S)
     assert not stored.done()
     assert recorder.waiting == 1
@@ -132,7 +132,7 @@ async def test_an_ack_waits_for_the_commit(
     assert recorder.stored == 1
 
 
-async def test_each_sender_learns_how_many_of_their_own_rows_were_refused(
+async def test_each_sender_receives_the_number_of_their_own_refused_rows(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
@@ -148,7 +148,7 @@ async def test_each_sender_learns_how_many_of_their_own_rows_were_refused(
     fixes = [Fix(T + n, 48.0, 2.0) for n in range(3)]
     first = recorder.record([Row(bob.pk, fixes[0], "websocket")])
     await eventually(is_writing.is_set)
-    # Both wait until the first is written, and are one batch.
+    # Both wait until the first is written, and form one batch.
     bobs = recorder.record([Row(bob.pk, fixes[1], "websocket")])
     gone = recorder.record([Row(bob.pk + 1, fix, "websocket") for fix in fixes])
     may_write.set()
@@ -156,7 +156,7 @@ async def test_each_sender_learns_how_many_of_their_own_rows_were_refused(
     assert batches == [1, 4]
 
 
-async def test_the_oldest_row_that_waits_is_known_until_it_is_committed(
+async def test_the_age_of_the_oldest_row_is_known_until_its_commit(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_writing, may_write = threading.Event(), threading.Event()
@@ -198,18 +198,18 @@ async def test_fixes_that_could_not_be_stored_are_not_acked(
 async def test_fixes_that_wait_for_the_database_at_a_stop_are_not_acked(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*work: Any) -> object:
+    def unavailable(*work: Any) -> object:
         raise OperationalError("the database is away")
 
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
-    monkeypatch.setattr(recorder_module, "write_rows", away)
+    monkeypatch.setattr(recorder_module, "write_rows", unavailable)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
     await asyncio.to_thread(recorder.stop)
     assert not stored.done()
     assert recorder.not_stored == {"stopped": 1}
 
 
-async def test_stop_stores_what_waits(recorder: Recorder, bob: Publisher) -> None:
+async def test_stop_stores_the_queue(recorder: Recorder, bob: Publisher) -> None:
     for n in range(500):
         recorder.record_unacked([Row(bob.pk, Fix(T + n, 48.85, 2.35), "websocket")])
     await asyncio.to_thread(recorder.stop)
@@ -226,7 +226,7 @@ async def test_a_recorder_starts_again_after_a_stop(
     assert await Position.objects.acount() == 2
 
 
-async def test_a_full_recorder_turns_away_and_counts(
+async def test_a_full_recorder_refuses_and_counts(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "CAPACITY", 2)
@@ -238,7 +238,7 @@ async def test_a_full_recorder_turns_away_and_counts(
     assert recorder.waiting == 0
 
 
-async def test_the_recorder_waits_out_a_database_that_fails(
+async def test_the_recorder_retries_while_the_database_fails(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
@@ -255,15 +255,15 @@ async def test_the_recorder_waits_out_a_database_that_fails(
     assert await Position.objects.acount() == 1
 
 
-async def test_late_commits_are_told_of_once_when_the_last_is_done(
+async def test_late_commits_are_reported_once_after_the_last(
     recorder: Recorder, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     failed_at: list[int] = []
-    recorder.on_late_commit = told.append
+    recorder.on_late_commit = reported.append
     monkeypatch.setattr(recorder_module, "LATE_S", 3600)
     await recorder.record([Row(bob.pk, Fix(T, 48.0, 2.0), "websocket")])
-    assert told == []
+    assert reported == []
 
     # Every commit is late from here on.
     monkeypatch.setattr(recorder_module, "LATE_S", 1e-9)
@@ -271,7 +271,7 @@ async def test_late_commits_are_told_of_once_when_the_last_is_done(
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.02)
 
     def failing_at_first(rows: list[Row], changes: object) -> object:
-        assert told == []
+        assert reported == []
         if len(failed_at) < 3:
             failed_at.append(time.time_ns() // 1_000_000)
             raise OperationalError("the database is away")
@@ -285,8 +285,8 @@ async def test_late_commits_are_told_of_once_when_the_last_is_done(
         )
     )
     await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
-    (since,) = told
-    # Since the first commit that succeeded: nothing is stored with an earlier time.
+    (since,) = reported
+    # The report starts at the first commit that succeeded: nothing was stored earlier.
     first = await Position.objects.order_by("stored_at").aget(
         recorded_at=_moment(T + 1)
     )

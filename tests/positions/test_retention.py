@@ -41,7 +41,7 @@ def prune(*args: str) -> str:
     return out.getvalue()
 
 
-def test_pruning_deletes_what_is_old_and_says_so(bob: Runner) -> None:
+def test_pruning_deletes_old_positions_and_prints_how_many(bob: Runner) -> None:
     assert "100 positions of 1 runners" in prune("--days", "7")
     assert Position.objects.count() == 10
     assert LatestPosition.objects.count() == 1
@@ -49,12 +49,12 @@ def test_pruning_deletes_what_is_old_and_says_so(bob: Runner) -> None:
 
 
 def test_pruning_can_keep_the_line(bob: Runner) -> None:
-    # Of a straight line both ends are enough.
+    # The two ends of a straight line are enough.
     assert "98 positions of 1 runners" in prune("--days", "7", "--keep-line")
     assert Position.objects.count() == 12
 
 
-def test_pruning_wants_to_know_how_many_days() -> None:
+def test_pruning_needs_a_number_of_days() -> None:
     with pytest.raises(CommandError, match="--days"):
         prune()
     with pytest.raises(CommandError, match="1 or more"):

@@ -1,4 +1,4 @@
-"""Bob runs a race: what his fixes mean on the way through the pipeline."""
+"""Bob runs a race: the pipeline derives progress, splits and states from his fixes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.waiting import PATIENCE_S, eventually
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LAT = 48.0
-# Degrees of latitude of a metre.
-METRE = 1 / 111_200
-PACE = 4.0  # m/s
+# Degrees of latitude per metre.
+METRE_DEGREES = 1 / 111_200
+SPEED_MPS = 4.0
 
 
-class Ear:
-    """Hears what Bob's followers hear."""
+class Follower:
+    """Records what Bob's followers receive."""
 
     def __init__(self) -> None:
         self.events: list[RunnerEvent] = []
@@ -42,10 +42,10 @@ class Ear:
     def receive(self, event: RunnerEvent) -> None:
         self.events.append(event)
 
-    def told(self, kind: str) -> list[dict[str, Any]]:
+    def published(self, kind: str) -> list[dict[str, Any]]:
         frames = [e["v1"] for e in self.events if e["type"] == RUNNER_EVENT and e["v1"]]
-        told = [json.loads(frame_text(frame)) for frame in frames]
-        return [event for event in told if event["kind"] == kind]
+        published = [json.loads(frame_text(frame)) for frame in frames]
+        return [event for event in published if event["kind"] == kind]
 
     @property
     def progress(self) -> list[Any]:
@@ -54,22 +54,22 @@ class Ear:
 
 
 @pytest.fixture
-async def ear(pipeline: Pipeline, bob: Publisher) -> Ear:
-    ear = Ear()
-    await pipeline.hub.subscribe([bob.pk], ear)
-    return ear
+async def follower(pipeline: Pipeline, bob: Publisher) -> Follower:
+    follower = Follower()
+    await pipeline.hub.subscribe([bob.pk], follower)
+    return follower
 
 
 @pytest.fixture
 def entry(bob: Publisher) -> Entry:
-    """Bob is entered for 2 km to the north that started ten minutes ago."""
+    """Bob's entry in a race of 2 km to the north that started ten minutes ago."""
     start = datetime.now(UTC) - timedelta(minutes=10)
     race = Race.objects.create(
         slug="north",
         name="North",
         start=start,
         ends=start + timedelta(hours=3),
-        line=[[LAT + m * METRE, 2.0] for m in range(0, 2001, 50)],
+        line=[[LAT + m * METRE_DEGREES, 2.0] for m in range(0, 2001, 50)],
         length=2000,
     )
     for name, distance, kind in (
@@ -82,11 +82,15 @@ def entry(bob: Publisher) -> Entry:
 
 
 def fix_at(entry: Entry, seconds: float) -> Fix:
-    """Where Bob is so many seconds after the gun; he stands before and after."""
+    """Return Bob's fix at a time after the gun; he stands still before and after."""
     gun = round(entry.race.start.timestamp() * 1000)
-    metres = min(max(0.0, seconds * PACE), 2000)
+    metres = min(max(0.0, seconds * SPEED_MPS), 2000)
     return Fix(
-        gun + round(seconds * 1000), LAT + metres * METRE, 2.0, accuracy=5.0, speed=PACE
+        gun + round(seconds * 1000),
+        LAT + metres * METRE_DEGREES,
+        2.0,
+        accuracy=5.0,
+        speed=SPEED_MPS,
     )
 
 
@@ -102,12 +106,15 @@ async def run(
         await receipt.stored
 
 
-async def test_progress_splits_and_states_are_told_and_stored(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
+async def test_progress_splits_and_states_are_sent_and_stored(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
     await run(pipeline, bob, entry, *range(-30, 521, 10))
-    assert [event["state"] for event in ear.told("state")] == ["started", "finished"]
-    splits = ear.told("split")
+    assert [event["state"] for event in follower.published("state")] == [
+        "started",
+        "finished",
+    ]
+    splits = follower.published("split")
     assert [(s["distance"], s["pass"]) for s in splits] == [
         (0, 1),
         (1000, 1),
@@ -125,7 +132,7 @@ async def test_progress_splits_and_states_are_told_and_stored(
     assert abs((entry.finished_at - start).total_seconds() - 500) < 15
     stored = await Split.objects.aget(checkpoint__name="Half")
     assert round(stored.time.timestamp() * 1000) == half["at"]
-    running = [p for p in ear.progress if p is not None]
+    running = [p for p in follower.progress if p is not None]
     assert running == sorted(running)
     assert running[-1] == 2000
     item = (await database.read(runner_items, [bob.pk]))[bob.pk]
@@ -134,44 +141,44 @@ async def test_progress_splits_and_states_are_told_and_stored(
     assert item["fix"][5] == 2000
 
 
-async def test_a_restart_goes_on_from_what_is_stored(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
+async def test_a_restart_continues_from_the_stored_state(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 200, 10))
     pipeline._tracks.clear()
     await run(pipeline, bob, entry, *range(200, 300, 10))
-    assert [event["state"] for event in ear.told("state")] == ["started"]
-    assert [s["distance"] for s in ear.told("split")] == [0, 1000]
+    assert [event["state"] for event in follower.published("state")] == ["started"]
+    assert [s["distance"] for s in follower.published("split")] == [0, 1000]
 
 
-async def test_another_process_goes_on_from_what_events_carry(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
+async def test_a_different_process_continues_from_the_state_in_events(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
-    """What is stored is taken away: only the events can have told."""
+    """The local state is reset, so it can only come from the event."""
     await run(pipeline, bob, entry, *range(0, 100, 10))
     here = pipeline._tracks[bob.pk]
     assert here.running is not None
     before = here.running.state
     await run(pipeline, bob, entry, *range(100, 200, 10))
-    carrying = next(e for e in reversed(ear.events) if e["type"] == POSITION)
+    event = next(e for e in reversed(follower.events) if e["type"] == POSITION)
     here.running.state, here.latest = before, before.t
-    await pipeline.hub.layer.group_send_many([(runner_group(bob.pk), carrying)])
-    await eventually(lambda: here.latest == carrying["t"])
-    assert here.running.state.t == carrying["t"]
-    assert here.running.state.progress == pytest.approx(190 * PACE, abs=20)
+    await pipeline.hub.layer.group_send_many([(runner_group(bob.pk), event)])
+    await eventually(lambda: here.latest == event["t"])
+    assert here.running.state.t == event["t"]
+    assert here.running.state.progress == pytest.approx(190 * SPEED_MPS, abs=20)
 
 
 async def test_late_fixes_correct_a_split(
     pipeline: Pipeline,
     bob: Publisher,
     entry: Entry,
-    ear: Ear,
+    follower: Follower,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
-    # No coverage from 200 to 300 s, where he passes half way at 250 s.
+    # No coverage from 200 to 300 s; he passes half way at 250 s.
     await run(pipeline, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
-    half = ear.told("split")[1]
+    half = follower.published("split")[1]
     assert half["uncertainty"] == pytest.approx(100, abs=1)
     late = [fix_at(entry, second) for second in range(210, 300, 10)]
     receipt = await pipeline.accept(bob, late, source="websocket")
@@ -180,8 +187,8 @@ async def test_late_fixes_correct_a_split(
     recompute_task = pipeline._tracks[bob.pk].recompute_task
     assert recompute_task is not None
     await recompute_task
-    await eventually(lambda: ear.told("split")[-1]["corrected"])
-    corrected = ear.told("split")[-1]
+    await eventually(lambda: follower.published("split")[-1]["corrected"])
+    corrected = follower.published("split")[-1]
     assert corrected["checkpoint"] == half["checkpoint"]
     assert corrected["uncertainty"] <= 10
     stored = await Split.objects.aget(checkpoint__name="Half")
@@ -189,7 +196,7 @@ async def test_late_fixes_correct_a_split(
     assert not await Position.objects.filter(
         recorded_at__gt=entry.race.start + timedelta(seconds=1), progress=None
     ).aexists()
-    # What an organiser has set stays.
+    # A split that an organiser has set stays.
     by_hand = datetime.now(UTC) - timedelta(minutes=5)
     await Split.objects.filter(pk=stored.pk).aupdate(time=by_hand, by_hand=True)
     await pipeline.accept(bob, [fix_at(entry, 255)], source="websocket")
@@ -200,30 +207,30 @@ async def test_late_fixes_correct_a_split(
     assert stored.time == by_hand
 
 
-async def test_fixes_that_come_during_a_replay_keep_what_it_found(
+async def test_fixes_that_arrive_during_a_recompute_keep_its_result(
     pipeline: Pipeline,
     bob: Publisher,
     entry: Entry,
-    ear: Ear,
+    follower: Follower,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
-    is_replayed, may_answer = threading.Event(), threading.Event()
+    is_recomputed, may_return = threading.Event(), threading.Event()
 
     def slow(*args: Any) -> object:
         found = recompute(*args)
-        is_replayed.set()
-        may_answer.wait(PATIENCE_S)
+        is_recomputed.set()
+        may_return.wait(PATIENCE_S)
         return found
 
-    # The phone wakes on the course; what it kept back has the start.
+    # The phone starts to send on the course; the delayed fixes contain the start.
     await run(pipeline, bob, entry, *range(100, 201, 10))
     monkeypatch.setattr(pipeline_module, "recompute", slow)
     late = [fix_at(entry, second) for second in range(-30, 100, 10)]
     await pipeline.accept(bob, late, source="websocket")
-    await eventually(is_replayed.is_set)
+    await eventually(is_recomputed.is_set)
     await run(pipeline, bob, entry, 210, 220)
-    may_answer.set()
+    may_return.set()
     recompute_task = pipeline._tracks[bob.pk].recompute_task
     assert recompute_task is not None
     await recompute_task
@@ -240,23 +247,23 @@ async def test_a_jump_is_held_until_a_second_fix_confirms_it(
     pipeline: Pipeline,
     bob: Publisher,
     entry: Entry,
-    ear: Ear,
+    follower: Follower,
     settings: Settings,
 ) -> None:
     settings.SPECTATE_OPEN = False
     await run(pipeline, bob, entry, *range(0, 100, 10))
-    told = len(ear.progress)
+    published = len(follower.progress)
     there = fix_at(entry, 100)._replace(lat=LAT + 1)
     receipt = await pipeline.accept(bob, [there], source="websocket")
     assert (receipt.accepted, receipt.rejected) == (1, [])
     assert receipt.stored is not None
     await receipt.stored
-    assert len(ear.progress) == told
+    assert len(follower.progress) == published
     assert (await Position.objects.aget(held=True)).lat == there.lat
     assert (await LatestPosition.objects.aget()).lat < LAT + 0.5
     await run(pipeline, bob, entry, 110)
-    assert len(ear.progress) == told + 1
-    # He really is somewhere else: the second fix there confirms the first.
+    assert len(follower.progress) == published + 1
+    # He really is at a different place: the second fix confirms the first.
     for second in (120, 130):
         fix = fix_at(entry, second)._replace(lat=LAT + 1)
         await (await pipeline.accept(bob, [fix], source="websocket")).stored  # type: ignore[misc]
@@ -264,27 +271,27 @@ async def test_a_jump_is_held_until_a_second_fix_confirms_it(
     assert (await LatestPosition.objects.aget()).lat == LAT + 1
 
 
-async def test_whoever_an_organiser_took_out_is_not_in_the_race(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
+async def test_a_runner_whom_an_organiser_took_out_is_not_in_the_race(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 50, 10))
     await Entry.objects.filter(pk=entry.pk).aupdate(status=Entry.Status.DNF)
     await pipeline.refresh([bob.pk])
     await run(pipeline, bob, entry, *range(50, 600, 10))
     await pipeline.recorder.flushed()
-    assert {s["distance"] for s in ear.told("split")} == {0}
+    assert {s["distance"] for s in follower.published("split")} == {0}
     await entry.arefresh_from_db()
     assert entry.status == "dnf"
-    assert ear.progress[-1] is None
-    assert ear.events[-1]["t"] <= now_ms()
+    assert follower.progress[-1] is None
+    assert follower.events[-1]["t"] <= now_ms()
 
 
 @pytest.mark.parametrize("status", [Entry.Status.DNF, Entry.Status.DNS])
-async def test_status_set_by_the_race_office_outlasts_a_phone_that_goes_on_sending(
+async def test_a_status_set_by_the_race_office_stays_while_the_phone_sends(
     pipeline: Pipeline, bob: Publisher, entry: Entry, status: Entry.Status
 ) -> None:
     await run(pipeline, bob, entry, *range(0, 50, 10))
-    # This process does not know of it yet.
+    # This process has not read the status yet.
     await database.read(lambda: entry_mark(entry=entry, status=status))
     marked = entry.finished_at, entry.started_at
     await run(pipeline, bob, entry, *range(50, 521, 10))
@@ -295,8 +302,8 @@ async def test_status_set_by_the_race_office_outlasts_a_phone_that_goes_on_sendi
     assert entry.finished_at is None
 
 
-async def test_a_finish_that_was_set_by_hand_stays(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
+async def test_a_finish_set_by_hand_stays(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
     finish = await Checkpoint.objects.aget(kind="finish")
     by_hand = entry.race.start + timedelta(seconds=480)
@@ -314,7 +321,7 @@ async def test_a_finish_that_was_set_by_hand_stays(
     assert (await Split.objects.aget(checkpoint=finish)).time == by_hand
 
 
-async def test_a_start_that_was_set_by_hand_stays(
+async def test_a_start_set_by_hand_stays(
     pipeline: Pipeline, bob: Publisher, entry: Entry
 ) -> None:
     start = await Checkpoint.objects.aget(kind="start")
@@ -337,13 +344,16 @@ async def test_a_start_that_was_set_by_hand_stays(
     assert (await Split.objects.aget(checkpoint=start)).time == by_hand
 
 
-async def test_splits_of_an_unlisted_race_are_for_those_who_follow_it(
-    pipeline: Pipeline, bob: Publisher, entry: Entry, ear: Ear
+async def test_splits_of_an_unlisted_race_are_sent_to_its_followers_only(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:
     await Race.objects.filter(slug="north").aupdate(visibility=Race.Visibility.LINK)
     await run(pipeline, bob, entry, *range(0, 521, 10))
-    assert [event["state"] for event in ear.told("state")] == ["started", "finished"]
-    named = [event for event in ear.events if b"north" in event["v1"]]
+    assert [event["state"] for event in follower.published("state")] == [
+        "started",
+        "finished",
+    ]
+    named = [event for event in follower.events if b"north" in event["v1"]]
     assert len(named) == 3
     assert {event["state"]["only"] for event in named} == {entry.race_id}
     assert await Split.objects.acount() == 3

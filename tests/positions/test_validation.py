@@ -10,13 +10,13 @@ from runners.positions.validation import FixError, check_fix, fix_from
 NOW = 1_795_509_018_532
 
 
-def place(**fields: Any) -> dict[str, Any]:
+def position(**fields: Any) -> dict[str, Any]:
     return {"lat": 48.85, "lng": 2.35, **fields}
 
 
-def test_a_fix_keeps_everything_it_understands() -> None:
+def test_a_fix_has_all_known_fields() -> None:
     fix = fix_from(
-        place(accuracy=5, altitude=-3.5, speed=3.2, heading=270, battery=81), NOW
+        position(accuracy=5, altitude=-3.5, speed=3.2, heading=270, battery=81), NOW
     )
     assert fix == Fix(NOW, 48.85, 2.35, 5, -3.5, 3.2, 270, 81)
 
@@ -37,9 +37,9 @@ def test_a_fix_keeps_everything_it_understands() -> None:
         {"lat": 10**400},
     ],
 )
-def test_a_place_that_is_not_on_earth_is_refused(fields: dict[str, Any]) -> None:
+def test_a_position_off_the_earth_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(FixError) as refusal:
-        fix_from(place(**fields), NOW)
+        fix_from(position(**fields), NOW)
     assert refusal.value.code == "position.invalid"
 
 
@@ -49,7 +49,7 @@ def test_a_missing_coordinate_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("lat", "lng"), [(90, 180), (-90, -180), (0, 1e-9)])
-def test_the_edges_of_the_earth_are_on_it(lat: float, lng: float) -> None:
+def test_the_limits_of_coordinates_are_valid(lat: float, lng: float) -> None:
     check_fix(fix_from({"lat": lat, "lng": lng}, NOW), NOW)
 
 
@@ -66,10 +66,10 @@ def test_the_edges_of_the_earth_are_on_it(lat: float, lng: float) -> None:
         {"speed": 10**400},
     ],
 )
-def test_an_optional_value_that_cannot_be_used_is_unknown(
+def test_an_unusable_optional_value_is_unknown(
     fields: dict[str, Any],
 ) -> None:
-    assert fix_from(place(**fields), NOW) == Fix(NOW, 48.85, 2.35)
+    assert fix_from(position(**fields), NOW) == Fix(NOW, 48.85, 2.35)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_an_optional_value_that_cannot_be_used_is_unknown(
         (Fix(-1, 48, 2), "position.invalid"),
     ],
 )
-def test_what_cannot_be_true_is_refused_with_its_reason(fix: Fix, code: str) -> None:
+def test_an_impossible_fix_is_refused_with_a_code(fix: Fix, code: str) -> None:
     with pytest.raises(FixError) as refusal:
         check_fix(fix, NOW)
     assert refusal.value.code == code
 
 
-def test_a_clock_a_minute_ahead_is_tolerated() -> None:
+def test_a_clock_that_is_a_minute_ahead_is_accepted() -> None:
     check_fix(Fix(NOW + 60_000, 48, 2), NOW)

@@ -1,4 +1,4 @@
-"""Bob runs, who may see him follows, and what they hear."""
+"""Bob runs, and viewers with access follow him."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def now_ms() -> int:
 
 @dataclass
 class Scene:
-    """Bob runs and publishes every 50 ms; who may see him follows."""
+    """Bob runs and publishes every 50 ms, on a server that viewers connect to."""
 
     server: Server
     bob: Runner
     token: str
     phone: Client
-    # The `id` of the last fix.
+    # The `id` of the last publish message.
     published: int = 0
 
     @property
@@ -47,7 +47,7 @@ class Alice:
 
 
 def make_alice(bob: Runner, status: str | None = "accepted") -> Alice:
-    """Sign a user up and in; with a status she follows Bob."""
+    """Make a signed-in user, who follows Bob if there is a status."""
     user = make_user(f"alice-{bob.code}")
     if status:
         make_follow(user, bob, status)
@@ -55,7 +55,7 @@ def make_alice(bob: Runner, status: str | None = "accepted") -> Alice:
 
 
 def make_seen(code: str) -> Runner:
-    """Make somebody public who was seen just now."""
+    """Make a public runner with a position of this moment."""
     runner = make_runner(code)
     now = timezone.now()
     LatestPosition.objects.create(
@@ -65,9 +65,10 @@ def make_seen(code: str) -> Runner:
 
 
 def short_life(began: float) -> timedelta:
-    """Return a life that is long enough to do again what took from `began` until now.
+    """Return a duration in which what was done since `began` can be done again.
 
-    Seconds of `time.monotonic()`: what expires is in use before, on a busy machine too.
+    `began` is in seconds of `time.monotonic()`. What expires must be in use before, on
+    a busy machine too.
     """
     return timedelta(seconds=1 + 10 * (time.monotonic() - began))
 
@@ -87,14 +88,14 @@ async def sees_bob(client: Client, scene: Scene) -> None:
 
 
 async def bob_goes_on(scene: Scene) -> None:
-    """Wait until the server has taken or refused more fixes, or closed his socket."""
+    """Wait until the server has handled more fixes, or has closed his socket."""
     more = scene.published + 6
     with contextlib.suppress(ConnectionClosed):
         await scene.phone.receive_until(lambda m: m.get("id", 0) >= more)
 
 
 async def loses_bob(client: Client, scene: Scene, reason: str) -> None:
-    """The stream ends with an `access` event, and nothing comes after."""
+    """Assert that the stream ends with an `access` event and nothing follows."""
     event = await client.receive_type("event", "access")
     assert (event["runner"], event["reason"]) == (scene.code, reason)
     await bob_goes_on(scene)
@@ -102,7 +103,7 @@ async def loses_bob(client: Client, scene: Scene, reason: str) -> None:
 
 
 async def receives_no_positions(client: Client, scene: Scene) -> None:
-    """No positions come although Bob goes on, once those on their way have come."""
+    """Assert that no positions arrive although Bob continues to publish."""
     await bob_goes_on(scene)
     await client.received()
     await bob_goes_on(scene)

@@ -1,4 +1,4 @@
-"""Parts of the watch over rights that are hard to reach from outside."""
+"""Parts of the access monitor that are hard to reach from outside."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ async def monitor(transactional_db: None) -> AsyncIterator[AccessMonitor]:
     database.close_connections()
 
 
-def test_who_is_wrong_a_thousand_times_still_only_waits() -> None:
+def test_the_delay_after_failures_has_a_maximum() -> None:
     waits = [access_monitor.failure_delay_s(count) for count in range(2000)]
     assert waits == sorted(waits)
     assert waits[0] == 0.1
     assert waits[-1] == access_monitor.MAX_FAILURE_DELAY_S
 
 
-async def test_a_change_is_in_force_with_the_next_poll(monitor: AccessMonitor) -> None:
-    # Several come within a second.
+async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) -> None:
+    # There are several polls per second.
     assert access_monitor.POLL_S <= 0.3
     monitor._task.cancel()
     await asyncio.wait([monitor._task])
@@ -75,7 +75,7 @@ async def test_a_change_is_in_force_with_the_next_poll(monitor: AccessMonitor) -
     assert decision.lost == {bob.pk: "private"}
 
 
-async def test_one_who_goes_while_another_comes_is_noticed(
+async def test_a_poll_finds_one_runner_leaving_and_a_different_one_joining(
     monitor: AccessMonitor,
 ) -> None:
     anne = await database_sync_to_async(make_seen)("anne")
@@ -84,7 +84,7 @@ async def test_one_who_goes_while_another_comes_is_noticed(
 
     def swap() -> None:
         make_seen("bob")
-        # Without `save`, and so without a new time of change.
+        # `save` would set a new time of change.
         Runner.objects.filter(pk=anne.pk).update(visibility="private")
 
     await database_sync_to_async(swap)()
@@ -103,17 +103,17 @@ async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
         fix = Fix(now_ms(), 48.0, 2.0)
         return await monitor.pipeline.accept(publisher, [fix], source="x")
 
-    def note(pk: int, key: int) -> None:
+    def record(pk: int, key: int) -> None:
         RightsChange.objects.create(pk=pk, kind=RightsChange.Kind.RUNNER, key=key)
 
     assert (await publish()).accepted == 1
     generation = monitor.generation
-    await database_sync_to_async(note)(1_001, bob.pk + 1)
+    await database_sync_to_async(record)(1_001, bob.pk + 1)
     await eventually(lambda: monitor.generation > generation)
-    # Without the row that this notes: its transaction took the lower number before.
+    # Made without the row that this records: its transaction had the lower number.
     pause = Pause(runner=bob, started_at=timezone.now())
     await Pause.objects.abulk_create([pause])
-    await database_sync_to_async(note)(1_000, bob.pk)
+    await database_sync_to_async(record)(1_000, bob.pk)
     await eventually(lambda: monitor.generation > generation + 1)
     async with asyncio.timeout(PATIENCE_S):
         while not (receipt := await publish()).rejected:
@@ -121,7 +121,7 @@ async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
     assert receipt.rejected[0][1] == "sharing.paused"
 
 
-def test_a_pause_binds_a_phone_where_nobody_has_opened_a_socket() -> None:
+def test_a_pause_applies_to_a_phone_on_a_process_without_sockets() -> None:
     """The poll for changed rights must not wait for the first spectator."""
     with Server("uvicorn") as server:
         bob = server.database(make_runner, "bob")
@@ -130,8 +130,8 @@ def test_a_pause_binds_a_phone_where_nobody_has_opened_a_socket() -> None:
 
         def send() -> dict[str, Any]:
             with urllib.request.urlopen(address) as answer:
-                said: dict[str, Any] = json.load(answer)
-                return said
+                reply: dict[str, Any] = json.load(answer)
+                return reply
 
         assert send() == {"stored": 1, "rejected": []}
         server.database(sharing_pause, runner=bob)

@@ -1,4 +1,4 @@
-"""Who has blocked the user of a socket, while sockets join the topics."""
+"""Blocked users on topics, while sockets join."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from runners.sharing.topic import Blockers, TopicName, Version
 from runners.sharing.topic_registry import TopicRegistry
 from tests.live.socket_writers import RecordingWriter
 
-ALICE, BOB_WHO_BLOCKS_HER = 2, frozenset({7})
+ALICE, HER_BLOCKERS = 2, frozenset({7})
 
 
-async def test_a_block_holds_for_a_socket_that_joins_while_blocks_are_read(
+async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub = Hub(LocalLayer())
@@ -27,22 +27,22 @@ async def test_a_block_holds_for_a_socket_that_joins_while_blocks_are_read(
 
     async def read(function: Any, *args: Any) -> Any:
         if function is blockers_of:
-            return {ALICE: BOB_WHO_BLOCKS_HER}
+            return {ALICE: HER_BLOCKERS}
         return Version(None, None), {}
 
     async def read_rights(*args: Any) -> dict[int, Blockers]:
-        # Asked before she joined: the answer does not have her.
+        # The query started before Alice joined, so its result does not contain her.
         await topics.join(public, outbox, ALICE)
         return {}
 
     monkeypatch.setattr(database, "read", read)
     monkeypatch.setattr(database, "read_rights", read_rights)
     await topics.join(public, other, 1)
-    await topics.refresh_blockers(set(BOB_WHO_BLOCKS_HER))
+    await topics.refresh_blockers(set(HER_BLOCKERS))
     (audience,) = (
         audience
         for (_, blockers), audience in topics.of(public).audiences.items()
-        if blockers == BOB_WHO_BLOCKS_HER
+        if blockers == HER_BLOCKERS
     )
     assert list(audience.members) == [outbox]
     topics.leave([public], outbox)

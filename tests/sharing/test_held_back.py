@@ -1,4 +1,4 @@
-"""Positions that a pause, a zone or an erasure holds back, while somebody watches."""
+"""A pause, a zone and an erasure hide positions from spectators who are connected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.clients import typed_client
 from tests.sharing.scene import Scene, now_ms, receives_no_positions, sees_bob
 
 
-async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
+async def test_a_pause_and_a_zone_hide_positions_and_the_phone_is_notified(
     scene: Scene,
 ) -> None:
     server, bob = scene.server, scene.bob
@@ -22,7 +22,7 @@ async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
         await scene.phone.receive_until(
             lambda m: m.get("rejected") == [[0, "sharing.paused"]]
         )
-        # Nothing more once the pause is in force.
+        # No position arrives while the pause is in force.
         await receives_no_positions(alice, scene)
         await server.adatabase(sharing_resume, runner=bob)
         await alice.receive_until(
@@ -39,13 +39,13 @@ async def test_a_pause_and_a_zone_hold_positions_back_and_say_so(
     assert await server.adatabase(bob.positions.count) == 0
 
 
-async def test_erased_positions_are_gone_and_do_not_come_back(scene: Scene) -> None:
+async def test_erased_positions_are_deleted_and_do_not_return(scene: Scene) -> None:
     server, bob = scene.server, scene.bob
     await scene.phone.receive_type("ack")
     t = now_ms()
     await server.adatabase(positions_erase, runner=bob)
     async with typed_client(server.ws_url, scene.token) as phone:
-        # Until the process knows of it; what it accepts before is erased, too.
+        # Repeated until the process has read the erasure; earlier fixes are erased too.
         rejected: list[list[object]] = []
         while not rejected:
             fix = {"t": t - 1000, "lat": 48, "lng": 2}

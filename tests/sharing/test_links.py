@@ -1,4 +1,4 @@
-"""Share links: what they show until they end, and what nobody without one is told."""
+"""Share links: what they show until they end, and what stays hidden without one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
 
 @contextlib.asynccontextmanager
 async def opened(server: Server, link: tuple[ShareLink, str]) -> AsyncIterator[Client]:
-    """Open a link, and see positions by it."""
+    """Open a link and receive positions."""
     async with typed_client(server.ws_url) as mum:
         await mum.send(type="follow", share=link[1], tick=0)
         await mum.receive_type("positions")
@@ -71,7 +71,7 @@ async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
         assert (await mum.receive())["code"] == "share.expired"
 
 
-async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
+async def test_a_share_link_with_a_pin_requires_it(scene: Scene) -> None:
     server = scene.server
     _, plain = await server.adatabase(make_link, scene.bob, pin="4711")
     async with typed_client(server.ws_url) as mum:
@@ -79,11 +79,11 @@ async def test_a_share_link_with_a_pin_wants_it(scene: Scene) -> None:
             await mum.send(type="follow", share=plain, pin=pin)
             assert (await mum.receive())["code"] == "share.pin"
         await mum.send(type="follow", share=plain, pin="4711")
-        # His next position may come first.
+        # A position may arrive before the snapshot.
         await mum.receive_type("snapshot")
 
 
-async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
+async def test_an_unlisted_race_is_visible_by_its_link_and_lost_with_it(
     scene: Scene,
 ) -> None:
     server, bob = scene.server, scene.bob
@@ -102,7 +102,7 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
         snapshot = await alice.receive_until(lambda m: bool(m.get("races")))
         assert [r["code"] for r in snapshot["runners"]] == [scene.code]
         await alice.receive_type("positions")
-        # Who has the link may name the race, and the runner, too.
+        # Viewers with the link may name the race and the runner too.
         await alice.send(type="follow", runners=[scene.code], races=[scene.code])
         await alice.receive_type("snapshot")
         await server.adatabase(link.revoke)
@@ -115,7 +115,7 @@ async def test_an_unlisted_race_is_seen_by_its_link_and_lost_with_it(
 
 
 def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
-    """Make a race, called as Bob who runs it, with a split at 5 km alone."""
+    """Make a race with Bob's code, in which he runs, with one split at 5 km."""
     race = make_race(slug=bob.code, visibility=visibility)
     race.checkpoints.exclude(distance=5_000).delete()
     Entry.objects.create(race=race, runner=bob, bib="1", status="started")
@@ -123,7 +123,7 @@ def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
 
 
 def set_split(race: Race) -> Split:
-    """Set the split of the one who runs by hand."""
+    """Set the runner's split by hand."""
     split = Split.objects.create(
         entry=race.entries.get(),
         checkpoint=race.checkpoints.get(),
@@ -135,7 +135,7 @@ def set_split(race: Race) -> Split:
 
 
 @pytest.mark.parametrize("visibility", ["public", "link"])
-async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
+async def test_a_split_set_by_hand_is_sent_to_viewers_of_the_race(
     scene: Scene, visibility: str
 ) -> None:
     server = scene.server
@@ -150,14 +150,14 @@ async def test_a_split_set_by_hand_is_told_to_whom_the_race_is_shown(
         for client in (alice, charlie):
             await client.receive_type("snapshot")
         half = (await server.adatabase(set_split, race)).checkpoint_id
-        told = await alice.receive_type("event", "split")
-        assert (told["race"], told["checkpoint"]) == (scene.code, half)
-        assert (told["distance"], told["corrected"]) == (5000, True)
+        event = await alice.receive_type("event", "split")
+        assert (event["race"], event["checkpoint"]) == (scene.code, half)
+        assert (event["distance"], event["corrected"]) == (5000, True)
         if visibility == "public":
-            told = await charlie.receive_type("event", "split")
-            assert told["checkpoint"] == half
+            event = await charlie.receive_type("event", "split")
+            assert event["checkpoint"] == half
         else:
-            # To whoever has no link to it no race is named.
+            # Viewers without the link receive no name of the race.
             received = await charlie.received()
             while scene.code not in json.dumps(received):
                 received.append(await charlie.receive())

@@ -1,4 +1,4 @@
-"""A race as a file gives the same race again, and a bad file gives nothing."""
+"""A race file restores the same race, and a bad file imports nothing."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from runners.positions.running import live_status
 from runners.sharing.runner_settings import positions_erase, zone_add
 from runners.views.races import listing
 
-# The views read in threads of their own, which see only what was committed.
+# The views read in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FIELD = 5
+RUNNER_COUNT = 5
 
 
 @pytest.fixture
 def race(tmp_path: Path) -> Race:
-    """A race that is on: some run, somebody has finished, one is set by hand."""
-    race_restart(FIELD)
+    """A race under way: one runner has finished, one split was set by hand."""
+    race_restart(RUNNER_COUNT)
     race = Race.objects.get()
     race.visibility = Race.Visibility.PUBLIC
     race.save()
@@ -67,8 +67,8 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
-def shown() -> dict[str, Any]:
-    """What anybody sees of the race: standings with splits, the course, all tracks."""
+def public_data() -> dict[str, Any]:
+    """Return the public data: standings with splits, course, tracks, status."""
     listing.forget_kept()
     client = Client()
     standings = client.get("/races/demo/standings.json?splits=1").json()
@@ -90,7 +90,7 @@ def shown() -> dict[str, Any]:
     }
 
 
-def empty() -> None:
+def delete_all() -> None:
     Race.objects.all().delete()
     Runner.objects.all().delete()
 
@@ -105,7 +105,9 @@ def write_lines(file: Path, lines: list[Any]) -> None:
     file.write_bytes(gzip.compress(b"\n".join(json.dumps(n).encode() for n in lines)))
 
 
-def test_race_is_the_same_in_an_empty_database(race: Race, file: Path) -> None:
+def test_an_import_into_an_empty_database_restores_the_race(
+    race: Race, file: Path
+) -> None:
     runner = race.entries.order_by("pk")[0].runner
     latest = runner.latest
     latest.race_state = {
@@ -115,30 +117,30 @@ def test_race_is_the_same_in_an_empty_database(race: Race, file: Path) -> None:
     }
     latest.save()
     RunnerToken.objects.issue(runner, name="phone")
-    said = run("export_race", "demo", str(file))
-    before = shown()
+    output = run("export_race", "demo", str(file))
+    before = public_data()
     assert before["live"][runner.code] == "off_course"
-    assert said == (
-        f"Park loop: {FIELD} entries, {Split.objects.count()} splits and "
+    assert output == (
+        f"Park loop: {RUNNER_COUNT} entries, {Split.objects.count()} splits and "
         f"{Position.objects.count():,} positions are in {file}.\n"
     )
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert len(before["standings"]["standings"]) == FIELD
+    assert len(before["standings"]["standings"]) == RUNNER_COUNT
     # The last wave has not started.
-    assert sum(map(bool, before["tracks"].values())) == FIELD - 1
-    empty()
+    assert sum(map(bool, before["tracks"].values())) == RUNNER_COUNT - 1
+    delete_all()
 
-    said = run("import_race", str(file))
+    output = run("import_race", str(file))
 
-    assert said.startswith(f"Park loop (/races/demo/): {FIELD} entries, ")
-    assert shown() == before
+    assert output.startswith(f"Park loop (/races/demo/): {RUNNER_COUNT} entries, ")
+    assert public_data() == before
     assert not RunnerToken.objects.exists()
     digests = b"digest" in gzip.decompress(file.read_bytes())
     assert not digests
 
 
-def test_race_that_is_there_is_replaced_only_when_asked(race: Race, file: Path) -> None:
-    before = shown()
+def test_an_existing_race_is_replaced_with_replace_only(race: Race, file: Path) -> None:
+    before = public_data()
     link, _ = ShareLink.objects.issue(label="Press", expires_at=race.ends, race=race)
     with pytest.raises(CommandError, match="race demo already. With --replace") as no:
         run("import_race", str(file))
@@ -146,29 +148,29 @@ def test_race_that_is_there_is_replaced_only_when_asked(race: Race, file: Path) 
     Split.objects.all().delete()
     Position.objects.filter(runner=race.entries.order_by("pk")[0].runner).delete()
     race.checkpoints.all().delete()
-    assert shown() != before
+    assert public_data() != before
 
     run("import_race", str(file), "--replace")
 
-    assert shown() == before
+    assert public_data() == before
     assert Race.objects.get().pk == race.pk
     assert ShareLink.objects.get() == link
     run("import_race", str(file), "--replace")
-    assert shown() == before
+    assert public_data() == before
 
 
-def test_tracks_can_be_left_out(race: Race, file: Path) -> None:
-    before = shown()
+def test_tracks_can_be_omitted(race: Race, file: Path) -> None:
+    before = public_data()
     assert "and 0 positions" in run(
         "export_race", "demo", str(file), "--without-tracks"
     )
-    empty()
+    delete_all()
     run("import_race", str(file))
-    assert shown()["standings"] == before["standings"]
+    assert public_data()["standings"] == before["standings"]
     assert not Position.objects.exists()
 
 
-def test_positions_of_another_day_are_not_the_races(race: Race, file: Path) -> None:
+def test_positions_of_a_different_day_are_not_exported(race: Race, file: Path) -> None:
     runner = race.entries.order_by("pk")[0].runner
     training = race.start - timedelta(days=1)
     for row in Position.objects.filter(runner=runner)[:1]:
@@ -178,28 +180,28 @@ def test_positions_of_another_day_are_not_the_races(race: Race, file: Path) -> N
     later.recorded_at = race.ends + timedelta(days=1)
     later.save()
     run("export_race", "demo", str(file))
-    before = shown()["standings"]
-    empty()
+    before = public_data()["standings"]
+    delete_all()
     run("import_race", str(file))
     assert not Position.objects.filter(recorded_at=training).exists()
-    # Else they would be further than they were.
+    # Otherwise their progress would be larger.
     assert not LatestPosition.objects.filter(runner__code=runner.code).exists()
-    assert shown()["standings"] == before
+    assert public_data()["standings"] == before
 
 
-def test_who_has_not_accepted_their_entry_is_left_out(race: Race, file: Path) -> None:
+def test_entries_that_are_not_accepted_are_omitted(race: Race, file: Path) -> None:
     entry = race.entries.order_by("pk")[0]
     entry.runner.account = User.objects.create_user("bob")
     entry.runner.save()
     entry.accepted = False
     entry.save()
-    said = run("export_race", "demo", str(file))
-    assert "Left out: 1 whose runners have not accepted" in said
+    output = run("export_race", "demo", str(file))
+    assert "Left out: 1 whose runners have not accepted" in output
     assert entry.runner.code.encode() not in gzip.decompress(file.read_bytes())
 
 
-def test_what_runners_decided_since_holds(race: Race, file: Path) -> None:
-    """An account accepts for itself; what was hidden or erased does not come back."""
+def test_later_decisions_of_runners_stay_in_force(race: Race, file: Path) -> None:
+    """Accounts must accept entries; hidden and erased positions are not imported."""
     erased, hidden, named, *_ = (entry.runner for entry in race.entries.order_by("pk"))
     named.account = User.objects.create_user("bob")
     named.save()
@@ -213,13 +215,13 @@ def test_what_runners_decided_since_holds(race: Race, file: Path) -> None:
     assert not Position.objects.filter(runner__in=[erased, hidden]).exists()
     assert not LatestPosition.objects.filter(runner__in=[erased, hidden]).exists()
     assert not Entry.objects.get(runner=named).accepted
-    # Who had accepted before has still.
+    # An entry that was accepted before stays accepted.
     Entry.objects.filter(runner=named).update(accepted=True)
     run("import_race", str(file), "--replace")
     assert Entry.objects.get(runner=named).accepted
 
 
-def test_code_of_somebody_else_is_refused(race: Race, file: Path) -> None:
+def test_a_code_of_a_different_runner_is_refused(race: Race, file: Path) -> None:
     runner = race.entries.order_by("pk")[0].runner
     race.delete()
     Runner.objects.filter(pk=runner.pk).update(name="Somebody else")
@@ -248,7 +250,7 @@ def double(kind: str) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda lines: lines.pop(), "The file is not whole: its end is missing."),
         (lambda lines: lines.pop(-2), "line 8: 7 lines come before this one, not 6"),
@@ -288,8 +290,8 @@ def double(kind: str) -> Change:
         (double("split"), "a split contradicts another"),
     ],
 )
-def test_bad_file_is_explained_and_imports_nothing(
-    tmp_path: Path, small_file: bytes, change: Change, says: str
+def test_a_bad_file_is_explained_and_imports_nothing(
+    tmp_path: Path, small_file: bytes, change: Change, message: str
 ) -> None:
     file = tmp_path / "bad.jsonl.gz"
     lines = [json.loads(line) for line in small_file.splitlines()]
@@ -297,17 +299,17 @@ def test_bad_file_is_explained_and_imports_nothing(
     write_lines(file, lines)
     with pytest.raises(CommandError) as refusal:
         run("import_race", str(file))
-    said = str(refusal.value)
-    assert re.search(says, said), said
-    assert said.startswith(f"{file}: ") and said.endswith(" Nothing was imported.")
-    assert "\n" not in said
+    output = str(refusal.value)
+    assert re.search(message, output), output
+    assert output.startswith(f"{file}: ") and output.endswith(" Nothing was imported.")
+    assert "\n" not in output
     for model in (Race, Runner, Position, Entry):
         assert not model.objects.exists()
 
 
 @pytest.fixture(scope="module")
 def small_file() -> bytes:
-    """A race of one runner, as lines."""
+    """The lines of a file with one runner."""
     now = timezone.now()
     race = {
         **{"slug": "ten", "name": "Ten", "start": str(now), "timezone": "UTC"},
@@ -342,14 +344,14 @@ def small_file() -> bytes:
     return b"\n".join(json.dumps(line).encode() for line in lines)
 
 
-def test_good_one_of_these_is_taken(tmp_path: Path, small_file: bytes) -> None:
+def test_a_good_small_file_is_imported(tmp_path: Path, small_file: bytes) -> None:
     file = tmp_path / "good.jsonl.gz"
     file.write_bytes(gzip.compress(small_file))
     run("import_race", str(file))
     assert Split.objects.get().entry.runner.code == "bob"
 
 
-def test_file_that_is_none_or_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_unusable_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "file"
     with pytest.raises(CommandError, match=f"Cannot read {file}: No such file"):
         run("import_race", str(file))
@@ -362,13 +364,13 @@ def test_file_that_is_none_or_cannot_be_used_is_named(tmp_path: Path) -> None:
         run("export_race", "ten", str(file))
 
 
-def test_half_a_file_is_no_file(race: Race, file: Path) -> None:
-    topic_name = file.read_bytes()
-    empty()
+def test_a_part_of_a_file_is_refused(race: Race, file: Path) -> None:
+    content = file.read_bytes()
+    delete_all()
     for part in (
-        topic_name[: len(topic_name) // 2],
-        topic_name[:-4],
-        topic_name[:40] + topic_name[41:],
+        content[: len(content) // 2],
+        content[:-4],
+        content[:40] + content[41:],
     ):
         file.write_bytes(part)
         with pytest.raises(CommandError, match="Nothing was imported"):
@@ -376,6 +378,6 @@ def test_half_a_file_is_no_file(race: Race, file: Path) -> None:
         assert not Race.objects.exists()
 
 
-def test_file_that_cannot_be_written_is_named(race: Race, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_named(race: Race, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="Cannot write .*: No such file"):
         run("export_race", "demo", str(tmp_path / "nowhere" / "file"))

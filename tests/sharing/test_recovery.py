@@ -1,4 +1,4 @@
-"""What is read once more, after a snapshot, goes only where it belongs."""
+"""Backfill after snapshots and losses: no marker moves back, nothing is omitted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BOB = 7
 
 @pytest.fixture
 async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    # Without those that other tests of this process have left behind.
+    # Backfillers of other tests of this process are not included.
     monkeypatch.setattr(recovery, "_backfillers", set())
     channel_layers.set("default", LocalLayer())
     hub = get_hub()
@@ -49,7 +49,7 @@ async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     await hub.close()
 
 
-class Ear:
+class Follower:
     def __init__(self) -> None:
         self.received = asyncio.Event()
         self.events: list[RunnerEvent] = []
@@ -70,15 +70,15 @@ def missed(*times: int) -> Backfill:
 
 def times_of(rows: Any) -> list[int]:
     read = [json.loads(row) for _, row in rows]
-    # With the progress that is stored: the map forgets no kilometre.
+    # Rows have the stored progress, so the map does not lose it.
     assert all(row[6] == 5_000 for row in read)
     return [row[1] for row in read]
 
 
-async def hand_out(hub: Hub, t: int) -> Ear:
-    """Let a follower of Bob get a position of that time."""
-    ear = Ear()
-    await hub.subscribe([BOB], ear)
+async def dispatch(hub: Hub, t: int) -> Follower:
+    """Subscribe a follower to Bob and send them a position of this time."""
+    follower = Follower()
+    await hub.subscribe([BOB], follower)
     event: RunnerEvent = {
         "type": POSITION,
         "runner": BOB,
@@ -88,25 +88,25 @@ async def hand_out(hub: Hub, t: int) -> Ear:
         "state": {},
     }
     await hub.layer.group_send_many([(runner_group(BOB), event)])
-    await asyncio.wait_for(ear.received.wait(), PATIENCE_S)
-    return ear
+    await asyncio.wait_for(follower.received.wait(), PATIENCE_S)
+    return follower
 
 
-async def test_a_second_look_moves_no_marker_back(hub: Hub) -> None:
-    await hand_out(hub, T + 1)
+async def test_a_backfill_moves_no_marker_back(hub: Hub) -> None:
+    await dispatch(hub, T + 1)
     assert times_of(missed(T - 1, T).newest_rows(hub)) == []
 
 
-async def test_a_second_look_gives_what_joining_sockets_did_not_get(
+async def test_a_backfill_includes_positions_that_joining_sockets_did_not_receive(
     hub: Hub,
 ) -> None:
-    # Handed out, but perhaps before the socket that waits had joined.
-    await hand_out(hub, T)
+    # Dispatched, but perhaps before the waiting socket joined.
+    await dispatch(hub, T)
     assert times_of(missed(T - 1, T).newest_rows(hub)) == [T]
 
 
 async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
-    """Store fixes of Bob, that long ago."""
+    """Store fixes of Bob as if `age` ago."""
     rows = [storage.Row(BOB, Fix(t, 48.0, 2.0), "websocket") for t in times]
     await database.read(storage.write_rows, rows)
     moments = [datetime.fromtimestamp(t / 1000, UTC) for t in times]
@@ -116,55 +116,53 @@ async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
 
 @pytest.fixture
 async def bob(transactional_db: None) -> AsyncIterator[Runner]:
-    """Bob runs."""
+    """Bob, who runs."""
     yield await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
     database.close_connections()
 
 
-async def test_filling_a_gap_moves_no_marker_back_from_what_is_not_stored_yet(
+async def test_a_backfill_does_not_move_the_marker_back_from_an_unstored_position(
     hub: Hub, bob: Runner
 ) -> None:
     now = now_ms()
-    ear = await hand_out(hub, now)
+    follower = await dispatch(hub, now)
     await stored(now - 1_000)
     Backfiller(hub).schedule(now)
     await finish_backfills(hub, PATIENCE_S)
-    assert ear.times(LATE_FIXES) == [now - 1_000]
-    assert ear.times(POSITION) == [now]
+    assert follower.times(LATE_FIXES) == [now - 1_000]
+    assert follower.times(POSITION) == [now]
 
 
-async def test_filling_a_gap_moves_no_marker_back_from_what_was_stored_before(
+async def test_a_backfill_does_not_move_the_marker_back_from_an_older_process(
     hub: Hub, bob: Runner
 ) -> None:
     now = now_ms()
-    ear = Ear()
-    await hub.subscribe([BOB], ear)
-    # Dispatched by a process before this one.
+    follower = Follower()
+    await hub.subscribe([BOB], follower)
+    # Dispatched by a previous process.
     await stored(now - 60_000, age=timedelta(minutes=1))
     await stored(now - 61_000)
     Backfiller(hub).schedule(now)
     await finish_backfills(hub, PATIENCE_S)
-    assert ear.times(LATE_FIXES) == [now - 61_000]
-    assert ear.times(POSITION) == []
+    assert follower.times(LATE_FIXES) == [now - 61_000]
+    assert follower.times(POSITION) == []
 
 
-async def test_filling_a_gap_moves_the_marker_to_the_newest_position(
+async def test_a_backfill_moves_the_marker_to_the_newest_position(
     hub: Hub, bob: Runner
 ) -> None:
     now = now_ms()
-    ear = await hand_out(hub, now - 2_000)
+    follower = await dispatch(hub, now - 2_000)
     await stored(now - 3_000, now - 1_000)
     Backfiller(hub).schedule(now)
     await finish_backfills(hub, PATIENCE_S)
-    assert ear.times(POSITION) == [now - 2_000, now - 1_000]
+    assert follower.times(POSITION) == [now - 2_000, now - 1_000]
 
 
-async def test_held_positions_are_not_sent_to_who_resumes(
-    hub: Hub, bob: Runner
-) -> None:
+async def test_held_positions_are_not_backfilled(hub: Hub, bob: Runner) -> None:
     now = now_ms()
-    ear = Ear()
-    await hub.subscribe([BOB], ear)
+    follower = Follower()
+    await hub.subscribe([BOB], follower)
     await stored(now - 2_000)
     held = storage.Row(BOB, Fix(now - 1_000, 10.0, 2.0), "websocket", held=True)
     await database.read(storage.write_rows, [held])
@@ -172,10 +170,10 @@ async def test_held_positions_are_not_sent_to_who_resumes(
     assert [t for t, *_ in backfill.rows[BOB]] == [now - 2_000]
     Backfiller(hub).schedule(now)
     await finish_backfills(hub, PATIENCE_S)
-    assert ear.times(POSITION) == [now - 2_000]
+    assert follower.times(POSITION) == [now - 2_000]
 
 
-async def test_a_second_look_moves_no_marker_back_that_the_snapshot_has_placed(
+async def test_a_backfill_does_not_move_the_marker_back_from_the_snapshot(
     hub: Hub, bob: Runner
 ) -> None:
     now = now_ms()
@@ -187,7 +185,7 @@ async def test_a_second_look_moves_no_marker_back_that_the_snapshot_has_placed(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_second_look_leaves_nothing_out() -> None:
+async def test_a_backfill_after_a_snapshot_is_complete() -> None:
     bob = await Runner.objects.acreate(code="bob", name="Bob")
     now = now_ms()
     fixes = [Fix(now - n, 48.0, 2.0) for n in range(1_500)]
@@ -215,21 +213,21 @@ def store_of_each(count: int, each: int) -> set[int]:
 
 
 def assert_bounded(missed: Backfill, runners: set[int], each: int, left: int) -> None:
-    """Some are left out and named, and what the others missed is whole."""
+    """Assert that `left` runners are truncated and named, and the others complete."""
     assert len(missed.truncated) == left
     assert missed.rows.keys() == missed.late.keys() == runners - set(missed.truncated)
     assert {len(rows) for rows in missed.rows.values()} == {each}
 
 
 @pytest.mark.django_db
-def test_what_many_runners_missed_is_bounded_for_all_of_them_together() -> None:
+def test_since_is_limited_for_all_runners_together() -> None:
     each = RUNNER_LIMIT - 100
     runners = store_of_each(LIMIT // each + 2, each)
     assert_bounded(stored_since(runners, now_ms()), runners, each, left=2)
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_what_single_runners_missed_is_bounded_for_all_of_them_together(
+async def test_since_of_single_runners_is_limited_for_all_of_them_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner_reads, "LIMIT", 25)
@@ -240,32 +238,32 @@ async def test_what_single_runners_missed_is_bounded_for_all_of_them_together(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_who_was_cut_off_within_a_gap_gets_it_from_its_beginning(
+async def test_a_client_that_was_cut_off_during_a_loss_receives_all_from_its_beginning(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0.05)
     backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
-    healthy = complete_before(begins + 10_000)
+    complete = complete_before(begins + 10_000)
     backfiller.schedule(begins)
-    (gap,) = backfiller.gaps
+    (span,) = backfiller.gaps
     during = complete_before(begins + 10_000)
-    await eventually(lambda: gap.until < math.inf)
-    assert healthy == begins + 10_000
-    # While it is open, and after it.
+    await eventually(lambda: span.until < math.inf)
+    assert complete == begins + 10_000
+    # While the span is open, and after it.
     assert during == complete_before(begins + 10_000) == begins
-    # Not who had gone before it, nor who came away well after it.
+    # Clients that left before the span, or returned well after it, are not affected.
     assert complete_before(begins - 1) == begins - 1
-    later = int(gap.until) + 60_000
+    later = int(span.until) + 60_000
     monkeypatch.setattr(hub.loss_detector, "_complete_until", later)
     assert complete_before(later) == later
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
+async def test_losses_during_a_backfill_are_one_span(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The first waits for commits until it is told to hurry.
+    # The first waits for commits until it is flushed.
     monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 3600)
     backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
@@ -277,29 +275,29 @@ async def test_gaps_that_are_noticed_while_one_is_filled_are_one(
     assert (first.since, rest.since) == (begins, begins + 20_000)
     await finish_backfills(hub, PATIENCE_S)
     assert first.until <= rest.until < math.inf
-    # What comes later is told of again.
+    # A later loss is a new span.
     backfiller.schedule(begins + 50_000)
     assert len(backfiller.gaps) == 3
     await eventually(lambda: backfiller.gaps[-1].until < math.inf)
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_process_that_goes_gives_first_what_its_sockets_miss(
+async def test_a_draining_process_first_backfills_its_sockets(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It waits for no commit.
+    # The backfill does not wait for commits.
     monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 3600)
     bob = await Runner.objects.acreate(pk=BOB, code="bob", name="Bob")
-    ear = Ear()
-    await hub.subscribe([bob.pk], ear)
+    follower = Follower()
+    await hub.subscribe([bob.pk], follower)
     since = now_ms()
     await database.read(
         storage.write_rows, [storage.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
     Backfiller(hub)
-    # Known to be lost, and the layer is not back yet.
+    # The loss is known, and the layer is not back yet.
     hub.loss_detector.report_loss(since)
     assert hub.loss_detector.complete_until <= since
     await finish_backfills(hub, PATIENCE_S)
-    assert ear.received.is_set()
+    assert follower.received.is_set()
     database.close_connections()

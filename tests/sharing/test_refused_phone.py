@@ -1,4 +1,4 @@
-"""A phone that goes on sending although its right to is gone."""
+"""A phone that continues to send after its token was revoked."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tests.faults.peer import CLOSE, Peer
 from tests.servers import Server
 
 
-class Stubborn(Peer):
-    """Answers no close frame, and sends on."""
+class StubbornPeer(Peer):
+    """Answers no close frame and continues to send."""
 
     def _frame(self, opcode: int, payload: bytes) -> None:
         if opcode != CLOSE:
             super()._frame(opcode, payload)
 
 
-async def test_nothing_is_taken_after_a_token_was_revoked(server: Server) -> None:
+async def test_nothing_is_accepted_after_a_token_was_revoked(server: Server) -> None:
     bob = await server.adatabase(make_runner, "bob")
     row, token = await server.adatabase(RunnerToken.objects.issue, bob, name="phone")
-    phone = await Stubborn().open(f"{server.ws_url}/?token={token}")
+    phone = await StubbornPeer().open(f"{server.ws_url}/?token={token}")
     async with typed_client(server.ws_url) as alice:
         await alice.send(type="follow", runners=["bob"], tick=0)
         await alice.receive_type("snapshot")
@@ -35,7 +35,7 @@ async def test_nothing_is_taken_after_a_token_was_revoked(server: Server) -> Non
         with contextlib.suppress(ConnectionError):
             for n in range(20):
                 phone.send({"userId": "bob", "lat": 60, "lng": n})
-                # Meanwhile the server reads what the phone has sent.
+                # The server reads what the phone has sent.
                 received += await alice.received()
         received += await alice.received()
         assert not any(60 in row for each in received for row in each.get("fixes", ()))

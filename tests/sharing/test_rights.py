@@ -1,4 +1,4 @@
-"""Rights that end, on open sockets: from elsewhere, without Redis."""
+"""Rights that end on open sockets: changed by a different process, without Redis."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def block(bob: Runner) -> None:
         (hide, "private"),
     ],
 )
-async def test_a_follower_loses_a_runner_who_takes_the_follow_back(
+async def test_a_follower_loses_a_runner_who_revokes_the_follow(
     scene: Scene, change: Change, reason: str
 ) -> None:
     server, bob = scene.server, scene.bob
@@ -113,17 +113,17 @@ async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
         await alice.receive()
         await sees_bob(charlie, scene)
         await scene.server.adatabase(hide, scene.bob)
-        # Only he is notified that they both have lost him.
+        # Only Charlie is notified; both have lost the runner.
         await loses_bob(charlie, scene, "private")
         await alice.received()
         await bob_goes_on(scene)
         assert await alice.received() == []
 
 
-async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> None:
+async def test_a_blocked_user_loses_the_runner_in_topics_too(scene: Scene) -> None:
     server, bob = scene.server, scene.bob
     stranger = await server.adatabase(make_alice, bob, None)
-    # Somebody else who goes on: a whole does not end with one of it.
+    # A different runner who continues: the topic does not end with one of its runners.
     anne = await server.adatabase(make_phone, "anne")
 
     def is_bob(message: Message) -> bool:
@@ -143,20 +143,20 @@ async def test_who_is_blocked_loses_the_runner_in_a_whole_too(scene: Scene) -> N
         await server.adatabase(block, bob)
         event = await alice.receive_type("event", "runner")
         assert (event["change"], event["runner"]) == ("removed", scene.code)
-        # Each of the newcomers is found by a different poll of the topic.
+        # Different polls of the topic find these new runners.
         for code in ("nora", "olaf"):
             await server.adatabase(make_seen, code)
             while code not in json.dumps(received := await alice.receive()):
                 assert scene.code not in json.dumps(received), received
         await phone.send(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
-        # With her item if she joins the topic after the fix, or else as a position.
+        # In her item if she joins the topic after the fix, otherwise as a position.
         await alice.receive_until(
             lambda m: (
                 (m["type"] == "positions" and m["fixes"] != [])
                 or (m["type"] == "event" and m["runner"]["fix"] is not None)
             )
         )
-        # Whoever comes while blocked sees as little, in each way of coming.
+        # Sockets that join while blocked see as little, with snapshot and backfill.
         async with page_of(scene, stranger) as again:
             await again.send(
                 type="follow", public=True, tick=0, since=now_ms() - 60_000, id="all"
@@ -231,7 +231,7 @@ async def test_a_phone_whose_token_ends_is_closed_with_4401(
     assert await scene.phone.receive_close() == 4401
 
 
-async def test_a_phone_that_is_another_runners_now_is_told_to_come_back(
+async def test_a_phone_whose_token_moves_to_a_different_runner_reconnects(
     scene: Scene,
 ) -> None:
     server, bob = scene.server, scene.bob

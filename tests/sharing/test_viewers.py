@@ -1,4 +1,4 @@
-"""How many watch a link now, in all processes."""
+"""The number of viewers of a link, in all processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def viewers(link: ShareLink) -> int:
     return ShareLink.objects.with_viewers().get(pk=link.pk).viewers  # type: ignore[attr-defined, no-any-return]
 
 
-def test_the_viewers_of_all_processes_count_until_they_are_silent(db: None) -> None:
+def test_viewers_of_all_processes_count_until_their_process_is_silent(db: None) -> None:
     mums, dads = make_link(), make_link()
     LinkViewers.objects.say("one", {mums.pk: 2, dads.pk: 1})
     LinkViewers.objects.say("two", {mums.pk: 3})
@@ -46,13 +46,13 @@ def test_the_viewers_of_all_processes_count_until_they_are_silent(db: None) -> N
     assert not LinkViewers.objects.exists()
 
 
-async def test_a_process_says_who_watches_here(
+async def test_a_process_reports_its_viewers(
     monitor: AccessMonitor,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     link = await database.read(make_link)
 
-    async def comes_to(count: int, link: ShareLink = link) -> None:
+    async def reaches(count: int, link: ShareLink = link) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while await database.read(viewers, link) != count:
                 await asyncio.sleep(0.02)
@@ -61,17 +61,17 @@ async def test_a_process_says_who_watches_here(
     counting = asyncio.create_task(monitor._count_viewers())
     for _ in range(2):
         assert monitor.count_socket("link", link.pk, 50)
-    await comes_to(2)
+    await reaches(2)
     monitor.release_sockets([("link", link.pk)])
-    await comes_to(1)
-    # A link that is deleted meanwhile ends nothing.
+    await reaches(1)
+    # Deleting a link meanwhile does not end the count.
     other = await database.read(make_link)
     monitor.count_socket("link", other.pk, 50)
     await database.read(other.delete)
     third = await database.read(make_link)
     monitor.count_socket("link", third.pk, 50)
-    await comes_to(1, third)
+    await reaches(1, third)
     monitor.release_sockets([("link", row.pk) for row in (link, other, third)])
-    await comes_to(0)
+    await reaches(0)
     counting.cancel()
     await asyncio.gather(counting, return_exceptions=True)

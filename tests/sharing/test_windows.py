@@ -1,4 +1,4 @@
-"""From when to when a race shows its runners, and to whom."""
+"""When a race shows its runners, and to whom."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def link_to(race: Race) -> int:
 
 
 def codes(race: Race, links: tuple[int, ...] = ()) -> tuple[list[str], list[str]]:
-    """Return whom one sees singly, and as part of the race."""
+    """Return the codes that are visible singly, and as part of the race."""
     return (
         sorted(visible_runners(links=links).values_list("code", flat=True)),
         sorted(race_runners(race.pk).values_list("code", flat=True)),
@@ -65,7 +65,7 @@ def codes(race: Race, links: tuple[int, ...] = ()) -> tuple[list[str], list[str]
 
 
 @pytest.mark.parametrize(
-    ("start", "entry", "seen"),
+    ("start", "entry", "visible"),
     [
         (61 * MINUTE, {}, False),
         (59 * MINUTE, {}, True),
@@ -77,8 +77,8 @@ def codes(race: Race, links: tuple[int, ...] = ()) -> tuple[list[str], list[str]
         (-2 * HOUR, {"status": "started", "changed_at": -61 * MINUTE}, True),
     ],
 )
-def test_a_runner_is_seen_from_an_hour_before_to_an_hour_after_their_race(
-    start: timedelta, entry: dict[str, Any], seen: bool
+def test_a_runner_is_visible_from_an_hour_before_to_an_hour_after_their_race(
+    start: timedelta, entry: dict[str, Any], visible: bool
 ) -> None:
     race = make_race(start)
     row = enter(race)
@@ -86,11 +86,11 @@ def test_a_runner_is_seen_from_an_hour_before_to_an_hour_after_their_race(
     times = {k: now + v if isinstance(v, timedelta) else v for k, v in entry.items()}
     if times:
         Entry.objects.filter(pk=row.pk).update(**times)
-    assert codes(race) == ((["bob"], ["bob"]) if seen else ([], []))
+    assert codes(race) == ((["bob"], ["bob"]) if visible else ([], []))
     assert codes(race, (link_to(race),)) == codes(race)
 
 
-def test_the_window_of_who_finished_ends_by_the_clock() -> None:
+def test_the_window_of_a_finisher_ends_by_the_clock() -> None:
     race = make_race()
     finished_at = timezone.now() - 10 * MINUTE
     enter(race, finished_at=finished_at, status="finished")
@@ -103,14 +103,14 @@ def test_the_window_of_who_finished_ends_by_the_clock() -> None:
     assert grant.until == pytest.approx(race.ends.timestamp())
 
 
-def test_an_entry_shows_who_has_an_account_once_they_accepted_it() -> None:
+def test_an_entry_shows_a_runner_with_an_account_after_they_accepted_it() -> None:
     race = make_race()
     entry = enter(race, accepted=False)
-    assert codes(race) == (["bob"], ["bob"])  # no account: nobody could accept
+    assert codes(race) == (["bob"], ["bob"])  # Without an account nobody can accept.
     entry.runner.account = User.objects.create_user("bob")
     entry.runner.save()
     assert codes(race) == ([], [])
-    # Nor does the race of who is public anyway give away that they are in it.
+    # The race does not reveal that a public runner is entered, either.
     Runner.objects.all().update(visibility="public")
     assert codes(race) == (["bob"], [])
     assert runner_items(Runner.objects.all())[entry.runner_id]["race"] is None
@@ -121,7 +121,7 @@ def test_an_entry_shows_who_has_an_account_once_they_accepted_it() -> None:
     assert races_of([entry.runner]).get() == race
 
 
-def test_an_unlisted_race_shows_itself_and_its_runners_by_its_link_only() -> None:
+def test_an_unlisted_race_is_visible_by_its_link_only() -> None:
     race = make_race(visibility="link")
     entry = enter(race)
     link = link_to(race)
@@ -153,22 +153,20 @@ def test_a_socket_loses_an_unlisted_race_with_its_link(
 ) -> None:
     race = make_race(visibility="link")
     link = link_to(race)
-    question = AccessCheck(
-        Viewer(links=(link,)), None, frozenset(), frozenset([race.pk])
-    )
-    assert check_access([question])[0].lost_races == {}
+    check = AccessCheck(Viewer(links=(link,)), None, frozenset(), frozenset([race.pk]))
+    assert check_access([check])[0].lost_races == {}
     change(race, ShareLink.objects.get())
-    assert check_access([question])[0].lost_races == {race.pk: reason}
+    assert check_access([check])[0].lost_races == {race.pk: reason}
 
 
-def test_a_socket_loses_a_race_that_is_listed_no_longer() -> None:
+def test_a_socket_loses_a_race_that_is_no_longer_listed() -> None:
     race = make_race()
-    question = AccessCheck(Viewer(), None, frozenset(), frozenset([race.pk]))
-    assert check_access([question])[0].lost_races == {}
+    check = AccessCheck(Viewer(), None, frozenset(), frozenset([race.pk]))
+    assert check_access([check])[0].lost_races == {}
     Race.objects.filter(pk=race.pk).update(visibility="link")
-    assert check_access([question])[0].lost_races == {race.pk: "private"}
-    race.delete()  # that, the roster tells its members
-    assert check_access([question])[0].lost_races == {}
+    assert check_access([check])[0].lost_races == {race.pk: "private"}
+    race.delete()  # The topic reports a deleted race to its subscribers.
+    assert check_access([check])[0].lost_races == {}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +180,7 @@ def test_a_socket_loses_a_race_that_is_listed_no_longer() -> None:
         (lambda race, entry: entry.delete(), "runner"),
     ],
 )
-def test_what_may_take_a_right_away_is_noted(change: Any, kind: str) -> None:
+def test_changes_that_may_revoke_a_right_are_recorded(change: Any, kind: str) -> None:
     race = make_race()
     entry = enter(race)
     key = race.pk if kind == "race" else entry.runner_id
@@ -191,7 +189,7 @@ def test_what_may_take_a_right_away_is_noted(change: Any, kind: str) -> None:
     assert RightsChange.objects.filter(kind=kind, key=key).exists()
 
 
-def test_where_a_runner_was_before_the_window_is_not_shown() -> None:
+def test_positions_from_before_the_window_are_hidden() -> None:
     race = make_race(start=timedelta())
     runner = enter(race).runner
     now = timezone.now()
@@ -204,8 +202,8 @@ def test_where_a_runner_was_before_the_window_is_not_shown() -> None:
         runner=runner, recorded_at=at, contact_at=now, lat=13, lng=2, source="x"
     )
 
-    def shown() -> tuple[Any, list[float], list[float]]:
-        """Return the latitudes of the snapshot, of `since`, and of the track."""
+    def visible_latitudes() -> tuple[Any, list[float], list[float]]:
+        """Return the latitudes of the snapshot, of `since` and of the track."""
         item = runner_items([runner.pk])[runner.pk]
         missed = stored_since([runner.pk], 0).rows.get(runner.pk, [])
         track = Client().get("/runners/bob/track.json").json()["points"]
@@ -215,15 +213,15 @@ def test_where_a_runner_was_before_the_window_is_not_shown() -> None:
         fix = item["fix"] and item["fix"][1]
         return fix, [row[1] for row in missed], [point[1] for point in track]
 
-    assert shown() == (13, [12, 13], [12, 13])
-    # Of two open windows the earlier one counts.
+    assert visible_latitudes() == (13, [12, 13], [12, 13])
+    # The earlier of two open windows counts.
     later = Race.objects.create(
         slug="later", name="Later", start=now + 45 * MINUTE, ends=now + 3 * HOUR
     )
     Entry.objects.create(race=later, runner=runner, bib="1")
-    assert shown() == (13, [12, 13], [12, 13])
+    assert visible_latitudes() == (13, [12, 13], [12, 13])
     LatestPosition.objects.update(recorded_at=now - 90 * MINUTE)
-    assert shown()[0] is None
-    # Who is public hides nothing.
+    assert visible_latitudes()[0] is None
+    # The window hides nothing of public runners.
     Runner.objects.update(visibility="public")
-    assert shown() == (latest.lat, [11, 12, 13], [11, 12, 13])
+    assert visible_latitudes() == (latest.lat, [11, 12, 13], [11, 12, 13])

@@ -1,6 +1,6 @@
-"""A request as an app's code writes it, field by field, and what must come of it.
+"""A request as an app's code builds it, and the expected result.
 
-Ids and places are made up. TOKEN stands for the token, BASIC for user and token.
+Ids and positions are made up. TOKEN stands for the token, BASIC for user and token.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ BEARER = {"Authorization": "Bearer TOKEN"}
 
 
 def fix(t: int = MS, **more: float | None) -> dict[str, Any]:
-    """A stored fix: what is not named is unknown."""
+    """Return a stored fix; fields that are not given are unknown."""
     unknown = dict.fromkeys(("accuracy", "altitude", "speed", "heading", "battery"))
     return {"t": t, "lat": 53.3566, "lng": -6.3285} | unknown | more
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request, the fixes that are stored of it in SI units, and the exact reply."""
+    """A request, the stored fixes in SI units, and the exact reply."""
 
     name: str
     path: str

@@ -1,4 +1,4 @@
-"""What an app or a script of somebody's own sends, in the usual names of fields."""
+"""Payloads of other apps and of scripts, with common field names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What GPSLogger sends by our template."""
+"""Payloads of GPSLogger with our template."""
 
 from __future__ import annotations
 

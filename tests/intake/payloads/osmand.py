@@ -1,4 +1,4 @@
-"""What OsmAnd sends, by our template and by others."""
+"""Payloads of OsmAnd with our template and with others."""
 
 from __future__ import annotations
 

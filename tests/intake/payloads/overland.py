@@ -1,4 +1,4 @@
-"""What Overland sends: batches of GeoJSON."""
+"""Payloads of Overland: batches of GeoJSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OwnTracks sends."""
+"""Payloads of OwnTracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Traccar server forwards, of devices that report to it."""
+"""Payloads that a Traccar server forwards from its devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Traccar Client sends: version 8 in the URL, 9 as JSON, 10 as a form."""
+"""Payloads of Traccar Client: version 8 in the URL, 9 as JSON, 10 as a form."""
 
 from __future__ import annotations
 
