@@ -55,7 +55,7 @@ def test_a_deleted_token_is_ignored(token: RunnerToken) -> None:
     assert Phone.objects.count() == 1
 
 
-def test_phone_activitychanges_no_right(token: RunnerToken) -> None:
+def test_phone_activity_changes_no_right(token: RunnerToken) -> None:
     before = RightsChange.objects.count()
     write_phone_activity({token.pk: make_activity(token)})
     assert RightsChange.objects.count() == before
@@ -76,7 +76,7 @@ def test_only_a_heartbeat_updates_the_contact_time_of_the_runner(
     assert LatestPosition.objects.get().contact_at > old
 
 
-async def test_activityon_a_websocket_is_recorded_as_over_http(
+async def test_activity_on_a_websocket_is_recorded_as_over_http(
     server: Server,
 ) -> None:
     token = await server.adatabase(make_phone, "bob")
@@ -103,7 +103,7 @@ async def test_activityon_a_websocket_is_recorded_as_over_http(
     await asyncio.to_thread(wait_until, lambda: server.database(is_recorded))
 
 
-def test_activityis_recorded_in_postgresql(postgres_url: str) -> None:
+def test_activity_is_recorded_in_postgresql(postgres_url: str) -> None:
     with Server("uvicorn", DATABASE_URL=postgres_url) as server:
         token = server.database(make_phone, "bob")
         body = json.dumps(
