@@ -15,7 +15,7 @@ from runners.races.setup import race_create
 
 @pytest.fixture
 def office(client: Client) -> Client:
-    """The race office: signed in, may do everything."""
+    """The race office's client: signed in, with every permission."""
     user = User.objects.create(username="office", is_staff=True, is_superuser=True)
     client.force_login(user)
     return client
@@ -36,8 +36,10 @@ def park() -> Race:
     )
 
 
-def seen(runner: Runner, *, seconds_ago: float, **more: object) -> LatestPosition:
-    """Store a last fix of that age."""
+def make_latest(
+    runner: Runner, *, seconds_ago: float, **more: object
+) -> LatestPosition:
+    """Store a latest position of this age."""
     moment = timezone.now() - timedelta(seconds=seconds_ago)
     values: dict[str, object] = {
         "recorded_at": moment,
@@ -50,11 +52,11 @@ def seen(runner: Runner, *, seconds_ago: float, **more: object) -> LatestPositio
     return LatestPosition.objects.create(runner=runner, **(values | more))
 
 
-def field(race: Race, size: int) -> None:
-    """Enter that many runners; every other one has been seen."""
+def enter_runners(race: Race, size: int) -> None:
+    """Enter runners; every second one has a latest position."""
     first = Entry.objects.count()
     for number in range(first, first + size):
         runner = Runner.objects.create(code=f"r{number}", name=f"Runner {number}")
         Entry.objects.create(race=race, runner=runner, bib=str(number))
         if number % 2:
-            seen(runner, seconds_ago=number)
+            make_latest(runner, seconds_ago=number)

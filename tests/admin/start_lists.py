@@ -1,4 +1,4 @@
-"""A start list of 2,000 rows with 20 faults, as CSV, and which they are.
+"""A start list of 2,000 rows with 20 faults, as CSV, and the list of the faults.
 
 `python -m tests.admin.start_lists > list.csv` writes it.
 """
@@ -11,7 +11,7 @@ import sys
 
 ROWS = 2_000
 HEADINGS = ["Bib", "Name", "Code", "Category", "Wave", "Visibility"]
-# By row, as a spreadsheet counts: the faulty column and what stands there.
+# By row number in a spreadsheet: the faulty column and its value.
 FAULTS = {
     3: ("bib", ""),
     50: ("bib", "1"),
@@ -34,11 +34,11 @@ FAULTS = {
     1999: ("name", ""),
     2001: ("bib", "1"),
 }
-# Where the code of row 335 is too; the first of two is no fault.
+# The row with the same code as row 335; the first of two is no fault.
 FIRST_TAKEN = 10
 
 
-def made(delimiter: str = ",") -> str:
+def start_list_csv(delimiter: str = ",") -> str:
     """Return the list as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter)
@@ -61,4 +61,4 @@ def made(delimiter: str = ",") -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(made())
+    sys.stdout.write(start_list_csv())

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runners.models import Entry, Phone, Race, RightsChange, Runner, RunnerToken, Wave
-from tests.admin.conftest import field, seen
+from tests.admin.conftest import enter_runners, make_latest
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ def charlie() -> Runner:
 
 
 def phone_of(runner: Runner, *, name: str = "phone", **more: Any) -> RunnerToken:
-    """Give a runner a phone that was just heard of."""
+    """Give a runner a phone with current activity."""
     token, _ = RunnerToken.objects.issue(runner, name=name)
     now = timezone.now()
     values = {"app": "Overland", "contact_at": now, "fix_at": now, "accepted": 5}
@@ -36,7 +36,7 @@ def phone_of(runner: Runner, *, name: str = "phone", **more: Any) -> RunnerToken
 
 
 @pytest.mark.usefixtures("stopped_clock")
-def test_desk_tells_how_each_phone_does(
+def test_the_desk_shows_each_phone(
     office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
 ) -> None:
     wave = Wave.objects.create(race=park, name="A", start=park.start)
@@ -50,7 +50,7 @@ def test_desk_tells_how_each_phone_does(
         last_reason="It is 2 h ahead.",
         refused_at=park.start,
     )
-    seen(bob, seconds_ago=12, accuracy=8.0, progress=1200.5)
+    make_latest(bob, seconds_ago=12, accuracy=8.0, progress=1200.5)
 
     answer = office.get(f"{desk}.json").json()
 
@@ -66,7 +66,7 @@ def test_desk_tells_how_each_phone_does(
     assert f"{desk}.json" in page
 
 
-def test_phone_of_nobody_who_is_entered_is_shown(
+def test_a_phone_of_a_runner_without_entry_is_shown(
     office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="1")
@@ -79,12 +79,12 @@ def test_phone_of_nobody_who_is_entered_is_shown(
     assert (found["code"], found["token"]) == ("18", "phone")
 
 
-def test_desk_takes_as_many_queries_for_50_as_for_5(
+def test_the_desk_needs_as_many_queries_for_50_entries_as_for_5(
     office: Client, park: Race, desk: str
 ) -> None:
     counts = []
     for size in (5, 45):
-        field(park, size)
+        enter_runners(park, size)
         with CaptureQueriesContext(connection) as captured:
             office.get(f"{desk}.json")
         counts.append(len(captured))
@@ -93,7 +93,7 @@ def test_desk_takes_as_many_queries_for_50_as_for_5(
     assert not [q for q in captured if '"runners_race"."line"' in q["sql"]]
 
 
-def test_mark_says_what_became_of_a_runner(
+def test_a_mark_sets_the_status_of_an_entry(
     office: Client, park: Race, bob: Runner, desk: str
 ) -> None:
     now = timezone.now()
@@ -122,7 +122,7 @@ def test_mark_says_what_became_of_a_runner(
         ({"entry": "999", "status": "dnf"}, 404),
     ],
 )
-def test_mark_of_nonsense_is_refused(
+def test_an_invalid_mark_is_refused(
     office: Client,
     park: Race,
     bob: Runner,
@@ -136,7 +136,7 @@ def test_mark_of_nonsense_is_refused(
     assert office.get(f"{desk}/mark/").status_code == 405
 
 
-def test_swap_is_looked_at_first_and_then_done(
+def test_a_swap_is_previewed_and_then_done(
     office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
 ) -> None:
     for bib, runner in (("1", bob), ("2", charlie)):
@@ -149,16 +149,18 @@ def test_swap_is_looked_at_first_and_then_done(
 
     assert "Swap their phones" in page and "Overland" in page
     assert RunnerToken.objects.get(pk=bobs.pk).runner == bob
-    said = office.post(f"{desk}/swap/", {"first": "1", "second": "2"}, follow=True)
-    assert "Bob has 1 phone now, Charlie 1 phone." in said.text
+    page_after = office.post(
+        f"{desk}/swap/", {"first": "1", "second": "2"}, follow=True
+    )
+    assert "Bob has 1 phone now, Charlie 1 phone." in page_after.text
     assert RunnerToken.objects.get(pk=bobs.pk).runner == charlie
     assert RunnerToken.objects.get(pk=charlies.pk).runner == bob
     assert RunnerToken.objects.get(pk=revoked.pk).runner == bob
-    noted = RightsChange.objects.filter(kind=RightsChange.Kind.TOKEN)
-    assert {bobs.pk, charlies.pk} <= set(noted.values_list("key", flat=True))
+    recorded = RightsChange.objects.filter(kind=RightsChange.Kind.TOKEN)
+    assert {bobs.pk, charlies.pk} <= set(recorded.values_list("key", flat=True))
 
 
-def test_phone_of_somebody_not_entered_goes_to_a_bib(
+def test_a_phone_of_a_runner_without_entry_is_assigned_to_a_bib(
     office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="1")
@@ -171,7 +173,7 @@ def test_phone_of_somebody_not_entered_goes_to_a_bib(
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "says"),
+    ("first", "second", "message"),
     [
         ("1", "99", "is no bib of this race"),
         ("1", "17", "the same runner"),
@@ -179,7 +181,7 @@ def test_phone_of_somebody_not_entered_goes_to_a_bib(
         ("1", "", "This field is required"),
     ],
 )
-def test_swap_that_makes_no_sense_says_why(
+def test_an_invalid_swap_is_refused_with_a_reason(
     office: Client,
     park: Race,
     bob: Runner,
@@ -187,15 +189,17 @@ def test_swap_that_makes_no_sense_says_why(
     desk: str,
     first: str,
     second: str,
-    says: str,
+    message: str,
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="1")
 
-    for ask in (office.get, office.post):
-        assert says in ask(f"{desk}/swap/", {"first": first, "second": second}).text
+    for request in (office.get, office.post):
+        assert (
+            message in request(f"{desk}/swap/", {"first": first, "second": second}).text
+        )
 
 
-def test_who_may_only_look_changes_nothing(
+def test_a_user_with_view_permission_changes_nothing(
     client: Client, park: Race, bob: Runner, desk: str
 ) -> None:
     entry = Entry.objects.create(race=park, runner=bob, bib="1")

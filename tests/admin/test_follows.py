@@ -16,11 +16,11 @@ def request_(bob: Runner) -> Follow:
 
 
 @pytest.mark.parametrize(
-    ("action", "status", "says"),
+    ("action", "status", "message"),
     [("approve", "accepted", "1 approved"), ("refuse", "refused", "1 refused")],
 )
 def test_requests_are_answered_in_the_list(
-    office: Client, request_: Follow, action: str, status: str, says: str
+    office: Client, request_: Follow, action: str, status: str, message: str
 ) -> None:
     page = office.post(
         "/admin/runners/follow/",
@@ -28,14 +28,12 @@ def test_requests_are_answered_in_the_list(
         follow=True,
     )
 
-    assert says in page.text
+    assert message in page.text
     request_.refresh_from_db()
     assert request_.status == status
 
 
-def test_whom_the_runner_blocked_stays_blocked(
-    office: Client, request_: Follow
-) -> None:
+def test_a_blocked_user_stays_blocked(office: Client, request_: Follow) -> None:
     request_.status = Follow.Status.BLOCKED
     request_.save()
 

@@ -16,7 +16,7 @@ URL = "/admin/runners/sharelink/"
 TOMORROW = {"expires_at_0": "2099-01-01", "expires_at_1": "12:00:00"}
 
 
-def test_link_is_shown_exactly_once(office: Client, bob: Runner) -> None:
+def test_a_link_is_shown_exactly_once(office: Client, bob: Runner) -> None:
     data = {"label": "Press", "runners": bob.pk, "secret": "4711"} | TOMORROW
     page = office.post(f"{URL}add/", data)
 
@@ -38,13 +38,13 @@ def test_link_is_shown_exactly_once(office: Client, bob: Runner) -> None:
         assert link.pin not in text
 
 
-def test_link_to_a_race_shows_all_of_it(office: Client, park: Race) -> None:
+def test_a_link_may_show_a_race(office: Client, park: Race) -> None:
     office.post(f"{URL}add/", {"label": "Press", "race": park.pk} | TOMORROW)
 
     assert ShareLink.objects.get().race == park
 
 
-def test_link_is_to_runners_or_to_a_race(
+def test_a_link_is_to_runners_or_to_a_race(
     office: Client, bob: Runner, park: Race
 ) -> None:
     for both in ({}, {"runners": bob.pk, "race": park.pk}):
@@ -53,7 +53,7 @@ def test_link_is_to_runners_or_to_a_race(
     assert not ShareLink.objects.exists()
 
 
-def test_link_is_revoked_from_the_list(office: Client, bob: Runner) -> None:
+def test_a_link_is_revoked_from_the_list(office: Client, bob: Runner) -> None:
     link, _ = ShareLink.objects.issue(
         label="Press", expires_at=timezone.now() + timedelta(hours=1), runners=[bob]
     )
@@ -66,7 +66,7 @@ def test_link_is_revoked_from_the_list(office: Client, bob: Runner) -> None:
     assert "0 share links" in office.get(f"{URL}?state=usable").text
 
 
-def test_label_is_all_that_can_be_changed(office: Client, bob: Runner) -> None:
+def test_only_the_label_of_a_link_can_be_changed(office: Client, bob: Runner) -> None:
     ends = timezone.now() + timedelta(hours=1)
     link, _ = ShareLink.objects.issue(label="Press", expires_at=ends, runners=[bob])
     office.post(f"{URL}{link.pk}/change/", {"label": "Radio"} | TOMORROW)

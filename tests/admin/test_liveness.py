@@ -7,7 +7,7 @@ from django.test import Client
 
 from runners.admin.columns import ago, liveness
 from runners.models import Entry, Race, Runner
-from tests.admin.conftest import seen
+from tests.admin.conftest import make_latest
 
 NOW = datetime(2026, 5, 31, 9, tzinfo=UTC)
 AGES = [
@@ -22,9 +22,9 @@ AGES = [
 ]
 
 
-@pytest.mark.parametrize(("seconds", "word"), AGES)
-def test_word_follows_the_age_of_the_last_fix(seconds: int, word: str) -> None:
-    assert liveness(NOW - timedelta(seconds=seconds), NOW) == word
+@pytest.mark.parametrize(("seconds", "state"), AGES)
+def test_liveness_follows_the_age_of_the_last_fix(seconds: int, state: str) -> None:
+    assert liveness(NOW - timedelta(seconds=seconds), NOW) == state
 
 
 @pytest.mark.parametrize(
@@ -39,31 +39,33 @@ def test_word_follows_the_age_of_the_last_fix(seconds: int, word: str) -> None:
         (200_000, "2 days ago"),
     ],
 )
-def test_ago_is_one_number(seconds: float, text: str) -> None:
+def test_an_age_is_one_number(seconds: float, text: str) -> None:
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("stopped_clock")
-@pytest.mark.parametrize(("seconds", "word"), AGES)
-def test_filter_and_column_say_the_same(
-    office: Client, bob: Runner, seconds: int, word: str
+@pytest.mark.parametrize(("seconds", "state"), AGES)
+def test_the_filter_and_the_column_agree(
+    office: Client, bob: Runner, seconds: int, state: str
 ) -> None:
-    seen(bob, seconds_ago=seconds)
+    make_latest(bob, seconds_ago=seconds)
     Runner.objects.create(code="never", name="Never")
 
     for other in ("live", "delayed", "stale", "lost"):
         page = office.get(f"/admin/runners/runner/?liveness={other}")
         shown = list(page.context["cl"].queryset)
-        assert shown == ([bob] if other == word else [])
+        assert shown == ([bob] if other == state else [])
     page = office.get("/admin/runners/runner/")
-    assert f'data-state="{word}"' in page.text
+    assert f'data-state="{state}"' in page.text
     assert 'data-state="no fix yet"' in page.text
 
 
 @pytest.mark.django_db
-def test_runner_never_seen_has_its_own_word(office: Client, bob: Runner) -> None:
-    seen(Runner.objects.create(code="18", name="Charlie"), seconds_ago=5)
+def test_a_runner_without_a_fix_has_a_separate_state(
+    office: Client, bob: Runner
+) -> None:
+    make_latest(Runner.objects.create(code="18", name="Charlie"), seconds_ago=5)
 
     page = office.get("/admin/runners/runner/?liveness=no+fix+yet")
 
@@ -72,11 +74,11 @@ def test_runner_never_seen_has_its_own_word(office: Client, bob: Runner) -> None
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("stopped_clock")
-def test_lists_answer_race_days_questions(
+def test_lists_show_state_age_battery_and_app(
     office: Client, bob: Runner, park: Race
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="401")
-    seen(bob, seconds_ago=47)
+    make_latest(bob, seconds_ago=47)
 
     for page in ("runner", "entry", "latestposition"):
         text = office.get(f"/admin/runners/{page}/").text
@@ -87,11 +89,11 @@ def test_lists_answer_race_days_questions(
 @pytest.mark.django_db
 @pytest.mark.usefixtures("stopped_clock")
 @pytest.mark.parametrize("page", ["runner", "entry", "latestposition"])
-def test_lists_find_by_bib_and_narrow_to_a_race(
+def test_lists_are_searched_by_bib_and_filtered_by_race(
     office: Client, bob: Runner, park: Race, page: str
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="401")
-    seen(bob, seconds_ago=5)
+    make_latest(bob, seconds_ago=5)
     queries = {"q=401": 1, "q=999": 0, "race=park": 1, "race=other": 0}
 
     for query, rows in (queries | {"liveness=live": 1, "liveness=lost": 0}).items():

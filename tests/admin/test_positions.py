@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from runners.admin import position
 from runners.models import Position, Runner
-from tests.admin.conftest import seen
+from tests.admin.conftest import make_latest
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def stored(runner: Runner, count: int) -> None:
     )
 
 
-def test_positions_are_never_counted_in_full(
+def test_positions_are_counted_up_to_a_limit(
     office: Client, bob: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(position, "COUNTED", 60)
@@ -45,7 +45,7 @@ def test_positions_are_never_counted_in_full(
     assert page.context["cl"].result_list[0] == Position.objects.latest("pk")
 
 
-def test_positions_are_found_by_code(office: Client, bob: Runner) -> None:
+def test_positions_are_searched_by_code(office: Client, bob: Runner) -> None:
     stored(bob, 3)
     stored(Runner.objects.create(code="18", name="Charlie"), 4)
 
@@ -55,11 +55,9 @@ def test_positions_are_found_by_code(office: Client, bob: Runner) -> None:
 
 
 @pytest.mark.parametrize("table", ["position", "latestposition"])
-def test_what_phones_wrote_is_read_only(
-    office: Client, bob: Runner, table: str
-) -> None:
+def test_positions_are_read_only(office: Client, bob: Runner, table: str) -> None:
     stored(bob, 1)
-    seen(bob, seconds_ago=5)
+    make_latest(bob, seconds_ago=5)
     row = Position.objects.get().pk if table == "position" else bob.pk
     url = f"/admin/runners/{table}/{row}"
 

@@ -4,33 +4,35 @@ import pytest
 from django.test import Client
 
 from runners.models import LatestPosition, Pause, RightsChange, Runner, Zone
-from tests.admin.conftest import seen
+from tests.admin.conftest import make_latest
 
 pytestmark = pytest.mark.django_db
 
 
-def test_zone_deletes_what_is_stored_of_it(office: Client, bob: Runner) -> None:
-    seen(bob, seconds_ago=5)
+def test_a_zone_deletes_stored_positions(office: Client, bob: Runner) -> None:
+    make_latest(bob, seconds_ago=5)
     data = {"runner": bob.pk, "name": "Home", "radius": "300"}
-    place = {"lat": "53.3566", "lng": "-6.3285"}
-    office.post("/admin/runners/zone/add/", data | place)
+    centre = {"lat": "53.3566", "lng": "-6.3285"}
+    office.post("/admin/runners/zone/add/", data | centre)
     zone = Zone.objects.get()
     assert 0 < zone.shift < 1
     assert not LatestPosition.objects.exists()
     assert RightsChange.objects.filter(key=bob.pk, erased=True).exists()
 
-    seen(bob, seconds_ago=5, lat=53.4)
+    make_latest(bob, seconds_ago=5, lat=53.4)
     url = f"/admin/runners/zone/{zone.pk}/change/"
-    office.post(url, data | place | {"lat": "53.4"})
+    office.post(url, data | centre | {"lat": "53.4"})
     assert not LatestPosition.objects.exists()
 
 
-def test_list_does_not_show_where_zones_are(office: Client, bob: Runner) -> None:
+def test_the_list_does_not_show_the_positions_of_zones(
+    office: Client, bob: Runner
+) -> None:
     Zone.objects.create(runner=bob, lat=53.12345, lng=-6.54321)
     assert "53.12345" not in office.get("/admin/runners/zone/").text
 
 
-def test_pause_is_ended_in_the_office(office: Client, bob: Runner) -> None:
+def test_a_pause_is_ended_in_the_office(office: Client, bob: Runner) -> None:
     data = {"runner": bob.pk, "started_at_0": "2026-01-01", "started_at_1": "10:00:00"}
     office.post("/admin/runners/pause/add/", data)
     pause = Pause.objects.get()

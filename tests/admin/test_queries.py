@@ -1,4 +1,4 @@
-"""No page of the admin asks the database once per row."""
+"""No page of the admin makes a query per row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runners.models import (
 )
 from runners.races.course import Course
 from runners.races.setup import race_create
-from tests.admin.conftest import field
+from tests.admin.conftest import enter_runners
 
 pytestmark = pytest.mark.django_db
 
@@ -29,14 +29,14 @@ def queries(office: Client, url: str) -> int:
     office.get(url)
     with CaptureQueriesContext(connection) as captured:
         assert office.get(url).status_code == 200
-    # A course has thousands of points, and no page here needs one.
+    # A course has thousands of points, and no page here needs it.
     assert not [q for q in captured if '"runners_race"."line"' in q["sql"]]
     return len(captured)
 
 
 def fill(race: Race, rows: int) -> None:
-    """Bring each table up to that many rows of one race, or races."""
-    field(race, rows - race.entries.count())
+    """Fill each table up to a number of rows of one race, or of races."""
+    enter_runners(race, rows - race.entries.count())
     start = race.checkpoints.get(name="Start")
     for entry in race.entries.filter(splits=None):
         Split.objects.create(entry=entry, checkpoint=start, time=race.start)
@@ -64,7 +64,7 @@ PAGES = (
 )
 
 
-def test_pages_take_as_many_queries_for_50_rows_as_for_5(
+def test_pages_need_as_many_queries_for_50_rows_as_for_5(
     office: Client, park: Race, bob: Runner
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="17a")

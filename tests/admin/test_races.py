@@ -10,7 +10,7 @@ from runners.admin.race import INLINE_ENTRIES
 from runners.models import Checkpoint, Entry, Race, Runner
 from runners.races.demo import demo_gpx
 from runners.races.race_data import ground_of
-from tests.admin.conftest import field
+from tests.admin.conftest import enter_runners
 from tests.races.finishers import results_csv
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def upload(content: str | bytes) -> SimpleUploadedFile:
     return SimpleUploadedFile("course.gpx", content)
 
 
-def test_race_is_made_from_a_gpx_file(office: Client) -> None:
+def test_a_race_is_created_from_a_gpx_file(office: Client) -> None:
     page = office.post(ADD, form(gpx=upload(demo_gpx())), follow=True)
 
     assert "The course is 3.20 km long and has 7 checkpoints" in page.text
@@ -56,7 +56,7 @@ def test_race_is_made_from_a_gpx_file(office: Client) -> None:
     assert "2026-05-31 09:00 CEST" in listed
 
 
-def test_times_are_read_in_the_races_zone(office: Client) -> None:
+def test_times_are_entered_in_the_races_zone(office: Client) -> None:
     office.post(ADD, form())
 
     race = Race.objects.get()
@@ -72,7 +72,7 @@ def test_times_are_read_in_the_races_zone(office: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"gpx": upload("no course")}, "This is not a GPX file."),
         ({"gpx": upload("")}, "The submitted file is empty."),
@@ -87,17 +87,17 @@ def test_times_are_read_in_the_races_zone(office: Client) -> None:
         ({"start_0": ""}, "This field is required."),
     ],
 )
-def test_refusal_says_why(
-    office: Client, changes: dict[str, object], says: str
+def test_an_invalid_race_is_refused_with_a_reason(
+    office: Client, changes: dict[str, object], message: str
 ) -> None:
     page = office.post(ADD, form(**changes))
 
     assert page.status_code == 200
-    assert says in page.text
+    assert message in page.text
     assert not Race.objects.exists()
 
 
-def test_new_course_replaces_the_checkpoints(office: Client, park: Race) -> None:
+def test_a_new_course_replaces_the_checkpoints(office: Client, park: Race) -> None:
     Checkpoint.objects.create(race=park, name="By hand", distance=10)
     url = f"/admin/runners/race/{park.pk}/change/"
 
@@ -108,7 +108,7 @@ def test_new_course_replaces_the_checkpoints(office: Client, park: Race) -> None
     assert {"Start", "Cedars", "Finish"} <= names
 
 
-def test_change_without_a_file_keeps_the_course(office: Client, park: Race) -> None:
+def test_a_change_without_a_file_keeps_the_course(office: Client, park: Race) -> None:
     office.post(f"/admin/runners/race/{park.pk}/change/", form(name="Renamed"))
 
     renamed = Race.objects.get()
@@ -117,7 +117,7 @@ def test_change_without_a_file_keeps_the_course(office: Client, park: Race) -> N
     assert renamed.checkpoints.count() == 5
 
 
-def test_entry_of_the_inline_stays_with_its_runner(
+def test_an_inline_entry_keeps_its_runner(
     office: Client, park: Race, bob: Runner
 ) -> None:
     entry = Entry.objects.create(race=park, runner=bob, bib="1")
@@ -144,8 +144,8 @@ def test_entry_of_the_inline_stays_with_its_runner(
     }
 
 
-def test_long_start_list_is_a_page_of_its_own(office: Client, park: Race) -> None:
-    field(park, INLINE_ENTRIES + 1)
+def test_a_long_start_list_is_a_separate_page(office: Client, park: Race) -> None:
+    enter_runners(park, INLINE_ENTRIES + 1)
 
     page = office.get(f"/admin/runners/race/{park.pk}/change/").text
 
@@ -154,19 +154,19 @@ def test_long_start_list_is_a_page_of_its_own(office: Client, park: Race) -> Non
     assert f"/admin/runners/entry/?race={park.slug}" in page
 
 
-def test_race_without_a_course_says_so(office: Client) -> None:
+def test_a_race_without_a_course_is_listed_as_such(office: Client) -> None:
     office.post(ADD, form())
 
     assert "no course yet" in office.get("/admin/runners/race/").text
 
 
-def test_certified_length_scales_the_race(office: Client, park: Race) -> None:
+def test_a_certified_length_scales_the_race(office: Client, park: Race) -> None:
     url = f"/admin/runners/race/{park.pk}/change/"
     pond = Checkpoint.objects.create(race=park, name="Pond", distance=2_264.3)
 
-    for length, says in (("9000", "a length more than 10% from it"), ("3210", "")):
+    for length, message in (("9000", "a length more than 10% from it"), ("3210", "")):
         page = office.post(url, form(length=length, **checkpoints(park)), follow=True)
-        assert says in page.text
+        assert message in page.text
 
     park.refresh_from_db()
     assert park.length == 3_210
@@ -176,21 +176,21 @@ def test_certified_length_scales_the_race(office: Client, park: Race) -> None:
     assert distances["Pond"] == pytest.approx(pond.distance * 3_210 / 3_202.5, abs=0.2)
 
 
-def test_new_course_may_come_with_its_certified_length(office: Client) -> None:
+def test_a_new_course_may_have_a_certified_length(office: Client) -> None:
     page = office.post(ADD, form(gpx=upload(demo_gpx(2)), length="6400"), follow=True)
 
     assert "6.40 km long, as measured 6.41 km, and has" in page.text
     race = Race.objects.get()
     assert race.length == race.checkpoints.get(kind="finish").distance == 6_400
-    # What each lap passes is one checkpoint.
+    # A position that each lap passes is one checkpoint.
     names = list(race.checkpoints.values_list("name", flat=True))
     assert names.count("Cedars") == 1 and "Cedars 2" not in names
-    # A length without a course has nothing to be compared with.
+    # A length without a course cannot be compared.
     page = office.post(ADD, form(slug="other", length="6400"))
     assert "Upload the course first" in page.text
 
 
-def test_empty_length_is_the_measured_one(office: Client, park: Race) -> None:
+def test_an_empty_length_is_the_measured_one(office: Client, park: Race) -> None:
     measured = park.length
     Race.objects.update(length=3_210)
 
@@ -200,7 +200,7 @@ def test_empty_length_is_the_measured_one(office: Client, park: Race) -> None:
     assert park.length == pytest.approx(measured)
 
 
-def test_past_results_are_learned_from(office: Client, park: Race) -> None:
+def test_a_prior_is_learned_from_past_results(office: Client, park: Race) -> None:
     mats = (800.0, 1_600.0, 2_400.0, park.length)
     past = SimpleUploadedFile("2025.csv", results_csv(60, 1, mats=mats).encode())
     url = f"/admin/runners/race/{park.pk}/change/"
@@ -214,24 +214,24 @@ def test_past_results_are_learned_from(office: Client, park: Race) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("bib,name\n1,Bob\n", "The header has to be distances in metres"),
         ("21097.5,42195\n3600,7200\n", "The results end at 42,195 m"),
         ("1600,3202\n400,800\n", "1 rows have all splits. At least 50"),
     ],
 )
-def test_past_results_that_teach_nothing_are_refused(
-    office: Client, park: Race, text: str, says: str
+def test_unusable_past_results_are_refused(
+    office: Client, park: Race, text: str, message: str
 ) -> None:
     past = SimpleUploadedFile("2025.csv", text.encode())
     url = f"/admin/runners/race/{park.pk}/change/"
-    assert says in office.post(url, form(results=past)).text
+    assert message in office.post(url, form(results=past)).text
     park.refresh_from_db()
     assert park.pacing is None
 
 
-def test_wave_starts_by_the_races_clock(office: Client) -> None:
+def test_a_wave_starts_in_the_races_zone(office: Client) -> None:
     wave = {
         "waves-TOTAL_FORMS": "1",
         "waves-0-name": "A",
@@ -264,7 +264,7 @@ def test_usual_checkpoints_are_added_and_others_stay(
     assert "not a GPX file" in office.post(url, {"gpx": upload("no")}).text
 
 
-def test_preview_gets_the_course_and_its_checkpoints(
+def test_the_preview_gets_the_course_and_its_checkpoints(
     office: Client, park: Race
 ) -> None:
     race = office.get(f"/admin/runners/race/{park.pk}/course.json").json()
@@ -276,20 +276,20 @@ def test_preview_gets_the_course_and_its_checkpoints(
 
 
 def checkpoints(race: Race) -> dict[str, object]:
-    """What the race's page sends of its checkpoints, unchanged."""
+    """Return the checkpoint fields of the race's form, unchanged."""
     rows: dict[str, object] = {}
-    there = list(race.checkpoints.all())
-    for number, row in enumerate(there):
+    existing = list(race.checkpoints.all())
+    for number, row in enumerate(existing):
         for name in ("id", "name", "distance", "kind"):
             rows[f"checkpoints-{number}-{name}"] = getattr(row, name)
-    count = str(len(there))
+    count = str(len(existing))
     return rows | {
         "checkpoints-TOTAL_FORMS": count,
         "checkpoints-INITIAL_FORMS": count,
     }
 
 
-def test_what_is_odd_about_a_course_is_said_and_mended(office: Client) -> None:
+def test_problems_of_a_course_are_reported_and_repaired(office: Client) -> None:
     twice = upload(demo_gpx(2))
     page = office.post(ADD, form(gpx=twice), follow=True)
     assert "the lap was recorded twice" in page.content.decode()

@@ -13,7 +13,7 @@ from runners.models.runner import token_digest
 pytestmark = pytest.mark.django_db
 
 
-def test_code_is_given_once(office: Client, bob: Runner) -> None:
+def test_a_code_cannot_be_changed(office: Client, bob: Runner) -> None:
     assert 'name="code"' in office.get("/admin/runners/runner/add/").text
     url = f"/admin/runners/runner/{bob.pk}/change/"
     page = office.get(url)
@@ -28,7 +28,7 @@ def test_code_is_given_once(office: Client, bob: Runner) -> None:
     assert (bob.code, bob.name, bob.visibility) == ("17", "Robert", "private")
 
 
-def test_token_is_shown_exactly_once(office: Client, bob: Runner) -> None:
+def test_a_token_is_shown_exactly_once(office: Client, bob: Runner) -> None:
     change = f"/admin/runners/runner/{bob.pk}/change/"
     url = f"/admin/runners/runner/{bob.pk}/issue-token/"
     assert url in office.get(change).text
@@ -48,14 +48,14 @@ def test_token_is_shown_exactly_once(office: Client, bob: Runner) -> None:
         assert found[1] not in office.get(later).text
 
 
-def test_token_needs_a_name(office: Client, bob: Runner) -> None:
+def test_a_token_needs_a_name(office: Client, bob: Runner) -> None:
     page = office.post(f"/admin/runners/runner/{bob.pk}/issue-token/", {"name": " "})
 
     assert "This field is required." in page.text
     assert not bob.tokens.exists()
 
 
-def test_token_is_issued_only_by_who_may(client: Client, bob: Runner) -> None:
+def test_issuing_a_token_needs_the_permission(client: Client, bob: Runner) -> None:
     charlie = User.objects.create(username="charlie", is_staff=True)
     charlie.user_permissions.add(Permission.objects.get(codename="change_runner"))
     client.force_login(charlie)
@@ -67,7 +67,7 @@ def test_token_is_issued_only_by_who_may(client: Client, bob: Runner) -> None:
 
 
 @pytest.mark.parametrize("pk", ["999", "x", "9" * 30])
-def test_token_for_nobody_is_not_found(office: Client, pk: str) -> None:
+def test_a_token_for_an_unknown_runner_is_not_found(office: Client, pk: str) -> None:
     url = f"/admin/runners/runner/{pk}/issue-token/"
 
     assert office.get(url).status_code == 404
@@ -75,7 +75,7 @@ def test_token_for_nobody_is_not_found(office: Client, pk: str) -> None:
 
 def test_tokens_are_revoked_in_the_list(office: Client, bob: Runner) -> None:
     phone, _ = RunnerToken.objects.issue(bob, name="phone")
-    monitor, _ = RunnerToken.objects.issue(bob, name="watch")
+    watch, _ = RunnerToken.objects.issue(bob, name="watch")
     old, _ = RunnerToken.objects.issue(bob, name="old")
     old.revoke()
     revoked_at = old.revoked_at
@@ -87,12 +87,12 @@ def test_tokens_are_revoked_in_the_list(office: Client, bob: Runner) -> None:
     )
 
     assert "1 revoked" in page.text
-    assert list(bob.tokens.usable()) == [monitor]
+    assert list(bob.tokens.usable()) == [watch]
     old.refresh_from_db()
     assert old.revoked_at == revoked_at
 
 
-def test_tokens_are_not_added_where_they_cannot_be_shown(office: Client) -> None:
+def test_tokens_cannot_be_added_in_the_list(office: Client) -> None:
     assert office.get("/admin/runners/runnertoken/add/").status_code == 403
 
 
@@ -111,7 +111,7 @@ def test_tokens_are_filtered_by_state(
     assert [token.name for token in page.context["cl"].queryset] == [name]
 
 
-def test_runner_with_positions_can_be_deleted(office: Client, bob: Runner) -> None:
+def test_a_runner_with_positions_can_be_deleted(office: Client, bob: Runner) -> None:
     now = timezone.now()
     Position.objects.create(
         runner=bob, recorded_at=now, stored_at=now, lat=1, lng=1, source="test"
@@ -126,5 +126,5 @@ def test_runner_with_positions_can_be_deleted(office: Client, bob: Runner) -> No
     assert not Position.objects.exists()
 
 
-def test_runner_links_to_the_live_page(office: Client, bob: Runner) -> None:
+def test_a_runner_links_to_the_live_page(office: Client, bob: Runner) -> None:
     assert "/runners/17/" in office.get(f"/admin/runners/runner/{bob.pk}/change/").text

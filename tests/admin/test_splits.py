@@ -29,7 +29,7 @@ def split(entry: Entry) -> Split:
 
 
 def form(split: Split, **changes: Any) -> dict[str, Any]:
-    """What the page of a split sends; the time as Paris' clock showed it."""
+    """Return the form of a split, with the time in the zone of Paris."""
     data = {
         "checkpoint": split.checkpoint_id,
         "pass_number": split.pass_number,
@@ -40,7 +40,7 @@ def form(split: Split, **changes: Any) -> dict[str, Any]:
 
 
 def inline(entry: Entry, *rows: dict[str, Any]) -> dict[str, Any]:
-    """What the page of an entry sends."""
+    """Return the form of an entry."""
     data: dict[str, Any] = {
         "bib": entry.bib,
         "status": entry.status,
@@ -53,7 +53,7 @@ def inline(entry: Entry, *rows: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def test_time_is_corrected_in_the_races_zone_and_marked(
+def test_a_corrected_time_is_in_the_races_zone_and_marked(
     office: Client, split: Split
 ) -> None:
     url = f"/admin/runners/split/{split.pk}/change/"
@@ -68,7 +68,7 @@ def test_time_is_corrected_in_the_races_zone_and_marked(
     assert "by hand" in listed and "2026-05-31 09:11:00 CEST" in listed
 
 
-def test_save_without_a_change_leaves_the_phones_time(
+def test_saving_without_a_change_keeps_the_phones_time(
     office: Client, split: Split
 ) -> None:
     office.post(f"/admin/runners/split/{split.pk}/change/", form(split))
@@ -77,7 +77,9 @@ def test_save_without_a_change_leaves_the_phones_time(
     assert (split.time, split.by_hand) == (PHONE_TIME, False)
 
 
-def test_missing_time_is_added_on_the_entrys_page(office: Client, entry: Entry) -> None:
+def test_a_missing_time_is_added_on_the_entrys_page(
+    office: Client, entry: Entry
+) -> None:
     finish = entry.race.checkpoints.get(kind=Checkpoint.Kind.FINISH)
     url = f"/admin/runners/entry/{entry.pk}/change/"
 
@@ -91,7 +93,7 @@ def test_missing_time_is_added_on_the_entrys_page(office: Client, entry: Entry) 
     assert (entry.status, entry.finished_at) == ("finished", split.time)
 
 
-def test_entry_follows_only_what_was_changed(
+def test_an_entry_follows_only_changed_splits(
     office: Client, entry: Entry, split: Split
 ) -> None:
     start = entry.race.checkpoints.get(kind=Checkpoint.Kind.START)
@@ -106,7 +108,7 @@ def test_entry_follows_only_what_was_changed(
     assert not split.by_hand
 
 
-def test_checkpoint_of_another_race_is_no_choice(
+def test_a_checkpoint_of_a_different_race_is_no_choice(
     office: Client, entry: Entry, split: Split
 ) -> None:
     other = Race.objects.create(
@@ -131,7 +133,7 @@ def test_entries_are_marked_together(office: Client, entry: Entry, status: str) 
     assert entry.status == status
 
 
-def test_entry_of_a_runner_with_an_account_waits_for_their_word(
+def test_an_entry_of_a_runner_with_an_account_waits_for_acceptance(
     office: Client, park: Race, bob: Runner
 ) -> None:
     bob.account = User.objects.create(username="bob")

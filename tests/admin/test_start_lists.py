@@ -31,7 +31,7 @@ def url(park: Race) -> str:
 
 
 def upload(office: Client, url: str, content: str | bytes) -> str:
-    """Upload a file; return the page that says what it would do."""
+    """Upload a file; return its preview."""
     content = content.encode() if isinstance(content, str) else content
     page = office.post(url, {"file": SimpleUploadedFile("list", content)})
     assert page.status_code == 200
@@ -44,15 +44,15 @@ def confirm(office: Client, url: str, page: str) -> str:
     return office.post(url, {"rows": found[1]}, follow=True).text
 
 
-def bring(office: Client, url: str, content: str | bytes) -> str:
+def import_list(office: Client, url: str, content: str | bytes) -> str:
     return confirm(office, url, upload(office, url, content))
 
 
 def faults(page: str) -> list[tuple[int, str, str]]:
-    """Return (row, column, what is wrong) of a preview."""
+    """Return the faults of a preview: row, column, message."""
     table = page.partition('id="faults"')[2].partition("</table>")[0]
     rows = re.findall(r"<td>(\d+)</td><td>(\w+)</td><td>.*?</td><td>(.*?)</td>", table)
-    return [(int(row), column, unescape(says)) for row, column, says in rows]
+    return [(int(row), column, unescape(message)) for row, column, message in rows]
 
 
 def workbook(*rows: list[Any]) -> bytes:
@@ -64,20 +64,20 @@ def workbook(*rows: list[Any]) -> bytes:
     return out.getvalue()
 
 
-def test_2000_rows_with_20_faults_leave_the_rest_in_few_queries(
+def test_2000_rows_with_20_faults_import_the_rest_in_few_queries(
     office: Client, park: Race, url: str
 ) -> None:
     with CaptureQueriesContext(connection) as preview:
-        page = upload(office, url, start_lists.made())
+        page = upload(office, url, start_lists.start_list_csv())
 
     assert {(row, column) for row, column, _ in faults(page)} == {
         (row, column) for row, (column, _) in start_lists.FAULTS.items()
     }
     assert not park.entries.exists()
     with CaptureQueriesContext(connection) as entering:
-        said = confirm(office, url, page)
-    assert "1980 entered, 0 changed, 0 as before, 20 rows left out" in said
-    # It takes three seconds of a core: there is no query for each row.
+        page_after = confirm(office, url, page)
+    assert "1980 entered, 0 changed, 0 as before, 20 rows left out" in page_after
+    # Importing takes three seconds of one core; no query is made per row.
     assert len(preview) < 50 and len(entering) < 100
     assert park.entries.count() == Runner.objects.count() == 1_980
     entry = park.entries.select_related("wave", "runner").get(bib="17")
@@ -87,8 +87,10 @@ def test_2000_rows_with_20_faults_leave_the_rest_in_few_queries(
     assert entry.runner.colour
 
 
-def test_new_import_updates(office: Client, park: Race, url: str) -> None:
-    bring(office, url, "bib,name,category\n17,Bob,M\n18,Alice,W\n")
+def test_a_repeated_import_updates_entries(
+    office: Client, park: Race, url: str
+) -> None:
+    import_list(office, url, "bib,name,category\n17,Bob,M\n18,Alice,W\n")
 
     page = upload(office, url, "bib,name,category\n17,Robert,M\n18,Alice,W\n19,Eve,\n")
 
@@ -102,18 +104,18 @@ def test_new_import_updates(office: Client, park: Race, url: str) -> None:
     assert Runner.objects.get(code="17-bob").name == "Robert"
 
 
-def test_code_is_the_runner_and_the_bib_may_change(
+def test_the_code_identifies_the_runner_and_the_bib_may_change(
     office: Client, park: Race, bob: Runner, url: str
 ) -> None:
-    bring(office, url, "bib,name,code\n1,Bob,17\n")
-    bring(office, url, "bib,name,code,wave\n2,,17,a\n")
+    import_list(office, url, "bib,name,code\n1,Bob,17\n")
+    import_list(office, url, "bib,name,code,wave\n2,,17,a\n")
 
     entry = park.entries.get()
     assert (entry.bib, entry.runner) == ("2", bob)
     assert entry.wave is not None and entry.wave.name == "A"
 
 
-def test_bib_of_somebody_else_is_a_fault(
+def test_a_bib_of_a_different_runner_is_a_fault(
     office: Client, park: Race, bob: Runner, url: str
 ) -> None:
     Entry.objects.create(race=park, runner=bob, bib="1")
@@ -130,23 +132,25 @@ def test_bib_of_somebody_else_is_a_fault(
     assert 'type="submit" class="default"' not in page
 
 
-def test_runner_with_an_account_accepts_and_keeps_their_name(
+def test_a_runner_with_an_account_accepts_and_keeps_their_name(
     office: Client, park: Race, bob: Runner, url: str
 ) -> None:
     bob.account = User.objects.create(username="bob")
     bob.save()
 
-    bring(office, url, "bib,name,code,visibility\n1,Robert,17,public\n2,Eve,,public\n")
+    import_list(
+        office, url, "bib,name,code,visibility\n1,Robert,17,public\n2,Eve,,public\n"
+    )
 
     accepted = dict(park.entries.values_list("runner__name", "accepted"))
     assert accepted == {"Bob": False, "Eve": True}
 
 
-def test_lost_visibility_is_noted(office: Client, park: Race, url: str) -> None:
-    bring(office, url, "bib,name,visibility\n1,Bob,public\n")
+def test_a_reduced_visibility_is_recorded(office: Client, park: Race, url: str) -> None:
+    import_list(office, url, "bib,name,visibility\n1,Bob,public\n")
     RightsChange.objects.all().delete()
 
-    bring(office, url, "bib,name,visibility\n1,Bob,private\n")
+    import_list(office, url, "bib,name,visibility\n1,Bob,private\n")
 
     assert Runner.objects.get().visibility == "private"
     assert RightsChange.objects.filter(key=Runner.objects.get().pk).exists()
@@ -162,10 +166,10 @@ def test_lost_visibility_is_noted(office: Client, park: Race, url: str) -> None:
         workbook(["Bib", "Name", "When"], [17.0, "Zoë", datetime(2026, 5, 31)]),
     ],
 )
-def test_file_is_read_as_programs_save_it(
+def test_a_file_is_read_in_common_formats(
     office: Client, park: Race, url: str, content: bytes
 ) -> None:
-    bring(office, url, content)
+    import_list(office, url, content)
 
     assert list(park.entries.values_list("bib", "runner__name")) == [("17", "Zoë")]
 
@@ -173,22 +177,22 @@ def test_file_is_read_as_programs_save_it(
 def test_names_in_windows_1252_keep_their_characters(
     office: Client, park: Race, url: str
 ) -> None:
-    # Those of the bytes 80 to 9f, which Latin-1 lacks.
+    # Characters of the bytes 80 to 9f, which Latin-1 lacks.
     names = {"1": "Žofie Šimková", "2": "Lœtitia O’Brien – D’Œuvre"}
     rows = "".join(f"{bib};{name}\r\n" for bib, name in names.items())
-    bring(office, url, f"bib;name\r\n{rows}".encode("cp1252"))
+    import_list(office, url, f"bib;name\r\n{rows}".encode("cp1252"))
 
     assert dict(park.entries.values_list("bib", "runner__name")) == names
 
 
-def test_row_keeps_its_number_below_empty_ones(office: Client, url: str) -> None:
+def test_a_row_keeps_its_number_below_empty_ones(office: Client, url: str) -> None:
     sheet = workbook(["bib", "name"], [], [1, "Bob"], [None, None], [None, "Eve"])
 
     assert faults(upload(office, url, sheet)) == [(5, "bib", "There is no bib.")]
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"number,name\n1,Bob\n", "has no column “bib”; it has: number, name."),
         (b"bib,name\n", "has headings, but no runners"),
@@ -201,12 +205,16 @@ def test_row_keeps_its_number_below_empty_ones(office: Client, url: str) -> None
         (b"bib,name\n" + b"1,x\n" * 10_001, "more than 10,000 rows"),
     ],
 )
-def test_refusal_says_why(office: Client, url: str, content: bytes, says: str) -> None:
-    assert says in upload(office, url, content)
+def test_an_unusable_file_is_refused_with_a_reason(
+    office: Client, url: str, content: bytes, message: str
+) -> None:
+    assert message in upload(office, url, content)
 
 
 @pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml"])
-def test_xlsx_with_entities_is_refused(office: Client, url: str, part: str) -> None:
+def test_an_xlsx_file_with_entities_is_refused(
+    office: Client, url: str, part: str
+) -> None:
     """Entities expand in memory: a file of 12.5 kB became 1.6 GB."""
     content = workbook(["bib", "name"], [1, "Bob"])
     assert "Bob" in upload(office, url, content)
@@ -221,7 +229,7 @@ def test_xlsx_with_entities_is_refused(office: Client, url: str, part: str) -> N
     assert "neither a CSV nor an XLSX" in upload(office, url, out.getvalue())
 
 
-def test_unpacked_size_is_limited(
+def test_the_unpacked_size_is_limited(
     office: Client, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spreadsheet, "MAX_UNPACKED", 1_000)
@@ -231,9 +239,7 @@ def test_unpacked_size_is_limited(
     )
 
 
-def test_rows_are_only_taken_as_they_were_previewed(
-    office: Client, park: Race, url: str
-) -> None:
+def test_only_previewed_rows_are_imported(office: Client, park: Race, url: str) -> None:
     page = office.post(url, {"rows": "forged"}, follow=True).text
 
     assert "Upload the file again" in page
@@ -241,10 +247,10 @@ def test_rows_are_only_taken_as_they_were_previewed(
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
-def test_export_comes_back_and_holds_no_formula(
+def test_an_export_can_be_imported_and_has_no_formula(
     office: Client, park: Race, url: str, kind: str
 ) -> None:
-    bring(office, url, "bib,name,category\n17,=1+1,@home\n9,-Bob,+M\n")
+    import_list(office, url, "bib,name,category\n17,=1+1,@home\n9,-Bob,+M\n")
 
     exported = office.get(url.replace("start-list/", f"start-list.{kind}")).content
 
@@ -264,10 +270,10 @@ def test_export_comes_back_and_holds_no_formula(
     assert "<strong>2</strong> as before" in again
 
 
-def test_sheet_of_codes_gives_each_without_a_phone_one(
+def test_a_sheet_of_codes_has_one_for_each_runner_without_a_phone(
     office: Client, park: Race, url: str
 ) -> None:
-    bring(office, url, "bib,name\n17,Bob\n18,Alice\n")
+    import_list(office, url, "bib,name\n17,Bob\n18,Alice\n")
     RunnerToken.objects.issue(Runner.objects.get(name="Alice"), name="watch")
     phones = url.replace("start-list", "phones")
 

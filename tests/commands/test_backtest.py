@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.races.finishers import MATS, results_csv
+from tests.races.finishers import MATS_M, results_csv
 
 FIELDS = {
     *("asked_at", "for", "n", "mae_s", "median_s", "bias_s", "held", "width_s"),
@@ -37,7 +37,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_each_question_is_one_object(results: Path) -> None:
     found = lines(backtest(results, "--ask", "10000,30000", "--json"))
     assert [(q["asked_at"], q["for"]) for q in found] == [
-        (asked, mat) for asked in (10_000, 30_000) for mat in MATS if mat > asked
+        (asked, mat) for asked in (10_000, 30_000) for mat in MATS_M if mat > asked
     ]
     assert all(set(question) == FIELDS for question in found)
     assert {question["n"] for question in found} == {80}

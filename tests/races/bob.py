@@ -1,4 +1,4 @@
-"""Bob's race, in metres east and north of 0, 0, with fixes that are true."""
+"""Bob's race in metres east and north of 0, 0, with exact fixes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ from runners.races.progress import Guide, Mark, Seen, State
 from runners.races.splits import Passing
 from tests.races.runs import GUN, Fix
 
-# Metres of a degree at 0, 0.
-DEGREE, DEGREE_NORTH = 111_319.4908, 110_574.2727
+# Metres per degree at 0, 0: of longitude, of latitude.
+METRES_PER_DEGREE_EAST, METRES_PER_DEGREE_NORTH = 111_319.4908, 110_574.2727
 # Metres east and north of 0, 0.
 Place = tuple[float, float]
 
 
 def at(seconds: float, east: float, north: float = 0.0, **more: float | None) -> Fix:
-    return Fix(GUN + round(seconds * 1000), north / DEGREE_NORTH, east / DEGREE, **more)
+    return Fix(
+        GUN + round(seconds * 1000),
+        north / METRES_PER_DEGREE_NORTH,
+        east / METRES_PER_DEGREE_EAST,
+        **more,
+    )
 
 
 def course(*places: Place) -> Course:
-    return Course([(north / DEGREE_NORTH, east / DEGREE) for east, north in places])
+    return Course(
+        [
+            (north / METRES_PER_DEGREE_NORTH, east / METRES_PER_DEGREE_EAST)
+            for east, north in places
+        ]
+    )
 
 
 def guide(line: Course, *splits: float) -> Guide:
-    """Bob's race: start, splits numbered from 1, finish (99)."""
+    """Return Bob's guide: start (0), splits numbered from 1, finish (99)."""
     marks = [Mark(n, distance, "split") for n, distance in enumerate(splits, start=1)]
     return Guide(line, [Mark(0, 0.0, "start"), *marks, Mark(99, line.length, "finish")])
 
@@ -51,11 +61,11 @@ def splits(found: Iterable[Seen]) -> list[Passing]:
 def running(
     line: Course, since: int, until: int, *, step: int = 1, speed: float = 3.0
 ) -> list[Fix]:
-    """Run evenly from 15 m before the start, which is crossed 5 s after the gun."""
+    """Return fixes at an even speed from 15 m before the start, passed at 5 s."""
     fixes = []
     for second in range(since, until, step):
         distance = speed * second - 15
         lat, lng = line.point_at(distance)
-        behind = min(distance, 0) / DEGREE
+        behind = min(distance, 0) / METRES_PER_DEGREE_EAST
         fixes.append(Fix(GUN + second * 1000, lat, lng + behind))
     return fixes

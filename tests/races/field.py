@@ -1,4 +1,4 @@
-"""A race on a straight course and those who run it, as rows of the database."""
+"""A race on a straight course and its entries, as rows of the database."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from runners.models import (
     Wave,
 )
 
-LENGTH = 10_000.0
-DEGREE = 111_195.0
-# The gun was so long ago.
-AGO = timedelta(minutes=40)
+LENGTH_M = 10_000.0
+METRES_PER_DEGREE = 111_195.0
+# The race started this long ago.
+STARTED_AGO = timedelta(minutes=40)
 
 
 def make_race(*, start: datetime | None = None, **fields: Any) -> Race:
-    """Make a race over 10 km due north, with splits at 2.5, 5 and 7.5 km."""
-    start = start or timezone.now() - AGO
+    """Make a race of 10 km due north, with splits at 2.5, 5 and 7.5 km."""
+    start = start or timezone.now() - STARTED_AGO
     given: dict[str, Any] = {
         "slug": "ten",
         "name": "Ten",
         "start": start,
         "ends": start + timedelta(hours=4),
-        "line": [[48 + n * LENGTH / 20 / DEGREE, 2.0] for n in range(21)],
-        "length": LENGTH,
+        "line": [[48 + n * LENGTH_M / 20 / METRES_PER_DEGREE, 2.0] for n in range(21)],
+        "length": LENGTH_M,
     }
     race = Race.objects.create(**given | fields)
     for name, distance, kind in (
@@ -41,7 +41,7 @@ def make_race(*, start: datetime | None = None, **fields: Any) -> Race:
         ("2.5 km", 2_500.0, "split"),
         ("5 km", 5_000.0, "split"),
         ("7.5 km", 7_500.0, "split"),
-        ("Finish", LENGTH, "finish"),
+        ("Finish", LENGTH_M, "finish"),
     ):
         Checkpoint.objects.create(race=race, name=name, distance=distance, kind=kind)
     return race
@@ -58,10 +58,10 @@ def make_entry(
     wave: Wave | None = None,
     **fields: Any,
 ) -> Entry:
-    """Enter a runner; one with a pace (s/m) has run since `late` s after the gun.
+    """Enter a runner; with a pace (s/m) they have run since `late` s after the gun.
 
-    Until the last full minute since the start of the race, so that a field is the same
-    however long it takes to create it.
+    Their positions end with the last full minute of the race, so that a field does not
+    depend on how long it takes to create it.
     """
     runner = Runner.objects.create(code=code, name=code.title(), visibility=visibility)
     entry = Entry.objects.create(race=race, runner=runner, bib=bib, wave=wave, **fields)
@@ -83,13 +83,13 @@ def make_entry(
     places = [
         {
             "recorded_at": now - timedelta(seconds=ago),
-            "lat": 48 + progress / DEGREE,
+            "lat": 48 + progress / METRES_PER_DEGREE,
             "lng": 2.0,
             "progress": progress,
             "source": "x",
         }
         for ago in range(1, 1_300, 20)
-        if (progress := min((ran - ago) / pace, LENGTH)) > 0
+        if (progress := min((ran - ago) / pace, LENGTH_M)) > 0
     ]
     Position.objects.bulk_create(
         Position(runner=runner, stored_at=now, **place) for place in places

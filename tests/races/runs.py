@@ -1,4 +1,4 @@
-"""Runs of which it is known how far the runner was: noise, silences, false fixes."""
+"""Simulated runs of known distances: with noise, silences and false fixes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from random import Random
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark
 from runners.simulation.motion import Wander
-from tests.races.shapes import KINDS, LAPS, METRES_A_DEGREE, Place, course_of
+from tests.races.shapes import KINDS, LAPS, METRES_PER_DEGREE, Place, course_of
 
 GUN = 1_780_000_000_000
-NOISES = (3.0, 6.0, 10.0, 20.0, 30.0)
-# The part of the noise's variance that stays, as behind a wall or under trees.
-LASTING = 0.75
-INTERVALS = (1, 1, 2, 5, 10, 20)
+NOISES_M = (3.0, 6.0, 10.0, 20.0, 30.0)
+# The part of the noise's variance that persists, as near walls or under trees.
+PERSISTENT_SHARE = 0.75
+INTERVALS_S = (1, 1, 2, 5, 10, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Fix:
 
 @dataclass
 class Run:
-    """A runner's fixes, in time and late, with what was true at each."""
+    """A runner's fixes, on time and late, with the true distance at each."""
 
     guide: Guide
     course: Course
@@ -40,7 +40,7 @@ class Run:
     fixes: list[Fix]
     late: set[int]
     wrong: set[int]
-    # Seconds since the gun, and the distance at each.
+    # Seconds since the gun, and the distances at these times.
     seconds: list[float]
     distances: list[float]
 
@@ -81,15 +81,18 @@ def run_of(
     lap: float | None = None,
     guide: Guide | None = None,
 ) -> Run:
-    """Return a runner's fixes, from some minutes before the gun on."""
+    """Return a runner's fixes, from some minutes before the gun."""
     marks = marks_of(course)
     pace = pace or random.uniform(2.0, 5.0)
     seconds, distances = _motion(course, random, pace)
-    white, slow = sigma * math.sqrt(1 - LASTING), sigma * math.sqrt(LASTING)
+    white, slow = (
+        sigma * math.sqrt(1 - PERSISTENT_SHARE),
+        sigma * math.sqrt(PERSISTENT_SHARE),
+    )
     east, north = Wander(slow, 25, random), Wander(slow, 25, random)
-    says = random.choice(("68 %", "sigma", "nothing"))
+    accuracy_kind = random.choice(("68 %", "sigma", "nothing"))
     motion = random.random() < 0.6
-    # Half a lap at most: with more, nobody could tell which one it is.
+    # At most half a lap: after a longer silence the lap could not be determined.
     longest = (lap or math.inf) / 2 / pace
     silences = _silences(random, seconds, longest)
     late_parts = _silences(random, seconds, longest)
@@ -109,7 +112,7 @@ def run_of(
             "68 %": 1.5 * sigma * random.uniform(0.8, 1.2),
             "sigma": sigma,
             "nothing": None,
-        }[says]
+        }[accuracy_kind]
         if random.random() < 0.003:
             wrong.add(t)
             off_east += random.choice((-1, 1)) * random.uniform(300, 5_000)
@@ -125,8 +128,8 @@ def run_of(
         fixes.append(
             Fix(
                 t,
-                lat + off_north / METRES_A_DEGREE,
-                (lng + off_east / METRES_A_DEGREE / shrink + 180) % 360 - 180,
+                lat + off_north / METRES_PER_DEGREE,
+                (lng + off_east / METRES_PER_DEGREE / shrink + 180) % 360 - 180,
                 accuracy,
                 max(0.0, speed + random.gauss(0, 0.2)) if motion else None,
                 (bearing + random.gauss(0, 10)) % 360 if motion else None,
@@ -141,7 +144,7 @@ def run_of(
 def _motion(
     course: Course, random: Random, pace: float
 ) -> tuple[list[float], list[float]]:
-    """Return seconds and distances: a wait, a run with rests, a while afterwards."""
+    """Return seconds and distances: a wait, a run with rests, and the time after."""
     form = Wander(0.12, 300, random)
     now, distance = -random.uniform(60, 300), -random.uniform(0, 60)
     step = 1.0
@@ -178,7 +181,7 @@ def _silences(
 
 
 def _place(course: Course, distance: float, after: str) -> Place:
-    """Return a place on the course, behind its start or beyond its end."""
+    """Return a position on the course, before its start or after its end."""
     if 0 <= distance <= course.length:
         return course.point_at(distance)
     if distance < 0:
@@ -197,13 +200,13 @@ def _place(course: Course, distance: float, after: str) -> Place:
 
 
 def sample(kind: str, seed: int) -> Run:
-    """Return the same run each time for a kind of course and a seed."""
+    """Return a run that depends only on the kind of course and the seed."""
     random = Random(f"{kind} {seed}")
     course = course_of(KINDS[kind](random), random)
     return run_of(
         course,
         random,
-        sigma=NOISES[seed % len(NOISES)],
-        interval=random.choice(INTERVALS),
+        sigma=NOISES_M[seed % len(NOISES_M)],
+        interval=random.choice(INTERVALS_S),
         lap=course.length / LAPS[kind] if kind in LAPS else None,
     )

@@ -1,4 +1,4 @@
-"""Courses that make it hard to tell how far somebody is: x and y in metres."""
+"""Courses on which progress is hard to determine: x and y in metres."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from random import Random
 from runners.races.course import Course
 from runners.simulation.motion import Wander
 
-METRES_A_DEGREE = 111_195.0
+METRES_PER_DEGREE = 111_195.0
 
 Place = tuple[float, float]
 
@@ -39,7 +39,7 @@ def loop(random: Random) -> list[Place]:
 
 def four_laps(random: Random) -> list[Place]:
     one = [(x * 0.4, y * 0.4) for x, y in loop(random)]
-    # As drawn once and repeated, or as a watch recorded it.
+    # Drawn once and repeated, or recorded by a watch.
     shake = random.choice((0.0, 3.0))
     east, north = Wander(shake, 30, random), Wander(shake, 30, random)
     return [
@@ -50,7 +50,7 @@ def four_laps(random: Random) -> list[Place]:
 
 
 def track(random: Random) -> list[Place]:
-    """Twelve laps and a half of 400 m."""
+    """Return twelve and a half laps of 400 m."""
     straight, radius = 84.39, 36.5
     found: list[Place] = []
     for metre in range(0, 5_001, 4):
@@ -73,7 +73,7 @@ def track(random: Random) -> list[Place]:
 
 def out_and_back(random: Random) -> list[Place]:
     out = winding(random, random.uniform(2_000, 5_000), 0.02)
-    # The way back on the other side of the street, or in the same steps.
+    # The way back is on the other side of the street, or the same line.
     aside = random.choice((0.0, 0.0, 8.0))
     return out + [(x + aside, y + aside) for x, y in reversed(out[:-1])]
 
@@ -83,7 +83,7 @@ def point_to_point(random: Random) -> list[Place]:
 
 
 def crossings(random: Random) -> list[Place]:
-    """A line that wanders over itself again and again."""
+    """Return a line that crosses itself repeatedly."""
     one = [(random.uniform(100, 300), random.uniform(0, 6)) for _ in range(4)]
     count = 2_000
     found = []
@@ -127,16 +127,16 @@ KINDS: dict[str, Callable[[Random], list[Place]]] = {
     "switchbacks": switchbacks,
     "point to point": point_to_point,
 }
-# A kind with laps has so many.
+# Laps of a kind that has laps.
 LAPS = {"four laps": 4.0, "track, 12.5 laps": 12.5}
 
 
 def course_of(places: list[Place], random: Random) -> Course:
     lat, lng = random.uniform(-55, 60), random.uniform(-180, 180)
-    shrink = METRES_A_DEGREE * math.cos(math.radians(lat))
+    shrink = METRES_PER_DEGREE * math.cos(math.radians(lat))
     return Course(
         [
-            (lat + y / METRES_A_DEGREE, (lng + x / shrink + 180) % 360 - 180)
+            (lat + y / METRES_PER_DEGREE, (lng + x / shrink + 180) % 360 - 180)
             for x, y in places
         ]
     )

@@ -1,4 +1,4 @@
-"""What is learned from results, and how it is measured."""
+"""Priors that are learned from results, and how they are measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runners.races.arrival.results import Results, ResultsError, read_results
 from runners.races.eta import Slopes
 from tests.races.finishers import results_csv
 
-ASKED = [10_000.0, 21_097.5, 30_000.0]
+DISTANCES_M = [10_000.0, 21_097.5, 30_000.0]
 
 
 def field(runners: int, seed: int, fade: float = 0.15) -> Results:
@@ -25,7 +25,7 @@ def test_ranges_hold_in_a_race_that_was_not_learned_from(wobble: float) -> None:
     results = field(200, 3, fade=0.13)
     found = scores(
         list(
-            play(results, Slopes.flat(42_195), ASKED, prior=prior, wobble=wobble),
+            play(results, Slopes.flat(42_195), DISTANCES_M, prior=prior, wobble=wobble),
         )
     )
     mae = sum(score.mae_s for score in found)
@@ -33,7 +33,7 @@ def test_ranges_hold_in_a_race_that_was_not_learned_from(wobble: float) -> None:
     assert 0.75 < np.mean([score.held for score in found]) < 0.9
 
 
-def test_results_of_the_same_distance_replace_what_was_known_before() -> None:
+def test_results_of_the_same_distance_replace_the_previous_prior() -> None:
     mats = (2_500, 5_000, 7_500, 10_000)
     text = results_csv(300, 1, mats=mats, fade=0.2)
     results = read_results(text.encode())
@@ -49,17 +49,17 @@ def test_results_of_the_same_distance_replace_what_was_known_before() -> None:
     assert ours < 0.8 * without
 
 
-def test_prior_is_the_same_after_a_round_trip_as_json() -> None:
+def test_a_prior_is_unchanged_by_a_json_round_trip() -> None:
     assert Prior.from_json(shipped().as_json()) == shipped()
 
 
-def test_shipped_prior_says_what_it_was_learned_from() -> None:
+def test_the_shipped_prior_names_its_source() -> None:
     assert shipped().runners == 24_813
     assert "boston_2013" in shipped().source
     assert shipped().learned.startswith("2026-")
 
 
-def test_a_wobbling_run_is_at_each_mat_at_its_split() -> None:
+def test_a_wobbling_run_reaches_each_mat_at_its_split() -> None:
     mats, times = np.array([5e3, 1e4, 2e4]), np.array([1500.0, 3100.0, 6500.0])
     run = run_between(mats, times, 0.04, np.random.default_rng(1))
     assert [run.time_at(mat) for mat in mats] == pytest.approx(times.tolist())
@@ -76,7 +76,7 @@ def test_rows_without_usable_times_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "empty"),
         ("bib,name\n1,2\n", "distances in metres"),
@@ -89,11 +89,11 @@ def test_rows_without_usable_times_are_counted() -> None:
         ("5000,10000\n\xff\n", "UTF-8"),
     ],
 )
-def test_bad_results_are_refused_with_a_reason(text: str, says: str) -> None:
-    with pytest.raises(ResultsError, match=says):
+def test_bad_results_are_refused_with_a_reason(text: str, message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
         read_results(text.encode("latin-1"))
 
 
-def test_a_handful_of_results_is_too_few_to_learn_from() -> None:
+def test_too_few_results_are_refused() -> None:
     with pytest.raises(ResultsError, match="At least 50"):
         learn([field(49, 1)], "few")

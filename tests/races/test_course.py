@@ -13,7 +13,7 @@ from runners.races.demo import demo_gpx, demo_points
 from runners.races.gpx_import import MAX_BYTES, CourseError
 from tests import courses
 
-# Four corners of a square near Bob's home, about 111 m by 111 m.
+# A square near Bob's home, about 111 m by 111 m.
 SQUARE = [(0.0, 0.0), (0.001, 0.0), (0.001, 0.001), (0.0, 0.001), (0.0, 0.0)]
 
 
@@ -46,7 +46,7 @@ def test_length_agrees_with_geographiclib(name: courses.Name | None) -> None:
         for here, there in pairwise(places)
     )
     assert course.measured == pytest.approx(expected, rel=1e-4)
-    # The flat projection, on which progress is found, is as true.
+    # The flat projection, which map matching uses, is as exact.
     x, y = course.flat
     flat = sum(math.dist(a, b) for a, b in pairwise(zip(x, y, strict=True)))
     assert flat == pytest.approx(expected, rel=1e-4)
@@ -79,13 +79,13 @@ def test_heights_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("distance", "place"),
+    ("distance", "position"),
     [(-5, (0, 0)), (0, (0, 0)), (10_000, (0, 0)), (55.287, (0.0005, 0))],
 )
 def test_point_at_stays_on_the_line(
-    distance: float, place: tuple[float, float]
+    distance: float, position: tuple[float, float]
 ) -> None:
-    assert Course(SQUARE).point_at(distance) == pytest.approx(place, abs=1e-6)
+    assert Course(SQUARE).point_at(distance) == pytest.approx(position, abs=1e-6)
 
 
 def test_point_at_crosses_the_date_line() -> None:
@@ -103,7 +103,7 @@ def test_encoded_line_has_precision_5() -> None:
     assert polyline.decode(Course(SQUARE).encoded_line(), 5) == SQUARE
 
 
-def test_passes_finds_each_visit() -> None:
+def test_passes_finds_each_pass() -> None:
     out_and_back = Course([(0, 0), (0, 0.01), (0, 0)])
 
     out, back = out_and_back.passes(0.0001, 0.0025, within=30)
@@ -115,7 +115,7 @@ def test_passes_finds_each_visit() -> None:
     assert out_and_back.passes(0.01, 0.005, within=30) == []
 
 
-def test_gpx_track_comes_before_route() -> None:
+def test_a_gpx_track_is_preferred_to_a_route() -> None:
     route = '<rte><rtept lat="9" lon="9"/><rtept lat="9.1" lon="9"/></rte>'
     both = track(*SQUARE).replace("</gpx>", route + "</gpx>")
 
@@ -123,7 +123,7 @@ def test_gpx_track_comes_before_route() -> None:
     assert Course.from_gpx(gpx(route)).points[0][:2] == (9, 9)
 
 
-def test_gpx_with_nothing_but_waypoints_is_joined_up() -> None:
+def test_a_gpx_of_waypoints_only_is_joined() -> None:
     places = '<wpt lat="9" lon="9"/><wpt lat="9.1" lon="9"/>'
 
     assert [point[:2] for point in Course.from_gpx(gpx(places)).points] == [
@@ -142,14 +142,14 @@ def test_gpx_segments_are_joined() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_gpx_bytes_are_read_in_any_usual_encoding(encoding: str) -> None:
+def test_gpx_bytes_are_decoded_in_common_encodings(encoding: str) -> None:
     text = gpx('<wpt lat="1" lon="1"><name>Café</name></wpt>')
 
     assert waypoints_of_gpx(text.encode(encoding))[0].name == "Café"
 
 
 @pytest.mark.parametrize(
-    ("source", "says"),
+    ("source", "message"),
     [
         ("", "not a GPX file"),
         ("17;48.85;2.35", "not a GPX file"),
@@ -178,10 +178,10 @@ def test_gpx_bytes_are_read_in_any_usual_encoding(encoding: str) -> None:
         ),
     ],
 )
-def test_gpx_that_cannot_be_used_is_refused_with_a_reason(
-    source: str | bytes, says: str
+def test_unusable_gpx_is_refused_with_a_reason(
+    source: str | bytes, message: str
 ) -> None:
-    with pytest.raises(CourseError, match=says) as refusal:
+    with pytest.raises(CourseError, match=message) as refusal:
         Course.from_gpx(source)
 
     assert "\n" not in str(refusal.value)
@@ -197,25 +197,25 @@ def test_gpx_may_declare_a_namespace_for_each_point() -> None:
     assert len(course.points) == 1_000
 
 
-def test_points_are_limited() -> None:
+def test_the_number_of_points_is_limited() -> None:
     zigzag = ((0.0, 0.001 * (n % 2)) for n in range(MAX_POINTS + 1))
 
     with pytest.raises(CourseError, match="more than 100,000 points"):
         Course(zigzag)
 
 
-def test_no_points_are_refused() -> None:
+def test_a_course_without_points_is_refused() -> None:
     with pytest.raises(CourseError, match="no points"):
         Course([])
 
 
-def test_demo_course_is_a_loop_of_3_km() -> None:
+def test_the_demo_course_is_a_loop_of_3_km() -> None:
     course = Course.from_gpx(demo_gpx())
 
     assert course.points == demo_points()
     assert 2_800 < course.length < 3_400
     assert course.points[0] == course.points[-1]
-    # It never comes back to the same place before the end.
+    # It passes each position once before the end.
     for distance in range(100, 3_000, 100):
         assert len(course.passes(*course.point_at(distance), within=20)) == 1
     assert [waypoint.name for waypoint in waypoints_of_gpx(demo_gpx())] == [
@@ -232,7 +232,7 @@ def test_demo_course_is_a_loop_of_3_km() -> None:
         ("five_laps", 10_004, 30, 46),
     ],
 )
-def test_real_course_has_a_point_every_18_m_with_its_height(
+def test_a_realistic_course_has_a_point_every_18_m_with_its_height(
     name: courses.Name, length: float, lowest: float, highest: float
 ) -> None:
     course = courses.course(name)
@@ -244,19 +244,19 @@ def test_real_course_has_a_point_every_18_m_with_its_height(
     assert (min(heights), max(heights)) == (lowest, highest)
 
 
-def test_out_and_back_passes_its_aid_stations_twice() -> None:
+def test_an_out_and_back_passes_its_aid_stations_twice() -> None:
     twin_lakes, winfield = (39.08294, -106.38362), (38.98333, -106.44025)
     course = courses.course("leadville")
 
     out, back = course.passes(*twin_lakes, within=30)
     assert out == pytest.approx(60_472, abs=10)
     assert back == pytest.approx(98_217, abs=10)
-    # Where they turn.
+    # At the turn.
     (half,) = course.passes(*winfield, within=30)
     assert half == pytest.approx(course.length / 2, rel=0.01)
 
 
-def test_five_laps_pass_a_place_five_times() -> None:
+def test_five_laps_pass_a_position_five_times() -> None:
     course = courses.course("five_laps")
 
     found = course.passes(*course.point_at(500), within=20)

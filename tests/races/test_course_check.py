@@ -1,4 +1,4 @@
-"""What is odd about a course when it is imported, and that it can be mended."""
+"""Problems of an imported course, and their repair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from runners.races.course import Course
 from runners.races.course_check import mend_course, oddities
 
-METRE = 1 / 111_195
+METRE_DEGREES = 1 / 111_195
 
 
 def line(
@@ -15,7 +15,7 @@ def line(
 ) -> list[tuple[float, float, float | None]]:
     """Return points every 10 m to the north, without those of a gap at 2 km."""
     return [
-        (47 + metre * METRE, 8.0, height)
+        (47 + metre * METRE_DEGREES, 8.0, height)
         for metre in range(0, length + 1, 10)
         if not 2_000 < metre < 2_000 + gap
     ]
@@ -24,15 +24,17 @@ def line(
 def ring(laps: int) -> list[tuple[float, float, float]]:
     square = [(x, y) for x, y in ((0, 0), (500, 0), (500, 500), (0, 500))]
     return [
-        (47 + y * METRE, 8 + x * METRE, 100.0) for _ in range(laps) for x, y in square
+        (47 + y * METRE_DEGREES, 8 + x * METRE_DEGREES, 100.0)
+        for _ in range(laps)
+        for x, y in square
     ] + [(47.0, 8.0, 100.0)]
 
 
-def test_usual_course_is_not_odd() -> None:
+def test_a_usual_course_has_no_problem() -> None:
     assert oddities(Course(line())) == []
 
 
-def test_straight_gap_is_named_with_its_place() -> None:
+def test_a_straight_gap_is_reported_with_its_distance() -> None:
     (odd,) = oddities(Course(line(gap=944)))
 
     assert "950 m at 2.0 km" in odd.text
@@ -40,7 +42,7 @@ def test_straight_gap_is_named_with_its_place() -> None:
 
 
 def test_heights_in_feet_are_converted() -> None:
-    # Up and down 100 m in a kilometre.
+    # Hills of 100 m every kilometre.
     points = [
         (lat, lng, 3.281 * (1_000 + abs(metre % 200 - 100)))
         for metre, (lat, lng, _) in enumerate(line())
@@ -53,7 +55,7 @@ def test_heights_in_feet_are_converted() -> None:
     assert oddities(mended) == []
 
 
-def test_lap_that_was_recorded_twice_is_cut() -> None:
+def test_a_lap_that_was_recorded_twice_is_cut() -> None:
     twice = Course(ring(2))
     (odd,) = oddities(twice)
     assert odd.mend == "lap"
@@ -63,11 +65,11 @@ def test_lap_that_was_recorded_twice_is_cut() -> None:
     assert oddities(mended) == []
 
 
-def test_way_back_is_no_second_lap() -> None:
+def test_the_way_back_is_no_second_lap() -> None:
     assert oddities(Course([*line(), *line()[::-1]])) == []
 
 
-def test_missing_heights_are_filled_in() -> None:
+def test_missing_heights_are_interpolated() -> None:
     points = [(*point[:2], None if n % 5 else n) for n, point in enumerate(line())]
     (odd,) = oddities(Course(points))
     assert odd.mend == "heights"
@@ -77,7 +79,7 @@ def test_missing_heights_are_filled_in() -> None:
     assert oddities(mended) == []
 
 
-def test_course_without_heights_is_named() -> None:
+def test_a_course_without_heights_is_reported() -> None:
     (odd,) = oddities(Course(line(height=None)))
 
     assert "no heights" in odd.text

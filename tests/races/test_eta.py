@@ -10,23 +10,25 @@ from bench.arrival import steady_ratio
 from runners.races.course import Course
 from runners.races.eta import Arrival, Passed, Slopes, arrivals, slope_cost
 
-# Bob runs a kilometre in five minutes.
+# Bob runs a kilometre in five minutes: seconds per metre.
 PACE = 0.3
-DEGREE = 111_195.0
+METRES_PER_DEGREE = 111_195.0
 
 
 def straight(length: float, hills: int = 0, height: float = 0.0) -> Course:
-    """A course due north, flat or over that many hills of a height; no heights: 0."""
+    """Return a course due north over hills; without hills it has no heights."""
     points = []
     for step in range(401):
         part = step / 400
         up = abs((part * hills + 0.5) % 1 - 0.5) * 2
-        points.append((part * length / DEGREE, 0.0, up * height if hills else None))
+        points.append(
+            (part * length / METRES_PER_DEGREE, 0.0, up * height if hills else None)
+        )
     return Course(points, length)
 
 
 def even(until: float, pace: float = PACE, step: float = 1_000) -> list[Passed]:
-    """Return Bob's samples as far as that."""
+    """Return Bob's samples up to a distance, at an even pace."""
     return [Passed(d * pace, d) for d in np.arange(0, until + 1, step)]
 
 
@@ -42,7 +44,7 @@ def one(
     return found
 
 
-def test_even_pace_in_a_short_race_arrives_at_that_pace() -> None:
+def test_even_pace_in_a_short_race_is_extrapolated() -> None:
     found = one(18_000, even(10_000), SHORT)
     assert found.status == "expected"
     assert found.at == pytest.approx(18_000 * PACE, rel=0.001)
@@ -51,7 +53,7 @@ def test_even_pace_in_a_short_race_arrives_at_that_pace() -> None:
 
 
 def test_paces_fade_in_a_marathon() -> None:
-    """Of 24,813 finishers of two, the second half took 6 % longer in the median."""
+    """Two marathons' second half took 6 % longer (median of 24,813 finishers)."""
     found = one(42_195, even(21_000))
     naive = 42_195 * PACE
     assert found.at and found.latest
@@ -69,13 +71,13 @@ def test_slower_runners_have_wider_ranges() -> None:
 
 @pytest.mark.parametrize("length", [5_000.0, 10_000.0, 20_000.0])
 @pytest.mark.parametrize("wobble", [0.01, 0.04])
-def test_steady_short_runs_are_told_as_well_as_by_the_average(
+def test_steady_short_runs_are_predicted_as_well_as_by_the_average(
     length: float, wobble: float
 ) -> None:
     assert steady_ratio(length, 40, wobble) < 1.02
 
 
-def test_range_narrows_on_the_way() -> None:
+def test_the_range_narrows_on_the_way() -> None:
     widths = []
     for here in (5_000, 10_000, 20_000, 28_000):
         found = one(30_000, even(here))
@@ -85,7 +87,7 @@ def test_range_narrows_on_the_way() -> None:
     assert widths[-1] < 120 < widths[0]
 
 
-def test_recent_pace_counts_for_more_than_the_average() -> None:
+def test_the_recent_pace_counts_more_than_the_average() -> None:
     slow = [*even(20_000), *[Passed(6_000 + d * 0.4, 20_000 + d) for d in (1e3, 3e3)]]
     naive = slow[-1].time * 30_000 / 23_000
     truth = slow[-1].time + 7_000 * 0.4
@@ -95,7 +97,7 @@ def test_recent_pace_counts_for_more_than_the_average() -> None:
     assert abs(found.at - truth) < abs(naive - truth) / 2
 
 
-def test_a_climb_ahead_makes_it_later() -> None:
+def test_a_climb_ahead_delays_the_arrival() -> None:
     # Four hills, 2.5 km up and 2.5 km down, at 6 %; Bob has run two of them.
     course = straight(20_000, hills=4, height=150)
     slopes = Slopes(course)
@@ -110,7 +112,7 @@ def test_a_climb_ahead_makes_it_later() -> None:
     assert abs(naive - truth[25]) > 100
 
 
-def test_slopes_cost_what_was_measured() -> None:
+def test_slope_costs_match_the_measured_ones() -> None:
     # Minetti et al. 2002, their polynomial at 0 and 20 %: 3.6 and 9.0 J/kg/m.
     assert slope_cost(np.array([0.0]))[0] == pytest.approx(0)
     assert slope_cost(np.array([0.2]))[0] == pytest.approx(9.0 / 3.6 - 1, abs=0.02)
@@ -135,14 +137,14 @@ def test_a_course_without_heights_is_flat() -> None:
         ([], {"status": "dns"}, "dns"),
     ],
 )
-def test_arrival_says_why_there_is_no_range(
+def test_an_arrival_without_a_range_has_a_reason(
     samples: list[Passed], given: dict[str, Any], status: str
 ) -> None:
     found = one(30_000, samples, **given)
     assert (found.status, found.at, found.earliest) == (status, None, None)
 
 
-def test_each_pass_has_its_own_answer() -> None:
+def test_each_pass_has_a_separate_arrival() -> None:
     found = arrivals([5_500, 18_500], even(10_000), SHORT, now=3_000)
     assert [(a.pass_number, a.status) for a in found] == [
         (1, "passed"),
@@ -153,23 +155,23 @@ def test_each_pass_has_its_own_answer() -> None:
     assert found[1].at == pytest.approx(18_500 * PACE, rel=0.02)
 
 
-def test_who_has_dropped_out_still_passed_what_they_passed() -> None:
+def test_a_dropped_out_runner_keeps_their_passed_checkpoints() -> None:
     found = arrivals([5_000, 20_000], even(10_000), FLAT, now=9_000, status="dnf")
     assert [a.status for a in found] == ["passed", "dnf"]
 
 
-def test_who_is_due_is_due_now() -> None:
+def test_an_overdue_runner_is_expected_now() -> None:
     found = one(10_100, even(10_000), now=3_000 + 300.0)
     assert (found.earliest, found.at, found.latest) == (3_300, 3_300, 3_300)
 
 
-def test_standing_still_is_no_arrival_in_the_past() -> None:
-    viewer = [*even(10_000), Passed(3_300, 10_003), Passed(3_500, 9_998)]
-    found = one(20_000, viewer)
+def test_a_standing_runner_is_not_expected_in_the_past() -> None:
+    samples = [*even(10_000), Passed(3_300, 10_003), Passed(3_500, 9_998)]
+    found = one(20_000, samples)
     assert found.at and found.at > 3_500 + 9_000 * PACE
 
 
-def test_doubt_about_the_start_widens_the_range() -> None:
+def test_uncertainty_of_the_start_widens_the_range() -> None:
     sure, unsure = even(8_000, step=4_000), even(8_000, step=4_000)
     unsure[0] = Passed(0, 0, doubt=300)
     widths = []
@@ -180,14 +182,14 @@ def test_doubt_about_the_start_widens_the_range() -> None:
     assert widths[0] < widths[1]
 
 
-def test_nothing_strange_breaks_it() -> None:
-    dice = np.random.default_rng(3)
+def test_random_samples_give_finite_times() -> None:
+    rng = np.random.default_rng(3)
     for _ in range(50):
         samples = [Passed(0, 0)] + [
-            Passed(t, float(d), float(dice.uniform(0, 500)))
+            Passed(t, float(d), float(rng.uniform(0, 500)))
             for t, d in zip(
-                np.sort(dice.uniform(0, 9_000, 12)),
-                dice.uniform(0, 42_195, 12),
+                np.sort(rng.uniform(0, 9_000, 12)),
+                rng.uniform(0, 42_195, 12),
                 strict=True,
             )
         ]

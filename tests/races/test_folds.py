@@ -1,4 +1,4 @@
-"""Courses that lie in folds closer than the noise."""
+"""Courses with folds that are closer together than the noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runners.races.progress import State
 from tests.races import truth
 from tests.races.runs import GUN, sample
 
-# Noise of 30 m, and neither speed nor heading: runs of which nothing was tuned.
+# Noise of 30 m, and neither speed nor heading; nothing was tuned on these runs.
 TRACK = "track, 12.5 laps", 1004
 LEGS = "switchbacks", 1014
 
@@ -38,5 +38,5 @@ def test_hypotheses_survive_each_restart() -> None:
         longest = max(longest, len(carried))
         assert seen_again == seen
     assert again == state
-    # It travels with each event.
+    # Each event carries the state.
     assert longest < 1_500

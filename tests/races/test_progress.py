@@ -1,4 +1,4 @@
-"""Where on the course a runner is: under way, off it, and in fixes that are held."""
+"""Map matching: on the course, off it, and with held fixes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from runners.races.course import Course
 from runners.races.progress import Guide
 from tests.races.bob import (
-    DEGREE,
-    DEGREE_NORTH,
+    METRES_PER_DEGREE_EAST,
+    METRES_PER_DEGREE_NORTH,
     OUT_AND_BACK,
     STRAIGHT,
     at,
@@ -21,7 +21,7 @@ from tests.races.bob import (
 )
 from tests.races.runs import GUN
 
-# Under way
+# On the course
 
 
 def test_progress_follows_the_course() -> None:
@@ -32,7 +32,7 @@ def test_progress_follows_the_course() -> None:
     assert seen[0].progress is None
 
 
-def test_progress_is_in_the_certified_metres() -> None:
+def test_progress_is_in_certified_metres() -> None:
     certified = Course(STRAIGHT.points, length=10_100)
     state, seen = follow(guide(certified), running(STRAIGHT, -30, 600))
 
@@ -55,7 +55,7 @@ def test_progress_after_a_silence_is_on_the_plausible_leg() -> None:
 def test_progress_is_uncertain_while_two_legs_are_plausible() -> None:
     bobs = guide(OUT_AND_BACK)
     state, seen = follow(bobs, running(OUT_AND_BACK, 0, 340))
-    # As likely on the way out at 1,650 m, after a rest, as on the way back at 2,350 m.
+    # After a rest on the way out at 1,650 m, or on the way back at 2,350 m.
     state, seen = follow(bobs, [at(690, 1_650)], state)
 
     first = seen[0].uncertainty
@@ -73,7 +73,7 @@ def test_progress_needs_no_accuracy() -> None:
     assert seen[-1].progress == pytest.approx(299 * 3 - 15, abs=8)
 
 
-def test_old_fix_changes_nothing() -> None:
+def test_an_old_fix_changes_nothing() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))
     again, seen = bobs.advance(state, at(50, 0))
@@ -86,7 +86,7 @@ def test_old_fix_changes_nothing() -> None:
 # Off the course
 
 
-def test_runner_off_course_keeps_the_last_certain_progress() -> None:
+def test_a_runner_off_course_keeps_the_last_certain_progress() -> None:
     bobs = guide(STRAIGHT)
     state, seen = follow(bobs, running(STRAIGHT, 0, 100))
     certain = seen[-1].progress
@@ -96,7 +96,7 @@ def test_runner_off_course_keeps_the_last_certain_progress() -> None:
     assert state.status == "off_course"
     assert seen[-1].progress == pytest.approx(certain, abs=10)
     assert len({one.progress for one in seen[25:]}) == 1
-    # It grows with the time since.
+    # The uncertainty grows with time.
     growing = [one.uncertainty or 0.0 for one in seen[25:]]
     assert 50 < growing[0] < growing[-1]
     assert not any(one.held for one in seen)
@@ -114,22 +114,22 @@ def test_two_fixes_beside_the_course_are_not_off_course() -> None:
     assert state.status == "started"
 
 
-# Held
+# Held fixes
 
 
-def test_jump_is_held_and_forgotten_when_the_next_fix_is_plausible() -> None:
+def test_a_jump_is_held_and_dropped_when_the_next_fix_is_plausible() -> None:
     bobs = guide(STRAIGHT, 1_000)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))
     state, seen = follow(bobs, [at(100, 5_000), *running(STRAIGHT, 101, 110)], state)
 
     assert [one.held for one in seen] == [True] + [False] * 9
-    # Where the runner should be by then.
+    # The expected progress by then.
     assert seen[0].progress == pytest.approx(285, abs=5)
     assert not any(one.confirmed or one.splits for one in seen)
     assert seen[-1].progress == pytest.approx(312, abs=5)
 
 
-def test_jump_is_confirmed_by_a_second_fix() -> None:
+def test_a_jump_is_confirmed_by_a_second_fix() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))
     state, seen = follow(bobs, [at(101, 900, 900), at(103, 905, 905)], state)
@@ -138,12 +138,12 @@ def test_jump_is_confirmed_by_a_second_fix() -> None:
     (confirmed,) = seen[1].confirmed
     assert (confirmed.t, confirmed.lat, confirmed.lng) == (
         GUN + 101_000,
-        900 / DEGREE_NORTH,
-        900 / DEGREE,
+        900 / METRES_PER_DEGREE_NORTH,
+        900 / METRES_PER_DEGREE_EAST,
     )
 
 
-def test_jump_along_the_course_counts_after_running_on_there() -> None:
+def test_a_jump_along_the_course_counts_after_running_on_there() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 300))
     there = [at(301 + s, 1_200 + 3 * s) for s in range(90)]
@@ -154,17 +154,17 @@ def test_jump_along_the_course_counts_after_running_on_there() -> None:
     assert seen[-1].progress == pytest.approx(1_467, abs=10)
 
 
-def test_single_fix_near_a_different_leg_changes_nothing() -> None:
+def test_a_single_fix_near_a_different_leg_changes_nothing() -> None:
     bobs = guide(OUT_AND_BACK)
     fixes = running(OUT_AND_BACK, 0, 400, step=30)
-    # On the way out at 1,185 m: the same place is 2,815 m on the way back.
+    # The fix is at 1,185 m on the way out, which is 2,815 m on the way back.
     state, seen = follow(bobs, [*fixes, at(420, 600, 10), at(450, 1_335)])
 
     assert seen[-2].progress == pytest.approx(1_245, abs=90)
     assert seen[-1].progress == pytest.approx(1_335, abs=10)
 
 
-def test_accuracy_over_100_m_is_held_until_a_better_one() -> None:
+def test_a_fix_with_accuracy_over_100_m_is_held_until_a_better_one() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 100))
     fixes = [at(101, 290, accuracy=900.0), at(102, 293, accuracy=900.0), at(103, 294)]
@@ -174,7 +174,7 @@ def test_accuracy_over_100_m_is_held_until_a_better_one() -> None:
     assert [fix.t for fix in seen[2].confirmed] == [GUN + 102_000]
 
 
-def test_top_speed_is_the_races() -> None:
+def test_the_top_speed_belongs_to_the_race() -> None:
     bobs = Guide(STRAIGHT, [], top_speed=40)
     fixes = running(STRAIGHT, 0, 100, speed=30)
     _, seen = follow(bobs, fixes)
@@ -182,7 +182,7 @@ def test_top_speed_is_the_races() -> None:
     assert seen[-1].progress == pytest.approx(99 * 30 - 15, abs=30)
 
 
-def test_coarse_fix_moves_the_progress_but_passes_no_mark() -> None:
+def test_a_coarse_fix_moves_the_progress_but_passes_no_checkpoint() -> None:
     bobs = guide(STRAIGHT, 300)
     state, _ = follow(bobs, running(STRAIGHT, 0, 103))
     coarse = [replace(f, accuracy=60.0) for f in running(STRAIGHT, 103, 120)]

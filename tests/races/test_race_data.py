@@ -10,7 +10,7 @@ from runners.models import Entry, LatestPosition, Position, Split, Wave
 from runners.races.progress import State
 from runners.races.race_data import ground_of, rows_of, samples_of
 from runners.races.splits import Node
-from tests.races.field import LENGTH, make_entry, make_race
+from tests.races.field import LENGTH_M, make_entry, make_race
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ def test_rows_have_times_splits_and_progress() -> None:
     assert [split.distance for split in row.splits] == [0, 2_500, 5_000]
 
 
-def test_rows_cost_few_queries(
+def test_rows_need_few_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     race = make_race()
@@ -45,7 +45,7 @@ def test_rows_cost_few_queries(
         samples_of(rows, timezone.now())
 
 
-def test_a_finish_by_hand_wins() -> None:
+def test_a_finish_set_by_hand_is_preferred() -> None:
     race = make_race()
     entry = make_entry(race, "bob", "7", pace=0.2)
     by_hand = race.start + timedelta(seconds=2_100)
@@ -56,7 +56,7 @@ def test_a_finish_by_hand_wins() -> None:
     assert row.finished == by_hand.timestamp()
 
 
-def test_off_the_course_the_last_certain_progress_counts() -> None:
+def test_off_course_the_last_certain_progress_counts() -> None:
     race = make_race()
     entry = make_entry(race, "bob", "7", pace=0.3)
     state = State(gun=0, status="off_course", certain=Node(1.0, 4_321.0))
@@ -68,7 +68,7 @@ def test_off_the_course_the_last_certain_progress_counts() -> None:
     assert row.progress == 4_321.0
 
 
-def test_progress_in_another_race_is_none_of_this_one() -> None:
+def test_progress_in_a_different_race_is_ignored() -> None:
     race = make_race(start=timezone.now() - timedelta(hours=9))
     make_entry(race, "bob", "7", status="started")
     entry = Entry.objects.get()
@@ -102,7 +102,7 @@ def test_samples_are_the_start_the_splits_and_the_last_minutes() -> None:
         )
 
 
-def test_samples_leave_out_what_is_held() -> None:
+def test_samples_omit_held_positions() -> None:
     race = make_race()
     make_entry(race, "bob", "7", pace=0.3)
     Position.objects.update(held=True)
@@ -110,12 +110,12 @@ def test_samples_leave_out_what_is_held() -> None:
     assert [sample.distance for sample in samples] == [0, 2_500, 5_000, 7_500]
 
 
-def test_ground_follows_course_and_checkpoints() -> None:
+def test_the_ground_follows_course_and_checkpoints() -> None:
     race = make_race()
     first = ground_of(race)
     assert ground_of(race) is first
     assert first.course is not None
-    assert first.course.length == pytest.approx(LENGTH)
+    assert first.course.length == pytest.approx(LENGTH_M)
     race.checkpoints.filter(name="5 km").delete()
     assert len(ground_of(race).stops) == 4
     race.line = []

@@ -1,4 +1,4 @@
-"""What is known of a run: kept as JSON between fixes, told again from all of them."""
+"""The state of a run: stored as JSON between fixes, and recomputed from all fixes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.races.runs import GUN, sample
 from tests.races.shapes import KINDS
 
 
-def test_state_survives_as_json_at_every_fix() -> None:
+def test_the_state_survives_as_json_at_every_fix() -> None:
     run = sample("out and back", 3)
     state = run.guide.begin(GUN)
     longest = 0
@@ -30,7 +30,7 @@ def test_state_survives_as_json_at_every_fix() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(random=st.randoms(use_true_random=False), seed=st.integers(0, 40))
-def test_replay_is_the_same_in_any_order(random: Random, seed: int) -> None:
+def test_a_replay_is_the_same_in_any_order(random: Random, seed: int) -> None:
     kinds = list(KINDS)
     run = sample(kinds[seed % len(kinds)], seed)
     fixes = run.fixes[:: max(len(run.fixes) // 150, 1)]
@@ -40,7 +40,7 @@ def test_replay_is_the_same_in_any_order(random: Random, seed: int) -> None:
     assert run.guide.replay(GUN, shuffled) == run.guide.replay(GUN, fixes)
 
 
-def test_replay_is_what_advancing_told() -> None:
+def test_a_replay_equals_the_advanced_state() -> None:
     run = sample("four laps", 2)
     state, seen = run.guide.begin(GUN), []
     for fix in run.fixes:

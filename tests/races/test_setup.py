@@ -13,7 +13,7 @@ START = datetime(2026, 5, 31, 9, tzinfo=UTC)
 
 
 def straight(metres: float) -> Course:
-    """A course along the equator, where a degree of longitude is 111,319.49 m."""
+    """Return a course along the equator, where 1° of longitude is 111,319.49 m."""
     return Course([(0, 0), (0, metres / 111_319.4908)])
 
 
@@ -21,11 +21,11 @@ def names(course: Course, *waypoints: Waypoint) -> list[str]:
     return [checkpoint.name for checkpoint in propose_checkpoints(course, waypoints)]
 
 
-def test_short_course_has_a_checkpoint_each_km() -> None:
+def test_a_short_course_has_a_checkpoint_each_km() -> None:
     assert names(straight(3_200)) == ["Start", "1 km", "2 km", "3 km", "Finish"]
 
 
-def test_long_course_has_a_checkpoint_each_5_km() -> None:
+def test_a_long_course_has_a_checkpoint_each_5_km() -> None:
     assert names(straight(21_097)) == [
         "Start",
         "5 km",
@@ -36,11 +36,11 @@ def test_long_course_has_a_checkpoint_each_5_km() -> None:
     ]
 
 
-def test_mark_at_the_finish_is_left_out() -> None:
+def test_a_checkpoint_at_the_finish_is_omitted() -> None:
     assert names(straight(10_010)) == ["Start", "5 km", "Finish"]
 
 
-def test_waypoint_on_the_course_becomes_a_checkpoint() -> None:
+def test_a_waypoint_on_the_course_becomes_a_checkpoint() -> None:
     bridge = Waypoint("Bridge", 0.0001, 0.01)
     far_away = Waypoint("Car park", 0.01, 0.01)
     line = Waypoint("Start line", 0, 0.0001)
@@ -54,7 +54,7 @@ def test_waypoint_on_the_course_becomes_a_checkpoint() -> None:
     ]
 
 
-def test_waypoint_passed_twice_is_numbered() -> None:
+def test_a_waypoint_that_is_passed_twice_is_numbered() -> None:
     out_and_back = Course([(0, 0), (0, 0.02), (0, 0)])
     found = propose_checkpoints(out_and_back, [Waypoint("Aid", 0, 0.01)])
 
@@ -63,7 +63,7 @@ def test_waypoint_passed_twice_is_numbered() -> None:
     assert aid[1].distance == pytest.approx(out_and_back.length * 0.75, abs=1)
 
 
-def test_waypoint_with_a_name_in_use_is_numbered_and_cut() -> None:
+def test_a_waypoint_with_a_used_name_is_numbered_and_shortened() -> None:
     found = names(
         straight(2_500),
         Waypoint("1 KM", 0, 0.002),
@@ -77,7 +77,7 @@ def test_waypoint_with_a_name_in_use_is_numbered_and_cut() -> None:
 
 
 @pytest.mark.django_db
-def test_race_ends_48_hours_after_its_start() -> None:
+def test_a_race_ends_48_hours_after_its_start() -> None:
     race = race_create(slug="park", name="Park", course=straight(3_200), start=START)
 
     race.refresh_from_db()
@@ -98,9 +98,7 @@ def test_race_ends_48_hours_after_its_start() -> None:
         ({"ends": START}, "ends"),
     ],
 )
-def test_race_that_makes_no_sense_is_refused(
-    changes: dict[str, object], field: str
-) -> None:
+def test_an_invalid_race_is_refused(changes: dict[str, object], field: str) -> None:
     arguments: dict[str, object] = {
         "slug": "park",
         "name": "Park",
@@ -115,7 +113,7 @@ def test_race_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.django_db
-def test_new_course_replaces_checkpoints_but_keeps_rows_of_the_same_name() -> None:
+def test_a_new_course_replaces_checkpoints_but_keeps_rows_of_the_same_name() -> None:
     race = race_create(slug="park", name="Park", course=straight(3_200), start=START)
     Checkpoint.objects.create(race=race, name="By hand", distance=1_500)
     finish = race.checkpoints.get(name="Finish")

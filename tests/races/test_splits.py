@@ -1,4 +1,4 @@
-"""When the start, the checkpoints and the finish are passed."""
+"""The times of the start, of splits and of the finish."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.races.runs import GUN
 # Start
 
 
-def test_start_is_when_the_line_is_crossed() -> None:
+def test_the_start_is_when_the_line_is_crossed() -> None:
     state, seen = follow(guide(STRAIGHT), running(STRAIGHT, -300, 60))
 
     (start,) = splits(seen)
@@ -30,8 +30,8 @@ def test_start_is_when_the_line_is_crossed() -> None:
     assert state.started == start.at
 
 
-def test_start_is_never_before_the_gun() -> None:
-    # A phone on the start line, a few metres over it, long before.
+def test_the_start_is_never_before_the_gun() -> None:
+    # A phone waits on the start line, a few metres over it.
     waiting = [at(second, 8) for second in range(-300, 2)]
     away = [at(second, 8 + 3 * second) for second in range(2, 40)]
     state, seen = follow(guide(STRAIGHT), waiting + away)
@@ -41,7 +41,7 @@ def test_start_is_never_before_the_gun() -> None:
     assert all(one.progress is None for one in seen[:302])
 
 
-def test_runner_at_home_is_not_started() -> None:
+def test_a_runner_at_home_has_not_started() -> None:
     fixes = [at(second, -4_000, 700) for second in range(-600, 3_000, 10)]
     state, seen = follow(guide(STRAIGHT), fixes)
 
@@ -50,7 +50,7 @@ def test_runner_at_home_is_not_started() -> None:
 
 
 @pytest.mark.parametrize("home", [70, 300, 4_000])
-def test_runner_who_lives_on_the_course_is_not_started(home: float) -> None:
+def test_a_runner_who_lives_on_the_course_has_not_started(home: float) -> None:
     random = Random(4)
     fixes = [
         at(second, random.gauss(home, 6), random.gauss(5, 6))
@@ -61,7 +61,7 @@ def test_runner_who_lives_on_the_course_is_not_started(home: float) -> None:
     assert state.status == "registered"
 
 
-def test_warming_up_on_the_course_is_no_start() -> None:
+def test_a_warm_up_on_the_course_is_no_start() -> None:
     out = [at(-900 + second, 3.0 * second) for second in range(250)]
     back = [at(-650 + second, 750 - 3.0 * second) for second in range(255)]
     wait = [at(second, -15) for second in range(-390, 0, 5)]
@@ -72,7 +72,7 @@ def test_warming_up_on_the_course_is_no_start() -> None:
     assert (start.at - GUN) / 1000 == pytest.approx(5, abs=2)
 
 
-def test_phone_that_wakes_on_the_course_has_no_earlier_splits() -> None:
+def test_a_phone_that_starts_on_the_course_has_no_earlier_splits() -> None:
     bobs = guide(STRAIGHT, 1_000, 2_000)
     state, seen = follow(bobs, running(STRAIGHT, 500, 800))
 
@@ -82,8 +82,8 @@ def test_phone_that_wakes_on_the_course_has_no_earlier_splits() -> None:
     assert seen[-1].progress == pytest.approx(799 * 3 - 15, abs=5)
 
 
-def test_phone_that_wakes_at_the_turn_is_taken_for_no_leg_at_first() -> None:
-    # 10 m before the turn, as far as it can tell.
+def test_a_phone_that_starts_at_the_turn_is_on_neither_leg_at_first() -> None:
+    # 10 m from the turn, on either leg.
     fixes = [at(670 + s, 1_990 - 3 * s) for s in range(180)]
     state, seen = follow(guide(OUT_AND_BACK), fixes)
 
@@ -91,7 +91,7 @@ def test_phone_that_wakes_at_the_turn_is_taken_for_no_leg_at_first() -> None:
     assert seen[-1].progress == pytest.approx(2_010 + 179 * 3, abs=5)
 
 
-def test_phone_silent_since_the_start_has_splits_as_uncertain_as_the_silence() -> None:
+def test_splits_after_a_silence_are_as_uncertain_as_the_silence() -> None:
     fixes = running(STRAIGHT, -60, 0) + running(STRAIGHT, 500, 800)
     state, seen = follow(guide(STRAIGHT, 1_000), fixes)
 
@@ -104,7 +104,7 @@ def test_phone_silent_since_the_start_has_splits_as_uncertain_as_the_silence() -
 # Splits
 
 
-def test_split_is_interpolated_between_the_fixes_around() -> None:
+def test_a_split_is_interpolated_between_the_fixes_around() -> None:
     state, seen = follow(guide(STRAIGHT, 1_000), running(STRAIGHT, 0, 500, step=10))
 
     _, split = splits(seen)
@@ -113,7 +113,7 @@ def test_split_is_interpolated_between_the_fixes_around() -> None:
     assert split.uncertainty == 10
 
 
-def test_split_is_taken_once() -> None:
+def test_a_split_is_recorded_once() -> None:
     bobs = guide(STRAIGHT, 300)
     state, seen = follow(bobs, running(STRAIGHT, 0, 110))
     assert len(splits(seen)) == 2
@@ -129,7 +129,7 @@ def test_split_is_taken_once() -> None:
 LAPS = course(*[(0, 0), (500, 0), (500, 500), (0, 500)] * 3, (0, 0))
 
 
-def test_mark_of_the_first_lap_is_passed_once_a_lap() -> None:
+def test_a_checkpoint_of_the_first_lap_is_passed_in_each_lap() -> None:
     state, seen = follow(guide(LAPS, 700), running(LAPS, 0, 2_100))
 
     passed = [(p.mark, p.pass_number, round(p.distance)) for p in splits(seen)]
@@ -142,7 +142,7 @@ def test_mark_of_the_first_lap_is_passed_once_a_lap() -> None:
     ]
 
 
-def test_mark_of_a_later_lap_stands_for_that_lap_alone() -> None:
+def test_a_checkpoint_of_a_later_lap_is_passed_in_that_lap_only() -> None:
     bobs = guide(LAPS, 700, 2_700, 3_100)
 
     assert [(p.mark, p.pass_number, round(p.distance)) for p in bobs.passes] == [
@@ -155,7 +155,7 @@ def test_mark_of_a_later_lap_stands_for_that_lap_alone() -> None:
     ]
 
 
-def test_way_back_is_no_lap() -> None:
+def test_the_way_back_is_no_lap() -> None:
     assert [(p.mark, p.pass_number) for p in guide(OUT_AND_BACK, 700).passes] == [
         (0, 1),
         (1, 1),
@@ -166,7 +166,7 @@ def test_way_back_is_no_lap() -> None:
 # Finish
 
 
-def test_loop_is_not_finished_at_its_start() -> None:
+def test_a_loop_is_not_finished_at_its_start() -> None:
     loop = course((0, 0), (500, 0), (500, 500), (0, 500), (0, 0))
     bobs = guide(loop)
     state, seen = follow(bobs, running(loop, -60, 600))
@@ -189,7 +189,7 @@ def test_loop_is_not_finished_at_its_start() -> None:
         (60, 300, "started"),
     ],
 )
-def test_runner_who_stands_within_reach_of_the_line_has_finished(
+def test_a_runner_who_stands_near_the_line_has_finished(
     short: int, seconds: int, status: str
 ) -> None:
     line = course((0, 0), (1_000, 0))
@@ -204,7 +204,7 @@ def test_runner_who_stands_within_reach_of_the_line_has_finished(
     assert all(stands[0].t <= finish <= stands[-1].t for finish in finishes)
 
 
-def test_finish_is_once_and_for_ever() -> None:
+def test_a_finish_is_final() -> None:
     bobs = guide(course((0, 0), (1_000, 0)))
     line = course((0, 0), (1_000, 0))
     state, _ = follow(bobs, running(line, 0, 360))
@@ -217,7 +217,7 @@ def test_finish_is_once_and_for_ever() -> None:
     assert not any(one.held for one in seen)
 
 
-def test_whoever_appears_at_the_finish_an_hour_later_has_not_finished() -> None:
+def test_a_runner_who_appears_at_the_finish_an_hour_later_has_not_finished() -> None:
     bobs = guide(STRAIGHT)
     state, _ = follow(bobs, running(STRAIGHT, 0, 600))
     bus = [at(4_800 + s, 10_000 + s % 3) for s in range(120)]
@@ -228,7 +228,7 @@ def test_whoever_appears_at_the_finish_an_hour_later_has_not_finished() -> None:
     assert state.progress == pytest.approx(599 * 3 - 15, abs=5)
 
 
-def test_silence_over_the_finish_is_interpolated() -> None:
+def test_a_silence_over_the_finish_is_interpolated() -> None:
     line = course((0, 0), (2_000, 0))
     bobs = guide(line)
     fixes = running(line, 0, 600) + [at(780 + s, 2_010) for s in range(10)]

@@ -57,7 +57,7 @@ FIELD = [
 ]
 
 
-def test_finishers_come_first_then_who_is_furthest() -> None:
+def test_finishers_come_first_and_then_the_furthest() -> None:
     assert order(FIELD) == [
         ("2", 1),
         ("3", 2),
@@ -69,7 +69,7 @@ def test_finishers_come_first_then_who_is_furthest() -> None:
     ]
 
 
-def test_who_gave_up_further_on_comes_first_and_before_who_never_started() -> None:
+def test_dnf_are_ordered_by_distance_and_come_before_dns() -> None:
     rows = [
         row("1", status="dns"),
         row("2", status="dnf"),
@@ -80,7 +80,7 @@ def test_who_gave_up_further_on_comes_first_and_before_who_never_started() -> No
     assert order(rows) == [(bib, None) for bib in ("4", "3", "5", "2", "1")]
 
 
-def test_order_does_not_depend_on_the_order_of_rows() -> None:
+def test_the_order_does_not_depend_on_the_order_of_rows() -> None:
     shuffled = list(FIELD)
     for seed in range(5):
         random.Random(seed).shuffle(shuffled)
@@ -93,7 +93,7 @@ def test_gun_and_chip_rank_differently() -> None:
     assert order(rows, clock="chip") == [("2", 1), ("1", 2)]
 
 
-def test_each_wave_has_its_own_gun() -> None:
+def test_each_wave_has_a_separate_gun() -> None:
     rows = [
         finisher("1", 2_400.0, wave="Red"),
         finisher("2", 2_700.0, gun=600.0, wave="Blue"),
@@ -101,12 +101,12 @@ def test_each_wave_has_its_own_gun() -> None:
     assert order(rows) == [("2", 1), ("1", 2)]
 
 
-def test_same_time_is_the_same_place() -> None:
+def test_equal_times_have_equal_ranks() -> None:
     rows = [finisher("1", 2_400.0), finisher("2", 2_400.0), finisher("10", 2_500.0)]
     assert order(rows) == [("1", 1), ("2", 1), ("10", 3)]
 
 
-def test_a_split_counts_where_there_is_no_progress() -> None:
+def test_a_split_counts_without_progress() -> None:
     rows = [row("1", progress=4_000.0), row("2", splits=(split(5, 900.0),))]
     assert order(rows) == [("2", 1), ("1", 2)]
 
@@ -116,17 +116,17 @@ def test_level_runners_are_ordered_by_their_last_split() -> None:
     assert order(rows) == [("2", 1), ("1", 2)]
 
 
-def test_finished_by_hand_without_a_time_is_last_of_the_finishers() -> None:
+def test_a_finisher_without_a_time_is_last_of_the_finishers() -> None:
     rows = [row("1", status="finished"), finisher("2", 9_000.0), row("3", progress=9e3)]
     assert order(rows) == [("2", 1), ("1", 2), ("3", 3)]
 
 
-def test_bibs_are_ordered_as_people_do() -> None:
+def test_bibs_are_ordered_naturally() -> None:
     rows = [row(bib, status="dns") for bib in ("10", "9", "A2", "A10")]
     assert [bib for bib, _ in order(rows)] == ["9", "10", "A2", "A10"]
 
 
-def test_category_and_wave_have_ranks_of_their_own() -> None:
+def test_categories_and_waves_have_separate_ranks() -> None:
     rows = [
         finisher("1", 1.0, category="M"),
         finisher("2", 2.0, category="W", wave="Red"),
@@ -143,18 +143,18 @@ def test_groups_and_searches_keep_the_order() -> None:
         finisher("2", 2.0, category="W", name="Alice"),
         finisher("21", 3.0, category="M", name="Marshall"),
     ]
-    places = standings(rows)
-    assert [p.row.bib for p in in_group(places, "M", "")] == ["12", "21"]
-    assert in_group(places, "M", "Red") == []
-    assert [p.row.bib for p in matching(places, " MARSH")] == ["12", "21"]
-    assert [p.row.bib for p in matching(places, "2")] == ["2", "21"]
+    ranked = standings(rows)
+    assert [p.row.bib for p in in_group(ranked, "M", "")] == ["12", "21"]
+    assert in_group(ranked, "M", "Red") == []
+    assert [p.row.bib for p in matching(ranked, " MARSH")] == ["12", "21"]
+    assert [p.row.bib for p in matching(ranked, "2")] == ["2", "21"]
 
 
 @pytest.mark.parametrize(
     ("first", "other", "gap"),
     [
         (finisher("1", 100.0), finisher("2", 130.0), Gap(seconds=30.0)),
-        # At the last place that both have passed.
+        # At the last checkpoint that both have passed.
         (
             row("1", splits=(split(1, 300.0), split(2, 600.0)), progress=2_900.0),
             row("2", splits=(split(1, 320.0),), progress=1_500.0),
@@ -167,7 +167,7 @@ def test_groups_and_searches_keep_the_order() -> None:
         ),
         (row("1", progress=900.0), row("2", progress=400.0), Gap(metres=500.0)),
         (row("1", progress=900.0), row("2", status="dnf"), Gap()),
-        # Of a wave that started ten minutes later, since its own gun.
+        # The gap of a wave that started ten minutes later counts from its gun.
         (finisher("1", 100.0), finisher("2", 730.0, gun=600.0), Gap(seconds=30.0)),
         (
             row("1", splits=(split(1, 300.0),), progress=1_200.0),
@@ -181,7 +181,9 @@ def test_groups_and_searches_keep_the_order() -> None:
         ),
     ],
 )
-def test_gap_is_taken_where_both_have_been(first: Row, other: Row, gap: Gap) -> None:
+def test_a_gap_is_measured_where_both_have_been(
+    first: Row, other: Row, gap: Gap
+) -> None:
     leader, behind = standings([first, other])
     assert gap_of(leader, leader) == Gap()
     assert gap_of(behind, leader) == gap
@@ -195,7 +197,7 @@ def test_laps_are_compared_lap_by_lap() -> None:
     assert gap_of(behind, leader).seconds == 30.0
 
 
-def test_legs_have_the_pace_since_the_split_before() -> None:
+def test_legs_have_the_pace_since_the_previous_split() -> None:
     runner = row("1", started=10.0, splits=(split(0, 10.0), split(2, 610.0)))
     start, second = legs(runner)
     assert (start.elapsed, start.pace) == (10.0, None)

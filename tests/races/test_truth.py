@@ -8,7 +8,7 @@ from tests.races.shapes import KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_progress_and_splits_are_true(kind: str) -> None:
+def test_progress_and_splits_match_simulated_runs(kind: str) -> None:
     """The short form of `python -m tests.races.truth --long`."""
     table: dict[str, truth.Score] = {}
     truth.scores(kind, range(5), table=table)
@@ -24,7 +24,9 @@ def test_progress_and_splits_are_true(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", courses.NAMES)
-def test_progress_is_true_on_a_real_course(name: courses.Name) -> None:
+def test_progress_matches_simulated_runs_on_a_realistic_course(
+    name: courses.Name,
+) -> None:
     table: dict[str, truth.Score] = {}
     truth.real(name, range(3, 4), table=table)
 

@@ -20,20 +20,20 @@ from random import Random
 
 from runners.races.progress import Guide, Replay
 from tests import courses
-from tests.races.runs import GUN, NOISES, Fix, Run, marks_of, run_of, sample
+from tests.races.runs import GUN, NOISES_M, Fix, Run, marks_of, run_of, sample
 from tests.races.shapes import KINDS
 
-# A course with laps has so many.
+# Laps of a course that has laps.
 REAL_LAPS = {"five_laps": 5}
 
 
-# A progress that is stated with this standard deviation, metres, is not known.
+# A progress with a larger standard deviation counts as unknown.
 UNSURE_M = 100.0
 
 
 @dataclass
 class Score:
-    """What was told of runs, against what was true."""
+    """Results of runs, compared with the truth."""
 
     runs: int = 0
     fixes: int = 0
@@ -94,7 +94,7 @@ class Score:
                 times[min(after, len(times) - 1)] - times[max(after - 1, 0)]
             ) / 1000
             off = abs(passing.at - true) / 1000
-            # At the speed at which the runner moved between the two.
+            # The runner's speed between the two fixes.
             moved = abs(run.distance_at(passing.at) - distance)
             speed = moved / max(off, 0.001)
             fits = off <= between + 3 * run.sigma / max(speed, 0.1)
@@ -133,7 +133,7 @@ class Score:
 
 
 def _seen_after(run: Run, distance: float, times: list[int]) -> bool:
-    """Return whether there are fixes enough after a place to know of its passing."""
+    """Return whether enough fixes follow a position to detect its pass."""
     true = GUN + (run.time_at(distance) + 20) * 1000
     return len(times) - bisect_left(times, true) >= 3
 
@@ -146,7 +146,7 @@ HEADER = (
 
 
 def live(run: Run) -> tuple[Replay, list[Fix]]:
-    """Return what was told as the fixes came, those that came late left out."""
+    """Return the replay without late fixes, and its fixes."""
     fixes = [fix for fix in run.fixes if fix.t not in run.late]
     return run.guide.replay(GUN, fixes), fixes
 
@@ -168,12 +168,12 @@ def score_run(kind: str, run: Run, table: dict[str, Score], name: str) -> None:
 
 
 def real(name: courses.Name, runners: range, *, table: dict[str, Score]) -> None:
-    """Score runners on a real course."""
+    """Score runners on a realistic course."""
     course = courses.course(name)
     guide = Guide(course, marks_of(course))
     for seed in runners:
         random = Random(f"{name} {seed}")
-        sigma, interval = NOISES[seed % len(NOISES)], (1, 5, 10, 20)[seed % 4]
+        sigma, interval = NOISES_M[seed % len(NOISES_M)], (1, 5, 10, 20)[seed % 4]
         run = run_of(
             course,
             random,
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--notes", action="store_true", help="say what failed")
     parser.add_argument("--kind", choices=KINDS)
     # The constants of progress were chosen on seeds 0 to 24, for folds on 1000 to 1024
-    # and 3000 to 3024 too: look at others.
+    # and 3000 to 3024 too: use different ones.
     parser.add_argument("--first", type=int, default=0, help="seed to begin with")
     options = parser.parse_args()
     table: dict[str, Score] = {}

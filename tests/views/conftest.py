@@ -1,4 +1,4 @@
-"""The cast: Alice follows, Bob runs, Charlie has no access."""
+"""Alice follows, Bob runs, Charlie has no access."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PASSWORD = "a long walk by the river"
 
 
 @pytest.fixture(autouse=True)
-def nothing_read_yet() -> None:
-    """What is kept for a second is of another test's database."""
+def clear_caches() -> None:
+    """Clear the rows that are cached for a second: each test has its own rows."""
     for kept in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
         kept.cache_clear()
 
@@ -55,7 +55,7 @@ def bobs_account(db: None) -> User:
 
 @pytest.fixture
 def bob_client(bobs_account: User, bob: Runner) -> Client:
-    """Signed in as Bob, who runs."""
+    """The client of Bob, who runs, signed in."""
     bob.account = bobs_account
     bob.save()
     client = Client()
@@ -65,5 +65,5 @@ def bob_client(bobs_account: User, bob: Runner) -> Client:
 
 @pytest.fixture
 def runner_charlie(charlie: User) -> Runner:
-    """Charlie runs too, which gives no access to what is Bob's."""
+    """Charlie as a runner, which gives no access to Bob's data."""
     return Runner.objects.create(code="charlie", name="Charlie", account=charlie)

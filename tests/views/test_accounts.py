@@ -7,9 +7,7 @@ from django.test import Client
 from tests.views.conftest import PASSWORD
 
 
-def test_sign_up_makes_an_account_and_goes_on_signed_in(
-    client: Client, db: None
-) -> None:
+def test_sign_up_creates_an_account_and_signs_in(client: Client, db: None) -> None:
     response = client.post(
         "/sign-up/?next=/races/half/",
         {"username": "alice", "password1": PASSWORD, "password2": PASSWORD},
@@ -18,7 +16,7 @@ def test_sign_up_makes_an_account_and_goes_on_signed_in(
     assert get_user(client) == User.objects.get(username="alice")
 
 
-def test_sign_up_says_what_is_wrong(client: Client, alice: User) -> None:
+def test_sign_up_shows_errors(client: Client, alice: User) -> None:
     response = client.post(
         "/sign-up/", {"username": "alice", "password1": "12345", "password2": "123456"}
     )
@@ -29,7 +27,9 @@ def test_sign_up_says_what_is_wrong(client: Client, alice: User) -> None:
     assert User.objects.count() == 1
 
 
-def test_sign_up_leads_nowhere_else(client: Client, db: None) -> None:
+def test_sign_up_does_not_redirect_to_a_different_host(
+    client: Client, db: None
+) -> None:
     response = client.post(
         "/sign-up/?next=https://elsewhere.example/",
         {"username": "alice", "password1": PASSWORD, "password2": PASSWORD},
@@ -37,7 +37,7 @@ def test_sign_up_leads_nowhere_else(client: Client, db: None) -> None:
     assert response.headers["Location"] == "/"
 
 
-def test_sign_in_goes_on_to_the_page_asked_for(client: Client, alice: User) -> None:
+def test_sign_in_redirects_to_the_requested_page(client: Client, alice: User) -> None:
     page = client.get("/sign-in/?next=/races/half/").content.decode()
     assert 'name="next" value="/races/half/"' in page
     response = client.post(
@@ -61,7 +61,7 @@ def test_sign_out_needs_a_post(alice_client: Client) -> None:
     assert not get_user(alice_client).is_authenticated
 
 
-def test_pages_say_who_is_signed_in(alice_client: Client) -> None:
+def test_pages_show_the_signed_in_user(alice_client: Client) -> None:
     html = alice_client.get("/").content.decode()
     assert "alice" in html
     assert "Sign out" in html

@@ -11,14 +11,14 @@ def test_becoming_a_runner_needs_an_account(client: Client, db: None) -> None:
     assert response.headers["Location"] == "/sign-in/?next=/me/new/"
 
 
-def test_live_page_offers_to_run_oneself(
+def test_the_live_page_offers_to_become_a_runner(
     alice_client: Client, bob_client: Client
 ) -> None:
     assert "Run yourself" in alice_client.get("/").content.decode()
     assert "My page" in bob_client.get("/").content.decode()
 
 
-def test_becoming_a_runner_takes_a_name_a_code_and_a_visibility(
+def test_becoming_a_runner_sets_name_code_and_visibility(
     alice: User, alice_client: Client
 ) -> None:
     response = alice_client.post(
@@ -30,38 +30,36 @@ def test_becoming_a_runner_takes_a_name_a_code_and_a_visibility(
     assert runner.visibility == Runner.Visibility.FOLLOWERS
 
 
-def test_code_is_made_from_the_name_and_free(
+def test_a_free_code_is_made_from_the_name(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     alice_client.post("/me/new/", {"name": "Bob", "visibility": "public"})
     assert Runner.objects.get(account=alice).code == "bob-2"
 
 
-def test_code_can_be_made_from_a_name_without_latin_letters(
+def test_a_code_is_made_from_a_name_without_latin_letters(
     alice: User, alice_client: Client
 ) -> None:
     alice_client.post("/me/new/", {"name": "Мария", "visibility": "public"})
     assert Runner.objects.get(account=alice).code == "runner"
 
 
-def test_code_that_is_taken_or_bad_is_said_so(
-    alice_client: Client, bob: Runner
-) -> None:
-    for code, words in (("bob", "This code is taken."), ("no good", "Use 1 to 40")):
+def test_a_used_or_invalid_code_is_refused(alice_client: Client, bob: Runner) -> None:
+    for code, text in (("bob", "This code is taken."), ("no good", "Use 1 to 40")):
         html = alice_client.post(
             "/me/new/", {"name": "Alice", "code": code, "visibility": "public"}
         ).content.decode()
-        assert words in html
+        assert text in html
         assert 'role="alert"' in html
     assert Runner.objects.count() == 1
 
 
-def test_race_visibility_is_for_start_lists_to_give(alice_client: Client) -> None:
+def test_race_visibility_cannot_be_chosen(alice_client: Client) -> None:
     alice_client.post("/me/new/", {"name": "Alice", "visibility": "race"})
     assert not Runner.objects.exists()
 
 
-def test_account_has_one_runner_at_most(bob_client: Client) -> None:
+def test_an_account_has_at_most_one_runner(bob_client: Client) -> None:
     response = bob_client.post("/me/new/", {"name": "More", "visibility": "public"})
     assert response.headers["Location"] == "/me/"
     assert Runner.objects.count() == 1

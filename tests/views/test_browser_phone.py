@@ -1,4 +1,4 @@
-"""The browser as the phone: a page for everybody, and a token for its runner only."""
+"""The browser as a phone: a page for everybody, and a token for its runner only."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from django.test import Client
 from runners.models import Runner, RunnerToken
 
 
-def test_page_is_the_same_for_everybody(client: Client, bob_client: Client) -> None:
+def test_the_page_is_the_same_for_everybody(client: Client, bob_client: Client) -> None:
     stranger, signed_in = client.get("/share/"), bob_client.get("/share/")
-    # A service worker keeps it, so nothing of anybody may be in it.
+    # A service worker caches it, so it must not contain personal data.
     assert stranger.content == signed_in.content
     assert not signed_in.cookies
     assert "Cookie" not in signed_in.get("Vary", "")
 
 
-def test_account_says_who_is_signed_in(
+def test_the_account_shows_who_is_signed_in(
     client: Client, alice_client: Client, bob_client: Client
 ) -> None:
     answers = [c.get("/share/me.json") for c in (client, alice_client, bob_client)]
@@ -34,7 +34,7 @@ def test_account_says_who_is_signed_in(
     assert "no-store" in answers[2]["Cache-Control"]
 
 
-def test_token_is_listed_by_its_browser_and_can_be_revoked(
+def test_a_token_is_listed_with_its_browser_and_can_be_revoked(
     bob_client: Client, bob: Runner
 ) -> None:
     made = bob_client.post("/share/token/", {"device": "Chrome, Android\n" + "x" * 99})
@@ -47,27 +47,31 @@ def test_token_is_listed_by_its_browser_and_can_be_revoked(
         "name": "Bob",
     }
     bearer = f"Bearer {made.json()['token']}"
-    whose = Client().get("/share/token/", headers={"authorization": bearer})
-    assert whose.json() == {"runner": "bob", "name": "Bob"}
+    owner = Client().get("/share/token/", headers={"authorization": bearer})
+    assert owner.json() == {"runner": "bob", "name": "Bob"}
     bob_client.post(f"/me/tokens/{token.pk}/revoke/")
-    whose = Client().get("/share/token/", headers={"authorization": bearer})
-    assert whose.status_code == 401
-    assert "no-store" in whose["Cache-Control"]
+    owner = Client().get("/share/token/", headers={"authorization": bearer})
+    assert owner.status_code == 401
+    assert "no-store" in owner["Cache-Control"]
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer ", "Bearer x", "Basic x"])
-def test_no_token_is_nobodys(client: Client, bob: Runner, authorization: str) -> None:
+def test_a_request_without_a_valid_token_is_refused(
+    client: Client, bob: Runner, authorization: str
+) -> None:
     headers = {"authorization": authorization}
     assert client.get("/share/token/", headers=headers).status_code == 401
 
 
-def test_nobody_but_a_runner_gets_a_token(client: Client, alice_client: Client) -> None:
+def test_only_a_runner_can_create_a_token(client: Client, alice_client: Client) -> None:
     assert client.post("/share/token/").status_code == 403
     assert alice_client.post("/share/token/").status_code == 403
     assert not RunnerToken.objects.exists()
 
 
-def test_another_site_cannot_have_a_token_made(bob: Runner, bobs_account: User) -> None:
+def test_a_different_site_cannot_create_a_token(
+    bob: Runner, bobs_account: User
+) -> None:
     bob.account = bobs_account
     bob.save()
     client = Client(enforce_csrf_checks=True)
@@ -82,7 +86,7 @@ def test_another_site_cannot_have_a_token_made(bob: Runner, bobs_account: User) 
     ("url", "allowed"),
     [("/static/js/phone/worker.js", "/share/"), ("/static/js/phone/page.js", None)],
 )
-def test_service_worker_may_serve_the_page_and_nothing_above(
+def test_the_service_worker_is_limited_to_the_page(
     url: str, allowed: str | None
 ) -> None:
     headers: dict[str, str] = {}
@@ -90,15 +94,15 @@ def test_service_worker_may_serve_the_page_and_nothing_above(
     assert headers.get("Service-Worker-Allowed") == allowed
 
 
-def test_everything_that_the_worker_and_the_manifest_name_exists() -> None:
+def test_all_files_of_the_worker_and_the_manifest_exist() -> None:
     static = Path(settings.BASE_DIR) / "static"
     manifest = json.loads((static / "phone.webmanifest").read_text())
     icons = {icon["src"] for icon in manifest["icons"]}
     assert {"icons/phone-192.png", "icons/phone-512.png"} <= icons
     worker = (static / "js/phone/worker.js").read_text()
-    kept = [line.strip()[1:-2] for line in worker.splitlines() if line[:3] == '  "']
-    assert len(kept) > 15
-    assert all(finders.find(path) for path in [*icons, *kept])
+    cached = [line.strip()[1:-2] for line in worker.splitlines() if line[:3] == '  "']
+    assert len(cached) > 15
+    assert all(finders.find(path) for path in [*icons, *cached])
 
 
 def test_cheers_are_turned_off_and_on_again(bob_client: Client, bob: Runner) -> None:

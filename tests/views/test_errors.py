@@ -11,7 +11,7 @@ OUR_PAGES = "runners.views.errors.NotFoundPage"
 
 @pytest.fixture(params=[True, False], ids=["debug", "production"])
 def mode(request: pytest.FixtureRequest, settings: LazySettings) -> None:
-    """Both modes: a developer's server has visitors too."""
+    """Both modes, as a developer's server may have visitors too."""
     settings.DEBUG = request.param
     settings.DEFAULT_EXCEPTION_REPORTER = "runners.views.errors.PlainExceptionReporter"
     if OUR_PAGES not in settings.MIDDLEWARE:
@@ -19,7 +19,7 @@ def mode(request: pytest.FixtureRequest, settings: LazySettings) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing/here/", "/runners/nobody/"])
-def test_not_found_has_our_look(
+def test_not_found_has_our_design(
     mode: None, client: Client, db: None, path: str
 ) -> None:
     response = client.get(path)
@@ -29,7 +29,7 @@ def test_not_found_has_our_look(
     assert "urlpatterns" not in html
 
 
-def test_failure_shows_no_traceback(
+def test_a_failure_shows_no_traceback(
     mode: None, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "map_assets", lambda: 1 // 0)
@@ -41,5 +41,5 @@ def test_failure_shows_no_traceback(
     assert "Traceback" not in html
 
 
-def test_slash_is_added(mode: None, client: Client, db: None) -> None:
+def test_a_missing_slash_is_added(mode: None, client: Client, db: None) -> None:
     assert client.get("/sign-in").headers["Location"] == "/sign-in/"

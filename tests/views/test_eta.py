@@ -13,21 +13,21 @@ from runners.live.outbox import now_ms
 from runners.models import Follow, Position, Race, Runner, ShareLink
 from runners.positions.fix import milliseconds
 from runners.views.races import eta
-from tests.races.field import DEGREE, LENGTH, make_entry, make_race
+from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
 
-# The view reads in threads of its own, which see only what was committed.
+# The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Visibility = Runner.Visibility
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+def clear_cache() -> Iterator[None]:
     yield
     eta._kept.clear()
 
 
-def ask(client: Client, at: object, query: str = "", **headers: str) -> Any:
+def get_eta(client: Client, at: object, query: str = "", **headers: str) -> Any:
     return client.get(f"/races/ten/eta.json?at={at}{query}", headers=headers)
 
 
@@ -35,16 +35,18 @@ def codes(answer: Any) -> list[str]:
     return [runner["runner"] for runner in answer.json()["runners"]]
 
 
-def test_arrival_is_told_as_a_range(client: Client) -> None:
+def test_an_arrival_is_a_range(client: Client) -> None:
     race = make_race()
     entry = make_entry(race, "bob", "7", pace=0.3)
     before = now_ms()
-    answer = ask(client, 9_000, "&runners=bob")
+    answer = get_eta(client, 9_000, "&runners=bob")
     after = now_ms()
     body = answer.json()
     assert answer["Cache-Control"] == "private, no-store"
     assert body["place"]["passes"] == [9_000.0]
-    assert body["place"]["lat"] == pytest.approx(48 + 9_000 / DEGREE, abs=1e-3)
+    assert body["place"]["lat"] == pytest.approx(
+        48 + 9_000 / METRES_PER_DEGREE, abs=1e-3
+    )
     (bob,) = body["runners"]
     assert (bob["bib"], bob["status"]) == ("7", "started")
     (found,) = bob["passes"]
@@ -55,26 +57,26 @@ def test_arrival_is_told_as_a_range(client: Client) -> None:
     assert before <= body["time"] <= after
 
 
-def test_place_is_found_by_where_it_is(client: Client) -> None:
+def test_a_place_is_found_by_its_coordinates(client: Client) -> None:
     make_race()
-    lat = 48 + 9_000 / DEGREE
+    lat = 48 + 9_000 / METRES_PER_DEGREE
     # 70 m beside the course.
-    body = ask(client, f"{lat},2.00095").json()
+    body = get_eta(client, f"{lat},2.00095").json()
     (distance,) = body["place"]["passes"]
     assert distance == pytest.approx(9_000, abs=20)
 
 
-def test_each_pass_of_an_out_and_back_is_told(client: Client) -> None:
-    there = [[48 + n * LENGTH / 40 / DEGREE, 2.0] for n in range(21)]
+def test_each_pass_of_an_out_and_back_has_an_arrival(client: Client) -> None:
+    there = [[48 + n * LENGTH_M / 40 / METRES_PER_DEGREE, 2.0] for n in range(21)]
     make_entry(make_race(line=there + there[-2::-1]), "bob", "7", pace=0.3)
-    (bob,) = ask(client, 3_000, "&runners=bob").json()["runners"]
+    (bob,) = get_eta(client, 3_000, "&runners=bob").json()["runners"]
     assert [p["status"] for p in bob["passes"]] == ["passed", "passed"]
-    (bob,) = ask(client, 1_000, "&runners=bob").json()["runners"]
+    (bob,) = get_eta(client, 1_000, "&runners=bob").json()["runners"]
     assert [round(p["distance"]) for p in bob["passes"]] == [1_000, 9_000]
     assert [p["status"] for p in bob["passes"]] == ["passed", "expected"]
 
 
-def test_a_place_that_makes_no_sense_is_refused(client: Client) -> None:
+def test_an_invalid_place_is_refused(client: Client) -> None:
     make_race()
     for at, code in (
         ("", "request.invalid"),
@@ -86,7 +88,7 @@ def test_a_place_that_makes_no_sense_is_refused(client: Client) -> None:
         ("10100", "place.off_course"),
         ("48.05,2.1", "place.off_course"),
     ):
-        answer = ask(client, at)
+        answer = get_eta(client, at)
         assert (answer.status_code, answer.json()["code"]) == (400, code), at
         assert answer.json()["detail"]
 
@@ -94,25 +96,25 @@ def test_a_place_that_makes_no_sense_is_refused(client: Client) -> None:
 def test_too_many_runners_are_refused(client: Client) -> None:
     make_race()
     many = ",".join(f"r{n}" for n in range(101))
-    assert ask(client, 5_000, f"&runners={many}").status_code == 400
+    assert get_eta(client, 5_000, f"&runners={many}").status_code == 400
 
 
-def test_a_race_without_a_course_says_so(client: Client) -> None:
+def test_a_race_without_a_course_is_refused(client: Client) -> None:
     make_race(line=[])
-    answer = ask(client, 5_000)
+    answer = get_eta(client, 5_000)
     assert (answer.status_code, answer.json()["code"]) == (404, "race.no_course")
 
 
-def test_without_names_those_who_come_next_are_told(client: Client) -> None:
+def test_without_names_the_next_runners_are_returned(client: Client) -> None:
     race = make_race()
     make_entry(race, "far", "1", pace=0.5)
     make_entry(race, "near", "2", pace=0.35)
     make_entry(race, "past", "3", pace=0.25)
     make_entry(race, "home", "4")
-    assert codes(ask(client, 8_000)) == ["near", "far"]
+    assert codes(get_eta(client, 8_000)) == ["near", "far"]
 
 
-def test_only_who_may_be_seen_is_told(
+def test_only_visible_runners_are_returned(
     client: Client, alice: User, alice_client: Client
 ) -> None:
     race = make_race()
@@ -121,10 +123,10 @@ def test_only_who_may_be_seen_is_told(
     Runner.objects.create(code="alien", name="Alien")
     Follow.objects.create(user=alice, runner=bob.runner, status=Follow.Status.ACCEPTED)
     every = "&runners=bob,eve,alien,nobody,a b"
-    answer = ask(alice_client, 9_000, every)
+    answer = get_eta(alice_client, 9_000, every)
     assert codes(answer) == ["bob"]
-    # What Alice was told is kept, and not for strangers.
-    stranger = ask(client, 9_000, every)
+    # Alice's response is cached, and not sent to strangers.
+    stranger = get_eta(client, 9_000, every)
     assert codes(stranger) == []
     assert {(r["code"], r["runner"]) for r in stranger.json()["refused"]} == {
         ("runner.invalid", "a b"),
@@ -133,45 +135,45 @@ def test_only_who_may_be_seen_is_told(
         ("runner.unknown", "alien"),
         ("runner.unknown", "nobody"),
     }
-    assert codes(ask(alice_client, 9_000)) == ["bob"]
-    assert codes(ask(client, 9_000)) == []
+    assert codes(get_eta(alice_client, 9_000)) == ["bob"]
+    assert codes(get_eta(client, 9_000)) == []
 
 
 def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     race = make_race(visibility=Race.Visibility.LINK)
     make_entry(race, "bob", "7", pace=0.3)
-    hidden, unknown = ask(client, 9_000), client.get("/races/no/eta.json?at=9000")
+    hidden, unknown = get_eta(client, 9_000), client.get("/races/no/eta.json?at=9000")
     assert hidden.status_code == unknown.status_code == 404
     assert hidden.json() == unknown.json()
     link, token = ShareLink.objects.issue(
         label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
     )
     headers = {"Spectate-Share": token}
-    assert codes(ask(client, 9_000, "&runners=bob", **headers)) == ["bob"]
+    assert codes(get_eta(client, 9_000, "&runners=bob", **headers)) == ["bob"]
     link.revoke()
-    assert ask(client, 9_000, "&runners=bob", **headers).status_code == 410
+    assert get_eta(client, 9_000, "&runners=bob", **headers).status_code == 410
 
 
-def test_what_was_found_serves_the_next_who_asks(
+def test_arrivals_are_cached_and_rights_are_not(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     race = make_race()
     make_entry(race, "bob", "7", pace=0.3)
     monkeypatch.setattr(eta, "AGE", 3_600.0)
-    first = ask(client, 9_000, "&runners=bob").json()["runners"]
+    first = get_eta(client, 9_000, "&runners=bob").json()["runners"]
     Position.objects.all().delete()
-    assert ask(client, 9_000, "&runners=bob").json()["runners"] == first
+    assert get_eta(client, 9_000, "&runners=bob").json()["runners"] == first
     Runner.objects.update(visibility=Visibility.PRIVATE)
-    assert codes(ask(client, 9_000, "&runners=bob")) == []
+    assert codes(get_eta(client, 9_000, "&runners=bob")) == []
 
 
-def test_arrival_says_why_not_yet(client: Client) -> None:
+def test_an_arrival_without_a_range_has_a_reason(client: Client) -> None:
     race = make_race()
     make_entry(race, "waiting", "1")
     make_entry(race, "slow", "2", pace=1.5)
     make_entry(race, "home", "3", pace=0.2)
     make_entry(race, "out", "4", pace=0.4, status="dnf")
-    answer = ask(client, 9_500, "&runners=waiting,slow,home,out").json()
+    answer = get_eta(client, 9_500, "&runners=waiting,slow,home,out").json()
     assert {r["runner"]: r["passes"][0]["status"] for r in answer["runners"]} == {
         "waiting": "not_started",
         "slow": "too_early",

@@ -10,7 +10,7 @@ Status = Follow.Status
 Visibility = Runner.Visibility
 
 
-def test_follow_of_a_public_runner_is_accepted_at_once(
+def test_a_follow_of_a_public_runner_is_accepted_at_once(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     response = alice_client.post("/runners/bob/follow/")
@@ -18,20 +18,20 @@ def test_follow_of_a_public_runner_is_accepted_at_once(
     assert Follow.objects.get().user == alice
 
 
-def test_follow_of_a_followers_runner_waits_for_an_answer(
+def test_a_follow_of_a_followers_runner_is_pending(
     alice_client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
     assert alice_client.post("/runners/bob/follow/").json() == {"status": "pending"}
 
 
-def test_follow_twice_is_one_follow(alice_client: Client, bob: Runner) -> None:
+def test_a_repeated_follow_is_one_follow(alice_client: Client, bob: Runner) -> None:
     alice_client.post("/runners/bob/follow/")
     assert alice_client.post("/runners/bob/follow/").json() == {"status": "accepted"}
     assert Follow.objects.count() == 1
 
 
-def test_follow_of_a_private_runner_is_as_unknown_as_any_other(
+def test_a_follow_of_a_private_runner_is_not_found(
     charlie_client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.PRIVATE)
@@ -40,7 +40,7 @@ def test_follow_of_a_private_runner_is_as_unknown_as_any_other(
     assert not Follow.objects.exists()
 
 
-def test_follow_does_not_undo_a_refusal(
+def test_a_follow_does_not_undo_a_refusal(
     charlie: User, charlie_client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
@@ -50,7 +50,7 @@ def test_follow_does_not_undo_a_refusal(
     assert response.json() == {"status": "refused"}
 
 
-def test_follow_of_one_who_blocked_is_as_unknown_as_any_other(
+def test_a_follow_of_a_runner_who_blocked_the_user_is_not_found(
     alice: User, charlie: User, charlie_client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
@@ -59,13 +59,13 @@ def test_follow_of_one_who_blocked_is_as_unknown_as_any_other(
     assert charlie_client.post("/runners/bob/follow/").status_code == 404
 
 
-def test_unfollow_forgets_the_follow(alice_client: Client, bob: Runner) -> None:
+def test_unfollow_deletes_the_follow(alice_client: Client, bob: Runner) -> None:
     alice_client.post("/runners/bob/follow/")
     assert alice_client.post("/runners/bob/unfollow/").json() == {"status": None}
     assert not Follow.objects.exists()
 
 
-def test_unfollow_leaves_the_follows_of_others(
+def test_unfollow_keeps_the_follows_of_others(
     alice: User, charlie_client: Client, bob: Runner
 ) -> None:
     Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
@@ -73,7 +73,7 @@ def test_unfollow_leaves_the_follows_of_others(
     assert Follow.objects.get().user == alice
 
 
-def test_unfollow_of_one_who_is_hidden_now_works(
+def test_a_hidden_runner_can_be_unfollowed(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
@@ -82,21 +82,21 @@ def test_unfollow_of_one_who_is_hidden_now_works(
     assert not Follow.objects.exists()
 
 
-@pytest.mark.parametrize("door", ["follow", "unfollow"])
-def test_following_needs_an_account(client: Client, bob: Runner, door: str) -> None:
-    response = client.post(f"/runners/bob/{door}/")
+@pytest.mark.parametrize("action", ["follow", "unfollow"])
+def test_following_needs_an_account(client: Client, bob: Runner, action: str) -> None:
+    response = client.post(f"/runners/bob/{action}/")
     assert response.status_code == 403
     assert response.json()["error"] == "account.required"
 
 
-@pytest.mark.parametrize("door", ["follow", "unfollow"])
-def test_following_needs_a_post(alice_client: Client, bob: Runner, door: str) -> None:
-    assert alice_client.get(f"/runners/bob/{door}/").status_code == 405
+@pytest.mark.parametrize("action", ["follow", "unfollow"])
+def test_following_needs_a_post(alice_client: Client, bob: Runner, action: str) -> None:
+    assert alice_client.get(f"/runners/bob/{action}/").status_code == 405
 
 
-@pytest.mark.parametrize("door", ["follow", "unfollow"])
-def test_following_needs_a_csrf_token(alice: User, bob: Runner, door: str) -> None:
+@pytest.mark.parametrize("action", ["follow", "unfollow"])
+def test_following_needs_a_csrf_token(alice: User, bob: Runner, action: str) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
-    assert client.post(f"/runners/bob/{door}/").status_code == 403
+    assert client.post(f"/runners/bob/{action}/").status_code == 403
     assert not Follow.objects.exists()

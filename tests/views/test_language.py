@@ -1,4 +1,4 @@
-"""Pages in the visitor's language: which one, and that nothing of it stays English."""
+"""The language of pages: which one a visitor gets, and that no text stays English."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.races.field import make_entry, make_race
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Attributes that are read to somebody.
+# Attributes that screen readers read.
 SPOKEN = {"aria-label", "title", "placeholder", "alt"}
 SILENT = {"script", "style", "svg"}
-# The same in two languages, or data of the tests.
+# Texts that are the same in two languages, or data of the tests.
 SAME = re.compile(
     r"\?|In|Spectate|English|Deutsch|Français|Español|Code|Link|PIN|Name|Pause|Ten|Ann|W|Red"
     r"|Live|Start|OwnTracks|Overland|GPSLogger|OsmAnd|Traccar Client|Browser|No|Pages"
@@ -33,7 +33,7 @@ SAME = re.compile(
 
 
 class Texts(HTMLParser):
-    """What a page says: its texts, and those of its attributes."""
+    """The texts of a page and of its attributes."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -56,14 +56,14 @@ class Texts(HTMLParser):
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+def clear_cache() -> Iterator[None]:
     listing.forget_kept()
     yield
 
 
 @pytest.fixture
 def paths(client: Client, alice: User) -> list[str]:
-    """Pages with something on them, alice's own among them."""
+    """Paths of pages with data, Alice's page among them."""
     race = make_race()
     ann = make_entry(race, "ann", "1", pace=0.3, category="W", visibility="public")
     ann.runner.account = alice
@@ -91,21 +91,21 @@ def texts(client: Client, path: str, language: str) -> set[str]:
 
 
 @pytest.mark.parametrize("language", ["de", "fr", "es"])
-def test_nothing_of_a_page_stays_english(
+def test_no_text_of_a_page_stays_english(
     client: Client, alice_client: Client, paths: list[str], language: str
 ) -> None:
-    for asker, path in [
+    for viewer, path in [
         *((alice_client, path) for path in paths),
         (client, "/sign-up/"),
     ]:
-        english, translated = texts(asker, path, "en"), texts(asker, path, language)
+        english, translated = texts(viewer, path, "en"), texts(viewer, path, language)
         both = {text.removesuffix(" · Spectate") for text in english & translated}
-        left = {text for text in both if not SAME.fullmatch(text)}
-        assert left == set(), path
+        untranslated = {text for text in both if not SAME.fullmatch(text)}
+        assert untranslated == set(), path
         assert len(translated) > 5
 
 
-def test_language_is_what_the_browser_asks_for_until_one_is_chosen(
+def test_the_language_is_the_browsers_until_one_is_chosen(
     client: Client, db: None
 ) -> None:
     austrian = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
@@ -113,13 +113,13 @@ def test_language_is_what_the_browser_asks_for_until_one_is_chosen(
     assert "Sign in" in client.get("/sign-in/", headers={"Accept-Language": "ja"}).text
     chosen = client.get("/sign-in/?next=/me/&lang=fr", headers=austrian)
     assert "Se connecter" in chosen.text
-    # The links to the others keep what else the address says.
+    # Links to the other languages keep the rest of the query.
     assert 'href="?next=%2Fme%2F&amp;lang=es"' in chosen.text
     assert "Se connecter" in client.get("/sign-in/", headers=austrian).text
     assert client.get("/sign-in/?lang=xx", headers=austrian).status_code == 200
 
 
-def test_words_of_scripts_are_kept_for_as_long_as_they_hold(
+def test_texts_of_scripts_are_cached_while_they_are_valid(
     client: Client, db: None
 ) -> None:
     page = client.get("/", headers={"Accept-Language": "de"}).text
@@ -127,7 +127,7 @@ def test_words_of_scripts_are_kept_for_as_long_as_they_hold(
     assert address is not None
     answer = client.get(address[1], headers={"Accept-Encoding": "gzip"})
     assert "immutable" in answer["Cache-Control"]
-    # Of a slow line each kilobyte counts.
+    # Each kilobyte counts on a slow connection.
     assert answer["Content-Encoding"] == "gzip" and len(answer.content) < 8_000
     words = json.loads(client.get(address[1]).content)
     assert words["Off course"] == "Neben der Strecke"
@@ -137,9 +137,7 @@ def test_words_of_scripts_are_kept_for_as_long_as_they_hold(
     assert client.get("/words/en/1.json").status_code == 404
 
 
-def test_numbers_and_dates_are_written_as_the_language_does(
-    client: Client, db: None
-) -> None:
+def test_numbers_and_dates_are_localised(client: Client, db: None) -> None:
     race = make_race()
     make_entry(race, "ann", "1", pace=0.3, visibility=Runner.Visibility.PUBLIC)
     page = client.get(
@@ -150,7 +148,7 @@ def test_numbers_and_dates_are_written_as_the_language_does(
     assert "1 unterwegs" in re.sub(r"<[^>]+>", "", page)
 
 
-def test_race_office_is_in_one_language(admin_client: Client) -> None:
+def test_the_race_office_is_in_one_language(admin_client: Client) -> None:
     page = admin_client.get("/admin/", headers={"Accept-Language": "de"}).text
     assert '<html lang="en' in page
     assert "Race office" in page and "Hinzufügen" not in page

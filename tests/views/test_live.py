@@ -29,7 +29,7 @@ def make_race(slug: str, *, start: timedelta, ends: timedelta) -> Race:
 
 
 def page_of(content: bytes) -> dict[str, Any]:
-    """Return the data that the page was given for its script."""
+    """Return the data that the page has for its script."""
     found = re.search(
         r'<script id="page" type="application/json">(.*?)</script>',
         content.decode(),
@@ -40,21 +40,23 @@ def page_of(content: bytes) -> dict[str, Any]:
     return page
 
 
-def test_live_follows_everybody_public(client: Client, db: None) -> None:
+def test_the_live_page_follows_everybody_public(client: Client, db: None) -> None:
     response = client.get("/")
     assert response.status_code == 200
     assert page_of(response.content)["follow"] == {"public": True, "tick": 1000}
     assert page_of(response.content)["account"] is None
 
 
-def test_live_has_all_its_scripts_fetched_at_once(client: Client, db: None) -> None:
+def test_the_live_page_preloads_its_scripts(client: Client, db: None) -> None:
     html = client.get("/").content.decode()
     for module in ("live", "store", "polyline", "map/open", "map/layers"):
         assert f'<link rel="modulepreload" href="/static/js/{module}.js"' in html
     assert 'href="/live.json?public=1" crossorigin' in html
 
 
-def test_live_links_to_races_that_are_on_or_next(client: Client, db: None) -> None:
+def test_the_live_page_links_to_current_and_next_races(
+    client: Client, db: None
+) -> None:
     hour = timedelta(hours=1)
     make_race("on", start=-hour, ends=hour)
     make_race("next", start=30 * hour, ends=40 * hour)
@@ -65,7 +67,9 @@ def test_live_links_to_races_that_are_on_or_next(client: Client, db: None) -> No
     assert "/races/over/" not in html
 
 
-def test_live_has_the_course_of_a_race_that_is_on(client: Client, db: None) -> None:
+def test_the_live_page_has_the_course_of_a_current_race(
+    client: Client, db: None
+) -> None:
     hour = timedelta(hours=1)
     make_race("on", start=-hour, ends=hour)
     make_race("next", start=30 * hour, ends=40 * hour)
@@ -74,7 +78,7 @@ def test_live_has_the_course_of_a_race_that_is_on(client: Client, db: None) -> N
     assert courses[0]["course"]["line"]
 
 
-def test_live_runs_no_script_from_its_markup(client: Client, db: None) -> None:
+def test_the_live_page_has_no_inline_script(client: Client, db: None) -> None:
     html = client.get("/").content.decode()
     for attributes, body in re.findall(r"<script([^>]*)>(.*?)</script>", html, re.S):
         assert 'type="application/json"' in attributes or body == ""
@@ -91,7 +95,7 @@ def test_live_data_cannot_end_its_script(client: Client, db: None) -> None:
     assert page_of(client.get("/").content)["courses"][0]["name"] == race.name
 
 
-def test_race_follows_its_race(client: Client, db: None) -> None:
+def test_a_race_page_follows_its_race(client: Client, db: None) -> None:
     hour = timedelta(hours=1)
     race = make_race("on", start=-hour, ends=hour)
     response = client.get("/races/on/")
@@ -103,13 +107,15 @@ def test_race_follows_its_race(client: Client, db: None) -> None:
 
 
 def rows_of(client: Client, path: str) -> list[tuple[str, str]]:
-    """Return code and state of each row that a page has before any script runs."""
+    """Return code and state of each row that a page has without scripts."""
     html = client.get(path).content.decode()
     served = html[: html.index("<template")]
     return re.findall(r'data-runner="(\w+)" data-state="(\w+)"', served)
 
 
-def seen(runner: Runner, *, ago: timedelta, progress: float | None = None) -> None:
+def make_latest(
+    runner: Runner, *, ago: timedelta, progress: float | None = None
+) -> None:
     at = timezone.now() - ago
     LatestPosition.objects.create(
         runner=runner,
@@ -121,15 +127,15 @@ def seen(runner: Runner, *, ago: timedelta, progress: float | None = None) -> No
     )
 
 
-def test_pages_have_their_list_before_any_script(client: Client, bob: Runner) -> None:
+def test_pages_have_their_list_without_scripts(client: Client, bob: Runner) -> None:
     race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
     eve = Runner.objects.create(code="eve", name="Eve")
     dan = Runner.objects.create(code="dan", name="Dan")
     for bib, runner in enumerate((bob, eve, dan), 17):
         Entry.objects.create(race=race, runner=runner, bib=str(bib))
-    seen(bob, ago=timedelta(hours=1), progress=900)
-    seen(eve, ago=timedelta(seconds=5), progress=1234)
-    seen(dan, ago=timedelta(minutes=1), progress=300)
+    make_latest(bob, ago=timedelta(hours=1), progress=900)
+    make_latest(eve, ago=timedelta(seconds=5), progress=1234)
+    make_latest(dan, ago=timedelta(minutes=1), progress=300)
     wanted = [("eve", "live"), ("dan", "delayed"), ("bob", "lost")]
     assert rows_of(client, "/races/on/") == wanted
     response = client.get("/races/on/")
@@ -138,44 +144,42 @@ def test_pages_have_their_list_before_any_script(client: Client, bob: Runner) ->
     assert rows_of(client, "/") == wanted
 
 
-def test_lists_before_any_script_leave_out_who_may_not_be_seen(
+def test_lists_without_scripts_omit_hidden_runners(
     client: Client, alice: User, alice_client: Client, bob: Runner
 ) -> None:
     race = make_race("on", start=-timedelta(hours=1), ends=timedelta(hours=1))
     Entry.objects.create(race=race, runner=bob, bib="17")
-    seen(bob, ago=timedelta(seconds=5), progress=900)
+    make_latest(bob, ago=timedelta(seconds=5), progress=900)
     Follow.objects.create(user=alice, runner=bob, status=Follow.Status.BLOCKED)
     for path in ("/", "/races/on/"):
         assert len(rows_of(client, path)) == 1
         assert rows_of(alice_client, path) == []
     bob.visibility = Visibility.PRIVATE
     bob.save()
-    for kept in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
-        kept.cache_clear()
+    for cached in (topic_data._public, topic_data._in_race, topic_data._kept_rows):
+        cached.cache_clear()
     for path in ("/", "/races/on/"):
         assert rows_of(client, path) == []
 
 
-def test_race_that_is_unknown_is_not_found(client: Client, db: None) -> None:
+def test_an_unknown_race_is_not_found(client: Client, db: None) -> None:
     assert client.get("/races/nowhere/").status_code == 404
 
 
-def test_runner_follows_one_runner(client: Client, bob: Runner) -> None:
+def test_a_runner_page_follows_one_runner(client: Client, bob: Runner) -> None:
     response = client.get("/runners/bob/")
     assert response.status_code == 200
     assert page_of(response.content)["follow"]["runners"] == ["bob"]
 
 
-def test_runner_code_tells_small_letters_from_capitals(
-    client: Client, bob: Runner
-) -> None:
+def test_runner_codes_are_case_sensitive(client: Client, bob: Runner) -> None:
     assert client.get("/runners/BOB/").status_code == 404
 
 
 @pytest.mark.parametrize(
     "visibility", [Visibility.PRIVATE, Visibility.FOLLOWERS, Visibility.RACE]
 )
-def test_runner_who_may_not_be_seen_is_as_unknown_as_any_other(
+def test_a_hidden_runner_is_as_unknown_as_any_other(
     client: Client, bob: Runner, visibility: str
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=visibility)
@@ -185,7 +189,7 @@ def test_runner_who_may_not_be_seen_is_as_unknown_as_any_other(
     assert hidden.content.replace(b"bob", b"bib") == unknown.content
 
 
-def test_runner_is_shown_to_accepted_followers(
+def test_a_runner_is_shown_to_accepted_followers(
     alice: User, alice_client: Client, charlie_client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.FOLLOWERS)
@@ -197,7 +201,7 @@ def test_runner_is_shown_to_accepted_followers(
     assert charlie_client.get("/runners/bob/").status_code == 404
 
 
-def test_runner_of_a_race_is_shown_while_it_is_on(client: Client, bob: Runner) -> None:
+def test_a_runner_is_shown_while_their_race_is_on(client: Client, bob: Runner) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Visibility.RACE)
     hour = timedelta(hours=1)
     race = make_race("on", start=2 * hour, ends=9 * hour)
@@ -210,7 +214,7 @@ def test_runner_of_a_race_is_shown_while_it_is_on(client: Client, bob: Runner) -
     assert page_of(response.content)["courses"][0]["slug"] == "on"
 
 
-def test_live_knows_whom_the_account_follows(
+def test_the_live_page_has_the_follows_of_the_account(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     Follow.objects.create(user=alice, runner=bob, status=Follow.Status.ACCEPTED)
@@ -219,11 +223,11 @@ def test_live_knows_whom_the_account_follows(
     assert account["follow"] == "/runners/CODE/follow/"
 
 
-def test_favicon_is_there_for_pages_that_name_none(client: Client, db: None) -> None:
+def test_the_favicon_has_a_default_path(client: Client, db: None) -> None:
     assert client.get("/favicon.ico").headers["Location"].endswith("favicon.svg")
 
 
-def test_forms_are_too_old_in_our_look(alice: User) -> None:
+def test_an_expired_form_has_our_design(alice: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
     response = client.post("/sign-out/")

@@ -22,12 +22,12 @@ from runners.models import (
 )
 from runners.positions.fix import milliseconds
 
-# The view reads in threads of its own, which see only what was committed.
+# The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def make_runner(code: str, **fields: Any) -> Runner:
-    """Make a runner who was seen three times in the last three seconds."""
+    """Make a runner with three positions in the last three seconds."""
     runner = Runner.objects.create(code=code, name=code.title(), **fields)
     now = timezone.now()
     for n in (3, 2, 1):
@@ -59,7 +59,7 @@ def codes(answer: Any) -> list[str]:
     return sorted(item["code"] for item in answer.json()["runners"])
 
 
-def test_poll_of_everybody_public_is_a_snapshot(client: Client) -> None:
+def test_a_poll_of_everybody_public_is_a_snapshot(client: Client) -> None:
     make_runner("bob")
     make_runner("eve", visibility=Runner.Visibility.PRIVATE)
     before = now_ms()
@@ -74,7 +74,7 @@ def test_poll_of_everybody_public_is_a_snapshot(client: Client) -> None:
     assert answer["Cache-Control"] == "private, no-store"
 
 
-def test_poll_since_has_what_was_stored_since(client: Client) -> None:
+def test_a_poll_since_has_what_was_stored_since(client: Client) -> None:
     bob = make_runner("bob")
     since = milliseconds(bob.latest.recorded_at)
     body = client.get(f"/live.json?runners=bob&since={since}").json()
@@ -84,7 +84,7 @@ def test_poll_since_has_what_was_stored_since(client: Client) -> None:
     assert body["runners"][0]["trail"] == ""
 
 
-def test_poll_shows_no_held_position(client: Client) -> None:
+def test_a_poll_omits_held_positions(client: Client) -> None:
     bob = make_runner("bob")
     now = timezone.now()
     Position.objects.create(
@@ -98,7 +98,7 @@ def test_poll_shows_no_held_position(client: Client) -> None:
     assert {lat for _, lat, _ in late["fixes"]} == {48}
 
 
-def test_poll_of_a_race_has_its_course(client: Client) -> None:
+def test_a_poll_of_a_race_has_its_course(client: Client) -> None:
     race = make_race()
     bob = make_runner("bob", visibility=Runner.Visibility.RACE)
     Entry.objects.create(race=race, runner=bob, bib="7")
@@ -109,7 +109,7 @@ def test_poll_of_a_race_has_its_course(client: Client) -> None:
     assert answer.json()["races"][0]["course"]["length"] == 11_000
 
 
-def test_poll_shows_nobody_whom_one_may_not_see(
+def test_a_poll_omits_hidden_runners(
     client: Client, alice: User, alice_client: Client
 ) -> None:
     bob = make_runner("bob", visibility=Runner.Visibility.FOLLOWERS)
@@ -117,14 +117,14 @@ def test_poll_shows_nobody_whom_one_may_not_see(
     assert codes(alice_client.get("/live.json?runners=bob")) == ["bob"]
     stranger = client.get("/live.json?runners=bob,nobody")
     assert codes(stranger) == []
-    # A runner who is hidden and one who does not exist look the same.
+    # The replies for hidden and for unknown runners are identical.
     assert stranger.json()["refused"] == [
         {"code": "runner.unknown", "runner": "bob"},
         {"code": "runner.unknown", "runner": "nobody"},
     ]
 
 
-def test_poll_of_a_link_shows_what_it_is_to(client: Client) -> None:
+def test_a_poll_of_a_link_shows_its_runners(client: Client) -> None:
     bob = make_runner("bob", visibility=Runner.Visibility.PRIVATE)
     link, token = ShareLink.objects.issue(
         label="x",
@@ -141,7 +141,7 @@ def test_poll_of_a_link_shows_what_it_is_to(client: Client) -> None:
     assert (gone.status_code, gone.json()["code"]) == (410, "share.revoked")
 
 
-def test_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
+def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     race = make_race(Race.Visibility.LINK)
     answer = client.get("/live.json?race=half")
     assert answer.json()["refused"] == [{"code": "race.unknown", "race": "half"}]
@@ -154,13 +154,13 @@ def test_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
 
 
 @pytest.mark.parametrize("since", ["soon", "-1", "²", "9" * 30])
-def test_poll_says_what_since_is(client: Client, since: str) -> None:
+def test_an_invalid_since_is_refused(client: Client, since: str) -> None:
     answer = client.get("/live.json", {"public": "1", "since": since})
     assert answer.status_code == 400
     assert answer.json()["code"] == "request.invalid"
 
 
-def test_poll_is_packed_for_slow_lines(client: Client) -> None:
+def test_a_poll_is_compressed(client: Client) -> None:
     make_runner("bob")
     answer = client.get("/live.json?public=1", headers={"Accept-Encoding": "gzip"})
     assert answer["Content-Encoding"] == "gzip"

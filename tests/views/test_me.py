@@ -1,4 +1,4 @@
-"""The page of one's own: it changes what is Bob's for Bob, and for nobody else."""
+"""The runner's own page: it changes Bob's data for Bob only."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ FORMS = [
 
 
 @pytest.fixture
-def seen(bob: Runner) -> None:
-    """Give Bob two stored positions."""
+def stored_positions(bob: Runner) -> None:
+    """Store two positions of Bob."""
     now = timezone.now()
     for seconds in (20, 10):
         Position.objects.create(
@@ -55,22 +55,22 @@ def seen(bob: Runner) -> None:
     )
 
 
-def noted() -> int:
+def rights_changes() -> int:
     return RightsChange.objects.count()
 
 
-# Who may
+# Permissions
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_forms_lead_strangers_to_the_sign_in(
+def test_forms_redirect_strangers_to_the_sign_in(
     client: Client, db: None, form: str
 ) -> None:
     assert client.post(f"/me/{form}/").headers["Location"] == "/sign-in/?next=/me/"
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_forms_lead_those_without_a_runner_to_becoming_one(
+def test_forms_redirect_users_without_a_runner(
     alice_client: Client, bob: Runner, form: str
 ) -> None:
     assert alice_client.post(f"/me/{form}/").headers["Location"] == "/me/new/"
@@ -86,7 +86,7 @@ def test_forms_need_a_post_and_a_csrf_token(
     assert strict.post(f"/me/{form}/").status_code == 403
 
 
-def test_page_shows_what_is_mine_only(
+def test_the_page_shows_own_data_only(
     bob_client: Client, charlie_client: Client, runner_charlie: Runner, bob: Runner
 ) -> None:
     RunnerToken.objects.issue(bob, name="Bob's watch")
@@ -97,7 +97,7 @@ def test_page_shows_what_is_mine_only(
 
 
 @pytest.mark.usefixtures("runner_charlie")
-def test_what_is_bobs_is_unknown_to_charlie(
+def test_bobs_data_is_unknown_to_charlie(
     charlie_client: Client, alice: User, bob: Runner
 ) -> None:
     token, _ = RunnerToken.objects.issue(bob, name="Watch")
@@ -127,15 +127,15 @@ def test_what_is_bobs_is_unknown_to_charlie(
 # Sharing
 
 
-def test_visibility_is_changed_and_noted(bob_client: Client, bob: Runner) -> None:
-    before = noted()
+def test_a_changed_visibility_is_recorded(bob_client: Client, bob: Runner) -> None:
+    before = rights_changes()
     bob_client.post("/me/visibility/", {"visibility": "private"})
     bob.refresh_from_db()
     assert bob.visibility == Runner.Visibility.PRIVATE
-    assert noted() > before
+    assert rights_changes() > before
 
 
-def test_visibility_in_races_is_offered_to_those_who_are_in_one(
+def test_visibility_in_races_is_offered_to_entered_runners(
     bob_client: Client, bob: Runner
 ) -> None:
     assert "only during my races" not in bob_client.get("/me/").content.decode()
@@ -149,7 +149,7 @@ def test_visibility_in_races_is_offered_to_those_who_are_in_one(
     assert "one hour before its start" in bob_client.get("/me/").content.decode()
 
 
-def test_sharing_is_paused_and_resumed_in_one_tap(
+def test_sharing_is_paused_and_resumed_with_one_tap(
     bob_client: Client, bob: Runner
 ) -> None:
     bob_client.post("/me/pause/")
@@ -159,9 +159,7 @@ def test_sharing_is_paused_and_resumed_in_one_tap(
     assert not bob.pauses.filter(ended_at=None).exists()
 
 
-def test_sharing_that_has_ended_goes_on_with_one_tap(
-    bob_client: Client, bob: Runner
-) -> None:
+def test_ended_sharing_resumes_with_one_tap(bob_client: Client, bob: Runner) -> None:
     bob.sharing_ends_at = timezone.now() - timedelta(minutes=1)
     bob.save()
     assert "Share again" in bob_client.get("/me/").content.decode()
@@ -171,7 +169,7 @@ def test_sharing_that_has_ended_goes_on_with_one_tap(
 
 
 @pytest.mark.parametrize(("lasts", "hours"), [("1", 1), ("6", 6)])
-def test_sharing_ends_by_itself(
+def test_sharing_ends_automatically(
     bob_client: Client, bob: Runner, lasts: str, hours: int
 ) -> None:
     before = timezone.now()
@@ -200,7 +198,7 @@ def test_sharing_today_ends_at_the_runners_midnight(
     assert before < bob.sharing_ends_at < before + timedelta(hours=25)
 
 
-def test_sharing_until_nonsense_changes_nothing(
+def test_an_invalid_end_of_sharing_changes_nothing(
     bob_client: Client, bob: Runner
 ) -> None:
     bob_client.post("/me/until/", {"lasts": "-1"})
@@ -214,29 +212,29 @@ def test_sharing_until_nonsense_changes_nothing(
     ("answer", "status"),
     [("accept", "accepted"), ("refuse", "refused"), ("block", "blocked")],
 )
-def test_request_is_answered_and_noted(
+def test_an_answered_request_is_recorded(
     bob_client: Client, alice: User, bob: Runner, answer: str, status: str
 ) -> None:
     follow = Follow.objects.create(user=alice, runner=bob)
     assert "alice" in bob_client.get("/me/").content.decode()
-    before = noted()
+    before = rights_changes()
     bob_client.post(f"/me/followers/{follow.pk}/", {"answer": answer})
     follow.refresh_from_db()
     assert follow.status == status
-    assert noted() == before + 1
+    assert rights_changes() == before + 1
 
 
-def test_follower_is_removed_and_noted(
+def test_a_removed_follower_is_recorded(
     bob_client: Client, alice: User, bob: Runner
 ) -> None:
     follow = Follow.objects.create(user=alice, runner=bob, status=Status.ACCEPTED)
-    before = noted()
+    before = rights_changes()
     bob_client.post(f"/me/followers/{follow.pk}/", {"answer": "remove"})
     assert not Follow.objects.exists()
-    assert noted() == before + 1
+    assert rights_changes() == before + 1
 
 
-def test_answer_that_is_none_changes_nothing(
+def test_an_invalid_answer_changes_nothing(
     bob_client: Client, alice: User, bob: Runner
 ) -> None:
     follow = Follow.objects.create(user=alice, runner=bob)
@@ -247,7 +245,9 @@ def test_answer_that_is_none_changes_nothing(
 # Tokens and links
 
 
-def test_token_is_shown_once_and_revoked(bob_client: Client, bob: Runner) -> None:
+def test_a_token_is_shown_once_and_can_be_revoked(
+    bob_client: Client, bob: Runner
+) -> None:
     response = bob_client.post("/me/tokens/", {"name": "Watch"})
     token = bob.tokens.get()
     plain = response.context["plain"]
@@ -261,13 +261,13 @@ def test_token_is_shown_once_and_revoked(bob_client: Client, bob: Runner) -> Non
     assert not RunnerToken.objects.usable().exists()
 
 
-def test_token_needs_a_name(bob_client: Client) -> None:
+def test_a_token_needs_a_name(bob_client: Client) -> None:
     html = bob_client.post("/me/tokens/", {"name": ""}).content.decode()
     assert 'role="alert"' in html
     assert not RunnerToken.objects.exists()
 
 
-def test_link_is_shown_once_and_revoked(
+def test_a_link_is_shown_once_and_can_be_revoked(
     bob_client: Client, bobs_account: User, bob: Runner
 ) -> None:
     before = timezone.now()
@@ -289,7 +289,7 @@ def test_link_is_shown_once_and_revoked(
     assert not ShareLink.objects.usable().exists()
 
 
-def test_link_lasts_until_the_race_ends(bob_client: Client, bob: Runner) -> None:
+def test_a_link_can_last_until_the_race_ends(bob_client: Client, bob: Runner) -> None:
     data = {"label": "Mum", "lasts": "race"}
     assert 'role="alert"' in bob_client.post("/me/links/", data).content.decode()
     start = timezone.now()
@@ -302,7 +302,7 @@ def test_link_lasts_until_the_race_ends(bob_client: Client, bob: Runner) -> None
 
 
 @pytest.mark.parametrize("pin", ["12", "abcd", "1" * 13])
-def test_link_refuses_a_pin_that_is_none(bob_client: Client, pin: str) -> None:
+def test_a_link_refuses_an_invalid_pin(bob_client: Client, pin: str) -> None:
     response = bob_client.post("/me/links/", {"label": "Mum", "lasts": "1", "pin": pin})
     assert "Use 4 to 12 digits." in response.content.decode()
     assert not ShareLink.objects.exists()
@@ -311,37 +311,37 @@ def test_link_refuses_a_pin_that_is_none(bob_client: Client, pin: str) -> None:
 # Zones
 
 
-@pytest.mark.usefixtures("seen")
-def test_zone_deletes_what_is_stored_of_it(bob_client: Client, bob: Runner) -> None:
-    place = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
-    bob_client.post("/me/zones/", place)
+@pytest.mark.usefixtures("stored_positions")
+def test_a_zone_deletes_stored_positions(bob_client: Client, bob: Runner) -> None:
+    circle = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    bob_client.post("/me/zones/", circle)
     zone = Zone.objects.get(runner=bob)
     assert not Position.objects.exists()
     assert not LatestPosition.objects.exists()
     assert RightsChange.objects.filter(key=bob.pk, erased=True).exists()
-    before = noted()
+    before = rights_changes()
     bob_client.post(f"/me/zones/{zone.pk}/remove/")
     assert not Zone.objects.exists()
-    assert noted() > before
+    assert rights_changes() > before
 
 
 @pytest.mark.parametrize(
     "wrong", [{"lat": "91"}, {"lng": "nan"}, {"radius": "50"}, {"radius": "6000"}]
 )
-def test_zone_refuses_what_is_no_place(
+def test_a_zone_refuses_an_invalid_circle(
     bob_client: Client, wrong: dict[str, str]
 ) -> None:
-    place = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
-    html = bob_client.post("/me/zones/", place | wrong).content.decode()
+    circle = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    html = bob_client.post("/me/zones/", circle | wrong).content.decode()
     assert 'role="alert"' in html
     assert not Zone.objects.exists()
 
 
-def test_zones_are_bounded(bob_client: Client, bob: Runner) -> None:
+def test_the_number_of_zones_is_limited(bob_client: Client, bob: Runner) -> None:
     for number in range(20):
         zone_add(runner=bob, name=str(number), lat=number, lng=0, radius=100)
-    place = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
-    html = bob_client.post("/me/zones/", place).content.decode()
+    circle = {"name": "Home", "lat": "53.35", "lng": "-6.33", "radius": "300"}
+    html = bob_client.post("/me/zones/", circle).content.decode()
     assert "at most 20 zones" in html
     assert Zone.objects.count() == 20
 
@@ -349,8 +349,8 @@ def test_zones_are_bounded(bob_client: Client, bob: Runner) -> None:
 # Data
 
 
-@pytest.mark.usefixtures("seen")
-def test_positions_can_be_taken_along(
+@pytest.mark.usefixtures("stored_positions")
+def test_positions_can_be_downloaded(
     bob_client: Client, charlie_client: Client, runner_charlie: Runner
 ) -> None:
     rows = bob_client.get("/me/positions.json").json()["positions"]
@@ -362,7 +362,7 @@ def test_positions_can_be_taken_along(
     assert "<trkpt" not in charlie_client.get("/me/positions.gpx").content.decode()
 
 
-@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("stored_positions")
 def test_erasing_needs_the_code_typed(bob_client: Client, bob: Runner) -> None:
     html = bob_client.post("/me/erase/", {"confirm": "Bob"}).content.decode()
     assert "Nothing was deleted." in html
@@ -373,8 +373,8 @@ def test_erasing_needs_the_code_typed(bob_client: Client, bob: Runner) -> None:
     assert RightsChange.objects.filter(key=bob.pk, erased=True).exists()
 
 
-@pytest.mark.usefixtures("seen")
-def test_runner_is_deleted_with_their_links(
+@pytest.mark.usefixtures("stored_positions")
+def test_a_runner_is_deleted_with_their_links(
     bob_client: Client, bobs_account: User, bob: Runner, runner_charlie: Runner
 ) -> None:
     ends = timezone.now() + timedelta(hours=1)
@@ -392,7 +392,7 @@ def test_runner_is_deleted_with_their_links(
     assert User.objects.filter(pk=bobs_account.pk).exists()
 
 
-def test_account_is_deleted_with_its_runner(
+def test_an_account_is_deleted_with_its_runner(
     bob_client: Client, bobs_account: User, bob: Runner
 ) -> None:
     url = "/me/account/delete/"
@@ -404,7 +404,7 @@ def test_account_is_deleted_with_its_runner(
     assert bob_client.get("/me/").status_code == 302
 
 
-def test_account_without_a_runner_can_be_deleted(
+def test_an_account_without_a_runner_can_be_deleted(
     alice: User, alice_client: Client, client: Client
 ) -> None:
     url = "/me/account/delete/"
@@ -414,7 +414,9 @@ def test_account_without_a_runner_can_be_deleted(
     assert not User.objects.exists()
 
 
-def test_page_says_when_sharing_was_paused(bob_client: Client, bob: Runner) -> None:
+def test_the_page_shows_when_sharing_was_paused(
+    bob_client: Client, bob: Runner
+) -> None:
     sharing_pause(runner=bob)
     html = bob_client.get("/me/").content.decode()
     started = bob.pauses.get().started_at

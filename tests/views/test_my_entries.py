@@ -1,4 +1,4 @@
-"""Who has an account is asked before a race shows them."""
+"""Runners with an account accept an entry before a race shows them."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ def entry(bob: Runner) -> Entry:
     return Entry.objects.create(race=race, runner=bob, bib="17", accepted=False)
 
 
-def is_seen(runner: Runner) -> bool:
+def is_visible(runner: Runner) -> bool:
     return visible_runners().filter(pk=runner.pk).exists()
 
 
-def test_entry_shows_a_runner_once_they_accept(
+def test_an_entry_shows_a_runner_after_they_accept(
     bob_client: Client, bob: Runner, entry: Entry
 ) -> None:
     page = bob_client.get("/me/").text
     assert "Riverside Half" in page and "Bib 17" in page
-    assert not is_seen(bob)
+    assert not is_visible(bob)
 
-    said = bob_client.post(
+    page_after = bob_client.post(
         f"/me/entries/{entry.pk}/", {"answer": "accept"}, follow=True
     )
-    assert "Riverside Half shows you with the bib 17." in said.text
-    assert is_seen(bob)
+    assert "Riverside Half shows you with the bib 17." in page_after.text
+    assert is_visible(bob)
 
     RightsChange.objects.all().delete()
     bob_client.post(f"/me/entries/{entry.pk}/", {"answer": "decline"})
-    assert not is_seen(bob)
+    assert not is_visible(bob)
     assert RightsChange.objects.filter(key=bob.pk).exists()
 
 
-def test_race_that_is_over_asks_no_more(bob_client: Client, entry: Entry) -> None:
+def test_a_past_race_requests_no_answer(bob_client: Client, entry: Entry) -> None:
     now = timezone.now()
     Race.objects.update(start=now - timedelta(hours=9), ends=now - timedelta(hours=1))
 
     assert "Riverside Half" not in bob_client.get("/me/").text
 
 
-def test_entry_of_somebody_else_is_not_there(
+def test_an_entry_of_a_different_runner_is_not_found(
     client: Client, bob_client: Client, entry: Entry
 ) -> None:
     eve = Runner.objects.create(code="eve", name="Eve")
@@ -68,7 +68,7 @@ def test_entry_of_somebody_else_is_not_there(
     assert not entry.accepted
 
 
-def test_answer_of_nonsense_is_refused(bob_client: Client, entry: Entry) -> None:
+def test_an_invalid_answer_is_refused(bob_client: Client, entry: Entry) -> None:
     url = f"/me/entries/{entry.pk}/"
     assert bob_client.post(url, {"answer": "perhaps"}).status_code == 404
     assert bob_client.get(url).status_code == 405

@@ -23,17 +23,19 @@ def test_every_page_has_a_strict_policy(client: Client, db: None, path: str) -> 
     assert policy["connect-src"] == ["'self'", "ws://testserver"]
     assert policy["worker-src"] == policy["form-action"] == ["'self'"]
     assert policy["frame-ancestors"] == policy["object-src"] == ["'none'"]
-    # An injected <base> would load the page's scripts from elsewhere.
+    # An injected <base> would load the page's scripts from a different host.
     assert policy["base-uri"] == ["'none'"]
     assert not any("unsafe" in word for of in policy.values() for word in of)
 
 
 @pytest.mark.parametrize("path", ["/me/", "/me/new/"])
-def test_own_pages_have_it_too(bob_client: Client, bob: Runner, path: str) -> None:
+def test_own_pages_have_the_policy_too(
+    bob_client: Client, bob: Runner, path: str
+) -> None:
     assert policy_of(bob_client, path)["default-src"] == ["'self'"]
 
 
-def test_policy_allows_the_map_style_of_the_installation(
+def test_the_policy_allows_the_map_style_of_the_installation(
     client: Client, db: None, settings: Settings
 ) -> None:
     settings.SPECTATE_MAP_STYLE = "https://tiles.example/styles/plain.json?key=1"
@@ -42,7 +44,7 @@ def test_policy_allows_the_map_style_of_the_installation(
     assert policy["img-src"][-1] == "https://tiles.example"
 
 
-def test_policy_does_not_repeat_a_host_that_is_not_ours(
+def test_the_policy_omits_unknown_hosts(
     client: Client, db: None, settings: Settings
 ) -> None:
     settings.ALLOWED_HOSTS = ["ours.example"]
@@ -50,16 +52,14 @@ def test_policy_does_not_repeat_a_host_that_is_not_ours(
     assert policy["connect-src"] == ["'self'"]
 
 
-def test_only_a_page_made_for_it_is_shown_in_a_frame(
-    alice_client: Client, bob: Runner
-) -> None:
+def test_only_embedded_pages_may_be_framed(alice_client: Client, bob: Runner) -> None:
     framed = alice_client.get("/?embed=1")
     assert "frame-ancestors *" in framed["Content-Security-Policy"]
     assert "X-Frame-Options" not in framed.headers
-    # Nothing there is done in the visitor's name.
+    # Embedded pages have no actions of the visitor's account.
     assert "Sign out" not in framed.content.decode()
     assert '"account": null' in framed.content.decode()
     for path in ("/?screen=1", "/me/?embed=1", "/sign-in/?embed=1"):
-        topic_name = alice_client.get(path, follow=True)
-        assert "frame-ancestors 'none'" in topic_name["Content-Security-Policy"]
-        assert topic_name["X-Frame-Options"] == "DENY"
+        response = alice_client.get(path, follow=True)
+        assert "frame-ancestors 'none'" in response["Content-Security-Policy"]
+        assert response["X-Frame-Options"] == "DENY"

@@ -9,7 +9,7 @@ from django.test import Client
 from runners.models import Entry, Position, Race, Runner, Wave
 from runners.positions.fix import milliseconds
 
-# The view reads in threads of its own, which see only what was committed.
+# The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 START = datetime(2026, 9, 6, 8, 0, tzinfo=UTC)
@@ -17,7 +17,7 @@ START = datetime(2026, 9, 6, 8, 0, tzinfo=UTC)
 
 @pytest.fixture
 def race() -> Race:
-    """Bob ran it in public and Eve hidden, one fix a second; Bob jumped once."""
+    """A race with Bob, public, and Eve, hidden; one fix per second, one jump."""
     race = Race.objects.create(
         slug="half", name="Half", start=START, ends=START + timedelta(hours=2)
     )
@@ -44,26 +44,26 @@ def replay(client: Client, at: datetime) -> Any:
     return client.get(f"/races/half/replay.json?from={milliseconds(at)}")
 
 
-def test_replay_comes_in_chunks_of_points_that_can_be_told_apart(
+def test_a_replay_is_sent_in_chunks_of_thinned_points(
     client: Client, race: Race
 ) -> None:
     chunk = replay(client, START + timedelta(seconds=100)).json()
     assert chunk["from"] == milliseconds(START)
     (bob,) = chunk["runners"]
     assert bob["code"] == "bob"
-    # One in five seconds, but not the one that was held.
+    # A point every five seconds, without the held one.
     assert [(p[0] - chunk["from"]) // 1000 for p in bob["points"]][:4] == [0, 5, 11, 16]
     assert bob["points"][1][1:] == [48.0005, 2.0, 55]
     assert bob["points"][-1][0] < chunk["from"] + chunk["chunk"]
 
 
-def test_replay_shows_who_may_be_seen_now(client: Client, race: Race) -> None:
+def test_a_replay_shows_runners_who_are_visible_now(client: Client, race: Race) -> None:
     assert len(replay(client, START).json()["runners"]) == 1
     Runner.objects.filter(code="bob").update(visibility="private")
     assert replay(client, START).json()["runners"] == []
 
 
-def test_replay_says_when_each_wave_was_started(client: Client, race: Race) -> None:
+def test_a_replay_has_the_gun_of_each_wave(client: Client, race: Race) -> None:
     assert replay(client, START).json()["guns"] == [milliseconds(START)]
     gun = START + timedelta(minutes=2)
     Entry.objects.filter(bib="bob").update(
@@ -74,12 +74,12 @@ def test_replay_says_when_each_wave_was_started(client: Client, race: Race) -> N
     assert [bob["gun"] for bob in chunk["runners"]] == [milliseconds(gun)]
 
 
-def test_replay_of_an_unlisted_race_is_unknown(client: Client, race: Race) -> None:
+def test_a_replay_of_an_unlisted_race_is_unknown(client: Client, race: Race) -> None:
     Race.objects.update(visibility=Race.Visibility.LINK)
     assert replay(client, START).status_code == 404
 
 
 @pytest.mark.parametrize("text", ["", "-1", "soon", "9" * 20])
-def test_replay_says_what_from_is(client: Client, race: Race, text: str) -> None:
+def test_an_invalid_from_is_refused(client: Client, race: Race, text: str) -> None:
     answer = client.get("/races/half/replay.json", {"from": text})
     assert (answer.status_code, answer.json()["code"]) == (400, "request.invalid")

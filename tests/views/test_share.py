@@ -24,14 +24,14 @@ def issue(*runners: Runner, **more: Any) -> tuple[ShareLink, str]:
 
 
 def page_of(html: str) -> dict[str, Any]:
-    """Return what the server gives the page's script."""
+    """Return the data that the page has for its script."""
     found = re.search(r'id="page" type="application/json">(.*?)</script>', html)
     assert found
     page: dict[str, Any] = json.loads(found[1])
     return page
 
 
-def test_link_shows_a_private_runner_without_an_account(
+def test_a_link_shows_a_private_runner_without_an_account(
     client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Runner.Visibility.PRIVATE)
@@ -46,9 +46,9 @@ def test_link_shows_a_private_runner_without_an_account(
     assert link.views == 1
 
 
-# Views of data read in threads of their own, which see only what was committed.
+# Views of data read in separate threads, which see committed rows only.
 @pytest.mark.django_db(transaction=True)
-def test_data_that_a_page_reads_by_its_link_is_no_view(
+def test_data_that_a_page_loads_by_its_link_counts_no_view(
     client: Client, bob: Runner
 ) -> None:
     Runner.objects.filter(pk=bob.pk).update(visibility=Runner.Visibility.PRIVATE)
@@ -63,7 +63,7 @@ def test_data_that_a_page_reads_by_its_link_is_no_view(
     assert link.views == 1
 
 
-def test_link_to_several_names_them(client: Client, bob: Runner) -> None:
+def test_a_link_to_several_runners_names_them(client: Client, bob: Runner) -> None:
     eve = Runner.objects.create(code="eve", name="Eve")
     _, path = issue(bob, eve)
     html = client.get(path).content.decode()
@@ -71,7 +71,7 @@ def test_link_to_several_names_them(client: Client, bob: Runner) -> None:
     assert page_of(html)["oneRunner"] is None
 
 
-def test_link_to_a_race_shows_its_course(client: Client, db: None) -> None:
+def test_a_link_to_a_race_shows_its_course(client: Client, db: None) -> None:
     race = Race.objects.create(
         slug="half", name="Half", start=timezone.now(), ends=timezone.now() + HOUR
     )
@@ -81,7 +81,7 @@ def test_link_to_a_race_shows_its_course(client: Client, db: None) -> None:
     assert page_of(html)["race"]["slug"] == "half"
 
 
-def test_link_keeps_its_address_to_itself(alice_client: Client, bob: Runner) -> None:
+def test_a_link_does_not_leak_its_address(alice_client: Client, bob: Runner) -> None:
     _, path = issue(bob)
     for client in (Client(), alice_client):
         response = client.get(path)
@@ -89,33 +89,33 @@ def test_link_keeps_its_address_to_itself(alice_client: Client, bob: Runner) -> 
         assert "noindex" in response.headers["X-Robots-Tag"]
         assert "no-store" in response.headers["Cache-Control"]
         html = response.content.decode()
-        # Once, for the websocket's first message.
+        # Once, for the first message on the websocket.
         assert html.count(path.split("/")[2]) == 1
 
 
 @pytest.mark.parametrize("client_is_bob", [True, False])
-def test_link_that_ended_says_why(
+def test_an_ended_link_shows_the_reason(
     client: Client, bob_client: Client, bob: Runner, client_is_bob: bool
 ) -> None:
     visitor = bob_client if client_is_bob else client
     link, revoked = issue(bob)
     link.revoke()
     _, expired = issue(bob, expires_at=timezone.now() - HOUR)
-    for path, status, words in (
+    for path, status, text in (
         (revoked, 410, "This link was revoked."),
         (expired, 410, "This link expired on"),
         ("/s/never/", 404, "There is no such link."),
     ):
         response = visitor.get(path)
         assert response.status_code == status
-        assert words in response.content.decode()
+        assert text in response.content.decode()
         assert response.headers["Referrer-Policy"] == "no-referrer"
         assert "noindex" in response.headers["X-Robots-Tag"]
     link.refresh_from_db()
     assert link.views == 0
 
 
-def test_pin_is_asked_for(client: Client, bob: Runner) -> None:
+def test_a_pin_is_required(client: Client, bob: Runner) -> None:
     link, path = issue(bob, pin="4711")
     html = client.get(path).content.decode()
     assert "This link has a PIN" in html
@@ -129,9 +129,9 @@ def test_pin_is_asked_for(client: Client, bob: Runner) -> None:
     assert link.views == 1
 
 
-def test_pin_needs_a_csrf_token(bob: Runner) -> None:
+def test_a_pin_needs_a_csrf_token(bob: Runner) -> None:
     _, path = issue(bob, pin="4711")
     client = Client(enforce_csrf_checks=True)
     assert client.post(path, {"pin": "4711"}).status_code == 403
-    # With "no-referrer" a browser sends no origin to check.
+    # With "no-referrer" a browser sends no origin that could be checked.
     assert client.get(path).headers["Referrer-Policy"] == "same-origin"

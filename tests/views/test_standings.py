@@ -25,19 +25,19 @@ from runners.models import (
 from runners.views.races import listing
 from tests.races.field import make_entry, make_race
 
-# The view reads in threads of its own, which see only what was committed.
+# The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Visibility = Runner.Visibility
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+def clear_cache() -> Iterator[None]:
     listing.forget_kept()
     yield
 
 
-def ask(client: Client, query: str = "", **headers: str) -> Any:
+def get_standings(client: Client, query: str = "", **headers: str) -> Any:
     listing.forget_kept()
     return client.get(f"/races/ten/standings.json{query}", headers=headers)
 
@@ -63,9 +63,9 @@ def make_field(race: Race) -> Race:
     return race
 
 
-def test_standings_have_the_order_times_and_gaps(client: Client) -> None:
+def test_standings_have_order_times_and_gaps(client: Client) -> None:
     make_field(make_race())
-    answer = ask(client)
+    answer = get_standings(client)
     assert ranks(answer) == [
         ("ann", 1),
         ("bob", 2),
@@ -90,7 +90,7 @@ def test_standings_have_the_order_times_and_gaps(client: Client) -> None:
     assert "splits" not in cleo
 
 
-def test_who_is_off_course_or_out_is_said_so(client: Client) -> None:
+def test_off_course_and_out_are_shown(client: Client) -> None:
     race = make_race()
     cleo = make_entry(race, "cleo", "3", pace=0.3)
     dan = make_entry(race, "dan", "4", pace=0.4)
@@ -101,7 +101,7 @@ def test_who_is_off_course_or_out_is_said_so(client: Client) -> None:
     dan.save()
     assert dan.out_at is not None
 
-    first, second = ask(client).json()["standings"]
+    first, second = get_standings(client).json()["standings"]
     assert (first["status"], first["state"], first["out"]) == (
         *("started", "off_course", None),
     )
@@ -116,17 +116,17 @@ def test_who_is_off_course_or_out_is_said_so(client: Client) -> None:
     assert since in client.get("/races/ten/runners/4/").content.decode()
 
 
-def test_groups_keep_the_true_places(client: Client) -> None:
+def test_groups_keep_the_overall_ranks(client: Client) -> None:
     make_field(make_race())
-    assert ranks(ask(client, "?category=M")) == [
+    assert ranks(get_standings(client, "?category=M")) == [
         ("bob", 2),
         ("eli", None),
         ("dan", None),
     ]
-    assert ranks(ask(client, "?wave=Red&by=chip")) == [("ann", 1), ("bob", 2)]
-    assert ranks(ask(client, "?q=CLE")) == [("cleo", 3)]
-    assert ranks(ask(client, "?from=2&rows=2")) == [("bob", 2), ("cleo", 3)]
-    (row,) = ask(client, "?q=cleo&splits=1").json()["standings"]
+    assert ranks(get_standings(client, "?wave=Red&by=chip")) == [("ann", 1), ("bob", 2)]
+    assert ranks(get_standings(client, "?q=CLE")) == [("cleo", 3)]
+    assert ranks(get_standings(client, "?from=2&rows=2")) == [("bob", 2), ("cleo", 3)]
+    (row,) = get_standings(client, "?q=cleo&splits=1").json()["standings"]
     assert [s["checkpoint"] for s in row["splits"]] == [
         "Start",
         "2.5 km",
@@ -136,16 +136,16 @@ def test_groups_keep_the_true_places(client: Client) -> None:
     assert row["splits"][1]["pace"] == 300.0
 
 
-def test_a_query_that_makes_no_sense_is_refused(client: Client) -> None:
+def test_an_invalid_query_is_refused(client: Client) -> None:
     make_race()
     for query in ("by=sun", "from=0", "from=x", "rows=99999", "from=-1", "rows=1e3"):
-        answer = ask(client, f"?{query}")
+        answer = get_standings(client, f"?{query}")
         assert answer.status_code == 400, query
         assert answer.json()["code"] == "request.invalid"
         assert client.get(f"/races/ten/standings/?{query}").status_code == 400
 
 
-def test_who_may_not_be_seen_is_left_out_and_counted(
+def test_hidden_runners_are_omitted_and_counted(
     client: Client, alice: User, alice_client: Client
 ) -> None:
     race = make_race()
@@ -153,10 +153,10 @@ def test_who_may_not_be_seen_is_left_out_and_counted(
     make_entry(race, "cleo", "2", pace=0.3)
     make_entry(race, "eve", "3", pace=0.35, visibility=Visibility.PRIVATE)
     Follow.objects.create(user=alice, runner=bob.runner, status=Follow.Status.ACCEPTED)
-    answer = ask(client)
+    answer = get_standings(client)
     assert ranks(answer) == [("cleo", 1)]
     assert answer.json()["hidden"] == 2
-    assert ranks(ask(alice_client)) == [("bob", 1), ("cleo", 2)]
+    assert ranks(get_standings(alice_client)) == [("bob", 1), ("cleo", 2)]
     html = page(client)
     assert "2 of 3 entered are not shown" in html
     assert "Eve" not in html
@@ -164,8 +164,10 @@ def test_who_may_not_be_seen_is_left_out_and_counted(
 
 
 @pytest.mark.parametrize("query", ["", "?category=W", "?wave=Red", "?by=chip"])
-def test_hidden_runner_changes_no_rank_gap_or_state(client: Client, query: str) -> None:
-    """The gap to a hidden leader would be that runner's place."""
+def test_a_hidden_runner_changes_no_rank_gap_or_state(
+    client: Client, query: str
+) -> None:
+    """The gap to a hidden leader would reveal their position."""
     race = make_field(make_race())
     red = race.waves.get()
     bodies = []
@@ -175,31 +177,31 @@ def test_hidden_runner_changes_no_rank_gap_or_state(client: Client, query: str) 
         )
         eve.runner.visibility = Visibility.PRIVATE
         eve.runner.save()
-        body = ask(client, query).json()
+        body = get_standings(client, query).json()
         bodies.append({**body, "time": None})
         eve.runner.delete()
-    alone = ask(client, query).json()
+    alone = get_standings(client, query).json()
     assert bodies[0]["hidden"] == 1
     assert bodies == 3 * [{**alone, "time": None, "entries": 6, "hidden": 1}]
 
 
-def test_organiser_gets_the_official_ranks(
+def test_an_organiser_gets_the_official_ranks(
     client: Client, alice: User, alice_client: Client
 ) -> None:
     race = make_race()
     make_entry(race, "eve", "3", pace=0.21, visibility=Visibility.PRIVATE)
     make_entry(race, "bob", "1", pace=0.3)
-    assert ranks(ask(alice_client)) == [("bob", 1)]
-    # Reading the race office's pages is not enough.
+    assert ranks(get_standings(alice_client)) == [("bob", 1)]
+    # Permission to view the race office's pages is not enough.
     alice.is_staff = True
     alice.save()
     alice.user_permissions.set(Permission.objects.filter(codename="view_race"))
-    assert ranks(ask(alice_client)) == [("bob", 1)]
+    assert ranks(get_standings(alice_client)) == [("bob", 1)]
     alice.user_permissions.set(Permission.objects.filter(codename="change_race"))
-    answer = ask(alice_client)
+    answer = get_standings(alice_client)
     assert ranks(answer) == [("eve", 1), ("bob", 2)]
     assert answer.json()["hidden"] == 0
-    assert ranks(ask(client)) == [("bob", 1)]
+    assert ranks(get_standings(client)) == [("bob", 1)]
 
 
 def test_an_entry_that_was_not_accepted_is_not_shown_and_not_ranked(
@@ -209,12 +211,12 @@ def test_an_entry_that_was_not_accepted_is_not_shown_and_not_ranked(
     entry = make_entry(race, "bob", "1", pace=0.3, accepted=False)
     make_entry(race, "cleo", "2", pace=0.4)
     Runner.objects.filter(pk=entry.runner_id).update(account=charlie)
-    answer = ask(client)
+    answer = get_standings(client)
     assert ranks(answer) == [("cleo", 1)]
     assert answer.json()["states"] == {"started": 1}
     entry.accepted = True
     entry.save()
-    assert ranks(ask(client)) == [("bob", 1), ("cleo", 2)]
+    assert ranks(get_standings(client)) == [("bob", 1), ("cleo", 2)]
 
 
 def test_winners_stay_until_the_race_ends(client: Client) -> None:
@@ -222,24 +224,24 @@ def test_winners_stay_until_the_race_ends(client: Client) -> None:
     race = make_race(start=start)
     make_entry(race, "ann", "1", pace=0.2)
     make_entry(race, "bob", "2", pace=0.25, visibility=Visibility.PUBLIC)
-    # Their own windows closed an hour after they finished.
+    # Their windows closed an hour after they finished.
     assert client.get("/runners/ann/").status_code == 404
-    assert ranks(ask(client)) == [("ann", 1), ("bob", 2)]
+    assert ranks(get_standings(client)) == [("ann", 1), ("bob", 2)]
     race.ends = timezone.now() - timedelta(seconds=1)
     race.save()
-    assert ranks(ask(client)) == [("bob", 1)]
+    assert ranks(get_standings(client)) == [("bob", 1)]
     assert "<h1>Results</h1>" in page(client)
 
 
-def test_a_blocked_user_does_not_find_who_blocked_them(
+def test_a_blocked_user_does_not_find_the_runner(
     client: Client, charlie: User, charlie_client: Client
 ) -> None:
     entry = make_entry(make_race(), "bob", "1", pace=0.2, visibility=Visibility.PUBLIC)
     Follow.objects.create(
         user=charlie, runner=entry.runner, status=Follow.Status.BLOCKED
     )
-    assert ranks(ask(charlie_client)) == []
-    assert ranks(ask(client)) == [("bob", 1)]
+    assert ranks(get_standings(charlie_client)) == []
+    assert ranks(get_standings(client)) == [("bob", 1)]
 
 
 def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
@@ -251,21 +253,21 @@ def test_an_unlisted_race_is_unknown_without_its_link(client: Client) -> None:
     _, token = ShareLink.objects.issue(
         label="Crew", race=race, expires_at=timezone.now() + timedelta(hours=1)
     )
-    assert ranks(ask(client, **{"Spectate-Share": token})) == [("bob", 1)]
+    assert ranks(get_standings(client, **{"Spectate-Share": token})) == [("bob", 1)]
 
 
-def test_an_unlisted_race_has_its_standings_behind_its_link(client: Client) -> None:
+def test_an_unlisted_race_has_standings_below_its_link(client: Client) -> None:
     race = make_race(visibility=Race.Visibility.LINK)
     make_entry(race, "bob", "7/b", pace=0.3)
     soon = timezone.now() + timedelta(hours=1)
     link, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
     here = f"/s/{token}/"
 
-    shown = client.get(f"{here}standings/")
-    assert (shown.status_code, shown["Referrer-Policy"]) == (200, "no-referrer")
-    assert "no-store" in shown["Cache-Control"]
-    assert "noindex" in shown["X-Robots-Tag"]
-    html = shown.content.decode()
+    response = client.get(f"{here}standings/")
+    assert (response.status_code, response["Referrer-Policy"]) == (200, "no-referrer")
+    assert "no-store" in response["Cache-Control"]
+    assert "noindex" in response["X-Robots-Tag"]
+    html = response.content.decode()
     assert f'href="{here}runners/7/b/"' in html and "/races/ten/" not in html
     entry = client.get(f"{here}runners/7/b/").content.decode()
     assert f'href="{here}standings/"' in entry and "/runners/bob/" not in entry
@@ -276,7 +278,7 @@ def test_an_unlisted_race_has_its_standings_behind_its_link(client: Client) -> N
     assert client.get(f"{here}standings/")["Location"] == here
 
 
-def test_a_pin_is_asked_for_before_the_standings_too(client: Client) -> None:
+def test_a_pin_is_required_for_the_standings_too(client: Client) -> None:
     race = make_race(visibility=Race.Visibility.LINK)
     make_entry(race, "bob", "7", pace=0.3)
     soon = timezone.now() + timedelta(hours=1)
@@ -301,11 +303,11 @@ def test_a_link_to_a_runner_has_no_standings(client: Client) -> None:
     assert client.get(f"/s/{token}/standings/").status_code == 404
 
 
-def test_rights_are_looked_at_for_each_request(client: Client) -> None:
+def test_rights_are_checked_for_each_request(client: Client) -> None:
     make_entry(make_race(), "bob", "7", pace=0.3)
-    assert ranks(ask(client)) == [("bob", 1)]
+    assert ranks(get_standings(client)) == [("bob", 1)]
     Runner.objects.update(visibility=Visibility.PRIVATE)
-    # What is kept is everybody's, and told to nobody who may not know.
+    # The cache is shared, and hidden rows are filtered for each viewer.
     answer = client.get("/races/ten/standings.json")
     assert ranks(answer) == []
 
@@ -318,7 +320,7 @@ def table(client: Client, query: str = "") -> list[list[str]]:
     return list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
 
 
-def test_table_has_times_and_splits(client: Client) -> None:
+def test_the_table_has_times_and_splits(client: Client) -> None:
     make_field(make_race())
     head, ann, *others = table(client)
     assert head[:5] == ["rank", "category rank", "wave rank", "bib", "name"]
@@ -343,7 +345,7 @@ def test_no_cell_is_a_formula(client: Client) -> None:
         assert not any(re.match(r"[=+\-@\t\r]", cell) for cell in row)
 
 
-def test_page_lists_who_runs_without_a_script(client: Client) -> None:
+def test_the_page_lists_runners_without_a_script(client: Client) -> None:
     make_field(make_race())
     html = page(client)
     assert "<h1>Standings</h1>" in html
@@ -358,12 +360,12 @@ def test_page_lists_who_runs_without_a_script(client: Client) -> None:
     assert "+2:40" in html
     assert "7.5 km in 37:30" in html
     assert "<script>" not in html
-    # In a group the places are the group's.
+    # Ranks are those within the group.
     women = page(client, "?category=W")
     assert re.findall(r'class="nth" role="cell">(\d*)<', women) == ["1", "2"]
 
 
-def test_page_is_in_parts_of_a_hundred(client: Client) -> None:
+def test_the_page_has_parts_of_a_hundred(client: Client) -> None:
     race = make_race()
     for n in range(5):
         make_entry(race, f"r{n}", str(n), pace=0.3)
@@ -375,7 +377,7 @@ def test_page_is_in_parts_of_a_hundred(client: Client) -> None:
     assert ">More<" not in last
 
 
-def test_page_escapes_what_people_type(client: Client) -> None:
+def test_the_page_escapes_user_input(client: Client) -> None:
     entry = make_entry(make_race(), "bob", "7/<b>", pace=0.3)
     Runner.objects.filter(pk=entry.runner_id).update(name="<img src=x>")
     html = page(client, "?q=%3Cimg")
@@ -385,7 +387,7 @@ def test_page_escapes_what_people_type(client: Client) -> None:
     assert client.get(link).status_code == 200
 
 
-def test_page_says_why_it_is_empty(client: Client) -> None:
+def test_an_empty_page_has_a_reason(client: Client) -> None:
     race = make_race(start=timezone.now() + timedelta(hours=3), timezone="Asia/Tokyo")
     assert "Nobody is entered yet" in page(client)
     make_entry(race, "bob", "7")
@@ -399,13 +401,13 @@ def test_page_says_why_it_is_empty(client: Client) -> None:
     assert "The race is over" in page(client)
 
 
-def test_start_is_told_by_the_clocks_there(client: Client) -> None:
+def test_the_start_is_shown_in_the_races_time_zone(client: Client) -> None:
     start = timezone.now().replace(hour=3, minute=30) + timedelta(days=2)
     make_race(start=start, timezone="Asia/Tokyo")
     assert "12:30 (Tokyo time)" in page(client)
 
 
-def test_part_of_the_page_is_not_sent_again(client: Client) -> None:
+def test_an_unchanged_part_of_the_page_is_not_sent_again(client: Client) -> None:
     race = make_race()
     make_entry(race, "ann", "1", pace=0.2)
     first = client.get("/races/ten/standings/?part=1")
@@ -417,7 +419,7 @@ def test_part_of_the_page_is_not_sent_again(client: Client) -> None:
     assert client.get("/races/ten/standings/?part=1", headers=again).status_code == 200
 
 
-def test_entry_has_its_splits(client: Client) -> None:
+def test_an_entry_has_its_splits(client: Client) -> None:
     make_field(make_race())
     html = client.get("/races/ten/runners/2/").content.decode()
     assert "<h1>Bob</h1>" in html

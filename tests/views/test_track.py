@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def bob() -> Runner:
-    """Bob ran north in a straight line, with one detour to the east."""
+    """Bob, who ran north in a straight line, with one detour to the east."""
     bob = Runner.objects.create(code="bob", name="Bob")
     start = timezone.now().replace(microsecond=0) - timedelta(hours=1)
     Position.objects.bulk_create(
@@ -38,7 +38,7 @@ def track(client: Client, query: str = "", **headers: str) -> Any:
     return client.get(f"/runners/bob/track.json{query}", headers=headers)
 
 
-def test_track_has_every_point_oldest_first(client: Client, bob: Runner) -> None:
+def test_a_track_has_every_point_oldest_first(client: Client, bob: Runner) -> None:
     answer = track(client).json()
     assert answer["code"] == "bob"
     assert [p[1] for p in answer["points"]] == [
@@ -48,24 +48,24 @@ def test_track_has_every_point_oldest_first(client: Client, bob: Runner) -> None
     assert times == sorted(times)
 
 
-def test_detail_leaves_out_what_lies_on_the_line(client: Client, bob: Runner) -> None:
+def test_detail_omits_points_on_the_line(client: Client, bob: Runner) -> None:
     points = track(client, "?detail=20").json()["points"]
     assert [round((p[1] - 48) * 1e4) for p in points] == [0, 49, 50, 51, 100]
 
 
-def test_since_leaves_out_what_was_stored_before(client: Client, bob: Runner) -> None:
+def test_since_omits_points_that_were_stored_before(
+    client: Client, bob: Runner
+) -> None:
     last = track(client).json()["points"][-1][0]
     points = track(client, f"?since={last}").json()["points"]
-    # Ten seconds of overlap: clocks differ, commits take their time.
+    # Ten seconds of overlap: clocks differ, and commits take time.
     assert len(points) == 11
 
 
 @pytest.mark.parametrize(
     "query", ["?since=x", "?detail=-1", "?detail=nan", "?detail=1e9"]
 )
-def test_a_query_that_makes_no_sense_is_refused(
-    client: Client, bob: Runner, query: str
-) -> None:
+def test_an_invalid_query_is_refused(client: Client, bob: Runner, query: str) -> None:
     answer = track(client, query)
     assert answer.status_code == 400
     assert answer.json()["code"] == "request.invalid"
@@ -74,7 +74,7 @@ def test_a_query_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     "path", ["track.json", "track.json?detail=20", "track.json?since=1", "track.gpx"]
 )
-def test_held_position_is_in_the_track_once_it_is_confirmed(
+def test_a_held_position_is_in_the_track_after_its_confirmation(
     client: Client, bob: Runner, path: str
 ) -> None:
     now = timezone.now()
@@ -87,7 +87,7 @@ def test_held_position_is_in_the_track_once_it_is_confirmed(
     assert "12.3456" in client.get(f"/runners/bob/{path}").text
 
 
-def test_nothing_new_is_not_sent_again(client: Client, bob: Runner) -> None:
+def test_an_unchanged_track_is_not_sent_again(client: Client, bob: Runner) -> None:
     etag = track(client)["ETag"]
     assert track(client, **{"If-None-Match": etag}).status_code == 304
     Position.objects.create(
@@ -116,9 +116,7 @@ def track_cache(client: Client) -> str:
     return str(track(client)["Cache-Control"])
 
 
-def test_followers_see_the_track_of_whom_they_follow(
-    client: Client, bob: Runner
-) -> None:
+def test_followers_see_the_track(client: Client, bob: Runner) -> None:
     bob.visibility = Runner.Visibility.FOLLOWERS
     bob.save()
     alice, charlie = [User.objects.create_user(n) for n in ("alice", "charlie")]
@@ -129,7 +127,7 @@ def test_followers_see_the_track_of_whom_they_follow(
     assert track(client).status_code == 200
 
 
-def test_a_share_link_opens_the_track_while_it_lives(
+def test_a_share_link_opens_the_track_until_it_ends(
     client: Client, bob: Runner
 ) -> None:
     bob.visibility = Runner.Visibility.PRIVATE
@@ -147,7 +145,7 @@ def test_a_share_link_opens_the_track_while_it_lives(
     assert track(client, **both).status_code == 404
 
 
-def test_gpx_is_read_again_as_the_same_track(client: Client, bob: Runner) -> None:
+def test_a_gpx_file_has_the_same_track(client: Client, bob: Runner) -> None:
     answer = client.get("/runners/bob/track.gpx")
     assert answer["Content-Type"] == "application/gpx+xml"
     (read,) = gpxpy.parse(answer.content.decode()).tracks
@@ -156,13 +154,13 @@ def test_gpx_is_read_again_as_the_same_track(client: Client, bob: Runner) -> Non
     assert points[50].longitude == pytest.approx(2.01)
 
 
-def test_track_says_when_the_database_is_away(
+def test_an_unavailable_database_is_503(
     client: Client, bob: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*args: object) -> None:
+    def unavailable(*args: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr("runners.views.track.visible_runners", away)
+    monkeypatch.setattr("runners.views.track.visible_runners", unavailable)
     answer = track(client)
     assert answer.status_code == 503
     assert answer.json()["code"] == "store.unavailable"
