@@ -20,7 +20,7 @@ class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(description="Approve the selected requests", permissions=["change"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Follow]) -> None:
         count = self._answer(queryset, Follow.Status.ACCEPTED)
-        self.message_user(request, f"{count} approved; they see the runner now.")
+        self.message_user(request, f"{count} approved. They can see the runner now.")
 
     @admin.action(description="Refuse the selected requests", permissions=["change"])
     def refuse(self, request: HttpRequest, queryset: QuerySet[Follow]) -> None:

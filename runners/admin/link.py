@@ -27,18 +27,20 @@ class MakeLinkForm(forms.ModelForm):  # type: ignore[type-arg]
         label="PIN",
         required=False,
         validators=[RegexValidator(r"\A[0-9]{4,12}\Z", "Use 4 to 12 digits.")],
-        help_text="If you want one: 4 to 12 digits.",
+        help_text="Optional: 4 to 12 digits.",
     )
 
     class Meta:
         model = ShareLink
         fields = ("label", "runners", "race", "expires_at")
-        help_texts: ClassVar = {"race": "Either runners, or a race as a whole."}
+        help_texts: ClassVar = {"race": "Choose either runners or a race."}
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
         if bool(data.get("runners")) == bool(data.get("race")):
-            raise forms.ValidationError("A link is to runners or to a race.")
+            raise forms.ValidationError(
+                "A link is for runners or for a race, not both."
+            )
         return data
 
 
@@ -184,8 +186,8 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             link.revoke()
         self.message_user(
             request,
-            f"{len(links)} revoked. Open pages that stand on them end now."
+            f"{len(links)} revoked. Pages opened by these links end now."
             if links
-            else "Those had ended before.",
+            else "The selected links had ended before.",
             messages.SUCCESS,
         )

@@ -54,7 +54,7 @@ class PositionAdmin(ReadOnlyAdmin):
     list_select_related = ("runner",)
     search_fields = ("=runner__code", "=runner__name")
     search_help_text = (
-        f"A runner's whole code or name. The newest {COUNTED:,} are listed."
+        f"A runner's complete code or name. The newest {COUNTED:,} are listed."
     )
     # By primary key: sorting the whole table by any other column is slow.
     ordering = ("-pk",)

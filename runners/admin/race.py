@@ -63,8 +63,8 @@ class WaypointsForm(forms.Form):
 
     gpx = GpxField(
         label="Waypoints (GPX)",
-        help_text="Its named waypoints within 30 m of the course become checkpoints, "
-        "one for each time the course passes. Without a file: start, every 5 km "
+        help_text="Named waypoints within 30 m of the course become checkpoints, one "
+        "per time that the course passes. Without a file: start, every 5 km "
         "(every 1 km under 10 km) and finish.",
     )
 
@@ -193,7 +193,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not race.length:
             self.message_user(
                 request,
-                "Upload the course first; its checkpoints come with it.",
+                "Upload the course first; this creates its checkpoints.",
                 messages.WARNING,
             )
         elif form.is_valid():
@@ -202,9 +202,9 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             self.log_change(request, race, f"Added checkpoints: {names or 'none'}.")
             self.message_user(
                 request,
-                f"Added: {names}. Change them below as you like."
+                f"Added: {names}. You can change them below."
                 if added
-                else "The usual checkpoints are all there already.",
+                else "The race has all usual checkpoints already.",
                 messages.SUCCESS,
             )
         else:
@@ -224,7 +224,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="Course and checkpoints")
     def preview(self, race: Race) -> SafeString | str:
         if not race.length:
-            return "Upload a course and save, and it is shown here."
+            return "Upload a course and save to see it here."
         assets = map_assets()
         if assets is None:
             return "The map library is not installed: run make setup."

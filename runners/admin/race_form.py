@@ -102,16 +102,17 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
     ends = RaceTimeField(
         required=False,
         help_text=(
-            "In the race's time zone. Nobody is shown for this race any longer. "
-            "Empty: 48 h after the start."
+            "In the race's time zone. After this, no runner is visible because "
+            "of this race. Empty: 48 h after the start."
         ),
     )
     gpx = GpxField(
         label="Course (GPX)",
         help_text=(
-            "The file's first track, else its first route, else its waypoints joined "
-            "up. A new course replaces the checkpoints: start, finish, every 5 km "
-            "(every 1 km under 10 km) and the file's waypoints."
+            "The file's first track, otherwise its first route, otherwise its "
+            "waypoints joined by lines. A new course replaces the checkpoints: "
+            "start, finish, every 5 km (every 1 km under 10 km) and the file's "
+            "waypoints."
         ),
     )
     mend = forms.MultipleChoiceField(
@@ -119,25 +120,25 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=[(key, mend.label) for key, mend in MENDS.items()],
         widget=forms.CheckboxSelectMultiple,
         label="Mend the course",
-        help_text="What is odd about a file is said after it was uploaded.",
+        help_text="Problems of a file are shown after its upload.",
     )
     length = forms.FloatField(
         required=False,
         min_value=0,
         label="Length (m)",
         help_text=(
-            "The certified length, such as 42195; every distance of the race is scaled "
-            "to it. Empty: as measured along the course."
+            "The certified length, such as 42195; all distances of the race are "
+            "scaled to it. Empty: the length measured along the course."
         ),
         widget=forms.NumberInput(attrs={"step": "any"}),
     )
     results = ResultsField(
         label="Past results (CSV)",
         help_text=(
-            "Of this course in an earlier year: arrival times are then based on them. "
-            "The header has distances in metres, the last one the finish; a row has "
-            "one runner's seconds since their own start, empty where a split is "
-            "missing. The file is not kept."
+            "Results of this course from an earlier year, on which arrival "
+            "times are then based. The header has distances in metres, the last "
+            "one is the finish; a row has the seconds of one runner since their "
+            "own start, empty where a split is missing. The file is not stored."
         ),
     )
 
@@ -191,7 +192,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         if "ends" in cleaned:
             cleaned["ends"] = ends or start + DEFAULT_DURATION
             if cleaned["ends"] <= start:
-                self.add_error("ends", "A race ends after its start.")
+                self.add_error("ends", "The end must be after the start.")
 
     def _clean_length(self, cleaned: dict[str, Any]) -> None:
         """Return the length: entered, else kept, else measured."""
@@ -211,13 +212,15 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
                 f"The course measures {measured:,.0f} m; a length more than "
                 f"{FARTHEST_OFF:.0%} from it is a mistake in one or the other."
                 if measured
-                else "Upload the course first: there is nothing to measure it against.",
+                else "Upload the course first: the length is compared with it.",
             )
 
     def _learn(self, cleaned: dict[str, Any]) -> None:
         points = self.course.points if self.course else self.instance.line
         if not points:
-            self.add_error("results", "Upload the course first, or with them.")
+            self.add_error(
+                "results", "Upload the course first, or together with the results."
+            )
             return
         slopes = Slopes(Course(points, cleaned["length"]))
         name = str(getattr(self.files["results"], "name", ""))

@@ -35,7 +35,8 @@ class IssueTokenForm(forms.Form):
     name = forms.CharField(
         max_length=60,
         label="What is it for?",
-        help_text="The phone or app that will use it, to know later which to revoke.",
+        help_text="The phone or app that will use the token, so that you know "
+        "later which one to revoke.",
     )
 
 

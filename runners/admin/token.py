@@ -70,9 +70,9 @@ class RunnerTokenAdmin(TokenColumns, admin.ModelAdmin):  # type: ignore[type-arg
             token.revoke()
         self.message_user(
             request,
-            f"{len(tokens)} revoked. What used them can no longer publish."
+            f"{len(tokens)} revoked. Phones that use them can no longer publish."
             if tokens
-            else "Those were revoked before.",
+            else "The selected tokens had been revoked before.",
             messages.SUCCESS,
         )
 

@@ -45,7 +45,7 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
             created_by=created_by,
         )
         if bool(runners) == bool(race):
-            raise ValidationError("A link is to runners or to a race.")
+            raise ValidationError("A link is for runners or for a race, not both.")
         link.save()
         link.runners.set(runners or [])
         return link, plain

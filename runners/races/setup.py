@@ -54,7 +54,7 @@ def race_create(
         timezone=zone,
     )
     if race.ends <= race.start:
-        raise ValidationError({"ends": "A race ends after its start."})
+        raise ValidationError({"ends": "The end must be after the start."})
     race.full_clean()
     with transaction.atomic():
         race.save()

@@ -152,7 +152,7 @@ def test_a_swap_is_previewed_and_then_done(
     page_after = office.post(
         f"{desk}/swap/", {"first": "1", "second": "2"}, follow=True
     )
-    assert "Bob has 1 phone now, Charlie 1 phone." in page_after.text
+    assert "Bob now has 1 phone, Charlie 1 phone." in page_after.text
     assert RunnerToken.objects.get(pk=bobs.pk).runner == charlie
     assert RunnerToken.objects.get(pk=charlies.pk).runner == bob
     assert RunnerToken.objects.get(pk=revoked.pk).runner == bob
@@ -175,9 +175,9 @@ def test_a_phone_of_a_runner_without_entry_is_assigned_to_a_bib(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("1", "99", "is no bib of this race"),
+        ("1", "99", "is neither a bib of this race"),
         ("1", "17", "the same runner"),
-        ("1", "18", "Neither of them has a phone"),
+        ("1", "18", "Neither runner has a phone"),
         ("1", "", "This field is required"),
     ],
 )

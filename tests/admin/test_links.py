@@ -49,7 +49,7 @@ def test_a_link_is_to_runners_or_to_a_race(
 ) -> None:
     for both in ({}, {"runners": bob.pk, "race": park.pk}):
         page = office.post(f"{URL}add/", {"label": "Press"} | TOMORROW | both)
-        assert "A link is to runners or to a race." in page.text
+        assert "A link is for runners or for a race, not both." in page.text
     assert not ShareLink.objects.exists()
 
 

@@ -81,7 +81,10 @@ def test_times_are_entered_in_the_races_zone(office: Client) -> None:
             "declares a document type or entities",
         ),
         ({"gpx": upload("<gpx version='1.1'/>")}, "has no track and no route"),
-        ({"ends_0": "2026-05-31", "ends_1": "08:59"}, "A race ends after its start."),
+        (
+            {"ends_0": "2026-05-31", "ends_1": "08:59"},
+            "The end must be after the start.",
+        ),
         ({"slug": "Park Run"}, "Use small letters, digits and hyphens."),
         ({"timezone": "Mars/Olympus"}, "Select a valid choice"),
         ({"start_0": ""}, "This field is required."),
@@ -260,7 +263,7 @@ def test_usual_checkpoints_are_added_and_others_stay(
     assert "Added: Cedars, 2 km, Pond, 3 km, Finish." in page
     names = list(park.checkpoints.values_list("name", flat=True))
     assert names == ["Start", "Cedars", "Aid", "2 km", "Pond", "3 km", "Finish"]
-    assert "are all there already" in office.post(url, follow=True).text
+    assert "has all usual checkpoints already" in office.post(url, follow=True).text
     assert "not a GPX file" in office.post(url, {"gpx": upload("no")}).text
 
 

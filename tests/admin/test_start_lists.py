@@ -126,7 +126,8 @@ def test_a_bib_of_a_different_runner_is_a_fault(
         (
             2,
             "bib",
-            "The bib 1 is Bob's, whose code is 17. Give one of them another bib.",
+            "The bib 1 belongs to Bob, whose code is 17. "
+            "Give one of them a different bib.",
         )
     ]
     assert 'type="submit" class="default"' not in page
@@ -188,7 +189,7 @@ def test_names_in_windows_1252_keep_their_characters(
 def test_a_row_keeps_its_number_below_empty_ones(office: Client, url: str) -> None:
     sheet = workbook(["bib", "name"], [], [1, "Bob"], [None, None], [None, "Eve"])
 
-    assert faults(upload(office, url, sheet)) == [(5, "bib", "There is no bib.")]
+    assert faults(upload(office, url, sheet)) == [(5, "bib", "The bib is missing.")]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_the_unpacked_size_is_limited(
 ) -> None:
     monkeypatch.setattr(spreadsheet, "MAX_UNPACKED", 1_000)
 
-    assert "Unpacked the file is larger" in upload(
+    assert "The unpacked file is larger" in upload(
         office, url, workbook(["bib", "name"], [1, "Bob"])
     )
 

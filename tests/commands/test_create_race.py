@@ -95,7 +95,7 @@ def test_race_is_held_by_the_clocks_of_its_place(park: str) -> None:
         (["--slug", "park", "--start", "2026-13-01"], "--start '2026-13-01' is no"),
         (
             ["--slug", "park", "--start", "2026-05-31", "--ends", "2026-05-30"],
-            "ends: A race ends after its start.",
+            "ends: The end must be after the start.",
         ),
     ],
 )

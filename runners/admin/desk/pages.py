@@ -83,7 +83,7 @@ def sos(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     elif act == "close":
         sos_close(sos=call)
     else:
-        return JsonResponse({"error": f"There is no act {act!r}."}, status=400)
+        return JsonResponse({"error": f"There is no action {act!r}."}, status=400)
     words = "Saw" if act == "seen" else "Closed"
     race_admin.log_change(request, race, f"{words} the call of {call.runner}.")
     return JsonResponse({"id": call.pk})
@@ -93,9 +93,11 @@ class SwapForm(forms.Form):
     """The form with two runners whose phones are swapped."""
 
     first = forms.CharField(
-        max_length=40, label="Bib", help_text="Or the code of a runner not entered."
+        max_length=40,
+        label="Bib",
+        help_text="Or the code of a runner who is not entered.",
     )
-    second = forms.CharField(max_length=40, label="And bib")
+    second = forms.CharField(max_length=40, label="Second bib")
 
     def __init__(self, *args: Any, race: Race, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,9 +113,9 @@ class SwapForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         first, second = cleaned.get("first"), cleaned.get("second")
         if first and first == second:
-            raise forms.ValidationError("Those are the same runner.")
+            raise forms.ValidationError("Both are the same runner.")
         if first and second and not any(r.tokens.usable() for r in (first, second)):
-            raise forms.ValidationError("Neither of them has a phone.")
+            raise forms.ValidationError("Neither runner has a phone.")
         return cleaned
 
 
@@ -141,7 +143,7 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             race_admin, request, race, "swap", "Swap phones", form=form, sides=sides
         )
     gets_first, gets_second = phones_swap(first=first, second=second)
-    said = f"{first} has {_phones(gets_first)} now, {second} {_phones(gets_second)}."
+    said = f"{first} now has {_phones(gets_first)}, {second} {_phones(gets_second)}."
     race_admin.log_change(request, race, f"Swapped phones: {said}")
     race_admin.message_user(request, said, messages.SUCCESS)
     return HttpResponseRedirect(reverse("admin:runners_race_desk", args=[pk]))

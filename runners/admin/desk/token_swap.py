@@ -19,7 +19,9 @@ def runner_meant(race: Race, text: str) -> Runner:
         return entry.runner
     runner = Runner.objects.filter(code=text).first()
     if runner is None:
-        raise ValidationError(f"{text!r} is no bib of this race and no runner's code.")
+        raise ValidationError(
+            f"{text!r} is neither a bib of this race nor a runner's code."
+        )
     return runner
 
 

@@ -81,7 +81,7 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         label="Start list",
         help_text=f"CSV or XLSX, with the columns {', '.join(COLUMNS)}; bib and name "
-        "are needed. A bib, or code, that is entered already is updated.",
+        "are required. A bib or code that is already entered is updated.",
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.xlsx"}),
     )
 
@@ -134,8 +134,8 @@ def _import(
     except IntegrityError:
         race_admin.message_user(
             request,
-            "The start list was changed meanwhile, and nothing was imported. Upload "
-            "the file again.",
+            "The start list has changed since the upload, and nothing was "
+            "imported. Upload the file again.",
             messages.ERROR,
         )
         return back
@@ -205,7 +205,7 @@ def export(
     """Return the start list as CSV or XLSX, in the order of the bibs."""
     race = permitted_race(race_admin, request, pk, change=False)
     if kind not in CONTENT_TYPES:
-        raise Http404("Start lists come as CSV or XLSX.")
+        raise Http404("A start list must be a CSV or XLSX file.")
     entries = Entry.objects.filter(race=race).select_related("runner", "wave")
     table = StartListResource(race).export(entries.order_by(Length("bib"), "bib"))
     rows = [[shielded(str(cell or "")) for cell in row] for row in table]

@@ -35,7 +35,7 @@ class SheetForm(forms.Form):
         text: str = self.cleaned_data["bibs"]
         bibs = [bib.strip() for bib in text.split(",") if bib.strip()]
         if len(bibs) > MOST:
-            raise forms.ValidationError(f"Not more than {MOST} on one sheet.")
+            raise forms.ValidationError(f"At most {MOST} on one sheet.")
         return bibs
 
 

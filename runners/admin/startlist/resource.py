@@ -93,7 +93,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         for column, longest in LONGEST.items():
             text = row.get(column, "")
             if any(unicodedata.category(char) == "Cc" for char in text):
-                errors[column] = "It has characters that cannot be shown."
+                errors[column] = "It contains characters that cannot be displayed."
             elif len(text) > longest:
                 errors[column] = f"It is longer than {longest} characters."
         code = row.get("code", "")
@@ -117,22 +117,22 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     def _check_identity(self, row: Row, errors: dict[str, str]) -> None:
         bib, code = row["bib"], row.get("code", "")
         if not bib:
-            errors["bib"] = "There is no bib."
+            errors["bib"] = "The bib is missing."
         elif first := self._rows_of_bib.get(bib):
-            errors["bib"] = f"Row {first} has the bib {bib} too."
+            errors["bib"] = f"Row {first} has the same bib {bib}."
         self._rows_of_bib.setdefault(bib, row[NUMBER])
         if code and (first := self._rows_of_code.get(code)):
-            errors["code"] = f"Row {first} has the code {code} too."
+            errors["code"] = f"Row {first} has the same code {code}."
         self._rows_of_code.setdefault(code, row[NUMBER])
         entry, holder = self._known(row), self._by_bib.get(bib)
         if holder is not None and holder is not entry:
             errors.setdefault(
                 "bib",
-                f"The bib {bib} is {holder.runner.name}'s, whose code is "
-                f"{holder.runner.code}. Give one of them another bib.",
+                f"The bib {bib} belongs to {holder.runner.name}, whose code is "
+                f"{holder.runner.code}. Give one of them a different bib.",
             )
         if not row["name"] and entry is None and code not in self._runners:
-            errors["name"] = "There is no name."
+            errors["name"] = "The name is missing."
 
     def _known(self, row: Row) -> Entry | None:
         """Return the entry of a row, or None."""

@@ -44,8 +44,8 @@ def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
     """
     if len(content) > MAX_BYTES:
         raise StartListError(
-            f"The file is larger than {MAX_BYTES // 2**20} MB. Keep the columns "
-            f"{', '.join(COLUMNS)} only, and try again."
+            f"The file is larger than {MAX_BYTES // 2**20} MB. Keep only the columns "
+            f"{', '.join(COLUMNS)}, and try again."
         )
     if content.startswith(b"PK\x03\x04"):
         rows = _xlsx(content)
@@ -76,7 +76,9 @@ def _table(rows: Iterable[Sequence[str]]) -> tuple[Dataset, list[str]]:
             )
     for column in COLUMNS:
         if headings.count(column) > 1:
-            raise StartListError(f"There are several columns “{column}”. Keep one.")
+            raise StartListError(
+                f"There are several columns “{column}”. Keep only one of them."
+            )
     places = {c: headings.index(c) for c in COLUMNS if c in headings}
     table = Dataset(headers=[NUMBER, *places])
     for number, cells in numbered:
@@ -141,7 +143,7 @@ def _xlsx(content: bytes) -> Iterator[list[str]]:
         with zipfile.ZipFile(io.BytesIO(content)) as parts:
             if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED:
                 raise StartListError(
-                    f"Unpacked the file is larger than {MAX_UNPACKED // 2**20} MB. "
+                    f"The unpacked file is larger than {MAX_UNPACKED // 2**20} MB. "
                     "Save the start list as CSV, and try again."
                 )
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
