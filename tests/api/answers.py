@@ -1,4 +1,4 @@
-"""Requests and their answers against docs/openapi.yaml."""
+"""HTTP requests and responses, compared with docs/openapi.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.api.documents import Document
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, str]]:
-    """Return (method, path, place) of each operation."""
+    """Yield (method, path, place) of each operation."""
     for path, item in document.content["paths"].items():
         for method in item.keys() - {"parameters"}:
             escaped = path.replace("/", "~1")
@@ -25,7 +25,7 @@ def pattern_of(path: str) -> re.Pattern[str]:
 
 
 def place_of(document: Document, answer: Answer) -> str | None:
-    """Return the operation that a request was, the one with the fewest wildcards."""
+    """Return the operation of a request, the one with the fewest wildcards."""
     found = [
         (path.count("{"), place)
         for method, path, place in operations(document)
@@ -51,9 +51,9 @@ def body_of(answer: Answer) -> Any:
 
 
 def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
-    """Return the places of an answer's description and of its schema.
+    """Return the places of a response's description and of its schema.
 
-    Raises `LookupError` for what is not documented.
+    Raises `LookupError` if the response is not documented.
     """
     place = place_of(document, answer)
     if place is None:
@@ -73,7 +73,7 @@ def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
 
 
 def faults(document: Document, answer: Answer) -> Iterator[str]:
-    """Say in what a request or its answer is not as documented."""
+    """Yield the differences of a request or its response from the document."""
     try:
         where, schema = schema_of(document, answer)
     except LookupError as error:
@@ -93,7 +93,7 @@ def faults(document: Document, answer: Answer) -> Iterator[str]:
 
 
 def shown(document: Document, answer: Answer) -> Iterator[str]:
-    """Name the parts of the document that a request and its answer show."""
+    """Yield the parts of the document that a request and its response use."""
     where, schema = schema_of(document, answer)
     yield where
     if schema is not None:
@@ -107,7 +107,7 @@ def shown(document: Document, answer: Answer) -> Iterator[str]:
 
 
 def documented(document: Document) -> Iterator[str]:
-    """Name what the document promises."""
+    """Yield all documented parameters, responses and parts of schemas."""
     for _, _, place in operations(document):
         for (kind, _), where in parameters(document, place).items():
             if kind == "query":

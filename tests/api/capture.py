@@ -1,4 +1,4 @@
-"""What a running server was asked and said, in both websocket dialects and by HTTP."""
+"""Messages of a running server and its clients, in both dialects and by HTTP."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.clients import UNREAD, Client, Message
 from tests.servers import Server
 
 Dialect = Literal["seed", "typed"]
-# A dozen scenes at once on a busy machine. Seconds.
-PATIENCE = 30.0
+# A dozen scenarios run at once, on a busy machine.
+PATIENCE_S = 30.0
 
 
 class Answer(NamedTuple):
-    """A request by HTTP and its answer; `path` without the query."""
+    """An HTTP request and its response; `path` without the query."""
 
     method: str
     path: str
@@ -33,8 +33,8 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Recorder(Client):
-    """A client whose every word is written down, and every word it hears."""
+class RecordingClient(Client):
+    """A client that records all messages it sends and receives."""
 
     def __init__(
         self, connection: ClientConnection, capture: Capture, dialect: Dialect
@@ -44,28 +44,28 @@ class Recorder(Client):
         self._dialect = dialect
 
     async def send(self, **message: Any) -> None:
-        self._capture.said.append((self._dialect, message))
+        self._capture.sent.append((self._dialect, message))
         await super().send(**message)
 
     async def send_invalid(self, **message: Any) -> None:
-        """Say what no client should."""
+        """Send a message that clients should not send; it is not recorded."""
         await super().send(**message)
 
     async def receive(self) -> Message:
-        text = await asyncio.wait_for(self.connection.recv(), PATIENCE)
+        text = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
         message: Message = json.loads(text)
         self._capture.received.append((self._dialect, message))
         return message
 
     async def receive_codes(self, *codes: str) -> None:
-        """Hear errors of all these codes, in whatever order."""
+        """Receive until errors of all these codes have arrived, in any order."""
         missing = set(codes)
         while missing:
             message = await self.receive()
             missing -= {message.get("code"), message.get("error")}
 
     async def receive_until_close(self, code: int) -> None:
-        """Hear everything that is left, up to the close."""
+        """Receive everything up to the close."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self.receive()
@@ -74,15 +74,15 @@ class Recorder(Client):
 
 @dataclass
 class Capture:
-    """All that was said on sockets and by HTTP."""
+    """All messages on sockets and by HTTP."""
 
     server: Server
-    said: list[tuple[Dialect, Message]] = field(default_factory=list)
+    sent: list[tuple[Dialect, Message]] = field(default_factory=list)
     received: list[tuple[Dialect, Message]] = field(default_factory=list)
     closes: set[int] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
-    # Scenes that did not come to their end, and why.
-    broken_off: list[str] = field(default_factory=list)
+    # Scenarios that failed, with the traceback.
+    failed: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def joined(
@@ -91,8 +91,8 @@ class Capture:
         token: str | None = None,
         *,
         cookie: str | None = None,
-    ) -> AsyncIterator[Recorder]:
-        """Connect; what was not heard by the end is written down all the same."""
+    ) -> AsyncIterator[RecordingClient]:
+        """Connect; messages that are unread at the end are recorded too."""
         options: dict[str, Any] = {"additional_headers": {}}
         if token is not None:
             options["additional_headers"]["Authorization"] = f"Bearer {token}"
@@ -102,7 +102,7 @@ class Capture:
         if dialect == "typed":
             options["subprotocols"] = [Subprotocol("spectate.v1")]
         async with connect(self.server.ws_url, **UNREAD, **options) as connection:
-            client = Recorder(connection, self, dialect)
+            client = RecordingClient(connection, self, dialect)
             try:
                 yield client
             finally:
@@ -114,7 +114,7 @@ class Capture:
                     assert connection.close_code is not None
                     self.closes.add(connection.close_code)
 
-    async def ask(
+    async def request(
         self,
         path: str,
         *,
@@ -122,13 +122,13 @@ class Capture:
         body: bytes | str | None = None,
         **headers: str,
     ) -> Answer:
-        """Ask by HTTP; `_` in the names of headers stands for `-`."""
+        """Send an HTTP request; `_` in the names of headers stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = await asyncio.to_thread(self._ask, method, path, body, named)
+        answer = await asyncio.to_thread(self._request, method, path, body, named)
         self.answers.append(answer)
         return answer
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -136,7 +136,7 @@ class Capture:
         headers: dict[str, str],
     ) -> Answer:
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self.server.port, timeout=PATIENCE
+            "127.0.0.1", self.server.port, timeout=PATIENCE_S
         )
         with contextlib.closing(connection):
             connection.request(method, path, body, headers)

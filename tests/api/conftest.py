@@ -28,7 +28,7 @@ def openapi() -> Document:
 
 @pytest.fixture(scope="session")
 def capture() -> Capture:
-    """A conversation with a server in which it says all that it ever says."""
+    """The messages of a server that sends everything it can send."""
     return capture_all()
 
 
@@ -42,7 +42,7 @@ def token(transactional_db: None) -> str:
 async def faulty(
     pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Faulty]:
-    """The application without a server, to be broken."""
+    """The application without a server, whose parts can be broken."""
     yield Faulty(monkeypatch, token)
     monkeypatch.undo()
     get_intake().close()

@@ -1,7 +1,7 @@
-"""A conversation in which a server says everything that it ever says.
+"""Scenarios in which a server sends everything that it can send.
 
-Short scenes beside each other, each with runners of its own; at the end what only a
-fault provokes, and the server's leave.
+Short scenarios run concurrently, each with separate runners; at the end come those that
+need a fault, and the drain.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 from tests.api.capture import Capture
-from tests.api.scenes import ending, limits, publishing, racing, rights, spectating
-from tests.api.scenes.cast import make_cast
-from tests.api.scenes.stage import Stage
+from tests.api.scenarios import ending, limits, publishing, racing, rights, spectating
+from tests.api.scenarios.context import Context
+from tests.api.scenarios.rows import make_rows
 from tests.servers import Server
 
-# Small ones, to reach them soon.
+# Small limits, to reach them soon.
 LIMITS = {
     "SPECTATE_FIRST_MESSAGE": "5",
     "SPECTATE_FOLLOW_LIMIT": "12",
@@ -25,39 +25,39 @@ LIMITS = {
     "SPECTATE_PUBLISH_BURST": "1300",
     "SPECTATE_SOCKETS_A_TOKEN": "2",
 }
-# How long a scene may take on a busy machine; some twenty are played at once. Seconds.
-PATIENCE = 120.0
+# The time limit of a scenario on a busy machine, where some twenty run concurrently.
+PATIENCE_S = 120.0
 
 
-async def converse(capture: Capture) -> None:
-    """Play all scenes; where one breaks off the others are heard all the same."""
-    stage = Stage(capture, await capture.server.adatabase(make_cast))
+async def run_all(capture: Capture) -> None:
+    """Run all scenarios; a failure does not stop the others."""
+    context = Context(capture, await capture.server.adatabase(make_rows))
 
-    async def play(scene: Callable[..., Awaitable[None]], *given: Stage) -> None:
+    async def run(scenario: Callable[..., Awaitable[None]], *given: Context) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                await scene(*given)
+            async with asyncio.timeout(PATIENCE_S):
+                await scenario(*given)
         except Exception:
-            name = getattr(scene, "__name__", "")
-            capture.broken_off.append(f"{name}: {traceback.format_exc()}")
+            name = getattr(scenario, "__name__", "")
+            capture.failed.append(f"{name}: {traceback.format_exc()}")
 
     together = (
-        *spectating.SCENES,
-        *publishing.SCENES,
-        *racing.SCENES,
-        *rights.SCENES,
-        *limits.SCENES,
+        *spectating.SCENARIOS,
+        *publishing.SCENARIOS,
+        *racing.SCENARIOS,
+        *rights.SCENARIOS,
+        *limits.SCENARIOS,
     )
-    await asyncio.gather(*(play(scene, stage) for scene in together))
-    await play(stage.requests.ask_all)
-    for scene in ending.SCENES:
-        await play(scene, stage)
+    await asyncio.gather(*(run(scenario, context) for scenario in together))
+    await run(context.requests.request_all)
+    for scenario in ending.SCENARIOS:
+        await run(scenario, context)
 
 
 def capture_all() -> Capture:
-    """Start a server, play all scenes and return what was said."""
+    """Start a server, run all scenarios and return the messages."""
     server = Server("uvicorn", **LIMITS)
     capture = Capture(server)
     with server:
-        asyncio.run(converse(capture))
+        asyncio.run(run_all(capture))
     return capture

@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml and docs/openapi.yaml, read as what they say about JSON."""
+"""The JSON schemas of docs/asyncapi.yaml and docs/openapi.yaml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANYTHING = object()
 
 
 class Document:
-    """A file whose JSON schemas are told apart by their place in it, as `#/a/b`."""
+    """A file whose JSON schemas are addressed by their place in it, as `#/a/b`."""
 
     def __init__(self, name: str, draft: str) -> None:
         self.content: Any = yaml.safe_load((ROOT / "docs" / name).read_text())
@@ -25,7 +25,7 @@ class Document:
         self._registry: Registry[Any] = Registry().with_resource("urn:it", resource)
 
     def at(self, place: str) -> Any:
-        """Return what is at a place."""
+        """Return the content of a place."""
         found = self.content
         for step in place.removeprefix("#/").split("/"):
             name = step.replace("~1", "/").replace("~0", "~")
@@ -33,14 +33,14 @@ class Document:
         return found
 
     def follow(self, value: Any, place: str = "") -> tuple[Any, str]:
-        """Return what a reference leads to, if it is one, and where that is."""
+        """Return the target of a reference and its place, or the value itself."""
         while isinstance(value, dict) and "$ref" in value:
             place = value["$ref"]
             value = self.at(place)
         return value, place
 
     def faults(self, place: str, value: Any) -> list[str]:
-        """Say in what a value differs from the schema at a place."""
+        """Return the differences of a value from the schema at a place."""
         validator = self.validator(
             {"$ref": f"urn:it{place}"},
             registry=self._registry,
@@ -52,10 +52,10 @@ class Document:
         ]
 
     def parts(self, place: str, value: Any = ANYTHING) -> Iterator[str]:
-        """Name the parts of a schema that a value shows, or all there are.
+        """Yield the parts of a schema that a value uses, or all parts.
 
-        These are properties, items, the words of an enumeration, and the types where
-        there are several: a document may promise none that never comes.
+        These are properties, items, the values of an enumeration, and the types if
+        there are several: a document must not promise any that is never sent.
         """
         schema, place = self.follow(self.at(place), place)
         all_ = value is ANYTHING

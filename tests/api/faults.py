@@ -1,4 +1,4 @@
-"""Answers that only a fault provokes, here by breaking a part of the process."""
+"""Responses that need a fault, which is made by breaking a part of the process."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from tests.api.capture import Answer
 
 
 class Faulty:
-    """The application without a server, to be broken."""
+    """The application without a server, whose parts can be broken."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
         self.patch = monkeypatch.setattr
-        # Its threads would outlive the test.
+        # The notifier's threads would outlive the test.
         self.patch(Notifier, "start", lambda notifier: None)
         self.token = token
 
-    async def ask(self, path: str, method: str = "GET", body: bytes = b"") -> Answer:
+    async def request(
+        self, path: str, method: str = "GET", body: bytes = b""
+    ) -> Answer:
         sent: list[dict[str, Any]] = []
-        asked = [{"type": "http.request", "body": body}]
+        events = [{"type": "http.request", "body": body}]
 
         async def receive() -> dict[str, Any]:
-            if not asked:
-                await asyncio.get_running_loop().create_future()  # It stays.
-            return asked.pop()
+            if not events:
+                await asyncio.get_running_loop().create_future()  # The client stays.
+            return events.pop()
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
@@ -47,13 +49,13 @@ class Faulty:
         }
         await application(scope, receive, send)
         headers = {k.decode().lower(): v.decode() for k, v in sent[0]["headers"]}
-        said = b"".join(message.get("body", b"") for message in sent[1:])
-        return Answer(method, path, "", sent[0]["status"], headers, said)
+        response_body = b"".join(message.get("body", b"") for message in sent[1:])
+        return Answer(method, path, "", sent[0]["status"], headers, response_body)
 
 
 async def overloaded(faulty: Faulty) -> Answer:
     faulty.patch(Admission, "overloaded", True)
-    return await faulty.ask("/readyz")
+    return await faulty.request("/readyz")
 
 
 async def without_database(faulty: Faulty) -> Answer:
@@ -61,18 +63,18 @@ async def without_database(faulty: Faulty) -> Answer:
         raise database.DatabaseUnavailable
 
     faulty.patch(database, "read", read)
-    return await faulty.ask("/readyz")
+    return await faulty.request("/readyz")
 
 
 async def swamped(faulty: Faulty) -> Answer:
     faulty.patch(Admission, "swamped", True)
-    return await faulty.ask("/intake/generic/x/", "POST")
+    return await faulty.request("/intake/generic/x/", "POST")
 
 
 async def runner_deleted(faulty: Faulty) -> Answer:
-    # While what is known of the token still holds.
+    # The token is still cached.
     faulty.patch(pipeline, "read_rules", lambda pk: PrivacyRules(exists=False))
-    return await faulty.ask(
+    return await faulty.request(
         f"/intake/generic/{faulty.token}/", "POST", b'{"lat": 48, "lon": 2}'
     )
 
@@ -80,7 +82,7 @@ async def runner_deleted(faulty: Faulty) -> Answer:
 READY = "#/paths/~1readyz/get/responses/503/content/application~1json/schema/oneOf"
 BUSY = "#/components/responses/KeepIt/content/application~1json/schema/properties/error"
 REJECTED = "#/components/schemas/Rejected/items/prefixItems/1"
-# By the part of docs/openapi.yaml that each shows.
+# By the part of docs/openapi.yaml that each response uses.
 FAULTS: dict[str, Callable[[Faulty], Awaitable[Answer]]] = {
     f"{READY}/0/properties/process overloaded": overloaded,
     f"{READY}/1": without_database,

@@ -1,4 +1,4 @@
-"""Frames of both dialects against docs/asyncapi.yaml."""
+"""Frames of both dialects, compared with docs/asyncapi.yaml."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.api.documents import Document
 from tests.clients import Message
 
 Action = Literal["send", "receive"]
-Said = list[tuple[Dialect, Message]]
+Messages = list[tuple[Dialect, Message]]
 DIALECTS: tuple[Dialect, ...] = ("seed", "typed")
 
 
 def messages(document: Document, dialect: Dialect, action: Action) -> dict[str, str]:
-    """Return the places of the payloads that a dialect has in a direction, by name."""
+    """Return the places of the payloads of a dialect in a direction, by name."""
     channel = f"#/channels/{dialect}"
     places = {}
     for operation in document.content["operations"].values():
@@ -31,29 +31,29 @@ def messages(document: Document, dialect: Dialect, action: Action) -> dict[str, 
     return places
 
 
-def undocumented(document: Document, action: Action, said: Said) -> list[str]:
-    """Say why messages are not one, and only one, of those documented."""
+def undocumented(document: Document, action: Action, occurred: Messages) -> list[str]:
+    """Return why messages are not exactly one of the documented ones."""
     found = []
-    for dialect, message in said:
+    for dialect, message in occurred:
         known = messages(document, dialect, action)
         faults = {name: document.faults(at, message) for name, at in known.items()}
         matching = [name for name, wrong in faults.items() if not wrong]
         if matching[1:]:
             found.append(f"{dialect}: {message} is each of {', '.join(matching)}")
         elif not matching:
-            # What it most likely should be.
+            # The most similar documented message.
             name = min(faults, key=lambda name: len(faults[name]))
             found.append(f"{dialect}: {message} is no {name}: {faults[name]}")
     return found
 
 
-def unseen(document: Document, action: Action, said: Said) -> set[str]:
-    """Return the messages that are documented and none of these, and their parts."""
+def unseen(document: Document, action: Action, occurred: Messages) -> set[str]:
+    """Return the documented messages, and parts of them, that did not occur."""
     unseen = set()
     for dialect in DIALECTS:
         for place in messages(document, dialect, action).values():
             unseen |= {place, *document.parts(place)}
-    for dialect, message in said:
+    for dialect, message in occurred:
         for place in messages(document, dialect, action).values():
             if not document.faults(place, message):
                 unseen -= {place, *document.parts(place, message)}

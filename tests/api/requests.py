@@ -1,4 +1,4 @@
-"""What programs ask by HTTP, and phones report."""
+"""HTTP requests of programs, and reports of phones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.factories.people import Keys
 
 JSON = {"Content_Type": "application/json"}
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}
-# Of each answer about a race.
-RACE_ANSWERS = (
+# Paths of responses about a race.
+RACE_PATHS = (
     "eta.json?at=9000",
     "standings.json",
     "standings.csv",
@@ -23,26 +23,26 @@ RACE_ANSWERS = (
 
 
 class Requests:
-    """Requests of which each answer is captured."""
+    """Sends requests whose responses are captured."""
 
     def __init__(self, capture: Capture, keys: Keys) -> None:
-        self.ask = capture.ask
+        self.request = capture.request
         self.tokens, self.links = keys.tokens, keys.links
 
-    async def ask_all(self) -> None:
-        """Ask for everything that a server answers while all is well."""
+    async def request_all(self) -> None:
+        """Send every request that a healthy server replies to."""
         await self.publish()
-        await self.report_as_apps_do()
-        await self.watch()
-        await self.look_at_races()
-        await self.monitor()
+        await self.report_as_apps()
+        await self.request_live_data()
+        await self.request_races()
+        await self.request_health()
 
     async def publish(self) -> None:
         bearer = {"Authorization": f"Bearer {self.tokens['eve']}"}
         path = f"/intake/generic/{self.tokens['eve']}/"
         fix = {"lat": 48, "lon": 2.5, "acc": 5, "alt": 35, "speed": 3, "bearing": 9}
         now = time.time()
-        await self.ask(
+        await self.request(
             "/intake/generic/", method="POST", body=json.dumps(fix), **JSON, **bearer
         )
         refused = [
@@ -53,26 +53,28 @@ class Requests:
             fix | {"timestamp": now - 48 * 3600},
             {key: str(value) for key, value in fix.items()} | {"timestamp": "never"},
         ]
-        answer = await self.ask(path, method="POST", body=json.dumps(refused), **JSON)
+        answer = await self.request(
+            path, method="POST", body=json.dumps(refused), **JSON
+        )
         assert json.loads(answer.body)["stored"] == 1
-        await self.ask(path, method="POST", body="lat=48&lon=2&batt=80", **FORM)
-        await self.ask(path, method="POST", body="[", **JSON)
-        await self.ask(path, method="POST", body=json.dumps([fix] * 10_001), **JSON)
+        await self.request(path, method="POST", body="lat=48&lon=2&batt=80", **FORM)
+        await self.request(path, method="POST", body="[", **JSON)
+        await self.request(path, method="POST", body=json.dumps([fix] * 10_001), **JSON)
         one = "lat=48&lon=2&timestamp=2026-01-01T00:00Z&acc=5&alt=3&speed=1&bearing=9"
-        await self.ask(f"{path}?{one}&batt=80")
-        await self.ask(path, method="PUT")
-        # A token that has ended: guesses are answered ever later.
+        await self.request(f"{path}?{one}&batt=80")
+        await self.request(path, method="PUT")
+        # A token that has ended: replies to guesses are delayed longer each time.
         ended = f"/intake/generic/{self.tokens['gone']}/"
-        await self.ask(ended)
-        await self.ask(ended, method="POST", body="lat=48&lon=2", **FORM)
-        await self.ask("/intake/generic/?token=", method="POST")
-        # Of a token of its own: nothing that follows is to be held up.
+        await self.request(ended)
+        await self.request(ended, method="POST", body="lat=48&lon=2", **FORM)
+        await self.request("/intake/generic/?token=", method="POST")
+        # With a separate token, so that later requests are not limited.
         fast = f"/intake/generic/{self.tokens['phony']}/"
         for _ in range(2):
             many = json.dumps([fix | {"timestamp": now - n} for n in range(700)])
-            await self.ask(fast, method="POST", body=many, **JSON)
+            await self.request(fast, method="POST", body=many, **JSON)
 
-    async def report_as_apps_do(self) -> None:
+    async def report_as_apps(self) -> None:
         token, ended = self.tokens["8"], self.tokens["gone"]
         t = int(time.time())
         place = {"_type": "location", "lat": 48, "lon": 2, "tst": t}
@@ -99,91 +101,93 @@ class Requests:
         ):
             for own in (token, ended):
                 path = f"/intake/{name}/{own}/"
-                await self.ask(path, method="POST", body=body, **type_)
-        await self.ask(
+                await self.request(path, method="POST", body=body, **type_)
+        await self.request(
             "/intake/generic/",
             **{"method": "POST", "body": json.dumps([{"lat": "48", "lon": "2"}])},
             **JSON,
             Authorization=f"Basic {basic}",
         )
         osmand = f"lat=48&lon=2&timestamp={t}&unit=mps"
-        await self.ask(f"/intake/osmand/{token}/?{osmand}")
-        await self.ask(f"/intake/osmand/{ended}/?{osmand}")
-        await self.ask(f"/intake/gpslogger/{token}/spectate.properties")
-        await self.ask("/intake/gpslogger/no+token/spectate.properties")
-        await self.ask("/intake/nothing/")
+        await self.request(f"/intake/osmand/{token}/?{osmand}")
+        await self.request(f"/intake/osmand/{ended}/?{osmand}")
+        await self.request(f"/intake/gpslogger/{token}/spectate.properties")
+        await self.request("/intake/gpslogger/no+token/spectate.properties")
+        await self.request("/intake/nothing/")
 
-    async def watch(self) -> None:
-        await self.ask("/live.json?public=1&race=ten,city,plain,nowhere")
-        await self.ask("/live.json?runners=7,8,bob,nobody,a+b&since=1")
-        await self.ask("/live.json?runners=many&since=1")
-        await self.ask("/live.json?since=never")
-        await self.show_links("/live.json")
+    async def request_live_data(self) -> None:
+        await self.request("/live.json?public=1&race=ten,city,plain,nowhere")
+        await self.request("/live.json?runners=7,8,bob,nobody,a+b&since=1")
+        await self.request("/live.json?runners=many&since=1")
+        await self.request("/live.json?since=never")
+        await self.request_by_links("/live.json")
         for track in ("track.json?since=1", "track.json?detail=5", "track.gpx"):
-            answer = await self.ask(f"/runners/7/{track}")
+            answer = await self.request(f"/runners/7/{track}")
             etag = answer.headers["etag"]
-            await self.ask(f"/runners/7/{track}", If_None_Match=etag)
-            await self.ask(f"/runners/nobody/{track}")
-            await self.ask(
+            await self.request(f"/runners/7/{track}", If_None_Match=etag)
+            await self.request(f"/runners/nobody/{track}")
+            await self.request(
                 f"/runners/linked/{track}",
                 Spectate_Share=self.links["locked"],
                 Spectate_Share_Pin="1234",
             )
-        await self.ask("/runners/eve/track.json")
-        await self.ask("/runners/7/track.json?since=never")
+        await self.request("/runners/eve/track.json")
+        await self.request("/runners/7/track.json?since=never")
 
-    async def look_at_races(self) -> None:
+    async def request_races(self) -> None:
         now = time.time_ns() // 1_000_000
-        await self.ask("/races/ten/eta.json?at=9000")
+        await self.request("/races/ten/eta.json?at=9000")
         named = "first,second,slow,waiting,silent,astray,finished,dnf,dns,nobody,a+b"
-        await self.ask(f"/races/ten/eta.json?at=48.081,2.0&runners={named}")
-        await self.ask("/races/ten/eta.json?at=10,20")
-        await self.ask("/races/ten/eta.json?at=nowhere")
-        await self.ask("/races/plain/eta.json?at=0")
+        await self.request(f"/races/ten/eta.json?at=48.081,2.0&runners={named}")
+        await self.request("/races/ten/eta.json?at=10,20")
+        await self.request("/races/ten/eta.json?at=nowhere")
+        await self.request("/races/plain/eta.json?at=0")
         for query in (
             "splits=1&rows=50",
             "by=chip&category=W40&wave=Elite&q=first&from=1",
             "by=gun&category=M",
         ):
-            await self.ask(f"/races/ten/standings.json?{query}")
-        await self.ask("/races/ten/standings.csv?by=chip&category=W40&wave=Elite&q=fir")
-        await self.ask("/races/plain/standings.json")
-        await self.ask("/races/ten/standings.json?by=sun")
-        await self.ask("/races/ten/standings.csv?by=sun")
-        await self.ask(f"/races/ten/replay.json?from={now - 600_000}")
-        await self.ask(f"/races/plain/replay.json?from={now - 600_000}")
-        await self.ask("/races/ten/replay.json")
-        for answer in RACE_ANSWERS:
-            await self.ask(f"/races/nowhere/{answer}")
-            await self.show_links(f"/races/ten/{answer}")
+            await self.request(f"/races/ten/standings.json?{query}")
+        await self.request(
+            "/races/ten/standings.csv?by=chip&category=W40&wave=Elite&q=fir"
+        )
+        await self.request("/races/plain/standings.json")
+        await self.request("/races/ten/standings.json?by=sun")
+        await self.request("/races/ten/standings.csv?by=sun")
+        await self.request(f"/races/ten/replay.json?from={now - 600_000}")
+        await self.request(f"/races/plain/replay.json?from={now - 600_000}")
+        await self.request("/races/ten/replay.json")
+        for answer in RACE_PATHS:
+            await self.request(f"/races/nowhere/{answer}")
+            await self.request_by_links(f"/races/ten/{answer}")
 
-    async def show_links(self, path: str) -> None:
+    async def request_by_links(self, path: str) -> None:
         for link in ("expired", "revoked", "locked", "none"):
-            await self.ask(path, Spectate_Share=self.links.get(link, link))
-        await self.ask(
+            await self.request(path, Spectate_Share=self.links.get(link, link))
+        await self.request(
             path, Spectate_Share=self.links["locked"], Spectate_Share_Pin="1234"
         )
 
-    async def monitor(self) -> None:
+    async def request_health(self) -> None:
         for path in ("/healthz", "/readyz", "/metrics"):
-            await self.ask(path)
+            await self.request(path)
 
-    async def ask_in_vain(self) -> None:
-        """Ask while the database cannot answer."""
-        # What was read for others in this second is given once more.
+    async def request_without_database(self) -> None:
+        """Send requests while the database is unavailable."""
+        # Reads of this second would be served from the cache.
         await asyncio.sleep(1.1)
         for path in (
             "/live.json?public=1",
             "/runners/7/track.json",
             "/runners/7/track.gpx",
-            *(f"/races/ten/{answer}" for answer in RACE_ANSWERS),
+            *(f"/races/ten/{answer}" for answer in RACE_PATHS),
         ):
-            assert (await self.ask(path)).status == 503, path
-        await self.ask(
+            assert (await self.request(path)).status == 503, path
+        await self.request(
             f"/intake/generic/{self.tokens['full']}/",
             **{"method": "POST", "body": "lat=48&lon=2"},
             **FORM,
         )
 
-    async def ask_while_it_leaves(self) -> None:
-        assert (await self.ask("/readyz")).status == 503
+    async def request_during_drain(self) -> None:
+        assert (await self.request("/readyz")).status == 503

@@ -1,4 +1,4 @@
-"""The clients of docs/clients, against a server that goes away and comes back."""
+"""The clients of docs/clients, while a server stops and restarts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def tokens(server: Server) -> dict[str, str]:
-    """The token of a runner for each client; all are in the race "run"."""
+    """Tokens by client; all their runners are in the race "run"."""
     race = server.database(make_race, slug="run")
     entries = [
         server.database(make_entry, race, code, code, visibility="public")
@@ -50,7 +50,7 @@ def tokens(server: Server) -> dict[str, str]:
 
 
 class Program:
-    """A client as a program, which prints what it hears."""
+    """A client program that prints what it receives."""
 
     def __init__(self, *command: str, folder: Path) -> None:
         self.printed = folder / f"{len(list(folder.iterdir()))}.txt"
@@ -68,13 +68,13 @@ class Program:
         assert self.process.stdin is not None
         print(json.dumps(fix), file=self.process.stdin, flush=True)
 
-    def saw(self, code: str) -> set[int]:
-        """Return the times of the fixes of a runner that it printed."""
+    def printed_times(self, code: str) -> set[int]:
+        """Return the times of a runner's printed fixes."""
         lines = [line.split() for line in self.printed.read_text().splitlines()]
         return {int(line[1]) for line in lines if line[0] == code}
 
     def end(self) -> int:
-        """Let it end by itself; return its status."""
+        """Close its input and wait; return its status."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         status = self.process.wait(PATIENCE_S)
@@ -91,10 +91,10 @@ def python(*args: str) -> list[str]:
 
 
 def node(*args: str) -> list[str]:
-    """Return the command of a program around the module."""
+    """Return the command of a program that uses the module."""
     path = shutil.which("node") or unavailable("Node.js", ".ci/setup test")
     version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-    # What has come with it since 22 is behind a flag before.
+    # Node.js has websockets since 22, and behind a flag before.
     early = ["--experimental-websocket"] if int(version[1:].split(".")[0]) < 22 else []
     return [path, *early, str(ROOT / "tests/api/program.mjs"), *args]
 
@@ -107,9 +107,11 @@ def fixes(count: int) -> list[dict[str, float]]:
     ]
 
 
-def await_at_all(spectators: Iterable[Program], runners: Iterable[str], t: int) -> None:
-    """Wait until each spectator has seen where each runner was at a time."""
-    wait_until(lambda: all(t in s.saw(code) for s in spectators for code in runners))
+def wait_for_all(spectators: Iterable[Program], runners: Iterable[str], t: int) -> None:
+    """Wait until each spectator has received each runner's fix of a time."""
+    wait_until(
+        lambda: all(t in s.printed_times(code) for s in spectators for code in runners)
+    )
 
 
 def test_clients_miss_nothing_while_the_server_restarts(
@@ -130,18 +132,18 @@ def test_clients_miss_nothing_while_the_server_restarts(
         for fix in sent[:BEFORE]:
             for phone in phones.values():
                 phone.write(fix)
-            await_at_all(spectators, phones, int(fix["t"]))
-        # It tells everybody when to come back and closes with 1012.
+            wait_for_all(spectators, phones, int(fix["t"]))
+        # The server asks all clients to reconnect and closes with 1012.
         server.stop()
         for phone in phones.values():
             for fix in sent[BEFORE:]:
                 phone.write(fix)
         server.start()
-        # Each ends once all it has is acked.
+        # Each program ends when all its fixes are acked.
         assert [phone.end() for phone in phones.values()] == [0, 0]
-        # What was stored while they were away comes behind the snapshot.
+        # Fixes that were stored meanwhile follow the snapshot.
         for t in times:
-            await_at_all(spectators, phones, t)
+            wait_for_all(spectators, phones, t)
         stored = server.database(stored_times)
         assert {code: set(stored[code]) for code in phones} == dict.fromkeys(
             phones, times
@@ -162,7 +164,7 @@ def test_a_wrong_token_ends_a_client(
     assert "token.invalid" in phone.printed.read_text()
 
 
-def test_curl_publishes_and_reads_it_back(
+def test_curl_publishes_and_reads_the_position(
     server: Server, tokens: dict[str, str], tmp_path: Path
 ) -> None:
     if shutil.which("curl") is None:
@@ -181,7 +183,7 @@ def test_curl_publishes_and_reads_it_back(
         return done.stdout.splitlines() if done.returncode == 0 else []
 
     assert run("48.85", "2.35", token="wrong") == []
-    # It was kept, and goes with the next one.
+    # It was queued, and is sent with the next one.
     time.sleep(1)
     ack, live, track = map(json.loads, run("48.86", "2.35"))
     assert ack == {"stored": 2, "rejected": []}
@@ -190,7 +192,7 @@ def test_curl_publishes_and_reads_it_back(
     assert not queue.exists()
 
 
-def test_python_obeys_each_close_code() -> None:
+def test_python_handles_each_close_code() -> None:
     client = run_path(str(CLIENTS / "client.py"))
     wait_after, longest = client["wait_after"], client["LONGEST_WAIT"]
     for code in (4400, 4401, 4403):
@@ -212,11 +214,11 @@ def test_sketches_name_every_rule(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Client.kt", "Client.swift"])
-def test_sketches_publish_after_the_welcome_of_their_connection_only(name: str) -> None:
-    """Both websocket libraries queue what is sent before the connection is open.
+def test_sketches_publish_only_after_the_welcome_of_their_connection(name: str) -> None:
+    """Both websocket libraries queue messages before the connection is open.
 
-    After `token.moved` the new connection is another runner's: what the phone recorded
-    before its `welcome` would be published as theirs.
+    After `token.moved` the new connection belongs to a different runner: what the phone
+    recorded before its `welcome` would be published as theirs.
     """
     sketch = (CLIENTS / name).read_text()
     assert re.search(r"socket = (null|nil)\n +isWelcome = false\n", sketch)

@@ -1,4 +1,4 @@
-"""The error and close codes of the code, of docs/protocol.md and of both files."""
+"""Error and close codes: the same in the code, docs/protocol.md and both documents."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from tests.servers import ROOT
 
 ARROWS: dict[Action, str] = {"receive": "=>", "send": "<-"}
 CODE = re.compile(r"[a-z]+\.[a-z_]+")
-# Texts that only look like one: files, modules, messages of ASGI and of the layer.
+# Texts that only look like codes: files, modules, messages of ASGI and of the layer.
 NO_CODE = re.compile(
     r".+\.(css|csv|gpx|html|ico|js|json|mjs|py|txt|webmanifest|xml|svg|pem)"
     r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
     r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
 )
-# Said to people: by pages in answer to their own forms, and by the race office's desk
-# of what a phone sent.
+# Codes for people: replies to forms of pages, and reasons on the race office's desk.
 OF_PAGES = {
     *("account.required", "alerts.limit", "mail.limit", "mail.off"),
     *("push.invalid", "push.limit"),
@@ -43,20 +42,20 @@ def codes_of_the_code() -> set[str]:
 
 
 def codes_of(document: Document) -> set[str]:
-    """Return the words of all enumerations and constants that are error codes."""
+    """Return the error codes of all enumerations and constants."""
 
-    def words(value: Any) -> Iterator[str]:
+    def values(value: Any) -> Iterator[str]:
         if isinstance(value, list):
             for item in value:
-                yield from words(item)
+                yield from values(item)
         elif isinstance(value, dict):
             for key, item in value.items():
                 if key in ("enum", "const"):
                     yield from item if isinstance(item, list) else [item]
                 else:
-                    yield from words(item)
+                    yield from values(item)
 
-    return {w for w in words(document.content) if CODE.fullmatch(str(w))}
+    return {w for w in values(document.content) if CODE.fullmatch(str(w))}
 
 
 def tables(section: str) -> str:
@@ -74,21 +73,21 @@ def test_each_error_code_is_documented(asyncapi: Document, openapi: Document) ->
 
 
 def test_each_message_has_an_arrow(asyncapi: Document) -> None:
-    words = (ROOT / "docs/protocol.md").read_text()
+    text = (ROOT / "docs/protocol.md").read_text()
     for action, arrow in ARROWS.items():
         documented = set()
         for place in messages(asyncapi, "typed", action).values():
             fields = asyncapi.at(place)["properties"]
             kind = fields.get("kind", {}).get("const", "")
             documented.add((fields["type"]["const"], kind))
-        shown = re.findall(rf'{arrow} {{"type": "(\w+)"(?:, "kind": "(\w+)")?', words)
+        shown = re.findall(rf'{arrow} {{"type": "(\w+)"(?:, "kind": "(\w+)")?', text)
         assert set(shown) == documented
 
 
 def test_each_close_code_is_explained(asyncapi: Document) -> None:
     named = {code for name, code in vars(close_codes).items() if name.isupper()}
     documented = asyncapi.content["x-close-codes"].keys()
-    # Two are the websocket library's own.
+    # The websocket library sends these two.
     assert named == documented - {1002, 1007}
     explained = re.findall(r"\d{4}", tables("7. Close codes"))
     assert sorted(map(int, explained)) == sorted(documented)

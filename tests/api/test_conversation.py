@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml and openapi.yaml say what the server says: no less, no more."""
+"""docs/asyncapi.yaml and openapi.yaml describe exactly what the server sends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.api.documents import Document
 from tests.api.faults import FAULTS
 from tests.servers import ROOT
 
-# Only a fault provokes it, here too hard to make: the test that does.
+# Codes that need a fault that is hard to make here, with the test that makes it.
 ELSEWHERE = {
     "#/components/schemas/TypedErrorCode cheer.lost": (
         "tests/consumers/test_processes.py"
@@ -18,8 +18,8 @@ ELSEWHERE = {
 }
 
 
-def test_each_scene_comes_to_its_end(capture: Capture) -> None:
-    assert not capture.broken_off, "\n".join(capture.broken_off)
+def test_each_scenario_succeeds(capture: Capture) -> None:
+    assert not capture.failed, "\n".join(capture.failed)
 
 
 def test_each_frame_of_the_server_is_documented(
@@ -29,33 +29,33 @@ def test_each_frame_of_the_server_is_documented(
     assert not found, "\n".join(found)
 
 
-def test_the_server_says_all_that_is_documented(
+def test_the_server_sends_everything_that_is_documented(
     asyncapi: Document, capture: Capture
 ) -> None:
-    never_said = frames.unseen(asyncapi, "send", capture.received) - ELSEWHERE.keys()
-    assert not never_said, "\n".join(sorted(never_said))
+    missing = frames.unseen(asyncapi, "send", capture.received) - ELSEWHERE.keys()
+    assert not missing, "\n".join(sorted(missing))
 
 
-def test_what_clients_say_is_documented_and_all_of_it_is_taken(
+def test_all_messages_of_clients_are_documented_and_accepted(
     asyncapi: Document, capture: Capture
 ) -> None:
-    found = frames.undocumented(asyncapi, "receive", capture.said)
+    found = frames.undocumented(asyncapi, "receive", capture.sent)
     assert not found, "\n".join(found)
-    never_said = frames.unseen(asyncapi, "receive", capture.said)
-    assert not never_said, "\n".join(sorted(never_said))
+    missing = frames.unseen(asyncapi, "receive", capture.sent)
+    assert not missing, "\n".join(sorted(missing))
 
 
-def test_each_message_that_the_server_takes_is_documented(
+def test_each_message_type_that_the_server_accepts_is_documented(
     asyncapi: Document, capture: Capture
 ) -> None:
-    (taken,) = {
+    (accepted,) = {
         message["detail"].removeprefix("`type` is one of ").removesuffix(".")
         for _, message in capture.received
         if message.get("code") == "message.unknown"
     }
     places = frames.messages(asyncapi, "typed", "receive").values()
     types = {asyncapi.at(place)["properties"]["type"]["const"] for place in places}
-    assert types == set(taken.split(", "))
+    assert types == set(accepted.split(", "))
 
 
 def test_the_server_closes_with_the_documented_codes(
@@ -65,12 +65,12 @@ def test_the_server_closes_with_the_documented_codes(
 
 
 @pytest.mark.parametrize(("part", "path"), ELSEWHERE.items())
-def test_what_only_a_fault_provokes_is_tested_elsewhere(part: str, path: str) -> None:
+def test_codes_that_need_a_fault_are_tested(part: str, path: str) -> None:
     code = part.rpartition(" ")[2]
     assert f'"{code}"' in (ROOT / path).read_text()
 
 
-def test_each_answer_is_documented(openapi: Document, capture: Capture) -> None:
+def test_each_response_is_documented(openapi: Document, capture: Capture) -> None:
     found = {
         f"{answer.method} {answer.path}?{answer.query} {answer.status} "
         f"{answer.body[:200]!r}: {fault}"
@@ -80,14 +80,12 @@ def test_each_answer_is_documented(openapi: Document, capture: Capture) -> None:
     assert not found, "\n".join(sorted(found))
 
 
-def test_all_that_is_documented_is_answered(
-    openapi: Document, capture: Capture
-) -> None:
+def test_each_documented_response_occurs(openapi: Document, capture: Capture) -> None:
     seen = {
         part
         for answer in capture.answers
         if not any(answers.faults(openapi, answer))
         for part in answers.shown(openapi, answer)
     }
-    never_given = set(answers.documented(openapi)) - seen - FAULTS.keys()
-    assert not never_given, "\n".join(sorted(never_given))
+    missing = set(answers.documented(openapi)) - seen - FAULTS.keys()
+    assert not missing, "\n".join(sorted(missing))

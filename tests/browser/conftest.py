@@ -12,11 +12,11 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.browser.pages import PATIENCE, LivePage
+from tests.browser.pages import PATIENCE_MS, LivePage
 from tests.servers import Server
 
-# Debian's Chromium in a container without a graphics card: only the map is drawn by
-# the software in place of one.
+# Flags for Debian's Chromium in a container without a graphics card: only the map is
+# drawn, by software.
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-quic",
@@ -24,11 +24,11 @@ CHROMIUM_FLAGS = [
     "--disable-gpu",
     "--enable-unsafe-swiftshader",
 ]
-# A picture of the map takes a third of the time in this size and without smooth edges.
+# Drawing the map takes a third of the time at this size and without antialiasing.
 VIEWPORT: ViewportSize = {"width": 900, "height": 600}
-ROUGH_EDGES = "--webgl-antialiasing-mode=none"
+NO_ANTIALIASING = "--webgl-antialiasing-mode=none"
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def web_server(chromium: str) -> Iterator[Server]:
 
 def launch(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     browser = playwright.chromium.launch(
-        executable_path=chromium, args=[*CHROMIUM_FLAGS, ROUGH_EDGES]
+        executable_path=chromium, args=[*CHROMIUM_FLAGS, NO_ANTIALIASING]
     )
     yield browser
     browser.close()
@@ -61,7 +61,7 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    """A browser that nobody has used yet."""
+    """A new browser context without any data."""
     context = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     yield context
     context.close()
@@ -69,7 +69,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[LivePage]:
-    """A page that has to get by without an error on its console."""
+    """A page that must not log an error on its console."""
     page = LivePage(context.new_page())
     yield page
     assert page.errors == []

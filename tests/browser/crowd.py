@@ -1,12 +1,12 @@
-"""5,000 moving runners at 1 Hz on a page in software-rendered Chromium.
+"""Measure a page with 5,000 moving runners at 1 Hz in software-rendered Chromium.
 
-In a minute no task of our code on the main thread takes over 100 ms, and the heap
-does not grow. Then 50 followed runners who glide: within 10 % of the frame rate that
-the same page has while nothing moves. `python -m tests.browser.crowd`; `--long` is the
-minute.
+Within a minute no task of our code on the main thread takes over 100 ms, and the heap
+does not grow. Then 50 followed runners move smoothly, at 90 % or more of the frame rate
+of the same page without movement. Run `python -m tests.browser.crowd`; `--long`
+measures the whole minute.
 
-The frames come from a websocket in the page itself, ready-made, so that what is
-measured is the page and not a server beside it on the same machine.
+The page has a fake websocket with prepared frames, so that a server on the same machine
+does not affect the measurement.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.servers import Server
 from tests.services import chromium_path
 
 RUNNERS, FOLLOWED = 5_000, 50
-SECONDS, SECONDS_SHORT = 60, 10
-# What is settled before the heap is looked at. Seconds.
-WARM_UP = 10
-LONGEST_TASK = 100.0  # ms
-HEAP_GROWTH = 3_000_000  # bytes
+DURATION_S, SHORT_DURATION_S = 60, 10
+# Time before the heap is measured first.
+WARM_UP_S = 10
+LONGEST_TASK_MS = 100.0
+HEAP_GROWTH_BYTES = 3_000_000
 FRAME_SHARE = 0.9
 
 SOCKET = """
@@ -47,10 +47,10 @@ class FakeSocket extends EventTarget {
     setTimeout(() => {
       this.readyState = 1;
       this.onopen();
-      this.tell({type: "welcome", time: Date.now(), runner: null, heartbeat: 20});
+      this.deliver({type: "welcome", time: Date.now(), runner: null, heartbeat: 20});
     });
   }
-  tell(message) { this.onmessage({data: JSON.stringify(message)}); }
+  deliver(message) { this.onmessage({data: JSON.stringify(message)}); }
   send(text) {
     const message = JSON.parse(text);
     if (message.type !== "follow") return;
@@ -60,7 +60,7 @@ class FakeSocket extends EventTarget {
         state: "started", race: null, trail: "",
         fix: [Date.now(), Number(lat), Number(lng), 3.1, 90, null]};
     });
-    this.tell({type: "snapshot", time: Date.now(), runners, races: [], truncated: [],
+    this.deliver({type: "snapshot", time: Date.now(), runners, races: [], truncated: [],
       more: false});
     globalThis.flow = setInterval(() => this.flow(), 1000);
   }
@@ -81,8 +81,8 @@ class FakeSocket extends EventTarget {
 globalThis.WebSocket = FakeSocket;
 """
 
-# What takes long, and whose it is.
-WATCH = """
+# Records scripts that take long, with their source.
+RECORD_TASKS = """
 globalThis.tasks = [];
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) {
@@ -111,7 +111,7 @@ FRAMES = """
 
 @dataclass
 class Report:
-    """Milliseconds, bytes, frames a second."""
+    """Durations in milliseconds, bytes and frames per second."""
 
     longest_task: float
     tasks_over: int
@@ -121,9 +121,9 @@ class Report:
 
     def faults(self) -> list[str]:
         faults = []
-        if self.longest_task > LONGEST_TASK:
+        if self.longest_task > LONGEST_TASK_MS:
             faults.append(f"A task of ours took {self.longest_task:.0f} ms.")
-        if self.heap_growth > HEAP_GROWTH:
+        if self.heap_growth > HEAP_GROWTH_BYTES:
             faults.append(f"The heap grew by {self.heap_growth / 1e6:.1f} MB.")
         if self.frames_moving < FRAME_SHARE * self.frames_still:
             faults.append("Gliding costs more than a tenth of the frames.")
@@ -135,17 +135,17 @@ def heap(session: CDPSession) -> float:
     return float(session.send("Runtime.getHeapUsage")["usedSize"])
 
 
-def is_ours(task: dict[str, Any]) -> bool:
-    """Whether a script is the page's and not the map library's or this test's.
+def is_of_page(task: dict[str, Any]) -> bool:
+    """Return whether a script belongs to the page, not to the map library or this test.
 
-    Messages are handed over by this test's own timer, which is not told apart: it
-    counts as ours.
+    A timer of this test delivers the messages; it cannot be distinguished and counts
+    too.
     """
     return "/vendor/" not in task["from"]
 
 
 def crowd(browser: Browser, url: str, seconds: int) -> Report:
-    """Let the crowd run for a while, then fifty of them."""
+    """Measure the page with all runners moving, then with fifty."""
     context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 800})
     follows = [f"r{n * RUNNERS // FOLLOWED}" for n in range(FOLLOWED)]
     context.add_init_script(SOCKET % {"runners": RUNNERS, "follows": follows})
@@ -158,11 +158,11 @@ def crowd(browser: Browser, url: str, seconds: int) -> Report:
         polling=1000,
     )
     session = context.new_cdp_session(page)
-    page.wait_for_timeout(WARM_UP * 1000)
+    page.wait_for_timeout(WARM_UP_S * 1000)
     before = heap(session)
-    page.evaluate(WATCH)
+    page.evaluate(RECORD_TASKS)
     page.wait_for_timeout(seconds * 1000)
-    tasks = [task for task in page.evaluate("() => tasks") if is_ours(task)]
+    tasks = [task for task in page.evaluate("() => tasks") if is_of_page(task)]
     growth = heap(session) - before
     for task in sorted(tasks, key=lambda task: -task["ms"])[:5]:
         print(task)
@@ -170,7 +170,7 @@ def crowd(browser: Browser, url: str, seconds: int) -> Report:
     context.close()
     return Report(
         max((task["ms"] for task in tasks), default=0.0),
-        sum(task["ms"] > LONGEST_TASK for task in tasks),
+        sum(task["ms"] > LONGEST_TASK_MS for task in tasks),
         growth,
         still,
         moving,
@@ -178,9 +178,9 @@ def crowd(browser: Browser, url: str, seconds: int) -> Report:
 
 
 def frame_rates(page: Page, follows: list[str], seconds: int) -> tuple[float, float]:
-    """Return the frames a second while nothing moves, and while the followed do."""
+    """Return frames per second without movement, and with followed runners moving."""
     page.evaluate("() => clearInterval(globalThis.flow)")
-    # Past all that is predicted.
+    # Longer than any prediction.
     page.wait_for_timeout(12_000)
     still = float(page.evaluate(FRAMES, seconds))
     page.evaluate(
@@ -203,14 +203,14 @@ def frame_rates(page: Page, follows: list[str], seconds: int) -> tuple[float, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true")
-    seconds = SECONDS if parser.parse_args().long else SECONDS_SHORT
+    seconds = DURATION_S if parser.parse_args().long else SHORT_DURATION_S
     with Server(DEBUG="1") as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
         )
         report = crowd(browser, server.url, seconds)
         print(report)
-        print("\n".join(report.faults()) or "as it must be")
+        print("\n".join(report.faults()) or "as expected")
         browser.close()
 
 

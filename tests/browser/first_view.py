@@ -1,7 +1,7 @@
-"""The first view of a race of 500 on a line of 1.5 Mbit/s with round trips of 300 ms.
+"""Measure the first view of a race of 500 at 1.5 Mbit/s and a round trip of 300 ms.
 
-The list with positions is there in 2.5 s, the map in 5 s, in less than 1 MB.
-`python -m tests.browser.first_view`; `--long` takes the median of five.
+The list with positions is visible after 2.5 s, the map after 5 s, with less than 1 MB.
+Run `python -m tests.browser.first_view`; `--long` prints the median of five.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.browser.line import slow_line
+from tests.browser.slow_proxy import slow_proxy
 from tests.factories.races import make_long_race
 from tests.servers import Server
 from tests.services import chromium_path
 
 RUNNERS = 500
-DOWN, UP = 1_500_000 / 8, 750_000 / 8  # bytes a second
-ROUND_TRIP = 0.3  # seconds
-LIST_BY, MAP_BY, BYTES = 2.5, 5.0, 1_000_000
+DOWN, UP = 1_500_000 / 8, 750_000 / 8  # Bytes per second.
+ROUND_TRIP_S = 0.3
+LIST_LIMIT_S, MAP_LIMIT_S, LIMIT_BYTES = 2.5, 5.0, 1_000_000
 
-# When the first list of positions and the first map were on the screen, and when the
-# list was one that goes on, ms after the address was entered.
-WATCH = """
+# Records when the first list of positions, the first map and a live list were visible,
+# in ms after the navigation.
+RECORD_TIMES = """
 globalThis.seen = {};
 const watch = setInterval(() => {
   const rows = document.querySelectorAll("#everyone .runner[data-state] .distance b");
@@ -61,15 +61,15 @@ class View:
 
 
 def first_view(browser: Browser, server: Server) -> View:
-    """Look at the race as somebody does who was never here before."""
-    with slow_line(server.port, down=DOWN, up=UP, round_trip=ROUND_TRIP) as line:
+    """Open the race as a new visitor does."""
+    with slow_proxy(server.port, down=DOWN, up=UP, round_trip=ROUND_TRIP_S) as proxy:
         context = browser.new_context(viewport={"width": 390, "height": 844})
-        context.add_init_script(WATCH % RUNNERS)
+        context.add_init_script(RECORD_TIMES % RUNNERS)
         page = context.new_page()
-        page.goto(f"http://127.0.0.1:{line.port}/races/long/", wait_until="commit")
+        page.goto(f"http://127.0.0.1:{proxy.port}/races/long/", wait_until="commit")
         page.wait_for_function("() => globalThis.seen?.map", timeout=60_000)
         seen = page.evaluate("() => globalThis.seen")
-        received = line.received
+        received = proxy.received
         context.close()
     return View(seen["list"] / 1000, seen["live"] / 1000, seen["map"] / 1000, received)
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true")
     times = 5 if parser.parse_args().long else 1
     with Server() as server, sync_playwright() as playwright:
-        # Found when it starts.
+        # The server finds static files when it starts.
         server.stop()
         server.manage("collectstatic", "--no-input", "--verbosity=0")
         server.start()
@@ -96,12 +96,14 @@ def main() -> None:
             statistics.median(view.map_at for view in views),
             max(view.received for view in views),
         )
-        kept = (
-            median.list_at < LIST_BY
-            and median.map_at < MAP_BY
-            and median.received < BYTES
+        within_limits = (
+            median.list_at < LIST_LIMIT_S
+            and median.map_at < MAP_LIMIT_S
+            and median.received < LIMIT_BYTES
         )
-        print(f"median: {median}: {'as it must be' if kept else 'NOT as it must be'}")
+        print(
+            f"median: {median}: {'as expected' if within_limits else 'NOT as expected'}"
+        )
         browser.close()
 
 

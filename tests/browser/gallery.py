@@ -1,7 +1,7 @@
-"""A page of every kind, with something on it; and pictures of them all.
+"""Visit a page of every kind, with data; take screenshots of them all.
 
-`python -m tests.browser.gallery FOLDER [WORD ...]` takes the pictures, of those whose
-name has one of the words, in light and dark, desktop and phone; `--lang de` in German.
+`python -m tests.browser.gallery FOLDER [WORD ...]` takes those whose name contains one
+of the words, light and dark, on a desktop and a phone; `--lang de` in German.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOKS: list[tuple[Any, tuple[int, int]]] = [
 
 
 def sign_in(context: BrowserContext, server: Server, session: str = "") -> None:
-    """Be whoever has the session, or nobody in particular."""
+    """Use a session's cookie, or none."""
     context.clear_cookies(name="sessionid")
     if session:
         context.add_cookies(
@@ -37,7 +37,7 @@ def sign_in(context: BrowserContext, server: Server, session: str = "") -> None:
 
 
 def pages(page: Page, server: Server, world: World) -> Iterator[str]:
-    """Go to each page in turn; yields its name once it stands there."""
+    """Visit each page in turn; yield its name when it is loaded."""
     context = page.context
 
     def go(path: str) -> None:
@@ -160,23 +160,23 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--lang", default="en")
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     with Server(DEBUG="1") as server, sync_playwright() as playwright:
         world = server.database(make_world)
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
         )
-        context = browser.new_context(base_url=server.url, locale=asked.lang)
+        context = browser.new_context(base_url=server.url, locale=options.lang)
         page = context.new_page()
         for name in pages(page, server, world):
-            if asked.words and not any(word in name for word in asked.words):
+            if options.words and not any(word in name for word in options.words):
                 continue
             for scheme, (width, height) in LOOKS:
                 page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": width, "height": height})
                 page.wait_for_timeout(300)
-                file = asked.folder / f"{name}-{scheme}-{width}.png"
+                file = options.folder / f"{name}-{scheme}-{width}.png"
                 is_map = page.locator("body.live").count() > 0
                 page.screenshot(path=file, full_page=not is_map)
         browser.close()

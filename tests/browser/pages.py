@@ -1,4 +1,4 @@
-"""What the tests do with a live page, and runners who publish to it."""
+"""A live page in the browser, and runners who publish to it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
-    # Scripts import this before `tests.scenes` sets Django up.
+    # Scripts import this module before `tests.factories` sets Django up.
     from django.contrib.auth.models import User
 
-# After this a page is taken to hang. Milliseconds.
-PATIENCE = 1000 * PATIENCE_S
+# A page that takes longer hangs.
+PATIENCE_MS = 1000 * PATIENCE_S
 
 NO_WEBGL = """
 const real = HTMLCanvasElement.prototype.getContext;
@@ -41,21 +41,21 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 
 
 class LivePage:
-    """A page of ours in the browser; keeps the errors of its console."""
+    """A page in the browser; records the errors of its console."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.errors: list[str] = []
-        page.set_default_timeout(PATIENCE)
-        page.on("console", self._receive)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", self._record_error)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _receive(self, message: ConsoleMessage) -> None:
+    def _record_error(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
 
     def open(self, path: str) -> None:
-        """Go to a live page and wait until it is connected."""
+        """Open a live page and wait until it is connected."""
         self.page.goto(path)
         self.wait_for_connection()
 
@@ -63,7 +63,7 @@ class LivePage:
         self.page.wait_for_selector("#connection[data-state=open]")
 
     def row(self, code: str, state: str | None = None) -> Locator:
-        """A runner's row in the list, in a state."""
+        """Return a runner's row in the list, with a state if given."""
         wanted = f'[data-runner="{code}"]'
         return self.page.locator(
             wanted if state is None else f'{wanted}[data-state="{state}"]'
@@ -73,7 +73,7 @@ class LivePage:
         return self.row(code).locator(".star")
 
     def markers(self, source: str = "crowd") -> dict[str, list[float]]:
-        """Where the markers of a source of the map are: [lng, lat] by code."""
+        """Return the marker positions of a source of the map: [lng, lat] by code."""
         found: dict[str, list[float]] = self.page.evaluate(
             """async (source) => {
                  const map = globalThis.spectate.map();
@@ -90,13 +90,13 @@ class LivePage:
     def wait_for_marker(
         self, code: str, place: list[float], source: str = "crowd"
     ) -> None:
-        """Wait until a runner's marker stands at [lng, lat]."""
-        eventually(lambda: near(self.markers(source).get(code), place))
+        """Wait until a runner's marker is at [lng, lat]."""
+        eventually(lambda: is_near(self.markers(source).get(code), place))
 
 
 @contextlib.contextmanager
 def publishing(server: Server, token: str) -> Iterator[Publisher]:
-    """A runner's phone: a real websocket that publishes with a token."""
+    """Connect a runner's phone, which publishes with a token."""
     with connect(
         f"{server.ws_url}/ws/",
         subprotocols=[Subprotocol("spectate.v1")],
@@ -110,7 +110,7 @@ class Publisher:
         self.connection = connection
 
     def publish(self, lng: float, lat: float, **fix: float) -> None:
-        """Publish a fix of now and wait until it is stored."""
+        """Publish a fix with the current time and wait for its ack."""
         fixes = [{"t": int(time.time() * 1000), "lat": lat, "lng": lng, **fix}]
         self.connection.send(json.dumps({"type": "publish", "id": 1, "fixes": fixes}))
         while self._receive()["type"] != "ack":
@@ -118,7 +118,7 @@ class Publisher:
 
     @contextlib.contextmanager
     def stay(self, lng: float, lat: float, **fix: float) -> Iterator[None]:
-        """Publish the same place once per second, so that it never gets old."""
+        """Publish the same position every second, so that it stays live."""
         over = threading.Event()
 
         def publish_often() -> None:
@@ -140,8 +140,8 @@ class Publisher:
         return message
 
 
-class Way:
-    """A way to a server that can be cut; it has an address of its own."""
+class Proxy:
+    """A proxy to a server, with an address of its own, that can be cut."""
 
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self.url = f"http://127.0.0.1:{line.port}"
@@ -150,7 +150,7 @@ class Way:
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
-        """Let nothing through for a while; reset what is open."""
+        """Reset open connections and block new ones."""
         cut = self._line.cut(math.inf, silently=False)
         cutting = asyncio.run_coroutine_threadsafe(cut, self._loop)
         try:
@@ -160,13 +160,13 @@ class Way:
 
 
 @contextlib.contextmanager
-def way_to(server: Server) -> Iterator[Way]:
+def proxy_to(server: Server) -> Iterator[Proxy]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     line = asyncio.run_coroutine_threadsafe(Line([server.port]).open(), loop).result(5)
     try:
-        yield Way(line, loop)
+        yield Proxy(line, loop)
     finally:
         asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
@@ -176,7 +176,7 @@ def way_to(server: Server) -> Iterator[Way]:
 
 @contextlib.contextmanager
 def browser_asleep() -> Iterator[None]:
-    """Have the browser stand still with all its processes, as when a lid is shut."""
+    """Stop all processes of the browser, as when a laptop is closed."""
     browser = [pid for pid in process.family(os.getpid()) if is_chromium(pid)]
     assert browser
     try:
@@ -193,31 +193,31 @@ def is_chromium(pid: int) -> bool:
 
 
 def signal_all(pids: list[int], signum: signal.Signals) -> None:
-    """Send a signal to processes; those that have ended meanwhile are skipped."""
+    """Send a signal to processes; those that have ended are ignored."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)
 
 
 def sign_in(context: BrowserContext, server: Server, user: User) -> None:
-    """Have a browser be signed in as a user, without the page for it."""
+    """Sign a user in without the sign-in page."""
     session = server.database(make_session, user)
     context.add_cookies([{"name": "sessionid", "value": session, "url": server.url}])
 
 
 def without_map(context: BrowserContext) -> None:
-    """Have pages show no map: it takes most of the time of a test that needs none."""
+    """Disable the map, which takes most of the time of tests that do not need it."""
     context.add_init_script(NO_WEBGL)
 
 
-def near(place: list[float] | None, wanted: list[float]) -> bool:
+def is_near(place: list[float] | None, wanted: list[float]) -> bool:
     return place is not None and all(
         abs(a - b) < 2e-5 for a, b in zip(place, wanted, strict=True)
     )
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; a page is asked less often than `wait_until` asks."""
+    """Wait until a condition holds; check pages less often than `wait_until` does."""
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, f"Not within {PATIENCE_S:.0f} s."

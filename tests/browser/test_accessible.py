@@ -1,4 +1,4 @@
-"""Pages for everybody: by keyboard, enlarged, and what axe-core finds (WCAG 2.2 AA)."""
+"""Accessibility: by keyboard, enlarged, and by the rules of axe-core (WCAG 2.2 AA)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.gallery import DESKTOP, LOOKS, pages
-from tests.browser.pages import PATIENCE, LivePage, without_map
+from tests.browser.pages import PATIENCE_MS, LivePage, without_map
 from tests.factories.site import World, make_world
 from tests.servers import ROOT, Server
 from tests.services import unavailable
@@ -19,13 +19,13 @@ RULES = {
     "type": "tag",
     "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
 }
-# The same page in another look can only differ in these.
-LOOK_RULES = {
+# Rules that can fail differently in a different colour scheme or size.
+APPEARANCE_RULES = {
     "type": "rule",
     "values": ["color-contrast", "link-in-text-block", "target-size"],
 }
-# A colour on its way to another is none that anybody reads.
-STILL = "* { transition: none !important; }"
+# Colours are only checked after their transitions.
+NO_TRANSITIONS = "* { transition: none !important; }"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def world(web_server: Server) -> World:
 
 
 def faults(page: Page, rules: dict[str, Any]) -> list[str]:
-    """What is wrong with a page; of one of the race office with what is ours of it."""
+    """Return the faults of a page; of an admin page, those of our content."""
     found: dict[str, Any] = page.evaluate(
         """(rules) => axe.run(document.querySelector("#content") ?? document, {
              runOnly: rules, resultTypes: ["violations"],
@@ -57,30 +57,30 @@ def faults(page: Page, rules: dict[str, Any]) -> list[str]:
 
 
 def overflow(page: Page) -> list[str]:
-    """What sticks out at the side, at the width of 200 % on a usual screen or less."""
+    """Return overflow at the side at 640 px, the width at 200 % on a usual screen."""
     page.set_viewport_size({"width": 640, "height": 400})
     wide: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return [f"is {wide} px too wide at 640 px"] if wide > 0 else []
 
 
-def test_no_page_has_a_fault_that_a_machine_finds(
+def test_no_page_violates_a_rule_of_axe(
     browser: Browser, web_server: Server, world: World, axe: Path
 ) -> None:
     context = browser.new_context(base_url=web_server.url, bypass_csp=True)
     context.add_init_script(path=axe)
-    # The map is a picture for axe, and takes longest.
+    # For axe the map is an image, and it takes longest.
     without_map(context)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(PATIENCE_MS)
     found: list[str] = []
     for name in pages(page, web_server, world):
-        page.add_style_tag(content=STILL)
+        page.add_style_tag(content=NO_TRANSITIONS)
         for n, (scheme, (width, height)) in enumerate(LOOKS[:2]):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": height})
             found += [
                 f"{name}, {scheme}, {width}: {fault}"
-                for fault in faults(page, LOOK_RULES if n else RULES)
+                for fault in faults(page, APPEARANCE_RULES if n else RULES)
             ]
         found += [f"{name} {fault}" for fault in overflow(page)]
         page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
@@ -95,7 +95,7 @@ FOCUS = """() => {
 
 
 @pytest.mark.usefixtures("world")
-def test_live_page_is_used_by_keyboard_alone(
+def test_the_live_page_can_be_used_by_keyboard_alone(
     browser: Browser, web_server: Server
 ) -> None:
     context = browser.new_context(
@@ -110,7 +110,7 @@ def test_live_page_is_used_by_keyboard_alone(
         return str(page.evaluate(FOCUS))
 
     def reach(name: str) -> None:
-        """Press the tab key until something has the focus."""
+        """Press Tab until an element has the focus."""
         for _ in range(40):
             press("Tab")
             if focus() == name:
@@ -120,7 +120,7 @@ def test_live_page_is_used_by_keyboard_alone(
     live.open("/races/ten/")
     page.wait_for_selector("#map-controls:not([hidden])")
     live.star("cleo").wait_for()
-    # The whole list is two stops, whatever its length.
+    # The list has two tab stops, whatever its length.
     stops = []
     for _ in range(30):
         press("Tab")
@@ -132,7 +132,7 @@ def test_live_page_is_used_by_keyboard_alone(
     buttons = ["fold", "pause", "replay", "fit", "mine-in-view", "north", "zoom-in"]
     assert stops[-8:-1] == buttons
 
-    # Find her, follow her, cheer.
+    # Find Vera, follow her, cheer.
     press("/")
     page.keyboard.type("vera")
     expect(page.locator("#list .runner")).to_have_count(1)
@@ -162,7 +162,7 @@ def test_live_page_is_used_by_keyboard_alone(
     expect(page.locator("dialog.bell")).to_have_count(0)
     assert focus() == "bell"
 
-    # When she passes, and the focus back where it was.
+    # Her arrival times; the focus returns to where it was.
     page.focus("#away")
     reach("places")
     press("ArrowDown")
@@ -190,7 +190,7 @@ def test_live_page_is_used_by_keyboard_alone(
     press("ArrowRight")
     expect(camera).to_have_attribute("aria-pressed", "false")
 
-    # Units, in America miles at first, and language: they last.
+    # Units (miles first, in America) and language persist.
     distance = live.row("cleo").locator(".distance")
     expect(distance).to_have_text("5.0 mi")
     page.focus(".open-settings")

@@ -1,7 +1,7 @@
-"""The bell: from its press on a live page to the notification that leads back there.
+"""The bell: from its press on a live page to a notification that links back to it.
 
-Chromium's own push service is out of reach: a local one is in its place, and hands over
-to the page's worker by the browser's protocol for developers.
+Chromium's push service is not available: a local one replaces it, and DevTools deliver
+its messages to the page's worker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.servers import Server
 from tests.services import chromium_path
 from tests.waiting import wait_until
 
-# In the place of the browser's push service.
+# Replaces the browser's push service.
 SUBSCRIBED = """
 PushManager.prototype.subscribe = async function (options) {
   globalThis.subscribedWith = options;
@@ -38,10 +38,10 @@ PushManager.prototype.getSubscription = async () =>
 """
 
 
-def make_cast() -> Checkpoint:
-    """Have Bob run, and be seen, in a race with a checkpoint; return that.
+def make_running_bob() -> Checkpoint:
+    """Make Bob, visible in a race with a checkpoint; return the checkpoint.
 
-    He is live for as long as the test takes: what is pressed in his row stays there.
+    He stays live during the test, as row buttons of a live runner are pressed.
     """
     now = timezone.now()
     race = Race.objects.create(
@@ -61,7 +61,7 @@ def make_cast() -> Checkpoint:
 
 
 def pass_checkpoint(checkpoint: Checkpoint) -> None:
-    """Have Bob pass a checkpoint now."""
+    """Make Bob pass a checkpoint now."""
     entry = checkpoint.race.entries.get()
     now = int(time.time() * 1000)
     write_rows((), [SplitChange(entry.pk, checkpoint.pk, 1, now, 1.0)])
@@ -89,7 +89,7 @@ def web_server(chromium: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def ten(web_server: Server) -> Checkpoint:
-    return web_server.database(make_cast)
+    return web_server.database(make_running_bob)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
     context.close()
 
 
-def test_bell_tells_of_a_runner_until_it_is_stopped(
+def test_the_bell_notifies_of_a_runner_until_it_is_stopped(
     context: BrowserContext,
     web_server: Server,
     service: PushService,
@@ -136,18 +136,18 @@ def test_bell_tells_of_a_runner_until_it_is_stopped(
 
     web_server.database(pass_checkpoint, ten)
     wait_until(lambda: service.posts)
-    told = browser.read(service.posts[0].body)
-    assert told["title"] == "Bob Marsh at 10 km"
+    message = browser.read(service.posts[0].body)
+    assert message["title"] == "Bob Marsh at 10 km"
     (worker,) = workers
     devtools.send(
         "ServiceWorker.deliverPushMessage",
         {
             "origin": web_server.url,
             "registrationId": worker,
-            "data": json.dumps(told),
+            "data": json.dumps(message),
         },
     )
-    # Read once: a browser without a desktop may take a notification away again.
+    # Read once: a browser without a desktop may remove a notification.
     shown = page.page.evaluate("""async () => {
       const [registration] = await navigator.serviceWorker.getRegistrations();
       for (;;) {
@@ -156,7 +156,7 @@ def test_bell_tells_of_a_runner_until_it_is_stopped(
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }""")
-    assert shown == [told["title"], told["tag"], "/runners/bob/"]
+    assert shown == [message["title"], message["tag"], "/runners/bob/"]
 
     page.page.reload()
     page.wait_for_connection()

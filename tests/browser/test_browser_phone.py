@@ -1,4 +1,4 @@
-"""The browser as the runner's phone: nothing it recorded is lost, or stored twice."""
+"""The browser as a phone: no recorded position is lost or stored twice."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from runners.models import Position, RunnerToken
-from tests.browser.pages import PATIENCE, LivePage, sign_in, without_map
+from tests.browser.pages import PATIENCE_MS, LivePage, sign_in, without_map
 from tests.factories.people import make_runner, make_user
 from tests.servers import Server
 
 
 @dataclass
-class Cast:
-    """Bob has an account, Anna only a token."""
+class Rows:
+    """Bob's account and the token of Anna, who has no account."""
 
     account: User
     token: RunnerToken
     plain: str
 
 
-def make_cast() -> Cast:
+def make_rows() -> Rows:
     account = make_user("bob")
     make_runner("bob", "Bob Marsh", account=account)
     anna = make_runner("anna", "Anna Reed")
-    return Cast(account, *RunnerToken.objects.issue(anna, name="phone"))
+    return Rows(account, *RunnerToken.objects.issue(anna, name="phone"))
 
 
 @pytest.fixture(scope="module")
-def cast(web_server: Server) -> Cast:
-    return web_server.database(make_cast)
+def rows(web_server: Server) -> Rows:
+    return web_server.database(make_rows)
 
 
 @pytest.fixture
 def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    """A phone whose browser may tell where it is."""
+    """A phone whose browser allows geolocation."""
     context = browser.new_context(
         base_url=web_server.url,
         viewport={"width": 390, "height": 844},
         geolocation={"latitude": 53.35, "longitude": -6.33, "accuracy": 5},
         permissions=["geolocation"],
     )
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 
 
 def move(page: Page, *steps: int) -> list[float]:
-    """Be at one place after the other; return the latitudes once they are recorded."""
+    """Move to each position in turn; return the latitudes when they are recorded."""
     lats = []
     for step in steps:
-        time.sleep(1)  # The page takes one a second.
+        time.sleep(1)  # The page records one position per second.
         lats.append(round(53.35 + step / 10_000, 5))
-        # What tells it from the one before.
+        # Distinguishes it from the previous one.
         accuracy = 5 + step
         page.context.set_geolocation(
             {"latitude": lats[-1], "longitude": -6.33, "accuracy": accuracy}
@@ -66,26 +66,26 @@ def move(page: Page, *steps: int) -> list[float]:
     return lats
 
 
-def wait_until_kept(page: Page, least: int) -> None:
-    """Wait until so many positions, or more, are in the page's storage."""
+def wait_until_queued(page: Page, least: int) -> None:
+    """Wait until at least so many positions are in the page's storage."""
     page.wait_for_function(
         "(least) => Number(document.querySelector('#waiting').innerText) >= least",
         arg=least,
     )
 
 
-def stored() -> list[float]:
-    """Return the latitudes that are stored of Bob."""
-    rows = Position.objects.filter(runner__code="bob")
-    return [round(lat, 5) for lat in rows.values_list("lat", flat=True)]
+def stored_latitudes() -> list[float]:
+    """Return Bob's stored latitudes."""
+    positions = Position.objects.filter(runner__code="bob")
+    return [round(lat, 5) for lat in positions.values_list("lat", flat=True)]
 
 
-def test_everything_recorded_while_the_server_was_away_is_stored_once(
-    phone: BrowserContext, web_server: Server, cast: Cast
+def test_positions_recorded_without_the_server_are_stored_once(
+    phone: BrowserContext, web_server: Server, rows: Rows
 ) -> None:
-    # A page asks for a place where none has come for 10 s: here each comes by `move`.
+    # A page without a position for 10 s requests one: here all are made by `move`.
     phone.add_init_script("navigator.geolocation.getCurrentPosition = () => {}")
-    sign_in(phone, web_server, cast.account)
+    sign_in(phone, web_server, rows.account)
     page = phone.new_page()
     page.goto("/share/")
     page.click("#start")
@@ -98,45 +98,45 @@ def test_everything_recorded_while_the_server_was_away_is_stored_once(
     web_server.kill()
     expect(page.locator("#headline")).to_have_text("Recording, no connection")
     lats += move(page, 2, 3)
-    wait_until_kept(page, 2)
-    # The shell comes from the service worker, the queue from the browser's storage.
+    wait_until_queued(page, 2)
+    # The page comes from the service worker, the queue from the browser's storage.
     page.reload()
     lats += move(page, 4)
-    wait_until_kept(page, 3)
+    wait_until_queued(page, 3)
     page.close()
     page = phone.new_page()
     page.goto("/share/")
     lats += move(page, 5)
     expect(page.locator("#headline")).to_have_text("Recording, no connection")
-    wait_until_kept(page, 4)
+    wait_until_queued(page, 4)
 
     web_server.start()
     page.evaluate("dispatchEvent(new Event('online'))")
     expect(page.locator("#headline")).to_have_text("Sharing")
     expect(page.locator("#waiting")).to_have_text("0")
-    rows = web_server.database(stored)
-    assert set(lats) <= set(rows)
-    # A page that is opened looks for the place anew, where it was before.
-    assert len(rows) <= len(lats) + 2
+    positions = web_server.database(stored_latitudes)
+    assert set(lats) <= set(positions)
+    # An opened page requests the position again, at the same place.
+    assert len(positions) <= len(lats) + 2
     page.click("#stop")
     expect(page.locator("#detail")).to_have_text("Everything has arrived.")
 
 
-def test_link_makes_a_browser_the_phone_until_its_token_is_revoked(
+def test_a_link_makes_a_browser_the_phone_until_its_token_is_revoked(
     page: LivePage,
     context: BrowserContext,
     phone: BrowserContext,
     web_server: Server,
-    cast: Cast,
+    rows: Rows,
 ) -> None:
     without_map(context)
     anna = phone.new_page()
-    asked: list[str] = []
-    anna.on("request", lambda request: asked.append(request.url))
-    anna.goto(f"/share/#token={cast.plain}")
+    urls: list[str] = []
+    anna.on("request", lambda request: urls.append(request.url))
+    anna.goto(f"/share/#token={rows.plain}")
     expect(anna.locator("#offer-title")).to_have_text("Is this the phone of Anna Reed?")
     assert anna.url == f"{web_server.url}/share/"
-    assert not any(cast.plain in url.partition("#")[0] for url in asked)
+    assert not any(rows.plain in url.partition("#")[0] for url in urls)
     expect(anna.locator("#start")).to_be_hidden()
     anna.click("#offer-yes")
     anna.click("#start")
@@ -146,13 +146,13 @@ def test_link_makes_a_browser_the_phone_until_its_token_is_revoked(
     page.row("anna").get_by_role("button", name="Keep going").click()
     expect(anna.locator("#cheer")).to_have_text("“Keep going”")
 
-    web_server.database(cast.token.revoke)
+    web_server.database(rows.token.revoke)
     expect(anna.locator("#headline")).to_have_text("No longer allowed")
     expect(anna.locator("#start")).to_be_hidden()
 
 
-def test_page_says_that_it_may_not_know_where_it_is(
-    browser: Browser, web_server: Server, cast: Cast
+def test_the_page_explains_a_missing_permission(
+    browser: Browser, web_server: Server, rows: Rows
 ) -> None:
     with browser.new_context(base_url=web_server.url) as context:
         page = context.new_page()
@@ -160,7 +160,7 @@ def test_page_says_that_it_may_not_know_where_it_is(
         expect(page.locator("#note-trouble")).to_have_text(
             "This link was revoked or is not complete. Ask for a new one."
         )
-        sign_in(context, web_server, cast.account)
+        sign_in(context, web_server, rows.account)
         page.goto("/share/")
         page.click("#start")
         expect(page.locator("#headline")).to_have_text("No permission")

@@ -15,13 +15,13 @@ from runners.sharing.runner_settings import visibility_set
 from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import (
     LivePage,
+    Proxy,
     Publisher,
-    Way,
     browser_asleep,
     eventually,
-    near,
+    is_near,
+    proxy_to,
     publishing,
-    way_to,
     without_map,
 )
 from tests.factories.people import make_phone
@@ -31,11 +31,11 @@ from tests.servers import Server
 def new_phone(
     server: Server, code: str, name: str
 ) -> AbstractContextManager[Publisher]:
-    """Make a runner whose phone publishes."""
+    """Make a runner and connect their phone."""
     return publishing(server, server.database(make_phone, code, name))
 
 
-def test_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
+def test_a_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
     with new_phone(web_server, "bob", "Bob Marsh") as bob:
         page.open("/")
         expect(page.row("bob")).to_have_count(0)
@@ -49,7 +49,7 @@ def test_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
     expect(page.row("bob").locator(".words")).to_contain_text("seen")
 
 
-def test_runner_is_placed_at_once_for_those_who_come_later(
+def test_a_runner_has_a_marker_for_later_visitors(
     page: LivePage, web_server: Server
 ) -> None:
     with new_phone(web_server, "early", "Early") as early:
@@ -58,7 +58,7 @@ def test_runner_is_placed_at_once_for_those_who_come_later(
     page.wait_for_marker("early", [-6.30, 53.40], "followed")
 
 
-def test_follow_is_kept_in_the_browser(page: LivePage, web_server: Server) -> None:
+def test_a_follow_is_kept_in_the_browser(page: LivePage, web_server: Server) -> None:
     with new_phone(web_server, "fay", "Fay") as fay:
         fay.publish(-6.31, 53.41)
     page.open("/")
@@ -76,7 +76,7 @@ def test_follow_is_kept_in_the_browser(page: LivePage, web_server: Server) -> No
     expect(page.star("fay")).to_have_attribute("aria-pressed", "false")
 
 
-def test_follow_is_kept_in_the_account(
+def test_a_follow_is_kept_in_the_account(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     without_map(context)
@@ -108,7 +108,9 @@ def test_follow_is_kept_in_the_account(
     other.close()
 
 
-def test_runner_who_goes_private_is_gone(page: LivePage, web_server: Server) -> None:
+def test_a_runner_who_becomes_private_disappears(
+    page: LivePage, web_server: Server
+) -> None:
     with new_phone(web_server, "ned", "Ned") as ned:
         ned.publish(-6.31, 53.43)
         page.open("/")
@@ -124,7 +126,7 @@ def test_runner_who_goes_private_is_gone(page: LivePage, web_server: Server) -> 
     expect(page.page.locator("#notice")).to_contain_text("Ned is no longer shared")
 
 
-def test_picking_a_runner_on_the_map_picks_the_row(
+def test_picking_a_runner_on_the_map_selects_the_row(
     page: LivePage, web_server: Server
 ) -> None:
     with new_phone(web_server, "hal", "Hal") as hal:
@@ -138,7 +140,7 @@ def test_picking_a_runner_on_the_map_picks_the_row(
     page.page.evaluate("() => spectate.map().jumpTo({center: [12.5, 41.9], zoom: 8})")
 
     def pointer_on_hal() -> bool:
-        """Move the mouse to him; the cursor changes once a click would pick him."""
+        """Move the mouse to him; return whether a click would select him."""
         x, y = page.page.evaluate(
             "() => Object.values(globalThis.spectate.map().project([12.5, 41.9]))"
         )
@@ -152,7 +154,7 @@ def test_picking_a_runner_on_the_map_picks_the_row(
     expect(picked).to_have_attribute("aria-current", "true")
 
 
-def test_list_is_searched_by_keyboard(
+def test_the_list_is_searched_by_keyboard(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
@@ -169,7 +171,7 @@ def test_list_is_searched_by_keyboard(
     expect(page.page.locator("#empty")).to_contain_text("brookx")
 
 
-# Draws everything as often as in a second, and waits for what is on its way to the map.
+# Draws as often as in a second, and waits for pending updates of the map.
 DRAW_AGAIN = """async () => {
   for (let n = 0; n < 5; n++) {
     document.dispatchEvent(new Event("visibilitychange"));
@@ -180,7 +182,7 @@ DRAW_AGAIN = """async () => {
 }"""
 
 
-def test_pause_stops_the_picture(page: LivePage, web_server: Server) -> None:
+def test_pause_freezes_the_page(page: LivePage, web_server: Server) -> None:
     with new_phone(web_server, "kim", "Kim") as kim:
         kim.publish(-6.3, 53.31)
         page.open("/runners/kim/")
@@ -192,12 +194,12 @@ def test_pause_stops_the_picture(page: LivePage, web_server: Server) -> None:
             "() => spectate.store.runners.get('kim').fix.lng === -6.2"
         )
         page.page.evaluate(DRAW_AGAIN)
-        assert near(page.markers("followed")["kim"], [-6.3, 53.31])
+        assert is_near(page.markers("followed")["kim"], [-6.3, 53.31])
         page.page.click("#pause")
         page.wait_for_marker("kim", [-6.2, 53.31], "followed")
 
 
-def test_list_is_complete_without_a_map(
+def test_the_list_is_complete_without_a_map(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
@@ -208,7 +210,9 @@ def test_list_is_complete_without_a_map(
     expect(page.page.locator("#map-missing")).to_be_visible()
 
 
-def test_page_comes_back_after_a_restart(browser: Browser, web_server: Server) -> None:
+def test_the_page_reconnects_after_a_restart(
+    browser: Browser, web_server: Server
+) -> None:
     token = web_server.database(make_phone, "mia", "Mia")
     context = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     page = LivePage(context.new_page())
@@ -228,7 +232,9 @@ def test_page_comes_back_after_a_restart(browser: Browser, web_server: Server) -
     context.close()
 
 
-def test_phone_sheet_has_three_stops(browser: Browser, web_server: Server) -> None:
+def test_the_phone_sheet_has_three_heights(
+    browser: Browser, web_server: Server
+) -> None:
     context = browser.new_context(
         base_url=web_server.url,
         viewport={"width": 390, "height": 844},
@@ -249,11 +255,12 @@ def test_phone_sheet_has_three_stops(browser: Browser, web_server: Server) -> No
     context.close()
 
 
-def test_page_polls_where_no_websocket_comes_through(
+def test_the_page_polls_without_a_websocket(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     with new_phone(web_server, "ora", "Ora") as ora:
-        # As behind a proxy that knows none, and with a clock that is ten minutes slow.
+        # As behind a proxy without websockets, and with a clock that is ten minutes
+        # slow.
         context.add_init_script(
             """globalThis.WebSocket = class extends EventTarget {
                  constructor() {
@@ -277,8 +284,8 @@ def test_page_polls_where_no_websocket_comes_through(
             expect(page.row("ora").locator(".words")).to_contain_text("Live, seen")
 
 
-# Where a runner's marker stood from one moment to the next, and the time of their fix.
-WATCH = """(code) => {
+# Records a runner's marker every 100 ms, with the time of their fix.
+RECORD_MARKER = """(code) => {
   globalThis.watched = [];
   setInterval(async () => {
     const {store, map} = globalThis.spectate;
@@ -290,9 +297,9 @@ WATCH = """(code) => {
 
 
 @contextlib.contextmanager
-def line_cut(way: Way, page: LivePage) -> Iterator[None]:
-    """Have no line to the server meanwhile, and say so on the page."""
-    with way.cut():
+def disconnected(proxy: Proxy, page: LivePage) -> Iterator[None]:
+    """Cut the connection to the server; the page shows it."""
+    with proxy.cut():
         shown = page.page.locator("#connection")
         expect(shown).not_to_have_attribute("data-state", "open")
         expect(shown).to_contain_text("What you see is from")
@@ -300,35 +307,37 @@ def line_cut(way: Way, page: LivePage) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def asleep(way: Way, _page: LivePage) -> Iterator[None]:
-    """Have the whole browser stand still, and its line be cut meanwhile."""
-    with browser_asleep(), way.cut():
+def asleep(proxy: Proxy, _page: LivePage) -> Iterator[None]:
+    """Stop the whole browser, with its connection cut."""
+    with browser_asleep(), proxy.cut():
         yield
 
 
-@pytest.mark.parametrize(("code", "offline"), [("pia", line_cut), ("asleep", asleep)])
-def test_page_catches_up_after_a_cut_and_nothing_jumps_back(
+@pytest.mark.parametrize(
+    ("code", "offline"), [("pia", disconnected), ("asleep", asleep)]
+)
+def test_the_page_catches_up_after_a_cut_without_jumps(
     browser: Browser,
     web_server: Server,
     code: str,
-    offline: Callable[[Way, LivePage], AbstractContextManager[None]],
+    offline: Callable[[Proxy, LivePage], AbstractContextManager[None]],
 ) -> None:
-    with way_to(web_server) as way, new_phone(web_server, code, "Pia") as pia:
-        context = browser.new_context(base_url=way.url, viewport=VIEWPORT)
+    with proxy_to(web_server) as proxy, new_phone(web_server, code, "Pia") as pia:
+        context = browser.new_context(base_url=proxy.url, viewport=VIEWPORT)
         page = LivePage(context.new_page())
         sent = [-6.3]
         start = int(time.time() * 1000) - 10_000
         pia.publish(-6.3, 53.6, t=start)
         page.open(f"/runners/{code}/")
         page.wait_for_marker(code, [-6.3, 53.6], "followed")
-        page.page.evaluate(WATCH, code)
-        with offline(way, page):
+        page.page.evaluate(RECORD_MARKER, code)
+        with offline(proxy, page):
             for seconds in range(1, 5):
                 sent.append(round(sent[-1] + 5e-5, 5))
                 pia.publish(sent[-1], 53.6, t=start + 1000 * seconds)
         page.wait_for_marker(code, [sent[-1], 53.6], "followed")
         page.wait_for_connection()
-        # Not only where she is now, but how she came there.
+        # The trail has her way there too.
         trail = (
             f"() => globalThis.spectate.store.runners.get('{code}').trail"
             ".map(([, lng]) => lng)"
@@ -343,10 +352,10 @@ def test_page_catches_up_after_a_cut_and_nothing_jumps_back(
         context.close()
 
 
-def test_clock_of_the_browser_does_not_matter(
+def test_the_clock_of_the_browser_does_not_matter(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
-    # Ten minutes fast; the other test has one that is slow, and polls.
+    # Ten minutes fast; the test of polling has a slow clock.
     context.add_init_script(
         """const now = Date.now;
            Date.now = () => now() + 600_000;"""
@@ -364,11 +373,11 @@ def test_clock_of_the_browser_does_not_matter(
             eventually(lambda: page.page.evaluate(state) == "live")
 
 
-def test_phone_that_is_unsure_and_nearly_empty_is_told_of(
+def test_an_inaccurate_phone_with_a_low_battery_is_shown(
     page: LivePage, web_server: Server
 ) -> None:
     with new_phone(web_server, "tom", "Tom") as tom:
-        # Half a minute ago: a phone is told of no more often.
+        # Half a minute ago, as the status of a phone is sent at most that often.
         then = int(time.time() * 1000) - 35_000
         tom.publish(-6.3, 54.0, t=then, accuracy=60, battery=81)
         page.open("/runners/tom/")
@@ -383,7 +392,7 @@ def test_phone_that_is_unsure_and_nearly_empty_is_told_of(
         expect(phone).to_have_text("Battery low: 12 %")
 
 
-def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
+def test_the_map_uses_the_style_of_the_installation_or_the_default(
     browser: Browser, web_server: Server
 ) -> None:
     style = {
@@ -398,7 +407,7 @@ def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
         context = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
         page = LivePage(context.new_page()).page
         page.route("**/style.json", partial(Route.fulfill, status=status, json=style))
-        # As with SPECTATE_MAP_STYLE, for which a server would have to start anew.
+        # As with SPECTATE_MAP_STYLE, which needs a restart of the server.
         context.add_init_script(
             """const parse = JSON.parse;
                JSON.parse = (...text) => {
@@ -424,7 +433,7 @@ def test_map_is_drawn_on_the_style_of_the_installation_or_on_ours(
         context.close()
 
 
-def test_camera_leaves_the_picture_to_who_moves_it(
+def test_the_camera_stops_when_the_user_moves_the_map(
     page: LivePage, web_server: Server
 ) -> None:
     with new_phone(web_server, "rob", "Rob") as rob:
@@ -432,9 +441,9 @@ def test_camera_leaves_the_picture_to_who_moves_it(
         page.open("/runners/rob/")
         page.wait_for_marker("rob", [-6.3, 53.7], "followed")
         centre = "() => globalThis.spectate.map().getCenter().toArray()"
-        eventually(lambda: near(page.page.evaluate(centre), [-6.3, 53.7]))
+        eventually(lambda: is_near(page.page.evaluate(centre), [-6.3, 53.7]))
         rob.publish(-6.299, 53.7)
-        eventually(lambda: near(page.page.evaluate(centre), [-6.299, 53.7]))
+        eventually(lambda: is_near(page.page.evaluate(centre), [-6.299, 53.7]))
         page.page.locator("#map canvas").focus()
         page.page.keyboard.press("ArrowUp")
         page.page.wait_for_function(
@@ -446,4 +455,4 @@ def test_camera_leaves_the_picture_to_who_moves_it(
         moved = page.page.evaluate(centre)
         rob.publish(-6.298, 53.7)
         page.wait_for_marker("rob", [-6.298, 53.7], "followed")
-        assert near(page.page.evaluate(centre), moved)
+        assert is_near(page.page.evaluate(centre), moved)

@@ -1,4 +1,4 @@
-"""From an account to a link that is revoked, as a runner and her mother meet it."""
+"""From an account to a revoked link, for a runner and her mother."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def become_runner(
 def new_runner(
     context: BrowserContext, server: Server, name: str, visibility: str
 ) -> Runner:
-    """Make a runner with an account, and have a browser be signed in with it."""
+    """Make a runner with an account, and sign the browser in."""
     code = name.lower().replace(" ", "-")
     account = server.database(make_user, code)
     sign_in(context, server, account)
@@ -59,7 +59,7 @@ def new_runner(
 
 
 def new_token(page: Page) -> str:
-    """Get a token on the page of one's own; return its plain text."""
+    """Create a token on the runner's own page; return its plain text."""
     page.click("#tokens summary")
     page.fill("#token_name", "Phone")
     page.click("#tokens details button[type=submit]")
@@ -67,7 +67,7 @@ def new_token(page: Page) -> str:
 
 
 def new_link(page: Page, label: str, pin: str = "") -> str:
-    """Make a share link; return its path."""
+    """Create a share link; return its path."""
     page.goto("/me/")
     if not page.locator("#link_label").is_visible():
         page.click("#links summary")
@@ -77,7 +77,7 @@ def new_link(page: Page, label: str, pin: str = "") -> str:
     return urlsplit(page.input_value("#link")).path
 
 
-def test_runner_shares_a_link_and_revokes_it(
+def test_a_runner_shares_a_link_and_revokes_it(
     page: LivePage, browser: Browser, web_server: Server
 ) -> None:
     sign_up(page.page, "vera")
@@ -87,8 +87,8 @@ def test_runner_shares_a_link_and_revokes_it(
 
     private = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     mum = LivePage(private.new_page())
-    asked: list[Request] = []
-    mum.page.on("request", lambda request: asked.append(request))
+    requests: list[Request] = []
+    mum.page.on("request", lambda request: requests.append(request))
     with publishing(web_server, token) as phone:
         with phone.stay(-6.33, 53.35):
             mum.open(path)
@@ -96,28 +96,28 @@ def test_runner_shares_a_link_and_revokes_it(
         phone.publish(-6.34, 53.36)
         mum.wait_for_marker("vera-hill", [-6.34, 53.36], "followed")
 
-        # The address is in no other request, and is told to nobody.
+        # The address is in no other request and in no Referer header.
         secret = path.split("/")[2]
-        assert [secret in request.url for request in asked].count(True) == 1
-        told = [request.headers.get("referer", "") for request in asked]
-        assert not any(secret in address for address in told)
+        assert [secret in request.url for request in requests].count(True) == 1
+        referrers = [request.headers.get("referer", "") for request in requests]
+        assert not any(secret in address for address in referrers)
 
         page.page.goto("/me/")
         mums = page.page.locator("#links .item", has_text="Mum")
         expect(mums).to_contain_text("opened once")
         mums.get_by_role("button").click()
-        words = "This link was revoked. Ask for a new one."
-        expect(mum.page.locator("#connection")).to_have_text(words)
-        expect(mum.page.locator("#empty")).to_have_text(words)
+        text = "This link was revoked. Ask for a new one."
+        expect(mum.page.locator("#connection")).to_have_text(text)
+        expect(mum.page.locator("#empty")).to_have_text(text)
         expect(mum.row("vera-hill")).to_have_count(0)
         eventually(lambda: mum.markers("followed") == {})
     assert mum.errors == []
     mum.page.goto(path)
-    expect(mum.page.locator("main")).to_contain_text(words)
+    expect(mum.page.locator("main")).to_contain_text(text)
     private.close()
 
 
-def test_link_with_a_pin_opens_with_it_only(
+def test_a_link_with_a_pin_opens_with_it_only(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     wim = new_runner(context, web_server, "Wim Ford", "followers")
@@ -128,16 +128,16 @@ def test_link_with_a_pin_opens_with_it_only(
     without_map(private)
     visitor = LivePage(private.new_page())
     visitor.page.goto(path)
-    for pin, words in (("1234", "That is not its PIN."), ("4711", "Wim Ford")):
+    for pin, text in (("1234", "That is not its PIN."), ("4711", "Wim Ford")):
         visitor.page.fill("#pin", pin)
         visitor.page.click("main button")
-        expect(visitor.page.locator("main")).to_contain_text(words)
+        expect(visitor.page.locator("main")).to_contain_text(text)
     visitor.row("wim-ford").wait_for()
     assert visitor.errors == []
     private.close()
 
 
-def test_follower_asks_is_accepted_and_is_blocked(
+def test_a_follower_is_accepted_and_blocked(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     xia = new_runner(context, web_server, "Xia Lake", "public")
@@ -158,14 +158,14 @@ def test_follower_asks_is_accepted_and_is_blocked(
         alice.open("/runners/xia-lake/")
         alice.row("xia-lake").wait_for()
         follower.get_by_role("button", name="Block").click()
-        words = "Xia Lake is no longer shared with you."
-        expect(alice.page.locator("#empty")).to_have_text(words)
+        text = "Xia Lake is no longer shared with you."
+        expect(alice.page.locator("#empty")).to_have_text(text)
         expect(alice.row("xia-lake")).to_have_count(0)
     assert alice.errors == []
     elsewhere.close()
 
 
-def test_signed_out_elsewhere_is_said(
+def test_signing_out_in_a_different_tab_is_shown(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
@@ -178,7 +178,7 @@ def test_signed_out_elsewhere_is_said(
     expect(page.page.locator("#empty")).to_contain_text("Sign in again")
 
 
-def test_positions_that_are_erased_leave_the_open_map(
+def test_erased_positions_disappear_from_an_open_map(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     zoe = new_runner(context, web_server, "Zoe Dale", "public")
@@ -197,7 +197,7 @@ def test_positions_that_are_erased_leave_the_open_map(
     elsewhere.close()
 
 
-def test_own_pages_work_on_a_phone_and_without_a_script(
+def test_own_pages_work_on_a_phone_and_without_scripts(
     browser: Browser, web_server: Server
 ) -> None:
     context = browser.new_context(

@@ -1,4 +1,4 @@
-"""A runner sets a phone up on the page and sees it turn green."""
+"""A runner sets up a phone on the page and sees that it works."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bob(page: LivePage, web_server: Server, account: User) -> Page:
 
 
 def send(server: Server, config: dict[str, str], **more: object) -> None:
-    """Send a position as OwnTracks does that was set up with this configuration."""
+    """Send a position as OwnTracks does with this configuration."""
     location = {
         "_type": "location",
         "tst": int(time.time()),
@@ -55,7 +55,7 @@ def send(server: Server, config: dict[str, str], **more: object) -> None:
         assert answer.read() == b"[]"
 
 
-def test_phone_turns_green_at_its_first_fix(bob: Page, web_server: Server) -> None:
+def test_a_phone_is_ok_after_its_first_fix(bob: Page, web_server: Server) -> None:
     bob.click("button[value=owntracks]")
     bob.wait_for_selector(".diagnosis[data-state=waiting]")
     link = urlsplit(bob.get_attribute("#link", "href") or "")
@@ -68,7 +68,7 @@ def test_phone_turns_green_at_its_first_fix(bob: Page, web_server: Server) -> No
     bob.wait_for_selector(".diagnosis[data-state=ok]")
 
 
-def test_setup_fits_the_screen(bob: Page) -> None:
+def test_the_setup_fits_the_screen(bob: Page) -> None:
     bob.click("button[value=osmand]")
     bob.wait_for_selector(".qr")
     bob.wait_for_load_state("load")

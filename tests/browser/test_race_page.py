@@ -1,4 +1,4 @@
-"""A race under way, with its past, as spectators see it in a browser."""
+"""A race under way in a browser, with its replay."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.servers import Server
 
-# Whoever leads is in the first wave and well past 2 km, from where arrivals are told.
+# The leader is in the first wave and past 2 km, where arrivals are available.
 LEADER = """() => [...globalThis.spectate.store.runners.values()].sort(
   (a, b) => (b.fix?.progress ?? 0) - (a.fix?.progress ?? 0))[0].code"""
-# Notifications are kept, not shown.
-NOTED = """
-globalThis.noted = [];
+# Notifications are recorded instead of shown.
+RECORD_NOTIFICATIONS = """
+globalThis.notifications = [];
 globalThis.Notification = class {
   static requestPermission() { return Promise.resolve("granted"); }
-  constructor(words) { noted.push(words); }
+  constructor(text) { notifications.push(text); }
 };
 """
 
 
 @pytest.fixture
 def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
-    """A browser of somebody who reads English and counts in kilometres."""
+    """A browser with English and kilometres."""
     context = browser.new_context(
         base_url=web_server.url,
         viewport=VIEWPORT,
@@ -46,14 +46,14 @@ def context(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
 
 @pytest.fixture(scope="module")
 def race(web_server: Server) -> str:
-    """The demo's race; the code of a runner of its second wave."""
+    """The demo race; the code of a runner of its second wave."""
     return web_server.database(make_demo_race)
 
 
 def make_demo_race() -> str:
     """Make a race with three waves, the first 22 minutes ago, over five laps of 3.2 km.
 
-    They stand still from here on, and are live for as long as the tests take.
+    The runners stand still and stay live during the tests.
     """
     race_restart(24)
     LatestPosition.objects.update(recorded_at=timezone.now() + timedelta(hours=1))
@@ -62,7 +62,7 @@ def make_demo_race() -> str:
 
 
 def progress_of(page: LivePage, code: str) -> float | None:
-    """How far along the course the list shows a runner, km."""
+    """Return a runner's progress in the list, km."""
     words = page.row(code).locator(".distance").all_inner_texts()
     if not words or not words[0]:
         return None
@@ -71,7 +71,7 @@ def progress_of(page: LivePage, code: str) -> float | None:
 
 
 def tail_of(page: LivePage) -> float:
-    """How long the trails on the map are in all, in ten-thousandths of a degree."""
+    """Return the total length of all trails on the map, in 0.0001 degrees."""
     length: float = page.page.evaluate(
         """async () => {
              const {features} = await spectate.map().getSource("trails").getData();
@@ -86,7 +86,7 @@ def tail_of(page: LivePage) -> float:
 
 
 def show_time(page: LivePage, time: int) -> None:
-    """Move the replay's slider to a time in ms."""
+    """Move the slider of the replay to a time in ms."""
     page.page.locator("#player-time").evaluate(
         "(slider, time) => { slider.value = time;"
         " slider.dispatchEvent(new Event('input')); }",
@@ -95,14 +95,14 @@ def show_time(page: LivePage, time: int) -> None:
 
 
 def open_race(page: LivePage, query: str = "") -> str:
-    """Open the race; return who leads."""
+    """Open the race; return the code of the leader."""
     page.open(f"/races/demo/{query}")
     page.page.wait_for_function("() => globalThis.spectate.map()?.getLayer('crowd')")
     leader: str = page.page.evaluate(LEADER)
     return leader
 
 
-# The replay goes on when the test calls `pass`, which returns by how many ms it did.
+# The replay advances when the test calls `pass`, which returns by how many ms.
 REPLAY_CLOCK = """
 const every = globalThis.setInterval;
 const running = performance.now.bind(performance);
@@ -126,31 +126,31 @@ globalThis.setInterval = (what, ms, ...rest) => {
 """
 
 
-def test_race_is_run_again(page: LivePage, context: BrowserContext, race: str) -> None:
+def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) -> None:
     context.add_init_script(REPLAY_CLOCK)
-    asked: list[str] = []
-    page.page.on("request", lambda request: asked.append(request.url))
+    urls: list[str] = []
+    page.page.on("request", lambda request: urls.append(request.url))
     leader, later = open_race(page), race
     page.star(leader).click()
     now = progress_of(page, leader)
     assert now is not None and now > 1
     page.page.click("#replay")
     expect(page.page.locator("#player")).to_be_visible()
-    # Two minutes into it, and stopped there.
+    # Two minutes into the race, and stopped there.
     page.page.click("#player-play")
     start = int(page.page.get_attribute("#player-time", "min") or "")
     words = page.page.locator("#player-words")
     show_time(page, start + 120_000)
     expect(words).to_contain_text("2:00")
     eventually(lambda: 0.1 < (progress_of(page, leader) or 0) < now / 2)
-    chunks = {url for url in asked if "replay.json" in url}
+    chunks = {url for url in urls if "replay.json" in url}
     assert 0 < len(chunks) <= 3, "It loads what it shows, not the race."
-    # A later wave is on its way by then only with one start for all.
+    # With one start for all, runners of a later wave are on their way too.
     expect(page.row(later).locator(".distance b")).to_have_count(0)
     page.page.click("#player-mass")
     eventually(lambda: (progress_of(page, later) or 0) > 0.1)
 
-    # To a checkpoint, at the time of the runner who is starred; with a longer tail.
+    # Jump to a checkpoint, at the time of the starred runner, with a longer trail.
     page.page.select_option("#player-jump", label="Cedars")
     expect(words).not_to_have_text(re.compile("^2:00"))
     eventually(lambda: tail_of(page) > 5)
@@ -158,7 +158,7 @@ def test_race_is_run_again(page: LivePage, context: BrowserContext, race: str) -
     page.page.select_option("#player-tail", "5")
     eventually(lambda: tail_of(page) > 2 * short)
 
-    # It stands still until it is played; at 120x a second and a half are three minutes.
+    # The replay stands still until it is played; at 120x, 1.5 s are three minutes.
     assert page.page.evaluate("() => pass(1.5)") == 0
     page.page.select_option("#player-speed", "120")
     page.page.click("#player-play")
@@ -171,7 +171,7 @@ def test_race_is_run_again(page: LivePage, context: BrowserContext, race: str) -
 def test_arrivals_at_a_place_count_down_and_warn(
     page: LivePage, context: BrowserContext, race: str
 ) -> None:
-    context.add_init_script(NOTED)
+    context.add_init_script(RECORD_NOTIFICATIONS)
     leader = open_race(page)
     page.star(leader).click()
     next_words = page.row(leader).locator(".next")
@@ -180,7 +180,7 @@ def test_arrivals_at_a_place_count_down_and_warn(
     row = page.page.locator("#arrivals tbody tr")
     expect(row).to_have_count(1)
     expect(row.locator("td").first).to_have_text(re.compile(r"^in \d+–\d+ min$"))
-    # A little ahead on the lap: each later pass of the same place is a row of its own.
+    # Ahead on the lap; each later pass of the same place is a separate row.
     place = page.page.evaluate(
         """(code) => {
              const {store} = globalThis.spectate;
@@ -199,8 +199,8 @@ def test_arrivals_at_a_place_count_down_and_warn(
     )
     eventually(lambda: row.count() > 1)
     page.page.check("#warn")
-    page.page.wait_for_function("() => globalThis.noted.length === 2")
-    five, one = page.page.evaluate("() => globalThis.noted")
+    page.page.wait_for_function("() => globalThis.notifications.length === 2")
+    five, one = page.page.evaluate("() => globalThis.notifications")
     assert five.endswith(" in about 1 min")
     assert one == five
     page.page.click("#unpin")
@@ -208,7 +208,7 @@ def test_arrivals_at_a_place_count_down_and_warn(
 
 
 def arrive_soon(route: Route) -> None:
-    """Answer as the server does, but with the next pass in a little over a minute."""
+    """Change the server's reply so that the next pass is in a little over a minute."""
     response = route.fetch()
     answer = response.json()
     for runner in answer["runners"]:
@@ -218,7 +218,7 @@ def arrive_soon(route: Route) -> None:
     route.fulfill(response=response, json=answer)
 
 
-def test_distance_to_me_is_told_on_request_only(
+def test_the_distance_to_me_is_shown_on_request_only(
     page: LivePage, context: BrowserContext, race: str
 ) -> None:
     context.grant_permissions(["geolocation"])
@@ -234,36 +234,36 @@ def test_distance_to_me_is_told_on_request_only(
     expect(away).to_have_text("")
 
 
-def test_big_screen_has_nothing_to_press_and_looks_around(
+def test_the_big_screen_has_no_controls_and_rotates_its_view(
     page: LivePage, context: BrowserContext, race: str
 ) -> None:
-    # Looks elsewhere when the test says so, and not after 12 s.
+    # Rotates when the test calls it, instead of every 12 s.
     context.add_init_script(
         """const every = globalThis.setInterval;
            globalThis.setInterval = (what, ms, ...rest) => {
              if (ms !== 12_000) return every(what, ms, ...rest);
-             globalThis.look = what;
+             globalThis.rotate = what;
            };"""
     )
     open_race(page, "?screen=1")
-    page.page.wait_for_function("() => globalThis.look")
+    page.page.wait_for_function("() => globalThis.rotate")
     for part in (".topbar", "#search", ".star", "#replay", "#fold"):
         expect(page.page.locator(part).first).to_be_hidden()
-    looked_at = page.page.locator(".runner.selected")
-    # At the first three in turn, then at all.
+    selected_rows = page.page.locator(".runner.selected")
+    # The first three in turn, then all.
     for selected in (1, 1, 1, 0):
-        page.page.evaluate("() => look()")
-        expect(looked_at).to_have_count(selected)
-    # Until somebody takes over.
+        page.page.evaluate("() => rotate()")
+        expect(selected_rows).to_have_count(selected)
+    # A user who moves the map stops it.
     page.page.locator("#map canvas").focus()
     page.page.keyboard.press("ArrowUp")
-    page.page.evaluate("() => { look(); look(); }")
-    expect(looked_at).to_have_count(0)
+    page.page.evaluate("() => { rotate(); rotate(); }")
+    expect(selected_rows).to_have_count(0)
 
 
 @contextlib.contextmanager
-def another_site(body: str) -> Iterator[str]:
-    """Serve a page from elsewhere: to a browser localhost is not 127.0.0.1."""
+def different_site(body: str) -> Iterator[str]:
+    """Serve a page of a different origin: browsers tell localhost from 127.0.0.1."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -281,13 +281,13 @@ def another_site(body: str) -> Iterator[str]:
         site.shutdown()
 
 
-def test_race_is_shown_in_a_frame_of_another_site_only_to_be_looked_at(
+def test_a_race_in_a_frame_of_a_different_site_is_read_only(
     browser: Browser, web_server: Server, race: str
 ) -> None:
     context = browser.new_context()
     without_map(context)
     page = LivePage(context.new_page()).page
-    with another_site(
+    with different_site(
         f'<iframe name="race" src="{web_server.url}/races/demo/?embed=1"></iframe>'
         f'<iframe name="page" src="{web_server.url}/races/demo/"></iframe>'
     ) as site:
@@ -304,7 +304,7 @@ def test_race_is_shown_in_a_frame_of_another_site_only_to_be_looked_at(
     context.close()
 
 
-def test_list_is_there_without_any_script(
+def test_the_list_needs_no_script(
     browser: Browser, web_server: Server, race: str
 ) -> None:
     context = browser.new_context(base_url=web_server.url, java_script_enabled=False)

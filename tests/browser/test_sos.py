@@ -1,4 +1,4 @@
-"""A call for help from the browser as the phone, and the desk that sees it."""
+"""A call for help from the browser as a phone, and the desk that receives it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from runners.models import Entry, Race
 from runners.sharing.runner_settings import sharing_pause
-from tests.browser.pages import PATIENCE
+from tests.browser.pages import PATIENCE_MS
 from tests.factories.people import make_office, make_runner, make_token
 from tests.servers import Server
 
 
 @dataclass
-class Cast:
-    """A race that is on, and the token of Bob's phone."""
+class Rows:
+    """A current race and the token of Bob's phone."""
 
     race: int
     token: str
 
 
-def make_cast() -> Cast:
-    """Have Bob run and share nothing."""
+def make_rows() -> Rows:
+    """Make Bob, who runs with sharing paused."""
     make_office("a long walk by the river")
     now = timezone.now()
     race = Race.objects.create(
@@ -35,10 +35,10 @@ def make_cast() -> Cast:
     bob = make_runner("bob", "Bob Marsh")
     Entry.objects.create(race=race, runner=bob, bib="17", status="started")
     sharing_pause(runner=bob)
-    return Cast(race.pk, make_token(bob))
+    return Rows(race.pk, make_token(bob))
 
 
-# The bar of a button that is held is full when the test says so, and not after 1.5 s.
+# The bar of the held button is full when the test calls `fillBar`, not after 1.5 s.
 BAR = """
 const later = globalThis.setTimeout;
 globalThis.setTimeout = (what, ms, ...rest) => {
@@ -50,8 +50,8 @@ globalThis.setTimeout = (what, ms, ...rest) => {
 
 
 @pytest.fixture(scope="module")
-def cast(web_server: Server) -> Cast:
-    return web_server.database(make_cast)
+def rows(web_server: Server) -> Rows:
+    return web_server.database(make_rows)
 
 
 @pytest.fixture
@@ -62,22 +62,22 @@ def phone(browser: Browser, web_server: Server) -> Iterator[BrowserContext]:
         geolocation={"latitude": 53.35, "longitude": -6.33, "accuracy": 5},
         permissions=["geolocation"],
     )
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(BAR)
     yield context
     context.close()
 
 
 def hold(page: Page) -> None:
-    """Press the button with a finger, or a mouse, until the bar is full."""
+    """Hold the button until the bar is full."""
     page.locator("#sos-button").hover()
     page.mouse.down()
     page.evaluate("() => fillBar()")
     page.mouse.up()
 
 
-# How often the desk has sounded.
-LISTEN = """() => {
+# Counts how often the desk sounds.
+COUNT_TONES = """() => {
   globalThis.tones = 0;
   const { start } = OscillatorNode.prototype;
   OscillatorNode.prototype.start = function () {
@@ -87,8 +87,8 @@ LISTEN = """() => {
 }"""
 
 
-def look(desk: Page) -> None:
-    """Have the desk look now, not in a few seconds."""
+def refresh(desk: Page) -> None:
+    """Refresh the desk now instead of in some seconds."""
     desk.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -102,22 +102,22 @@ def open_desk(context: BrowserContext, race: int) -> Page:
     return page
 
 
-def test_call_made_without_a_connection_reaches_the_desk_which_answers(
+def test_a_call_without_a_connection_reaches_the_desk_and_is_answered(
     phone: BrowserContext,
     context: BrowserContext,
     web_server: Server,
-    cast: Cast,
+    rows: Rows,
 ) -> None:
-    desk = open_desk(context, cast.race)
-    desk.evaluate(LISTEN)
+    desk = open_desk(context, rows.race)
+    desk.evaluate(COUNT_TONES)
     desk.click("h1")
     page = phone.new_page()
-    page.goto(f"/share/#token={cast.token}")
+    page.goto(f"/share/#token={rows.token}")
     page.click("#offer-yes")
-    # Once the page has loaded again as Bob's phone.
+    # Shown when the page has reloaded as Bob's phone.
     expect(page.locator("#sos-button")).to_be_visible()
 
-    # A tap is no call.
+    # A tap is not a call.
     page.click("#sos-button")
     expect(page.locator("#sos-says")).to_have_text("Hold it until the bar is full.")
     expect(page.locator("#sos")).to_have_attribute("data-open", "false")
@@ -135,7 +135,7 @@ def test_call_made_without_a_connection_reaches_the_desk_which_answers(
     phone.set_offline(False)
     page.evaluate("dispatchEvent(new Event('online'))")
     expect(page.locator("#sos-says")).to_contain_text("Your call arrived")
-    look(desk)
+    refresh(desk)
     call = desk.locator(".desk-call")
     expect(call).to_contain_text("Bob Marsh")
     expect(call.locator(".place")).to_have_text("53.35000, -6.33000")
@@ -145,10 +145,10 @@ def test_call_made_without_a_connection_reaches_the_desk_which_answers(
     expect(call).to_contain_text("seen by office")
     expect(page.locator("#sos-says")).to_contain_text("The race office saw your call")
     desk.evaluate("tones = 0")
-    look(desk)
+    refresh(desk)
 
     hold(page)
     expect(page.locator("#sos-button")).to_contain_text("SOS")
-    look(desk)
+    refresh(desk)
     expect(desk.locator("#desk-sos")).to_be_hidden()
     assert desk.evaluate("tones") == 0

@@ -25,7 +25,7 @@ def results(tmp_path: Path) -> Path:
 
 def backtest(*arguments: object) -> str:
     out = StringIO()
-    # Where it is not marked, pytest-django lets no test use the database.
+    # pytest-django makes database access fail in tests without the marker.
     call_command("backtest", *map(str, arguments), stdout=out, stderr=StringIO())
     return out.getvalue()
 
@@ -67,13 +67,13 @@ def test_each_answer_is_one_line(results: Path, tmp_path: Path) -> None:
     assert out.read_text() == first
 
 
-def test_table_is_for_people(results: Path) -> None:
+def test_the_table_is_readable(results: Path) -> None:
     table = backtest(results, "--ask", "30000").splitlines()
     assert len(table) == 2 + 3
     assert table[2].startswith("| 30 km | 35 km | 80 |")
 
 
-def test_answers_follow_what_is_learned(results: Path, tmp_path: Path) -> None:
+def test_answers_depend_on_the_learned_results(results: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text(results_csv(300, 2, fade=0.4))
     usual, learned = (
@@ -83,7 +83,7 @@ def test_answers_follow_what_is_learned(results: Path, tmp_path: Path) -> None:
     assert learned > usual + 60
 
 
-def test_a_split_that_is_missing_is_no_question(tmp_path: Path) -> None:
+def test_a_missing_split_is_no_question(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("5000,10000,20000\n1500,3000,6100\n1500,,6100\n1500,3000,\n")
     found = lines(backtest(path, "--ask", "5000,10000", "--json"))
@@ -95,7 +95,7 @@ def test_a_split_that_is_missing_is_no_question(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("nowhere.csv",), "Cannot read nowhere.csv"),
         (("--ask", "half"), "no list of metres"),
@@ -107,12 +107,12 @@ def test_a_split_that_is_missing_is_no_question(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_explained_in_one_line(
-    results: Path, arguments: tuple[str, ...], says: str
+    results: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     files = () if arguments[0].endswith(".csv") else (results,)
     with pytest.raises(CommandError) as error:
         backtest(*files, *arguments)
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

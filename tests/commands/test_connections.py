@@ -1,4 +1,4 @@
-"""`connections` sees the sockets of all workers, and closes them in stages."""
+"""`connections` lists the sockets of all workers, and closes them in stages."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(scope="module")
 def server(shared_redis: Redis) -> Iterator[Server]:
-    """Two workers."""
+    """A server with two workers."""
     with Server(WORKERS="2", REDIS_URL=shared_redis.url) as server:
-        wait_until(lambda: len(doors(server)) == 2)
+        wait_until(lambda: len(operator_sockets(server)) == 2)
         yield server
 
 
-def doors(server: Server) -> list[Path]:
-    """Return the doors of the server's processes, one for each that serves."""
+def operator_sockets(server: Server) -> list[Path]:
+    """Return the operator sockets of the server's processes, one per process."""
     return list((ROOT / "var/processes").glob(f"{server.port}-*"))
 
 
-def is_asked(server: Server) -> bool:
-    """Tell whether a process has a question of which it has not hung up yet."""
+def has_request(server: Server) -> bool:
+    """Return whether a process has an open operator connection."""
     connected = "03"
     return any(
         fields[5] == connected and f"/.{server.port}-" in fields[-1]
@@ -79,14 +79,14 @@ def spectator(server: Server, token: str | None = None) -> Iterator[ClientConnec
         yield client
 
 
-def asked(*arguments: str) -> str:
+def connections(*arguments: str) -> str:
     out = StringIO()
     call_command("connections", *arguments, stdout=out)
     return out.getvalue()
 
 
 def listed() -> list[str]:
-    *lines, summary = asked().splitlines()
+    *lines, summary = connections().splitlines()
     assert summary == f"{len(lines[1:])} sockets of 2 processes, 0 behind."
     return lines[1:]
 
@@ -106,7 +106,7 @@ def test_sockets_of_all_workers_are_listed_and_closed(
         old = stack.enter_context(connect(server.ws_url))
         old.send(json.dumps({"initialRequest": True, "following": ["17", "18"]}))
         assert json.loads(old.recv(timeout=PATIENCE_S))["error"] == "runner.unknown"
-        # Until both workers have some.
+        # Until both workers have sockets.
         crowd = [stack.enter_context(spectator(server)) for _ in range(6)]
         while len(processes(listed())) < 2:
             crowd.append(stack.enter_context(spectator(server)))
@@ -122,32 +122,34 @@ def test_sockets_of_all_workers_are_listed_and_closed(
         assert re.search(r"2015 +nobody +1 runner +0$", seed)
 
         process, count = processes(lines).most_common()[-1]
-        said = asked("--close", "overloaded", "--process", process)
-        assert said == f"{count} sockets of 1 process were closed.\n"
+        output = connections("--close", "overloaded", "--process", process)
+        assert output == f"{count} sockets of 1 process were closed.\n"
         wait_until(lambda: len(listed()) == len(lines) - count)
 
-        said = asked("--close", "restart")
-        assert said == f"{len(lines) - count} sockets of 2 processes were closed.\n"
-        words = []
+        output = connections("--close", "restart")
+        assert output == f"{len(lines) - count} sockets of 2 processes were closed.\n"
+        delays = []
         codes = []
         for client in (phone, *crowd):
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
-                    word = json.loads(client.recv(timeout=PATIENCE_S))
-                    words += [word["after"]] if word["type"] == "reconnect" else []
+                    message = json.loads(client.recv(timeout=PATIENCE_S))
+                    delays += (
+                        [message["after"]] if message["type"] == "reconnect" else []
+                    )
             assert closed.value.rcvd is not None
             codes.append(closed.value.rcvd.code)
-        # Who is to back off is not asked back.
-        assert codes.count(1012) == len(words) and {1012, 1013} >= {*codes}
-        assert all(0 <= after < 1000 for after in words)
+        # Clients that are to back off are not asked to reconnect.
+        assert codes.count(1012) == len(delays) and {1012, 1013} >= {*codes}
+        assert all(0 <= after < 1000 for after in delays)
         wait_until(lambda: not processes(listed()))
-        said = asked("--close", "restart")
-        assert said == "No sockets of 2 processes: nothing to close.\n"
-    # Workers that start have knocked at each other's doors.
+        output = connections("--close", "restart")
+        assert output == "No sockets of 2 processes: nothing to close.\n"
+    # Starting workers have connected to each other's operator sockets.
     assert "Traceback" not in server.log, server.log
 
 
-def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
+def test_a_close_keeps_its_rate_and_ends_with_the_command(
     server: Server, settings: Settings
 ) -> None:
     settings.PORT = server.port
@@ -157,7 +159,7 @@ def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
         with Leashed[bytes](
             [
                 *(sys.executable, "manage.py", "connections"),
-                # All of them would take 80 s.
+                # Closing all of them would take 80 s.
                 *("--close", "restart", "--rate", "0.5"),
             ],
             cwd=ROOT,
@@ -166,11 +168,11 @@ def test_a_close_keeps_to_its_rate_and_ends_with_the_command(
             stderr=subprocess.DEVNULL,
         ) as command:
             wait_until(lambda: len(listed()) < 40)
-            assert is_asked(server)
+            assert has_request(server)
             command.send_signal(signal.SIGINT)
             command.wait(PATIENCE_S)
-        # By then no process goes on closing.
-        wait_until(lambda: not is_asked(server))
+        # After that no process continues to close sockets.
+        wait_until(lambda: not has_request(server))
         assert listed()
 
 
@@ -197,18 +199,18 @@ def test_users_and_links_are_named() -> None:
     assert follows({**facts, "runners": 0, "topics": []}) == "nobody"
 
 
-def test_nobody_there_is_explained(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_process_is_explained(settings: Settings, tmp_path: Path) -> None:
     settings.VAR_DIR = tmp_path
     settings.PORT = free_port()
     with pytest.raises(CommandError, match="No process serves port"):
-        asked()
+        connections()
     with pytest.raises(CommandError, match="No process 7 serves port"):
-        asked("--process", "7")
+        connections("--process", "7")
     with pytest.raises(CommandError, match="--rate must be more than 0"):
-        asked("--rate", "0")
+        connections("--rate", "0")
 
 
-def test_what_a_killed_process_left_is_passed_over(
+def test_the_socket_of_a_killed_process_is_ignored(
     settings: Settings, tmp_path: Path
 ) -> None:
     settings.VAR_DIR = tmp_path
@@ -216,17 +218,22 @@ def test_what_a_killed_process_left_is_passed_over(
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "processes" / f"{settings.PORT}-1"))
     with pytest.raises(CommandError, match="No process serves port"):
-        asked()
+        connections()
 
 
-def test_no_socket_leaves_its_door_behind(shared_redis: Redis) -> None:
+def test_no_operator_socket_is_left_behind(shared_redis: Redis) -> None:
     with Server(WORKERS="2", REDIS_URL=shared_redis.url) as server:
-        wait_until(lambda: len(doors(server)) == 2)
-        left = doors(server)
+        wait_until(lambda: len(operator_sockets(server)) == 2)
+        stale = operator_sockets(server)
         server.kill()
-        assert doors(server) == left
-        # The next to start tidies up, and its own are gone when it has stopped.
+        assert operator_sockets(server) == stale
+        # The next start removes stale sockets, and a stopped server leaves none.
         server.start()
-        wait_until(lambda: len(doors(server)) == 2 and not {*left} & {*doors(server)})
+        wait_until(
+            lambda: (
+                len(operator_sockets(server)) == 2
+                and not {*stale} & {*operator_sockets(server)}
+            )
+        )
         server.stop()
-        assert not doors(server)
+        assert not operator_sockets(server)

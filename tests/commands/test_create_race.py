@@ -28,7 +28,7 @@ def create(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_command_prints_one_line_about_the_race(park: str) -> None:
+def test_the_command_prints_one_line_about_the_race(park: str) -> None:
     printed = create(
         park, "--name", "Park", "--slug", "park", "--start", "2026-05-31T09:00+02:00"
     )
@@ -52,7 +52,7 @@ def test_command_prints_one_line_about_the_race(park: str) -> None:
     assert answer["checkpoints"] == 7
 
 
-def test_race_starts_now_unless_told_otherwise(park: str) -> None:
+def test_a_race_starts_now_by_default(park: str) -> None:
     before = timezone.now()
     create(park, "--name", "Park", "--slug", "park")
 
@@ -70,7 +70,7 @@ def test_times_without_an_offset_are_utc(park: str) -> None:
     assert race.ends == datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def test_race_is_held_by_the_clocks_of_its_place(park: str) -> None:
+def test_times_are_in_the_races_time_zone(park: str) -> None:
     create(
         *(park, "--name", "Park", "--slug", "park", "--timezone", "Europe/Dublin"),
         *("--start", "2026-05-31T09:00", "--ends", "2026-05-31T12:00+02:00"),
@@ -83,7 +83,7 @@ def test_race_is_held_by_the_clocks_of_its_place(park: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (
             ["--slug", "park", "--timezone", "Dublin"],
@@ -99,17 +99,17 @@ def test_race_is_held_by_the_clocks_of_its_place(park: str) -> None:
         ),
     ],
 )
-def test_refusal_is_one_clear_line(park: str, options: list[str], says: str) -> None:
+def test_a_refusal_is_one_line(park: str, options: list[str], message: str) -> None:
     create(park, "--name", "First", "--slug", "first")
 
-    with pytest.raises(CommandError, match=says) as refusal:
+    with pytest.raises(CommandError, match=message) as refusal:
         create(park, "--name", "Park", *options)
 
     assert "\n" not in str(refusal.value)
     assert Race.objects.count() == 1
 
 
-def test_file_that_is_missing_or_no_gpx_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_file_is_named(tmp_path: Path) -> None:
     missing, empty = tmp_path / "missing.gpx", tmp_path / "empty.gpx"
     empty.touch()
 
@@ -119,7 +119,7 @@ def test_file_that_is_missing_or_no_gpx_is_named(tmp_path: Path) -> None:
         create(str(empty), "--name", "Park", "--slug", "park")
 
 
-def test_what_is_odd_is_said_and_mended(
+def test_problems_of_a_course_are_reported_and_repaired(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "twice.gpx"

@@ -18,7 +18,7 @@ def create(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_command_prints_one_line_with_code_and_token() -> None:
+def test_the_command_prints_one_line_with_code_and_token() -> None:
     printed = create("17", "--name", "Bob", "--visibility", "followers")
 
     assert printed.count("\n") == 1
@@ -29,14 +29,14 @@ def test_command_prints_one_line_with_code_and_token() -> None:
     assert bob.tokens.get().digest == token_digest(answer["token"])
 
 
-def test_runner_is_public_unless_told_otherwise() -> None:
+def test_a_runner_is_public_by_default() -> None:
     create("17", "--name", "Bob")
 
     assert Runner.objects.get().visibility == Runner.Visibility.PUBLIC
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["17", "--name", "Charlie"], "code: Runner with this Code already exists."),
         (["1 7", "--name", "Charlie"], "code: Use 1 to 40 letters"),
@@ -46,10 +46,10 @@ def test_runner_is_public_unless_told_otherwise() -> None:
         (["18"], "--name"),
     ],
 )
-def test_refusal_is_one_clear_line(arguments: list[str], says: str) -> None:
+def test_a_refusal_is_one_line(arguments: list[str], message: str) -> None:
     create("17", "--name", "Bob")
 
-    with pytest.raises(CommandError, match=says) as refusal:
+    with pytest.raises(CommandError, match=message) as refusal:
         create(*arguments)
 
     assert "\n" not in str(refusal.value)

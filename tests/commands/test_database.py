@@ -1,4 +1,4 @@
-"""A database that is not there yet is explained, not dumped."""
+"""Commands explain a missing database without a traceback."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE_S, wait_until
 RUNNERS = 5
 
 
-def test_demo_shows_moving_runners_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_shows_moving_runners_and_cleans_up(tmp_path: Path) -> None:
     database, log, port = tmp_path / "db.sqlite3", tmp_path / "log", free_port()
     with (
         log.open("wb") as output,
@@ -37,9 +37,9 @@ def test_demo_shows_moving_runners_and_leaves_nothing(tmp_path: Path) -> None:
         wait_until(lambda: count(database, moving) == RUNNERS)
         demo.send_signal(signal.SIGINT)
         demo.wait(PATIENCE_S)
-        said = log.read_text()
-        assert "Traceback" not in said
-        assert demo.returncode == 0, said
+        output_text = log.read_text()
+        assert "Traceback" not in output_text
+        assert demo.returncode == 0, output_text
         usable = "SELECT count(*) FROM runners_runnertoken WHERE revoked_at IS NULL"
         assert count(database, usable) == 0
         with pytest.raises(ConnectionRefusedError):

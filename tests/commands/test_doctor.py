@@ -1,4 +1,4 @@
-"""`doctor` says what would spoil a race, and what to do about it."""
+"""`doctor` reports what would fail at a race, and what to do about it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.servers import ROOT, Server, clean_environment, free_port
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
 
-# Another name of this machine, which is not taken for "each machine itself".
+# A second name of this machine, which does not count as "each machine itself".
 HOST = "127.0.0.2"
 
 
 def examined(environment: dict[str, str]) -> tuple[int, dict[str, list[str]]]:
-    """Run it with settings; return its exit status and what it says by subject."""
+    """Run the command with settings; return its exit status and lines by subject."""
     done = subprocess.run(
         [sys.executable, "manage.py", "doctor"],
         cwd=ROOT,
@@ -49,21 +49,21 @@ def examined(environment: dict[str, str]) -> tuple[int, dict[str, list[str]]]:
     )
     found: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
-        word, subject, says = line.split(maxsplit=2)
-        found.setdefault(subject, []).append(f"{word} {says}")
+        word, subject, text = line.split(maxsplit=2)
+        found.setdefault(subject, []).append(f"{word} {text}")
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, found
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Callable[[int], Path]:
-    """Make a certificate for `HOST`, good for some days; returns its file."""
+    """Make a certificate for `HOST` that is valid for some days; return its file."""
 
     def make(days: int) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Spectate")])
         now = datetime.now(UTC)
-        made = (
+        certificate_ = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
@@ -86,7 +86,7 @@ def certificate(tmp_path: Path) -> Callable[[int], Path]:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            + made.public_bytes(serialization.Encoding.PEM)
+            + certificate_.public_bytes(serialization.Encoding.PEM)
         )
         return path
 
@@ -95,9 +95,9 @@ def certificate(tmp_path: Path) -> Callable[[int], Path]:
 
 @contextlib.contextmanager
 def tls_proxy(
-    port: int, to_port: int, certificate: Path, says_https: bool = True
+    port: int, to_port: int, certificate: Path, sends_proto: bool = True
 ) -> Iterator[None]:
-    """Stand at `HOST` before a server, as nginx would; one request a connection."""
+    """Proxy `HOST` to a server with TLS, like nginx, one request per connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 
@@ -108,7 +108,7 @@ def tls_proxy(
                     writer.write(data)
                     await writer.drain()
         except asyncio.CancelledError:
-            # The proxy stops, and waits for no farewell of either side.
+            # The proxy stops without waiting for either side.
             writer.transport.abort()
             raise
         writer.close()
@@ -119,7 +119,7 @@ def tls_proxy(
         )
         try:
             server_writer.write(await reader.readline())
-            if says_https:
+            if sends_proto:
                 server_writer.write(b"X-Forwarded-Proto: https\r\n")
             await asyncio.gather(
                 pump(reader, server_writer), pump(server_reader, writer)
@@ -146,7 +146,7 @@ def tls_proxy(
 
 
 @pytest.mark.django_db
-def test_a_race_is_ready_but_for_what_it_says(
+def test_a_race_is_ready_except_for_the_reported_problems(
     certificate: Callable[[int], Path],
     shared_redis: Redis,
     settings: Settings,
@@ -154,7 +154,7 @@ def test_a_race_is_ready_but_for_what_it_says(
 ) -> None:
     port = free_port()
     settings.PUBLIC_URL = f"https://{HOST}:{port}"
-    # DEBUG: static files without collecting them.
+    # DEBUG serves static files without collecting them.
     server = Server(
         DEBUG="1", PUBLIC_URL=settings.PUBLIC_URL, REDIS_URL=shared_redis.url
     )
@@ -162,27 +162,27 @@ def test_a_race_is_ready_but_for_what_it_says(
     with server:
         with tls_proxy(port, server.port, good):
             status, found = examined({**server.env, "SSL_CERT_FILE": str(good)})
-            said = {subject: " ".join(lines) for subject, lines in found.items()}
+            report = {subject: " ".join(lines) for subject, lines in found.items()}
             assert status == 1
-            assert said["settings"].startswith("PROBLEM DEBUG=1 at https://")
-            assert said["database"].startswith("ok SQLite")
-            assert said["layer"].startswith("ok Redis: an event came through in")
-            assert said["certificate"].endswith("(60 days)")
-            assert said["address"] == f"ok {settings.PUBLIC_URL} answers"
-            assert said["phones"].startswith("ok a position came in by HTTP")
-            # Nothing of the runner that it made stays.
+            assert report["settings"].startswith("PROBLEM DEBUG=1 at https://")
+            assert report["database"].startswith("ok SQLite")
+            assert report["layer"].startswith("ok Redis: an event came through in")
+            assert report["certificate"].endswith("(60 days)")
+            assert report["address"] == f"ok {settings.PUBLIC_URL} answers"
+            assert report["phones"].startswith("ok a position came in by HTTP")
+            # The runner that it made is deleted, with all data.
             for model in (Runner, ShareLink, Position):
                 assert server.database(model.objects.count) == 0
 
             refused = f"The certificate of {HOST} is refused: "
             assert problems(outside.check_certificate).startswith(refused)
             monkeypatch.setenv("SSL_CERT_FILE", str(good))
-            # Ours is not that of the server.
+            # This process has a different database than the server.
             assert "Is this DATABASE_URL the server's?" in problems(
                 outside.check_phones
             )
         monkeypatch.setenv("SSL_CERT_FILE", str(old))
-        with tls_proxy(port, server.port, old, says_https=False):
+        with tls_proxy(port, server.port, old, sends_proto=False):
             assert problems(outside.check_certificate).endswith(
                 "in 3 days. Renew it (`certbot renew`) and reload the proxy."
             )
@@ -191,7 +191,7 @@ def test_a_race_is_ready_but_for_what_it_says(
             )
 
 
-# What an unlucky proxy says, by path.
+# Responses of a misconfigured proxy, by path.
 class Proxy(http.server.BaseHTTPRequestHandler):
     answers: dict[str, tuple[int, str, dict[str, str]]]
 
@@ -222,7 +222,7 @@ def proxy(settings: Settings) -> Iterator[type[Proxy]]:
 
 
 def problems(check: doctor.Check) -> str:
-    """Return all that is wrong, in a line."""
+    """Return all problems in one line."""
     found = []
     try:
         for each in check():
@@ -233,7 +233,7 @@ def problems(check: doctor.Check) -> str:
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "says"),
+    ("path", "answer", "text"),
     [
         ("/healthz", (200, "It works!", {}), "is not Spectate (200). Is PUBLIC_URL"),
         ("/healthz", (400, "", {}), "refuses the name 127.0.0.2. Have the proxy"),
@@ -245,15 +245,15 @@ def problems(check: doctor.Check) -> str:
         ("/readyz", (503, "{'database': 'away'}", {}), "takes nobody on: {'database'"),
     ],
 )
-def test_what_a_proxy_does_wrong_is_told_apart(
-    proxy: type[Proxy], path: str, answer: tuple[int, str, dict[str, str]], says: str
+def test_mistakes_of_a_proxy_are_distinguished(
+    proxy: type[Proxy], path: str, answer: tuple[int, str, dict[str, str]], text: str
 ) -> None:
     assert problems(outside.check_address) == ""
     proxy.answers[path] = answer
-    assert says in problems(outside.check_address)
+    assert text in problems(outside.check_address)
 
 
-def test_an_address_where_nothing_answers_is_a_problem(settings: Settings) -> None:
+def test_an_address_without_a_reply_is_a_problem(settings: Settings) -> None:
     settings.PUBLIC_URL = f"http://{HOST}:{free_port()}"
     assert "Connection refused" in problems(outside.check_address)
     settings.PUBLIC_URL = "https://run.invalid"
@@ -263,11 +263,11 @@ def test_an_address_where_nothing_answers_is_a_problem(settings: Settings) -> No
 
 
 @pytest.mark.django_db
-def test_a_proxy_that_passes_no_websocket_is_a_problem(proxy: type[Proxy]) -> None:
+def test_a_proxy_without_websockets_is_a_problem(proxy: type[Proxy]) -> None:
     assert "Have the proxy pass `Upgrade`" in problems(outside.check_phones)
 
 
-def test_the_map_style_is_looked_at(settings: Settings, proxy: type[Proxy]) -> None:
+def test_the_map_style_is_checked(settings: Settings, proxy: type[Proxy]) -> None:
     path = "/style.json"
     settings.SPECTATE_MAP_STYLE = f"{settings.PUBLIC_URL}{path}"
     proxy.answers[path] = (200, '{"version": 8}', {})
@@ -277,7 +277,7 @@ def test_the_map_style_is_looked_at(settings: Settings, proxy: type[Proxy]) -> N
         assert f"{path} " in problems(outside.check_browsers)
 
 
-def test_a_map_library_that_is_not_served_is_a_problem(
+def test_an_unserved_map_library_is_a_problem(
     proxy: type[Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outside, "map_assets", lambda: {"library": "/map.mjs"})
@@ -292,20 +292,20 @@ def test_missing_map_files_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Run `make setup`" in problems(machine.check_map)
 
 
-def test_a_clock_that_nothing_keeps_is_a_problem(
+def test_an_unsynchronised_clock_is_a_problem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = machine.Timex(status=machine.STA_UNSYNC, maxerror=16_000_000)
     monkeypatch.setattr(machine, "read_clock", lambda: clock)
     assert "chrony" in problems(machine.check_clock)
     clock.status, clock.maxerror = 0, 25_000
-    (says,) = machine.check_clock()
-    assert str(says).endswith("kept by the network within 0.0 s")
+    (text,) = machine.check_clock()
+    assert str(text).endswith("kept by the network within 0.0 s")
     monkeypatch.setattr(machine, "read_clock", lambda: None)
     assert problems(machine.check_clock) == ""
 
 
-def test_a_redis_that_is_away_is_a_problem(settings: Settings) -> None:
+def test_an_unavailable_redis_is_a_problem(settings: Settings) -> None:
     url = f"redis://127.0.0.1:{free_port()}"
     settings.REDIS_URL = url
     settings.CHANNEL_LAYERS = {
@@ -323,7 +323,7 @@ def test_a_database_without_tables_is_a_problem(tmp_path: Path) -> None:
     assert found["database"][0].endswith("Run `manage.py migrate`.")
 
 
-def test_the_exit_status_says_whether_there_are_problems(
+def test_the_exit_status_depends_on_problems(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fine() -> Iterator[str | Problem]:
@@ -332,7 +332,7 @@ def test_the_exit_status_says_whether_there_are_problems(
     def broken() -> Iterator[str | Problem]:
         raise Problem("It is broken.", "Mend it.")
 
-    def away() -> Iterator[str | Problem]:
+    def unavailable() -> Iterator[str | Problem]:
         yield "it was there"
         raise OperationalError("no\nroute to host.")
 
@@ -342,10 +342,10 @@ def test_the_exit_status_says_whether_there_are_problems(
         return out.getvalue()
 
     monkeypatch.setattr(doctor, "MACHINE", {"clock": fine})
-    said = examined(phones=fine)
-    assert said.endswith("ok       phones       all is well\nEverything is ready.\n")
+    report = examined(phones=fine)
+    assert report.endswith("ok       phones       all is well\nEverything is ready.\n")
     with pytest.raises(CommandError, match="1 problem found"):
         examined(address=broken, phones=broken)
-    monkeypatch.setattr(doctor, "MACHINE", {"database": away})
+    monkeypatch.setattr(doctor, "MACHINE", {"database": unavailable})
     with pytest.raises(CommandError, match="2 problems found"):
         examined(address=broken, phones=broken)

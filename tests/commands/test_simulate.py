@@ -1,4 +1,4 @@
-"""The command against real servers."""
+"""`simulate` against real servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.processes import Leashed
 from tests.servers import ROOT, Server, clean_environment
 from tests.waiting import PATIENCE_S, wait_until
 
-METRE = 1 / 111_320  # degrees of latitude
+METRE_DEGREES = 1 / 111_320
 
 
 def make_race(server: Server, slug: str) -> str:
@@ -59,7 +59,7 @@ def start(server: Server, *options: str) -> Leashed[str]:
 
 
 def stop(process: Leashed[str], number: signal.Signals = signal.SIGINT) -> str:
-    """Ask a simulation to stop; return what it printed."""
+    """Send a signal to a simulation; return what it printed."""
     process.send_signal(number)
     printed, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, printed
@@ -68,19 +68,19 @@ def stop(process: Leashed[str], number: signal.Signals = signal.SIGINT) -> str:
 
 
 def result(printed: str) -> tuple[int, int]:
-    """Return how many fixes were stored and how many not acked, as it says."""
+    """Return how many fixes were stored and how many were not acked."""
     found = re.search(r"([\d,]+) fixes stored.* ([\d,]+) not acked", printed)
     assert found, printed
     stored, waiting = (int(group.replace(",", "")) for group in found.groups())
     return stored, waiting
 
 
-def test_field_is_entered_runs_and_is_stored(server: Server) -> None:
+def test_a_field_is_entered_runs_and_is_stored(server: Server) -> None:
     options = ("--race", make_race(server, "park"), "--runners", "6")
 
     with start(server, *options) as process:
-        # Already spread along the course, not all at the start.
-        wait_until(lambda: server.database(latitudes, count=6) > 300 * METRE)
+        # The runners are spread along the course, not all at the start.
+        wait_until(lambda: server.database(latitudes, count=6) > 300 * METRE_DEGREES)
         stored, waiting = result(stop(process))
     assert stored <= server.database(Position.objects.count) <= stored + waiting
     assert server.database(usable_tokens) == 0
@@ -92,13 +92,13 @@ def test_field_is_entered_runs_and_is_stored(server: Server) -> None:
 
 
 def latitudes(count: int) -> float:
-    """Return over how many degrees of latitude so many runners are spread."""
+    """Return the degrees of latitude over which `count` runners are spread."""
     found = list(LatestPosition.objects.values_list("lat", flat=True))
     return max(found) - min(found) if len(found) == count else 0.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stop_revokes_the_tokens(
+def test_stopping_revokes_the_tokens(
     uvicorn_server: Server, number: signal.Signals
 ) -> None:
     race = make_race(uvicorn_server, f"stop-{number.name.lower()}")
@@ -112,7 +112,7 @@ def test_stop_revokes_the_tokens(
     assert uvicorn_server.database(usable_tokens) == 0
 
 
-def test_nothing_acked_is_lost_when_the_server_is_killed() -> None:
+def test_no_acked_fix_is_lost_when_the_server_is_killed() -> None:
     with Server("uvicorn") as server:
         with start(server, "--race", make_race(server, "park"), "--runners", "5") as (
             process
@@ -125,12 +125,12 @@ def test_nothing_acked_is_lost_when_the_server_is_killed() -> None:
             printed = stop(process)
 
         stored, _ = result(printed)
-        # What was stored without its ack is sent again, and stored once.
+        # Fixes that were stored without an ack are sent again, and stored once.
         assert stored <= server.database(Position.objects.count)
         assert " 0 reconnects" not in printed.splitlines()[-1]
 
 
-def test_tokens_that_the_server_does_not_know_are_explained(
+def test_tokens_unknown_to_the_server_are_explained(
     uvicorn_server: Server,
 ) -> None:
     with Server("uvicorn") as other:
@@ -143,7 +143,7 @@ def test_tokens_that_the_server_does_not_know_are_explained(
         assert other.database(usable_tokens) == 0
 
 
-def test_seed_client_gets_every_valid_position(open_server: Server) -> None:
+def test_the_seed_client_receives_every_valid_position(open_server: Server) -> None:
     printed = open_server.manage(
         *("simulate", "--url", open_server.ws_url, "--seed"),
         *("--users", "20", "--messages", "200"),
@@ -156,8 +156,8 @@ def test_seed_client_gets_every_valid_position(open_server: Server) -> None:
     assert found[1] == found[2]
 
 
-def test_seed_client_says_what_is_missing(uvicorn_server: Server) -> None:
-    # Without open mode nobody may publish for any id.
+def test_the_seed_client_reports_missing_positions(uvicorn_server: Server) -> None:
+    # Without open mode no client may publish for an arbitrary id.
     with start(uvicorn_server, "--seed", "--users", "3", "--messages", "20") as process:
         printed, _ = process.communicate(timeout=PATIENCE_S)
 
@@ -168,7 +168,7 @@ def test_seed_client_says_what_is_missing(uvicorn_server: Server) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (["--url", "localhost", "--race", "park"], "no websocket URL"),
         (["--url", "http://localhost/", "--race", "park"], "no websocket URL"),
@@ -179,8 +179,8 @@ def test_seed_client_says_what_is_missing(uvicorn_server: Server) -> None:
         (["--url", "ws://127.0.0.1:1/", "--seed"], "Only 0 of 100 sockets opened"),
     ],
 )
-def test_refusal_is_one_clear_line(options: list[str], says: str) -> None:
-    with pytest.raises(CommandError, match=says) as refusal:
+def test_a_refusal_is_one_line(options: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message) as refusal:
         call_command("simulate", *options, stdout=StringIO())
 
     assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""The native client against a server that misbehaves on purpose."""
+"""The simulated client against a server that misbehaves."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Handler = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fixes every few milliseconds, short waits, no gaps by chance."""
+def fast_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set fixes every few milliseconds, short waits and no random outages."""
     monkeypatch.setattr(client_module, "INTERVAL", (0.005, 0.01))
     monkeypatch.setattr(client_module, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(client_module, "GAP_EVERY", 1e9)
@@ -33,21 +33,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.asynccontextmanager
 async def server(handler: Handler) -> AsyncIterator[str]:
-    """Welcome each socket and give each message to the handler."""
+    """Welcome each socket and pass each message to the handler."""
 
-    async def talk(socket: ServerConnection) -> None:
+    async def serve_socket(socket: ServerConnection) -> None:
         await socket.send(json.dumps({"type": "welcome"}))
         async for message in socket:
             await handler(socket, json.loads(message))
 
     protocols = [Subprotocol("spectate.v1")]
-    async with serve(talk, "127.0.0.1", 0, subprotocols=protocols) as running:
+    async with serve(serve_socket, "127.0.0.1", 0, subprotocols=protocols) as running:
         port = running.sockets[0].getsockname()[1]
         yield f"ws://127.0.0.1:{port}/"
 
 
 async def run(url: str, enough: Callable[[Tally], object]) -> tuple[Client, Tally]:
-    """Let Bob's phone record until that is enough, then wait for its last ack."""
+    """Run Bob's phone until `enough` is true, then wait for its last ack."""
     tally = Tally()
     motion = Motion(Course(demo_points()), distance=0, random=Random(1))
     bob = Client(motion, url=url, token="bob's", tally=tally, random=Random(2))
@@ -66,7 +66,7 @@ def ack(message: dict[str, Any], rejected: list[list[object]] | None = None) -> 
     return json.dumps(answer | {"rejected": rejected})
 
 
-async def test_client_signs_in_and_is_acked() -> None:
+async def test_the_client_authenticates_and_is_acked() -> None:
     seen: set[int] = set()
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ async def test_client_signs_in_and_is_acked() -> None:
     assert (bob.waiting, tally.connected, tally.reconnects) == (0, 0, 0)
 
 
-async def test_client_sends_again_what_was_not_acked() -> None:
+async def test_the_client_resends_fixes_without_an_ack() -> None:
     stored: set[int] = set()
     messages = 0
 
@@ -91,12 +91,12 @@ async def test_client_sends_again_what_was_not_acked() -> None:
         nonlocal messages
         messages += 1
         if messages % 5 == 0:
-            # Lost on the way, and the connection with it.
+            # The message is lost, with the connection.
             socket.transport.abort()
             return
         stored.update(fix["t"] for fix in message["fixes"])
         if messages % 7 == 0:
-            # Stored, but the ack is lost.
+            # The fixes are stored, but the ack is lost.
             socket.transport.abort()
             return
         await socket.send(ack(message))
@@ -105,12 +105,12 @@ async def test_client_sends_again_what_was_not_acked() -> None:
         bob, tally = await run(url, lambda tally: tally.reconnects > 2)
 
     assert bob.waiting == 0
-    # Every fix reached the store; those whose ack was lost were sent twice.
+    # Every fix was stored; those without an ack were sent twice.
     assert tally.acked == len(stored)
     assert tally.sent > tally.acked
 
 
-async def test_client_does_not_send_again_what_was_rejected() -> None:
+async def test_the_client_does_not_resend_rejected_fixes() -> None:
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
         await socket.send(ack(message, [[0, "position.future"]]))
 
@@ -121,13 +121,14 @@ async def test_client_does_not_send_again_what_was_rejected() -> None:
     assert tally.acked + tally.refused.total() == tally.sent
 
 
-async def test_client_waits_as_long_as_an_error_says() -> None:
+async def test_the_client_waits_as_long_as_an_error_requests() -> None:
     refused_at: float | None = None
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
         nonlocal refused_at
         now = asyncio.get_running_loop().time()
-        # What was on its way already is refused too: only who waits is ever acked.
+        # Messages that were already sent are refused too: only a client that waits is
+        # acked.
         if refused_at is None or now - refused_at < 0.2:
             refused_at = now
             error = {"type": "error", "code": "rate.limited", "after": 200}
@@ -142,13 +143,13 @@ async def test_client_waits_as_long_as_an_error_says() -> None:
     assert tally.refused.total() == 0
 
 
-async def test_client_comes_back_when_the_server_goes_away() -> None:
-    asked = False
+async def test_the_client_reconnects_when_the_server_drains() -> None:
+    requested = False
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
+        nonlocal requested
+        if not requested:
+            requested = True
             await socket.send(json.dumps({"type": "reconnect", "after": 100}))
             return
         await socket.send(ack(message))
@@ -161,7 +162,7 @@ async def test_client_comes_back_when_the_server_goes_away() -> None:
 
 
 @pytest.mark.parametrize("code", [4400, 4401, 4403])
-async def test_client_does_not_come_back_as_it_was(code: int) -> None:
+async def test_the_client_does_not_reconnect_after_a_final_close(code: int) -> None:
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
         error = {"type": "error", "code": "token.invalid", "detail": "Not known."}
         await socket.send(json.dumps(error))
@@ -174,7 +175,7 @@ async def test_client_does_not_come_back_as_it_was(code: int) -> None:
     assert tally.problem == "token.invalid: Not known."
 
 
-async def test_gap_in_the_coverage_ends_in_a_late_burst(
+async def test_an_outage_of_coverage_ends_in_a_late_burst(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client_module, "GAP_EVERY", 0.1)
@@ -191,15 +192,15 @@ async def test_gap_in_the_coverage_ends_in_a_late_burst(
         bob, tally = await run(url, lambda _: max(sizes, default=0) > 5)
 
     assert bob.waiting == 0
-    # Whatever a lost socket had on its way came once more.
+    # Fixes in flight on a lost socket were sent again.
     assert tally.acked == len(seen)
 
 
-async def test_client_goes_on_while_acks_wait() -> None:
+async def test_the_client_continues_while_acks_are_delayed() -> None:
     held: list[str] = []
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
-        # As while the database is away: shown to all who watch, acked later.
+        # As while the database is unavailable: published, and acked later.
         held.append(ack(message))
         if len(held) == 20:
             for answer in held:

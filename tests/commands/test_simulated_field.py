@@ -1,4 +1,4 @@
-"""Where a field begins, and what it has run already."""
+"""The start positions of a simulated field, and its past."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def park() -> Race:
     )
 
 
-def test_field_of_a_race_without_waves_may_be_anywhere(park: Race) -> None:
+def test_a_field_of_a_race_without_waves_starts_anywhere(park: Race) -> None:
     starters = field_create(race=park, size=3)
 
     assert [(s.distance, s.wait, s.is_out) for s in starters] == [(None, 0, False)] * 3
 
 
-def test_wave_waits_for_its_gun(park: Race) -> None:
+def test_a_wave_waits_for_its_gun(park: Race) -> None:
     later = timezone.now() + timedelta(minutes=2)
     wave = Wave.objects.create(race=park, name="B", start=later)
     field_create(race=park, size=1)
@@ -57,7 +57,7 @@ def test_wave_waits_for_its_gun(park: Race) -> None:
     assert 5 < motion.distance < 20
 
 
-def test_past_has_positions_progress_and_splits(park: Race) -> None:
+def test_the_past_has_positions_progress_and_splits(park: Race) -> None:
     field_create(race=park, size=3)
     entries = list(park.entries.select_related("race", "runner", "wave"))
     entries[2].status = Entry.Status.DNF
@@ -75,7 +75,7 @@ def test_past_has_positions_progress_and_splits(park: Race) -> None:
         names = list(passed.values_list("checkpoint__name", flat=True))
         assert names[:2] == ["Start", "1 km"]
     assert entries[2].status == "dnf"
-    # Who ran goes on from there, and who gave up stands.
+    # Runners continue from there, and a runner who is out stands still.
     starters = field_create(race=park, size=3)
     first = LatestPosition.objects.get(runner=entries[0].runner_id)
     assert starters[0].distance == first.progress is not None
@@ -83,7 +83,7 @@ def test_past_has_positions_progress_and_splits(park: Race) -> None:
     assert [starter.is_out for starter in starters] == [False, False, True]
 
 
-def test_who_strays_leaves_the_course_and_comes_back() -> None:
+def test_a_straying_runner_leaves_the_course_and_returns() -> None:
     course = Course(demo_points())
     motion = Motion(course, distance=0, strays=True, random=Random(1))
     gaps = []
@@ -95,7 +95,7 @@ def test_who_strays_leaves_the_course_and_comes_back() -> None:
     assert any(gaps) and not gaps[0] and not gaps[-1]
 
 
-def test_demo_is_under_way_when_it_starts() -> None:
+def test_the_demo_is_under_way_when_it_starts() -> None:
     for runners in (3, 60):
         demo.race_restart(runners)
 
@@ -106,14 +106,14 @@ def test_demo_is_under_way_when_it_starts() -> None:
     assert moving.count() >= 40
     assert race.entries.filter(status="dnf").count() == 1
     assert race.entries.count() == 60
-    # By the clock of the restart; writing it takes seconds.
+    # Relative to the restart, as writing the rows takes seconds.
     recent = race.start - demo.WAVES[0][1] - timedelta(seconds=2 * INTERVAL)
     live = LatestPosition.objects.filter(recorded_at__gt=recent, progress__gt=500)
     assert live.count() >= 40
 
 
 @pytest.mark.parametrize(("speed", "top"), [(2.1, 12.5), (20.5, 130), (1e6, 130)])
-def test_speed_beyond_the_races_top_speed_is_refused(
+def test_a_speed_beyond_the_races_top_speed_is_refused(
     park: Race, speed: float, top: float
 ) -> None:
     Race.objects.update(top_speed=top)

@@ -17,7 +17,7 @@ from runners.simulation.motion import (
 )
 
 PARK = Course(demo_points())
-# 1 km along the equator, there and no further.
+# 1 km along the equator, one way.
 STRAIGHT = Course([(0, 0), (0, 1_000 / 111_319.4908)])
 
 
@@ -30,7 +30,7 @@ def metres(a: tuple[float, float], b: tuple[float, float]) -> float:
     return METRES_PER_DEGREE * math.hypot(b[0] - a[0], east)
 
 
-def test_field_runs_at_plausible_differing_paces() -> None:
+def test_a_field_runs_at_plausible_and_different_paces() -> None:
     speeds = []
     for seed in range(50):
         runner = motion(seed=seed)
@@ -43,7 +43,7 @@ def test_field_runs_at_plausible_differing_paces() -> None:
     assert mean(speeds) == pytest.approx(3.1, abs=0.3)
 
 
-def test_pace_varies_slowly() -> None:
+def test_a_pace_varies_slowly() -> None:
     runner = motion()
     speeds = []
     for _ in range(1_800):
@@ -55,7 +55,7 @@ def test_pace_varies_slowly() -> None:
     assert correlation(speeds[:-5], speeds[5:]) > 0.8
 
 
-def test_fixes_are_a_few_metres_off_and_stay_so_for_a_while() -> None:
+def test_fixes_have_small_and_persistent_errors() -> None:
     runner = motion()
     errors = []
     for _ in range(2_000):
@@ -68,7 +68,7 @@ def test_fixes_are_a_few_metres_off_and_stay_so_for_a_while() -> None:
     assert correlation(errors[:-2], errors[2:]) > 0.7
 
 
-def test_fix_is_complete() -> None:
+def test_a_fix_is_complete() -> None:
     fix = motion().step(1.5, t=1_780_210_800_000)
 
     assert fix["t"] == 1_780_210_800_000
@@ -78,7 +78,7 @@ def test_fix_is_complete() -> None:
     assert fix["speed"] == pytest.approx(3.1, abs=1.5)
 
 
-def test_factor_makes_faster() -> None:
+def test_a_factor_makes_runners_faster() -> None:
     usual, fast = motion(), motion(factor=10)
     for runner in (usual, fast):
         for _ in range(60):
@@ -95,7 +95,7 @@ def test_laps_follow_each_other_on_a_loop() -> None:
     assert not runner.finished
 
 
-def test_runner_turns_at_the_end_of_a_course_that_is_no_loop() -> None:
+def test_a_runner_turns_at_the_end_of_a_course_that_is_no_loop() -> None:
     assert metres(STRAIGHT.point_at(0), STRAIGHT.point_at(1_000)) > LOOP_GAP
     runner = motion(STRAIGHT, distance=1_300)
     fix = runner.step(0.001, t=0)
@@ -104,7 +104,7 @@ def test_runner_turns_at_the_end_of_a_course_that_is_no_loop() -> None:
     assert fix["heading"] == pytest.approx(270, abs=20)
 
 
-def test_runner_finishes_after_the_last_lap() -> None:
+def test_a_runner_finishes_after_the_last_lap() -> None:
     runner = motion(distance=2 * PARK.length - 5, laps=2)
     assert not runner.finished
     for _ in range(5):

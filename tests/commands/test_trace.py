@@ -21,7 +21,7 @@ def park(tmp_path: Path) -> Path:
 
 
 def run(park: Path, *, every: int = 5, pace: float = 3.0) -> list[dict[str, Any]]:
-    """Return fixes of a runner from the start line to 30 m short of the finish."""
+    """Return a runner's fixes from the start line to 30 m before the finish."""
     course = Course.from_gpx(park.read_text())
     fixes = []
     for second in range(0, int((course.length - 30) / pace), every):
@@ -30,7 +30,7 @@ def run(park: Path, *, every: int = 5, pace: float = 3.0) -> list[dict[str, Any]
     return fixes
 
 
-def traced(park: Path, fixes: list[dict[str, Any]], *more: str) -> list[dict[str, Any]]:
+def trace(park: Path, fixes: list[dict[str, Any]], *more: str) -> list[dict[str, Any]]:
     stream = park.with_name("fixes.jsonl")
     stream.write_text("".join(json.dumps(fix) + "\n" for fix in fixes))
     out = StringIO()
@@ -40,7 +40,7 @@ def traced(park: Path, fixes: list[dict[str, Any]], *more: str) -> list[dict[str
 
 def test_each_fix_and_each_split_is_a_line(park: Path) -> None:
     fixes = run(park)
-    lines = traced(park, fixes)
+    lines = trace(park, fixes)
 
     seen = [line for line in lines if "t" in line]
     assert [line["t"] for line in seen] == [fix["t"] for fix in fixes]
@@ -49,16 +49,16 @@ def test_each_fix_and_each_split_is_a_line(park: Path) -> None:
     assert 0 < seen[-1]["uncertainty"] < 15
     assert [seen[0]["state"], seen[-1]["state"]] == ["registered", "started"]
     splits = {line["split"]: line for line in lines if "split" in line}
-    # Those that create_race gives this course.
+    # The checkpoints that create_race makes for this course.
     assert {0, 1000, 2000, 3000} < splits.keys()
     assert (splits[2000]["at"] - GUN) / 1000 == pytest.approx(2000 / 3, abs=3)
     assert splits[2000]["uncertainty"] == pytest.approx(5, abs=0.5)
 
 
-def test_fixes_that_came_late_add_their_splits(park: Path) -> None:
+def test_late_fixes_add_their_splits(park: Path) -> None:
     fixes = run(park)
     late = fixes[80:160]
-    lines = traced(park, fixes[:80] + fixes[160:] + late)
+    lines = trace(park, fixes[:80] + fixes[160:] + late)
 
     assert sorted(line["t"] for line in lines if "t" in line) == [
         fix["t"] for fix in fixes
@@ -67,7 +67,7 @@ def test_fixes_that_came_late_add_their_splits(park: Path) -> None:
     assert corrected["uncertainty"] == pytest.approx(5, abs=0.5)
 
 
-def test_a_recorded_gpx_is_followed(park: Path) -> None:
+def test_a_recorded_gpx_is_traced(park: Path) -> None:
     points = "".join(
         f'<trkpt lat="{fix["lat"]}" lon="{fix["lng"]}"><time>'
         f"2026-05-31T09:{n // 12:02}:{n * 5 % 60:02}Z</time></trkpt>"
@@ -86,7 +86,7 @@ def test_a_recorded_gpx_is_followed(park: Path) -> None:
     assert json.loads(out.getvalue().splitlines()[-1])["state"] == "started"
 
 
-def test_a_line_that_is_no_fix_is_named_and_skipped(park: Path) -> None:
+def test_an_invalid_line_is_named_and_skipped(park: Path) -> None:
     stream = park.with_name("fixes.jsonl")
     fixes = [json.dumps(fix) for fix in run(park)]
     stream.write_text("\n".join([fixes[0], "{}", *fixes[1:]]))

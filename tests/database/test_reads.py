@@ -63,8 +63,8 @@ async def test_a_failing_call_fails_for_all_who_share_it() -> None:
         raise ValueError("no")
 
     coalesced = CoalescedReads(fail, 100)
-    asks = [coalesced.read([n]) for n in range(3)]
-    ends = await asyncio.gather(*asks, return_exceptions=True)
+    reads = [coalesced.read([n]) for n in range(3)]
+    ends = await asyncio.gather(*reads, return_exceptions=True)
     assert [type(end) for end in ends] == [ValueError] * 3
     # The next read makes a new call.
     with pytest.raises(ValueError, match="no"):
@@ -75,11 +75,11 @@ async def test_a_cancelled_read_does_not_cancel_the_others(
     blocked_reads: RecordedReads,
 ) -> None:
     coalesced = CoalescedReads(blocked_reads, 100)
-    leaving, staying = (asyncio.create_task(coalesced.read([n])) for n in (1, 2))
+    cancelled, other = (asyncio.create_task(coalesced.read([n])) for n in (1, 2))
     await eventually(lambda: blocked_reads.calls == [[1, 2]])
-    leaving.cancel()
+    cancelled.cancel()
     blocked_reads.unblocked.set()
-    assert (await staying)[2] == 2
+    assert (await other)[2] == 2
 
 
 async def test_reads_wait_in_the_queue_but_not_for_an_unavailable_database(

@@ -27,7 +27,7 @@ DEEDS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
 LIFE = (1.0, 5.0)
 # How long the server, or the line, stays away. Seconds.
 AWAY = (0.5, 6.0)
-PATIENCE = 90.0  # seconds
+PATIENCE_MS = 90.0  # seconds
 # Tells what was put into the page's storage for good.
 SPY = """
 const put = IDBObjectStore.prototype.put;
@@ -106,7 +106,7 @@ class Run:
         """Stop and wait until everything is acked."""
         self.page.click("#stop")
         self.page.locator("#detail").get_by_text("Everything has arrived.").wait_for(
-            timeout=PATIENCE * 1000
+            timeout=PATIENCE_MS * 1000
         )
 
 

@@ -1,4 +1,4 @@
-"""The cast: Alice follows, Bob runs, Charlie has no access."""
+"""Alice follows, Bob runs, Charlie has no access."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _service() -> Iterator[PushService]:
 
 @pytest.fixture
 def service(_service: PushService, settings: Settings) -> PushService:
-    """A push service of the test's own, at a private address."""
+    """A local push service, at a private address."""
     settings.SPECTATE_PUSH_LOCAL = True
     _service.posts.clear()
     _service.statuses.clear()
@@ -40,7 +40,7 @@ def browser(service: PushService) -> Browser:
 
 @pytest.fixture
 def place(db: None, browser: Browser) -> Subscription:
-    """Where nobody in particular is told."""
+    """The subscription of a browser without an account."""
     return browser_subscribe(
         push=browser.subscription,
         user=None,

@@ -1,4 +1,4 @@
-"""What happens on the course, and telling it."""
+"""Events of a race, and sending their notifications."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from runners.positions.storage import SplitChange, write_rows
 def passed(
     entry: Entry, checkpoint: Checkpoint, lap: int = 1, *, minutes_ago: float = 0
 ) -> None:
-    """Store that a checkpoint was passed, as the recorder does."""
+    """Store a pass of a checkpoint, as the recorder does."""
     at = milliseconds(timezone.now() - timedelta(minutes=minutes_ago))
     write_rows((), [SplitChange(entry.pk, checkpoint.pk, lap, at, 2.0)])
 
 
-def tell(notifier: Notifier) -> None:
-    """Do what the background does until nothing is left to be done now."""
+def send_all(notifier: Notifier) -> None:
+    """Send all notifications that are pending now."""
     while notifier.push_turn():
         pass

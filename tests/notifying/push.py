@@ -1,4 +1,4 @@
-"""A push service on this machine, and the browser that it belongs to."""
+"""A local push service, and browsers that are subscribed to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Browser:
 
     @property
     def subscription(self) -> dict[str, Any]:
-        """What `PushSubscription.toJSON()` gives."""
+        """The result of `PushSubscription.toJSON()`."""
         point = self.key.public_key().public_bytes(
             Encoding.X962, PublicFormat.UncompressedPoint
         )
@@ -56,7 +56,7 @@ class Post:
 
 
 def claims_of(headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return what VAPID claims; the key that it names must have signed it."""
+    """Return the claims of VAPID, after checking the signature."""
     authorization = headers["authorization"]
     assert Vapid02.verify(authorization)
     token = authorization.removeprefix("vapid t=").partition(",")[0]
@@ -66,7 +66,7 @@ def claims_of(headers: Mapping[str, str]) -> dict[str, Any]:
 
 @dataclass
 class PushService:
-    """Answers each post with the next status, at the end with 201."""
+    """Replies to each post with the next status, finally with 201."""
 
     url: str
     posts: list[Post] = field(default_factory=list)
@@ -95,7 +95,7 @@ def push_service() -> Iterator[PushService]:
             pass
 
     class Server(http.server.ThreadingHTTPServer):
-        # A round of messages comes at once; its usual five would wait for seconds.
+        # Many messages arrive at once; the default backlog of five would delay them.
         request_queue_size = 256
 
     server = Server(("127.0.0.1", 0), Handler)

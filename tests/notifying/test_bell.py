@@ -1,4 +1,4 @@
-"""The bell of a live page: who may be told what, and where."""
+"""The bell of a live page: who is notified of what, and where."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def push(browser: Browser) -> dict[str, Any]:
     return browser.subscription
 
 
-def test_browser_without_an_account_chooses_changes_and_stops(
+def test_a_browser_without_an_account_chooses_changes_and_stops(
     client: Client, bob: Runner, push: dict[str, Any]
 ) -> None:
     on = {"push": push, "browser": True, "runners": ["bob"]}
@@ -53,29 +53,29 @@ def test_browser_without_an_account_chooses_changes_and_stops(
         "mail": {},
     }
     assert choose(client, **on, kinds=["finish"]).json()["push"] == {"bob": ["finish"]}
-    # What is told now, in a page that is opened later.
+    # A page that is opened later gets the current choice.
     assert choose(client, push=push).json()["push"] == {"bob": ["finish"]}
     assert choose(client, **on, kinds=[]).json()["push"] == {}
     assert not Alert.objects.exists()
 
 
-def test_page_is_told_the_key_and_the_kinds(
+def test_the_page_receives_the_key_and_the_kinds(
     client: Client, alice_client: Client
 ) -> None:
     state = client.get("/notifications/bell.json")
     assert "no-store" in state["Cache-Control"]
-    told = state.json()
-    assert len(decode(told["key"])) == 65
-    assert ["checkpoint", "Checkpoints"] in told["kinds"]
-    assert [kind for kind, _ in told["kinds"]] == [
+    body = state.json()
+    assert len(decode(body["key"])) == 65
+    assert ["checkpoint", "Checkpoints"] in body["kinds"]
+    assert [kind for kind, _ in body["kinds"]] == [
         *("start", "checkpoint", "finish", "silence", "sos")
     ]
-    assert (told["signedIn"], told["mail"]) == (False, None)
+    assert (body["signedIn"], body["mail"]) == (False, None)
     assert alice_client.get("/notifications/bell.json").json()["signedIn"] is True
 
 
 @pytest.mark.parametrize("visibility", ["private", "followers", "race"])
-def test_who_may_not_be_seen_is_unknown(
+def test_hidden_runners_are_unknown(
     client: Client, bob: Runner, push: dict[str, Any], visibility: str
 ) -> None:
     bob.visibility = visibility
@@ -89,7 +89,7 @@ def test_who_may_not_be_seen_is_unknown(
     assert not Alert.objects.exists()
 
 
-def test_accepted_follower_is_told(
+def test_an_accepted_follower_may_subscribe(
     alice_client: Client, alice: User, bob: Runner, push: dict[str, Any]
 ) -> None:
     bob.visibility = Runner.Visibility.FOLLOWERS
@@ -100,7 +100,7 @@ def test_accepted_follower_is_told(
     assert choose(alice_client, **on).json()["push"] == {"bob": ["start"]}
 
 
-def test_link_is_what_an_alert_stands_on_where_nothing_else_is(
+def test_an_alert_depends_on_a_link_only_without_a_different_right(
     client: Client, bob: Runner, push: dict[str, Any]
 ) -> None:
     link, plain = ShareLink.objects.issue(
@@ -131,7 +131,7 @@ def test_link_is_what_an_alert_stands_on_where_nothing_else_is(
         {"keys": {"p256dh": "AAAA", "auth": "c2l4dGVlbiBieXRlcyEhIQ"}},
     ],
 )
-def test_browser_that_cannot_be_pushed_to_is_refused(
+def test_an_invalid_push_subscription_is_refused(
     client: Client,
     bob: Runner,
     push: dict[str, Any],
@@ -158,12 +158,12 @@ def test_browser_that_cannot_be_pushed_to_is_refused(
         (json.dumps({"runners": ["x" * 20_000]}).encode(), "message.too_big"),
     ],
 )
-def test_nonsense_is_refused(client: Client, body: bytes, code: str) -> None:
+def test_an_invalid_request_is_refused(client: Client, body: bytes, code: str) -> None:
     answer = client.post("/notifications/", body, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-def test_another_site_cannot_choose_in_the_name_of_a_visitor(
+def test_a_different_site_cannot_choose_for_a_visitor(
     alice: User, push: dict[str, Any]
 ) -> None:
     strict = Client(enforce_csrf_checks=True)
@@ -173,7 +173,7 @@ def test_another_site_cannot_choose_in_the_name_of_a_visitor(
     assert choose(strict, push=push, headers={"x-csrftoken": csrf}).status_code == 200
 
 
-def test_browser_that_signs_out_is_told_no_more(
+def test_signing_out_ends_the_subscription(
     alice_client: Client, bob: Runner, push: dict[str, Any]
 ) -> None:
     on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
@@ -183,7 +183,7 @@ def test_browser_that_signs_out_is_told_no_more(
     assert not Subscription.objects.exists()
 
 
-def test_browser_is_its_latest_account_s(
+def test_a_browser_belongs_to_its_latest_account(
     client: Client, alice_client: Client, alice: User, bob: Runner, push: dict[str, Any]
 ) -> None:
     on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}
@@ -192,12 +192,12 @@ def test_browser_is_its_latest_account_s(
     choose(client, **on)
     (place,) = Subscription.objects.all()
     assert place.user is None
-    # Whoever knows the endpoint but not the browser's secret sees and takes nothing.
+    # Without the browser's secret, the endpoint alone gives no access.
     other = push | {"keys": push["keys"] | {"auth": "b3RoZXIgc2l4dGVlbiBiIQ"}}
     assert choose(client, push=other).json()["push"] == {}
 
 
-def test_browsers_of_an_account_are_few(
+def test_the_browsers_of_an_account_are_limited(
     alice_client: Client, bob: Runner, service: Any
 ) -> None:
     on = {"browser": True, "runners": ["bob"], "kinds": ["start"]}
@@ -208,7 +208,7 @@ def test_browsers_of_an_account_are_few(
     assert choose(alice_client, push=push, **on).json()["code"] == "push.limit"
 
 
-def test_runners_of_a_place_are_bounded(
+def test_the_alerts_of_a_subscription_are_limited(
     client: Client, push: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscribing, "MOST_ALERTS", 2)
@@ -229,7 +229,7 @@ def confirmed(alice: User) -> Subscription:
     return place
 
 
-def test_address_counts_once_its_owner_said_so(
+def test_an_address_is_used_after_its_owner_confirms_it(
     alice_client: Client, alice: User, bob: Runner, mailoutbox: list[Any]
 ) -> None:
     alice_client.post("/me/notifications/mail/", {"email": "alice@example.org"})
@@ -250,7 +250,7 @@ def test_address_counts_once_its_owner_said_so(
     assert choose(alice_client, **on).json()["mail"] == {"bob": ["start"]}
 
 
-def test_mail_is_stopped_by_one_click_without_signing_in(
+def test_mails_are_stopped_with_one_click_without_signing_in(
     alice: User, bob: Runner, notifier: Any, entry: Any, mailoutbox: list[Any]
 ) -> None:
     place = confirmed(alice)
@@ -269,7 +269,7 @@ def test_mail_is_stopped_by_one_click_without_signing_in(
     path = "/" + url.split("/", 3)[3]
 
     strict = Client(enforce_csrf_checks=True)
-    # A program that looks at links stops nothing.
+    # A program that follows links stops nothing.
     assert "Stop these mails?" in strict.get(path).text
     assert Subscription.objects.exists()
     assert strict.post(path).status_code == 200
@@ -278,7 +278,7 @@ def test_mail_is_stopped_by_one_click_without_signing_in(
 
 
 @pytest.mark.parametrize("kind", ["stop", "confirm"])
-def test_link_that_is_not_complete_does_nothing(
+def test_an_incomplete_link_does_nothing(
     client: Client, alice: User, kind: str
 ) -> None:
     confirmed(alice)
@@ -290,7 +290,7 @@ def test_link_that_is_not_complete_does_nothing(
 # The page
 
 
-def test_page_lists_and_stops_what_is_mine(
+def test_the_page_lists_and_stops_own_alerts(
     alice_client: Client, alice: User, bob: Runner, push: dict[str, Any]
 ) -> None:
     on = {"push": push, "browser": True, "runners": ["bob"], "kinds": ["start"]}

@@ -1,4 +1,4 @@
-"""Where nothing is posted to, whatever a browser says."""
+"""Addresses that are never posted to, whatever a browser sends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("host", PRIVATE)
-def test_private_address_is_refused(host: str) -> None:
+def test_a_private_address_is_refused(host: str) -> None:
     with pytest.raises(EndpointRefused, match="private"):
         read_endpoint(f"https://{host}/push")
 
@@ -58,7 +58,7 @@ def test_private_address_is_refused(host: str) -> None:
         "",
     ],
 )
-def test_what_is_no_push_endpoint_is_refused(url: str) -> None:
+def test_an_invalid_push_endpoint_is_refused(url: str) -> None:
     with pytest.raises(EndpointRefused):
         read_endpoint(url)
 
@@ -66,11 +66,11 @@ def test_what_is_no_push_endpoint_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "host", ["93.184.215.14", "[2606:4700::1111]", "fcm.example.org"]
 )
-def test_public_address_is_taken(host: str) -> None:
+def test_a_public_address_is_accepted(host: str) -> None:
     assert read_endpoint(f"https://{host}/push?x=1").target == "/push?x=1"
 
 
-async def test_name_that_leads_to_a_private_address_is_not_connected_to(
+async def test_a_name_that_resolves_to_a_private_address_is_not_connected_to(
     service: PushService, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
@@ -78,7 +78,7 @@ async def test_name_that_leads_to_a_private_address_is_not_connected_to(
     monkeypatch.setattr(
         asyncio, "open_connection", lambda *args, **more: connected.append(args)
     )
-    # A name server's answer with a public address in front of the private one.
+    # The reply of a name server with a public address before the private one.
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))
         for address in ("93.184.215.14", "127.0.0.1")
@@ -94,7 +94,7 @@ async def test_name_that_leads_to_a_private_address_is_not_connected_to(
     assert connected == []
 
 
-async def test_connection_goes_to_the_address_that_was_looked_at(
+async def test_the_connection_uses_the_checked_address(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
@@ -115,26 +115,26 @@ async def test_connection_goes_to_the_address_that_was_looked_at(
     assert connected == [("93.184.215.14", 443, "push.example.org")]
 
 
-async def test_service_that_dribbles_is_given_up(
+async def test_a_service_that_sends_too_slowly_is_given_up(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = True
     monkeypatch.setattr(endpoints, "TIMEOUT_S", 0.3)
 
-    left = asyncio.Event()
+    closed = asyncio.Event()
 
-    async def dribble(reader: Any, writer: asyncio.StreamWriter) -> None:
+    async def send_slowly(reader: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 201 Created\r\n")
         while not writer.is_closing():
             writer.write(b"X")
             await asyncio.sleep(0.05)
-        # Else what is left of it is found by a test that comes later.
+        # Otherwise a later test finds the open transport.
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-        left.set()
+        closed.set()
 
-    async with await asyncio.start_server(dribble, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(send_slowly, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
             await post(f"http://127.0.0.1:{port}/", {}, b"x")
-        await asyncio.wait_for(left.wait(), PATIENCE_S)
+        await asyncio.wait_for(closed.wait(), PATIENCE_S)

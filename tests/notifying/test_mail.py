@@ -1,4 +1,4 @@
-"""What becomes of mails, and the language that all are told in."""
+"""Failures of mails, and the language of notifications."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ pytestmark = pytest.mark.django_db
 
 
 class Mailbox(BaseEmailBackend):
-    """Answers each mail with the next error, at the end with none."""
+    """Raises the next error for each mail, finally none."""
 
     errors: ClassVar[list[Exception]] = []
-    taken: ClassVar[list[EmailMessage]] = []
-    asked: ClassVar[list[EmailMessage]] = []
+    accepted: ClassVar[list[EmailMessage]] = []
+    attempted: ClassVar[list[EmailMessage]] = []
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        self.asked.extend(email_messages)
+        self.attempted.extend(email_messages)
         if self.errors:
             raise self.errors.pop(0)
-        self.taken.extend(email_messages)
+        self.accepted.extend(email_messages)
         return len(email_messages)
 
 
 @pytest.fixture
 def mailbox(settings: Settings, mailoutbox: list[EmailMessage]) -> type[Mailbox]:
     settings.EMAIL_BACKEND = f"{__name__}.Mailbox"
-    for mails in (Mailbox.errors, Mailbox.taken, Mailbox.asked):
+    for mails in (Mailbox.errors, Mailbox.accepted, Mailbox.attempted):
         mails.clear()
     return Mailbox
 
 
 @pytest.fixture
 def address(alice: User, bob: Runner) -> Subscription:
-    """Alice's, where she is told of Bob's checkpoints."""
+    """Alice's address, subscribed to Bob's checkpoints."""
     place = address_add(user=alice, email="alice@example.org", language="de")
     address_confirm(place=place)
     alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
@@ -74,7 +74,7 @@ def refused(code: int) -> smtplib.SMTPException:
         (UnicodeError(), "error", 0),
     ],
 )
-def test_mail_that_was_not_taken_is_sent_again_if_that_may_help(
+def test_a_failed_mail_is_retried_if_that_may_help(
     address: Subscription,
     entry: Entry,
     ten: Checkpoint,
@@ -92,10 +92,10 @@ def test_mail_that_was_not_taken_is_sent_again_if_that_may_help(
     assert Delivery.objects.count() == left
     Delivery.objects.update(due_at=timezone.now())
     notifier.mail_turn()
-    assert len(mailbox.taken) == left and not Delivery.objects.exists()
+    assert len(mailbox.accepted) == left and not Delivery.objects.exists()
 
 
-def test_no_other_mail_is_tried_where_the_server_is_lost(
+def test_no_other_mail_is_sent_after_a_lost_connection(
     address: Subscription,
     entry: Entry,
     ten: Checkpoint,
@@ -107,12 +107,12 @@ def test_no_other_mail_is_tried_where_the_server_is_lost(
         passed(entry, ten, lap)
     notifier.push_turn()
     notifier.mail_turn()
-    assert len(mailbox.asked) == 1
+    assert len(mailbox.attempted) == 1
     assert notifier.failed == {"unreachable": 3}
     assert Delivery.objects.count() == 3
 
 
-def test_address_that_is_refused_for_good_is_forgotten(
+def test_a_permanently_refused_address_is_deleted(
     address: Subscription,
     entry: Entry,
     ten: Checkpoint,
@@ -128,7 +128,7 @@ def test_address_that_is_refused_for_good_is_forgotten(
     assert not Subscription.objects.exists()
 
 
-def test_each_is_told_in_the_language_that_was_chosen_in(
+def test_each_subscription_has_its_language(
     address: Subscription,
     entry: Entry,
     ten: Checkpoint,
@@ -160,7 +160,7 @@ def test_each_is_told_in_the_language_that_was_chosen_in(
     assert "Keine solchen Mails mehr: http" in mail.body
 
 
-def test_contact_is_written_to_in_the_runner_s_language(
+def test_a_contact_is_notified_in_the_runners_language(
     entry: Entry, notifier: Notifier, mailoutbox: list[EmailMessage]
 ) -> None:
     contact_add(runner=entry.runner, email="mum@example.org", user=None, language="fr")

@@ -1,4 +1,4 @@
-"""A web push, from what happens on the course to the browser that reads it."""
+"""Web push, from an event of a race to the browser that decrypts it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, StatusChange, write_rows
-from tests.notifying.news import passed, tell
+from tests.notifying.news import passed, send_all
 from tests.notifying.push import Browser, PushService, claims_of, push_service
 
 pytestmark = pytest.mark.django_db
 
-DAY = 24 * 3_600  # seconds
+DAY_S = 24 * 3_600
 
 
-def test_checkpoint_is_pushed_encrypted_and_signed(
+def test_a_checkpoint_is_pushed_encrypted_and_signed(
     place: Subscription,
     browser: Browser,
     service: PushService,
@@ -44,7 +44,7 @@ def test_checkpoint_is_pushed_encrypted_and_signed(
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
 
     passed(entry, ten)
-    tell(notifier)
+    send_all(notifier)
 
     (post,) = service.posts
     assert post.path == "/push/bob"
@@ -60,7 +60,7 @@ def test_checkpoint_is_pushed_encrypted_and_signed(
     assert (notifier.queued, notifier.sent["push"]) == (1, 1)
 
 
-def test_signature_names_the_service_that_the_push_goes_to(
+def test_the_signature_names_the_push_service(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -80,7 +80,7 @@ def test_signature_names_the_service_that_the_push_goes_to(
                 place=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
             )
         passed(entry, ten)
-        tell(notifier)
+        send_all(notifier)
         audiences = [
             [claims_of(post.headers)["aud"] for post in each.posts]
             for each in (service, other)
@@ -88,21 +88,21 @@ def test_signature_names_the_service_that_the_push_goes_to(
         assert audiences == [[service.url], [other.url]]
 
 
-def test_signature_is_valid_now_and_expires_within_a_day(
+def test_the_signature_is_valid_now_and_expires_within_a_day(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started = int(time.time())
-    for now in range(started, started + 2 * DAY, DAY // 50):
+    for now in range(started, started + 2 * DAY_S, DAY_S // 50):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         headers = webpush.headers(
             "https://push.example.org/1", ttl=0, urgent=False, topic=""
         )
         expires = claims_of({"authorization": headers["Authorization"]})["exp"]
         # RFC 8292, section 2: "MUST NOT be more than 24 hours" ahead.
-        assert now < expires <= now + DAY
+        assert now < expires <= now + DAY_S
 
 
-def test_what_is_stored_again_is_told_once(
+def test_a_split_that_is_stored_twice_is_notified_once(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -112,11 +112,11 @@ def test_what_is_stored_again_is_told_once(
     alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
     for _ in range(2):
         passed(entry, ten)
-        tell(notifier)
+        send_all(notifier)
     assert len(service.posts) == 1
 
 
-def test_start_and_finish_are_news_of_their_own(
+def test_start_and_finish_are_separate_notifications(
     place: Subscription,
     browser: Browser,
     service: PushService,
@@ -138,13 +138,13 @@ def test_start_and_finish_are_news_of_their_own(
             StatusChange(entry.pk, "finished", started, now),
         ],
     )
-    tell(notifier)
-    told = sorted(browser.read(post.body)["title"] for post in service.posts)
-    assert told == ["Bob has finished", "Bob has started"]
+    send_all(notifier)
+    titles = sorted(browser.read(post.body)["title"] for post in service.posts)
+    assert titles == ["Bob has finished", "Bob has started"]
 
 
 @pytest.mark.parametrize(
-    ("started", "finished", "told"),
+    ("started", "finished", "titles"),
     [
         (10, None, ["Bob has started"]),
         (20, None, []),
@@ -154,7 +154,7 @@ def test_start_and_finish_are_news_of_their_own(
         (300, 140, []),
     ],
 )
-def test_start_is_news_for_a_quarter_of_an_hour_and_a_finish_for_two(
+def test_a_start_is_news_for_15_minutes_and_a_finish_for_two_hours(
     place: Subscription,
     browser: Browser,
     service: PushService,
@@ -162,24 +162,24 @@ def test_start_is_news_for_a_quarter_of_an_hour_and_a_finish_for_two(
     entry: Entry,
     started: int,
     finished: int | None,
-    told: list[str],
+    titles: list[str],
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
     now = milliseconds(timezone.now())
     at = finished and now - finished * 60_000
     status = "started" if at is None else "finished"
     write_rows((), [StatusChange(entry.pk, status, now - started * 60_000, at)])
-    tell(notifier)
-    assert [browser.read(post.body)["title"] for post in service.posts] == told
+    send_all(notifier)
+    assert [browser.read(post.body)["title"] for post in service.posts] == titles
     assert not Delivery.objects.exists()
 
 
-def test_nothing_is_kept_of_whom_nobody_asks_for(entry: Entry, ten: Checkpoint) -> None:
+def test_no_news_is_stored_without_a_subscriber(entry: Entry, ten: Checkpoint) -> None:
     passed(entry, ten)
     assert not News.objects.exists()
 
 
-def test_only_chosen_kinds_are_told(
+def test_only_chosen_kinds_are_notified(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -188,11 +188,11 @@ def test_only_chosen_kinds_are_told(
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.FINISH])
     passed(entry, ten)
-    tell(notifier)
+    send_all(notifier)
     assert service.posts == []
 
 
-def test_checkpoint_of_an_hour_ago_is_no_news(
+def test_a_checkpoint_an_hour_ago_is_no_news(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -201,11 +201,11 @@ def test_checkpoint_of_an_hour_ago_is_no_news(
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     passed(entry, ten, minutes_ago=60)
-    tell(notifier)
+    send_all(notifier)
     assert service.posts == []
 
 
-def silent(runner: Runner, *, minutes: float) -> None:
+def set_silent(runner: Runner, *, minutes: float) -> None:
     moment = timezone.now() - timedelta(minutes=minutes)
     LatestPosition.objects.update_or_create(
         runner=runner,
@@ -219,31 +219,31 @@ def silent(runner: Runner, *, minutes: float) -> None:
     )
 
 
-def test_silence_is_told_once_each_time(
+def test_a_silence_is_notified_once(
     place: Subscription,
     browser: Browser,
     service: PushService,
     entry: Entry,
 ) -> None:
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SILENCE])
-    silent(entry.runner, minutes=9)
-    tell(Notifier())
+    set_silent(entry.runner, minutes=9)
+    send_all(Notifier())
     assert service.posts == []
-    silent(entry.runner, minutes=11)
+    set_silent(entry.runner, minutes=11)
     for _ in range(2):
-        tell(Notifier())
+        send_all(Notifier())
     assert [browser.read(p.body)["title"] for p in service.posts] == [
         "No signal from Bob"
     ]
 
 
 @pytest.mark.parametrize("why", ["paused", "finished", "hidden by the runner"])
-def test_who_shares_nothing_any_more_is_not_silent(entry: Entry, why: str) -> None:
+def test_a_runner_who_stopped_sharing_is_not_silent(entry: Entry, why: str) -> None:
     place = Subscription.objects.create(
         endpoint="https://push.example.org/1", digest="1", confirmed_at=timezone.now()
     )
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SILENCE])
-    silent(entry.runner, minutes=11)
+    set_silent(entry.runner, minutes=11)
     if why == "paused":
         entry.runner.pauses.create(started_at=timezone.now())
     elif why == "finished":

@@ -1,4 +1,4 @@
-"""Several processes and threads tell everything once."""
+"""Several processes and threads send each notification once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, write_rows
-from tests.notifying.news import passed, tell
+from tests.notifying.news import passed, send_all
 from tests.notifying.push import PushService
 from tests.waiting import wait_until
 
@@ -40,7 +40,7 @@ def test_two_processes_claim_different_deliveries(
     assert first.isdisjoint(second) and not third
 
 
-def test_what_a_dead_process_had_claimed_is_sent_by_another(
+def test_deliveries_claimed_by_a_dead_process_are_sent_by_a_different_one(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -52,12 +52,12 @@ def test_what_a_dead_process_had_claimed_is_sent_by_another(
     spread()
     claimed = Delivery.objects.claim(by_mail=False, most=9, lease=timedelta(seconds=-1))
     assert len(claimed) == 1
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_background_threads_tell_and_end(
+def test_background_threads_send_and_end(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -76,7 +76,7 @@ def test_background_threads_tell_and_end(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_processes_tell_everything_once(
+def test_two_processes_send_each_notification_once(
     service: PushService, entry: Entry, ten: Checkpoint
 ) -> None:
     browsers = [service.browser(f"{number}") for number in range(20)]

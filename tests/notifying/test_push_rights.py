@@ -1,4 +1,4 @@
-"""Who may not be told, or does not want to be, by the time of sending."""
+"""Rights and choices are checked when a notification is sent."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
 from runners.positions.storage import StatusChange, write_rows
-from tests.notifying.news import passed, tell
+from tests.notifying.news import passed, send_all
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
 
 
-def test_who_lost_the_right_is_not_told(
+def test_a_subscriber_who_lost_the_right_is_not_notified(
     alice: User,
     browser: Browser,
     service: PushService,
@@ -47,18 +47,18 @@ def test_who_lost_the_right_is_not_told(
     )
     alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
     passed(entry, ten)
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 1
 
     passed(entry, ten, 2)
     follow.status = "blocked"
     follow.save()
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 1
     assert notifier.failed == {"rights": 1}
 
 
-def test_link_shows_a_private_runner_until_it_ends(
+def test_a_link_shows_a_private_runner_until_it_ends(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -73,15 +73,15 @@ def test_link_shows_a_private_runner_until_it_ends(
     )
     alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT], link=link)
     passed(entry, ten)
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 1
     link.revoke()
     passed(entry, ten, 2)
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 1
 
 
-def test_unlisted_race_is_named_to_nobody(
+def test_an_unlisted_race_is_not_named(
     place: Subscription,
     browser: Browser,
     service: PushService,
@@ -96,14 +96,14 @@ def test_unlisted_race_is_named_to_nobody(
     passed(entry, ten)
     now = milliseconds(timezone.now())
     write_rows((), [StatusChange(entry.pk, "started", now, None)])
-    tell(notifier)
+    send_all(notifier)
     (post,) = service.posts
     message = browser.read(post.body)
     assert message["title"] == "Bob has started"
     assert "Riverside" not in str(message)
 
 
-def test_alert_that_was_stopped_meanwhile_is_not_told(
+def test_a_stopped_alert_is_not_sent(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -114,6 +114,6 @@ def test_alert_that_was_stopped_meanwhile_is_not_told(
     passed(entry, ten)
     spread()
     Alert.objects.all().delete()
-    tell(notifier)
+    send_all(notifier)
     assert service.posts == []
     assert notifier.failed == {"stopped": 1}

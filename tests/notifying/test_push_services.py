@@ -1,4 +1,4 @@
-"""What push services answer, and what becomes of a push then."""
+"""Replies of push services, and how they are handled."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set
 from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, write_rows
-from tests.notifying.news import passed, tell
+from tests.notifying.news import passed, send_all
 from tests.notifying.push import PushService
 
 pytestmark = pytest.mark.django_db
 
 
-def due() -> datetime:
-    """Return when the only delivery is tried again."""
+def next_attempt() -> datetime:
+    """Return when the only delivery is sent again."""
     return Delivery.objects.get().due_at
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_subscription_that_is_gone_is_forgotten(
+def test_a_gone_subscription_is_deleted(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -40,13 +40,13 @@ def test_subscription_that_is_gone_is_forgotten(
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     service.statuses.append(status)
     passed(entry, ten)
-    tell(notifier)
+    send_all(notifier)
     assert not Subscription.objects.exists() and not Delivery.objects.exists()
     assert notifier.failed == {"gone": 1}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_subscription_at_a_private_address_is_forgotten_in_production(
+def test_a_subscription_at_a_private_address_is_deleted_in_production(
     place: Subscription,
     notifier: Notifier,
     entry: Entry,
@@ -58,13 +58,13 @@ def test_subscription_at_a_private_address_is_forgotten_in_production(
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
     Subscription.objects.update(endpoint=f"https://{host}/push")
     passed(entry, ten)
-    tell(notifier)
-    # Refused before a connection: one that fails would be tried again.
+    send_all(notifier)
+    # Refused before connecting: a failed connection would be retried.
     assert notifier.failed == {"private": 1}
     assert not Subscription.objects.exists()
 
 
-def test_busy_service_is_asked_again_later(
+def test_a_busy_service_is_retried_later(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -76,16 +76,16 @@ def test_busy_service_is_asked_again_later(
     service.headers["Retry-After"] = "90"
     passed(entry, ten)
     before = timezone.now()
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 1
-    assert before <= due() - timedelta(seconds=90) <= timezone.now()
+    assert before <= next_attempt() - timedelta(seconds=90) <= timezone.now()
     Delivery.objects.update(due_at=timezone.now())
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == 2 and not Delivery.objects.exists()
 
 
 @pytest.mark.parametrize("wait", ["3600", "9" * 400])
-def test_what_is_no_news_by_then_is_given_up(
+def test_a_delivery_that_would_be_too_late_is_given_up(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -97,12 +97,12 @@ def test_what_is_no_news_by_then_is_given_up(
     service.statuses.append(503)
     service.headers["Retry-After"] = wait
     passed(entry, ten)
-    tell(notifier)
+    send_all(notifier)
     assert not Delivery.objects.exists()
     assert notifier.failed == {"busy": 1, "gave_up": 1}
 
 
-def test_call_for_help_is_tried_for_hours_every_few_minutes(
+def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -118,11 +118,11 @@ def test_call_for_help_is_tried_for_hours_every_few_minutes(
     Delivery.objects.update(attempts=70)
     service.statuses.append(503)
     before = timezone.now()
-    tell(notifier)
-    assert before <= due() - timedelta(minutes=4.5) <= timezone.now()
+    send_all(notifier)
+    assert before <= next_attempt() - timedelta(minutes=4.5) <= timezone.now()
 
 
-def test_service_that_cannot_be_reached_is_left_alone_for_a_while(
+def test_an_unreachable_service_is_retried_after_a_delay(
     place: Subscription,
     notifier: Notifier,
     entry: Entry,
@@ -135,12 +135,12 @@ def test_service_that_cannot_be_reached_is_left_alone_for_a_while(
         Subscription.objects.update(endpoint=f"http://127.0.0.1:{port}/gone")
         passed(entry, ten)
         before = timezone.now()
-        tell(notifier)
+        send_all(notifier)
     assert notifier.failed == {"unreachable": 1}
-    assert before <= due() - timedelta(seconds=30) <= timezone.now()
+    assert before <= next_attempt() - timedelta(seconds=30) <= timezone.now()
 
 
-def test_redirect_leads_nowhere_and_refusals_end_a_subscription(
+def test_redirects_are_not_followed_and_refusals_end_a_subscription(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -152,13 +152,13 @@ def test_redirect_leads_nowhere_and_refusals_end_a_subscription(
     for number in range(notifier_module.MOST_FAILURES):
         service.statuses.append(302)
         passed(entry, ten, number + 1)
-        tell(notifier)
+        send_all(notifier)
     assert {post.path for post in service.posts} == {"/push/bob"}
     assert notifier.failed == {"refused": notifier_module.MOST_FAILURES}
     assert not Subscription.objects.exists()
 
 
-def test_place_is_not_flooded(
+def test_deliveries_to_a_subscription_are_limited(
     place: Subscription,
     service: PushService,
     notifier: Notifier,
@@ -170,6 +170,6 @@ def test_place_is_not_flooded(
     write_rows(
         (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)]
     )
-    tell(notifier)
+    send_all(notifier)
     assert len(service.posts) == notifier_module.PLACE_BURST
     assert notifier.failed == {"rate": 10}

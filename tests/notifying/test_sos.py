@@ -1,4 +1,4 @@
-"""A call for help: to the race office and the runner's contacts, with its place."""
+"""A call for help: to the race office and the runner's contacts, with its position."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def call(
     return Call(key=key, called=now, fix=fix, battery=None, fine=fine)
 
 
-def told(notifier: Notifier) -> None:
+def send_all(notifier: Notifier) -> None:
     while notifier.push_turn() or notifier.mail_turn():
         pass
 
 
-def test_contacts_are_told_the_place_and_followers_are_not(
+def test_contacts_receive_the_position_and_followers_do_not(
     place: Subscription,
     browser: Browser,
     service: PushService,
@@ -74,12 +74,12 @@ def test_contacts_are_told_the_place_and_followers_are_not(
     contact_add(runner=bob, email="", user=alice, language="en")
     mailoutbox.clear()
     alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
-    # Neither a zone nor a pause keeps the place from those whom it is for.
+    # Zones and pauses do not hide the position from contacts.
     zone_add(runner=bob, name="Home", lat=LAT, lng=LNG, radius=500)
     bob.pauses.create(started_at=timezone.now())
 
     sos_take(runner=bob.pk, call=call())
-    told(notifier)
+    send_all(notifier)
 
     pushed = {post.path: post for post in service.posts}
     assert set(pushed) == {"/push/alice", "/push/bob"}
@@ -97,7 +97,7 @@ def test_contacts_are_told_the_place_and_followers_are_not(
     assert not Position.objects.exists()
 
 
-def test_follower_who_is_a_contact_too_is_told_once_with_the_place(
+def test_a_follower_who_is_a_contact_too_is_notified_once_with_the_position(
     service: PushService, notifier: Notifier, entry: Entry, alice: User
 ) -> None:
     alices = service.browser("alice")
@@ -107,12 +107,12 @@ def test_follower_who_is_a_contact_too_is_told_once_with_the_place(
     alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SOS])
     contact_add(runner=entry.runner, email="", user=alice, language="en")
     sos_take(runner=entry.runner.pk, call=call())
-    told(notifier)
+    send_all(notifier)
     (post,) = service.posts
     assert "53.34987" in alices.read(post.body)["body"]
 
 
-def test_call_reaches_only_the_contacts_of_its_runner(
+def test_a_call_reaches_only_the_contacts_of_its_runner(
     service: PushService,
     notifier: Notifier,
     bob: Runner,
@@ -137,14 +137,14 @@ def test_call_reaches_only_the_contacts_of_its_runner(
     mailoutbox.clear()
 
     sos_take(runner=bob.pk, call=call())
-    told(notifier)
+    send_all(notifier)
 
     assert [mail.to for mail in mailoutbox] == [["bobs@example.org"]]
     assert [post.path for post in service.posts] == ["/push/alice"]
 
 
 @pytest.mark.parametrize("role", ["contact", "follower"])
-def test_call_is_mailed_to_confirmed_addresses_only(
+def test_a_call_is_mailed_to_confirmed_addresses_only(
     role: str,
     notifier: Notifier,
     bob: Runner,
@@ -159,17 +159,17 @@ def test_call_is_mailed_to_confirmed_addresses_only(
     mailoutbox.clear()
 
     sos_take(runner=bob.pk, call=call("before"))
-    told(notifier)
+    send_all(notifier)
     assert mailoutbox == []
 
     address_confirm(place=address)
     sos_take(runner=bob.pk, call=call("after"))
-    told(notifier)
+    send_all(notifier)
     assert [mail.to for mail in mailoutbox] == [["alice@example.org"]]
 
 
 @pytest.mark.parametrize("role", ["contact", "follower"])
-def test_call_is_not_sent_to_a_deactivated_account(
+def test_a_call_is_not_sent_to_a_deactivated_account(
     role: str,
     service: PushService,
     notifier: Notifier,
@@ -194,26 +194,26 @@ def test_call_is_not_sent_to_a_deactivated_account(
     alice.is_active = False
     alice.save()
     sos_take(runner=bob.pk, call=call("later"))
-    told(notifier)
+    send_all(notifier)
 
     assert service.posts == []
     assert not Delivery.objects.exists()
     assert notifier.failed == {"rights": 2}
 
 
-def test_same_call_again_only_brings_a_newer_place(
+def test_a_repeated_call_only_updates_the_position(
     bob: Runner, place: Subscription, service: PushService, notifier: Notifier
 ) -> None:
     alerts_set(place=place, runners=[bob], kinds=list(KINDS))
     sos_take(runner=bob.pk, call=call(lat=None))
     sos_take(runner=bob.pk, call=call(lat=53.1))
     sos_take(runner=bob.pk, call=call(lat=53.0, seconds=-60))
-    told(notifier)
+    send_all(notifier)
     assert Sos.objects.get().lat == 53.1
     assert len(service.posts) == 1
 
 
-def test_taking_back_is_told_to_whom_the_call_was(
+def test_taking_a_call_back_is_sent_to_all_recipients(
     bob: Runner,
     place: Subscription,
     browser: Browser,
@@ -224,23 +224,23 @@ def test_taking_back_is_told_to_whom_the_call_was(
     sos_take(runner=bob.pk, call=call())
     for _ in range(2):
         sos_take(runner=bob.pk, call=call(fine=True))
-    told(notifier)
+    send_all(notifier)
     titles = [browser.read(post.body)["title"] for post in service.posts]
     assert sorted(titles) == ["Bob calls for help", "Bob is fine"]
     assert not Sos.objects.open().exists()
 
 
-def test_call_taken_back_before_it_was_sent_alarms_nobody(
+def test_a_call_that_was_taken_back_before_sending_is_not_sent(
     bob: Runner, place: Subscription, service: PushService, notifier: Notifier
 ) -> None:
     alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
     sos_take(runner=bob.pk, call=call(fine=True))
-    told(notifier)
+    send_all(notifier)
     assert service.posts == []
     assert not Sos.objects.open().exists()
 
 
-def test_call_from_a_dead_spot_of_hours_ago_is_still_told(
+def test_a_call_that_arrives_hours_late_is_sent(
     bob: Runner,
     place: Subscription,
     browser: Browser,
@@ -249,17 +249,17 @@ def test_call_from_a_dead_spot_of_hours_ago_is_still_told(
 ) -> None:
     alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
     sos_take(runner=bob.pk, call=call(seconds=-3 * 3600))
-    told(notifier)
+    send_all(notifier)
     assert browser.read(service.posts[0].body)["title"] == "Bob calls for help"
 
 
-def test_many_calls_in_an_hour_are_seen_by_the_race_office_only(
+def test_further_calls_within_an_hour_reach_the_race_office_only(
     bob: Runner, place: Subscription, service: PushService, notifier: Notifier
 ) -> None:
     alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
     for number in range(MOST_TOLD + 2):
         sos_take(runner=bob.pk, call=call(str(number)))
-    told(notifier)
+    send_all(notifier)
     assert len(service.posts) == MOST_TOLD
     assert Sos.objects.open().count() == MOST_TOLD + 2
 
@@ -273,7 +273,7 @@ def office(client: Client) -> Client:
     return client
 
 
-def test_desk_shows_open_calls_until_they_are_closed(
+def test_the_desk_shows_open_calls_until_they_are_closed(
     office: Client, race: Race, entry: Entry
 ) -> None:
     desk = f"/admin/runners/race/{race.pk}/desk"
@@ -293,7 +293,7 @@ def test_desk_shows_open_calls_until_they_are_closed(
     assert office.get(f"{desk}.json").json()["sos"] == []
 
 
-def test_call_of_a_runner_in_another_race_is_on_its_desk_only(
+def test_a_call_of_a_runner_in_a_different_race_is_on_its_desk_only(
     office: Client, race: Race, entry: Entry, bob: Runner
 ) -> None:
     other = Race.objects.create(
@@ -309,7 +309,7 @@ def test_call_of_a_runner_in_another_race_is_on_its_desk_only(
         )
         for pk in (race.pk, other.pk)
     ]
-    # Of whom nobody knows the race everybody is told.
+    # A call of a runner in no race is on every desk.
     assert names == [["Bob", "Stray"], ["Stray"]]
 
 
@@ -321,7 +321,7 @@ def test_call_of_a_runner_in_another_race_is_on_its_desk_only(
         ({"sos": "x", "act": "seen"}, 404),
     ],
 )
-def test_nonsense_from_the_desk_is_refused(
+def test_an_invalid_action_of_the_desk_is_refused(
     office: Client, race: Race, bob: Runner, data: dict[str, str], status: int
 ) -> None:
     Sos.objects.create(pk=1, runner=bob, key="a", called_at=timezone.now())
@@ -348,7 +348,7 @@ def test_view_only_staff_sees_a_call_and_cannot_change_it(
     assert (sos.seen_at, sos.closed_at) == (None, None)
 
 
-def test_call_costs_a_few_queries(
+def test_a_call_needs_few_queries(
     bob: Runner, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_max_num_queries(12):
@@ -368,7 +368,7 @@ def bobs(bob: Runner, alice: User) -> Client:
     return client
 
 
-def test_contact_is_told_and_can_say_no(
+def test_a_contact_is_notified_and_can_decline(
     bobs: Client, bob: Runner, mailoutbox: list[object]
 ) -> None:
     bobs.post("/me/contacts/", {"who": "mum@example.org"})
@@ -386,7 +386,7 @@ def test_contact_is_told_and_can_say_no(
     assert not bob.contacts.exists()
 
 
-def test_contact_is_an_accepted_follower_or_an_address(
+def test_a_contact_is_an_accepted_follower_or_an_address(
     bobs: Client, bob: Runner, alice: User
 ) -> None:
     bobs.post("/me/contacts/", {"who": "alice"})
@@ -399,7 +399,7 @@ def test_contact_is_an_accepted_follower_or_an_address(
     assert not bob.contacts.exists()
 
 
-def test_contact_is_shown_as_unreached_once_their_account_is_deactivated(
+def test_a_contact_with_a_deactivated_account_is_shown_as_unreachable(
     bobs: Client, bob: Runner, alice: User, service: PushService
 ) -> None:
     browser_subscribe(
@@ -417,7 +417,7 @@ def test_contact_is_shown_as_unreached_once_their_account_is_deactivated(
     assert unreached in bobs.get("/me/").text
 
 
-def test_address_is_no_contact_where_no_mail_is_sent(
+def test_an_address_is_no_contact_without_mail(
     bobs: Client, bob: Runner, settings: Settings
 ) -> None:
     settings.EMAIL_BACKEND = CONSOLE
@@ -426,7 +426,9 @@ def test_address_is_no_contact_where_no_mail_is_sent(
     assert not bob.contacts.exists()
 
 
-def test_contacts_are_few(bobs: Client, bob: Runner, settings: Settings) -> None:
+def test_the_number_of_contacts_is_limited(
+    bobs: Client, bob: Runner, settings: Settings
+) -> None:
     for number in range(6):
         answer = bobs.post("/me/contacts/", {"who": f"{number}@example.org"})
     assert "at most 5 contacts" in answer.text
@@ -441,11 +443,11 @@ def test_old_calls_do_not_count_against_new_ones(
         sos_take(runner=bob.pk, call=call(str(number)))
     Sos.objects.update(received_at=timezone.now() - timedelta(hours=2))
     sos_take(runner=bob.pk, call=call("new"))
-    told(notifier)
+    send_all(notifier)
     assert len(service.posts) == MOST_TOLD + 1
 
 
-def test_place_of_a_call_is_kept_as_long_as_positions_are(
+def test_the_position_of_a_call_is_kept_as_long_as_positions(
     bob: Runner, bobs: Client
 ) -> None:
     now = timezone.now()
@@ -464,5 +466,5 @@ def test_place_of_a_call_is_kept_as_long_as_positions_are(
     prune(days=30, keep_line=False)
     assert set(Sos.objects.values_list("key", flat=True)) == {"2", "0"}
     positions_erase(runner=bob)
-    # One that is open is for whoever looks for them.
+    # An open call keeps its position, for the rescue.
     assert set(Sos.objects.values_list("key", flat=True)) == {"0"}

@@ -1,4 +1,4 @@
-"""A call for help over the websocket, and whom it does not reach."""
+"""A call for help over the websocket, which does not reach followers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACE = {"lat": 61.49876, "lng": 11.49876, "accuracy": 5, "battery": 43}
 
 @pytest.fixture(scope="module")
 def token(uvicorn_server: Server) -> str:
-    """Bob's, whose home is a zone."""
+    """The token of Bob, whose home is a zone."""
     bob = uvicorn_server.database(make_runner, "bob")
     uvicorn_server.database(
         zone_add, runner=bob, name="Home", lat=61.49876, lng=11.49876, radius=5_000
@@ -30,7 +30,7 @@ def token(uvicorn_server: Server) -> str:
 
 
 def calls_of(code: str) -> list[tuple[str, float | None, float | None, bool]]:
-    """Return key, latitude, battery, and whether all is well, of a runner's calls."""
+    """Return key, latitude, battery and whether all is well for a runner's calls."""
     calls = Sos.objects.filter(runner__code=code).order_by("key")
     return [(sos.key, sos.lat, sos.battery, sos.fine_at is not None) for sos in calls]
 
@@ -40,7 +40,7 @@ def sos(key: str, **more: Any) -> dict[str, Any]:
     return {"type": "sos", "id": key, "time": now, **more}
 
 
-async def test_call_from_a_zone_is_stored_and_no_follower_hears_of_it(
+async def test_a_call_from_a_zone_is_stored_and_not_sent_to_followers(
     uvicorn_server: Server, token: str
 ) -> None:
     url = f"{uvicorn_server.ws_url}/ws/"
@@ -51,11 +51,11 @@ async def test_call_from_a_zone_is_stored_and_no_follower_hears_of_it(
         await bob.send(**sos("one", fix=fix))
         ack = await bob.receive_type("ack")
         assert ack == {"type": "ack", "id": "one", "open": True, "seen": None}
-        # The zone of the set-up may still be news to her, the call is not.
+        # The zone of the fixture may still cause an event, the call does not.
         received = await alice.received()
         assert all(message["change"] == "changed" for message in received)
         assert "61.4" not in json.dumps(received)
-        # What is wrong with a place is no reason to lose the call.
+        # A call with an invalid position is accepted.
         await bob.send(**sos("two", battery=9, fix={"t": 1, "lat": 0, "lng": 0}))
         assert (await bob.receive_type("ack"))["open"] is True
         await bob.send(**sos("one", fine=True))
@@ -68,8 +68,8 @@ async def test_call_from_a_zone_is_stored_and_no_follower_hears_of_it(
     assert await uvicorn_server.adatabase(LatestPosition.objects.count) == 0
 
 
-async def test_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
-    """Daphne has none: it begins with the first request."""
+async def test_a_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
+    """Daphne has no lifespan: the notifier starts with the first request."""
     with Server("daphne") as server:
         token = await server.adatabase(make_phone, "bob")
         async with typed_client(f"{server.ws_url}/ws/", token) as bob:
@@ -83,7 +83,7 @@ async def test_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
     "wrong",
     [{"id": 7}, {"id": ""}, {"id": "x" * 65}, {"time": "now"}, {"time": None}],
 )
-async def test_call_without_id_or_time_is_refused(
+async def test_a_call_without_id_or_time_is_refused(
     uvicorn_server: Server, token: str, wrong: dict[str, Any]
 ) -> None:
     async with typed_client(f"{uvicorn_server.ws_url}/ws/", token) as bob:
@@ -91,18 +91,18 @@ async def test_call_without_id_or_time_is_refused(
         assert (await bob.receive_type("error"))["code"] == "sos.invalid"
 
 
-async def test_call_needs_a_token(uvicorn_server: Server) -> None:
+async def test_a_call_needs_a_token(uvicorn_server: Server) -> None:
     async with typed_client(f"{uvicorn_server.ws_url}/ws/") as stranger:
         await stranger.send(**sos("four"))
         assert (await stranger.receive_type("error"))["code"] == "token.required"
 
 
-async def test_calls_are_bounded(uvicorn_server: Server) -> None:
-    # Not Bob, whose calls the other tests count.
+async def test_the_rate_of_calls_is_limited(uvicorn_server: Server) -> None:
+    # Not Bob, whose calls other tests count.
     token = await uvicorn_server.adatabase(make_phone, "eve")
     async with typed_client(f"{uvicorn_server.ws_url}/ws/", token) as eve:
         refused: list[Message] = []
-        # A slow server needs more of them: one per second is allowed.
+        # A slow server needs more calls: one per second is allowed.
         while not refused:
             for _ in range(30):
                 await eve.send(**sos("five"))

@@ -22,7 +22,7 @@ from tests.servers import ROOT, clean_environment
 
 
 class WellKnownLayer(InMemoryChannelLayer):  # type: ignore[misc]
-    """Channels' own layer, as if it could do what the hub asks for."""
+    """Channels' own layer, which claims the methods that the hub needs."""
 
     async def group_send_many(self, events: object) -> None: ...
 
@@ -31,21 +31,23 @@ def ids() -> list[str | None]:
     return [message.id for message in checks.check_set_up(None)]
 
 
-def forget_finders() -> None:
-    """Have Django look at the settings of static files again."""
+def clear_finders() -> None:
+    """Make Django read the settings of static files again."""
     finders.get_finder.cache_clear()  # type: ignore[attr-defined]
 
 
-def on(engine: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def set_engine(
+    engine: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = settings.DATABASES["default"]
     monkeypatch.setitem(database, "ENGINE", f"django.db.backends.{engine}")
 
 
 @pytest.fixture(autouse=True)
-def sound(
+def correct_settings(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """A production set-up in which nothing is wrong."""
+    """Production settings without a problem."""
     settings.DEBUG = False
     settings.WORKERS = 1
     settings.REDIS_URL = ""
@@ -57,7 +59,7 @@ def sound(
     settings.STATICFILES_FINDERS = [
         "django.contrib.staticfiles.finders.FileSystemFinder"
     ]
-    forget_finders()
+    clear_finders()
     settings.STATIC_ROOT = tmp_path / "collected"
     library = settings.STATIC_ROOT / checks.MAP_LIBRARY
     library.parent.mkdir(parents=True)
@@ -67,10 +69,10 @@ def sound(
         if name.startswith("SPECTATE_"):
             monkeypatch.delenv(name)
     yield
-    forget_finders()
+    clear_finders()
 
 
-def test_checks_have_nothing_against_a_sound_set_up() -> None:
+def test_correct_settings_cause_no_message() -> None:
     assert ids() == []
 
 
@@ -78,18 +80,18 @@ def test_several_workers_need_redis(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WORKERS = 2
-    on("postgresql", settings, monkeypatch)
+    set_engine("postgresql", settings, monkeypatch)
     assert ids() == ["spectate.E001"]
     settings.REDIS_URL = "redis://localhost"
     assert ids() == []
 
 
-def test_several_workers_on_sqlite_are_warned_of(
+def test_several_workers_on_sqlite_cause_a_warning(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WORKERS = 2
     settings.REDIS_URL = "redis://localhost"
-    on("sqlite3", settings, monkeypatch)
+    set_engine("sqlite3", settings, monkeypatch)
     assert ids() == ["spectate.W001"]
 
 
@@ -102,19 +104,19 @@ def test_redis_client_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("backend", "expected"),
     [
         ("runners.live.layer.LocalLayer", []),
-        # Of these two, the second only says that it can.
+        # The second of these two only claims the methods.
         ("channels.layers.InMemoryChannelLayer", ["spectate.E003", "spectate.E004"]),
         ("tests.project.test_checks.WellKnownLayer", ["spectate.E004"]),
     ],
 )
-def test_another_channel_layer_must_do_what_ours_do(
+def test_a_custom_channel_layer_must_have_the_methods_of_ours(
     settings: Settings, backend: str, expected: list[str]
 ) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
     assert ids() == expected
 
 
-def test_the_layer_behind_redis_is_sound(settings: Settings) -> None:
+def test_the_redis_layer_is_accepted(settings: Settings) -> None:
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "runners.live.layer.RedisLayer",
@@ -133,28 +135,28 @@ def test_the_layer_behind_redis_is_sound(settings: Settings) -> None:
         (["*"], ["spectate.W005"]),
     ],
 )
-def test_allowed_hosts_have_the_public_one_and_are_named(
+def test_allowed_hosts_must_include_the_public_one_and_no_wildcard(
     settings: Settings, allowed: list[str], expected: list[str]
 ) -> None:
     settings.ALLOWED_HOSTS = allowed
     assert ids() == expected
 
 
-def test_open_mode_is_warned_of_only_in_production(settings: Settings) -> None:
+def test_open_mode_causes_a_warning_in_production_only(settings: Settings) -> None:
     settings.SPECTATE_OPEN = True
     assert ids() == ["spectate.W002"]
     settings.DEBUG = True
     assert "spectate.W002" not in ids()
 
 
-def test_debug_is_warned_of_where_others_come(settings: Settings) -> None:
+def test_debug_causes_a_warning_with_a_public_address(settings: Settings) -> None:
     settings.DEBUG = True
     assert ids() == ["spectate.W007"]
     settings.PUBLIC_URL = "http://localhost:8080"
     assert ids() == []
 
 
-def test_missing_map_library_is_warned_of(
+def test_a_missing_map_library_causes_a_warning(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
     settings.STATIC_ROOT = tmp_path
@@ -172,19 +174,19 @@ def test_missing_map_library_is_warned_of(
         ("http://127.0.0.1:8080", []),
     ],
 )
-def test_plain_http_is_warned_of_outside_this_machine(
+def test_plain_http_causes_a_warning_outside_this_machine(
     settings: Settings, url: str, expected: list[str]
 ) -> None:
     settings.PUBLIC_URL = url
     assert ids() == expected
 
 
-def test_trusting_every_proxy_is_warned_of(settings: Settings) -> None:
+def test_trusting_every_proxy_causes_a_warning(settings: Settings) -> None:
     settings.TRUSTED_PROXIES = ["*"]
     assert ids() == ["spectate.W006"]
 
 
-def test_a_misspelt_variable_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_causes_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPECTATE_KEEP_LINE", "1")
     assert ids() == []
     monkeypatch.setenv("SPECTATE_RETENTION_DAY", "30")
@@ -193,7 +195,7 @@ def test_a_misspelt_variable_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> No
     assert message.hint == "Did you mean SPECTATE_RETENTION_DAYS?"
 
 
-def test_a_clock_before_the_installation_is_warned_of(
+def test_a_clock_before_the_installation_causes_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -202,14 +204,14 @@ def test_a_clock_before_the_installation_is_warned_of(
     assert "1970-01-01" in message.msg
 
 
-def test_collected_files_of_another_version_are_warned_of(
+def test_collected_files_of_a_different_version_cause_a_warning(
     settings: Settings, tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "live.js").touch()
     settings.STATICFILES_DIRS = [("js", source)]
-    forget_finders()
+    clear_finders()
     assert ids() == ["spectate.W010"]
     collected = settings.STATIC_ROOT / "js/live.js"
     collected.parent.mkdir()
@@ -217,7 +219,7 @@ def test_collected_files_of_another_version_are_warned_of(
     assert ids() == []
     os.utime(collected, (0, 0))
     assert ids() == ["spectate.W010"]
-    # Where nothing is collected, a developer at this machine may not need it.
+    # Without collected files, a developer on this machine needs no warning.
     settings.STATIC_ROOT = tmp_path / "empty"
     settings.STATIC_ROOT.mkdir()
     assert "spectate.W010" in ids()
@@ -225,7 +227,7 @@ def test_collected_files_of_another_version_are_warned_of(
     assert "spectate.W010" not in ids()
 
 
-def test_few_descriptors_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_descriptors_cause_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
     assert ids() == ["spectate.W011"]
 
@@ -244,7 +246,7 @@ def on_postgres(
     django_db_blocker: DjangoDbBlocker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    """A PostgreSQL database in the place of the default one."""
+    """A PostgreSQL database instead of the default one."""
     handler = ConnectionHandler({"default": dj_database_url.parse(postgres_url)})
     monkeypatch.setattr(checks, "connections", handler)
     with django_db_blocker.unblock():
@@ -253,7 +255,7 @@ def on_postgres(
 
 
 @pytest.mark.usefixtures("on_postgres")
-def test_a_database_with_another_clock_is_warned_of(
+def test_a_database_with_a_different_clock_causes_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert checks.check_databases(None, ["default"]) == []
@@ -266,14 +268,16 @@ def test_a_database_with_another_clock_is_warned_of(
 
 
 @pytest.mark.usefixtures("on_postgres")
-def test_more_workers_than_the_database_takes_are_warned_of(settings: Settings) -> None:
+def test_more_workers_than_the_database_supports_cause_a_warning(
+    settings: Settings,
+) -> None:
     settings.WORKERS = 30
     (message,) = checks.check_databases(None, ["default"])
     assert message.id == "spectate.W013"
     assert "220" in message.msg
 
 
-def test_deployment_checks_are_clean_behind_https() -> None:
+def test_deployment_checks_pass_behind_https() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy"],
         cwd=ROOT,
@@ -284,8 +288,7 @@ def test_deployment_checks_are_clean_behind_https() -> None:
         capture_output=True,
         text=True,
     )
-    # Whether this checkout has its static files collected, and of late, is not the
-    # question.
+    # Collected static files of this checkout are not checked here.
     others = [
         line
         for line in done.stderr.splitlines()

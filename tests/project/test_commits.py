@@ -16,7 +16,7 @@ faults: Callable[[str], list[str]] = runpy.run_path(str(ROOT / ".ci/commits"))["
     "message",
     ["Add a check", "Bring courses", "Fix it\n\nIt was broken; now it is not."],
 )
-def test_message_with_an_imperative_subject_passes(message: str) -> None:
+def test_a_message_with_an_imperative_subject_passes(message: str) -> None:
     assert faults(message) == []
 
 
@@ -32,6 +32,6 @@ def test_message_with_an_imperative_subject_passes(message: str) -> None:
         ("Add a check\nbody", "no blank line"),
     ],
 )
-def test_fault_of_a_message_is_named(message: str, fault: str) -> None:
+def test_each_fault_of_a_message_is_named(message: str, fault: str) -> None:
     (found,) = faults(message)
     assert fault in found

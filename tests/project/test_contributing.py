@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows works, and the map of the tests is complete."""
+"""The examples of CONTRIBUTING.md work, and tests/README.md names all modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.servers import ROOT
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_the_phone_app_reads_what_it_says() -> None:
+def test_the_example_of_a_phone_app_works() -> None:
     (code,) = re.findall(r'```python\n("""Beacon.*?)```', TEXT, re.DOTALL)
     assert code.count("\n") <= 40
     module: dict[str, Any] = {}
@@ -34,7 +34,7 @@ def test_the_phone_app_reads_what_it_says() -> None:
     assert json.loads(reply.body) == {"saved": 2}
 
 
-def test_the_targets_it_names_are_there() -> None:
+def test_all_named_make_targets_exist() -> None:
     named = set(re.findall(r"\bmake ([a-z0-9-]+)", TEXT)) - {"sure"}
     text = (ROOT / "Makefile").read_text().replace("%", "*")
     made = re.findall(r"^([a-z*-]+):", text, re.MULTILINE)

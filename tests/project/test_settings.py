@@ -28,35 +28,36 @@ def start(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def refusal(*command: str, **env: str) -> str:
-    """Run it; it must fail in one line, which is returned."""
+    """Run a command; it must fail with one line, which is returned."""
     done = start(*command, **env)
     assert done.returncode, "It did not refuse."
     assert len(done.stderr.splitlines()) == 1, done.stderr
     return done.stderr
 
 
-def test_production_refuses_to_serve_without_a_secret() -> None:
+def test_production_needs_a_secret_to_serve() -> None:
     assert "SECRET_KEY is not set" in refusal("manage.py", "serve")
 
 
-def test_production_refuses_open_mode_unless_it_is_asked_for_twice() -> None:
-    said = refusal("manage.py", "serve", SECRET_KEY=SECRET, SPECTATE_OPEN="1")
-    assert "SPECTATE_OPEN_IN_PRODUCTION=1" in said
+def test_production_needs_two_variables_for_open_mode() -> None:
+    message = refusal("manage.py", "serve", SECRET_KEY=SECRET, SPECTATE_OPEN="1")
+    assert "SPECTATE_OPEN_IN_PRODUCTION=1" in message
 
 
 def test_commands_need_no_secret() -> None:
     assert start("manage.py", "check").returncode == 0
 
 
-def test_nonsense_is_refused_in_one_line() -> None:
-    said = refusal("manage.py", "check", PORT="http")
+def test_an_invalid_variable_is_refused_in_one_line() -> None:
+    message = refusal("manage.py", "check", PORT="http")
     assert (
-        said == "Settings: PORT must be a whole number from 1 to 65535, not 'http'.\n"
+        message
+        == "Settings: PORT must be a whole number from 1 to 65535, not 'http'.\n"
     )
 
 
 def read(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
-    """Read the settings anew, with nothing but this in the environment."""
+    """Read the settings with only these variables in the environment."""
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
     for name, value in env.items():
@@ -95,15 +96,15 @@ def read(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
         ("EMAIL_URL", "smtp://bob:hunter2@mail.example:smtp"),
     ],
 )
-def test_nonsense_is_refused_by_name_and_no_password_shown(
+def test_an_invalid_variable_is_named_and_no_password_is_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
         read(monkeypatch, **{name: value})
-    said = str(refused.value)
-    assert said.startswith(name)
-    assert "\n" not in said
-    assert "hunter2" not in said
+    message = str(refused.value)
+    assert message.startswith(name)
+    assert "\n" not in message
+    assert "hunter2" not in message
 
 
 def test_pushes_to_private_addresses_are_refused_in_production(
@@ -134,7 +135,7 @@ def test_pushes_to_private_addresses_are_refused_in_production(
         ("PUBLIC_URL", "https://[::1]:8443/", "PUBLIC_URL", "https://[::1]:8443"),
     ],
 )
-def test_what_is_allowed_is_taken(
+def test_valid_variables_are_accepted(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     value: str,
@@ -152,7 +153,7 @@ def test_a_database_is_named_by_its_url(monkeypatch: pytest.MonkeyPatch) -> None
     assert file["DATABASES"]["default"]["NAME"] == "/srv/spectate.sqlite3"
 
 
-def test_redis_may_be_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_may_have_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = ["redis://one:6379", "rediss://:hunter2@two:6379/1"]
     layers = read(monkeypatch, REDIS_URL=", ".join(hosts))["CHANNEL_LAYERS"]
     assert layers["default"]["CONFIG"]["hosts"] == hosts
@@ -167,11 +168,13 @@ def test_settings_example_and_documents_name_the_same_variables() -> None:
     row = r"^\| `([A-Z_]+)`"
     assert named("docs/deploying.md", row) == known
     assert named("README.md", row) <= known
-    # Nothing is read in another way.
+    # No variable is read in a different way.
     assert len(re.findall(r"environ\b", Path(settings.__file__).read_text())) == 1
 
 
-def test_the_example_is_a_set_up_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_is_a_working_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     env = dict(line.lstrip("#").split("=", 1) for line in lines if "=" in line)
     example = read(monkeypatch, **env | {"SECRET_KEY": SECRET})

@@ -1,4 +1,4 @@
-"""No page's words lack a translation: of what templates, code and scripts ask for."""
+"""Every text of templates, code and scripts has its translations."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.servers import ROOT
 LANGUAGES = [code for code, _ in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext"}
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}")
-# A text in a tag's argument, and one in a script.
+# A text in an argument of a template tag, and one in a script.
 ARGUMENT = re.compile(r"""\b_\((?:"([^"]+)"|'([^']+)')\)""")
 SCRIPT = re.compile(r'\bn?gettext\(\s*"((?:[^"\\]|\\.)+)"')
 
 
-def ours(folder: str, pattern: str) -> Iterator[Path]:
-    """The race office's own pages stay English."""
+def translated_files(folder: str, pattern: str) -> Iterator[Path]:
+    """Yield the files of a folder without those of the admin, which stay English."""
     for path in (ROOT / folder).rglob(pattern):
         if "admin" not in path.parts:
             yield path
 
 
-def of_templates() -> Iterator[str]:
-    for path in ours("templates", "*.html"):
+def texts_of_templates() -> Iterator[str]:
+    for path in translated_files("templates", "*.html"):
         source = path.read_text()
         yield from (a or b for a, b in ARGUMENT.findall(source))
         for node in Template(source).nodelist.get_nodes_by_type(Node):
@@ -42,8 +42,8 @@ def of_templates() -> Iterator[str]:
                 yield node.render_token_list(node.singular)[0]
 
 
-def of_code() -> Iterator[str]:
-    for path in ours("runners", "*.py"):
+def texts_of_code() -> Iterator[str]:
+    for path in translated_files("runners", "*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
@@ -54,8 +54,8 @@ def of_code() -> Iterator[str]:
                 yield str(node.args[0].value)
 
 
-def of_scripts() -> Iterator[str]:
-    for path in ours("static/js", "*.js"):
+def texts_of_scripts() -> Iterator[str]:
+    for path in translated_files("static/js", "*.js"):
         yield from SCRIPT.findall(path.read_text())
 
 
@@ -63,31 +63,35 @@ def catalogue(language: str, domain: str) -> polib.POFile:
     return polib.pofile(str(ROOT / f"locale/{language}/LC_MESSAGES/{domain}.po"))
 
 
-def said(entry: polib.POEntry) -> list[str]:
+def translations(entry: polib.POEntry) -> list[str]:
     return list(entry.msgstr_plural.values()) if entry.msgid_plural else [entry.msgstr]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_has_its_translation(language: str) -> None:
-    pages = {*of_templates(), *of_code()}
-    scripts = set(of_scripts())
+def test_every_text_has_its_translations(language: str) -> None:
+    pages = {*texts_of_templates(), *texts_of_code()}
+    scripts = set(texts_of_scripts())
     assert len(pages) > 300 and len(scripts) > 150
     for domain, texts in (("django", pages), ("djangojs", scripts)):
         known = {
-            entry.msgid for entry in catalogue(language, domain) if all(said(entry))
+            entry.msgid
+            for entry in catalogue(language, domain)
+            if all(translations(entry))
         }
         assert texts - known == set()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("domain", ["django", "djangojs"])
-def test_translations_are_sure_and_keep_what_is_filled_in(
+def test_translations_are_not_fuzzy_and_keep_their_placeholders(
     language: str, domain: str
 ) -> None:
     for entry in catalogue(language, domain):
         assert not entry.fuzzy, entry.msgid
         wanted = set(PLACEHOLDER.findall(entry.msgid + entry.msgid_plural))
-        for text in said(entry):
+        for text in translations(entry):
             # "Once" needs no number.
             assert set(PLACEHOLDER.findall(text)) <= wanted, text
-        assert set(PLACEHOLDER.findall("".join(said(entry)))) == wanted, entry.msgid
+        assert set(PLACEHOLDER.findall("".join(translations(entry)))) == wanted, (
+            entry.msgid
+        )

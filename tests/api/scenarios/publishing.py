@@ -1,20 +1,20 @@
-"""What phones publish: what is refused, too much of it, and a call for help."""
+"""Publishing: refused fixes, too many of them, and a call for help."""
 
 from __future__ import annotations
 
 from django.utils import timezone
 
 from runners.models import Sos
-from tests.api.scenes.stage import Scene, Stage, fix, now_ms
+from tests.api.scenarios.context import Context, Scenario, fix, now_ms
 
-MINUTE = 60_000  # ms
+MINUTE_MS = 60_000
 
 
-async def publish_what_is_refused(stage: Stage) -> None:
-    async with stage.joined("typed") as stranger:
+async def publish_refused_fixes(context: Context) -> None:
+    async with context.joined("typed") as stranger:
         await stranger.send(type="publish", fixes=[fix()])
         await stranger.receive_codes("token.required")
-    async with stage.joined("typed", stage.tokens["eve"]) as eve:
+    async with context.joined("typed", context.tokens["eve"]) as eve:
         await eve.send(
             **{"type": "publish", "id": "p"},
             fixes=[
@@ -22,10 +22,10 @@ async def publish_what_is_refused(stage: Stage) -> None:
                 fix(1000, heading=None, accuracy=5, speed=3, altitude=None),
                 fix(2000, heading=90, battery=None),
                 fix(lat=0, lng=0),
-                fix(-5 * MINUTE),
+                fix(-5 * MINUTE_MS),
                 fix(lat=50, lng=3),
-                fix(150 * MINUTE),
-                fix(48 * 60 * MINUTE),
+                fix(150 * MINUTE_MS),
+                fix(48 * 60 * MINUTE_MS),
             ],
         )
         ack = await eve.receive_type("ack")
@@ -36,50 +36,50 @@ async def publish_what_is_refused(stage: Stage) -> None:
         }
 
 
-async def come_back_after_too_much(stage: Stage) -> None:
-    async with stage.joined("typed", stage.tokens["many"]) as phone:
+async def resume_after_a_long_gap(context: Context) -> None:
+    async with context.joined("typed", context.tokens["many"]) as phone:
         for batch in range(3):
             fixes = [fix(1000 * (n + 400 * batch)) for n in range(400)]
             await phone.send(type="publish", fixes=fixes)
             await phone.receive_type("ack")
-    async with stage.joined("typed") as client:
+    async with context.joined("typed") as client:
         await client.send(type="follow", runners=["many"], since=1)
         assert (await client.receive_type("snapshot"))["truncated"] == ["many"]
         await client.send(type="unfollow", runners=["many"])
         await client.receive_type("unfollowed")
 
 
-async def tell_of_a_phone(stage: Stage) -> None:
+async def send_phone_status(context: Context) -> None:
     async with (
-        stage.joined("typed", stage.tokens["phony"]) as phone,
-        stage.joined("typed") as alice,
+        context.joined("typed", context.tokens["phony"]) as phone,
+        context.joined("typed") as alice,
     ):
         await alice.send(type="follow", runners=["phony"])
         await alice.receive_type("snapshot")
-        await phone.send(type="publish", fixes=[fix(MINUTE, battery=17)])
+        await phone.send(type="publish", fixes=[fix(MINUTE_MS, battery=17)])
         assert (await alice.receive_type("event", "phone"))["accuracy"] is None
         await phone.send(type="publish", fixes=[fix(accuracy=62)])
         assert (await alice.receive_type("event", "phone"))["battery"] is None
 
 
-async def call_for_help(stage: Stage) -> None:
-    token = stage.tokens["calling"]
-    async with stage.joined("typed", token) as phone:
+async def call_for_help(context: Context) -> None:
+    token = context.tokens["calling"]
+    async with context.joined("typed", token) as phone:
         call = {"type": "sos", "id": "one", "time": now_ms()}
         await phone.send_invalid(type="sos", id=1, time=now_ms())
         await phone.receive_codes("sos.invalid")
         await phone.send(**call, fix=fix(battery=81), battery=80)
         assert (await phone.receive_type("ack"))["open"]
-        await stage.adatabase(Sos.objects.update, seen_at=timezone.now())
+        await context.adatabase(Sos.objects.update, seen_at=timezone.now())
         await phone.send(**call, fine=True)
         ack = await phone.receive_type("ack")
         assert ack["seen"]
         assert not ack["open"]
 
 
-SCENES: tuple[Scene, ...] = (
-    publish_what_is_refused,
-    come_back_after_too_much,
-    tell_of_a_phone,
+SCENARIOS: tuple[Scenario, ...] = (
+    publish_refused_fixes,
+    resume_after_a_long_gap,
+    send_phone_status,
     call_for_help,
 )

@@ -1,4 +1,4 @@
-"""What scenes are played with: a cast, and a server that they speak to."""
+"""The context of scenarios: a server with its rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.api.capture import Capture
 from tests.api.requests import Requests
-from tests.api.scenes.cast import Cast
+from tests.api.scenarios.rows import Rows
 from tests.clients import Message
 
 
@@ -17,25 +17,25 @@ def now_ms() -> int:
 
 
 def fix(ago: float = 0, lat: float = 48.0, lng: float = 2.0, **more: Any) -> Any:
-    """Make a fix of so many milliseconds ago."""
+    """Make a fix of `ago` milliseconds ago."""
     return {"t": now_ms() - round(ago), "lat": lat, "lng": lng, **more}
 
 
-def says(**fields: Any) -> Callable[[Message], bool]:
-    """Tell messages by what is in them."""
+def has_fields(**fields: Any) -> Callable[[Message], bool]:
+    """Return a condition for messages with these fields."""
     return lambda message: fields.items() <= message.items()
 
 
-class Stage:
-    """A server, its database and the cast."""
+class Context:
+    """A server, its database and the rows."""
 
-    def __init__(self, capture: Capture, cast: Cast) -> None:
+    def __init__(self, capture: Capture, rows: Rows) -> None:
         self.capture = capture
         self.joined = capture.joined
         self.adatabase = capture.server.adatabase
-        self.cast = cast
-        self.tokens, self.links, self.cookies = cast.tokens, cast.links, cast.cookies
-        self.requests = Requests(capture, cast)
+        self.rows = rows
+        self.tokens, self.links, self.cookies = rows.tokens, rows.links, rows.cookies
+        self.requests = Requests(capture, rows)
 
 
-Scene = Callable[[Stage], Awaitable[None]]
+Scenario = Callable[[Context], Awaitable[None]]

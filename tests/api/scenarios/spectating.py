@@ -1,16 +1,16 @@
-"""What spectators ask and are told, in both dialects."""
+"""Requests of spectators and the replies, in both dialects."""
 
 from __future__ import annotations
 
 import asyncio
 
-from tests.api.scenes.stage import Scene, Stage, now_ms, says
+from tests.api.scenarios.context import Context, Scenario, has_fields, now_ms
 
 
-async def talk_as_in_2015(stage: Stage) -> None:
+async def use_the_seed_dialect(context: Context) -> None:
     async with (
-        stage.joined("seed", stage.tokens["7"]) as phone,
-        stage.joined("seed") as alice,
+        context.joined("seed", context.tokens["7"]) as phone,
+        context.joined("seed") as alice,
     ):
         await alice.send(initialRequest=True, following=[7, "8"], userId=9)
         await alice.send_invalid(initialRequest=True, following=["nobody", "a b"])
@@ -31,14 +31,14 @@ async def talk_as_in_2015(stage: Stage) -> None:
         await alice.receive_codes("token.required", "message.invalid")
 
 
-async def greet(stage: Stage) -> None:
-    async with stage.joined("typed") as client:
+async def authenticate(context: Context) -> None:
+    async with context.joined("typed") as client:
         welcome = await client.receive_type("welcome")
         assert welcome["runner"] is None
         for id_ in (1, "one", None, True):
             await client.send(type="ping", id=id_, at=12345)
             assert (await client.receive_type("pong"))["at"] == 12345
-        await client.send(type="auth", id=2, token=stage.tokens["8"])
+        await client.send(type="auth", id=2, token=context.tokens["8"])
         assert (await client.receive_type("welcome"))["runner"] == "8"
         await client.send_invalid(type="greet")
         await client.send_invalid(type="publish", fixes=[])
@@ -47,16 +47,16 @@ async def greet(stage: Stage) -> None:
         await client.receive_until_close(4401)
 
 
-async def follow_and_let_go(stage: Stage) -> None:
-    async with stage.joined("typed") as client:
+async def follow_and_unfollow(context: Context) -> None:
+    async with context.joined("typed") as client:
         await client.send(
             **{"type": "follow", "id": 1, "public": True, "tick": 100},
             runners=["8", 7],
             races=["plain", "city", "ten"],
         )
-        # Each whole is a part of its own.
-        await client.receive_until(says(more=True))
-        await client.receive_until(says(more=False))
+        # Each topic is a separate part of the snapshot.
+        await client.receive_until(has_fields(more=True))
+        await client.receive_until(has_fields(more=False))
         await client.send(type="follow", id=None, runners=["dora"], races=[])
         await client.receive_type("snapshot")
         await client.send_invalid(
@@ -73,33 +73,33 @@ async def follow_and_let_go(stage: Stage) -> None:
         assert (await client.receive_type("unfollowed"))["public"]
 
 
-async def ask_for_a_follow_that_is_pending(stage: Stage) -> None:
-    async with stage.joined("typed", cookie=stage.cookies["alice"]) as client:
+async def follow_while_pending(context: Context) -> None:
+    async with context.joined("typed", cookie=context.cookies["alice"]) as client:
         await client.send(type="follow", runners=["finn"])
         await client.receive_codes("follow.forbidden")
 
 
-async def show_links(stage: Stage) -> None:
+async def open_links(context: Context) -> None:
     await asyncio.gather(
-        show_link(stage, "none", "share.unknown"),
-        show_link(stage, "revoked", "share.revoked"),
-        show_link(stage, "expired", "share.expired"),
-        show_link(stage, "locked", "share.pin"),
+        open_link(context, "none", "share.unknown"),
+        open_link(context, "revoked", "share.revoked"),
+        open_link(context, "expired", "share.expired"),
+        open_link(context, "locked", "share.pin"),
     )
-    async with stage.joined("typed") as client:
-        await client.send(type="follow", share=stage.links["locked"], pin="1234")
+    async with context.joined("typed") as client:
+        await client.send(type="follow", share=context.links["locked"], pin="1234")
         snapshot = await client.receive_type("snapshot")
         assert [runner["code"] for runner in snapshot["runners"]] == ["linked"]
 
 
-async def show_link(stage: Stage, name: str, code: str) -> None:
-    async with stage.joined("typed") as client:
-        await client.send(type="follow", share=stage.links.get(name, name))
+async def open_link(context: Context, name: str, code: str) -> None:
+    async with context.joined("typed") as client:
+        await client.send(type="follow", share=context.links.get(name, name))
         await client.receive_codes(code)
 
 
-async def cheer(stage: Stage) -> None:
-    async with stage.joined("typed") as alice:
+async def cheer(context: Context) -> None:
+    async with context.joined("typed") as alice:
         await alice.send(type="follow", runners=["cheered"])
         await alice.send_invalid(type="cheer", runner="cheered", text="")
         await alice.send(type="cheer", runner="off", text="Allez")
@@ -111,11 +111,11 @@ async def cheer(stage: Stage) -> None:
         await alice.receive_codes("rate.limited")
 
 
-SCENES: tuple[Scene, ...] = (
-    talk_as_in_2015,
-    greet,
-    follow_and_let_go,
-    ask_for_a_follow_that_is_pending,
-    show_links,
+SCENARIOS: tuple[Scenario, ...] = (
+    use_the_seed_dialect,
+    authenticate,
+    follow_and_unfollow,
+    follow_while_pending,
+    open_links,
     cheer,
 )

@@ -1,4 +1,4 @@
-"""Who plays in the scenes: runners, users, races and links, each by a name."""
+"""The rows of the scenarios: runners, users, races and links, each by a name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.factories.people import (
 )
 from tests.races.field import make_entry, make_race
 
-# Public, with a phone and nothing else.
+# Public runners with a phone and nothing else.
 CODES = (
     *("7", "8", "bob", "cheered", "full", "gone", "moved", "other", "many"),
     *("deleted", "expiring", "hiding", "leaving", "blocking", "lost", "phony"),
@@ -42,8 +42,8 @@ CODES = (
 
 
 @dataclass
-class Cast(Keys):
-    """Rows by name, and what opens doors."""
+class Rows(Keys):
+    """Rows by name, and secrets."""
 
     runners: dict[str, Runner] = field(default_factory=dict)
     phones: dict[str, RunnerToken] = field(default_factory=dict)
@@ -73,36 +73,36 @@ class Cast(Keys):
         return user
 
 
-def make_cast() -> Cast:
-    cast = Cast()
-    _add_runners(cast)
-    _add_races(cast)
-    _add_standings(cast)
-    _add_links(cast)
-    make_follow(cast.add_user("alice"), cast.runners["finn"], "pending")
-    cast.add_user("charlie")
-    seven = cast.runners["7"]
-    seven.account = cast.add_user("seven")
+def make_rows() -> Rows:
+    rows = Rows()
+    _add_runners(rows)
+    _add_races(rows)
+    _add_standings(rows)
+    _add_links(rows)
+    make_follow(rows.add_user("alice"), rows.runners["finn"], "pending")
+    rows.add_user("charlie")
+    seven = rows.runners["7"]
+    seven.account = rows.add_user("seven")
     seven.save()
-    return cast
+    return rows
 
 
-def _add_runners(cast: Cast) -> None:
+def _add_runners(rows: Rows) -> None:
     for code in CODES:
-        cast.add_runner(code)
-    cast.add_runner("off", cheers=False)
-    cast.add_runner("finn", visibility="followers")
+        rows.add_runner(code)
+    rows.add_runner("off", cheers=False)
+    rows.add_runner("finn", visibility="followers")
     for code in ("linked", "linked-too"):
-        cast.add_runner(code, visibility="private")
-    eve, now = cast.add_runner("eve"), timezone.now()
+        rows.add_runner(code, visibility="private")
+    eve, now = rows.add_runner("eve"), timezone.now()
     Zone.objects.create(runner=eve, name="Home", lat=50, lng=3, radius=300)
     Pause.objects.create(runner=eve, started_at=now - 3 * HOUR, ended_at=now - 2 * HOUR)
     eve.erased_at = now - 24 * HOUR
     eve.save()
 
 
-def _add_races(cast: Cast) -> None:
-    city = cast.add_race(
+def _add_races(rows: Rows) -> None:
+    city = rows.add_race(
         "city",
         start=timezone.now() - timedelta(minutes=5),
         length=400,
@@ -112,23 +112,23 @@ def _add_races(cast: Cast) -> None:
     city.checkpoints.exclude(name__in=["Start", "Finish"]).delete()
     city.checkpoints.filter(name="Finish").update(distance=400)
     Checkpoint.objects.create(race=city, name="200 m", distance=200)
-    Entry.objects.create(race=city, runner=cast.runners["bob"], bib="1")
-    Entry.objects.create(race=city, runner=cast.runners["lost"], bib="9")
-    cast.runners["dora"] = make_entry(city, "dora", "2").runner
+    Entry.objects.create(race=city, runner=rows.runners["bob"], bib="1")
+    Entry.objects.create(race=city, runner=rows.runners["lost"], bib="9")
+    rows.runners["dora"] = make_entry(city, "dora", "2").runner
     for slug in ("plain", "going", "hushed"):
-        cast.add_race(slug, line=[], length=0)
+        rows.add_race(slug, line=[], length=0)
     for code, bib in (("many", "1"), ("linked", "2")):
         Entry.objects.create(
-            race=cast.races["plain"], runner=cast.runners[code], bib=bib
+            race=rows.races["plain"], runner=rows.runners[code], bib=bib
         )
     for slug in ("secret", "secret-too"):
-        cast.add_race(slug, visibility="link")
+        rows.add_race(slug, visibility="link")
 
 
-def _add_standings(cast: Cast) -> None:
-    """Make a race in which some have every reason for no time of arrival."""
+def _add_standings(rows: Rows) -> None:
+    """Make a race in which runners lack an arrival time for every reason."""
     now = timezone.now()
-    ten = cast.add_race("ten", start=now - 2 * HOUR)
+    ten = rows.add_race("ten", start=now - 2 * HOUR)
     elite = ten.waves.create(name="Elite", start=now - 2 * HOUR)
     make_entry(ten, "first", "1", pace=0.5, late=9, category="W40", wave=elite)
     for n, code in enumerate(("second", "silent", "astray")):
@@ -146,12 +146,12 @@ def _add_standings(cast: Cast) -> None:
     ).update(by_hand=True)
 
 
-def _add_links(cast: Cast) -> None:
-    linked = cast.runners["linked"]
-    cast.add_link("one", linked)
-    cast.add_link("two", cast.runners["linked-too"])
-    cast.add_link("locked", linked, pin="1234")
-    cast.add_link("expired", linked, life=-HOUR)
-    cast.add_link("revoked", linked).revoke()
+def _add_links(rows: Rows) -> None:
+    linked = rows.runners["linked"]
+    rows.add_link("one", linked)
+    rows.add_link("two", rows.runners["linked-too"])
+    rows.add_link("locked", linked, pin="1234")
+    rows.add_link("expired", linked, life=-HOUR)
+    rows.add_link("revoked", linked).revoke()
     for slug in ("secret", "secret-too"):
-        cast.add_link(slug, race=cast.races[slug])
+        rows.add_link(slug, race=rows.races[slug])

@@ -1,7 +1,8 @@
-"""What a spectator of a race of 500 at 1 Hz receives in a minute: under 1.8 MB.
+"""Measure the bytes that a spectator of a race of 500 at 1 Hz receives per minute.
 
-`python -m tests.browser.minute`; `--long` is the whole minute. The spectator asks as
-the page does. Counted is what comes over the websocket after the first picture.
+The limit is 1.8 MB. Run `python -m tests.browser.traffic`; `--long` measures the whole
+minute. The spectator follows as the page does; only frames after the first snapshot
+count.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from tests.factories.people import make_token
 from tests.factories.races import make_long_race
 from tests.servers import Server
 
-BYTES = 1_800_000
-SECONDS, SECONDS_SHORT = 60, 20
+LIMIT_BYTES = 1_800_000
+DURATION_S, SHORT_DURATION_S = 60, 20
 V1 = [Subprotocol("spectate.v1")]
 
 
 async def phone(server: Server, token: str, number: int) -> None:
-    """Run the course and publish a fix a second, to the precision of phones."""
+    """Run the course and publish one fix per second, with the precision of phones."""
     async with connect(
         f"{server.ws_url}/ws/",
         subprotocols=V1,
         additional_headers={"Authorization": f"Bearer {token}"},
     ) as socket:
-        # As many in each moment of the second.
+        # The phones are spread evenly over the second.
         due = time.monotonic() + number / RUNNERS
         for second in itertools.count():
             await asyncio.sleep(due + second - time.monotonic())
@@ -57,8 +58,8 @@ async def phone(server: Server, token: str, number: int) -> None:
                 pass
 
 
-def asked(server: Server) -> dict[str, Any]:
-    """Return what the page of the race asks for."""
+def page_follow(server: Server) -> dict[str, Any]:
+    """Return the follow message of the race page."""
     with urllib.request.urlopen(f"{server.url}/races/long/") as answer:
         page = re.search(r'id="page"[^>]*>(.*?)</script>', answer.read().decode(), re.S)
     assert page is not None
@@ -68,7 +69,7 @@ def asked(server: Server) -> dict[str, Any]:
 async def spectator(
     server: Server, follow: dict[str, Any], seconds: int
 ) -> tuple[int, int, int]:
-    """Return bytes, frames and fixes of so many seconds."""
+    """Return the bytes, frames and fixes received in a number of seconds."""
     received = frames = fixes = 0
     async with connect(f"{server.ws_url}/ws/", subprotocols=V1) as socket:
         await socket.send(json.dumps(follow))
@@ -81,7 +82,7 @@ async def spectator(
                 continue
             if time.monotonic() > begin + seconds:
                 break
-            # With the head of a frame of this length.
+            # With the header of a frame of this length.
             received += len(text) + (2 if len(text) < 126 else 4)
             frames += 1
             fixes += len(message.get("fixes", ()))
@@ -100,22 +101,23 @@ async def minute(
     for task in phones:
         task.cancel()
     await asyncio.gather(*phones, return_exceptions=True)
-    whole = received * 60 / seconds
+    per_minute = received * 60 / seconds
     print(
         f"{fixes} fixes in {frames} frames, {received} bytes in {seconds} s: "
-        f"{whole / 1e6:.2f} MB a minute, {received / max(1, fixes):.1f} bytes a fix: "
-        f"{'as it must be' if whole < BYTES else 'NOT as it must be'}"
+        f"{per_minute / 1e6:.2f} MB per minute, "
+        f"{received / max(1, fixes):.1f} bytes per fix: "
+        f"{'as expected' if per_minute < LIMIT_BYTES else 'NOT as expected'}"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true")
-    seconds = SECONDS if parser.parse_args().long else SECONDS_SHORT
+    seconds = DURATION_S if parser.parse_args().long else SHORT_DURATION_S
     with Server() as server:
         runners = server.database(make_long_race, RUNNERS)
         tokens = [server.database(make_token, runner) for runner in runners]
-        asyncio.run(minute(server, tokens, asked(server), seconds))
+        asyncio.run(minute(server, tokens, page_follow(server), seconds))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A slow line between a browser and a server: bytes a second and round trips."""
+"""A slow network between a browser and a server: limited rate, and latency."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# What is sent of a connection before it is another's turn. Bytes.
-PIECE = 1_500
-# What of a connection waits for its turn at most, as a window of TCP does. Bytes.
-WINDOW = 64 * 1024
+# Bytes that a connection sends before the next one's turn.
+PIECE_BYTES = 1_500
+# Bytes of a connection that wait at most, like the window of TCP.
+WINDOW_BYTES = 64 * 1024
 
 
-class Way:
-    """One direction of the line: its connections take turns, piece by piece."""
+class Direction:
+    """One direction of the network: its connections take turns, piece by piece."""
 
     def __init__(self, rate: float, delay: float) -> None:
         self.rate = rate
         self.delay = delay
         self.bytes = 0
         self._waiting: dict[asyncio.StreamWriter, bytearray] = {}
-        self._some = asyncio.Event()
+        self._has_data = asyncio.Event()
 
     async def send(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        """Send bytes; returns when there is room for more of this connection."""
+        """Queue bytes; return when this connection may send more."""
         waiting = self._waiting.setdefault(writer, bytearray())
         waiting += data
-        self._some.set()
-        while len(self._waiting.get(writer, b"")) > WINDOW:
+        self._has_data.set()
+        while len(self._waiting.get(writer, b"")) > WINDOW_BYTES:
             await asyncio.sleep(0.01)
 
     async def drained(self, writer: asyncio.StreamWriter) -> None:
-        """Return when all of a connection is at the other end."""
+        """Return when all bytes of a connection have arrived."""
         while writer in self._waiting:
             await asyncio.sleep(0.01)
         await asyncio.sleep(self.delay + 0.01)
@@ -42,19 +42,19 @@ class Way:
         loop = asyncio.get_running_loop()
         free = loop.time()
         while True:
-            self._some.clear()
+            self._has_data.clear()
             if not self._waiting:
-                await self._some.wait()
+                await self._has_data.wait()
                 free = max(free, loop.time())
             for writer, waiting in list(self._waiting.items()):
-                piece = bytes(waiting[:PIECE])
-                del waiting[:PIECE]
+                piece = bytes(waiting[:PIECE_BYTES])
+                del waiting[:PIECE_BYTES]
                 if not waiting:
                     del self._waiting[writer]
                 self.bytes += len(piece)
                 free += len(piece) / self.rate
                 loop.call_at(free + self.delay, _write, writer, piece)
-            # Not one piece at a time: timers are not so exact.
+            # Several pieces per wait, as timers are not exact.
             if (ahead := free - loop.time()) > 0.01:
                 await asyncio.sleep(ahead)
 
@@ -65,12 +65,12 @@ def _write(writer: asyncio.StreamWriter, piece: bytes) -> None:
 
 
 @dataclass
-class Line:
-    """Where it begins on this machine, and what has come down it."""
+class SlowProxy:
+    """The port of the proxy on this machine, and its two directions."""
 
     port: int
-    down: Way
-    up: Way
+    down: Direction
+    up: Direction
 
     @property
     def received(self) -> int:
@@ -78,40 +78,41 @@ class Line:
 
 
 async def _pump(
-    way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     while data := await reader.read(4096):
-        await way.send(data, writer)
-    await way.drained(writer)
+        await direction.send(data, writer)
+    await direction.drained(writer)
     writer.close()
 
 
 @contextlib.contextmanager
-def slow_line(
+def slow_proxy(
     port: int, *, down: float, up: float, round_trip: float
-) -> Iterator[Line]:
-    """Lead to a port of this machine, slowly; all connections share the line.
+) -> Iterator[SlowProxy]:
+    """Forward a port of this machine slowly; all connections share the network.
 
-    Bytes a second and seconds. A connection takes a round trip to open.
+    `down` and `up` in bytes per second, `round_trip` in seconds. A connection takes a
+    round trip to open.
     """
     loop = asyncio.new_event_loop()
     ready = threading.Event()
-    line = Line(0, Way(down, round_trip / 2), Way(up, round_trip / 2))
+    proxy = SlowProxy(0, Direction(down, round_trip / 2), Direction(up, round_trip / 2))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(round_trip)  # the handshake of TCP
+        await asyncio.sleep(round_trip)  # The handshake of TCP.
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        # Also when the test is over: nobody asks this task how it ended.
+        # Exceptions at the end of the test are ignored too: no code awaits this task.
         with contextlib.suppress(ExceptionGroup, OSError, asyncio.CancelledError):
             await asyncio.gather(
-                _pump(line.up, reader, back), _pump(line.down, there, writer)
+                _pump(proxy.up, reader, back), _pump(proxy.down, there, writer)
             )
 
     async def run() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        line.port = server.sockets[0].getsockname()[1]
+        proxy.port = server.sockets[0].getsockname()[1]
         ready.set()
-        await asyncio.gather(server.serve_forever(), line.down.run(), line.up.run())
+        await asyncio.gather(server.serve_forever(), proxy.down.run(), proxy.up.run())
 
     def work() -> None:
         with contextlib.suppress(asyncio.CancelledError):
@@ -127,7 +128,7 @@ def slow_line(
     thread.start()
     ready.wait()
     try:
-        yield line
+        yield proxy
     finally:
         loop.call_soon_threadsafe(running.cancel)
         thread.join(timeout=5)
