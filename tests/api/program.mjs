@@ -1,14 +1,14 @@
-// docs/clients/client.js as a program with the arguments of docs/clients/client.py.
+// Runs docs/clients/client.js with the arguments of docs/clients/client.py.
 
 import { createInterface } from "node:readline";
 import { Publisher, Spectator } from "../../docs/clients/client.js";
 
-const [what, url, more] = process.argv.slice(2);
+const [command, url, more] = process.argv.slice(2);
 const client =
-  what === "publish" ? new Publisher(url, more) : new Spectator(url, { races: [more] });
+  command === "publish" ? new Publisher(url, more) : new Spectator(url, { races: [more] });
 
 client.onEnded = (problem) => {
-  console.error(`Not coming back: ${problem}`);
+  console.error(`Not reconnecting: ${problem}`);
   process.exit(1);
 };
 

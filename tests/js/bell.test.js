@@ -1,4 +1,4 @@
-// The bell's dialog: what its boxes say at first.
+// The initial state of the bell's dialog.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { atFirst } from "../../static/js/notify/bell.js";
 const NOTHING = { push: {}, mail: {} };
 const CAN = { canPush: true, canMail: true };
 
-test("the usual kinds are offered where nothing was chosen yet, in one place", () => {
+test("the usual kinds are preselected if nothing was chosen, for one channel", () => {
   const first = atFirst(["bob"], NOTHING, CAN);
   assert.deepEqual(first.kinds, ["start", "checkpoint", "finish", "silence"]);
   assert.deepEqual([first.push, first.mail, first.isTold], [true, false, false]);
@@ -15,9 +15,9 @@ test("the usual kinds are offered where nothing was chosen yet, in one place", (
   assert.deepEqual([blocked.push, blocked.mail], [false, true]);
 });
 
-test("what was chosen for one of them stands, also where others are told nothing", () => {
-  const told = { push: { anna: ["sos"] }, mail: { bob: ["finish", "start"] } };
-  const first = atFirst(["bob", "cara"], told, CAN);
+test("the choice for one runner is preselected for several", () => {
+  const chosen = { push: { anna: ["sos"] }, mail: { bob: ["finish", "start"] } };
+  const first = atFirst(["bob", "cara"], chosen, CAN);
   assert.deepEqual(first.kinds, ["finish", "start"]);
   assert.deepEqual([first.push, first.mail, first.isTold], [false, true, true]);
 });

@@ -18,7 +18,7 @@ function caughtUp(time) {
   return catchup;
 }
 
-test("no frame counts before the last part of the snapshot, nor the snapshot itself", () => {
+test("frames count only after the last part of the snapshot, and the snapshot never", () => {
   const catchup = new Catchup();
   catchup.begin();
   assert.equal(catchup.follow(), null);
@@ -32,7 +32,7 @@ test("no frame counts before the last part of the snapshot, nor the snapshot its
   assert.equal(catchup.since, 30);
 });
 
-test("a page that is cut off again before it caught up asks for the same time", () => {
+test("a page that is cut off again before it caught up resumes from the same time", () => {
   const catchup = caughtUp(30);
   for (const time of [100, 200]) {
     catchup.begin();
@@ -43,7 +43,7 @@ test("a page that is cut off again before it caught up asks for the same time", 
   assert.equal(catchup.since, 30);
 });
 
-test("a second follow on the same line has to be complete too", () => {
+test("a second follow on the same connection must be complete too", () => {
   const catchup = caughtUp(30);
   catchup.follow();
   catchup.saw(positions(40));
@@ -53,7 +53,7 @@ test("a second follow on the same line has to be complete too", () => {
   assert.equal(catchup.since, 50);
 });
 
-test("a follow that the database did not answer is asked again", () => {
+test("a follow that failed is repeated with the same time", () => {
   const catchup = caughtUp(30);
   catchup.follow();
   catchup.saw({ type: "error", code: "store.unavailable" });
@@ -62,14 +62,14 @@ test("a follow that the database did not answer is asked again", () => {
   assert.equal(catchup.since, 30);
 });
 
-test("whose gap is not closed is fetched since then", () => {
+test("a truncated runner is fetched since the last complete time", () => {
   const catchup = caughtUp(30);
   catchup.begin();
   catchup.follow();
   assert.deepEqual(catchup.saw(snapshot(false, ["bob"])), { codes: ["bob"], since: 30 });
 });
 
-test("what was merged away is missing since the frame before", () => {
+test("merged positions are missing since the previous frame", () => {
   const catchup = caughtUp(30);
   catchup.saw(positions(40, 2));
   catchup.saw(positions(50, 1));
@@ -77,7 +77,7 @@ test("what was merged away is missing since the frame before", () => {
   assert.equal(catchup.takeMerged(), null);
 });
 
-test("a frame that was held up does not set the clock back", () => {
+test("a delayed frame does not set the clock back", () => {
   let running = 0;
   const clock = new ServerClock(1000, () => running, () => running);
   running = 100;
@@ -87,14 +87,14 @@ test("a frame that was held up does not set the clock back", () => {
   assert.equal(clock.now(), 400_000);
 });
 
-test("ages go on while the device slept, whatever its clock says", () => {
+test("ages grow while the device sleeps, whatever its clock shows", () => {
   let running = 0;
-  let date = 5_000_000; // ten minutes wrong, or years
+  let date = 5_000_000; // the clock may be wrong by minutes or years
   const clock = new ServerClock(1000, () => running, () => date);
   running += 10;
   date += 10;
   assert.equal(clock.now(), 1010);
-  date += 3_600_000; // the running time stood still
+  date += 3_600_000; // performance.now() stood still
   assert.equal(clock.now(), 1010 + 3_600_000);
   clock.saw(3_700_000);
   assert.equal(clock.now(), 3_700_000);
@@ -102,19 +102,19 @@ test("ages go on while the device slept, whatever its clock says", () => {
 
 const answer = (status, body) => ({ status, ok: status === 200, json: async () => body });
 
-// After this a test is taken to hang. ms.
-const PATIENCE = 60_000;
+// A test that takes longer hangs.
+const PATIENCE_MS = 60_000;
 
 async function until(holds) {
-  const deadline = performance.now() + PATIENCE;
+  const deadline = performance.now() + PATIENCE_MS;
   while (!holds()) {
-    assert.ok(performance.now() < deadline, "It never came true.");
+    assert.ok(performance.now() < deadline, "The condition never held.");
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
 
-test("a track is fetched until it comes, and again if more is missing meanwhile", async () => {
-  const asked = [];
+test("a track is requested until it arrives, and again if more is missing by then", async () => {
+  const requested = [];
   const got = [];
   const answers = [answer(503), answer(200, { points: [1] }), answer(200, { points: [2] })];
   const tracks = new Tracks({
@@ -123,20 +123,20 @@ test("a track is fetched until it comes, and again if more is missing meanwhile"
     onPoints: (code, points) => got.push([code, points]),
     retry: 1,
     fetch: async (url) => {
-      asked.push(url);
+      requested.push(url);
       return answers.shift();
     },
   });
   tracks.want("bob", 50);
   tracks.want("bob", 70);
   await until(() => got.length > 0);
-  assert.equal(asked[0], "/runners/bob/track.json?since=50");
-  assert.ok(asked.length >= 2);
+  assert.equal(requested[0], "/runners/bob/track.json?since=50");
+  assert.ok(requested.length >= 2);
   assert.deepEqual(got[0], ["bob", [1]]);
 });
 
-test("a track that is not for us is not asked for again", async () => {
-  const asked = [];
+test("a forbidden track is not requested again", async () => {
+  const requested = [];
   const got = [];
   const answers = [answer(404), answer(503), answer(200, { points: [] })];
   const tracks = new Tracks({
@@ -145,19 +145,19 @@ test("a track that is not for us is not asked for again", async () => {
     onPoints: (code) => got.push(code),
     retry: 1,
     fetch: async (url) => {
-      asked.push(url);
+      requested.push(url);
       return answers.shift();
     },
   });
   tracks.want("bob", 0);
-  // Hers is asked for again, after what would be as long for his.
+  // Eve's track is requested again, after the delay that would apply to Bob's.
   tracks.want("eve", 0);
   await until(() => got.length > 0);
-  assert.deepEqual(asked, ["bob?since=0", "eve?since=0", "eve?since=0"]);
+  assert.deepEqual(requested, ["bob?since=0", "eve?since=0", "eve?since=0"]);
   assert.deepEqual(got, ["eve"]);
 });
 
-test("a page polls until it is stopped, and ends when it is refused", async () => {
+test("polling continues after a failure and ends when it is refused", async () => {
   const snapshots = [];
   let refusal = null;
   const answers = [answer(200, { time: 1 }), answer(503), answer(410, { code: "share.revoked" })];

@@ -1,4 +1,4 @@
-// Where the race office draws a checkpoint.
+// Positions of checkpoints in the preview of the race office.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ test("a distance is scaled to the certified length", () => {
   assert.ok(Math.abs(placeAt(LINE, 2000, 1000)[0] - 0.01) < 1e-9);
 });
 
-test("beyond an end is that end", () => {
+test("a distance beyond an end is at that end", () => {
   assert.deepEqual(placeAt(LINE, 2000, -5), LINE[0]);
   assert.deepEqual(placeAt(LINE, 2000, 9000), LINE[2]);
 });

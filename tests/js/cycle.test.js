@@ -5,7 +5,7 @@ import { starring } from "../../static/js/cycle.js";
 
 const runner = (code, progress) => ({ code, fix: { progress } });
 
-test("a big screen shows those followed and the leaders, none twice", () => {
+test("a big screen shows followed runners and the leaders, each once", () => {
   const runners = [
     runner("ann", 10), runner("bob", 500), runner("cat", 400), runner("dan", 300),
     runner("eve", 900), runner("fay", null),

@@ -1,4 +1,4 @@
-// Whom the desk of race day shows, and what it says of refused points.
+// Filters of the desk of race day, and its texts about refused points.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -21,7 +21,7 @@ function row(more = {}) {
 /** @param {object} more @param {string} show */
 const shows = (more, show) => belongs(row(more), show, NOW, 2 * MINUTE);
 
-test("whoever sends well needs no look", () => {
+test("a phone without problems is not listed as trouble", () => {
   assert.ok(shows({}, "all"));
   assert.ok(shows({}, "publishing"));
   assert.ok(!shows({}, "trouble"));
@@ -34,14 +34,14 @@ test("silence is counted from the last fix", () => {
   assert.ok(!shows({ fix: null }, "silent"));
 });
 
-test("who is out or in is in nobody's way", () => {
+test("a runner who is out or has finished is no trouble", () => {
   for (const status of ["dnf", "dns", "finished"]) {
     assert.ok(!shows({ status, fix: null, battery: 2 }, "trouble"));
     assert.ok(shows({ status }, "out"));
   }
 });
 
-test("each trouble is one", () => {
+test("each problem is listed as trouble", () => {
   for (const more of [
     { fix: null }, { battery: 19 }, { accuracy: 51 }, { state: "off_course" },
     { refused: 1, refused_at: NOW - MINUTE },
@@ -51,8 +51,8 @@ test("each trouble is one", () => {
   assert.ok(!isRefused(row({ refused_at: NOW - 60 * MINUTE }), NOW, 2 * MINUTE));
 });
 
-test("refused points come with their reasons, the most frequent first", () => {
-  const said = refusal(
+test("refused points are shown with their reasons, the most frequent first", () => {
+  const text = refusal(
     row({
       refused: 7, reasons: { "position.invalid": 1, "position.future": 6 },
       reason: "It is 2 h ahead.", refused_at: NOW - 4 * MINUTE,
@@ -61,13 +61,13 @@ test("refused points come with their reasons, the most frequent first", () => {
   );
 
   assert.equal(
-    said,
+    text,
     "7 refused: 6 position.future, 1 position.invalid, last 4 min ago. It is 2 h ahead.",
   );
   assert.equal(refusal(row(), NOW), "");
 });
 
-test("a length is one number", () => {
+test("a duration is one number", () => {
   assert.deepEqual(
     [5000, 119_999, 120_000, 7_200_000, 200_000_000].map(long),
     ["5 s", "119 s", "2 min", "2 h", "2 days"],

@@ -21,15 +21,15 @@ const runner = (code, progress, more = {}) => ({
   code, race: "half", state: "started", splits: new Map(), fix: { progress, lng: 0, lat: 0 }, ...more,
 });
 
-test("runners are ranked within their race, equals alike", () => {
-  const places = ranks([
+test("runners are ranked within their race, with equal ranks for equal progress", () => {
+  const found = ranks([
     runner("bob", 300), runner("eve", 500), runner("cat", 300), runner("dan", 100),
     runner("ann", 900, { race: "other" }), runner("fay", null),
   ]);
-  assert.deepEqual([...places].sort(), [["bob", 2], ["cat", 2], ["dan", 4], ["eve", 1]]);
+  assert.deepEqual([...found].sort(), [["bob", 2], ["cat", 2], ["dan", 4], ["eve", 1]]);
 });
 
-test("a place has its ending", () => {
+test("a rank has an ordinal suffix", () => {
   assert.deepEqual([1, 2, 3, 4, 11, 12, 21, 112, 123].map(ordinal), [
     "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "112th", "123rd",
   ]);
@@ -43,7 +43,7 @@ test("the next checkpoint is the first one ahead, none after the finish", () => 
   assert.equal(nextCheckpoint(runner("bob", null), race), null);
 });
 
-test("what comes next is a range where one is known, else how far it is", () => {
+test("the next checkpoint has a time range if it is known, otherwise a distance", () => {
   const arrival = { earliest: NOW + 11.2 * MINUTE, latest: NOW + 12.7 * MINUTE };
   assert.equal(nextWords(runner("bob", 12_000), race, arrival, NOW), "15 km in 11–13 min");
   assert.equal(nextWords(runner("bob", 12_000), race, null, NOW), "15 km in 3.0 km");
@@ -58,7 +58,7 @@ test("a range counts down to now", () => {
   assert.equal(rangeWords({ earliest: null, latest: null }, NOW), "");
 });
 
-test("the last split has its doubt where that is worth a word", () => {
+test("the last split shows its uncertainty if it is large", () => {
   const splits = new Map([
     ["2 1", { checkpoint: 2, distance: 15_000, at: NOW, uncertainty: 12 }],
     ["1 1", { checkpoint: 1, distance: 0, at: NOW - MINUTE, uncertainty: 1 }],
@@ -67,46 +67,46 @@ test("the last split has its doubt where that is worth a word", () => {
   assert.equal(lastSplit(runner("bob", 1), race), "");
 });
 
-test("a checkpoint that was passed before the page came is told too", () => {
+test("a checkpoint that was passed before the page was opened is shown", () => {
   assert.equal(lastCheckpoint(runner("bob", 15_100), race).name, "15 km");
   assert.equal(lastCheckpoint(runner("bob", 15_100), null), null);
 });
 
-test("the distance to me is said only when it is known", () => {
+test("the distance to me is shown only if it is known", () => {
   assert.equal(awayWords(runner("bob", 1), [0, 0.01]), "1.1 km from you");
   assert.equal(awayWords(runner("bob", 1), null), "");
 });
 
-test("arrivals are asked once, kept, and asked again when they are old", async () => {
-  const asked = [];
+test("arrivals are requested once, cached, and requested again when they are old", async () => {
+  const requested = [];
   const arrivals = new Arrivals({
     url: "/races/SLUG/eta.json",
     headers: {},
     onChange: () => {},
     fetch: async (url) => {
-      asked.push(url);
+      requested.push(url);
       return { ok: true, json: async () => ({ runners: [{ runner: "bob", passes: [{ at: NOW }] }] }) };
     },
   });
   assert.equal(arrivals.at("half", "15000", ["bob"], 0), null);
   await new Promise((resolve) => setTimeout(resolve));
   assert.deepEqual(arrivals.at("half", "15000", ["bob"], 10), [{ code: "bob", at: NOW }]);
-  assert.deepEqual(asked, ["/races/half/eta.json?at=15000&runners=bob"]);
+  assert.deepEqual(requested, ["/races/half/eta.json?at=15000&runners=bob"]);
   arrivals.at("half", "15000", ["bob"], 30_000);
   arrivals.at("half", "15000", ["bob", "eve"], 30_001);
-  assert.equal(asked.length, 3);
+  assert.equal(requested.length, 3);
 });
 
-test("arrivals of more than a request may name are asked in several", async () => {
-  const asked = [];
+test("arrivals of more runners than the limit are requested in parts", async () => {
+  const requested = [];
   const arrivals = new Arrivals({
     url: "/races/SLUG/eta.json",
     headers: {},
     onChange: () => {},
     fetch: async (url) => {
       const codes = new URL(url, "http://x").searchParams.get("runners").split(",");
-      asked.push(codes.length);
-      // Those who are asked for last come first.
+      requested.push(codes.length);
+      // Runners who are requested last arrive first.
       const runners = codes.map((runner) => ({ runner, passes: [{ at: NOW - Number(runner) }] }));
       return { ok: true, json: async () => ({ runners }) };
     },
@@ -115,11 +115,11 @@ test("arrivals of more than a request may name are asked in several", async () =
   arrivals.at("half", "15000", codes, 0);
   await new Promise((resolve) => setTimeout(resolve));
   const found = arrivals.at("half", "15000", codes, 1);
-  assert.deepEqual(asked, [100, 50]);
+  assert.deepEqual(requested, [100, 50]);
   assert.deepEqual([found.length, found[0].code], [150, "1149"]);
 });
 
-test("a phone is told of where there is something to tell", () => {
+test("the status of a phone is shown only if there is a problem", () => {
   const phone = (battery, accuracy, age = 0, more = {}) =>
     phoneWords(runner("bob", 1, { battery, accuracy, fix: { t: NOW - age }, ...more }), NOW);
   assert.equal(phone(80, 6), "");

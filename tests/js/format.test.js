@@ -9,12 +9,12 @@ test("a distance has metres below a kilometre", () => {
   assert.equal(distance(null), null);
 });
 
-test("a pace is minutes and seconds a kilometre", () => {
+test("a pace is in minutes and seconds per kilometre", () => {
   assert.deepEqual(pace(1000 / 292), { value: "4:52", unit: "/km" });
   assert.deepEqual(pace(1000 / 305), { value: "5:05", unit: "/km" });
 });
 
-test("who stands has no pace", () => {
+test("a standing runner has no pace", () => {
   assert.equal(pace(0.2), null);
   assert.equal(pace(null), null);
 });
@@ -27,7 +27,7 @@ test("an age has one unit", () => {
   assert.equal(age(3 * 86_400_000), "3 d");
 });
 
-test("a fix from the future is no age", () => {
+test("a fix from the future has age 0", () => {
   assert.equal(age(-5000), "0 s");
 });
 
@@ -37,7 +37,7 @@ test("a duration shows hours when there are any", () => {
   assert.equal(duration(3_605_000), "1:00:05");
 });
 
-test("a disc says the bib, else initials", () => {
+test("a marker is labelled with the bib, or with initials", () => {
   assert.equal(label({ bib: "17", name: "Bob Marsh" }), "17");
   assert.equal(label({ bib: null, name: "Bob Marsh" }), "BM");
   assert.equal(initials("Ana Lucía de Souza"), "AS");
@@ -47,7 +47,7 @@ test("a disc says the bib, else initials", () => {
   assert.equal(initials("  "), "?");
 });
 
-test("text on a runner's colour is what reads better", () => {
+test("the colour of text on a runner's colour has the higher contrast", () => {
   const white = ["#0072B2", "#7B3294", "#8C510A"];
   const dark = ["#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   for (const colour of white) assert.equal(textOn(colour), "#FFFFFF", colour);

@@ -11,7 +11,7 @@ const bob = (age, more = {}) => ({
   ...more,
 });
 
-test("liveness is the age of the last fix", () => {
+test("liveness depends on the age of the last fix", () => {
   for (const [age, state] of [
     [0, "live"],
     [29_999, "live"],
@@ -25,29 +25,29 @@ test("liveness is the age of the last fix", () => {
   }
 });
 
-test("a runner without a fix is lost, and not seen yet", () => {
+test("a runner without a fix is lost, with the text for it", () => {
   const unseen = { state: "registered", fix: null };
   assert.equal(dataState(unseen, NOW), "lost");
   assert.equal(describe(unseen, NOW).words, "Not seen yet");
 });
 
-test("who finished stays finished however old the fix", () => {
+test("a finisher stays finished whatever the age of the fix", () => {
   assert.equal(dataState(bob(3_600_000, { state: "finished" }), NOW), "finished");
 });
 
-test("off course is a shape of its own, and still live", () => {
+test("a runner off course has a separate shape and is still live", () => {
   const { state, shape, words } = describe(bob(4000, { state: "off_course" }), NOW);
   assert.deepEqual([state, shape], ["live", "off_course"]);
   assert.equal(words, "Off course, seen 4 s ago");
 });
 
-test("a lost runner is told with the last place", () => {
+test("a lost runner is shown with their last progress", () => {
   const lost = bob(14 * 60_000, {});
   lost.fix.progress = 13_240;
   assert.equal(describe(lost, NOW).words, "No signal for 14 min, last at 13.2 km");
 });
 
-test("the server's clock counts, whatever this device's says", () => {
+test("the server's clock is used, whatever the device's clock shows", () => {
   let running = 500;
   const clock = new ServerClock(NOW, () => running);
   running += 2000;

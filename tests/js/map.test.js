@@ -11,14 +11,14 @@ import { headLines, trailLines } from "../../static/js/map/trails.js";
 const DEGREE = metresBetween([0, 0], [1, 0]);
 const line = [0, 1, 2, 3].map((km) => [(km * 1000) / DEGREE, 0]);
 
-test("kilometres stand along the line, none at the very end", () => {
+test("kilometre marks are on the line, without one at its end", () => {
   const points = kilometrePoints(line, 3000);
   assert.deepEqual(points.map(([number]) => number), [1, 2]);
   assert.ok(Math.abs(points[0][1][0] - line[1][0]) < 1e-9);
 });
 
-test("kilometres stretch to the length that was measured", () => {
-  // Drawn as 3 km, measured as 6 km: a mark each 500 m of the drawing.
+test("kilometre marks are scaled to the measured length", () => {
+  // Drawn as 3 km, measured as 6 km: a mark every 500 m of the line.
   assert.equal(kilometrePoints(line, 6000).length, 5);
 });
 
@@ -30,7 +30,7 @@ test("a start that is also the finish has one label", () => {
   assert.deepEqual(names, ["Start · Finish"]);
 });
 
-test("a checkpoint at a kilometre takes the mark's place", () => {
+test("a checkpoint at a kilometre replaces its mark", () => {
   const checkpoints = [{ name: "1 km", kind: "split", lng: line[1][0], lat: 0 }];
   const marks = courseMarks([{ line, length: 3000, checkpoints }]).features;
   assert.deepEqual(
@@ -39,7 +39,7 @@ test("a checkpoint at a kilometre takes the mark's place", () => {
   );
 });
 
-test("a source is sent only what changed", () => {
+test("a source receives only changes", () => {
   const diff = new PointDiff();
   const bob = (lng, state) => ({ lng, lat: 0, properties: { code: "bob", state } });
   assert.equal(diff.to([bob(1, "live")]).add.length, 1);
@@ -57,7 +57,7 @@ const T = 1_000_000_000;
 const bob = (trail) => ({ colour: "#0072B2", code: "bob", fix: { t: T }, trail });
 const coordinates = ({ features }) => features.map(({ geometry }) => geometry.coordinates);
 
-test("a trail fades with age, and its head goes on to the marker", () => {
+test("a trail fades with age, and its head continues to the marker", () => {
   const runner = bob([[T - 70_000, 0, 0], [T - 2000, 0.001, 0], [T, 0.002, 0]]);
   const until = () => T - 1000;
   const { features } = trailLines([runner], until);
@@ -68,7 +68,7 @@ test("a trail fades with age, and its head goes on to the marker", () => {
   assert.deepEqual(head, [[0.001, 0], [0.0015, 0]]);
 });
 
-test("what is only predicted of a trail is another line", () => {
+test("the predicted part of a trail is a separate line", () => {
   const runner = bob([[T - 1000, 0.001, 0], [T, 0.002, 0]]);
   const shown = { at: [0.003, 0], from: [0.002, 0], time: T + 1000, predicted: true };
   const { features } = headLines([runner], () => T - 1000, () => shown);
@@ -77,7 +77,7 @@ test("what is only predicted of a trail is another line", () => {
   assert.deepEqual(features[1].geometry.coordinates, [[0.002, 0], [0.003, 0]]);
 });
 
-test("a trail is broken where the runner was not seen", () => {
+test("a trail has a gap where the runner had no fixes", () => {
   const runner = bob([[T - 4000, 0, 0], [T - 3000, 0.001, 0], [T - 2000, 1, 0], [T, 1.001, 0]]);
   assert.deepEqual(coordinates(trailLines([runner], () => T)), [
     [[0, 0], [0.001, 0]],
@@ -85,7 +85,7 @@ test("a trail is broken where the runner was not seen", () => {
   ]);
 });
 
-test("a move that nobody sees is none, more so out of the picture", () => {
+test("invisible moves are ignored, with a larger threshold outside the viewport", () => {
   // At zoom 12 a pixel is 0.00017 degrees.
   const moved = hasMoved({ west: -1, south: -1, east: 1, north: 1 }, 12);
   const from = (lng) => ({ lng, lat: 0 });
@@ -95,7 +95,7 @@ test("a move that nobody sees is none, more so out of the picture", () => {
   assert.equal(moved(from(3), from(3.01)), true);
 });
 
-test("a point that has not moved stays where it was last sent", () => {
+test("moves are measured from the position that was sent last", () => {
   const diff = new PointDiff();
   const hasMovedFar = (from, to) => Math.abs(to.lng - from.lng) > 2;
   const bob = (lng) => [{ lng, lat: 0, properties: { code: "bob" } }];
@@ -105,7 +105,7 @@ test("a point that has not moved stays where it was last sent", () => {
   assert.equal(diff.to(bob(3), hasMovedFar).update.length, 1);
 });
 
-test("a ring is as large as the place is unsure, and only where it is", () => {
+test("a ring has the radius of the accuracy, and only if that is large", () => {
   assert.equal(ringOf(20, 0), 0);
   assert.equal(ringOf(null, 0), 0);
   assert.ok(Math.abs(ringOf(78.2715, 0) * 1000 - 1) < 1e-6);

@@ -8,7 +8,7 @@ import { metresBetween } from "../../static/js/metres.js";
 const T = 1_800_000_000_000;
 const METRE = 1 / metresBetween([0, 0], [1, 0]); // degrees at the equator
 
-/** A runner with fixes [t after T, metres east, metres north, progress]. */
+/** Return a runner with fixes [t after T, metres east, metres north, progress]. */
 function bob(rows, more = {}) {
   const trail = rows.map(([t, x, y, progress = null]) => [T + t, x * METRE, y * METRE, progress]);
   const [t, lng, lat, progress] = trail.at(-1);
@@ -16,12 +16,12 @@ function bob(rows, more = {}) {
   return { code: "bob", state: "started", fix, trail };
 }
 
-/** Where the marker is, in metres. */
+/** Return the position of the marker in metres. */
 function metres({ at }) {
   return at.map((degrees) => Math.round(degrees / METRE));
 }
 
-/** A motion that was told of each fix when it was `lag` old. */
+/** Return a motion that received each fix when it was `lag` ms old. */
 function motionOf(rows, { lag = 500, along = null, ...more } = {}) {
   const motion = new Motion();
   let now = T;
@@ -36,7 +36,7 @@ function motionOf(rows, { lag = 500, along = null, ...more } = {}) {
 
 const STEADY = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((s) => [s * 1000, s * 3, 0]);
 
-test("a marker glides, a little in the past, without a jump", () => {
+test("a marker moves smoothly, slightly in the past, without jumps", () => {
   const { motion, now } = motionOf(STEADY);
   const places = [0, 250, 500, 750, 1000].map((ms) => motion.place("bob", now + ms));
   const xs = places.map(({ at }) => at[0] / METRE);
@@ -56,7 +56,7 @@ test("a marker follows the course between two fixes", () => {
   assert.deepEqual(metres(motion.place("bob", T + 10_000)), [50, 0]);
 });
 
-test("a marker runs ahead for a few seconds, and says so", () => {
+test("a marker is predicted for a few seconds, and marked as such", () => {
   const { motion, now } = motionOf(STEADY);
   const soon = motion.place("bob", now + 4000);
   assert.equal(soon.predicted, true);
@@ -67,14 +67,14 @@ test("a marker runs ahead for a few seconds, and says so", () => {
   assert.equal(motion.isMoving(now + 20_000), false);
 });
 
-test("nothing is predicted of one who was not seen for long", () => {
+test("no position is predicted for a runner without a recent fix", () => {
   const { motion, now } = motionOf(STEADY);
   const place = motion.place("bob", now + 31_000);
   assert.equal(place.predicted, false);
   assert.deepEqual(metres(place), [24, 0]);
 });
 
-test("nothing is predicted of one who has finished, stands, or runs who knows where", () => {
+test("no position is predicted after the finish, or without speed or heading", () => {
   for (const more of [{ speed: 0 }, { speed: null }, { heading: null }]) {
     const { motion, now } = motionOf(STEADY, more);
     assert.equal(motion.place("bob", now + 5000).predicted, false);
@@ -84,7 +84,7 @@ test("nothing is predicted of one who has finished, stands, or runs who knows wh
   assert.equal(motion.place("bob", T + 12_000).predicted, false);
 });
 
-test("what a new fix corrects is no jump", () => {
+test("a correction by a new fix is no jump", () => {
   const { motion, now } = motionOf(STEADY);
   for (let ms = 0; ms < 6000; ms += 50) motion.place("bob", now + ms);
   const before = metres(motion.place("bob", now + 6000))[0];
@@ -95,19 +95,19 @@ test("what a new fix corrects is no jump", () => {
   assert.deepEqual(metres(motion.place("bob", now + 12_000)), [25, 0]);
 });
 
-test("a frame of a moment before the message that it follows takes no step back", () => {
+test("a frame with an earlier time than the last message does not move the marker back", () => {
   const motion = new Motion();
   motion.aim(bob([[0, 0, 0]]), null, T);
   const before = motion.place("bob", T + 900).at[0];
   motion.aim(bob([[0, 0, 0], [1000, 3, 0]]), null, T + 1000);
   assert.ok(motion.place("bob", T + 985).at[0] >= before);
-  // Nor does a clock that was put right throw it anywhere.
+  // A corrected clock does not move it either.
   assert.ok(Math.abs(motion.place("bob", T - 10_000).at[0]) < 3 * METRE);
 });
 
-test("a marker jumps to where no run leads", () => {
+test("a marker jumps to a position that cannot be reached by running", () => {
   const motion = new Motion();
   motion.aim(bob([[0, 0, 0], [1000, 100_000, 0]]), null, T + 1000);
-  // Half way in time, and half way is nowhere.
+  // Half of the time has passed, but the marker is not drawn half way.
   assert.deepEqual(metres(motion.place("bob", T + 1600)), [100_000, 0]);
 });

@@ -6,8 +6,8 @@ import { passedAt } from "../../static/js/passing.js";
 const point = { id: 3, name: "10 km", kind: "split", distance: 10_000, lat: null, lng: null };
 const eta = "/races/half/eta.json";
 
-/** Ask where the server gives these answers, by the last part of the path. */
-function ask(answers, code) {
+/** Request a pass from a server with these responses by last part of the path. */
+function request(answers, code) {
   const fetch = async (url) => {
     const answer = answers[new URL(url, "http://x").pathname.split("/").at(-1)];
     return { ok: answer !== undefined, status: 404, json: async () => answer };
@@ -15,20 +15,20 @@ function ask(answers, code) {
   return passedAt({ eta, headers: {}, point, code, fetch });
 }
 
-test("a runner's own pass counts, and on laps the one at that distance", async () => {
+test("a runner's pass is used, and on laps the one at that distance", async () => {
   const pass = (distance, at, status = "passed") => ({ distance, at, status });
   const of = (...passes) => ({ "eta.json": { runners: [{ runner: "bob", passes }] } });
-  assert.deepEqual(await ask(of(pass(5000, 1), pass(10_000.4, 2)), "bob"), { code: "bob", at: 2 });
-  assert.equal(await ask(of(pass(10_000, 3, "expected")), "bob"), null);
+  assert.deepEqual(await request(of(pass(5000, 1), pass(10_000.4, 2)), "bob"), { code: "bob", at: 2 });
+  assert.equal(await request(of(pass(10_000, 3, "expected")), "bob"), null);
 });
 
-test("without a runner it is whoever leads", async () => {
+test("without a runner it is the leader's pass", async () => {
   const splits = [{ distance: 5000, at: 1 }, { distance: 10_000, at: 2 }];
   const answers = { "standings.json": { standings: [{ runner: "ann", splits }] } };
-  assert.deepEqual(await ask(answers, null), { code: "ann", at: 2 });
-  assert.equal(await ask({ "standings.json": { standings: [] } }, null), null);
+  assert.deepEqual(await request(answers, null), { code: "ann", at: 2 });
+  assert.equal(await request({ "standings.json": { standings: [] } }, null), null);
 });
 
-test("a server that does not say knows of nobody", async () => {
-  assert.equal(await ask({}, "bob"), null);
+test("an error of the server means no pass", async () => {
+  assert.equal(await request({}, "bob"), null);
 });

@@ -18,7 +18,7 @@ function backlogOf(...times) {
 /** @param {import("../../static/js/phone/backlog.js").Batch | null} batch */
 const times = (batch) => batch?.fixes.map(({ t }) => t) ?? null;
 
-test("the newest goes out alone, then the backlog from its oldest in batches", () => {
+test("the newest fix is sent alone, then the backlog in batches, oldest first", () => {
   const backlog = backlogOf(...Array.from({ length: BATCH + 2 }, (_, t) => t));
   assert.deepEqual(times(backlog.next()), [BATCH + 1]);
   const second = times(backlog.next());
@@ -28,7 +28,7 @@ test("the newest goes out alone, then the backlog from its oldest in batches", (
   assert.equal(backlog.next(), null);
 });
 
-test("what comes while others are in flight goes out at once", () => {
+test("a fix that is added while others are in flight is sent immediately", () => {
   const backlog = backlogOf(1, 2);
   backlog.next();
   backlog.next();
@@ -47,7 +47,7 @@ test("a fix stays until it is acked, and is sent again after a loss", () => {
   assert.deepEqual(times(backlog.next()), [1]);
 });
 
-test("an answer of an earlier connection takes nothing", () => {
+test("an ack of an earlier connection removes nothing", () => {
   const backlog = backlogOf(1);
   const sent = backlog.next();
   backlog.putAllBack();
@@ -55,7 +55,7 @@ test("an answer of an earlier connection takes nothing", () => {
   assert.equal(backlog.size, 1);
 });
 
-test("what was put back goes out again, but only the newest while that is asked", () => {
+test("fixes that were put back are sent again, unless only the newest is requested", () => {
   const backlog = backlogOf(1, 2, 3);
   backlog.next();
   const rest = backlog.next();
@@ -65,14 +65,14 @@ test("what was put back goes out again, but only the newest while that is asked"
   assert.deepEqual(times(backlog.next()), [1, 2]);
 });
 
-test("no more are in flight than a server that cannot store should get", () => {
+test("the number of fixes in flight is limited", () => {
   const backlog = backlogOf(...Array.from({ length: 9000 }, (_, t) => t));
   let sent = 0;
   for (let batch = backlog.next(); batch; batch = backlog.next()) sent += batch.fixes.length;
   assert.ok(sent >= 4000 && sent < 4000 + BATCH);
 });
 
-test("a clock that is about right is left alone", () => {
+test("a clock that is nearly right is not corrected", () => {
   assert.equal(correction(1_000_000, 1_004_000), 0);
   assert.equal(correction(1_000_000, 1_720_000), -720_000);
   assert.match(inWords(-720_000), /is 12 min fast\. Times are corrected\./);
@@ -80,7 +80,7 @@ test("a clock that is about right is left alone", () => {
   assert.equal(inWords(0), "");
 });
 
-test("a fix says what the browser knows, in the server's time", () => {
+test("a fix has the fields that the browser knows, in the server's time", () => {
   const coords = { latitude: 1, longitude: 2, accuracy: 5, altitude: null, speed: 3, heading: NaN };
   const position = /** @type {any} */ ({ coords, timestamp: 1000.4 });
   assert.deepEqual(fixOf(position, { offset: 500, battery: null }), {
@@ -93,7 +93,7 @@ test("a fix says what the browser knows, in the server's time", () => {
 });
 
 /** @param {Partial<import("../../static/js/phone/words.js").View>} view */
-function said(view) {
+function texts(view) {
   return say({
     doing: "recording",
     trouble: null,
@@ -107,50 +107,50 @@ function said(view) {
   });
 }
 
-test("the page says what has reached the server, and what waits", () => {
-  assert.deepEqual(said({}), {
+test("the page shows what has reached the server, and what waits", () => {
+  assert.deepEqual(texts({}), {
     tone: "live",
     headline: "Sharing",
     detail: "Your last position arrived 3 s ago.",
   });
-  const offline = said({ status: { state: "waiting" }, waiting: 12, reached: 760_000 });
+  const offline = texts({ status: { state: "waiting" }, waiting: 12, reached: 760_000 });
   assert.equal(offline.headline, "Recording, no connection");
   assert.match(offline.detail, /^12 positions kept here .* 4 min ago\.$/);
-  const unconfirmed = said({ waiting: 40, reached: 940_000 });
+  const unconfirmed = texts({ waiting: 40, reached: 940_000 });
   assert.match(unconfirmed.detail, /not confirmed .* arrived 1 min ago/);
-  assert.equal(said({ reached: 940_000 }).headline, "No new position");
-  assert.match(said({ doing: "stopped", waiting: 1 }).detail, /^1 position still to send/);
+  assert.equal(texts({ reached: 940_000 }).headline, "No new position");
+  assert.match(texts({ doing: "stopped", waiting: 1 }).detail, /^1 position still to send/);
 });
 
-test("what is wrong comes before what is fine", () => {
-  assert.equal(said({ trouble: "denied" }).tone, "alarm");
-  assert.equal(said({ located: false }).headline, "Looking for your position");
-  assert.equal(said({ refused: "sharing.paused" }).headline, "Recording, not shared");
-  assert.equal(said({ doing: "ready", trouble: "insecure" }).headline, "Not a secure page");
-  const revoked = said({ status: { state: "ended", code: 4401 }, waiting: 2 });
+test("problems are shown first", () => {
+  assert.equal(texts({ trouble: "denied" }).tone, "alarm");
+  assert.equal(texts({ located: false }).headline, "Looking for your position");
+  assert.equal(texts({ refused: "sharing.paused" }).headline, "Recording, not shared");
+  assert.equal(texts({ doing: "ready", trouble: "insecure" }).headline, "Not a secure page");
+  const revoked = texts({ status: { state: "ended", code: 4401 }, waiting: 2 });
   assert.match(revoked.detail, /revoked .* 2 positions kept here/);
 });
 
-test("a browser's token has a name to know it by", () => {
+test("a browser's token has a recognisable name", () => {
   const agent = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36";
   assert.equal(device(agent), "Chrome, Android");
   assert.equal(device(""), "");
 });
 
-test("the service worker keeps each module that the page needs, and no other", () => {
+test("the service worker caches exactly the modules that the page needs", () => {
   const root = new URL("../../static/js/phone/", import.meta.url);
   const needed = new Set();
-  const look = (/** @type {URL} */ url) => {
+  const visit = (/** @type {URL} */ url) => {
     if (needed.has(url.href)) return;
     needed.add(url.href);
     for (const [, path] of readFileSync(url, "utf8").matchAll(/ from "(\..*)";$/gm)) {
-      look(new URL(path, url));
+      visit(new URL(path, url));
     }
   };
-  look(new URL("page.js", root));
+  visit(new URL("page.js", root));
   const worker = readFileSync(new URL("worker.js", root), "utf8");
-  const kept = [...worker.matchAll(/^ {2}"(js\/.*)",$/gm)].map(
+  const cached = [...worker.matchAll(/^ {2}"(js\/.*)",$/gm)].map(
     ([, path]) => new URL(`../../${path}`, root).href,
   );
-  assert.deepEqual(kept.sort(), [...needed].sort());
+  assert.deepEqual(cached.sort(), [...needed].sort());
 });

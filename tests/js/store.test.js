@@ -33,13 +33,13 @@ test("a polyline of precision 5 becomes [lng, lat]", () => {
   assert.deepEqual(decodePolyline(""), []);
 });
 
-test("a snapshot places runners at once", () => {
+test("a snapshot sets the positions of runners", () => {
   const store = storeOf(described("bob", { fix: [T, 53.1, -6.1, 3.2, 90, 1200] }));
   const { fix } = store.runners.get("bob");
   assert.deepEqual(fix, { t: T, lat: 53.1, lng: -6.1, speed: 3.2, heading: 90, progress: 1200 });
 });
 
-test("a snapshot in parts removes nobody before its last part", () => {
+test("a snapshot in parts removes runners only with its last part", () => {
   const store = storeOf(described("bob"), described("eve"));
   store.begin();
   store.applySnapshot({ runners: [described("eve")], races: [], more: true });
@@ -54,7 +54,7 @@ test("a later snapshot on the same socket only adds", () => {
   assert.deepEqual([...store.runners.keys()].sort(), ["bob", "eve"]);
 });
 
-test("a marker never goes back in time", () => {
+test("a marker never moves back in time", () => {
   const store = storeOf(described("bob", { fix: [T, 53.1, -6.1, null, null, null] }));
   store.applyPositions([["bob", T - 5000, 50, 0, null, null, null]]);
   assert.equal(store.runners.get("bob").fix.t, T);
@@ -62,13 +62,13 @@ test("a marker never goes back in time", () => {
   assert.equal(store.runners.get("bob").fix.lat, 53.2);
 });
 
-test("a fix known already is dropped", () => {
+test("a known fix is ignored", () => {
   const store = storeOf(described("bob", { fix: [T, 53.1, -6.1, null, null, null] }));
   store.applyPositions([["bob", T, 53.1, -6.1, null, null, null]]);
   assert.equal(store.runners.get("bob").trail.length, 1);
 });
 
-test("late points fill the trail in order and move nothing", () => {
+test("late points are inserted into the trail and do not move the marker", () => {
   const store = storeOf(described("bob", { fix: [T, 53.3, -6.1, null, null, null] }));
   store.applyLate("bob", [
     [T - 2000, 53.1, -6.1],
@@ -80,7 +80,7 @@ test("late points fill the trail in order and move nothing", () => {
   assert.deepEqual(trail.map(([t]) => t), [T - 2000, T - 1000, T]);
 });
 
-test("a trail keeps the last minutes", () => {
+test("a trail is limited to the last minutes", () => {
   const store = storeOf(described("bob"));
   for (const past of [TRAIL_SPAN + 60_000, TRAIL_SPAN, 1000, 0]) {
     store.applyPositions([["bob", T - past, 53, -6, null, null, null]]);
@@ -91,7 +91,7 @@ test("a trail keeps the last minutes", () => {
   );
 });
 
-test("runners join, change and leave by event", () => {
+test("events add, change and remove runners", () => {
   const store = storeOf(described("bob"));
   store.applyEvent({ kind: "runner", change: "added", runner: described("eve") });
   store.applyEvent({ kind: "runner", change: "changed", runner: described("bob", { bib: "17" }) });
@@ -100,20 +100,20 @@ test("runners join, change and leave by event", () => {
   assert.equal(store.runners.has("eve"), false);
 });
 
-test("a changed runner without a fix has erased where they were", () => {
+test("a changed runner without a fix has erased their positions", () => {
   const store = storeOf(described("bob", { fix: [T, 53.1, -6.1, null, null, null] }));
   store.applyEvent({ kind: "runner", change: "changed", runner: described("bob") });
   assert.equal(store.runners.get("bob").fix, null);
   assert.deepEqual(store.runners.get("bob").trail, []);
 });
 
-test("the runners of a race that is no longer shared are gone", () => {
+test("the runners of a race that is no longer shared are removed", () => {
   const store = storeOf(described("bob", { race: "half" }), described("eve"));
   store.applyEvent({ kind: "access", race: "half", reason: "revoked" });
   assert.deepEqual([...store.runners.keys()], ["eve"]);
 });
 
-test("who may no longer be seen is gone", () => {
+test("a runner whose access ends is removed", () => {
   const store = storeOf(described("bob"));
   const gone = store.applyEvent({ kind: "access", runner: "bob", reason: "private" });
   assert.equal(gone.code, "bob");
