@@ -206,7 +206,7 @@ def browser(code: str, token: str) -> Setup:
 
 _CAMERA = _("the phone's camera")
 _ALWAYS = _("Allow the location always, and precisely.")
-_BATTERY = _("Take the app out of battery saving.")
+_BATTERY = _("Exclude the app from battery saving.")
 
 PHONE_APPS = {
     app.key: app
@@ -290,7 +290,7 @@ PHONE_APPS = {
             _("an app for QR codes, to copy the token"),
             (
                 _(
-                    "Have the Traccar server forward its positions here, as "
+                    "Configure the Traccar server to forward its positions here, as "
                     "shown below."
                 ),
                 _("Give the device the attribute below in Traccar."),
@@ -303,7 +303,7 @@ PHONE_APPS = {
             "",
             generic,
             _("an app for QR codes, to copy the address"),
-            (_("Have it send its position to the address below."),),
+            (_("Configure it to send its position to the address below."),),
         ),
     )
 }

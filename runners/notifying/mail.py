@@ -82,8 +82,9 @@ def contact_mail(contact: Contact) -> EmailMessage:
     """Build the mail to somebody whom a runner has chosen as contact."""
     name = contact.runner.name
     text = _(
-        "{name} runs with {site}, and chose this address to be told, with the place, "
-        "if they ever call for help. You need not do anything now."
+        "{name} runs with {site} and chose this address: if they ever call "
+        "for help, you get a mail with their position. You need not do "
+        "anything now."
     )
     return _mail(
         _("{name} chose you as a contact").format(name=name),

@@ -41,7 +41,7 @@ def words_of(news: News, *, named: bool) -> Words:
         title = _("{name} has finished").format(name=who)
         return Words(title, _passed(at, news) + race, url)
     if news.kind == Kind.SILENCE:
-        body = _("Since {time}. Mostly it is the network, and the phone comes back.")
+        body = _("Since {time}. Usually it is the network, and the signal returns.")
         title = _("No signal from {name}").format(name=who)
         return Words(title, body.format(time=at) + race, url)
     if news.kind == Kind.FINE:
@@ -63,7 +63,7 @@ def words_for_contact(news: News, sos: Sos) -> Words:
     battery = "" if sos.battery is None else _("Battery {percent} %.")
     battery = battery.format(percent=f"{sos.battery or 0:.0f}")
     if sos.lat is None or sos.lng is None or sos.placed_at is None:
-        body = _("At {time}. Their phone found no place.").format(time=at)
+        body = _("At {time}. Their phone has no position.").format(time=at)
         return Words(_called(news.runner.name), f"{body} {battery}".strip(), page)
     accuracy = "" if sos.accuracy is None else f" (± {sos.accuracy:.0f} m)"
     place = f"{sos.lat:.5f}, {sos.lng:.5f}{accuracy}"

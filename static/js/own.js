@@ -92,7 +92,7 @@ function locate() {
     ({ coords }) => {
       input("zone_lat").value = coords.latitude.toFixed(5);
       input("zone_lng").value = coords.longitude.toFixed(5);
-      says.textContent = gettext("Found, to {count} m.", { count: Math.round(coords.accuracy) });
+      says.textContent = gettext("Found, accurate to {count} m.", { count: Math.round(coords.accuracy) });
     },
     ({ code }) => {
       says.textContent =

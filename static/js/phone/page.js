@@ -397,7 +397,7 @@ function figure(name, value, unit) {
 function invitation() {
   if (account === null) return gettext("The server cannot be reached. Try again when there is a connection.");
   if (!account.signedIn) return gettext("Sign in, or open the link that you were given for this browser.");
-  if (!account.runner) return gettext("You are signed in, and no runner yet.");
+  if (!account.runner) return gettext("You are signed in, but you are not a runner yet.");
   return gettext(
     "Start makes this browser the phone of {name}. You can revoke it on your page at any time.",
     { name: account.runner.name },

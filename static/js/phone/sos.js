@@ -156,7 +156,7 @@ export class Sos {
     setText(this.#says, [hint, call ? words(call) : ""].filter(Boolean).join(" "));
     this.#button.hidden = Boolean(call?.fine || call?.closed);
     setText(find("#sos-button b"), call ? gettext("I am fine") : "SOS");
-    setText(find("#sos-button span"), call ? gettext("hold to take it back") : gettext("hold to call for help"));
+    setText(find("#sos-button span"), call ? gettext("hold to withdraw it") : gettext("hold to call for help"));
     this.#done.hidden = !call?.closed;
     find("#sos-note").hidden = call !== null;
   }
