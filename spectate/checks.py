@@ -213,7 +213,7 @@ def clock() -> Iterator[CheckMessage]:
         yield Warning(
             f"The clock says {time.strftime('%F %T', time.gmtime(now))} UTC, which is "
             "before this program was installed: positions would be refused as future.",
-            hint="Have the clock set from the network: apt-get install chrony.",
+            hint="Synchronize the clock with the network: apt-get install chrony.",
             id="spectate.W009",
         )
 
@@ -271,7 +271,7 @@ def database_clock(alias: str) -> Iterator[CheckMessage]:
     if abs(there - here) - doubt > CLOCKS_APART_S:
         yield Warning(
             f"The database's clock is {there - here:+.1f} s from this machine's.",
-            hint="Have both set from the network: apt-get install chrony.",
+            hint="Synchronize both with the network: apt-get install chrony.",
             id="spectate.W009",
         )
 

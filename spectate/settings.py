@@ -108,7 +108,7 @@ def check_url(name: str, url: str, schemes: Collection[str]) -> None:
         _ = urlsplit(url).port
     except ValueError:
         raise ImproperlyConfigured(
-            f"{name} is no URL: its port must be a number, and in a password "
+            f"{name} is not a URL: its port must be a number, and in a password "
             "signs like @ : / # are written %40 %3A %2F %23."
         ) from None
 

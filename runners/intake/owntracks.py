@@ -69,4 +69,4 @@ def _refuse_encrypted() -> Fix:
 
 
 def _refuse_unknown() -> Fix:
-    raise FixError("message.invalid", "This is no message of OwnTracks.")
+    raise FixError("message.invalid", "This is not a message of OwnTracks.")

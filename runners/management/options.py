@@ -22,7 +22,7 @@ def read_moment(option: str, text: str | None, zone: str = "UTC") -> datetime | 
         moment = None
     if moment is None:
         raise CommandError(
-            f"{option} {text!r} is no time. Write it like 2026-05-31T09:00+02:00."
+            f"{option} {text!r} is not a time. Write it like 2026-05-31T09:00+02:00."
         )
     local = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
     return local.astimezone(UTC)

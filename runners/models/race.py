@@ -18,7 +18,7 @@ WINDOW_BEFORE_START = timedelta(hours=1)
 
 def valid_timezone(name: str) -> None:
     if name not in zoneinfo.available_timezones():
-        raise ValidationError(f"{name!r} is no time zone. Use one like Europe/Paris.")
+        raise ValidationError(f"{name!r} is not a time zone, such as Europe/Paris.")
 
 
 class RaceQuerySet(NotingQuerySet["Race"]):

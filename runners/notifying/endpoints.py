@@ -63,12 +63,12 @@ def read_endpoint(url: str) -> Endpoint:
     Does not resolve its name: whether the address is public is checked at use.
     """
     if len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
-        raise EndpointRefused("The endpoint is no address of a push service.")
+        raise EndpointRefused("The endpoint is not an address of a push service.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise EndpointRefused("The endpoint is no address at all.") from None
+        raise EndpointRefused("The endpoint is not a URL.") from None
     secure = parts.scheme == "https"
     host = parts.hostname
     if host is None or "@" in parts.netloc:
@@ -132,7 +132,7 @@ async def _address_of(endpoint: Endpoint) -> str:
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM
         )
     except UnicodeError:
-        raise EndpointRefused("The endpoint's host is no name.") from None
+        raise EndpointRefused("The endpoint's host is not a name.") from None
     addresses = [str(row[4][0]) for row in found]
     if not settings.SPECTATE_PUSH_LOCAL:
         for address in addresses:

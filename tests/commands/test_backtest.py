@@ -98,7 +98,7 @@ def test_a_missing_split_is_no_question(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("nowhere.csv",), "Cannot read nowhere.csv"),
-        (("--ask", "half"), "no list of metres"),
+        (("--ask", "half"), "not a list of metres"),
         (("--ask", "50000"), "the finish is at 42195 m"),
         (("--limit", "0"), "at least 1"),
         (("--wobble", "4"), "from 0 to 0.5"),

@@ -87,11 +87,11 @@ def test_times_are_in_the_races_time_zone(park: str) -> None:
     [
         (
             ["--slug", "park", "--timezone", "Dublin"],
-            "--timezone: 'Dublin' is no time zone",
+            "--timezone: 'Dublin' is not a time zone",
         ),
         (["--slug", "first"], "slug: Race with this Slug already exists."),
         (["--slug", "Park Run"], "slug: Use small letters, digits and hyphens."),
-        (["--slug", "park", "--start", "soon"], "--start 'soon' is no time"),
+        (["--slug", "park", "--start", "soon"], "--start 'soon' is not a time"),
         (["--slug", "park", "--start", "2026-13-01"], "--start '2026-13-01' is no"),
         (
             ["--slug", "park", "--start", "2026-05-31", "--ends", "2026-05-30"],

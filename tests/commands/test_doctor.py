@@ -169,7 +169,7 @@ def test_a_race_is_ready_except_for_the_reported_problems(
             assert report["layer"].startswith("ok Redis: an event came through in")
             assert report["certificate"].endswith("(60 days)")
             assert report["address"] == f"ok {settings.PUBLIC_URL} answers"
-            assert report["phones"].startswith("ok a position came in by HTTP")
+            assert report["phones"].startswith("ok a position sent by HTTP")
             # The runner that it made is deleted, with all data.
             for model in (Runner, ShareLink, Position):
                 assert server.database(model.objects.count) == 0
@@ -186,7 +186,7 @@ def test_a_race_is_ready_except_for_the_reported_problems(
             assert problems(outside.check_certificate).endswith(
                 "in 3 days. Renew it (`certbot renew`) and reload the proxy."
             )
-            assert "Have the proxy set `X-Forwarded-Proto`" in problems(
+            assert "Configure the proxy to set `X-Forwarded-Proto`" in problems(
                 outside.check_address
             )
 
@@ -236,13 +236,17 @@ def problems(check: doctor.Check) -> str:
     ("path", "answer", "text"),
     [
         ("/healthz", (200, "It works!", {}), "is not Spectate (200). Is PUBLIC_URL"),
-        ("/healthz", (400, "", {}), "refuses the name 127.0.0.2. Have the proxy"),
+        ("/healthz", (400, "", {}), "refuses the name 127.0.0.2. Configure the"),
         ("/healthz", (502, "", {}), "does not reach the server (502). Is `manage.py"),
         (
             *("/healthz", (301, "", {"Location": "https://run.example/healthz"})),
             "redirects to https://run.example/healthz, which phones do not follow.",
         ),
-        ("/readyz", (503, "{'database': 'away'}", {}), "takes nobody on: {'database'"),
+        (
+            "/readyz",
+            (503, "{'database': 'away'}", {}),
+            "accepts no clients: {'database'",
+        ),
     ],
 )
 def test_mistakes_of_a_proxy_are_distinguished(
@@ -264,7 +268,7 @@ def test_an_address_without_a_reply_is_a_problem(settings: Settings) -> None:
 
 @pytest.mark.django_db
 def test_a_proxy_without_websockets_is_a_problem(proxy: type[Proxy]) -> None:
-    assert "Have the proxy pass `Upgrade`" in problems(outside.check_phones)
+    assert "Configure the proxy to pass on `Upgrade`" in problems(outside.check_phones)
 
 
 def test_the_map_style_is_checked(settings: Settings, proxy: type[Proxy]) -> None:
@@ -300,7 +304,7 @@ def test_an_unsynchronised_clock_is_a_problem(
     assert "chrony" in problems(machine.check_clock)
     clock.status, clock.maxerror = 0, 25_000
     (text,) = machine.check_clock()
-    assert str(text).endswith("kept by the network within 0.0 s")
+    assert str(text).endswith("synchronized within 0.0 s")
     monkeypatch.setattr(machine, "read_clock", lambda: None)
     assert problems(machine.check_clock) == ""
 

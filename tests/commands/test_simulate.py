@@ -150,7 +150,7 @@ def test_the_seed_client_receives_every_valid_position(open_server: Server) -> N
     )
 
     assert "20 users sent 4,000 positions" in printed
-    assert "Every follower got every valid position." in printed
+    assert "Every follower received every valid position." in printed
     found = re.search(r"([\d,]+) of them nowhere on earth; ([\d,]+) errors", printed)
     assert found
     assert found[1] == found[2]
@@ -170,9 +170,9 @@ def test_the_seed_client_reports_missing_positions(uvicorn_server: Server) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--url", "localhost", "--race", "park"], "no websocket URL"),
-        (["--url", "http://localhost/", "--race", "park"], "no websocket URL"),
-        (["--url", "ws://localhost/"], "Say which race to run"),
+        (["--url", "localhost", "--race", "park"], "not a URL like ws:"),
+        (["--url", "http://localhost/", "--race", "park"], "not a URL like ws:"),
+        (["--url", "ws://localhost/"], "Choose a race with --race SLUG"),
         (["--url", "ws://localhost/", "--race", "park"], "no race 'park'"),
         (["--url", "ws://localhost/", "--seed", "--users", "0"], "from 1 to"),
         (["--url", "ws://localhost/", "--race", "park", "--speed", "-1"], "above 0"),

@@ -259,8 +259,8 @@ def double(kind: str) -> Change:
             lambda lines: lines[0].update(format=2),
             "line 1: The file's format is 2, and",
         ),
-        (lambda lines: lines[0].update(spectate="x"), "line 1: This is no file of"),
-        (lambda lines: lines.insert(1, 7), "line 2: This is no file of"),
+        (lambda lines: lines[0].update(spectate="x"), "line 1: This is not a file of"),
+        (lambda lines: lines.insert(1, 7), "line 2: This is not a file of"),
         (lambda lines: lines.insert(2, {"song": {}}), "line 3: A line is one of race"),
         (lambda lines: lines.append(lines[1]), r"line \d+: `race` cannot come here"),
         (lambda lines: lines[1]["race"].pop("name"), "line 2: race: 'name' is missing"),
@@ -282,7 +282,7 @@ def double(kind: str) -> Change:
         (set_field("entry", "runner", []), "entry: unhashable"),
         (set_field("split", "time", 5), "split: "),
         (set_field("track", "fixes", [[1, 2]]), "track: "),
-        (set_field("track", "fixes", [[0] * 11]), r"track: \[0, .* is no fix"),
+        (set_field("track", "fixes", [[0] * 11]), r"track: \[0, .* is not a fix"),
         (
             set_field("track", "fixes", [[0, 91.0, *[None] * 6, 0, "", False]]),
             "track: lat must be from -90 to 90",
@@ -357,7 +357,7 @@ def test_a_missing_or_unusable_file_is_named(tmp_path: Path) -> None:
         run("import_race", str(file))
     file.write_text("hello")
     with pytest.raises(
-        CommandError, match="This is no file of `manage.py export_race`"
+        CommandError, match="This is not a file of `manage.py export_race`"
     ):
         run("import_race", str(file))
     with pytest.raises(CommandError, match="There is no race ten"):

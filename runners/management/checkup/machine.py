@@ -56,8 +56,8 @@ def check_database() -> Iterator[str | Problem]:
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
         raise Problem(
-            f"The database is not that of this version: {len(missing)} migrations are "
-            "missing.",
+            f"The database does not match this version: {len(missing)} "
+            "migrations are missing.",
             "Run `manage.py migrate`.",
         )
     write_and_take_back()
@@ -65,7 +65,7 @@ def check_database() -> Iterator[str | Problem]:
     yield from map(problem_of, found)
     if not found:
         version = ".".join(map(str, connection.get_database_version()))
-        yield f"{connection.display_name} {version}: migrated, takes writes"
+        yield f"{connection.display_name} {version}: migrated, accepts writes"
 
 
 def write_and_take_back() -> None:
@@ -79,13 +79,13 @@ def write_and_take_back() -> None:
 def check_layer() -> Iterator[str | Problem]:
     """Send an event through the layer and wait for it."""
     if not settings.REDIS_URL:
-        yield "in this process: right for one worker"
+        yield "in this process, as one worker needs no Redis"
         return
     try:
         took = async_to_sync(time_through_layer)()
     except (RedisError, OSError) as error:
         raise Problem(
-            f"Redis carries no events: {str(error).rstrip('.') or 'no answer'}.",
+            f"Redis does not deliver events: {str(error).rstrip('.') or 'no answer'}.",
             "Is it running, and is REDIS_URL right?",
         ) from error
     yield f"Redis: an event came through in {took * 1000:.0f} ms"
@@ -136,16 +136,16 @@ def check_clock() -> Iterator[str | Problem]:
     now = f"{timezone.now():%Y-%m-%d %H:%M:%S} UTC"
     clock = read_clock()
     if clock is None:
-        yield f"{now}; this system does not say whether the network keeps it"
+        yield f"{now}; this system does not report whether the clock is synchronized"
     elif clock.status & STA_UNSYNC:
         raise Problem(
-            f"Nothing keeps this machine's clock ({now}): phones' positions would be "
-            "refused or drawn as old once it has drifted.",
-            "Have it set from the network: apt-get install chrony.",
+            f"This machine's clock ({now}) is not synchronized: once it has "
+            "drifted, positions of phones are refused or shown as old.",
+            "Synchronize it with the network: apt-get install chrony.",
         )
     else:
         error = timedelta(microseconds=clock.maxerror).total_seconds()
-        yield f"{now}, kept by the network within {error:.1f} s"
+        yield f"{now}, synchronized within {error:.1f} s"
 
 
 def check_map() -> Iterator[str | Problem]:

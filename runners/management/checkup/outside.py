@@ -42,8 +42,8 @@ PROBE_LIFE = timedelta(minutes=5)
 # How much of a response is read: the largest is a map style.
 BODY_LIMIT_BYTES = 10_000_000
 UPGRADE = (
-    "Have the proxy pass `Upgrade` and `Connection` on, as in docs/deploying.md; "
-    "websockets need them."
+    "Configure the proxy to pass on `Upgrade` and `Connection`, which "
+    "websockets need (docs/deploying.md)."
 )
 
 
@@ -59,16 +59,18 @@ def check_address() -> Iterator[str | Problem]:
     host = urlsplit(settings.PUBLIC_URL).hostname
     if host in LOCAL_HOSTS:
         yield Problem(
-            f"Phones cannot reach PUBLIC_URL={settings.PUBLIC_URL}: that is each "
-            "machine itself.",
-            "Set it to what visitors type, and run this with the server's settings.",
+            f"Phones cannot reach PUBLIC_URL={settings.PUBLIC_URL}: it is a "
+            "local address.",
+            "Set it to the address that visitors type, and run this with the "
+            "server's settings.",
         )
     answer = ask("/healthz")
     check_redirect("/healthz", answer)
     if answer.status == 400:
         raise Problem(
             f"The server refuses the name {host}.",
-            "Have the proxy pass `Host` unchanged, and leave ALLOWED_HOSTS unset.",
+            "Configure the proxy to pass `Host` unchanged, and leave "
+            "ALLOWED_HOSTS unset.",
         )
     if answer.status in {502, 503, 504}:
         raise Problem(
@@ -80,13 +82,13 @@ def check_address() -> Iterator[str | Problem]:
     if (answer.status, answer.body) != (200, "ok\n"):
         raise Problem(
             f"What answers at {settings.PUBLIC_URL} is not Spectate ({answer.status}).",
-            "Is PUBLIC_URL right, and does the proxy pass everything on?",
+            "Is PUBLIC_URL right, and does the proxy pass on all requests?",
         )
     ready = ask("/readyz")
     if ready.status != 200:
         raise Problem(
-            f"The server takes nobody on: {ready.body.strip()}.",
-            "Its log says more; so does docs/deploying.md, Overload.",
+            f"The server accepts no clients: {ready.body.strip()}.",
+            "See its log, and Overload in docs/deploying.md.",
         )
     # The server itself redirects every page except those two.
     check_redirect("/sign-in/", ask("/sign-in/"))
@@ -101,11 +103,11 @@ def check_redirect(path: str, answer: Answer) -> None:
     if target == settings.PUBLIC_URL + path:
         raise Problem(
             f"{target} redirects to itself.",
-            "Have the proxy set `X-Forwarded-Proto` to https.",
+            "Configure the proxy to set `X-Forwarded-Proto` to https.",
         )
     raise Problem(
         f"{settings.PUBLIC_URL} redirects to {target}, which phones do not follow.",
-        "Set PUBLIC_URL to where it leads.",
+        "Set PUBLIC_URL to that address.",
     )
 
 
@@ -160,11 +162,14 @@ def check_browsers() -> Iterator[str | Problem]:
         else:
             yield "the map library is served"
     if settings.SPECTATE_MAP_STYLE:
-        yield look_at_style(settings.SPECTATE_MAP_STYLE)
+        yield check_style(settings.SPECTATE_MAP_STYLE)
 
 
-def look_at_style(url: str) -> str | Problem:
-    remedy = "Open it in a browser; without SPECTATE_MAP_STYLE there are outlines."
+def check_style(url: str) -> str | Problem:
+    remedy = (
+        "Open it in a browser; without SPECTATE_MAP_STYLE the map shows outlines of "
+        "land."
+    )
     try:
         answer = fetch(url)
         # The only version of the format.
@@ -172,7 +177,7 @@ def look_at_style(url: str) -> str | Problem:
     except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
         return Problem(f"The map style {url} cannot be read: {error!r}.", remedy)
     if not is_style:
-        return Problem(f"{url} is no map style ({answer.status}).", remedy)
+        return Problem(f"{url} is not a map style ({answer.status}).", remedy)
     return f"{url} is a map style"
 
 
@@ -186,7 +191,7 @@ def check_phones() -> Iterator[str | Problem]:
         if abs(apart) > CLOCKS_APART_MS:
             yield Problem(
                 f"The server's clock is {apart / 1000:+.1f} s from this machine's.",
-                "Have both set from the network: apt-get install chrony.",
+                "Synchronize both with the network: apt-get install chrony.",
             )
         watcher.send(json.dumps({"type": "follow", "share": share, "tick": 0}))
         hear(watcher, "snapshot")
@@ -199,18 +204,18 @@ def check_phones() -> Iterator[str | Problem]:
         if answer.status == 401:
             raise Problem(
                 "The token that a phone sends did not arrive.",
-                "Have the proxy pass `Authorization` on.",
+                "Configure the proxy to pass on `Authorization`.",
             )
         if answer.status != 200 or '"stored":1,' not in answer.body.replace(" ", ""):
             raise Problem(
-                f"A phone's position was not taken ({answer.status}): "
+                f"A phone's position was not accepted ({answer.status}): "
                 f"{answer.body.strip()[:200]}.",
-                "Does the proxy pass POST requests to /intake/ on?",
+                "Does the proxy pass on POST requests to /intake/?",
             )
         while not hear(watcher, "positions")["fixes"]:
             pass  # A heartbeat.
         took = time.perf_counter() - sent
-    yield f"a position came in by HTTP and to a spectator in {took * 1000:.0f} ms"
+    yield f"a position sent by HTTP reached a spectator in {took * 1000:.0f} ms"
 
 
 @contextmanager
@@ -248,7 +253,7 @@ def spectator() -> Iterator[ClientConnection]:
     except (InvalidHandshake, InvalidMessage) as error:
         raise Problem(f"{url} opens no websocket: {error}.", UPGRADE) from error
     except (ConnectionClosed, OSError) as error:
-        raise Problem(f"The websocket {url} was cut: {error}.", UPGRADE) from error
+        raise Problem(f"The websocket {url} was closed: {error}.", UPGRADE) from error
 
 
 def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
@@ -260,7 +265,7 @@ def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
         except TimeoutError:
             raise Problem(
                 f"A spectator got no `{kind}` within {PATIENCE_S:.0f} s.",
-                "Is REDIS_URL the same in every process? The server's log says more.",
+                "Is REDIS_URL the same in every process? See the server's log.",
             ) from None
         if heard["type"] == "error":
             raise Problem(
@@ -286,7 +291,7 @@ def away(error: Exception) -> Problem:
         return Problem(
             f"{urlsplit(settings.PUBLIC_URL).hostname} has no address "
             f"({error.strerror}).",
-            "Set it at whoever hosts the name (an A record), or mend PUBLIC_URL.",
+            "Add an A record at the provider of the name, or correct PUBLIC_URL.",
         )
     return Problem(
         f"Nothing answers at {settings.PUBLIC_URL}: {error}.",

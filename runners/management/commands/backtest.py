@@ -27,11 +27,11 @@ HEADER = (
 
 class Command(BaseCommand):
     help = (
-        "Measure arrival times on the results of a race: run its runners again, ask "
-        "for their arrival on the way, and compare the answers with their splits. "
-        "The header of RESULTS.csv has distances in metres, the last one the finish; a "
-        "row has the seconds of one runner since their own start at each of them. "
-        "Needs no database."
+        "Measure arrival times on the results of a race: replay its "
+        "runners, request their arrival times on the way, and compare these "
+        "with their splits. The header of RESULTS.csv has distances in "
+        "metres, the last one is the finish; a row has the seconds of one "
+        "runner since their own start at each of them. Needs no database."
     )
     requires_system_checks: tuple[str, ...] = ()
 
@@ -44,15 +44,15 @@ class Command(BaseCommand):
             "--ask",
             metavar="METRES,…",
             default=ASKED,
-            help=f"where on the way to ask for every mat ahead; default: {ASKED}",
+            help=f"the distances at which to request the times at all mats "
+            f"ahead; default: {ASKED}",
         )
         parser.add_argument(
             "--learn",
             metavar="OTHER.csv",
             nargs="+",
             action="extend",
-            help="learn from these results instead of those that the answers are "
-            "usually based on",
+            help="learn from these results instead of the default ones",
         )
         parser.add_argument(
             "--limit", type=int, metavar="N", help="as many rows, drawn by --seed"
@@ -78,7 +78,7 @@ class Command(BaseCommand):
         results = _results(options["results"])
         asked = _asked(options["ask"], results)
         if not 0 <= options["wobble"] <= 0.5:
-            raise CommandError("--wobble has to be from 0 to 0.5.")
+            raise CommandError("--wobble must be from 0 to 0.5.")
         slopes = _slopes(options["course"], results.length)
         rows = _drawn(len(results.times), options["limit"], options["seed"])
         prior = _learned(options["learn"])
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write("\n".join(_table(found)))
         self.stderr.write(
-            f"{len(rows)} rows of {len(results.times) + results.left_out} played. "
+            f"{len(rows)} rows of {len(results.times) + results.left_out} replayed. "
             f"{results.incomplete} lack splits; {results.left_out} were left out, "
             "because their times do not increase or they have none."
         )
@@ -140,12 +140,12 @@ def _asked(text: str, results: Results) -> list[float]:
         asked = []
     if not asked or not all(distance > 0 for distance in asked):
         raise CommandError(
-            f"--ask {text!r} is no list of metres. Write it like {ASKED}."
+            f"--ask {text!r} is not a list of metres. Write it like {ASKED}."
         )
     on_course = [distance for distance in asked if distance < results.length]
     if not on_course:
         raise CommandError(
-            f"--ask {text!r}: the finish is at {results.length:g} m. Ask before it."
+            f"--ask {text!r}: the finish is at {results.length:g} m. Use smaller ones."
         )
     return on_course
 
@@ -162,7 +162,7 @@ def _slopes(path: str | None, length: float) -> Slopes:
 def _drawn(count: int, limit: int | None, seed: int) -> list[int]:
     """Return the rows to play: all, or as many as the limit, in their order."""
     if limit is not None and limit < 1:
-        raise CommandError("--limit has to be at least 1.")
+        raise CommandError("--limit must be at least 1.")
     if limit is None or limit >= count:
         return list(range(count))
     drawn = np.random.default_rng(seed).choice(count, limit, replace=False)

@@ -26,8 +26,9 @@ ROW = "{:>8}  {:19}  {:15}  {:7}  {:24}  {:28}  {}"
 
 class Command(BaseCommand):
     help = (
-        "List the websockets of all processes that serve PORT on this machine, or "
-        "close them in stages. What connects meanwhile is left alone."
+        "List the websockets of all processes that serve PORT on this "
+        "machine, or close them in stages. Sockets that connect meanwhile "
+        "stay open."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,16 +36,17 @@ class Command(BaseCommand):
             "--close",
             choices=CLOSE_CODES,
             metavar="REASON",
-            help="restart (1012: clients are back within seconds) or "
-            "overloaded (1013: they back off)",
+            help="restart (1012: clients reconnect within seconds) or overloaded "
+            "(1013: they back off)",
         )
         parser.add_argument(
             "--rate",
             type=float,
             default=BACK_A_SECOND,
-            help="how many are closed a second, all in all; default: %(default)s",
+            help="sockets closed per second, of all processes together; "
+            "default: %(default)s",
         )
-        parser.add_argument("--process", type=int, help="only those of this process")
+        parser.add_argument("--process", type=int, help="only sockets of this process")
 
     def handle(
         self, *, close: str | None, rate: float, process: int | None, **options: Any
@@ -120,7 +122,7 @@ def doors_of(port: int) -> Iterator[dict[int, socket.socket]]:
                 continue  # Of a process that was killed or has just ended.
             except OSError as error:
                 raise CommandError(
-                    f"Process {pid_of(path)} cannot be asked: {error.strerror}. Run "
+                    f"Process {pid_of(path)} cannot be queried: {error.strerror}. Run "
                     "this as the user who runs the server."
                 ) from error
             doors[pid_of(path)] = door
@@ -134,9 +136,9 @@ def pid_of(path: Path) -> int:
 def no_door(process: int | None) -> str:
     who = "No process" if process is None else f"No process {process}"
     return (
-        f"{who} serves port {settings.PORT} from this folder. Say which PORT, and run "
-        "this as the user and in the folder of the server; only `manage.py serve` and "
-        "uvicorn can be asked."
+        f"{who} serves port {settings.PORT} from this folder. Set PORT, and run "
+        "this as the user and in the folder of the server; only `manage.py "
+        "serve` and uvicorn can be queried."
     )
 
 

@@ -27,13 +27,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE.gpx")
         parser.add_argument("--name", required=True)
-        parser.add_argument("--slug", required=True, help="its place in /races/SLUG/")
+        parser.add_argument("--slug", required=True, help="used in /races/SLUG/")
         parser.add_argument(
             "--timezone",
             metavar="ZONE",
             default="UTC",
-            help="whose clocks the pages show, and in which times without an offset "
-            "are, e.g. Europe/Dublin; default: UTC",
+            help="the time zone of the race's pages and of times without an offset, "
+            "such as Europe/Dublin; default: UTC",
         )
         parser.add_argument("--start", metavar="ISO", help="default: now")
         parser.add_argument("--ends", metavar="ISO", help="default: 48 h after start")

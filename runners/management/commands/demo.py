@@ -48,7 +48,7 @@ ENVIRONMENT = {"DEBUG": "1", "SPECTATE_OPEN": "1", "ALLOWED_HOSTS": "*"}
 
 
 class Command(BaseCommand):
-    help = "Show Spectate: a demo race that starts now, its runners, and a server."
+    help = "Run a demo: a race that starts now, simulated runners, and a server."
     # The server creates them, with the settings above.
     requires_system_checks = []
 
@@ -157,7 +157,7 @@ def wait_for(server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise CommandError("The server did not start: see above.")
+            raise CommandError("The server did not start; see the messages above.")
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{settings.PORT}/healthz"
             urllib.request.urlopen(url, timeout=5).close()
@@ -176,9 +176,9 @@ def monitor(
     while server.poll() is None:
         if simulation.poll() is not None and not told:
             told = True
-            say("The simulated runners have stopped; the server goes on.")
+            say("The simulated runners have stopped; the server continues.")
         time.sleep(0.5)
-    raise CommandError("The server has stopped: see above.")
+    raise CommandError("The server has stopped; see the messages above.")
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:

@@ -30,9 +30,10 @@ REMEDY = "Is it running, is DATABASE_URL right, and may its user write?"
 
 class Command(BaseCommand):
     help = (
-        "Say whether everything is ready for a race: database, layer, clock, map, and "
-        "at PUBLIC_URL the certificate, the websocket and the way of a phone's "
-        "position. Run it with the server's settings, while the server runs."
+        "Check whether everything is ready for a race: database, layer, "
+        "clock and map, and at PUBLIC_URL the certificate, the websocket "
+        "and a phone's position. Run it with the server's settings, while "
+        "the server runs."
     )
     # These report what they find.
     requires_system_checks = []

@@ -12,8 +12,9 @@ from runners.sharing.race_file.writing import race_write
 
 class Command(BaseCommand):
     help = (
-        "Write a race into one file, which import_race reads: course, waves, "
-        "checkpoints, entries, runners, splits and tracks; no tokens, no accounts."
+        "Write a race into one file for import_race: course, waves, "
+        "checkpoints, entries, runners, splits and tracks, without tokens "
+        "and accounts."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--without-tracks",
             action="store_true",
-            help="leave out where the runners were, but for the last place of each",
+            help="leave out positions, except the last one of each runner",
         )
 
     def handle(

@@ -10,14 +10,14 @@ from runners.sharing.race_file.reading import RaceFileError, race_read
 
 
 class Command(BaseCommand):
-    help = "Make a race of a file that export_race wrote: all of it, or nothing."
+    help = "Import a race from a file of export_race, completely or not at all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument(
             "--replace",
             action="store_true",
-            help="a race of the same slug becomes that of the file",
+            help="replace a race with the same slug",
         )
 
     def handle(self, *, file: Path, replace: bool, **options: Any) -> None:

@@ -17,14 +17,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--keep-line",
             action="store_true",
-            help="Keep the points that a line needs to be right within 10 metres.",
+            help="Keep the points that the line of a track needs to be "
+            "accurate to 10 metres.",
         )
 
     def handle(self, *, days: int | None, keep_line: bool, **options: Any) -> None:
         days = settings.SPECTATE_RETENTION_DAYS if days is None else days
         if not days:
             raise CommandError(
-                "Say how many days to keep: --days N, or set SPECTATE_RETENTION_DAYS."
+                "Use --days N, or set SPECTATE_RETENTION_DAYS, to the number "
+                "of days to keep."
             )
         if days < 0:
             raise CommandError("--days must be 1 or more.")

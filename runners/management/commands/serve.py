@@ -170,12 +170,12 @@ def listen(port: int) -> socket.socket:
             return listener
         except PermissionError:
             raise CommandError(
-                f"Port {port} is for root only. Set PORT to one above 1023."
+                f"Only root may open port {port}. Set PORT to a number above 1023."
             ) from None
         except OSError as error:
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f"Port {port} cannot be opened ({error.strerror}). Stop what "
-                    f"listens there or set another: PORT={port + 1}."
+                    f"Port {port} cannot be opened ({error.strerror}). Stop the "
+                    f"program that uses it, or set a different port: PORT={port + 1}."
                 ) from None
             time.sleep(0.05)

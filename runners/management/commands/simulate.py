@@ -30,10 +30,10 @@ ALWAYS_ALLOWED, SPURT = 2.0, 1.25
 
 class Command(BaseCommand):
     help = (
-        "Let runners who do not exist run a race's course over real websockets: one "
-        "native client each, with a token of its own that is revoked at the end. Ends "
-        "with Ctrl-C. With --seed: do what the client of 2015 did, to a server in open "
-        "mode, and say whether every position arrived."
+        "Simulate runners on a race's course, with one websocket client "
+        "each, whose token is revoked at the end. Ctrl-C stops it. With "
+        "--seed: send like the client of 2015 to a server in open mode, and "
+        "report whether every position arrived."
     )
     # Needs no secret, no map library and no host.
     requires_system_checks = ()
@@ -47,7 +47,11 @@ class Command(BaseCommand):
             "--runners", type=_integer(1, MOST_RUNNERS), default=30, metavar="N"
         )
         parser.add_argument(
-            "--speed", type=_positive, default=1.0, metavar="X", help="times life"
+            "--speed",
+            type=_positive,
+            default=1.0,
+            metavar="X",
+            help="multiple of real time",
         )
         parser.add_argument(
             "--laps", type=_integer(0, 1000), default=0, metavar="N", help="0: for ever"
@@ -56,7 +60,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--incidents",
             action="store_true",
-            help="one phone is mostly late, one runner strays from the course",
+            help="one phone is often late, and one runner leaves the course",
         )
         parser.add_argument("--seed", action="store_true")
         parser.add_argument(
@@ -72,7 +76,7 @@ class Command(BaseCommand):
         elif options["race"]:
             self._race(options)
         else:
-            raise CommandError("Say which race to run (--race SLUG), or --seed.")
+            raise CommandError("Choose a race with --race SLUG, or use --seed.")
 
     def _race(self, options: dict[str, Any]) -> None:
         with database_needed():
@@ -84,7 +88,9 @@ class Command(BaseCommand):
                     f"There are: {slugs or 'none'}."
                 )
         if len(race.line) < 2:
-            raise CommandError(f"The race {race.slug!r} has no course to run on.")
+            raise CommandError(
+                f"The race {race.slug!r} has no course. Upload one in the admin."
+            )
         began = time.monotonic()
         check_speed(race, options["speed"])
         with _field(race, options["runners"]) as field:
@@ -107,11 +113,11 @@ class Command(BaseCommand):
     ) -> None:
         if tally.turned_away == runners:
             raise CommandError(
-                f"The server turned all {runners} runners away ({tally.problem}). Does "
+                f"The server refused all {runners} runners ({tally.problem}). Does "
                 "it use the same database (DATABASE_URL)?"
             )
         if not tally.connects:
-            raise CommandError(f"No runner ever connected: {tally.problem}.")
+            raise CommandError(f"No runner could connect: {tally.problem}.")
         refused = "".join(
             f", {count:,} refused ({code})" for code, count in tally.refused.items()
         )
@@ -161,7 +167,7 @@ class Command(BaseCommand):
         if report.last_error and report.errors != report.invalid:
             self.stdout.write(f"The last error was {report.last_error}.")
         if report.complete:
-            self.stdout.write("Every follower got every valid position.")
+            self.stdout.write("Every follower received every valid position.")
             return
         raise CommandError(
             f"{len(report.missing)} followers miss {should - got:,} positions; "
@@ -212,7 +218,7 @@ def _clock(seconds: float) -> str:
 def _websocket_url(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in {"ws", "wss"} or not url.hostname:
-        raise ArgumentTypeError(f"{text!r} is no websocket URL like ws://localhost/ws/")
+        raise ArgumentTypeError(f"{text!r} is not a URL like ws://localhost/ws/")
     return text
 
 
@@ -222,7 +228,7 @@ def _positive(text: str) -> float:
     except ValueError:
         number = math.nan
     if not (0 < number < math.inf):
-        raise ArgumentTypeError(f"{text!r} is no number above 0")
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
 
 
@@ -230,7 +236,7 @@ def _integer(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
             raise ArgumentTypeError(
-                f"{text!r} is no whole number from {least} to {most:,}"
+                f"{text!r} is not a whole number from {least} to {most:,}"
             )
         return int(text)
 

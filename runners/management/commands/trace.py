@@ -19,9 +19,9 @@ from runners.races.trace import Traced, trace
 
 class Command(BaseCommand):
     help = (
-        "Follow recorded fixes along a course, as a race does: one line of JSON per "
-        "fix and per split. Checkpoints are those that create_race gives the course. "
-        "Needs no database."
+        "Follow recorded fixes along a course as in a race: one line of "
+        "JSON per fix and per split. Checkpoints are those that create_race "
+        "creates. Needs no database."
     )
     requires_system_checks = ()
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         guide = _guide(options["course"], options["top_speed"])
         fixes = list(self._fixes(options["fixes"]))
         if not fixes:
-            raise CommandError(f"{options['fixes']}: there is no fix with a time.")
+            raise CommandError(f"{options['fixes']}: no fix has a time.")
         gun = milliseconds(start) if start else min(fix.t for fix in fixes)
         for traced in trace(guide, gun, fixes):
             self.stdout.write(json.dumps(_as_json(traced)))

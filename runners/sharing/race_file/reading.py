@@ -36,7 +36,7 @@ from runners.races.course import Course
 from runners.races.gpx_import import CourseError
 from runners.sharing import race_file
 
-NO_RACE_FILE = "This is no file of `manage.py export_race`."
+NO_RACE_FILE = "This is not a file of `manage.py export_race`."
 Fields = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ class RaceFileError(ValueError):
 def race_read(*, path: Path, replace: bool = False) -> tuple[Race, Counter[str]]:
     """Make the race of a file; return it and how many of each kind were made.
 
-    With `replace` a race of the same slug becomes that of the file; links to it stay.
+    With `replace` replace a race with the same slug; links to it stay.
     Raises `RaceFileError` and OSError, and leaves everything as it was.
     """
     reader = _Reader(replace)
@@ -313,7 +313,7 @@ def _row(runner: int, values: Any) -> Row:
         or not isinstance(source, str)
         or type(held) is not bool
     ):
-        raise RaceFileError(f"track: {values} is no fix.")
+        raise RaceFileError(f"track: {values} is not a fix.")
     try:
         fix: Fix = fix_from(named, t)
         check_fix(fix, now_ms())
