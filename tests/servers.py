@@ -72,12 +72,12 @@ def free_port() -> int:
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment without the developer's Spectate settings."""
-    kept = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in OUR_SETTINGS and not name.startswith("SPECTATE_")
     }
-    return kept | {"PYTHONUNBUFFERED": "1"} | extra
+    return inherited | {"PYTHONUNBUFFERED": "1"} | extra
 
 
 @functools.cache

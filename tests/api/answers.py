@@ -13,7 +13,7 @@ from tests.api.documents import Document
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, str]]:
-    """Yield (method, path, place) of each operation."""
+    """Yield (method, path, pointer) of each operation."""
     for path, item in document.content["paths"].items():
         for method in item.keys() - {"parameters"}:
             escaped = path.replace("/", "~1")
@@ -24,20 +24,20 @@ def pattern_of(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path).replace("\\", "")))
 
 
-def place_of(document: Document, answer: Answer) -> str | None:
+def operation_of(document: Document, answer: Answer) -> str | None:
     """Return the operation of a request, the one with the fewest wildcards."""
     found = [
-        (path.count("{"), place)
-        for method, path, place in operations(document)
+        (path.count("{"), pointer)
+        for method, path, pointer in operations(document)
         if method == answer.method and pattern_of(path).fullmatch(answer.path)
     ]
     return min(found)[1] if found else None
 
 
-def parameters(document: Document, place: str) -> dict[tuple[str, str], str]:
-    """Return the places of an operation's parameters by (in, name)."""
+def parameters(document: Document, pointer: str) -> dict[tuple[str, str], str]:
+    """Return the pointers of an operation's parameters by (in, name)."""
     found = {}
-    for owner in (place, place.rpartition("/")[0]):
+    for owner in (pointer, pointer.rpartition("/")[0]):
         for number, value in enumerate(document.at(owner).get("parameters", ())):
             parameter, where = document.follow(value, f"{owner}/parameters/{number}")
             found[parameter["in"], parameter["name"]] = where
@@ -51,16 +51,16 @@ def body_of(answer: Answer) -> Any:
 
 
 def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
-    """Return the places of a response's description and of its schema.
+    """Return the pointers of a response's description and of its schema.
 
     Raises `LookupError` if the response is not documented.
     """
-    place = place_of(document, answer)
-    if place is None:
+    pointer = operation_of(document, answer)
+    if pointer is None:
         raise LookupError("no such operation")
     response, where = document.follow(
-        document.at(f"{place}/responses/{answer.status}"),
-        f"{place}/responses/{answer.status}",
+        document.at(f"{pointer}/responses/{answer.status}"),
+        f"{pointer}/responses/{answer.status}",
     )
     if "content" not in response:
         if answer.body:
@@ -84,37 +84,37 @@ def faults(document: Document, answer: Answer) -> Iterator[str]:
             yield f"{name} is missing"
     if schema is not None:
         yield from document.faults(schema, body_of(answer))
-    place = place_of(document, answer)
-    assert place is not None
-    known = parameters(document, place)
+    pointer = operation_of(document, answer)
+    assert pointer is not None
+    known = parameters(document, pointer)
     for name, _ in parse_qsl(answer.query, keep_blank_values=True):
         if ("query", name) not in known:
             yield f"the parameter {name} is not documented"
 
 
-def shown(document: Document, answer: Answer) -> Iterator[str]:
+def used_parts(document: Document, answer: Answer) -> Iterator[str]:
     """Yield the parts of the document that a request and its response use."""
     where, schema = schema_of(document, answer)
     yield where
     if schema is not None:
         yield from document.parts(schema, body_of(answer))
-    place = place_of(document, answer)
-    assert place is not None
-    yield f"{place}/responses/{answer.status}"
-    known = parameters(document, place)
+    pointer = operation_of(document, answer)
+    assert pointer is not None
+    yield f"{pointer}/responses/{answer.status}"
+    known = parameters(document, pointer)
     for name, _ in parse_qsl(answer.query, keep_blank_values=True):
         yield known["query", name]
 
 
 def documented(document: Document) -> Iterator[str]:
     """Yield all documented parameters, responses and parts of schemas."""
-    for _, _, place in operations(document):
-        for (kind, _), where in parameters(document, place).items():
+    for _, _, pointer in operations(document):
+        for (kind, _), where in parameters(document, pointer).items():
             if kind == "query":
                 yield where
-        for status, value in document.at(f"{place}/responses").items():
-            yield f"{place}/responses/{status}"
-            response, where = document.follow(value, f"{place}/responses/{status}")
+        for status, value in document.at(f"{pointer}/responses").items():
+            yield f"{pointer}/responses/{status}"
+            response, where = document.follow(value, f"{pointer}/responses/{status}")
             yield where
             for type_ in response.get("content", ()):
                 escaped = type_.replace("/", "~1")

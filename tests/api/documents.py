@@ -16,7 +16,7 @@ ANYTHING = object()
 
 
 class Document:
-    """A file whose JSON schemas are addressed by their place in it, as `#/a/b`."""
+    """A file whose JSON schemas are addressed by JSON pointers, such as `#/a/b`."""
 
     def __init__(self, name: str, draft: str) -> None:
         self.content: Any = yaml.safe_load((ROOT / "docs" / name).read_text())
@@ -24,25 +24,25 @@ class Document:
         resource: Resource[Any] = Resource.opaque(self.content)
         self._registry: Registry[Any] = Registry().with_resource("urn:it", resource)
 
-    def at(self, place: str) -> Any:
-        """Return the content of a place."""
+    def at(self, pointer: str) -> Any:
+        """Return the content at a pointer."""
         found = self.content
-        for step in place.removeprefix("#/").split("/"):
+        for step in pointer.removeprefix("#/").split("/"):
             name = step.replace("~1", "/").replace("~0", "~")
             found = found[int(name) if isinstance(found, list) else name]
         return found
 
-    def follow(self, value: Any, place: str = "") -> tuple[Any, str]:
-        """Return the target of a reference and its place, or the value itself."""
+    def follow(self, value: Any, pointer: str = "") -> tuple[Any, str]:
+        """Return the target of a reference and its pointer, or the value itself."""
         while isinstance(value, dict) and "$ref" in value:
-            place = value["$ref"]
-            value = self.at(place)
-        return value, place
+            pointer = value["$ref"]
+            value = self.at(pointer)
+        return value, pointer
 
-    def faults(self, place: str, value: Any) -> list[str]:
-        """Return the differences of a value from the schema at a place."""
+    def faults(self, pointer: str, value: Any) -> list[str]:
+        """Return the differences of a value from the schema at a pointer."""
         validator = self.validator(
-            {"$ref": f"urn:it{place}"},
+            {"$ref": f"urn:it{pointer}"},
             registry=self._registry,
             format_checker=self.validator.FORMAT_CHECKER,
         )
@@ -51,30 +51,30 @@ class Document:
             for error in validator.iter_errors(value)
         ]
 
-    def parts(self, place: str, value: Any = ANYTHING) -> Iterator[str]:
+    def parts(self, pointer: str, value: Any = ANYTHING) -> Iterator[str]:
         """Yield the parts of a schema that a value uses, or all parts.
 
         These are properties, items, the values of an enumeration, and the types if
         there are several: a document must not promise any that is never sent.
         """
-        schema, place = self.follow(self.at(place), place)
+        schema, pointer = self.follow(self.at(pointer), pointer)
         all_ = value is ANYTHING
         for word in schema.get("enum", ()):
             if all_ or value == word:
-                yield f"{place} {word}"
+                yield f"{pointer} {word}"
         if isinstance(kinds := schema.get("type"), list):
             checker = self.validator.TYPE_CHECKER
             for kind in kinds:
                 if all_ or checker.is_type(value, kind):
-                    yield f"{place} {kind}"
+                    yield f"{pointer} {kind}"
         for choice in ("oneOf", "anyOf"):
             for number in range(len(schema.get(choice, ()))):
-                branch = f"{place}/{choice}/{number}"
+                branch = f"{pointer}/{choice}/{number}"
                 if all_ or not self.faults(branch, value):
                     yield branch
                     yield from self.parts(branch, value)
         for name in schema.get("properties", ()):
-            inner = f"{place}/properties/{_escaped(name)}"
+            inner = f"{pointer}/properties/{_escaped(name)}"
             if all_:
                 yield inner
                 yield from self.parts(inner)
@@ -82,19 +82,19 @@ class Document:
                 yield inner
                 yield from self.parts(inner, value[name])
         for key in ("items", "prefixItems"):
-            yield from self._item_parts(schema.get(key), f"{place}/{key}", value)
+            yield from self._item_parts(schema.get(key), f"{pointer}/{key}", value)
 
-    def _item_parts(self, items: Any, place: str, value: Any) -> Iterator[str]:
+    def _item_parts(self, items: Any, pointer: str, value: Any) -> Iterator[str]:
         if isinstance(items, list):
             for number in range(len(items)):
                 if value is ANYTHING:
-                    yield from self.parts(f"{place}/{number}")
+                    yield from self.parts(f"{pointer}/{number}")
                 elif isinstance(value, list) and number < len(value):
-                    yield from self.parts(f"{place}/{number}", value[number])
+                    yield from self.parts(f"{pointer}/{number}", value[number])
         elif isinstance(items, dict):
             for item in [value] if value is ANYTHING else value:
-                yield place
-                yield from self.parts(place, item)
+                yield pointer
+                yield from self.parts(pointer, item)
 
 
 def _escaped(name: str) -> str:

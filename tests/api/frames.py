@@ -14,9 +14,9 @@ DIALECTS: tuple[Dialect, ...] = ("seed", "typed")
 
 
 def messages(document: Document, dialect: Dialect, action: Action) -> dict[str, str]:
-    """Return the places of the payloads of a dialect in a direction, by name."""
+    """Return the pointers of a dialect's payloads in a direction, by message name."""
     channel = f"#/channels/{dialect}"
-    places = {}
+    pointers = {}
     for operation in document.content["operations"].values():
         if operation["channel"]["$ref"] != channel:
             continue
@@ -26,9 +26,9 @@ def messages(document: Document, dialect: Dialect, action: Action) -> dict[str, 
         if action == "send" and "reply" in operation:
             refs += operation["reply"]["messages"]
         for ref in refs:
-            _, place = document.follow(ref)
-            places[place.rpartition("/")[2]] = f"{place}/payload"
-    return places
+            _, pointer = document.follow(ref)
+            pointers[pointer.rpartition("/")[2]] = f"{pointer}/payload"
+    return pointers
 
 
 def undocumented(document: Document, action: Action, occurred: Messages) -> list[str]:
@@ -51,10 +51,10 @@ def unseen(document: Document, action: Action, occurred: Messages) -> set[str]:
     """Return the documented messages, and parts of them, that did not occur."""
     unseen = set()
     for dialect in DIALECTS:
-        for place in messages(document, dialect, action).values():
-            unseen |= {place, *document.parts(place)}
+        for pointer in messages(document, dialect, action).values():
+            unseen |= {pointer, *document.parts(pointer)}
     for dialect, message in occurred:
-        for place in messages(document, dialect, action).values():
-            if not document.faults(place, message):
-                unseen -= {place, *document.parts(place, message)}
+        for pointer in messages(document, dialect, action).values():
+            if not document.faults(pointer, message):
+                unseen -= {pointer, *document.parts(pointer, message)}
     return unseen

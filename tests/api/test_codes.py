@@ -76,8 +76,8 @@ def test_each_message_has_an_arrow(asyncapi: Document) -> None:
     text = (ROOT / "docs/protocol.md").read_text()
     for action, arrow in ARROWS.items():
         documented = set()
-        for place in messages(asyncapi, "typed", action).values():
-            fields = asyncapi.at(place)["properties"]
+        for pointer in messages(asyncapi, "typed", action).values():
+            fields = asyncapi.at(pointer)["properties"]
             kind = fields.get("kind", {}).get("const", "")
             documented.add((fields["type"]["const"], kind))
         shown = re.findall(rf'{arrow} {{"type": "(\w+)"(?:, "kind": "(\w+)")?', text)

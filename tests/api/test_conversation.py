@@ -11,7 +11,7 @@ from tests.api.faults import FAULTS
 from tests.servers import ROOT
 
 # Codes that need a fault that is hard to make here, with the test that makes it.
-ELSEWHERE = {
+TESTED_SEPARATELY = {
     "#/components/schemas/TypedErrorCode cheer.lost": (
         "tests/consumers/test_processes.py"
     ),
@@ -32,7 +32,9 @@ def test_each_frame_of_the_server_is_documented(
 def test_the_server_sends_everything_that_is_documented(
     asyncapi: Document, capture: Capture
 ) -> None:
-    missing = frames.unseen(asyncapi, "send", capture.received) - ELSEWHERE.keys()
+    missing = (
+        frames.unseen(asyncapi, "send", capture.received) - TESTED_SEPARATELY.keys()
+    )
     assert not missing, "\n".join(sorted(missing))
 
 
@@ -53,8 +55,10 @@ def test_each_message_type_that_the_server_accepts_is_documented(
         for _, message in capture.received
         if message.get("code") == "message.unknown"
     }
-    places = frames.messages(asyncapi, "typed", "receive").values()
-    types = {asyncapi.at(place)["properties"]["type"]["const"] for place in places}
+    pointers = frames.messages(asyncapi, "typed", "receive").values()
+    types = {
+        asyncapi.at(pointer)["properties"]["type"]["const"] for pointer in pointers
+    }
     assert types == set(accepted.split(", "))
 
 
@@ -64,7 +68,7 @@ def test_the_server_closes_with_the_documented_codes(
     assert capture.closes == asyncapi.content["x-close-codes"].keys()
 
 
-@pytest.mark.parametrize(("part", "path"), ELSEWHERE.items())
+@pytest.mark.parametrize(("part", "path"), TESTED_SEPARATELY.items())
 def test_codes_that_need_a_fault_are_tested(part: str, path: str) -> None:
     code = part.rpartition(" ")[2]
     assert f'"{code}"' in (ROOT / path).read_text()
@@ -85,7 +89,7 @@ def test_each_documented_response_occurs(openapi: Document, capture: Capture) ->
         part
         for answer in capture.answers
         if not any(answers.faults(openapi, answer))
-        for part in answers.shown(openapi, answer)
+        for part in answers.used_parts(openapi, answer)
     }
     missing = set(answers.documented(openapi)) - seen - FAULTS.keys()
     assert not missing, "\n".join(sorted(missing))

@@ -54,10 +54,10 @@ def test_each_message_belongs_to_an_operation(asyncapi: Document) -> None:
     # A message without an operation would never be missed.
     actions: tuple[frames.Action, ...] = ("send", "receive")
     used = {
-        place.removesuffix("/payload")
+        pointer.removesuffix("/payload")
         for dialect in frames.DIALECTS
         for action in actions
-        for place in frames.messages(asyncapi, dialect, action).values()
+        for pointer in frames.messages(asyncapi, dialect, action).values()
     }
     names = asyncapi.content["components"]["messages"]
     assert used == {f"#/components/messages/{name}" for name in names}

@@ -9,7 +9,7 @@ import pytest
 from django.urls import get_resolver
 
 from runners.intake.endpoint import APPS
-from tests.api.answers import faults, operations, shown
+from tests.api.answers import faults, operations, used_parts
 from tests.api.documents import Document
 from tests.api.faults import FAULTS, Faulty
 
@@ -26,7 +26,7 @@ async def test_faults_are_answered_as_documented(
 ) -> None:
     answer = await FAULTS[part](faulty)
     assert list(faults(openapi, answer)) == []
-    assert part in shown(openapi, answer)
+    assert part in used_parts(openapi, answer)
 
 
 def test_each_endpoint_is_documented(openapi: Document) -> None:

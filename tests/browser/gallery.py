@@ -14,12 +14,12 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.factories.site import World, make_world
+from tests.factories.site import Site, make_site
 from tests.servers import Server
 from tests.services import chromium_path
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
-LOOKS: list[tuple[Any, tuple[int, int]]] = [
+APPEARANCES: list[tuple[Any, tuple[int, int]]] = [
     ("light", DESKTOP),
     ("dark", PHONE),
     ("dark", DESKTOP),
@@ -36,7 +36,7 @@ def sign_in(context: BrowserContext, server: Server, session: str = "") -> None:
         )
 
 
-def pages(page: Page, server: Server, world: World) -> Iterator[str]:
+def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
     """Visit each page in turn; yield its name when it is loaded."""
     context = page.context
 
@@ -71,15 +71,15 @@ def pages(page: Page, server: Server, world: World) -> Iterator[str]:
     yield "race-over"
     go_live("/runners/vera/")
     yield "runner"
-    go_live(world.link)
+    go_live(site.link)
     yield "link"
     go_live("/races/ten/?screen=1")
     yield "screen"
     go_live("/races/ten/?embed=1")
     yield "embed"
     for name, path in {
-        "link-pin": world.pin,
-        "link-ended": world.ended,
+        "link-pin": site.pin,
+        "link-ended": site.ended,
         "standings": "/races/ten/standings/",
         "standings-next": "/races/night/standings/",
         "standings-nobody": "/races/ten/standings/?q=zz",
@@ -88,19 +88,19 @@ def pages(page: Page, server: Server, world: World) -> Iterator[str]:
         "sign-in": "/sign-in/",
         "sign-up": "/sign-up/",
         "404": "/nothing/here/",
-        "notifications-stop": world.stop,
-        "notifications-confirm": world.confirm,
+        "notifications-stop": site.stop,
+        "notifications-confirm": site.confirm,
         "notifications-incomplete": "/notifications/stop/x/",
     }.items():
         go(path)
         yield name
-    for name, html in world.errors.items():
+    for name, html in site.errors.items():
         page.route("**/broken/", _answering(html))
         go("/broken/")
         page.unroute("**/broken/")
         yield name
 
-    sign_in(context, server, world.sessions["mum"])
+    sign_in(context, server, site.sessions["mum"])
     for name, path in {
         "become": "/me/new/",
         "notifications": "/me/notifications/",
@@ -109,11 +109,11 @@ def pages(page: Page, server: Server, world: World) -> Iterator[str]:
         go(path)
         yield name
 
-    sign_in(context, server, world.sessions["vera"])
+    sign_in(context, server, site.sessions["vera"])
     for name, path in {
         "share": "/share/",
         "phones": "/runners/vera/phones/",
-        "phone": f"/runners/vera/phones/{world.token}/",
+        "phone": f"/runners/vera/phones/{site.token}/",
         "me": "/me/",
     }.items():
         go(path)
@@ -137,15 +137,15 @@ def pages(page: Page, server: Server, world: World) -> Iterator[str]:
     page.click("button[value=owntracks]")
     yield "phone-setup"
 
-    sign_in(context, server, world.sessions["office"])
-    race = f"/admin/runners/race/{world.race}"
+    sign_in(context, server, site.sessions["office"])
+    race = f"/admin/runners/race/{site.race}"
     for name, path in {
         "office-desk": f"{race}/desk/",
         "office-swap": f"{race}/desk/swap/",
         "office-start-list": f"{race}/start-list/",
         "office-checkpoints": f"{race}/checkpoints/",
         "office-phones": f"{race}/phones/",
-        "office-token": f"/admin/runners/runner/{world.runner}/issue-token/",
+        "office-token": f"/admin/runners/runner/{site.runner}/issue-token/",
     }.items():
         go(path)
         yield name
@@ -163,16 +163,16 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with Server(DEBUG="1") as server, sync_playwright() as playwright:
-        world = server.database(make_world)
+        site = server.database(make_site)
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
         )
         context = browser.new_context(base_url=server.url, locale=options.lang)
         page = context.new_page()
-        for name in pages(page, server, world):
+        for name in pages(page, server, site):
             if options.words and not any(word in name for word in options.words):
                 continue
-            for scheme, (width, height) in LOOKS:
+            for scheme, (width, height) in APPEARANCES:
                 page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": width, "height": height})
                 page.wait_for_timeout(300)

@@ -101,11 +101,12 @@ def slow_proxy(
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(round_trip)  # The handshake of TCP.
-        there, back = await asyncio.open_connection("127.0.0.1", port)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
         # Exceptions at the end of the test are ignored too: no code awaits this task.
         with contextlib.suppress(ExceptionGroup, OSError, asyncio.CancelledError):
             await asyncio.gather(
-                _pump(proxy.up, reader, back), _pump(proxy.down, there, writer)
+                _pump(proxy.up, reader, server_writer),
+                _pump(proxy.down, server_reader, writer),
             )
 
     async def run() -> None:
@@ -117,10 +118,10 @@ def slow_proxy(
     def work() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             loop.run_until_complete(running)
-        left = asyncio.all_tasks(loop)
-        for task in left:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         loop.close()
 
     running = loop.create_task(run())

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.gallery import DESKTOP, LOOKS, pages
+from tests.browser.gallery import APPEARANCES, DESKTOP, pages
 from tests.browser.pages import PATIENCE_MS, LivePage, without_map
-from tests.factories.site import World, make_world
+from tests.factories.site import Site, make_site
 from tests.servers import ROOT, Server
 from tests.services import unavailable
 
@@ -36,8 +36,8 @@ def axe() -> Path:
 
 
 @pytest.fixture(scope="module")
-def world(web_server: Server) -> World:
-    return web_server.database(make_world)
+def site(web_server: Server) -> Site:
+    return web_server.database(make_site)
 
 
 def faults(page: Page, rules: dict[str, Any]) -> list[str]:
@@ -64,7 +64,7 @@ def overflow(page: Page) -> list[str]:
 
 
 def test_no_page_violates_a_rule_of_axe(
-    browser: Browser, web_server: Server, world: World, axe: Path
+    browser: Browser, web_server: Server, site: Site, axe: Path
 ) -> None:
     context = browser.new_context(base_url=web_server.url, bypass_csp=True)
     context.add_init_script(path=axe)
@@ -73,9 +73,9 @@ def test_no_page_violates_a_rule_of_axe(
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     found: list[str] = []
-    for name in pages(page, web_server, world):
+    for name in pages(page, web_server, site):
         page.add_style_tag(content=NO_TRANSITIONS)
-        for n, (scheme, (width, height)) in enumerate(LOOKS[:2]):
+        for n, (scheme, (width, height)) in enumerate(APPEARANCES[:2]):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": height})
             found += [
@@ -94,7 +94,7 @@ FOCUS = """() => {
 }"""
 
 
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("site")
 def test_the_live_page_can_be_used_by_keyboard_alone(
     browser: Browser, web_server: Server
 ) -> None:

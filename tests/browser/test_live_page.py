@@ -97,14 +97,14 @@ def test_a_follow_is_kept_in_the_account(
 
     other = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     without_map(other)
-    elsewhere = LivePage(other.new_page())
-    elsewhere.page.goto("/sign-in/")
-    elsewhere.page.fill("[name=username]", "alice")
-    elsewhere.page.fill("[name=password]", "a long walk by the river")
-    elsewhere.page.click("main button[type=submit]")
-    elsewhere.wait_for_connection()
-    expect(elsewhere.star("gus")).to_have_attribute("aria-pressed", "true")
-    assert elsewhere.errors == []
+    other_browser = LivePage(other.new_page())
+    other_browser.page.goto("/sign-in/")
+    other_browser.page.fill("[name=username]", "alice")
+    other_browser.page.fill("[name=password]", "a long walk by the river")
+    other_browser.page.click("main button[type=submit]")
+    other_browser.wait_for_connection()
+    expect(other_browser.star("gus")).to_have_attribute("aria-pressed", "true")
+    assert other_browser.errors == []
     other.close()
 
 

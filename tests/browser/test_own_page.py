@@ -141,10 +141,10 @@ def test_a_follower_is_accepted_and_blocked(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     xia = new_runner(context, web_server, "Xia Lake", "public")
-    elsewhere = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
-    without_map(elsewhere)
-    sign_in(elsewhere, web_server, web_server.database(make_user, "alice"))
-    alice = LivePage(elsewhere.new_page())
+    other_browser = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
+    without_map(other_browser)
+    sign_in(other_browser, web_server, web_server.database(make_user, "alice"))
+    alice = LivePage(other_browser.new_page())
     with publishing(web_server, web_server.database(make_token, xia)) as phone:
         phone.publish(-6.33, 53.35)
         alice.open("/")
@@ -162,7 +162,7 @@ def test_a_follower_is_accepted_and_blocked(
         expect(alice.page.locator("#empty")).to_have_text(text)
         expect(alice.row("xia-lake")).to_have_count(0)
     assert alice.errors == []
-    elsewhere.close()
+    other_browser.close()
 
 
 def test_signing_out_in_a_different_tab_is_shown(
@@ -182,8 +182,8 @@ def test_erased_positions_disappear_from_an_open_map(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     zoe = new_runner(context, web_server, "Zoe Dale", "public")
-    elsewhere = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
-    alice = LivePage(elsewhere.new_page())
+    other_browser = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
+    alice = LivePage(other_browser.new_page())
     with publishing(web_server, web_server.database(make_token, zoe)) as phone:
         phone.publish(-6.33, 53.35)
         alice.open("/")
@@ -194,7 +194,7 @@ def test_erased_positions_disappear_from_an_open_map(
         page.page.get_by_role("button", name="Delete all positions").click()
         expect(page.page.locator(".message")).to_contain_text("1 position deleted")
         eventually(lambda: "zoe-dale" not in alice.markers())
-    elsewhere.close()
+    other_browser.close()
 
 
 def test_own_pages_work_on_a_phone_and_without_scripts(

@@ -67,19 +67,19 @@ def ack(message: dict[str, Any], rejected: list[list[object]] | None = None) -> 
 
 
 async def test_the_client_authenticates_and_is_acked() -> None:
-    seen: set[int] = set()
+    received: set[int] = set()
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
         assert socket.request is not None
         assert socket.request.headers["Authorization"] == "Bearer bob's"
         assert message["type"] == "publish"
-        seen.update(fix["t"] for fix in message["fixes"])
+        received.update(fix["t"] for fix in message["fixes"])
         await socket.send(ack(message))
 
     async with server(handler) as url:
-        bob, tally = await run(url, lambda _: len(seen) > 10)
+        bob, tally = await run(url, lambda _: len(received) > 10)
 
-    assert tally.acked == tally.sent == len(seen)
+    assert tally.acked == tally.sent == len(received)
     assert (bob.waiting, tally.connected, tally.reconnects) == (0, 0, 0)
 
 
@@ -181,11 +181,11 @@ async def test_an_outage_of_coverage_ends_in_a_late_burst(
     monkeypatch.setattr(client_module, "GAP_EVERY", 0.1)
     monkeypatch.setattr(client_module, "GAP", (0.1, 0.2))
     sizes: list[int] = []
-    seen: set[int] = set()
+    received: set[int] = set()
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
         sizes.append(len(message["fixes"]))
-        seen.update(fix["t"] for fix in message["fixes"])
+        received.update(fix["t"] for fix in message["fixes"])
         await socket.send(ack(message))
 
     async with server(handler) as url:
@@ -193,7 +193,7 @@ async def test_an_outage_of_coverage_ends_in_a_late_burst(
 
     assert bob.waiting == 0
     # Fixes in flight on a lost socket were sent again.
-    assert tally.acked == len(seen)
+    assert tally.acked == len(received)
 
 
 async def test_the_client_continues_while_acks_are_delayed() -> None:

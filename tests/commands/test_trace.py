@@ -42,12 +42,12 @@ def test_each_fix_and_each_split_is_a_line(park: Path) -> None:
     fixes = run(park)
     lines = trace(park, fixes)
 
-    seen = [line for line in lines if "t" in line]
-    assert [line["t"] for line in seen] == [fix["t"] for fix in fixes]
-    assert seen[-1].keys() == {"t", "progress", "uncertainty", "state"}
-    assert seen[-1]["progress"] == pytest.approx(3 * (len(fixes) - 1) * 5, abs=5)
-    assert 0 < seen[-1]["uncertainty"] < 15
-    assert [seen[0]["state"], seen[-1]["state"]] == ["registered", "started"]
+    traced = [line for line in lines if "t" in line]
+    assert [line["t"] for line in traced] == [fix["t"] for fix in fixes]
+    assert traced[-1].keys() == {"t", "progress", "uncertainty", "state"}
+    assert traced[-1]["progress"] == pytest.approx(3 * (len(fixes) - 1) * 5, abs=5)
+    assert 0 < traced[-1]["uncertainty"] < 15
+    assert [traced[0]["state"], traced[-1]["state"]] == ["registered", "started"]
     splits = {line["split"]: line for line in lines if "split" in line}
     # The checkpoints that create_race makes for this course.
     assert {0, 1000, 2000, 3000} < splits.keys()

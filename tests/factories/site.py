@@ -28,7 +28,7 @@ from tests.races.field import make_entry, make_race
 
 
 @dataclass
-class World:
+class Site:
     """Primary keys, paths of links, session cookies by user, and error pages."""
 
     race: int
@@ -43,7 +43,7 @@ class World:
     errors: dict[str, str]
 
 
-def make_world() -> World:
+def make_site() -> Site:
     """Make a current, a future and a past race, and Vera with data of every kind."""
     now = timezone.now()
     race = make_race(name="Riverside Ten", slug="ten", timezone="Pacific/Chatham")
@@ -64,7 +64,7 @@ def make_world() -> World:
     ended.revoke()
     words = mail.confirmation_mail(address).body.split()
     confirm = next(word for word in words if "/confirm/" in word)
-    return World(
+    return Site(
         race=race.pk,
         runner=vera.pk,
         token=token.pk,

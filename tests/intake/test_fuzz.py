@@ -124,7 +124,7 @@ def test_no_request_causes_a_5xx(
         response.read()
         return response
 
-    is_kept = connection.sock is not None
+    was_open = connection.sock is not None
     try:
         response = request()
     except (http.client.HTTPException, OSError):
@@ -133,7 +133,7 @@ def test_no_request_causes_a_5xx(
         # idle for 5 s; it does not disconnect on a body.
         if "\xff" in "".join(headers.values()):
             return
-        assert is_kept
+        assert was_open
         response = request()
     assert response.status in {200, 400, 401, 405}, response.status
     if response.status == 400:  # The server itself rejects an invalid header.

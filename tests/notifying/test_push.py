@@ -68,14 +68,14 @@ def test_the_signature_names_the_push_service(
     ten: Checkpoint,
 ) -> None:
     with push_service() as other:
-        elsewhere = browser_subscribe(
+        other_subscription = browser_subscribe(
             push=other.browser().subscription,
             user=None,
             session="",
             device="",
             language="en",
         )
-        for subscription in (place, elsewhere):
+        for subscription in (place, other_subscription):
             alerts_set(
                 place=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
             )

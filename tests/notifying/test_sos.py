@@ -280,14 +280,14 @@ def test_the_desk_shows_open_calls_until_they_are_closed(
     assert office.get(f"{desk}.json").json()["sos"] == []
     sos = sos_take(runner=entry.runner.pk, call=call())
 
-    (shown,) = office.get(f"{desk}.json").json()["sos"]
-    assert (shown["bib"], shown["name"]) == ("17", "Bob")
-    assert (shown["lat"], shown["lng"], shown["battery"]) == (LAT, LNG, 43.0)
-    assert shown["seen"] is None
+    (listed,) = office.get(f"{desk}.json").json()["sos"]
+    assert (listed["bib"], listed["name"]) == ("17", "Bob")
+    assert (listed["lat"], listed["lng"], listed["battery"]) == (LAT, LNG, 43.0)
+    assert listed["seen"] is None
 
     office.post(f"{desk}/sos/", {"sos": sos.pk, "act": "seen"})
-    (shown,) = office.get(f"{desk}.json").json()["sos"]
-    assert shown["seen"] and shown["seen_by"] == "office"
+    (listed,) = office.get(f"{desk}.json").json()["sos"]
+    assert listed["seen"] and listed["seen_by"] == "office"
 
     office.post(f"{desk}/sos/", {"sos": sos.pk, "act": "close"})
     assert office.get(f"{desk}.json").json()["sos"] == []

@@ -165,8 +165,8 @@ async def test_a_fix_accepted_by_a_different_process_counts_here_too(
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
-    elsewhere = position_event(bob, Fix(t, 48.0, 2.0), Seen(None), "bob", moves=True)
-    await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", elsewhere)])
+    remote_event = position_event(bob, Fix(t, 48.0, 2.0), Seen(None), "bob", moves=True)
+    await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", remote_event)])
     await eventually(lambda: pipeline._tracks[bob.pk].latest == t)
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in follower.rows] == [t - 60_000, t]

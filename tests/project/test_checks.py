@@ -299,10 +299,10 @@ def test_deployment_checks_pass_behind_https() -> None:
 
 def test_checks_and_documents_name_the_same_ids() -> None:
     source = Path(checks.__file__).read_text()
-    there = set(re.findall(r'id="(spectate\.\w+)"', source))
+    existing = set(re.findall(r'id="(spectate\.\w+)"', source))
     documented = set(
         re.findall(
             r"^\| `(spectate\.\w+)`", (ROOT / "docs/deploying.md").read_text(), re.M
         )
     )
-    assert there == documented
+    assert existing == documented

@@ -1,14 +1,14 @@
-"""Progress and splits as they are told, against those of runs where they are known.
+"""Compare progress and splits with simulated runs whose truth is known.
 
-    python -m tests.races.truth             a few of each kind
-    python -m tests.races.truth --long      200 courses, and real ones
+    python -m tests.races.truth             some runs of each kind
+    python -m tests.races.truth --long      200 courses, and realistic ones
 
-A row of the table for each kind of course, and one for what was told live, before late
-fixes came. "within": progress within max(15 m, 3 sigma); "p99" and "worst" of the
-errors, as parts of that and in metres; "far": over 100 m more than it, as another lap
-is; "unknown": fixes whose progress has a standard deviation of over 100 m, or none. A
-split is within if it is off by no more than the time between the fixes around it and 3
-sigma at the runner's speed.
+The table has a row for each kind of course, and one for the results before late fixes
+arrived ("live"). "within": progress within max(15 m, 3 sigma); "p99" and "worst": of
+the errors, as a fraction of that limit and in metres; "far": over 100 m more than the
+limit, such as a different lap; "unknown": fixes whose progress is unknown, or has a
+standard deviation of over 100 m. A split is within if its error is at most the time
+between the fixes around it plus 3 sigma at the runner's speed.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def real(name: courses.Name, runners: range, *, table: dict[str, Score]) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--notes", action="store_true", help="say what failed")
+    parser.add_argument("--notes", action="store_true", help="print what failed")
     parser.add_argument("--kind", choices=KINDS)
     # The constants of progress were chosen on seeds 0 to 24, for folds on 1000 to 1024
     # and 3000 to 3024 too: use different ones.

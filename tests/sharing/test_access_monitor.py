@@ -30,7 +30,7 @@ from runners.sharing.runner_settings import sharing_pause, visibility_set
 from runners.sharing.topic import Topic, TopicName
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server
-from tests.sharing.scene import make_seen
+from tests.sharing.live_bob import make_located_runner
 from tests.waiting import PATIENCE_S, POLL_S, eventually, wait_until
 
 
@@ -57,7 +57,7 @@ async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) 
     assert access_monitor.POLL_S <= 0.3
     monitor._task.cancel()
     await asyncio.wait([monitor._task])
-    bob = await database_sync_to_async(make_seen)("bob")
+    bob = await database_sync_to_async(make_located_runner)("bob")
     await monitor._poll()
     socket = Mock(
         viewer=Viewer(),
@@ -78,12 +78,12 @@ async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) 
 async def test_a_poll_finds_one_runner_leaving_and_a_different_one_joining(
     monitor: AccessMonitor,
 ) -> None:
-    anne = await database_sync_to_async(make_seen)("anne")
+    anne = await database_sync_to_async(make_located_runner)("anne")
     topic = Topic(TopicName(), monitor.pipeline.hub, {})
     await topic._loaded
 
     def swap() -> None:
-        make_seen("bob")
+        make_located_runner("bob")
         # `save` would set a new time of change.
         Runner.objects.filter(pk=anne.pk).update(visibility="private")
 

@@ -9,21 +9,21 @@ from runners.sharing.runner_settings import (
     zone_add,
 )
 from tests.clients import typed_client
-from tests.sharing.scene import Scene, now_ms, receives_no_positions, sees_bob
+from tests.sharing.live_bob import LiveBob, expect_no_positions, follow_bob, now_ms
 
 
 async def test_a_pause_and_a_zone_hide_positions_and_the_phone_is_notified(
-    scene: Scene,
+    live: LiveBob,
 ) -> None:
-    server, bob = scene.server, scene.bob
+    server, bob = live.server, live.bob
     async with typed_client(server.ws_url) as alice:
-        await sees_bob(alice, scene)
+        await follow_bob(alice, live)
         await server.adatabase(sharing_pause, runner=bob)
-        await scene.phone.receive_until(
+        await live.phone.receive_until(
             lambda m: m.get("rejected") == [[0, "sharing.paused"]]
         )
         # No position arrives while the pause is in force.
-        await receives_no_positions(alice, scene)
+        await expect_no_positions(alice, live)
         await server.adatabase(sharing_resume, runner=bob)
         await alice.receive_until(
             lambda m: m["type"] == "positions" and bool(m["fixes"])
@@ -32,19 +32,19 @@ async def test_a_pause_and_a_zone_hide_positions_and_the_phone_is_notified(
             await server.adatabase(
                 zone_add, runner=bob, name="Home", lat=lat, lng=2, radius=5000
             )
-        await scene.phone.receive_until(
+        await live.phone.receive_until(
             lambda m: m.get("rejected") == [[0, "zone.hidden"]]
         )
-        await receives_no_positions(alice, scene)
+        await expect_no_positions(alice, live)
     assert await server.adatabase(bob.positions.count) == 0
 
 
-async def test_erased_positions_are_deleted_and_do_not_return(scene: Scene) -> None:
-    server, bob = scene.server, scene.bob
-    await scene.phone.receive_type("ack")
+async def test_erased_positions_are_deleted_and_do_not_return(live: LiveBob) -> None:
+    server, bob = live.server, live.bob
+    await live.phone.receive_type("ack")
     t = now_ms()
     await server.adatabase(positions_erase, runner=bob)
-    async with typed_client(server.ws_url, scene.token) as phone:
+    async with typed_client(server.ws_url, live.token) as phone:
         # Repeated until the process has read the erasure; earlier fixes are erased too.
         rejected: list[list[object]] = []
         while not rejected:

@@ -17,25 +17,25 @@ from tests.clients import Client, typed_client
 from tests.factories.people import make_link
 from tests.races.field import make_race
 from tests.servers import Server
-from tests.sharing.scene import (
-    Scene,
+from tests.sharing.live_bob import (
+    LiveBob,
+    expect_no_positions,
     make_alice,
-    page_of,
-    receives_no_positions,
-    short_life,
+    open_page,
+    short_duration,
 )
 
 
 async def test_a_share_link_shows_a_private_runner_until_it_is_revoked(
-    scene: Scene,
+    live: LiveBob,
 ) -> None:
-    server, bob = scene.server, scene.bob
+    server, bob = live.server, live.bob
     await server.adatabase(visibility_set, runner=bob, visibility="private")
     link, plain = await server.adatabase(make_link, bob)
     async with typed_client(server.ws_url) as mum:
         await mum.send(type="follow", share=plain, tick=0)
         snapshot = await mum.receive_type("snapshot")
-        assert [r["code"] for r in snapshot["runners"]] == [scene.code]
+        assert [r["code"] for r in snapshot["runners"]] == [live.code]
         await mum.receive_type("positions")
         await server.adatabase(link.revoke)
         error = await mum.receive_type("error")
@@ -57,12 +57,12 @@ async def opened(server: Server, link: tuple[ShareLink, str]) -> AsyncIterator[C
         yield mum
 
 
-async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
-    server, bob = scene.server, scene.bob
+async def test_a_share_link_expires_by_the_clock(live: LiveBob) -> None:
+    server, bob = live.server, live.bob
     await server.adatabase(visibility_set, runner=bob, visibility="private")
     began = time.monotonic()
     async with opened(server, await server.adatabase(make_link, bob)):
-        life = short_life(began)
+        life = short_duration(began)
     link, plain = await server.adatabase(make_link, bob, life=life)
     async with opened(server, (link, plain)) as mum:
         assert await mum.receive_close() == 4403
@@ -71,9 +71,9 @@ async def test_a_share_link_expires_by_the_clock(scene: Scene) -> None:
         assert (await mum.receive())["code"] == "share.expired"
 
 
-async def test_a_share_link_with_a_pin_requires_it(scene: Scene) -> None:
-    server = scene.server
-    _, plain = await server.adatabase(make_link, scene.bob, pin="4711")
+async def test_a_share_link_with_a_pin_requires_it(live: LiveBob) -> None:
+    server = live.server
+    _, plain = await server.adatabase(make_link, live.bob, pin="4711")
     async with typed_client(server.ws_url) as mum:
         for pin in ("", "1234"):
             await mum.send(type="follow", share=plain, pin=pin)
@@ -84,9 +84,9 @@ async def test_a_share_link_with_a_pin_requires_it(scene: Scene) -> None:
 
 
 async def test_an_unlisted_race_is_visible_by_its_link_and_lost_with_it(
-    scene: Scene,
+    live: LiveBob,
 ) -> None:
-    server, bob = scene.server, scene.bob
+    server, bob = live.server, live.bob
     page = await server.adatabase(make_alice, bob, None)
     race = await server.adatabase(
         make_race, slug=bob.code, line=[], length=0, visibility="link"
@@ -94,24 +94,24 @@ async def test_an_unlisted_race_is_visible_by_its_link_and_lost_with_it(
     await server.adatabase(Entry.objects.create, race=race, runner=bob, bib="1")
     await server.adatabase(visibility_set, runner=bob, visibility="race")
     link, plain = await server.adatabase(make_link, race=race)
-    async with page_of(scene, page) as alice:
-        await alice.send(type="follow", races=[scene.code], runners=[scene.code])
+    async with open_page(live, page) as alice:
+        await alice.send(type="follow", races=[live.code], runners=[live.code])
         errors = [await alice.receive_type("error") for _ in range(2)]
         assert {e["code"] for e in errors} == {"race.unknown", "runner.unknown"}
         await alice.send(type="follow", share=plain, tick=0)
         snapshot = await alice.receive_until(lambda m: bool(m.get("races")))
-        assert [r["code"] for r in snapshot["runners"]] == [scene.code]
+        assert [r["code"] for r in snapshot["runners"]] == [live.code]
         await alice.receive_type("positions")
         # Viewers with the link may name the race and the runner too.
-        await alice.send(type="follow", runners=[scene.code], races=[scene.code])
+        await alice.send(type="follow", runners=[live.code], races=[live.code])
         await alice.receive_type("snapshot")
         await server.adatabase(link.revoke)
         lost = [await alice.receive_type("event", "access") for _ in range(2)]
         assert {(e.get("runner"), e.get("race")) for e in lost} == {
-            (scene.code, None),
-            (None, scene.code),
+            (live.code, None),
+            (None, live.code),
         }
-        await receives_no_positions(alice, scene)
+        await expect_no_positions(alice, live)
 
 
 def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
@@ -136,22 +136,22 @@ def set_split(race: Race) -> Split:
 
 @pytest.mark.parametrize("visibility", ["public", "link"])
 async def test_a_split_set_by_hand_is_sent_to_viewers_of_the_race(
-    scene: Scene, visibility: str
+    live: LiveBob, visibility: str
 ) -> None:
-    server = scene.server
-    race = await server.adatabase(make_bobs_race, scene.bob, visibility=visibility)
+    server = live.server
+    race = await server.adatabase(make_bobs_race, live.bob, visibility=visibility)
     _, plain = await server.adatabase(make_link, race=race)
     async with (
         typed_client(server.ws_url) as alice,
         typed_client(server.ws_url) as charlie,
     ):
         await alice.send(type="follow", share=plain, tick=0)
-        await charlie.send(type="follow", runners=[scene.code], public=True)
+        await charlie.send(type="follow", runners=[live.code], public=True)
         for client in (alice, charlie):
             await client.receive_type("snapshot")
         half = (await server.adatabase(set_split, race)).checkpoint_id
         event = await alice.receive_type("event", "split")
-        assert (event["race"], event["checkpoint"]) == (scene.code, half)
+        assert (event["race"], event["checkpoint"]) == (live.code, half)
         assert (event["distance"], event["corrected"]) == (5000, True)
         if visibility == "public":
             event = await charlie.receive_type("event", "split")
@@ -159,6 +159,6 @@ async def test_a_split_set_by_hand_is_sent_to_viewers_of_the_race(
         else:
             # Viewers without the link receive no name of the race.
             received = await charlie.received()
-            while scene.code not in json.dumps(received):
+            while live.code not in json.dumps(received):
                 received.append(await charlie.receive())
             assert not [m for m in received if m.get("kind") == "split"]

@@ -14,17 +14,17 @@ from runners.models import Follow, Runner, RunnerToken
 from runners.sharing.runner_settings import sharing_until, visibility_set
 from tests.clients import Message, seed_client, typed_client
 from tests.factories.people import end_session, make_follow, make_phone, make_runner
-from tests.sharing.scene import (
+from tests.sharing.live_bob import (
     Alice,
-    Scene,
-    bob_goes_on,
-    loses_bob,
+    LiveBob,
+    expect_loss,
+    follow_bob,
     make_alice,
-    make_seen,
+    make_located_runner,
     now_ms,
-    page_of,
-    sees_bob,
-    short_life,
+    open_page,
+    short_duration,
+    wait_for_bob,
 )
 
 Change = Callable[[Runner], object]
@@ -63,12 +63,12 @@ def end_sharing_soon(bob: Runner) -> None:
     ],
 )
 async def test_a_stranger_loses_a_runner_who_is_no_longer_public(
-    scene: Scene, change: Change, reason: str
+    live: LiveBob, change: Change, reason: str
 ) -> None:
-    async with typed_client(scene.server.ws_url) as alice:
-        await sees_bob(alice, scene)
-        await scene.server.adatabase(change, scene.bob)
-        await loses_bob(alice, scene, reason)
+    async with typed_client(live.server.ws_url) as alice:
+        await follow_bob(alice, live)
+        await live.server.adatabase(change, live.bob)
+        await expect_loss(alice, live, reason)
 
 
 def unfollow(bob: Runner) -> None:
@@ -93,48 +93,48 @@ def block(bob: Runner) -> None:
     ],
 )
 async def test_a_follower_loses_a_runner_who_revokes_the_follow(
-    scene: Scene, change: Change, reason: str
+    live: LiveBob, change: Change, reason: str
 ) -> None:
-    server, bob = scene.server, scene.bob
+    server, bob = live.server, live.bob
     await server.adatabase(visibility_set, runner=bob, visibility="followers")
     follower = await server.adatabase(make_alice, bob)
-    async with page_of(scene, follower) as alice:
-        await sees_bob(alice, scene)
+    async with open_page(live, follower) as alice:
+        await follow_bob(alice, live)
         await server.adatabase(change, bob)
-        await loses_bob(alice, scene, reason)
+        await expect_loss(alice, live, reason)
 
 
-async def test_a_seed_client_loses_a_runner_too(scene: Scene) -> None:
+async def test_a_seed_client_loses_a_runner_too(live: LiveBob) -> None:
     async with (
-        seed_client(scene.server.ws_url) as alice,
-        typed_client(scene.server.ws_url) as charlie,
+        seed_client(live.server.ws_url) as alice,
+        typed_client(live.server.ws_url) as charlie,
     ):
-        await alice.send(initialRequest=True, following=[scene.code])
+        await alice.send(initialRequest=True, following=[live.code])
         await alice.receive()
-        await sees_bob(charlie, scene)
-        await scene.server.adatabase(hide, scene.bob)
+        await follow_bob(charlie, live)
+        await live.server.adatabase(hide, live.bob)
         # Only Charlie is notified; both have lost the runner.
-        await loses_bob(charlie, scene, "private")
+        await expect_loss(charlie, live, "private")
         await alice.received()
-        await bob_goes_on(scene)
+        await wait_for_bob(live)
         assert await alice.received() == []
 
 
-async def test_a_blocked_user_loses_the_runner_in_topics_too(scene: Scene) -> None:
-    server, bob = scene.server, scene.bob
+async def test_a_blocked_user_loses_the_runner_in_topics_too(live: LiveBob) -> None:
+    server, bob = live.server, live.bob
     stranger = await server.adatabase(make_alice, bob, None)
     # A different runner who continues: the topic does not end with one of its runners.
     anne = await server.adatabase(make_phone, "anne")
 
     def is_bob(message: Message) -> bool:
         return message["type"] == "positions" and any(
-            row[0] == scene.code for row in message["fixes"]
+            row[0] == live.code for row in message["fixes"]
         )
 
     async with (
-        page_of(scene, stranger) as alice,
-        typed_client(scene.server.ws_url) as charlie,
-        typed_client(scene.server.ws_url, anne) as phone,
+        open_page(live, stranger) as alice,
+        typed_client(live.server.ws_url) as charlie,
+        typed_client(live.server.ws_url, anne) as phone,
     ):
         for client in (alice, charlie):
             await client.send(type="follow", public=True, tick=0, since=now_ms())
@@ -142,12 +142,12 @@ async def test_a_blocked_user_loses_the_runner_in_topics_too(scene: Scene) -> No
         await server.adatabase(make_follow, stranger.user, bob, "pending")
         await server.adatabase(block, bob)
         event = await alice.receive_type("event", "runner")
-        assert (event["change"], event["runner"]) == ("removed", scene.code)
+        assert (event["change"], event["runner"]) == ("removed", live.code)
         # Different polls of the topic find these new runners.
         for code in ("nora", "olaf"):
-            await server.adatabase(make_seen, code)
+            await server.adatabase(make_located_runner, code)
             while code not in json.dumps(received := await alice.receive()):
-                assert scene.code not in json.dumps(received), received
+                assert live.code not in json.dumps(received), received
         await phone.send(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
         # In her item if she joins the topic after the fix, otherwise as a position.
         await alice.receive_until(
@@ -157,17 +157,17 @@ async def test_a_blocked_user_loses_the_runner_in_topics_too(scene: Scene) -> No
             )
         )
         # Sockets that join while blocked see as little, with snapshot and backfill.
-        async with page_of(scene, stranger) as again:
+        async with open_page(live, stranger) as again:
             await again.send(
                 type="follow", public=True, tick=0, since=now_ms() - 60_000, id="all"
             )
             for _ in range(20):
-                assert scene.code not in json.dumps(await again.receive())
+                assert live.code not in json.dumps(await again.receive())
                 await again.send(type="ping")
         await charlie.receive_until(is_bob)
         await server.adatabase(unfollow, bob)
         event = await alice.receive_type("event", "runner")
-        assert (event["change"], event["runner"]["code"]) == ("added", scene.code)
+        assert (event["change"], event["runner"]["code"]) == ("added", live.code)
         await alice.receive_until(is_bob)
 
 
@@ -193,13 +193,13 @@ def change_password(alice: Alice) -> None:
     "change", [sign_out, delete_account, deactivate, change_password]
 )
 async def test_a_page_whose_session_ends_is_closed_with_4401(
-    scene: Scene, change: Callable[[Alice], object]
+    live: LiveBob, change: Callable[[Alice], object]
 ) -> None:
-    server, bob = scene.server, scene.bob
+    server, bob = live.server, live.bob
     await server.adatabase(visibility_set, runner=bob, visibility="followers")
     follower = await server.adatabase(make_alice, bob)
-    async with page_of(scene, follower) as alice:
-        await sees_bob(alice, scene)
+    async with open_page(live, follower) as alice:
+        await follow_bob(alice, live)
         await server.adatabase(change, follower)
         error = await alice.receive_type("error")
         assert error["code"] == "session.ended"
@@ -222,25 +222,25 @@ def let_token_expire(bob: Runner) -> None:
     "change", [revoke_token, delete_token, let_token_expire, Runner.delete]
 )
 async def test_a_phone_whose_token_ends_is_closed_with_4401(
-    scene: Scene, change: Change
+    live: LiveBob, change: Change
 ) -> None:
-    await scene.phone.receive_type("ack")
-    await scene.server.adatabase(change, scene.bob)
-    error = await scene.phone.receive_until(lambda m: m.get("code") == "token.revoked")
+    await live.phone.receive_type("ack")
+    await live.server.adatabase(change, live.bob)
+    error = await live.phone.receive_until(lambda m: m.get("code") == "token.revoked")
     assert error["detail"]
-    assert await scene.phone.receive_close() == 4401
+    assert await live.phone.receive_close() == 4401
 
 
 async def test_a_phone_whose_token_moves_to_a_different_runner_reconnects(
-    scene: Scene,
+    live: LiveBob,
 ) -> None:
-    server, bob = scene.server, scene.bob
-    await scene.phone.receive_type("ack")
+    server, bob = live.server, live.bob
+    await live.phone.receive_type("ack")
     eve = await server.adatabase(make_runner, f"{bob.code}-eve", "Eve")
     await server.adatabase(bob.tokens.update, runner=eve)
-    await scene.phone.receive_until(lambda m: m.get("code") == "token.moved")
-    assert await scene.phone.receive_close() == 1012
-    async with typed_client(server.ws_url, scene.token) as phone:
+    await live.phone.receive_until(lambda m: m.get("code") == "token.moved")
+    assert await live.phone.receive_close() == 1012
+    async with typed_client(server.ws_url, live.token) as phone:
         fix = {"t": now_ms(), "lat": 48, "lng": 2}
         await phone.send(type="publish", fixes=[fix])
         await phone.receive_type("ack")
@@ -254,11 +254,11 @@ def make_short_token(bob: Runner, life: timedelta) -> str:
     return plain
 
 
-async def test_a_token_expires_by_the_clock(scene: Scene) -> None:
-    server = scene.server
+async def test_a_token_expires_by_the_clock(live: LiveBob) -> None:
+    server = live.server
     began = time.monotonic()
-    async with typed_client(server.ws_url, scene.token):
-        life = short_life(began)
-    token = await server.adatabase(make_short_token, scene.bob, life)
+    async with typed_client(server.ws_url, live.token):
+        life = short_duration(began)
+    token = await server.adatabase(make_short_token, live.bob, life)
     async with typed_client(server.ws_url, token) as phone:
         assert await phone.receive_close() == 4401

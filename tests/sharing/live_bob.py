@@ -23,7 +23,7 @@ def now_ms() -> int:
 
 
 @dataclass
-class Scene:
+class LiveBob:
     """Bob runs and publishes every 50 ms, on a server that viewers connect to."""
 
     server: Server
@@ -54,7 +54,7 @@ def make_alice(bob: Runner, status: str | None = "accepted") -> Alice:
     return Alice(user, make_session(user))
 
 
-def make_seen(code: str) -> Runner:
+def make_located_runner(code: str) -> Runner:
     """Make a public runner with a position of this moment."""
     runner = make_runner(code)
     now = timezone.now()
@@ -64,7 +64,7 @@ def make_seen(code: str) -> Runner:
     return runner
 
 
-def short_life(began: float) -> timedelta:
+def short_duration(began: float) -> timedelta:
     """Return a duration in which what was done since `began` can be done again.
 
     `began` is in seconds of `time.monotonic()`. What expires must be in use before, on
@@ -74,37 +74,37 @@ def short_life(began: float) -> timedelta:
 
 
 @contextlib.asynccontextmanager
-async def page_of(scene: Scene, who: Alice) -> AsyncIterator[Client]:
-    headers = {"Origin": scene.server.url, "Cookie": f"sessionid={who.cookie}"}
-    async with typed_client(scene.server.ws_url, additional_headers=headers) as client:
+async def open_page(live: LiveBob, who: Alice) -> AsyncIterator[Client]:
+    headers = {"Origin": live.server.url, "Cookie": f"sessionid={who.cookie}"}
+    async with typed_client(live.server.ws_url, additional_headers=headers) as client:
         yield client
 
 
-async def sees_bob(client: Client, scene: Scene) -> None:
-    await client.send(type="follow", runners=[scene.code], tick=0)
+async def follow_bob(client: Client, live: LiveBob) -> None:
+    await client.send(type="follow", runners=[live.code], tick=0)
     snapshot = await client.receive_type("snapshot")
-    assert [r["code"] for r in snapshot["runners"]] == [scene.code]
+    assert [r["code"] for r in snapshot["runners"]] == [live.code]
     await client.receive_type("positions")
 
 
-async def bob_goes_on(scene: Scene) -> None:
+async def wait_for_bob(live: LiveBob) -> None:
     """Wait until the server has handled more fixes, or has closed his socket."""
-    more = scene.published + 6
+    more = live.published + 6
     with contextlib.suppress(ConnectionClosed):
-        await scene.phone.receive_until(lambda m: m.get("id", 0) >= more)
+        await live.phone.receive_until(lambda m: m.get("id", 0) >= more)
 
 
-async def loses_bob(client: Client, scene: Scene, reason: str) -> None:
+async def expect_loss(client: Client, live: LiveBob, reason: str) -> None:
     """Assert that the stream ends with an `access` event and nothing follows."""
     event = await client.receive_type("event", "access")
-    assert (event["runner"], event["reason"]) == (scene.code, reason)
-    await bob_goes_on(scene)
+    assert (event["runner"], event["reason"]) == (live.code, reason)
+    await wait_for_bob(live)
     assert await client.received() == []
 
 
-async def receives_no_positions(client: Client, scene: Scene) -> None:
+async def expect_no_positions(client: Client, live: LiveBob) -> None:
     """Assert that no positions arrive although Bob continues to publish."""
-    await bob_goes_on(scene)
+    await wait_for_bob(live)
     await client.received()
-    await bob_goes_on(scene)
+    await wait_for_bob(live)
     assert "positions" not in [message["type"] for message in await client.received()]
