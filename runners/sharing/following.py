@@ -26,19 +26,12 @@ def followable_runners(*, user: User) -> QuerySet[Runner]:
 
 
 def follow_runner(*, user: User, runner: Runner) -> str:
-    """Follow a public runner immediately, ask any other; return the follow's status.
+    """Follow a runner, or ask to; return the status as the user sees it.
 
     A follow that the runner has answered keeps its status.
     """
-    status = (
-        Follow.Status.ACCEPTED
-        if runner.visibility == Runner.Visibility.PUBLIC
-        else Follow.Status.PENDING
-    )
-    follow, _ = Follow.objects.get_or_create(
-        user=user, runner=runner, defaults={"status": status}
-    )
-    return follow.status
+    follow, _ = Follow.objects.get_or_create(user=user, runner=runner)
+    return _status_seen(follow.status, runner.visibility)
 
 
 def unfollow_runner(*, user: User, code: str) -> None:
@@ -55,11 +48,22 @@ def unfollow_runner(*, user: User, code: str) -> None:
 
 def follow_statuses(*, user: User) -> dict[str, str]:
     """Return the status of a user's follows and requests by runner's code."""
-    return dict(
-        Follow.objects.filter(
-            user=user, status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING]
-        ).values_list("runner__code", "status")
+    follows = Follow.objects.filter(
+        user=user, status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING]
     )
+    rows = follows.values_list("runner__code", "status", "runner__visibility")
+    return {code: _status_seen(status, visible) for code, status, visible in rows}
+
+
+def _status_seen(status: str, visibility: str) -> str:
+    """Return a status as the user sees it: a public runner is followed without asking.
+
+    It stays a request in the database. The runner answers it before the user sees them
+    as one of their followers only.
+    """
+    if visibility == Runner.Visibility.PUBLIC and status == Follow.Status.PENDING:
+        return Follow.Status.ACCEPTED
+    return status
 
 
 class FollowAnswer(StrEnum):

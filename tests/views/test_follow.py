@@ -5,17 +5,39 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from runners.models import Follow, Runner
+from runners.sharing.access import visible_runners
+from runners.sharing.following import FollowAnswer, follow_answer, follow_statuses
+from runners.sharing.runner_settings import visibility_set
 
 Status = Follow.Status
 Visibility = Runner.Visibility
 
 
-def test_a_follow_of_a_public_runner_is_accepted_at_once(
+def test_a_follow_of_a_public_runner_works_at_once(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     response = alice_client.post("/runners/bob/follow/")
     assert response.json() == {"status": "accepted"}
     assert Follow.objects.get().user == alice
+    assert follow_statuses(user=alice) == {"bob": "accepted"}
+
+
+def test_a_follower_of_a_public_runner_is_not_accepted_by_that(
+    alice: User, alice_client: Client, charlie: User, bob: Runner
+) -> None:
+    """A star of a stranger must not outlive the runner's being public."""
+    alice_client.post("/runners/bob/follow/")
+    # Charlie was accepted while Bob was public.
+    followed = Follow.objects.create(user=charlie, runner=bob)
+    follow_answer(follow=followed, answer=FollowAnswer.ACCEPT)
+
+    visibility_set(runner=bob, visibility=Visibility.FOLLOWERS)
+
+    assert follow_statuses(user=alice) == {"bob": "pending"}
+    assert not visible_runners(alice.pk).exists()
+    assert visible_runners(charlie.pk).get() == bob
+    follow_answer(follow=alice.follows.get(), answer=FollowAnswer.ACCEPT)
+    assert visible_runners(alice.pk).get() == bob
 
 
 def test_a_follow_of_a_followers_runner_is_pending(
