@@ -127,17 +127,23 @@ def _tell(sos: Sos, kind: Kind, at: datetime) -> None:
 
 
 def sos_acknowledge(*, sos: Sos, by: User) -> None:
-    """Record who of the race office saw the call first; the runner's phone shows it."""
-    if sos.seen_at is None:
-        sos.seen_at, sos.seen_by = timezone.now(), by
-        sos.save(update_fields=["seen_at", "seen_by"])
+    """Record who of the race office saw the call first; the runner's phone shows it.
+
+    The desk shows the last call of a runner, which stands for those before it.
+    """
+    _until(sos).filter(seen_at=None).update(seen_at=timezone.now(), seen_by=by)
 
 
 def sos_close(*, sos: Sos) -> None:
-    """Close the call on the desk."""
-    if sos.closed_at is None:
-        sos.closed_at = timezone.now()
-        sos.save(update_fields=["closed_at"])
+    """Close the call on the desk, and the runner's calls before it."""
+    _until(sos).update(closed_at=timezone.now())
+
+
+def _until(sos: Sos) -> QuerySet[Sos]:
+    """Return a runner's open calls up to this one."""
+    return Sos.objects.open().filter(
+        runner=sos.runner_id, received_at__lte=sos.received_at
+    )
 
 
 @transaction.atomic

@@ -172,6 +172,54 @@ def test_a_phone_of_a_runner_without_entry_is_assigned_to_a_bib(
     assert token.runner == bob
 
 
+def test_the_phone_of_an_account_that_accepted_no_entry_stays_theirs(
+    office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
+) -> None:
+    """Otherwise it would be published as whoever the office names."""
+    Entry.objects.create(race=park, runner=bob, bib="1")
+    charlie.account = User.objects.create(username="charlie")
+    charlie.save()
+    token = phone_of(charlie)
+    for first in ("18", "2"):
+        said = office.post(f"{desk}/swap/", {"first": first, "second": "1"}).text
+        assert "their phone stays theirs" in said
+        # Entered by the office, and not accepted.
+        entry, _ = Entry.objects.get_or_create(
+            race=park, runner=charlie, bib="2", accepted=False
+        )
+    token.refresh_from_db()
+    assert token.runner == charlie
+
+    entry.accepted = True
+    entry.save()
+    office.post(f"{desk}/swap/", {"first": "2", "second": "1"})
+    token.refresh_from_db()
+    assert token.runner == bob
+
+
+def test_a_swap_needs_the_right_to_change_tokens(
+    client: Client, park: Race, bob: Runner, charlie: Runner, desk: str
+) -> None:
+    Entry.objects.create(race=park, runner=bob, bib="1")
+    token = phone_of(charlie)
+    alice = User.objects.create(username="alice", is_staff=True)
+    alice.user_permissions.add(Permission.objects.get(codename="change_race"))
+    client.force_login(alice)
+    asked = {"first": "18", "second": "1"}
+
+    assert "Swap phones" not in client.get(f"{desk}/").text
+    assert client.get(f"{desk}/swap/", asked).status_code == 403
+    assert client.post(f"{desk}/swap/", asked).status_code == 403
+    token.refresh_from_db()
+    assert token.runner == charlie
+
+    alice.user_permissions.add(Permission.objects.get(codename="change_runnertoken"))
+    assert "Swap phones" in client.get(f"{desk}/").text
+    client.post(f"{desk}/swap/", asked)
+    token.refresh_from_db()
+    assert token.runner == bob
+
+
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [

@@ -293,6 +293,43 @@ def test_the_desk_shows_open_calls_until_they_are_closed(
     assert office.get(f"{desk}.json").json()["sos"] == []
 
 
+def test_a_runner_in_no_race_cannot_drown_the_calls_of_a_race(
+    office: Client, race: Race, entry: Entry
+) -> None:
+    """Twenty calls of an account that is in no race were twenty rows on each desk."""
+    desk = f"/admin/runners/race/{race.pk}/desk"
+    stray = Runner.objects.create(code="stray", name="Stray")
+    for number in range(20):
+        sos_take(runner=stray.pk, call=call(str(number)))
+    last = sos_take(runner=stray.pk, call=call("last", lat=None))
+    sos_take(runner=entry.runner.pk, call=call())
+
+    bobs, strays = office.get(f"{desk}.json").json()["sos"]
+
+    assert (bobs["name"], strays["name"]) == ("Bob", "Stray")
+    # The last call has no place: it is the one before.
+    assert (strays["id"], strays["lat"], strays["lng"]) == (last.pk, LAT, LNG)
+    office.post(f"{desk}/sos/", {"sos": last.pk, "act": "seen"})
+    assert not Sos.objects.filter(runner=stray, seen_at=None).exists()
+    office.post(f"{desk}/sos/", {"sos": last.pk, "act": "close"})
+    assert [sos.runner.name for sos in Sos.objects.open()] == ["Bob"]
+
+
+def test_a_new_call_is_shown_after_one_that_was_seen(
+    office: Client, race: Race, entry: Entry
+) -> None:
+    desk = f"/admin/runners/race/{race.pk}/desk"
+    first = sos_take(runner=entry.runner.pk, call=call("first"))
+    office.post(f"{desk}/sos/", {"sos": first.pk, "act": "seen"})
+    second = sos_take(runner=entry.runner.pk, call=call("second"))
+    # What came meanwhile is not closed unseen.
+    office.post(f"{desk}/sos/", {"sos": first.pk, "act": "close"})
+
+    (shown,) = office.get(f"{desk}.json").json()["sos"]
+
+    assert (shown["id"], shown["seen"]) == (second.pk, None)
+
+
 def test_a_call_of_a_runner_in_a_different_race_is_on_its_desk_only(
     office: Client, race: Race, entry: Entry, bob: Runner
 ) -> None:
@@ -331,7 +368,7 @@ def test_an_invalid_action_of_the_desk_is_refused(
 
 
 @pytest.mark.parametrize("act", ["seen", "close"])
-def test_view_only_staff_sees_a_call_and_cannot_change_it(
+def test_view_only_staff_sees_a_call_without_its_place_and_cannot_change_it(
     client: Client, race: Race, bob: Runner, alice: User, act: str
 ) -> None:
     alice.is_staff = True
@@ -341,7 +378,8 @@ def test_view_only_staff_sees_a_call_and_cannot_change_it(
     sos = sos_take(runner=bob.pk, call=call())
     desk = f"/admin/runners/race/{race.pk}/desk"
 
-    assert [s["name"] for s in client.get(f"{desk}.json").json()["sos"]] == ["Bob"]
+    (shown,) = client.get(f"{desk}.json").json()["sos"]
+    assert (shown["name"], shown["lat"], shown["lng"]) == ("Bob", None, None)
     assert client.post(f"{desk}/sos/", {"sos": sos.pk, "act": act}).status_code == 403
 
     sos.refresh_from_db()

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, cast
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -31,13 +32,15 @@ RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
 def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Show the desk; its script requests the data."""
     race = permitted_race(race_admin, request, pk, change=False)
+    may_change = race_admin.has_change_permission(request, race)
+    may_swap = may_change and _may_move_phones(request)
     return race_page(
         race_admin,
         request,
         race,
         "desk",
         "Desk",
-        may_change=race_admin.has_change_permission(request, race),
+        may_swap=may_swap,
         config={
             "data": reverse("admin:runners_race_desk_json", args=[pk]),
             "mark": reverse("admin:runners_race_mark", args=[pk]),
@@ -45,7 +48,8 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             "sos": reverse("admin:runners_race_sos", args=[pk]),
             # A race id that was erased by hand: no row has the primary key 0.
             "runner": reverse("admin:runners_runner_change", args=[0]),
-            "mayChange": race_admin.has_change_permission(request, race),
+            "mayChange": may_change,
+            "maySwap": may_swap,
             "statuses": dict(Entry.Status.choices),
         },
     )
@@ -53,7 +57,9 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
 
 def desk_json(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Return all runners and their phones as JSON; the desk polls this."""
-    return JsonResponse(desk_of(permitted_race(race_admin, request, pk, change=False)))
+    race = permitted_race(race_admin, request, pk, change=False)
+    may_change = race_admin.has_change_permission(request, race)
+    return JsonResponse(desk_of(race, may_change=may_change))
 
 
 def mark(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
@@ -122,6 +128,8 @@ class SwapForm(forms.Form):
 def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """Ask whose phones to swap, show the effect, then swap them."""
     race = permitted_race(race_admin, request, pk)
+    if not _may_move_phones(request):
+        raise PermissionDenied
     asked = request.POST if request.method == "POST" else request.GET
     complete = {"first", "second"} <= asked.keys()
     form = SwapForm(asked if complete else None, initial=asked.dict(), race=race)
@@ -147,6 +155,10 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     race_admin.log_change(request, race, f"Swapped phones: {said}")
     race_admin.message_user(request, said, messages.SUCCESS)
     return HttpResponseRedirect(reverse("admin:runners_race_desk", args=[pk]))
+
+
+def _may_move_phones(request: HttpRequest) -> bool:
+    return request.user.has_perm("runners.change_runnertoken")
 
 
 def _phones(count: int) -> str:

@@ -19,8 +19,11 @@ LATELY = timedelta(hours=6)
 MOST_UNASSIGNED = 200
 
 
-def desk_of(race: Race) -> dict[str, Any]:
-    """Return all data of the desk, times in milliseconds. Causes five queries."""
+def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
+    """Return all data of the desk, times in milliseconds. Causes five queries.
+
+    Where a runner calls for help is for those who `may_change` the race.
+    """
     now = timezone.now()
     entries = list(
         Entry.objects.filter(race=race)
@@ -35,12 +38,13 @@ def desk_of(race: Race) -> dict[str, Any]:
     phones: dict[int, list[RunnerToken]] = {}
     for token in tokens:
         phones.setdefault(token.runner_id, []).append(token)
+    entry_of = {entry.runner_id: entry for entry in entries}
     return {
         "time": _ms(now),
         "entries": [_entry(e, phones.get(e.runner_id, [])) for e in entries],
         "unassigned": [_unassigned(token) for token in unassigned(race, now)],
         "sos": [
-            _sos(sos, next((e for e in entries if e.runner_id == sos.runner_id), None))
+            _sos(sos, entry_of.get(sos.runner_id), may_change=may_change)
             for sos in open_calls(race, now)
         ],
     }
@@ -66,21 +70,31 @@ def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
 
 
 def open_calls(race: Race, now: datetime) -> Iterable[Sos]:
-    """Return open calls for help: of this race, and of runners in no current race."""
+    """Return open calls for help: of this race, then of runners in no current race.
+
+    Of each runner it is the last call, so that nobody fills the desks. A call without a
+    position has that of the runner's call before.
+    """
     here = Entry.objects.filter(race=race)
     elsewhere = Entry.objects.filter(race__in=Race.objects.window_open(now))
-    return (
+    found = (
         Sos.objects.open()
-        .filter(
-            Q(runner__in=here.values("runner"))
-            | ~Q(runner__in=elsewhere.values("runner"))
-        )
+        .annotate(is_here=Q(runner__in=here.values("runner")))
+        .filter(Q(is_here=True) | ~Q(runner__in=elsewhere.values("runner")))
         .select_related("runner", "seen_by")
-        .order_by("called_at")
+        .order_by("-is_here", "received_at", "pk")
     )
+    calls: dict[int, Sos] = {}
+    for sos in found:
+        before = calls.pop(sos.runner_id, None)
+        if before is not None and sos.placed_at is None:
+            for field in ("lat", "lng", "accuracy", "placed_at"):
+                setattr(sos, field, getattr(before, field))
+        calls[sos.runner_id] = sos
+    return calls.values()
 
 
-def _sos(sos: Sos, entry: Entry | None) -> dict[str, Any]:
+def _sos(sos: Sos, entry: Entry | None, *, may_change: bool) -> dict[str, Any]:
     return {
         "id": sos.pk,
         "bib": entry.bib if entry else None,
@@ -88,8 +102,8 @@ def _sos(sos: Sos, entry: Entry | None) -> dict[str, Any]:
         "runner": sos.runner_id,
         "called": _ms(sos.called_at),
         "received": _ms(sos.received_at),
-        "lat": sos.lat,
-        "lng": sos.lng,
+        "lat": sos.lat if may_change else None,
+        "lng": sos.lng if may_change else None,
         "accuracy": sos.accuracy,
         "placed": sos.placed_at and _ms(sos.placed_at),
         "battery": sos.battery,

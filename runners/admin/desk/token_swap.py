@@ -11,16 +11,21 @@ from runners.models import Race, Runner, RunnerToken
 def runner_meant(race: Race, text: str) -> Runner:
     """Return the runner of a bib, or of the code of a runner who is not entered.
 
-    Raises ValidationError.
+    Raises ValidationError, also for a runner with an account who has not accepted an
+    entry of the race: what their phone sends is not for the race office to publish.
     """
     text = text.strip()
     entry = race.entries.filter(bib=text).select_related("runner").first()
-    if entry is not None:
-        return entry.runner
-    runner = Runner.objects.filter(code=text).first()
+    runner = entry.runner if entry else Runner.objects.filter(code=text).first()
     if runner is None:
         raise ValidationError(
             f"{text!r} is neither a bib of this race nor a runner's code."
+        )
+    entries = race.entries.filter(runner=runner, accepted=True)
+    if runner.account_id is not None and not entries.exists():
+        raise ValidationError(
+            f"{runner} has an account and has not accepted an entry of this race: "
+            "their phone stays theirs."
         )
     return runner
 

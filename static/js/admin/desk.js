@@ -262,6 +262,8 @@ class DeskPage {
       if (kind === "e") {
         for (const status of ["dnf", "dns", "back"]) acts.append(this.#act(row.id, status));
       }
+    }
+    if (this.#config.maySwap) {
       const swap = element("a", "swap");
       swap.setAttribute(
         "href",

@@ -75,7 +75,7 @@ export class Calls {
     addEventListener("pointerdown", () => (this.#audio = new AudioContext()), { once: true });
   }
 
-  /** @param {Sos[]} calls the oldest first @param {number} now */
+  /** @param {Sos[]} calls in the order of the list @param {number} now */
   render(calls, now) {
     this.#section.hidden = calls.length === 0;
     const unseen = calls.filter(({ seen }) => seen === null).length;
@@ -87,12 +87,12 @@ export class Calls {
       item.remove();
       this.#items.delete(id);
     }
-    for (const sos of calls) {
+    for (const [place, sos] of calls.entries()) {
       let item = this.#items.get(sos.id);
-      if (!item) {
-        this.#items.set(sos.id, (item = this.#made(sos)));
-        this.#list.append(item);
-      }
+      if (!item) this.#items.set(sos.id, (item = this.#made(sos)));
+      // Only what moves: an item that is put in again is read out again.
+      const there = this.#list.children[place] ?? null;
+      if (there !== item) this.#list.insertBefore(item, there);
       this.#fill(item, sos, now);
     }
     // At each poll, until somebody has acknowledged it.
