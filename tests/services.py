@@ -36,9 +36,9 @@ def unavailable(what: str, install: str) -> NoReturn:
 
 
 def chromium_path(*, notifies: bool = False) -> str:
-    """Return where Debian's Chromium is.
+    """Return the path of Debian's Chromium.
 
-    The one without windows takes half the CPU and cannot show notifications.
+    The headless shell takes half the CPU, but cannot show notifications.
     """
     shell = None if notifies else shutil.which("chromium-headless-shell")
     return (

@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-# The limit of every wait. It only ends tests that hang: a loaded machine must not reach
-# it.
+# The limit of every wait: it ends hanging tests, and a loaded machine never reaches it.
 PATIENCE_S = 120.0
 POLL_S = 0.02
 

@@ -65,7 +65,7 @@ class FakeSocket extends EventTarget {
     globalThis.flow = setInterval(() => this.flow(), 1000);
   }
   flow() {
-    // Written and not read with JSON: that would count as the page's own work.
+    // Built without JSON.stringify, which would count as work of the page.
     const s = (cycle += 1);
     const now = Date.now();
     const rows = Array.from({length: globalThis.flowing ?? %(runners)d}, (_, n) => {

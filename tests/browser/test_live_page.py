@@ -259,8 +259,7 @@ def test_the_page_polls_without_a_websocket(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     with new_phone(web_server, "ora", "Ora") as ora:
-        # As behind a proxy without websockets, and with a clock that is ten minutes
-        # slow.
+        # As behind a proxy without websockets, with a clock that is ten minutes slow.
         context.add_init_script(
             """globalThis.WebSocket = class extends EventTarget {
                  constructor() {
@@ -415,7 +414,7 @@ def test_the_map_uses_the_style_of_the_installation_or_the_default(
                  if (value?.map?.library) value.map.style = "/style.json";
                  return value;
                };
-               // However long a busy machine takes over a style, it is not too slow.
+               // A busy machine may take long over a style: no time limit.
                AbortSignal.timeout = () => new AbortController().signal;
                const later = setTimeout;
                globalThis.setTimeout = (what, ms, ...rest) =>

@@ -1,4 +1,4 @@
-"""Who may set up a phone, and what the pages show."""
+"""The pages for setting up a phone: permissions and contents."""
 
 from __future__ import annotations
 

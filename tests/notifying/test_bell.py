@@ -1,4 +1,4 @@
-"""The bell of a live page: who is notified of what, and where."""
+"""The bell of a live page: subscribing to alerts by push and by mail."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ MATS_M = (5_000, 10_000, 15_000, 21_097.5, 25_000, 30_000, 35_000, 40_000, 42_19
 def results_csv(
     runners: int, seed: int, *, mats: tuple[float, ...] = MATS_M, fade: float = 0.15
 ) -> str:
-    """Return results as CSV; the pace at the end is slower by about the fraction
-    `fade`.
+    """Return results as CSV; `fade` is the mean increase of the pace up to the end.
 
     A quarter of the runners slow down by another 10 to 35 % somewhere in the second
     half.
