@@ -111,7 +111,7 @@ async def _call(pool: Pool, function: Callable[[], T]) -> T:
             raise TimeoutError(f"no answer in {pool.timeout:.0f} s")
         return future.result()
     except (DatabaseError, TimeoutError) as error:
-        logger.warning("The database did not answer: %r", error)
+        logger.warning("A database call failed or timed out: %r", error)
         raise DatabaseUnavailable(str(error)) from error
     finally:
         future.cancel()

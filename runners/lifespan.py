@@ -79,7 +79,9 @@ async def _prune_daily() -> None:
         try:
             pruned = await asyncio.to_thread(_prune)
         except Exception:
-            logger.exception("Old positions could not be deleted")
+            logger.exception(
+                "Old positions could not be deleted; trying again tomorrow"
+            )
         else:
             logger.info("%d positions from before %s deleted", *pruned)
         await asyncio.sleep(DAY_S)

@@ -78,8 +78,8 @@ def workers() -> Iterator[CheckMessage]:
         return
     if not settings.REDIS_URL:
         yield Error(
-            f"WORKERS={settings.WORKERS} needs REDIS_URL: without Redis a follower "
-            "would see only the runners that reach the same process.",
+            f"WORKERS={settings.WORKERS} needs REDIS_URL: without Redis, a "
+            "follower sees only the runners that reach the same process.",
             hint="Set REDIS_URL=redis://HOST:6379 or WORKERS=1.",
             id="spectate.E001",
         )
@@ -96,7 +96,7 @@ def redis_client() -> Iterator[CheckMessage]:
         yield Error(
             f"redis-py {redis.__version__} loses sockets that have been idle "
             "(channels_redis#422).",
-            hint="Install what requirements.txt pins: pip install -r requirements.txt",
+            hint="Install the pinned version: pip install -r requirements.txt",
             id="spectate.E002",
         )
 
@@ -145,7 +145,7 @@ def open_mode() -> Iterator[CheckMessage]:
     if settings.SPECTATE_OPEN and not settings.DEBUG:
         yield Warning(
             "SPECTATE_OPEN=1 in production: anyone may publish for any runner.",
-            hint="Unset it unless that is what you want.",
+            hint="Unset it, unless this is intended.",
             id="spectate.W002",
         )
 
@@ -155,7 +155,7 @@ def debug() -> Iterator[CheckMessage]:
         yield Warning(
             f"DEBUG=1 at {settings.PUBLIC_URL}: it keeps every query in memory, and "
             "is slow.",
-            hint="Unset DEBUG where others come.",
+            hint="Unset DEBUG on a public server.",
             id="spectate.W007",
         )
 
@@ -178,8 +178,8 @@ def public_url() -> Iterator[CheckMessage]:
         and public.hostname not in LOCAL_HOSTS
     ):
         yield Warning(
-            f"PUBLIC_URL={settings.PUBLIC_URL} is plain HTTP: passwords and tokens "
-            "can be read on the way, and browsers share no place.",
+            f"PUBLIC_URL={settings.PUBLIC_URL} is plain HTTP: "
+            "passwords and tokens can be intercepted, and browsers share no location.",
             hint="Put a proxy with a certificate in front and set PUBLIC_URL=https://….",
             id="spectate.W004",
         )
@@ -188,7 +188,7 @@ def public_url() -> Iterator[CheckMessage]:
 def proxies() -> Iterator[CheckMessage]:
     if "*" in settings.TRUSTED_PROXIES:
         yield Warning(
-            "TRUSTED_PROXIES=*: anyone may claim to speak for any address.",
+            "TRUSTED_PROXIES=*: every client can claim any address.",
             hint="Name the proxy's address as the server sees it, like 127.0.0.1.",
             id="spectate.W006",
         )

@@ -41,7 +41,9 @@ class Cheers:
         code = code_of(command.get("runner"))
         try:
             text = cheering.cheer_text(command.get("text"))
-            consumer.limit_rate(self.bucket, 1, "Too many cheers. Take a breath.")
+            consumer.limit_rate(
+                self.bucket, 1, "Too many cheers. Wait a moment and try again."
+            )
             pk = await database.read(cheering.cheered_runner, consumer.viewer, code)
         except CheerError as error:
             raise CommandError(error.code, error.detail, runner=code) from None
@@ -51,9 +53,11 @@ class Cheers:
         try:
             await cheering.cheer(consumer.hub.layer, runner=pk, code=code, text=text)
         except Exception as error:
-            logger.warning("The channel layer took no cheer: %r", error)
+            logger.warning("The channel layer did not accept a cheer: %r", error)
             raise CommandError(
-                "cheer.lost", "It may have reached nobody.", after=LAYER_RETRY_MS
+                "cheer.lost",
+                "The cheer may have reached nobody. Try again.",
+                after=LAYER_RETRY_MS,
             ) from None
         consumer.answer("ack", command)
 

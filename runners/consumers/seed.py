@@ -95,7 +95,7 @@ class SeedConsumer(SocketConsumer):
                 self.send_store_unavailable()
             return
         except Exception:
-            logger.exception("Positions could not be accepted")
+            logger.exception("Positions of a 2015 socket could not be accepted")
             for _ in gathered:
                 self.send_error(failed())
             return
@@ -116,18 +116,22 @@ class SeedConsumer(SocketConsumer):
             publisher = await self.open_publisher(code)
         elif code != publisher.code:
             raise CommandError(
-                "runner.mismatch", "This token is not of the runner in userId."
+                "runner.mismatch",
+                "This token belongs to a different runner than `userId`.",
             )
         return self._publishers.setdefault(wire_id, (publisher, wire_id))
 
     async def open_publisher(self, code: str) -> Publisher:
         """Return the runner of an id in open mode, without a check."""
         if not settings.SPECTATE_OPEN:
-            raise CommandError("token.required", "Publishing needs the runner's token.")
+            raise CommandError(
+                "token.required",
+                "Publishing needs the runner's token. Send it in the handshake.",
+            )
         if len(self._publishers) >= OPEN_PUBLISHERS:
             raise CommandError(
                 "follow.limit",
-                f"One socket publishes for {OPEN_PUBLISHERS:,} ids at most.",
+                f"A socket may publish for at most {OPEN_PUBLISHERS:,} ids.",
             )
         # Queued positions of other runners do not wait for the database.
         await self.accept_gathered()

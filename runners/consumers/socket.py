@@ -92,7 +92,7 @@ class SocketConsumer(SubscriptionConsumer):
                     break
                 await self.receive(message)
         except Exception:
-            logger.exception("A websocket failed")
+            logger.exception("A websocket was closed after an error")
             self.outbox.close(INTERNAL_ERROR)
         finally:
             self.disconnect()
@@ -130,7 +130,8 @@ class SocketConsumer(SubscriptionConsumer):
         if len(text) > FRAME_LIMIT:
             self.send_error(
                 CommandError(
-                    "message.too_big", f"A frame has {FRAME_LIMIT:,} bytes at most."
+                    "message.too_big",
+                    f"A frame may have at most {FRAME_LIMIT:,} bytes.",
                 )
             )
             self.outbox.close(FRAME_TOO_BIG)
@@ -152,7 +153,7 @@ class SocketConsumer(SubscriptionConsumer):
             self.protocol_confirmed()
             self.send_store_unavailable(command)
         except Exception:
-            logger.exception("A message could not be obeyed")
+            logger.exception("A websocket message could not be handled")
             self.send_error(failed(), command)
         else:
             self.protocol_confirmed()
@@ -286,7 +287,8 @@ class SocketConsumer(SubscriptionConsumer):
             self.send_error(
                 CommandError(
                     "follow.limit",
-                    f"One socket follows {FOLLOW_LIMIT:,} at most. "
+                    f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow "
+                    "some first. "
                     f"{len(chosen):,} of these {len(wire_ids):,} are followed.",
                 ),
                 command,
@@ -344,7 +346,9 @@ _REFUSALS = {
 
 def failed() -> CommandError:
     """Return the error that clients get for an exception here."""
-    return CommandError("server.error", "Something failed here. Nothing was changed.")
+    return CommandError(
+        "server.error", "The server failed to handle this. Nothing was changed."
+    )
 
 
 def writer_of(scope: dict[str, Any], send: Send) -> SocketWriter:

@@ -33,10 +33,12 @@ class SosCommand:
         """Handle an `sos`: stored and queued for all recipients before the ack."""
         consumer = self.consumer
         if consumer.publisher is None:
-            raise CommandError("token.required", "An SOS needs a runner's token.")
+            raise CommandError(
+                "token.required", "A call for help needs a runner's token."
+            )
         call = _call_of(command)
         consumer.limit_rate(
-            self.bucket, 1, "Too many calls at once. The first ones were sent."
+            self.bucket, 1, "Too many calls at once. The first ones were received."
         )
         try:
             sos = await database.read(sos_take, runner=consumer.publisher.pk, call=call)
@@ -61,7 +63,8 @@ def _call_of(command: dict[str, Any]) -> Call:
         )
     if type(called) is not int or not 0 <= called < 2**53:
         raise CommandError(
-            "sos.invalid", "`time` is in milliseconds since the epoch: of the call."
+            "sos.invalid",
+            "`time` must be the time of the call in milliseconds since the epoch.",
         )
     battery = command.get("battery")
     if not isinstance(battery, int | float) or not 0 <= battery <= 100:

@@ -79,7 +79,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         asked = check.viewer
         lost_links = set(asked.links) - decision.links
         if decision.moved and self.viewer.token == asked.token:
-            detail = "The phone is another runner's now: come back, and be theirs."
+            detail = "The phone belongs to a different runner now. Reconnect."
             self.end("token.moved", detail, RECONNECT)
         elif not decision.token and self.viewer.token == asked.token:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)

@@ -189,7 +189,9 @@ class TypedConsumer(SocketConsumer):
             if self.count_follows() >= FOLLOW_LIMIT:
                 self.send_error(
                     CommandError(
-                        "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
+                        "follow.limit",
+                        f"A socket may follow at most "
+                        f"{FOLLOW_LIMIT:,}. Unfollow some first.",
                     ),
                     command,
                 )
@@ -305,7 +307,7 @@ class TypedConsumer(SocketConsumer):
             self.outbox.send_event(v1.pong_frame(command))
         except orjson.JSONEncodeError:
             raise CommandError(
-                "message.invalid", "This is nested too deeply to be sent back."
+                "message.invalid", "The message is nested too deeply to be sent back."
             ) from None
 
     # Subscriptions
@@ -415,7 +417,9 @@ class TypedConsumer(SocketConsumer):
         if len(asked) > len(looked_for):
             self.send_error(
                 CommandError(
-                    "follow.limit", f"One socket follows {FOLLOW_LIMIT:,} at most."
+                    "follow.limit",
+                    f"A socket may follow at most "
+                    f"{FOLLOW_LIMIT:,}. Unfollow some first.",
                 ),
                 command,
             )

@@ -178,7 +178,7 @@ def several(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     items = value if isinstance(value, list) else [value]
     if len(items) > MOST_FIXES:
         raise FixError(
-            "message.too_big", f"One message holds {MOST_FIXES:,} positions at most."
+            "message.too_big", f"A message may have at most {MOST_FIXES:,} positions."
         )
     for index, item in enumerate(items):
         yield index, item if isinstance(item, dict) else {}

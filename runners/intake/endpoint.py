@@ -158,7 +158,7 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
     except Gone:
         return
     except Exception:
-        logger.exception("A report of a phone could not be taken")
+        logger.exception("A phone's report could not be handled")
         reply = Reply(500, b"Something failed here. Nothing was stored.\n")
     await _answer(reply, send, app, after)
 
@@ -199,7 +199,7 @@ async def _serve(
     pk, runner = bearer.token, bearer.publisher.pk
     phone_activity = get_pipeline().phone_activity
     if not bearer.usable:
-        ended = ("token.ended", "The phone still uses a token that was ended.")
+        ended = ("token.ended", "The phone still uses a token that has ended.")
         phone_activity.record(pk, runner, refused=[ended])
         return _refuse(app)
     try:
@@ -367,22 +367,26 @@ async def read_body(receive: Receive, encoding: str) -> tuple[bytes, FixError | 
 
 def _unpack(body: bytes, encoding: str) -> bytes:
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise FixError("message.invalid", "Send the body as it is, or packed by gzip.")
+        raise FixError(
+            "message.invalid", "Send the body uncompressed, or compressed by gzip."
+        )
     unpacker = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
     try:
         unpacked = unpacker.decompress(body, BODY_LIMIT_BYTES)
     except zlib.error:
-        raise FixError("message.invalid", f"The body is not {encoding}.") from None
+        raise FixError(
+            "message.invalid", f"The body is not valid {encoding}."
+        ) from None
     if unpacker.unconsumed_tail:
         raise _too_big()
     if not unpacker.eof:
-        raise FixError("message.invalid", "The packed body is cut short.")
+        raise FixError("message.invalid", "The compressed body is incomplete.")
     return unpacked
 
 
 def _too_big() -> FixError:
     return FixError(
-        "message.too_big", f"A body has {BODY_LIMIT_BYTES >> 20} MiB at most."
+        "message.too_big", f"A body may have at most {BODY_LIMIT_BYTES >> 20} MiB."
     )
 
 

@@ -77,7 +77,7 @@ def _add_fields(
 
 def _fix_of_fields(fields: dict[str, Any], report: Report) -> Fix:
     if str(fields.get("valid", "")).lower() in NO:
-        raise FixError("position.invalid", "The app says that this fix is not valid.")
+        raise FixError("position.invalid", "The app marks this fix as invalid.")
     in_metres = report.query.get("unit") == "mps"
     return fix_of_fields(fields, report.now, 1 if in_metres else KNOT)
 

@@ -78,13 +78,13 @@ TRACCAR = App(frozenset({"GET", "POST"}), read, ok, token_of_body=token_of_body)
 
 def _fix_of_query(report: Report) -> Fix:
     if report.query.get("valid", "").lower() in NO:
-        raise FixError("position.invalid", "The tracker says that it has no fix.")
+        raise FixError("position.invalid", "The tracker reports that it has no fix.")
     return fix_of_fields(report.query, report.now, KNOT)
 
 
 def _fix(position: dict[str, Any]) -> Fix:
     if position.get("valid") is False:
-        raise FixError("position.invalid", "The tracker says that it has no fix.")
+        raise FixError("position.invalid", "The tracker reports that it has no fix.")
     return make_fix(
         required_time(position.get("fixTime")),
         position.get("latitude"),

@@ -152,7 +152,12 @@ class Hub:
                         await self.layer.group_discard(group, self._channel)
                         membership.actual = False
                 except Exception as error:
-                    logger.warning("Group %s will be tried again: %r", group, error)
+                    logger.warning(
+                        "Channel-layer group %s could not be joined "
+                        "or left; trying again: %r",
+                        group,
+                        error,
+                    )
                     await asyncio.sleep(RETRY_S)
         finally:
             membership.task = None
@@ -200,7 +205,7 @@ class Hub:
                 follower.receive(event)
             except Exception:
                 # One failing socket must not end the streams of the others.
-                logger.exception("A subscriber failed on an event")
+                logger.exception("A subscriber failed to handle an event")
 
     def deliver_local(self, event: RunnerEvent) -> None:
         """Deliver an event that every process detects itself, without the layer."""
@@ -267,7 +272,7 @@ class Hub:
             try:
                 flushable.flush()
             except Exception:
-                logger.exception("A socket could not be written")
+                logger.exception("Frames could not be written to a socket")
         self.record_pass(since, at)
         if end < len(flushables):
             self.loop.call_soon(self._flush, flushables, since, at, end)

@@ -124,11 +124,13 @@ class Notifier:
                 prepare_connection()
                 busy = turn()
             except DatabaseError as error:
-                logger.warning("News wait: the database failed: %s", error)
+                logger.warning(
+                    "Notifications are delayed, as the database failed: %s", error
+                )
                 connection.close()
             except Exception:
                 # The thread must go on after any error in these.
-                logger.exception("News could not be told")
+                logger.exception("Notifications could not be sent; trying again")
             if not busy:
                 self._stopping.wait(POLL_S)
         connection.close()
@@ -221,7 +223,7 @@ class Notifier:
             self._away[host] = now + LEFT_ALONE_S
             job.failed = Failed("unreachable", again=LEFT_ALONE_S)
         except Exception:
-            logger.exception("A push message could not be made")
+            logger.exception("A push message could not be created")
             job.failed = Failed("error")
         else:
             self._away.pop(host, None)
@@ -260,7 +262,9 @@ class Notifier:
                 else:
                     job.failed = _mail(job, backend)
         except OSError as error:
-            logger.warning("The mail server cannot be reached: %s", error)
+            logger.warning(
+                "The mail server cannot be reached; check EMAIL_URL: %s", error
+            )
         finally:
             backend.close()
 
@@ -338,12 +342,12 @@ def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
             return Failed("busy", again=RETRY)
         return Failed("refused")
     except smtplib.SMTPResponseException as error:
-        logger.warning("A mail was not taken: %s", error)
+        logger.warning("The mail server did not accept a mail; trying again: %s", error)
         return Failed("busy", again=RETRY)
     except OSError:
         raise
     except Exception:
-        logger.exception("A mail could not be made")
+        logger.exception("A mail could not be created")
         return Failed("error")
     return None
 

@@ -48,7 +48,7 @@ def check_keys(p256dh: str, auth: str) -> None:
     except ValueError:
         right = False
     if not right:
-        raise KeysRefused("These are no keys of a browser's push subscription.")
+        raise KeysRefused("The keys are not those of a browser's push subscription.")
 
 
 def encrypt(payload: bytes, *, p256dh: str, auth: str) -> bytes:

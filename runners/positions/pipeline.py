@@ -172,7 +172,11 @@ class Pipeline:
             # them once the layer is available.
             self.unsent += len(events)
             self._record_lost_since(now_ms())
-            logger.warning("The channel layer took no positions: %r", error)
+            logger.warning(
+                "The channel layer did not accept positions; "
+                "followers get them from the database: %r",
+                error,
+            )
         else:
             if self._lost_since is not None:
                 await self._notify_hubs()
@@ -203,7 +207,9 @@ class Pipeline:
             await self.hub.layer.group_send_many([(HUBS, gap)])
         except Exception as error:
             self._record_lost_since(since)
-            logger.warning("The channel layer took no word of a gap: %r", error)
+            logger.warning(
+                "The channel layer did not accept the notice of a gap: %r", error
+            )
 
     # Late fixes of a race
 

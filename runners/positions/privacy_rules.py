@@ -81,12 +81,14 @@ class PrivacyRules:
             )
         for start, end in self.pauses:
             if start <= fix.t < end:
-                raise FixError("sharing.paused", "Sharing is, or was then, paused.")
+                raise FixError(
+                    "sharing.paused", "Sharing is paused, or was paused at that time."
+                )
         if fix.t <= self.erased:
-            raise FixError("position.erased", "Positions up to then were erased.")
+            raise FixError("position.erased", "Positions up to this time were erased.")
         for circle in self.circles:
             if circle.hides(fix):
-                raise FixError("zone.hidden", "This place is in a privacy zone.")
+                raise FixError("zone.hidden", "This position is in a privacy zone.")
 
 
 def read_rules(pk: int) -> PrivacyRules:

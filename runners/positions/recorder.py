@@ -179,7 +179,9 @@ class Recorder:
                 lost = self._store_rows(rows, changes)
             except Exception:
                 # The thread must go on after any error in these rows.
-                logger.exception("Positions could not be stored")
+                logger.exception(
+                    "A batch of positions could not be stored and is dropped"
+                )
                 self.not_stored["failed"] += len(rows)
                 lost = None
         stored = lost is not None
@@ -227,7 +229,10 @@ class Recorder:
                 prepare_connection()
                 lost = write_rows(rows, changes)
             except DatabaseError as error:
-                logger.warning("Positions wait: the database failed: %s", error)
+                logger.warning(
+                    "Positions are queued, as the database failed; trying again: %s",
+                    error,
+                )
                 connection.close()
                 if self._stopping:
                     self.not_stored["stopped"] += len(rows)

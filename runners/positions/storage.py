@@ -145,7 +145,10 @@ def write_rows(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[
                     with transaction.atomic():
                         change.write()
                 except (IntegrityError, DataError) as error:
-                    logger.warning("Not stored, its race has changed: %s", error)
+                    logger.warning(
+                        "A race result was not stored, as its race has changed: %s",
+                        error,
+                    )
             return lost
         if len(rows) == 1:
             return rows

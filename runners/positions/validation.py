@@ -49,7 +49,8 @@ def check_fix(fix: Fix, now: int) -> None:
     """Refuse a fix that cannot be true; raises `FixError`. `now` in milliseconds."""
     if fix.lat == 0 and fix.lng == 0:
         raise FixError(
-            "position.invalid", "0, 0 is what a phone says that has no place yet."
+            "position.invalid",
+            "0, 0 is not a position: phones send it before they have one.",
         )
     if fix.t > now + CLOCK_TOLERANCE_MS:
         raise FixError(

@@ -61,7 +61,7 @@ class Course:
             raise CourseError("The course has no points.")
         if len(kept) < 2:
             raise CourseError(
-                "The course has only one place. It needs at least two different points."
+                "The course has only one point. It needs at least two different points."
             )
         self.points = kept
         self.lats = [point[0] for point in kept]

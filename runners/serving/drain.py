@@ -128,5 +128,7 @@ async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
 
 
 def _end() -> None:
-    logger.error("Stopping took over %d s: ended with what was not stored yet", LIMIT_S)
+    logger.error(
+        "The shutdown took over %d s: exiting without storing the rest", LIMIT_S
+    )
     os._exit(1)

@@ -49,7 +49,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._await_head()
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_LIMIT and not self.transport.is_closing():
-            self.logger.warning("A request's head does not end.")
+            self.logger.warning("A request's head exceeds the limit.")
             self.send_400_response("The request's head is too big.")
 
     def on_message_begin(self) -> None:

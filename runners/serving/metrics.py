@@ -60,44 +60,64 @@ def read_process() -> list[Reading]:
     waiting = [outbox.waiting for outbox in hub.sockets]
     gauges: tuple[tuple[str, str, float], ...] = (
         ("sockets", "Websockets that are open.", len(hub.sockets)),
-        ("sockets_behind", "Those that do not keep up.", _behind(pipeline)),
-        ("outbox_depth", "Positions that wait for a socket.", sum(waiting)),
-        ("outbox_depth_most", "Of these, for a single one.", max(waiting, default=0)),
-        ("groups", "Channel-layer groups this process is in.", hub.groups),
+        ("sockets_behind", "Websockets that do not keep up.", _behind(pipeline)),
+        ("outbox_depth", "Positions queued for all sockets.", sum(waiting)),
+        (
+            "outbox_depth_most",
+            "The most for one socket.",
+            max(waiting, default=0),
+        ),
+        ("groups", "Channel-layer groups that this process has joined.", hub.groups),
         ("follows", "Pairs of a follower and a runner.", hub.follows),
         ("whole_follows", "Pairs of a socket and a race.", get_topics().follows),
         ("tasks", "Tasks of the event loop.", len(asyncio.all_tasks())),
-        ("loop_lag_seconds", "How late the process was lately.", admission.lag),
+        ("loop_lag_seconds", "Recent lag of the event loop.", admission.lag),
         (
             "layer_lag_seconds",
-            "The last beat through the layer.",
+            "Time that the last probe took through the layer.",
             hub.loss_detector.layer_lag,
         ),
-        ("leaving", "1 while the process leaves.", admission.leaving),
-        ("overloaded", "1 while it takes no new sockets.", admission.overloaded),
+        ("leaving", "1 while the process is draining.", admission.leaving),
+        (
+            "overloaded",
+            "1 while new sockets are refused.",
+            admission.overloaded,
+        ),
         ("recorder_waiting", "Fixes not committed yet.", recorder.waiting),
-        ("oldest_unstored_seconds", "Age of the oldest.", recorder.oldest),
-        ("commit_seconds", "The last commit.", recorder.commit_seconds),
+        (
+            "oldest_unstored_seconds",
+            "Age of the oldest fix that is not committed.",
+            recorder.oldest,
+        ),
+        ("commit_seconds", "Duration of the last commit.", recorder.commit_seconds),
         ("resident_bytes", "Memory of the process.", resident_bytes()),
     )
     counters: tuple[tuple[str, str, float], ...] = (
         ("deliveries", "Positions written to sockets.", hub.delivered),
-        ("merged", "Positions merged away.", hub.merged),
+        ("merged", "Positions replaced by newer ones before sending.", hub.merged),
         ("accepted", "Fixes accepted.", pipeline.accepted),
         ("stored", "Fixes committed.", recorder.stored),
-        ("unsent", "Events the layer did not take.", pipeline.unsent),
-        ("gaps", "Times the layer lost events.", hub.loss_detector.gaps),
-        ("notifications_queued", "Messages to followers queued.", notifier.queued),
-        ("notifications_pushed", "Pushed to browsers.", notifier.sent["push"]),
-        ("notifications_mailed", "Mailed.", notifier.sent["mail"]),
-        ("layer_dropped", "Events the layer dropped.", hub.layer.dropped),
+        ("unsent", "Events that the layer did not accept.", pipeline.unsent),
+        ("gaps", "Times that the layer may have lost events.", hub.loss_detector.gaps),
+        ("notifications_queued", "Notifications queued.", notifier.queued),
+        (
+            "notifications_pushed",
+            "Web pushes sent.",
+            notifier.sent["push"],
+        ),
+        ("notifications_mailed", "Mails sent.", notifier.sent["mail"]),
+        ("layer_dropped", "Events that the layer dropped.", hub.layer.dropped),
         ("cpu_seconds", "Processor time, user and system.", time.process_time()),
     )
     by_reason = (
-        ("notifications_failed", "Not told, or not yet.", notifier.failed),
+        (
+            "notifications_failed",
+            "Notifications that failed or are tried again.",
+            notifier.failed,
+        ),
         ("refused", "Fixes refused.", pipeline.refused),
         ("not_stored", "Fixes shown but not stored.", recorder.not_stored),
-        ("sockets_refused", "Sockets turned away.", admission.refused),
+        ("sockets_refused", "Sockets refused.", admission.refused),
     )
     ages = {str(number): count for number, count in enumerate(hub.ages.counts)}
     return [
@@ -110,7 +130,7 @@ def read_process() -> list[Reading]:
         Reading(
             "histogram",
             "delivery_age_seconds",
-            "Age of positions when written, from here on and through the layer.",
+            "Age of positions when written to a socket, from their acceptance.",
             ages | {"sum": hub.ages.total},
         ),
     ]

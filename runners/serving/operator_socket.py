@@ -79,7 +79,9 @@ class OperatorSocket:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             listener = _listen(self._path)
         except OSError as error:
-            logger.warning("`manage.py connections` cannot ask here: %s", error)
+            logger.warning(
+                "`manage.py connections` cannot query this process: %s", error
+            )
             return
         self._server = await asyncio.start_unix_server(self._answer, sock=listener)
 

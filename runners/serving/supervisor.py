@@ -101,7 +101,7 @@ class Supervisor:
                 alive = worker.look()
                 ever_ready |= worker.is_ready
                 if not alive and not ever_ready:
-                    logger.error("A worker could not start: stopping")
+                    logger.error("A worker could not start; stopping all workers")
                     return self.stop(status=1)
                 if not alive or worker.too_slow:
                     self._replace(place, worker)
@@ -112,7 +112,7 @@ class Supervisor:
     def _replace(self, place: int, worker: Worker) -> None:
         if not worker.is_ready and time.monotonic() < worker.started_at + RETRY_S:
             return
-        logger.warning("Worker %d has ended: starting another", worker.process.pid)
+        logger.warning("Worker %d has exited; starting a new one", worker.process.pid)
         worker.close()
         self.workers[place] = self._start(place)
 
@@ -132,7 +132,7 @@ class Supervisor:
         if self._coming is None:
             self._coming = self._start(self._to_replace[0])
         elif not self._coming.look() or self._coming.too_slow:
-            logger.error("A new worker does not start: the old ones stay")
+            logger.error("A new worker does not start; keeping the old ones")
             self._coming.close()
             self._coming = None
             self._to_replace.clear()

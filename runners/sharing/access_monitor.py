@@ -204,14 +204,12 @@ class AccessMonitor:
                     time.monotonic() - self._looked_at > UNREADABLE_AFTER_S
                     and not self.withholding
                 ):
-                    logger.warning(
-                        "Rights cannot be read: only public runners are sent"
-                    )
+                    logger.warning("Rights cannot be read; sending public runners only")
                     self.withholding = True
                     for socket in list(self.sockets):
                         socket.withhold_private()
             except Exception:
-                logger.exception("Looking for changed rights failed")
+                logger.exception("Polling changed rights failed; trying again")
             await asyncio.sleep(POLL_S)
 
     async def _poll(self) -> None:
@@ -292,7 +290,7 @@ class AccessMonitor:
                 socket.apply_decision(check, decision)
             except Exception:
                 # One failing socket must not prevent the others' checks.
-                logger.exception("A socket failed on its rights")
+                logger.exception("Changed rights could not be applied to a socket")
 
     async def _notify_followers(self, runners: set[int]) -> None:
         """Send the followers of these runners their new items."""

@@ -61,7 +61,7 @@ def cheered_runner(viewer: Viewer, code: str) -> int:
             reason, "There is no such runner, or they are not shown to you."
         )
     if not Runner.objects.filter(pk=grants[0].pk, cheers=True).exists():
-        raise CheerError("cheer.off", "This runner takes no cheers.")
+        raise CheerError("cheer.off", "This runner accepts no cheers.")
     return grants[0].pk
 
 

@@ -205,8 +205,8 @@ class Backfiller:
         # A slow commit concerns few runners, an unavailable channel layer all.
         logger.log(
             logging.WARNING if runners is None else logging.INFO,
-            "Followers of %s may have missed something in the last %.1f s: "
-            "they are given it from the database",
+            "Followers of %s may have missed events of the last %.1f s; sending "
+            "these from the database",
             "everybody" if runners is None else f"{len(runners)} runners",
             (now_ms() - since) / 1000,
         )

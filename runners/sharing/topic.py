@@ -313,13 +313,18 @@ class Topic:
                     self._backfill_later(added, read_at, recipients)
                 self._version = new
             except database.DatabaseUnavailable:
-                logger.warning("Could not look for changes of %s", self.topic_name)
+                logger.warning(
+                    "Changes of topic %s could not be read; trying again",
+                    self.topic_name,
+                )
             except RaceGone:
                 self._version = None
                 self._send_race_change("removed")
                 await self._update_items({})
             except Exception:
-                logger.exception("Looking for changes of %s failed", self.topic_name)
+                logger.exception(
+                    "Polling changes of topic %s failed; trying again", self.topic_name
+                )
 
     def invalidate(self) -> None:
         """Have the next refresh read everything, whatever the version is."""

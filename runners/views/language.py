@@ -60,7 +60,7 @@ def words(request: HttpRequest, language: str, version: str) -> HttpResponse:
     they change.
     """
     if language not in LANGUAGES or language == SOURCE:
-        raise Http404("There are no words of this language.")
+        raise Http404("There are no translations for this language.")
     return HttpResponse(_words(language), content_type="application/json")
 
 

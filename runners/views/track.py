@@ -45,7 +45,7 @@ def says_when_unavailable(
         try:
             return view(request, code)
         except OperationalError as error:
-            logger.warning("The database did not answer: %s", error)
+            logger.warning("A track could not be read from the database: %s", error)
             return JsonResponse(
                 {
                     "code": "store.unavailable",

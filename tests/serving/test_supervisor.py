@@ -152,7 +152,7 @@ def test_a_new_worker_that_does_not_start_ends_the_restart(
         group.wait_for_checks(3)
 
     assert group.events_of_restart(observe) == [(2, "started"), (2, "ended")]
-    assert "A new worker does not start: the old ones stay" in caplog.text
+    assert "A new worker does not start; keeping the old ones" in caplog.text
 
 
 def test_a_restart_can_be_requested_again_after_a_failed_one(tmp_path: Path) -> None:

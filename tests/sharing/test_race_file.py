@@ -252,7 +252,7 @@ def double(kind: str) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: lines.pop(), "The file is not whole: its end is missing."),
+        (lambda lines: lines.pop(), "The file is incomplete: its end is missing."),
         (lambda lines: lines.pop(-2), "line 8: 7 lines come before this one, not 6"),
         (lambda lines: lines.clear(), "The file is not whole"),
         (

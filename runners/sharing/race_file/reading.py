@@ -67,7 +67,7 @@ def race_read(*, path: Path, replace: bool = False) -> tuple[Race, Counter[str]]
     except (EOFError, zlib.error):
         pass  # As below.
     if reader.race is None or not reader.counts["end"]:
-        raise RaceFileError("The file is not whole: its end is missing.")
+        raise RaceFileError("The file is incomplete: its end is missing.")
     return reader.race, reader.counts
 
 

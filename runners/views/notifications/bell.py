@@ -130,7 +130,9 @@ def _set(
 
 def _read(request: HttpRequest) -> dict[str, Any]:
     if len(request.body) > MOST_BYTES:
-        raise ChoiceRefused("message.too_big", f"{MOST_BYTES:,} bytes are the most.")
+        raise ChoiceRefused(
+            "message.too_big", f"The body may have at most {MOST_BYTES:,} bytes."
+        )
     try:
         choice = orjson.loads(request.body)
     except orjson.JSONDecodeError:

@@ -104,7 +104,7 @@ def _passes(course: Course, at: str) -> list[float]:
     except ValueError:
         figures = []
     if not all(map(math.isfinite, figures)) or len(figures) not in (1, 2):
-        raise invalid("`at` is metres along the course, or a place as lat,lng.")
+        raise invalid("`at` must be metres along the course, or a position as lat,lng.")
     if len(figures) == 1:
         (own,) = figures
         if not 0 <= own <= course.length + 1:
@@ -131,8 +131,8 @@ def _nearest(course: Course, lat: float, lng: float) -> float:
     raise Refused(
         HTTPStatus.BAD_REQUEST,
         "place.off_course",
-        f"The course does not come within {REACHES_M[-1]:.0f} m of there. "
-        "Choose a place on it.",
+        f"The course does not come within {REACHES_M[-1]:.0f} m of `at`. "
+        "Choose a place on the course.",
     )
 
 

@@ -164,7 +164,7 @@ def forget_kept() -> None:
 def _asked(request: HttpRequest) -> Asked:
     clock = request.GET.get("by") or "gun"
     if clock not in ("gun", "chip"):
-        raise invalid("`by` is gun or chip.")
+        raise invalid("`by` must be gun or chip.")
     return Asked(
         clock="gun" if clock == "gun" else "chip",
         category=request.GET.get("category", ""),

@@ -148,7 +148,7 @@ def _behind_link(
     if not is_opened(request, link):
         return HttpResponseRedirect(base)
     if link.race is None:
-        raise Http404("This link is to no race.")
+        raise Http404("This link is not for a race.")
     response: HttpResponse = make(request, link.race.slug, user, link, base)
     return response
 

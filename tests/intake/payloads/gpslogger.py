@@ -39,7 +39,8 @@ CASES = [
         f"lat=0.0&lon=0.0&time={ISO}".encode(),
         headers=FORM,
         app="GPSLogger",
-        reply=b"Refused: 0, 0 is what a phone says that has no place yet.\n",
+        reply=b"Refused: 0, 0 is not a position: phones send it before they "
+        b"have one.\n",
         reasons={"position.invalid": 1},
     ),
     Case(

@@ -118,7 +118,7 @@ CASES = [
         },
         *(FULL | {"t": MS + n * 1000} for n in (1, 3)),
         reply=b'{"result":"ok","refused":[[2,"position.invalid",'
-        b'"0, 0 is what a phone says that has no place yet."]]}',
+        b'"0, 0 is not a position: phones send it before they have one."]]}',
         reasons={"position.invalid": 1},
     ),
     overland(
