@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import itertools
 import json
 import time
 import urllib.parse
@@ -82,6 +83,25 @@ class Listener:
                 self.heard.append(str(text))
 
 
+class Witness:
+    """Follows a runner whose name changes to see what is in force on every socket.
+
+    The access monitor applies changes in order, and notifies followers last.
+    """
+
+    def __init__(self, server: Server, client: Client, runner: Runner) -> None:
+        self.server, self.client, self.runner = server, client, runner
+        self._numbers = itertools.count(1)
+
+    async def sees_changes(self) -> None:
+        """Wait until all changes that were committed by now are in force."""
+        name = self.runner.name = f"Witness {next(self._numbers)}"
+        await self.server.adatabase(self.runner.save)
+        await self.client.receive_until(
+            lambda m: m.get("change") == "changed" and m["runner"]["name"] == name
+        )
+
+
 def now_ms() -> int:
     return int(time.time() * 1000)
 
@@ -153,6 +173,13 @@ class Drive(Doors):
             await self.app(app, code, self.next_t(), place)
 
     # Looking
+
+    async def witness(self, stack: contextlib.AsyncExitStack) -> Witness:
+        runner = await self.server.adatabase(make_runner, "witness")
+        client = await stack.enter_async_context(typed_client(self.server.ws_url))
+        await client.send(type="follow", runners=["witness"])
+        await client.receive_type("snapshot")
+        return Witness(self.server, client, runner)
 
     async def look(self, stack: contextlib.AsyncExitStack) -> dict[str, Listener]:
         """Open a spectator of every kind."""

@@ -14,6 +14,7 @@ from bench import process
 from runners.serving import http
 from runners.serving.http import HEADERS, BoundedHttp
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 # What an endless header may send before it is cut off; the rest is the kernel's. Bytes.
 SENT = 20 * 1024 * 1024
@@ -53,38 +54,50 @@ def test_a_head_that_does_not_end_is_cut_off(
     assert process.rss_kib(uvicorn_server.pid) - before < 8 * 1024
 
 
+HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize("said", [(), (HEAD[:9],), (HEAD, HEAD[:9])])
 async def test_who_sends_no_head_in_time_is_hung_up_on(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, said: tuple[bytes, ...]
 ) -> None:
     monkeypatch.setattr(http, "HEAD_TIMEOUT_S", 0.3)
+    assert await seconds_open(said, keep_alive=3600) >= 0.3
+
+
+async def test_time_between_requests_is_that_of_keep_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "HEAD_TIMEOUT_S", 3600)
+    assert await seconds_open((HEAD[:9], HEAD[9:]), keep_alive=1) >= 1
+
+
+async def seconds_open(said: tuple[bytes, ...], keep_alive: int) -> float:
+    """Say something to a server and return how long the connection lasts."""
 
     async def ok(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
     config = uvicorn.Config(
-        ok, http=BoundedHttp, lifespan="off", log_config=None, timeout_keep_alive=1
+        ok,
+        http=BoundedHttp,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=keep_alive,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
-        port = listener.getsockname()[1]
-
-        async def seconds(*said: bytes) -> float:
-            """Say something and return how long the connection lasts."""
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            started = time.monotonic()
-            for part in said:
-                writer.write(part)
-                await asyncio.sleep(0.05)
+        started = time.monotonic()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        for part in said:
+            writer.write(part)
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE_S):
             await reader.read()
-            writer.close()
-            return time.monotonic() - started
-
-        head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-        for said in ((), (head[:9],), (head, head[:9])):
-            assert 0.25 < await seconds(*said) < 3
-        # Between requests it is the server's keep-alive that counts.
-        assert await seconds(head[:9], head[9:]) > 0.9
+        lasted = time.monotonic() - started
+        writer.close()
         server.should_exit = True
         await serving
+    return lasted

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from runners.models import Entry, Race, RunnerToken
-from tests.clients import UNREAD, typed_client
+from tests.clients import UNREAD, Client
 from tests.factories.people import (
     make_follow,
     make_phone,
@@ -32,6 +32,7 @@ from tests.factories.people import (
     make_user,
 )
 from tests.factories.positions import stored_times
+from tests.faults.trust_revocation import RunningPhone, running
 from tests.servers import Kind, Server
 from tests.trust.matrix import (
     ACTIONS,
@@ -45,14 +46,11 @@ from tests.trust.matrix import (
     due,
     visitors,
 )
+from tests.waiting import PATIENCE_S
 
 # 4 origins, 5 cookies, 5 tokens, 5 visibilities.
 VISITORS = 4 * 5 * 5 * 5
 AT_A_TIME = 40
-# How long silence is listened to, and how long a sign of life may take. Seconds.
-SILENCE, PATIENCE = 0.3, 20.0
-# Of the runners followed. Seconds.
-BETWEEN_FIXES = 0.2
 
 
 @dataclass
@@ -104,6 +102,7 @@ class World:
         self.server = server
         self.keys = server.database(make_keys)
         self.found: dict[tuple[Visitor, Action], str] = {}
+        self.phones: dict[Sight, RunningPhone] = {}
         # Pages come from Django alone, whichever server stands before it.
         self.has_pages = server.kind == "uvicorn"
         self.actions = ACTIONS if self.has_pages else SEED + TYPED
@@ -156,7 +155,7 @@ class World:
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             local_addr=(f"127.1.{number // 200}.{number % 200 + 1}", 0),
             compression=None,
-            open_timeout=PATIENCE,
+            open_timeout=PATIENCE_S,
             **UNREAD,
         ) as connection:
             yield connection
@@ -167,6 +166,9 @@ class World:
         follow, publish = SEED
         with self.ends(visitor, SEED):
             async with self.visit(visitor, None) as socket:
+                # What is sent to a socket that the server has closed would have the
+                # close frame lost.
+                await Client(socket).received()
                 fix = self.try_to_publish(visitor, publish)
                 for said in (
                     {"initialRequest": True, "following": [code_of(visitor)]},
@@ -191,6 +193,7 @@ class World:
         follow, snapshot, publish, topic_name = TYPED
         with self.ends(visitor, TYPED):
             async with self.visit(visitor, "spectate.v1") as socket:
+                await hear(socket)  # the welcome
                 fix = self.try_to_publish(visitor, publish)
                 for said in (
                     {
@@ -270,10 +273,18 @@ class World:
         shown: bool,
         is_position: Any,
     ) -> None:
-        """Wait for a position, or for silence where the follow was refused."""
+        """Wait for a position, or where the follow was refused for the runner's next.
+
+        That one comes before the answer to a question that is asked once it is stored.
+        """
         refused = (visitor, follow) in self.found
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SILENCE if refused else PATIENCE):
+        if refused:
+            # The first of them may have been on its way before.
+            await self.phones[visitor.sight].goes_on(2)
+            came = await Client(socket).received()
+            shown = shown or any(map(is_position, came))
+        else:
+            with contextlib.suppress(TimeoutError):
                 while not shown:
                     shown = is_position(await hear(socket))
         if shown:
@@ -323,13 +334,10 @@ class World:
 
     async def run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            pulses = []
-            for sight in SIGHTS:
-                phone = await stack.enter_async_context(
-                    typed_client(self.server.ws_url, self.keys.pulses[sight])
-                )
-                pulses.append(asyncio.create_task(pulse(phone)))
-                await phone.receive_type("ack")
+            for sight, token in self.keys.pulses.items():
+                phone = await stack.enter_async_context(running(self.server, token))
+                await phone.goes_on(1)
+                self.phones[sight] = phone
             everybody = list(visitors())
             gate = asyncio.Semaphore(AT_A_TIME)
 
@@ -346,9 +354,6 @@ class World:
                     if self.has_pages
                 ]
                 await asyncio.gather(*map(behind_gate, everybody), *pages)
-            for task in pulses:
-                task.cancel()
-            await asyncio.gather(*pulses, return_exceptions=True)
         stored = await self.server.adatabase(stored_times, lng=7)
         for code, times in stored.items():
             for visitor, action in map(self.tried.__getitem__, times):
@@ -361,16 +366,9 @@ def code_of(visitor: Visitor) -> str:
     return f"run-{visitor.sight}"
 
 
-async def pulse(phone: Any) -> None:
-    for number in itertools.count():
-        fix = {"t": int(time.time() * 1000), "lat": 48 + number / 1e4, "lng": 2}
-        await phone.send(type="publish", fixes=[fix])
-        await asyncio.sleep(BETWEEN_FIXES)
-
-
 async def hear(socket: ClientConnection) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(
-        await asyncio.wait_for(socket.recv(), PATIENCE)
+        await asyncio.wait_for(socket.recv(), PATIENCE_S)
     )
     return message
 
