@@ -1,4 +1,4 @@
-"""Which files, ours and those from npm, are collected and compressed."""
+"""The selection of static files, ours and those from npm, to collect and compress."""
 
 from __future__ import annotations
 

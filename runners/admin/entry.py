@@ -72,7 +72,7 @@ class EntriesOfRace(EntryInline):
     autocomplete_fields = ("runner",)
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """Offers the race's own waves, read once instead of once per row."""
+        """Offer the race's own waves, read once instead of once per row."""
         formset = super().get_formset(request, obj, **kwargs)
         waves = Wave.objects.filter(race=obj)
         wave: Any = formset.form.base_fields["wave"]

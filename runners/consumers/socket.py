@@ -1,7 +1,7 @@
-"""What the consumers of both dialects share: handshake, rights, rates, the end.
+"""The base of both dialects' consumers: handshake, rights, rates, the end of a socket.
 
-A consumer only speaks the protocol. It joins one channel-layer group per followed
-runner through the hub, and group-sends positions through the pipeline.
+A consumer implements the protocol only. It joins one channel-layer group per followed
+runner through the hub, and sends positions to groups through the pipeline.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class SocketConsumer(SubscriptionConsumer):
     """The base of both dialects' consumers.
 
-    It has no channel of its own in the layer and uses no thread for an event, so it has
-    its own receive loop: `AsyncConsumer`'s waits for a thread before each.
+    It has no channel in the layer, and a receive loop of its own, as that of
+    `AsyncConsumer` waits for a thread before each event.
     """
 
     subprotocol: ClassVar[str | None] = None
@@ -192,7 +192,7 @@ class SocketConsumer(SubscriptionConsumer):
         return command
 
     async def authenticate(self, token: str) -> None:
-        """Authenticate as the runner of a token; raises `CommandError`."""
+        """Set the runner of a token as the publisher; raises `CommandError`."""
         generation = self.monitor.generation
         bearer = await database.read(token_lookup.find_token, token)
         if bearer is None:

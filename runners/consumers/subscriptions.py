@@ -46,12 +46,12 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
     # Subscriptions
 
     def recheck_if_changed(self, generation: int) -> None:
-        """Have rights rechecked that were read before the latest change."""
+        """Request a check of rights that were read before the latest change."""
         if self.monitor.generation != generation:
             self.recheck_at = 0.0
 
     async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
-        """Follow runners whom this socket may see, as read at a generation."""
+        """Follow runners that this socket may see, as read at a generation."""
         for grant in grants:
             self.following[grant.code] = grant.pk
             self.recheck_at = min(self.recheck_at, grant.until)
@@ -134,7 +134,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.outbox.close(close_code)
 
     def withhold_private(self) -> None:
-        """Stop sending runners whom not everybody may see."""
+        """Stop sending runners who are not visible to everybody."""
         if not self.withholding:
             self.withheld_since = now_ms()
         self.withholding = True
@@ -152,14 +152,14 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
 
     @property
     def races(self) -> frozenset[int]:
-        """Primary keys of the followed races."""
+        """Return the primary keys of the followed races."""
         return frozenset()
 
     def drop_race(self, race: int, reason: str) -> None:
         """Stop following a race, and notify the client (typed)."""
 
     def drop_link(self, link: int) -> None:
-        """End what a share link showed besides single runners (typed)."""
+        """Unsubscribe the topics to which a share link gave access (typed)."""
 
     def send_access(self, reason: str, **what: str) -> None:
         """Notify the client that a runner or race cannot be seen any more (typed)."""

@@ -212,9 +212,7 @@ class TypedConsumer(SocketConsumer):
         return bodies, backfill
 
     def backfill_later(self, runners: Collection[int], read_at: int) -> None:
-        """Backfill positions that were accepted before the snapshot and committed
-        after.
-        """
+        """Send positions accepted before the snapshot and committed after it."""
 
         async def look() -> None:
             await asyncio.sleep(COMMIT_DELAY_S)

@@ -1,4 +1,4 @@
-"""How each app is set up for a race: links, QR codes and manual steps.
+"""The set-up of each app for a race: links, QR codes and manual steps.
 
 The apps' own defaults save battery; these settings report a position every few seconds.
 """
@@ -29,7 +29,7 @@ HEARTBEAT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the page of phones shows for one app, including the runner's token.
+    """The content of the page of phones for one app, including the runner's token.
 
     `link` opens and configures the app on the phone that shows the page; `code` is the
     content of the QR code, for a different phone. `values` are (label, value) to enter
@@ -46,7 +46,7 @@ class Setup:
 
     @property
     def qr(self) -> SafeString:
-        """The QR code as an SVG."""
+        """Return the QR code as an SVG."""
         # Generated here; the text is not part of the SVG.
         return mark_safe(  # noqa: S308
             self.drawn.svg_inline(

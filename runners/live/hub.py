@@ -44,8 +44,10 @@ class Flushable(Protocol):
 
 
 class TickQueue:
-    """What is flushed at one tick: `since` is the loop time of the first queued event,
-    `at` the loop time of the tick."""
+    """The outboxes and audiences to flush at one tick.
+
+    `since` is the loop time of the first queued event, `at` the loop time of the tick.
+    """
 
     __slots__ = ("at", "since", "flushables")
 

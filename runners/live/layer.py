@@ -139,7 +139,10 @@ LOOP_LATE_S = 0.2
 
 @contextlib.asynccontextmanager
 async def redis_timeout() -> AsyncIterator[None]:
-    """Limit a call to `REDIS_TIMEOUT_S`; restart the limit when the loop was late."""
+    """Limit a call to `REDIS_TIMEOUT_S`, again after each delay of the loop.
+
+    Raises TimeoutError.
+    """
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
 

@@ -6,7 +6,7 @@ import struct
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Return UTF-8 text as a text frame."""
+    """Encode UTF-8 text as a text frame."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload

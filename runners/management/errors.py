@@ -1,4 +1,4 @@
-"""What goes wrong, as one line for who typed the command."""
+"""Errors of commands, as one line for the user."""
 
 from __future__ import annotations
 

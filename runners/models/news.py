@@ -77,7 +77,7 @@ KINDS = (Kind.START, Kind.CHECKPOINT, Kind.FINISH, Kind.SILENCE, Kind.SOS)
 
 
 class Alert(models.Model):
-    """What a follower wants to be notified of for one runner, and where."""
+    """The news about a runner that a follower chose, and where to send them."""
 
     subscription = models.ForeignKey(
         Subscription, on_delete=models.CASCADE, related_name="alerts"

@@ -8,9 +8,9 @@ from runners.models.runner import RunnerToken
 
 
 class Phone(models.Model):
-    """The phone behind a token: its app, last contact and refused fixes.
+    """The phone of a token: its app, last contact and refused fixes.
 
-    In a table of its own, as the intake writes it every few seconds.
+    A separate table, as the intake writes it every few seconds.
     """
 
     token = models.OneToOneField(

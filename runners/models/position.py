@@ -14,7 +14,7 @@ def _range(field: str, least: float, most: float, *, null: bool) -> Q:
 
 
 class Place(models.Model):
-    """Where and how a runner was at one moment: SI units, unknown values are null."""
+    """The position and motion of a runner at one moment: SI units, null if unknown."""
 
     recorded_at = models.DateTimeField(
         help_text="The phone's time, to the millisecond."
@@ -87,7 +87,7 @@ class Position(Place):
 class LatestPosition(Place):
     """A runner's newest fix, so that a snapshot reads one row per runner.
 
-    In a table of its own: it is written with every batch, and saving a runner in the
+    A separate table, as it is written with every batch, and saving a runner in the
     admin must not overwrite it with an old position.
     """
 

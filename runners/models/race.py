@@ -23,11 +23,11 @@ def valid_timezone(name: str) -> None:
 
 class RaceQuerySet(NotingQuerySet["Race"]):
     def on_or_next(self, now: datetime | None = None) -> RaceQuerySet:
-        """Races that are not over, earliest start first."""
+        """Return the races that are not over, earliest start first."""
         return self.filter(ends__gt=now or timezone.now()).order_by("start", "name")
 
     def window_open(self, now: datetime | None = None) -> RaceQuerySet:
-        """Races whose runners can be seen now."""
+        """Return the races whose runners are visible now."""
         now = now or timezone.now()
         return self.filter(start__lte=now + WINDOW_BEFORE_START, ends__gt=now)
 
@@ -160,9 +160,9 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
         return super().update(**changes)
 
     def shown(self) -> EntryQuerySet:
-        """Entries that others may know of.
+        """Return the entries that are visible to others.
 
-        A runner with an account is not shown by an entry that they have not accepted.
+        A runner with an account must have accepted the entry.
         """
         return self.filter(models.Q(accepted=True) | models.Q(runner__account=None))
 
@@ -253,7 +253,7 @@ class Entry(models.Model):
 
 
 class Split(models.Model):
-    """When a runner passed a checkpoint, interpolated between two fixes."""
+    """The time when a runner passed a checkpoint, interpolated between two fixes."""
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="splits")
     checkpoint = models.ForeignKey(

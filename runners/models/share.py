@@ -146,7 +146,9 @@ class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
 
 
 class LinkViewers(models.Model):
-    """How many sockets of one process use a link; those of dead processes expire."""
+    """The number of one process's sockets that use a link; rows of dead processes
+    expire.
+    """
 
     link = models.ForeignKey(
         ShareLink, on_delete=models.CASCADE, related_name="presence"

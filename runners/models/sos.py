@@ -12,7 +12,7 @@ from runners.models.runner import Runner
 
 
 class Contact(models.Model):
-    """An emergency contact whom a runner chose: an address or an account."""
+    """An emergency contact that a runner chose: an address or an account."""
 
     runner = models.ForeignKey(
         Runner, on_delete=models.CASCADE, related_name="contacts"
@@ -52,7 +52,9 @@ class Contact(models.Model):
 
 class SosQuerySet(models.QuerySet["Sos"]):
     def open(self) -> SosQuerySet:
-        """Calls that were neither withdrawn by the runner nor closed by the office."""
+        """Return the calls that neither the runner has withdrawn nor the office has
+        closed.
+        """
         return self.filter(fine_at=None, closed_at=None)
 
 

@@ -38,7 +38,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class EndpointRefused(Exception):
-    """An endpoint that is not posted to; the message says why."""
+    """An endpoint to which nothing is posted; the message gives the reason."""
 
 
 class Endpoint(NamedTuple):
@@ -93,7 +93,10 @@ def is_public(address: Address) -> bool:
 
 
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Post to an endpoint; raises `EndpointRefused`, `OSError` and `TimeoutError`."""
+    """Post to an endpoint; return its answer.
+
+    Raises `EndpointRefused`, `OSError` and `TimeoutError`.
+    """
     endpoint = read_endpoint(url)
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     default = HTTPS if endpoint.secure else 80

@@ -79,7 +79,7 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
 
 
 def contact_mail(contact: Contact) -> EmailMessage:
-    """Build the mail to somebody whom a runner has chosen as contact."""
+    """Build the mail to a person whom a runner has chosen as contact."""
     name = contact.runner.name
     text = _(
         "{name} runs with {site} and chose this address: if they ever call "

@@ -1,7 +1,8 @@
 """Delivers notifications in the background of a serving process.
 
 Two threads, so that a slow mail server does not delay pushes. Deliveries are claimed in
-the database: one of several processes sends each, and another one if that process dies.
+the database: one of several processes sends each, and a different one takes over if
+that process dies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What followers choose to be notified of, and where."""
+"""The alerts that followers choose: kinds of news, and where to send them."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ class Pipeline:
                 await self._notify_hubs()
 
     def _on_late_commit(self, since: int) -> None:
-        """Have all hubs read what was stored late; called in the recorder's thread.
+        """Make all hubs read what was stored late; called in the recorder's thread.
 
         Clients that started to follow in the meantime may have read the database too
         early.

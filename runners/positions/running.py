@@ -1,8 +1,8 @@
-"""What a runner's fixes mean in the race that they are running.
+"""The processing of a runner's fixes in their race: progress, splits, states.
 
 The state travels in the events of the runner's group and is stored with the latest
-position, so that it does not matter which process a fix reaches. Late fixes are told by
-replaying the whole track.
+position, so that any process can continue with the next fix. After late fixes, the
+complete track is replayed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ TEMPORARY_STATES = {"off_course": "started"}
 
 @dataclass(frozen=True, slots=True)
 class ActiveEntry:
-    """An entry whose race is not over: when its fixes count, and along what course.
+    """An entry whose race is not over: the times between which its fixes count, and its
+    course.
 
-    `version` is another when the course, its checkpoints or the gun are. Times in
+    `version` changes with the course, its checkpoints and the gun. Times in
     milliseconds.
     """
 
@@ -67,7 +68,7 @@ class FollowerEvent(NamedTuple):
 
 
 class Running:
-    """Where a runner is in their race, as this process knows it."""
+    """A runner's state in their race, as this process knows it."""
 
     __slots__ = ("engagement", "state")
 
@@ -81,7 +82,9 @@ class Running:
         return seen
 
     def carried(self) -> dict[str, Any]:
-        """Return what another process, or the next start, goes on from."""
+        """Return the state from which a different process, or the next start,
+        continues.
+        """
         return {
             "entry": self.engagement.entry,
             "version": self.engagement.version,
@@ -89,7 +92,7 @@ class Running:
         }
 
     def adopt(self, carried: dict[str, Any]) -> None:
-        """Go on from what another process has seen, unless it knows less."""
+        """Continue from the state of a different process, unless it is older."""
         if (
             state := _matching_state(carried, self.engagement)
         ) and state.t > self.state.t:
@@ -113,9 +116,10 @@ class Running:
         *,
         corrected: bool = False,
     ) -> Iterator[FollowerEvent]:
-        """Encode what followers are told of a step from a state before.
+        """Encode the events for followers of a step from an earlier state.
 
-        A split names the race: if that is unlisted, only to those who follow it.
+        A split names its race; if the race is unlisted, the event is only for those who
+        follow the race.
         """
         for passing in passings:
             frame = v1.split_frame(
@@ -182,11 +186,12 @@ def _matching_state(carried: object, engagement: ActiveEntry) -> State | None:
 
 
 def read_running(pk: int) -> tuple[Running | None, float]:
-    """Read the race that a runner is in, or else the next one; and until when it is so.
+    """Read the race that a runner is in, or else the next one, and until when this
+    holds.
 
-    The time is in milliseconds. The state is the stored one, or where that does not
-    fit (another course, an entry made on the way) that of a replay of the track.
-    Causes three queries or so.
+    The time is in milliseconds. The state is the stored one; if it does not fit (the
+    course has changed, or the entry was created meanwhile), it is that of a replay of
+    the track. Causes about three queries.
     """
     entries = (
         Entry.objects.shown()
@@ -303,16 +308,16 @@ def _moment(t: int) -> datetime:
 
 
 class Recomputed(NamedTuple):
-    """What a replay found: the state, and splits that are new or other than before."""
+    """The result of a replay: the state, and splits that are new or different."""
 
     state: State
     splits: list[Passing]
 
 
 def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
-    """Replay a runner's track, late fixes in their places, and store what differs.
+    """Replay a runner's track, including late fixes, and store what differs.
 
-    None where nothing is new: a phone had sent again what was stored.
+    Returns None if nothing is new, as the phone had sent stored fixes again.
     """
     rows = _track(pk, engagement)
     gun = engagement.gun

@@ -32,7 +32,7 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 class Row(NamedTuple):
     """A fix as it is stored.
 
-    `progress`: metres along the course. `held`: implausible, not drawn until another
+    `progress`: metres along the course. `held`: implausible, not drawn until a later
     fix confirms it. `state`: JSON of the state from which the next fix advances.
     """
 

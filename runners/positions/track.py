@@ -38,7 +38,7 @@ class Publisher:
 
 
 class Track:
-    """What this process knows of a runner who publishes.
+    """This process's state of a runner who publishes.
 
     It subscribes to the runner's own group, so that fixes accepted by other processes
     count here too. Times in milliseconds.

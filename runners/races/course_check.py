@@ -1,4 +1,4 @@
-"""What is odd about a course as it was drawn or recorded, and how to mend it."""
+"""Detects faults of a course as drawn or recorded, and repairs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Oddity(NamedTuple):
 
 
 def oddities(course: Course) -> list[Oddity]:
-    """Return what an organiser should look at before the race."""
+    """Return what an organiser should check before the race."""
     found = [*_gaps(course), *_heights(course)]
     if _repeats(course):
         found.append(

@@ -47,9 +47,10 @@ def read_gpx(source: str | bytes) -> GPX:
 
 
 def _check_shape(text: str) -> None:
-    """Refuse what is no GPX, and what gpxpy would not survive; raise CourseError.
+    """Refuse files that are not GPX or that gpxpy cannot parse safely; raises
+    CourseError.
 
-    Elements nested 100,000 deep overflow the stack and end the whole process.
+    Elements nested 100,000 deep overflow the stack and end the process.
     """
     depth = 0
 

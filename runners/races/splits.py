@@ -1,4 +1,4 @@
-"""Where times are taken on a course, and when a runner passed there."""
+"""Checkpoints along a course, and the times when a runner passed them."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Node(NamedTuple):
 
 
 def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
-    """Return each time the course passes each mark, in the order they are run.
+    """Return each time that the course passes each mark, in the order of the race.
 
-    Start and finish are passed once. A split in the first lap is passed again each
-    time the line comes by in the same direction, unless another mark stands there; one
-    in a later lap belongs to that lap alone. The way back of an out and back is no
-    lap: it needs a checkpoint of its own.
+    Start and finish are passed once. A split in the first lap is passed again each time
+    that the line returns in the same direction, unless a different mark is there; one
+    in a later lap belongs to that lap only. The way back of an out-and-back course is
+    not a lap: it needs a checkpoint of its own.
     """
     found = []
     for mark in marks:

@@ -98,7 +98,7 @@ FINISHED, RUNNING, WAITING, OUT, ABSENT = range(5)
 
 
 def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[Place]:
-    """Order rows and rank them overall, in their category and in their wave.
+    """Sort rows and rank them overall, in their category and in their wave.
 
     Equal times share a rank; after two firsts comes a third.
     """

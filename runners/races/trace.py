@@ -1,4 +1,4 @@
-"""What a recorded stream of fixes shows, in the order in which it arrived."""
+"""The progress and splits of a recorded stream of fixes, in the order of arrival."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class FullCollections:
             await asyncio.sleep(min(self.least, STEP_S))
 
     async def close(self) -> None:
-        """Restore Python's own schedule."""
+        """Restore Python's default schedule."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

@@ -230,7 +230,7 @@ _noticeboard: MetricsBoard | None = None
 
 
 def join_noticeboard(folder: Path, place: int) -> None:
-    """Share the numbers of this process, one of several workers, from now on."""
+    """Share the metrics of this process, one of several workers, from now on."""
     global _noticeboard
     _noticeboard = MetricsBoard(folder, place)
     _noticeboard.start()

@@ -1,1 +1,1 @@
-"""The rules: who may see whom, who follows whom."""
+"""The rules of visibility and following."""

@@ -28,7 +28,7 @@ PUBLIC = Race.Visibility.PUBLIC
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who is looking, with their rights: primary keys, and the session's key."""
+    """A client with its rights: primary keys, and the session's key."""
 
     user: int | None = None
     session: str | None = None
@@ -38,7 +38,7 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A runner whom a viewer may see.
+    """A runner that a viewer may see.
 
     `anybody`: everybody may see them. `until`: when the right ends by the clock, in
     seconds since the epoch (infinite if it does not).
@@ -62,7 +62,8 @@ class AccessCheck:
 
 @dataclass(frozen=True, slots=True)
 class AccessDecision:
-    """What a viewer may still see, and why they lost runners and races.
+    """The runners and races that a viewer may still see, and the reasons for the
+    others.
 
     `lost` and `lost_races` map primary keys to the reasons of `access` events.
     """
@@ -81,7 +82,7 @@ class AccessDecision:
 def visible_runners(
     user_id: int | None = None, links: Collection[int] = ()
 ) -> RunnerQuerySet:
-    """Return the runners whom a user, a holder of links or a stranger may see now."""
+    """Return the runners that a user, a holder of links or a stranger may see now."""
     in_race = entries_open().filter(
         runner=OuterRef("pk"), race__in=visible_races(links)
     )
@@ -119,7 +120,7 @@ def blockers_of(
 
 
 def race_runners(race: int) -> RunnerQuerySet:
-    """Return the runners whom a race shows to everybody who may see the race."""
+    """Return the runners that a race shows to everybody who may see the race."""
     shown = Entry.objects.shown().filter(race=race)
     in_window = entries_open().filter(race=race)
     return Runner.objects.sharing().filter(

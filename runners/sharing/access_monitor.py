@@ -63,13 +63,13 @@ class MonitoredSocket(Protocol):
 
     @property
     def races(self) -> frozenset[int]:
-        """Primary keys of the followed races."""
+        """Return the primary keys of the followed races."""
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what is no longer allowed, and notify the client."""
 
     def withhold_private(self) -> None:
-        """Stop sending runners whom not everybody may see."""
+        """Stop sending runners who are not visible to everybody."""
 
     def erase(self, runner: int) -> None:
         """Discard queued positions of a runner who erased theirs."""
@@ -157,7 +157,7 @@ class AccessMonitor:
         return True
 
     def release_sockets(self, socket_counts: Iterable[tuple[str, int]]) -> None:
-        """Uncount the sockets of a connection that ends."""
+        """Decrement the counts of sockets when a connection ends."""
         for place in socket_counts:
             self.socket_counts[place] -= 1
             if self.socket_counts[place] <= 0:
@@ -261,7 +261,7 @@ class AccessMonitor:
             self._floor = max(self._floor, pk)
 
     async def reauthorize(self, sockets: Iterable[MonitoredSocket]) -> None:
-        """Check what these sockets may still see, and apply the decisions.
+        """Check the rights of these sockets, and apply the decisions.
 
         Sockets with the same rights and the same subscriptions share a check.
         """

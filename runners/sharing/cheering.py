@@ -50,7 +50,7 @@ def cheer_text(text: object) -> str:
 
 
 def cheered_runner(viewer: Viewer, code: str) -> int:
-    """Return the primary key of a runner whom a viewer may cheer.
+    """Return the primary key of a runner that a viewer may cheer.
 
     Raises `CheerError`. Causes two queries.
     """

@@ -12,9 +12,9 @@ from runners.sharing.access import visible_runners
 
 
 def followable_runners(*, user: User) -> QuerySet[Runner]:
-    """Return the runners whom a user may follow or ask to follow.
+    """Return the runners that a user may follow or ask to follow.
 
-    These are the runners they see, and those who show themselves to accepted followers:
+    These are the visible runners, and those who are visible to accepted followers:
     everybody who knows their code may ask, unless blocked.
     """
     blocked = Follow.objects.filter(user=user, status=Follow.Status.BLOCKED)

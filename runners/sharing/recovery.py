@@ -75,8 +75,8 @@ class Backfill:
     def newest_rows(self, hub: Hub) -> Iterator[tuple[int, bytes]]:
         """Encode each runner's newest position as a row of `positions`.
 
-        Leaves out runners of whom the hub has dispatched a newer one: it may still be
-        queued in an outbox, and a marker never moves back.
+        Leaves out runners with a newer position that the hub has dispatched: it may
+        still be queued in an outbox, and a marker never moves back.
         """
         dispatched = hub.newest(self.newest)
         for pk, row in self.newest.items():
@@ -232,7 +232,7 @@ class Backfiller:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     def close(self) -> None:
-        """Forget the lost spans."""
+        """Discard the spans for which events may be lost."""
         _backfillers.discard(self)
 
     async def _backfill_in_turn(self, gap: LostSpan) -> None:

@@ -1,4 +1,4 @@
-"""Which runners the standings of a race count and name for a viewer."""
+"""Decides which runners the standings of a race count and name for a viewer."""
 
 from __future__ import annotations
 

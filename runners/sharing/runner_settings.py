@@ -1,4 +1,4 @@
-"""What a runner does with what is theirs: pause, end, hide, take along, erase."""
+"""Changes of a runner's own data: pause, end of sharing, zones, export, erasure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def visibility_set(*, runner: Runner, visibility: str) -> None:
 
 
 def sharing_pause(*, runner: Runner) -> None:
-    """Share nothing from now on; a second call changes nothing."""
+    """Pause sharing from now on; a second call changes nothing."""
     Pause.objects.get_or_create(
         runner=runner, ended_at=None, defaults={"started_at": timezone.now()}
     )
 
 
 def sharing_resume(*, runner: Runner) -> None:
-    """Share again; what was recorded meanwhile is never taken."""
+    """Resume sharing; positions recorded during the pause are never accepted."""
     for pause in runner.pauses.filter(ended_at=None):
         pause.ended_at = timezone.now()
         pause.save(update_fields=["ended_at"])
@@ -37,7 +37,7 @@ def sharing_resume(*, runner: Runner) -> None:
 
 @transaction.atomic
 def sharing_until(*, runner: Runner, ends: datetime | None) -> None:
-    """Let sharing end by itself at a time, or never (None)."""
+    """Set the time at which sharing ends automatically; None: never."""
     before, now = runner.sharing_ends_at, timezone.now()
     if before is not None and before < now:
         # What was recorded after the end stays unshared.

@@ -327,7 +327,7 @@ class Topic:
                 )
 
     def invalidate(self) -> None:
-        """Have the next refresh read everything, whatever the version is."""
+        """Make the next refresh read everything, whatever the version is."""
         if self._version is not None:
             self._version = Version(self._version.race, None)
 

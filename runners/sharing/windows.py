@@ -1,4 +1,4 @@
-"""Which races may be seen, and when an entry shows its runner."""
+"""Decides which races are visible, and when an entry shows its runner."""
 
 from __future__ import annotations
 

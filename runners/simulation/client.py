@@ -47,7 +47,7 @@ PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 
 @dataclass
 class Tally:
-    """What all clients of a simulation have done so far, in fixes unless noted."""
+    """The totals of all clients of a simulation, in fixes unless noted."""
 
     connected: int = 0  # Sockets that are open.
     connects: int = 0  # Sockets since the start.
@@ -87,12 +87,12 @@ class Client:
 
     @property
     def waiting(self) -> int:
-        """The number of fixes without an ack."""
+        """Return the number of fixes without an ack."""
         return len(self._pending) + self._unacked
 
     @property
     def _unacked(self) -> int:
-        """The number of fixes that are sent and wait for their ack."""
+        """Return the number of sent fixes without an ack."""
         return sum(map(len, self._in_flight.values()))
 
     @property

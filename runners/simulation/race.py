@@ -34,12 +34,12 @@ async def run_field(
 ) -> tuple[Tally, int]:
     """Run a field with one client per starter.
 
-    Runners go on from where they were; others wait for the gun, or start somewhere
-    along the course. With `incidents` the first phone is mostly late and the second
-    runner strays.
+    Runners continue from where they were; others wait for the gun, or start somewhere
+    along the course. With `incidents` the first phone is often late and the second
+    runner leaves the course.
 
-    Ends after `laps` (0: never), `duration` seconds, Ctrl-C or SIGTERM; a second of
-    these does not wait for the last acks. Returns the tally and the number of fixes
+    Ends after `laps` (0: never), `duration` seconds, Ctrl-C or SIGTERM; a second signal
+    ends without waiting for the last acks. Returns the tally and the number of fixes
     without an ack.
     """
     tally = Tally()

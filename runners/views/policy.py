@@ -48,7 +48,7 @@ def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
 
 
 def content_policy(get_response: GetResponse) -> GetResponse:
-    """Adds the policy to every response."""
+    """Add the policy to every response."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)

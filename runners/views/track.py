@@ -1,4 +1,4 @@
-"""A runner's whole track, as JSON with a level of detail and as GPX."""
+"""A runner's complete track, as JSON with a level of detail and as GPX."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
 @require_safe
 @says_when_unavailable
 def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
-    """Return the whole track as GPX."""
+    """Return the complete track as GPX."""
     runner = _visible(request, code)
     positions = _shown(request, runner)
 

@@ -184,7 +184,8 @@ def check_style(url: str) -> str | Problem:
 def check_phones() -> Iterator[str | Problem]:
     """Send a position as a phone does, and receive it as a spectator does.
 
-    For a runner of its own, whom nobody else can see and who is deleted at the end.
+    The position is that of a separate runner, who is visible to nobody else and is
+    deleted at the end.
     """
     with probe() as (token, share), spectator() as watcher:
         apart = hear(watcher, "welcome")["time"] - now_ms()

@@ -134,14 +134,14 @@ class ServerConfig(Config):
 
 
 def is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Drops two log lines per socket that do not name the client."""
+    """Drop two log lines per socket that do not name the client."""
     if str(record.msg).startswith("Invalid UTF-8"):
         record.exc_info = None  # An error of the client, not of the server.
     return record.msg not in {"connection open", "connection closed"}
 
 
 def end_with_parent(signum: int) -> None:
-    """Have the kernel send this signal when the parent ends (Linux).
+    """Make the kernel send this signal when the parent ends (Linux).
 
     An orphaned worker would not be restarted, and would keep the port from the next
     server.

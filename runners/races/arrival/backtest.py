@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good the answers to one question were; `*_s` are seconds."""
+    """The accuracy of the answers to one question; `*_s` are in seconds."""
 
     asked_at: float
     place: float
@@ -77,7 +77,7 @@ class Run:
         return float(np.interp(distance, self.distances, self.times))
 
     def place_at(self, time: float) -> float:
-        """Return where the runner was, in metres."""
+        """Return the distance along the course in metres at `time` (seconds)."""
         return float(np.interp(time, self.times, self.distances))
 
 
@@ -132,11 +132,11 @@ def play(
     wobble: float = 0.0,
     seed: int = 0,
 ) -> Iterator[Answer]:
-    """Yield the answers at each distance asked at, for all mats ahead.
+    """Yield the answers at each requested distance, for all mats ahead.
 
-    `rows` are indices into `results.times`, all by default. A question is left out
-    where its split, or that of the mat it is asked at, is missing, and where eta.json
-    would say that it is too early.
+    `rows` are indices into `results.times`, all by default. A question is left out if
+    its split, or that of the mat at which it is asked, is missing, and if eta.json
+    would answer `too_early`.
     """
     chosen = range(len(results.times)) if rows is None else rows
     for n in chosen:

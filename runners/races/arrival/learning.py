@@ -85,8 +85,8 @@ def learn(
 ) -> Prior:
     """Learn from the results of races of about the same length.
 
-    `before` is what is believed as far as the results say nothing; it counts for less
-    the more runners there are. Raises ResultsError where there are too few.
+    `before` is the prior for whatever the results do not determine; its weight
+    decreases with the number of runners. Raises ResultsError if there are too few.
     """
     runners = sum(len(_complete(race)) for race in races)
     if runners < FEWEST_RUNNERS:

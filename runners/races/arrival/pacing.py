@@ -1,10 +1,10 @@
-"""How pace changes in the course of a race: what was learned, and its use.
+"""The change of pace in the course of a race: learned coefficients, and their use.
 
 The unknown is y, the logarithm of the pace from here to a place over the average pace
-so far. Its middle is linear in `pacing_terms`, its 10 % and 90 % quantiles are further
-away by the exponential of what is linear in `spread_terms`. Distances count as shares
-of the race's length, so one set of coefficients answers at any place, about any place.
-`learning.py` finds the coefficients; `prior.json` is the set that is used by default.
+so far. Its median is linear in `pacing_terms`; its 10 % and 90 % quantiles differ from
+it by the exponential of a function linear in `spread_terms`. Distances are shares of
+the race's length, so that one set of coefficients applies to any place, asked from any
+place. `learning.py` computes the coefficients; `prior.json` has the default ones.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Pace(NamedTuple):
 
 @dataclass(frozen=True)
 class Prior:
-    """What was learned from results."""
+    """The coefficients learned from results."""
 
     # Coefficients of `pacing_terms`, and of `spread_terms` towards either end.
     middle: tuple[float, ...]

@@ -20,7 +20,7 @@ MAX_SPLITS = 200
 
 
 class ResultsError(ValueError):
-    """A file that is not usable as results; its text says why, for the organiser."""
+    """A file that is not usable as results; its text gives organisers the reason."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ Fields = dict[str, Any]
 
 
 class RaceFileError(ValueError):
-    """A file that cannot be imported; its text says why, and in which line."""
+    """A file that cannot be imported; its text gives the reason and the line."""
 
 
 @transaction.atomic

@@ -25,9 +25,10 @@ FIXES_A_LINE = 1_000
 
 
 def race_write(*, race: Race, path: Path, tracks: bool = True) -> Counter[str]:
-    """Write a race into a file; return how many of each kind it has, fixes included.
+    """Write a race into a file; return the number of rows by kind, including fixes.
 
-    The file is whole or not there: it gets its name last. Only its owner may read it.
+    The file is renamed when it is complete, so that no partial file is left. Only its
+    owner may read it.
     """
     counts: Counter[str] = Counter()
     coming = path.with_name(f"{path.name}.part")

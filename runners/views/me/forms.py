@@ -113,7 +113,7 @@ class VisibilityForm(forms.Form):
 
 
 class EndForm(forms.Form):
-    """When sharing ends; `zone` is the browser's time zone, for "today"."""
+    """The end of sharing; `zone` is the time zone of the browser, for "today"."""
 
     lasts = forms.ChoiceField(
         choices=[("1", "1 h"), ("6", "6 h"), ("today", "Today"), ("never", "Never")]
@@ -205,7 +205,7 @@ class ZoneForm(forms.Form):
 
 
 class ContactForm(forms.Form):
-    """A mail address, or a follower whom the runner accepted."""
+    """A mail address, or a follower that the runner has accepted."""
 
     who = forms.CharField(
         max_length=254,
@@ -246,7 +246,7 @@ class ContactForm(forms.Form):
 
 
 class ConfirmForm(forms.Form):
-    """A typed word that confirms what cannot be undone."""
+    """A word to type, which confirms an irreversible action."""
 
     confirm = forms.CharField(
         required=False,

@@ -33,7 +33,7 @@ Status = Follow.Status
 def own_runner(
     view: Callable[Concatenate[HttpRequest, Runner, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Pass the signed-in user's own runner to a view; it never gets another one."""
+    """Pass the signed-in user's own runner to a view, and never a different one."""
 
     @never_cache
     @wraps(view)

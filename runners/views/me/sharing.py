@@ -1,4 +1,4 @@
-"""Who sees the runner, and when."""
+"""The page's forms for visibility, pauses and the end of sharing."""
 
 from __future__ import annotations
 
