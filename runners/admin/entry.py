@@ -21,8 +21,9 @@ from runners.races.entries import entry_mark, split_set
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The form of an entry, which keeps its runner and race, so that rows load no
-    choices.
+    """The form of an entry.
+
+    It keeps the runner and the race, so that rows load no choices.
     """
 
     class Meta:

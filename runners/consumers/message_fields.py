@@ -27,7 +27,10 @@ def since_of(command: dict[str, Any]) -> int | None:
 
 
 def followed_of(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:
-    """Return the runners, races and `public` of a message; raises `CommandError`."""
+    """Return the lists `runners` and `races`, and `public`, of a message.
+
+    Raises `CommandError`.
+    """
     runners = command.get("runners", [])
     races = command.get("races", [])
     if not isinstance(runners, list) or not isinstance(races, list):

@@ -106,7 +106,7 @@ class SeedConsumer(SocketConsumer):
             self._publishers.clear()
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
-        """Return the runner of a position, and the id to send it under."""
+        """Return the runner of a position, and the id that its followers receive."""
         publisher = self.publisher
         wire_id: Any = command.get("userId")
         if publisher is not None and "userId" not in command:

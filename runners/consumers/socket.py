@@ -263,9 +263,9 @@ class SocketConsumer(SubscriptionConsumer):
     async def follow_codes(
         self, wire_ids: Sequence[object], command: dict[str, Any]
     ) -> dict[str, int]:
-        """Follow runners one by one and return those newly followed, by code.
+        """Follow runners one by one; map newly followed codes to primary keys.
 
-        Each runner who may not be followed causes an error; the others are followed.
+        Each runner that may not be followed causes an error; the others are followed.
         """
         codes: dict[str, None] = {}
         room = FOLLOW_LIMIT - self.count_follows()

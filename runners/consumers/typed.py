@@ -166,7 +166,10 @@ class TypedConsumer(SocketConsumer):
     async def start_following(
         self, command: dict[str, Any], since: int | None
     ) -> tuple[list[bytes], list[Backfill]]:
-        """Follow what a message names; return its snapshot and its backfill."""
+        """Follow the topics of a message; return its snapshot and its backfill.
+
+        The snapshot is encoded, in parts without the fields of this socket.
+        """
         runners, races, public = followed_of(command)
         await self.set_tick(command)
         generation = self.monitor.generation
@@ -388,8 +391,9 @@ class TypedConsumer(SocketConsumer):
     async def topic_names_of(
         self, slugs: list[Any], public: bool, command: dict[str, Any]
     ) -> list[TopicName]:
-        """Return the topics that a message newly follows; send errors for unknown
-        races.
+        """Return the topics that a message newly follows.
+
+        Sends errors for unknown races.
         """
         topic_names = [TopicName()] if public else []
         asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))

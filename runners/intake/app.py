@@ -161,7 +161,7 @@ def _fix_of_call(fix: Fix, now: int) -> Fix | None:
 
 
 def fields_of(text: str) -> dict[str, str]:
-    """Parse the fields of a query string or a form; the first of a name counts."""
+    """Parse a query string or a form; of repeated names, the first value counts."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
@@ -170,9 +170,9 @@ def fields_of(text: str) -> dict[str, str]:
 
 
 def several(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a list, or the single one, with their indices.
+    """Yield the indices and objects of a list, or of a single object.
 
-    An item that is no object is replaced by an empty one. Raises `FixError` for too
+    An item that is not an object is replaced by an empty one. Raises `FixError` for too
     many.
     """
     items = value if isinstance(value, list) else [value]

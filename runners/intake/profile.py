@@ -15,8 +15,10 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 def gpslogger_profile(token: str) -> Reply:
-    """Return the settings for a token, without looking it up: the client has sent it,
-    and the settings contain nothing else.
+    """Return the settings for a token.
+
+    The token is not looked up: the client has sent it, and the settings contain nothing
+    else.
     """
     if not TOKEN.fullmatch(token):
         return Reply(404, b"There is no such token.\n")

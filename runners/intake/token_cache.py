@@ -86,7 +86,10 @@ class TokenCache:
 
 
 def read_tokens(digests: list[str]) -> dict[str, CachedToken]:
-    """Read tokens, including ended ones. Causes one query per 500 tokens."""
+    """Map digests to their tokens, including ended ones.
+
+    Causes one query per 500 tokens.
+    """
     now = timezone.now()
     found = {}
     for start in range(0, len(digests), 500):

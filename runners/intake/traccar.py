@@ -1,5 +1,4 @@
-"""Reports that a Traccar server forwards from its trackers (`forward.type` json or
-url).
+"""Reports of trackers that a Traccar server forwards (`forward.type` json or url).
 
 The runner's token is in the URL, or it is the device's attribute `spectateToken` in
 Traccar, for servers that forward all devices to one URL.

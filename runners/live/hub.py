@@ -227,7 +227,7 @@ class Hub:
                 self._deliver(membership, newest)
 
     def newest(self, runners: Iterable[int]) -> dict[int, int]:
-        """Return the time (milliseconds) of each runner's newest dispatched position.
+        """Map runners to the time (milliseconds) of their newest dispatched position.
 
         It is 0 for runners without one.
         """

@@ -146,8 +146,9 @@ class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
 
 
 class LinkViewers(models.Model):
-    """The number of one process's sockets that use a link; rows of dead processes
-    expire.
+    """The number of sockets of one process that use a link.
+
+    Rows of dead processes expire.
     """
 
     link = models.ForeignKey(

@@ -52,9 +52,7 @@ class Contact(models.Model):
 
 class SosQuerySet(models.QuerySet["Sos"]):
     def open(self) -> SosQuerySet:
-        """Return the calls that neither the runner has withdrawn nor the office has
-        closed.
-        """
+        """Return the calls that are neither withdrawn nor closed by the office."""
         return self.filter(fine_at=None, closed_at=None)
 
 

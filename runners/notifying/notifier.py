@@ -396,9 +396,7 @@ class _Rights:
         }
 
     def _viewer(self, delivery: Delivery) -> tuple[int | None, int | None] | None:
-        """Return the account and the links by which a delivery's follower sees the
-        runner.
-        """
+        """Return the account and links by which a follower sees a delivery's runner."""
         alert = self._alert(delivery)
         place = delivery.subscription
         if alert is None or place is None:

@@ -122,7 +122,7 @@ def alerts_set(
 
 
 def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
-    """Return the alerts of a place: kinds by runner's code."""
+    """Map codes of runners to the kinds of news that are sent to a place."""
     if place is None:
         return {}
     return {

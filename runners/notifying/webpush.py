@@ -64,7 +64,7 @@ def encrypt(payload: bytes, *, p256dh: str, auth: str) -> bytes:
 
 
 def headers(endpoint: str, *, ttl: int, urgent: bool, topic: str) -> dict[str, str]:
-    """Return the headers of a message that is useless after `ttl` seconds.
+    """Return the HTTP headers of a message that expires after `ttl` seconds.
 
     While the browser is offline, a later message with the same topic replaces it.
     """

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 
 class Fix(NamedTuple):
-    """A position: time in milliseconds since the epoch, degrees, other values in SI
-    units.
+    """A position at one moment.
 
-    Battery is in per cent. Values that the phone did not send are None.
+    `t` is in milliseconds since the epoch, `lat`, `lng` and `heading` in degrees,
+    `accuracy` and `altitude` in metres, `speed` in m/s, `battery` in per cent. Values
+    that the phone did not send are None.
     """
 
     t: int

@@ -31,9 +31,7 @@ class PhoneStatus:
         self.t = -EVERY_MS
 
     def is_news(self, fix: Fix) -> bool:
-        """Return whether followers are to be notified of a fix's phone, and remember
-        it.
-        """
+        """Return whether followers are notified of a phone's state, and remember it."""
         limit = CHARGED if self.is_low else LOW
         is_low = fix.battery is not None and fix.battery < limit
         ring = fix.accuracy or 0.0

@@ -60,8 +60,9 @@ class Circle:
 
 @dataclass(frozen=True, slots=True)
 class PrivacyRules:
-    """Decides which of a runner's fixes are accepted. Times in milliseconds since the
-    epoch.
+    """Decides which of a runner's fixes are accepted.
+
+    Times are in milliseconds since the epoch.
     """
 
     circles: Sequence[Circle] = ()

@@ -37,11 +37,10 @@ TEMPORARY_STATES = {"off_course": "started"}
 
 @dataclass(frozen=True, slots=True)
 class ActiveEntry:
-    """An entry whose race is not over: the times between which its fixes count, and its
-    course.
+    """An entry whose race is not over, with its course.
 
-    `version` changes with the course, its checkpoints and the gun. Times in
-    milliseconds.
+    Its fixes count from `opens` to `ends`. `version` changes with the course, its
+    checkpoints and the gun. Times are in milliseconds.
     """
 
     entry: int
@@ -82,8 +81,9 @@ class Running:
         return seen
 
     def carried(self) -> dict[str, Any]:
-        """Return the state from which a different process, or the next start,
-        continues.
+        """Return the state from which other processes and the next start continue.
+
+        Keys: `entry`, `version` (of the `ActiveEntry`) and `state` (`State.as_json`).
         """
         return {
             "entry": self.engagement.entry,
@@ -186,12 +186,11 @@ def _matching_state(carried: object, engagement: ActiveEntry) -> State | None:
 
 
 def read_running(pk: int) -> tuple[Running | None, float]:
-    """Read the race that a runner is in, or else the next one, and until when this
-    holds.
+    """Read the race that a runner is in, or else the next one.
 
-    The time is in milliseconds. The state is the stored one; if it does not fit (the
-    course has changed, or the entry was created meanwhile), it is that of a replay of
-    the track. Causes about three queries.
+    Also returns until when this holds, in milliseconds. The state is the stored one; if
+    it does not fit (the course has changed, or the entry was created meanwhile), it is
+    that of a replay of the track. Causes about three queries.
     """
     entries = (
         Entry.objects.shown()

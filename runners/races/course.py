@@ -141,8 +141,9 @@ class Course:
 
     @cached_property
     def to_flat(self) -> Transformer:
-        """Project (lng, lat) to metres around the centre, exact to 0.01 % within 100
-        km.
+        """Project (lng, lat) to metres around the centre.
+
+        Exact to 0.01 % within 100 km.
         """
         middle = self.lngs[0]
         east = [_wrap(lng - middle) for lng in self.lngs]

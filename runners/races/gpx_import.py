@@ -47,10 +47,10 @@ def read_gpx(source: str | bytes) -> GPX:
 
 
 def _check_shape(text: str) -> None:
-    """Refuse files that are not GPX or that gpxpy cannot parse safely; raises
-    CourseError.
+    """Refuse files that are not GPX or that gpxpy cannot parse safely.
 
-    Elements nested 100,000 deep overflow the stack and end the process.
+    Elements nested 100,000 deep overflow the stack and end the process. Raises
+    CourseError.
     """
     depth = 0
 

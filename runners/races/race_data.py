@@ -38,11 +38,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ground:
-    """The data of a race that does not change while it runs. Without a course, `course`
-    and `slopes` are None.
+    """The data of a race that does not change while it runs.
 
-    `passes` has the metres of each pass of each checkpoint (primary key, number);
-    `prior` is what was learned from past results.
+    Without a course, `course` and `slopes` are None. `passes` maps checkpoints (primary
+    key, pass number) to metres along the course; `prior` is learned from past results.
     """
 
     stops: tuple[Stop, ...]
@@ -188,9 +187,10 @@ def _with_last_certain(rows: list[Row]) -> list[Row]:
 
 
 def samples_of(rows: Iterable[Row], now: datetime) -> dict[int, list[Passed]]:
-    """Return each run by runner: start, splits, the last minutes.
+    """Map runners to their known passes: start, splits, and fixes of the last minutes.
 
-    Causes two queries; reads single positions by index, not a track.
+    Times in seconds since the epoch, distances in metres, oldest first. Causes two
+    queries; reads single positions by index, not a track.
     """
     samples: dict[int, list[Passed]] = {}
     for row in rows:

@@ -95,10 +95,10 @@ def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
 def passings(
     passes: Sequence[Pass], first: int, nodes: Iterable[Node], doubt: float
 ) -> tuple[tuple[Passing, ...], int]:
-    """Return who was passed between the nodes from pass `first` on, and the next pass.
+    """Return the marks passed between nodes, and the index of the next pass.
 
-    Times are interpolated between the nodes before and after. `doubt` is by how many
-    seconds the last of these may be early or late.
+    `first` is the index of the first pass to expect. Times are interpolated between the
+    nodes before and after. `doubt` is the uncertainty of these nodes' times in seconds.
     """
     found = []
     before: Node | None = None

@@ -165,7 +165,7 @@ class MetricsBoard:
         self._path.unlink(missing_ok=True)
 
     def others(self) -> dict[int, list[Reading]]:
-        """Return the siblings' latest numbers by worker number."""
+        """Map the numbers of sibling workers to their latest readings."""
         newest: dict[int, tuple[float, Path]] = {}
         for path in self.folder.glob("*.json"):
             place = int(path.name.partition("-")[0])

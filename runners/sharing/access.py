@@ -62,10 +62,10 @@ class AccessCheck:
 
 @dataclass(frozen=True, slots=True)
 class AccessDecision:
-    """The runners and races that a viewer may still see, and the reasons for the
-    others.
+    """The runners and races that a viewer may still see.
 
-    `lost` and `lost_races` map primary keys to the reasons of `access` events.
+    `lost` and `lost_races` map primary keys of the others to the reasons of `access`
+    events.
     """
 
     token: bool
@@ -105,7 +105,7 @@ def visible_runners(
 def blockers_of(
     users: Collection[int], runners: Collection[int] | None = None
 ) -> dict[int, frozenset[int]]:
-    """Return by user which of these runners, or of all, have blocked them."""
+    """Map users to those of these runners, or of all, who have blocked them."""
     blocks = Follow.objects.filter(status=Follow.Status.BLOCKED)
     if runners is None:
         blocks = blocks.filter(user__in=users)
@@ -137,7 +137,7 @@ def lately_public() -> RunnerQuerySet:
 def followable(
     viewer: Viewer, codes: Sequence[str], *, create: bool
 ) -> tuple[list[Grant], dict[str, str]]:
-    """Return grants of the runners who may be followed, and refusals by code.
+    """Return grants of the runners that may be followed, and refusals by code.
 
     With `create` (open mode), unknown codes become public runners. Refusals are error
     codes. Hidden runners are refused as unknown, like runners who do not exist; only

@@ -47,7 +47,7 @@ def unfollow_runner(*, user: User, code: str) -> None:
 
 
 def follow_statuses(*, user: User) -> dict[str, str]:
-    """Return the status of a user's follows and requests by runner's code."""
+    """Map codes of runners to the status of a user's follow or request."""
     follows = Follow.objects.filter(
         user=user, status__in=[Follow.Status.ACCEPTED, Follow.Status.PENDING]
     )

@@ -104,7 +104,11 @@ def account_delete(*, user: User) -> None:
 
 
 def positions_json(*, runner: Runner) -> dict[str, Any]:
-    """Return every place that is stored of a runner, SI units."""
+    """Return all stored positions of a runner for a download.
+
+    Keys: `code`, `name`, `positions` and `calls_for_help`, the last two lists of dicts
+    with model fields in SI units; times are datetimes.
+    """
     fields = (
         *("recorded_at", "stored_at", "lat", "lng", "accuracy", "altitude"),
         *("speed", "heading", "battery", "source"),

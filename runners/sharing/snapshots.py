@@ -28,7 +28,10 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, int]:
-    """Return the primary keys of races by slug that a holder of links may see."""
+    """Map slugs to the primary keys of the races that a holder of links may see.
+
+    Causes one query.
+    """
     # PostgreSQL refuses text with NUL characters.
     sound = [slug for slug in slugs if "\0" not in slug]
     races = visible_races(links)
@@ -50,10 +53,10 @@ def fix_row(latest: LatestPosition) -> list[Any]:
 def runner_items(
     runners: Iterable[int] | RunnerQuerySet, race: int | None = None
 ) -> dict[int, dict[str, Any]]:
-    """Return the `runners` of a snapshot by primary key, without trails.
+    """Map primary keys of runners to their items in `runners` of a snapshot.
 
-    Bib and state are those of the race, or else of each runner's current race. Causes
-    two or three queries.
+    Keys as in docs/protocol.md; `trail` is empty. Bib and state are those of the race,
+    or else of each runner's current race. Causes two or three queries.
     """
     queryset = (
         runners
@@ -150,7 +153,10 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
 
 
 def race_item(pk: int) -> dict[str, Any]:
-    """Return the race of a snapshot with course and checkpoints. Causes two queries."""
+    """Return the item of a race in `races` of a snapshot (keys as in docs/protocol.md).
+
+    Causes two queries; raises `Race.DoesNotExist`.
+    """
     race = Race.objects.get(pk=pk)
     course = Course(race.line, length=race.length) if race.line else None
     return {

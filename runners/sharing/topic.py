@@ -140,8 +140,9 @@ class Topic:
         await self.join(outbox)
 
     def change_blockers(self, outbox: TypedOutbox, before: Blockers) -> None:
-        """Move a member to the audience of their new blockers, and send the
-        differences.
+        """Move a member to the audience of their new blockers.
+
+        Sends the differences.
         """
         if not self.leave(outbox):
             return

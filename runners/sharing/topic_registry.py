@@ -33,9 +33,9 @@ class TopicRegistry:
         self._found = {}
 
     async def find_race(self, slug: str, generation: int) -> dict[str, int]:
-        """Return the primary keys of public races by slug (one or none).
+        """Map the slug of a public race to its primary key; empty if there is none.
 
-        Concurrent calls share the query, for at most a second and while no right has
+        Concurrent calls share the query, for at most one second and while no right has
         changed. Raises `DatabaseUnavailable`.
         """
         now = self.hub.loop.time()

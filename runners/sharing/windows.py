@@ -43,7 +43,7 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
 
 
 def shown_from(runners: Collection[int]) -> dict[int, datetime]:
-    """Return when the open windows of runners began who are shown in races only.
+    """Map runners who are visible in races only to the start of their open window.
 
     Earlier positions of these runners are private. Causes one query.
     """

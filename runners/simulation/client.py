@@ -257,9 +257,7 @@ class Client:
         self._tally.problem = problem
 
     async def _pause(self) -> None:
-        """Wait before the next attempt to connect; not for long once recording has
-        ended.
-        """
+        """Wait before the next attempt to connect; briefly if recording has ended."""
         self._tally.reconnects += 1
         seconds = self._wait()
         if self._ended.is_set():

@@ -1,6 +1,4 @@
-"""The browser as the runner's phone: a page without personal data, and what its script
-requests.
-"""
+"""The browser as the runner's phone: a page without personal data, and its requests."""
 
 from __future__ import annotations
 

@@ -22,8 +22,9 @@ def follow(request: HttpRequest, code: str) -> JsonResponse:
 
 @require_POST
 def unfollow(request: HttpRequest, code: str) -> JsonResponse:
-    """Stop following a runner; returns {"status": null}, even if they were not
-    followed.
+    """Stop following a runner; return {"status": null}.
+
+    The result is the same if they were not followed.
     """
     if not request.user.is_authenticated:
         return _sign_in_first()

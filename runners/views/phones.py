@@ -16,8 +16,9 @@ from runners.models import Runner, RunnerToken
 
 
 def own_runner(request: HttpRequest, code: str) -> Runner:
-    """Return a runner whose phones the visitor may set up: their own, or any for the
-    race office. Raises Http404 for everybody else.
+    """Return a runner whose phones the visitor may set up.
+
+    This is their own runner, or any for the race office. Raises Http404 for all others.
     """
     user = request.user
     runner = get_object_or_404(Runner, code=code)

@@ -58,7 +58,7 @@ def without_blockers(items: Items, user: int | None) -> Items:
 
 
 def course_of(race: Race, now: datetime) -> dict[str, Any]:
-    """Return a race as in a snapshot, at most a minute old."""
+    """Return a race's item as in a snapshot, at most one minute old."""
     return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE_S))
 
 

@@ -87,7 +87,7 @@ class Prior:
         return cls(**{**data, **ends})
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
+        """Return the fields as plain values for JSON."""
         return asdict(self)
 
     def for_length(self, length: float) -> Prior:
@@ -110,7 +110,10 @@ class Prior:
         )
 
     def predict(self, pace: Pace, place: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return y's 10 % quantile, middle and 90 % quantile for shares of the race."""
+        """Return the 10 % quantile, median and 90 % quantile of y at places.
+
+        `place` has shares of the race's length; each result has the same shape.
+        """
         pace = pace._replace(
             level=np.clip(pace.level, -FARTHEST, FARTHEST),
             recent=self._shrunk(pace.recent),

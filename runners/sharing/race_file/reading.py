@@ -46,10 +46,10 @@ class RaceFileError(ValueError):
 
 @transaction.atomic
 def race_read(*, path: Path, replace: bool = False) -> tuple[Race, Counter[str]]:
-    """Make the race of a file; return it and how many of each kind were made.
+    """Create the race of a file; return it and the number of created rows by kind.
 
-    With `replace` replace a race with the same slug; links to it stay.
-    Raises `RaceFileError` and OSError, and leaves everything as it was.
+    With `replace`, replace a race with the same slug; links to it stay. Raises
+    `RaceFileError` and OSError, and then changes nothing.
     """
     reader = _Reader(replace)
     number = 0

@@ -20,11 +20,10 @@ from runners.notifying.subscribing import address_confirm
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, signed: str) -> HttpResponse:
-    """Unsubscribe from the mails with this link; by POST, as programs open links in
-    mails.
+    """Unsubscribe from the mails with this link.
 
-    Exempt from the CSRF check: mail programs post here automatically (RFC 8058), and
-    the link is the authorization.
+    By POST, as programs open links in mails. Exempt from the CSRF check: mail programs
+    post here automatically (RFC 8058), and the link is the authorization.
     """
     try:
         place = stopped_place(signed)

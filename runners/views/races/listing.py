@@ -67,7 +67,7 @@ class Listing:
 
     @cached_property
     def names(self) -> dict[int, str]:
-        """Return the names of checkpoints by primary key."""
+        """Map primary keys of checkpoints to their names."""
         return {stop.pk: stop.name for stop in self.ground.stops}
 
 

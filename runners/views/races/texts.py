@@ -34,7 +34,11 @@ COUNT_WORDS = {
 
 
 def shown(place: Place, rank: int | None, gap: Gap, listing: Listing) -> dict[str, Any]:
-    """Return the texts of a row."""
+    """Return what a row of the standings shows.
+
+    Keys: `rank`, `row`, and the texts `state`, `figure` (time, or distance), `gap`,
+    `last` (the last split) and `group` (category and wave).
+    """
     row, clock, names = place.row, listing.asked.clock, listing.names
     time = row.time(clock)
     last = ""
@@ -81,7 +85,12 @@ def _pace(seconds: float) -> str:
 
 
 def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
-    """Return the texts of a split."""
+    """Return what a row of an entry's splits shows.
+
+    Keys: the texts `name`, `distance`, `at`, `elapsed` and `pace`, `ms` (milliseconds
+    since the epoch), `corrected` (set by hand) and `uncertainty` (seconds, 0 if it is
+    small).
+    """
     split, names = leg.split, listing.names
     number = f" ({split.pass_number})" if split.pass_number > 1 else ""
     name = names[split.checkpoint]
