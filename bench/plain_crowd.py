@@ -195,7 +195,7 @@ class SocketIoCrowd(PlainCrowd):
         await asyncio.sleep(1)
 
 
-# Engine.io's ping, a frame of its own, and its answer.
+# Engine.io's ping, which is a separate frame, and its answer.
 PING_FRAME, PONG_FRAME = b"\x81\x012", masked(b"3")
 
 

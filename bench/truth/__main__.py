@@ -28,7 +28,7 @@ from runners.races.progress import Guide, Mark
 INTERVALS = (1, 5, 30, 120, 600)
 # A judged seed is the run's number plus this.
 FIRST_SEED = {"tuning": 0, "judging": 5_000}
-# Runs followed at each second cost the most: one in so many.
+# One in this many runs is followed each second, as these cost the most.
 EVERY_SECOND = 4
 
 
@@ -58,7 +58,7 @@ def measure(
     course = course_of(places)
     event = "car" if car else random.choice(EVENTS)
     if kind == "track" and event in ("skip", "detour"):
-        # Nobody could tell a lap that was not run.
+        # A missing lap would be undetectable.
         event = "none"
     run = run_of(places, course, random, event)
     guide, flat = guide_of(course), Flat(course)

@@ -13,7 +13,7 @@ from runners.races.trace import Traced, trace
 
 # Metres from the truth at which a runner is shown on a different leg or lap.
 FAR_M = 500.0
-# An alarm is no false one for so many seconds after the runner has come back.
+# Seconds after the runner's return during which an alarm is not false.
 ALARM_GRACE_S = 120
 
 

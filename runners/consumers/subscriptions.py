@@ -34,7 +34,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.publisher: Publisher | None = None
         # Runners followed one by one: primary keys by code.
         self.following: dict[str, int] = {}
-        # Those of them whom not everybody may see; withheld while rights cannot be
+        # Those who are not visible to everybody; withheld while rights cannot be
         # read.
         self.personal: set[int] = set()
         self.withholding = False

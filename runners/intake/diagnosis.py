@@ -20,7 +20,7 @@ from runners.models import Phone, Position, RunnerToken
 FIXES = 20
 # A fix that is older than this on arrival is late, unless it comes from a buffer.
 LATE = timedelta(seconds=60)
-# With a worse accuracy, the course cannot be told from the next street.
+# With a worse accuracy, the course and the next street are indistinguishable.
 COARSE_M = 50.0
 # Fixes within this distance are standing still, and how long that is fine.
 STILL_M = 15.0

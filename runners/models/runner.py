@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from runners.models.rights import NotingQuerySet, RightsChange
 
-# Safe for colour-blind viewers; runners are told apart by bib, and colour only helps.
+# Distinguishable for colour-blind viewers; the bib identifies a runner in any case.
 PALETTE = (
     "#0072B2",
     "#D55E00",

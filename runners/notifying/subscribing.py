@@ -69,7 +69,7 @@ def browser_subscribe(
         detail = _("Too many requests. Try again in a moment.")
         raise ChoiceRefused("rate.limited", detail)
     if known is not None and known.user != user:
-        # Its alerts depended on another account's rights.
+        # Its alerts depended on a different account's rights.
         known.delete()
     if user is not None:
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))

@@ -47,7 +47,7 @@ class Track:
     def __init__(self) -> None:
         self.latest = 0
         self.rules = PrivacyRules()
-        # The runner's current race, if any, and when to look for another one.
+        # The runner's current race, if any, and when to read the next one.
         self.running: Running | None = None
         self.running_until = math.inf
         # Whether fixes of the race were late, and what arrived during the

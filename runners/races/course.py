@@ -119,7 +119,7 @@ class Course:
         place_x, place_y = to_flat.transform(lng, lat)
         run_x, run_y = np.diff(x), np.diff(y)
         squared = run_x**2 + run_y**2
-        # Closer points than the projection can tell apart.
+        # Points closer than the precision of the projection.
         squared[squared == 0] = np.finfo(float).tiny
         part = np.clip(
             ((place_x - x[:-1]) * run_x + (place_y - y[:-1]) * run_y) / squared, 0, 1

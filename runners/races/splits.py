@@ -9,7 +9,7 @@ from runners.races.course import Course
 
 # A pass of the line this many metres from a mark is at the mark.
 REACH = 25.0
-# A pass this many metres along the line from another mark is that one's own.
+# A pass this many metres along the line from a different mark belongs to that one.
 OWN = 50.0
 # Metres before and after a place between which the line's direction is taken.
 AROUND = 10.0

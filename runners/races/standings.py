@@ -213,7 +213,7 @@ def _key(row: Row, clock: Clock) -> tuple[object, ...]:
         return state, False, -(row.distance or 0.0), bib
     if row.status == "registered" and row.distance is None:
         return WAITING, False, row.gun, bib
-    # With equal metres, whoever was there first is ahead.
+    # With equal metres, the runner who was there first is ahead.
     since = row.splits[-1].time - row.begin(clock) if row.splits else 0.0
     return RUNNING, False, -(row.distance or 0.0), since, bib
 

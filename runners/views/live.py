@@ -125,7 +125,7 @@ def live_page(
         "courses": [course_of(other, now) for other in courses],
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
-        # A page in another site's frame does nothing in the visitor's name.
+        # A page in a different site's frame must not act for the visitor.
         "account": None if mode == "embed" else _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),

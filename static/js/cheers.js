@@ -5,7 +5,7 @@ import { gettext } from "./language.js";
 
 const PRESETS = [gettext("Allez"), gettext("Keep going"), gettext("Well run"), gettext("Bravo")];
 // How long a message is shown. ms.
-const SAID_FOR = 6000;
+const STATUS_SHOWN_FOR = 6000;
 
 /**
  * The sentence for a cheer that was not sent.
@@ -24,7 +24,7 @@ export function refusal(name, { code, after }) {
 export class CheerRow {
   #send;
   #element = document.createElement("div");
-  #says = document.createElement("span");
+  #statusLine = document.createElement("span");
   /** @type {{code: string, name: string} | null} */
   #runner = null;
   /** @type {Map<string | number, string>} name of the runner, by the message's id */
@@ -42,7 +42,7 @@ export class CheerRow {
     this.#send = send;
     this.#element.className = "cheer-row";
     this.#element.setAttribute("role", "group");
-    this.#says.setAttribute("role", "status");
+    this.#statusLine.setAttribute("role", "status");
     for (const text of PRESETS) {
       const button = document.createElement("button");
       button.type = "button";
@@ -50,7 +50,7 @@ export class CheerRow {
       button.addEventListener("click", () => this.#cheer(text));
       this.#element.append(button);
     }
-    this.#element.append(this.#says);
+    this.#element.append(this.#statusLine);
   }
 
   /**
@@ -62,7 +62,7 @@ export class CheerRow {
       runner && !this.#off.has(runner.code)
         ? document.querySelector(`#list [data-runner="${runner.code}"]`)
         : null;
-    if (runner?.code !== this.#runner?.code) setText(this.#says, "");
+    if (runner?.code !== this.#runner?.code) setText(this.#statusLine, "");
     this.#runner = runner ?? null;
     if (!row) {
       this.#element.remove();
@@ -80,7 +80,7 @@ export class CheerRow {
     this.#asked.set(id, name);
     if (!this.#send({ type: "cheer", id, runner: code, text })) {
       this.#asked.delete(id);
-      this.#say(gettext("No connection."));
+      this.#showStatus(gettext("No connection."));
     }
   }
 
@@ -93,10 +93,10 @@ export class CheerRow {
     if (name === undefined) return;
     this.#asked.delete(message.id);
     if (message.type === "ack") {
-      this.#say(gettext("Sent."));
+      this.#showStatus(gettext("Sent."));
     } else {
       if (message.code === "cheer.off") this.#off.add(message.runner);
-      this.#say(refusal(name, /** @type {any} */ (message)));
+      this.#showStatus(refusal(name, /** @type {any} */ (message)));
     }
   }
 
@@ -105,13 +105,13 @@ export class CheerRow {
    * @param {{runner: string, text: string}} event
    */
   hear({ runner, text }) {
-    if (runner === this.#runner?.code) this.#say(`“${text}”`);
+    if (runner === this.#runner?.code) this.#showStatus(`“${text}”`);
   }
 
   /** @param {string} text */
-  #say(text) {
-    setText(this.#says, text);
+  #showStatus(text) {
+    setText(this.#statusLine, text);
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => setText(this.#says, ""), SAID_FOR);
+    this.#silence = setTimeout(() => setText(this.#statusLine, ""), STATUS_SHOWN_FOR);
   }
 }

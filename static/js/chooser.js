@@ -33,7 +33,7 @@ function showChosen() {
   const units = isImperial() ? gettext("Show kilometres") : gettext("Show miles");
   for (const button of document.querySelectorAll("[data-units]")) setText(button, units);
   for (const line of document.querySelectorAll("[data-zone]")) {
-    if (line instanceof HTMLElement && !find("button", line).hidden) tellZone(line);
+    if (line instanceof HTMLElement && !find("button", line).hidden) updateZoneLine(line);
   }
   for (const element of document.querySelectorAll("[data-metres]")) {
     const sign = element.textContent?.startsWith("+") ? "+" : "";
@@ -49,7 +49,7 @@ function showChosen() {
 }
 
 /** @param {HTMLElement} line */
-function tellZone(line) {
+function updateZoneLine(line) {
   const place = (line.dataset.zone ?? "").split("/").pop()?.replaceAll("_", " ") ?? "";
   setText(
     find("span", line),

@@ -17,12 +17,12 @@ export class Here {
     this.#onChange = onChange;
     this.#button.hidden = !navigator.geolocation;
     this.#button.addEventListener("click", () => {
-      if (this.#watch === null) this.#ask();
+      if (this.#watch === null) this.#start();
       else this.#stop();
     });
   }
 
-  #ask() {
+  #start() {
     setAttribute(this.#button, "aria-pressed", "true");
     this.#watch = navigator.geolocation.watchPosition(
       ({ coords }) => {

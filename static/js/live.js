@@ -369,13 +369,13 @@ async function cycleThrough(opened) {
     dataState(runner, clock.now()) === "live";
   cycle(
     () => starring(shownRunners(), (code) => follows.has(code), isLive),
-    look,
+    selectRunner,
     () => paused === null && !opened.isFree,
   );
 }
 
 /** @param {string | null} code null: all of them */
-function look(code) {
+function selectRunner(code) {
   selected = code ?? page.oneRunner;
   draw();
   if (code === null) map?.fit();

@@ -7,7 +7,7 @@ const EVERY = 2000; // milliseconds
 const test = find("#test");
 let shown = "";
 
-async function lookAgain() {
+async function refresh() {
   if (document.hidden) return;
   try {
     const answer = await fetch(/** @type {string} */ (test.dataset.url));
@@ -21,5 +21,5 @@ async function lookAgain() {
   }
 }
 
-setInterval(lookAgain, EVERY);
-document.addEventListener("visibilitychange", lookAgain);
+setInterval(refresh, EVERY);
+document.addEventListener("visibilitychange", refresh);

@@ -22,7 +22,7 @@ let etag = "";
 let asked = 0;
 
 /** Fetch the shown part again; the newest request's response counts. */
-async function lookAgain() {
+async function refresh() {
   const question = ++asked;
   const url = new URL(location.href);
   url.searchParams.set("part", "1");
@@ -50,7 +50,7 @@ function show(html) {
 }
 
 /** Show what the form selects, at an address that can be shared. */
-async function ask() {
+async function applyFilters() {
   if (!form) return;
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(form)) {
@@ -58,7 +58,7 @@ async function ask() {
   }
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
   etag = "";
-  await lookAgain();
+  await refresh();
   const rows = shown.querySelectorAll("tbody tr").length;
   setText(find("#says"), ngettext("{count} runner", "{count} runners", rows));
 }
@@ -68,22 +68,22 @@ if (form) {
   find("#apply").hidden = true;
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    ask();
+    applyFilters();
   });
   form.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(ask, TYPING);
+    typing = setTimeout(applyFilters, TYPING);
   });
 }
 
 const gun = start ? Date.parse(start.dateTime) : 0;
 const clock = new ServerClock(start ? Number(start.dataset.now) : Date.now());
 
-function lookOften() {
+function poll() {
   setTimeout(
     async () => {
-      if (!document.hidden) await lookAgain();
-      lookOften();
+      if (!document.hidden) await refresh();
+      poll();
     },
     clock.now() < gun ? WAITING : RUNNING,
   );
@@ -92,8 +92,8 @@ function lookOften() {
 offerChoices();
 
 if (shown.dataset.live !== "over") {
-  lookOften();
-  document.addEventListener("visibilitychange", () => document.hidden || lookAgain());
+  poll();
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
 }
 
 if (start) {

@@ -6,7 +6,7 @@ import { device } from "../../static/js/phone/account.js";
 import { Backlog, BATCH } from "../../static/js/phone/backlog.js";
 import { correction, inWords } from "../../static/js/phone/deviceclock.js";
 import { fixOf } from "../../static/js/phone/geolocation.js";
-import { say } from "../../static/js/phone/words.js";
+import { describeState } from "../../static/js/phone/words.js";
 
 /** @param {number[]} times */
 function backlogOf(...times) {
@@ -94,7 +94,7 @@ test("a fix has the fields that the browser knows, in the server's time", () => 
 
 /** @param {Partial<import("../../static/js/phone/words.js").View>} view */
 function texts(view) {
-  return say({
+  return describeState({
     doing: "recording",
     trouble: null,
     located: true,

@@ -37,7 +37,7 @@ from runners.races.eta import SLOPES_SHOWN, Slopes
 MIDDLE = 0.55
 # Held by each half of the range: four times in five in all.
 HELD = 0.8
-# More runners of one race tell little more. Fewer are too few.
+# More runners of one race add little information. Fewer are too few.
 MOST_RUNNERS, FEWEST_RUNNERS = 2_000, 50
 # How much the knowledge before weighs, in shares of the answers, times the number of
 # runners: in the middle the variance of y over that of a coefficient between races.

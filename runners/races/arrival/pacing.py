@@ -36,7 +36,7 @@ FARTHEST, FARTHEST_SPREAD = 0.5, 0.3
 SHORTEST = 0.01
 
 # Paces fade in long races. Steady ones of up to STEADY_UP_TO metres do not, and small
-# changes of the pace in them tell nothing of what comes.
+# changes of the pace in them predict nothing.
 STEADY_UP_TO, MOST_AMPLITUDE = 20_000.0, 2.0
 STEADY_RATIO = 0.06
 # The widths of the ranges of a race without fading, as a share of those of one with it,

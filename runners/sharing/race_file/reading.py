@@ -229,7 +229,7 @@ class _Reader:
         )
         entry.clean_fields(exclude=["race", "runner", "wave"])
         if runner.account_id is not None and runner.pk not in self._accepted:
-            # It is theirs to say, on this installation.
+            # The runner decides this, on this installation.
             entry.accepted = False
         self._entries[code] = entry
 
@@ -283,7 +283,7 @@ class _Reader:
             return
         state = None
         if fields["state"] is not None and entry is not None:
-            # Of no version: the next fix has the track told again.
+            # Without a version: the next fix causes a replay of the track.
             state = {"entry": entry.pk, "version": None, "state": fields["state"]}
         measured = row.fix._asdict()
         del measured["t"]

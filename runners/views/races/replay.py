@@ -21,7 +21,7 @@ from runners.views.races.requests import answers_json, invalid, race_asked
 
 # The length of a chunk; it starts at a multiple, so that all pages request the same.
 CHUNK_MS = 300_000
-# One point per runner and interval: closer ones cannot be told apart. Milliseconds.
+# One point per runner and interval, as closer ones are indistinguishable. Milliseconds.
 STEP_MS = 5_000
 
 # t, lat, lng, progress

@@ -73,7 +73,7 @@ async function show() {
     });
   };
   /** @param {Checkpoint[]} list */
-  const say = (list) => {
+  const describe = (list) => {
     const beyond = list.filter(({ distance }) => distance > length + 1);
     setText(
       words,
@@ -82,7 +82,7 @@ async function show() {
         (beyond.length ? `; beyond the finish: ${beyond.map((c) => c.name).join(", ")}` : ""),
     );
   };
-  say(checkpoints());
+  describe(checkpoints());
   if (!document.createElement("canvas").getContext("webgl2")) {
     throw new Error("This browser has no WebGL 2, which the map is drawn with.");
   }
@@ -117,7 +117,7 @@ async function show() {
   for (const layer of ours) map.addLayer(layer);
   const draw = () => {
     const list = checkpoints();
-    say(list);
+    describe(list);
     const drawn = [{ ...race, line, length, checkpoints: list }];
     map.getSource("course").setData(courseLines(/** @type {any} */ (drawn)));
     map.getSource("marks").setData(courseMarks(/** @type {any} */ (drawn)));

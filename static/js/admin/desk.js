@@ -146,13 +146,13 @@ class DeskPage {
     for (const field of [this.#show, this.#minutes, this.#search]) {
       field.addEventListener("input", () => this.#draw());
     }
-    const look = () => document.hidden || this.#look();
-    look();
-    setInterval(look, EVERY);
-    document.addEventListener("visibilitychange", look);
+    const poll = () => document.hidden || this.#poll();
+    poll();
+    setInterval(poll, EVERY);
+    document.addEventListener("visibilitychange", poll);
   }
 
-  async #look() {
+  async #poll() {
     try {
       const answer = await fetch(this.#config.data);
       if (answer.redirected) throw new Error("You are signed out. Reload the page.");
@@ -319,7 +319,7 @@ class DeskPage {
       setText(find("#desk-words"), "That was not saved. Try again.");
       return;
     }
-    await this.#look();
+    await this.#poll();
   }
 
   /** @param {HTMLElement} item @param {Row} row @param {number} now */

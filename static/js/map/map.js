@@ -136,7 +136,7 @@ export class LiveMap {
     if (big.length) this.#openFollowed();
     this.#showFollowed = () => this.#followed?.show(big, { now, selected, isExact, alongOf });
     this.#showFollowed();
-    this.#look();
+    this.#chooseView();
   }
 
   // Loads what the first picture does not need.
@@ -201,7 +201,7 @@ export class LiveMap {
   }
 
   // Choose the view, once there is data and nobody has moved the map.
-  #look() {
+  #chooseView() {
     if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
     if (this.#isFitted || !this.#isReady) return;
     if (!this.#camera.isFree) this.#isFitted = this.#fit({ animate: false });

@@ -2,7 +2,7 @@
 
 import { gettext } from "../language.js";
 import { device } from "../phone/account.js";
-import { notePage, obstacle, subscribe, subscription } from "./push.js";
+import { obstacle, storePage, subscribe, subscription } from "./push.js";
 
 const STATE = "/notifications/bell.json";
 const CHOOSE = "/notifications/";
@@ -15,13 +15,13 @@ const USUAL = ["start", "checkpoint", "finish", "silence"];
  *   csrf: string, key: string, kinds: [kind: string, words: string][], signedIn: boolean,
  *   mailOffered: boolean, mail: string | null,
  * }} State
- * @typedef {Record<string, string[]>} Told kinds by runner's code
+ * @typedef {Record<string, string[]>} Alerts kinds by runner's code
  */
 
 /**
  * The initial state of the boxes, from the alerts of these runners.
  * @param {string[]} codes
- * @param {{push: Told, mail: Told}} told
+ * @param {{push: Alerts, mail: Alerts}} alerts
  * @param {{canPush: boolean, canMail: boolean}} can
  */
 export function atFirst(codes, { push, mail }, { canPush, canMail }) {
@@ -84,7 +84,7 @@ export class Bell {
     this.#dialog = dialog;
     dialog.className = "bell";
     dialog.setAttribute("aria-label", title);
-    dialog.append(element("h2", title), says(gettext("One moment")));
+    dialog.append(element("h2", title), statusLine(gettext("One moment")));
     document.body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove());
     // Outside of it is the dialog itself.
@@ -93,18 +93,18 @@ export class Bell {
     try {
       const state = /** @type {State} */ (await answer(fetch(STATE)));
       const push = await subscription();
-      const told = await this.#choose(state, { push });
-      this.#fill(dialog, codes, state, told);
+      const alerts = await this.#choose(state, { push });
+      this.#fill(dialog, codes, state, alerts);
     } catch (error) {
       find(dialog, ".says").textContent = sentence(error);
       dialog.append(actions(closing(dialog)));
     }
   }
 
-  /** @param {HTMLDialogElement} dialog @param {string[]} codes @param {State} state @param {{push: Told, mail: Told}} told */
-  #fill(dialog, codes, state, told) {
+  /** @param {HTMLDialogElement} dialog @param {string[]} codes @param {State} state @param {{push: Alerts, mail: Alerts}} alerts */
+  #fill(dialog, codes, state, alerts) {
     const problem = obstacle();
-    const first = atFirst(codes, told, { canPush: !problem, canMail: state.mail !== null });
+    const first = atFirst(codes, alerts, { canPush: !problem, canMail: state.mail !== null });
     const form = document.createElement("form");
     form.method = "dialog";
     const kinds = state.kinds.map(([kind, words]) => box(kind, words, first.kinds.includes(kind)));
@@ -150,7 +150,7 @@ export class Bell {
       }
       const wanted = kinds.length > 0 && where.push;
       const push = wanted ? await subscribe(state.key) : await subscription();
-      if (wanted && this.#headers["Spectate-Share"]) await notePage(codes);
+      if (wanted && this.#headers["Spectate-Share"]) await storePage(codes);
       await this.#choose(state, {
         push, browser: where.push, mail: where.mail, device: device(navigator.userAgent), runners: codes, kinds,
       });
@@ -163,7 +163,7 @@ export class Bell {
   /**
    * @param {State} state
    * @param {Record<string, unknown>} choice
-   * @returns {Promise<{push: Told, mail: Told}>}
+   * @returns {Promise<{push: Alerts, mail: Alerts}>}
    */
   #choose({ csrf }, choice) {
     const headers = { "X-CSRFToken": csrf, "Content-Type": "application/json", ...this.#headers };
@@ -219,7 +219,7 @@ function button(name, text, type = "button") {
 }
 
 /** @param {string} text */
-function says(text) {
+function statusLine(text) {
   const line = element("p", text, "says");
   line.setAttribute("role", "status");
   return line;

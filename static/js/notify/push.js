@@ -51,7 +51,7 @@ export async function subscribe(key) {
  * Store the page that shows a runner, for visitors with a link.
  * @param {string[]} codes
  */
-export async function notePage(codes) {
+export async function storePage(codes) {
   const pages = await caches.open(PAGES);
   for (const code of codes) await pages.put(`/notify/${code}`, new Response(location.pathname));
 }

@@ -7,7 +7,7 @@
  * @typedef {{
  *   title: string, body: string, url: string, tag: string, runner: string, at: number,
  *   urgent: boolean,
- * }} Told
+ * }} Notice
  */
 
 const PAGES = "spectate-notify";
@@ -27,7 +27,7 @@ addEventListener("notificationclick", (event) => {
   /** @type {LastingEvent} */ (event).waitUntil(open(notification.data));
 });
 
-/** @param {Told} told */
+/** @param {Notice} notice */
 function show({ title, body, url, tag, runner, at, urgent }) {
   return scope.registration.showNotification(title, {
     body, tag, icon,
@@ -38,7 +38,7 @@ function show({ title, body, url, tag, runner, at, urgent }) {
   });
 }
 
-/** @param {{url: string, runner: string}} told */
+/** @param {{url: string, runner: string}} notice */
 async function open({ url, runner }) {
   const pages = await caches.open(PAGES);
   const kept = await (await pages.match(`/notify/${runner}`))?.text();

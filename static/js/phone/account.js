@@ -13,7 +13,7 @@ import { gettext } from "../language.js";
  * Remove the token from the address, which others may see and bookmarks keep. A fragment
  * is never sent to a server.
  */
-export function takeTokenFromAddress() {
+export function readTokenFromAddress() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (location.hash) history.replaceState(null, "", location.pathname);
   return token;
@@ -38,7 +38,7 @@ export async function readAccount() {
  * @returns {Promise<Identity>}
  */
 export async function whoseToken(token) {
-  const answer = await ask("/share/token/", { headers: { Authorization: `Bearer ${token}` } });
+  const answer = await requestToken("/share/token/", { headers: { Authorization: `Bearer ${token}` } });
   if (answer.ok) return { token, ...(await answer.json()) };
   throw new Error(gettext("This link was revoked or is not complete. Ask for a new one."));
 }
@@ -49,7 +49,7 @@ export async function whoseToken(token) {
  * @returns {Promise<Identity>}
  */
 export async function makeToken({ csrf }) {
-  const answer = await ask("/share/token/", {
+  const answer = await requestToken("/share/token/", {
     method: "POST",
     headers: { "X-CSRFToken": csrf },
     body: new URLSearchParams({ device: device(navigator.userAgent) }),
@@ -59,7 +59,7 @@ export async function makeToken({ csrf }) {
 }
 
 /** @param {string} path @param {RequestInit} request */
-async function ask(path, request) {
+async function requestToken(path, request) {
   try {
     return await fetch(path, request);
   } catch {

@@ -3,7 +3,7 @@
 // The least interval of fixes that is useful to spectators. ms.
 const LEAST_APART = 900;
 // After this time without a fix, request one, so that a standing runner is not lost. ms.
-const ASK_AFTER = 10_000;
+const REQUEST_AFTER = 10_000;
 // How long the device may search before the page reports it. ms.
 const PATIENCE = 20_000;
 
@@ -51,7 +51,7 @@ export class Locator {
   #watch = null;
   #last = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #ask;
+  #timer;
 
   /**
    * @param {{
@@ -68,36 +68,36 @@ export class Locator {
     if (trouble) this.#handlers.onTrouble(trouble);
     if (trouble || this.#watch !== null) return;
     this.#watch = navigator.geolocation.watchPosition(
-      (position) => this.#take(position),
+      (position) => this.#accept(position),
       (error) => this.#fail(error),
       PRECISELY,
     );
-    this.#askSoon();
+    this.#requestSoon();
   }
 
   stop() {
-    clearTimeout(this.#ask);
+    clearTimeout(this.#timer);
     if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
     this.#watch = null;
   }
 
   /** @param {GeolocationPosition} position */
-  #take(position) {
+  #accept(position) {
     // One that arrived while the watch was being stopped.
     if (this.#watch === null) return;
     if (Math.abs(position.timestamp - this.#last) < LEAST_APART) return;
     this.#last = position.timestamp;
-    this.#askSoon();
+    this.#requestSoon();
     this.#handlers.onPosition(position);
   }
 
-  #askSoon() {
-    clearTimeout(this.#ask);
-    this.#ask = setTimeout(() => {
-      this.#askSoon();
+  #requestSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#requestSoon();
       // The watch reports errors.
-      navigator.geolocation.getCurrentPosition((position) => this.#take(position), () => {}, PRECISELY);
-    }, ASK_AFTER);
+      navigator.geolocation.getCurrentPosition((position) => this.#accept(position), () => {}, PRECISELY);
+    }, REQUEST_AFTER);
   }
 
   /** @param {GeolocationPositionError} error */

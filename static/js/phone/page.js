@@ -4,7 +4,7 @@ import { ServerClock } from "../clock.js";
 import { find, setAttribute, setText } from "../dom.js";
 import { age, clockTime } from "../format.js";
 import { gettext, ngettext, number } from "../language.js";
-import { makeToken, readAccount, takeTokenFromAddress, whoseToken } from "./account.js";
+import { makeToken, readAccount, readTokenFromAddress, whoseToken } from "./account.js";
 import { Backlog } from "./backlog.js";
 import { watchBattery } from "./battery.js";
 import { Cheers } from "./cheers.js";
@@ -14,7 +14,7 @@ import { openQueue } from "./queue.js";
 import { Sender } from "./sender.js";
 import { Sos } from "./sos.js";
 import { WakeLock } from "./wakelock.js";
-import { positions, say, troubleWith } from "./words.js";
+import { positions, describeState, troubleWith } from "./words.js";
 
 // A run that was interrupted longer ago is not resumed automatically. ms.
 const RESUME_WITHIN = 15 * 60_000;
@@ -114,7 +114,7 @@ async function open() {
     offer = null;
     draw();
   });
-  document.addEventListener("visibilitychange", lookUp);
+  document.addEventListener("visibilitychange", reportGap);
   watchBattery((percent) => {
     battery = percent;
     draw();
@@ -122,7 +122,7 @@ async function open() {
   offerInstallation();
   setInterval(draw, 1000);
 
-  const token = takeTokenFromAddress();
+  const token = readTokenFromAddress();
   if (identity) await begin(identity);
   if (token && token !== identity?.token) await considerOffer(token);
   draw();
@@ -149,7 +149,7 @@ async function begin(who) {
     onWelcome: ({ time }) => settleClock(time),
     onTime: (time) => clock.saw(time),
     onDone: settle,
-    onTrouble: (code, detail) => note("trouble", troubleWith(code, detail)),
+    onTrouble: (code, detail) => showNote("trouble", troubleWith(code, detail)),
     onCheer: (text) => cheers.receive(text),
     first: () => sos.first(),
     onAnswer: (answer) => sos.answer(answer),
@@ -166,7 +166,7 @@ async function considerOffer(token) {
     offer = await whoseToken(token);
     if (offer.runner === identity?.runner) await acceptOffer();
   } catch (error) {
-    note("trouble", sentence(error));
+    showNote("trouble", sentence(error));
   }
 }
 
@@ -203,11 +203,11 @@ async function start() {
       if (identity) return startAnew(made);
       await begin(made);
     }
-    note("trouble", "");
+    showNote("trouble", "");
     go("recording");
     navigator.storage?.persist?.();
   } catch (error) {
-    note("trouble", sentence(error));
+    showNote("trouble", sentence(error));
   }
   find("#start").removeAttribute("disabled");
 }
@@ -250,7 +250,7 @@ async function record(position) {
     // Stored first, then sent: however this page ends, it is in one of both places.
     await queue.add([row]);
   } catch {
-    note("storage", gettext("This browser’s storage is full: a reload would lose the unsent positions."));
+    showNote("storage", gettext("This browser’s storage is full: a reload would lose the unsent positions."));
   }
   backlog.add(fix);
   sender?.send();
@@ -269,7 +269,7 @@ async function settleClock(serverTime) {
   offset = known;
   clockChecked = true;
   await queue.remember("offset", offset);
-  note("clock", inWords(offset));
+  showNote("clock", inWords(offset));
   if (!rows.length || !identity) return;
   const times = rows.map(({ t }) => t);
   const righted = rows.map((row) => ({ ...plain(row), t: row.t + change, runner: row.runner }));
@@ -288,7 +288,7 @@ async function settle(fixes, rejected) {
   refused = rejected.at(-1)?.[1] ?? null;
   if (fixes.length > rejected.length) {
     reached = clock.now();
-    note("trouble", "");
+    showNote("trouble", "");
     queue.remember("reached", reached);
   }
   await queue.remove(identity.runner, fixes.map(({ t }) => t));
@@ -301,13 +301,13 @@ function plain({ runner: _, unsure: __, ...fix }) {
 }
 
 // In the background browsers find no position: report what was lost.
-function lookUp() {
+function reportGap() {
   if (document.visibilityState === "hidden") {
     hiddenAt = Date.now();
   } else if (hiddenAt !== null) {
     const away = Date.now() - Math.max(hiddenAt, lastPositionAt);
     if (doing === "recording" && away > WORTH_A_WORD) {
-      note("gap", gettext("This page was in the background and recorded nothing for {age}.", { age: age(away) }));
+      showNote("gap", gettext("This page was in the background and recorded nothing for {age}.", { age: age(away) }));
     }
     hiddenAt = null;
   }
@@ -316,7 +316,7 @@ function lookUp() {
 // What the page shows
 
 /** @param {string} name @param {string} text */
-function note(name, text) {
+function showNote(name, text) {
   const line = find(`#note-${name}`);
   setText(line, text);
   line.hidden = !text;
@@ -331,14 +331,14 @@ function draw() {
   const now = clock.now();
   const waiting = backlog.size;
   const isSetUp = identity !== null;
-  const said = say({ doing, trouble, located, status, waiting, refused, reached, now });
+  const shown = describeState({ doing, trouble, located, status, waiting, refused, reached, now });
   const recording = doing === "recording";
 
   find("#phone").dataset.doing = doing;
-  find("#said").dataset.tone = said.tone;
-  setAttribute(find("#said use"), "href", `${find("#said").dataset.icons}#${shape(said.tone)}`);
-  setText(find("#headline"), isSetUp ? said.headline : gettext("Not set up yet"));
-  setText(find("#detail"), isSetUp ? said.detail : invitation());
+  find("#shown").dataset.tone = shown.tone;
+  setAttribute(find("#shown use"), "href", `${find("#shown").dataset.icons}#${shape(shown.tone)}`);
+  setText(find("#headline"), isSetUp ? shown.headline : gettext("Not set up yet"));
+  setText(find("#detail"), isSetUp ? shown.detail : invitation());
 
   find("#facts").hidden = !isSetUp;
   figure("reached", reached === null ? null : age(now - reached), gettext("ago"));
@@ -376,7 +376,7 @@ function draw() {
   }
   find("#forget").hidden = recording || !isSetUp;
   const other = account?.runner && identity && account.runner.code !== identity.runner;
-  note(
+  showNote(
     "other",
     other
       ? gettext("You are signed in as {account}; this browser sends as {name}.", {

@@ -17,10 +17,10 @@ const FRESH = 30_000;
  *   reached: number | null, now: number,
  * }} View
  * @typedef {"live" | "delayed" | "stale" | "alarm"} Tone
- * @typedef {{tone: Tone, headline: string, detail: string}} Said
+ * @typedef {{tone: Tone, headline: string, detail: string}} StateText
  */
 
-/** @type {Record<import("./geolocation.js").Trouble, Said>} */
+/** @type {Record<import("./geolocation.js").Trouble, StateText>} */
 const TROUBLES = {
   denied: {
     tone: "alarm",
@@ -77,11 +77,11 @@ export function positions(count) {
 /**
  * The state as a headline and a sentence.
  * @param {View} view
- * @returns {Said}
+ * @returns {StateText}
  */
-export function say(view) {
+export function describeState(view) {
   const { doing, trouble, located, status, waiting } = view;
-  if (status.state === "ended") return saidAtTheEnd(view);
+  if (status.state === "ended") return describeEnd(view);
   if (trouble && trouble !== "unavailable") return TROUBLES[trouble];
   if (doing === "ready") {
     return { tone: "stale", headline: gettext("Ready"), detail: gettext("Press Start when you start. Nothing is recorded before.") };
@@ -107,7 +107,7 @@ export function say(view) {
   return saidWhileRecording(view);
 }
 
-/** @param {View} view @returns {Said} */
+/** @param {View} view @returns {StateText} */
 function saidWhileRecording({ status, waiting, refused, reached, now }) {
   const last = reached === null ? "" : gettext("Your last position arrived {age} ago.", { age: age(now - reached) });
   if (status.state !== "open") {
@@ -139,8 +139,8 @@ function saidWhileRecording({ status, waiting, refused, reached, now }) {
   };
 }
 
-/** @param {View} view @returns {Said} */
-function saidAtTheEnd({ status, waiting }) {
+/** @param {View} view @returns {StateText} */
+function describeEnd({ status, waiting }) {
   const kept = waiting
     ? gettext("{positions} kept here for the next token of the same runner.", { positions: positions(waiting) })
     : "";
