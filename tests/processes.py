@@ -6,30 +6,41 @@ import subprocess
 from types import TracebackType
 from typing import Any, AnyStr
 
-# Waits for the end of its input and then kills a process group.
-LEASH = 'read -r _; kill -s KILL -- "-$0"'
+# Waits for the end of its input and then kills a process group. A parallel run that is
+# terminated sends SIGTERM to all that it has started, the shell included.
+LEASH = 'trap "" TERM; read -r _; kill -s KILL -- "-$0"'
 
 
-class Leashed(subprocess.Popen[AnyStr]):
-    """A program that is killed, with all its children, when this process ends.
+class Leash:
+    """A shell that kills a process group once this process lets go of it, or ends."""
 
-    This works when this process is killed too: a shell beside the program holds the
-    other end of a pipe. `PR_SET_PDEATHSIG` would do the same only for the thread that
-    starts the program.
-    """
-
-    def __init__(self, command: list[str], **options: Any) -> None:
-        super().__init__(command, start_new_session=True, **options)
-        self._leash = subprocess.Popen(
-            ["/bin/sh", "-c", LEASH, str(self.pid)],
+    def __init__(self, group: int) -> None:
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", LEASH, str(group)],
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
+    def release(self) -> None:
+        """Let go, and wait until the group has been killed."""
+        self._shell.communicate()
+
+
+class Leashed(subprocess.Popen[AnyStr]):
+    """A program that is killed, with all that it has started, when this process ends.
+
+    Also when this process is killed: a shell beside the program holds the other end of
+    a pipe. `PR_SET_PDEATHSIG` would do the same only for the thread that starts it.
+    """
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        super().__init__(command, start_new_session=True, **options)
+        self._leash = Leash(self.pid)
+
     def kill_all(self) -> None:
-        """Kill the process and its children, as a power cut would."""
-        self._leash.communicate()
+        """Kill it and what it has started, as a power cut would."""
+        self._leash.release()
         self.wait()
 
     def __exit__(

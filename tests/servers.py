@@ -29,7 +29,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
 from spectate.databases import database_settings
-from tests.processes import Leashed
+from tests.launcher import Launched
 from tests.waiting import PATIENCE_S, POLL_S
 
 P = ParamSpec("P")
@@ -158,10 +158,10 @@ class Server:
         self.kind = kind
         self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
         self._log_path = self._folder / "log"
-        self._process: Leashed[bytes] | None = None
+        self._process: Launched | None = None
         # Processes of all its starts: workers can outlive a parent that a test has
         # killed.
-        self._started: list[Leashed[bytes]] = []
+        self._started: list[Launched] = []
         self.env = {
             "PORT": str(free_port()),
             "SECRET_KEY": SECRET_KEY,
@@ -209,30 +209,21 @@ class Server:
 
     def start(self) -> Self:
         """Start it and wait until it replies; a restart uses the same port."""
-        self._process = self._spawn()
+        self._process = Launched(
+            self._command(), clean_environment(**self.env), self._log_path
+        )
         self._started.append(self._process)
         if not self._wait():
             raise RuntimeError(f"{self.kind} did not start:\n{self.log}")
         return self
 
-    def _spawn(self) -> Leashed[bytes]:
-        with self._log_path.open("ab") as log:
-            return Leashed(
-                self._command(),
-                cwd=ROOT,
-                env=clean_environment(**self.env),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
     def _command(self) -> list[str]:
         if self.kind == "daphne":
             return [
-                *(sys.executable, "-m", "daphne", "-b", "127.0.0.1"),
+                *("-m", "daphne", "-b", "127.0.0.1"),
                 *("-p", str(self.port), "spectate.asgi:application"),
             ]
-        return [sys.executable, "manage.py", "serve"]
+        return ["manage.py", "serve"]
 
     def _wait(self) -> bool:
         assert self._process is not None
