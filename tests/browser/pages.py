@@ -164,13 +164,15 @@ def proxy_to(server: Server) -> Iterator[Proxy]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    line = asyncio.run_coroutine_threadsafe(Line([server.port]).open(), loop).result(5)
+    line = asyncio.run_coroutine_threadsafe(Line([server.port]).open(), loop).result(
+        PATIENCE_S
+    )
     try:
         yield Proxy(line, loop)
     finally:
-        asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(line.close(), loop).result(PATIENCE_S)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(PATIENCE_S)
         loop.close()
 
 

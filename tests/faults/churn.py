@@ -19,6 +19,7 @@ from tests.faults.canary import Canary
 from tests.faults.metrics import metrics
 from tests.faults.peer import BINARY, SUBPROTOCOLS, Peer, Refused, frame, open_peer
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 # Visitors at a time.
 AT_A_TIME = 30
@@ -106,7 +107,7 @@ class Visitor:
     async def half_close(self) -> None:
         peer = await self.look()
         peer.transport.write_eof()
-        await asyncio.wait_for(peer.closed, 30)
+        await asyncio.wait_for(peer.closed, PATIENCE_S)
 
     async def stop_reading(self) -> None:
         peer = await self.look()
@@ -157,17 +158,17 @@ class Visitor:
     async def not_text(self) -> None:
         peer = await self.look()
         peer.send_raw(frame(b"\0", BINARY))
-        await asyncio.wait_for(peer.closed, 30)
+        await asyncio.wait_for(peer.closed, PATIENCE_S)
 
     async def not_utf8(self) -> None:
         peer = await self.look()
         peer.send_raw(frame(b"\xff\xfe{"))
-        await asyncio.wait_for(peer.closed, 30)
+        await asyncio.wait_for(peer.closed, PATIENCE_S)
 
     async def too_big(self) -> None:
         peer = await self.look()
         peer.send_raw(frame(b" " * 300_000))
-        await asyncio.wait_for(peer.closed, 30)
+        await asyncio.wait_for(peer.closed, PATIENCE_S)
 
 
 WAYS: tuple[Callable[[Visitor], Awaitable[None]], ...] = (

@@ -27,6 +27,7 @@ from tests.faults.peer import (
     open_peer,
 )
 from tests.servers import Kind, Server
+from tests.waiting import PATIENCE_S
 
 PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1002, 1007, 1009
 NOT_OURS = 4400
@@ -265,7 +266,7 @@ async def answer(url: str, kind: Kind, dialect: str, case: Case) -> str | None:
     try:
         peer.send_raw(case.data)
         if case.close is not None:
-            code = await asyncio.wait_for(peer.closed, 20)
+            code = await asyncio.wait_for(peer.closed, PATIENCE_S)
             errors = errors_of(peer.drain(), dialect)
             codes = {case.close} | (ON_DAPHNE if kind == "daphne" else set())
             if code in codes and errors in ([case.error], [TOO_BIG_ERROR], []):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import urllib.request
 
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 
 def metrics(server: Server) -> dict[str, float]:
     """Read /metrics: values by name, labels included."""
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(
+        f"{server.url}/metrics", timeout=PATIENCE_S
+    ) as response:
         lines = response.read().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {name: float(value) for name, value in pairs}

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
+from tests.waiting import PATIENCE_S
+
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 # What `closed` says where the connection ended without a close frame.
 ABNORMAL = 1006
@@ -110,7 +112,7 @@ class Peer(asyncio.Protocol):
         """Connect and shake hands; raises `Refused`."""
         await self.connect(url, receive_buffer=receive_buffer)
         self.transport.write(self.request(url, subprotocol))
-        status = await asyncio.wait_for(asyncio.shield(self.status), 30)
+        status = await asyncio.wait_for(asyncio.shield(self.status), PATIENCE_S)
         if status != 101:
             self.reset()
             raise Refused(status)
@@ -130,7 +132,7 @@ class Peer(asyncio.Protocol):
         """Close as the protocol has it; return the code the server answered with."""
         self.transport.write(frame(struct.pack("!H", 1000), CLOSE))
         try:
-            return await asyncio.wait_for(asyncio.shield(self.closed), 10)
+            return await asyncio.wait_for(asyncio.shield(self.closed), PATIENCE_S)
         finally:
             self.transport.abort()
 

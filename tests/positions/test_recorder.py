@@ -152,7 +152,8 @@ async def test_each_sender_receives_the_number_of_their_own_refused_rows(
     bobs = recorder.record([Row(bob.pk, fixes[1], "websocket")])
     gone = recorder.record([Row(bob.pk + 1, fix, "websocket") for fix in fixes])
     may_write.set()
-    assert [await asyncio.wait_for(ack, 5) for ack in (first, bobs, gone)] == [0, 0, 3]
+    acks = asyncio.gather(first, bobs, gone)
+    assert await asyncio.wait_for(acks, PATIENCE_S) == [0, 0, 3]
     assert batches == [1, 4]
 
 
@@ -172,7 +173,7 @@ async def test_the_age_of_the_oldest_row_is_known_until_its_commit(
     await eventually(is_writing.is_set)
     assert recorder.oldest > 0
     may_write.set()
-    await asyncio.wait_for(stored, 5)
+    await asyncio.wait_for(stored, PATIENCE_S)
     assert recorder.oldest == 0
 
 

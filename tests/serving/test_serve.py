@@ -38,7 +38,7 @@ def refusal(**env: str) -> str:
 def get(server: Server, path: str, *, by: str = "127.0.0.1", **headers: str) -> int:
     """Send a request from an address of this machine; return the status."""
     connection = http.client.HTTPConnection(
-        "127.0.0.1", server.port, timeout=10, source_address=(by, 0)
+        "127.0.0.1", server.port, timeout=PATIENCE_S, source_address=(by, 0)
     )
     with contextlib.closing(connection):
         connection.request("GET", path, headers=headers)

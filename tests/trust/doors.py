@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.factories.people import Keys
 from tests.servers import Server
+from tests.waiting import PATIENCE_S
 
 APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
 
@@ -50,7 +51,7 @@ class Doors:
 
         def ask() -> str:
             try:
-                with urllib.request.urlopen(request, timeout=20) as response:
+                with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
                     return f"{response.headers}{response.read().decode()}"
             except urllib.error.HTTPError as error:
                 return f"{error.headers}{error.read().decode()}"

@@ -21,7 +21,9 @@ SENT = 20 * 1024 * 1024
 
 
 def answer_to(server: Server, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", server.port), timeout=PATIENCE_S
+    ) as connection:
         connection.sendall(request)
         return connection.recv(100)
 
