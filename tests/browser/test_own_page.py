@@ -155,6 +155,8 @@ def test_a_follower_is_accepted_and_blocked(
         page.page.click("#visibility button[type=submit]")
         expect(page.page.locator(".message")).to_contain_text("Saved.")
         follower = page.page.locator("#followers .item", has_text="alice")
+        follower.get_by_role("button", name="Accept").click()
+        expect(page.page.locator(".message")).to_contain_text("alice sees you now.")
         alice.open("/runners/xia-lake/")
         alice.row("xia-lake").wait_for()
         follower.get_by_role("button", name="Block").click()
