@@ -244,6 +244,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "runners.views.throttle.slow_failures",
+    "runners.views.share_header.share_header",
     "runners.views.policy.content_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

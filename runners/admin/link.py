@@ -26,8 +26,8 @@ class MakeLinkForm(forms.ModelForm):  # type: ignore[type-arg]
     secret = forms.CharField(
         label="PIN",
         required=False,
-        validators=[RegexValidator(r"\A[0-9]{4,12}\Z", "Use 4 to 12 digits.")],
-        help_text="Optional: 4 to 12 digits.",
+        validators=[RegexValidator(r"\A[0-9]{6,12}\Z", "Use 6 to 12 digits.")],
+        help_text="Optional: 6 to 12 digits.",
     )
 
     class Meta:

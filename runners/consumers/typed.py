@@ -34,7 +34,7 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
 from runners.sharing import access, share_links, snapshots
 from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
-from runners.sharing.share_links import LinkError
+from runners.sharing.share_links import LinkError, LinkLocked
 from runners.sharing.topic import TopicName
 from runners.sharing.topic_registry import TopicRegistry, get_topics
 
@@ -322,12 +322,10 @@ class TypedConsumer(SocketConsumer):
             raise CommandError("message.invalid", "`share` and `pin` are text.")
         generation = self.monitor.generation
         try:
-            link = await database.read(share_links.find_link, plain)
-            # Hashing takes a third of a second and must not block the threads that
-            # read.
-            await self.hub.loop.run_in_executor(
-                share_links.PIN_THREADS, share_links.check_pin, link, pin
-            )
+            link = await share_links.open_link(plain, pin)
+        except LinkLocked as error:
+            after = 1000 * error.after
+            raise CommandError(error.code, error.detail, after=after) from None
         except LinkError as error:
             await self.monitor.delay_failure(self.address)
             raise CommandError(error.code, error.detail) from None

@@ -3,11 +3,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -109,16 +108,6 @@ class ShareLink(models.Model):
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
-
-    def opens_with(self, pin: str) -> bool:
-        """Return whether this is the link's PIN; a link without one needs none."""
-        return not self.pin or _is_pin(pin, self.pin)
-
-
-@lru_cache(maxsize=1_000)
-def _is_pin(pin: str, encoded: str) -> bool:
-    # Cached, as a page behind a link requests it again with each track.
-    return check_password(pin, encoded)
 
 
 class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):

@@ -20,9 +20,10 @@ from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
 from runners.sharing.access import visible_runners
 from runners.sharing.recovery import complete_before, stored_since
-from runners.sharing.share_links import LinkError, link_of
+from runners.sharing.share_links import LinkError
 from runners.sharing.snapshots import add_trails, runner_items
 from runners.sharing.windows import visible_races
+from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (
     Items,
     course_of,
@@ -30,7 +31,6 @@ from runners.views.topic_data import (
     race_items,
     without_blockers,
 )
-from runners.views.track import RETRY_AFTER_S, SHARE_HEADER
 
 # The most runners and races in one request, as a socket may follow.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
@@ -64,14 +64,7 @@ async def live_json(request: HttpRequest) -> HttpResponse:
             {"code": error.code, "detail": error.detail}, status=error.status
         )
     except database.DatabaseUnavailable:
-        return JsonResponse(
-            {
-                "code": "store.unavailable",
-                "detail": "The database does not answer. Try again soon.",
-            },
-            status=HTTPStatus.SERVICE_UNAVAILABLE,
-            headers={"Retry-After": RETRY_AFTER_S},
-        )
+        return database_unavailable()
     response = HttpResponse(body, content_type="application/json")
     patch_vary_headers(response, ["Accept-Encoding"])
     if "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -140,13 +133,8 @@ def _since(request: HttpRequest) -> int | None:
 
 def link_in_header(request: HttpRequest) -> ShareLink | None:
     """Return the share link of a request; raises `Refused`."""
-    token = request.headers.get(SHARE_HEADER)
-    if not token:
-        return None
     try:
-        return link_of(
-            token, request.headers.get(f"{SHARE_HEADER}-Pin", ""), opened=False
-        )
+        return header_link(request)
     except LinkError as error:
         status = (
             HTTPStatus.GONE

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
-from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import (
@@ -17,7 +16,13 @@ from django.views.decorators.debug import (
 from django.views.decorators.http import require_http_methods
 
 from runners.models import Runner, ShareLink
-from runners.sharing.share_links import LinkError, link_of
+from runners.sharing.share_links import (
+    LinkError,
+    LinkLocked,
+    link_proof,
+    needs_pin,
+    view_link,
+)
 from runners.sharing.windows import races_of
 from runners.views.live import LINK_TICK, live_page
 from runners.views.throttle import note_failure
@@ -53,17 +58,26 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
     """Show what a link gives access to, ask for its PIN, or show why it has ended."""
     pin = request.POST.get("pin", "").strip()
     try:
-        link = link_of(token, pin, opened=True)
+        link = view_link(token, pin or request.get_signed_cookie(OPENED, "") or "")
+    except LinkLocked as error:
+        response = _ask_for_pin(request, token, problem="locked")
+        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+        response["Retry-After"] = str(error.after)
+        return response
     except LinkError as error:
         if error.code == "share.pin":
-            return _ask_for_pin(request, token, wrong=request.method == "POST")
+            problem = "wrong" if request.method == "POST" else ""
+            return _ask_for_pin(request, token, problem=problem)
         title, detail = SENTENCES[error.code]
         context = {"title": title, "detail": detail, "at": error.at}
         status = STATUSES[error.code]
         return kept_secret(
             render(request, "runners/share_ended.html", context, status=status)
         )
-    follow = {"share": token, "tick": LINK_TICK} | ({"pin": pin} if pin else {})
+    follow = {"share": token, "tick": LINK_TICK}
+    if link.pin:
+        # Visitors who are in stay in, whatever others try.
+        follow["pin"] = link_proof(link)
     runners = list(link.runners.order_by("name"))
     response = live_page(
         request,
@@ -77,7 +91,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
     if link.pin:
         response.set_signed_cookie(
             OPENED,
-            _proof(link),
+            link_proof(link),
             path=request.path,
             httponly=True,
             samesite="Lax",
@@ -88,21 +102,13 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
 
 def is_opened(request: HttpRequest, link: ShareLink) -> bool:
     """Return whether a link needs no PIN or this browser has entered it."""
-    if not link.pin:
-        return True
-    given = request.get_signed_cookie(OPENED, default="") or ""
-    return constant_time_compare(given, _proof(link))
+    return not needs_pin(link, request.get_signed_cookie(OPENED, "") or "")
 
 
-def _proof(link: ShareLink) -> str:
-    """Return the value that is signed for a PIN; it changes with the PIN."""
-    return salted_hmac("runners.share", f"{link.pk} {link.pin}").hexdigest()
-
-
-def _ask_for_pin(request: HttpRequest, token: str, *, wrong: bool) -> HttpResponse:
-    if wrong:
+def _ask_for_pin(request: HttpRequest, token: str, *, problem: str) -> HttpResponse:
+    if problem == "wrong":
         note_failure(request, f"pin {token}")
-    response = render(request, "runners/share_pin.html", {"wrong": wrong})
+    response = render(request, "runners/share_pin.html", {"problem": problem})
     # With "no-referrer", browsers send this page's form with the origin "null", which
     # the CSRF check refuses.
     return kept_secret(response, referrer="same-origin")

@@ -22,17 +22,14 @@ from runners.positions.retention import needed
 from runners.sharing.access import visible_runners
 from runners.sharing.recovery import MARGIN_S, complete_before
 from runners.sharing.runner_settings import positions_gpx
-from runners.sharing.share_links import LinkError, link_of
+from runners.sharing.share_links import LinkError
 from runners.sharing.windows import shown_from
+from runners.views.share_header import database_unavailable, header_link
 
 logger = logging.getLogger(__name__)
 
 # The coarsest level of detail.
 COARSEST_M = 1_000.0
-# When to retry while the database is unavailable.
-RETRY_AFTER_S = "2"
-# The header for a page's share link: URLs end up in logs.
-SHARE_HEADER = "Spectate-Share"
 
 
 def says_when_unavailable(
@@ -46,14 +43,7 @@ def says_when_unavailable(
             return view(request, code)
         except OperationalError as error:
             logger.warning("A track could not be read from the database: %s", error)
-            return JsonResponse(
-                {
-                    "code": "store.unavailable",
-                    "detail": "The database does not answer. Try again soon.",
-                },
-                status=503,
-                headers={"Retry-After": RETRY_AFTER_S},
-            )
+            return database_unavailable()
 
     return answer
 
@@ -125,15 +115,11 @@ def _thinned(points: list[list[Any]], detail: float) -> list[list[Any]]:
 
 def _visible(request: HttpRequest, code: str) -> Runner:
     """Return the runner; raises Http404 for hidden runners as for unknown ones."""
-    links = []
-    if token := request.headers.get(SHARE_HEADER):
-        try:
-            link = link_of(
-                token, request.headers.get(f"{SHARE_HEADER}-Pin", ""), opened=False
-            )
-        except LinkError as error:
-            raise Http404(error.detail) from None
-        links.append(link.pk)
+    try:
+        link = header_link(request)
+    except LinkError as error:
+        raise Http404(error.detail) from None
+    links = [] if link is None else [link.pk]
     runner = visible_runners(request.user.pk, links).filter(code=code).first()
     if runner is None:
         raise Http404("There is no such runner, or they are not shown to you.")

@@ -35,6 +35,7 @@ class Requests:
         await self.report_as_apps()
         await self.request_live_data()
         await self.request_races()
+        await self.request_by_a_guessed_link()
         await self.request_health()
 
     async def publish(self) -> None:
@@ -167,6 +168,21 @@ class Requests:
         await self.request(
             path, Spectate_Share=self.links["locked"], Spectate_Share_Pin="1234"
         )
+
+    async def request_by_a_guessed_link(self) -> None:
+        """Try PINs until the link is locked, then send each request with the link."""
+        link = self.links["guessed"]
+        for guess in range(10):
+            pin = f"{guess:06}"
+            await self.request(
+                "/live.json", Spectate_Share=link, Spectate_Share_Pin=pin
+            )
+        for path in (
+            *("/live.json", "/runners/7/track.json", "/runners/7/track.gpx"),
+            *("/races/ten/eta.json?at=0", "/races/ten/replay.json?from=0"),
+            *("/races/ten/standings.json", "/races/ten/standings.csv"),
+        ):
+            await self.request(path, Spectate_Share=link, Spectate_Share_Pin="473829")
 
     async def request_health(self) -> None:
         for path in ("/healthz", "/readyz", "/metrics"):

@@ -121,14 +121,14 @@ def test_a_link_with_a_pin_opens_with_it_only(
     page: LivePage, context: BrowserContext, browser: Browser, web_server: Server
 ) -> None:
     wim = new_runner(context, web_server, "Wim Ford", "followers")
-    path = new_link(page.page, "Club", pin="4711")
+    path = new_link(page.page, "Club", pin="471100")
     with publishing(web_server, web_server.database(make_token, wim)) as phone:
         phone.publish(-6.33, 53.35)
     private = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
     without_map(private)
     visitor = LivePage(private.new_page())
     visitor.page.goto(path)
-    for pin, text in (("1234", "That is not its PIN."), ("4711", "Wim Ford")):
+    for pin, text in (("1234", "That is not its PIN."), ("471100", "Wim Ford")):
         visitor.page.fill("#pin", pin)
         visitor.page.click("main button")
         expect(visitor.page.locator("main")).to_contain_text(text)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from django.utils import timezone
@@ -81,6 +84,25 @@ async def test_a_share_link_with_a_pin_requires_it(live: LiveBob) -> None:
         await mum.send(type="follow", share=plain, pin="4711")
         # A position may arrive before the snapshot.
         await mum.receive_type("snapshot")
+
+
+async def test_a_locked_share_link_refuses_its_pin_on_a_socket(live: LiveBob) -> None:
+    server = live.server
+    _, plain = await server.adatabase(make_link, live.bob, pin="473829")
+
+    def guess() -> None:
+        for number in range(10):
+            pin = f"{number:06}"
+            headers = {"Spectate-Share": plain, "Spectate-Share-Pin": pin}
+            with pytest.raises(HTTPError):
+                urlopen(Request(f"{server.url}/live.json", headers=headers))
+
+    await asyncio.to_thread(guess)
+    async with typed_client(server.ws_url) as mum:
+        await mum.send(type="follow", share=plain, pin="473829")
+        error = await mum.receive()
+    assert error["code"] == "rate.limited"
+    assert 0 < error["after"] <= 60_000
 
 
 async def test_an_unlisted_race_is_visible_by_its_link_and_lost_with_it(

@@ -6,6 +6,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -272,13 +273,13 @@ def test_a_link_is_shown_once_and_can_be_revoked(
 ) -> None:
     before = timezone.now()
     response = bob_client.post(
-        "/me/links/", {"label": "Mum", "lasts": "168", "pin": "4711"}
+        "/me/links/", {"label": "Mum", "lasts": "168", "pin": "471100"}
     )
     after = timezone.now()
     link = ShareLink.objects.get()
     assert list(link.runners.all()) == [bob]
     assert link.created_by == bobs_account
-    assert link.opens_with("4711")
+    assert check_password("471100", link.pin)
     assert before <= link.expires_at - timedelta(days=7) <= after
     url = response.context["url"]
     assert url in response.content.decode()
@@ -301,10 +302,10 @@ def test_a_link_can_last_until_the_race_ends(bob_client: Client, bob: Runner) ->
     assert ShareLink.objects.get().expires_at == race.ends
 
 
-@pytest.mark.parametrize("pin", ["12", "abcd", "1" * 13])
+@pytest.mark.parametrize("pin", ["47110", "abcdef", "1" * 13])
 def test_a_link_refuses_an_invalid_pin(bob_client: Client, pin: str) -> None:
     response = bob_client.post("/me/links/", {"label": "Mum", "lasts": "1", "pin": pin})
-    assert "Use 4 to 12 digits." in response.content.decode()
+    assert "Use 6 to 12 digits." in response.content.decode()
     assert not ShareLink.objects.exists()
 
 

@@ -152,9 +152,9 @@ class LinkForm(forms.Form):
     pin = forms.CharField(
         label=_("PIN (optional)"),
         required=False,
-        validators=[RegexValidator(r"\A[0-9]{4,12}\Z", _("Use 4 to 12 digits."))],
+        validators=[RegexValidator(r"\A[0-9]{6,12}\Z", _("Use 6 to 12 digits."))],
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
-        help_text=_("4 to 12 digits. Everybody who opens the link needs it."),
+        help_text=_("6 to 12 digits. Everybody who opens the link needs it."),
     )
 
     def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:

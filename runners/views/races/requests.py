@@ -13,7 +13,7 @@ from runners import database
 from runners.models import Race, ShareLink
 from runners.sharing.windows import visible_races
 from runners.views.live_json import Refused, link_in_header
-from runners.views.track import RETRY_AFTER_S
+from runners.views.share_header import database_unavailable
 
 AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
@@ -30,14 +30,7 @@ def answers_json(view: AsyncView) -> AsyncView:
                 {"code": error.code, "detail": error.detail}, status=error.status
             )
         except database.DatabaseUnavailable:
-            response = JsonResponse(
-                {
-                    "code": "store.unavailable",
-                    "detail": "The database does not answer. Try again soon.",
-                },
-                status=HTTPStatus.SERVICE_UNAVAILABLE,
-                headers={"Retry-After": RETRY_AFTER_S},
-            )
+            response = database_unavailable()
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 

@@ -151,6 +151,7 @@ def _add_links(rows: Rows) -> None:
     rows.add_link("one", linked)
     rows.add_link("two", rows.runners["linked-too"])
     rows.add_link("locked", linked, pin="1234")
+    rows.add_link("guessed", linked, pin="473829")
     rows.add_link("expired", linked, life=-HOUR)
     rows.add_link("revoked", linked).revoke()
     for slug in ("secret", "secret-too"):

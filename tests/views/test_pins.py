@@ -1,0 +1,169 @@
+"""Wrong PINs of a share link, by each of its endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import check_password
+from django.http import HttpResponse
+from django.test import AsyncClient, Client
+from django.utils import timezone
+
+from runners.models import Race, ShareLink
+from runners.sharing import share_links
+from tests.races.field import make_entry, make_race
+from tests.views.test_share import page_of
+from tests.waiting import PATIENCE_S
+
+# Share links are read in the threads of the database pool.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PIN = "473829"
+ENDPOINTS = [
+    "/live.json",
+    "/runners/bob/track.json",
+    "/runners/bob/track.gpx",
+    "/races/ten/standings.json",
+    "/races/ten/standings.csv",
+    "/races/ten/eta.json?at=5000",
+    "/races/ten/replay.json?from=0",
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(share_links, "_wrong_pins", share_links.WrongPins())
+    share_links._right_pins.clear()
+    yield
+
+
+@pytest.fixture
+def token(db: None) -> str:
+    """The token of a link to an unlisted race, with a PIN."""
+    race = make_race(visibility=Race.Visibility.LINK)
+    make_entry(race, "bob", "1", pace=0.3)
+    _, plain = ShareLink.objects.issue(
+        label="Crew",
+        race=race,
+        expires_at=timezone.now() + timedelta(hours=1),
+        pin=PIN,
+    )
+    return plain
+
+
+def ask(client: Client, path: str, token: str, pin: str) -> Any:
+    return client.get(path, headers=headers(token, pin))
+
+
+def headers(token: str, pin: str) -> dict[str, str]:
+    return {"Spectate-Share": token, "Spectate-Share-Pin": pin}
+
+
+def lock(client: Client, token: str) -> None:
+    for number in range(10):
+        wrong = ask(client, "/live.json", token, f"00000{number}")
+        assert (wrong.status_code, wrong.json()["code"]) == (404, "share.pin")
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_ten_wrong_pins_lock_the_link_for_a_minute(
+    client: Client, token: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask(client, path, token, PIN).status_code == 200
+    for number in range(10):
+        # To ask without a PIN is no guess.
+        assert ask(client, path, token, "").status_code == 404
+        assert ask(client, path, token, f"00000{number}").status_code == 404
+
+    for answer in (ask(client, path, token, PIN), ask(client, path, token, "1")):
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate.limited")
+        assert 50 <= int(answer["Retry-After"]) <= 60
+    # By each of the others as well.
+    assert {ask(client, other, token, PIN).status_code for other in ENDPOINTS} == {429}
+
+    monkeypatch.setattr(share_links, "LOCK_S", 0.0)
+    assert ask(client, path, token, PIN).status_code == 200
+
+
+def test_right_pins_do_not_lock_the_link(client: Client, token: str) -> None:
+    answers = [ask(client, "/live.json", token, PIN) for _ in range(20)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_the_page_of_a_locked_link_says_so(client: Client, token: str) -> None:
+    lock(client, token)
+    answer = client.post(f"/s/{token}/", {"pin": PIN})
+    assert answer.status_code == 429
+    assert 50 <= int(answer["Retry-After"]) <= 60
+    assert "Too many wrong PINs. Try again in a minute." in answer.content.decode()
+
+
+def test_visitors_who_entered_the_pin_stay_in(client: Client, token: str) -> None:
+    mum = Client()
+    opened: HttpResponse = mum.post(f"/s/{token}/", {"pin": PIN})  # type: ignore[assignment]
+    proof = page_of(opened.content.decode())["follow"]["pin"]
+    assert PIN not in opened.content.decode()
+
+    lock(client, token)
+
+    assert ask(mum, "/live.json", token, proof).status_code == 200
+    assert "follow" in page_of(mum.get(f"/s/{token}/").content.decode())
+    # A changed PIN ends that.
+    link = ShareLink.objects.get()
+    link.pin = "changed"
+    link.save()
+    assert ask(mum, "/live.json", token, proof).status_code == 429
+
+
+def test_a_right_pin_is_hashed_once_and_not_kept(
+    client: Client, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+
+    def counted(pin: str, encoded: str) -> bool:
+        hashed.append(pin)
+        return check_password(pin, encoded)
+
+    monkeypatch.setattr(share_links, "check_password", counted)
+    for _ in range(3):
+        assert ask(client, "/live.json", token, PIN).status_code == 200
+    assert hashed == [PIN]
+    (kept,) = share_links._right_pins
+    assert PIN.encode() not in kept
+
+
+async def test_guesses_leave_the_threads_that_read_to_others(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty guesses at once delayed everybody's `live.json` by 13 s."""
+    go_on = Event()
+
+    def slow(pin: str, encoded: str) -> bool:
+        go_on.wait(PATIENCE_S)
+        return False
+
+    monkeypatch.setattr(share_links, "check_password", slow)
+    guesses = [
+        asyncio.create_task(
+            AsyncClient().get(path, headers=headers(token, f"{number:06}"))
+        )
+        for number in range(6)
+        for path in ENDPOINTS
+    ]
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S / 2):
+            answer = await AsyncClient().get("/live.json?public=1")
+        assert answer.status_code == 200
+        assert not any(guess.done() for guess in guesses)
+    finally:
+        go_on.set()
+        answers = await asyncio.gather(*guesses)
+    # Ten were hashed, although none was known to be wrong when they came.
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(404), statuses.count(429)) == (10, len(guesses) - 10)
