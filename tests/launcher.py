@@ -1,7 +1,7 @@
-"""Starts servers in forks of a process that has imported the libraries already.
+"""Starts servers in forks of a process that has already imported the libraries.
 
-Half of the CPU time of a server's start goes into importing Django and other packages;
-the suite starts about two hundred. Everything of this project is imported after the
+Importing Django and other packages is half of the CPU time of a server's start, and the
+suite starts about two hundred servers. The project's modules are imported after the
 fork, with the environment of the server.
 """
 
@@ -26,7 +26,7 @@ from tests.waiting import POLL_S
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# None of them reads settings or opens anything that a fork would share.
+# These modules read no settings and open nothing that a fork would share.
 LIBRARIES = (
     *("autobahn.websocket.protocol", "channels.auth", "channels.layers"),
     *("channels.routing", "channels_redis.core", "cryptography.fernet"),
@@ -39,7 +39,7 @@ LIBRARIES = (
 
 
 class Launched:
-    """A program in a fork; used as `subprocess.Popen` is."""
+    """A program in a fork, with the methods of `subprocess.Popen`."""
 
     def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
         self.returncode: int | None = None
@@ -53,7 +53,7 @@ class Launched:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended; raises `subprocess.TimeoutExpired`."""
+        """Wait until it has ended; raise `subprocess.TimeoutExpired` if it has not."""
         ends = time.monotonic() + (timeout or float("inf"))
         while (status := self.poll()) is None:
             if time.monotonic() > ends:
@@ -62,18 +62,18 @@ class Launched:
         return status
 
     def terminate(self) -> None:
-        """Ask it to stop, unless it has ended."""
+        """Send SIGTERM unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill_all(self) -> None:
-        """Kill it and what it has started, as a power cut would."""
+        """Kill it and its children, as a power cut would."""
         self._leash.release()
         self.wait()
 
 
 class Launcher:
-    """The process that forks; one request at a time, a line of JSON each way."""
+    """The process that forks: one request at a time, one line of JSON each way."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -86,18 +86,18 @@ class Launcher:
             text=True,
         )
 
-    def request(self, what: str, *arguments: Any) -> Any:
-        """Have it `start` a program or `poll` a process id; return the answer."""
+    def request(self, action: str, *arguments: Any) -> Any:
+        """Send a `start` or `poll` request; return the reply."""
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None and answers is not None
         with self._lock:
-            print(json.dumps([what, *arguments]), file=requests, flush=True)
+            print(json.dumps([action, *arguments]), file=requests, flush=True)
             return json.loads(answers.readline())
 
 
 @functools.cache
 def launcher() -> Launcher:
-    """Return the launcher of this process, started by the first call."""
+    """Return the launcher of this process; the first call starts it."""
     return Launcher()
 
 
@@ -105,32 +105,32 @@ def launcher() -> Launcher:
 
 
 def serve() -> None:
-    """Answer requests until the other end is closed; a fork does not come back."""
+    """Reply to requests until the other end is closed; a fork never returns."""
     for line in sys.stdin:
-        what, *arguments = json.loads(line)
-        print(json.dumps({"start": start, "poll": poll}[what](*arguments)))
+        action, *arguments = json.loads(line)
+        print(json.dumps({"start": start, "poll": poll}[action](*arguments)))
 
 
 def start(command: list[str], env: dict[str, str], log: str) -> int:
-    """Run a Python program in a fork; return its pid, which is its group's too."""
+    """Run a Python program in a fork; return its pid and process group."""
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
         run(command, env, log)
-    # Here too, so that the group exists when the pid is returned.
+    # Set here too, so that the group exists when the pid is returned.
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, pid)
     return pid
 
 
 def poll(pid: int) -> int | None:
-    """Return the exit status of a fork that has ended, as `subprocess` does."""
+    """Return the exit status of an ended fork, as `subprocess` does."""
     ended, status = os.waitpid(pid, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def run(command: list[str], env: dict[str, str], log: str) -> NoReturn:
-    """Be a program: the path of a script, or `-m` and a module, and its arguments."""
+    """Run a script, or `-m` and a module, with its arguments."""
     reads = os.open(os.devnull, os.O_RDONLY)
     writes = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for source, target in ((reads, 0), (writes, 1), (writes, 2)):
@@ -147,7 +147,7 @@ def run(command: list[str], env: dict[str, str], log: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    # The working directory, where this project's packages are.
+    # The working directory, which has the project's packages.
     sys.path[0] = os.getcwd()
     for library in LIBRARIES:
         importlib.import_module(library)

@@ -12,7 +12,7 @@ LEASH = 'trap "" TERM; read -r _; kill -s KILL -- "-$0"'
 
 
 class Leash:
-    """A shell that kills a process group once this process lets go of it, or ends."""
+    """A shell that kills a process group when this process releases it or ends."""
 
     def __init__(self, group: int) -> None:
         self._shell = subprocess.Popen(
@@ -23,15 +23,16 @@ class Leash:
         )
 
     def release(self) -> None:
-        """Let go, and wait until the group has been killed."""
+        """Release the group, and wait until it has been killed."""
         self._shell.communicate()
 
 
 class Leashed(subprocess.Popen[AnyStr]):
-    """A program that is killed, with all that it has started, when this process ends.
+    """A program that is killed, with all its children, when this process ends.
 
-    Also when this process is killed: a shell beside the program holds the other end of
-    a pipe. `PR_SET_PDEATHSIG` would do the same only for the thread that starts it.
+    This works when this process is killed too: a shell beside the program holds the
+    other end of a pipe. `PR_SET_PDEATHSIG` would do the same only for the thread that
+    starts the program.
     """
 
     def __init__(self, command: list[str], **options: Any) -> None:
@@ -39,7 +40,7 @@ class Leashed(subprocess.Popen[AnyStr]):
         self._leash = Leash(self.pid)
 
     def kill_all(self) -> None:
-        """Kill it and what it has started, as a power cut would."""
+        """Kill the process and its children, as a power cut would."""
         self._leash.release()
         self.wait()
 

@@ -172,18 +172,18 @@ def test_a_phone_of_a_runner_without_entry_is_assigned_to_a_bib(
     assert token.runner == bob
 
 
-def test_the_phone_of_an_account_that_accepted_no_entry_stays_theirs(
+def test_a_phone_of_an_account_without_an_accepted_entry_is_not_swapped(
     office: Client, park: Race, bob: Runner, charlie: Runner, desk: str
 ) -> None:
-    """Otherwise it would be published as whoever the office names."""
+    """Otherwise the office could publish as any runner with an account."""
     Entry.objects.create(race=park, runner=bob, bib="1")
     charlie.account = User.objects.create(username="charlie")
     charlie.save()
     token = phone_of(charlie)
     for first in ("18", "2"):
-        said = office.post(f"{desk}/swap/", {"first": first, "second": "1"}).text
-        assert "their phone stays theirs" in said
-        # Entered by the office, and not accepted.
+        page = office.post(f"{desk}/swap/", {"first": first, "second": "1"}).text
+        assert "their phone stays theirs" in page
+        # Entered by the office, but not accepted.
         entry, _ = Entry.objects.get_or_create(
             race=park, runner=charlie, bib="2", accepted=False
         )

@@ -293,10 +293,10 @@ def test_the_desk_shows_open_calls_until_they_are_closed(
     assert office.get(f"{desk}.json").json()["sos"] == []
 
 
-def test_a_runner_in_no_race_cannot_drown_the_calls_of_a_race(
+def test_a_runner_in_no_race_cannot_hide_the_calls_of_a_race(
     office: Client, race: Race, entry: Entry
 ) -> None:
-    """Twenty calls of an account that is in no race were twenty rows on each desk."""
+    """Twenty calls of a runner in no race were twenty rows on each desk."""
     desk = f"/admin/runners/race/{race.pk}/desk"
     stray = Runner.objects.create(code="stray", name="Stray")
     for number in range(20):
@@ -307,7 +307,7 @@ def test_a_runner_in_no_race_cannot_drown_the_calls_of_a_race(
     bobs, strays = office.get(f"{desk}.json").json()["sos"]
 
     assert (bobs["name"], strays["name"]) == ("Bob", "Stray")
-    # The last call has no place: it is the one before.
+    # The last call has no position: the previous one is shown.
     assert (strays["id"], strays["lat"], strays["lng"]) == (last.pk, LAT, LNG)
     office.post(f"{desk}/sos/", {"sos": last.pk, "act": "seen"})
     assert not Sos.objects.filter(runner=stray, seen_at=None).exists()
@@ -322,7 +322,7 @@ def test_a_new_call_is_shown_after_one_that_was_seen(
     first = sos_take(runner=entry.runner.pk, call=call("first"))
     office.post(f"{desk}/sos/", {"sos": first.pk, "act": "seen"})
     second = sos_take(runner=entry.runner.pk, call=call("second"))
-    # What came meanwhile is not closed unseen.
+    # A call that arrived meanwhile is not closed unseen.
     office.post(f"{desk}/sos/", {"sos": first.pk, "act": "close"})
 
     (shown,) = office.get(f"{desk}.json").json()["sos"]
@@ -368,7 +368,7 @@ def test_an_invalid_action_of_the_desk_is_refused(
 
 
 @pytest.mark.parametrize("act", ["seen", "close"])
-def test_view_only_staff_sees_a_call_without_its_place_and_cannot_change_it(
+def test_view_only_staff_sees_a_call_without_its_position_and_cannot_change_it(
     client: Client, race: Race, bob: Runner, alice: User, act: str
 ) -> None:
     alice.is_staff = True

@@ -22,10 +22,10 @@ def test_a_follow_of_a_public_runner_works_at_once(
     assert follow_statuses(user=alice) == {"bob": "accepted"}
 
 
-def test_a_follower_of_a_public_runner_is_not_accepted_by_that(
+def test_a_follow_of_a_public_runner_is_no_accepted_follow(
     alice: User, alice_client: Client, charlie: User, bob: Runner
 ) -> None:
-    """A star of a stranger must not outlive the runner's being public."""
+    """A stranger's follow must not outlive public visibility."""
     alice_client.post("/runners/bob/follow/")
     # Charlie was accepted while Bob was public.
     followed = Follow.objects.create(user=charlie, runner=bob)
