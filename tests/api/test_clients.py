@@ -26,7 +26,8 @@ from tests.services import unavailable
 from tests.waiting import PATIENCE_S, wait_until
 
 CLIENTS = ROOT / "docs/clients"
-BEFORE, AFTER = 2, 4
+FIXES_BEFORE = 2
+FIXES_AFTER = 4
 
 
 @pytest.fixture(scope="module")
@@ -126,17 +127,17 @@ def test_clients_miss_nothing_while_the_server_restarts(
     spectators = [
         Program(*make("follow", url, "run"), folder=tmp_path) for make in start.values()
     ]
-    sent = fixes(BEFORE + AFTER)
+    sent = fixes(FIXES_BEFORE + FIXES_AFTER)
     times = {int(fix["t"]) for fix in sent}
     try:
-        for fix in sent[:BEFORE]:
+        for fix in sent[:FIXES_BEFORE]:
             for phone in phones.values():
                 phone.write(fix)
             wait_for_all(spectators, phones, int(fix["t"]))
         # The server asks all clients to reconnect and closes with 1012.
         server.stop()
         for phone in phones.values():
-            for fix in sent[BEFORE:]:
+            for fix in sent[FIXES_BEFORE:]:
                 phone.write(fix)
         server.start()
         # Each program ends when all its fixes are acked.

@@ -21,8 +21,10 @@ from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.servers import Server
 from tests.services import chromium_path
 
-RUNNERS, FOLLOWED = 5_000, 50
-DURATION_S, SHORT_DURATION_S = 60, 10
+RUNNERS = 5_000
+FOLLOWED = 50
+DURATION_S = 60
+SHORT_DURATION_S = 10
 # Time before the heap is measured first.
 WARM_UP_S = 10
 LONGEST_TASK_MS = 100.0

@@ -19,9 +19,12 @@ from tests.servers import Server
 from tests.services import chromium_path
 
 RUNNERS = 500
-DOWN, UP = 1_500_000 / 8, 750_000 / 8  # Bytes per second.
+DOWN_BYTES_PER_S = 1_500_000 / 8
+UP_BYTES_PER_S = 750_000 / 8
 ROUND_TRIP_S = 0.3
-LIST_LIMIT_S, MAP_LIMIT_S, LIMIT_BYTES = 2.5, 5.0, 1_000_000
+LIST_LIMIT_S = 2.5
+MAP_LIMIT_S = 5.0
+LIMIT_BYTES = 1_000_000
 
 # Records when the first list of positions, the first map and a live list were visible,
 # in ms after the navigation.
@@ -62,7 +65,9 @@ class View:
 
 def first_view(browser: Browser, server: Server) -> View:
     """Open the race as a new visitor does."""
-    with slow_proxy(server.port, down=DOWN, up=UP, round_trip=ROUND_TRIP_S) as proxy:
+    with slow_proxy(
+        server.port, down=DOWN_BYTES_PER_S, up=UP_BYTES_PER_S, round_trip=ROUND_TRIP_S
+    ) as proxy:
         context = browser.new_context(viewport={"width": 390, "height": 844})
         context.add_init_script(RECORD_TIMES % RUNNERS)
         page = context.new_page()

@@ -18,7 +18,8 @@ from tests.factories.site import Site, make_site
 from tests.servers import Server
 from tests.services import chromium_path
 
-DESKTOP, PHONE = (1280, 800), (390, 844)
+DESKTOP = (1280, 800)
+PHONE = (390, 844)
 APPEARANCES: list[tuple[Any, tuple[int, int]]] = [
     ("light", DESKTOP),
     ("dark", PHONE),

@@ -26,7 +26,8 @@ from tests.factories.races import make_long_race
 from tests.servers import Server
 
 LIMIT_BYTES = 1_800_000
-DURATION_S, SHORT_DURATION_S = 60, 20
+DURATION_S = 60
+SHORT_DURATION_S = 20
 V1 = [Subprotocol("spectate.v1")]
 
 

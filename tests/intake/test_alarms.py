@@ -17,8 +17,9 @@ from tests.intake.payloads.traccar_client import OLD, nine
 from tests.intake.phones import MS, SECONDS, Phone
 
 ALARM = OLD | {"alarm": "sos"}
-OSMAND, TRACCAR = "/intake/osmand/TOKEN", "/intake/traccar/TOKEN/"
-PLACE = (53.3566, -6.3285)
+OSMAND = "/intake/osmand/TOKEN"
+TRACCAR = "/intake/traccar/TOKEN/"
+POSITION = (53.3566, -6.3285)
 MOMENT = datetime.fromtimestamp(SECONDS, UTC)
 
 
@@ -52,7 +53,7 @@ CALLS = [
     ),
     posted("generic, JSON", "/intake/generic/TOKEN", ALARM, JSON),
 ]
-WITHOUT_PLACE = [
+WITHOUT_POSITION = [
     posted(
         "traccar client 9",
         OSMAND,
@@ -94,7 +95,7 @@ def calls(phone: Phone) -> list[Sos]:
 def test_an_sos_button_is_a_call_with_its_position(phone: Phone, case: Case) -> None:
     press(phone, case)
     (call,) = calls(phone)
-    assert (call.lat, call.lng) == PLACE
+    assert (call.lat, call.lng) == POSITION
     assert call.called_at == call.placed_at == MOMENT
     kind = phone.server.database(lambda: News.objects.filter(sos=call).get().kind)
     assert kind == Kind.SOS
@@ -102,7 +103,7 @@ def test_an_sos_button_is_a_call_with_its_position(phone: Phone, case: Case) -> 
     assert len(phone.stored()) == ("old place" not in case.name)
 
 
-@pytest.mark.parametrize("case", WITHOUT_PLACE, ids=by_name)
+@pytest.mark.parametrize("case", WITHOUT_POSITION, ids=by_name)
 def test_an_sos_button_without_a_position_is_a_call(phone: Phone, case: Case) -> None:
     press(phone, case)
     (call,) = calls(phone)
@@ -142,7 +143,7 @@ def test_an_alarm_of_a_clock_that_is_ahead_is_a_call(phone: Phone) -> None:
     form = ALARM | {"timestamp": SECONDS + 300_000_000}
     press(phone, posted("10", OSMAND, urlencode(form).encode(), FORM))
     (call,) = calls(phone)
-    assert (call.lat, call.lng) == PLACE
+    assert (call.lat, call.lng) == POSITION
     assert call.called_at <= timezone.now()
     assert phone.stored() == []
 

@@ -15,7 +15,8 @@ from runners.live.server import INBOX_LIMIT, SMALL_BYTES, FrameProtocol
 from tests.faults.peer import CLOSE, PING, Peer, frame
 from tests.waiting import eventually
 
-TEXT, BINARY = 1, 2
+TEXT = 1
+BINARY = 2
 SIZES = [
     0,
     1,

@@ -40,7 +40,8 @@ from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
 
-LAT, LNG = 53.34987, -6.26031
+LAT = 53.34987
+LNG = -6.26031
 
 
 def call(

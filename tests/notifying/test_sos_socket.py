@@ -16,7 +16,7 @@ from tests.factories.people import make_phone, make_runner, make_token
 from tests.servers import Server
 from tests.waiting import wait_until
 
-PLACE = {"lat": 61.49876, "lng": 11.49876, "accuracy": 5, "battery": 43}
+POSITION = {"lat": 61.49876, "lng": 11.49876, "accuracy": 5, "battery": 43}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ async def test_a_call_from_a_zone_is_stored_and_not_sent_to_followers(
     async with typed_client(url) as alice, typed_client(url, token) as bob:
         await alice.send(type="follow", runners=["bob"])
         await alice.receive_type("snapshot")
-        fix = {"t": int(time.time() * 1000), **PLACE}
+        fix = {"t": int(time.time() * 1000), **POSITION}
         await bob.send(**sos("one", fix=fix))
         ack = await bob.receive_type("ack")
         assert ack == {"type": "ack", "id": "one", "open": True, "seen": None}

@@ -26,9 +26,11 @@ from tests.waiting import PATIENCE_S, eventually
 
 # In Fiji, 0.001 degrees of longitude are 106 m.
 LAT = -17.0
-JUST_WEST, JUST_EAST = 179.9995, -179.9995
-FAR_WEST, FAR_EAST = 179.98, -179.98
-PLACES = (FAR_WEST, JUST_WEST, JUST_EAST, FAR_EAST)
+JUST_WEST = 179.9995
+JUST_EAST = -179.9995
+FAR_WEST = 179.98
+FAR_EAST = -179.98
+LONGITUDES = (FAR_WEST, JUST_WEST, JUST_EAST, FAR_EAST)
 RADIUS_M = 500.0
 SHIFT_M = 250.0
 
@@ -52,9 +54,9 @@ async def test_a_zone_hides_both_sides_of_the_date_line(
 ) -> None:
     await zone_of(bob.pk, lng, bearing).asave()
     t = now_ms()
-    fixes = [Fix(t + n, LAT, place) for n, place in enumerate(PLACES)]
+    fixes = [Fix(t + n, LAT, place) for n, place in enumerate(LONGITUDES)]
     receipt = await pipeline.accept(bob, fixes, source="websocket")
-    refused = {PLACES[index]: code for index, code, _ in receipt.rejected}
+    refused = {LONGITUDES[index]: code for index, code, _ in receipt.rejected}
     assert refused == {JUST_WEST: "zone.hidden", JUST_EAST: "zone.hidden"}
 
 
@@ -63,7 +65,7 @@ def test_a_new_zone_deletes_positions_on_both_sides_of_the_date_line(
     bob: Publisher, lng: float
 ) -> None:
     t = now_ms()
-    fixes = [Fix(t + n, LAT, place) for n, place in enumerate(PLACES)]
+    fixes = [Fix(t + n, LAT, place) for n, place in enumerate(LONGITUDES)]
     write_rows([Row(bob.pk, fix, "websocket") for fix in fixes])
     zone_save(zone=zone_of(bob.pk, lng, 90))
     left = Position.objects.values_list("lng", flat=True)

@@ -9,8 +9,9 @@ from runners.races.progress import Guide, Mark, Seen, State
 from runners.races.splits import Passing
 from tests.races.runs import GUN, Fix
 
-# Metres per degree at 0, 0: of longitude, of latitude.
-METRES_PER_DEGREE_EAST, METRES_PER_DEGREE_NORTH = 111_319.4908, 110_574.2727
+# At 0, 0.
+METRES_PER_DEGREE_EAST = 111_319.4908
+METRES_PER_DEGREE_NORTH = 110_574.2727
 # Metres east and north of 0, 0.
 Place = tuple[float, float]
 

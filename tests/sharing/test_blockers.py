@@ -15,7 +15,8 @@ from runners.sharing.topic import Blockers, TopicName, Version
 from runners.sharing.topic_registry import TopicRegistry
 from tests.live.socket_writers import RecordingWriter
 
-ALICE, HER_BLOCKERS = 2, frozenset({7})
+ALICE = 2
+HER_BLOCKERS = frozenset({7})
 
 
 async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
