@@ -33,6 +33,9 @@ EMBEDDING = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 96),
     (ipaddress.IPv6Network("2002::/16"), 16),
 )
+# What older versions of Python take for public: IETF protocol assignments, and the
+# site-local addresses that private ones replaced.
+NOT_PUBLIC = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -89,6 +92,8 @@ def is_public(address: Address) -> bool:
             if address in network:
                 embedded = int(address) >> (128 - before - 32) & 0xFFFFFFFF
                 return is_public(ipaddress.IPv4Address(embedded))
+    if any(address in network for network in NOT_PUBLIC):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
