@@ -155,6 +155,7 @@ def test_an_invalid_push_subscription_is_refused(
         (b"[]", "message.invalid"),
         (b'{"runners": "bob"}', "message.invalid"),
         (b'{"runners": [1]}', "message.invalid"),
+        (b'{"runners": ["\\u0000"]}', "message.invalid"),
         (b'{"runners": ["bob"], "kinds": {}}', "message.invalid"),
         (json.dumps({"runners": ["x"] * 101}).encode(), "alerts.limit"),
         (json.dumps({"runners": ["x" * 20_000]}).encode(), "message.too_big"),

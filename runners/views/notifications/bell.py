@@ -141,12 +141,17 @@ def _read(request: HttpRequest) -> dict[str, Any]:
         raise ChoiceRefused("message.invalid", "Send a JSON object.")
     for name in ("runners", "kinds"):
         words = choice.get(name, [])
-        if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+        if not isinstance(words, list) or not all(map(_is_word, words)):
             raise ChoiceRefused("message.invalid", f"`{name}` is a list of words.")
     if len(choice.get("runners", [])) > MOST_ALERTS:
         detail = _("You can have alerts for at most {count} runners. Stop some first.")
         raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
     return choice
+
+
+def _is_word(value: object) -> bool:
+    # PostgreSQL accepts no text with a NUL byte.
+    return isinstance(value, str) and "\0" not in value
 
 
 def _user(request: HttpRequest) -> User | None:
