@@ -29,6 +29,7 @@ from runners.models import (
     Runner,
     RunnerToken,
 )
+from runners.views.numbers import whole_number
 
 
 class IssueTokenForm(forms.Form):
@@ -83,8 +84,7 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Ask for a name, then show the new token; no later page can."""
         if not request.user.has_perm("runners.add_runnertoken"):
             raise PermissionDenied
-        pk = Runner._meta.pk.to_python(object_id) if object_id.isdigit() else None
-        runner = get_object_or_404(Runner, pk=pk)
+        runner = get_object_or_404(Runner, pk=whole_number(object_id))
         form = IssueTokenForm(request.POST or None)
         plain = ""
         if request.method == "POST" and form.is_valid():

@@ -23,6 +23,7 @@ from runners.sharing.recovery import complete_before, stored_since
 from runners.sharing.share_links import LinkError
 from runners.sharing.snapshots import add_trails, runner_items
 from runners.sharing.windows import visible_races
+from runners.views.numbers import whole_number
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (
     Items,
@@ -122,13 +123,14 @@ def _since(request: HttpRequest) -> int | None:
     text = request.GET.get("since")
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**53:
+    since = whole_number(text)
+    if since is None:
         raise Refused(
             HTTPStatus.BAD_REQUEST,
             "request.invalid",
             "`since` is in milliseconds since the epoch.",
         )
-    return complete_before(min(int(text), now_ms()))
+    return complete_before(min(since, now_ms()))
 
 
 def link_in_header(request: HttpRequest) -> ShareLink | None:

@@ -120,6 +120,7 @@ def test_a_mark_sets_the_status_of_an_entry(
         ({"entry": "1", "status": "gone"}, 400),
         ({"entry": "x", "status": "dnf"}, 404),
         ({"entry": "999", "status": "dnf"}, 404),
+        ({"entry": "9" * 5000, "status": "dnf"}, 404),
     ],
 )
 def test_an_invalid_mark_is_refused(

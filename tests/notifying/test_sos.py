@@ -357,6 +357,7 @@ def test_a_call_of_a_runner_in_a_different_race_is_on_its_desk_only(
         ({"sos": "1", "act": "dance"}, 400),
         ({"sos": "999", "act": "seen"}, 404),
         ({"sos": "x", "act": "seen"}, 404),
+        ({"sos": "9" * 5000, "act": "seen"}, 404),
     ],
 )
 def test_an_invalid_action_of_the_desk_is_refused(

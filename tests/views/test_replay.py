@@ -79,7 +79,7 @@ def test_a_replay_of_an_unlisted_race_is_unknown(client: Client, race: Race) -> 
     assert replay(client, START).status_code == 404
 
 
-@pytest.mark.parametrize("text", ["", "-1", "soon", "9" * 20])
+@pytest.mark.parametrize("text", ["", "-1", "soon", "9" * 20, "9" * 5000])
 def test_an_invalid_from_is_refused(client: Client, race: Race, text: str) -> None:
     answer = client.get("/races/half/replay.json", {"from": text})
     assert (answer.status_code, answer.json()["code"]) == (400, "request.invalid")

@@ -24,6 +24,7 @@ from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race, Runner, Sos
 from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
+from runners.views.numbers import whole_number
 
 # Its class takes no type parameters at run time.
 RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
@@ -68,7 +69,7 @@ def mark(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     key, status = request.POST.get("entry", ""), request.POST.get("status", "")
-    entry = get_object_or_404(race.entries, pk=key if key.isdecimal() else None)
+    entry = get_object_or_404(race.entries, pk=whole_number(key))
     if status not in Entry.Status.values:
         return JsonResponse({"error": f"There is no status {status!r}."}, status=400)
     entry_mark(entry=entry, status=status)
@@ -83,7 +84,7 @@ def sos(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
         return HttpResponseNotAllowed(["POST"])
     key, act = request.POST.get("sos", ""), request.POST.get("act", "")
     calls = Sos.objects.select_related("runner")
-    call = get_object_or_404(calls, pk=key if key.isdecimal() else None)
+    call = get_object_or_404(calls, pk=whole_number(key))
     if act == "seen":
         sos_acknowledge(sos=call, by=cast(User, request.user))
     elif act == "close":

@@ -23,6 +23,7 @@ from runners.races.standings import (
     standings,
 )
 from runners.sharing.results import shown_in_standings
+from runners.views.numbers import whole_number
 from runners.views.races.requests import invalid, race_asked
 
 # How long standings are reused for all requests in this process.
@@ -176,9 +177,9 @@ def _asked(request: HttpRequest) -> Asked:
 
 
 def _whole(request: HttpRequest, name: str, least: int, most: int, usual: int) -> int:
-    text = request.GET.get(name) or str(usual)
-    if not (text.isascii() and text.isdigit() and len(text) < 9):
+    number = whole_number(request.GET.get(name) or str(usual))
+    if number is None:
         raise invalid(f"`{name}` is a whole number.")
-    if not least <= int(text) <= most:
+    if not least <= number <= most:
         raise invalid(f"`{name}` is from {least} to {most}.")
-    return int(text)
+    return number

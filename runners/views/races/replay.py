@@ -17,6 +17,7 @@ from runners.positions.fix import milliseconds
 from runners.sharing.access import visible_runners
 from runners.sharing.snapshots import LONG_AGO
 from runners.sharing.windows import shown_from
+from runners.views.numbers import whole_number
 from runners.views.races.requests import answers_json, invalid, race_asked
 
 # The length of a chunk; it starts at a multiple, so that all pages request the same.
@@ -49,10 +50,10 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     race, links = race_asked(request, slug)
-    text = request.GET.get("from", "")
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**46:
+    begins = whole_number(request.GET.get("from", ""))
+    if begins is None or begins >= 2**46:
         raise invalid("`from` is in milliseconds since the epoch.")
-    begins = int(text) - int(text) % CHUNK_MS
+    begins -= begins % CHUNK_MS
     entries = Entry.objects.shown().filter(race=race)
     seen = visible_runners(user, links).filter(pk__in=entries.values("runner"))
     codes = dict(seen.values_list("pk", "code"))
