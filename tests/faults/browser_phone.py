@@ -7,7 +7,6 @@ The short form, with one kill, is tests/browser/test_browser_phone.py.
 from __future__ import annotations
 
 import json
-import random
 import sys
 import time
 from collections import Counter
@@ -18,6 +17,8 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playw
 from tests.browser.conftest import CHROMIUM_FLAGS
 from tests.factories.people import make_phone
 from tests.factories.positions import stored_times
+from tests.faults.by_hand import new_parser
+from tests.faults.randomness import rng, use_seed
 from tests.servers import Server
 from tests.services import chromium_path
 
@@ -87,7 +88,7 @@ class Run:
 
     def kill(self) -> None:
         self.server.kill()
-        self.go_on(random.uniform(*AWAY))
+        self.go_on(rng.uniform(*AWAY))
         self.server.start()
 
     def reload(self) -> None:
@@ -99,7 +100,7 @@ class Run:
 
     def offline(self) -> None:
         self.context.set_offline(True)
-        self.go_on(random.uniform(*AWAY))
+        self.go_on(rng.uniform(*AWAY))
         self.context.set_offline(False)
 
     def end(self) -> None:
@@ -114,7 +115,7 @@ def browser_phone() -> BrowserReport:
     report = BrowserReport(DEEDS)
     started = time.monotonic()
     deeds = [name for name, times in DEEDS.items() for _ in range(times)]
-    random.shuffle(deeds)
+    rng.shuffle(deeds)
     with Server(DEBUG="1") as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
@@ -125,7 +126,7 @@ def browser_phone() -> BrowserReport:
         context.add_init_script(SPY)
         run = Run(server, context)
         for deed in deeds:
-            run.go_on(random.uniform(*LIFE))
+            run.go_on(rng.uniform(*LIFE))
             getattr(run, deed)()
         run.end()
         browser.close()
@@ -138,6 +139,7 @@ def browser_phone() -> BrowserReport:
 
 
 if __name__ == "__main__":
+    use_seed(new_parser().parse_args().seed)
     found = browser_phone()
     print(json.dumps(asdict(found)))
     sys.exit(bool(found.lost or found.twice))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from tests.faults.randomness import use_seed
 from tests.servers import KINDS, Server
 
 
@@ -22,14 +23,22 @@ class Report(Protocol):
         """Say in a sentence each what is not as it must be."""
 
 
-def by_hand(scenario: Callable[[Server, bool], Coroutine[Any, Any, Any]]) -> None:
-    """Run it against the real servers and print a JSON line for each report."""
+def new_parser() -> argparse.ArgumentParser:
+    """Return a parser with the options that every scenario has."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true", help="what figures come from")
+    parser.add_argument("--seed", type=int, help="the one that a run has printed")
+    return parser
+
+
+def by_hand(scenario: Callable[[Server, bool], Coroutine[Any, Any, Any]]) -> None:
+    """Run it against the real servers and print a JSON line for each report."""
+    parser = new_parser()
     parser.add_argument("--server", choices=KINDS, help="only this one")
     options = parser.parse_args()
     failed = False
     for kind in [options.server] if options.server else KINDS:
+        use_seed(options.seed)
         with Server(kind, SPECTATE_OPEN="1") as server:
             report = asyncio.run(scenario(server, options.long))
             server.stop()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,6 +17,7 @@ from typing import Literal
 from tests.factories.people import make_phones
 from tests.faults.phones import Phone, all_acked, carried, now_ms
 from tests.faults.proxy import Line
+from tests.faults.randomness import new_rng, rng
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,
@@ -86,11 +86,12 @@ class CutReport:
 
 async def fail_now_and_then(line: Line, scale: Scale) -> None:
     """Cut a line again and again, half of the time without a sign."""
+    own_rng = new_rng()
     shortest, longest = (math.log(seconds) for seconds in scale.cut)
     while True:
-        await asyncio.sleep(random.uniform(*scale.up))
-        seconds = math.exp(random.uniform(shortest, longest))
-        await line.cut(seconds, silently=random.random() < 0.5)
+        await asyncio.sleep(own_rng.uniform(*scale.up))
+        seconds = math.exp(own_rng.uniform(shortest, longest))
+        await line.cut(seconds, silently=own_rng.random() < 0.5)
 
 
 async def cuts(setup: Setup, long: bool) -> CutReport:
@@ -174,7 +175,7 @@ def _spectator(
     number: int, line: Line, servers: list[Server], codes: list[str]
 ) -> Spectator:
     """Every second one follows everybody public, the others half of the runners."""
-    some = random.sample(codes, len(codes) // 2)
+    some = rng.sample(codes, len(codes) // 2)
     follow = {"runners": some} if number % 2 else {"public": True}
     http_url = servers[number // 2 % len(servers)].url
     return Spectator(line.url, http_url, follow, some if number % 2 else codes)

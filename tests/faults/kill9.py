@@ -7,12 +7,12 @@ it sends again. The long form is 50 kills on SQLite and 50 on PostgreSQL.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from dataclasses import dataclass, field
 
 from tests.factories.people import make_phones
 from tests.faults.phones import Phone, all_acked, carried
+from tests.faults.randomness import rng
 from tests.faults.stores import (
     Store,
     by_hand,
@@ -67,7 +67,7 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
                 acked = _acked(phones)
                 while _acked(phones) == acked:  # it is under load again
                     await asyncio.sleep(0.02)
-                await asyncio.sleep(random.uniform(*LIFE))
+                await asyncio.sleep(rng.uniform(*LIFE))
                 server.kill()
                 report.acked_before_the_last_kill = _acked(phones)
                 await asyncio.to_thread(server.start)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -13,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 import orjson
 
 from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
+from tests.faults.randomness import new_rng
 
 Place = tuple[float, float]
 
@@ -55,15 +55,16 @@ class Phone:
         self.refused: Counter[str] = Counter()
         self.connects = 0
         self.line: _Line | None = None
-        self._lat, self._lng = random.uniform(40, 60), random.uniform(1, 20)
+        self._rng = new_rng()
+        self._lat, self._lng = self._rng.uniform(40, 60), self._rng.uniform(1, 20)
         self._unsent: deque[int] = deque()
         self._last = 0
         self._not_before = 0.0
         self._recording = True
 
     def _wander(self, due: float) -> Place:
-        self._lat += random.uniform(-1e-3, 1e-3)
-        self._lng += random.uniform(-1e-3, 1e-3)
+        self._lat += self._rng.uniform(-1e-3, 1e-3)
+        self._lng += self._rng.uniform(-1e-3, 1e-3)
         # Five decimals, as everything that spectators get.
         return round(self._lat, 5), round(self._lng, 5)
 
@@ -91,13 +92,13 @@ class Phone:
                 with contextlib.suppress(OSError, Refused, TimeoutError):
                     await self._stay_connected()
                 if not self.done:
-                    await asyncio.sleep(random.uniform(0, RETRY))
+                    await asyncio.sleep(self._rng.uniform(0, RETRY))
         finally:
             recording.cancel()
 
     async def _record(self) -> None:
         loop = asyncio.get_running_loop()
-        start = loop.time() + random.random() / self.rate
+        start = loop.time() + self._rng.random() / self.rate
         number = 0
         while self._recording:
             due = start + number / self.rate

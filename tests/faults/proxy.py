@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import socket
 import struct
 from collections.abc import Callable, Sequence
 from typing import Self
+
+from tests.faults.randomness import new_rng
 
 
 class Line:
@@ -26,6 +27,7 @@ class Line:
         self._pairs: set[_Half] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.rng = new_rng()
 
     async def open(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -88,7 +90,7 @@ class _Half(asyncio.Protocol):
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        port = random.choice(self.line.ports)
+        port = self.line.rng.choice(self.line.ports)
         try:
             _, self.other = await loop.create_connection(
                 lambda: _Half(self.line, self), "127.0.0.1", port

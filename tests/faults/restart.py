@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import random
 import resource
 import signal
 import time
@@ -24,6 +23,7 @@ from tests.factories.people import make_phones
 from tests.faults.metrics import metrics
 from tests.faults.peer import until
 from tests.faults.phones import Phone, all_acked, carried
+from tests.faults.randomness import rng
 from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,
@@ -131,7 +131,7 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
         Phone(url, code, token, rate=scale.rate) for code, token in tokens.items()
     ]
     spectators = [
-        _spectator(server, random.sample(codes, scale.follows))
+        _spectator(server, rng.sample(codes, scale.follows))
         for _ in range(scale.spectators)
     ]
     report = RestartReport(setup, len(phones) + len(spectators))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ import orjson
 
 from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
 from tests.faults.phones import Place
+from tests.faults.randomness import new_rng
 
 # A line on which nothing came for longer is lost: the heartbeat is 20. Seconds.
 SILENCE = 25.0
@@ -71,6 +71,7 @@ class Spectator:
         # For how long the server asked to stay away. Seconds.
         self.stay_away: float | None = None
         self.line: _Line | None = None
+        self._rng = new_rng()
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -83,7 +84,7 @@ class Spectator:
                     self.away_since = time.monotonic()
                 wait, self.stay_away = self.stay_away, None
                 if wait is None:
-                    wait = random.uniform(0, RETRY)
+                    wait = self._rng.uniform(0, RETRY)
                 await asyncio.sleep(wait)
 
     async def _watch(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -18,8 +17,9 @@ from typing import Any, Literal
 import orjson
 import psycopg
 
-from tests.faults.by_hand import Report
+from tests.faults.by_hand import Report, new_parser
 from tests.faults.phones import Phone, Place
+from tests.faults.randomness import use_seed
 from tests.servers import Server
 from tests.services import Postgres, shared_postgres
 
@@ -128,12 +128,12 @@ def by_hand(
     choices: tuple[str, ...] = STORES,
 ) -> None:
     """Run it for each choice; print a JSON line for each and what is wrong."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--long", action="store_true", help="what figures come from")
+    parser = new_parser()
     parser.add_argument("--only", choices=choices)
     options = parser.parse_args()
     failed = False
     for choice in [options.only] if options.only else choices:
+        use_seed(options.seed)
         before = os.getloadavg()[0]
         report: Any = asyncio.run(scenario(choice, options.long))
         faults = report.faults()

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.randomness import use_seed
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Choose a seed for each test; pytest shows it with a failure."""
+    use_seed()
