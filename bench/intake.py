@@ -77,7 +77,7 @@ class Phone(asyncio.Protocol):
         if b"\r\n\r\n" in self.buffer:
             status = self.buffer[9:12].decode()
             self.buffer = b""
-            self.tally.note(status, time.perf_counter() - self.sent_at)
+            self.tally.record(status, time.perf_counter() - self.sent_at)
             if self.tally.is_open:
                 self.send()
             else:
@@ -92,7 +92,7 @@ class Tally:
         self.latencies: list[float] = []
         self.is_open = True
 
-    def note(self, status: str, seconds: float) -> None:
+    def record(self, status: str, seconds: float) -> None:
         self.statuses[status] = self.statuses.get(status, 0) + 1
         self.latencies.append(seconds)
 
@@ -133,10 +133,10 @@ class Sender(Phone):
         self.buffer += data
         if b"\r\n\r\n" in self.buffer:
             status, self.buffer = self.buffer[9:12].decode(), b""
-            self.tally.note(status, time.perf_counter() - self.sent_at)
+            self.tally.record(status, time.perf_counter() - self.sent_at)
             self.answered.set()
 
-    async def ask(self) -> None:
+    async def request(self) -> None:
         self.answered.clear()
         self.send()
         await self.answered.wait()
@@ -159,7 +159,7 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
         due = time.perf_counter() + offset
         while True:
             await asyncio.sleep(max(0, due - time.perf_counter()))
-            await phone.ask()
+            await phone.request()
             due += 1
 
     steadies = [
@@ -178,7 +178,7 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
         sender = await connect(0, token, own)
         for _point in left:
             sender.t = int(time.time()) - 7_200 + _point
-            await sender.ask()
+            await sender.request()
         sender.transport.close()
 
     await asyncio.gather(*(pour(n) for n in range(connections)))

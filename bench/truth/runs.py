@@ -102,7 +102,7 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
             np.interp(distance, line, ys)
         )
 
-    def note(place: Place, distance: float) -> None:
+    def record(place: Place, distance: float) -> None:
         run.xs.append(place[0])
         run.ys.append(place[1])
         run.distances.append(distance)
@@ -110,7 +110,7 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
     behind = -random.uniform(0, 40)
     delay = random.uniform(0, 40)
     for _ in range(BEFORE_S + round(delay)):
-        note(point(behind), behind)
+        record(point(behind), behind)
     form, slope = Wander(0.08, 400, random), Wander(0.12, 60, random)
     distance, rest = behind, 0.0
     at = random.uniform(0.2, 0.75) * scale
@@ -118,7 +118,7 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
     while distance < scale:
         if rest > 0:
             rest -= 1
-            note(point(distance), distance)
+            record(point(distance), distance)
             continue
         if random.random() < 1 / 4_000 and distance > 100:
             rest = random.uniform(20, 240)
@@ -127,20 +127,20 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
         if not done and distance >= at:
             done = True
             if event == "car":
-                _drive(run, point, distance, scale, random, note)
+                _drive(run, point, distance, scale, random, record)
                 return run
             began = len(run.xs)
-            distance = _astray(event, distance, scale, point, speed, random, note)
+            distance = _astray(event, distance, scale, point, speed, random, record)
             if event != "skip":
                 run.astray.append((began, len(run.xs)))
         distance += speed
-        note(point(distance), distance)
+        record(point(distance), distance)
     run.finished = run.time_at(scale)
     # Those who have crossed the line stand short of it or behind it.
     stands = scale + random.uniform(-40, 30)
     for _ in range(AFTER_S):
         distance += max(min(stands - distance, 1.2), -1.2)
-        note(point(distance), max(distance, scale))
+        record(point(distance), max(distance, scale))
     return run
 
 
@@ -151,7 +151,7 @@ def _astray(
     point: Callable[[float], Place],
     speed: float,
     random: Random,
-    note: Callable[[Place, float], None],
+    record: Callable[[Place, float], None],
 ) -> float:
     """Leave the course; return where the runner comes back to it."""
     x, y = point(distance)
@@ -166,7 +166,7 @@ def _astray(
             way.append((way[-1][0] + math.cos(angle), way[-1][1] + math.sin(angle)))
         way += way[::-1]
         for metre in np.arange(0, len(way) - 1, speed):
-            note(way[int(metre)], distance)
+            record(way[int(metre)], distance)
         return distance
     back = min(distance + random.uniform(300, 900), scale - 100)
     to_x, to_y = point(back)
@@ -179,7 +179,7 @@ def _astray(
     parts = np.linspace(0, 1, max(2, int((straight + 2 * abs(aside)) / speed)))
     for part in parts:
         off = aside * math.sin(math.pi * part)
-        note(
+        record(
             (
                 x + part * run - off * rise / straight,
                 y + part * rise + off * run / straight,
@@ -195,12 +195,12 @@ def _drive(
     distance: float,
     scale: float,
     random: Random,
-    note: Callable[[Place, float], None],
+    record: Callable[[Place, float], None],
 ) -> None:
     """Drop out, wait, and be driven to the finish along the course or straight."""
     began = len(run.xs)
     for _ in range(round(random.uniform(10, 240))):
-        note(point(distance), distance)
+        record(point(distance), distance)
     x, y = point(distance)
     to_x, to_y = point(scale)
     along = random.random() < 0.6
@@ -215,10 +215,10 @@ def _drive(
             if along
             else (x + part * (to_x - x), y + part * (to_y - y))
         )
-        note(place, math.nan)
+        record(place, math.nan)
     run.astray.append((began, len(run.xs)))
     for _ in range(AFTER_S):
-        note(point(scale + 15), math.nan)
+        record(point(scale + 15), math.nan)
 
 
 # Phones

@@ -261,7 +261,7 @@ async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
         )
     receipt = await get_pipeline().accept(bearer.publisher, reading.fixes, source=name)
     if receipt.stored is None:
-        bucket.give_back(count)
+        bucket.refund(count)
         raise _store_unavailable()
     return receipt
 

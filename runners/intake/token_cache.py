@@ -55,18 +55,18 @@ class TokenCache:
             future = asyncio.get_running_loop().create_future()
             self._wanted[digest] = future
             if self._task is None:
-                self._task = asyncio.create_task(self._look_up())
+                self._task = asyncio.create_task(self._read_queued())
         return await asyncio.shield(future)
 
-    async def _look_up(self) -> None:
+    async def _read_queued(self) -> None:
         try:
             while self._wanted:
                 wanted, self._wanted = self._wanted, {}
-                await self._answer(wanted)
+                await self._read_batch(wanted)
         finally:
             self._task = None
 
-    async def _answer(
+    async def _read_batch(
         self, wanted: dict[str, asyncio.Future[CachedToken | None]]
     ) -> None:
         until = time.monotonic() + LIFE

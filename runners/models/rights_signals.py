@@ -24,7 +24,7 @@ from runners.models.share import Pause, ShareLink, Zone
 WITHOUT_RIGHTS = {"last_used_at", "views", "last_viewed_at", "last_login"}
 
 
-def _note(instance: Any) -> None:
+def _record_change(instance: Any) -> None:
     RightsChange.objects.note(
         instance.rights_kind, [getattr(instance, instance.rights_key)]
     )
@@ -42,11 +42,11 @@ def _saved(
     if created and not (is_block or isinstance(instance, Zone | Pause | Entry)):
         return
     if update_fields is None or not WITHOUT_RIGHTS.issuperset(update_fields):
-        _note(instance)
+        _record_change(instance)
 
 
 def _deleted(instance: Any, **kwargs: Any) -> None:
-    _note(instance)
+    _record_change(instance)
 
 
 def _runner_goes(instance: Runner, using: str, **kwargs: Any) -> None:
@@ -84,7 +84,7 @@ def _session_ended(instance: Session, **kwargs: Any) -> None:
 
 def _link_runners_changed(instance: Any, action: str, **kwargs: Any) -> None:
     if isinstance(instance, ShareLink) and action in ("post_remove", "post_clear"):
-        _note(instance)
+        _record_change(instance)
 
 
 def connect() -> None:

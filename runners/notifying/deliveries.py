@@ -124,7 +124,7 @@ def _to_contacts(news: News) -> list[Delivery]:
     ]
 
 
-def note_silences() -> None:
+def record_silences() -> None:
     """Create news about runners in a race who have fallen silent.
 
     A runner who falls silent again after a signal causes news again.

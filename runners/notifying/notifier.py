@@ -141,7 +141,7 @@ class Notifier:
         now = time.monotonic()
         if now >= self._silences_at:
             self._silences_at = now + SILENCES_EVERY
-            deliveries.note_silences()
+            deliveries.record_silences()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_EVERY
             deliveries.tidy()

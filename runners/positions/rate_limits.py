@@ -31,7 +31,7 @@ class Bucket:
             return 0.0
         return (wanted - self.level) / self.rate
 
-    def give_back(self, fixes: int) -> None:
+    def refund(self, fixes: int) -> None:
         """Return what was taken for fixes that could not be stored."""
         self.level = min(self.burst, self.level + fixes)
 

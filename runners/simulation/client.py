@@ -164,7 +164,7 @@ class Client:
             ) as socket:
                 await self._talk(socket)
         except ConnectionClosed as closed:
-            self._note_close(closed)
+            self._record_close(closed)
         except InvalidStatus as refusal:
             self._fail(f"the server answers {refusal.response.status_code}")
         except InvalidHandshake as refusal:
@@ -225,12 +225,12 @@ class Client:
                 self._tally.acked += len(batch) - len(rejected)
                 self._wake.set()
             case "error":
-                self._note_error(message)
+                self._record_error(message)
             case "reconnect":
                 self._not_before = message.get("after", 0) / 1000
                 await socket.close()
 
-    def _note_error(self, error: dict[str, Any]) -> None:
+    def _record_error(self, error: dict[str, Any]) -> None:
         code = str(error.get("code", "error"))
         self._tally.problem = f"{code}: {error.get('detail', '')}"
         batch = self._in_flight.pop(error.get("id", 0), None)
@@ -243,7 +243,7 @@ class Client:
             self._tally.refused[code] += len(batch)
         self._wake.set()
 
-    def _note_close(self, closed: ConnectionClosed) -> None:
+    def _record_close(self, closed: ConnectionClosed) -> None:
         code = closed.rcvd.code if closed.rcvd else 1006
         if code in FINAL_CLOSES:
             if not self._tally.problem:

@@ -27,13 +27,13 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     if admission.overloaded:
         return JsonResponse({"process": "overloaded"}, status=503)
     try:
-        await database.read(_ask_database)
+        await database.read(_query_database)
     except database.DatabaseUnavailable:
         return JsonResponse({"database": "unavailable"}, status=503)
     return JsonResponse({"database": "ok"})
 
 
-def _ask_database() -> None:
+def _query_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 

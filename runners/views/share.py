@@ -25,7 +25,7 @@ from runners.sharing.share_links import (
 )
 from runners.sharing.windows import races_of
 from runners.views.live import LINK_TICK, live_page
-from runners.views.throttle import note_failure
+from runners.views.throttle import record_failure
 
 STATUSES = {
     "share.unknown": HTTPStatus.NOT_FOUND,
@@ -60,14 +60,14 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
     try:
         link = view_link(token, pin or request.get_signed_cookie(OPENED, "") or "")
     except LinkLocked as error:
-        response = _ask_for_pin(request, token, problem="locked")
+        response = _request_pin(request, token, problem="locked")
         response.status_code = HTTPStatus.TOO_MANY_REQUESTS
         response["Retry-After"] = str(error.after)
         return response
     except LinkError as error:
         if error.code == "share.pin":
             problem = "wrong" if request.method == "POST" else ""
-            return _ask_for_pin(request, token, problem=problem)
+            return _request_pin(request, token, problem=problem)
         title, detail = SENTENCES[error.code]
         context = {"title": title, "detail": detail, "at": error.at}
         status = STATUSES[error.code]
@@ -105,9 +105,9 @@ def is_opened(request: HttpRequest, link: ShareLink) -> bool:
     return not needs_pin(link, request.get_signed_cookie(OPENED, "") or "")
 
 
-def _ask_for_pin(request: HttpRequest, token: str, *, problem: str) -> HttpResponse:
+def _request_pin(request: HttpRequest, token: str, *, problem: str) -> HttpResponse:
     if problem == "wrong":
-        note_failure(request, f"pin {token}")
+        record_failure(request, f"pin {token}")
     response = render(request, "runners/share_pin.html", {"problem": problem})
     # With "no-referrer", browsers send this page's form with the origin "null", which
     # the CSRF check refuses.

@@ -50,7 +50,7 @@ class Failures:
 failures = Failures()
 
 
-def note_failure(request: HttpRequest, name: str) -> None:
+def record_failure(request: HttpRequest, name: str) -> None:
     """Mark the response to this request to be delayed."""
     request.failed_name = name  # type: ignore[attr-defined]
 
@@ -62,7 +62,7 @@ def _sign_in_failed(
     # By account, on our page and the admin's. By address it would delay everybody who
     # shares one, such as a race village.
     if request is not None:
-        note_failure(request, f"account {credentials.get('username', '')}")
+        record_failure(request, f"account {credentials.get('username', '')}")
 
 
 @async_only_middleware

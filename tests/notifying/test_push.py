@@ -20,7 +20,7 @@ from runners.models import (
 )
 from runners.models.news import KINDS, Kind
 from runners.notifying import webpush
-from runners.notifying.deliveries import note_silences
+from runners.notifying.deliveries import record_silences
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.fix import milliseconds
@@ -250,5 +250,5 @@ def test_a_runner_who_stopped_sharing_is_not_silent(entry: Entry, why: str) -> N
         Entry.objects.update(status="finished", finished_at=timezone.now())
     else:
         Runner.objects.update(sharing_ends_at=timezone.now() - timedelta(minutes=5))
-    note_silences()
+    record_silences()
     assert not News.objects.exists()

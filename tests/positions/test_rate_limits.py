@@ -46,9 +46,9 @@ def test_a_batch_over_the_burst_passes_when_the_bucket_is_full(clock: Clock) -> 
 def test_permits_for_unstored_fixes_are_returned(clock: Clock) -> None:
     bucket = Bucket(rate=5, burst=10)
     bucket.take(10)
-    bucket.give_back(4)
+    bucket.refund(4)
     assert bucket.take(4) == 0
-    bucket.give_back(40)
+    bucket.refund(40)
     assert bucket.take(11) == 0
 
 

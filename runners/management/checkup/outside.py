@@ -188,14 +188,14 @@ def check_phones() -> Iterator[str | Problem]:
     deleted at the end.
     """
     with probe() as (token, share), spectator() as watcher:
-        apart = hear(watcher, "welcome")["time"] - now_ms()
+        apart = receive_type(watcher, "welcome")["time"] - now_ms()
         if abs(apart) > CLOCKS_APART_MS:
             yield Problem(
                 f"The server's clock is {apart / 1000:+.1f} s from this machine's.",
                 "Synchronize both with the network: apt-get install chrony.",
             )
         watcher.send(json.dumps({"type": "follow", "share": share, "tick": 0}))
-        hear(watcher, "snapshot")
+        receive_type(watcher, "snapshot")
         sent = time.perf_counter()
         answer = ask(
             "/intake/generic/",
@@ -213,7 +213,7 @@ def check_phones() -> Iterator[str | Problem]:
                 f"{answer.body.strip()[:200]}.",
                 "Does the proxy pass on POST requests to /intake/?",
             )
-        while not hear(watcher, "positions")["fixes"]:
+        while not receive_type(watcher, "positions")["fixes"]:
             pass  # A heartbeat.
         took = time.perf_counter() - sent
     yield f"a position sent by HTTP reached a spectator in {took * 1000:.0f} ms"
@@ -257,7 +257,7 @@ def spectator() -> Iterator[ClientConnection]:
         raise Problem(f"The websocket {url} was closed: {error}.", UPGRADE) from error
 
 
-def hear(watcher: ClientConnection, kind: str) -> dict[str, Any]:
+def receive_type(watcher: ClientConnection, kind: str) -> dict[str, Any]:
     """Return the next message of a type from a socket."""
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
             def on_started() -> None:
                 join_noticeboard(options["folder"], options["worker"])
-                say_ready(options["ready"])
+                report_ready(options["ready"])
 
             serve(listener, options["verbosity"], on_started)
             return
@@ -120,7 +120,7 @@ def serve(
         server.run([listener])
 
 
-def say_ready(descriptor: int) -> None:
+def report_ready(descriptor: int) -> None:
     os.write(descriptor, b"1")
     os.close(descriptor)
 
