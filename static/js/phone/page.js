@@ -335,8 +335,8 @@ function draw() {
   const recording = doing === "recording";
 
   find("#phone").dataset.doing = doing;
-  find("#shown").dataset.tone = shown.tone;
-  setAttribute(find("#shown use"), "href", `${find("#shown").dataset.icons}#${shape(shown.tone)}`);
+  find("#said").dataset.tone = shown.tone;
+  setAttribute(find("#said use"), "href", `${find("#said").dataset.icons}#${shape(shown.tone)}`);
   setText(find("#headline"), isSetUp ? shown.headline : gettext("Not set up yet"));
   setText(find("#detail"), isSetUp ? shown.detail : invitation());
 
