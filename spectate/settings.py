@@ -134,6 +134,8 @@ DEBUG = env_bool(
     "DEBUG", (_is_manage and _command == "runserver") or "pytest" in sys.modules
 )
 
+# The fewest characters of a key in production: 192 bits in base64.
+_KEY_LENGTH = 32
 SECRET_KEY = env_text("SECRET_KEY")
 if not SECRET_KEY:
     if _serves and not DEBUG:
@@ -142,6 +144,11 @@ if not SECRET_KEY:
             "SECRET_KEY=$(openssl rand -base64 48), the same at every start."
         )
     SECRET_KEY = kept_secret()
+elif len(SECRET_KEY) < _KEY_LENGTH and _serves and not DEBUG:
+    raise ImproperlyConfigured(
+        f"SECRET_KEY has {len(SECRET_KEY)} characters and could be guessed: it needs "
+        f"at least {_KEY_LENGTH}, such as $(openssl rand -base64 48)."
+    )
 
 # The trust model of the server of 2015: anybody may publish for any id.
 SPECTATE_OPEN = env_bool("SPECTATE_OPEN", False)

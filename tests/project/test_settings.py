@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from spectate import settings
 from tests.servers import ROOT, clean_environment
 
-SECRET = "a secret for this test"
+SECRET = "a secret for this test, long enough"
 
 
 def start(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +37,10 @@ def refusal(*command: str, **env: str) -> str:
 
 def test_production_needs_a_secret_to_serve() -> None:
     assert "SECRET_KEY is not set" in refusal("manage.py", "serve")
+
+
+def test_production_needs_a_long_secret() -> None:
+    assert "could be guessed" in refusal("manage.py", "serve", SECRET_KEY="x")
 
 
 def test_production_needs_two_variables_for_open_mode() -> None:

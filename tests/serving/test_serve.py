@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.faults.metrics import metrics
-from tests.servers import ROOT, Server, clean_environment
+from tests.servers import ROOT, SECRET_KEY, Server, clean_environment
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -25,7 +25,7 @@ def refusal(**env: str) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", "serve"],
         cwd=ROOT,
-        env=clean_environment(SECRET_KEY="secret", **env),
+        env=clean_environment(SECRET_KEY=SECRET_KEY, **env),
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
