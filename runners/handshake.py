@@ -13,6 +13,8 @@ from django.http.request import validate_host
 
 Scope = dict[str, Any]
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the first header with a name (lower case), or None."""
@@ -30,8 +32,10 @@ def is_native(scope: Scope) -> bool:
 def origin_allowed(scope: Scope) -> bool:
     """Return whether the page that opens the socket is one of this server's, or none.
 
-    Its origin must have the Host header's host and port, or a host in ALLOWED_HOSTS.
-    The wildcard does not count: it would let any page use a visitor's session.
+    Its origin must have the Host header's host and port, or a host in ALLOWED_HOSTS
+    and the port of PUBLIC_URL: a different program on this host is a stranger too. The
+    wildcard does not count: it would let any page use a visitor's session. With https,
+    pages by plain HTTP do not count, as anybody on the way can write them.
     """
     origin = header(scope, b"origin")
     if origin is None:
@@ -41,13 +45,16 @@ def origin_allowed(scope: Scope) -> bool:
         host, port = parts.hostname, parts.port
     except ValueError:
         return False
-    if not host:
+    if not host or (settings.SECURE_SSL_REDIRECT and parts.scheme != "https"):
         return False
     if parts.netloc == header(scope, b"host"):
         return True
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    if f"{host}:{port or default}" == header(scope, b"host"):
+    port = port or DEFAULT_PORTS.get(parts.scheme)
+    if f"{host}:{port}" == header(scope, b"host"):
         return True
+    public = urlsplit(settings.PUBLIC_URL)
+    if port != (public.port or DEFAULT_PORTS[public.scheme]):
+        return False
     return validate_host(host, [h for h in settings.ALLOWED_HOSTS if h != "*"])
 
 

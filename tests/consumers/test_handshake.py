@@ -25,7 +25,8 @@ def scope(query: bytes = b"", /, **headers: str) -> dict[str, Any]:
         ("spectate.example:8080", "http://spectate.example:8080", True),
         ("spectate.example:443", "https://spectate.example", True),
         ("spectate.example", "https://app.example", True),
-        ("spectate.example", "https://app.example:8443", True),
+        ("spectate.example", "https://app.example:8443", False),
+        ("spectate.example:8443", "https://app.example:8443", False),
         ("spectate.example", "https://elsewhere.example", False),
         ("spectate.example:8080", "http://spectate.example:9090", False),
         ("spectate.example", "null", False),
@@ -41,8 +42,22 @@ def test_only_own_pages_and_allowed_hosts_may_open_sockets(
     headers: dict[str, str] = {"host": host}
     if origin is not None:
         headers["origin"] = origin
-    with override_settings(ALLOWED_HOSTS=["app.example"]):
+    with override_settings(
+        ALLOWED_HOSTS=["app.example"], PUBLIC_URL="https://spectate.example"
+    ):
         assert origin_allowed(scope(**headers)) is allowed
+
+
+@pytest.mark.parametrize("origin", ["spectate.example", "app.example"])
+def test_a_page_by_plain_http_opens_no_socket_of_an_https_server(origin: str) -> None:
+    with override_settings(
+        ALLOWED_HOSTS=["app.example"],
+        PUBLIC_URL="https://spectate.example",
+        SECURE_SSL_REDIRECT=True,
+    ):
+        for scheme, allowed in (("http", False), ("https", True)):
+            page = scope(host="spectate.example", origin=f"{scheme}://{origin}")
+            assert origin_allowed(page) is allowed
 
 
 def test_the_wildcard_of_allowed_hosts_allows_no_other_origin() -> None:
