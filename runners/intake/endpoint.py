@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
+
 from runners import database
 from runners.intake.app import App, Outcome, Reading, Reply, Report, fields_of
 from runners.intake.generic import GENERIC
@@ -145,6 +147,9 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
         if app is None or (rest and (name, rest) != ("gpslogger", PROFILE_FILE)):
             known = ", ".join(APPS)
             reply = Reply(404, f"There is {PREFIX}APP/TOKEN/ for {known}.\n".encode())
+        elif settings.SECURE_SSL_REDIRECT and not _is_secure(scope):
+            # A redirect would be too late for the token, and apps lose the body by it.
+            reply = app.error(403, "https", f"Use {settings.PUBLIC_URL}{PREFIX}{name}/")
         elif rest:
             reply = gpslogger_profile(path_token)
         elif scope["method"] not in app.methods:
@@ -390,6 +395,12 @@ def _too_big() -> FixError:
     )
 
 
+def _is_secure(scope: Scope) -> bool:
+    """Return whether a request came by https, as Django's pages see it."""
+    forwarded = _headers(scope).get(b"x-forwarded-proto", "")
+    return scope.get("scheme") == "https" or forwarded == "https"
+
+
 def _headers(scope: Scope) -> dict[bytes, str]:
     return {name: value.decode("latin-1") for name, value in scope["headers"]}
 
@@ -401,6 +412,7 @@ async def _answer(
         (b"content-type", reply.content_type.encode()),
         (b"content-length", str(len(reply.body)).encode()),
         (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
     ]
     if after is not None:
         headers.append((b"retry-after", str(after).encode()))

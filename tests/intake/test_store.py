@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from pytest_django import Settings
 
 from runners import database
 from runners.intake import endpoint
@@ -31,7 +32,7 @@ async def intake_pipeline(pipeline: Pipeline) -> AsyncIterator[Pipeline]:  # noq
     get_intake().close()
 
 
-async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
+async def send(token: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
     """Send a point to the endpoint; return status and headers."""
     sent: list[dict[str, Any]] = []
 
@@ -43,7 +44,7 @@ async def send(token: str) -> tuple[int, dict[bytes, bytes]]:
 
     path = f"/intake/osmand/{token}/"
     scope = {"path": path, "method": "GET", "query_string": POINT, "headers": []}
-    await intake(scope, receive, answer)
+    await intake(scope | more, receive, answer)
     return sent[0]["status"], dict(sent[0]["headers"])
 
 
@@ -56,6 +57,21 @@ async def test_only_a_wrong_token_is_delayed(
     monitor.delay_failure.assert_awaited_once()
     assert (await send(token))[0] == 200
     monitor.delay_failure.assert_awaited_once()
+
+
+async def test_a_server_with_https_accepts_no_position_by_plain_http(
+    intake_pipeline: Pipeline, token: str, settings: Settings
+) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    forwarded = [(b"x-forwarded-proto", b"https")]
+    for status, more in (
+        (403, {"scheme": "http"}),
+        (200, {"scheme": "https"}),
+        (200, {"scheme": "http", "headers": forwarded}),
+    ):
+        got, headers = await send(token, **more)
+        assert got == status
+        assert headers[b"x-content-type-options"] == b"nosniff"
 
 
 async def test_a_full_recorder_is_503_and_accepts_the_point_later(
