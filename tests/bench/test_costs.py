@@ -81,7 +81,7 @@ async def test_a_tick_is_encoded_once_for_any_number_of_spectators(
     encoded, writers = await encoded_in_a_tick(hub, spectators, monkeypatch)
 
     assert encoded == 1
-    # Everybody received the same object, not a copy.
+    # All sockets received the same object, not a copy.
     assert {len(writer.writes) for writer in writers} == {1}
     assert len({id(writer.writes[0][0]) for writer in writers}) == 1
 

@@ -307,7 +307,7 @@ def disconnected(proxy: Proxy, page: LivePage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def asleep(proxy: Proxy, _page: LivePage) -> Iterator[None]:
-    """Stop the whole browser, with its connection cut."""
+    """Stop all processes of the browser, and cut its connection."""
     with browser_asleep(), proxy.cut():
         yield
 

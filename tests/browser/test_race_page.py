@@ -263,7 +263,7 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
 
 @contextlib.contextmanager
 def different_site(body: str) -> Iterator[str]:
-    """Serve a page of a different origin: browsers tell localhost from 127.0.0.1."""
+    """Serve a page of a different origin: localhost is not 127.0.0.1."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

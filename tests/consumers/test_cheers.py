@@ -107,7 +107,7 @@ async def test_a_cheer_of_a_viewer_without_access_does_not_reach_the_phone(
             "runner.unknown"
         )
         assert await cheer(charlie, "nobody", "Go") == "runner.unknown"
-        # A token is for sending: it gives access to nobody, not even its own runner.
+        # A token is only for publishing: it gives no access to runners, nor to its own.
         assert await cheer(phone, "hidden", "Go") == "runner.unknown"
         assert await phone.received() == []
 

@@ -1,4 +1,4 @@
-"""Topics: everybody public, or a race, with runners who join later."""
+"""Topics of all public runners or of a race, with runners who join later."""
 
 from __future__ import annotations
 

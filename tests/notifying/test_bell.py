@@ -100,7 +100,7 @@ def test_an_accepted_follower_may_subscribe(
     assert choose(alice_client, **on).json()["push"] == {"bob": ["start"]}
 
 
-# The link is read in a thread of its own, which sees only what was committed.
+# The link is read in a separate thread, which sees committed rows only.
 @pytest.mark.django_db(transaction=True)
 def test_an_alert_depends_on_a_link_only_without_a_different_right(
     client: Client, bob: Runner, push: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The browser as a phone: a page for everybody, and a token for its runner only."""
+"""The browser as a phone: a public page, and a token for its runner only."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ Status = Follow.Status
 Visibility = Runner.Visibility
 
 
-def test_a_follow_of_a_public_runner_works_at_once(
+def test_a_follow_of_a_public_runner_needs_no_answer(
     alice: User, alice_client: Client, bob: Runner
 ) -> None:
     response = alice_client.post("/runners/bob/follow/")
@@ -22,7 +22,7 @@ def test_a_follow_of_a_public_runner_works_at_once(
     assert follow_statuses(user=alice) == {"bob": "accepted"}
 
 
-def test_a_follow_of_a_public_runner_is_no_accepted_follow(
+def test_a_follow_of_a_formerly_public_runner_is_pending(
     alice: User, alice_client: Client, charlie: User, bob: Runner
 ) -> None:
     """A stranger's follow must not outlive public visibility."""

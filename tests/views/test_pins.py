@@ -1,4 +1,4 @@
-"""Wrong PINs of a share link, by each of its endpoints."""
+"""Wrong PINs of a share link, at each endpoint that accepts it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ENDPOINTS = [
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clear_pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(share_links, "_wrong_pins", share_links.WrongPins())
     share_links._right_pins.clear()
     yield
@@ -76,14 +76,14 @@ def test_ten_wrong_pins_lock_the_link_for_a_minute(
 ) -> None:
     assert ask(client, path, token, PIN).status_code == 200
     for number in range(10):
-        # To ask without a PIN is no guess.
+        # A request without a PIN does not count.
         assert ask(client, path, token, "").status_code == 404
         assert ask(client, path, token, f"00000{number}").status_code == 404
 
     for answer in (ask(client, path, token, PIN), ask(client, path, token, "1")):
         assert (answer.status_code, answer.json()["code"]) == (429, "rate.limited")
         assert 50 <= int(answer["Retry-After"]) <= 60
-    # By each of the others as well.
+    # The other endpoints refuse it too.
     assert {ask(client, other, token, PIN).status_code for other in ENDPOINTS} == {429}
 
     monkeypatch.setattr(share_links, "LOCK_S", 0.0)
@@ -95,7 +95,7 @@ def test_right_pins_do_not_lock_the_link(client: Client, token: str) -> None:
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_the_page_of_a_locked_link_says_so(client: Client, token: str) -> None:
+def test_the_page_of_a_locked_link_shows_an_error(client: Client, token: str) -> None:
     lock(client, token)
     answer = client.post(f"/s/{token}/", {"pin": PIN})
     assert answer.status_code == 429
@@ -103,7 +103,9 @@ def test_the_page_of_a_locked_link_says_so(client: Client, token: str) -> None:
     assert "Too many wrong PINs. Try again in a minute." in answer.content.decode()
 
 
-def test_visitors_who_entered_the_pin_stay_in(client: Client, token: str) -> None:
+def test_a_lock_does_not_affect_visitors_who_entered_the_pin(
+    client: Client, token: str
+) -> None:
     mum = Client()
     opened: HttpResponse = mum.post(f"/s/{token}/", {"pin": PIN})  # type: ignore[assignment]
     proof = page_of(opened.content.decode())["follow"]["pin"]
@@ -113,7 +115,7 @@ def test_visitors_who_entered_the_pin_stay_in(client: Client, token: str) -> Non
 
     assert ask(mum, "/live.json", token, proof).status_code == 200
     assert "follow" in page_of(mum.get(f"/s/{token}/").content.decode())
-    # A changed PIN ends that.
+    # A changed PIN ends their access.
     link = ShareLink.objects.get()
     link.pin = "changed"
     link.save()
@@ -137,10 +139,10 @@ def test_a_right_pin_is_hashed_once_and_not_kept(
     assert PIN.encode() not in kept
 
 
-async def test_guesses_leave_the_threads_that_read_to_others(
+async def test_guesses_do_not_occupy_the_threads_of_other_requests(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forty guesses at once delayed everybody's `live.json` by 13 s."""
+    """Forty concurrent guesses delayed `live.json` for all visitors by 13 s."""
     go_on = Event()
 
     def slow(pin: str, encoded: str) -> bool:
@@ -164,6 +166,6 @@ async def test_guesses_leave_the_threads_that_read_to_others(
     finally:
         go_on.set()
         answers = await asyncio.gather(*guesses)
-    # Ten were hashed, although none was known to be wrong when they came.
+    # Only ten were hashed, though no result was known when the requests arrived.
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(404), statuses.count(429)) == (10, len(guesses) - 10)

@@ -127,7 +127,7 @@ def test_followers_see_the_track(client: Client, bob: Runner) -> None:
     assert track(client).status_code == 200
 
 
-# The link is read in a thread of its own, which sees only what was committed.
+# The link is read in a separate thread, which sees committed rows only.
 @pytest.mark.django_db(transaction=True)
 def test_a_share_link_opens_the_track_until_it_ends(
     client: Client, bob: Runner
