@@ -40,13 +40,13 @@ async def test_a_new_socket_is_admitted(admission: Admission) -> None:
     assert not admission.refused
 
 
-async def test_a_draining_process_admits_nobody(admission: Admission) -> None:
+async def test_a_draining_process_admits_no_sockets(admission: Admission) -> None:
     admission.leaving = True
     assert admission.refusal() == RECONNECT
     assert admission.refused == {"leaving": 1}
 
 
-async def test_a_full_process_admits_nobody(admission: Admission) -> None:
+async def test_a_full_process_admits_no_sockets(admission: Admission) -> None:
     admission.socket_limit = 1
     assert admission.refusal() is None
     hub = admission.hub
@@ -91,7 +91,7 @@ async def test_delayed_writes_count_as_lag() -> None:
     await hub.close()
 
 
-async def test_a_swamped_process_asks_phones_to_retry_later(
+async def test_an_overloaded_process_asks_phones_to_retry_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Admission, "swamped", True)
