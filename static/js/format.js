@@ -12,35 +12,56 @@ const DAY = 24 * HOUR;
 const SLOWEST_PACE = 0.5;
 export const MILE = 1609.344; // m
 const FOOT = 0.3048; // m
+// A smaller error of a distance is not shown: phones that send often have that. m.
+const SHOWN_ERROR = 150;
 // Shorter distances are in feet. m.
 const FEET_UNTIL = 0.2 * MILE;
 
 /** @typedef {{value: string, unit: string}} Figure */
 
 /**
- * A distance in metres; null stays null.
+ * A distance in metres; null stays null. "12.4 ± 0.5" where it is uncertain.
  *
  * @param {number | null} metres
+ * @param {number | null} [deviation] its standard deviation, m
  * @returns {Figure | null}
  */
-export function distance(metres) {
+export function distance(metres, deviation) {
   if (metres === null) return null;
+  const { size, digits, unit } = unitFor(metres);
+  const value = number(metres / size, digits);
+  const error = reach(deviation);
+  return { value: error ? `${value} ± ${number(error / size, digits)}` : value, unit };
+}
+
+/**
+ * How far either side of its value a distance may be, 19 times in 20; 0: hardly. m
+ * @param {number | null} [deviation] its standard deviation, m
+ */
+export function reach(deviation) {
+  const error = 2 * (deviation ?? 0);
+  return error < SHOWN_ERROR ? 0 : error;
+}
+
+/** @param {number} metres */
+function unitFor(metres) {
   if (isImperial()) {
     return metres < FEET_UNTIL
-      ? { value: number(metres / FOOT), unit: "ft" }
-      : { value: number(metres / MILE, 1), unit: "mi" };
+      ? { size: FOOT, digits: 0, unit: "ft" }
+      : { size: MILE, digits: 1, unit: "mi" };
   }
   return metres < 1000
-    ? { value: number(metres), unit: "m" }
-    : { value: number(metres / 1000, 1), unit: "km" };
+    ? { size: 1, digits: 0, unit: "m" }
+    : { size: 1000, digits: 1, unit: "km" };
 }
 
 /**
  * A distance as text: "1.3 km".
  * @param {number} metres
+ * @param {number | null} [deviation] its standard deviation, m
  */
-export function distanceWords(metres) {
-  const figure = distance(metres);
+export function distanceWords(metres, deviation) {
+  const figure = distance(metres, deviation);
   return figure ? `${figure.value} ${figure.unit}` : "";
 }
 

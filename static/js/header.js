@@ -154,7 +154,7 @@ function oneLine(runner, now) {
   const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
   const where = progress === null
     ? who
-    : gettext("{who} at {distance}", { who, distance: distanceWords(progress) });
+    : gettext("{who} at {distance}", { who, distance: distanceWords(progress, runner.fix?.uncertainty) });
   return `${where}. ${describe(runner, now).words}`;
 }
 

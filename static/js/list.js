@@ -296,7 +296,7 @@ class Row {
     }
     setText(name, runner.name);
     setText(words, described.words);
-    setFigure(this.#parts.distance, distance(runner.fix?.progress ?? null));
+    setFigure(this.#parts.distance, distance(runner.fix?.progress ?? null, runner.fix?.uncertainty));
     const speed = isMoving(described) ? (runner.fix?.speed ?? null) : null;
     setFigure(this.#parts.pace, pace(speed));
     setAttribute(star, "aria-pressed", String(followed));

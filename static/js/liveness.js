@@ -62,11 +62,11 @@ export function describe(runner, now) {
     return { state, shape, words: seen(RACE_WORDS[runner.state], past) };
   }
   if (state === "lost") {
-    const { progress } = runner.fix;
+    const { progress, uncertainty } = runner.fix;
     const words = progress === null
       ? gettext("No signal for {age}", { age: past })
       : gettext("No signal for {age}, last at {distance}", {
-          age: past, distance: distanceWords(progress),
+          age: past, distance: distanceWords(progress, uncertainty),
         });
     return { state, shape: state, words };
   }

@@ -8,7 +8,8 @@ export const SUBPROTOCOL = "spectate.v1";
  * @typedef {{
  *   t: number, lat: number, lng: number,
  *   speed: number | null, heading: number | null, progress: number | null,
- * }} Fix
+ *   uncertainty?: number | null,
+ * }} Fix `uncertainty`: standard deviation of `progress`, m
  * @typedef {(number | null)[]} FixRow [t, lat, lng, speed, heading, progress, uncertainty?]
  * @typedef {{[key: string]: any, type: string}} Message
  * @typedef {{
@@ -76,6 +77,8 @@ export function parseFrame(data) {
  * @param {FixRow} row
  * @returns {Fix}
  */
-export function readFix([t, lat, lng, speed = null, heading = null, progress = null]) {
-  return { t: Number(t), lat: Number(lat), lng: Number(lng), speed, heading, progress };
+export function readFix(
+  [t, lat, lng, speed = null, heading = null, progress = null, uncertainty = null],
+) {
+  return { t: Number(t), lat: Number(lat), lng: Number(lng), speed, heading, progress, uncertainty };
 }

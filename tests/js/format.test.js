@@ -9,6 +9,12 @@ test("a distance has metres below a kilometre", () => {
   assert.equal(distance(null), null);
 });
 
+test("an uncertain distance has its error", () => {
+  assert.deepEqual(distance(12_440, 260), { value: "12.4 ± 0.5", unit: "km" });
+  assert.deepEqual(distance(900, 100), { value: "900 ± 200", unit: "m" });
+  assert.deepEqual(distance(12_440, 60), { value: "12.4", unit: "km" });
+});
+
 test("a pace is in minutes and seconds per kilometre", () => {
   assert.deepEqual(pace(1000 / 292), { value: "4:52", unit: "/km" });
   assert.deepEqual(pace(1000 / 305), { value: "5:05", unit: "/km" });

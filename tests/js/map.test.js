@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Along } from "../../static/js/along.js";
 import { courseMarks, kilometrePoints } from "../../static/js/map/course.js";
 import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
 import { ringOf } from "../../static/js/map/followed.js";
 import { metresBetween } from "../../static/js/metres.js";
-import { headLines, trailLines } from "../../static/js/map/trails.js";
+import { headLines, rangeLines, trailLines } from "../../static/js/map/trails.js";
 
 const DEGREE = metresBetween([0, 0], [1, 0]);
 const line = [0, 1, 2, 3].map((km) => [(km * 1000) / DEGREE, 0]);
@@ -75,6 +76,17 @@ test("the predicted part of a trail is a separate line", () => {
   assert.deepEqual(features.map(({ properties }) => properties.kind), ["way", "lead"]);
   assert.deepEqual(features[0].geometry.coordinates.at(-1), [0.002, 0]);
   assert.deepEqual(features[1].geometry.coordinates, [[0.002, 0], [0.003, 0]]);
+});
+
+test("an uncertain runner has a range on the course, which ends where it ends", () => {
+  const along = new Along(line, 0);
+  const at = (progress, uncertainty) => ({ colour: "#0072B2", fix: { progress, uncertainty } });
+  const ranges = (runner, course) => coordinates(rangeLines([runner], () => course));
+  const [range] = ranges(at(2800, 300), along);
+  assert.deepEqual(range.map(([lng]) => Math.round(lng * DEGREE)), [2200, 3000]);
+  assert.deepEqual(ranges(at(2800, 20), along), []);
+  assert.deepEqual(ranges(at(2800, null), along), []);
+  assert.deepEqual(ranges(at(2800, 300), null), []);
 });
 
 test("a trail has a gap where the runner had no fixes", () => {

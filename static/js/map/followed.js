@@ -5,7 +5,7 @@ import { liveness } from "../liveness.js";
 import { isElsewhere, PointDiff } from "./diff.js";
 import { addDisc, removeDiscs } from "./discs.js";
 import { Motion } from "./motion.js";
-import { headLines, trailLines } from "./trails.js";
+import { headLines, rangeLines, trailLines } from "./trails.js";
 
 // A smaller move is not visible; each costs a new picture. px.
 const VISIBLE = 1 / 3;
@@ -66,6 +66,7 @@ export class Followed {
     this.#motion.keep(new Set(runners.map(({ code }) => code)));
     for (const runner of runners) this.#motion.aim(runner, view.alongOf(runner), view.now);
     this.#showTrails();
+    this.#source("ranges").setData(rangeLines(runners, view.alongOf));
     this.#animate();
   }
 

@@ -14,6 +14,7 @@ const BOLD = ["system-ui", "sans-serif", "bold"];
 export const SOURCES = {
   course: { type: "geojson", data: empty(), tolerance: 0.1 },
   marks: { type: "geojson", data: empty() },
+  ranges: { type: "geojson", data: empty() },
   trails: { type: "geojson", data: empty() },
   heads: { type: "geojson", data: empty() },
   pin: { type: "geojson", data: empty() },
@@ -58,6 +59,14 @@ export function layers(tokens) {
       source: "course",
       layout: { "line-join": "round", "line-cap": "round" },
       paint: { "line-color": tokens["map-course"], "line-width": 5 },
+    },
+    {
+      // Where an uncertain runner may be.
+      id: "ranges",
+      type: "line",
+      source: "ranges",
+      layout: { "line-join": "round", "line-cap": "round" },
+      paint: { "line-color": ["get", "colour"], "line-width": 13, "line-opacity": 0.35 },
     },
     {
       id: "trails",

@@ -1,7 +1,8 @@
-// The trail behind a runner, which fades with age.
+// The trail behind a runner, which fades with age, and where an uncertain one may be.
 
-import { TRAIL_SPAN } from "../store.js";
+import { reach } from "../format.js";
 import { metresBetween } from "../metres.js";
+import { TRAIL_SPAN } from "../store.js";
 
 const FADES = 5; // parts of a trail, each fainter than the one before
 const STRONGEST = 0.9;
@@ -65,6 +66,25 @@ export function headLines(runners, until, shownOf) {
       features.push(line(coordinates, { colour, kind: "way", opacity: STRONGEST }));
     }
     if (predicted) features.push(line([from, at], { colour, kind: "lead" }));
+  }
+  return { type: "FeatureCollection", features };
+}
+
+/**
+ * The parts of the course on which uncertain runners may be.
+ * @param {import("./map.js").Placed[]} runners
+ * @param {(runner: import("./map.js").Placed) => import("../along.js").Along | null} alongOf
+ * @returns {Lines}
+ */
+export function rangeLines(runners, alongOf) {
+  /** @type {Lines["features"]} */
+  const features = [];
+  for (const runner of runners) {
+    const [along, { progress, uncertainty }] = [alongOf(runner), runner.fix];
+    const error = reach(uncertainty);
+    if (!along || progress === null || !error) continue;
+    const [from, to] = [Math.max(0, progress - error), Math.min(along.length, progress + error)];
+    features.push(line(along.between(from, to), { colour: runner.colour }));
   }
   return { type: "FeatureCollection", features };
 }
