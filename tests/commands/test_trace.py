@@ -98,5 +98,5 @@ def test_an_invalid_line_is_named_and_skipped(park: Path) -> None:
 
 
 def test_a_stream_without_times_is_refused(park: Path) -> None:
-    with pytest.raises(CommandError, match="no fix with a time"):
+    with pytest.raises(CommandError, match="no fix has a time"):
         call_command("trace", str(park), str(park))
