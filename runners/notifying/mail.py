@@ -87,7 +87,8 @@ def contact_mail(contact: Contact) -> EmailMessage:
         "anything now."
     )
     return _mail(
-        _("{name} chose you as a contact").format(name=name),
+        # To somebody who did not ask for it: no text of the runner's.
+        _("A runner chose you as an emergency contact"),
         text.format(name=name, site=settings.PUBLIC_URL),
         contact,
         contact.email,

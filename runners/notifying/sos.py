@@ -18,8 +18,13 @@ from runners.models import Contact, Entry, News, Race, Runner, Sos, Subscription
 from runners.models.news import Kind
 from runners.notifying import mail
 from runners.positions.fix import Fix
+from runners.positions.rate_limits import Limits
 
 MOST_CONTACTS = 5
+# Mails to new contacts per day, as these did not ask for any: of one runner, and to one
+# address. In each process.
+MAILS_OF_RUNNER, MAILS_TO_ADDRESS = 5, 2
+DAY_S = 86_400
 # An alarm of a phone app is repeated while the button is pressed or the request is not
 # answered. One that arrives within this time of a call belongs to that call.
 ALARM_REPEATED = timedelta(minutes=10)
@@ -146,15 +151,29 @@ def _until(sos: Sos) -> QuerySet[Sos]:
     )
 
 
+mails_of_runner = Limits(MAILS_OF_RUNNER / DAY_S, MAILS_OF_RUNNER)
+mails_to_address = Limits(MAILS_TO_ADDRESS / DAY_S, MAILS_TO_ADDRESS)
+
+
+class TooManyMails(Exception):
+    """A contact whose mail would be one too many today."""
+
+
 @transaction.atomic
 def contact_add(
     *, runner: Runner, email: str, user: User | None, language: str
 ) -> Contact:
-    """Add a contact; an address is notified. Raises OSError without a mail server."""
+    """Add a contact; an address is notified.
+
+    Raises `TooManyMails`, and OSError without a mail server.
+    """
     contact, is_new = Contact.objects.get_or_create(
         runner=runner, email=email, user=user, defaults={"language": language}
     )
     if is_new and email:
+        address = mails_to_address.of(hash(email.casefold()))
+        if address.take(1) or mails_of_runner.of(runner.pk).take(1):
+            raise TooManyMails
         mail.contact_mail(contact).send()
     return contact
 

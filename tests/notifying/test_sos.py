@@ -426,6 +426,30 @@ def test_a_contact_is_notified_and_can_decline(
     assert not bob.contacts.exists()
 
 
+def test_a_stranger_gets_few_mails_of_a_contact_that_comes_and_goes(
+    bobs: Client, bob: Runner, mailoutbox: list[EmailMessage]
+) -> None:
+    """Adding and removing an address sent a mail each time, with any text."""
+    bob.name = "Cheap watches at example.com"
+    bob.save()
+    pages = []
+    for _ in range(5):
+        pages.append(bobs.post("/me/contacts/", {"who": "Mum@example.org"}).text)
+        bob.contacts.all().delete()
+    assert [mail.to for mail in mailoutbox] == 2 * [["Mum@example.org"]]
+    assert "Too many mails for today." in pages[-1]
+    assert not any("watches" in mail.subject for mail in mailoutbox)
+
+
+def test_a_runner_sends_few_mails_to_new_contacts(
+    bobs: Client, bob: Runner, mailoutbox: list[EmailMessage]
+) -> None:
+    for number in range(8):
+        bobs.post("/me/contacts/", {"who": f"{number}@example.org"})
+        bob.contacts.all().delete()
+    assert len(mailoutbox) == 5
+
+
 def test_a_contact_is_an_accepted_follower_or_an_address(
     bobs: Client, bob: Runner, alice: User
 ) -> None:
