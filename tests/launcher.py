@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -106,9 +107,10 @@ def launcher() -> Launcher:
 
 def serve() -> None:
     """Reply to requests until the other end is closed; a fork never returns."""
+    actions: dict[str, Callable[..., int | None]] = {"start": start, "poll": poll}
     for line in sys.stdin:
         action, *arguments = json.loads(line)
-        print(json.dumps({"start": start, "poll": poll}[action](*arguments)))
+        print(json.dumps(actions[action](*arguments)))
 
 
 def start(command: list[str], env: dict[str, str], log: str) -> int:

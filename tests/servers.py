@@ -283,7 +283,7 @@ class Server:
             self.wait()
         # Processes that have not stopped by now are killed, workers included.
         self.kill()
-        return self._process.returncode
+        return self.wait()
 
     def kill(self) -> None:
         """Kill it and its workers, as a power cut would."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
@@ -35,11 +35,22 @@ from runners.positions.pipeline import Receipt
 from runners.sharing import access, share_links, snapshots
 from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
 from runners.sharing.share_links import LinkError, LinkLocked
-from runners.sharing.topic import TopicName
+from runners.sharing.topic import Topic, TopicName
 from runners.sharing.topic_registry import TopicRegistry, get_topics
 
 # The most fixes in one `publish`.
 PUBLISH_LIMIT = 500
+
+
+class Shown(NamedTuple):
+    """What a socket follows, of what a message names; changes when a right ends.
+
+    `removed` holds for each topic what identifies the runners removed so far.
+    """
+
+    topics: list[Topic]
+    removed: list[object]
+    runners: list[int]
 
 
 class TypedConsumer(SocketConsumer):
@@ -173,8 +184,7 @@ class TypedConsumer(SocketConsumer):
         runners, races, public = followed_of(command)
         await self.set_tick(command)
         generation = self.monitor.generation
-        bodies = []
-        backfill = []
+        joined: list[Topic] = []
         found = await self.follow_codes(runners, command)
         topic_names = await self.topic_names_of(races, public, command)
         by_link: dict[TopicName, int] = {}
@@ -202,17 +212,46 @@ class TypedConsumer(SocketConsumer):
             await self.topics.join(topic_name, self.outbox, self.viewer.user)
             self.topic_names[topic_name] = by_link.get(topic_name)
             self.recheck_if_changed(generation)
-            topic = self.topics.of(topic_name)
-            bodies += await topic.snapshot(self.outbox)
-            if since is not None:
-                backfill.append(await topic.backfill(since, self.outbox))
-        if found or not bodies:
+            joined.append(self.topics.of(topic_name))
+        return await self.read_snapshot(joined, found.values(), since)
+
+    async def read_snapshot(
+        self, topics: Sequence[Topic], runners: Collection[int], since: int | None
+    ) -> tuple[list[bytes], list[Backfill]]:
+        """Return the snapshot and the backfill of what has just been followed.
+
+        A right may end during the reads, and the client is notified at once: they are
+        repeated then, so that the snapshot does not bring a runner back.
+        """
+        while True:
+            shown = self.shown_of(topics, runners)
             read_at = now_ms()
-            bodies += await self.runner_reads.snapshot(found.values())
-            if since is not None:
-                backfill.append(await self.runner_reads.backfill(found.values(), since))
-            self.backfill_later(found.values(), read_at)
-        return bodies, backfill
+            bodies = []
+            backfill = []
+            for topic in shown.topics:
+                bodies += await topic.snapshot(self.outbox)
+                if since is not None:
+                    backfill.append(await topic.backfill(since, self.outbox))
+            if shown.runners or not bodies:
+                bodies += await self.runner_reads.snapshot(shown.runners)
+                if since is not None:
+                    backfill.append(
+                        await self.runner_reads.backfill(shown.runners, since)
+                    )
+            if self.shown_of(topics, runners) == shown:
+                if shown.runners:
+                    self.backfill_later(shown.runners, read_at)
+                return bodies, backfill
+
+    def shown_of(self, topics: Sequence[Topic], runners: Collection[int]) -> Shown:
+        """Return which of these topics and runners the socket still follows."""
+        followed = set(self.following.values())
+        kept = [topic for topic in topics if topic.topic_name in self.topic_names]
+        return Shown(
+            kept,
+            [topic.removed_for(self.outbox) for topic in kept],
+            [pk for pk in runners if pk in followed],
+        )
 
     def backfill_later(self, runners: Collection[int], read_at: int) -> None:
         """Send positions accepted before the snapshot and committed after it."""

@@ -111,6 +111,11 @@ class Topic:
         self._snapshots: dict[Blockers, SharedSnapshot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._backfill: dict[int, tuple[asyncio.Task[Backfill], float]] = {}
+        self._removals = 0
+
+    def removed_for(self, outbox: TypedOutbox) -> object:
+        """Return a value that changes when a runner is removed for a socket."""
+        return self._removals, self.blockers.get(outbox, NOBODY)
 
     async def join(self, outbox: TypedOutbox) -> None:
         """Let a socket follow the topic at its tick; raises `DatabaseUnavailable`."""
@@ -377,6 +382,7 @@ class Topic:
         old, self.items = self.items, items
         added = items.keys() - old.keys()
         removed = old.keys() - items.keys()
+        self._removals += len(removed)
         self._discard_snapshots()
         # Hidden runners first, and without awaiting anything.
         for audience in self.audiences.values():

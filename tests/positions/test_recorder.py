@@ -153,7 +153,7 @@ async def test_each_sender_receives_the_number_of_their_own_refused_rows(
     gone = recorder.record([Row(bob.pk + 1, fix, "websocket") for fix in fixes])
     may_write.set()
     acks = asyncio.gather(first, bobs, gone)
-    assert await asyncio.wait_for(acks, PATIENCE_S) == [0, 0, 3]
+    assert [*await asyncio.wait_for(acks, PATIENCE_S)] == [0, 0, 3]
     assert batches == [1, 4]
 
 
