@@ -254,7 +254,7 @@ def double(kind: str) -> Change:
     [
         (lambda lines: lines.pop(), "The file is incomplete: its end is missing."),
         (lambda lines: lines.pop(-2), "line 8: 7 lines come before this one, not 6"),
-        (lambda lines: lines.clear(), "The file is not whole"),
+        (lambda lines: lines.clear(), "The file is incomplete"),
         (
             lambda lines: lines[0].update(format=2),
             "line 1: The file's format is 2, and",
