@@ -1,4 +1,4 @@
-// When my runners pass a place: asks the server, and keeps the answers for a while.
+// When my runners pass a place: requested from the server, and kept for a while.
 
 const EVERY = 20_000; // ms
 const PATIENCE = 10_000; // ms
@@ -14,13 +14,17 @@ const MOST_NAMED = 100;
  * }} Arrival
  */
 
-/** The arrivals at some places, asked again every 20 s while somebody wants them. */
+/** The arrivals at places, requested again every 20 s while the page shows them. */
 export class Arrivals {
   #url;
   #headers;
   #onChange;
   #fetch;
-  /** @type {Map<string, {askedAt: number, arrivals: Arrival[] | null, runners: string}>} */
+  /**
+   * By race and place, then by runner, since a place is shown for different runners at
+   * the same time; `arrivals` is null before the first answer.
+   * @type {Map<string, Map<string, {askedAt: number, arrivals: Arrival[] | null}>>}
+   */
   #kept = new Map();
 
   /**
@@ -29,16 +33,16 @@ export class Arrivals {
    *   fetch?: typeof fetch,
    * }} options `url` has SLUG in place of a race
    */
-  constructor({ url, headers, onChange, fetch: ask }) {
+  constructor({ url, headers, onChange, fetch: request }) {
     this.#url = url;
     this.#headers = headers;
     this.#onChange = onChange;
-    this.#fetch = ask ?? ((...request) => fetch(...request));
+    this.#fetch = request ?? ((...options) => fetch(...options));
   }
 
   /**
-   * The arrivals at a place as they were last told, oldest pass first; null before the
-   * first answer. Has them asked again when they are old.
+   * The latest arrivals of runners at a place, oldest pass first; null before the first
+   * answer. Requests those that are old.
    *
    * @param {string} slug
    * @param {string} place metres, or "lat,lng"
@@ -47,47 +51,63 @@ export class Arrivals {
    */
   at(slug, place, codes, time) {
     const key = `${slug} ${place}`;
-    const named = [...codes].sort();
-    const runners = named.join();
-    const kept = this.#kept.get(key);
-    if (!kept || time - kept.askedAt > EVERY || kept.runners !== runners) {
-      this.#kept.set(key, { askedAt: time, runners, arrivals: kept?.arrivals ?? null });
-      this.#ask(key, this.#url.replace("SLUG", slug), place, named);
+    const kept = this.#kept.get(key) ?? new Map();
+    this.#kept.set(key, kept);
+    const isOlder = (/** @type {number} */ age) => (/** @type {string} */ code) =>
+      !(time - kept.get(code)?.askedAt <= age);
+    if (codes.some(isOlder(EVERY))) {
+      // The others soon too: one request for all.
+      const old = codes.filter(isOlder(EVERY / 2)).sort();
+      for (const code of old) {
+        kept.set(code, { askedAt: time, arrivals: kept.get(code)?.arrivals ?? null });
+      }
+      this.#request(kept, this.#url.replace("SLUG", slug), place, old);
     }
-    return kept?.arrivals ?? null;
+    const known = codes.flatMap((code) => kept.get(code)?.arrivals ?? []);
+    const isAnswered = codes.some((code) => kept.get(code)?.arrivals);
+    return isAnswered ? known.sort(byTime) : null;
   }
 
   /**
-   * Forget places that nobody asks for any more.
+   * Discard runners and places that the page no longer shows.
    *
    * @param {number} time
    */
   tidy(time) {
-    for (const [key, { askedAt }] of this.#kept) {
-      if (time - askedAt > 3 * EVERY) this.#kept.delete(key);
+    for (const [key, kept] of this.#kept) {
+      for (const [code, { askedAt }] of kept) {
+        if (time - askedAt > 3 * EVERY) kept.delete(code);
+      }
+      if (kept.size === 0) this.#kept.delete(key);
     }
   }
 
-  /** @param {string} key @param {string} url @param {string} place @param {string[]} codes */
-  async #ask(key, url, place, codes) {
-    /** @type {Arrival[]} */
-    const arrivals = [];
+  /**
+   * @param {Map<string, {askedAt: number, arrivals: Arrival[] | null}>} kept
+   * @param {string} url
+   * @param {string} place
+   * @param {string[]} codes
+   */
+  async #request(kept, url, place, codes) {
     try {
       for (let from = 0; from < codes.length; from += MOST_NAMED) {
-        const runners = codes.slice(from, from + MOST_NAMED).join();
-        const response = await this.#fetch(`${url}?${new URLSearchParams({ at: place, runners })}`, {
+        const named = codes.slice(from, from + MOST_NAMED);
+        const query = new URLSearchParams({ at: place, runners: named.join() });
+        const response = await this.#fetch(`${url}?${query}`, {
           headers: this.#headers,
           signal: AbortSignal.timeout(PATIENCE),
         });
         if (!response.ok) return;
-        arrivals.push(...readArrivals(await response.json()));
+        const arrivals = readArrivals(await response.json());
+        for (const code of named) {
+          const known = kept.get(code);
+          if (known) known.arrivals = arrivals.filter((arrival) => arrival.code === code);
+        }
       }
     } catch {
-      // The next one may come; what is shown of the last one counts down meanwhile.
+      // The next request may succeed; the times shown count down meanwhile.
       return;
     }
-    const kept = this.#kept.get(key);
-    if (kept) kept.arrivals = arrivals.sort(byTime);
     this.#onChange();
   }
 }
