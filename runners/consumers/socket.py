@@ -223,10 +223,10 @@ class SocketConsumer(SubscriptionConsumer):
         self.places.append((kind, key))
 
     def limit_fixes(self, fixes: int) -> None:
-        """Count fixes against the token's rate; raises `CommandError`."""
-        if self.viewer.token is None:
+        """Count fixes against the runner's rate; raises `CommandError`."""
+        if self.viewer.token is None or self.publisher is None:
             return
-        bucket = get_publish_limits().of(self.viewer.token)
+        bucket = get_publish_limits().of(self.publisher.pk)
         try:
             self.limit_rate(
                 bucket,

@@ -256,7 +256,7 @@ async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
     if not reading.fixes:
         return Receipt([], 0, None)
     count = len(reading.fixes)
-    bucket = get_publish_limits().of(bearer.token)
+    bucket = get_publish_limits().of(bearer.publisher.pk)
     if wait := bucket.take(count):
         raise TryLater(
             429,

@@ -1,4 +1,4 @@
-"""Rate limits, as token buckets, for publishing by token."""
+"""Rate limits, as token buckets, for publishing by runner."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ _limits: Limits | None = None
 
 
 def get_publish_limits() -> Limits:
-    """Return the process's limits by the primary keys of tokens."""
+    """Return the process's limits by the primary keys of runners.
+
+    Not of tokens: an account may make any number of these.
+    """
     global _limits
     if _limits is None:
         _limits = Limits(

@@ -11,7 +11,7 @@ import pytest
 
 from runners.models import LatestPosition
 from tests.clients import typed_client
-from tests.factories.people import make_runner
+from tests.factories.people import make_phone, make_runner
 from tests.intake.payloads.overland import feature
 from tests.intake.phones import Phone
 from tests.servers import Kind, Server
@@ -69,10 +69,11 @@ async def test_all_points_of_a_long_outage_are_stored_and_the_newest_is_sent(
     assert latest.recorded_at.timestamp() == newest
 
 
-def test_a_token_over_its_rate_is_refused_with_a_delay(server_kind: Kind) -> None:
+def test_a_runner_over_the_rate_is_refused_with_a_delay(server_kind: Kind) -> None:
     limits = {"SPECTATE_PUBLISH_BURST": "10", "SPECTATE_PUBLISH_RATE": "2"}
     with Server(server_kind, **limits) as server:
         server.database(make_runner, "bob")
+        eve = server.database(make_phone, "eve")
         with Phone(server) as phone, Phone(server) as other:
             batch = {"locations": [feature(n) for n in range(8)]}
             answer = phone.send_json("/intake/overland/TOKEN", batch)
@@ -83,13 +84,16 @@ def test_a_token_over_its_rate_is_refused_with_a_delay(server_kind: Kind) -> Non
             assert answer.status == 429
             assert 1 <= int(answer.headers["retry-after"]) <= 4
             assert answer.json()["code"] == "rate.limited"
-            # A limit belongs to a token, never to an address.
-            assert other.send_json("/intake/overland/TOKEN", batch).status == 200
-            # A batch over the burst is accepted when the token's bucket is full.
+            # A different token of the same runner is no way around it.
+            assert other.send_json("/intake/overland/TOKEN", batch).status == 429
+            # A limit belongs to a runner, never to an address.
+            assert phone.send_json(f"/intake/overland/{eve}", batch).status == 200
+            # A batch over the burst is accepted when the runner's bucket is full.
             large_batch = {"locations": [feature(n) for n in range(30)]}
             wait_until(
                 lambda: (
                     phone.send_json("/intake/overland/TOKEN", large_batch).status == 200
                 )
             )
-            assert len(phone.stored()) == 30
+            # Eight are of Eve.
+            assert len(phone.stored()) == 30 + 8
