@@ -191,6 +191,7 @@ def test_the_example_is_a_working_configuration(
         ({}, "DEBUG", "False"),
         ({"PUBLIC_URL": "https://run.example"}, "SESSION_COOKIE_SECURE", "True"),
         ({"PUBLIC_URL": "https://run.example"}, "SECURE_SSL_REDIRECT", "True"),
+        ({"PUBLIC_URL": "https://run.example"}, "SECURE_HSTS_PRELOAD", "False"),
         (
             {"PUBLIC_URL": "https://run.example:8443/"},
             "CSRF_TRUSTED_ORIGINS",
