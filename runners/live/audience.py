@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from runners.live.encoding import v1
@@ -35,6 +35,8 @@ class Audience:
         # `ticks` and `rows_sent` before the last frame: the state of a member that
         # skips it.
         self.before_this_tick = (0, 0)
+        # The runners of the last frame.
+        self.runners_of_frame: Collection[int] = ()
         self.merged = 0
         self._pending: dict[int, bytes] = {}
         # Loop time at which the first of these was queued.
@@ -93,6 +95,7 @@ class Audience:
         self.before_this_tick = (self.ticks, self.rows_sent)
         self.ticks += 1
         self.rows_sent += len(rows)
+        self.runners_of_frame = rows.keys()
         self._newest.update((r, (self.ticks, row)) for r, row in rows.items())
         frame = v1.positions_frame(rows.values(), self.merged, now_ms())
         self.merged = 0

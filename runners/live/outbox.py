@@ -193,6 +193,10 @@ class TypedOutbox(Outbox):
         if self.writer.behind:
             self._missed.setdefault(audience, audience.before_this_tick)
             return False
+        if self._rows:
+            # Backfill of this tick, which the frame is at least as new as.
+            for runner in audience.runners_of_frame:
+                self._rows.pop(runner, None)
         self.flush_events()
         self.writer.write((frame,))
         self.last_frame = self.hub.loop.time()

@@ -197,6 +197,24 @@ async def test_slow_audience_member_skips_frames_and_catches_up(
     assert bob.messages[-1] == alice.messages[-1]
 
 
+async def test_backfill_of_a_member_is_not_sent_after_a_newer_shared_position(
+    hub: Hub,
+) -> None:
+    writer = RecordingWriter()
+    audience = audience_of(hub, writer)
+    audience.tick = 10
+    (member,) = audience.members
+    member.tick = 10
+    # The audience is flushed first, since it was the first with a position.
+    audience.receive(position(7, 1))
+    for runner in (7, 8):
+        member.queue_position(runner, position(runner, 1)["v1"])
+    audience.receive(position(7, 2))
+    await eventually(lambda: len(writer.messages) == 2)
+    rows = [row[:2] for frame in writer.messages for row in frame["fixes"]]
+    assert rows == [["7", 2], ["8", 1]]
+
+
 async def test_audience_sends_no_position_of_a_runner_before_their_item(
     hub: Hub,
 ) -> None:
