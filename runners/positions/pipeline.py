@@ -171,12 +171,14 @@ class Pipeline:
             # Accepted fixes are stored all the same, and all hubs are notified to read
             # them once the layer is available.
             self.unsent += len(events)
+            if self._lost_since is None:
+                # Once for an outage, in which every publication fails.
+                logger.warning(
+                    "The channel layer does not accept positions; "
+                    "followers get them from the database: %r",
+                    error,
+                )
             self._record_lost_since(now_ms())
-            logger.warning(
-                "The channel layer did not accept positions; "
-                "followers get them from the database: %r",
-                error,
-            )
         else:
             if self._lost_since is not None:
                 await self._notify_hubs()

@@ -251,16 +251,22 @@ async def test_the_track_of_a_silent_runner_is_dropped(
     await eventually(lambda: pipeline.hub.groups == 0)
 
 
-async def test_fixes_are_stored_while_the_layer_is_away(
-    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+async def test_fixes_are_stored_while_the_layer_is_away_with_one_warning(
+    pipeline: Pipeline,
+    bob: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def unavailable(events: object) -> None:
         raise ConnectionError("the layer is away")
 
     monkeypatch.setattr(pipeline.hub.layer, "group_send_many", unavailable)
-    await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
-    assert pipeline.unsent == 1
-    assert await Position.objects.acount() == 1
+    start = now_ms()
+    for n in range(3):
+        await publish(pipeline, bob, Fix(start + n, 48.0, 2.0))
+    assert pipeline.unsent == 3
+    assert caplog.text.count("does not accept positions") == 1
+    assert await Position.objects.acount() == 3
     assert await Runner.objects.acount() == 1
 
 
