@@ -134,8 +134,8 @@ DEBUG = env_bool(
     "DEBUG", (_is_manage and _command == "runserver") or "pytest" in sys.modules
 )
 
-# The fewest characters of a key in production: 192 bits in base64.
-_KEY_LENGTH = 32
+# Shorter keys are refused in production; `check --deploy` warns below 50 characters.
+_KEY_LENGTH = 6
 SECRET_KEY = env_text("SECRET_KEY")
 if not SECRET_KEY:
     if _serves and not DEBUG:
@@ -146,8 +146,8 @@ if not SECRET_KEY:
     SECRET_KEY = kept_secret()
 elif len(SECRET_KEY) < _KEY_LENGTH and _serves and not DEBUG:
     raise ImproperlyConfigured(
-        f"SECRET_KEY has {len(SECRET_KEY)} characters and could be guessed: it needs "
-        f"at least {_KEY_LENGTH}, such as $(openssl rand -base64 48)."
+        f"SECRET_KEY has {len(SECRET_KEY)} characters and could be guessed: use "
+        "SECRET_KEY=$(openssl rand -base64 48), the same at every start."
     )
 
 # The trust model of the server of 2015: anybody may publish for any id.
