@@ -75,9 +75,11 @@ def pytest_sessionfinish() -> None:
             measured.save()
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     # Python waits for threads before it ends: a hanging one must not block it for ever.
-    faulthandler.dump_traceback_later(60, exit=True)
+    # Workers of xdist wait for each other, and xdist kills those that do not end.
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(60, exit=True)
 
 
 @pytest.fixture(autouse=True)

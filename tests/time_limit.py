@@ -20,7 +20,9 @@ STDERR = 2  # Captured by pytest: part of the test's report.
 
 
 @contextlib.contextmanager
-def time_limit(name: str, seconds: float = TEST_LIMIT_S) -> Iterator[None]:
+def time_limit(
+    name: str, seconds: float = TEST_LIMIT_S, repeat_s: float = REPEAT_S
+) -> Iterator[None]:
     """Fail the test after this time, and print the stack of every thread and task.
 
     SIGALRM interrupts the main thread, where tests run (in a worker of xdist too), and
@@ -35,7 +37,7 @@ def time_limit(name: str, seconds: float = TEST_LIMIT_S) -> Iterator[None]:
         pytest.fail(f"{name} hangs: it has not ended after {seconds:g} s.")
 
     signal.signal(signal.SIGALRM, fail)
-    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_S)
+    signal.setitimer(signal.ITIMER_REAL, seconds, repeat_s)
     try:
         yield
     finally:
