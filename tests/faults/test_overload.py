@@ -6,6 +6,6 @@ from tests.faults.overload import overload
 async def test_overload_costs_rate_and_not_freshness() -> None:
     report = await overload("sqlite", long=False)
 
-    # Rates are figures of the long form: a busy machine must not fail the suite.
+    print(report)
     assert report.faults() == []
     assert len(report.overload) == 3
