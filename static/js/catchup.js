@@ -5,7 +5,7 @@
 export class Catchup {
   /** @type {number | null} */
   #since = null;
-  #asked = 0; // the `since` of the newest follow
+  #requestedSince = 0; // the `since` of the newest follow
   #snapshots = 0; // requested and not complete
   /** @type {number | null} */
   #mergedSince = null;
@@ -23,7 +23,7 @@ export class Catchup {
   /** Called before a `follow` is sent; returns its `since`. */
   follow() {
     this.#snapshots += 1;
-    this.#asked = this.#since ?? 0;
+    this.#requestedSince = this.#since ?? 0;
     return this.#since;
   }
 
@@ -38,14 +38,14 @@ export class Catchup {
     if (message.type === "snapshot") {
       if (!message.more) this.#snapshots = Math.max(0, this.#snapshots - 1);
       // Backfill comes after the snapshot: only the next frame is complete.
-      return { codes: message.truncated ?? [], since: this.#asked };
+      return { codes: message.truncated ?? [], since: this.#requestedSince };
     }
     // It will be requested again: `follow` counts it again.
     if (message.code === "store.unavailable") {
       this.#snapshots = Math.max(0, this.#snapshots - 1);
       return { codes: [], since: 0 };
     }
-    if (message.merged > 0) this.#mergedSince ??= this.#since ?? this.#asked;
+    if (message.merged > 0) this.#mergedSince ??= this.#since ?? this.#requestedSince;
     if (this.#snapshots === 0 && message.time) this.#since = message.time;
     return { codes: [], since: 0 };
   }
@@ -59,7 +59,7 @@ export class Catchup {
   }
 
   /** The time since when positions were conflated, returned once; null if none were. */
-  takeMerged() {
+  popMerged() {
     const since = this.#mergedSince;
     this.#mergedSince = null;
     return since;

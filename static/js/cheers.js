@@ -28,7 +28,7 @@ export class CheerRow {
   /** @type {{code: string, name: string} | null} */
   #runner = null;
   /** @type {Map<string | number, string>} name of the runner, by the message's id */
-  #asked = new Map();
+  #pending = new Map();
   /** @type {Set<string>} codes of those who take none */
   #off = new Set();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -77,9 +77,9 @@ export class CheerRow {
     if (!this.#runner) return;
     const { code, name } = this.#runner;
     const id = `cheer ${crypto.getRandomValues(new Uint32Array(1))[0]}`;
-    this.#asked.set(id, name);
+    this.#pending.set(id, name);
     if (!this.#send({ type: "cheer", id, runner: code, text })) {
-      this.#asked.delete(id);
+      this.#pending.delete(id);
       this.#showStatus(gettext("No connection."));
     }
   }
@@ -89,9 +89,9 @@ export class CheerRow {
    * @param {import("./protocol.js").Message} message
    */
   answer(message) {
-    const name = this.#asked.get(message.id);
+    const name = this.#pending.get(message.id);
     if (name === undefined) return;
-    this.#asked.delete(message.id);
+    this.#pending.delete(message.id);
     if (message.type === "ack") {
       this.#showStatus(gettext("Sent."));
     } else {
@@ -104,7 +104,7 @@ export class CheerRow {
    * Show somebody else's cheer, if it is for the selected runner.
    * @param {{runner: string, text: string}} event
    */
-  hear({ runner, text }) {
+  showCheer({ runner, text }) {
     if (runner === this.#runner?.code) this.#showStatus(`“${text}”`);
   }
 

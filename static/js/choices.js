@@ -43,9 +43,9 @@ export function zone() {
 export function useRaceZone(timeZone, time) {
   const there = { timeZone, dateStyle: "short", timeStyle: "short" };
   const here = { ...there, timeZone: undefined };
-  const tell = (/** @type {any} */ how) => new Intl.DateTimeFormat("en", how).format(time);
+  const format = (/** @type {any} */ how) => new Intl.DateTimeFormat("en", how).format(time);
   try {
-    raceZone = tell(there) === tell(here) ? undefined : timeZone;
+    raceZone = format(there) === format(here) ? undefined : timeZone;
   } catch {
     // A time zone that this browser does not know.
     raceZone = undefined;

@@ -3,7 +3,7 @@
 // Frames delayed on the way have an earlier time. Small differences are averaged, so that
 // markers do not tremble; a greater one is a different clock. ms.
 const TREMBLE = 3000;
-const BELIEF = 0.02;
+const DRIFT_GAIN = 0.02;
 // The device was asleep if its two clocks differ by this much. ms.
 const SLEPT = 2000;
 
@@ -37,7 +37,7 @@ export class ServerClock {
     this.#slept = this.#date() - this.#tick();
     const offset = time - this.#tick();
     const late = this.#offset - offset;
-    this.#offset = late < 0 || late > TREMBLE ? offset : this.#offset - BELIEF * late;
+    this.#offset = late < 0 || late > TREMBLE ? offset : this.#offset - DRIFT_GAIN * late;
   }
 
   /** The server's time now, ms since the epoch. */

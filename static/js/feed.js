@@ -9,7 +9,7 @@ import { TRAIL_SPAN } from "./store.js";
 // After this many failed attempts the websocket counts as blocked.
 const ATTEMPTS = 2;
 // How often tracks are fetched for conflated positions that leave a visible gap. ms.
-const MEND_EVERY = 15_000;
+const REFETCH_EVERY_MS = 15_000;
 const HOLE = 5000;
 // When to retry if the module that fetches tracks could not be loaded. ms.
 const TRACKS_RETRY = 5000;
@@ -71,12 +71,12 @@ export class Feed {
       onStatus: (status) => this.#status(status),
     });
     document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
-    setInterval(() => this.#mend(), MEND_EVERY);
+    setInterval(() => this.#refetchMerged(), REFETCH_EVERY_MS);
   }
 
   open() {
     this.#connection.open();
-    this.#takeFirst();
+    this.#useFirst();
   }
 
   /** Fetch the modules for a bad connection; the first picture does not need them. */
@@ -143,7 +143,7 @@ export class Feed {
   }
 
   // The first snapshot, which was requested before the scripts were loaded.
-  async #takeFirst() {
+  async #useFirst() {
     const { first } = this.#page;
     if (first === null) return;
     try {
@@ -275,8 +275,8 @@ export class Feed {
   }
 
   // Positions were conflated: fetch the track of a runner whose trail has a gap.
-  #mend() {
-    const since = this.#catchup.takeMerged();
+  #refetchMerged() {
+    const since = this.#catchup.popMerged();
     if (since === null) return;
     for (const code of this.#handlers.trailed()) {
       const trail = this.#store.runners.get(code)?.trail ?? [];

@@ -10,21 +10,21 @@ export class Here {
   #button = find("#away");
   #onChange;
   /** @type {number | null} */
-  #watch = null;
+  #watchId = null;
 
   /** @param {() => void} onChange */
   constructor(onChange) {
     this.#onChange = onChange;
     this.#button.hidden = !navigator.geolocation;
     this.#button.addEventListener("click", () => {
-      if (this.#watch === null) this.#start();
+      if (this.#watchId === null) this.#start();
       else this.#stop();
     });
   }
 
   #start() {
     setAttribute(this.#button, "aria-pressed", "true");
-    this.#watch = navigator.geolocation.watchPosition(
+    this.#watchId = navigator.geolocation.watchPosition(
       ({ coords }) => {
         this.place = [coords.longitude, coords.latitude];
         this.#onChange();
@@ -39,8 +39,8 @@ export class Here {
 
   #stop() {
     setAttribute(this.#button, "aria-pressed", "false");
-    if (this.#watch !== null) navigator.geolocation.clearWatch(this.#watch);
-    this.#watch = null;
+    if (this.#watchId !== null) navigator.geolocation.clearWatch(this.#watchId);
+    this.#watchId = null;
     this.place = null;
     this.#onChange();
   }

@@ -170,12 +170,12 @@ export class RunnerList {
   /** @param {Runner[]} runners */
   #asTheyStand(runners) {
     const left = new Map(runners.map((runner) => [runner.code, runner]));
-    const standing = this.#order.flatMap((code) => {
+    const staying = this.#order.flatMap((code) => {
       const runner = left.get(code);
       left.delete(code);
       return runner ? [runner] : [];
     });
-    return [...standing, ...[...left.values()].sort(byProgress)];
+    return [...staying, ...[...left.values()].sort(byProgress)];
   }
 
   // Arrow keys move between rows, and the list is one tab stop: behind five hundred rows

@@ -66,7 +66,7 @@ let connected = false;
 /** @type {string | null} why there is nobody to see any more */
 let lost = null;
 /** @type {Set<string>} */
-let askedRunners = new Set();
+let requestedRunners = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let drawTimer;
 let drawnAt = 0; // by the page's running time
@@ -77,7 +77,7 @@ sheet.go(page.oneRunner ? "half" : "peek");
 const feed = new Feed(page, store, clock, {
   codes: () => {
     const codes = page.ownFollows ? follows.codes() : [];
-    askedRunners = new Set(codes);
+    requestedRunners = new Set(codes);
     return codes;
   },
   trailed: () => [...store.runners.keys()].filter(isBig),
@@ -130,22 +130,22 @@ function receiveEvent(event) {
   if (event.kind === "split" && runner && isMine(runner.code)) {
     tools?.mine.announce(runner, /** @type {any} */ (event));
   }
-  if (event.kind === "cheer") tools?.cheers.hear(/** @type {any} */ (event));
+  if (event.kind === "cheer") tools?.cheers.showCheer(/** @type {any} */ (event));
   if (event.kind === "race") {
     // Its course may have changed: request it again.
     feed.renew(event.race.slug);
   }
   if (event.kind === "access" && event.race) {
-    loseSight(gettext("This race is no longer shared with you."));
+    endView(gettext("This race is no longer shared with you."));
   } else if (gone && (follows.has(gone.code) || page.oneRunner)) {
-    loseSight(lostSentence(gone.name, event.reason));
+    endView(lostSentence(gone.name, event.reason));
   } else if (gone) {
     goOn();
   }
 }
 
 /** @param {string} sentence */
-function loseSight(sentence) {
+function endView(sentence) {
   // In place of the runner whom this page shows.
   if (page.oneRunner) lost = sentence;
   else header.notice(sentence, { stays: page.link !== null });
@@ -179,9 +179,9 @@ function receiveError({ code, runner, detail }) {
 function followsChanged() {
   // A newly starred runner who is not public: the socket has to follow them as well.
   if (page.ownFollows && connected) {
-    const codes = follows.codes().filter((code) => !askedRunners.has(code));
+    const codes = follows.codes().filter((code) => !requestedRunners.has(code));
     const unseen = codes.filter((code) => !store.runners.has(code));
-    for (const code of codes) askedRunners.add(code);
+    for (const code of codes) requestedRunners.add(code);
     if (unseen.length) feed.follow();
   }
   draw();

@@ -75,27 +75,27 @@ function suggestedCode(name) {
 /** @param {HTMLButtonElement} button */
 async function copy(button) {
   const field = input(button.dataset.copy ?? "");
-  const says = find("[role=status]", button.parentElement ?? document);
+  const output = find("[role=status]", button.parentElement ?? document);
   try {
     await navigator.clipboard.writeText(field.value);
-    says.textContent = gettext("Copied.");
+    output.textContent = gettext("Copied.");
   } catch {
     field.select();
-    says.textContent = gettext("Press Ctrl C, or hold to copy.");
+    output.textContent = gettext("Press Ctrl C, or hold to copy.");
   }
 }
 
 function locate() {
-  const says = find("#locate-says");
-  says.textContent = gettext("Looking for your position.");
+  const output = find("#locate-says");
+  output.textContent = gettext("Looking for your position.");
   navigator.geolocation.getCurrentPosition(
     ({ coords }) => {
       input("zone_lat").value = coords.latitude.toFixed(5);
       input("zone_lng").value = coords.longitude.toFixed(5);
-      says.textContent = gettext("Found, accurate to {count} m.", { count: Math.round(coords.accuracy) });
+      output.textContent = gettext("Found, accurate to {count} m.", { count: Math.round(coords.accuracy) });
     },
     ({ code }) => {
-      says.textContent =
+      output.textContent =
         code === GeolocationPositionError.PERMISSION_DENIED
           ? gettext("This browser may not use your position. Type the place instead.")
           : gettext("Your position was not found. Try again, or type it.");

@@ -16,10 +16,10 @@ const PATIENCE = 10_000; // ms
  * @param {Question} question
  * @returns {Promise<{code: string, at: number} | null>}
  */
-export async function passedAt({ eta, headers, point, code, fetch: ask = fetch }) {
+export async function passedAt({ eta, headers, point, code, fetch: request = fetch }) {
   /** @param {string} url */
   const get = async (url) => {
-    const response = await ask(url, { headers, signal: AbortSignal.timeout(PATIENCE) });
+    const response = await request(url, { headers, signal: AbortSignal.timeout(PATIENCE) });
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     return response.json();
   };

@@ -22,7 +22,7 @@ export class Polling {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #isOn = false;
-  #isAsking = false;
+  #isPolling = false;
 
   /** @param {Options} options */
   constructor(options) {
@@ -33,7 +33,7 @@ export class Polling {
   start() {
     if (this.#isOn) return;
     this.#isOn = true;
-    this.#ask();
+    this.#poll();
   }
 
   stop() {
@@ -43,18 +43,18 @@ export class Polling {
 
   /** Poll now, as the page is visible again. */
   hurry() {
-    if (!this.#isOn || this.#isAsking) return;
+    if (!this.#isOn || this.#isPolling) return;
     clearTimeout(this.#timer);
-    this.#ask();
+    this.#poll();
   }
 
-  async #ask() {
+  async #poll() {
     const { url, headers, onSnapshot, onRefused, onFailure, every = EVERY } = this.#options;
     if (globalThis.document?.hidden) {
-      this.#timer = setTimeout(() => this.#ask(), every);
+      this.#timer = setTimeout(() => this.#poll(), every);
       return;
     }
-    this.#isAsking = true;
+    this.#isPolling = true;
     try {
       const response = await this.#fetch(url(), {
         headers,
@@ -70,8 +70,8 @@ export class Polling {
     } catch {
       if (this.#isOn) onFailure();
     } finally {
-      this.#isAsking = false;
-      if (this.#isOn) this.#timer = setTimeout(() => this.#ask(), every);
+      this.#isPolling = false;
+      if (this.#isOn) this.#timer = setTimeout(() => this.#poll(), every);
     }
   }
 }

@@ -19,18 +19,18 @@ const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#fil
 const start = /** @type {HTMLTimeElement | null} */ (document.querySelector("#start"));
 
 let etag = "";
-let asked = 0;
+let requests = 0;
 
 /** Fetch the shown part again; the newest request's response counts. */
 async function refresh() {
-  const question = ++asked;
+  const number = ++requests;
   const url = new URL(location.href);
   url.searchParams.set("part", "1");
   try {
     /** @type {HeadersInit} */
     const headers = etag ? { "If-None-Match": etag } : {};
     const answer = await fetch(url, { headers, cache: "no-store" });
-    if (question !== asked || !answer.ok) return;
+    if (number !== requests || !answer.ok) return;
     etag = answer.headers.get("ETag") ?? "";
     show(await answer.text());
   } catch {

@@ -73,8 +73,8 @@ test("merged positions are missing since the previous frame", () => {
   const catchup = caughtUp(30);
   catchup.saw(positions(40, 2));
   catchup.saw(positions(50, 1));
-  assert.equal(catchup.takeMerged(), 30);
-  assert.equal(catchup.takeMerged(), null);
+  assert.equal(catchup.popMerged(), 30);
+  assert.equal(catchup.popMerged(), null);
 });
 
 test("a delayed frame does not set the clock back", () => {

@@ -17,7 +17,7 @@ export class Camera {
   #followed = null;
   #isFree = false; // the visitor has moved it
   #keepsMine = false;
-  #hasLooked = false;
+  #hasFitted = false;
   #onChange;
 
   /**
@@ -107,7 +107,7 @@ export class Camera {
     if (covered === this.#covered) return;
     this.#covered = covered;
     // Immediately before the first picture, which would be drawn for the uncovered map.
-    const duration = this.#hasLooked ? motion(200) : 0;
+    const duration = this.#hasFitted ? motion(200) : 0;
     this.#map.easeTo({ padding: this.#padding(), duration });
   }
 
@@ -124,7 +124,7 @@ export class Camera {
 
   /** @param {LngLat[]} points @param {boolean} animate */
   #fit(points, animate) {
-    this.#hasLooked = true;
+    this.#hasFitted = true;
     const lngs = points.map(([lng]) => lng);
     const lats = points.map(([, lat]) => lat);
     /** @type {[LngLat, LngLat]} */

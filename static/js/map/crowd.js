@@ -15,7 +15,7 @@ const SETTLED = 150;
 const TILE = 512; // px: the world's width at zoom 0
 
 /**
- * @typedef {import("./map.js").Placed} Placed
+ * @typedef {import("./map.js").Positioned} Positioned
  * @typedef {{west: number, south: number, east: number, north: number}} Bounds degrees
  */
 
@@ -23,7 +23,7 @@ const TILE = 512; // px: the world's width at zoom 0
 export class Crowd {
   #map;
   #diff = new PointDiff();
-  /** @type {Placed[]} */
+  /** @type {Positioned[]} */
   #runners = [];
   #now = 0;
 
@@ -40,7 +40,7 @@ export class Crowd {
 
   /**
    * Show the crowd at its current positions.
-   * @param {Placed[]} runners
+   * @param {Positioned[]} runners
    * @param {number} now
    */
   show(runners, now) {
@@ -80,7 +80,7 @@ export function hasMoved({ west, south, east, north }, zoom) {
   };
 }
 
-/** @param {Placed} runner @param {number} now */
+/** @param {Positioned} runner @param {number} now */
 function point(runner, now) {
   const { code, colour, fix } = runner;
   const properties = { code, colour, label: label(runner), state: liveness(fix.t, now) };

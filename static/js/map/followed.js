@@ -16,11 +16,11 @@ const METRES_A_PIXEL = 78_271.517; // at the equator, zoom 0
 
 /**
  * @typedef {import("../polyline.js").LngLat} LngLat
- * @typedef {import("./map.js").Placed} Placed
+ * @typedef {import("./map.js").Positioned} Positioned
  * @typedef {import("./motion.js").Shown} Shown
  * @typedef {{
  *   now: number, selected: string | null, isExact: boolean,
- *   alongOf: (runner: Placed) => import("../along.js").Along | null,
+ *   alongOf: (runner: Positioned) => import("../along.js").Along | null,
  * }} View `isExact`: where they are, no gliding
  */
 
@@ -34,7 +34,7 @@ export class Followed {
   #motion = new Motion();
   /** @type {Map<string, number>} up to when each trail is drawn, by code */
   #trailedTo = new Map();
-  /** @type {Placed[]} */
+  /** @type {Positioned[]} */
   #runners = [];
   /** @type {View} */
   #view = { now: 0, selected: null, isExact: false, alongOf: () => null };
@@ -57,7 +57,7 @@ export class Followed {
 
   /**
    * Show runners in their current state.
-   * @param {Placed[]} runners
+   * @param {Positioned[]} runners
    * @param {View} view
    */
   show(runners, view) {
@@ -136,7 +136,7 @@ export class Followed {
     ]);
   }
 
-  /** @param {Placed} runner @param {number} now @returns {Shown} */
+  /** @param {Positioned} runner @param {number} now @returns {Shown} */
   #shown(runner, now) {
     if (!this.#view.isExact) return this.#motion.place(runner.code, now);
     /** @type {LngLat} */
@@ -157,7 +157,7 @@ export class Followed {
     return this.#trailedTo.get(code) ?? -Infinity;
   }
 
-  /** @param {Placed} runner @param {Shown} shown */
+  /** @param {Positioned} runner @param {Shown} shown */
   #disc(runner, { at: [lng, lat], predicted }) {
     const { now, selected } = this.#view;
     const state = liveness(runner.fix.t, now);

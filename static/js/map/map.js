@@ -18,7 +18,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  * @typedef {import("maplibre-gl").Map} Library
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../store.js").Runner} Runner
- * @typedef {Runner & {fix: import("../protocol.js").Fix}} Placed
+ * @typedef {Runner & {fix: import("../protocol.js").Fix}} Positioned
  * @typedef {{
  *   fitCourse: boolean, oneRunner: string | null, onPick: (code: string) => void,
  *   onPlace: (place: LngLat, reach: number) => void, onCamera: (mode: string) => void,
@@ -45,9 +45,9 @@ export class LiveMap {
   #isPaused = false;
   /** @type {(() => void) | null} shows those followed, as last asked */
   #showFollowed = null;
-  /** @type {Placed[]} */
-  #placed = [];
-  /** @type {Placed[]} those drawn with a disc: followed or selected */
+  /** @type {Positioned[]} */
+  #positioned = [];
+  /** @type {Positioned[]} those drawn with a disc: followed or selected */
   #big = [];
   #now = 0;
   /** @type {LngLat[]} all points of the courses */
@@ -55,7 +55,7 @@ export class LiveMap {
   /** @type {string | null} what is drawn of them */
   #coursesOf = null;
   #isReady = false;
-  #hasLooked = false;
+  #hasFitted = false;
   #isFitted = false;
 
   /**
@@ -106,7 +106,7 @@ export class LiveMap {
   // the rest of a race's page.
   async #showOutlines() {
     const load = this.#loadAtlas;
-    if (load === null || this.#hasAtlas || !this.#hasLooked || this.#map.getZoom() > FADE_TO) return;
+    if (load === null || this.#hasAtlas || !this.#hasFitted || this.#map.getZoom() > FADE_TO) return;
     this.#hasAtlas = true;
     try {
       const { land, borders } = await load();
@@ -127,12 +127,12 @@ export class LiveMap {
   show(runners, { store, follows, selected, exactly = false }) {
     this.#now = this.#options.now();
     this.#showCourses([...store.races.values()]);
-    this.#placed = runners.filter(hasFix);
+    this.#positioned = runners.filter(hasFix);
     const isBig = (/** @type {Runner} */ { code }) => follows.has(code) || code === selected;
-    this.#big = this.#placed.filter(isBig);
-    this.#crowd.show(this.#placed.filter((runner) => !isBig(runner)), this.#now);
+    this.#big = this.#positioned.filter(isBig);
+    this.#crowd.show(this.#positioned.filter((runner) => !isBig(runner)), this.#now);
     const [big, now, isExact] = [this.#big, this.#now, exactly || still.matches];
-    const alongOf = (/** @type {Placed} */ runner) => store.courseOf(runner)?.along ?? null;
+    const alongOf = (/** @type {Positioned} */ runner) => store.courseOf(runner)?.along ?? null;
     if (big.length) this.#openFollowed();
     this.#showFollowed = () => this.#followed?.show(big, { now, selected, isExact, alongOf });
     this.#showFollowed();
@@ -166,7 +166,7 @@ export class LiveMap {
    * @param {string | null} code
    */
   follow(code) {
-    const runner = this.#placed.find((other) => other.code === code);
+    const runner = this.#positioned.find((other) => other.code === code);
     this.#camera.follow(code, runner && placeOf(runner));
   }
 
@@ -206,19 +206,19 @@ export class LiveMap {
     if (this.#isFitted || !this.#isReady) return;
     if (!this.#camera.isFree) this.#isFitted = this.#fit({ animate: false });
     // Before that it is the whole world, where it stays if there is nothing to fit.
-    this.#hasLooked = true;
+    this.#hasFitted = true;
     this.#showOutlines();
   }
 
   #fit({ animate = true } = {}) {
-    const [only] = this.#options.oneRunner ? this.#placed : [];
+    const [only] = this.#options.oneRunner ? this.#positioned : [];
     if (only) {
       this.#camera.follow(only.code, placeOf(only));
       return true;
     }
     // A runner who was lost hours ago, far away, would make all others dots.
-    const seen = this.#placed.filter(({ fix }) => liveness(fix.t, this.#now) !== "lost");
-    const places = (seen.length ? seen : this.#placed).map(placeOf);
+    const seen = this.#positioned.filter(({ fix }) => liveness(fix.t, this.#now) !== "lost");
+    const places = (seen.length ? seen : this.#positioned).map(placeOf);
     const [first, other] = this.#options.fitCourse
       ? [this.#courses, places]
       : [places, this.#courses];
@@ -267,12 +267,12 @@ export class LiveMap {
   }
 }
 
-/** @param {Runner} runner @returns {runner is Placed} */
+/** @param {Runner} runner @returns {runner is Positioned} */
 function hasFix(runner) {
   return runner.fix !== null;
 }
 
-/** @param {Placed} runner @returns {LngLat} */
+/** @param {Positioned} runner @returns {LngLat} */
 function placeOf({ fix }) {
   return [fix.lng, fix.lat];
 }

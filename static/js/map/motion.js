@@ -28,10 +28,10 @@ const SLOWEST = 0.5;
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../along.js").Along} Along
  * @typedef {import("../store.js").TrailPoint} TrailPoint
- * @typedef {import("../store.js").Runner & {fix: import("../protocol.js").Fix}} Placed
+ * @typedef {import("../store.js").Runner & {fix: import("../protocol.js").Fix}} Positioned
  * @typedef {{at: LngLat, time: number, predicted: boolean, from: LngLat}} Shown
  * @typedef {{
- *   runner: Placed, along: Along | null, t: number, wanted: number, behind: number,
+ *   runner: Positioned, along: Along | null, t: number, wanted: number, behind: number,
  *   seen: number, error: LngLat, erred: number, last: LngLat | null,
  * }} Track
  */
@@ -43,7 +43,7 @@ export class Motion {
 
   /**
    * Update a runner.
-   * @param {Placed} runner
+   * @param {Positioned} runner
    * @param {Along | null} along the course they are on
    * @param {number} now
    */

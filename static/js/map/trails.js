@@ -72,8 +72,8 @@ export function headLines(runners, until, shownOf) {
 
 /**
  * The parts of the course on which uncertain runners may be.
- * @param {import("./map.js").Placed[]} runners
- * @param {(runner: import("./map.js").Placed) => import("../along.js").Along | null} alongOf
+ * @param {import("./map.js").Positioned[]} runners
+ * @param {(runner: import("./map.js").Positioned) => import("../along.js").Along | null} alongOf
  * @returns {Lines}
  */
 export function rangeLines(runners, alongOf) {

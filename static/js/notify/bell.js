@@ -171,13 +171,13 @@ export class Bell {
   }
 }
 
-/** @param {Promise<Response>} asked */
-async function answer(asked) {
-  const response = await asked.catch(() => null);
+/** @param {Promise<Response>} request */
+async function answer(request) {
+  const response = await request.catch(() => null);
   if (response === null) throw new Error(gettext("The server did not answer. Try again."));
-  const said = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(said.detail ?? gettext("This was not saved. Reload the page and try again."));
-  return said;
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(body.detail ?? gettext("This was not saved. Reload the page and try again."));
+  return body;
 }
 
 /** @param {unknown} error */

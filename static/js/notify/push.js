@@ -71,11 +71,11 @@ function isFor({ options }, key) {
 function active(registration) {
   const worker = registration.active ?? registration.waiting ?? registration.installing;
   return new Promise((resolve, reject) => {
-    const look = () => {
+    const check = () => {
       if (worker?.state === "activated") resolve(registration);
       if (worker?.state === "redundant") reject(new Error(gettext("The page’s worker did not start. Reload the page.")));
     };
-    worker?.addEventListener("statechange", look);
-    look();
+    worker?.addEventListener("statechange", check);
+    check();
   });
 }

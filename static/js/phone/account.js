@@ -37,7 +37,7 @@ export async function readAccount() {
  * @param {string} token
  * @returns {Promise<Identity>}
  */
-export async function whoseToken(token) {
+export async function ownerOfToken(token) {
   const answer = await requestToken("/share/token/", { headers: { Authorization: `Bearer ${token}` } });
   if (answer.ok) return { token, ...(await answer.json()) };
   throw new Error(gettext("This link was revoked or is not complete. Ask for a new one."));

@@ -53,18 +53,18 @@ export class Backlog {
    */
   next({ newestOnly = false } = {}) {
     const newest = this.#waiting.get(this.#newest);
-    if (newest && !this.#flying.has(newest.t)) return this.#take([newest]);
+    if (newest && !this.#flying.has(newest.t)) return this.#markFlying([newest]);
     if (newestOnly || this.#flying.size >= IN_FLIGHT) return null;
     const fixes = [];
     for (const fix of this.#waiting.values()) {
       if (!this.#flying.has(fix.t)) fixes.push(fix);
       if (fixes.length === BATCH) break;
     }
-    return fixes.length ? this.#take(fixes) : null;
+    return fixes.length ? this.#markFlying(fixes) : null;
   }
 
   /** @param {Fix[]} fixes */
-  #take(fixes) {
+  #markFlying(fixes) {
     const id = this.#nextId;
     this.#nextId += 1;
     this.#inFlight.set(id, fixes);

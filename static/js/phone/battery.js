@@ -13,9 +13,9 @@ export async function watchBattery(onChange) {
   if (!getBattery) return;
   try {
     const battery = await getBattery.call(navigator);
-    const tell = () => onChange(Math.round(battery.level * 100));
-    battery.addEventListener("levelchange", tell);
-    tell();
+    const report = () => onChange(Math.round(battery.level * 100));
+    battery.addEventListener("levelchange", report);
+    report();
   } catch {
     // Forbidden by the browser's settings: the same as unknown.
   }

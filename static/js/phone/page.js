@@ -4,7 +4,7 @@ import { ServerClock } from "../clock.js";
 import { find, setAttribute, setText } from "../dom.js";
 import { age, clockTime } from "../format.js";
 import { gettext, ngettext, number } from "../language.js";
-import { makeToken, readAccount, readTokenFromAddress, whoseToken } from "./account.js";
+import { makeToken, ownerOfToken, readAccount, readTokenFromAddress } from "./account.js";
 import { Backlog } from "./backlog.js";
 import { watchBattery } from "./battery.js";
 import { Cheers } from "./cheers.js";
@@ -85,7 +85,7 @@ const cheers = new Cheers({
 const sos = new Sos({
   queue,
   device: () => ({ now: clock.now(), offset, battery }),
-  send: (message) => sender?.tell(message),
+  send: (message) => sender?.sendMessage(message),
   onChange: () => {
     holdScreen();
     draw();
@@ -149,7 +149,7 @@ async function begin(who) {
     onWelcome: ({ time }) => settleClock(time),
     onTime: (time) => clock.saw(time),
     onDone: settle,
-    onTrouble: (code, detail) => showNote("trouble", troubleWith(code, detail)),
+    onTrouble: (code, detail) => showNotice("trouble", troubleWith(code, detail)),
     onCheer: (text) => cheers.receive(text),
     first: () => sos.first(),
     onAnswer: (answer) => sos.answer(answer),
@@ -163,10 +163,10 @@ async function begin(who) {
 /** @param {string} token */
 async function considerOffer(token) {
   try {
-    offer = await whoseToken(token);
+    offer = await ownerOfToken(token);
     if (offer.runner === identity?.runner) await acceptOffer();
   } catch (error) {
-    showNote("trouble", sentence(error));
+    showNotice("trouble", sentence(error));
   }
 }
 
@@ -185,10 +185,10 @@ async function startAnew(who) {
 
 async function forget() {
   const waiting = backlog.size;
-  const question = gettext("Forget {name}? {positions} stored here would wait for this runner’s next token.", {
+  const warning = gettext("Forget {name}? {positions} stored here would wait for this runner’s next token.", {
     name: identity?.name ?? "", positions: positions(waiting),
   });
-  if (waiting && !confirm(question)) return;
+  if (waiting && !confirm(warning)) return;
   await startAnew(undefined);
 }
 
@@ -203,11 +203,11 @@ async function start() {
       if (identity) return startAnew(made);
       await begin(made);
     }
-    showNote("trouble", "");
+    showNotice("trouble", "");
     go("recording");
     navigator.storage?.persist?.();
   } catch (error) {
-    showNote("trouble", sentence(error));
+    showNotice("trouble", sentence(error));
   }
   find("#start").removeAttribute("disabled");
 }
@@ -250,7 +250,7 @@ async function record(position) {
     // Stored first, then sent: however this page ends, it is in one of both places.
     await queue.add([row]);
   } catch {
-    showNote("storage", gettext("This browser’s storage is full: a reload would lose the unsent positions."));
+    showNotice("storage", gettext("This browser’s storage is full: a reload would lose the unsent positions."));
   }
   backlog.add(fix);
   sender?.send();
@@ -269,7 +269,7 @@ async function settleClock(serverTime) {
   offset = known;
   clockChecked = true;
   await queue.remember("offset", offset);
-  showNote("clock", inWords(offset));
+  showNotice("clock", inWords(offset));
   if (!rows.length || !identity) return;
   const times = rows.map(({ t }) => t);
   const righted = rows.map((row) => ({ ...plain(row), t: row.t + change, runner: row.runner }));
@@ -288,7 +288,7 @@ async function settle(fixes, rejected) {
   refused = rejected.at(-1)?.[1] ?? null;
   if (fixes.length > rejected.length) {
     reached = clock.now();
-    showNote("trouble", "");
+    showNotice("trouble", "");
     queue.remember("reached", reached);
   }
   await queue.remove(identity.runner, fixes.map(({ t }) => t));
@@ -307,7 +307,7 @@ function reportGap() {
   } else if (hiddenAt !== null) {
     const away = Date.now() - Math.max(hiddenAt, lastPositionAt);
     if (doing === "recording" && away > WORTH_A_WORD) {
-      showNote("gap", gettext("This page was in the background and recorded nothing for {age}.", { age: age(away) }));
+      showNotice("gap", gettext("This page was in the background and recorded nothing for {age}.", { age: age(away) }));
     }
     hiddenAt = null;
   }
@@ -316,7 +316,7 @@ function reportGap() {
 // What the page shows
 
 /** @param {string} name @param {string} text */
-function showNote(name, text) {
+function showNotice(name, text) {
   const line = find(`#note-${name}`);
   setText(line, text);
   line.hidden = !text;
@@ -376,7 +376,7 @@ function draw() {
   }
   find("#forget").hidden = recording || !isSetUp;
   const other = account?.runner && identity && account.runner.code !== identity.runner;
-  showNote(
+  showNotice(
     "other",
     other
       ? gettext("You are signed in as {account}; this browser sends as {name}.", {

@@ -63,7 +63,7 @@ export class Sender {
    * Send a message besides the fixes, if there is a connection.
    * @param {import("../protocol.js").Message} message
    */
-  tell(message) {
+  sendMessage(message) {
     if (this.#welcomed) this.#connection.send(message);
   }
 
@@ -132,7 +132,7 @@ export class Sender {
     if (losses !== this.#losses) return;
     this.#welcomed = true;
     const first = this.#handlers.first();
-    if (first) this.tell(first);
+    if (first) this.sendMessage(first);
     this.send();
   }
 

@@ -84,7 +84,7 @@ export class Sos {
   #call = null;
   #runner = "";
   #hinted = -Infinity; // by the page's running time
-  #says = find("#sos-says");
+  #status = find("#sos-says");
   #button = find("#sos-button");
   #done = find("#sos-done");
 
@@ -108,7 +108,7 @@ export class Sos {
       onTrouble: () => {},
     });
     holding(this.#button, {
-      onHeld: () => (this.#call && !this.#call.closed ? this.#takeBack() : this.#make()),
+      onHeld: () => (this.#call && !this.#call.closed ? this.#withdraw() : this.#make()),
       onTap: () => {
         this.#hinted = performance.now();
         onChange();
@@ -153,7 +153,7 @@ export class Sos {
     const call = this.#call;
     find("#sos").dataset.open = String(this.isOpen && !call?.fine);
     const hint = performance.now() - this.#hinted < HINT_FOR ? gettext("Hold it until the bar is full.") : "";
-    setText(this.#says, [hint, call ? words(call) : ""].filter(Boolean).join(" "));
+    setText(this.#status, [hint, call ? words(call) : ""].filter(Boolean).join(" "));
     this.#button.hidden = Boolean(call?.fine || call?.closed);
     setText(find("#sos-button b"), call ? gettext("I am fine") : "SOS");
     setText(find("#sos-button span"), call ? gettext("hold to withdraw it") : gettext("hold to call for help"));
@@ -170,7 +170,7 @@ export class Sos {
     this.#sendAgain();
   }
 
-  #takeBack() {
+  #withdraw() {
     if (!this.#call) return;
     this.#keep({ ...this.#call, fine: true });
     this.#sendAgain();

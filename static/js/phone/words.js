@@ -104,11 +104,11 @@ export function describeState(view) {
   if (!located) {
     return { tone: "delayed", headline: gettext("Looking for your position"), detail: gettext("This may take a minute. It is quicker outside.") };
   }
-  return saidWhileRecording(view);
+  return textWhileRecording(view);
 }
 
 /** @param {View} view @returns {StateText} */
-function saidWhileRecording({ status, waiting, refused, reached, now }) {
+function textWhileRecording({ status, waiting, refused, reached, now }) {
   const last = reached === null ? "" : gettext("Your last position arrived {age} ago.", { age: age(now - reached) });
   if (status.state !== "open") {
     return {
