@@ -45,7 +45,7 @@ class Call(Generic[T]):
     def __init__(self, pool: Pool, function: Callable[[], T]) -> None:
         self.pool = pool
         self.function = function
-        self.asked_at = time.monotonic()
+        self.requested_at = time.monotonic()
         self.started_at: float | None = None
 
     def __call__(self) -> T:
@@ -66,7 +66,7 @@ class Call(Generic[T]):
         In a crowd a call may have to wait for a thread; while other calls return, the
         database is available.
         """
-        since = self.started_at or max(self.asked_at, self.pool.answered_at)
+        since = self.started_at or max(self.requested_at, self.pool.answered_at)
         return since + self.pool.timeout - time.monotonic()
 
 

@@ -60,7 +60,7 @@ async def lifespan(
             return
 
 
-def telling(
+def starting_notifier(
     application: Callable[..., Awaitable[None]],
 ) -> Callable[..., Awaitable[None]]:
     """Start the notifier with the first request, as Daphne has no lifespan."""

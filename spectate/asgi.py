@@ -18,7 +18,7 @@ except ImproperlyConfigured as error:
 
 from channels.routing import ProtocolTypeRouter
 
-from runners.lifespan import lifespan, telling
+from runners.lifespan import lifespan, starting_notifier
 from runners.logs import mask_logs
 from runners.routing import http_application, websocket_application
 from runners.serving.daphne import wait_for_close_replies
@@ -28,8 +28,8 @@ wait_for_close_replies()
 
 application = ProtocolTypeRouter(
     {
-        "http": telling(http_application(django_application)),
-        "websocket": telling(websocket_application),
+        "http": starting_notifier(http_application(django_application)),
+        "websocket": starting_notifier(websocket_application),
         "lifespan": lifespan,
     }
 )

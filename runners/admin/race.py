@@ -27,7 +27,7 @@ from runners.admin.startlist.qr_sheet import phone_sheet
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
-from runners.races.course_check import MENDS, oddities
+from runners.races.course_check import REPAIRS, course_problems
 from runners.races.gpx_import import CourseError
 from runners.races.setup import (
     race_add_checkpoints,
@@ -137,13 +137,13 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 f"{len(checkpoints)} checkpoints.",
                 messages.SUCCESS,
             )
-            for odd in oddities(form.course):
+            for problem in course_problems(form.course):
                 hint = (
-                    f' Upload it again with "{MENDS[odd.mend].label}".'
-                    if odd.mend
+                    f' Upload it again with "{REPAIRS[problem.repair].label}".'
+                    if problem.repair
                     else ""
                 )
-                self.message_user(request, odd.text + hint, messages.WARNING)
+                self.message_user(request, problem.text + hint, messages.WARNING)
         elif change and "length" in form.changed_data:
             race_scale_checkpoints(race=race, before=form.initial["length"])
 

@@ -15,7 +15,7 @@ from runners.races.arrival.learning import learn_past
 from runners.races.arrival.results import MAX_BYTES as MAX_RESULTS_BYTES
 from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
-from runners.races.course_check import MENDS, mend_course
+from runners.races.course_check import REPAIRS, repair_course
 from runners.races.eta import Slopes
 from runners.races.gpx_import import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION
@@ -117,7 +117,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     mend = forms.MultipleChoiceField(
         required=False,
-        choices=[(key, mend.label) for key, mend in MENDS.items()],
+        choices=[(key, repair.label) for key, repair in REPAIRS.items()],
         widget=forms.CheckboxSelectMultiple,
         label="Mend the course",
         help_text="Problems of a file are shown after its upload.",
@@ -175,7 +175,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or self.cleaned_data
         self._clean_times(cleaned)
         if self.course is not None:
-            self.course = mend_course(self.course, cleaned.get("mend", ()))
+            self.course = repair_course(self.course, cleaned.get("mend", ()))
         if "gpx" in cleaned and "length" in cleaned:
             self._clean_length(cleaned)
         if cleaned.get("results") and not self.errors:

@@ -69,7 +69,7 @@ class SocketConsumer(SubscriptionConsumer):
         self.since = now_ms()
         self.pipeline: Pipeline = get_pipeline()
         # What counts this socket: its user, its token, its links.
-        self.places: list[tuple[str, int]] = []
+        self.socket_counts: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
         self._silence_timer: asyncio.TimerHandle | None = None
         self._handling = False
@@ -171,7 +171,7 @@ class SocketConsumer(SubscriptionConsumer):
         self.hub.unsubscribe(self.personal, self.outbox)
         self.hub.sockets.discard(self.outbox)
         self.monitor.sockets.discard(self)
-        self.monitor.release_sockets(self.places)
+        self.monitor.release_sockets(self.socket_counts)
 
     # Messages
 
@@ -220,7 +220,7 @@ class SocketConsumer(SubscriptionConsumer):
             raise CommandError(
                 "socket.limit", f"One {kind} has {limit} sockets at most. Close one."
             )
-        self.places.append((kind, key))
+        self.socket_counts.append((kind, key))
 
     def limit_fixes(self, fixes: int) -> None:
         """Count fixes against the runner's rate; raises `CommandError`."""

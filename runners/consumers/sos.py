@@ -8,7 +8,7 @@ from runners import database
 from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
 from runners.models import Runner
-from runners.notifying.sos import Call, sos_take
+from runners.notifying.sos import Call, sos_store
 from runners.positions.fix import Fix, milliseconds
 from runners.positions.rate_limits import Bucket
 from runners.positions.validation import FixError, check_fix, fix_from
@@ -16,8 +16,9 @@ from runners.positions.validation import FixError, check_fix, fix_from
 if TYPE_CHECKING:
     from runners.consumers.typed import TypedConsumer
 
-# The rate of one socket: calls per second, and burst.
-RATE, BURST = 1.0, 20
+# The rate of one socket.
+CALLS_PER_S = 1.0
+BURST = 20
 # The length of a call's id, which identifies it when it is sent again. Characters.
 ID_LIMIT = 64
 
@@ -27,9 +28,9 @@ class SosCommand:
 
     def __init__(self, consumer: TypedConsumer) -> None:
         self.consumer = consumer
-        self.bucket = Bucket(RATE, BURST)
+        self.bucket = Bucket(CALLS_PER_S, BURST)
 
-    async def take(self, command: dict[str, Any]) -> None:
+    async def handle(self, command: dict[str, Any]) -> None:
         """Handle an `sos`: stored and queued for all recipients before the ack."""
         consumer = self.consumer
         if consumer.publisher is None:
@@ -41,7 +42,9 @@ class SosCommand:
             self.bucket, 1, "Too many calls at once. The first ones were received."
         )
         try:
-            sos = await database.read(sos_take, runner=consumer.publisher.pk, call=call)
+            sos = await database.read(
+                sos_store, runner=consumer.publisher.pk, call=call
+            )
         except Runner.DoesNotExist:
             raise CommandError(
                 "runner.unknown", "The runner does not exist any more."

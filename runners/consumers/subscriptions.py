@@ -76,12 +76,12 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what is no longer allowed, and notify the client."""
-        asked = check.viewer
-        lost_links = set(asked.links) - decision.links
-        if decision.moved and self.viewer.token == asked.token:
+        checked = check.viewer
+        lost_links = set(checked.links) - decision.links
+        if decision.moved and self.viewer.token == checked.token:
             detail = "The phone belongs to a different runner now. Reconnect."
             self.end("token.moved", detail, RECONNECT)
-        elif not decision.token and self.viewer.token == asked.token:
+        elif not decision.token and self.viewer.token == checked.token:
             self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
         elif not decision.session:
             self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
@@ -92,7 +92,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         else:
             links = tuple(pk for pk in self.viewer.links if pk not in lost_links)
             changed = (
-                self.viewer != asked
+                self.viewer != checked
                 or check.following != frozenset(self.following.values())
                 or check.races != self.races
             )

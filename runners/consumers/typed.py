@@ -71,7 +71,7 @@ class TypedConsumer(SocketConsumer):
             "unfollow": self.unfollow,
             "publish": self.publish,
             "cheer": self.cheers.send,
-            "sos": SosCommand(self).take,
+            "sos": SosCommand(self).handle,
             "ping": self.ping,
         }
 
@@ -160,11 +160,11 @@ class TypedConsumer(SocketConsumer):
             )
             raise
         truncated = [code for part in backfill for code in part.truncated.values()]
-        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
+        for remaining, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
             frame_fields: dict[str, Any] = {
                 "time": now_ms(),
                 "truncated": truncated,
-                "more": left > 0,
+                "more": remaining > 0,
             }
             if "id" in command:
                 frame_fields["id"] = command["id"]
@@ -256,7 +256,7 @@ class TypedConsumer(SocketConsumer):
     def backfill_later(self, runners: Collection[int], read_at: int) -> None:
         """Send positions accepted before the snapshot and committed after it."""
 
-        async def look() -> None:
+        async def read_and_send() -> None:
             await asyncio.sleep(COMMIT_DELAY_S)
             await self.pipeline.recorder.flushed()
             try:
@@ -272,7 +272,7 @@ class TypedConsumer(SocketConsumer):
                 if pk in followed:
                     self.outbox.queue_position(pk, row)
 
-        self.start(look())
+        self.start(read_and_send())
 
     async def resume_private(self, since: int) -> None:
         await super().resume_private(since)
@@ -433,18 +433,18 @@ class TypedConsumer(SocketConsumer):
         Sends errors for unknown races.
         """
         topic_names = [TopicName()] if public else []
-        asked = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
+        requested = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
         # At most as many are looked up as may be followed.
-        looked_for = asked[: FOLLOW_LIMIT - self.count_follows()]
+        searched = requested[: FOLLOW_LIMIT - self.count_follows()]
         links = self.viewer.links
-        if len(looked_for) == 1 and not links:
-            slug = looked_for[0]
+        if len(searched) == 1 and not links:
+            slug = searched[0]
             races = await self.topics.find_race(slug, self.monitor.generation)
-        elif looked_for:
-            races = await database.read(snapshots.find_races, looked_for, links)
+        elif searched:
+            races = await database.read(snapshots.find_races, searched, links)
         else:
             races = {}
-        wrong = [s for s in looked_for if s not in races]
+        wrong = [s for s in searched if s not in races]
         wrong = [s for s in slugs if not isinstance(s, str)] + wrong
         for slug in wrong[:FOLLOW_LIMIT]:
             error = CommandError(
@@ -453,7 +453,7 @@ class TypedConsumer(SocketConsumer):
                 race=plain(slug),
             )
             self.send_error(error, command)
-        if len(asked) > len(looked_for):
+        if len(requested) > len(searched):
             self.send_error(
                 CommandError(
                     "follow.limit",
@@ -463,7 +463,7 @@ class TypedConsumer(SocketConsumer):
                 command,
             )
         topic_names += [
-            TopicName(races[slug], slug) for slug in looked_for if slug in races
+            TopicName(races[slug], slug) for slug in searched if slug in races
         ]
         return [
             topic_name

@@ -59,19 +59,19 @@ class Report:
 class Reading:
     """A parsed report: the app, its fixes and errors.
 
-    `places` are the indices of the fixes in the list that the app sent; -1 stands for
+    `indices` are the indices of the fixes in the list that the app sent; -1 stands for
     Overland's `current`. A reading without fixes is a heartbeat.
     """
 
     app: str = UNKNOWN_APP
     fixes: list[Fix | FixError] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
     # Of several calls for help in one report, the newest.
     call: Call | None = None
 
-    def add(self, place: int, read: Callable[..., Fix], *args: Any) -> Fix | None:
+    def add(self, index: int, read: Callable[..., Fix], *args: Any) -> Fix | None:
         """Add the fix that `read(*args)` returns, or its error; return the fix."""
-        self.places.append(place)
+        self.indices.append(index)
         try:
             fix = read(*args)
         except FixError as error:

@@ -31,7 +31,7 @@ from runners.intake.token_cache import CachedToken, TokenCache
 from runners.intake.traccar import TRACCAR
 from runners.live.outbox import now_ms
 from runners.models import Runner
-from runners.notifying.sos import alarm_take
+from runners.notifying.sos import alarm_store
 from runners.positions.pipeline import Receipt, get_pipeline
 from runners.positions.rate_limits import get_publish_limits
 from runners.positions.validation import FixError
@@ -171,7 +171,7 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
 async def _serve(
     name: str, app: App, path_token: str, scope: Scope, receive: Receive
 ) -> Reply:
-    if get_admission().swamped:
+    if get_admission().refuses_reports:
         get_pipeline().refused["server.busy"] += 1
         raise TryLater(
             503,
@@ -226,7 +226,7 @@ async def _serve(
     async with get_intake().turn(pk):
         pass
     rejected = [
-        (reading.places[index], code, detail)
+        (reading.indices[index], code, detail)
         for index, code, detail in receipt.rejected
     ]
     phone_activity.record(
@@ -244,7 +244,7 @@ async def _call_for_help(bearer: CachedToken, reading: Reading) -> None:
     if reading.call is None:
         return
     try:
-        await database.read(alarm_take, runner=bearer.publisher.pk, call=reading.call)
+        await database.read(alarm_store, runner=bearer.publisher.pk, call=reading.call)
     except Runner.DoesNotExist:
         pass  # Deleted since the token was read.
     except database.DatabaseUnavailable:

@@ -16,7 +16,7 @@ from runners.intake.app import (
     json_reply,
     several,
 )
-from runners.intake.values import fix_of_fields, has_place, time_field
+from runners.intake.values import fix_of_fields, has_position, time_field
 
 
 def read(report: Report) -> Reading:
@@ -29,7 +29,7 @@ def read(report: Report) -> Reading:
     else:
         fields = report.fields()
         fix = None
-        if has_place(fields):
+        if has_position(fields):
             fix = reading.add(0, fix_of_fields, fields, report.now)
         reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
     return reading

@@ -12,7 +12,7 @@ from runners.intake.app import App, Outcome, Reading, Reply, Report, several
 from runners.intake.values import (
     KNOT,
     fix_of_fields,
-    has_place,
+    has_position,
     known,
     make_fix,
     number,
@@ -70,7 +70,7 @@ def _add_fields(
     reading: Reading, fields: dict[str, Any], report: Report, index: int = 0
 ) -> None:
     fix = None
-    if has_place(fields):
+    if has_position(fields):
         fix = reading.add(index, _fix_of_fields, fields, report)
     reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
 

@@ -15,7 +15,7 @@ from runners.intake.osmand import NO
 from runners.intake.values import (
     KNOT,
     fix_of_fields,
-    has_place,
+    has_position,
     known,
     make_fix,
     number,
@@ -33,7 +33,7 @@ def read(report: Report) -> Reading:
     if report.method == "GET":
         reading = Reading("Traccar server")
         fix = None
-        if has_place(report.query):
+        if has_position(report.query):
             fix = reading.add(0, _fix_of_query, report)
         alarm, time = (
             _attributes_of_query(report).get("alarm"),

@@ -113,8 +113,8 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
         first(fields, "lat", "latitude"),
         first(fields, "lon", "lng", "longitude"),
     )
-    if lat is None and isinstance(place := fields.get("location"), str):
-        lat, _, lng = place.partition(",")
+    if lat is None and isinstance(location := fields.get("location"), str):
+        lat, _, lng = location.partition(",")
     return make_fix(
         now if t is None else t,
         lat,
@@ -132,7 +132,7 @@ def time_field(fields: Mapping[str, Any]) -> Any:
     return first(fields, "timestamp", "time", "t")
 
 
-def has_place(fields: Mapping[str, Any]) -> bool:
+def has_position(fields: Mapping[str, Any]) -> bool:
     """Return whether flat fields include a position."""
     return first(fields, "lat", "latitude", "lon", "lng", "longitude") is not None or (
         isinstance(fields.get("location"), str) and fields["location"] != ""

@@ -88,7 +88,7 @@ class Hub:
         self.ages = AgeHistogram()
         self.loss_detector = LossDetector(layer)
         self._lateness = 0.0
-        self._noted = 0
+        self._recorded = 0
         self._groups: dict[int, Membership] = {}
         self._channel: str | None = None
         self._listening = asyncio.Event()
@@ -139,7 +139,7 @@ class Hub:
 
     async def _settle(self, runner: int, membership: Membership) -> None:
         group = runner_group(runner)
-        asked_at = now_ms()
+        requested_at = now_ms()
         try:
             while membership.actual != bool(membership.followers):
                 try:
@@ -148,8 +148,8 @@ class Hub:
                     if membership.followers:
                         await self.layer.group_add(group, self._channel)
                         membership.actual = True
-                        if now_ms() - asked_at > JOIN_TIMEOUT_S * 1000:
-                            self.loss_detector.joined_late[runner] = asked_at
+                        if now_ms() - requested_at > JOIN_TIMEOUT_S * 1000:
+                            self.loss_detector.joined_late[runner] = requested_at
                     else:
                         await self.layer.group_discard(group, self._channel)
                         membership.actual = False
@@ -254,16 +254,18 @@ class Hub:
         if tick == 0:
             self.flush_next_pass(flushable)
             return
-        due = self._at_tick.get(tick)
-        if due is None:
+        tick_queue = self._at_tick.get(tick)
+        if tick_queue is None:
             now, seconds = self.loop.time(), tick / 1000
-            due = self._at_tick[tick] = TickQueue(now, now + seconds - now % seconds)
-            self.loop.call_at(due.at, self._flush_tick, tick)
-        due.flushables[flushable] = None
+            tick_queue = self._at_tick[tick] = TickQueue(
+                now, now + seconds - now % seconds
+            )
+            self.loop.call_at(tick_queue.at, self._flush_tick, tick)
+        tick_queue.flushables[flushable] = None
 
     def _flush_tick(self, tick: int) -> None:
-        due = self._at_tick.pop(tick)
-        self._flush(list(due.flushables), due.since, due.at)
+        tick_queue = self._at_tick.pop(tick)
+        self._flush(list(tick_queue.flushables), tick_queue.since, tick_queue.at)
 
     def _flush(
         self, flushables: list[Flushable], since: float, at: float, start: int = 0
@@ -287,8 +289,8 @@ class Hub:
         """
         now = self.loop.time()
         self._lateness = max(self._lateness, now - at)
-        if deliveries := self.delivered - self._noted:
-            self._noted = self.delivered
+        if deliveries := self.delivered - self._recorded:
+            self._recorded = self.delivered
             self.ages.add(now - since + self.loss_detector.layer_lag, deliveries)
 
     def pop_lateness(self) -> float:

@@ -254,8 +254,8 @@ class Delivery(models.Model):
         return f"{self.news_id} to {self.subscription_id or self.contact_id}"
 
     @property
-    def place(self) -> Subscription | Contact:
+    def recipient(self) -> Subscription | Contact:
         """Return its place; contacts with an account get it at their own places."""
-        place = self.subscription or self.contact
-        assert place is not None
-        return place
+        recipient = self.subscription or self.contact
+        assert recipient is not None
+        return recipient

@@ -90,12 +90,12 @@ def _deliveries(batch: list[News]) -> list[Delivery]:
         field = Kind.SOS if news.kind == Kind.FINE else news.kind
         for alert in alerts[news.runner_id]:
             if getattr(alert, field):
-                place = alert.subscription
+                subscription = alert.subscription
                 deliveries.append(
                     Delivery(
                         news=news,
-                        subscription=place,
-                        by_mail=bool(place.email),
+                        subscription=subscription,
+                        by_mail=bool(subscription.email),
                         urgent=urgent,
                     )
                 )
@@ -110,17 +110,19 @@ def _to_contacts(news: News) -> list[Delivery]:
         for contact in contacts
         if contact.email
     ]
-    places = Subscription.objects.filter(user__in=by_user, confirmed_at__isnull=False)
+    subscriptions = Subscription.objects.filter(
+        user__in=by_user, confirmed_at__isnull=False
+    )
     return found + [
         Delivery(
             news=news,
-            subscription=place,
-            contact=by_user[place.user_id],
-            by_mail=bool(place.email),
+            subscription=subscription,
+            contact=by_user[subscription.user_id],
+            by_mail=bool(subscription.email),
             urgent=True,
         )
-        for place in places
-        if place.user_id
+        for subscription in subscriptions
+        if subscription.user_id
     ]
 
 

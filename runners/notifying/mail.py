@@ -27,14 +27,14 @@ def is_offered() -> bool:
     return bool(settings.DEBUG) or settings.EMAIL_BACKEND != CONSOLE
 
 
-def stop_url(place: Subscription | Contact) -> str:
+def stop_url(recipient: Subscription | Contact) -> str:
     """Return the address that unsubscribes from such mails without a sign-in."""
-    kind = "contact" if isinstance(place, Contact) else "subscription"
-    signed = _stop.sign_object([kind, place.pk])
+    kind = "contact" if isinstance(recipient, Contact) else "subscription"
+    signed = _stop.sign_object([kind, recipient.pk])
     return settings.PUBLIC_URL + reverse("notifications_stop", args=[signed])
 
 
-def stopped_place(signed: str) -> Subscription | Contact | None:
+def stopped_recipient(signed: str) -> Subscription | Contact | None:
     """Return what a link unsubscribes; None if that is over. Raises `BadSignature`."""
     kind, pk = _stop.unsign_object(signed)
     if kind == "contact":
@@ -50,13 +50,13 @@ def confirmed_address(signed: str) -> Subscription | None:
 
 def news_mail(
     words: Words,
-    place: Subscription | Contact,
+    recipient: Subscription | Contact,
     address: str,
     connection: BaseEmailBackend,
 ) -> EmailMessage:
     """Build the mail of a news item."""
     url = words.url if "://" in words.url else settings.PUBLIC_URL + words.url
-    return _mail(words.title, f"{words.body}\n\n{url}", place, address, connection)
+    return _mail(words.title, f"{words.body}\n\n{url}", recipient, address, connection)
 
 
 def confirmation_mail(subscription: Subscription) -> EmailMessage:
@@ -98,11 +98,11 @@ def contact_mail(contact: Contact) -> EmailMessage:
 def _mail(
     subject: str,
     text: str,
-    place: Subscription | Contact,
+    recipient: Subscription | Contact,
     address: str,
     connection: BaseEmailBackend | None = None,
 ) -> EmailMessage:
-    stop = stop_url(place)
+    stop = stop_url(recipient)
     end = _("No more of these mails: {url}").format(url=stop)
     return EmailMessage(
         # The name is the runner's own text.

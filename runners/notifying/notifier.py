@@ -41,23 +41,29 @@ logger = logging.getLogger(__name__)
 
 # Time between two polls while nothing is due.
 POLL_S = 1.0
-# Deliveries per round, and how long they are reserved for this process. Mails are sent
-# one by one, and an SOS is the first of a round.
-BATCH, MAIL_BATCH, LEASE = 50, 10, timedelta(minutes=2)
-# The rate of a process: messages per second, and burst.
-RATE, BURST = 50.0, 200.0
-# The rate per place and process: per second, and burst; an SOS is not limited.
-PLACE_RATE, PLACE_BURST = 1 / 20, 20
+# Deliveries per round. Mails are sent one by one, and an SOS is the first of a round.
+BATCH = 50
+MAIL_BATCH = 10
+# How long the deliveries of a round are reserved for this process.
+LEASE = timedelta(minutes=2)
+# The rate of a process.
+MESSAGES_PER_S = 50.0
+BURST = 200.0
+# The rate per subscription and process; an SOS is not limited.
+SUBSCRIPTION_MESSAGES_PER_S = 1 / 20
+SUBSCRIPTION_BURST = 20
 # The time-out of each step of a mail server.
 MAIL_TIMEOUT_S = 20
-# Seconds until the second attempt. Each further delay is three times as long, up to
-# this number of attempts, until the news is too old.
-RETRY, MOST_TRIPLED = 10.0, 3
+# The delay of the second attempt. Further delays are three times as long each, up to
+# MAX_TRIPLED times; attempts end when the news is too old.
+RETRY_S = 10.0
+MAX_TRIPLED = 3
 # How long a push service that did not answer is skipped.
-LEFT_ALONE_S = 30.0
-# Deliveries that a place refuses in a row before it is deleted.
-MOST_FAILURES = 5
-SILENCES_EVERY, TIDY_EVERY = 30.0, 3_600.0
+UNREACHABLE_SKIP_S = 30.0
+# Deliveries that a subscription refuses in a row before it is deleted.
+MAX_FAILURES = 5
+SILENCES_INTERVAL_S = 30.0
+TIDY_INTERVAL_S = 3_600.0
 
 
 class Failed(Exception):
@@ -92,8 +98,8 @@ class Notifier:
         self.queued = 0
         self.sent: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self._rate = Bucket(RATE, BURST)
-        self._places = Limits(PLACE_RATE, PLACE_BURST)
+        self._rate = Bucket(MESSAGES_PER_S, BURST)
+        self._limits = Limits(SUBSCRIPTION_MESSAGES_PER_S, SUBSCRIPTION_BURST)
         # Push services that did not answer, and until when they are skipped.
         self._away: dict[str, float] = {}
         self._silences_at = self._tidy_at = 0.0
@@ -140,10 +146,10 @@ class Notifier:
         """Queue new deliveries, then send due pushes; return whether there were any."""
         now = time.monotonic()
         if now >= self._silences_at:
-            self._silences_at = now + SILENCES_EVERY
+            self._silences_at = now + SILENCES_INTERVAL_S
             deliveries.record_silences()
         if now >= self._tidy_at:
-            self._tidy_at = now + TIDY_EVERY
+            self._tidy_at = now + TIDY_INTERVAL_S
             deliveries.tidy()
             self._away = {h: until for h, until in self._away.items() if until > now}
         queued = deliveries.spread()
@@ -201,7 +207,7 @@ class Notifier:
     def _in_time(self, delivery: Delivery) -> bool:
         if delivery.urgent or delivery.subscription_id is None or delivery.attempts > 1:
             return True
-        return self._places.of(delivery.subscription_id).take(1) == 0
+        return self._limits.of(delivery.subscription_id).take(1) == 0
 
     # Sending
 
@@ -209,33 +215,37 @@ class Notifier:
         await asyncio.gather(*(self._push(job) for job in jobs))
 
     async def _push(self, job: Job) -> None:
-        place = job.delivery.subscription
-        assert place is not None
-        host = urlsplit(place.endpoint).netloc
+        subscription = job.delivery.subscription
+        assert subscription is not None
+        host = urlsplit(subscription.endpoint).netloc
         now = time.monotonic()
         if (until := self._away.get(host, now)) > now:
             job.failed = Failed("unreachable", again=until - now)
             return
         try:
-            answer = await post(place.endpoint, *self._message(job, place))
+            answer = await post(
+                subscription.endpoint, *self._message(job, subscription)
+            )
         except EndpointRefused:
             job.failed = Failed("private", gone=True)
         except (OSError, TimeoutError):
-            self._away[host] = now + LEFT_ALONE_S
-            job.failed = Failed("unreachable", again=LEFT_ALONE_S)
+            self._away[host] = now + UNREACHABLE_SKIP_S
+            job.failed = Failed("unreachable", again=UNREACHABLE_SKIP_S)
         except Exception:
             logger.exception("A push message could not be created")
             job.failed = Failed("error")
         else:
             self._away.pop(host, None)
-            job.failed = _judged(answer)
+            job.failed = _failure_of(answer)
 
-    def _message(self, job: Job, place: Subscription) -> tuple[dict[str, str], bytes]:
+    def _message(
+        self, job: Job, subscription: Subscription
+    ) -> tuple[dict[str, str], bytes]:
         news = job.delivery.news
-        left = news.at + deliveries.NEWS_FOR[Kind(news.kind)] - timezone.now()
+        remaining = news.at + deliveries.NEWS_FOR[Kind(news.kind)] - timezone.now()
         headers = webpush.headers(
-            place.endpoint,
-            ttl=max(0, int(left.total_seconds())),
+            subscription.endpoint,
+            ttl=max(0, int(remaining.total_seconds())),
             urgent=job.delivery.urgent,
             topic=news.once,
         )
@@ -247,13 +257,13 @@ class Notifier:
             "urgent": job.delivery.urgent,
         }
         body = webpush.encrypt(
-            orjson.dumps(payload), p256dh=place.p256dh, auth=place.auth
+            orjson.dumps(payload), p256dh=subscription.p256dh, auth=subscription.auth
         )
         return headers, body
 
     def _mail_all(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            job.failed = Failed("unreachable", again=LEFT_ALONE_S)
+            job.failed = Failed("unreachable", again=UNREACHABLE_SKIP_S)
         backend = django_mail.get_connection(timeout=MAIL_TIMEOUT_S)
         try:
             backend.open()
@@ -278,18 +288,18 @@ class Notifier:
         gone: set[int] = set()
         for job in jobs:
             delivery, failed = job.delivery, job.failed
-            place = delivery.subscription_id or 0
+            subscription = delivery.subscription_id or 0
             if failed is None:
                 self.sent[channel] += 1
                 done.append(delivery.pk)
-                well.add(place)
+                well.add(subscription)
                 continue
             self.failed[failed.reason] += 1
             if failed.gone:
-                gone.add(place)
+                gone.add(subscription)
                 continue
             if failed.again is None:
-                ill.add(place)
+                ill.add(subscription)
                 done.append(delivery.pk)
                 continue
             due_at = timezone.now() + _pause(delivery.attempts, failed.again)
@@ -299,14 +309,14 @@ class Notifier:
             else:
                 Delivery.objects.filter(pk=delivery.pk).update(due_at=due_at)
         Delivery.objects.filter(pk__in=done).delete()
-        places = Subscription.objects.all()
-        places.filter(pk__in=gone).delete()
-        places.filter(pk__in=well, failures__gt=0).update(failures=0)
-        places.filter(pk__in=ill).update(failures=F("failures") + 1)
-        places.filter(pk__in=ill, failures__gte=MOST_FAILURES).delete()
+        subscriptions = Subscription.objects.all()
+        subscriptions.filter(pk__in=gone).delete()
+        subscriptions.filter(pk__in=well, failures__gt=0).update(failures=0)
+        subscriptions.filter(pk__in=ill).update(failures=F("failures") + 1)
+        subscriptions.filter(pk__in=ill, failures__gte=MAX_FAILURES).delete()
 
 
-def _judged(answer: Answer) -> Failed | None:
+def _failure_of(answer: Answer) -> Failed | None:
     """Evaluate the answer of a push service."""
     status = answer.status
     if 200 <= status < 300:
@@ -320,12 +330,12 @@ def _judged(answer: Answer) -> Failed | None:
 
 
 def _pause(attempts: int, least: float) -> timedelta:
-    return timedelta(seconds=max(least, RETRY * 3 ** min(attempts - 1, MOST_TRIPLED)))
+    return timedelta(seconds=max(least, RETRY_S * 3 ** min(attempts - 1, MAX_TRIPLED)))
 
 
 def _words(delivery: Delivery, *, named: bool) -> Words:
     news = delivery.news
-    with override(delivery.place.language):
+    with override(delivery.recipient.language):
         if delivery.contact is not None and news.sos is not None:
             return words_for_contact(news, news.sos)
         return words_of(news, named=named)
@@ -333,18 +343,18 @@ def _words(delivery: Delivery, *, named: bool) -> Words:
 
 def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
     """Mail a delivery; raises OSError if the server fails, which ends the round."""
-    place = job.delivery.place
+    recipient = job.delivery.recipient
     try:
-        with override(place.language):
-            mail.news_mail(job.words, place, place.email, backend).send()
+        with override(recipient.language):
+            mail.news_mail(job.words, recipient, recipient.email, backend).send()
     except smtplib.SMTPRecipientsRefused as error:
         # Below 500 is temporary: many servers let strangers retry.
         if any(code < 500 for code, _ in error.recipients.values()):
-            return Failed("busy", again=RETRY)
+            return Failed("busy", again=RETRY_S)
         return Failed("refused")
     except smtplib.SMTPResponseException as error:
         logger.warning("The mail server did not accept a mail; trying again: %s", error)
-        return Failed("busy", again=RETRY)
+        return Failed("busy", again=RETRY_S)
     except OSError:
         raise
     except Exception:
@@ -353,8 +363,12 @@ def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
     return None
 
 
-def _is_deactivated(place: Subscription | None) -> bool:
-    return place is not None and place.user is not None and not place.user.is_active
+def _is_deactivated(subscription: Subscription | None) -> bool:
+    return (
+        subscription is not None
+        and subscription.user is not None
+        and not subscription.user.is_active
+    )
 
 
 class _Rights:
@@ -398,10 +412,10 @@ class _Rights:
     def _viewer(self, delivery: Delivery) -> tuple[int | None, int | None] | None:
         """Return the account and links by which a follower sees a delivery's runner."""
         alert = self._alert(delivery)
-        place = delivery.subscription
-        if alert is None or place is None:
+        subscription = delivery.subscription
+        if alert is None or subscription is None:
             return None
-        return place.user_id, alert.link_id
+        return subscription.user_id, alert.link_id
 
     def _alert(self, delivery: Delivery) -> Alert | None:
         key = delivery.subscription_id or 0, delivery.news.runner_id
@@ -409,9 +423,9 @@ class _Rights:
 
     def reason_against(self, delivery: Delivery) -> str:
         """Return why a follower is not notified, or ""."""
-        news, place = delivery.news, delivery.subscription
+        news, subscription = delivery.news, delivery.subscription
         alert, viewer = self._alert(delivery), self._viewer(delivery)
-        if alert is None or place is None or viewer is None:
+        if alert is None or subscription is None or viewer is None:
             return "stopped"
         if not getattr(alert, Kind.SOS if news.kind == Kind.FINE else news.kind):
             return "stopped"

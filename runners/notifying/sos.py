@@ -20,23 +20,24 @@ from runners.notifying import mail
 from runners.positions.fix import Fix
 from runners.positions.rate_limits import Limits
 
-MOST_CONTACTS = 5
-# Mails to new contacts per day, as these did not ask for any: of one runner, and to one
-# address. In each process.
-MAILS_OF_RUNNER, MAILS_TO_ADDRESS = 5, 2
+MAX_CONTACTS = 5
+# Mails to new contacts per day and process, as these did not ask for any: of one
+# runner, and to one address.
+MAX_MAILS_OF_RUNNER = 5
+MAX_MAILS_TO_ADDRESS = 2
 DAY_S = 86_400
 # An alarm of a phone app is repeated while the button is pressed or the request is not
 # answered. One that arrives within this time of a call belongs to that call.
 ALARM_REPEATED = timedelta(minutes=10)
 # Calls per runner and hour that contacts and followers are notified of; the race office
 # sees all of them.
-MOST_TOLD = 3
+MAX_NOTIFIED_CALLS = 3
 
 
 class Call(NamedTuple):
     """A call as a phone sends it: `called` in milliseconds, battery in per cent.
 
-    `fine`: the runner takes it back.
+    `fine`: the runner withdraws it.
     """
 
     key: str
@@ -47,7 +48,7 @@ class Call(NamedTuple):
 
 
 @transaction.atomic
-def sos_take(*, runner: int, call: Call) -> Sos:
+def sos_store(*, runner: int, call: Call) -> Sos:
     """Store a new call or an update; queue a notification for each recipient.
 
     A repeated call changes nothing except a newer position. Raises
@@ -60,24 +61,24 @@ def sos_take(*, runner: int, call: Call) -> Sos:
         key=call.key,
         defaults={"called_at": min(_moment(call.called), now), "received_at": now},
     )
-    _place(sos, call)
-    took_back = call.fine and sos.fine_at is None
-    if took_back:
+    _update_position(sos, call)
+    withdrawn = call.fine and sos.fine_at is None
+    if withdrawn:
         sos.fine_at = now
     sos.save()
     if is_new and not call.fine:
         lately = Sos.objects.filter(
             runner=runner, received_at__gt=now - timedelta(hours=1)
         )
-        if lately.count() <= MOST_TOLD:
-            _tell(sos, Kind.SOS, sos.called_at)
-    elif took_back and News.objects.filter(sos=sos).exists():
-        _tell(sos, Kind.FINE, now)
+        if lately.count() <= MAX_NOTIFIED_CALLS:
+            _queue_news(sos, Kind.SOS, sos.called_at)
+    elif withdrawn and News.objects.filter(sos=sos).exists():
+        _queue_news(sos, Kind.FINE, now)
     return sos
 
 
 @transaction.atomic
-def alarm_take(*, runner: int, call: Call) -> Sos:
+def alarm_store(*, runner: int, call: Call) -> Sos:
     """Store a call by a phone app's alarm, which has no id: as a new call, or as the
     update of a recent one that was not over when the alarm was raised.
 
@@ -90,12 +91,12 @@ def alarm_take(*, runner: int, call: Call) -> Sos:
         key__startswith="alarm ",
         received_at__gt=timezone.now() - ALARM_REPEATED,
     ).first()
-    return sos_take(
+    return sos_store(
         runner=runner, call=call if recent is None else call._replace(key=recent.key)
     )
 
 
-def _place(sos: Sos, call: Call) -> None:
+def _update_position(sos: Sos, call: Call) -> None:
     if call.battery is not None:
         sos.battery = call.battery
     fix = call.fix
@@ -107,7 +108,7 @@ def _place(sos: Sos, call: Call) -> None:
         sos.battery = fix.battery
 
 
-def _tell(sos: Sos, kind: Kind, at: datetime) -> None:
+def _queue_news(sos: Sos, kind: Kind, at: datetime) -> None:
     now = timezone.now()
     entry = (
         Entry.objects.filter(
@@ -151,8 +152,8 @@ def _until(sos: Sos) -> QuerySet[Sos]:
     )
 
 
-mails_of_runner = Limits(MAILS_OF_RUNNER / DAY_S, MAILS_OF_RUNNER)
-mails_to_address = Limits(MAILS_TO_ADDRESS / DAY_S, MAILS_TO_ADDRESS)
+mails_of_runner = Limits(MAX_MAILS_OF_RUNNER / DAY_S, MAX_MAILS_OF_RUNNER)
+mails_to_address = Limits(MAX_MAILS_TO_ADDRESS / DAY_S, MAX_MAILS_TO_ADDRESS)
 
 
 class TooManyMails(Exception):
@@ -180,10 +181,12 @@ def contact_add(
 
 def contacts_of(runner: Runner) -> QuerySet[Contact]:
     """Return the contacts; `is_reached`: an account that can be notified."""
-    places = Subscription.objects.filter(
+    subscriptions = Subscription.objects.filter(
         user=OuterRef("user"), user__is_active=True, confirmed_at__isnull=False
     )
-    return runner.contacts.select_related("user").annotate(is_reached=Exists(places))
+    return runner.contacts.select_related("user").annotate(
+        is_reached=Exists(subscriptions)
+    )
 
 
 def _moment(t: int) -> datetime:

@@ -76,7 +76,7 @@ def browser_subscribe(
         if mine.count() >= MOST_BROWSERS:
             detail = _("You can have at most {count} browsers. Stop one first.")
             raise ChoiceRefused("push.limit", detail.format(count=MOST_BROWSERS))
-    place, _created = Subscription.objects.update_or_create(
+    subscription, _created = Subscription.objects.update_or_create(
         digest=_digest(endpoint),
         defaults={
             "user": user,
@@ -89,13 +89,13 @@ def browser_subscribe(
             "confirmed_at": timezone.now(),
         },
     )
-    return place
+    return subscription
 
 
 @transaction.atomic
 def alerts_set(
     *,
-    place: Subscription,
+    subscription: Subscription,
     runners: Iterable[Runner],
     kinds: Collection[Kind],
     link: ShareLink | None = None,
@@ -107,27 +107,30 @@ def alerts_set(
     """
     runners = list(runners)
     if not kinds:
-        place.alerts.filter(runner__in=runners).delete()
+        subscription.alerts.filter(runner__in=runners).delete()
         return
     chosen = {kind.value: kind in kinds for kind in KINDS}
     Alert.objects.bulk_create(
-        [Alert(subscription=place, runner=r, link=link, **chosen) for r in runners],
+        [
+            Alert(subscription=subscription, runner=r, link=link, **chosen)
+            for r in runners
+        ],
         update_conflicts=True,
         unique_fields=["subscription", "runner"],
         update_fields=["link", *chosen],
     )
-    if place.alerts.count() > MOST_ALERTS:
+    if subscription.alerts.count() > MOST_ALERTS:
         detail = _("You can have alerts for at most {count} runners. Stop some first.")
         raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
 
 
-def alerts_of(place: Subscription | None) -> dict[str, list[str]]:
+def alerts_of(subscription: Subscription | None) -> dict[str, list[str]]:
     """Map codes of runners to the kinds of news that are sent to a place."""
-    if place is None:
+    if subscription is None:
         return {}
     return {
         alert.runner.code: [kind.value for kind in alert.kinds]
-        for alert in place.alerts.select_related("runner")
+        for alert in subscription.alerts.select_related("runner")
     }
 
 
@@ -143,19 +146,19 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
     if mine.exclude(email=email).count() >= MOST_ADDRESSES:
         detail = _("You can have at most {count} addresses. Remove one first.")
         raise ChoiceRefused("mail.limit", detail.format(count=MOST_ADDRESSES))
-    place, _created = Subscription.objects.get_or_create(
+    subscription, _created = Subscription.objects.get_or_create(
         digest=_digest(f"mailto:{user.pk}:{email}"),
         defaults={"user": user, "email": email, "language": language},
     )
-    if place.confirmed_at is None:
-        mail.confirmation_mail(place).send()
-    return place
+    if subscription.confirmed_at is None:
+        mail.confirmation_mail(subscription).send()
+    return subscription
 
 
-def address_confirm(*, place: Subscription) -> None:
+def address_confirm(*, subscription: Subscription) -> None:
     """Mark an address as confirmed by its owner."""
-    place.confirmed_at = place.confirmed_at or timezone.now()
-    place.save(update_fields=["confirmed_at"])
+    subscription.confirmed_at = subscription.confirmed_at or timezone.now()
+    subscription.save(update_fields=["confirmed_at"])
 
 
 def address_of(user: User | None) -> Subscription | None:

@@ -28,30 +28,30 @@ def words_of(news: News, *, named: bool) -> Words:
     """Return the text for a follower in the active language; `named`: may know the
     race.
     """
-    who, at = news.runner.name, _clock(news.at, news)
+    name, at = news.runner.name, _clock(news.at, news)
     url = reverse("runner", args=[news.runner.code])
     race = f" {news.entry.race.name}." if news.entry and named else ""
     if news.kind == Kind.START:
-        return Words(_("{name} has started").format(name=who), _at(at) + race, url)
+        return Words(_("{name} has started").format(name=name), _at(at) + race, url)
     if news.kind == Kind.CHECKPOINT:
         place = news.checkpoint.name if news.checkpoint else _("a checkpoint")
-        title = _("{name} at {place}").format(name=who, place=place)
+        title = _("{name} at {place}").format(name=name, place=place)
         return Words(title, _passed(at, news) + race, url)
     if news.kind == Kind.FINISH:
-        title = _("{name} has finished").format(name=who)
+        title = _("{name} has finished").format(name=name)
         return Words(title, _passed(at, news) + race, url)
     if news.kind == Kind.SILENCE:
         body = _("Since {time}. Usually it is the network, and the signal returns.")
-        title = _("No signal from {name}").format(name=who)
+        title = _("No signal from {name}").format(name=name)
         return Words(title, body.format(time=at) + race, url)
     if news.kind == Kind.FINE:
         return _fine(news, url)
-    told = (
+    body = (
         _("At {time}. The race office has been notified.")
         if news.sos is None or news.sos.lat is None
         else _("At {time}. The race office has the position.")
     )
-    return Words(_called(who), told.format(time=at), url)
+    return Words(_called(name), body.format(time=at), url)
 
 
 def words_for_contact(news: News, sos: Sos) -> Words:
@@ -82,8 +82,8 @@ def words_for_contact(news: News, sos: Sos) -> Words:
     )
 
 
-def _called(who: str) -> str:
-    return _("{name} calls for help").format(name=who)
+def _called(name: str) -> str:
+    return _("{name} calls for help").format(name=name)
 
 
 def _fine(news: News, url: str) -> Words:

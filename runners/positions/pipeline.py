@@ -257,7 +257,10 @@ class Pipeline:
         )
         group = runner_group(runner.pk)
         await self._send(
-            [(group, follower_event(runner, state.t, note)) for note in follower_events]
+            [
+                (group, follower_event(runner, state.t, unsent))
+                for unsent in follower_events
+            ]
         )
 
     async def _track(self, pk: int) -> Track:

@@ -159,10 +159,10 @@ class Recorder:
             self._wake.clear()
             alone = len(self._queued) <= 1
             while self._queued:
-                self._store(self._take())
+                self._store(self._next_batch())
         connection.close()
 
-    def _take(self) -> list[Work]:
+    def _next_batch(self) -> list[Work]:
         batch: list[Work] = []
         size = 0
         while self._queued and (not batch or size + len(self._queued[0].rows) <= BATCH):

@@ -169,16 +169,20 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             if rows:
-                values = orjson.dumps([(*_place(row), row.held, now) for row in rows])
+                values = orjson.dumps(
+                    [(*_position_values(row), row.held, now) for row in rows]
+                )
                 cursor.execute(_position_sql(connection.vendor), [values.decode()])
             if latest:
-                values = orjson.dumps([(*_place(r), r.state, now) for r in latest])
+                values = orjson.dumps(
+                    [(*_position_values(r), r.state, now) for r in latest]
+                )
                 cursor.execute(_latest_sql(connection.vendor), [values.decode()])
         for change in changes:
             change.write()
 
 
-def _place(row: Row) -> tuple[Any, ...]:
+def _position_values(row: Row) -> tuple[Any, ...]:
     runner, fix, source, progress, _, _ = row
     return (
         runner,
@@ -195,7 +199,7 @@ def _place(row: Row) -> tuple[Any, ...]:
     )
 
 
-_PLACE = {
+POSITION_COLUMNS = {
     "runner_id": "bigint",
     "recorded_at": "timestamptz",
     "lat": "float8",
@@ -212,13 +216,13 @@ _PLACE = {
 
 @cache
 def _position_sql(vendor: str) -> str:
-    columns = _PLACE | {"held": "boolean", "stored_at": "timestamptz"}
+    columns = POSITION_COLUMNS | {"held": "boolean", "stored_at": "timestamptz"}
     return _insert(vendor, Position, columns) + " ON CONFLICT DO NOTHING"
 
 
 @cache
 def _latest_sql(vendor: str) -> str:
-    columns = _PLACE | {"race_state": "jsonb"}
+    columns = POSITION_COLUMNS | {"race_state": "jsonb"}
     forward = ", ".join(
         f"{column} = CASE WHEN excluded.recorded_at > present.recorded_at "
         f"THEN excluded.{column} ELSE present.{column} END"

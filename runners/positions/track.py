@@ -175,8 +175,8 @@ def process_fixes(
         event = frame_event(RUNNER_EVENT, runner, stepped.state.t, b"")
         event["state"] = state
         processed.events.append((group, event))
-    for note in follower_events:
-        processed.events.append((group, follower_event(runner, track.latest, note)))
+    for unsent in follower_events:
+        processed.events.append((group, follower_event(runner, track.latest, unsent)))
     return processed
 
 
@@ -232,9 +232,9 @@ def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEv
     }
 
 
-def follower_event(runner: Publisher, t: int, note: FollowerEvent) -> RunnerEvent:
+def follower_event(runner: Publisher, t: int, unsent: FollowerEvent) -> RunnerEvent:
     """Return an event for a runner's followers."""
-    event = frame_event(RUNNER_EVENT, runner, t, note.frame)
-    if note.only is not None:
-        event["state"] = {"only": note.only}
+    event = frame_event(RUNNER_EVENT, runner, t, unsent.frame)
+    if unsent.only is not None:
+        event["state"] = {"only": unsent.only}
     return event

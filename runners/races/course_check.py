@@ -22,19 +22,19 @@ SAME_LAP_M = 25.0
 FOOT_M = 0.3048
 
 
-class Oddity(NamedTuple):
-    """Something odd: a text for the organiser, and the key of what mends it, or ""."""
+class CourseProblem(NamedTuple):
+    """A text for the organiser, and the key of the repair, or ""."""
 
     text: str
-    mend: str = ""
+    repair: str = ""
 
 
-def oddities(course: Course) -> list[Oddity]:
+def course_problems(course: Course) -> list[CourseProblem]:
     """Return what an organiser should check before the race."""
     found = [*_gaps(course), *_heights(course)]
     if _repeats(course):
         found.append(
-            Oddity(
+            CourseProblem(
                 "The second half runs over the first one again, all the way: if the "
                 "race is one lap, the lap was recorded twice.",
                 "lap",
@@ -43,7 +43,7 @@ def oddities(course: Course) -> list[Oddity]:
     return found
 
 
-def _gaps(course: Course) -> list[Oddity]:
+def _gaps(course: Course) -> list[CourseProblem]:
     steps = np.diff(course.distances)
     least = max(GAP_M, GAP_TIMES * median(steps))
     gaps = [
@@ -53,39 +53,43 @@ def _gaps(course: Course) -> list[Oddity]:
     if not gaps:
         return []
     return [
-        Oddity(
+        CourseProblem(
             f"The line is straight where points are missing: {', '.join(gaps[:5])}"
             f"{', …' if len(gaps) > 5 else ''}. Draw it there and upload it again."
         )
     ]
 
 
-def _heights(course: Course) -> list[Oddity]:
+def _heights(course: Course) -> list[CourseProblem]:
     heights = [height for _, _, height in course.points if height is not None]
     missing = len(course.points) - len(heights)
     if not heights:
         return [
-            Oddity("The file has no heights: arrival times do not know the slopes.")
+            CourseProblem(
+                "The file has no heights: arrival times do not know the slopes."
+            )
         ]
     found = []
     if missing:
         found.append(
-            Oddity(
+            CourseProblem(
                 f"{missing:,} of {len(course.points):,} points have no height.",
                 "heights",
             )
         )
     if max(heights) > HIGHEST_M or _steepness(course) > STEEPEST:
         found.append(
-            Oddity(f"The heights, up to {max(heights):,.0f} m, look like feet.", "feet")
+            CourseProblem(
+                f"The heights, up to {max(heights):,.0f} m, look like feet.", "feet"
+            )
         )
     return found
 
 
 def _steepness(course: Course) -> float:
     """Return the metres up and down per metre of the course."""
-    places = np.arange(0.0, course.length, SLOPE_STEP_M)
-    heights = np.interp(places, *_known_heights(course))
+    distances = np.arange(0.0, course.length, SLOPE_STEP_M)
+    heights = np.interp(distances, *_known_heights(course))
     return float(np.abs(np.diff(heights)).sum() / max(course.length, SLOPE_STEP_M))
 
 
@@ -105,10 +109,10 @@ def _repeats(course: Course) -> bool:
     x, y = course.flat
     first = np.linspace(0, half, 60)
 
-    def at(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def at(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return (
-            np.interp(places, course.distances, x),
-            np.interp(places, course.distances, y),
+            np.interp(distances, course.distances, x),
+            np.interp(distances, course.distances, y),
         )
 
     (x1, y1), (x2, y2) = at(first), at(first + half)
@@ -118,10 +122,10 @@ def _repeats(course: Course) -> bool:
 # Mending
 
 
-def mend_course(course: Course, mends: Collection[str]) -> Course:
-    """Return a course with these things mended: keys of `MENDS`."""
-    for key in mends:
-        course = MENDS[key].mend(course)
+def repair_course(course: Course, repairs: Collection[str]) -> Course:
+    """Return a course with these repairs: keys of `REPAIRS`."""
+    for key in repairs:
+        course = REPAIRS[key].repair(course)
     return course
 
 
@@ -152,15 +156,15 @@ def _with_heights(course: Course) -> Course:
     )
 
 
-class Mend(NamedTuple):
-    """A way to mend a course, and what it is called in a form."""
+class Repair(NamedTuple):
+    """A way to repair a course, and its name in a form."""
 
     label: str
-    mend: Callable[[Course], Course]
+    repair: Callable[[Course], Course]
 
 
-MENDS = {
-    "feet": Mend("The heights are in feet: convert them to metres", _in_metres),
-    "heights": Mend("Fill in missing heights from those around them", _with_heights),
-    "lap": Mend("The lap was recorded twice: keep the first one", _first_half),
+REPAIRS = {
+    "feet": Repair("The heights are in feet: convert them to metres", _in_metres),
+    "heights": Repair("Fill in missing heights from those around them", _with_heights),
+    "lap": Repair("The lap was recorded twice: keep the first one", _first_half),
 }

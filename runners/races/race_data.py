@@ -16,7 +16,7 @@ from runners.races.course import Course
 from runners.races.eta import RECENT, Passed, Slopes
 from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
-from runners.races.standings import Row, Taken
+from runners.races.standings import Row, SplitTime
 
 # Courses that a process keeps; one of a mountain race takes some MB.
 COURSES_KEPT = 8
@@ -85,7 +85,7 @@ def rows_of(
     if runners is not None:
         entries = entries.filter(runner__in=runners)
         splits = splits.filter(entry__runner__in=runners)
-    taken: dict[int, list[Taken]] = {}
+    split_times: dict[int, list[SplitTime]] = {}
     for entry, checkpoint, number, time, uncertainty, by_hand in splits.values_list(
         "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand"
     ):
@@ -93,8 +93,8 @@ def rows_of(
         # A split whose pass the course no longer has is left out, as its distance is
         # unknown.
         if distance is not None:
-            taken.setdefault(entry, []).append(
-                Taken(
+            split_times.setdefault(entry, []).append(
+                SplitTime(
                     checkpoint, number, distance, time.timestamp(), uncertainty, by_hand
                 )
             )
@@ -119,7 +119,7 @@ def rows_of(
         "category", "wave__name", "start", "status", "started_at", "finished_at",
         "out_at",
     ):  # fmt: skip
-        own = sorted(taken.get(entry, ()), key=_by_distance)
+        own = sorted(split_times.get(entry, ()), key=_by_distance)
         progress, at, off_course_of = latest.get(runner, (None, None, None))
         here = at is not None and at >= gun
         rows.append(
@@ -146,12 +146,12 @@ def rows_of(
     return _with_last_certain(rows)
 
 
-def _by_distance(split: Taken) -> tuple[float, float]:
+def _by_distance(split: SplitTime) -> tuple[float, float]:
     return split.distance, split.time
 
 
 def _moment(
-    stored: datetime | None, splits: Iterable[Taken], at: Collection[int]
+    stored: datetime | None, splits: Iterable[SplitTime], at: Collection[int]
 ) -> float | None:
     """Return when a runner passed the start or the finish; a time set by hand wins."""
     there = [split for split in splits if split.checkpoint in at]

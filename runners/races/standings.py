@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 Clock = Literal["gun", "chip"]
 
 
-class Taken(NamedTuple):
+class SplitTime(NamedTuple):
     """A split: distance and time; `uncertainty` in seconds."""
 
     checkpoint: int
@@ -53,7 +53,7 @@ class Row:
     is_off_course: bool = False
     progress: float | None = None
     heard: float | None = None
-    splits: tuple[Taken, ...] = ()
+    splits: tuple[SplitTime, ...] = ()
 
     @cached_property
     def distance(self) -> float | None:
@@ -77,7 +77,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankedRow:
     """A row with its ranks, which DNFs, DNSs and those not started do not have."""
 
     row: Row
@@ -97,13 +97,13 @@ class Gap(NamedTuple):
 FINISHED, RUNNING, WAITING, OUT, ABSENT = range(5)
 
 
-def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[Place]:
+def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[RankedRow]:
     """Sort rows and rank them overall, in their category and in their wave.
 
     Equal times share a rank; after two firsts comes a third.
     """
     keyed = sorted((_key(row, clock), row.entry, row) for row in rows)
-    places = []
+    ranked_rows = []
     counted: Counter[Hashable] = Counter()
     last: dict[Hashable, tuple[object, int]] = {}
     for key, _, row in keyed:
@@ -119,25 +119,25 @@ def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[Place]:
                 last[group] = key[:-1], number
             return number
 
-        places.append(
-            Place(
+        ranked_rows.append(
+            RankedRow(
                 row,
                 rank("all"),
                 rank(("category", row.category)) if row.category else None,
                 rank(("wave", row.wave)) if row.wave else None,
             )
         )
-    return places
+    return ranked_rows
 
 
-def gap_of(place: Place, leader: Place, clock: Clock = "gun") -> Gap:
+def gap_of(ranked: RankedRow, leader: RankedRow, clock: Clock = "gun") -> Gap:
     """Return a runner's gap to the leader.
 
     Between finishers by their times; otherwise at the last point that both have passed,
     and in metres while both run.
     """
-    row, first = place.row, leader.row
-    if place.rank is None or leader.rank is None or row is first:
+    row, first = ranked.row, leader.row
+    if ranked.rank is None or leader.rank is None or row is first:
         return Gap()
     time, best = row.time(clock), first.time(clock)
     if time is not None and best is not None:
@@ -162,7 +162,7 @@ class Leg(NamedTuple):
     `pace` is that of the leg in seconds per metre; None if it is meaningless.
     """
 
-    split: Taken
+    split: SplitTime
     elapsed: float
     pace: float | None
 
@@ -180,24 +180,26 @@ def legs(row: Row, clock: Clock = "gun") -> list[Leg]:
     return found
 
 
-def in_group(places: Iterable[Place], category: str, wave: str) -> list[Place]:
+def in_group(
+    ranked_rows: Iterable[RankedRow], category: str, wave: str
+) -> list[RankedRow]:
     """Return the rows of a category and a wave; an empty name selects all."""
     return [
-        place
-        for place in places
-        if (not category or place.row.category == category)
-        and (not wave or place.row.wave == wave)
+        ranked
+        for ranked in ranked_rows
+        if (not category or ranked.row.category == category)
+        and (not wave or ranked.row.wave == wave)
     ]
 
 
-def matching(places: Sequence[Place], text: str) -> list[Place]:
+def matching(ranked_rows: Sequence[RankedRow], text: str) -> list[RankedRow]:
     """Return the rows whose bib, or a part of whose name, begins with a text."""
     wanted = text.casefold().strip()
     return [
-        place
-        for place in places
-        if place.row.bib.casefold().startswith(wanted)
-        or wanted in place.row.name.casefold()
+        ranked
+        for ranked in ranked_rows
+        if ranked.row.bib.casefold().startswith(wanted)
+        or wanted in ranked.row.name.casefold()
     ]
 
 

@@ -15,13 +15,14 @@ from runners.live.hub import Hub, get_hub
 # Time between checks of the event loop.
 STEP_S = 0.1
 # The lag is the greatest of the recent past: it decays by this factor per step. At most
-# this many seconds are kept, which decay to one in 8 s.
-DECAY, MOST = 0.97, 10.0
+# MAX_LAG_S are kept, which decay to one second in 8 s.
+DECAY = 0.97
+MAX_LAG_S = 10.0
 # How long the lag must exceed its limit. A crowd that connects at once costs a few
 # seconds of lag and is accepted.
 PATIENCE_S = 5.0
 # Reports of phones are refused when the lag is this many times its limit.
-SWAMPED = 5
+REPORTS_LIMIT_FACTOR = 5
 # Descriptors that are reserved for files, the database, Redis and pages.
 RESERVE = 200
 
@@ -35,7 +36,7 @@ class Admission:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.leaving = False
+        self.draining = False
         # Refused sockets by reason.
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
@@ -43,7 +44,7 @@ class Admission:
             resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
         )
         self._calm_at = hub.loop.time()
-        self._task = asyncio.create_task(self._watch())
+        self._task = asyncio.create_task(self._measure_often())
 
     @property
     def overloaded(self) -> bool:
@@ -51,18 +52,18 @@ class Admission:
         return self.hub.loop.time() - self._calm_at > PATIENCE_S
 
     @property
-    def swamped(self) -> bool:
+    def refuses_reports(self) -> bool:
         """Return whether reports of phones are refused as well.
 
         Phones are refused last: some keep nothing that is refused, and accepting a fix
         costs little compared with sending it to thousands of spectators.
         """
-        limit = SWAMPED * settings.SPECTATE_LAG_LIMIT / 1000
+        limit = REPORTS_LIMIT_FACTOR * settings.SPECTATE_LAG_LIMIT / 1000
         return self.overloaded and self.lag > limit
 
     def refusal(self) -> int | None:
         """Return the close code for a new socket; None if it is accepted."""
-        if self.leaving:
+        if self.draining:
             reason, code = "leaving", RECONNECT
         elif self.overloaded:
             reason, code = "lag", OVERLOADED
@@ -73,16 +74,16 @@ class Admission:
         self.refused[reason] += 1
         return code
 
-    async def _watch(self) -> None:
+    async def _measure_often(self) -> None:
         loop = self.hub.loop
         while True:
             due = loop.time() + STEP_S
             await asyncio.sleep(STEP_S)
-            self.note(max(loop.time() - due, self.hub.pop_lateness()))
+            self.record_lag(max(loop.time() - due, self.hub.pop_lateness()))
 
-    def note(self, late: float) -> None:
+    def record_lag(self, late: float) -> None:
         """Record the current lag of the process in seconds."""
-        self.lag = min(max(late, self.lag * DECAY), MOST)
+        self.lag = min(max(late, self.lag * DECAY), MAX_LAG_S)
         if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
             self._calm_at = self.hub.loop.time()
 

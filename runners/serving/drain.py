@@ -25,10 +25,11 @@ logger = logging.getLogger(__name__)
 # The process ends within this time after it was asked to stop.
 LIMIT_S = 9.0
 # Sockets closed per second, and the longest time that closing all may take.
-CLOSED_A_SECOND, LONGEST_CLOSING = 2_000, 3.0
+CLOSES_PER_S = 2_000
+MAX_CLOSING_S = 3.0
 # Clients asked to reconnect per second: each costs the process that accepts it several
 # milliseconds.
-BACK_A_SECOND = 250
+RECONNECTS_PER_S = 250
 # Time between two stages.
 STAGE_S = 0.1
 # How long peers may take to answer the close.
@@ -36,7 +37,8 @@ ANSWER_S = 1.0
 # How long the backfill at the end may take, and slow clients may take to read it.
 # Clients send `since` when they reconnect, but possibly to a process that does not know
 # what was lost.
-CLOSING_GAPS, OWING = 2.0, 1.0
+FINAL_BACKFILL_S = 2.0
+FINAL_FLUSH_S = 1.0
 
 
 class DrainingServer(Server):
@@ -62,13 +64,13 @@ class DrainingServer(Server):
         end = threading.Timer(LIMIT_S, _end)
         end.daemon = True
         end.start()
-        get_admission().leaving = True
+        get_admission().draining = True
         if self.shares_port:
             for server in self.servers:
                 server.close()
             for listener in sockets or []:
                 listener.close()
-        await send_away(get_hub(), lambda: self.force_exit)
+        await close_sockets(get_hub(), lambda: self.force_exit)
         deadline = asyncio.get_running_loop().time() + ANSWER_S
         # Uvicorn keeps a set of tasks, so there is nothing to await.
         while any(  # noqa: ASYNC110
@@ -81,34 +83,34 @@ class DrainingServer(Server):
         end.cancel()
 
 
-async def send_away(hub: Hub, hurried: Callable[[], bool]) -> None:
+async def close_sockets(hub: Hub, hurried: Callable[[], bool]) -> None:
     """Send each socket its backfill, ask it to reconnect, then close it.
 
     In stages and in random order, so that reconnecting clients are spread, however they
     were connected.
     """
     if not hurried():
-        await finish_backfills(hub, CLOSING_GAPS)
+        await finish_backfills(hub, FINAL_BACKFILL_S)
     outboxes = list(hub.sockets)
     random.shuffle(outboxes)
-    spread = 1000 * len(outboxes) / BACK_A_SECOND
+    spread = 1000 * len(outboxes) / RECONNECTS_PER_S
     for number, outbox in enumerate(outboxes, 1):
         outbox.send_reconnect(round(random.uniform(0, spread)))
         if number % SOCKETS_PER_PASS == 0:
             await asyncio.sleep(0)
-    deadline = hub.loop.time() + OWING
+    deadline = hub.loop.time() + FINAL_FLUSH_S
     while any(outbox.has_pending_events for outbox in outboxes) and not hurried():
         if hub.loop.time() > deadline:
             break
         await asyncio.sleep(STAGE_S)
     closed = 0
-    seconds = min(len(outboxes) / CLOSED_A_SECOND, LONGEST_CLOSING)
-    async for due in in_stages(len(outboxes), seconds):
+    seconds = min(len(outboxes) / CLOSES_PER_S, MAX_CLOSING_S)
+    async for target in in_stages(len(outboxes), seconds):
         if hurried():
-            due = len(outboxes)
-        for outbox in outboxes[closed:due]:
+            target = len(outboxes)
+        for outbox in outboxes[closed:target]:
             outbox.close(RECONNECT)
-        closed = due
+        closed = target
         if closed == len(outboxes):
             break
 
@@ -117,13 +119,13 @@ async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
     """Yield in stages how many of a count are due by now."""
     loop = asyncio.get_running_loop()
     start = loop.time()
-    due = 0
-    while due < count:
+    target = 0
+    while target < count:
         # Follows the clock, so that a busy loop does not prolong it.
         share = (loop.time() - start + STAGE_S) / seconds
-        due = min(count, round(count * share))
-        yield due
-        if due < count:
+        target = min(count, round(count * share))
+        yield target
+        if target < count:
             await asyncio.sleep(STAGE_S)
 
 

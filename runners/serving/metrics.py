@@ -77,7 +77,7 @@ def read_process() -> list[Reading]:
             "Time that the last probe took through the layer.",
             hub.loss_detector.layer_lag,
         ),
-        ("leaving", "1 while the process is draining.", admission.leaving),
+        ("leaving", "1 while the process is draining.", admission.draining),
         (
             "overloaded",
             "1 while new sockets are refused.",
@@ -143,10 +143,10 @@ def _behind(pipeline: Pipeline) -> int:
 class MetricsBoard:
     """The folder in which workers leave their numbers for each other."""
 
-    def __init__(self, folder: Path, place: int) -> None:
+    def __init__(self, folder: Path, number: int) -> None:
         self.folder = folder
-        self.place = place
-        self._path = folder / f"{place}-{os.getpid()}.json"
+        self.number = number
+        self._path = folder / f"{number}-{os.getpid()}.json"
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -154,7 +154,7 @@ class MetricsBoard:
         self._task = asyncio.get_running_loop().create_task(self._write_often())
 
     async def _write_often(self) -> None:
-        while not get_admission().leaving:
+        while not get_admission().draining:
             other = self._path.with_suffix(".new")
             # Small, and in memory if the system's temporary folder is.
             with contextlib.suppress(OSError):
@@ -168,15 +168,17 @@ class MetricsBoard:
         """Map the numbers of sibling workers to their latest readings."""
         newest: dict[int, tuple[float, Path]] = {}
         for path in self.folder.glob("*.json"):
-            place = int(path.name.partition("-")[0])
+            number = int(path.name.partition("-")[0])
             with contextlib.suppress(OSError):
                 written = path.stat().st_mtime
-                if place != self.place and written > time.time() - STALE_S:
-                    newest[place] = max(newest.get(place, (0.0, path)), (written, path))
+                if number != self.number and written > time.time() - STALE_S:
+                    newest[number] = max(
+                        newest.get(number, (0.0, path)), (written, path)
+                    )
         found = {}
-        for place, (_, path) in newest.items():
+        for number, (_, path) in newest.items():
             with contextlib.suppress(OSError, ValueError):
-                found[place] = [
+                found[number] = [
                     Reading(*row) for row in orjson.loads(path.read_bytes())
                 ]
         return found
@@ -190,9 +192,9 @@ class ProcessCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         by_name: dict[str, list[tuple[int | None, Reading]]] = {}
-        for place, readings in self.workers.items():
+        for number, readings in self.workers.items():
             for reading in readings:
-                by_name.setdefault(reading.name, []).append((place, reading))
+                by_name.setdefault(reading.name, []).append((number, reading))
         return map(_family, by_name.values())
 
 
@@ -202,8 +204,8 @@ def _family(readings: list[tuple[int | None, Reading]]) -> Metric:
     workers = ["worker"] if readings[0][0] is not None else []
     if kind == "histogram":
         histogram = HistogramMetricFamily(name, text, labels=workers)
-        for place, reading in readings:
-            labels = [str(place)] if workers else []
+        for number, reading in readings:
+            labels = [str(number)] if workers else []
             histogram.add_metric(labels, *_buckets(reading.values))
         return histogram
     reasons = any(reason for _, reading in readings for reason in reading.values)
@@ -211,9 +213,9 @@ def _family(readings: list[tuple[int | None, Reading]]) -> Metric:
     family: Any = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}[kind](
         name, text, labels=labels
     )
-    for place, reading in readings:
+    for number, reading in readings:
         for reason, value in reading.values.items():
-            own = [str(place)] if workers else []
+            own = [str(number)] if workers else []
             family.add_metric(own + ([reason] if reasons else []), float(value))
     return family  # type: ignore[no-any-return]
 
@@ -229,10 +231,10 @@ def _buckets(values: Mapping[str, float]) -> tuple[list[tuple[str, float]], floa
 _noticeboard: MetricsBoard | None = None
 
 
-def join_noticeboard(folder: Path, place: int) -> None:
+def join_noticeboard(folder: Path, number: int) -> None:
     """Share the metrics of this process, one of several workers, from now on."""
     global _noticeboard
-    _noticeboard = MetricsBoard(folder, place)
+    _noticeboard = MetricsBoard(folder, number)
     _noticeboard.start()
 
 
@@ -240,5 +242,5 @@ def collector() -> ProcessCollector:
     """Return the collector of current numbers, and of siblings' from a second ago."""
     if _noticeboard is None:
         return ProcessCollector({None: read_process()})
-    own = {_noticeboard.place: read_process()}
+    own = {_noticeboard.number: read_process()}
     return ProcessCollector(dict(sorted((own | _noticeboard.others()).items())))

@@ -99,13 +99,13 @@ class OperatorSocket:
             line = await reader.readline()
             if not line:
                 return
-            question = orjson.loads(line)
+            request = orjson.loads(line)
             answer: Answer = {"process": os.getpid()}
-            if question["ask"] == "list":
+            if request["ask"] == "list":
                 answer["sockets"] = await list_sockets()
             else:
                 answer["closed"] = await close_sockets(
-                    reader, rate=question["rate"], code=question["code"]
+                    reader, rate=request["rate"], code=request["code"]
                 )
             writer.write(orjson.dumps(answer) + b"\n")
             await writer.drain()
@@ -175,12 +175,12 @@ async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int)
     consumers = _consumers()
     random.shuffle(consumers)
     closed = 0
-    async for due in in_stages(len(consumers), len(consumers) / rate):
+    async for target in in_stages(len(consumers), len(consumers) / rate):
         if reader.at_eof():
             break
-        for consumer in consumers[closed:due]:
+        for consumer in consumers[closed:target]:
             if code == RECONNECT:
                 consumer.outbox.send_reconnect(random.randrange(BACK_WITHIN_MS))
             consumer.outbox.close(code)
-        closed = due
+        closed = target
     return closed

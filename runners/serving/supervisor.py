@@ -16,7 +16,7 @@ from types import FrameType
 logger = logging.getLogger(__name__)
 
 # Time between checks of the workers and of requested signals.
-LOOK_S = 0.1
+CHECK_INTERVAL_S = 0.1
 # How long a worker may take to start.
 START_S = 60.0
 # How long workers may take to stop; longer than their own limit.
@@ -41,7 +41,7 @@ class Worker:
         self.started_at = time.monotonic()
         self.is_ready = False
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Check whether the worker serves; return whether it is alive."""
         if not self.is_ready and self._ready >= 0:
             readable, _, _ = select.select([self._ready], [], [], 0)
@@ -77,19 +77,19 @@ class Supervisor:
     def __init__(self, start: Callable[[int], Worker], count: int) -> None:
         self._start = start
         # Workers by number, which labels their metrics.
-        self.workers = {place: start(place) for place in range(count)}
+        self.workers = {number: start(number) for number in range(count)}
         self._stopping = False
-        self._restart_asked = False
+        self._restart_requested = False
         self._to_replace: deque[int] = deque()
-        self._coming: Worker | None = None
-        self._leaving: Worker | None = None
+        self._replacement: Worker | None = None
+        self._outgoing: Worker | None = None
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            self._restart_asked = True
+            self._restart_requested = True
         else:
             self._stopping = True
 
@@ -97,60 +97,60 @@ class Supervisor:
         """Supervise the workers; return the exit status."""
         ever_ready = False
         while not self._stopping:
-            for place, worker in list(self.workers.items()):
-                alive = worker.look()
+            for number, worker in list(self.workers.items()):
+                alive = worker.check()
                 ever_ready |= worker.is_ready
                 if not alive and not ever_ready:
                     logger.error("A worker could not start; stopping all workers")
                     return self.stop(status=1)
                 if not alive or worker.too_slow:
-                    self._replace(place, worker)
+                    self._replace(number, worker)
             self._restart()
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_INTERVAL_S)
         return self.stop(status=0)
 
-    def _replace(self, place: int, worker: Worker) -> None:
+    def _replace(self, number: int, worker: Worker) -> None:
         if not worker.is_ready and time.monotonic() < worker.started_at + RETRY_S:
             return
         logger.warning("Worker %d has exited; starting a new one", worker.process.pid)
         worker.close()
-        self.workers[place] = self._start(place)
+        self.workers[number] = self._start(number)
 
     def _restart(self) -> None:
         """Do the next step of a restart."""
-        if self._restart_asked:
+        if self._restart_requested:
             logger.info("Restarting the workers, one after the other")
-            self._restart_asked = False
+            self._restart_requested = False
             self._to_replace = deque(self.workers)
-        if self._leaving is not None:
-            if self._leaving.look():
+        if self._outgoing is not None:
+            if self._outgoing.check():
                 return
-            self._leaving.close()
-            self._leaving = None
+            self._outgoing.close()
+            self._outgoing = None
         if not self._to_replace:
             return
-        if self._coming is None:
-            self._coming = self._start(self._to_replace[0])
-        elif not self._coming.look() or self._coming.too_slow:
+        if self._replacement is None:
+            self._replacement = self._start(self._to_replace[0])
+        elif not self._replacement.check() or self._replacement.too_slow:
             logger.error("A new worker does not start; keeping the old ones")
-            self._coming.close()
-            self._coming = None
+            self._replacement.close()
+            self._replacement = None
             self._to_replace.clear()
-        elif self._coming.is_ready:
-            place = self._to_replace.popleft()
-            self._leaving = self.workers[place]
-            self.workers[place], self._coming = self._coming, None
-            self._leaving.stop()
+        elif self._replacement.is_ready:
+            number = self._to_replace.popleft()
+            self._outgoing = self.workers[number]
+            self.workers[number], self._replacement = self._replacement, None
+            self._outgoing.stop()
 
     def stop(self, status: int) -> int:
         """Stop all workers; kill those that exceed the limit."""
-        transient = [w for w in (self._coming, self._leaving) if w is not None]
+        transient = [w for w in (self._replacement, self._outgoing) if w is not None]
         workers = [*self.workers.values(), *transient]
         for worker in workers:
             worker.stop()
         deadline = time.monotonic() + STOP_S
-        while time.monotonic() < deadline and any(worker.look() for worker in workers):
-            time.sleep(LOOK_S / 2)
+        while time.monotonic() < deadline and any(worker.check() for worker in workers):
+            time.sleep(CHECK_INTERVAL_S / 2)
         for worker in workers:
             worker.close()
         return status

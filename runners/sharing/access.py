@@ -159,17 +159,17 @@ def followable(
     grants = _grants(runners, viewer.links)
     found = {grant.code for grant in grants}
     missing = [code for code in codes if code not in found]
-    asked: set[str] = set()
+    requested: set[str] = set()
     if missing and viewer.user is not None:
         # Blocked users get the answer for unknown runners.
         answers = [Follow.Status.PENDING, Follow.Status.REFUSED]
-        asked = set(
+        requested = set(
             Follow.objects.filter(
                 user_id=viewer.user, runner__code__in=missing, status__in=answers
             ).values_list("runner__code", flat=True)
         )
     return grants, {
-        code: "follow.forbidden" if code in asked else "runner.unknown"
+        code: "follow.forbidden" if code in requested else "runner.unknown"
         for code in missing
     }
 

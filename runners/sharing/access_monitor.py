@@ -144,7 +144,7 @@ class AccessMonitor:
         self.withholding = False
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
-        self._looked_at = time.monotonic()
+        self._polled_at = time.monotonic()
         self.backfiller = Backfiller(pipeline.hub)
         self._counting = asyncio.create_task(self._count_viewers())
         self._task = asyncio.create_task(self._poll_often())
@@ -158,10 +158,10 @@ class AccessMonitor:
 
     def release_sockets(self, socket_counts: Iterable[tuple[str, int]]) -> None:
         """Decrement the counts of sockets when a connection ends."""
-        for place in socket_counts:
-            self.socket_counts[place] -= 1
-            if self.socket_counts[place] <= 0:
-                del self.socket_counts[place]
+        for key in socket_counts:
+            self.socket_counts[key] -= 1
+            if self.socket_counts[key] <= 0:
+                del self.socket_counts[key]
 
     async def delay_failure(self, address: str) -> None:
         """Delay the answer to a wrong secret, longer after each failure.
@@ -201,7 +201,7 @@ class AccessMonitor:
                 await self._poll()
             except database.DatabaseUnavailable:
                 if (
-                    time.monotonic() - self._looked_at > UNREADABLE_AFTER_S
+                    time.monotonic() - self._polled_at > UNREADABLE_AFTER_S
                     and not self.withholding
                 ):
                     logger.warning("Rights cannot be read; sending public runners only")
@@ -253,7 +253,7 @@ class AccessMonitor:
             self._erase_soon(runner)
         # Last, so that the next poll repeats a poll that failed.
         self.withholding = False
-        self._looked_at = started
+        self._polled_at = started
         self._seen.update((row.pk, started) for row in rows)
         old = [pk for pk, seen in self._seen.items() if seen < started - OVERLAP_S]
         for pk in old:
@@ -265,7 +265,7 @@ class AccessMonitor:
 
         Sockets with the same rights and the same subscriptions share a check.
         """
-        asking: dict[AccessCheck, list[MonitoredSocket]] = {}
+        waiting: dict[AccessCheck, list[MonitoredSocket]] = {}
         for socket in sockets:
             check = AccessCheck(
                 socket.viewer,
@@ -273,13 +273,13 @@ class AccessMonitor:
                 frozenset(socket.following.values()),
                 socket.races,
             )
-            asking.setdefault(check, []).append(socket)
-        questions = list(asking)
-        for start in range(0, len(questions), CHECKS_PER_CALL):
-            batch = questions[start : start + CHECKS_PER_CALL]
-            verdicts = await database.read_rights(access.check_access, batch)
-            for check, decision in zip(batch, verdicts, strict=True):
-                for socket in asking[check]:
+            waiting.setdefault(check, []).append(socket)
+        checks = list(waiting)
+        for start in range(0, len(checks), CHECKS_PER_CALL):
+            batch = checks[start : start + CHECKS_PER_CALL]
+            decisions = await database.read_rights(access.check_access, batch)
+            for check, decision in zip(batch, decisions, strict=True):
+                for socket in waiting[check]:
                     self._apply_decision(socket, check, decision)
 
     def _apply_decision(

@@ -18,11 +18,11 @@ def followable_runners(*, user: User) -> QuerySet[Runner]:
     everybody who knows their code may ask, unless blocked.
     """
     blocked = Follow.objects.filter(user=user, status=Follow.Status.BLOCKED)
-    asking = Runner.objects.filter(visibility=Runner.Visibility.FOLLOWERS).exclude(
+    requestable = Runner.objects.filter(visibility=Runner.Visibility.FOLLOWERS).exclude(
         pk__in=blocked.values("runner")
     )
     seen = visible_runners(user.pk)
-    return Runner.objects.filter(Q(pk__in=seen.values("pk")) | Q(pk__in=asking))
+    return Runner.objects.filter(Q(pk__in=seen.values("pk")) | Q(pk__in=requestable))
 
 
 def follow_runner(*, user: User, runner: Runner) -> str:

@@ -35,6 +35,6 @@ def splits_by_hand(pks: Collection[int]) -> list[RunnerEvent]:
             corrected=True,
         )
         public = race.visibility == Race.Visibility.PUBLIC
-        note = FollowerEvent(frame, None if public else race.pk)
-        events.append(follower_event(runner, now_ms(), note))
+        unsent = FollowerEvent(frame, None if public else race.pk)
+        events.append(follower_event(runner, now_ms(), unsent))
     return events

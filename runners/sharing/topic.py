@@ -163,16 +163,16 @@ class Topic:
 
     def leave(self, outbox: TypedOutbox) -> bool:
         """Remove a socket from the topic; return whether it followed it."""
-        left = False
+        was_member = False
         for key, audience in list(self.audiences.items()):
             if outbox in audience.members:
-                left = True
+                was_member = True
                 del audience.members[outbox]
                 outbox.forget_audience(audience)
                 if not audience.members:
                     del self.audiences[key]
                     self.hub.unsubscribe(self.items, audience)
-        return left
+        return was_member
 
     def close(self) -> None:
         """Stop polling."""
@@ -360,7 +360,7 @@ class Topic:
     ) -> None:
         """Send positions that were accepted before the runners' groups were joined."""
 
-        async def look() -> None:
+        async def read_and_send() -> None:
             await asyncio.sleep(COMMIT_DELAY_S)
             await get_pipeline().recorder.flushed()
             try:
@@ -369,7 +369,7 @@ class Topic:
                 return self._backfill_later(runners, read_at, recipients)
             self._send_backfill(backfill, recipients)
 
-        self._start(look())
+        self._start(read_and_send())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task that ends with the topic."""

@@ -16,7 +16,7 @@ TOKEN_NAME = "simulator"
 # Runners who were seen within this time go on from there.
 LATELY = timedelta(minutes=5)
 # The fixes of a runner that are needed to compute a pace.
-TELLING = timedelta(minutes=2)
+PACE_WINDOW = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _starter(entry: Entry, token: RunnerToken, plain: str, now: datetime) -> Sta
     ):
         distance = latest.progress
         running = latest.recorded_at - entry.gun
-        if running > TELLING:
+        if running > PACE_WINDOW:
             pace = distance / running.total_seconds()
     return Starter(
         token=token,

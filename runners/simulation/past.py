@@ -70,7 +70,7 @@ def _run(entry: Entry, course: Course, now: datetime, random: Random) -> list[Fi
 
 
 def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
-    told = guide.replay(
+    replayed = guide.replay(
         milliseconds(entry.gun),
         [
             Phone(f["t"], f["lat"], f["lng"], f["accuracy"], f["speed"], f["heading"])
@@ -92,7 +92,9 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
             held=held,
             source=SOURCE,
         )
-        for fix, progress, held in zip(fixes, told.progress, told.held, strict=True)
+        for fix, progress, held in zip(
+            fixes, replayed.progress, replayed.held, strict=True
+        )
     ]
     Position.objects.bulk_create(rows)
     if rows:
@@ -118,9 +120,9 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
             time=_moment(passing.at),
             uncertainty=passing.uncertainty,
         )
-        for passing in told.splits
+        for passing in replayed.splits
     )
-    state = told.state
+    state = replayed.state
     if entry.status == Entry.Status.DNF:
         entry.out_at = rows[-1].recorded_at if rows else None
     else:
@@ -131,7 +133,7 @@ def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:
             if state.finished is not None
             else Entry.Status.STARTED
         )
-    started = [p.at for p in told.splits if p.distance <= guide.start]
+    started = [p.at for p in replayed.splits if p.distance <= guide.start]
     entry.started_at = _moment(started[0]) if started else None
     entry.finished_at = None if state.finished is None else _moment(state.finished)
     entry.save()

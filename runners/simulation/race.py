@@ -136,7 +136,7 @@ async def _either(
     within: float | None = None,
 ) -> None:
     """Wait for the work or the event, at most a number of seconds."""
-    told = asyncio.create_task(event.wait())
-    either: set[asyncio.Future[Any]] = {work, told}
+    event_set = asyncio.create_task(event.wait())
+    either: set[asyncio.Future[Any]] = {work, event_set}
     await asyncio.wait(either, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
+    event_set.cancel()

@@ -22,7 +22,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     That is in a drain, under overload, or while the database is unavailable.
     """
     admission = get_admission()
-    if admission.leaving:
+    if admission.draining:
         return JsonResponse({"process": "leaving"}, status=503)
     if admission.overloaded:
         return JsonResponse({"process": "overloaded"}, status=503)

@@ -87,7 +87,7 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
     items: Items = {}
     races: dict[int, dict[str, Any]] = {}
     refused: list[dict[str, str]] = []
-    if _given(request, "public"):
+    if _values_of(request, "public"):
         items |= public_items(fresh=fresh)
     for race in _races(request, link, refused):
         items |= race_items(race.pk, fresh=fresh)
@@ -146,7 +146,7 @@ def link_in_header(request: HttpRequest) -> ShareLink | None:
         raise Refused(status, error.code, error.detail) from None
 
 
-def _given(request: HttpRequest, name: str) -> list[str]:
+def _values_of(request: HttpRequest, name: str) -> list[str]:
     """Return the values of a parameter, which may be repeated and have commas."""
     values = ",".join(request.GET.getlist(name)).split(",")
     return list(dict.fromkeys(filter(None, values)))[:FOLLOW_LIMIT]
@@ -156,10 +156,10 @@ def _races(
     request: HttpRequest, link: ShareLink | None, refused: list[dict[str, str]]
 ) -> list[Race]:
     """Return the requested races that may be seen, and the link's."""
-    slugs = [slug for slug in _given(request, "race") if "\0" not in slug]
+    slugs = [slug for slug in _values_of(request, "race") if "\0" not in slug]
     links = [] if link is None else [link.pk]
-    asked = visible_races(links).filter(slug__in=slugs)
-    races = {race.slug: race for race in asked}
+    visible = visible_races(links).filter(slug__in=slugs)
+    races = {race.slug: race for race in visible}
     if link is not None and link.race is not None:
         races[link.race.slug] = link.race
     refused += [
@@ -177,7 +177,7 @@ def _single(
 ) -> Items:
     """Return the requested runners, or the link's, who may be seen."""
     codes: list[str] = []
-    for text in _given(request, "runners"):
+    for text in _values_of(request, "runners"):
         try:
             codes.append(code_of(text))
         except RunnerIdError:

@@ -65,7 +65,7 @@ def course_of(race: Race, now: datetime) -> dict[str, Any]:
 def first_rows(race: int | None, user: int | None) -> SafeString:
     """Return the rows that a page has in its list before its scripts run."""
     second = int(time.monotonic())
-    items = _whole(race, second, True)
+    items = _items(race, second, True)
     seen = without_blockers(items, user)
     if seen is not items:
         return _render(seen)
@@ -74,10 +74,10 @@ def first_rows(race: int | None, user: int | None) -> SafeString:
 
 @lru_cache(maxsize=KEPT)
 def _kept_rows(race: int | None, second: int, language: str) -> SafeString:
-    return _render(_whole(race, second, True))
+    return _render(_items(race, second, True))
 
 
-def _whole(race: int | None, second: int, fresh: bool) -> Items:
+def _items(race: int | None, second: int, fresh: bool) -> Items:
     return _public(second, fresh) if race is None else _in_race(race, second, fresh)
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 COARSEST_M = 1_000.0
 
 
-def says_when_unavailable(
+def replies_when_unavailable(
     view: Callable[[HttpRequest, str], HttpResponse],
 ) -> Callable[[HttpRequest, str], HttpResponse]:
     """Return 503 while the database is unavailable: clients with a gap retry."""
@@ -49,7 +49,7 @@ def says_when_unavailable(
 
 
 @require_safe
-@says_when_unavailable
+@replies_when_unavailable
 def track_json(request: HttpRequest, code: str) -> HttpResponse:
     """Return `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
 
@@ -93,7 +93,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
 
 
 @require_safe
-@says_when_unavailable
+@replies_when_unavailable
 def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
     """Return the complete track as GPX."""
     runner = _visible(request, code)

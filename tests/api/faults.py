@@ -66,8 +66,8 @@ async def without_database(faulty: Faulty) -> Answer:
     return await faulty.request("/readyz")
 
 
-async def swamped(faulty: Faulty) -> Answer:
-    faulty.patch(Admission, "swamped", True)
+async def lagging(faulty: Faulty) -> Answer:
+    faulty.patch(Admission, "refuses_reports", True)
     return await faulty.request("/intake/generic/x/", "POST")
 
 
@@ -87,6 +87,6 @@ FAULTS: dict[str, Callable[[Faulty], Awaitable[Answer]]] = {
     f"{READY}/0/properties/process overloaded": overloaded,
     f"{READY}/1": without_database,
     f"{READY}/1/properties/database": without_database,
-    f"{BUSY} server.busy": swamped,
+    f"{BUSY} server.busy": lagging,
     f"{REJECTED} runner.unknown": runner_deleted,
 }

@@ -126,8 +126,8 @@ def test_problems_of_a_course_are_reported_and_repaired(
     path.write_text(demo_gpx(2))
     answer = json.loads(create(str(path), "--name", "Two", "--slug", "two"))
     assert "--mend lap" in capsys.readouterr().err
-    mended = json.loads(
+    repaired = json.loads(
         create(str(path), "--name", "One", "--slug", "one", "--mend", "lap")
     )
 
-    assert mended["length"] == pytest.approx(answer["length"] / 2, rel=0.01)
+    assert repaired["length"] == pytest.approx(answer["length"] / 2, rel=0.01)

@@ -27,12 +27,12 @@ def reasons(app: App, value: Any = None, method: str = "POST", **query: str) -> 
 
 
 def test_gpslogger_may_send_a_json_list() -> None:
-    places = [{"lat": 48.5, "lon": 2.5, "time": SECONDS}, {"lon": 2.5}]
-    reading = GPSLOGGER.read(report(places))
+    indices = [{"lat": 48.5, "lon": 2.5, "time": SECONDS}, {"lon": 2.5}]
+    reading = GPSLOGGER.read(report(indices))
     first, second = reading.fixes
     assert not isinstance(first, FixError) and (first.t, first.lat) == (MS, 48.5)
     assert isinstance(second, FixError)
-    assert reading.places == [0, 1]
+    assert reading.indices == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def browser(service: PushService) -> Browser:
 
 
 @pytest.fixture
-def place(db: None, browser: Browser) -> Subscription:
+def subscription(db: None, browser: Browser) -> Subscription:
     """The subscription of a browser without an account."""
     return browser_subscribe(
         push=browser.subscription,

@@ -193,8 +193,8 @@ def test_a_browser_belongs_to_its_latest_account(
     choose(alice_client, **on)
     assert choose(client, push=push).json()["push"] == {}
     choose(client, **on)
-    (place,) = Subscription.objects.all()
-    assert place.user is None
+    (subscription,) = Subscription.objects.all()
+    assert subscription.user is None
     # Without the browser's secret, the endpoint alone gives no access.
     other = push | {"keys": push["keys"] | {"auth": "b3RoZXIgc2l4dGVlbiBiIQ"}}
     assert choose(client, push=other).json()["push"] == {}
@@ -227,9 +227,9 @@ def test_the_alerts_of_a_subscription_are_limited(
 
 
 def confirmed(alice: User) -> Subscription:
-    place = address_add(user=alice, email="alice@example.org", language="en")
-    address_confirm(place=place)
-    return place
+    subscription = address_add(user=alice, email="alice@example.org", language="en")
+    address_confirm(subscription=subscription)
+    return subscription
 
 
 def test_an_address_is_used_after_its_owner_confirms_it(
@@ -256,9 +256,9 @@ def test_an_address_is_used_after_its_owner_confirms_it(
 def test_mails_are_stopped_with_one_click_without_signing_in(
     alice: User, bob: Runner, notifier: Any, entry: Any, mailoutbox: list[Any]
 ) -> None:
-    place = confirmed(alice)
+    subscription = confirmed(alice)
     mailoutbox.clear()
-    place.alerts.create(runner=bob, start=True)
+    subscription.alerts.create(runner=bob, start=True)
     now = milliseconds(timezone.now())
     write_rows((), [StatusChange(entry.pk, "started", now, None)])
     notifier.push_turn()

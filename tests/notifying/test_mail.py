@@ -18,7 +18,7 @@ from runners.models import Checkpoint, Delivery, Entry, Runner, Subscription
 from runners.models.news import Kind
 from runners.notifying import notifier as notifier_module
 from runners.notifying.notifier import Notifier
-from runners.notifying.sos import Call, contact_add, sos_take
+from runners.notifying.sos import Call, contact_add, sos_store
 from runners.notifying.subscribing import address_add, address_confirm, alerts_set
 from runners.positions.fix import Fix, milliseconds
 from tests.notifying.news import passed
@@ -53,10 +53,10 @@ def mailbox(settings: Settings, mailoutbox: list[EmailMessage]) -> type[Mailbox]
 @pytest.fixture
 def address(alice: User, bob: Runner) -> Subscription:
     """Alice's address, subscribed to Bob's checkpoints."""
-    place = address_add(user=alice, email="alice@example.org", language="de")
-    address_confirm(place=place)
-    alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
-    return place
+    subscription = address_add(user=alice, email="alice@example.org", language="de")
+    address_confirm(subscription=subscription)
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT])
+    return subscription
 
 
 def refused(code: int) -> smtplib.SMTPException:
@@ -119,7 +119,7 @@ def test_a_permanently_refused_address_is_deleted(
     notifier: Notifier,
     mailbox: type[Mailbox],
 ) -> None:
-    for lap in range(notifier_module.MOST_FAILURES):
+    for lap in range(notifier_module.MAX_FAILURES):
         assert Subscription.objects.exists()
         mailbox.errors.append(refused(550))
         passed(entry, ten, lap + 1)
@@ -166,7 +166,7 @@ def test_a_contact_is_notified_in_the_runners_language(
     contact_add(runner=entry.runner, email="mum@example.org", user=None, language="fr")
     mailoutbox.clear()
     now = milliseconds(timezone.now())
-    sos_take(
+    sos_store(
         runner=entry.runner_id,
         call=Call(
             key="one",

@@ -34,14 +34,16 @@ DAY_S = 24 * 3_600
 
 
 def test_a_checkpoint_is_pushed_encrypted_and_signed(
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
 
     passed(entry, ten)
     send_all(notifier)
@@ -61,7 +63,7 @@ def test_a_checkpoint_is_pushed_encrypted_and_signed(
 
 
 def test_the_signature_names_the_push_service(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
@@ -75,9 +77,11 @@ def test_the_signature_names_the_push_service(
             device="",
             language="en",
         )
-        for subscription in (place, other_subscription):
+        for each in (subscription, other_subscription):
             alerts_set(
-                place=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+                subscription=each,
+                runners=[entry.runner],
+                kinds=[Kind.CHECKPOINT],
             )
         passed(entry, ten)
         send_all(notifier)
@@ -103,13 +107,13 @@ def test_the_signature_is_valid_now_and_expires_within_a_day(
 
 
 def test_a_split_that_is_stored_twice_is_notified_once(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
     for _ in range(2):
         passed(entry, ten)
         send_all(notifier)
@@ -117,14 +121,14 @@ def test_a_split_that_is_stored_twice_is_notified_once(
 
 
 def test_start_and_finish_are_separate_notifications(
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     race: Race,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
     line = Checkpoint.objects.create(
         race=race, name="Finish", distance=21_097, kind=Checkpoint.Kind.FINISH
     )
@@ -155,7 +159,7 @@ def test_start_and_finish_are_separate_notifications(
     ],
 )
 def test_a_start_is_news_for_15_minutes_and_a_finish_for_two_hours(
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
@@ -164,7 +168,7 @@ def test_a_start_is_news_for_15_minutes_and_a_finish_for_two_hours(
     finished: int | None,
     titles: list[str],
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
     now = milliseconds(timezone.now())
     at = finished and now - finished * 60_000
     status = "started" if at is None else "finished"
@@ -180,26 +184,28 @@ def test_no_news_is_stored_without_a_subscriber(entry: Entry, ten: Checkpoint) -
 
 
 def test_only_chosen_kinds_are_notified(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.FINISH])
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.FINISH])
     passed(entry, ten)
     send_all(notifier)
     assert service.posts == []
 
 
 def test_a_checkpoint_an_hour_ago_is_no_news(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     passed(entry, ten, minutes_ago=60)
     send_all(notifier)
     assert service.posts == []
@@ -220,12 +226,12 @@ def set_silent(runner: Runner, *, minutes: float) -> None:
 
 
 def test_a_silence_is_notified_once(
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     entry: Entry,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SILENCE])
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.SILENCE])
     set_silent(entry.runner, minutes=9)
     send_all(Notifier())
     assert service.posts == []
@@ -239,10 +245,10 @@ def test_a_silence_is_notified_once(
 
 @pytest.mark.parametrize("why", ["paused", "finished", "hidden by the runner"])
 def test_a_runner_who_stopped_sharing_is_not_silent(entry: Entry, why: str) -> None:
-    place = Subscription.objects.create(
+    subscription = Subscription.objects.create(
         endpoint="https://push.example.org/1", digest="1", confirmed_at=timezone.now()
     )
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SILENCE])
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.SILENCE])
     set_silent(entry.runner, minutes=11)
     if why == "paused":
         entry.runner.pauses.create(started_at=timezone.now())

@@ -23,9 +23,11 @@ pytestmark = pytest.mark.django_db
 
 
 def test_two_processes_claim_different_deliveries(
-    place: Subscription, entry: Entry, ten: Checkpoint
+    subscription: Subscription, entry: Entry, ten: Checkpoint
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     now = milliseconds(timezone.now())
     write_rows(
         (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 7)]
@@ -41,13 +43,15 @@ def test_two_processes_claim_different_deliveries(
 
 
 def test_deliveries_claimed_by_a_dead_process_are_sent_by_a_different_one(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     passed(entry, ten)
     spread()
     claimed = Delivery.objects.claim(by_mail=False, most=9, lease=timedelta(seconds=-1))
@@ -58,14 +62,16 @@ def test_deliveries_claimed_by_a_dead_process_are_sent_by_a_different_one(
 
 @pytest.mark.django_db(transaction=True)
 def test_background_threads_send_and_end(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
     settings: Settings,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     notifier.start()
     try:
         passed(entry, ten)
@@ -81,10 +87,12 @@ def test_two_processes_send_each_notification_once(
 ) -> None:
     browsers = [service.browser(f"{number}") for number in range(20)]
     for browser in browsers:
-        place = browser_subscribe(
+        subscription = browser_subscribe(
             push=browser.subscription, user=None, session="", device="", language="en"
         )
-        alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+        alerts_set(
+            subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+        )
     processes = [Notifier(), Notifier()]
     for process in processes:
         process.start()

@@ -42,10 +42,10 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
     bob.visibility = Runner.Visibility.FOLLOWERS
     bob.save()
     follow = Follow.objects.create(user=alice, runner=bob, status="accepted")
-    place = browser_subscribe(
+    subscription = browser_subscribe(
         push=browser.subscription, user=alice, session="", device="", language="en"
     )
-    alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT])
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT])
     passed(entry, ten)
     send_all(notifier)
     assert len(service.posts) == 1
@@ -59,7 +59,7 @@ def test_a_subscriber_who_lost_the_right_is_not_notified(
 
 
 def test_a_link_shows_a_private_runner_until_it_ends(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
@@ -71,7 +71,9 @@ def test_a_link_shows_a_private_runner_until_it_ends(
     link, _ = ShareLink.objects.issue(
         label="Mum", expires_at=timezone.now() + timedelta(hours=1), runners=[bob]
     )
-    alerts_set(place=place, runners=[bob], kinds=[Kind.CHECKPOINT], link=link)
+    alerts_set(
+        subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT], link=link
+    )
     passed(entry, ten)
     send_all(notifier)
     assert len(service.posts) == 1
@@ -82,7 +84,7 @@ def test_a_link_shows_a_private_runner_until_it_ends(
 
 
 def test_an_unlisted_race_is_not_named(
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
@@ -92,7 +94,7 @@ def test_an_unlisted_race_is_not_named(
 ) -> None:
     race.visibility = Race.Visibility.LINK
     race.save()
-    alerts_set(place=place, runners=[entry.runner], kinds=list(KINDS))
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=list(KINDS))
     passed(entry, ten)
     now = milliseconds(timezone.now())
     write_rows((), [StatusChange(entry.pk, "started", now, None)])
@@ -104,13 +106,15 @@ def test_an_unlisted_race_is_not_named(
 
 
 def test_a_stopped_alert_is_not_sent(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     passed(entry, ten)
     spread()
     Alert.objects.all().delete()

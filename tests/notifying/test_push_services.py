@@ -30,14 +30,16 @@ def next_attempt() -> datetime:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_gone_subscription_is_deleted(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
     status: int,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     service.statuses.append(status)
     passed(entry, ten)
     send_all(notifier)
@@ -47,7 +49,7 @@ def test_a_gone_subscription_is_deleted(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_subscription_at_a_private_address_is_deleted_in_production(
-    place: Subscription,
+    subscription: Subscription,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
@@ -55,7 +57,9 @@ def test_a_subscription_at_a_private_address_is_deleted_in_production(
     host: str,
 ) -> None:
     settings.SPECTATE_PUSH_LOCAL = False
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     Subscription.objects.update(endpoint=f"https://{host}/push")
     passed(entry, ten)
     send_all(notifier)
@@ -65,13 +69,15 @@ def test_a_subscription_at_a_private_address_is_deleted_in_production(
 
 
 def test_a_busy_service_is_retried_later(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     service.statuses.append(503)
     service.headers["Retry-After"] = "90"
     passed(entry, ten)
@@ -86,14 +92,16 @@ def test_a_busy_service_is_retried_later(
 
 @pytest.mark.parametrize("wait", ["3600", "9" * 400])
 def test_a_delivery_that_would_be_too_late_is_given_up(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
     wait: str,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     service.statuses.append(503)
     service.headers["Retry-After"] = wait
     passed(entry, ten)
@@ -103,12 +111,12 @@ def test_a_delivery_that_would_be_too_late_is_given_up(
 
 
 def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     bob: Runner,
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
     now = timezone.now()
     sos = Sos.objects.create(runner=bob, key="one", called_at=now)
     News.objects.create(
@@ -123,12 +131,14 @@ def test_a_call_for_help_is_retried_for_hours_every_few_minutes(
 
 
 def test_an_unreachable_service_is_retried_after_a_delay(
-    place: Subscription,
+    subscription: Subscription,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         port = nobody_listens.getsockname()[1]
@@ -141,35 +151,39 @@ def test_an_unreachable_service_is_retried_after_a_delay(
 
 
 def test_redirects_are_not_followed_and_refusals_end_a_subscription(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     service.headers["Location"] = f"{service.url}/elsewhere"
-    for number in range(notifier_module.MOST_FAILURES):
+    for number in range(notifier_module.MAX_FAILURES):
         service.statuses.append(302)
         passed(entry, ten, number + 1)
         send_all(notifier)
     assert {post.path for post in service.posts} == {"/push/bob"}
-    assert notifier.failed == {"refused": notifier_module.MOST_FAILURES}
+    assert notifier.failed == {"refused": notifier_module.MAX_FAILURES}
     assert not Subscription.objects.exists()
 
 
 def test_deliveries_to_a_subscription_are_limited(
-    place: Subscription,
+    subscription: Subscription,
     service: PushService,
     notifier: Notifier,
     entry: Entry,
     ten: Checkpoint,
 ) -> None:
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.CHECKPOINT])
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
     now = milliseconds(timezone.now())
     write_rows(
         (), [SplitChange(entry.pk, ten.pk, lap, now, 2.0) for lap in range(1, 31)]
     )
     send_all(notifier)
-    assert len(service.posts) == notifier_module.PLACE_BURST
+    assert len(service.posts) == notifier_module.SUBSCRIPTION_BURST
     assert notifier.failed == {"rate": 10}

@@ -26,7 +26,7 @@ from runners.models.news import KINDS, Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.mail import CONSOLE
 from runners.notifying.notifier import Notifier
-from runners.notifying.sos import MOST_TOLD, Call, contact_add, sos_take
+from runners.notifying.sos import MAX_NOTIFIED_CALLS, Call, contact_add, sos_store
 from runners.notifying.subscribing import (
     address_add,
     address_confirm,
@@ -58,7 +58,7 @@ def send_all(notifier: Notifier) -> None:
 
 
 def test_contacts_receive_the_position_and_followers_do_not(
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
@@ -74,12 +74,12 @@ def test_contacts_receive_the_position_and_followers_do_not(
     contact_add(runner=bob, email="mum@example.org", user=None, language="en")
     contact_add(runner=bob, email="", user=alice, language="en")
     mailoutbox.clear()
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
     # Zones and pauses do not hide the position from contacts.
     zone_add(runner=bob, name="Home", lat=LAT, lng=LNG, radius=500)
     bob.pauses.create(started_at=timezone.now())
 
-    sos_take(runner=bob.pk, call=call())
+    sos_store(runner=bob.pk, call=call())
     send_all(notifier)
 
     pushed = {post.path: post for post in service.posts}
@@ -102,12 +102,12 @@ def test_a_follower_who_is_a_contact_too_is_notified_once_with_the_position(
     service: PushService, notifier: Notifier, entry: Entry, alice: User
 ) -> None:
     alices = service.browser("alice")
-    place = browser_subscribe(
+    subscription = browser_subscribe(
         push=alices.subscription, user=alice, session="", device="", language="en"
     )
-    alerts_set(place=place, runners=[entry.runner], kinds=[Kind.SOS])
+    alerts_set(subscription=subscription, runners=[entry.runner], kinds=[Kind.SOS])
     contact_add(runner=entry.runner, email="", user=alice, language="en")
-    sos_take(runner=entry.runner.pk, call=call())
+    sos_store(runner=entry.runner.pk, call=call())
     send_all(notifier)
     (post,) = service.posts
     assert "53.34987" in alices.read(post.body)["body"]
@@ -137,7 +137,7 @@ def test_a_call_reaches_only_the_contacts_of_its_runner(
         contact_add(runner=runner, email="", user=user, language="en")
     mailoutbox.clear()
 
-    sos_take(runner=bob.pk, call=call())
+    sos_store(runner=bob.pk, call=call())
     send_all(notifier)
 
     assert [mail.to for mail in mailoutbox] == [["bobs@example.org"]]
@@ -156,15 +156,15 @@ def test_a_call_is_mailed_to_confirmed_addresses_only(
     if role == "contact":
         contact_add(runner=bob, email="", user=alice, language="en")
     else:
-        alerts_set(place=address, runners=[bob], kinds=[Kind.SOS])
+        alerts_set(subscription=address, runners=[bob], kinds=[Kind.SOS])
     mailoutbox.clear()
 
-    sos_take(runner=bob.pk, call=call("before"))
+    sos_store(runner=bob.pk, call=call("before"))
     send_all(notifier)
     assert mailoutbox == []
 
-    address_confirm(place=address)
-    sos_take(runner=bob.pk, call=call("after"))
+    address_confirm(subscription=address)
+    sos_store(runner=bob.pk, call=call("after"))
     send_all(notifier)
     assert [mail.to for mail in mailoutbox] == [["alice@example.org"]]
 
@@ -187,14 +187,14 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
     if role == "contact":
         contact_add(runner=bob, email="", user=alice, language="en")
     else:
-        alerts_set(place=browser, runners=[bob], kinds=[Kind.SOS])
+        alerts_set(subscription=browser, runners=[bob], kinds=[Kind.SOS])
     # Queued while the account is active, and sent after it was deactivated.
-    sos_take(runner=bob.pk, call=call("queued"))
+    sos_store(runner=bob.pk, call=call("queued"))
     spread()
     assert Delivery.objects.exists()
     alice.is_active = False
     alice.save()
-    sos_take(runner=bob.pk, call=call("later"))
+    sos_store(runner=bob.pk, call=call("later"))
     send_all(notifier)
 
     assert service.posts == []
@@ -203,12 +203,12 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
 
 
 def test_a_repeated_call_only_updates_the_position(
-    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+    bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=list(KINDS))
-    sos_take(runner=bob.pk, call=call(lat=None))
-    sos_take(runner=bob.pk, call=call(lat=53.1))
-    sos_take(runner=bob.pk, call=call(lat=53.0, seconds=-60))
+    alerts_set(subscription=subscription, runners=[bob], kinds=list(KINDS))
+    sos_store(runner=bob.pk, call=call(lat=None))
+    sos_store(runner=bob.pk, call=call(lat=53.1))
+    sos_store(runner=bob.pk, call=call(lat=53.0, seconds=-60))
     send_all(notifier)
     assert Sos.objects.get().lat == 53.1
     assert len(service.posts) == 1
@@ -216,15 +216,15 @@ def test_a_repeated_call_only_updates_the_position(
 
 def test_taking_a_call_back_is_sent_to_all_recipients(
     bob: Runner,
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
-    sos_take(runner=bob.pk, call=call())
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    sos_store(runner=bob.pk, call=call())
     for _ in range(2):
-        sos_take(runner=bob.pk, call=call(fine=True))
+        sos_store(runner=bob.pk, call=call(fine=True))
     send_all(notifier)
     titles = [browser.read(post.body)["title"] for post in service.posts]
     assert sorted(titles) == ["Bob calls for help", "Bob is fine"]
@@ -232,10 +232,10 @@ def test_taking_a_call_back_is_sent_to_all_recipients(
 
 
 def test_a_call_that_was_taken_back_before_sending_is_not_sent(
-    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+    bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
-    sos_take(runner=bob.pk, call=call(fine=True))
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    sos_store(runner=bob.pk, call=call(fine=True))
     send_all(notifier)
     assert service.posts == []
     assert not Sos.objects.open().exists()
@@ -243,26 +243,26 @@ def test_a_call_that_was_taken_back_before_sending_is_not_sent(
 
 def test_a_call_that_arrives_hours_late_is_sent(
     bob: Runner,
-    place: Subscription,
+    subscription: Subscription,
     browser: Browser,
     service: PushService,
     notifier: Notifier,
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
-    sos_take(runner=bob.pk, call=call(seconds=-3 * 3600))
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    sos_store(runner=bob.pk, call=call(seconds=-3 * 3600))
     send_all(notifier)
     assert browser.read(service.posts[0].body)["title"] == "Bob calls for help"
 
 
 def test_further_calls_within_an_hour_reach_the_race_office_only(
-    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+    bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
-    for number in range(MOST_TOLD + 2):
-        sos_take(runner=bob.pk, call=call(str(number)))
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    for number in range(MAX_NOTIFIED_CALLS + 2):
+        sos_store(runner=bob.pk, call=call(str(number)))
     send_all(notifier)
-    assert len(service.posts) == MOST_TOLD
-    assert Sos.objects.open().count() == MOST_TOLD + 2
+    assert len(service.posts) == MAX_NOTIFIED_CALLS
+    assert Sos.objects.open().count() == MAX_NOTIFIED_CALLS + 2
 
 
 # The desk
@@ -279,7 +279,7 @@ def test_the_desk_shows_open_calls_until_they_are_closed(
 ) -> None:
     desk = f"/admin/runners/race/{race.pk}/desk"
     assert office.get(f"{desk}.json").json()["sos"] == []
-    sos = sos_take(runner=entry.runner.pk, call=call())
+    sos = sos_store(runner=entry.runner.pk, call=call())
 
     (listed,) = office.get(f"{desk}.json").json()["sos"]
     assert (listed["bib"], listed["name"]) == ("17", "Bob")
@@ -301,9 +301,9 @@ def test_a_runner_in_no_race_cannot_hide_the_calls_of_a_race(
     desk = f"/admin/runners/race/{race.pk}/desk"
     stray = Runner.objects.create(code="stray", name="Stray")
     for number in range(20):
-        sos_take(runner=stray.pk, call=call(str(number)))
-    last = sos_take(runner=stray.pk, call=call("last", lat=None))
-    sos_take(runner=entry.runner.pk, call=call())
+        sos_store(runner=stray.pk, call=call(str(number)))
+    last = sos_store(runner=stray.pk, call=call("last", lat=None))
+    sos_store(runner=entry.runner.pk, call=call())
 
     bobs, strays = office.get(f"{desk}.json").json()["sos"]
 
@@ -320,9 +320,9 @@ def test_a_new_call_is_shown_after_one_that_was_seen(
     office: Client, race: Race, entry: Entry
 ) -> None:
     desk = f"/admin/runners/race/{race.pk}/desk"
-    first = sos_take(runner=entry.runner.pk, call=call("first"))
+    first = sos_store(runner=entry.runner.pk, call=call("first"))
     office.post(f"{desk}/sos/", {"sos": first.pk, "act": "seen"})
-    second = sos_take(runner=entry.runner.pk, call=call("second"))
+    second = sos_store(runner=entry.runner.pk, call=call("second"))
     # A call that arrived meanwhile is not closed unseen.
     office.post(f"{desk}/sos/", {"sos": first.pk, "act": "close"})
 
@@ -338,8 +338,8 @@ def test_a_call_of_a_runner_in_a_different_race_is_on_its_desk_only(
         slug="other", name="Other", start=race.start, ends=race.ends
     )
     stray = Runner.objects.create(code="stray", name="Stray")
-    sos_take(runner=bob.pk, call=call())
-    sos_take(runner=stray.pk, call=call())
+    sos_store(runner=bob.pk, call=call())
+    sos_store(runner=stray.pk, call=call())
     names = [
         sorted(
             sos["name"]
@@ -377,7 +377,7 @@ def test_view_only_staff_sees_a_call_without_its_position_and_cannot_change_it(
     alice.save()
     alice.user_permissions.add(Permission.objects.get(codename="view_race"))
     client.force_login(alice)
-    sos = sos_take(runner=bob.pk, call=call())
+    sos = sos_store(runner=bob.pk, call=call())
     desk = f"/admin/runners/race/{race.pk}/desk"
 
     (shown,) = client.get(f"{desk}.json").json()["sos"]
@@ -392,7 +392,7 @@ def test_a_call_needs_few_queries(
     bob: Runner, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_max_num_queries(12):
-        sos_take(runner=bob.pk, call=call())
+        sos_store(runner=bob.pk, call=call())
 
 
 # Contacts
@@ -500,15 +500,15 @@ def test_the_number_of_contacts_is_limited(
 
 
 def test_old_calls_do_not_count_against_new_ones(
-    bob: Runner, place: Subscription, service: PushService, notifier: Notifier
+    bob: Runner, subscription: Subscription, service: PushService, notifier: Notifier
 ) -> None:
-    alerts_set(place=place, runners=[bob], kinds=[Kind.SOS])
-    for number in range(MOST_TOLD):
-        sos_take(runner=bob.pk, call=call(str(number)))
+    alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
+    for number in range(MAX_NOTIFIED_CALLS):
+        sos_store(runner=bob.pk, call=call(str(number)))
     Sos.objects.update(received_at=timezone.now() - timedelta(hours=2))
-    sos_take(runner=bob.pk, call=call("new"))
+    sos_store(runner=bob.pk, call=call("new"))
     send_all(notifier)
-    assert len(service.posts) == MOST_TOLD + 1
+    assert len(service.posts) == MAX_NOTIFIED_CALLS + 1
 
 
 def test_the_position_of_a_call_is_kept_as_long_as_positions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runners.races.course import Course
-from runners.races.course_check import mend_course, oddities
+from runners.races.course_check import course_problems, repair_course
 
 METRE_DEGREES = 1 / 111_195
 
@@ -31,14 +31,14 @@ def ring(laps: int) -> list[tuple[float, float, float]]:
 
 
 def test_a_usual_course_has_no_problem() -> None:
-    assert oddities(Course(line())) == []
+    assert course_problems(Course(line())) == []
 
 
 def test_a_straight_gap_is_reported_with_its_distance() -> None:
-    (odd,) = oddities(Course(line(gap=944)))
+    (problem,) = course_problems(Course(line(gap=944)))
 
-    assert "950 m at 2.0 km" in odd.text
-    assert not odd.mend
+    assert "950 m at 2.0 km" in problem.text
+    assert not problem.repair
 
 
 def test_heights_in_feet_are_converted() -> None:
@@ -47,39 +47,39 @@ def test_heights_in_feet_are_converted() -> None:
         (lat, lng, 3.281 * (1_000 + abs(metre % 200 - 100)))
         for metre, (lat, lng, _) in enumerate(line())
     ]
-    (odd,) = oddities(Course(points))
-    assert odd.mend == "feet"
-    mended = mend_course(Course(points), ["feet"])
+    (problem,) = course_problems(Course(points))
+    assert problem.repair == "feet"
+    repaired = repair_course(Course(points), ["feet"])
 
-    assert mended.points[0][2] == pytest.approx(1_100, abs=1)
-    assert oddities(mended) == []
+    assert repaired.points[0][2] == pytest.approx(1_100, abs=1)
+    assert course_problems(repaired) == []
 
 
 def test_a_lap_that_was_recorded_twice_is_cut() -> None:
     twice = Course(ring(2))
-    (odd,) = oddities(twice)
-    assert odd.mend == "lap"
-    mended = mend_course(twice, ["lap"])
+    (problem,) = course_problems(twice)
+    assert problem.repair == "lap"
+    repaired = repair_course(twice, ["lap"])
 
-    assert mended.length == pytest.approx(twice.length / 2, rel=0.001)
-    assert oddities(mended) == []
+    assert repaired.length == pytest.approx(twice.length / 2, rel=0.001)
+    assert course_problems(repaired) == []
 
 
 def test_the_way_back_is_no_second_lap() -> None:
-    assert oddities(Course([*line(), *line()[::-1]])) == []
+    assert course_problems(Course([*line(), *line()[::-1]])) == []
 
 
 def test_missing_heights_are_interpolated() -> None:
     points = [(*point[:2], None if n % 5 else n) for n, point in enumerate(line())]
-    (odd,) = oddities(Course(points))
-    assert odd.mend == "heights"
-    mended = mend_course(Course(points), ["heights"])
+    (problem,) = course_problems(Course(points))
+    assert problem.repair == "heights"
+    repaired = repair_course(Course(points), ["heights"])
 
-    assert mended.points[7][2] == pytest.approx(7)
-    assert oddities(mended) == []
+    assert repaired.points[7][2] == pytest.approx(7)
+    assert course_problems(repaired) == []
 
 
 def test_a_course_without_heights_is_reported() -> None:
-    (odd,) = oddities(Course(line(height=None)))
+    (problem,) = course_problems(Course(line(height=None)))
 
-    assert "no heights" in odd.text
+    assert "no heights" in problem.text

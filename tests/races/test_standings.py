@@ -9,7 +9,7 @@ import pytest
 from runners.races.standings import (
     Gap,
     Row,
-    Taken,
+    SplitTime,
     gap_of,
     in_group,
     legs,
@@ -34,8 +34,8 @@ def row(bib: str, **fields: Any) -> Row:
     return Row(**given | fields)
 
 
-def split(checkpoint: int, time: float, number: int = 1) -> Taken:
-    return Taken(checkpoint, number, 1_000.0 * checkpoint, time, 1.0, False)
+def split(checkpoint: int, time: float, number: int = 1) -> SplitTime:
+    return SplitTime(checkpoint, number, 1_000.0 * checkpoint, time, 1.0, False)
 
 
 def finisher(bib: str, time: float, **fields: Any) -> Row:
@@ -43,7 +43,7 @@ def finisher(bib: str, time: float, **fields: Any) -> Row:
 
 
 def order(rows: list[Row], **given: Any) -> list[tuple[str, int | None]]:
-    return [(place.row.bib, place.rank) for place in standings(rows, **given)]
+    return [(ranked.row.bib, ranked.rank) for ranked in standings(rows, **given)]
 
 
 FIELD = [
@@ -190,7 +190,7 @@ def test_a_gap_is_measured_where_both_have_been(
 
 
 def test_laps_are_compared_lap_by_lap() -> None:
-    lap = Taken(1, 2, 5_000.0, 1_500.0, 1.0, False)
+    lap = SplitTime(1, 2, 5_000.0, 1_500.0, 1.0, False)
     first = row("1", splits=(split(1, 300.0), lap), progress=5_100.0)
     other = replace(first, entry=2, bib="2", splits=(split(1, 330.0),), progress=2e3)
     leader, behind = standings([first, other])

@@ -41,7 +41,7 @@ async def test_a_new_socket_is_admitted(admission: Admission) -> None:
 
 
 async def test_a_draining_process_admits_no_sockets(admission: Admission) -> None:
-    admission.leaving = True
+    admission.draining = True
     assert admission.refusal() == RECONNECT
     assert admission.refused == {"leaving": 1}
 
@@ -59,25 +59,25 @@ async def test_a_full_process_admits_no_sockets(admission: Admission) -> None:
 async def test_new_sockets_are_refused_during_lasting_lag_and_then_admitted_again(
     admission: Admission,
 ) -> None:
-    admission.note(2.0)
+    admission.record_lag(2.0)
     assert admission.refusal() is None
     admission._calm_at -= PATIENCE_S
-    admission.note(2.0)
+    admission.record_lag(2.0)
     assert admission.refusal() == OVERLOADED
     assert admission.refused == {"lag": 1}
     # Ten measurements per second: well within the ten seconds for recovery.
     for _ in range(30):
-        admission.note(0.0)
+        admission.record_lag(0.0)
     assert admission.refusal() is None
 
 
 async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
     admission._calm_at -= PATIENCE_S
-    admission.note(2.0)
+    admission.record_lag(2.0)
     assert admission.overloaded
-    assert not admission.swamped
-    admission.note(6.0)
-    assert admission.swamped
+    assert not admission.refuses_reports
+    admission.record_lag(6.0)
+    assert admission.refuses_reports
 
 
 @virtual_time
@@ -94,7 +94,7 @@ async def test_delayed_writes_count_as_lag() -> None:
 async def test_an_overloaded_process_asks_phones_to_retry_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Admission, "swamped", True)
+    monkeypatch.setattr(Admission, "refuses_reports", True)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, TypedOutbox
-from runners.serving.drain import BACK_A_SECOND, CLOSED_A_SECOND, send_away
+from runners.serving.drain import CLOSES_PER_S, RECONNECTS_PER_S, close_sockets
 from tests.live.socket_writers import RecordingWriter
 from tests.virtual_time import virtual_time
 
@@ -11,7 +11,7 @@ from tests.virtual_time import virtual_time
 @virtual_time
 async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
     hub = Hub(LocalLayer())
-    count = CLOSED_A_SECOND // 4
+    count = CLOSES_PER_S // 4
     typed = [RecordingWriter() for _ in range(count)]
     seed = RecordingWriter()
     hub.sockets.update(TypedOutbox(writer, hub) for writer in typed)
@@ -21,7 +21,7 @@ async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
     hub.loop.call_later(
         0.05, lambda: open_after.append(sum(writer.code is None for writer in typed))
     )
-    await send_away(hub, lambda: False)
+    await close_sockets(hub, lambda: False)
     assert {writer.code for writer in (*typed, seed)} == {1012}
     # Some are closed immediately, the last within a quarter of a second.
     assert 0 < open_after[0] < count
@@ -32,7 +32,7 @@ async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
         for received in messages
     )
     delays = [sent[0]["after"] for sent in messages]
-    assert 0 <= min(delays) < max(delays) <= 1000 * (count + 1) / BACK_A_SECOND
+    assert 0 <= min(delays) < max(delays) <= 1000 * (count + 1) / RECONNECTS_PER_S
     assert seed.messages == []
     await hub.close()
 
@@ -40,10 +40,10 @@ async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
 @virtual_time
 async def test_a_hurried_drain_closes_all_sockets_at_once() -> None:
     hub = Hub(LocalLayer())
-    writers = [RecordingWriter() for _ in range(CLOSED_A_SECOND)]
+    writers = [RecordingWriter() for _ in range(CLOSES_PER_S)]
     hub.sockets.update(SeedOutbox(writer, hub) for writer in writers)
     started = hub.loop.time()
-    await send_away(hub, lambda: True)
+    await close_sockets(hub, lambda: True)
     assert all(writer.code == 1012 for writer in writers)
     assert hub.loop.time() == started
     await hub.close()
@@ -60,7 +60,7 @@ async def test_a_slow_client_receives_its_queue_before_the_close() -> None:
     hub.loop.call_later(0.1, slow.drain)
     closed_at_drain: list[int | None] = []
     hub.loop.call_later(0.1, lambda: closed_at_drain.append(slow.code))
-    await send_away(hub, lambda: False)
+    await close_sockets(hub, lambda: False)
     assert slow.writes[0][0] == b"late"
     assert closed_at_drain == [None]
     assert slow.code == 1012

@@ -41,8 +41,8 @@ class RecordedWorker(Worker):
         if (self.number, event) not in self.log:
             self.log.append((self.number, event))
 
-    def look(self) -> bool:
-        is_alive = super().look()
+    def check(self) -> bool:
+        is_alive = super().check()
         self.checks += 1
         if self.is_ready:
             self.record("serves")
@@ -103,7 +103,7 @@ class WorkerGroup:
 
 @pytest.fixture(autouse=True)
 def fast_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "LOOK_S", 0.005)
+    monkeypatch.setattr(supervisor_module, "CHECK_INTERVAL_S", 0.005)
 
 
 @pytest.fixture(autouse=True)

@@ -131,9 +131,9 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     race = permitted_race(race_admin, request, pk)
     if not _may_move_phones(request):
         raise PermissionDenied
-    asked = request.POST if request.method == "POST" else request.GET
-    complete = {"first", "second"} <= asked.keys()
-    form = SwapForm(asked if complete else None, initial=asked.dict(), race=race)
+    fields = request.POST if request.method == "POST" else request.GET
+    complete = {"first", "second"} <= fields.keys()
+    form = SwapForm(fields if complete else None, initial=fields.dict(), race=race)
     if not form.is_valid():
         return race_page(race_admin, request, race, "swap", "Swap phones", form=form)
     first: Runner = form.cleaned_data["first"]
@@ -152,9 +152,9 @@ def swap(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             race_admin, request, race, "swap", "Swap phones", form=form, sides=sides
         )
     gets_first, gets_second = phones_swap(first=first, second=second)
-    said = f"{first} now has {_phones(gets_first)}, {second} {_phones(gets_second)}."
-    race_admin.log_change(request, race, f"Swapped phones: {said}")
-    race_admin.message_user(request, said, messages.SUCCESS)
+    summary = f"{first} now has {_phones(gets_first)}, {second} {_phones(gets_second)}."
+    race_admin.log_change(request, race, f"Swapped phones: {summary}")
+    race_admin.message_user(request, summary, messages.SUCCESS)
     return HttpResponseRedirect(reverse("admin:runners_race_desk", args=[pk]))
 
 

@@ -139,13 +139,13 @@ def _import(
             messages.ERROR,
         )
         return back
-    said = f"{done.new} entered, {done.changed} changed, {done.unchanged} as before"
+    summary = f"{done.new} entered, {done.changed} changed, {done.unchanged} as before"
     if done.faults:
-        said += f", {done.faulty_rows} rows left out"
-    race_admin.log_change(request, race, f"Imported a start list: {said}.")
+        summary += f", {done.faulty_rows} rows left out"
+    race_admin.log_change(request, race, f"Imported a start list: {summary}.")
     race_admin.message_user(
         request,
-        f"{said}.",
+        f"{summary}.",
         messages.WARNING if done.faults else messages.SUCCESS,
     )
     return back

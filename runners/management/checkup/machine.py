@@ -60,7 +60,7 @@ def check_database() -> Iterator[str | Problem]:
             "migrations are missing.",
             "Run `manage.py migrate`.",
         )
-    write_and_take_back()
+    write_and_roll_back()
     found = run_checks(tags=[Tags.database], databases=["default"])
     yield from map(problem_of, found)
     if not found:
@@ -68,7 +68,7 @@ def check_database() -> Iterator[str | Problem]:
         yield f"{connection.display_name} {version}: migrated, accepts writes"
 
 
-def write_and_take_back() -> None:
+def write_and_roll_back() -> None:
     with transaction.atomic():
         Session.objects.create(
             session_key=f"doctor-{uuid.uuid4().hex[:20]}", expire_date=timezone.now()

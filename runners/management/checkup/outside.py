@@ -64,7 +64,7 @@ def check_address() -> Iterator[str | Problem]:
             "Set it to the address that visitors type, and run this with the "
             "server's settings.",
         )
-    answer = ask("/healthz")
+    answer = request_page("/healthz")
     check_redirect("/healthz", answer)
     if answer.status == 400:
         raise Problem(
@@ -84,14 +84,14 @@ def check_address() -> Iterator[str | Problem]:
             f"What answers at {settings.PUBLIC_URL} is not Spectate ({answer.status}).",
             "Is PUBLIC_URL right, and does the proxy pass on all requests?",
         )
-    ready = ask("/readyz")
+    ready = request_page("/readyz")
     if ready.status != 200:
         raise Problem(
             f"The server accepts no clients: {ready.body.strip()}.",
             "See its log, and Overload in docs/deploying.md.",
         )
     # The server itself redirects every page except those two.
-    check_redirect("/sign-in/", ask("/sign-in/"))
+    check_redirect("/sign-in/", request_page("/sign-in/"))
     yield f"{settings.PUBLIC_URL} answers"
 
 
@@ -127,14 +127,14 @@ def check_certificate() -> Iterator[str | Problem]:
         ) from error
     except OSError as error:
         raise away(error) from error
-    left = (until - timezone.now()).days
-    if left < FEW_DAYS:
+    days_left = (until - timezone.now()).days
+    if days_left < FEW_DAYS:
         yield Problem(
-            f"The certificate of {host} ends on {until:%Y-%m-%d}, in {left} days.",
+            f"The certificate of {host} ends on {until:%Y-%m-%d}, in {days_left} days.",
             renew,
         )
     else:
-        yield f"{host} until {until:%Y-%m-%d} ({left} days)"
+        yield f"{host} until {until:%Y-%m-%d} ({days_left} days)"
 
 
 def end_of_certificate(host: str, port: int) -> datetime:
@@ -152,7 +152,7 @@ def check_browsers() -> Iterator[str | Problem]:
     """Check that browsers get the map library and the chosen style."""
     assets = map_assets()
     if assets is not None:
-        answer = ask(assets["library"])
+        answer = request_page(assets["library"])
         kind = answer.headers.get("Content-Type", "no type")
         if answer.status != 200 or "javascript" not in kind:
             yield Problem(
@@ -197,7 +197,7 @@ def check_phones() -> Iterator[str | Problem]:
         watcher.send(json.dumps({"type": "follow", "share": share, "tick": 0}))
         receive_type(watcher, "snapshot")
         sent = time.perf_counter()
-        answer = ask(
+        answer = request_page(
             "/intake/generic/",
             json.dumps({"lat": 51.47783, "lon": -0.00148, "timestamp": now_ms()}),
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
@@ -262,22 +262,22 @@ def receive_type(watcher: ClientConnection, kind: str) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            heard = json.loads(watcher.recv(max(0, deadline - time.monotonic())))
+            message = json.loads(watcher.recv(max(0, deadline - time.monotonic())))
         except TimeoutError:
             raise Problem(
                 f"A spectator got no `{kind}` within {PATIENCE_S:.0f} s.",
                 "Is REDIS_URL the same in every process? See the server's log.",
             ) from None
-        if heard["type"] == "error":
+        if message["type"] == "error":
             raise Problem(
-                f"A spectator was refused: {heard['detail']} ({heard['code']})",
+                f"A spectator was refused: {message['detail']} ({message['code']})",
                 "Is this DATABASE_URL the server's?",
             )
-        if heard["type"] == kind:
-            return dict(heard)
+        if message["type"] == kind:
+            return dict(message)
 
 
-def ask(
+def request_page(
     path: str, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
     """Request a page of PUBLIC_URL; raises `Problem` if nothing answers there."""

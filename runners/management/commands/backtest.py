@@ -18,7 +18,7 @@ from runners.races.course import Course
 from runners.races.eta import Slopes
 from runners.races.gpx_import import CourseError
 
-ASKED = "5000,10000,21097.5,30000"
+DEFAULT_DISTANCES = "5000,10000,21097.5,30000"
 HEADER = (
     *("asked at", "for", "n", "error", "median", "bias", "held", "width", "score"),
     *("average", "last 5 km", "Riegel"),
@@ -43,9 +43,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--ask",
             metavar="METRES,…",
-            default=ASKED,
+            default=DEFAULT_DISTANCES,
             help=f"the distances at which to request the times at all mats "
-            f"ahead; default: {ASKED}",
+            f"ahead; default: {DEFAULT_DISTANCES}",
         )
         parser.add_argument(
             "--learn",
@@ -76,7 +76,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         results = _results(options["results"])
-        asked = _asked(options["ask"], results)
+        distances = _read_distances(options["ask"], results)
         if not 0 <= options["wobble"] <= 0.5:
             raise CommandError("--wobble must be from 0 to 0.5.")
         slopes = _slopes(options["course"], results.length)
@@ -87,7 +87,7 @@ class Command(BaseCommand):
             for answer in play(
                 results,
                 slopes,
-                asked,
+                distances,
                 rows=rows,
                 prior=prior,
                 wobble=options["wobble"],
@@ -132,17 +132,18 @@ def _learned(paths: Sequence[str] | None) -> Prior | None:
         raise CommandError(f"--learn: {error}") from error
 
 
-def _asked(text: str, results: Results) -> list[float]:
+def _read_distances(text: str, results: Results) -> list[float]:
     """Return the distances to ask at: those of the list that the race has."""
     try:
-        asked = sorted({float(part) for part in text.split(",")})
+        distances = sorted({float(part) for part in text.split(",")})
     except ValueError:
-        asked = []
-    if not asked or not all(distance > 0 for distance in asked):
+        distances = []
+    if not distances or not all(distance > 0 for distance in distances):
         raise CommandError(
-            f"--ask {text!r} is not a list of metres. Write it like {ASKED}."
+            f"--ask {text!r} is not a list of metres. Write it like "
+            f"{DEFAULT_DISTANCES}."
         )
-    on_course = [distance for distance in asked if distance < results.length]
+    on_course = [distance for distance in distances if distance < results.length]
     if not on_course:
         raise CommandError(
             f"--ask {text!r}: the finish is at {results.length:g} m. Use smaller ones."

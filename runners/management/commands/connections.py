@@ -15,7 +15,7 @@ from django.db import DatabaseError
 
 from runners.live.close_codes import OVERLOADED, RECONNECT
 from runners.models import ShareLink
-from runners.serving.drain import BACK_A_SECOND
+from runners.serving.drain import RECONNECTS_PER_S
 from runners.serving.operator_socket import Answer, SocketFacts, doors_folder
 
 # How long a process may take to reply.
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--rate",
             type=float,
-            default=BACK_A_SECOND,
+            default=RECONNECTS_PER_S,
             help="sockets closed per second, of all processes together; "
             "default: %(default)s",
         )
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         with doors_of(settings.PORT) as doors:
             for pid, door in doors.items():
                 if process in (None, pid):
-                    ask(door, {"ask": "list"})
+                    send_request(door, {"ask": "list"})
                     found[pid] = answer_of(door).get("sockets", [])
         if not found:
             raise CommandError(no_door(process))
@@ -97,13 +97,13 @@ class Command(BaseCommand):
         """Have each process close its sockets, at an equal share of the rate."""
         closed = 0
         with doors_of(settings.PORT) as doors:
-            asked = [pid for pid in doors if found.get(pid)]
-            for pid in asked:
+            pids = [pid for pid in doors if found.get(pid)]
+            for pid in pids:
                 rate = len(found[pid]) * share
-                ask(doors[pid], {"ask": "close", "rate": rate, "code": code})
+                send_request(doors[pid], {"ask": "close", "rate": rate, "code": code})
                 doors[pid].settimeout(None)
             # Ctrl-C disconnects, which stops the processes.
-            for pid in asked:
+            for pid in pids:
                 closed += answer_of(doors[pid]).get("closed", 0)
         return closed
 
@@ -134,31 +134,31 @@ def pid_of(path: Path) -> int:
 
 
 def no_door(process: int | None) -> str:
-    who = "No process" if process is None else f"No process {process}"
+    subject = "No process" if process is None else f"No process {process}"
     return (
-        f"{who} serves port {settings.PORT} from this folder. Set PORT, and run "
+        f"{subject} serves port {settings.PORT} from this folder. Set PORT, and run "
         "this as the user and in the folder of the server; only `manage.py "
         "serve` and uvicorn can be queried."
     )
 
 
-def ask(door: socket.socket, question: dict[str, Any]) -> None:
-    door.sendall(orjson.dumps(question) + b"\n")
+def send_request(door: socket.socket, request: dict[str, Any]) -> None:
+    door.sendall(orjson.dumps(request) + b"\n")
 
 
 def answer_of(door: socket.socket) -> Answer:
     """Read a process's reply; a process that ends in the meantime has no sockets."""
-    said = b""
+    received = b""
     try:
         while chunk := door.recv(1 << 16):
-            said += chunk
+            received += chunk
     except TimeoutError:
         raise CommandError(
             f"A process has not answered for {PATIENCE_S:.0f} s."
         ) from None
     except ConnectionError:
         return {"process": 0}
-    return orjson.loads(said) if said else {"process": 0}
+    return orjson.loads(received) if received else {"process": 0}
 
 
 def follows(facts: SocketFacts) -> str:
@@ -189,10 +189,10 @@ class Names:
 
     def of(self, facts: SocketFacts) -> str:
         """Return who uses a socket: runner, user and links, else nobody."""
-        who = []
+        subject = []
         if facts["runner"] is not None:
-            who.append(f"runner {facts['runner']}")
+            subject.append(f"runner {facts['runner']}")
         if (user := facts["user"]) is not None:
-            who.append(f"user {self.users.get(user, user)}")
-        who += [f"link {self.links.get(pk, pk)}" for pk in facts["links"]]
-        return ", ".join(who) or "nobody"
+            subject.append(f"user {self.users.get(user, user)}")
+        subject += [f"link {self.links.get(pk, pk)}" for pk in facts["links"]]
+        return ", ".join(subject) or "nobody"

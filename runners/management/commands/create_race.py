@@ -12,7 +12,7 @@ from runners.management.options import read_file, read_moment
 from runners.models.errors import one_line
 from runners.models.race import valid_timezone
 from runners.races.course import Course, waypoints_of_gpx
-from runners.races.course_check import MENDS, mend_course, oddities
+from runners.races.course_check import REPAIRS, course_problems, repair_course
 from runners.races.gpx_import import CourseError
 from runners.races.setup import race_create
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--ends", metavar="ISO", help="default: 48 h after start")
         parser.add_argument(
             "--mend",
-            choices=MENDS,
+            choices=REPAIRS,
             action="append",
             default=[],
             help="mend the course as its warnings say; may be repeated",
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         ends = read_moment("--ends", options["ends"], zone)
         content = read_file(options["file"])
         try:
-            course = mend_course(Course.from_gpx(content), options["mend"])
+            course = repair_course(Course.from_gpx(content), options["mend"])
             with database_needed():
                 race = race_create(
                     slug=options["slug"],
@@ -70,9 +70,9 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']}: {error}") from error
         except ValidationError as error:
             raise CommandError(one_line(error)) from error
-        for odd in oddities(course):
-            hint = f" (--mend {odd.mend})" if odd.mend else ""
-            self.stderr.write(f"{options['file']}: {odd.text}{hint}")
+        for problem in course_problems(course):
+            hint = f" (--mend {problem.repair})" if problem.repair else ""
+            self.stderr.write(f"{options['file']}: {problem.text}{hint}")
         self.stdout.write(
             json.dumps(
                 {

@@ -39,7 +39,7 @@ WAVES = (
 )
 CATEGORIES = ("W", "M", "M", "W40", "M40")
 # The runners who have given up, counted from the first.
-GAVE_UP = 12
+DNF_NUMBER = 12
 START_SECONDS = 60
 STOP_SECONDS = 15
 
@@ -130,12 +130,12 @@ def field_restart(race: Race, runners: int) -> list[Entry]:
         for name, since, _ in WAVES
     ]
     ends = [*accumulate(share for *_, share in WAVES)]
-    for place, entry in enumerate(entries):
-        part = next(i for i, end in enumerate(ends) if place < round(end * runners))
+    for index, entry in enumerate(entries):
+        part = next(i for i, end in enumerate(ends) if index < round(end * runners))
         entry.wave = waves[part]
-        entry.category = CATEGORIES[place % len(CATEGORIES)]
+        entry.category = CATEGORIES[index % len(CATEGORIES)]
         entry.status = (
-            Entry.Status.DNF if place + 1 == GAVE_UP else Entry.Status.REGISTERED
+            Entry.Status.DNF if index + 1 == DNF_NUMBER else Entry.Status.REGISTERED
         )
     return entries
 
@@ -169,14 +169,14 @@ def wait_for(server: subprocess.Popen[bytes]) -> None:
 def monitor(
     server: subprocess.Popen[bytes],
     simulation: subprocess.Popen[bytes],
-    say: Any,
+    report: Any,
 ) -> None:
     """Wait until the server ends; report if the simulation stops before it."""
-    told = False
+    reported = False
     while server.poll() is None:
-        if simulation.poll() is not None and not told:
-            told = True
-            say("The simulated runners have stopped; the server continues.")
+        if simulation.poll() is not None and not reported:
+            reported = True
+            report("The simulated runners have stopped; the server continues.")
         time.sleep(0.5)
     raise CommandError("The server has stopped; see the messages above.")
 

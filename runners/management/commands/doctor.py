@@ -55,19 +55,19 @@ class Command(BaseCommand):
         """Print the results of a check; return whether it was completed."""
         try:
             for found in check():
-                self.say(subject, found)
+                self.report(subject, found)
         except Problem as problem:
-            self.say(subject, problem)
+            self.report(subject, problem)
             return False
         except DatabaseError as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            self.say(
+            self.report(
                 subject, Problem(f"The database cannot be used: {reason}.", REMEDY)
             )
             return False
         return True
 
-    def say(self, subject: str, found: str | Problem) -> None:
+    def report(self, subject: str, found: str | Problem) -> None:
         if isinstance(found, Problem):
             self.problems += 1
             word = self.style.ERROR("PROBLEM")

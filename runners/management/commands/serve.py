@@ -70,13 +70,13 @@ class Command(BaseCommand):
     def supervise(self, listener: socket.socket, folder: str, verbosity: int) -> int:
         """Serve with several workers until a signal; return the exit status."""
 
-        def start(place: int) -> Worker:
+        def start(number: int) -> Worker:
             # Each is a process with its own program, so that a restart loads new code.
             return Worker(
                 lambda ready: [
                     *(sys.executable, sys.argv[0], "serve", "--skip-checks"),
                     *("--verbosity", str(verbosity)),
-                    *("--worker", str(place), "--listener", str(listener.fileno())),
+                    *("--worker", str(number), "--listener", str(listener.fileno())),
                     *("--ready", str(ready), "--folder", folder),
                 ],
                 listener.fileno(),

@@ -59,7 +59,7 @@ def race_read(*, path: Path, replace: bool = False) -> tuple[Race, Counter[str]]
                 if number == 1:
                     _check_head(_object(line))
                 else:
-                    reader.take(*_kind_and_fields(_object(line)))
+                    reader.read_line(*_kind_and_fields(_object(line)))
     except RaceFileError as error:
         raise RaceFileError(f"line {number}: {error}") from error
     except gzip.BadGzipFile as error:
@@ -117,7 +117,7 @@ class _Reader:
         self._accepted: set[int] = set()
         self._stage = 0
         self._begun = time.time() - 1
-        self._takers: dict[str, Callable[[Fields], None]] = {
+        self._readers: dict[str, Callable[[Fields], None]] = {
             "race": self._race,
             "wave": self._wave,
             "checkpoint": self._checkpoint,
@@ -128,8 +128,8 @@ class _Reader:
             "end": self._end,
         }
 
-    def take(self, kind: str, fields: Fields) -> None:
-        """Take a line; raises `RaceFileError`."""
+    def read_line(self, kind: str, fields: Fields) -> None:
+        """Read a line; raises `RaceFileError`."""
         stage = race_file.KINDS.index(kind)
         if stage < self._stage or (self.race is None) != (kind == "race"):
             raise RaceFileError(f"`{kind}` cannot come here.")
@@ -137,7 +137,7 @@ class _Reader:
             self._make(race_file.KINDS[self._stage])
             self._stage += 1
         try:
-            self._takers[kind](fields)
+            self._readers[kind](fields)
         except RaceFileError:
             raise
         except KeyError as error:

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.notifying.sos import MOST_CONTACTS, TooManyMails, contact_add
+from runners.notifying.sos import MAX_CONTACTS, TooManyMails, contact_add
 from runners.views.me.forms import ContactForm
 from runners.views.me.page import back_to, own_page, own_runner
 
@@ -17,9 +17,9 @@ from runners.views.me.page import back_to, own_page, own_runner
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Choose an emergency contact."""
     form = ContactForm(request.POST, runner=runner, auto_id="contact_%s")
-    if form.is_valid() and runner.contacts.count() >= MOST_CONTACTS:
+    if form.is_valid() and runner.contacts.count() >= MAX_CONTACTS:
         words = _("You can have at most {count} contacts. Remove one first.")
-        form.add_error(None, words.format(count=MOST_CONTACTS))
+        form.add_error(None, words.format(count=MAX_CONTACTS))
     if not form.is_valid():
         return own_page(request, runner, contact_form=form)
     email, user = form.cleaned_data["who"], form.user

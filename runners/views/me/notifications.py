@@ -44,7 +44,7 @@ def address(request: HttpRequest) -> HttpResponse:
     form = AddressForm(request.POST, auto_id="address_%s")
     if form.is_valid():
         try:
-            place = address_add(
+            subscription = address_add(
                 user=cast(User, request.user),
                 email=form.cleaned_data["email"],
                 language=request.LANGUAGE_CODE,
@@ -58,10 +58,10 @@ def address(request: HttpRequest) -> HttpResponse:
         else:
             words = (
                 _("{address} is set up already.")
-                if place.confirmed_at
+                if subscription.confirmed_at
                 else _("A mail is on its way to {address}. Open the link in it.")
             )
-            messages.success(request, words.format(address=place.email))
+            messages.success(request, words.format(address=subscription.email))
             return redirect("notifications")
     return _page(request, form)
 
@@ -69,12 +69,12 @@ def address(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_POST
-def stop_place(request: HttpRequest, pk: int) -> HttpResponse:
+def stop_notifications(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop all notifications at a browser or an address."""
-    place = get_object_or_404(Subscription, user=request.user, pk=pk)
-    place.delete()
+    subscription = get_object_or_404(Subscription, user=request.user, pk=pk)
+    subscription.delete()
     messages.success(
-        request, _("{place} gets no more notifications.").format(place=place)
+        request, _("{place} gets no more notifications.").format(place=subscription)
     )
     return redirect("notifications")
 
@@ -96,8 +96,8 @@ def stop_alert(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _page(request: HttpRequest, form: AddressForm) -> HttpResponse:
-    places = Subscription.objects.filter(user=request.user.pk).prefetch_related(
+    subscriptions = Subscription.objects.filter(user=request.user.pk).prefetch_related(
         "alerts__runner"
     )
-    context = {"places": places, "form": form, "mail_offered": mail.is_offered()}
+    context = {"places": subscriptions, "form": form, "mail_offered": mail.is_offered()}
     return render(request, "runners/me/notifications.html", context)

@@ -34,7 +34,11 @@ urlpatterns = [
     path("contacts/<int:pk>/remove/", contacts.remove, name="contact_remove"),
     path("notifications/", notifications.notifications, name="notifications"),
     path("notifications/mail/", notifications.address, name="address_add"),
-    path("notifications/<int:pk>/stop/", notifications.stop_place, name="place_stop"),
+    path(
+        "notifications/<int:pk>/stop/",
+        notifications.stop_notifications,
+        name="place_stop",
+    ),
     path(
         "notifications/alerts/<int:pk>/stop/",
         notifications.stop_alert,

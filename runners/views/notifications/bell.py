@@ -75,11 +75,13 @@ def choose(request: HttpRequest) -> JsonResponse:
         return _refusal(error.code, error.detail, HTTPStatus.BAD_REQUEST)
     except Refused as error:
         return _refusal(error.code, error.detail, error.status)
-    place = browser_known(push) if isinstance(push, dict) else None
+    subscription = browser_known(push) if isinstance(push, dict) else None
     user = _user(request)
-    if place is not None and place.user != user:
-        place = None
-    return JsonResponse({"push": alerts_of(place), "mail": alerts_of(address_of(user))})
+    if subscription is not None and subscription.user != user:
+        subscription = None
+    return JsonResponse(
+        {"push": alerts_of(subscription), "mail": alerts_of(address_of(user))}
+    )
 
 
 def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> None:
@@ -89,25 +91,32 @@ def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> N
         here = kinds if choice.get("browser") is True else []
         if here or browser_known(push) is not None:
             device = "".join(filter(str.isprintable, str(choice.get("device", ""))))
-            place = browser_subscribe(
+            subscription = browser_subscribe(
                 push=push,
                 user=user,
                 session=(request.session.session_key or "") if user else "",
                 device=device[:DEVICE_LENGTH],
                 language=request.LANGUAGE_CODE,
             )
-            _set(request, place, codes, here)
+            _set(request, subscription, codes, here)
     if (address := address_of(user)) is not None:
         _set(request, address, codes, kinds if choice.get("mail") is True else [])
 
 
 def _set(
-    request: HttpRequest, place: Subscription, codes: list[str], kinds: list[Kind]
+    request: HttpRequest,
+    subscription: Subscription,
+    codes: list[str],
+    kinds: list[Kind],
 ) -> None:
     """Set alerts for runners whom the viewer sees, each by the least right needed."""
     if not kinds:
         # Removing is also allowed for runners who cannot be seen any more.
-        alerts_set(place=place, runners=Runner.objects.filter(code__in=codes), kinds=())
+        alerts_set(
+            subscription=subscription,
+            runners=Runner.objects.filter(code__in=codes),
+            kinds=(),
+        )
         return
     link = link_in_header(request)
     seen = visible_runners(request.user.pk).filter(code__in=codes)
@@ -124,8 +133,8 @@ def _set(
             "runner.unknown",
             _("There is no such runner, or they are not shown to you."),
         )
-    alerts_set(place=place, runners=seen, kinds=kinds)
-    alerts_set(place=place, runners=by_link, kinds=kinds, link=link)
+    alerts_set(subscription=subscription, runners=seen, kinds=kinds)
+    alerts_set(subscription=subscription, runners=by_link, kinds=kinds, link=link)
 
 
 def _read(request: HttpRequest) -> dict[str, Any]:

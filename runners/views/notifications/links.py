@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from runners.models import Contact
-from runners.notifying.mail import confirmed_address, stopped_place
+from runners.notifying.mail import confirmed_address, stopped_recipient
 from runners.notifying.subscribing import address_confirm
 
 
@@ -26,13 +26,13 @@ def stop(request: HttpRequest, signed: str) -> HttpResponse:
     post here automatically (RFC 8058), and the link is the authorization.
     """
     try:
-        place = stopped_place(signed)
+        recipient = stopped_recipient(signed)
     except BadSignature:
         return _incomplete(request)
-    if request.method == "POST" and place is not None:
-        place.delete()
-        place = None
-    context = {"place": place, "is_contact": isinstance(place, Contact)}
+    if request.method == "POST" and recipient is not None:
+        recipient.delete()
+        recipient = None
+    context = {"place": recipient, "is_contact": isinstance(recipient, Contact)}
     return render(request, "runners/notifications/stop.html", context)
 
 
@@ -41,14 +41,14 @@ def stop(request: HttpRequest, signed: str) -> HttpResponse:
 def confirm(request: HttpRequest, signed: str) -> HttpResponse:
     """Confirm an address for its owner."""
     try:
-        place = confirmed_address(signed)
+        recipient = confirmed_address(signed)
     except BadSignature:
         return _incomplete(request)
-    if place is None:
+    if recipient is None:
         return _incomplete(request)
     if request.method == "POST":
-        address_confirm(place=place)
-    return render(request, "runners/notifications/confirm.html", {"place": place})
+        address_confirm(subscription=recipient)
+    return render(request, "runners/notifications/confirm.html", {"place": recipient})
 
 
 def _incomplete(request: HttpRequest) -> HttpResponse:

@@ -24,7 +24,7 @@ from runners.races.eta import Arrival, arrivals
 from runners.races.race_data import Ground, ground_of, rows_of, samples_of
 from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused
-from runners.views.races.requests import answers_json, invalid, race_asked
+from runners.views.races.requests import answers_json, invalid, requested_race
 
 # The most runners in one request, and how many are answered for when it names none.
 MOST_NAMED, MOST_COMING = 100, 50
@@ -56,7 +56,7 @@ async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
-    race, links = race_asked(request, slug)
+    race, links = requested_race(request, slug)
     ground = ground_of(race)
     if ground.course is None:
         raise Refused(

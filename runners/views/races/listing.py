@@ -15,7 +15,7 @@ from runners.races.race_data import Ground, ground_of, rows_of
 from runners.races.standings import (
     Clock,
     Gap,
-    Place,
+    RankedRow,
     Row,
     gap_of,
     in_group,
@@ -24,7 +24,7 @@ from runners.races.standings import (
 )
 from runners.sharing.results import shown_in_standings
 from runners.views.numbers import whole_number
-from runners.views.races.requests import invalid, race_asked
+from runners.views.races.requests import invalid, requested_race
 
 # How long standings are reused for all requests in this process.
 AGE_S = 2.0
@@ -33,7 +33,7 @@ ROWS, MOST_ROWS = 100, 2_000
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListingQuery:
     """The parameters of a request for standings."""
 
     clock: Clock
@@ -48,16 +48,16 @@ class Asked:
 class Listing:
     """The standings of the runners who may be shown, as if there were no others.
 
-    `places` are all rows of the group that match, of which `page` was requested;
+    `ranked_rows` are all rows of the group that match, of which `page` was requested;
     `ranks` in the group and `gaps` to its first belong to the page. `hidden` counts the
     entries that may not be shown, `states` those that may.
     """
 
     race: Race
     ground: Ground
-    asked: Asked
-    places: Sequence[Place]
-    page: Sequence[Place]
+    query: ListingQuery
+    ranked_rows: Sequence[RankedRow]
+    page: Sequence[RankedRow]
     ranks: Sequence[int | None]
     gaps: Sequence[Gap]
     categories: Sequence[str]
@@ -76,13 +76,13 @@ class Listing:
 class Kept:
     """The standings of some runners at one moment."""
 
-    places: Sequence[Place]
+    ranked_rows: Sequence[RankedRow]
     categories: Sequence[str]
     waves: Sequence[str]
     states: Counter[str]
 
 
-def listing_asked(
+def requested_listing(
     request: HttpRequest,
     slug: str,
     user: int | None,
@@ -96,45 +96,45 @@ def listing_asked(
     `whole`: all rows, regardless of the request; `bib`: only that row. Rights are
     checked before, and for each request.
     """
-    asked = _asked(request)
-    race, links = race_asked(request, slug, link)
+    query = _listing_query(request)
+    race, links = requested_race(request, slug, link)
     shown = shown_in_standings(race, user, links)
     moment = int(time.monotonic() / AGE_S)
     ground, rows = _kept_rows(race.pk, moment)
     # Ranks and gaps by a hidden runner would show where that runner is.
-    kept = _kept(race.pk, asked.clock, shown, moment)
-    group = in_group(kept.places, asked.category, asked.wave)
-    places = matching(group, asked.text) if asked.text else group
+    kept = _kept(race.pk, query.clock, shown, moment)
+    group = in_group(kept.ranked_rows, query.category, query.wave)
+    ranked_rows = matching(group, query.text) if query.text else group
     if bib is not None:
-        page = [place for place in places if place.row.bib == bib]
+        page = [ranked for ranked in ranked_rows if ranked.row.bib == bib]
     elif topic_name:
-        page = places
+        page = ranked_rows
     else:
-        page = places[asked.first - 1 :][: asked.rows]
+        page = ranked_rows[query.first - 1 :][: query.rows]
     return Listing(
         race=race,
         ground=ground,
-        asked=asked,
-        places=places,
+        query=query,
+        ranked_rows=ranked_rows,
         page=page,
-        ranks=_ranks(asked, group, page),
-        gaps=[gap_of(place, group[0], asked.clock) for place in page],
+        ranks=_ranks(query, group, page),
+        gaps=[gap_of(ranked, group[0], query.clock) for ranked in page],
         categories=kept.categories,
         waves=kept.waves,
         entries=len(rows),
-        hidden=len(rows) - len(kept.places),
+        hidden=len(rows) - len(kept.ranked_rows),
         states=kept.states,
     )
 
 
 def _ranks(
-    asked: Asked, group: Sequence[Place], page: Sequence[Place]
+    query: ListingQuery, group: Sequence[RankedRow], page: Sequence[RankedRow]
 ) -> list[int | None]:
-    if asked.category or asked.wave:
-        again = standings([place.row for place in group], asked.clock)
-        rank = {place.row.entry: place.rank for place in again}
-        return [rank[place.row.entry] for place in page]
-    return [place.rank for place in page]
+    if query.category or query.wave:
+        again = standings([ranked.row for ranked in group], query.clock)
+        rank = {ranked.row.entry: ranked.rank for ranked in again}
+        return [rank[ranked.row.entry] for ranked in page]
+    return [ranked.rank for ranked in page]
 
 
 @lru_cache(maxsize=16)
@@ -162,21 +162,21 @@ def forget_kept() -> None:
     _kept.cache_clear()
 
 
-def _asked(request: HttpRequest) -> Asked:
+def _listing_query(request: HttpRequest) -> ListingQuery:
     clock = request.GET.get("by") or "gun"
     if clock not in ("gun", "chip"):
         raise invalid("`by` must be gun or chip.")
-    return Asked(
+    return ListingQuery(
         clock="gun" if clock == "gun" else "chip",
         category=request.GET.get("category", ""),
         wave=request.GET.get("wave", ""),
         text=request.GET.get("q", "").strip()[:80],
-        first=_whole(request, "from", 1, 1_000_000, 1),
-        rows=_whole(request, "rows", 1, MOST_ROWS, ROWS),
+        first=_integer(request, "from", 1, 1_000_000, 1),
+        rows=_integer(request, "rows", 1, MOST_ROWS, ROWS),
     )
 
 
-def _whole(request: HttpRequest, name: str, least: int, most: int, usual: int) -> int:
+def _integer(request: HttpRequest, name: str, least: int, most: int, usual: int) -> int:
     number = whole_number(request.GET.get(name) or str(usual))
     if number is None:
         raise invalid(f"`{name}` is a whole number.")

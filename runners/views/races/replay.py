@@ -18,7 +18,7 @@ from runners.sharing.access import visible_runners
 from runners.sharing.snapshots import LONG_AGO
 from runners.sharing.windows import shown_from
 from runners.views.numbers import whole_number
-from runners.views.races.requests import answers_json, invalid, race_asked
+from runners.views.races.requests import answers_json, invalid, requested_race
 
 # The length of a chunk; it starts at a multiple, so that all pages request the same.
 CHUNK_MS = 300_000
@@ -49,7 +49,7 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
-    race, links = race_asked(request, slug)
+    race, links = requested_race(request, slug)
     begins = whole_number(request.GET.get("from", ""))
     if begins is None or begins >= 2**46:
         raise invalid("`from` is in milliseconds since the epoch.")

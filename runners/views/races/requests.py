@@ -37,7 +37,7 @@ def answers_json(view: AsyncView) -> AsyncView:
     return answer
 
 
-def race_asked(
+def requested_race(
     request: HttpRequest, slug: str, link: ShareLink | None = None
 ) -> tuple[Race, list[int]]:
     """Return the race and the viewer's links (`link`: the share link of the page).

@@ -21,7 +21,7 @@ from runners.positions.fix import milliseconds
 from runners.races.standings import legs
 from runners.sharing.share_links import LinkError, find_link
 from runners.views.live_json import Refused
-from runners.views.races.listing import listing_asked
+from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json
 from runners.views.races.tables import as_csv, as_json
 from runners.views.races.texts import COUNT_WORDS, hms, ms, shown, split_words, there
@@ -121,13 +121,13 @@ async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
 
 def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
     splits = request.GET.get("splits") == "1"
-    return as_json(listing_asked(request, slug, user), splits=splits)
+    return as_json(requested_listing(request, slug, user), splits=splits)
 
 
 def _csv(
     request: HttpRequest, slug: str, user: int | None, link: ShareLink | None = None
 ) -> bytes:
-    return as_csv(listing_asked(request, slug, user, topic_name=True, link=link))
+    return as_csv(requested_listing(request, slug, user, topic_name=True, link=link))
 
 
 def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
@@ -160,13 +160,13 @@ def _standings(
     link: ShareLink | None = None,
     base: str = "",
 ) -> HttpResponse:
-    listing = listing_asked(request, slug, user, link=link)
-    race, asked = listing.race, listing.asked
-    last = asked.first - 1 + len(listing.page)
+    listing = requested_listing(request, slug, user, link=link)
+    race, query = listing.race, listing.query
+    last = query.first - 1 + len(listing.page)
     rows = zip(listing.page, listing.ranks, listing.gaps, strict=True)
     context = _about(race, base) | {
         "listing": listing,
-        "asked": asked,
+        "asked": query,
         "rows": [shown(*row, listing) for row in rows],
         "counts": [
             (listing.states[state], word)
@@ -174,8 +174,8 @@ def _standings(
             if listing.states[state]
         ],
         "last": last,
-        "before": _query(request, asked.first - asked.rows) if asked.first > 1 else "",
-        "after": _query(request, last + 1) if last < len(listing.places) else "",
+        "before": _query(request, query.first - query.rows) if query.first > 1 else "",
+        "after": _query(request, last + 1) if last < len(listing.ranked_rows) else "",
         "csv": _query(request, None),
     }
     return _render(request, "standings", context)
@@ -190,19 +190,19 @@ def _entry(
     *,
     bib: str,
 ) -> HttpResponse:
-    listing = listing_asked(request, slug, user, bib=bib, link=link)
+    listing = requested_listing(request, slug, user, bib=bib, link=link)
     if not listing.page:
         raise Http404("There is no such entry, or it is not shown to you.")
-    (place,) = listing.page
-    splits = legs(place.row, listing.asked.clock)
+    (ranked,) = listing.page
+    splits = legs(ranked.row, listing.query.clock)
     context = _about(listing.race, base) | {
-        "asked": listing.asked,
-        "entry": shown(place, place.rank, listing.gaps[0], listing),
-        "place": place,
-        "out": None if place.row.out is None else there(place.row.out, listing.race),
-        "out_ms": ms(place.row.out),
-        "gun_time": hms(place.row.time("gun")),
-        "chip_time": hms(place.row.time("chip")),
+        "asked": listing.query,
+        "entry": shown(ranked, ranked.rank, listing.gaps[0], listing),
+        "place": ranked,
+        "out": None if ranked.row.out is None else there(ranked.row.out, listing.race),
+        "out_ms": ms(ranked.row.out),
+        "gun_time": hms(ranked.row.time("gun")),
+        "chip_time": hms(ranked.row.time("chip")),
         "splits": [split_words(leg, listing) for leg in splits],
     }
     return _render(request, "entry", context)

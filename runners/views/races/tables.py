@@ -21,9 +21,9 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
     """Encode the requested rows (docs/protocol.md), with splits if requested."""
     race, names = listing.race, listing.names
     rows = []
-    for place, gap in zip(listing.page, listing.gaps, strict=True):
-        row = place.row
-        taken = [
+    for ranked, gap in zip(listing.page, listing.gaps, strict=True):
+        row = ranked.row
+        split_rows = [
             {
                 "checkpoint": names[leg.split.checkpoint],
                 "pass": leg.split.pass_number,
@@ -34,13 +34,13 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
                 "uncertainty": leg.split.uncertainty,
                 "corrected": leg.split.by_hand,
             }
-            for leg in legs(row, listing.asked.clock)
+            for leg in legs(row, listing.query.clock)
         ]
         rows.append(
             {
-                "rank": place.rank,
-                "category_rank": place.category_rank,
-                "wave_rank": place.wave_rank,
+                "rank": ranked.rank,
+                "category_rank": ranked.category_rank,
+                "wave_rank": ranked.wave_rank,
                 "runner": row.code,
                 "bib": row.bib,
                 "name": row.name,
@@ -55,9 +55,9 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
                 "gap": ms(gap.seconds),
                 "gap_metres": None if gap.metres is None else round(gap.metres, 1),
                 "seen": ms(row.heard),
-                "last": taken[-1] if taken else None,
+                "last": split_rows[-1] if split_rows else None,
             }
-            | ({"splits": taken} if splits else {})
+            | ({"splits": split_rows} if splits else {})
         )
     return orjson.dumps(
         {
@@ -70,14 +70,14 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
                 "length": round(race.length, 1),
             },
             "time": now_ms(),
-            "by": listing.asked.clock,
+            "by": listing.query.clock,
             "categories": listing.categories,
             "waves": listing.waves,
             "entries": listing.entries,
             "hidden": listing.hidden,
             "states": listing.states,
-            "matching": len(listing.places),
-            "from": listing.asked.first,
+            "matching": len(listing.ranked_rows),
+            "from": listing.query.first,
             "standings": rows,
         }
     )
@@ -105,15 +105,15 @@ def as_csv(listing: Listing) -> bytes:
             ),
         ]
     )
-    for place in listing.page:
-        row = place.row
+    for ranked in listing.page:
+        row = ranked.row
         elapsed = {
             (leg.split.checkpoint, leg.split.pass_number): leg.elapsed
-            for leg in legs(row, listing.asked.clock)
+            for leg in legs(row, listing.query.clock)
         }
         table.writerow(
             [
-                *(place.rank, place.category_rank, place.wave_rank),
+                *(ranked.rank, ranked.category_rank, ranked.wave_rank),
                 *map(_safe, (row.bib, row.name, row.category, row.wave, row.status)),
                 *map(hms, (row.time("gun"), row.time("chip"))),
                 "" if row.distance is None else round(row.distance),

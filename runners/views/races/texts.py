@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from runners.models import Race
-from runners.races.standings import Gap, Leg, Place, Row
+from runners.races.standings import Gap, Leg, RankedRow, Row
 from runners.views.races.listing import Listing
 
 STATE_WORDS = {
@@ -33,13 +33,15 @@ COUNT_WORDS = {
 }
 
 
-def shown(place: Place, rank: int | None, gap: Gap, listing: Listing) -> dict[str, Any]:
+def shown(
+    ranked: RankedRow, rank: int | None, gap: Gap, listing: Listing
+) -> dict[str, Any]:
     """Return what a row of the standings shows.
 
     Keys: `rank`, `row`, and the texts `state`, `figure` (time, or distance), `gap`,
     `last` (the last split) and `group` (category and wave).
     """
-    row, clock, names = place.row, listing.asked.clock, listing.names
+    row, clock, names = ranked.row, listing.query.clock, listing.names
     time = row.time(clock)
     last = ""
     if row.splits and time is None and row.splits[-1].distance > 0:
@@ -94,10 +96,10 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
     split, names = leg.split, listing.names
     number = f" ({split.pass_number})" if split.pass_number > 1 else ""
     name = names[split.checkpoint]
-    tells = name.endswith("km") or not split.distance
+    names_distance = name.endswith("km") or not split.distance
     return {
         "name": name + number,
-        "distance": "" if tells else _distance(split.distance),
+        "distance": "" if names_distance else _distance(split.distance),
         "ms": ms(split.time),
         "at": there(split.time, listing.race),
         "elapsed": hms(leg.elapsed),
