@@ -58,7 +58,7 @@ class Client(asyncio.BufferedProtocol):
         self._head = b""
         self._shaken = False
         # The frame that is arriving: what is left, and what is kept.
-        self._left = 0
+        self._pending = 0
         self._opcode = 0
         self._kept: list[bytes] | None = None
 
@@ -139,16 +139,16 @@ class Client(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         at = 0
-        if self._left:
-            if self._left > size:
-                self._left -= size
+        if self._pending:
+            if self._pending > size:
+                self._pending -= size
                 if self._kept is not None:
                     self._kept.append(bytes(_VIEW[:size]))
                 return
-            at = self._left
+            at = self._pending
             if self._kept is not None:
                 self._kept.append(bytes(_VIEW[:at]))
-            self._left = 0
+            self._pending = 0
             self._ends()
             if at == size:
                 return
@@ -193,7 +193,7 @@ class Client(asyncio.BufferedProtocol):
             wanted = self._opcode != TEXT or self.begins(size, data, start)
             stop = start + size
             if stop > end:
-                self._left = stop - end
+                self._pending = stop - end
                 self._kept = [bytes(data[start:end])] if wanted else None
                 return
             self._kept = [bytes(data[start:stop])] if wanted else None

@@ -55,7 +55,7 @@ def as_it_is(time: int, rows: Sequence[Row]) -> bytes:
     return v1.positions_frame([orjson.dumps(row) for row in rows], 0, time)
 
 
-def places_only(time: int, rows: Sequence[Row]) -> bytes:
+def positions_only(time: int, rows: Sequence[Row]) -> bytes:
     return v1.positions_frame([orjson.dumps(row[:4]) for row in rows], 0, time)
 
 
@@ -101,7 +101,7 @@ def deflated(frame: bytes) -> int:
 
 FORMS: dict[str, Callable[[int, Sequence[Row]], bytes]] = {
     "JSON rows, as it is": as_it_is,
-    "JSON rows, places only": places_only,
+    "JSON rows, places only": positions_only,
     "JSON columns of small numbers": columns_json,
     "msgpack rows": rows_msgpack,
     "msgpack columns of small numbers": columns_msgpack,

@@ -52,13 +52,13 @@ class PlainCrowd(Crowd):
 
     def position(self, runner: int, number: int, due: int) -> bytes:
         degrees, millionths = divmod(LNG + 10 * number, 1_000_000)
-        place = b'{"userId":%d,"lat":48.123451,"lng":%d.%06d}'
+        position = b'{"userId":%d,"lat":48.123451,"lng":%d.%06d}'
         return masked(
-            self.wrapped_position(place % (self.ids[runner], degrees, millionths))
+            self.wrapped_position(position % (self.ids[runner], degrees, millionths))
         )
 
-    def wrapped_position(self, place: bytes) -> bytes:
-        return place
+    def wrapped_position(self, position: bytes) -> bytes:
+        return position
 
     async def greet(self, clients: Sequence[Client]) -> None:
         """Do what comes between the handshake and the first message."""
@@ -174,8 +174,8 @@ class SocketIoCrowd(PlainCrowd):
     def wrap(self, event: str, message: dict[str, Any]) -> bytes:
         return b'42["%b",%b]' % (event.encode(), orjson.dumps(message))
 
-    def wrapped_position(self, place: bytes) -> bytes:
-        return b'42["position",%b]' % place
+    def wrapped_position(self, position: bytes) -> bytes:
+        return b'42["position",%b]' % position
 
     def unwrap(self, payload: bytes) -> Any:
         return orjson.loads(payload[2:])[1] if payload.startswith(b"42") else None

@@ -165,7 +165,7 @@ def machine() -> list[str]:
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    commit = said("git", "log", "-1", "--format=%h")
+    commit = output_of("git", "log", "-1", "--format=%h")
     lock = orjson.loads((ROOT / "bench/package-lock.json").read_bytes())["packages"]
     peers = ", ".join(
         f"{name} {lock[f'node_modules/{name}']['version']}"
@@ -176,11 +176,11 @@ def machine() -> list[str]:
         f"{os.cpu_count()} cores, {model}, Linux {platform.release()}",
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        f"Node.js {said(node(), '--version')}, {peers}",
+        f"Node.js {output_of(node(), '--version')}, {peers}",
     ]
 
 
-def said(*command: str) -> str:
+def output_of(*command: str) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip()
 
@@ -189,7 +189,7 @@ def report(done: Sequence[Workload], restarted: Sequence[str]) -> str:
     lines = ["# Results", "", "How to read this: README.md.", ""]
     lines += [f"- {line}" for line in machine()]
     for workload in done:
-        lines += ["", f"## {workload.title}", "", workload.says, ""]
+        lines += ["", f"## {workload.title}", "", workload.description, ""]
         lines += [*workload.table(), ""]
         arguments = dict.fromkeys(
             f"`{load.arguments}`, {load.runs} run{'s' if load.runs > 1 else ''}"

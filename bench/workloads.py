@@ -44,11 +44,11 @@ class Load:
     open: bool = True
     # Spectators to start the search from; None: as in the arguments.
     search_from: int | None = None
-    note: str = ""
+    label: str = ""
 
     @property
     def title(self) -> str:
-        return self.contender.name + (f", {self.note}" if self.note else "")
+        return self.contender.name + (f", {self.label}" if self.label else "")
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Workload:
 
     name: str
     title: str
-    says: str
+    description: str
     loads: Sequence[Load]
     columns: Sequence[Column]
     # By title of the load, one per run.
@@ -187,7 +187,7 @@ def everything(quick: bool) -> list[Workload]:
     wide = f"fanout --runners 100 --spectators 500 --follows 10 --duration {seconds}"
     narrow = f"fanout --runners 100 --spectators 100 --follows 10 --duration {seconds}"
     race = f"race --duration {10 if quick else 20} --warmup 8"
-    look = f"race --duration {5 if quick else 10} --warmup 2"
+    probe = f"race --duration {5 if quick else 10} --warmup 2"
     return [
         Workload(
             "fanout",
@@ -205,15 +205,15 @@ def everything(quick: bool) -> list[Workload]:
             "Latency, open loop",
             "100 runners, 100 spectators who follow 10, at a fixed rate.",
             [
-                Load(OURS, f"{narrow} --rate 1", runs, note="1 Hz"),
-                Load(TEXTBOOK, f"{narrow} --rate 1", runs, note="1 Hz"),
-                Load(WS, f"{narrow} --rate 40", runs, note="40 Hz"),
-                Load(OURS, f"{narrow} --rate 40", runs, note="40 Hz"),
+                Load(OURS, f"{narrow} --rate 1", runs, label="1 Hz"),
+                Load(TEXTBOOK, f"{narrow} --rate 1", runs, label="1 Hz"),
+                Load(WS, f"{narrow} --rate 40", runs, label="40 Hz"),
+                Load(OURS, f"{narrow} --rate 40", runs, label="40 Hz"),
                 Load(
                     OURS,
                     f"{narrow} --rate 40 --dialect v1",
                     runs,
-                    note="40 Hz, typed, tick 250 ms",
+                    label="40 Hz, typed, tick 250 ms",
                 ),
             ],
             LATENCY,
@@ -236,14 +236,14 @@ def everything(quick: bool) -> list[Workload]:
             "recording; the peers at the most spectators with a p99 under 1 s.",
             [
                 *(
-                    Load(OURS, f"{race} --spectators {n}", runs, False, note=f"{n:,}")
+                    Load(OURS, f"{race} --spectators {n}", runs, False, label=f"{n:,}")
                     for n in (100, 1_000, 7_500, 10_000, 15_000)
                     if not quick or n != 1_000
                 ),
-                Load(WS, look, 1, search_from=1_200),
-                Load(WS_MERGED, look, 1, search_from=4_000),
-                Load(SOCKET_IO, look, 1, search_from=800),
-                Load(TEXTBOOK, look, 1, search_from=18),
+                Load(WS, probe, 1, search_from=1_200),
+                Load(WS_MERGED, probe, 1, search_from=4_000),
+                Load(SOCKET_IO, probe, 1, search_from=800),
+                Load(TEXTBOOK, probe, 1, search_from=18),
             ],
             RACE,
         ),
@@ -258,7 +258,7 @@ def everything(quick: bool) -> list[Workload]:
                         contender,
                         "idle --runners 20 --spectators 10000 --follows one",
                         runs,
-                        note="seed dialect",
+                        label="seed dialect",
                     )
                     for contender in ((WS,) if quick else (OURS, WS, SOCKET_IO))
                 ),

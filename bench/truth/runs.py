@@ -245,7 +245,7 @@ def record(
     sigma = random.choice((3.0, 6.0, 12.0) if judging else (4.0, 8.0, 15.0))
     noise = _Noise(sigma, len(run.xs), judging, random)
     dead = list(_dead_zones(random, len(run.xs)))
-    says = random.choice(("68 %", "constant", "nothing"))
+    accuracy_kind = random.choice(("68 %", "constant", "nothing"))
     motion = every <= 5 and random.random() < 0.4
     fixes: list[Fix] = []
     second = random.uniform(0, every)
@@ -270,7 +270,7 @@ def record(
             "68 %": 1.5 * spread * random.uniform(0.8, 1.3),
             "constant": 5.0,
             "nothing": None,
-        }[says]
+        }[accuracy_kind]
         lat, lng = degrees(x + east, y + north)
         speed = heading = None
         if motion:

@@ -205,5 +205,5 @@ class Score:
         }
 
 
-def percent(part: int, whole: int) -> str:
-    return f"{100 * part / max(whole, 1):.2f} %"
+def percent(part: int, total: int) -> str:
+    return f"{100 * part / max(total, 1):.2f} %"
