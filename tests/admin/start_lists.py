@@ -35,7 +35,7 @@ FAULTS = {
     2001: ("bib", "1"),
 }
 # The row with the same code as row 335; the first of two is no fault.
-FIRST_TAKEN = 10
+FIRST_DUPLICATE = 10
 
 
 def start_list_csv(delimiter: str = ",") -> str:
@@ -48,7 +48,7 @@ def start_list_csv(delimiter: str = ",") -> str:
         cells = {
             "bib": str(number),
             "name": f"Runner Ñandú {number}",
-            "code": "taken" if row == FIRST_TAKEN else "",
+            "code": "taken" if row == FIRST_DUPLICATE else "",
             "category": "W40" if number % 2 else "M",
             "wave": "A" if number % 3 else "b",
             "visibility": "",

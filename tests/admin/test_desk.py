@@ -206,17 +206,17 @@ def test_a_swap_needs_the_right_to_change_tokens(
     alice = User.objects.create(username="alice", is_staff=True)
     alice.user_permissions.add(Permission.objects.get(codename="change_race"))
     client.force_login(alice)
-    asked = {"first": "18", "second": "1"}
+    fields = {"first": "18", "second": "1"}
 
     assert "Swap phones" not in client.get(f"{desk}/").text
-    assert client.get(f"{desk}/swap/", asked).status_code == 403
-    assert client.post(f"{desk}/swap/", asked).status_code == 403
+    assert client.get(f"{desk}/swap/", fields).status_code == 403
+    assert client.post(f"{desk}/swap/", fields).status_code == 403
     token.refresh_from_db()
     assert token.runner == charlie
 
     alice.user_permissions.add(Permission.objects.get(codename="change_runnertoken"))
     assert "Swap phones" in client.get(f"{desk}/").text
-    client.post(f"{desk}/swap/", asked)
+    client.post(f"{desk}/swap/", fields)
     token.refresh_from_db()
     assert token.runner == bob
 

@@ -39,7 +39,7 @@ EXPIRY_S = 1.5
 
 
 @dataclass
-class Watched:
+class Revocable:
     """A runner with a phone, a user who is signed in, and a share link."""
 
     runner: Runner
@@ -51,7 +51,7 @@ class Watched:
     share: str
 
 
-def make_watched(code: str, way: Way) -> Watched:
+def make_revocable(code: str, way: Way) -> Revocable:
     """Make a runner who is visible by that right alone; a race has the same code."""
     runner = make_runner(code, visibility=VISIBILITY[way])
     phone, token = RunnerToken.objects.issue(runner, name="phone")
@@ -63,7 +63,7 @@ def make_watched(code: str, way: Way) -> Watched:
         link, share = make_link(race=race)
     else:
         link, share = make_link(runner)
-    return Watched(runner, phone, token, user, make_session(user), link, share)
+    return Revocable(runner, phone, token, user, make_session(user), link, share)
 
 
 def _enter_race(runner: Runner, *, listed: str) -> Race:
@@ -75,39 +75,39 @@ def _enter_race(runner: Runner, *, listed: str) -> Race:
     return race
 
 
-def revoke_token(watched: Watched) -> None:
-    watched.phone.revoke()
+def revoke_token(target: Revocable) -> None:
+    target.phone.revoke()
 
 
-def revoke_link(watched: Watched) -> None:
-    watched.link.revoke()
+def revoke_link(target: Revocable) -> None:
+    target.link.revoke()
 
 
-def let_link_expire(watched: Watched) -> None:
+def let_link_expire(target: Revocable) -> None:
     """Make the link expire `EXPIRY_S` from now."""
     ends = timezone.now() + timedelta(seconds=EXPIRY_S)
-    ShareLink.objects.filter(pk=watched.link.pk).update(expires_at=ends)
+    ShareLink.objects.filter(pk=target.link.pk).update(expires_at=ends)
 
 
-def remove_follower(watched: Watched) -> None:
-    Follow.objects.filter(user=watched.user).delete()
+def remove_follower(target: Revocable) -> None:
+    Follow.objects.filter(user=target.user).delete()
 
 
-def hide(watched: Watched) -> None:
-    visibility_set(runner=watched.runner, visibility="private")
+def hide(target: Revocable) -> None:
+    visibility_set(runner=target.runner, visibility="private")
 
 
-def sign_out(watched: Watched) -> None:
-    end_session(watched.cookie)
+def sign_out(target: Revocable) -> None:
+    end_session(target.cookie)
 
 
-def delete_account(watched: Watched) -> None:
-    account_delete(user=watched.user)
+def delete_account(target: Revocable) -> None:
+    account_delete(user=target.user)
 
 
-def block(watched: Watched) -> None:
-    make_follow(watched.user, watched.runner, Follow.Status.BLOCKED)
+def block(target: Revocable) -> None:
+    make_follow(target.user, target.runner, Follow.Status.BLOCKED)
 
 
-def delete_runner(watched: Watched) -> None:
-    runner_delete(runner=watched.runner)
+def delete_runner(target: Revocable) -> None:
+    runner_delete(runner=target.runner)

@@ -66,11 +66,11 @@ class Run:
 
     def open(self, path: str) -> Page:
         page = self.context.new_page()
-        page.on("console", self._hear)
+        page.on("console", self._collect_console)
         page.goto(path)
         return page
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _collect_console(self, message: ConsoleMessage) -> None:
         word, _, t = message.text.partition(" ")
         if word == "kept":
             self.kept.add(int(t))

@@ -90,14 +90,14 @@ class Canary:
         # The follow is in force once a position has arrived; what went before that
         # need not have come.
         if not await until(lambda: all(each.numbers for each in self.spectators), 20):
-            self._leave()
+            self._disconnect()
             raise AssertionError(f"No position came, {self._others()}.")
         return self
 
     def _others(self) -> str:
         return f"but {[each.other for each in self.spectators]}"
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         self.task.cancel()
         for peer in (self.runner, *self.spectators):
             peer.reset()
@@ -115,7 +115,7 @@ class Canary:
             if exc[0] is None:
                 await self._check()
         finally:
-            self._leave()
+            self._disconnect()
 
     async def _check(self) -> None:
         for peer in (self.runner, *self.spectators):

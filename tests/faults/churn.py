@@ -47,7 +47,7 @@ class ChurnReport:
     after: dict[str, float]
     rss_kib: list[int]
 
-    def left(self) -> dict[str, float]:
+    def leaked(self) -> dict[str, float]:
         """Return what there is more of than before."""
         return {
             name: self.after[name] - count
@@ -60,7 +60,9 @@ class ChurnReport:
         return self.rss_kib[-1] - self.rss_kib[len(self.rss_kib) * 2 // 5]
 
     def faults(self) -> list[str]:
-        faults = [f"{count:.0f} {name} too many" for name, count in self.left().items()]
+        faults = [
+            f"{count:.0f} {name} too many" for name, count in self.leaked().items()
+        ]
         if self.growth_kib() > (FLAT if self.long else FLAT_SHORT):
             faults.append(f"The memory grew by {self.growth_kib()} KiB.")
         return faults
@@ -87,7 +89,7 @@ class Visitor:
             return {"initialRequest": True, "following": self.following, "userId": 0}
         return {"type": "follow", "runners": self.following, "tick": 0}
 
-    async def look(self) -> Peer:
+    async def connect_and_read(self) -> Peer:
         """Follow and wait for the first position or snapshot."""
         peer = await open_peer(self.url, self.dialect)
         # A publishing runner is among those followed, so that something comes.
@@ -97,20 +99,20 @@ class Visitor:
         return peer
 
     async def close_frame(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         await peer.leave()
 
     async def reset(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         peer.reset()
 
     async def half_close(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         peer.transport.write_eof()
         await asyncio.wait_for(peer.closed, PATIENCE_S)
 
     async def stop_reading(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         peer.transport.pause_reading()
         await asyncio.sleep(0.2)
         peer.reset()
@@ -143,30 +145,30 @@ class Visitor:
         peer.reset()
 
     async def publish_and_vanish(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         for k in range(5):
             peer.send({"userId": self.following[-1], "lat": 1.5, "lng": 2 + k / 10})
         peer.reset()
 
     async def nonsense(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         for text in (b"", b"[", b"[1]", b'{"userId": [7], "lat": NaN, "lng": {}}'):
             peer.send_raw(frame(text))
         await peer.message(30)
         peer.reset()
 
     async def not_text(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         peer.send_raw(frame(b"\0", BINARY))
         await asyncio.wait_for(peer.closed, PATIENCE_S)
 
     async def not_utf8(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         peer.send_raw(frame(b"\xff\xfe{"))
         await asyncio.wait_for(peer.closed, PATIENCE_S)
 
     async def too_big(self) -> None:
-        peer = await self.look()
+        peer = await self.connect_and_read()
         peer.send_raw(frame(b" " * 300_000))
         await asyncio.wait_for(peer.closed, PATIENCE_S)
 

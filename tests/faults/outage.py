@@ -119,7 +119,7 @@ class SeedSpectator(Peer):
     def __init__(self) -> None:
         super().__init__()
         self.shown: set[float] = set()
-        self.heard_at = 0.0
+        self.received_at = 0.0
 
     async def follow(self, server: Server, ids: list[object]) -> None:
         await self.open(server.ws_url + "/")
@@ -129,7 +129,7 @@ class SeedSpectator(Peer):
         message = orjson.loads(text)
         if message.get("userId") == SEED_RUNNER:
             self.shown.add(message["lng"])
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
 
 
 async def publish_seed(server: Server) -> None:
@@ -170,7 +170,7 @@ class Scenario:
             ]
             await self._prepare()
             async with watching(self.spectators), carried(self.phones):
-                if not await until(self._all_heard, PATIENCE_S):
+                if not await until(self._all_received, PATIENCE_S):
                     raise AssertionError("No positions came.")
                 await asyncio.to_thread(self.postgres.stop)
                 async with watching(self.comers):
@@ -209,7 +209,7 @@ class Scenario:
             return Spectator(url, server.url, {"public": True}, codes)
         return Spectator(url, server.url, {"runners": some}, some)
 
-    def _all_heard(self) -> bool:
+    def _all_received(self) -> bool:
         everybody = all(
             spectator.markers[code]
             for spectator in self.spectators
@@ -248,7 +248,7 @@ class Scenario:
             for code in spectator.codes
         )
 
-    def _look_how_fresh(self) -> None:
+    def _check_freshness(self) -> None:
         now = now_ms()
         self.report.stalest_without_database_s = max(
             (now - spectator.markers[code]) / 1000
@@ -271,7 +271,7 @@ class Scenario:
         report.acked_without_database = sum(
             t > gone_at for phone in self.phones for t in phone.acked
         )
-        self._look_how_fresh()
+        self._check_freshness()
         await self._count_waiting()
         await asyncio.to_thread(self.postgres.start)
         back, acked = time.monotonic(), self._acked()
@@ -295,8 +295,8 @@ class Scenario:
         back = time.monotonic()
         if not await until(
             lambda: (
-                all(each.heard[-1] > back for each in self.spectators)
-                and all(seed.heard_at > back for seed in self.seeds)
+                all(each.received[-1] > back for each in self.spectators)
+                and all(seed.received_at > back for seed in self.seeds)
             ),
             PATIENCE_S,
         ):

@@ -146,9 +146,9 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
             await until(lambda: all(phone.acked for phone in phones), scale.patience)
             await asyncio.sleep(scale.seconds)
             connects = [spectator.connects for spectator in spectators]
-            asked_at = time.monotonic()
-            ask = _restart_workers if setup == "workers" else _stop_and_start
-            await ask(server, report, scale.patience)
+            requested_at = time.monotonic()
+            restart = _restart_workers if setup == "workers" else _stop_and_start
+            await restart(server, report, scale.patience)
             if not await until(
                 lambda: all(
                     spectator.connects > before and spectator.away_since is None
@@ -157,7 +157,7 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
                 scale.patience,
             ):
                 report.wrong.append("not all spectators came back")
-            report.all_back_seconds = round(time.monotonic() - asked_at, 1)
+            report.all_back_seconds = round(time.monotonic() - requested_at, 1)
             await asyncio.sleep(scale.seconds)
             await all_acked(phones, scale.patience)
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
@@ -183,17 +183,17 @@ async def _restart_workers(
     server: Server, report: RestartReport, patience: float
 ) -> None:
     before = set(family(server.pid)) - {server.pid}
-    asked_at = time.monotonic()
+    requested_at = time.monotonic()
     kill(server.pid, signal.SIGHUP)
     if not await until(lambda: before.isdisjoint(family(server.pid)), patience):
         report.wrong.append("not all workers were replaced")
-    report.restart_seconds = round(time.monotonic() - asked_at, 1)
+    report.restart_seconds = round(time.monotonic() - requested_at, 1)
 
 
 async def _stop_and_start(
     server: Server, report: RestartReport, patience: float
 ) -> None:
-    asked_at = time.monotonic()
+    requested_at = time.monotonic()
     kill(server.pid, signal.SIGTERM)
     statuses: Counter[str] = Counter()
     ended = asyncio.create_task(asyncio.to_thread(server.wait))
@@ -201,7 +201,7 @@ async def _stop_and_start(
         statuses[str(await asyncio.to_thread(_readiness, server))] += 1
         await asyncio.sleep(0.1)
     report.ready = dict(statuses)
-    report.restart_seconds = round(time.monotonic() - asked_at, 1)
+    report.restart_seconds = round(time.monotonic() - requested_at, 1)
     await asyncio.to_thread(server.start)
 
 

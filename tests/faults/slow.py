@@ -205,7 +205,7 @@ class Memory:
 
 
 @contextlib.contextmanager
-def watched(server: Server) -> Iterator[Memory]:
+def memory_of(server: Server) -> Iterator[Memory]:
     """Watch how much more resident memory the server has than now, in KiB."""
     memory = Memory()
     first = process.rss_kib(server.pid)
@@ -252,13 +252,13 @@ async def measure(server: Server, slow: Spectator, others: list[Spectator]) -> F
     """Compare a time in which a spectator reads with one in which it does not."""
     figures = Figures()
     p99_ms(others)
-    with watched(server) as memory:
+    with memory_of(server) as memory:
         await asyncio.sleep(SECONDS)
     figures.growth_kib_without = memory.growth
     figures.p99_ms_without = p99_ms(others)
 
     slow.transport.pause_reading()
-    with watched(server) as memory:
+    with memory_of(server) as memory:
         await asyncio.sleep(SECONDS)
     figures.growth_kib = memory.growth
     figures.p99_ms_with = p99_ms(others)

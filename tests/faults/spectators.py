@@ -62,7 +62,7 @@ class Spectator:
         self.fetches = 0
         self.errors: Counter[str] = Counter()
         # When positions arrived, by the monotonic clock.
-        self.heard: list[float] = []
+        self.received: list[float] = []
         # Ends of connections, by close code.
         self.closes: Counter[int] = Counter()
         # Since when nothing is shown, and how long that took each time. Seconds.
@@ -79,7 +79,7 @@ class Spectator:
             group.create_task(self._fetch_often())
             while True:
                 with contextlib.suppress(OSError, Refused, TimeoutError):
-                    await self._watch()
+                    await self._poll_line()
                 if self.away_since is None:
                     self.away_since = time.monotonic()
                 wait, self.stay_away = self.stay_away, None
@@ -87,7 +87,7 @@ class Spectator:
                     wait = self._rng.uniform(0, RETRY)
                 await asyncio.sleep(wait)
 
-    async def _watch(self) -> None:
+    async def _poll_line(self) -> None:
         line = _Line(self)
         try:
             await line.open(self.url, SUBPROTOCOLS["v1"])
@@ -96,7 +96,7 @@ class Spectator:
             line.follow()
             while not line.closed.done():
                 await asyncio.wait([line.closed], timeout=1)
-                if time.monotonic() - line.heard_at > SILENCE:
+                if time.monotonic() - line.received_at > SILENCE:
                     return
             self.closes[line.closed.result()] += 1
         finally:
@@ -176,32 +176,32 @@ class _Line(Peer):
     def __init__(self, spectator: Spectator) -> None:
         super().__init__()
         self.spectator = spectator
-        self.asked_since = 0
+        self.requested_since = 0
         # Whether the snapshot has come. Until then the flow that comes already says
         # nothing of what was missed, and `since` stays what it was.
         self.caught_up = False
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
 
     def follow(self) -> None:
         since = self.spectator.since
-        self.asked_since = since or 0
+        self.requested_since = since or 0
         message = {"type": "follow", "tick": 0} | self.spectator.follow
         self.send(message if since is None else message | {"since": since})
 
     def received(self, text: bytes) -> None:
         message = orjson.loads(text)
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         spectator = self.spectator
         match message["type"]:
             case "positions":
                 for code, t, lat, lng, *_ in message["fixes"]:
                     spectator.move(code, t, lat, lng)
                 if message["fixes"]:
-                    spectator.heard.append(self.heard_at)
+                    spectator.received.append(self.received_at)
                 if message["merged"]:
                     spectator.merged += message["merged"]
                     if spectator.merged_since is None:
-                        spectator.merged_since = spectator.since or self.asked_since
+                        spectator.merged_since = spectator.since or self.requested_since
             case "late":
                 for t, lat, lng in message["fixes"]:
                     spectator.hold(message["runner"], t, lat, lng)
@@ -210,12 +210,12 @@ class _Line(Peer):
                     spectator.meet(item)
                 for code in message["truncated"]:
                     spectator.truncated += 1
-                    spectator.missed(code, self.asked_since)
+                    spectator.missed(code, self.requested_since)
                 # What was missed comes right behind the last part: only the next
                 # frame is one after which nothing is missing.
                 self.caught_up |= not message["more"]
                 if spectator.away_since is not None:
-                    gap = self.heard_at - spectator.away_since
+                    gap = self.received_at - spectator.away_since
                     spectator.gaps.append(gap)
                     spectator.away_since = None
                 return

@@ -23,14 +23,14 @@ from websockets.exceptions import ConnectionClosed
 from tests.clients import Client, typed_client
 from tests.factories.revocation import (
     EXPIRY_S,
-    Watched,
+    Revocable,
     Way,
     block,
     delete_account,
     delete_runner,
     hide,
     let_link_expire,
-    make_watched,
+    make_revocable,
     remove_follower,
     revoke_link,
     revoke_token,
@@ -59,8 +59,8 @@ class Change:
     """What is done, to whom, and how the sockets end."""
 
     name: str
-    act: Callable[[Watched], None]
-    watched_by: Way
+    act: Callable[[Revocable], None]
+    visible_by: Way
     close: int | None = None
     # After how long it takes effect by the clock. Seconds.
     wait: float = 0.0
@@ -115,7 +115,7 @@ class Watcher(Peer):
         super().__init__()
         self.headers = headers
         self.positions = 0
-        self.heard_at = 0.0
+        self.received_at = 0.0
         # When a fix came that is newer than all before.
         self.newer_at = 0.0
         self.newest = 0.0
@@ -130,17 +130,17 @@ class Watcher(Peer):
         message = orjson.loads(text)
         if "lat" in message:
             # Of the seed dialect, which sends no old ones.
-            self.heard(self.newest + 1)
+            self.count_position(self.newest + 1)
         elif message.get("type") == "positions" and message["fixes"]:
-            self.heard(message["fixes"][-1][1])
+            self.count_position(message["fixes"][-1][1])
         elif message.get("type") == "late":
-            self.heard(message["fixes"][-1][0])
+            self.count_position(message["fixes"][-1][0])
 
-    def heard(self, t: float) -> None:
+    def count_position(self, t: float) -> None:
         self.positions += 1
-        self.heard_at = time.time()
+        self.received_at = time.time()
         if t > self.newest:
-            self.newest, self.newer_at = t, self.heard_at
+            self.newest, self.newer_at = t, self.received_at
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed_at = time.time()
@@ -152,30 +152,30 @@ class Scenario:
         self.server = server
         self.report = report
         self.number = itertools.count()
-        self.everybody_watches = asyncio.Barrier(len(CHANGES))
+        self.everybody_connected = asyncio.Barrier(len(CHANGES))
 
     async def run(self) -> None:
-        await asyncio.gather(*map(self.take_away, CHANGES))
+        await asyncio.gather(*map(self.revoke, CHANGES))
 
-    async def take_away(self, change: Change) -> None:
+    async def revoke(self, change: Change) -> None:
         # Names of its own, so that all changes can be played at once.
-        code, way = f"bob-{next(self.number)}", change.watched_by
-        watched = await self.server.adatabase(make_watched, code, way)
+        code, way = f"bob-{next(self.number)}", change.visible_by
+        target = await self.server.adatabase(make_revocable, code, way)
         headers: dict[str, str] = {}
         follow: dict[str, Any] = {"runners": [code]}
         if way in ("follower", "race"):
-            cookie = f"sessionid={watched.cookie}"
+            cookie = f"sessionid={target.cookie}"
             headers = {"Origin": self.server.url, "Cookie": cookie}
         if way == "race":
             follow = {"races": [code]}
         elif way in ("link", "race link"):
-            follow = {"share": watched.share}
-        async with running(self.server, watched.token) as phone:
+            follow = {"share": target.share}
+        async with running(self.server, target.token) as phone:
             watchers = await self.open(code, headers, follow)
             try:
                 # A crowd that comes at once is another matter.
-                await self.everybody_watches.wait()
-                await self.watch(change, watched, watchers, phone)
+                await self.everybody_connected.wait()
+                await self.change_and_measure(change, target, watchers, phone)
             finally:
                 for watcher in watchers:
                     watcher.reset()
@@ -200,19 +200,19 @@ class Scenario:
 
         return await asyncio.gather(*map(watcher, range(self.report.watchers)))
 
-    async def watch(
+    async def change_and_measure(
         self,
         change: Change,
-        watched: Watched,
+        target: Revocable,
         watchers: list[Watcher],
         phone: RunningPhone,
     ) -> None:
         def act() -> float:
-            change.act(watched)
+            change.act(target)
             return time.time()
 
         before = [watcher.positions for watcher in watchers]
-        if not await until(lambda: all_heard_more(watchers, before), PATIENCE_S):
+        if not await until(lambda: all_received_more(watchers, before), PATIENCE_S):
             self.report.wrong.append(f"{change.name}: not everybody was watching")
         since = await self.server.adatabase(act) + change.wait
         await asyncio.sleep(change.wait)
@@ -225,7 +225,7 @@ class Scenario:
             self.report.wrong.append(f"{change.name}: positions go on coming")
         # A token's end takes nothing away of what was taken before.
         old_too = change is not TOKEN_REVOKED
-        last = max(w.heard_at if old_too else w.newer_at for w in watchers)
+        last = max(w.received_at if old_too else w.newer_at for w in watchers)
         self.report.last_position_ms[change.name] = max(0, round((last - since) * 1000))
         codes = {w.closed.result() if w.closed.done() else None for w in watchers}
         if codes != {change.close}:
@@ -235,7 +235,7 @@ class Scenario:
             self.report.closed_ms[change.name] = round((closed - since) * 1000)
 
 
-def all_heard_more(watchers: list[Watcher], before: list[int]) -> bool:
+def all_received_more(watchers: list[Watcher], before: list[int]) -> bool:
     return all(w.positions > count for w, count in zip(watchers, before, strict=True))
 
 

@@ -74,8 +74,8 @@ def short_duration(began: float) -> timedelta:
 
 
 @contextlib.asynccontextmanager
-async def open_page(live: LiveBob, who: Alice) -> AsyncIterator[Client]:
-    headers = {"Origin": live.server.url, "Cookie": f"sessionid={who.cookie}"}
+async def open_page(live: LiveBob, user: Alice) -> AsyncIterator[Client]:
+    headers = {"Origin": live.server.url, "Cookie": f"sessionid={user.cookie}"}
     async with typed_client(live.server.ws_url, additional_headers=headers) as client:
         yield client
 

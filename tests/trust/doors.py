@@ -24,7 +24,7 @@ class Doors:
         # All that each door has shown so far.
         self.shown: dict[str, str] = {}
 
-    def note(self, door: str, text: str) -> None:
+    def record(self, door: str, text: str) -> None:
         self.shown[door] = f"{self.shown.get(door, '')}\n{text}"
 
     async def get(
@@ -49,11 +49,11 @@ class Doors:
             self.server.url + path, data, headers, method=method
         )
 
-        def ask() -> str:
+        def send() -> str:
             try:
                 with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
                     return f"{response.headers}{response.read().decode()}"
             except urllib.error.HTTPError as error:
                 return f"{error.headers}{error.read().decode()}"
 
-        self.note(door, await asyncio.to_thread(ask))
+        self.record(door, await asyncio.to_thread(send))

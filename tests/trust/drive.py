@@ -74,13 +74,13 @@ class Listener:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for text in self.client.connection:
-                self.heard.append(str(text))
+                self.received.append(str(text))
 
 
 class Witness:
@@ -129,14 +129,14 @@ class Drive(Doors):
             fix = {"t": t, "lat": place[0], "lng": place[1]}
             await phone.send(type="publish", fixes=[fix], id=1)
             answer = await phone.receive_until(lambda m: m.get("id") == 1)
-            self.note("typed replies", json.dumps(answer))
+            self.record("typed replies", json.dumps(answer))
 
     async def seed(self, code: str, t: int, place: tuple[float, float]) -> None:
         url = f"{self.server.ws_url}/?token={self.token(code)}"
         async with seed_client(url) as phone:
             await phone.send(userId=code, lat=place[0], lng=place[1], time=t)
             await phone.send(initialRequest=True, following=["no such"])
-            self.note("seed replies", json.dumps(await phone.receive()))
+            self.record("seed replies", json.dumps(await phone.receive()))
 
     async def app(
         self, app: str, code: str, t: int, place: tuple[float, float]
@@ -181,7 +181,9 @@ class Drive(Doors):
         await client.receive_type("snapshot")
         return Witness(self.server, client, runner)
 
-    async def look(self, stack: contextlib.AsyncExitStack) -> dict[str, Listener]:
+    async def open_listeners(
+        self, stack: contextlib.AsyncExitStack
+    ) -> dict[str, Listener]:
         """Open a spectator of every kind."""
         url, since = self.server.ws_url, now_ms() - 600_000
         seed = await stack.enter_async_context(seed_client(url))
@@ -209,7 +211,7 @@ class Drive(Doors):
             listeners[name] = Listener(client)
         return listeners
 
-    async def look_at_pages(self) -> None:
+    async def read_pages(self) -> None:
         links = self.keys.links
         await self.get("live page", "/")
         await self.get("race page", "/races/on/")

@@ -1,6 +1,6 @@
 """Every cell of origin × cookie × token × visibility × action: what is due, what is.
 
-`due` is a table of its own: it asks nothing of the code under test.
+`expected` is a table of its own: it asks nothing of the code under test.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 Origin = Literal["none", "own", "foreign", "null"]
 Cookie = Literal["none", "stranger", "follower", "blocked", "owner"]
 Token = Literal["none", "right", "another", "revoked", "garbage"]
-Sight = Literal["public", "followers", "private", "race_on", "race_over"]
+Visibility = Literal["public", "followers", "private", "race_on", "race_over"]
 Action = Literal[
     "seed follow",
     "seed publish",
@@ -29,7 +29,13 @@ Action = Literal[
 ORIGINS: tuple[Origin, ...] = ("none", "own", "foreign", "null")
 COOKIES: tuple[Cookie, ...] = ("none", "stranger", "follower", "blocked", "owner")
 TOKENS: tuple[Token, ...] = ("none", "right", "another", "revoked", "garbage")
-SIGHTS: tuple[Sight, ...] = ("public", "followers", "private", "race_on", "race_over")
+VISIBILITIES: tuple[Visibility, ...] = (
+    "public",
+    "followers",
+    "private",
+    "race_on",
+    "race_over",
+)
 SEED: tuple[Action, ...] = ("seed follow", "seed publish")
 TYPED: tuple[Action, ...] = (
     *("typed follow", "typed snapshot", "typed publish", "typed list"),
@@ -44,16 +50,16 @@ class Visitor(NamedTuple):
     origin: Origin
     cookie: Cookie
     token: Token
-    sight: Sight
+    visibility: Visibility
 
 
 def visitors() -> Iterator[Visitor]:
-    for each in itertools.product(ORIGINS, COOKIES, TOKENS, SIGHTS):
+    for each in itertools.product(ORIGINS, COOKIES, TOKENS, VISIBILITIES):
         yield Visitor(*each)
 
 
 # Who sees a runner of each visibility; "none" is a stranger without an account.
-SEEN_BY: dict[Sight, set[Cookie]] = {
+SEEN_BY: dict[Visibility, set[Cookie]] = {
     "public": {"none", "stranger", "follower", "owner"},
     "followers": {"follower", "owner"},
     "private": {"owner"},
@@ -61,20 +67,20 @@ SEEN_BY: dict[Sight, set[Cookie]] = {
     # Nobody but themselves outside the window, whoever was accepted as a follower.
     "race_over": {"owner"},
 }
-SHOWN_TO_ANYBODY: set[Sight] = {"public", "race_on"}
+SHOWN_TO_ANYBODY: set[Visibility] = {"public", "race_on"}
 
 
-def due(visitor: Visitor, action: Action) -> str:
+def expected(visitor: Visitor, action: Action) -> str:
     """Return the outcome that a cell must have."""
     if action in PAGES:
-        return _due_of_page(visitor, action)
+        return _expected_of_page(visitor, action)
     if visitor.origin in ("foreign", "null"):
         return "HTTP 403"
     if visitor.token in ("revoked", "garbage"):
         return "closed 4401"
     # Without an origin no browser is behind it, and cookies count for nothing.
     cookie = visitor.cookie if visitor.origin == "own" else "none"
-    sees = cookie in SEEN_BY[visitor.sight]
+    sees = cookie in SEEN_BY[visitor.visibility]
     match action:
         case "seed follow" | "typed follow":
             return "live" if sees else "runner.unknown"
@@ -82,7 +88,7 @@ def due(visitor: Visitor, action: Action) -> str:
             return "shown" if sees else "absent"
         case "typed list":
             # Of a whole everybody sees the same, but for those whom a runner blocked.
-            anybody = visitor.sight in SHOWN_TO_ANYBODY and cookie != "blocked"
+            anybody = visitor.visibility in SHOWN_TO_ANYBODY and cookie != "blocked"
             return "shown" if anybody else "absent"
         case "seed publish" if visitor.token == "another":
             return "runner.mismatch"
@@ -94,14 +100,14 @@ def due(visitor: Visitor, action: Action) -> str:
             }[visitor.token]
 
 
-def _due_of_page(visitor: Visitor, action: Action) -> str:
+def _expected_of_page(visitor: Visitor, action: Action) -> str:
     # A page of another origin cannot read the answer (no CORS), and a runner's token
     # lets nobody see: neither changes a page.
     if action == "home":
         # The list comes with the page, as public as everybody who may be seen; and the
         # page knows whom the visitor follows.
-        listed = visitor.sight == "public" and visitor.cookie != "blocked"
+        listed = visitor.visibility == "public" and visitor.cookie != "blocked"
         return "named" if listed or visitor.cookie == "follower" else "not named"
     if action == "live.json":
-        return "shown" if visitor.cookie in SEEN_BY[visitor.sight] else "absent"
-    return "200" if visitor.cookie in SEEN_BY[visitor.sight] else "404"
+        return "shown" if visitor.cookie in SEEN_BY[visitor.visibility] else "absent"
+    return "200" if visitor.cookie in SEEN_BY[visitor.visibility] else "404"

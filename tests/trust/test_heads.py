@@ -59,12 +59,12 @@ def test_a_head_that_does_not_end_is_cut_off(
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-@pytest.mark.parametrize("said", [(), (HEAD[:9],), (HEAD, HEAD[:9])])
+@pytest.mark.parametrize("parts", [(), (HEAD[:9],), (HEAD, HEAD[:9])])
 async def test_who_sends_no_head_in_time_is_hung_up_on(
-    monkeypatch: pytest.MonkeyPatch, said: tuple[bytes, ...]
+    monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
 ) -> None:
     monkeypatch.setattr(http, "HEAD_TIMEOUT_S", 0.3)
-    assert await seconds_open(said, keep_alive=3600) >= 0.3
+    assert await seconds_open(parts, keep_alive=3600) >= 0.3
 
 
 async def test_time_between_requests_is_that_of_keep_alive(
@@ -74,7 +74,7 @@ async def test_time_between_requests_is_that_of_keep_alive(
     assert await seconds_open((HEAD[:9], HEAD[9:]), keep_alive=1) >= 1
 
 
-async def seconds_open(said: tuple[bytes, ...], keep_alive: int) -> float:
+async def seconds_open(parts: tuple[bytes, ...], keep_alive: int) -> float:
     """Say something to a server and return how long the connection lasts."""
 
     async def ok(scope: Any, receive: Any, send: Any) -> None:
@@ -93,7 +93,7 @@ async def seconds_open(said: tuple[bytes, ...], keep_alive: int) -> float:
         serving = asyncio.create_task(server.serve([listener]))
         started = time.monotonic()
         reader, writer = await asyncio.open_connection(*listener.getsockname())
-        for part in said:
+        for part in parts:
             writer.write(part)
             await asyncio.sleep(0.05)
         async with asyncio.timeout(PATIENCE_S):

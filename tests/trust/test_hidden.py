@@ -26,7 +26,7 @@ from tests.waiting import eventually
 
 # Until what was stored while a socket joined has been read for it once more. Nothing
 # tells that this has found nothing. Seconds.
-SECOND_LOOK = SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S + 1
+BACKFILL_S = SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S + 1
 # What shows the places that may be seen.
 OPEN_DOORS = {
     *("seed", "typed, one by one", "typed, at a tick", "typed, public", "typed, race"),
@@ -36,7 +36,7 @@ OPEN_DOORS = {
 }
 
 
-def take_back(cast: Cast) -> None:
+def hide_and_erase(cast: Cast) -> None:
     """Have each runner take back what is in their name."""
     sharing_pause(runner=cast.runners["paused"])
     sharing_until(runner=cast.runners["ended"], ends=timezone.now())
@@ -53,7 +53,7 @@ def take_back(cast: Cast) -> None:
 async def shows_clean(places: Places, listener: Listener, start: int = 0) -> None:
     """Wait until a place that may be seen has come."""
     await eventually(
-        lambda: "clean zoned" in places.found("".join(listener.heard[start:]))
+        lambda: "clean zoned" in places.found("".join(listener.received[start:]))
     )
 
 
@@ -63,7 +63,7 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
     places = drive.places
     async with contextlib.AsyncExitStack() as stack:
         # Seen when they came, not any more once they were erased, ended or hidden.
-        early = await drive.look(stack)
+        early = await drive.open_listeners(stack)
         witness = await drive.witness(stack)
         await drive.everywhere("before the end", "ended")
         await drive.everywhere("erased", "erased")
@@ -71,12 +71,12 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
         await drive.everywhere("of a later zone", "rezoned", lat=63.5, lng=13.5)
         wanted = {"erased, typed", "before the end, osmand"}
         await eventually(
-            lambda: wanted <= places.found("".join(early["typed, public"].heard))
+            lambda: wanted <= places.found("".join(early["typed, public"].received))
         )
-        await roomy_server.adatabase(take_back, cast)
+        await roomy_server.adatabase(hide_and_erase, cast)
         await witness.sees_changes()
         pause_t = now_ms()
-        before = {name: len(listener.heard) for name, listener in early.items()}
+        before = {name: len(listener.received) for name, listener in early.items()}
         drive.shown.clear()
 
         await drive.everywhere("in a zone", "zoned", lat=61.5, lng=11.5)
@@ -102,23 +102,23 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
             late = places.make(f"clean {code}")
             await drive.typed(code, now_ms() - 300_000, late)
 
-        late_comers = await drive.look(stack)
+        late_comers = await drive.open_listeners(stack)
         for name in early.keys() & OPEN_DOORS:
             await shows_clean(places, early[name], before[name])
         for name in ("typed, one by one", "typed, since"):
             await shows_clean(places, late_comers[name])
-        await asyncio.sleep(SECOND_LOOK)
-        await drive.look_at_pages()
+        await asyncio.sleep(BACKFILL_S)
+        await drive.read_pages()
         for name, listener in early.items():
-            drive.note(name, "\n".join(listener.heard[before[name] :]))
+            drive.record(name, "\n".join(listener.received[before[name] :]))
         for name, listener in late_comers.items():
             door = "since" if "since" in name else "snapshot"
-            drive.note(f"{name}, who came late", "\n".join(listener.heard))
+            drive.record(f"{name}, who came late", "\n".join(listener.received))
             if "seed" not in name:
-                drive.note(door, "\n".join(listener.heard))
+                drive.record(door, "\n".join(listener.received))
         for listener in (*early.values(), *late_comers.values()):
             listener.task.cancel()
-    drive.note("log", roomy_server.log)
+    drive.record("log", roomy_server.log)
 
     leaks = {}
     clean = set()

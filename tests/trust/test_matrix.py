@@ -38,12 +38,12 @@ from tests.trust.matrix import (
     ACTIONS,
     PAGES,
     SEED,
-    SIGHTS,
     TYPED,
+    VISIBILITIES,
     Action,
-    Sight,
+    Visibility,
     Visitor,
-    due,
+    expected,
     visitors,
 )
 from tests.waiting import PATIENCE_S
@@ -55,42 +55,42 @@ AT_A_TIME = 40
 
 @dataclass
 class MatrixKeys:
-    """What visitors bring along: cookies by whose they are, and by sight; tokens."""
+    """Credentials of visitors: cookies by owner and visibility; tokens."""
 
     cookies: dict[str, str] = field(default_factory=dict)
-    owners: dict[Sight, str] = field(default_factory=dict)
+    owners: dict[Visibility, str] = field(default_factory=dict)
     another: str = ""
-    pulses: dict[Sight, str] = field(default_factory=dict)
-    right: dict[Sight, str] = field(default_factory=dict)
-    revoked: dict[Sight, str] = field(default_factory=dict)
+    pulses: dict[Visibility, str] = field(default_factory=dict)
+    right: dict[Visibility, str] = field(default_factory=dict)
+    revoked: dict[Visibility, str] = field(default_factory=dict)
 
 
 def make_keys() -> MatrixKeys:
-    """Make a runner of each sight, and users who may see some of them."""
+    """Make a runner of each visibility, and users who may see some of them."""
     now, day = timezone.now(), timedelta(days=1)
     keys = MatrixKeys(another=make_phone("another"))
     users = {name: make_user(name) for name in ("stranger", "follower", "blocked")}
     keys.cookies = {name: make_session(user) for name, user in users.items()}
     ends = {"race_on": now + day, "race_over": now - timedelta(seconds=1)}
-    for sight in SIGHTS:
-        owner = make_user(f"owner-{sight}")
+    for visibility in VISIBILITIES:
+        owner = make_user(f"owner-{visibility}")
         runner = make_runner(
-            f"run-{sight}", visibility=sight.partition("_")[0], account=owner
+            f"run-{visibility}", visibility=visibility.partition("_")[0], account=owner
         )
-        keys.owners[sight] = make_session(owner)
+        keys.owners[visibility] = make_session(owner)
         make_follow(users["follower"], runner)
         make_follow(users["blocked"], runner, "blocked")
-        if sight in ends:
+        if visibility in ends:
             race = Race.objects.create(
-                slug=sight.removeprefix("race_"),
-                name=sight,
-                start=ends[sight] - day,
-                ends=ends[sight],
+                slug=visibility.removeprefix("race_"),
+                name=visibility,
+                start=ends[visibility] - day,
+                ends=ends[visibility],
             )
             Entry.objects.create(race=race, runner=runner, bib="1")
-        keys.pulses[sight] = make_token(runner)
-        keys.right[sight] = make_token(runner)
-        row, keys.revoked[sight] = RunnerToken.objects.issue(runner, name="phone")
+        keys.pulses[visibility] = make_token(runner)
+        keys.right[visibility] = make_token(runner)
+        row, keys.revoked[visibility] = RunnerToken.objects.issue(runner, name="phone")
         row.revoke()
     return keys
 
@@ -102,7 +102,7 @@ class World:
         self.server = server
         self.keys = server.database(make_keys)
         self.found: dict[tuple[Visitor, Action], str] = {}
-        self.phones: dict[Sight, RunningPhone] = {}
+        self.phones: dict[Visibility, RunningPhone] = {}
         # Pages come from Django alone, whichever server stands before it.
         self.has_pages = server.kind == "uvicorn"
         self.actions = ACTIONS if self.has_pages else SEED + TYPED
@@ -118,12 +118,12 @@ class World:
             "null": "null",
         }.get(visitor.origin)
         keys = self.keys
-        cookie = {**keys.cookies, "owner": keys.owners[visitor.sight]}.get(
+        cookie = {**keys.cookies, "owner": keys.owners[visitor.visibility]}.get(
             visitor.cookie
         )
         token = {
-            "right": keys.right[visitor.sight],
-            "revoked": keys.revoked[visitor.sight],
+            "right": keys.right[visitor.visibility],
+            "revoked": keys.revoked[visitor.visibility],
             "another": keys.another,
             "garbage": "garbage",
         }.get(visitor.token)
@@ -170,15 +170,15 @@ class World:
                 # close frame lost.
                 await Client(socket).received()
                 fix = self.try_to_publish(visitor, publish)
-                for said in (
+                for command in (
                     {"initialRequest": True, "following": [code_of(visitor)]},
                     fix | {"userId": code_of(visitor)},
                     {"initialRequest": True, "following": ["a barrier"]},
                 ):
-                    await socket.send(json.dumps(said))
+                    await socket.send(json.dumps(command))
                 shown = False
                 while True:
-                    message = await hear(socket)
+                    message = await receive(socket)
                     if "error" not in message:
                         shown = True
                         continue
@@ -193,9 +193,9 @@ class World:
         follow, snapshot, publish, topic_name = TYPED
         with self.ends(visitor, TYPED):
             async with self.visit(visitor, "spectate.v1") as socket:
-                await hear(socket)  # the welcome
+                await receive(socket)  # the welcome
                 fix = self.try_to_publish(visitor, publish)
-                for said in (
+                for command in (
                     {
                         "type": "follow",
                         "runners": [code_of(visitor)],
@@ -207,11 +207,11 @@ class World:
                     {"type": "follow", "public": True, "id": "public"},
                     {"type": "follow", "races": ["on", "over"], "id": "races"},
                 ):
-                    await socket.send(json.dumps(said))
+                    await socket.send(json.dumps(command))
                 shown = False
                 answers: dict[str, set[str]] = {}
                 while answers.keys() < {"follow", "publish", "public", "races"}:
-                    message = await hear(socket)
+                    message = await receive(socket)
                     # Later on it may come with the whole.
                     if is_of(message, code_of(visitor)) and not answers:
                         shown = True
@@ -222,8 +222,8 @@ class World:
                         cell = {"follow": follow, "publish": publish}[id_]
                         self.found[visitor, cell] = message["code"]
                     if message["type"] == "snapshot":
-                        places = {r["code"] for r in message["runners"] if r["fix"]}
-                        answers.setdefault(id_, set()).update(places)
+                        positioned = {r["code"] for r in message["runners"] if r["fix"]}
+                        answers.setdefault(id_, set()).update(positioned)
                     elif id_ == "publish":
                         answers[id_] = set()
                 for cell, codes in (
@@ -242,7 +242,7 @@ class World:
                         }
                     )
                 )
-                while (await hear(socket))["type"] != "unfollowed":
+                while (await receive(socket))["type"] != "unfollowed":
                     pass
                 await self.listen(
                     socket,
@@ -280,13 +280,13 @@ class World:
         refused = (visitor, follow) in self.found
         if refused:
             # The first of them may have been on its way before.
-            await self.phones[visitor.sight].goes_on(2)
+            await self.phones[visitor.visibility].goes_on(2)
             came = await Client(socket).received()
             shown = shown or any(map(is_position, came))
         else:
             with contextlib.suppress(TimeoutError):
                 while not shown:
-                    shown = is_position(await hear(socket))
+                    shown = is_position(await receive(socket))
         if shown:
             # Also where an error said that it would not come.
             self.found[visitor, follow] = "live"
@@ -334,10 +334,10 @@ class World:
 
     async def run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for sight, token in self.keys.pulses.items():
+            for visibility, token in self.keys.pulses.items():
                 phone = await stack.enter_async_context(running(self.server, token))
                 await phone.goes_on(1)
-                self.phones[sight] = phone
+                self.phones[visibility] = phone
             everybody = list(visitors())
             gate = asyncio.Semaphore(AT_A_TIME)
 
@@ -357,16 +357,16 @@ class World:
         stored = await self.server.adatabase(stored_times, lng=7)
         for code, times in stored.items():
             for visitor, action in map(self.tried.__getitem__, times):
-                whose = "the runner" if code == code_of(visitor) else code
+                runner = "the runner" if code == code_of(visitor) else code
                 # Also where an error said that it was not taken.
-                self.found[visitor, action] = f"stored as {whose}"
+                self.found[visitor, action] = f"stored as {runner}"
 
 
 def code_of(visitor: Visitor) -> str:
-    return f"run-{visitor.sight}"
+    return f"run-{visitor.visibility}"
 
 
-async def hear(socket: ClientConnection) -> dict[str, Any]:
+async def receive(socket: ClientConnection) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(
         await asyncio.wait_for(socket.recv(), PATIENCE_S)
     )
@@ -395,10 +395,13 @@ async def test_every_cell_has_the_outcome_that_is_due(matrix_server: Server) -> 
     start = time.monotonic()
     await world.run()
     wrong = {
-        (*visitor, action): (world.found.get((visitor, action)), due(visitor, action))
+        (*visitor, action): (
+            world.found.get((visitor, action)),
+            expected(visitor, action),
+        )
         for visitor in visitors()
         for action in world.actions
-        if world.found.get((visitor, action)) != due(visitor, action)
+        if world.found.get((visitor, action)) != expected(visitor, action)
     }
     print(
         f"{len(world.found):,} cells on {matrix_server.kind} "

@@ -56,7 +56,7 @@ def token(db: None) -> str:
     return plain
 
 
-def ask(client: Client, path: str, token: str, pin: str) -> Any:
+def request(client: Client, path: str, token: str, pin: str) -> Any:
     return client.get(path, headers=headers(token, pin))
 
 
@@ -66,7 +66,7 @@ def headers(token: str, pin: str) -> dict[str, str]:
 
 def lock(client: Client, token: str) -> None:
     for number in range(10):
-        wrong = ask(client, "/live.json", token, f"00000{number}")
+        wrong = request(client, "/live.json", token, f"00000{number}")
         assert (wrong.status_code, wrong.json()["code"]) == (404, "share.pin")
 
 
@@ -74,24 +74,29 @@ def lock(client: Client, token: str) -> None:
 def test_ten_wrong_pins_lock_the_link_for_a_minute(
     client: Client, token: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert ask(client, path, token, PIN).status_code == 200
+    assert request(client, path, token, PIN).status_code == 200
     for number in range(10):
         # A request without a PIN does not count.
-        assert ask(client, path, token, "").status_code == 404
-        assert ask(client, path, token, f"00000{number}").status_code == 404
+        assert request(client, path, token, "").status_code == 404
+        assert request(client, path, token, f"00000{number}").status_code == 404
 
-    for answer in (ask(client, path, token, PIN), ask(client, path, token, "1")):
+    for answer in (
+        request(client, path, token, PIN),
+        request(client, path, token, "1"),
+    ):
         assert (answer.status_code, answer.json()["code"]) == (429, "rate.limited")
         assert 50 <= int(answer["Retry-After"]) <= 60
     # The other endpoints refuse it too.
-    assert {ask(client, other, token, PIN).status_code for other in ENDPOINTS} == {429}
+    assert {request(client, other, token, PIN).status_code for other in ENDPOINTS} == {
+        429
+    }
 
     monkeypatch.setattr(share_links, "LOCK_S", 0.0)
-    assert ask(client, path, token, PIN).status_code == 200
+    assert request(client, path, token, PIN).status_code == 200
 
 
 def test_right_pins_do_not_lock_the_link(client: Client, token: str) -> None:
-    answers = [ask(client, "/live.json", token, PIN) for _ in range(20)]
+    answers = [request(client, "/live.json", token, PIN) for _ in range(20)]
     assert {answer.status_code for answer in answers} == {200}
 
 
@@ -113,13 +118,13 @@ def test_a_lock_does_not_affect_visitors_who_entered_the_pin(
 
     lock(client, token)
 
-    assert ask(mum, "/live.json", token, proof).status_code == 200
+    assert request(mum, "/live.json", token, proof).status_code == 200
     assert "follow" in page_of(mum.get(f"/s/{token}/").content.decode())
     # A changed PIN ends their access.
     link = ShareLink.objects.get()
     link.pin = "changed"
     link.save()
-    assert ask(mum, "/live.json", token, proof).status_code == 429
+    assert request(mum, "/live.json", token, proof).status_code == 429
 
 
 def test_a_right_pin_is_hashed_once_and_not_kept(
@@ -133,7 +138,7 @@ def test_a_right_pin_is_hashed_once_and_not_kept(
 
     monkeypatch.setattr(share_links, "check_password", counted)
     for _ in range(3):
-        assert ask(client, "/live.json", token, PIN).status_code == 200
+        assert request(client, "/live.json", token, PIN).status_code == 200
     assert hashed == [PIN]
     (kept,) = share_links._right_pins
     assert PIN.encode() not in kept
