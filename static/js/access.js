@@ -3,8 +3,8 @@
 import { clockTime } from "./format.js";
 import { gettext } from "./language.js";
 
-// As on the server (runners/models/race.py). ms.
-const SHOWN_BEFORE_START = 3_600_000;
+// As on the server (runners/models/race.py).
+const SHOWN_BEFORE_START_MS = 3_600_000;
 
 /**
  * The sentence for an `event` of kind `access`.
@@ -47,7 +47,7 @@ export function nobodySentence({ oneRunner, race }, now) {
     return gettext("Nobody is sharing right now. Runs appear here as soon as somebody starts.");
   }
   if (now >= race.ends) return gettext("This race is over. Its runners are not shown any longer.");
-  if (now < race.start - SHOWN_BEFORE_START) {
+  if (now < race.start - SHOWN_BEFORE_START_MS) {
     return gettext("Runners can be seen from one hour before the start.");
   }
   return gettext("Nobody is on the start list yet.");

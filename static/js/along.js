@@ -3,8 +3,8 @@
 
 import { metresBetween } from "./metres.js";
 
-// Two passes within this distance along the course are one. m.
-const SAME_PASS = 150;
+// Two passes within this distance along the course are one.
+const SAME_PASS_M = 150;
 
 /** @typedef {import("./polyline.js").LngLat} LngLat */
 
@@ -77,7 +77,7 @@ export class Along {
       const step = this.#at[n] - this.#at[n - 1];
       const pass = { distance: this.#at[n - 1] + near.share * step, away: near.away };
       const last = passes[passes.length - 1];
-      if (!last || pass.distance - last.distance > SAME_PASS) passes.push(pass);
+      if (!last || pass.distance - last.distance > SAME_PASS_M) passes.push(pass);
       else if (pass.away < last.away) passes[passes.length - 1] = pass;
     }
     return passes.map(({ distance }) => distance);

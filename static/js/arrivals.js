@@ -1,7 +1,7 @@
 // When my runners pass a place: requested from the server, and kept for a while.
 
-const EVERY = 20_000; // ms
-const PATIENCE = 10_000; // ms
+const EVERY_MS = 20_000;
+const PATIENCE_MS = 10_000;
 // Runners that one request may name, as on the server (views/races/eta.py).
 const MOST_NAMED = 100;
 
@@ -55,9 +55,9 @@ export class Arrivals {
     this.#kept.set(key, kept);
     const isOlder = (/** @type {number} */ age) => (/** @type {string} */ code) =>
       !(time - kept.get(code)?.askedAt <= age);
-    if (codes.some(isOlder(EVERY))) {
+    if (codes.some(isOlder(EVERY_MS))) {
       // The others soon too: one request for all.
-      const old = codes.filter(isOlder(EVERY / 2)).sort();
+      const old = codes.filter(isOlder(EVERY_MS / 2)).sort();
       for (const code of old) {
         kept.set(code, { askedAt: time, arrivals: kept.get(code)?.arrivals ?? null });
       }
@@ -76,7 +76,7 @@ export class Arrivals {
   tidy(time) {
     for (const [key, kept] of this.#kept) {
       for (const [code, { askedAt }] of kept) {
-        if (time - askedAt > 3 * EVERY) kept.delete(code);
+        if (time - askedAt > 3 * EVERY_MS) kept.delete(code);
       }
       if (kept.size === 0) this.#kept.delete(key);
     }
@@ -95,7 +95,7 @@ export class Arrivals {
         const query = new URLSearchParams({ at: place, runners: named.join() });
         const response = await this.#fetch(`${url}?${query}`, {
           headers: this.#headers,
-          signal: AbortSignal.timeout(PATIENCE),
+          signal: AbortSignal.timeout(PATIENCE_MS),
         });
         if (!response.ok) return;
         const arrivals = readArrivals(await response.json());

@@ -4,8 +4,8 @@ import { setText } from "./dom.js";
 import { gettext } from "./language.js";
 
 const PRESETS = [gettext("Allez"), gettext("Keep going"), gettext("Well run"), gettext("Bravo")];
-// How long a message is shown. ms.
-const STATUS_SHOWN_FOR = 6000;
+// How long a message is shown.
+const STATUS_SHOWN_FOR_MS = 6000;
 
 /**
  * The sentence for a cheer that was not sent.
@@ -112,6 +112,6 @@ export class CheerRow {
   #showStatus(text) {
     setText(this.#statusLine, text);
     clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => setText(this.#statusLine, ""), STATUS_SHOWN_FOR);
+    this.#silence = setTimeout(() => setText(this.#statusLine, ""), STATUS_SHOWN_FOR_MS);
   }
 }

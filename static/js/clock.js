@@ -1,11 +1,11 @@
 // The server's clock, from the times of its frames rather than from this device.
 
 // Frames delayed on the way have an earlier time. Small differences are averaged, so that
-// markers do not tremble; a greater one is a different clock. ms.
-const TREMBLE = 3000;
+// markers do not tremble; a greater one is a different clock.
+const TREMBLE_MS = 3000;
 const DRIFT_GAIN = 0.02;
-// The device was asleep if its two clocks differ by this much. ms.
-const SLEPT = 2000;
+// The device was asleep if its two clocks differ by this much.
+const SLEPT_MS = 2000;
 
 /** Keeps the server's time, from the `time` of its frames. */
 export class ServerClock {
@@ -37,13 +37,13 @@ export class ServerClock {
     this.#slept = this.#date() - this.#tick();
     const offset = time - this.#tick();
     const late = this.#offset - offset;
-    this.#offset = late < 0 || late > TREMBLE ? offset : this.#offset - DRIFT_GAIN * late;
+    this.#offset = late < 0 || late > TREMBLE_MS ? offset : this.#offset - DRIFT_GAIN * late;
   }
 
   /** The server's time now, ms since the epoch. */
   now() {
     // After a sleep and until the next frame: otherwise old positions would look fresh.
     const slept = this.#date() - this.#tick() - this.#slept;
-    return this.#tick() + this.#offset + (slept > SLEPT ? slept : 0);
+    return this.#tick() + this.#offset + (slept > SLEPT_MS ? slept : 0);
   }
 }

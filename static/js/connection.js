@@ -7,24 +7,24 @@ import {
   SUBPROTOCOL,
 } from "./protocol.js";
 
-const LEAST_WAIT = 1000; // ms
-const MOST_WAIT = 30_000; // ms
+const LEAST_WAIT_MS = 1000;
+const MOST_WAIT_MS = 30_000;
 // After "overloaded", the first delay may already be this long: 2 ** 4 s.
 const BUSY_ATTEMPTS = 4;
-// How long the handshake may take, as some proxies drop it silently. ms.
-const HANDSHAKE_WAIT = 10_000;
+// How long the handshake may take, as some proxies drop it silently.
+const HANDSHAKE_WAIT_MS = 10_000;
 // A server that is silent for this many heartbeats is disconnected.
 const SILENT_HEARTBEATS = 2.5;
-// How long a socket may take to answer a ping when the page becomes visible. ms.
-const PROBE_WAIT = 5000;
+// How long a socket may take to answer a ping when the page becomes visible.
+const PROBE_WAIT_MS = 5000;
 
 /**
  * The delay before the next attempt, in ms: full jitter, 1 to 30 s.
  * @param {number} attempts
  */
 export function backoff(attempts, random = Math.random) {
-  const most = Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(attempts, 10));
-  return LEAST_WAIT + random() * (most - LEAST_WAIT);
+  const most = Math.min(MOST_WAIT_MS, LEAST_WAIT_MS * 2 ** Math.min(attempts, 10));
+  return LEAST_WAIT_MS + random() * (most - LEAST_WAIT_MS);
 }
 
 /**
@@ -84,7 +84,7 @@ export class Connection {
     this.#handlers.onStatus({ state: "connecting" });
     const socket = new WebSocket(this.#url, SUBPROTOCOL);
     this.#socket = socket;
-    this.#expectFrame(HANDSHAKE_WAIT);
+    this.#expectFrame(HANDSHAKE_WAIT_MS);
     socket.onopen = () => this.#handlers.onOpen();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#closed(code);
@@ -174,7 +174,7 @@ export class Connection {
     if (this.#socket === null) {
       this.open();
     } else if (this.send({ type: "ping" })) {
-      this.#expectFrame(PROBE_WAIT);
+      this.#expectFrame(PROBE_WAIT_MS);
     }
   }
 }

@@ -1,6 +1,6 @@
 // The big screen: shows the whole field and single runners in turn.
 
-const EACH = 12_000; // ms
+const EACH_MS = 12_000;
 // Runners of the field, besides those followed.
 const LEADERS = 3;
 
@@ -34,5 +34,5 @@ export function cycle(codes, show, mayMove) {
     const order = [null, ...codes()];
     current = order[(order.indexOf(current) + 1) % order.length];
     show(current);
-  }, EACH);
+  }, EACH_MS);
 }

@@ -4,17 +4,17 @@
 import { Catchup } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { followMessage, shareHeaders } from "./protocol.js";
-import { TRAIL_SPAN } from "./store.js";
+import { TRAIL_SPAN_MS } from "./store.js";
 
 // After this many failed attempts the websocket counts as blocked.
 const ATTEMPTS = 2;
-// How often tracks are fetched for conflated positions that leave a visible gap. ms.
+// How often tracks are fetched for conflated positions that leave a visible gap.
 const REFETCH_EVERY_MS = 15_000;
-const HOLE = 5000;
-// When to retry if the module that fetches tracks could not be loaded. ms.
-const TRACKS_RETRY = 5000;
-// When to retry after the server's database was unavailable. ms.
-const STORE_RETRY = 2000;
+const VISIBLE_GAP_MS = 5000;
+// When to retry if the module that fetches tracks could not be loaded.
+const TRACKS_RETRY_MS = 5000;
+// When to retry after the server's database was unavailable.
+const STORE_RETRY_MS = 2000;
 
 /**
  * `codes` are requested in addition, `trailed` are shown with a trail.
@@ -125,7 +125,7 @@ export class Feed {
   async #wantTrack(code, since) {
     const tracks = await this.#openTracks().catch(() => null);
     if (tracks) tracks.want(code, since);
-    else setTimeout(() => this.#wantTrack(code, since), TRACKS_RETRY);
+    else setTimeout(() => this.#wantTrack(code, since), TRACKS_RETRY_MS);
   }
 
   /** @param {boolean} isBlocked */
@@ -197,7 +197,7 @@ export class Feed {
     for (const { code, fix } of runners) {
       if (fix === null) continue;
       this.#filled.add(code);
-      if (!filled.has(code)) this.#wantTrack(code, fix.t - TRAIL_SPAN);
+      if (!filled.has(code)) this.#wantTrack(code, fix.t - TRAIL_SPAN_MS);
     }
   }
 
@@ -236,7 +236,7 @@ export class Feed {
         break;
       case "error":
         if (message.code === "store.unavailable") {
-          setTimeout(() => this.follow(), message.after ?? STORE_RETRY);
+          setTimeout(() => this.follow(), message.after ?? STORE_RETRY_MS);
         }
         this.#handlers.onError(message);
         break;
@@ -280,7 +280,7 @@ export class Feed {
     if (since === null) return;
     for (const code of this.#handlers.trailed()) {
       const trail = this.#store.runners.get(code)?.trail ?? [];
-      const has = trail.some(([t], n) => n > 0 && t > since && t - trail[n - 1][0] > HOLE);
+      const has = trail.some(([t], n) => n > 0 && t > since && t - trail[n - 1][0] > VISIBLE_GAP_MS);
       if (has) this.#wantTrack(code, since);
     }
   }

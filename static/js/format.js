@@ -8,14 +8,14 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-// A pace is only shown above this speed: below is standing, or the phone's noise. m/s.
-const SLOWEST_PACE = 0.5;
-export const MILE = 1609.344; // m
-const FOOT = 0.3048; // m
-// A smaller error of a distance is not shown: phones that send often have that. m.
-const SHOWN_ERROR = 150;
-// Shorter distances are in feet. m.
-const FEET_UNTIL = 0.2 * MILE;
+// A pace is only shown above this speed: below is standing, or the phone's noise.
+const SLOWEST_M_PER_S = 0.5;
+export const MILE_M = 1609.344;
+const FOOT_M = 0.3048;
+// A smaller error of a distance is not shown: phones that send often have that.
+const SHOWN_ERROR_M = 150;
+// Shorter distances are in feet.
+const FEET_UNTIL_M = 0.2 * MILE_M;
 
 /** @typedef {{value: string, unit: string}} Figure */
 
@@ -40,15 +40,15 @@ export function distance(metres, deviation) {
  */
 export function reach(deviation) {
   const error = 2 * (deviation ?? 0);
-  return error < SHOWN_ERROR ? 0 : error;
+  return error < SHOWN_ERROR_M ? 0 : error;
 }
 
 /** @param {number} metres */
 function unitFor(metres) {
   if (isImperial()) {
-    return metres < FEET_UNTIL
-      ? { size: FOOT, digits: 0, unit: "ft" }
-      : { size: MILE, digits: 1, unit: "mi" };
+    return metres < FEET_UNTIL_M
+      ? { size: FOOT_M, digits: 0, unit: "ft" }
+      : { size: MILE_M, digits: 1, unit: "mi" };
   }
   return metres < 1000
     ? { size: 1, digits: 0, unit: "m" }
@@ -71,8 +71,8 @@ export function distanceWords(metres, deviation) {
  * @returns {Figure | null}
  */
 export function pace(speed) {
-  if (speed === null || speed < SLOWEST_PACE) return null;
-  const seconds = Math.round((isImperial() ? MILE : 1000) / speed);
+  if (speed === null || speed < SLOWEST_M_PER_S) return null;
+  const seconds = Math.round((isImperial() ? MILE_M : 1000) / speed);
   return { value: minutes(seconds), unit: isImperial() ? "/mi" : "/km" };
 }
 

@@ -5,9 +5,9 @@ import { clockTime, dayAndTime, distanceWords, duration } from "./format.js";
 import { gettext, number } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
-// How long a notice is shown. ms.
-const NOTICE_FOR = 10_000;
-const DAY = 86_400_000; // ms
+// How long a notice is shown.
+const NOTICE_FOR_MS = 10_000;
+const DAY_MS = 86_400_000;
 
 /**
  * @typedef {import("./feed.js").FeedStatus} Status
@@ -50,7 +50,7 @@ export class Header {
     this.#tag?.toggleAttribute("hidden", isReplay || now < start || now >= ends);
     if (now >= ends) setText(this.#start, gettext("Over"));
     else if (now >= start) setText(this.#start, duration(now - start));
-    else if (start - now < DAY) {
+    else if (start - now < DAY_MS) {
       setText(this.#start, gettext("Starts in {span}", { span: duration(start - now) }));
     } else setText(this.#start, gettext("Starts {time}", { time: dayAndTime(start) }));
     this.#start.classList.toggle("running", now < ends);
@@ -125,7 +125,7 @@ export class Header {
     if (stays) return;
     this.#noticeTimer = setTimeout(() => {
       this.#notice.hidden = true;
-    }, NOTICE_FOR);
+    }, NOTICE_FOR_MS);
   }
 
   #showStatus() {

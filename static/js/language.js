@@ -5,8 +5,8 @@
  * @typedef {Record<string, string | string[]>} Words
  */
 
-// On a broken connection, English texts are better than none. ms.
-const PATIENCE = 8000;
+// On a broken connection, English texts are better than none.
+const PATIENCE_MS = 8000;
 
 /** The page's language for `Intl`; in English with the conventions of the region. */
 export const language = chosenLanguage();
@@ -26,7 +26,7 @@ async function readWords() {
   const link = globalThis.document?.querySelector("link[data-words]") ?? null;
   if (link === null) return {};
   try {
-    const response = await fetch(link.href, { signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(link.href, { signal: AbortSignal.timeout(PATIENCE_MS) });
     return response.ok ? await response.json() : {};
   } catch {
     return {};

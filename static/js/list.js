@@ -9,8 +9,8 @@ import { dataState, describe } from "./liveness.js";
 
 // Rows in the document; other runners are found by search.
 const MOST_ROWS = 500;
-// How often rows may be reordered: more often, they move away from the pointer. ms.
-const REORDER_EVERY = 5000;
+// How often rows may be reordered: more often, they move away from the pointer.
+const REORDER_EVERY_MS = 5000;
 
 const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" });
 
@@ -153,7 +153,7 @@ export class RunnerList {
     const time = performance.now();
     const busy = this.#list.matches(":hover, :focus-within");
     runners = this.#asTheyStand(runners);
-    if (!busy && time - this.#orderedAt >= REORDER_EVERY) {
+    if (!busy && time - this.#orderedAt >= REORDER_EVERY_MS) {
       // Nearly sorted already, so sorting is fast.
       const isLost = new Map(
         runners.map((runner) => [runner, Number(dataState(runner, now) === "lost")]),

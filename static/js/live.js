@@ -14,11 +14,11 @@ import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
-// Ages are updated every second; the map is redrawn at most this often. ms.
-const REFRESH_EVERY = 1000;
-const DRAW_EVERY = 250;
-// How long the server-rendered list stays if the server sends nothing. ms.
-const SERVED_FOR = 20_000;
+// Ages are updated every second; the map is redrawn at most this often.
+const REFRESH_EVERY_MS = 1000;
+const DRAW_EVERY_MS = 250;
+// How long the server-rendered list stays if the server sends nothing.
+const SERVED_FOR_MS = 20_000;
 
 /**
  * The data that the server puts into the page (runners/views/live.py). Times in ms.
@@ -96,7 +96,7 @@ const feed = new Feed(page, store, clock, {
   },
 });
 feed.open();
-setInterval(() => performance.now() - drawnAt > REFRESH_EVERY / 2 && draw(), REFRESH_EVERY);
+setInterval(() => performance.now() - drawnAt > REFRESH_EVERY_MS / 2 && draw(), REFRESH_EVERY_MS);
 
 find("#pause").addEventListener("click", togglePause);
 find("#fold").addEventListener("click", toggleFold);
@@ -235,7 +235,7 @@ function shortcut(event) {
 }
 
 function drawSoon() {
-  drawTimer ??= setTimeout(draw, DRAW_EVERY);
+  drawTimer ??= setTimeout(draw, DRAW_EVERY_MS);
 }
 
 function draw() {
@@ -247,7 +247,7 @@ function draw() {
   player?.show();
   if (paused !== null) return;
   const isWaiting = feed.lastFrame === null && lost === null;
-  if (isWaiting && list.isServed && performance.now() < SERVED_FOR) return;
+  if (isWaiting && list.isServed && performance.now() < SERVED_FOR_MS) return;
   const runners = shownRunners();
   // Arrivals are always in the future, also in a replay.
   tools?.mine.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());

@@ -1,6 +1,6 @@
 // Distances on a sphere.
 
-const EARTH = 6_371_008.8; // mean radius, m
+const EARTH_RADIUS_M = 6_371_008.8; // mean
 const RADIANS = Math.PI / 180;
 
 /**
@@ -11,7 +11,7 @@ const RADIANS = Math.PI / 180;
 export function metresBetween([lng1, lat1], [lng2, lat2]) {
   const x = (lng2 - lng1) * RADIANS * Math.cos(((lat1 + lat2) / 2) * RADIANS);
   const y = (lat2 - lat1) * RADIANS;
-  return EARTH * Math.hypot(x, y);
+  return EARTH_RADIUS_M * Math.hypot(x, y);
 }
 
 /**
@@ -25,7 +25,7 @@ export function placeFrom([lng, lat], heading, metres) {
   const north = metres * Math.cos(heading * RADIANS);
   const east = metres * Math.sin(heading * RADIANS);
   return [
-    lng + east / (EARTH * RADIANS * Math.cos(lat * RADIANS)),
-    lat + north / (EARTH * RADIANS),
+    lng + east / (EARTH_RADIUS_M * RADIANS * Math.cos(lat * RADIANS)),
+    lat + north / (EARTH_RADIUS_M * RADIANS),
   ];
 }

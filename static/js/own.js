@@ -10,8 +10,8 @@ const moment = new Intl.DateTimeFormat(language, {
   hour: "2-digit",
   minute: "2-digit",
 });
-// How long the device may take to find its position. ms.
-const LOCATE_WAIT = 20_000;
+// How long the device may take to find its position.
+const LOCATE_WAIT_MS = 20_000;
 
 /**
  * @template {Element} E
@@ -100,6 +100,6 @@ function locate() {
           ? gettext("This browser may not use your position. Type the place instead.")
           : gettext("Your position was not found. Try again, or type it.");
     },
-    { enableHighAccuracy: true, timeout: LOCATE_WAIT },
+    { enableHighAccuracy: true, timeout: LOCATE_WAIT_MS },
   );
 }

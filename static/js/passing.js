@@ -1,8 +1,8 @@
 // When a runner, or the leader, passed a checkpoint.
 
-// The server's distances are rounded to metres. m.
-const SAME = 60;
-const PATIENCE = 10_000; // ms
+// The server's distances are rounded to metres.
+const SAME_M = 60;
+const PATIENCE_MS = 10_000;
 
 /**
  * @typedef {{
@@ -19,7 +19,7 @@ const PATIENCE = 10_000; // ms
 export async function passedAt({ eta, headers, point, code, fetch: request = fetch }) {
   /** @param {string} url */
   const get = async (url) => {
-    const response = await request(url, { headers, signal: AbortSignal.timeout(PATIENCE) });
+    const response = await request(url, { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
     return response.json();
   };
@@ -43,6 +43,6 @@ export async function passedAt({ eta, headers, point, code, fetch: request = fet
  * @param {{distance: number}} point
  */
 function found(code, passes, { distance }) {
-  const at = passes.find((pass) => Math.abs(pass.distance - distance) < SAME)?.at;
+  const at = passes.find((pass) => Math.abs(pass.distance - distance) < SAME_M)?.at;
   return at ? { code, at } : null;
 }

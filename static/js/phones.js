@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 
-const EVERY = 2000; // milliseconds
+const EVERY_MS = 2000;
 
 const test = find("#test");
 let shown = "";
@@ -21,5 +21,5 @@ async function refresh() {
   }
 }
 
-setInterval(refresh, EVERY);
+setInterval(refresh, EVERY_MS);
 document.addEventListener("visibilitychange", refresh);

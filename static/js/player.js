@@ -6,8 +6,8 @@ import { gettext } from "./language.js";
 import { passedAt } from "./passing.js";
 import { Replay } from "./replay.js";
 
-// How often the picture changes. ms.
-const STEP = 100;
+// How often the picture changes.
+const STEP_MS = 100;
 
 /**
  * `whose`: the code of the runner whose splits are jumped to; null: the leader's.
@@ -60,7 +60,7 @@ export class Player {
       setAttribute(this.#mass, "aria-pressed", String(this.replay.isMassStart));
       onChange();
     });
-    setInterval(() => this.#step(), STEP);
+    setInterval(() => this.#step(), STEP_MS);
   }
 
   /** ms */

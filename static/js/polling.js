@@ -1,8 +1,8 @@
 // Polls the snapshot where no websocket can be opened.
 
-const EVERY = 5000; // ms
-// The time-out of one response. ms.
-const PATIENCE = 15_000;
+const EVERY_MS = 5000;
+// The time-out of one response.
+const PATIENCE_MS = 15_000;
 
 /**
  * `url` is evaluated before each request; `onRefused` gets the body of a final refusal.
@@ -49,7 +49,7 @@ export class Polling {
   }
 
   async #poll() {
-    const { url, headers, onSnapshot, onRefused, onFailure, every = EVERY } = this.#options;
+    const { url, headers, onSnapshot, onRefused, onFailure, every = EVERY_MS } = this.#options;
     if (globalThis.document?.hidden) {
       this.#timer = setTimeout(() => this.#poll(), every);
       return;
@@ -59,7 +59,7 @@ export class Polling {
       const response = await this.#fetch(url(), {
         headers,
         cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE),
+        signal: AbortSignal.timeout(PATIENCE_MS),
       });
       if (!this.#isOn) return;
       if (response.ok) onSnapshot(await response.json());

@@ -5,9 +5,9 @@ import { placeBetween } from "./map/motion.js";
 
 // Chunks that are kept, besides those that are shown.
 const MOST_KEPT = 12;
-// Two points farther apart are not connected. ms.
-const GAP = 60_000;
-const CHUNK = 300_000; // ms, as on the server
+// Two points farther apart are not connected.
+const GAP_MS = 60_000;
+const CHUNK_MS = 300_000; // as on the server
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -80,7 +80,7 @@ export class Replay {
       // Their current state does not apply to that time.
       const bare = { ...runner, state: null, accuracy: null, trail: [], fix: null };
       if (!last) return bare;
-      if (next && next[0] - last[0] < GAP) {
+      if (next && next[0] - last[0] < GAP_MS) {
         const [lng, lat] = placeBetween(last, next, time, alongOf(runner));
         const share = (time - last[0]) / (next[0] - last[0]);
         const progress =
@@ -107,8 +107,8 @@ export class Replay {
     let isThere = true;
     for (const shift of this.#shifts()) {
       const here = beginOf(time + shift);
-      wanted.add(here).add(here + CHUNK);
-      for (let begins = here - CHUNK; begins > time + shift - tail - CHUNK; begins -= CHUNK) {
+      wanted.add(here).add(here + CHUNK_MS);
+      for (let begins = here - CHUNK_MS; begins > time + shift - tail - CHUNK_MS; begins -= CHUNK_MS) {
         wanted.add(begins);
       }
       isThere &&= Boolean(this.#chunks.get(here));
@@ -149,7 +149,7 @@ export class Replay {
   #points(code, from, to, shift) {
     /** @type {TrailPoint[]} */
     const points = [];
-    for (let begins = beginOf(from + shift); begins <= to + shift; begins += CHUNK) {
+    for (let begins = beginOf(from + shift); begins <= to + shift; begins += CHUNK_MS) {
       for (const point of this.#chunks.get(begins)?.get(code) ?? []) {
         if (point[0] >= from + shift && point[0] <= to + shift) points.push(earlier(point, shift));
       }
@@ -160,7 +160,7 @@ export class Replay {
   /** @param {string} code @param {number} time @param {number} shift */
   #next(code, time, shift) {
     const here = beginOf(time + shift);
-    for (const begins of [here, here + CHUNK]) {
+    for (const begins of [here, here + CHUNK_MS]) {
       const next = this.#chunks.get(begins)?.get(code)?.find(([t]) => t > time + shift);
       if (next) return earlier(next, shift);
     }
@@ -170,7 +170,7 @@ export class Replay {
 
 /** @param {number} time */
 function beginOf(time) {
-  return time - (time % CHUNK);
+  return time - (time % CHUNK_MS);
 }
 
 /** @param {TrailPoint} point @param {number} shift @returns {TrailPoint} */

@@ -6,12 +6,12 @@ import { find } from "./dom.js";
 
 /** @type {Stop[]} */
 const STOPS = ["peek", "half", "full"];
-// A flick of this speed goes to the next stop whatever the distance. px per ms.
-const FLICK = 0.5;
-// A shorter movement is a tap. px.
-const TAP = 6;
-// What stays visible above a full sheet, so that it is recognised as one. px.
-const TOP = 56;
+// A flick of this speed goes to the next stop whatever the distance.
+const FLICK_PX_PER_MS = 0.5;
+// A shorter movement is a tap.
+const TAP_PX = 6;
+// What stays visible above a full sheet, so that it is recognised as one.
+const TOP_PX = 56;
 
 /**
  * `from`: where the finger was put down. `visible`, `now`: of the sheet, then and now,
@@ -75,7 +75,7 @@ export class Sheet {
 
   #heights() {
     const peek = this.#grip.offsetHeight + this.#head.offsetHeight;
-    const full = innerHeight - TOP;
+    const full = innerHeight - TOP_PX;
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
   }
 
@@ -114,7 +114,7 @@ export class Sheet {
     drag.last = event;
     const { peek, full } = this.#heights();
     drag.now = Math.min(full, Math.max(peek, drag.visible + drag.from - event.clientY));
-    if (Math.abs(drag.from - event.clientY) < TAP) return;
+    if (Math.abs(drag.from - event.clientY) < TAP_PX) return;
     this.#panel.classList.add("dragging");
     this.#setVisible(drag.now);
   }
@@ -125,7 +125,7 @@ export class Sheet {
     if (!drag) return;
     this.#drag = null;
     this.#panel.classList.remove("dragging");
-    if (Math.abs(drag.from - event.clientY) < TAP) {
+    if (Math.abs(drag.from - event.clientY) < TAP_PX) {
       if (event.type === "pointerup") this.#next();
       return;
     }
@@ -133,7 +133,7 @@ export class Sheet {
     const [nearest] = [...STOPS].sort(
       (a, b) => Math.abs(heights[a] - drag.now) - Math.abs(heights[b] - drag.now),
     );
-    if (Math.abs(drag.speed) < FLICK) return this.go(nearest);
+    if (Math.abs(drag.speed) < FLICK_PX_PER_MS) return this.go(nearest);
     const step = drag.speed > 0 ? 1 : -1;
     this.go(STOPS[Math.min(2, Math.max(0, STOPS.indexOf(this.#stop) + step))]);
   }

@@ -7,12 +7,12 @@ import { find, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { gettext, language, ngettext } from "./language.js";
 
-// How often it polls: before the start, and from then on. Not once the race is over. ms.
-const WAITING = 30_000;
-const RUNNING = 5_000;
-// How long after the last key press the search starts. ms.
-const TYPING = 300;
-const DAY = 86_400_000; // ms
+// How often it polls: before the start, and from then on. Not once the race is over.
+const WAITING_MS = 30_000;
+const RUNNING_MS = 5_000;
+// How long after the last key press the search starts.
+const TYPING_MS = 300;
+const DAY_MS = 86_400_000;
 
 const shown = find("#standings");
 const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#filters"));
@@ -72,7 +72,7 @@ if (form) {
   });
   form.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(applyFilters, TYPING);
+    typing = setTimeout(applyFilters, TYPING_MS);
   });
 }
 
@@ -85,7 +85,7 @@ function poll() {
       if (!document.hidden) await refresh();
       poll();
     },
-    clock.now() < gun ? WAITING : RUNNING,
+    clock.now() < gun ? WAITING_MS : RUNNING_MS,
   );
 }
 
@@ -103,7 +103,7 @@ if (start) {
   const tick = () => {
     const left = gun - clock.now();
     // For races of several days, with the date.
-    if (left > DAY) return;
+    if (left > DAY_MS) return;
     setText(countdown, left > 0
       ? gettext("In {span}", { span: duration(left) })
       : gettext("{span} since the start", { span: duration(-left) }));

@@ -4,10 +4,10 @@ import { Along } from "./along.js";
 import { decodePolyline } from "./polyline.js";
 import { readFix } from "./protocol.js";
 
-// How much of a runner's trail is kept. ms.
-export const TRAIL_SPAN = 5 * 60_000;
-// Of a trail that is not shown: thousands of trails would fill the memory. ms.
-const SHORT_SPAN = 10_000;
+// How much of a runner's trail is kept.
+export const TRAIL_SPAN_MS = 5 * 60_000;
+// Of a trail that is not shown: thousands of trails would fill the memory.
+const SHORT_SPAN_MS = 10_000;
 
 // The fields that are copied from a runner's item.
 const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
@@ -109,7 +109,7 @@ export class Store {
    * @param {import("./tracks.js").Points} points
    */
   applyTrack(code, points) {
-    const oldest = (this.runners.get(code)?.fix?.t ?? 0) - TRAIL_SPAN;
+    const oldest = (this.runners.get(code)?.fix?.t ?? 0) - TRAIL_SPAN_MS;
     this.applyLate(
       code,
       points.filter(([t]) => t >= oldest).map(([t, lat, lng]) => [t, lat, lng]),
@@ -187,7 +187,7 @@ export class Store {
 
   /** @param {Runner} runner @param {TrailPoint} point */
   #addToTrail(runner, point) {
-    addToTrail(runner.trail, point, this.#hasTrail(runner.code) ? TRAIL_SPAN : SHORT_SPAN);
+    addToTrail(runner.trail, point, this.#hasTrail(runner.code) ? TRAIL_SPAN_MS : SHORT_SPAN_MS);
   }
 
   /** @param {Runner} runner @param {Fix} fix */
@@ -225,7 +225,7 @@ function readRace(race) {
  */
 function fillTrail(runner, line, t) {
   if (runner.trail.length || line.length < 2) return;
-  const step = TRAIL_SPAN / line.length;
+  const step = TRAIL_SPAN_MS / line.length;
   runner.trail = line
     .slice(0, -1)
     .map(([lng, lat], index) => [

@@ -1,8 +1,8 @@
 // Fetches the tracks of runners whose live positions have a gap.
 
 const AT_ONCE = 2;
-// The delay after a failure. ms.
-const RETRY = 5000;
+// The delay after a failure.
+const RETRY_MS = 5000;
 
 /**
  * `headers` name the share link of the page, if there is one.
@@ -51,7 +51,7 @@ export class Tracks {
 
   /** @param {string} code @param {number} since */
   async #get(code, since) {
-    const { url, headers, onPoints, retry = RETRY } = this.#options;
+    const { url, headers, onPoints, retry = RETRY_MS } = this.#options;
     try {
       const address = `${url.replace("CODE", code)}?since=${Math.floor(since)}`;
       const response = await this.#fetch(address, { headers });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { decodePolyline } from "../../static/js/polyline.js";
-import { Store, TRAIL_SPAN } from "../../static/js/store.js";
+import { Store, TRAIL_SPAN_MS } from "../../static/js/store.js";
 
 const T = 1_800_000_000_000;
 const described = (code, more = {}) => ({
@@ -83,12 +83,12 @@ test("late points are inserted into the trail and do not move the marker", () =>
 
 test("a trail is limited to the last minutes", () => {
   const store = storeOf(described("bob"));
-  for (const past of [TRAIL_SPAN + 60_000, TRAIL_SPAN, 1000, 0]) {
+  for (const past of [TRAIL_SPAN_MS + 60_000, TRAIL_SPAN_MS, 1000, 0]) {
     store.applyPositions([["bob", T - past, 53, -6, null, null, null]]);
   }
   assert.deepEqual(
     store.runners.get("bob").trail.map(([t]) => T - t),
-    [TRAIL_SPAN, 1000, 0],
+    [TRAIL_SPAN_MS, 1000, 0],
   );
 });
 

@@ -4,11 +4,11 @@ import { find, setAttribute, setText } from "../dom.js";
 import { liveness } from "../liveness.js";
 import { Calls } from "./sos.js";
 
-const EVERY = 4000; // ms between two polls
-const SURE = 4000; // ms in which a second tap confirms
+const EVERY_MS = 4000; // between two polls
+const SURE_MS = 4000; // in which a second tap confirms
 const MINUTE = 60_000;
-const LOW_BATTERY = 20; // per cent
-const COARSE = 50; // m
+const LOW_BATTERY_PERCENT = 20;
+const COARSE_M = 50;
 /** @type {Record<string, string>} */
 const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix yet": "–" };
 
@@ -84,9 +84,9 @@ export function belongs(row, show, now, silence) {
     case "refused":
       return row.refused > 0;
     case "battery":
-      return row.battery !== null && row.battery < LOW_BATTERY;
+      return row.battery !== null && row.battery < LOW_BATTERY_PERCENT;
     case "coarse":
-      return row.accuracy !== null && row.accuracy > COARSE;
+      return row.accuracy !== null && row.accuracy > COARSE_M;
     case "off_course":
       return !out && row.state === "off_course";
     case "nophone":
@@ -148,7 +148,7 @@ class DeskPage {
     }
     const poll = () => document.hidden || this.#poll();
     poll();
-    setInterval(poll, EVERY);
+    setInterval(poll, EVERY_MS);
     document.addEventListener("visibilitychange", poll);
   }
 
@@ -289,13 +289,13 @@ class DeskPage {
     let sure = 0;
     button.addEventListener("click", async () => {
       if (performance.now() > sure) {
-        sure = performance.now() + SURE;
+        sure = performance.now() + SURE_MS;
         button.textContent = `${words}?`;
         button.classList.add("sure");
         setTimeout(() => {
           button.textContent = words;
           button.classList.remove("sure");
-        }, SURE);
+        }, SURE_MS);
         return;
       }
       sure = 0;
@@ -348,10 +348,10 @@ class DeskPage {
     setText(find(".app", item), row.app || row.source || (row.phones ? "not heard of yet" : "no phone"));
     const battery = find(".battery", item);
     setText(battery, row.battery === null ? "" : `${Math.round(row.battery)} %`);
-    battery.classList.toggle("bad", row.battery !== null && row.battery < LOW_BATTERY);
+    battery.classList.toggle("bad", row.battery !== null && row.battery < LOW_BATTERY_PERCENT);
     const accuracy = find(".accuracy", item);
     setText(accuracy, row.accuracy === null ? "" : `± ${Math.round(row.accuracy)} m`);
-    accuracy.classList.toggle("bad", row.accuracy !== null && row.accuracy > COARSE);
+    accuracy.classList.toggle("bad", row.accuracy !== null && row.accuracy > COARSE_M);
     setText(
       find(".progress", item),
       typeof row.progress === "number" ? `${(row.progress / 1000).toFixed(2)} km` : "",

@@ -13,10 +13,10 @@ import { find, setAttribute, setText } from "../dom.js";
  * @typedef {"seen" | "close"} Act
  */
 
-const LATE = 60_000; // ms
-const SURE = 4000; // ms in which a second tap confirms
-const TONE = 880; // Hz
-const TONE_FOR = 0.4; // s
+const LATE_MS = 60_000;
+const SURE_MS = 4000; // in which a second tap confirms
+const TONE_HZ = 880;
+const TONE_FOR_S = 0.4;
 
 /** How long ago, in minutes. @param {number} ms */
 function ago(ms) {
@@ -36,7 +36,7 @@ function clock(ms) {
  * @param {number} now
  */
 export function facts(sos, now) {
-  const late = sos.received - sos.called > LATE ? `, reached us at ${clock(sos.received)}` : "";
+  const late = sos.received - sos.called > LATE_MS ? `, reached us at ${clock(sos.received)}` : "";
   const place =
     sos.placed === null
       ? "no place"
@@ -101,10 +101,10 @@ export class Calls {
 
   #sound() {
     if (!this.#audio) return;
-    const tone = new OscillatorNode(this.#audio, { frequency: TONE });
+    const tone = new OscillatorNode(this.#audio, { frequency: TONE_HZ });
     tone.connect(new GainNode(this.#audio, { gain: 0.2 })).connect(this.#audio.destination);
     tone.start();
-    tone.stop(this.#audio.currentTime + TONE_FOR);
+    tone.stop(this.#audio.currentTime + TONE_FOR_S);
   }
 
   /** @param {Sos} sos */
@@ -130,13 +130,13 @@ export class Calls {
     button.addEventListener("click", () => {
       // Acknowledging is harmless and takes one tap; closing takes two.
       if (act === "close" && performance.now() > sure) {
-        sure = performance.now() + SURE;
+        sure = performance.now() + SURE_MS;
         button.textContent = `${words}?`;
         button.classList.add("sure");
         setTimeout(() => {
           button.textContent = words;
           button.classList.remove("sure");
-        }, SURE);
+        }, SURE_MS);
         return;
       }
       sure = 0;

@@ -5,7 +5,7 @@ const RUNNER_ZOOM = 15;
 // The padding around what is fitted, for names beside the course and our buttons. px.
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
 const NARROW_MARGIN = { top: 72, right: 56, bottom: 40, left: 56 };
-const NARROW = 600; // px
+const NARROW_PX = 600;
 
 /** @typedef {import("../polyline.js").LngLat} LngLat */
 
@@ -96,7 +96,7 @@ export class Camera {
   }
 
   #margin() {
-    return this.#map.getContainer().clientWidth < NARROW ? NARROW_MARGIN : MARGIN;
+    return this.#map.getContainer().clientWidth < NARROW_PX ? NARROW_MARGIN : MARGIN;
   }
 
   /**

@@ -4,9 +4,9 @@
 import { gettext } from "../language.js";
 import { metresBetween } from "../metres.js";
 
-// A start and a finish within this distance share one label. m.
-const SAME_PLACE = 60;
-export const KILOMETRE = 1000; // m
+// A start and a finish within this distance share one label.
+const SAME_PLACE_M = 60;
+export const KILOMETRE_M = 1000;
 
 /**
  * @typedef {import("../polyline.js").LngLat} LngLat
@@ -37,7 +37,7 @@ export function courseLines(races) {
  * @param {Pick<Race, "line" | "length" | "checkpoints">[]} races
  * @param {number} [unit] m
  */
-export function courseMarks(races, unit = KILOMETRE) {
+export function courseMarks(races, unit = KILOMETRE_M) {
   return collection(
     races.flatMap((race) => {
       const named = places(race);
@@ -52,7 +52,7 @@ export function courseMarks(races, unit = KILOMETRE) {
  * @param {number} length as measured, m; 0: as drawn
  * @param {number} [unit] m
  */
-export function kilometrePoints(line, length, unit = KILOMETRE) {
+export function kilometrePoints(line, length, unit = KILOMETRE_M) {
   const steps = line.slice(1).map((point, index) => metresBetween(line[index], point));
   const drawn = steps.reduce((sum, step) => sum + step, 0);
   // The course may be certified: its kilometres differ from those of the drawn line.
@@ -106,7 +106,7 @@ function together(places) {
   /** @type {Place[]} */
   const kept = [];
   for (const place of places) {
-    const same = kept.find(({ at }) => metresBetween(at, place.at) < SAME_PLACE);
+    const same = kept.find(({ at }) => metresBetween(at, place.at) < SAME_PLACE_M);
     if (!same) kept.push({ ...place });
     else if (same.name !== place.name) same.name += ` · ${place.name}`;
   }
@@ -120,7 +120,7 @@ function together(places) {
  */
 function isAtAny({ geometry }, marks) {
   return marks.some(
-    (mark) => metresBetween(mark.geometry.coordinates, geometry.coordinates) < SAME_PLACE,
+    (mark) => metresBetween(mark.geometry.coordinates, geometry.coordinates) < SAME_PLACE_M,
   );
 }
 

@@ -5,14 +5,14 @@ import { label } from "../format.js";
 import { liveness } from "../liveness.js";
 import { PointDiff } from "./diff.js";
 
-// A smaller move is not visible. px.
-const VISIBLE = 0.5;
+// A smaller move is not visible.
+const VISIBLE_PX = 0.5;
 // A smaller move outside of the picture is not sent; it is updated when the map moves
-// there. px.
-const FAR_VISIBLE = 40;
-// The delay after the map was moved, which never rests while it stays with a runner. ms.
-const SETTLED = 150;
-const TILE = 512; // px: the world's width at zoom 0
+// there.
+const FAR_VISIBLE_PX = 40;
+// The delay after the map was moved, which never rests while it stays with a runner.
+const SETTLED_MS = 150;
+const TILE_PX = 512; // the world's width at zoom 0
 
 /**
  * @typedef {import("./map.js").Positioned} Positioned
@@ -34,7 +34,7 @@ export class Crowd {
     let settling;
     map.on("moveend", () => {
       clearTimeout(settling);
-      settling = setTimeout(() => this.show(this.#runners, this.#now), SETTLED);
+      settling = setTimeout(() => this.show(this.#runners, this.#now), SETTLED_MS);
     });
   }
 
@@ -67,7 +67,7 @@ export class Crowd {
  * @param {number} zoom
  */
 export function hasMoved({ west, south, east, north }, zoom) {
-  const pixel = 360 / (TILE * 2 ** zoom);
+  const pixel = 360 / (TILE_PX * 2 ** zoom);
   const shrink = Math.cos((Math.PI / 360) * (south + north));
   // A little more than the picture, for points that enter it.
   const [dx, dy] = [(east - west) / 4, (north - south) / 4];
@@ -75,7 +75,7 @@ export function hasMoved({ west, south, east, north }, zoom) {
   return (from, to) => {
     const isNear =
       to.lng > west - dx && to.lng < east + dx && to.lat > south - dy && to.lat < north + dy;
-    const step = pixel * (isNear ? VISIBLE : FAR_VISIBLE);
+    const step = pixel * (isNear ? VISIBLE_PX : FAR_VISIBLE_PX);
     return Math.abs(to.lng - from.lng) > step || Math.abs(to.lat - from.lat) > step * shrink;
   };
 }

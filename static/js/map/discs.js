@@ -2,10 +2,10 @@
 
 import { textOn } from "../format.js";
 
-const DISC = 30; // px, across
-const HALO = 2; // px
-const RING = 2; // px: around the selected one
-const WEDGE = 64; // px, across: the disc and the tip beyond it
+const DISC_PX = 30; // across
+const HALO_PX = 2;
+const RING_PX = 2; // around the selected one
+const WEDGE_PX = 64; // across: the disc and the tip beyond it
 // Drawn at this many pixels per pixel, for sharp text on any screen.
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
@@ -55,38 +55,38 @@ export function removeDiscs(map) {
 
 /** @param {Disc} disc @param {Tokens} tokens */
 function drawDisc({ colour, label, isStale, isSelected }, tokens) {
-  const size = DISC + 2 * (HALO + RING) + 2;
+  const size = DISC_PX + 2 * (HALO_PX + RING_PX) + 2;
   const context = canvas(size);
   const centre = size / 2;
-  if (isSelected) fillCircle(context, centre, DISC / 2 + HALO + RING, tokens.text);
-  fillCircle(context, centre, DISC / 2 + HALO, tokens["map-halo"]);
-  fillCircle(context, centre, DISC / 2, isStale ? tokens.surface : colour);
+  if (isSelected) fillCircle(context, centre, DISC_PX / 2 + HALO_PX + RING_PX, tokens.text);
+  fillCircle(context, centre, DISC_PX / 2 + HALO_PX, tokens["map-halo"]);
+  fillCircle(context, centre, DISC_PX / 2, isStale ? tokens.surface : colour);
   if (isStale) {
     context.strokeStyle = tokens.stale;
     context.lineWidth = 3;
     context.beginPath();
-    context.arc(centre, centre, DISC / 2 - 1.5, 0, 2 * Math.PI);
+    context.arc(centre, centre, DISC_PX / 2 - 1.5, 0, 2 * Math.PI);
     context.stroke();
   }
   context.fillStyle = isStale ? tokens.text : textOn(colour);
   context.font = `600 ${textSize(label)}px ${FONT}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  context.fillText(label, centre, centre + 0.5, DISC - 4);
+  context.fillText(label, centre, centre + 0.5, DISC_PX - 4);
   return pixels(context);
 }
 
 /** @param {string} colour @param {Tokens} tokens */
 function drawWedge(colour, tokens) {
-  const context = canvas(WEDGE);
-  const centre = WEDGE / 2;
+  const context = canvas(WEDGE_PX);
+  const centre = WEDGE_PX / 2;
   context.beginPath();
   context.moveTo(centre, 3);
   context.lineTo(centre + 9, 16);
   context.lineTo(centre - 9, 16);
   context.closePath();
   context.lineJoin = "round";
-  context.lineWidth = 2 * HALO;
+  context.lineWidth = 2 * HALO_PX;
   context.strokeStyle = tokens["map-halo"];
   context.stroke();
   context.fillStyle = colour;

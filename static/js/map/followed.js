@@ -7,12 +7,12 @@ import { addDisc, removeDiscs } from "./discs.js";
 import { Motion } from "./motion.js";
 import { headLines, rangeLines, trailLines } from "./trails.js";
 
-// A smaller move is not visible; each costs a new picture. px.
-const VISIBLE = 1 / 3;
-const TILE = 512; // px: the world's width at zoom 0
-// A less accurate position has a ring. m.
-const UNSURE = 20;
-const METRES_A_PIXEL = 78_271.517; // at the equator, zoom 0
+// A smaller move is not visible; each costs a new picture.
+const VISIBLE_PX = 1 / 3;
+const TILE_PX = 512; // the world's width at zoom 0
+// A less accurate position has a ring.
+const UNSURE_M = 20;
+const METRES_PER_PIXEL = 78_271.517; // at the equator, zoom 0
 
 /**
  * @typedef {import("../polyline.js").LngLat} LngLat
@@ -100,7 +100,7 @@ export class Followed {
       do {
         this.#isOld = false;
         // Exactly at the end of the movement.
-        await this.#draw(this.#isGliding ? 360 / (TILE * 2 ** this.#map.getZoom()) : 0);
+        await this.#draw(this.#isGliding ? 360 / (TILE_PX * 2 ** this.#map.getZoom()) : 0);
         await new Promise(requestAnimationFrame);
         if (!this.#isPaused && !this.#isGliding) await this.#draw(0);
         // When paused, a new frame would show a later position.
@@ -124,7 +124,7 @@ export class Followed {
     const discs = this.#runners.map((runner) => this.#disc(runner, shownOf(runner.code)));
     const hasMoved = discs.some((disc) => {
       const sent = this.#diff.sent(disc.properties.code);
-      return !sent || isFar(sent, disc, pixel * VISIBLE);
+      return !sent || isFar(sent, disc, pixel * VISIBLE_PX);
     });
     const diff = this.#diff.to(discs, hasMoved ? isElsewhere : () => false);
     if (hasMoved) this.#onDrawn(shown);
@@ -197,7 +197,7 @@ function isFar(from, to, step) {
  * @param {number} lat
  */
 export function ringOf(accuracy, lat) {
-  if (accuracy === null || accuracy <= UNSURE) return 0;
+  if (accuracy === null || accuracy <= UNSURE_M) return 0;
   // Rounded to tenths of a degree, so that it rarely changes.
-  return accuracy / (METRES_A_PIXEL * Math.cos((Math.PI / 1800) * Math.round(lat * 10)));
+  return accuracy / (METRES_PER_PIXEL * Math.cos((Math.PI / 1800) * Math.round(lat * 10)));
 }

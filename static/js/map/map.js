@@ -2,10 +2,10 @@
 
 import { isImperial } from "../choices.js";
 import { find } from "../dom.js";
-import { MILE } from "../format.js";
+import { MILE_M } from "../format.js";
 import { liveness } from "../liveness.js";
 import { Camera } from "./camera.js";
-import { courseLines, courseMarks, KILOMETRE } from "./course.js";
+import { courseLines, courseMarks, KILOMETRE_M } from "./course.js";
 import { Crowd } from "./crowd.js";
 import { layers, SOURCES } from "./layers.js";
 import { FADE_TO, outlinePaints, readTokens } from "./style.js";
@@ -191,7 +191,7 @@ export class LiveMap {
 
   /** @param {import("../store.js").Race[]} races */
   #showCourses(races) {
-    const unit = isImperial() ? MILE : KILOMETRE;
+    const unit = isImperial() ? MILE_M : KILOMETRE_M;
     const wanted = [unit, ...races.map(({ slug, line }) => `${slug} ${line.length}`)].join();
     if (wanted === this.#coursesOf) return;
     this.#coursesOf = wanted;

@@ -4,24 +4,24 @@
 import { liveness } from "../liveness.js";
 import { metresBetween, placeFrom } from "../metres.js";
 
-// The greatest delay of a marker behind its runner. ms.
-const MOST_BEHIND = 5000;
-// The tolerance for irregular fixes. ms.
-const LEEWAY = 150;
-// How far ahead of the last fix a marker may move. ms.
-const MOST_AHEAD = 5000;
-// A greater distance is a correction or a long silence: jump. m.
-const JUMP = 300;
-// A runner farther from the course than this is not on it. m.
-const OFF = 80;
+// The greatest delay of a marker behind its runner.
+const MOST_BEHIND_MS = 5000;
+// The tolerance for irregular fixes.
+const LEEWAY_MS = 150;
+// How far ahead of the last fix a marker may move.
+const MOST_AHEAD_MS = 5000;
+// A greater distance is a correction or a long silence: jump.
+const JUMP_M = 300;
+// A runner farther from the course than this is not on it.
+const OFF_M = 80;
 // The factor by which time runs faster or slower while a marker's delay changes.
 const SLEW = 0.25;
-// Corrections by a new fix fade within about three times this. ms.
-const FADE = 300;
-// A picture older than this is not continued. ms.
-const JUST_NOW = 500;
-// A slower runner does not move. m/s.
-const SLOWEST = 0.5;
+// Corrections by a new fix fade within about three times this.
+const FADE_MS = 300;
+// A picture older than this is not continued.
+const JUST_NOW_MS = 500;
+// A slower runner does not move.
+const SLOWEST_M_PER_S = 0.5;
 
 /**
  * `predicted`: ahead of the last fix, which was at `from`.
@@ -52,8 +52,8 @@ export class Motion {
     const track = this.#tracks.get(runner.code);
     if (!track) {
       const before = runner.trail[runner.trail.length - 2];
-      const often = before ? Math.min(MOST_BEHIND, fix.t - before[0]) + LEEWAY : 0;
-      const wanted = Math.min(MOST_BEHIND, Math.max(0, now - fix.t) + often);
+      const often = before ? Math.min(MOST_BEHIND_MS, fix.t - before[0]) + LEEWAY_MS : 0;
+      const wanted = Math.min(MOST_BEHIND_MS, Math.max(0, now - fix.t) + often);
       this.#tracks.set(runner.code, {
         runner, along, t: fix.t, wanted, behind: wanted, seen: now, error: [0, 0], erred: 0,
         last: null,
@@ -65,15 +65,15 @@ export class Motion {
       return;
     }
     // As it was just drawn: the runner's own trail has the new fix already.
-    const before = now - track.seen < JUST_NOW ? track.last : null;
+    const before = now - track.seen < JUST_NOW_MS ? track.last : null;
     // Late enough that the next fix has arrived when the marker reaches this one.
-    const next = Math.max(0, now - fix.t) + fix.t - track.t + LEEWAY;
-    const wanted = Math.min(MOST_BEHIND, next);
+    const next = Math.max(0, now - fix.t) + fix.t - track.t + LEEWAY_MS;
+    const wanted = Math.min(MOST_BEHIND_MS, next);
     const share = wanted > track.wanted ? 0.5 : 0.1;
     track.wanted += share * (wanted - track.wanted);
     Object.assign(track, { runner, along, t: fix.t, error: [0, 0], erred: now });
     const after = this.place(runner.code, now).at;
-    if (before && metresBetween(before, after) < JUMP) {
+    if (before && metresBetween(before, after) < JUMP_M) {
       track.error = [before[0] - after[0], before[1] - after[1]];
     }
   }
@@ -88,13 +88,13 @@ export class Motion {
     const track = this.#tracks.get(code);
     if (!track) throw new Error(`${code} has not been aimed.`);
     // A frame may be earlier than the message that it follows: do not step back.
-    if (track.seen - now < JUST_NOW) now = Math.max(now, track.seen);
+    if (track.seen - now < JUST_NOW_MS) now = Math.max(now, track.seen);
     const past = Math.max(0, now - track.seen);
     const change = track.wanted - track.behind;
     track.behind += Math.sign(change) * Math.min(Math.abs(change), SLEW * past);
     track.seen = now;
     const shown = placeAt(track, now - track.behind, now);
-    const left = Math.exp(-Math.abs(now - track.erred) / FADE);
+    const left = Math.exp(-Math.abs(now - track.erred) / FADE_MS);
     if (left > 0.02) {
       shown.at = [shown.at[0] + left * track.error[0], shown.at[1] + left * track.error[1]];
     }
@@ -108,7 +108,7 @@ export class Motion {
    */
   isMoving(now) {
     for (const { t, behind, wanted, erred } of this.#tracks.values()) {
-      if (now - Math.max(behind, wanted) < t + MOST_AHEAD || now < erred + 4 * FADE) return true;
+      if (now - Math.max(behind, wanted) < t + MOST_AHEAD_MS || now < erred + 4 * FADE_MS) return true;
     }
     return false;
   }
@@ -141,12 +141,12 @@ function placeAt({ runner, along }, time, now) {
     const at = placeBetween(from, to, Math.max(time, from[0]), along);
     return { at, time, predicted: false, from: at };
   }
-  const ahead = Math.min(time - fix.t, MOST_AHEAD) / 1000;
+  const ahead = Math.min(time - fix.t, MOST_AHEAD_MS) / 1000;
   // Not for runners who may be elsewhere by now.
   const isRunning =
     liveness(fix.t, now) === "live" &&
     !["finished", "paused", "dnf", "dns"].includes(runner.state ?? "") &&
-    fix.speed !== null && fix.speed > SLOWEST;
+    fix.speed !== null && fix.speed > SLOWEST_M_PER_S;
   const at = isRunning ? forward(fix, ahead * (fix.speed ?? 0), along) : null;
   if (at === null || ahead === 0) return { at: newest, time: fix.t, predicted: false, from: newest };
   return { at, time, predicted: true, from: newest };
@@ -165,7 +165,7 @@ export function placeBetween([t1, lng1, lat1, progress1], [t2, lng2, lat2, progr
   const from = [lng1, lat1];
   /** @type {LngLat} */
   const to = [lng2, lat2];
-  if (t2 <= t1 || metresBetween(from, to) > JUMP) return to;
+  if (t2 <= t1 || metresBetween(from, to) > JUMP_M) return to;
   const share = (time - t1) / (t2 - t1);
   if (along && progress1 !== null && progress2 !== null && progress2 >= progress1) {
     const [off1, off2] = [offset(from, along.place(progress1)), offset(to, along.place(progress2))];
@@ -202,7 +202,7 @@ function forward({ lng, lat, heading, progress }, metres, along) {
  * @returns {LngLat | null}
  */
 function offset(place, course) {
-  if (metresBetween(place, course) > OFF) return null;
+  if (metresBetween(place, course) > OFF_M) return null;
   return [place[0] - course[0], place[1] - course[1]];
 }
 

@@ -5,8 +5,8 @@ import { gettext } from "../language.js";
 import { LiveMap } from "./map.js";
 import { loadAtlas, outlineStyle, readTokens } from "./style.js";
 
-// How long an external style may take before ours replaces it. ms.
-const STYLE_WAIT = 8000;
+// How long an external style may take before ours replaces it.
+const STYLE_WAIT_MS = 8000;
 
 /**
  * @typedef {import("maplibre-gl").Map} Library
@@ -81,7 +81,7 @@ async function loadBase(config) {
   if (config.style) {
     try {
       const response = await fetch(config.style, {
-        signal: AbortSignal.timeout(STYLE_WAIT),
+        signal: AbortSignal.timeout(STYLE_WAIT_MS),
       });
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       const style = await response.json();
@@ -103,6 +103,6 @@ async function loadBase(config) {
 async function styleLoaded(map, isForeign) {
   const loaded = map.once("style.load").then(() => true);
   if (!isForeign) return loaded;
-  const late = new Promise((resolve) => setTimeout(resolve, STYLE_WAIT, false));
+  const late = new Promise((resolve) => setTimeout(resolve, STYLE_WAIT_MS, false));
   return Promise.race([loaded, late]);
 }

@@ -2,10 +2,10 @@
 
 import { CLUSTERS, PICKABLE } from "./layers.js";
 
-// The tolerance of a tap around a marker. px.
-const REACH = 22;
-// The tolerance of a tap around the course line. px.
-const COURSE_REACH = 28;
+// The tolerance of a tap around a marker.
+const REACH_PX = 22;
+// The tolerance of a tap around the course line.
+const COURSE_REACH_PX = 28;
 
 /**
  * `reach`: the tolerance of the tap in metres.
@@ -46,8 +46,8 @@ export class Pointing {
   #click({ x, y }) {
     /** @type {[[number, number], [number, number]]} */
     const box = [
-      [x - REACH, y - REACH],
-      [x + REACH, y + REACH],
+      [x - REACH_PX, y - REACH_PX],
+      [x + REACH_PX, y + REACH_PX],
     ];
     const hits = this.#map.queryRenderedFeatures(box, { layers: [...PICKABLE, CLUSTERS] });
     const [nearest] = hits
@@ -67,7 +67,7 @@ export class Pointing {
   /** @param {{x: number, y: number}} point */
   #clickPlace({ x, y }) {
     const place = this.#map.unproject([x, y]);
-    const beside = this.#map.unproject([x + COURSE_REACH, y]);
+    const beside = this.#map.unproject([x + COURSE_REACH_PX, y]);
     this.#meanings.onPlace([place.lng, place.lat], place.distanceTo(beside));
   }
 }

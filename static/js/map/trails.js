@@ -2,12 +2,12 @@
 
 import { reach } from "../format.js";
 import { metresBetween } from "../metres.js";
-import { TRAIL_SPAN } from "../store.js";
+import { TRAIL_SPAN_MS } from "../store.js";
 
 const FADES = 5; // parts of a trail, each fainter than the one before
 const STRONGEST = 0.9;
-// Two positions this far apart are not connected. m.
-const GAP = 300;
+// Two positions this far apart are not connected.
+const GAP_M = 300;
 // With more followed runners trails would be unreadable.
 const MOST_TRAILS = 30;
 
@@ -95,8 +95,8 @@ function lines({ colour, fix, trail }, until) {
   /** @type {Lines["features"]} */
   const features = [];
   for (let part = 0; part < FADES; part += 1) {
-    const newest = fix.t - (part * TRAIL_SPAN) / FADES;
-    const oldest = newest - TRAIL_SPAN / FADES;
+    const newest = fix.t - (part * TRAIL_SPAN_MS) / FADES;
+    const oldest = newest - TRAIL_SPAN_MS / FADES;
     const inside = points.filter(([t]) => t > oldest && t <= newest);
     // One point of the older part, so that the parts join.
     const before = lastBefore(points, oldest);
@@ -132,7 +132,7 @@ function unbroken(points) {
   for (const [, lng, lat] of points) {
     const line = lines[lines.length - 1];
     const last = line?.[line.length - 1];
-    if (last && metresBetween(last, [lng, lat]) < GAP) line.push([lng, lat]);
+    if (last && metresBetween(last, [lng, lat]) < GAP_M) line.push([lng, lat]);
     else lines.push([[lng, lat]]);
   }
   return lines.filter((line) => line.length > 1);

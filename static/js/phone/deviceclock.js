@@ -2,8 +2,8 @@
 
 import { gettext } from "../language.js";
 
-// A smaller difference is network delay, or harmless. ms.
-const TOLERATED = 10_000;
+// A smaller difference is network delay, or harmless.
+const TOLERATED_MS = 10_000;
 
 /**
  * What to add to this device's times, ms: nothing for a clock that is about right.
@@ -12,7 +12,7 @@ const TOLERATED = 10_000;
  */
 export function correction(serverTime, deviceTime) {
   const offset = serverTime - deviceTime;
-  return Math.abs(offset) > TOLERATED ? Math.round(offset) : 0;
+  return Math.abs(offset) > TOLERATED_MS ? Math.round(offset) : 0;
 }
 
 /**

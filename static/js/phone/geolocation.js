@@ -1,11 +1,11 @@
 // The position of this device.
 
-// The least interval of fixes that is useful to spectators. ms.
-const LEAST_APART = 900;
-// After this time without a fix, request one, so that a standing runner is not lost. ms.
-const REQUEST_AFTER = 10_000;
-// How long the device may search before the page reports it. ms.
-const PATIENCE = 20_000;
+// The least interval of fixes that is useful to spectators.
+const LEAST_APART_MS = 900;
+// After this time without a fix, request one, so that a standing runner is not lost.
+const REQUEST_AFTER_MS = 10_000;
+// How long the device may search before the page reports it.
+const PATIENCE_MS = 20_000;
 
 /**
  * `denied`: not allowed; `unavailable`: no position found; `insecure`: browsers share
@@ -36,7 +36,7 @@ export function fixOf({ coords, timestamp }, { offset, battery }) {
   };
 }
 
-const PRECISELY = { enableHighAccuracy: true, maximumAge: 0, timeout: PATIENCE };
+const PRECISELY = { enableHighAccuracy: true, maximumAge: 0, timeout: PATIENCE_MS };
 
 /** Why there can be no position here at all, or null. @returns {Trouble | null} */
 export function obstacle() {
@@ -85,7 +85,7 @@ export class Locator {
   #accept(position) {
     // One that arrived while the watch was being stopped.
     if (this.#watch === null) return;
-    if (Math.abs(position.timestamp - this.#last) < LEAST_APART) return;
+    if (Math.abs(position.timestamp - this.#last) < LEAST_APART_MS) return;
     this.#last = position.timestamp;
     this.#requestSoon();
     this.#handlers.onPosition(position);
@@ -97,7 +97,7 @@ export class Locator {
       this.#requestSoon();
       // The watch reports errors.
       navigator.geolocation.getCurrentPosition((position) => this.#accept(position), () => {}, PRECISELY);
-    }, REQUEST_AFTER);
+    }, REQUEST_AFTER_MS);
   }
 
   /** @param {GeolocationPositionError} error */

@@ -1,7 +1,7 @@
 // A button that has to be held, for what must not happen by accident.
 
-/** How long. As in phone.css. ms. */
-export const HOLD = 1500;
+/** How long a button is held. As in phone.css. */
+export const HOLD_MS = 1500;
 
 /**
  * Call `onHeld` when the button was held long enough, `onTap` when it was released
@@ -19,7 +19,7 @@ export function holding(button, { onHeld, onTap }) {
       end();
       navigator.vibrate?.(200);
       onHeld();
-    }, HOLD);
+    }, HOLD_MS);
   };
   const end = () => {
     clearTimeout(timer);

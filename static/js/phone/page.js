@@ -16,10 +16,10 @@ import { Sos } from "./sos.js";
 import { WakeLock } from "./wakelock.js";
 import { positions, describeState, troubleWith } from "./words.js";
 
-// A run that was interrupted longer ago is not resumed automatically. ms.
-const RESUME_WITHIN = 15 * 60_000;
-// A longer time in the background is mentioned. ms.
-const WORTH_A_WORD = 10_000;
+// A run that was interrupted longer ago is not resumed automatically.
+const RESUME_WITHIN_MS = 15 * 60_000;
+// A longer time in the background is mentioned.
+const WORTH_A_WORD_MS = 10_000;
 const ONE_TAB = "spectate-phone";
 const startWords = find("#start").textContent ?? "";
 
@@ -157,7 +157,7 @@ async function begin(who) {
   await sos.begin(who.runner);
   const run = await queue.recall("run");
   const last = Math.max(run?.at ?? 0, reached ?? 0, rows.at(-1)?.t ?? 0);
-  if (run?.doing === "recording" && clock.now() - last < RESUME_WITHIN) go("recording");
+  if (run?.doing === "recording" && clock.now() - last < RESUME_WITHIN_MS) go("recording");
 }
 
 /** @param {string} token */
@@ -306,7 +306,7 @@ function reportGap() {
     hiddenAt = Date.now();
   } else if (hiddenAt !== null) {
     const away = Date.now() - Math.max(hiddenAt, lastPositionAt);
-    if (doing === "recording" && away > WORTH_A_WORD) {
+    if (doing === "recording" && away > WORTH_A_WORD_MS) {
       showNotice("gap", gettext("This page was in the background and recorded nothing for {age}.", { age: age(away) }));
     }
     hiddenAt = null;

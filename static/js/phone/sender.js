@@ -2,8 +2,8 @@
 
 import { Connection } from "../connection.js";
 
-// When to retry if the server does not say. ms.
-const RETRY = 2000;
+// When to retry if the server does not say.
+const RETRY_MS = 2000;
 // Errors that are final; after any other the fixes are sent again.
 const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.invalid"]);
 
@@ -137,7 +137,7 @@ export class Sender {
   }
 
   /** @param {import("../protocol.js").Message} error */
-  #fail({ id, code, detail, after = RETRY }) {
+  #fail({ id, code, detail, after = RETRY_MS }) {
     if (id === "auth") {
       // Otherwise the close that follows has the reason.
       if (code === "store.unavailable") setTimeout(() => this.#signIn(), after);

@@ -7,9 +7,8 @@ import { fixOf, Locator } from "./geolocation.js";
 import { holding } from "./hold.js";
 
 // How often a call is repeated, with the newest position and to learn who has seen it.
-// ms.
-const AGAIN = 5000;
-const HINT_FOR = 5000; // ms
+const AGAIN_MS = 5000;
+const HINT_FOR_MS = 5000;
 
 /**
  * `time`: when the button was held; `reached`: when the server first had it; `seen`: when
@@ -115,7 +114,7 @@ export class Sos {
       },
     });
     this.#done.addEventListener("click", () => this.#keep(null));
-    setInterval(() => this.#sendAgain(), AGAIN);
+    setInterval(() => this.#sendAgain(), AGAIN_MS);
   }
 
   /** Whether there is a call that nothing has ended. */
@@ -152,7 +151,7 @@ export class Sos {
     find("#sos").hidden = !isSetUp;
     const call = this.#call;
     find("#sos").dataset.open = String(this.isOpen && !call?.fine);
-    const hint = performance.now() - this.#hinted < HINT_FOR ? gettext("Hold it until the bar is full.") : "";
+    const hint = performance.now() - this.#hinted < HINT_FOR_MS ? gettext("Hold it until the bar is full.") : "";
     setText(this.#status, [hint, call ? words(call) : ""].filter(Boolean).join(" "));
     this.#button.hidden = Boolean(call?.fine || call?.closed);
     setText(find("#sos-button b"), call ? gettext("I am fine") : "SOS");

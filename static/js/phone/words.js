@@ -3,8 +3,8 @@
 import { age } from "../format.js";
 import { gettext, ngettext } from "../language.js";
 
-// A position that was stored longer ago is not mentioned. ms.
-const FRESH = 30_000;
+// A position that was stored longer ago is not mentioned.
+const FRESH_MS = 30_000;
 
 /**
  * `doing`: the runner's choice; `trouble`: why there is no position; `refused`: the code
@@ -122,7 +122,7 @@ function textWhileRecording({ status, waiting, refused, reached, now }) {
   if (refused) {
     return { tone: "delayed", headline: gettext("Recording, not shared"), detail: refusal(refused) };
   }
-  if (reached !== null && now - reached < FRESH) {
+  if (reached !== null && now - reached < FRESH_MS) {
     return { tone: "live", headline: gettext("Sharing"), detail: last };
   }
   if (!waiting) {

@@ -11,8 +11,8 @@
 const NAME = "spectate-phone-shell";
 const PAGE = "/share/";
 // The network comes first, so that a new version is used immediately; on a bad connection
-// not for longer than this. ms.
-const PATIENCE = 3000;
+// not for longer than this.
+const PATIENCE_MS = 3000;
 const SHELL = [
   "css/spectate.css",
   "css/phone.css",
@@ -78,7 +78,7 @@ async function answer(request, path) {
     if (response.ok && !response.redirected) await cache.put(path, response.clone());
     return response;
   });
-  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
   try {
     const first = await Promise.race([fresh, late]);
     if (first instanceof Response && first.status < 500) return first;
