@@ -35,7 +35,8 @@ CLOCKS_APART_S = 2.0
 # The greatest age of a file that was just written.
 JUST_WRITTEN_S = 60.0
 # Connections to PostgreSQL per worker, and those of pages and commands.
-CONNECTIONS_A_WORKER, OTHER_CONNECTIONS = 7, 10
+CONNECTIONS_PER_WORKER = 7
+OTHER_CONNECTIONS = 10
 
 
 @register
@@ -280,7 +281,7 @@ def database_connections(alias: str) -> Iterator[CheckMessage]:
     with connections[alias].cursor() as cursor:
         cursor.execute("SHOW max_connections")
         most = int(cursor.fetchone()[0])
-    needed = settings.WORKERS * CONNECTIONS_A_WORKER + OTHER_CONNECTIONS
+    needed = settings.WORKERS * CONNECTIONS_PER_WORKER + OTHER_CONNECTIONS
     if most < needed:
         yield Warning(
             f"PostgreSQL takes {most} connections; WORKERS={settings.WORKERS} may "

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The rate of one socket: cheers per second, and burst.
-SOCKET_RATE, SOCKET_BURST = 1 / 5, 3
+# The rate of one socket.
+SOCKET_CHEERS_PER_S = 1 / 5
+SOCKET_BURST = 3
 # When to retry after the layer was unavailable.
 LAYER_RETRY_MS = 2_000
 
@@ -32,7 +33,7 @@ class Cheers:
 
     def __init__(self, consumer: TypedConsumer) -> None:
         self.consumer = consumer
-        self.bucket = Bucket(SOCKET_RATE, SOCKET_BURST)
+        self.bucket = Bucket(SOCKET_CHEERS_PER_S, SOCKET_BURST)
         self.runner: int | None = None
 
     async def send(self, command: dict[str, Any]) -> None:

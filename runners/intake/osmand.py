@@ -10,7 +10,7 @@ from typing import Any
 
 from runners.intake.app import App, Outcome, Reading, Reply, Report, several
 from runners.intake.values import (
-    KNOT,
+    KNOT_M_PER_S,
     fix_of_fields,
     has_position,
     known,
@@ -79,7 +79,7 @@ def _fix_of_fields(fields: dict[str, Any], report: Report) -> Fix:
     if str(fields.get("valid", "")).lower() in NO:
         raise FixError("position.invalid", "The app marks this fix as invalid.")
     in_metres = report.query.get("unit") == "mps"
-    return fix_of_fields(fields, report.now, 1 if in_metres else KNOT)
+    return fix_of_fields(fields, report.now, 1 if in_metres else KNOT_M_PER_S)
 
 
 def _fix(location: dict[str, Any], now: int) -> Fix:

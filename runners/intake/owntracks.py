@@ -13,7 +13,7 @@ from runners.intake.values import known, make_fix, number, positive, required_ti
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError
 
-KILOMETRE_AN_HOUR = 1 / 3.6  # Metres per second.
+KM_PER_H_IN_M_PER_S = 1 / 3.6
 
 
 def read(report: Report) -> Reading:
@@ -55,7 +55,7 @@ def _fix(message: dict[str, Any]) -> Fix:
         message.get("lon"),
         accuracy=positive(message.get("acc")),
         altitude=number(message.get("alt")),
-        speed=known(message.get("vel"), KILOMETRE_AN_HOUR),
+        speed=known(message.get("vel"), KM_PER_H_IN_M_PER_S),
         heading=known(message.get("cog")),
         battery=known(message.get("batt")),
     )

@@ -14,9 +14,9 @@ from runners.models import RunnerToken
 from runners.models.runner import token_digest
 from runners.positions.track import Publisher
 
-# How long a result is valid from the moment of its request. Seconds. A revocation by
-# another process takes effect within this time.
-LIFE = 0.8
+# How long a result is valid from the moment of its request. A revocation by a
+# different process takes effect within this time.
+LIFE_S = 0.8
 # The most results that are kept, including those of wrong tokens.
 KEPT = 20_000
 
@@ -69,7 +69,7 @@ class TokenCache:
     async def _read_batch(
         self, wanted: dict[str, asyncio.Future[CachedToken | None]]
     ) -> None:
-        until = time.monotonic() + LIFE
+        until = time.monotonic() + LIFE_S
         try:
             found = await database.read(read_tokens, list(wanted))
         except Exception as error:

@@ -13,7 +13,7 @@ import orjson
 from runners.intake.app import App, Outcome, Reading, Reply, Report
 from runners.intake.osmand import NO
 from runners.intake.values import (
-    KNOT,
+    KNOT_M_PER_S,
     fix_of_fields,
     has_position,
     known,
@@ -79,7 +79,7 @@ TRACCAR = App(frozenset({"GET", "POST"}), read, ok, token_of_body=token_of_body)
 def _fix_of_query(report: Report) -> Fix:
     if report.query.get("valid", "").lower() in NO:
         raise FixError("position.invalid", "The tracker reports that it has no fix.")
-    return fix_of_fields(report.query, report.now, KNOT)
+    return fix_of_fields(report.query, report.now, KNOT_M_PER_S)
 
 
 def _fix(position: dict[str, Any]) -> Fix:
@@ -91,7 +91,7 @@ def _fix(position: dict[str, Any]) -> Fix:
         position.get("longitude"),
         accuracy=positive(position.get("accuracy")),
         altitude=number(position.get("altitude")),
-        speed=known(position.get("speed"), KNOT),
+        speed=known(position.get("speed"), KNOT_M_PER_S),
         heading=known(position.get("course")),
         battery=known(_attributes(position).get("batteryLevel")),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError, fix_from
 
-KNOT = 1852 / 3600  # Metres per second.
+KNOT_M_PER_S = 1852 / 3600
 # Times from here on are in milliseconds: in seconds it would be the year 2038.
 MILLISECONDS_FROM = 2**31
 

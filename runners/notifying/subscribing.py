@@ -18,15 +18,16 @@ from runners.notifying.endpoints import EndpointRefused, read_endpoint
 from runners.notifying.webpush import KeysRefused, check_keys
 from runners.positions.rate_limits import Bucket
 
-# The most browsers or addresses of an account.
-MOST_BROWSERS, MOST_ADDRESSES = 10, 3
-# The most runners with alerts at one browser or address.
-MOST_ALERTS = 100
-# The rate of new browsers in a process (per second, and burst), as they need no
-# account.
-NEW_RATE, NEW_BURST = 10.0, 200.0
+# Of an account.
+MAX_BROWSERS = 10
+MAX_ADDRESSES = 3
+# Runners with alerts at one browser or address.
+MAX_ALERTS = 100
+# The rate of new browsers in a process, as they need no account.
+NEW_BROWSERS_PER_S = 10.0
+NEW_BURST = 200.0
 
-_new = Bucket(NEW_RATE, NEW_BURST)
+_new = Bucket(NEW_BROWSERS_PER_S, NEW_BURST)
 
 
 class ChoiceRefused(Exception):
@@ -73,9 +74,9 @@ def browser_subscribe(
         known.delete()
     if user is not None:
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))
-        if mine.count() >= MOST_BROWSERS:
+        if mine.count() >= MAX_BROWSERS:
             detail = _("You can have at most {count} browsers. Stop one first.")
-            raise ChoiceRefused("push.limit", detail.format(count=MOST_BROWSERS))
+            raise ChoiceRefused("push.limit", detail.format(count=MAX_BROWSERS))
     subscription, _created = Subscription.objects.update_or_create(
         digest=_digest(endpoint),
         defaults={
@@ -119,9 +120,9 @@ def alerts_set(
         unique_fields=["subscription", "runner"],
         update_fields=["link", *chosen],
     )
-    if subscription.alerts.count() > MOST_ALERTS:
+    if subscription.alerts.count() > MAX_ALERTS:
         detail = _("You can have alerts for at most {count} runners. Stop some first.")
-        raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
+        raise ChoiceRefused("alerts.limit", detail.format(count=MAX_ALERTS))
 
 
 def alerts_of(subscription: Subscription | None) -> dict[str, list[str]]:
@@ -143,9 +144,9 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
     if not mail.is_offered():
         raise ChoiceRefused("mail.off", _("This server sends no mails."))
     mine = user.subscriptions.exclude(email="")
-    if mine.exclude(email=email).count() >= MOST_ADDRESSES:
+    if mine.exclude(email=email).count() >= MAX_ADDRESSES:
         detail = _("You can have at most {count} addresses. Remove one first.")
-        raise ChoiceRefused("mail.limit", detail.format(count=MOST_ADDRESSES))
+        raise ChoiceRefused("mail.limit", detail.format(count=MAX_ADDRESSES))
     subscription, _created = Subscription.objects.get_or_create(
         digest=_digest(f"mailto:{user.pk}:{email}"),
         defaults={"user": user, "email": email, "language": language},

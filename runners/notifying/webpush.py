@@ -22,9 +22,10 @@ from py_vapid import Vapid02
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-# Push services accept signatures for a day at most. One is used for an hour, and is
-# valid for longer. Seconds.
-RENEWED, GOOD_FOR = 3_600, 12 * 3_600
+# Push services accept signatures for at most a day. One is used for an hour, and is
+# valid for longer.
+USED_FOR_S = 3_600
+VALID_FOR_S = 12 * 3_600
 AUTH_BYTES = 16
 
 
@@ -72,7 +73,7 @@ def headers(endpoint: str, *, ttl: int, urgent: bool, topic: str) -> dict[str, s
     audience = f"{parts.scheme}://{parts.netloc}"
     digest = hashlib.sha256(topic.encode()).digest()
     return {
-        "Authorization": _signature(audience, int(time.time() // RENEWED)),
+        "Authorization": _signature(audience, int(time.time() // USED_FOR_S)),
         "Content-Encoding": "aes128gcm",
         "Content-Type": "application/octet-stream",
         "TTL": str(ttl),
@@ -100,7 +101,7 @@ def _signature(audience: str, hour: int) -> str:
     sender = f"mailto:{parseaddr(settings.DEFAULT_FROM_EMAIL)[1]}"
     claims = {
         "aud": audience,
-        "exp": hour * RENEWED + GOOD_FOR,
+        "exp": hour * USED_FOR_S + VALID_FOR_S,
         "sub": f"https://{public.hostname}" if public.scheme == "https" else sender,
     }
     signed: str = _vapid().sign(claims)["Authorization"]

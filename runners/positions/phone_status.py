@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from runners.positions.fix import Fix
 
-# A battery below the first is low, and from the second on no longer. Per cent.
-LOW, CHARGED = 20, 25
+# A battery below the first is low, and from the second on no longer.
+LOW_BATTERY_PERCENT = 20
+CHARGED_BATTERY_PERCENT = 25
 # A position less accurate than the first is drawn with a ring, and from the second on
-# without. Metres.
-UNSURE, SURE = 20, 16
+# without.
+RING_FROM_M = 20
+RING_UNTIL_M = 16
 # A ring is sent again when it is this many times larger or smaller.
 RESIZED = 1.5
 # The least time between two notifications.
@@ -32,7 +34,7 @@ class PhoneStatus:
 
     def is_news(self, fix: Fix) -> bool:
         """Return whether followers are notified of a phone's state, and remember it."""
-        limit = CHARGED if self.is_low else LOW
+        limit = CHARGED_BATTERY_PERCENT if self.is_low else LOW_BATTERY_PERCENT
         is_low = fix.battery is not None and fix.battery < limit
         ring = fix.accuracy or 0.0
         if is_low == self.is_low and not self._is_other(ring):
@@ -43,6 +45,8 @@ class PhoneStatus:
         return True
 
     def _is_other(self, ring: float) -> bool:
-        if self.ring <= UNSURE:
-            return ring > UNSURE
-        return ring < SURE or not self.ring / RESIZED < ring < self.ring * RESIZED
+        if self.ring <= RING_FROM_M:
+            return ring > RING_FROM_M
+        return (
+            ring < RING_UNTIL_M or not self.ring / RESIZED < ring < self.ring * RESIZED
+        )

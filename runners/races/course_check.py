@@ -10,12 +10,14 @@ import numpy as np
 
 from runners.races.course import Course
 
-# A straight stretch between two points is a gap if it is longer than this, and so many
-# times as long as is usual on the course. Metres.
-GAP_M, GAP_TIMES = 200.0, 15.0
-# No race is this high, or goes up and down by this share of its length. Metres.
-HIGHEST_M, STEEPEST = 5_900.0, 0.16
-# Slopes are measured between places so far apart. Metres.
+# A straight stretch between two points is a gap if it is longer than GAP_M, and than
+# GAP_FACTOR times what is usual on the course.
+GAP_M = 200.0
+GAP_FACTOR = 15.0
+# No race is this high, or goes up and down by this share of its length.
+HIGHEST_M = 5_900.0
+STEEPEST = 0.16
+# Slopes are measured between points this far apart.
 SLOPE_STEP_M = 200.0
 # A lap is recorded twice if both are within this many metres of each other everywhere.
 SAME_LAP_M = 25.0
@@ -45,7 +47,7 @@ def course_problems(course: Course) -> list[CourseProblem]:
 
 def _gaps(course: Course) -> list[CourseProblem]:
     steps = np.diff(course.distances)
-    least = max(GAP_M, GAP_TIMES * median(steps))
+    least = max(GAP_M, GAP_FACTOR * median(steps))
     gaps = [
         f"{steps[index]:,.0f} m at {course.distances[index] / 1000:.1f} km"
         for index in np.flatnonzero(steps > least)

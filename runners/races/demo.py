@@ -8,7 +8,8 @@ from runners.earth import METRES_PER_DEGREE
 
 # Open grass of Dublin's Phoenix Park; the loop follows no real path.
 CENTRE = (53.3566, -6.3285)
-RADIUS = 444.5  # Metres, on average.
+# On average.
+RADIUS_M = 444.5
 POINTS = 240
 # (waves around the loop, their share of the radius, their phase): enough to look like a
 # path through trees, and too little to cross itself.
@@ -22,7 +23,7 @@ def demo_points(laps: int = 1) -> list[tuple[float, float, float]]:
     points = []
     for step in range(laps * POINTS + 1):
         angle = 2 * math.pi * (step % POINTS) / POINTS
-        radius = RADIUS * (
+        radius = RADIUS_M * (
             1 + sum(share * math.sin(n * angle + at) for n, share, at in WAVES)
         )
         # Clockwise from the north, a little wider than high.

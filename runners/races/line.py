@@ -12,9 +12,10 @@ from shapely import LineString
 
 from runners.races.course import Course
 
-# Points of the course within this many metres of the simplified line are left out, but
-# for one every SEGMENT_M metres.
-TOLERANCE_M, SEGMENT_M = 1.0, 100.0
+# Points of the course within TOLERANCE_M of the simplified line are left out, except
+# one every SEGMENT_M.
+TOLERANCE_M = 1.0
+SEGMENT_M = 100.0
 # Segments per circle that is compared with a fix before they are.
 CHUNK = 16
 # The line is extended straight behind its end: runners go on after the finish.

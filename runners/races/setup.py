@@ -14,14 +14,15 @@ from runners.races.course import Course, Waypoint
 from runners.races.splits import Mark, passes_of
 
 DEFAULT_DURATION = timedelta(hours=48)
-# Metres between the checkpoints of a new course, and the length below which they are
-# closer.
-SPACING, SHORT_SPACING, SHORT_COURSE = 5_000, 1_000, 10_000
-# A waypoint within this many metres of the line is on the course, as GPX files are
-# drawn by hand.
-WAYPOINT_REACH = 30.0
-# Two checkpoints within this many metres of course are one.
-SAME_PLACE = 50.0
+# The distance between the checkpoints of a new course, and of one that is shorter than
+# SHORT_COURSE_M.
+SPACING_M = 5_000
+SHORT_SPACING_M = 1_000
+SHORT_COURSE_M = 10_000
+# A waypoint this close to the line is on the course, as GPX files are drawn by hand.
+WAYPOINT_REACH_M = 30.0
+# Two checkpoints this close along the course are one.
+SAME_CHECKPOINT_M = 50.0
 NAME_LENGTH = 60
 
 
@@ -116,7 +117,7 @@ def race_add_checkpoints(
     proposed = propose_checkpoints(Course(race.line), waypoints, length=race.length)
     for new in proposed:
         if new.kind in ends or any(
-            abs(new.distance - checkpoint.distance) <= SAME_PLACE
+            abs(new.distance - checkpoint.distance) <= SAME_CHECKPOINT_M
             for checkpoint in there
             if new.kind == Checkpoint.Kind.SPLIT
         ):
@@ -151,11 +152,13 @@ def propose_checkpoints(
     for waypoint in waypoints:
         for measured in _first_passes(course, waypoint):
             distance = round(measured * length / course.length, 1)
-            if all(abs(distance - other.distance) > SAME_PLACE for other in found):
+            if all(
+                abs(distance - other.distance) > SAME_CHECKPOINT_M for other in found
+            ):
                 name = _free_name(waypoint.name, taken)
                 found.append(ProposedCheckpoint(name, distance, kinds.SPLIT))
-    spacing = SHORT_SPACING if length < SHORT_COURSE else SPACING
-    for mark in range(spacing, int(length - SAME_PLACE), spacing):
+    spacing = SHORT_SPACING_M if length < SHORT_COURSE_M else SPACING_M
+    for mark in range(spacing, int(length - SAME_CHECKPOINT_M), spacing):
         name = _free_name(f"{mark // 1000} km", taken)
         found.append(ProposedCheckpoint(name, float(mark), kinds.SPLIT))
     return sorted(found, key=lambda checkpoint: checkpoint.distance)
@@ -165,8 +168,8 @@ def _first_passes(course: Course, waypoint: Waypoint) -> list[float]:
     """Return the distances of a waypoint; further laps are passes of the same."""
     firsts: list[float] = []
     known: list[float] = []
-    for distance in course.passes(waypoint.lat, waypoint.lng, within=WAYPOINT_REACH):
-        if all(abs(distance - other) > SAME_PLACE for other in known):
+    for distance in course.passes(waypoint.lat, waypoint.lng, within=WAYPOINT_REACH_M):
+        if all(abs(distance - other) > SAME_CHECKPOINT_M for other in known):
             firsts.append(distance)
             laps = passes_of(course, [Mark(0, distance, Checkpoint.Kind.SPLIT)])
             known += [passed.distance for passed in laps]

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from runners.races.course import Course
 
-# A pass of the line this many metres from a mark is at the mark.
-REACH = 25.0
-# A pass this many metres along the line from a different mark belongs to that one.
-OWN = 50.0
-# Metres before and after a place between which the line's direction is taken.
-AROUND = 10.0
+# A pass of the line this close to a mark is at the mark.
+REACH_M = 25.0
+# A pass this close along the line to a different mark belongs to that one.
+OWN_REACH_M = 50.0
+# The line's direction at a point is that from this far before to this far after it.
+DIRECTION_REACH_M = 10.0
 # Of two directions whose cosine is at least this, the same lap goes both.
 SAME_WAY = 0.7
 
@@ -70,20 +70,20 @@ def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
             continue
         laps = [
             distance
-            for distance in course.passes(*course.point_at(own), within=REACH)
+            for distance in course.passes(*course.point_at(own), within=REACH_M)
             if _same_way(course, own, distance)
             and not any(
-                abs(distance - other.distance) <= OWN
+                abs(distance - other.distance) <= OWN_REACH_M
                 for other in marks
                 if other.kind != "split"
             )
         ]
-        if laps and laps[0] < own - OWN:
+        if laps and laps[0] < own - OWN_REACH_M:
             continue
         free = [
             distance
             for distance in laps
-            if all(abs(distance - other.distance) > OWN for other in marks)
+            if all(abs(distance - other.distance) > OWN_REACH_M for other in marks)
         ]
         found += [
             Pass(distance, mark.id, number)
@@ -124,7 +124,10 @@ def _same_way(course: Course, one: float, other: float) -> bool:
 
 def _way(course: Course, distance: float) -> tuple[float, float]:
     """Return the line's direction at a distance as a unit vector."""
-    ends = [course.point_at(distance + step) for step in (-AROUND, AROUND)]
+    ends = [
+        course.point_at(distance + step)
+        for step in (-DIRECTION_REACH_M, DIRECTION_REACH_M)
+    ]
     (x, y), (to_x, to_y) = (course.to_flat.transform(lng, lat) for lat, lng in ends)
     run = max(((to_x - x) ** 2 + (to_y - y) ** 2) ** 0.5, 1e-9)
     return (to_x - x) / run, (to_y - y) / run

@@ -14,17 +14,17 @@ import os
 import time
 from pathlib import Path
 
-# The share of time that full collections may take, and the least time between two in
-# seconds.
-SHARE, LEAST = 1 / 200, 10.0
-# Memory growth in bytes that causes an earlier one: it may be cycles of closed
-# connections.
-GROWTH = 64 * 2**20
+# The share of time that full collections may take, and the least time between two.
+SHARE = 1 / 200
+MIN_INTERVAL_S = 10.0
+# Memory growth that causes an earlier one: it may be cycles of closed connections.
+GROWTH_BYTES = 64 * 2**20
 # Time between checks of the memory.
 STEP_S = 1.0
 # New objects before a collection of generation 0, and collections of generation 0
 # before one of generation 1.
-YOUNG, OLDER = 10_000, 10
+YOUNG = 10_000
+OLDER = 10
 # Collections of generation 1 before Python runs a full one on its own.
 NEVER = 1_000_000
 
@@ -39,7 +39,10 @@ class FullCollections:
     """Runs full collections, the more rarely the longer they take."""
 
     def __init__(
-        self, share: float = SHARE, least: float = LEAST, growth: float = GROWTH
+        self,
+        share: float = SHARE,
+        least: float = MIN_INTERVAL_S,
+        growth: float = GROWTH_BYTES,
     ) -> None:
         self.share, self.least, self.growth = share, least, growth
         self._before = gc.get_threshold()

@@ -17,11 +17,11 @@ from runners.sharing.access import Viewer, followable
 # Characters.
 TEXT_LIMIT = 80
 KIND = "cheer"
-# The rate of cheers for one runner in a process, as each goes to all followers: per
-# second, and burst.
-RUNNER_RATE, RUNNER_BURST = 2.0, 10.0
+# The rate of cheers for one runner in a process, as each goes to all followers.
+RUNNER_CHEERS_PER_S = 2.0
+RUNNER_BURST = 10.0
 
-cheers_for = Limits(RUNNER_RATE, RUNNER_BURST)
+cheers_for = Limits(RUNNER_CHEERS_PER_S, RUNNER_BURST)
 
 
 class CheerError(Exception):

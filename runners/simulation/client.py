@@ -27,17 +27,21 @@ from runners.simulation.motion import Fix, Motion
 SUBPROTOCOL = Subprotocol("spectate.v1")
 # Fixes per message, and fixes that may wait for their ack: acks are late while the
 # database is unavailable, but the live flow must go on.
-BATCH, IN_FLIGHT = 500, 4_000
-# Seconds between two fixes.
-INTERVAL = (1.0, 2.0)
-# A gap in the coverage: seconds between two on average, and how long it lasts.
-GAP_EVERY, GAP = 240.0, (8.0, 40.0)
+BATCH = 500
+IN_FLIGHT = 4_000
+# The least and the greatest time between two fixes.
+INTERVAL_S = (1.0, 2.0)
+# Gaps in the coverage: the mean time between two, and how long they last.
+GAP_EVERY_S = 240.0
+GAP_S = (8.0, 40.0)
 # The same for a phone that is mostly late.
-LATE_EVERY, LATE_GAP = 20.0, (45.0, 90.0)
+LATE_EVERY_S = 20.0
+LATE_GAP_S = (45.0, 90.0)
 # Full jitter: wait a random part of the first, doubled at each failure up to the last.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-# The longest delay between attempts once only the last acks are missing. Seconds.
-LAST_PAUSE = 0.5
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+# The longest delay between attempts once only the last acks are missing.
+LAST_PAUSE_S = 0.5
 # After these close codes a client does not reconnect.
 FINAL_CLOSES = {4400, 4401, 4403}
 BACK_OFF_CLOSES = {1013, 4429}
@@ -123,14 +127,14 @@ class Client:
         loop = asyncio.get_running_loop()
         last = loop.time()
         while not self._motion.finished:
-            await asyncio.sleep(self._random.uniform(*INTERVAL))
+            await asyncio.sleep(self._random.uniform(*INTERVAL_S))
             if self._ended.is_set():
                 break
             now = loop.time()
             self._pending.append(
                 self._motion.step(now - last, t=time.time_ns() // 1_000_000)
             )
-            chance = (now - last) / (LATE_EVERY if self._is_late else GAP_EVERY)
+            chance = (now - last) / (LATE_EVERY_S if self._is_late else GAP_EVERY_S)
             if now > self._gap_until and self._random.random() < chance:
                 self._lose_coverage()
             last = now
@@ -139,7 +143,7 @@ class Client:
 
     def _lose_coverage(self) -> None:
         """Send nothing for a while, and half of the time lose the socket too."""
-        gap = LATE_GAP if self._is_late else GAP
+        gap = LATE_GAP_S if self._is_late else GAP_S
         self._send_nothing_for(self._random.uniform(*gap))
         if self._socket is not None and self._random.random() < 0.5:
             self._socket.transport.abort()
@@ -261,14 +265,14 @@ class Client:
         self._tally.reconnects += 1
         seconds = self._wait()
         if self._ended.is_set():
-            await asyncio.sleep(min(seconds, LAST_PAUSE))
+            await asyncio.sleep(min(seconds, LAST_PAUSE_S))
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
 
     def _wait(self) -> float:
-        longest = min(FIRST_WAIT * 2**self._failures, LONGEST_WAIT)
+        longest = min(FIRST_WAIT_S * 2**self._failures, LONGEST_WAIT_S)
         gap = self._gap_until - asyncio.get_running_loop().time()
         wait = max(self._not_before, gap, 0) + self._random.uniform(0, longest)
         self._not_before = 0

@@ -8,8 +8,9 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from typing import TextIO
 
-# Seconds between two lines, rewritten in place on a terminal, else one below the other.
-ON_TERMINAL, ELSEWHERE = 0.5, 10.0
+# The time between two lines. On a terminal they replace each other.
+TERMINAL_INTERVAL_S = 0.5
+FILE_INTERVAL_S = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +32,7 @@ async def _show(out: TextIO, line: Callable[[float], str]) -> None:
     terminal = out.isatty()
     last = loop.time()
     while True:
-        await asyncio.sleep(ON_TERMINAL if terminal else ELSEWHERE)
+        await asyncio.sleep(TERMINAL_INTERVAL_S if terminal else FILE_INTERVAL_S)
         now = loop.time()
         text = line(now - last)
         last = now

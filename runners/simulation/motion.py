@@ -9,16 +9,17 @@ from typing import TypedDict
 from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 
-# If start and finish are closer than this many metres, the course is a loop.
-LOOP_GAP = 100.0
-# The paces of a recreational field in metres per second: 9:00 to 3:15 min/km, most near
-# 5:25.
-SLOWEST, USUAL, FASTEST = 1.85, 3.1, 5.1
-# How far a straying runner leaves the course in metres, and the seconds from one time
-# to the next.
-STRAY, STRAY_EVERY = 140.0, 300.0
-# Per cent of battery that an hour of GPS and radio costs.
-BATTERY_AN_HOUR = 12.0
+# If start and finish are closer than this, the course is a loop.
+LOOP_GAP_M = 100.0
+# The speeds of a recreational field: 9:00 to 3:15 min/km, most near 5:25.
+SLOWEST_M_PER_S = 1.85
+USUAL_M_PER_S = 3.1
+FASTEST_M_PER_S = 5.1
+# How far a straying runner leaves the course, and the time between two detours.
+STRAY_M = 140.0
+STRAY_EVERY_S = 300.0
+# What GPS and radio use of the battery.
+BATTERY_PERCENT_PER_HOUR = 12.0
 
 
 class Fix(TypedDict):
@@ -79,8 +80,8 @@ class Motion:
         self._strays, self._elapsed = strays, 0.0
         self._course, self._factor, self._random = course, factor, random
         self._end = laps * course.length if laps else math.inf
-        pace = random.gauss(USUAL, 0.5) if pace is None else pace
-        self._usual = min(max(pace, SLOWEST), FASTEST)
+        pace = random.gauss(USUAL_M_PER_S, 0.5) if pace is None else pace
+        self._usual = min(max(pace, SLOWEST_M_PER_S), FASTEST_M_PER_S)
         self._form = Wander(0.07, 180, random)
         # GPS errors last: a phone beside the path stays beside it for a while.
         self._east = Wander(2.5, 25, random)
@@ -94,7 +95,7 @@ class Motion:
         gap = METRES_PER_DEGREE * math.hypot(
             end_lat - start_lat, (end_lng - start_lng) * shrink
         )
-        self._is_loop = gap < LOOP_GAP
+        self._is_loop = gap < LOOP_GAP_M
 
     @property
     def finished(self) -> bool:
@@ -108,12 +109,16 @@ class Motion:
         self._elapsed += running
         speed = self._usual * form * self._factor if running else 0.0
         self.distance = min(self.distance + speed * running, self._end)
-        self._battery = max(1.0, self._battery - BATTERY_AN_HOUR * seconds / 3600)
+        self._battery = max(
+            1.0, self._battery - BATTERY_PERCENT_PER_HOUR * seconds / 3600
+        )
         lat, lng = self._place(self.distance)
         east, north = self._east.step(seconds), self._north.step(seconds)
         if self._strays:
             # To the right of the course, as far as the sine of the time is above 0.
-            aside = STRAY * max(0.0, math.sin(math.tau * self._elapsed / STRAY_EVERY))
+            aside = STRAY_M * max(
+                0.0, math.sin(math.tau * self._elapsed / STRAY_EVERY_S)
+            )
             right = math.radians(self._bearing() + 90)
             east, north = (
                 east + aside * math.sin(right),

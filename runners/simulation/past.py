@@ -16,10 +16,10 @@ from runners.races.progress import Guide
 from runners.races.splits import Mark
 from runners.simulation.motion import Fix, Motion
 
-# Seconds between two fixes.
-INTERVAL = 10.0
-# Seconds for which everybody stands at the start before the gun.
-LINE_UP = 30.0
+# Time between two fixes.
+INTERVAL_S = 10.0
+# How long everybody stands at the start before the gun.
+LINE_UP_S = 30.0
 SOURCE = "websocket"
 
 
@@ -60,13 +60,13 @@ def past_write(
 
 def _run(entry: Entry, course: Course, now: datetime, random: Random) -> list[Fix]:
     # Runners cross the start some seconds after the gun.
-    wait = LINE_UP + random.uniform(0, 10)
+    wait = LINE_UP_S + random.uniform(0, 10)
     motion = Motion(course, distance=0, wait=wait, random=Random(random.random()))
     gun, end = milliseconds(entry.gun), milliseconds(now)
     if entry.status == Entry.Status.DNF:
         end = (gun + end) // 2
-    first, step = gun - round(1000 * LINE_UP), round(1000 * INTERVAL)
-    return [motion.step(INTERVAL, t=t) for t in range(first + step, end + 1, step)]
+    first, step = gun - round(1000 * LINE_UP_S), round(1000 * INTERVAL_S)
+    return [motion.step(INTERVAL_S, t=t) for t in range(first + step, end + 1, step)]
 
 
 def _write(entry: Entry, guide: Guide, fixes: list[Fix], now: datetime) -> None:

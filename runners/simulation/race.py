@@ -15,10 +15,10 @@ from runners.simulation.display import displayed
 from runners.simulation.field import Starter
 from runners.simulation.motion import Motion
 
-# The sockets of a field are opened over this many seconds.
-OPENING = 2.0
-# How long a stop waits for the last acks, in seconds.
-LAST_ACKS = 3.0
+# The time over which the sockets of a field are opened.
+OPENING_S = 2.0
+# How long a stop waits for the last acks.
+LAST_ACKS_S = 3.0
 
 
 async def run_field(
@@ -101,7 +101,7 @@ async def run_field(
 
     async with displayed(out, line):
         tasks = [
-            asyncio.create_task(start(client, OPENING * number / len(clients)))
+            asyncio.create_task(start(client, OPENING_S * number / len(clients)))
             for number, client in enumerate(clients)
         ]
         running = asyncio.gather(*tasks, return_exceptions=True)
@@ -109,7 +109,7 @@ async def run_field(
         if not running.done():
             for client in clients:
                 client.stop_recording()
-            await _either(running, hurry, within=LAST_ACKS)
+            await _either(running, hurry, within=LAST_ACKS_S)
             running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running

@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from runners.simulation.display import displayed
 
-# Seconds without a frame after which missing positions count as lost.
-QUIET = 5.0
-# Seconds for all sockets to open, and for all follows to take effect.
-READY = 30.0
+# The time without a frame after which missing positions count as lost.
+SILENCE_S = 5.0
+# The time-out for all sockets to open, and for all follows to take effect.
+READY_TIMEOUT_S = 30.0
 # Positions sent between two reads.
 BURST = 20
 
@@ -142,7 +142,7 @@ async def _open(
 ) -> list[ClientConnection]:
     opened = []
     try:
-        async with asyncio.timeout(READY):
+        async with asyncio.timeout(READY_TIMEOUT_S):
             for _ in everybody:
                 # Nothing is queued in the client's library: delays are the server's.
                 socket = connect(
@@ -174,10 +174,12 @@ async def _all_follows_in_force(
         await socket.send(json.dumps({"userId": user.id, "lat": 999, "lng": 0}))
     waiting = [asyncio.create_task(user.ready.wait()) for user in everybody]
     answered, _ = await asyncio.wait(
-        waiting, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED
+        waiting, timeout=SILENCE_S, return_when=asyncio.FIRST_COMPLETED
     )
     # The server of 2015 answers nothing: then that pause has to do.
-    _, unanswered = await asyncio.wait(waiting, timeout=READY if answered else 0)
+    _, unanswered = await asyncio.wait(
+        waiting, timeout=READY_TIMEOUT_S if answered else 0
+    )
     for task in unanswered:
         task.cancel()
 
@@ -215,7 +217,7 @@ async def _until_quiet(everybody: list[SeedUser], total: int) -> float:
     loop = asyncio.get_running_loop()
     seen, last = -1, loop.time()
     invalid = sum(len(user.sends) - len(user.valid) for user in everybody)
-    while loop.time() - last < QUIET:
+    while loop.time() - last < SILENCE_S:
         positions = sum(user.got.total() for user in everybody)
         errors = sum(user.errors for user in everybody)
         if positions + errors > seen:

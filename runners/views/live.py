@@ -29,8 +29,9 @@ from runners.views.topic_data import course_of, first_rows
 
 # How often the server sends positions; a phone sends every 5 to 10 s.
 PUBLIC_TICK_MS = 1000
-RACE_TICK = 500
-RUNNER_TICK = LINK_TICK = 250
+RACE_TICK_MS = 500
+RUNNER_TICK_MS = 250
+LINK_TICK_MS = 250
 # Courses drawn on the page of everybody public.
 MOST_COURSES = 5
 
@@ -57,7 +58,7 @@ def race(request: HttpRequest, slug: str) -> HttpResponse:
     return live_page(
         request,
         title=race.name,
-        follow={"races": [race.slug], "tick": RACE_TICK},
+        follow={"races": [race.slug], "tick": RACE_TICK_MS},
         race=race,
     )
 
@@ -70,7 +71,7 @@ def runner(request: HttpRequest, code: str) -> HttpResponse:
     return live_page(
         request,
         title=runner.name,
-        follow={"runners": [runner.code], "tick": RUNNER_TICK},
+        follow={"runners": [runner.code], "tick": RUNNER_TICK_MS},
         one_runner=runner.code,
         courses=races_of([runner])[:1],
     )

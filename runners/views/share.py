@@ -24,7 +24,7 @@ from runners.sharing.share_links import (
     view_link,
 )
 from runners.sharing.windows import races_of
-from runners.views.live import LINK_TICK, live_page
+from runners.views.live import LINK_TICK_MS, live_page
 from runners.views.throttle import record_failure
 
 STATUSES = {
@@ -74,7 +74,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
         return kept_secret(
             render(request, "runners/share_ended.html", context, status=status)
         )
-    follow = {"share": token, "tick": LINK_TICK}
+    follow = {"share": token, "tick": LINK_TICK_MS}
     if link.pin:
         # Visitors who are in stay in, whatever others try.
         follow["pin"] = link_proof(link)

@@ -18,8 +18,9 @@ GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 # The delay after the first failure, doubled by each further one, up to the longest.
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
-FORGET = 900.0  # Seconds after the last failure.
-MOST_KEPT = 10_000  # Names.
+# After the last failure of a name.
+FORGET_AFTER_S = 900.0
+MAX_NAMES = 10_000
 
 
 class Failures:
@@ -35,10 +36,10 @@ class Failures:
         # Hashed to a fixed size, however long the name is.
         key = hashlib.sha256(name.casefold().encode()).digest()
         count, last = self._kept.pop(key, (0, now))
-        if now - last > FORGET:
+        if now - last > FORGET_AFTER_S:
             count = 0
         self._kept[key] = (count + 1, now)
-        while len(self._kept) > MOST_KEPT:
+        while len(self._kept) > MAX_NAMES:
             del self._kept[next(iter(self._kept))]
         return float(min(FIRST_WAIT_S * 2 ** min(count, 10), LONGEST_WAIT_S))
 

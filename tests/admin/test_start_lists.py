@@ -233,7 +233,7 @@ def test_an_xlsx_file_with_entities_is_refused(
 def test_the_unpacked_size_is_limited(
     office: Client, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spreadsheet, "MAX_UNPACKED", 1_000)
+    monkeypatch.setattr(spreadsheet, "MAX_UNPACKED_BYTES", 1_000)
 
     assert "The unpacked file is larger" in upload(
         office, url, workbook(["bib", "name"], [1, "Bob"])

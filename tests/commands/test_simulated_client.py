@@ -26,9 +26,9 @@ Handler = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
 @pytest.fixture(autouse=True)
 def fast_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set fixes every few milliseconds, short waits and no random outages."""
-    monkeypatch.setattr(client_module, "INTERVAL", (0.005, 0.01))
-    monkeypatch.setattr(client_module, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(client_module, "GAP_EVERY", 1e9)
+    monkeypatch.setattr(client_module, "INTERVAL_S", (0.005, 0.01))
+    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(client_module, "GAP_EVERY_S", 1e9)
 
 
 @contextlib.asynccontextmanager
@@ -178,8 +178,8 @@ async def test_the_client_does_not_reconnect_after_a_final_close(code: int) -> N
 async def test_an_outage_of_coverage_ends_in_a_late_burst(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "GAP_EVERY", 0.1)
-    monkeypatch.setattr(client_module, "GAP", (0.1, 0.2))
+    monkeypatch.setattr(client_module, "GAP_EVERY_S", 0.1)
+    monkeypatch.setattr(client_module, "GAP_S", (0.1, 0.2))
     sizes: list[int] = []
     received: set[int] = set()
 

@@ -16,8 +16,8 @@ from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.races.setup import race_create
 from runners.simulation.field import field_create
-from runners.simulation.motion import STRAY, Motion
-from runners.simulation.past import INTERVAL, past_write
+from runners.simulation.motion import STRAY_M, Motion
+from runners.simulation.past import INTERVAL_S, past_write
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stopped_clock")]
 
@@ -89,7 +89,7 @@ def test_a_straying_runner_leaves_the_course_and_returns() -> None:
     gaps = []
     for _ in range(60):
         fix = motion.step(5, t=0)
-        near = course.passes(fix["lat"], fix["lng"], within=STRAY / 2)
+        near = course.passes(fix["lat"], fix["lng"], within=STRAY_M / 2)
         gaps.append(not near)
 
     assert any(gaps) and not gaps[0] and not gaps[-1]
@@ -107,7 +107,7 @@ def test_the_demo_is_under_way_when_it_starts() -> None:
     assert race.entries.filter(status="dnf").count() == 1
     assert race.entries.count() == 60
     # Relative to the restart, as writing the rows takes seconds.
-    recent = race.start - demo.WAVES[0][1] - timedelta(seconds=2 * INTERVAL)
+    recent = race.start - demo.WAVES[0][1] - timedelta(seconds=2 * INTERVAL_S)
     live = LatestPosition.objects.filter(recorded_at__gt=recent, progress__gt=500)
     assert live.count() >= 40
 

@@ -10,9 +10,9 @@ from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.simulation.motion import (
-    FASTEST,
-    LOOP_GAP,
-    SLOWEST,
+    FASTEST_M_PER_S,
+    LOOP_GAP_M,
+    SLOWEST_M_PER_S,
     Motion,
 )
 
@@ -38,7 +38,7 @@ def test_a_field_runs_at_plausible_and_different_paces() -> None:
             runner.step(1, t=0)
         speeds.append(runner.distance / 600)
 
-    assert min(speeds) > SLOWEST * 0.75 and max(speeds) < FASTEST * 1.35
+    assert min(speeds) > SLOWEST_M_PER_S * 0.75 and max(speeds) < FASTEST_M_PER_S * 1.35
     assert pstdev(speeds) > 0.3
     assert mean(speeds) == pytest.approx(3.1, abs=0.3)
 
@@ -96,7 +96,7 @@ def test_laps_follow_each_other_on_a_loop() -> None:
 
 
 def test_a_runner_turns_at_the_end_of_a_course_that_is_no_loop() -> None:
-    assert metres(STRAIGHT.point_at(0), STRAIGHT.point_at(1_000)) > LOOP_GAP
+    assert metres(STRAIGHT.point_at(0), STRAIGHT.point_at(1_000)) > LOOP_GAP_M
     runner = motion(STRAIGHT, distance=1_300)
     fix = runner.step(0.001, t=0)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runners.consumers.cheers import SOCKET_BURST, SOCKET_RATE
-from runners.sharing.cheering import RUNNER_BURST, RUNNER_RATE
+from runners.consumers.cheers import SOCKET_BURST, SOCKET_CHEERS_PER_S
+from runners.sharing.cheering import RUNNER_BURST, RUNNER_CHEERS_PER_S
 from tests.clients import Client, seed_client, typed_client
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server
@@ -145,7 +145,7 @@ async def test_a_socket_may_send_a_few_cheers_at_once_and_then_one_per_interval(
         assert error["code"] == "rate.limited"
         # A later id is limited only if the server took five seconds for each cheer.
         assert error["id"] >= SOCKET_BURST
-        assert 0 < error["after"] <= 1000 / SOCKET_RATE
+        assert 0 < error["after"] <= 1000 / SOCKET_CHEERS_PER_S
 
 
 async def cheer_all_at_once(fan: Client) -> list[str]:
@@ -163,7 +163,7 @@ async def test_cheers_for_one_runner_are_limited(server: Server, bob: str) -> No
         seconds = time.monotonic() - started
     assert set(answers) == {"ack", "rate.limited"}
     received = answers.count("ack")
-    assert RUNNER_BURST <= received <= RUNNER_BURST + RUNNER_RATE * seconds
+    assert RUNNER_BURST <= received <= RUNNER_BURST + RUNNER_CHEERS_PER_S * seconds
 
 
 async def test_a_runner_may_turn_cheers_off(server: Server, bob: str) -> None:

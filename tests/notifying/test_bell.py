@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from runners.models import Alert, Follow, Runner, ShareLink, Subscription
 from runners.notifying import subscribing
-from runners.notifying.subscribing import MOST_BROWSERS, address_add, address_confirm
+from runners.notifying.subscribing import MAX_BROWSERS, address_add, address_confirm
 from runners.notifying.webpush import decode
 from runners.positions.fix import milliseconds
 from runners.positions.storage import StatusChange, write_rows
@@ -204,7 +204,7 @@ def test_the_browsers_of_an_account_are_limited(
     alice_client: Client, bob: Runner, service: Any
 ) -> None:
     on = {"browser": True, "runners": ["bob"], "kinds": ["start"]}
-    for number in range(MOST_BROWSERS):
+    for number in range(MAX_BROWSERS):
         push = service.browser(str(number)).subscription
         assert choose(alice_client, push=push, **on).status_code == 200
     push = service.browser("more").subscription
@@ -214,7 +214,7 @@ def test_the_browsers_of_an_account_are_limited(
 def test_the_alerts_of_a_subscription_are_limited(
     client: Client, push: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscribing, "MOST_ALERTS", 2)
+    monkeypatch.setattr(subscribing, "MAX_ALERTS", 2)
     for number in range(3):
         Runner.objects.create(code=f"r{number}", name="R")
     on = {"push": push, "browser": True, "kinds": ["start"]}

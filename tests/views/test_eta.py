@@ -159,7 +159,7 @@ def test_arrivals_are_cached_and_rights_are_not(
 ) -> None:
     race = make_race()
     make_entry(race, "bob", "7", pace=0.3)
-    monkeypatch.setattr(eta, "AGE", 3_600.0)
+    monkeypatch.setattr(eta, "AGE_S", 3_600.0)
     first = get_eta(client, 9_000, "&runners=bob").json()["runners"]
     Position.objects.all().delete()
     assert get_eta(client, 9_000, "&runners=bob").json()["runners"] == first

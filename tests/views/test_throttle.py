@@ -99,12 +99,12 @@ def test_failures_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr("runners.views.throttle.time.monotonic", lambda: now)
     assert [recorded.add("alice"), recorded.add("alice")] == [0.5, 1]
-    now += throttle.FORGET + 1
+    now += throttle.FORGET_AFTER_S + 1
     assert recorded.add("alice") == 0.5
 
 
 def test_the_number_of_failures_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MOST_KEPT", 10)
+    monkeypatch.setattr(throttle, "MAX_NAMES", 10)
     recorded = Failures()
     for number in range(50):
         recorded.add(f"name {number}" * 1000)

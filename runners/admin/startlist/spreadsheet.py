@@ -18,7 +18,7 @@ NUMBER = "row"
 
 MAX_BYTES = 5 * 2**20
 # The limit of an XLSX file once decompressed.
-MAX_UNPACKED = 100 * 2**20
+MAX_UNPACKED_BYTES = 100 * 2**20
 MAX_ROWS = 10_000
 # Sheets may declare a million empty rows; this many end the list.
 MOST_EMPTY = 1_000
@@ -141,9 +141,10 @@ def _xlsx(content: bytes) -> Iterator[list[str]]:
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as parts:
-            if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED:
+            if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED_BYTES:
                 raise StartListError(
-                    f"The unpacked file is larger than {MAX_UNPACKED // 2**20} MB. "
+                    "The unpacked file is larger than "
+                    f"{MAX_UNPACKED_BYTES // 2**20} MB. "
                     "Save the start list as CSV, and try again."
                 )
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)

@@ -29,8 +29,8 @@ from runners.simulation.past import past_write
 SLUG = "demo"
 DURATION = timedelta(hours=48)
 LAPS = 5
-# Metres per second, so that `simulate --speed` may be up to twenty.
-TOP_SPEED = 130.0
+# So that `simulate --speed` may be up to twenty.
+TOP_SPEED_M_PER_S = 130.0
 # The waves: their start from now, and their share of the field.
 WAVES = (
     ("A", timedelta(minutes=-22), 0.38),
@@ -38,10 +38,10 @@ WAVES = (
     ("C", timedelta(minutes=3), 0.25),
 )
 CATEGORIES = ("W", "M", "M", "W40", "M40")
-# The runners who have given up, counted from the first.
+# The runner who did not finish, counted from the first.
 DNF_NUMBER = 12
-START_SECONDS = 60
-STOP_SECONDS = 15
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 15
 
 # A developer's server, which other machines of the network may use too.
 ENVIRONMENT = {"DEBUG": "1", "SPECTATE_OPEN": "1", "ALLOWED_HOSTS": "*"}
@@ -113,7 +113,7 @@ def race_restart(runners: int) -> None:
             )
         elif len(race.line) != len(course.points):
             race_set_course(race=race, course=course, waypoints=waypoints_of_gpx(gpx))
-        race.start, race.ends, race.top_speed = start, now + DURATION, TOP_SPEED
+        race.start, race.ends, race.top_speed = start, now + DURATION, TOP_SPEED_M_PER_S
         race.timezone = "Europe/Dublin"
         race.save()
         entries = field_restart(race, runners)
@@ -154,7 +154,7 @@ def manage(*args: str, output: int | None = None) -> subprocess.Popen[bytes]:
 
 def wait_for(server: subprocess.Popen[bytes]) -> None:
     """Return once the server answers; raise CommandError if it does not."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise CommandError("The server did not start; see the messages above.")
@@ -163,7 +163,7 @@ def wait_for(server: subprocess.Popen[bytes]) -> None:
             urllib.request.urlopen(url, timeout=5).close()
             return
         time.sleep(0.05)
-    raise CommandError(f"The server did not answer within {START_SECONDS} s.")
+    raise CommandError(f"The server did not answer within {START_TIMEOUT_S} s.")
 
 
 def monitor(
@@ -186,7 +186,7 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
     for child in reversed(children):
         child.terminate()
         try:
-            child.wait(STOP_SECONDS)
+            child.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -26,9 +26,9 @@ from runners.serving.supervisor import Supervisor, Worker
 # Lets our own check of the frame limit answer before the server's.
 FRAME_MARGIN_BYTES = 2048
 # Requests that run this long after all sockets are closed are aborted.
-STOP_SECONDS = 2
+STOP_TIMEOUT_S = 2
 # The workers of a killed server need this long to notice it and release the port.
-PORT_SECONDS = 2
+PORT_TIMEOUT_S = 2
 BACKLOG = 2048  # The kernel uses less if net.core.somaxconn is lower.
 
 PR_SET_PDEATHSIG = 1  # From linux/prctl.h.
@@ -106,7 +106,7 @@ def serve(
         forwarded_allow_ips=trusted,
         server_header=False,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
         log_config=None,  # Django's.
         log_level="info" if verbosity else "warning",
     )
@@ -161,7 +161,7 @@ def listen(port: int) -> socket.socket:
     listener = socket.socket()
     # Otherwise the port is unusable for a minute after a kill with open connections.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    deadline = time.monotonic() + PORT_SECONDS
+    deadline = time.monotonic() + PORT_TIMEOUT_S
     while True:
         try:
             listener.bind(("", port))

@@ -19,13 +19,15 @@ from runners.models import Race
 from runners.races.course import Course
 from runners.simulation.client import Tally
 from runners.simulation.field import Starter, field_create, field_dismiss
-from runners.simulation.motion import FASTEST
+from runners.simulation.motion import FASTEST_M_PER_S
 from runners.simulation.race import run_field
 from runners.simulation.seed import SeedError, SeedReport, run_seed
 
 MOST_RUNNERS = 10_000
-# The factor that no race refuses, and the greatest.
-ALWAYS_ALLOWED, SPURT = 2.0, 1.25
+# The factor that no race refuses.
+ALWAYS_ALLOWED = 2.0
+# The greatest factor of a runner's own speed.
+SPURT = 1.25
 
 
 class Command(BaseCommand):
@@ -177,7 +179,7 @@ class Command(BaseCommand):
 
 def check_speed(race: Race, factor: float) -> None:
     """Raise CommandError if the race would refuse fixes of such a fast field."""
-    allowed = max(ALWAYS_ALLOWED, race.top_speed / (FASTEST * SPURT))
+    allowed = max(ALWAYS_ALLOWED, race.top_speed / (FASTEST_M_PER_S * SPURT))
     if factor > allowed:
         raise CommandError(
             f"--speed {factor:g} makes runners faster than the race's plausible top "

@@ -22,11 +22,14 @@ from runners.races.eta import RECENT, Passed, Slopes, arrivals
 
 Floats = npt.NDArray[np.float64]
 
-# Metres over which a pace that wobbles is correlated, and the resolution.
-WOBBLE_LENGTH, WOBBLE_STEP = 1_000.0, 100.0
-# Metres of the rule that goes by the recent pace; the exponent of Riegel, "Athletic
-# records and human endurance", American Scientist 69 (1981).
-LAST, RIEGEL = 5_000.0, 1.06
+# The length over which a pace that wobbles is correlated, and the resolution.
+WOBBLE_LENGTH_M = 1_000.0
+WOBBLE_STEP_M = 100.0
+# The length of the rule that uses the recent pace.
+RECENT_LENGTH_M = 5_000.0
+# The exponent of Riegel, "Athletic records and human endurance", American Scientist 69
+# (1981).
+RIEGEL = 1.06
 # What the range leaves out, for the interval score of Gneiting and Raftery, "Strictly
 # proper scoring rules, prediction, and estimation", JASA 102 (2007).
 LEFT_OUT = 0.2
@@ -93,7 +96,7 @@ def run_between(
     edges, known = np.append(0.0, mats), np.append(0.0, times)
     if not wobble:
         return Run(edges, known)
-    steps = int(np.ceil(edges[-1] / WOBBLE_STEP)) + 1
+    steps = int(np.ceil(edges[-1] / WOBBLE_STEP_M)) + 1
     fine = np.linspace(0, edges[-1], steps + 1)
     pace = np.exp(wobble * (_correlated(steps) @ dice.standard_normal(steps)))
     raw = np.append(0.0, np.cumsum(pace * np.diff(fine)))
@@ -108,7 +111,7 @@ def run_between(
 @cache
 def _correlated(steps: int) -> Floats:
     """Return the matrix that gives independent steps their correlation."""
-    at = np.arange(steps) * WOBBLE_STEP / WOBBLE_LENGTH
+    at = np.arange(steps) * WOBBLE_STEP_M / WOBBLE_LENGTH_M
     return np.linalg.cholesky(np.exp(-np.abs(at[:, None] - at)))
 
 
@@ -161,7 +164,7 @@ def _answers(
     now = run.time_at(here)
     ahead = mats[mats > here].tolist()
     pace = now / here
-    back = min(here, LAST)
+    back = min(here, RECENT_LENGTH_M)
     recent = (now - run.time_at(here - back)) / back
     found = arrivals(ahead, samples_at(run, mats, here), slopes, now=now, prior=prior)
     for place, arrival in zip(ahead, found, strict=True):

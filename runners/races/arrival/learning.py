@@ -38,10 +38,12 @@ MIDDLE = 0.55
 # Held by each half of the range: four times in five in all.
 HELD = 0.8
 # More runners of one race add little information. Fewer are too few.
-MOST_RUNNERS, FEWEST_RUNNERS = 2_000, 50
+MOST_RUNNERS = 2_000
+FEWEST_RUNNERS = 50
 # How much the knowledge before weighs, in shares of the answers, times the number of
 # runners: in the middle the variance of y over that of a coefficient between races.
-WEIGHT, LEAST_WEIGHT = 0.36, 1e-4
+WEIGHT = 0.36
+LEAST_WEIGHT = 1e-4
 SPREAD_WEIGHT = 1.0
 ROUNDS = 25
 # Logarithms of pace below which errors count as equal.

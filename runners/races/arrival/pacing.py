@@ -31,17 +31,20 @@ USUAL_PACE = 0.33
 # The mean pace over a race is a polynomial of this degree.
 DEGREE = 5
 # Ratios of paces, and abilities, farther off than this are held to be this far off.
-FARTHEST, FARTHEST_SPREAD = 0.5, 0.3
+FARTHEST = 0.5
+FARTHEST_SPREAD = 0.3
 # The share of the race ahead below which a range no longer gets relatively wider.
 SHORTEST = 0.01
 
-# Paces fade in long races. Steady ones of up to STEADY_UP_TO metres do not, and small
+# Paces fade in long races. Steady ones of up to STEADY_UP_TO_M do not, and small
 # changes of the pace in them predict nothing.
-STEADY_UP_TO, MOST_AMPLITUDE = 20_000.0, 2.0
+STEADY_UP_TO_M = 20_000.0
+MOST_AMPLITUDE = 2.0
 STEADY_RATIO = 0.06
 # The widths of the ranges of a race without fading, as a share of those of one with it,
 # and the wobble of the pace in it: half the range around 1 km.
-STEADY_WIDTH, STEADY_WOBBLE = 0.4, 0.035
+STEADY_WIDTH = 0.4
+STEADY_WOBBLE = 0.035
 # A window takes at least this many seconds: for the logarithm.
 TICK_S = 1.0
 # Lengths this close are the same race. Share.
@@ -143,7 +146,7 @@ def shipped() -> Prior:
 
 def amplitude(length: float) -> float:
     """Return how much paces fade in a race, as a share of a marathon's."""
-    more = max(0.0, length - STEADY_UP_TO) / (42_195 - STEADY_UP_TO)
+    more = max(0.0, length - STEADY_UP_TO_M) / (42_195 - STEADY_UP_TO_M)
     return min(math.sqrt(more), MOST_AMPLITUDE)
 
 

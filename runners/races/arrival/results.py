@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-# Bytes and rows; the largest marathons have 60,000 finishers, in about 4 MB.
-MAX_BYTES, MAX_ROWS = 20 * 2**20, 200_000
+# The largest marathons have 60,000 finishers, in about 4 MB.
+MAX_BYTES = 20 * 2**20
+MAX_ROWS = 200_000
 # Columns; a 24-hour race on a track of 2 km has fewer.
 MAX_SPLITS = 200
 

@@ -20,7 +20,7 @@ from runners.models import Runner, Subscription
 from runners.models.news import KINDS, Kind
 from runners.notifying import mail
 from runners.notifying.subscribing import (
-    MOST_ALERTS,
+    MAX_ALERTS,
     ChoiceRefused,
     address_of,
     alerts_of,
@@ -152,9 +152,9 @@ def _read(request: HttpRequest) -> dict[str, Any]:
         words = choice.get(name, [])
         if not isinstance(words, list) or not all(map(_is_word, words)):
             raise ChoiceRefused("message.invalid", f"`{name}` is a list of words.")
-    if len(choice.get("runners", [])) > MOST_ALERTS:
+    if len(choice.get("runners", [])) > MAX_ALERTS:
         detail = _("You can have alerts for at most {count} runners. Stop some first.")
-        raise ChoiceRefused("alerts.limit", detail.format(count=MOST_ALERTS))
+        raise ChoiceRefused("alerts.limit", detail.format(count=MAX_ALERTS))
     return choice
 
 

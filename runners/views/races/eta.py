@@ -26,15 +26,17 @@ from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused
 from runners.views.races.requests import answers_json, invalid, requested_race
 
-# The most runners in one request, and how many are answered for when it names none.
-MOST_NAMED, MOST_COMING = 100, 50
+# The most runners in one request, and in the response to one that names none.
+MAX_NAMED = 100
+MAX_COMING = 50
 # The distances from the course within which a position is accepted, tried in this
 # order; the least one tells a point from the next street, and the way out from the way
 # back.
 REACHES_M = (30.0, 100.0, 300.0)
-# How long a result is reused for all requests about the point, and how many are kept.
-# Seconds.
-AGE, KEPT = 2.0, 200
+# How long a result is reused for all requests about the point.
+AGE_S = 2.0
+# How many results are kept.
+KEPT = 200
 
 Answer = dict[str, Any]
 
@@ -144,8 +146,8 @@ def _codes(request: HttpRequest) -> tuple[list[str], list[dict[str, str]]]:
     """Return the requested codes, and those that are not valid."""
     texts = dict.fromkeys(",".join(request.GET.getlist("runners")).split(","))
     texts.pop("", None)
-    if len(texts) > MOST_NAMED:
-        raise invalid(f"At most {MOST_NAMED} runners in one request.")
+    if len(texts) > MAX_NAMED:
+        raise invalid(f"At most {MAX_NAMED} runners in one request.")
     codes, refused = [], []
     for text in texts:
         try:
@@ -172,7 +174,7 @@ def _coming(race: Race, shown: RunnerQuerySet, passes: Sequence[float]) -> list[
             ]
         )
     )
-    return [runner for _, runner in ahead[:MOST_COMING]]
+    return [runner for _, runner in ahead[:MAX_COMING]]
 
 
 _kept: dict[tuple[object, ...], dict[int, Answer]] = {}
@@ -183,7 +185,7 @@ def _arrivals(
     race: Race, ground: Ground, passes: Sequence[float], runners: Collection[int]
 ) -> dict[int, Answer]:
     """Return the arrivals of runners who may be seen, cached for the next requests."""
-    moment = int(time.monotonic() / AGE)
+    moment = int(time.monotonic() / AGE_S)
     key = (race.pk, race.changed_at, *(round(distance) for distance in passes), moment)
     with _kept_lock:
         kept = _kept.setdefault(key, {})

@@ -29,7 +29,8 @@ from runners.views.races.requests import invalid, requested_race
 # How long standings are reused for all requests in this process.
 AGE_S = 2.0
 # Rows of a response by default, and at most.
-ROWS, MOST_ROWS = 100, 2_000
+DEFAULT_ROWS = 100
+MAX_ROWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _listing_query(request: HttpRequest) -> ListingQuery:
         wave=request.GET.get("wave", ""),
         text=request.GET.get("q", "").strip()[:80],
         first=_integer(request, "from", 1, 1_000_000, 1),
-        rows=_integer(request, "rows", 1, MOST_ROWS, ROWS),
+        rows=_integer(request, "rows", 1, MAX_ROWS, DEFAULT_ROWS),
     )
 
 
