@@ -324,7 +324,7 @@ class Fanout:
             generator_cpu=round(own / seconds, 3),
         )
         if options.rate is not None:
-            # What never arrived is infinitely late.
+            # Lost deliveries are infinitely late.
             latencies = sorted(self.latencies) + [float("inf")] * max(0, lost)
             result.p50_ms = percentile_ms(latencies, 0.5)
             result.p99_ms = percentile_ms(latencies, 0.99)

@@ -1,4 +1,4 @@
-"""What a server process uses, read from /proc, with its children."""
+"""Resources that a server process and its children use, read from /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What progress along a course costs: `python -m bench.progress [--short]`.
+"""Costs of progress along a course: `python -m bench.progress [--short]`.
 
 Microseconds of CPU for each fix on a course of 45,000 points, by what the fix needs,
 and the share of a core that 2,000 entries at 1 Hz take. One thread, no server.

@@ -83,7 +83,7 @@ async def run(crowd: Crowd) -> RaceResult:
     expected = crowd.expected(published)
     lost = expected - received - merged
     if lost > 0:
-        # What never arrived is infinitely late; in dialects with one frame per
+        # Lost deliveries are infinitely late; in dialects with one frame per
         # position, only some sockets are read.
         share = sum(crowd.ages.values()) / max(1, received)
         crowd.ages[OLDEST] += max(1, round(lost * share))

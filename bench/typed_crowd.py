@@ -141,7 +141,7 @@ class TypedCrowd(Crowd):
     def count(self) -> tuple[int, int, int]:
         received = merged = frames = 0
         for frame in self.frames.values():
-            # What was due before counting started is not expected.
+            # Positions due before counting started are not expected.
             new = sum(t >= self.since for t in frame.times)
             frames += len(frame.arrivals)
             received += len(frame.arrivals) * new

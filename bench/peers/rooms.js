@@ -1,4 +1,4 @@
-// Who follows whom, shared by the peers: sockets by runner's id, ids compared as text.
+// Subscriptions, shared by the peers: sockets by runner's id, ids compared as text.
 
 /** @template Socket */
 export class Rooms {

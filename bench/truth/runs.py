@@ -226,7 +226,7 @@ def _drive(
 
 @dataclass(frozen=True)
 class Recording:
-    """What a phone sent, and the standard deviation of its usual error in metres."""
+    """A phone's fixes, and the standard deviation of its usual error in metres."""
 
     fixes: list[Fix]
     sigma: float

@@ -1,4 +1,4 @@
-"""What was shown of runs against what was true."""
+"""Compares the shown runs with the true ones."""
 
 from __future__ import annotations
 

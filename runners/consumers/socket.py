@@ -68,7 +68,7 @@ class SocketConsumer(SubscriptionConsumer):
         self.scope: dict[str, Any] = {}
         self.since = now_ms()
         self.pipeline: Pipeline = get_pipeline()
-        # What counts this socket: its user, its token, its links.
+        # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
         self._silence_timer: asyncio.TimerHandle | None = None

@@ -109,7 +109,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
                     self.personal.discard(grant.pk)
                 elif grant.code in self.following:
                     self.personal.add(grant.pk)
-            # What was added since the check has not been checked.
+            # Subscriptions added since the check have not been checked.
             self.recheck_at = 0.0 if changed else decision.recheck_at
             if self.withholding:
                 self.withholding = False

@@ -43,7 +43,7 @@ PUBLISH_LIMIT = 500
 
 
 class Shown(NamedTuple):
-    """What a socket follows, of what a message names; changes when a right ends.
+    """The followed ones of a message's runners and topics; changes when a right ends.
 
     `removed` holds for each topic what identifies the runners removed so far.
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Events are never merged; a socket with more of them in its queue is closed.
 MAX_EVENT_BYTES = 2 * 1024 * 1024
-# What a queued frame costs in memory beside its bytes.
+# The memory of a queued frame besides its bytes.
 FRAME_OVERHEAD_BYTES = 50
 # How many sockets are written before the event loop runs other tasks.
 SOCKETS_PER_PASS = 500

@@ -33,8 +33,8 @@ EMBEDDING = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 96),
     (ipaddress.IPv6Network("2002::/16"), 16),
 )
-# What older versions of Python take for public: IETF protocol assignments, and the
-# site-local addresses that private ones replaced.
+# Networks that older versions of Python treat as public: IETF protocol assignments,
+# and the site-local addresses that private ones replaced.
 NOT_PUBLIC = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("fec0::/10"))
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -372,7 +372,7 @@ def _is_deactivated(subscription: Subscription | None) -> bool:
 
 
 class _Rights:
-    """What the followers of a batch want and may see now, as on a live page.
+    """Alerts and rights of a batch's followers now, as on a live page.
 
     Causes one query, and two for each account or link in the batch.
     """

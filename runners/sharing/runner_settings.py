@@ -40,7 +40,7 @@ def sharing_until(*, runner: Runner, ends: datetime | None) -> None:
     """Set the time at which sharing ends automatically; None: never."""
     before, now = runner.sharing_ends_at, timezone.now()
     if before is not None and before < now:
-        # What was recorded after the end stays unshared.
+        # Positions recorded after the end stay unshared.
         Pause.objects.create(runner=runner, started_at=before, ended_at=now)
     runner.sharing_ends_at = ends
     runner.save(update_fields=["sharing_ends_at", "changed_at"])
@@ -80,7 +80,7 @@ def positions_erase(*, runner: Runner) -> int:
     runner.save(update_fields=["erased_at", "changed_at"])
     LatestPosition.objects.filter(runner=runner).delete()
     rows, _ = Position.objects.filter(runner=runner).delete()
-    # Whoever calls for help right now is to be found.
+    # Runners with an open call for help must be found.
     runner.sos.exclude(fine_at=None, closed_at=None).delete()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
     return rows

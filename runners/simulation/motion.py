@@ -18,7 +18,7 @@ FASTEST_M_PER_S = 5.1
 # How far a straying runner leaves the course, and the time between two detours.
 STRAY_M = 140.0
 STRAY_EVERY_S = 300.0
-# What GPS and radio use of the battery.
+# The battery use of GPS and radio.
 BATTERY_PERCENT_PER_HOUR = 12.0
 
 

@@ -5,7 +5,7 @@ const EACH_MS = 12_000;
 const LEADERS = 3;
 
 /**
- * Whom to show after the whole field: followed runners, and the leaders.
+ * Runners to show after the whole field: followed runners, and the leaders.
  * @param {import("./store.js").Runner[]} runners
  * @param {(code: string) => boolean} isFollowed
  * @param {(runner: import("./store.js").Runner) => boolean} isLive

@@ -1,4 +1,4 @@
-// What is above the list: the race time, runner counts, the connection, notices.
+// The header above the list: the race time, runner counts, the connection, notices.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, dayAndTime, distanceWords, duration } from "./format.js";

@@ -263,7 +263,7 @@ class Row {
   }
 
   /**
-   * What only a card has room for.
+   * Text that only a card has room for.
    * @param {Lines | null} lines
    * @param {number | undefined} rank
    */

@@ -103,7 +103,7 @@ find("#fold").addEventListener("click", toggleFold);
 document.addEventListener("keydown", shortcut);
 document.addEventListener("visibilitychange", () => draw());
 
-// What the list does not need is loaded after it, as each request counts on a slow
+// Modules that the list does not need are loaded after it: each request counts on a slow
 // connection.
 if (page.oneRunner || follows.codes().length) openTools();
 openMap().finally(() => {

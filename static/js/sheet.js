@@ -10,7 +10,7 @@ const STOPS = ["peek", "half", "full"];
 const FLICK_PX_PER_MS = 0.5;
 // A shorter movement is a tap.
 const TAP_PX = 6;
-// What stays visible above a full sheet, so that it is recognised as one.
+// The visible part of the page above a full sheet, which shows that it is a sheet.
 const TOP_PX = 56;
 
 /**

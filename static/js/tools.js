@@ -1,4 +1,4 @@
-// What the panel has for visitors who follow or have selected somebody: loaded when it is
+// The panel's tools for visitors who follow or have selected somebody: loaded when it is
 // needed, after the list and the map.
 
 import { Arrivals } from "./arrivals.js";

@@ -22,7 +22,7 @@ from tests.faults.randomness import rng, use_seed
 from tests.servers import Server
 from tests.services import chromium_path
 
-# What is done to it, and how often each.
+# The faults, and the relative frequency of each.
 DEEDS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
 # How long everything goes well between two deeds. Seconds.
 LIFE = (1.0, 5.0)

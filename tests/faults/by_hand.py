@@ -17,7 +17,7 @@ from tests.servers import KINDS, Server
 
 
 class Report(Protocol):
-    """What a scenario found out: a dataclass."""
+    """The findings of a scenario: a dataclass."""
 
     def faults(self) -> list[str]:
         """Say in a sentence each what is not as it must be."""

@@ -31,7 +31,7 @@ class SeedCanary(Peer):
         super().__init__()
         self.numbers: list[int] = []
         self.merged = 0
-        # What is no position: nothing of that kind is due.
+        # Frames that are no position: none are expected.
         self.other: list[bytes] = []
 
     def follow(self) -> None:

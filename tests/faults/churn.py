@@ -30,8 +30,8 @@ GAUGES = ("spectate_sockets", "spectate_follows", "spectate_groups", "spectate_t
 # How long the server may take to clean up; a runner published for is remembered for
 # half a minute. Seconds.
 PATIENCE = 60.0
-# What "flat" leaves to the allocator, from the second thousand to the last; a server
-# that has just started still grows. KiB.
+# The growth that "flat" leaves to the allocator, from the second thousand to the last;
+# a server that has just started still grows. KiB.
 FLAT, FLAT_SHORT = 2 * 1024, 16 * 1024
 
 
@@ -243,7 +243,7 @@ async def churn(server: Server, long: bool) -> ChurnReport:
         try:
             await asyncio.sleep(1)
             quiet = await asyncio.to_thread(counts, server)
-            # What starts once (threads, pools, caches) is no leak.
+            # Threads, pools and caches that start once are no leak.
             await come_and_go(url, range(4 * len(WAYS)))
             del quiet["open files"], quiet["spectate_tasks"]
             before = await settled(server, quiet)

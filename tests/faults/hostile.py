@@ -51,7 +51,7 @@ class Case:
 @dataclass
 class HostileReport:
     cases: int = 0
-    # What came instead of the answer due, by dialect and case.
+    # Wrong answers by dialect and case.
     wrong: dict[str, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
@@ -63,7 +63,7 @@ def text(value: object) -> bytes:
 
 
 def broken_streams() -> Iterator[Case]:
-    """What breaks the websocket protocol itself."""
+    """Violations of the websocket protocol itself."""
     yield Case("invalid UTF-8", frame(b'{"a":"\xff\xfe"}'), close=NOT_UTF8)
     yield Case("half a UTF-8 character", frame(b"\xf0\x9f"), close=NOT_UTF8)
     for name, data in {

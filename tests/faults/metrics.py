@@ -1,4 +1,4 @@
-"""What the server counts."""
+"""The server's metrics."""
 
 from __future__ import annotations
 

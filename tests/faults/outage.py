@@ -44,7 +44,7 @@ SEED_RUNNER, SEED_RATE = 2015, 100.0
 # how old the newest position of a runner may be without a database. Seconds.
 BACK, STOPPED = 3.0, 10.0
 FRESH = 2.0
-# What unstored fixes may cost: 100,000 of them at most. KiB.
+# Memory of at most 100,000 unstored fixes. KiB.
 GROWTH = 64 * 1024
 
 
@@ -152,7 +152,7 @@ class Scenario:
         self.report.away_s = 30 if long else 4
         self.phones: list[Phone] = []
         self.spectators: list[Spectator] = []
-        # Who come while the database is away.
+        # Spectators who arrive while the database is unavailable.
         self.comers: list[Spectator] = []
         self.seeds: list[SeedSpectator] = []
 

@@ -81,7 +81,7 @@ SHORT = Scale(30, 2.0, 60, 30, 20, 250, 2, 4.5, 1.0, 1)
 
 @dataclass
 class Phase:
-    """What spectators saw for a while."""
+    """Deliveries to spectators during a period."""
 
     seconds: float = 0.0
     positions_a_second: float = 0.0

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tests.waiting import PATIENCE_S
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-# What `closed` says where the connection ended without a close frame.
+# The result of `closed` if the connection ended without a close frame.
 ABNORMAL = 1006
 SUBPROTOCOLS = {"seed": None, "v1": "spectate.v1"}
 

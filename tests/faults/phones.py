@@ -123,7 +123,7 @@ class Phone:
                 self.send()
         finally:
             self.line = None
-            # What was on its way may have been lost.
+            # Fixes in flight may have been lost.
             for times, _ in reversed(line.in_flight.values()):
                 self._unsent.extendleft(reversed(times))
             line.in_flight.clear()

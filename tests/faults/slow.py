@@ -34,7 +34,7 @@ SECONDS = 30
 # The others, who must not notice, and how many runners each follows.
 SPECTATORS = 20
 FOLLOWS = 10
-# What the slow spectator's kernel holds for it. Bytes.
+# The receive buffer of the slow spectator's kernel. Bytes.
 RECEIVE_BUFFER = 4096
 # How many positions the others get once its buffers are full, until it reads again; and
 # how many of these it may get, of which one per runner is the newest.
@@ -48,7 +48,7 @@ P99_SHARE, P99_MS = 0.2, 15.0
 
 @dataclass
 class Figures:
-    """What the long form measures while it does not read, and just before."""
+    """Measurements of the long form while it does not read, and just before."""
 
     # Recorder and caches may still be growing.
     growth_kib: int = 0
@@ -73,7 +73,7 @@ class Figures:
 
 @dataclass
 class DialectReport:
-    """What one dialect's slow spectator did to the server and to the others."""
+    """Effects of one dialect's slow spectator on the server and on the others."""
 
     # Positions sent to the others while it did not read, and those that it got; None:
     # not the newest of each runner.

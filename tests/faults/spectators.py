@@ -104,7 +104,7 @@ class Spectator:
             if hasattr(line, "transport"):
                 line.reset()
 
-    # What is told
+    # Received positions
 
     def hold(self, code: str, t: int, lat: float, lng: float) -> None:
         self.tracks[code].setdefault(t, (lat, lng))
@@ -211,7 +211,7 @@ class _Line(Peer):
                 for code in message["truncated"]:
                     spectator.truncated += 1
                     spectator.missed(code, self.requested_since)
-                # What was missed comes right behind the last part: only the next
+                # Backfill follows the last part immediately: only the next
                 # frame is one after which nothing is missing.
                 self.caught_up |= not message["more"]
                 if spectator.away_since is not None:

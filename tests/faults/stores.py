@@ -58,7 +58,7 @@ def started(store: Store, **env: str) -> Iterator[Server]:
 
 @dataclass
 class Stored:
-    """What a database holds: places by time for each runner, and the newest."""
+    """The rows of a database: positions by time for each runner, and the newest."""
 
     tracks: dict[str, dict[int, Place]] = field(default_factory=dict)
     latest: dict[str, tuple[int, Place]] = field(default_factory=dict)

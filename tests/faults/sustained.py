@@ -152,7 +152,7 @@ async def load(
         gc.collect()
         gc.freeze()
         async with carried(phones):
-            # What is made before everybody is connected and known is no steady stream.
+            # Fixes made before all clients are connected are no steady stream.
             if not await until(lambda: _steady(phones, scale), PATIENCE):
                 report.wrong.append("the stream did not become steady")
             await asyncio.sleep(min(3, seconds / 4))

@@ -43,11 +43,11 @@ T = TypeVar("T")
 # Frames of one socket: drawn ones, each followed by this many mutations.
 DRAWN, MUTATIONS = 8, 9
 PATIENCE = 30.0
-# What may be left in memory; a server that has just started still grows. KiB.
+# Memory that may stay in use; a server that has just started still grows. KiB.
 BACK, BACK_SHORT = 10 * 1024, 40 * 1024
 HANDSHAKES_AT_A_TIME = 100
 
-# What the frames are made of.
+# The parts of the frames.
 
 scalars = st.one_of(
     st.none(),
@@ -376,7 +376,7 @@ def run(server: Server, long: bool) -> FuzzReport:
     start = time.monotonic()
     with Loop() as loop:
         canary = loop.run(start_canary(server))
-        # What starts once (threads, pools, caches) does not count.
+        # Threads, pools and caches that start once do not count.
         warm = FuzzReport(long)
         fuzz_frames(url, loop, warm, 10_000 if long else 400)
         loop.run(fuzz_handshakes(url, warm, 100 if long else 35))

@@ -56,7 +56,7 @@ NOT_SIGNED_IN, NO_LONGER_ALLOWED = 4401, 4403
 
 @dataclass(frozen=True)
 class Change:
-    """What is done, to whom, and how the sockets end."""
+    """A change of rights, its target, and how the sockets end."""
 
     name: str
     act: Callable[[Revocable], None]
@@ -109,7 +109,7 @@ class RevocationReport:
 
 
 class Watcher(Peer):
-    """Follows a runner and notes when it heard of them last."""
+    """Follows a runner and records the time of the last position."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         super().__init__()

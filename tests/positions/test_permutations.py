@@ -30,7 +30,7 @@ END = {"type": "test.end", "t": 0, "state": {}}
 
 
 class Map:
-    """What a typed client shows of one runner: points by time, and marker times."""
+    """The state of one runner in a typed client: points by time, and marker times."""
 
     def __init__(self) -> None:
         self.points: dict[int, tuple[float, float]] = {}

@@ -1,4 +1,4 @@
-"""Which changes of a phone's status are sent to followers."""
+"""Changes of a phone's status that are sent to followers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process counts, as Prometheus reads it."""
+"""A process's metrics, as Prometheus reads them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
 
 
 class Doors:
-    """What a server's doors have shown, to those of a world and to strangers."""
+    """Texts that a server's doors have shown to members of a world and to strangers."""
 
     def __init__(self, server: Server, keys: Keys) -> None:
         self.server = server

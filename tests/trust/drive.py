@@ -246,7 +246,7 @@ class Drive(Doors):
                 "track.json, link", f"/runners/{code}/track.json", headers=headers
             )
             if code != "private":
-                # What a runner may see of their own: nothing hidden or erased.
+                # Runners' own pages: nothing hidden or erased.
                 await self.get("own page", "/me/", owner=code)
                 await self.get("own JSON", "/me/positions.json", owner=code)
                 await self.get("own GPX", "/me/positions.gpx", owner=code)

@@ -1,6 +1,6 @@
-"""Every cell of origin × cookie × token × visibility × action: what is due, what is.
+"""Every cell of origin × cookie × token × visibility × action: expected and actual.
 
-`expected` is a table of its own: it asks nothing of the code under test.
+`expected` is a separate table: it uses nothing of the code under test.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ACTIONS = SEED + TYPED + PAGES
 
 
 class Visitor(NamedTuple):
-    """What one brings along, and the visibility of the runner that one is after."""
+    """A visitor's credentials, and the visibility of the requested runner."""
 
     origin: Origin
     cookie: Cookie
@@ -58,7 +58,7 @@ def visitors() -> Iterator[Visitor]:
         yield Visitor(*each)
 
 
-# Who sees a runner of each visibility; "none" is a stranger without an account.
+# Viewers of a runner of each visibility; "none" is a stranger without an account.
 SEEN_BY: dict[Visibility, set[Cookie]] = {
     "public": {"none", "stranger", "follower", "owner"},
     "followers": {"follower", "owner"},

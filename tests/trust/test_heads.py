@@ -16,7 +16,7 @@ from runners.serving.http import HEADERS, BoundedHttp
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
-# What an endless header may send before it is cut off; the rest is the kernel's. Bytes.
+# Bytes of an endless header before it is cut off; the rest is the kernel's.
 SENT = 20 * 1024 * 1024
 
 

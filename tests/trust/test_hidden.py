@@ -27,7 +27,7 @@ from tests.waiting import eventually
 # Until what was stored while a socket joined has been read for it once more. Nothing
 # tells that this has found nothing. Seconds.
 BACKFILL_S = SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S + 1
-# What shows the places that may be seen.
+# Doors that show the places that may be seen.
 OPEN_DOORS = {
     *("seed", "typed, one by one", "typed, at a tick", "typed, public", "typed, race"),
     *("typed, link", "snapshot", "since", "track.json", "track.json, since"),
@@ -37,7 +37,7 @@ OPEN_DOORS = {
 
 
 def hide_and_erase(cast: Cast) -> None:
-    """Have each runner take back what is in their name."""
+    """Have each runner hide or erase the positions of their name."""
     sharing_pause(runner=cast.runners["paused"])
     sharing_until(runner=cast.runners["ended"], ends=timezone.now())
     positions_erase(runner=cast.runners["erased"])
@@ -84,7 +84,7 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
         drive.last_t = now_ms()
         await drive.everywhere("in a pause", "paused")
         await drive.everywhere("after the end", "ended")
-        # What phones had kept for later.
+        # Fixes that phones had kept for later.
         drive.last_t = erased_t - 60_000
         await drive.everywhere("erased, sent again", "erased")
         for centre in ("61.49876", "11.49876", "63.49876", "13.49876"):

@@ -1,4 +1,4 @@
-"""Who sees, and who may publish, in every combination of what they bring along."""
+"""Rights to see and to publish, for every combination of credentials."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class World:
         follow, publish = SEED
         with self.ends(visitor, SEED):
             async with self.visit(visitor, None) as socket:
-                # What is sent to a socket that the server has closed would have the
+                # A message to a socket that the server has closed would have the
                 # close frame lost.
                 await Client(socket).received()
                 fix = self.try_to_publish(visitor, publish)

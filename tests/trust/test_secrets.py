@@ -1,4 +1,4 @@
-"""What is secret is in no log."""
+"""Secrets are in no log."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # What Excel calls CSV in Western Europe. All but five bytes are valid in it.
+        # Excel's CSV encoding in Western Europe. All but five bytes are valid in it.
         return content.decode("cp1252", errors="replace")
 
 

@@ -30,7 +30,7 @@ RECENT_LENGTH_M = 5_000.0
 # The exponent of Riegel, "Athletic records and human endurance", American Scientist 69
 # (1981).
 RIEGEL = 1.06
-# What the range leaves out, for the interval score of Gneiting and Raftery, "Strictly
+# The share outside the range, for the interval score of Gneiting and Raftery, "Strictly
 # proper scoring rules, prediction, and estimation", JASA 102 (2007).
 LEFT_OUT = 0.2
 

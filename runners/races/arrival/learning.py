@@ -32,7 +32,7 @@ from runners.races.arrival.pacing import (
 from runners.races.arrival.results import Results, ResultsError
 from runners.races.eta import SLOPES_SHOWN, Slopes
 
-# Which quantile the middle is. The median is early on average, since bad races are
+# The quantile of the middle. The median is early on average, since bad races are
 # slower by more than good ones are faster; this is a compromise with the mean.
 MIDDLE = 0.55
 # Held by each half of the range: four times in five in all.
@@ -48,7 +48,7 @@ SPREAD_WEIGHT = 1.0
 ROUNDS = 25
 # Logarithms of pace below which errors count as equal.
 SMALL = 0.003
-# What races differ by: half the range of y, where only one race was learned from.
+# The difference of races: half the range of y, where only one race was learned from.
 BETWEEN_RACES = 0.02
 # Past results of a course end within this share of its length.
 FARTHEST_OFF = 0.05
@@ -74,7 +74,7 @@ class Lessons(NamedTuple):
     # Those of each race add up to the same.
     weight: Floats
     share: Floats
-    # Which race, or which half of its runners.
+    # The race, or the half of its runners.
     fold: Floats
 
 

@@ -73,7 +73,7 @@ class Prior:
     late: tuple[float, ...]
     # The length of the races, metres.
     length: float
-    # What it was learned from: names, runners; the day, ISO 8601.
+    # The races it was learned from: names, runners; the day, ISO 8601.
     source: str = ""
     runners: int = 0
     learned: str = ""

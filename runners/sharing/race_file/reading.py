@@ -272,7 +272,7 @@ class _Reader:
                 # They have been elsewhere since the race, which is not in the file.
                 LatestPosition.objects.filter(pk=runner.pk).delete()
             if code not in self._new:
-                # What they have hidden or erased since the file was made stays so.
+                # Positions hidden or erased since the file was made stay so.
                 forget_hidden(runner.pk, stored_within=time.time() - self._begun)
 
     def _set_latest(self, runner: Runner, fields: Fields, entry: Entry | None) -> None:

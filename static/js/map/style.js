@@ -60,7 +60,7 @@ export function outlineStyle(tokens, atlas) {
 }
 
 /**
- * What to repaint in the built-in base map when the theme changes.
+ * Layers of the built-in base map to repaint when the theme changes.
  * @param {Tokens} tokens
  * @param {boolean} hasAtlas
  * @returns {Record<string, Record<string, any>>}

@@ -20,7 +20,7 @@ export function readTokenFromAddress() {
 }
 
 /**
- * Who is signed in; null while the server is unavailable.
+ * The signed-in user; null while the server is unavailable.
  * @returns {Promise<Account | null>}
  */
 export async function readAccount() {

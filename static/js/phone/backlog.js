@@ -46,7 +46,7 @@ export class Backlog {
   }
 
   /**
-   * What to send next, or null: the newest alone, so that the marker moves immediately,
+   * The next batch, or null: the newest alone, so that the marker moves immediately,
    * then the rest, oldest first.
    * @param {{newestOnly?: boolean}} [options]
    * @returns {Batch | null}

@@ -6,7 +6,7 @@ import { gettext } from "../language.js";
 const TOLERATED_MS = 10_000;
 
 /**
- * What to add to this device's times, ms: nothing for a clock that is about right.
+ * The correction of this device's times, ms: 0 for a clock that is about right.
  * @param {number} serverTime as a frame just said
  * @param {number} deviceTime now
  */

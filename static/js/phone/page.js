@@ -57,7 +57,7 @@ let screenHeld = false;
 /** @type {number | null} */
 let hiddenAt = null;
 let lastPositionAt = 0;
-// What converts this device's times to the server's. ms.
+// The server's time minus this device's. ms.
 let offset = (await queue.recall("offset")) ?? 0;
 let clockChecked = false;
 /** @type {import("./queue.js").Row[]} recorded before the clock was checked */
@@ -313,7 +313,7 @@ function reportGap() {
   }
 }
 
-// What the page shows
+// The page's texts
 
 /** @param {string} name @param {string} text */
 function showNotice(name, text) {

@@ -1,4 +1,4 @@
-// What survives a reload: the fixes without an ack, and a few values.
+// Data that survives a reload: the fixes without an ack, and a few values.
 
 const DATABASE = "spectate-phone";
 

@@ -134,7 +134,7 @@ export class Sos {
     this.#settle();
   }
 
-  /** What is sent first on a new connection. */
+  /** The first message on a new connection. */
   first() {
     return this.#call && !this.#call.closed ? message(this.#call) : null;
   }
