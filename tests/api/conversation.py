@@ -33,10 +33,10 @@ async def run_all(capture: Capture) -> None:
     """Run all scenarios; a failure does not stop the others."""
     context = Context(capture, await capture.server.adatabase(make_rows))
 
-    async def run(scenario: Callable[..., Awaitable[None]], *context: Context) -> None:
+    async def run(scenario: Callable[..., Awaitable[None]], *contexts: Context) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await scenario(*context)
+                await scenario(*contexts)
         except Exception:
             name = getattr(scenario, "__name__", "")
             capture.failed.append(f"{name}: {traceback.format_exc()}")

@@ -147,8 +147,8 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
             await asyncio.sleep(scale.seconds)
             connects = [spectator.connects for spectator in spectators]
             requested_at = time.monotonic()
-            restart = _restart_workers if setup == "workers" else _stop_and_start
-            await restart(server, report, scale.patience)
+            restart_server = _restart_workers if setup == "workers" else _stop_and_start
+            await restart_server(server, report, scale.patience)
             if not await until(
                 lambda: all(
                     spectator.connects > before and spectator.away_since is None
