@@ -9,7 +9,7 @@ from bench import process
 from bench.client import Client
 from bench.crowd import Crowd, percentile
 
-DRAIN = 5.0
+DRAIN_S = 5.0
 
 
 @dataclass
@@ -59,7 +59,7 @@ async def run(crowd: Crowd) -> ChurnResult:
     )
     seconds = loop.time() - began
     cpu = process.cpu_seconds(pid) - cpu
-    await crowd.drain(DRAIN)
+    await crowd.drain(DRAIN_S)
     crowd.age()
     await asyncio.sleep(2)
     received, merged, _ = crowd.count()

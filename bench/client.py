@@ -23,10 +23,10 @@ PEEK = 64
 _BUFFER = bytearray(256 * 1024)
 _VIEW = memoryview(_BUFFER)
 # Sockets per source address: the kernel has 28,000 ports for each.
-SOCKETS_AN_ADDRESS = 10_000
+SOCKETS_PER_ADDRESS = 10_000
 # Concurrent handshakes.
 CONNECTING = 64
-OPEN_SECONDS = 60
+OPEN_TIMEOUT_S = 60
 
 
 def received_of(size: int) -> bytes:
@@ -100,7 +100,7 @@ class Client(asyncio.BufferedProtocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "IP_BIND_ADDRESS_NO_PORT"):
             sock.setsockopt(socket.SOL_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((f"127.0.0.{1 + number // SOCKETS_AN_ADDRESS}", 0))
+            sock.bind((f"127.0.0.{1 + number // SOCKETS_PER_ADDRESS}", 0))
         try:
             await loop.sock_connect(sock, (address.hostname, address.port))
             await loop.create_connection(lambda: self, sock=sock)
@@ -119,7 +119,7 @@ class Client(asyncio.BufferedProtocol):
         if subprotocol:
             lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
         self.transport.write("\r\n".join([*lines, "", ""]).encode())
-        await asyncio.wait_for(self.opened, OPEN_SECONDS)
+        await asyncio.wait_for(self.opened, OPEN_TIMEOUT_S)
         return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import orjson
 
-from bench.field import METRES_A_DEGREE, START
+from bench.field import METRES_PER_DEGREE, START
 from runners.live.encoding import v1
 
 Row = list[Any]
-SECONDS = 60
+DURATION_S = 60
 
 
 def frames_of(runners: int, rate: float) -> list[tuple[int, list[Row]]]:
@@ -31,7 +31,7 @@ def frames_of(runners: int, rate: float) -> list[tuple[int, list[Row]]]:
     phase = [chance.randrange(1000) for _ in range(runners)]
     began = 1_790_000_000_000
     frames = []
-    for second in range(1, SECONDS + 1):
+    for second in range(1, DURATION_S + 1):
         rows = []
         for runner in range(runners):
             if chance.random() >= rate:
@@ -40,7 +40,7 @@ def frames_of(runners: int, rate: float) -> list[tuple[int, list[Row]]]:
             at[runner] += speed / rate
             row = v1.fix_row(
                 began + second * 1000 - phase[runner],
-                START[0] + at[runner] / METRES_A_DEGREE + chance.gauss(0, 2e-5),
+                START[0] + at[runner] / METRES_PER_DEGREE + chance.gauss(0, 2e-5),
                 START[1] + chance.gauss(0, 3e-5),
                 speed,
                 chance.gauss(0, 8) % 360,

@@ -19,10 +19,10 @@ from tests.servers import ROOT, clean_environment, free_port, migrated_database
 from tests.services import Postgres, Redis
 
 SERVER_CORE, GENERATOR_CORE = "0", "1"
-START_SECONDS = 60
+START_TIMEOUT_S = 60
 # Time for work that a server does right after its start.
-CALM_SECONDS = 2.0
-STOP_SECONDS = 20
+CALM_S = 2.0
+STOP_TIMEOUT_S = 20
 
 PLAIN_UVICORN = (
     "python -m uvicorn bench.textbook:application --host 127.0.0.1 --port {port} "
@@ -150,7 +150,7 @@ def serving(
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -159,7 +159,7 @@ def serving(
                 log_text = (folder / "log").read_text()
                 sys.exit(f"{contender.name} did not start:\n{log_text}")
             time.sleep(0.05)
-        time.sleep(CALM_SECONDS)
+        time.sleep(CALM_S)
         yield Running(
             f"ws://127.0.0.1:{port}{contender.path}",
             process.pid,
@@ -169,7 +169,7 @@ def serving(
     finally:
         process.terminate()
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from bench.client import Client
 
 # Ages are counted by the millisecond up to here.
-OLDEST = 120_000
+OLDEST_MS = 120_000
 
 
 class Crowd:
@@ -156,5 +156,5 @@ def percentile(counts: Counter[int], share: float) -> float:
     for age, count in sorted(counts.items()):
         seen += count
         if seen >= wanted and count:
-            return float("inf") if age >= OLDEST else float(age)
+            return float("inf") if age >= OLDEST_MS else float(age)
     return float("nan")

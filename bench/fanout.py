@@ -21,8 +21,8 @@ from bench.listeners import DIALECTS, LNG_OFFSET, TEXT, Listener, Spectator
 CONNECTING = 32
 # Publications made before the loop may read again.
 BURST = 64
-# Seconds without a delivery after which outstanding ones count as lost.
-STALL = 2.0
+# Without a delivery for this time outstanding ones count as lost.
+STALL_S = 2.0
 # Payloads whose number is remembered; others are parsed again.
 REMEMBERED = 50_000
 
@@ -217,7 +217,7 @@ class Fanout:
                 self.publish(time.perf_counter())
                 if turn % 10 == 9:
                     await asyncio.sleep(0)
-            if await self.complete(STALL):
+            if await self.complete(STALL_S):
                 await asyncio.sleep(0.3)  # Late deliveries of an earlier round.
                 if self.received == self.sent:
                     return
@@ -242,7 +242,7 @@ class Fanout:
             await asyncio.sleep(min(0.1, end - now))
             if self.received != seen:
                 seen, since = self.received, time.perf_counter()
-            elif time.perf_counter() - since > STALL:
+            elif time.perf_counter() - since > STALL_S:
                 break  # Lost for good: the window will never empty.
         self.window = None
 
@@ -277,10 +277,10 @@ class Fanout:
         loop = self.closed_loop if options.rate is None else self.open_loop
         if options.warmup:
             await loop(options.warmup)
-            await self.complete(STALL)
+            await self.complete(STALL_S)
             while self.number % self.runners:  # A whole number of rounds.
                 self.publish(time.perf_counter())
-            await self.complete(STALL)
+            await self.complete(STALL_S)
         self.forget()
         self.latencies = []
         self.lag = 0.0
@@ -294,7 +294,7 @@ class Fanout:
         own = time.process_time() - own
         cpu = process.cpu_seconds(pid) - cpu if pid else 0.0
         within = self.received
-        await self.complete(STALL)
+        await self.complete(STALL_S)
         lost = self.sent - self.received - self.merged
         result = Result(
             workload="fanout",

@@ -15,7 +15,7 @@ SLUG = "city"
 # The course goes due north from here, so that the load generator can follow it without
 # a map.
 START = (48.0, 11.0)
-METRES_A_DEGREE = 111_195.0
+METRES_PER_DEGREE = 111_195.0
 LENGTH = 42_195.0
 
 
@@ -31,7 +31,7 @@ def fill(runners: int) -> dict[str, object]:
     lat, lng = START
     steps = 420
     course = Course(
-        (lat + LENGTH * step / steps / METRES_A_DEGREE, lng)
+        (lat + LENGTH * step / steps / METRES_PER_DEGREE, lng)
         for step in range(steps + 1)
     )
     race = race_create(

@@ -117,7 +117,7 @@ async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
 
 BURST = 2_000
 STEADY = 100
-WINDOW = 10.0  # Seconds.
+WINDOW_S = 10.0
 # By how much the others' p99 may move, whichever is more.
 MOVES_MS, MOVES = 15.0, 0.2
 
@@ -168,7 +168,7 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
     ]
     await asyncio.sleep(2)
     quiet.latencies.clear()
-    await asyncio.sleep(WINDOW)
+    await asyncio.sleep(WINDOW_S)
     for phone in phones:
         phone.tally = busy
     started = time.perf_counter()
@@ -183,7 +183,7 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
 
     await asyncio.gather(*(pour(n) for n in range(connections)))
     took = time.perf_counter() - started
-    await asyncio.sleep(max(0, WINDOW - took))
+    await asyncio.sleep(max(0, WINDOW_S - took))
     for task in steadies:
         task.cancel()
     for phone in phones:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from bench.client import Client, masked, open_all, received_of
-from bench.crowd import OLDEST, Crowd
+from bench.crowd import OLDEST_MS, Crowd
 
 # Sockets that read everything.
 READERS = 50
@@ -67,7 +67,7 @@ class PlainCrowd(Crowd):
         number = (round(message["lng"] * 1e6) - LNG) // 10
         if number >= self.first:
             age = time.time() * 1000 - self.due[number]
-            self.ages[min(round(age), OLDEST - 1)] += 1
+            self.ages[min(round(age), OLDEST_MS - 1)] += 1
 
     async def start(self) -> None:
         self.publishers = [self.make_publisher() for _ in range(self.runners)]

@@ -18,7 +18,7 @@ from runners.races.progress import Guide, Mark, State
 POINTS, METRES = 45_000, 160_000
 ENTRIES = 2_000
 GUN = 1_780_000_000_000
-METRES_A_DEGREE = 111_195.0
+METRES_PER_DEGREE = 111_195.0
 TARGET_MICROSECONDS, TARGET_CORE = 60.0, 0.5
 
 
@@ -38,15 +38,15 @@ def course_of(points: int, random: Random) -> Course:
     out = [(lat, lng)]
     for _ in range(points // 2):
         angle = 0.99 * angle + random.gauss(0, 0.08)
-        lat += step * math.cos(angle) / METRES_A_DEGREE
-        lng += step * math.sin(angle) / METRES_A_DEGREE / 0.7
+        lat += step * math.cos(angle) / METRES_PER_DEGREE
+        lng += step * math.sin(angle) / METRES_PER_DEGREE / 0.7
         out.append((lat, lng))
     return Course(out + out[-2::-1])
 
 
 def fix_at(course: Course, distance: float, t: int, random: Random) -> Fix:
     lat, lng = course.point_at(distance)
-    noise = 5 / METRES_A_DEGREE
+    noise = 5 / METRES_PER_DEGREE
     return Fix(t, lat + random.gauss(0, noise), lng + random.gauss(0, noise / 0.7))
 
 
@@ -94,7 +94,7 @@ def main() -> None:
 
     def aside(state: State, seconds: float) -> Fix:
         fix = after(state, seconds)
-        return fix._replace(lat=fix.lat + 300 / METRES_A_DEGREE, accuracy=10.0)
+        return fix._replace(lat=fix.lat + 300 / METRES_PER_DEGREE, accuracy=10.0)
 
     waiting = guide.begin(GUN)
     cases = {

@@ -9,10 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bench import process
-from bench.crowd import OLDEST, Crowd, percentile
+from bench.crowd import OLDEST_MS, Crowd, percentile
 
-# Seconds that deliveries may take after the last position.
-DRAIN = 5.0
+# How long deliveries may take after the last position.
+DRAIN_S = 5.0
 
 
 @dataclass
@@ -76,7 +76,7 @@ async def run(crowd: Crowd) -> RaceResult:
     seconds = time.perf_counter() - start
     cpu, own = process.cpu_seconds(pid) - cpu, time.process_time() - own
     rss = process.rss_kib(pid) / 1024
-    await crowd.drain(DRAIN)
+    await crowd.drain(DRAIN_S)
     crowd.age()
     received, merged, frames = crowd.count()
     published = len(crowd.due) - crowd.first
@@ -86,7 +86,7 @@ async def run(crowd: Crowd) -> RaceResult:
         # Lost deliveries are infinitely late; in dialects with one frame per
         # position, only some sockets are read.
         share = sum(crowd.ages.values()) / max(1, received)
-        crowd.ages[OLDEST] += max(1, round(lost * share))
+        crowd.ages[OLDEST_MS] += max(1, round(lost * share))
     acks = Counter(round(age) for age in crowd.ack_ages)
     crowd.leave()
     return RaceResult(

@@ -14,10 +14,11 @@ import orjson
 from bench import process
 from tests.faults.peer import Peer, frame
 
-# Seconds of silence after which nothing more is expected.
-SILENCE = 2.0
-# How long follows may take to take effect, and how often that is tried. Seconds.
-REGISTERED, AGAIN = 10.0, 2.0
+# The silence after which nothing more is expected.
+SILENCE_S = 2.0
+# How long follows may need to take effect, and how often that is tried.
+REGISTERED_S = 10.0
+AGAIN_S = 2.0
 # Runner (an id or an index), latitude, longitude.
 Position = tuple[int, float, float]
 
@@ -101,7 +102,7 @@ async def run(
     users: int = 100,
     messages: int = 1000,
     seed: int = 2015,
-    silence: float = SILENCE,
+    silence: float = SILENCE_S,
 ) -> Seed2015Result:
     """100 users follow themselves and the next one, then send 1,000 random positions.
 
@@ -114,7 +115,7 @@ async def run(
         user.send(
             {"initialRequest": True, "following": following, "userId": user.user_id}
         )
-    await registered(sockets, max(REGISTERED, silence))
+    await registered(sockets, max(REGISTERED_S, silence))
 
     randomness = random.Random(seed)
     sent: list[Position] = [
@@ -142,7 +143,7 @@ async def run(
         for index, lat, _ in sent
     )
     seen, last = 0, time.perf_counter()
-    while time.perf_counter() - last < (SILENCE if seen >= due else silence):
+    while time.perf_counter() - last < (SILENCE_S if seen >= due else silence):
         now_seen = sum(len(user.texts) for user in sockets)
         if now_seen != seen:
             seen, last = now_seen, time.perf_counter()
@@ -167,7 +168,7 @@ async def registered(sockets: Sequence[SeedUser], seconds: float) -> None:
         lng = 10.5 + attempt
         for user in sockets:
             user.transport.write(user.position(1.5, lng))
-        again = time.perf_counter() + AGAIN
+        again = time.perf_counter() + AGAIN_S
         while time.perf_counter() < again:
             await asyncio.sleep(0.02)
             for user in sockets:

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from bench.client import CONNECTING, PEEK, Client, masked, open_all
-from bench.crowd import OLDEST, Crowd
-from bench.field import LENGTH, METRES_A_DEGREE, START
+from bench.crowd import OLDEST_MS, Crowd
+from bench.field import LENGTH, METRES_PER_DEGREE, START
 
-# Metres per second; and the metres between one runner and the next.
-SPEED, GAP = 3.3, 100.0
-# How long a refused spectator waits. Seconds.
-BACK_OFF = 2.0
+SPEED_M_PER_S = 3.3
+# Between one runner and the next.
+GAP_M = 100.0
+# How long a refused spectator waits.
+BACK_OFF_S = 2.0
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class TypedCrowd(Crowd):
         self.frames: dict[bytes, Frame] = {}
         self.newest: dict[str, int] = {}
         self.since = 0
-        self.metres = [GAP * runner for runner in range(self.runners)]
+        self.metres = [GAP_M * runner for runner in range(self.runners)]
 
     @property
     def settle(self) -> float:
@@ -64,16 +65,18 @@ class TypedCrowd(Crowd):
         return TypedSpectator(self, counts=False)
 
     def position(self, runner: int, number: int, due: int) -> bytes:
-        self.metres[runner] = (self.metres[runner] + SPEED * self.period) % LENGTH
+        self.metres[runner] = (
+            self.metres[runner] + SPEED_M_PER_S * self.period
+        ) % LENGTH
         return masked(
             b'{"type":"publish","id":%d,"fixes":[{"t":%d,"lat":%.6f,"lng":%.6f,'
             b'"accuracy":5,"speed":%.1f,"heading":0}]}'
             % (
                 number,
                 due,
-                START[0] + self.metres[runner] / METRES_A_DEGREE,
+                START[0] + self.metres[runner] / METRES_PER_DEGREE,
                 START[1],
-                SPEED,
+                SPEED_M_PER_S,
             )
         )
 
@@ -103,7 +106,7 @@ class TypedCrowd(Crowd):
                 # Overloaded: reconnect later.
                 self.refused += 1
                 self.closed -= 1
-                await asyncio.sleep(BACK_OFF)
+                await asyncio.sleep(BACK_OFF_S)
                 self.spectators[number] = self.make_spectator(number)
 
         await asyncio.gather(*(one(n) for n in range(first, len(self.spectators))))
@@ -156,7 +159,7 @@ class TypedCrowd(Crowd):
             arrivals = Counter(round(arrived) for arrived in frame.arrivals)
             for t in frame.times:
                 for arrived, count in arrivals.items() if t >= self.since else ():
-                    self.ages[min(arrived - t, OLDEST - 1)] += count
+                    self.ages[min(arrived - t, OLDEST_MS - 1)] += count
 
 
 class TypedPublisher(Client):

@@ -27,8 +27,8 @@ Result = dict[str, Any]
 # A column: its title, its value for a contender's runs, and its decimals.
 Column = tuple[str, Callable[[Sequence[Result]], float | None], int]
 
-# With a p99 above this a server does not keep up. Milliseconds.
-KEEPS_UP = 1_000
+# With a p99 above this a server does not keep up.
+KEEPS_UP_MS = 1_000
 # The factor of the number of spectators in the search for the most.
 STEP = 1.2
 
@@ -113,7 +113,7 @@ def stored(results: Sequence[Result]) -> float | None:
 
 def keeps_up(result: Result) -> bool:
     age: float | None = result["p99_ms"]
-    return not result["closed"] and age is not None and age < KEEPS_UP
+    return not result["closed"] and age is not None and age < KEEPS_UP_MS
 
 
 FANOUT: Sequence[Column] = (

@@ -15,8 +15,9 @@ from runners.races.course import Course
 
 Floats = npt.NDArray[np.float64]
 GUN = 1_780_000_000_000
-# Seconds that a runner is followed before the gun and after the finish.
-BEFORE_S, AFTER_S = 300, 1_500
+# How long a runner is followed before the gun and after the finish.
+BEFORE_S = 300
+AFTER_S = 1_500
 
 
 @dataclass(frozen=True)

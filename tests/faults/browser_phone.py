@@ -24,10 +24,10 @@ from tests.services import chromium_path
 
 # The faults, and the relative frequency of each.
 DEEDS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
-# How long everything goes well between two deeds. Seconds.
-LIFE = (1.0, 5.0)
-# How long the server, or the line, stays away. Seconds.
-AWAY = (0.5, 6.0)
+# How long everything goes well between two deeds.
+LIFE_S = (1.0, 5.0)
+# How long the server, or the line, stays away.
+AWAY_S = (0.5, 6.0)
 PATIENCE_MS = 90.0  # seconds
 # Tells what was put into the page's storage for good.
 SPY = """
@@ -88,7 +88,7 @@ class Run:
 
     def kill(self) -> None:
         self.server.kill()
-        self.go_on(rng.uniform(*AWAY))
+        self.go_on(rng.uniform(*AWAY_S))
         self.server.start()
 
     def reload(self) -> None:
@@ -100,7 +100,7 @@ class Run:
 
     def offline(self) -> None:
         self.context.set_offline(True)
-        self.go_on(rng.uniform(*AWAY))
+        self.go_on(rng.uniform(*AWAY_S))
         self.context.set_offline(False)
 
     def end(self) -> None:
@@ -126,7 +126,7 @@ def browser_phone() -> BrowserReport:
         context.add_init_script(SPY)
         run = Run(server, context)
         for deed in deeds:
-            run.go_on(rng.uniform(*LIFE))
+            run.go_on(rng.uniform(*LIFE_S))
             getattr(run, deed)()
         run.end()
         browser.close()

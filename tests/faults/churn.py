@@ -28,8 +28,8 @@ FOLLOWED = range(1, 51)
 PUBLISHING = range(1, 11)
 GAUGES = ("spectate_sockets", "spectate_follows", "spectate_groups", "spectate_tasks")
 # How long the server may take to clean up; a runner published for is remembered for
-# half a minute. Seconds.
-PATIENCE = 60.0
+# half a minute.
+CLEANUP_S = 60.0
 # The growth that "flat" leaves to the allocator, from the second thousand to the last;
 # a server that has just started still grows. KiB.
 FLAT, FLAT_SHORT = 2 * 1024, 16 * 1024
@@ -223,7 +223,7 @@ async def keep_publishing(peer: Peer) -> None:
 
 async def settled(server: Server, limit: dict[str, float]) -> dict[str, float]:
     """Wait until nothing is above its limit; return the counts in any case."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + CLEANUP_S
     while True:
         now = await asyncio.to_thread(counts, server)
         if all(now[name] <= most for name, most in limit.items()):

@@ -34,7 +34,7 @@ Setup = Literal["one", "two"]
 
 # Fixes that a phone finds again at once: more than a gap may hold (1,000 a runner).
 BACKLOG = 1_500
-HOUR = 3_600_000  # milliseconds
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
             ]
             await asyncio.sleep(scale.seconds / 2)
             now = now_ms()
-            phones[0].record(range(now - HOUR, now - HOUR + BACKLOG), (48.5, 2.5))
+            phones[0].record(range(now - HOUR_MS, now - HOUR_MS + BACKLOG), (48.5, 2.5))
             await asyncio.sleep(scale.seconds / 2)
             for task in failing:
                 task.cancel()

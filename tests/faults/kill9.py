@@ -25,10 +25,10 @@ from tests.faults.stores import (
 PHONES = 20
 # Fixes a second and phone.
 RATE = 20.0
-# How long a server lives before it is killed. Seconds.
-LIFE = (0.2, 2.0)
-# How long phones may take to have everything acked in the end. Seconds.
-PATIENCE = 60.0
+# How long a server lives before it is killed.
+LIFE_S = (0.2, 2.0)
+# How long phones may take to have everything acked in the end.
+ACKED_S = 60.0
 
 
 @dataclass
@@ -67,12 +67,12 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
                 acked = _acked(phones)
                 while _acked(phones) == acked:  # it is under load again
                     await asyncio.sleep(0.02)
-                await asyncio.sleep(rng.uniform(*LIFE))
+                await asyncio.sleep(rng.uniform(*LIFE_S))
                 server.kill()
                 report.acked_before_the_last_kill = _acked(phones)
                 await asyncio.to_thread(server.start)
             await asyncio.sleep(1)
-            await all_acked(phones, PATIENCE)
+            await all_acked(phones, ACKED_S)
         report.seconds = round(time.monotonic() - start, 1)
         server.stop()
         stored = stored_in(server.env["DATABASE_URL"])

@@ -44,8 +44,8 @@ SEED_RUNNER, SEED_RATE = 2015, 100.0
 # how old the newest position of a runner may be without a database. Seconds.
 BACK, STOPPED = 3.0, 10.0
 FRESH = 2.0
-# Memory of at most 100,000 unstored fixes. KiB.
-GROWTH = 64 * 1024
+# Memory of at most 100,000 unstored fixes.
+GROWTH_KIB = 64 * 1024
 
 
 @dataclass
@@ -102,7 +102,7 @@ class OutageReport:
         # A server that takes too long exits with 1, and does not store the rest.
         if set(self.stop_statuses) != {-signal.SIGTERM}:
             faults.append(f"servers ended with {self.stop_statuses}")
-        if self.long and self.growth_kib > GROWTH:
+        if self.long and self.growth_kib > GROWTH_KIB:
             faults.append(f"memory grew by {self.growth_kib} KiB")
         if self.long and max(self.stop_s, self.stop_without_database_s) > STOPPED:
             faults.append("stopping took too long")

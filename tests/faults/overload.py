@@ -41,8 +41,8 @@ from tests.waiting import PATIENCE_S
 
 # What the server gets of the processor time that it would use.
 SHARE = 1 / 3
-# Between two newcomers. Seconds.
-KNOCK = 0.5
+# Between two newcomers.
+KNOCK_S = 0.5
 FOLLOWS = 10
 # The least part of the usual rate at which what is shown is as before.
 RESTORED = 0.6
@@ -51,7 +51,7 @@ RESTORED = 0.6
 OLDEST, RECOVERY = 10.0, 10.0
 # The least share of any spectator, of the median of its kind.
 FAIR = 0.5
-FLAT = 32 * 1024  # KiB
+FLAT_KIB = 32 * 1024
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class OverloadReport:
                 faults.append(f"it recovered in {self.recovery_seconds} s")
             if last.age_p99 > 2 * first.age_p99 + 1:
                 faults.append(f"its age grows: {first.age_p99}, then {last.age_p99} s")
-            if last.rss_kib - self.calm.rss_kib > FLAT:
+            if last.rss_kib - self.calm.rss_kib > FLAT_KIB:
                 faults.append(f"memory grew to {last.rss_kib} KiB")
             if last.positions_a_second >= self.calm.positions_a_second:
                 faults.append("the rate did not fall: that was no overload")
@@ -318,7 +318,7 @@ async def _measure(spectators: list[Spectator], pid: int, seconds: float) -> Pha
 async def _knock(url: str, report: OverloadReport) -> None:
     """Come as a newcomer again and again, and count what becomes of it."""
     while True:
-        await asyncio.sleep(KNOCK)
+        await asyncio.sleep(KNOCK_S)
         newcomer = Peer()
         try:
             await newcomer.open(url, SUBPROTOCOLS["v1"])

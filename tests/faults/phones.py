@@ -21,8 +21,8 @@ BATCH, IN_FLIGHT = 500, 20_000
 # Errors that pass. Seconds to wait where they do not say.
 PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 WAIT = 1.0
-# Between attempts to connect, a random part of it. Seconds.
-RETRY = 0.5
+# Between attempts to connect, a random part of it.
+RETRY_S = 0.5
 
 
 def now_ms() -> int:
@@ -92,7 +92,7 @@ class Phone:
                 with contextlib.suppress(OSError, Refused, TimeoutError):
                     await self._stay_connected()
                 if not self.done:
-                    await asyncio.sleep(self._rng.uniform(0, RETRY))
+                    await asyncio.sleep(self._rng.uniform(0, RETRY_S))
         finally:
             recording.cancel()
 

@@ -39,11 +39,11 @@ from tests.services import Redis, shared_postgres
 
 Setup = Literal["workers", "single"]
 
-# A process is gone so long after it was asked to stop, at the latest. Seconds.
-EXIT = 10.0
+# A process is gone so long after it was asked to stop, at the latest.
+EXIT_S = 10.0
 # Shorter than the time between two fixes of a runner: hardly anything is merged away,
-# of which each would have to be fetched. Milliseconds.
-TICK = 500
+# of which each would have to be fetched.
+TICK_MS = 500
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RestartReport:
             faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
         if self.closes.keys() != {"1012"}:
             faults.append(f"closed with {self.closes}")
-        if self.setup == "single" and self.restart_seconds > EXIT:
+        if self.setup == "single" and self.restart_seconds > EXIT_S:
             faults.append(f"it took {self.restart_seconds} s to end")
         return faults
 
@@ -175,7 +175,7 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
 
 
 def _spectator(server: Server, codes: list[str]) -> Spectator:
-    follow = {"runners": codes, "tick": TICK}
+    follow = {"runners": codes, "tick": TICK_MS}
     return Spectator(server.ws_url + "/", server.url, follow, codes)
 
 

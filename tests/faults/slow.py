@@ -29,13 +29,13 @@ from tests.waiting import PATIENCE_S
 RUNNERS = 100
 # Positions a second and runner; the short form must not fill a busy machine.
 RATE, RATE_SHORT = 40, 10
-# How long the long form measures. Seconds.
-SECONDS = 30
+# How long the long form measures.
+DURATION_S = 30
 # The others, who must not notice, and how many runners each follows.
 SPECTATORS = 20
 FOLLOWS = 10
-# The receive buffer of the slow spectator's kernel. Bytes.
-RECEIVE_BUFFER = 4096
+# The receive buffer of the slow spectator's kernel.
+RECEIVE_BUFFER_BYTES = 4096
 # How many positions the others get once its buffers are full, until it reads again; and
 # how many of these it may get, of which one per runner is the newest.
 MISSED = 1_000
@@ -253,13 +253,13 @@ async def measure(server: Server, slow: Spectator, others: list[Spectator]) -> F
     figures = Figures()
     p99_ms(others)
     with memory_of(server) as memory:
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(DURATION_S)
     figures.growth_kib_without = memory.growth
     figures.p99_ms_without = p99_ms(others)
 
     slow.transport.pause_reading()
     with memory_of(server) as memory:
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(DURATION_S)
     figures.growth_kib = memory.growth
     figures.p99_ms_with = p99_ms(others)
 
@@ -293,7 +293,7 @@ async def one_dialect(
         async with publishing(*field) as newest:
             for spectator in others:
                 await spectator.follow(url)
-            await slow.follow(url, RECEIVE_BUFFER)
+            await slow.follow(url, RECEIVE_BUFFER_BYTES)
             # The first positions create runners and fill caches.
             await until(lambda: all(s.has_met_all() for s in everybody), PATIENCE_S)
             before = slow.positions

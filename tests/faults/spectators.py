@@ -19,12 +19,12 @@ from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
 from tests.faults.phones import Place
 from tests.faults.randomness import new_rng
 
-# A line on which nothing came for longer is lost: the heartbeat is 20. Seconds.
-SILENCE = 25.0
-# Between attempts to connect, a random part of it. Seconds.
-RETRY = 1.0
-# How often a client looks for tracks that it has to fetch. Seconds.
-FETCH_EVERY = 0.5
+# A line on which nothing came for longer is lost: the heartbeat is 20.
+SILENCE_S = 25.0
+# Between attempts to connect, a random part of it.
+RETRY_S = 1.0
+# How often a client looks for tracks that it has to fetch.
+FETCH_EVERY_S = 0.5
 # Track requests at a time, of all clients of this process. Threads, not a semaphore:
 # that would belong to the event loop of the first test.
 _fetchers = ThreadPoolExecutor(4)
@@ -84,7 +84,7 @@ class Spectator:
                     self.away_since = time.monotonic()
                 wait, self.stay_away = self.stay_away, None
                 if wait is None:
-                    wait = self._rng.uniform(0, RETRY)
+                    wait = self._rng.uniform(0, RETRY_S)
                 await asyncio.sleep(wait)
 
     async def _poll_line(self) -> None:
@@ -96,7 +96,7 @@ class Spectator:
             line.follow()
             while not line.closed.done():
                 await asyncio.wait([line.closed], timeout=1)
-                if time.monotonic() - line.received_at > SILENCE:
+                if time.monotonic() - line.received_at > SILENCE_S:
                     return
             self.closes[line.closed.result()] += 1
         finally:
@@ -148,7 +148,7 @@ class Spectator:
     async def _fetch_often(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(FETCH_EVERY)
+            await asyncio.sleep(FETCH_EVERY_S)
             for code in list(self.to_fetch):
                 # Taken off before: what is announced from now on wants a new request.
                 since = self.to_fetch.pop(code)

@@ -43,13 +43,13 @@ from tests.waiting import PATIENCE_S, eventually
 
 Setup = Literal["three", "alone"]
 SETUPS: tuple[Setup, ...] = ("three", "alone")
-# Nothing of the runner may come later than this after the commit. Seconds.
-BOUND = 1.0
+# Nothing of the runner may come later than this after the commit.
+BOUND_S = 1.0
 # The same in the short form, by what a busy machine does in its time: fixes acked until
 # nothing may come any more, and until nothing has. Five are acked per second at most.
 BOUND_FIXES, QUIET_FIXES = 10, 5
-# Of the runner. Seconds.
-BETWEEN_FIXES = 0.2
+# Of the runner.
+BETWEEN_FIXES_S = 0.2
 HANDSHAKES_AT_A_TIME = 5
 NOT_SIGNED_IN, NO_LONGER_ALLOWED = 4401, 4403
 
@@ -103,7 +103,7 @@ class RevocationReport:
             f"{name}: a position {ms} ms later"
             for name, ms in self.last_position_ms.items()
             # A time of the long form: a busy machine must not fail the suite.
-            if self.long and ms > BOUND * 1000
+            if self.long and ms > BOUND_S * 1000
         ]
         return self.wrong + late
 
@@ -255,7 +255,7 @@ class RunningPhone:
                 await self.client.send(type="publish", fixes=[fix])
                 await self.client.receive_type("ack")
                 self.acked += 1
-                await asyncio.sleep(BETWEEN_FIXES)
+                await asyncio.sleep(BETWEEN_FIXES_S)
         self.ended = True
 
     async def goes_on(self, fixes: int) -> None:
@@ -263,7 +263,7 @@ class RunningPhone:
         enough = self.acked + fixes
         await eventually(lambda: self.ended or self.acked >= enough)
         if self.ended:
-            await asyncio.sleep(fixes * BETWEEN_FIXES)
+            await asyncio.sleep(fixes * BETWEEN_FIXES_S)
 
 
 @contextlib.asynccontextmanager
