@@ -49,6 +49,10 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         page.wait_for_selector("#connection[data-state=open]")
         page.wait_for_selector("[data-runner]")
 
+    def submit(button: str) -> None:
+        with page.expect_navigation(wait_until="load"):
+            page.click(button)
+
     sign_in(context, server)
     go_live("/")
     page.locator(".star").first.click()
@@ -122,20 +126,20 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
     page.evaluate(
         "for (const more of document.querySelectorAll('details')) more.open = true"
     )
-    page.click("[action$='erase/'] button")
+    submit("[action$='erase/'] button")
     yield "me-wrong"
     go("/me/")
     page.click("#links summary")
     page.fill("#link_label", "Club")
-    page.click("#links details button[type=submit]")
+    submit("#links details button[type=submit]")
     yield "me-link"
     go("/me/")
     page.click("#tokens summary")
     page.fill("#token_name", "Watch")
-    page.click("#tokens details button[type=submit]")
+    submit("#tokens details button[type=submit]")
     yield "me-token"
     go("/runners/vera/phones/")
-    page.click("button[value=owntracks]")
+    submit("button[value=owntracks]")
     yield "phone-setup"
 
     sign_in(context, server, site.sessions["office"])
