@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 # `stored_at` is set before the commit, by the clock of any process: reads go back this
 # much further than the client's `since`.
 MARGIN_S = 10.0
-# Longer than the time from accepting a fix to its commit, on a loaded machine too.
-COMMIT_DELAY_S = 2.0
+# Longer than the time from accepting a fix to its commit.
+COMMIT_DELAY_S = 1.0
 # The most fixes of one runner, and of all together, that are backfilled; a client
 # fetches the track of runners with more.
 RUNNER_LIMIT = 1_000
