@@ -139,6 +139,8 @@ class Audience:
         self.discard_positions(runner)
 
     def discard_positions(self, runner: int) -> None:
-        """Discard a runner's positions."""
+        """Discard a runner's positions, and the backfill that waits in the members."""
         self._pending.pop(runner, None)
         self._newest.pop(runner, None)
+        for member in self.members:
+            member.forget(runner)

@@ -244,13 +244,13 @@ class AccessMonitor:
             await self.topics.refresh_blockers(None if first else changes.runners)
         if rows:
             await self.topics.refresh(changes.runners)
+        for runner in changes.erased:
+            self._erase_soon(runner)
         if changes.runners:
             await self._notify_followers(changes.runners)
         if changes.splits:
             for event in await database.read(splits_by_hand, changes.splits):
                 self.pipeline.hub.deliver_local(event)
-        for runner in changes.erased:
-            self._erase_soon(runner)
         # Last, so that the next poll repeats a poll that failed.
         self.withholding = False
         self._polled_at = started

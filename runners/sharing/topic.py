@@ -210,7 +210,7 @@ class Topic:
         }
         await get_pipeline().recorder.flushed()
         try:
-            backfill = await database.read(stored_after, list(self.items), read_at)
+            backfill = await self._read_stored_after(list(self.items), read_at)
         except database.DatabaseUnavailable:
             return await self._backfill_readers(read_at, readers)
         members = {m for audience in self.audiences.values() for m in audience.members}
@@ -222,6 +222,16 @@ class Topic:
                 if outbox in members
             },
         )
+
+    async def _read_stored_after(
+        self, runners: Collection[int], read_at: int
+    ) -> Backfill:
+        """Read what was committed since, without what a right that ends hides."""
+        while True:
+            removals = self._removals
+            backfill = await database.read(stored_after, runners, read_at)
+            if removals == self._removals:
+                return backfill
 
     def _send_backfill(self, backfill: Backfill, recipients: Recipients) -> None:
         """Send backfill of the runners who still belong to the topic."""
@@ -341,6 +351,7 @@ class Topic:
         """Discard a runner's positions, here and in the audiences."""
         item = self.items.get(runner)
         self._discard_snapshots()
+        self._removals += 1
         if item is not None:
             item |= dict.fromkeys(OF_A_FIX) | {"trail": ""}
             for audience in self.audiences.values():
@@ -364,7 +375,7 @@ class Topic:
             await asyncio.sleep(COMMIT_DELAY_S)
             await get_pipeline().recorder.flushed()
             try:
-                backfill = await database.read(stored_after, runners, read_at)
+                backfill = await self._read_stored_after(runners, read_at)
             except database.DatabaseUnavailable:
                 return self._backfill_later(runners, read_at, recipients)
             self._send_backfill(backfill, recipients)

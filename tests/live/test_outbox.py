@@ -215,6 +215,21 @@ async def test_backfill_of_a_member_is_not_sent_after_a_newer_shared_position(
     assert rows == [["7", 2], ["8", 1]]
 
 
+async def test_discarded_positions_are_not_sent_as_backfill_of_a_member(
+    hub: Hub,
+) -> None:
+    writer = RecordingWriter()
+    audience = audience_of(hub, writer)
+    (member,) = audience.members
+    member.tick = 0
+    for runner in (7, 8):
+        member.queue_position(runner, position(runner, 1)["v1"])
+    audience.discard_positions(7)
+    await iterations()
+    rows = [row[0] for frame in writer.messages for row in frame["fixes"]]
+    assert rows == ["8"]
+
+
 async def test_audience_sends_no_position_of_a_runner_before_their_item(
     hub: Hub,
 ) -> None:
