@@ -42,8 +42,9 @@ def test_a_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
         with bob.stay(-6.33, 53.35, speed=3.2):
             page.row("bob", "live").wait_for()
             page.wait_for_marker("bob", [-6.33, 53.35])
-        bob.publish(-6.32, 53.36)
-        page.wait_for_marker("bob", [-6.32, 53.36])
+        # Far: the map may show runners of other tests too, and ignores invisible moves.
+        bob.publish(-3.32, 51.36)
+        page.wait_for_marker("bob", [-3.32, 51.36])
     expect(page.row("bob")).to_contain_text("Bob Marsh")
     expect(page.row("bob").locator(".bib")).to_have_text("BM")
     expect(page.row("bob").locator(".words")).to_contain_text("seen")
