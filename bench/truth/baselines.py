@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from bench.truth.courses import METRES_PER_DEGREE
 from bench.truth.runs import Fix, Floats
+from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 
 TOP_SPEED = 7.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
+from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
+from tests.races.shapes import Place, track
 
-METRES_PER_DEGREE = 111_195.0
 LAT, LNG = 47.0, 8.0
-
-Place = tuple[float, float]
 
 
 def winding(random: Random, length: float, turn: float) -> list[Place]:
@@ -45,28 +45,6 @@ def laps(random: Random) -> list[Place]:
         radius = size * (1 + sum(a * math.sin(n * angle + p) for n, a, p in waves))
         lap.append((radius * math.sin(angle), radius * math.cos(angle)))
     return [*lap * 4, lap[0]]
-
-
-def track(random: Random) -> list[Place]:
-    """Return 25 laps of 400 m."""
-    straight, radius = 84.39, 36.5
-    bend = math.pi * radius
-    found: list[Place] = []
-    for metre in range(0, 10_001, 4):
-        at = metre % 400
-        if at < straight:
-            found.append((at, 0.0))
-        elif at < straight + bend:
-            angle = (at - straight) / radius
-            found.append(
-                (straight + radius * math.sin(angle), radius * (1 - math.cos(angle)))
-            )
-        elif at < 2 * straight + bend:
-            found.append((straight - (at - straight - bend), 2 * radius))
-        else:
-            angle = (at - 2 * straight - bend) / radius
-            found.append((-radius * math.sin(angle), radius * (1 + math.cos(angle))))
-    return found
 
 
 def crossing(random: Random) -> list[Place]:
@@ -111,7 +89,8 @@ COURSES: dict[str, Callable[[Random], list[Place]]] = {
     "road": road,
     "out and back": out_and_back,
     "laps": laps,
-    "track": track,
+    # 25 laps of 400 m.
+    "track": partial(track, length=10_000),
     "crossing": crossing,
     "mountain": mountain,
 }

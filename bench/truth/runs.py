@@ -10,8 +10,9 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from bench.truth.courses import Place, degrees
+from bench.truth.courses import degrees
 from runners.races.course import Course
+from tests.races.shapes import Place
 
 Floats = npt.NDArray[np.float64]
 GUN = 1_780_000_000_000

@@ -49,11 +49,11 @@ def four_laps(random: Random) -> list[Place]:
     ]
 
 
-def track(random: Random) -> list[Place]:
-    """Return twelve and a half laps of 400 m."""
+def track(random: Random, length: int = 5_000) -> list[Place]:
+    """Return laps of 400 m, up to a length in metres."""
     straight, radius = 84.39, 36.5
     found: list[Place] = []
-    for metre in range(0, 5_001, 4):
+    for metre in range(0, length + 1, 4):
         at = metre % 400
         bend = math.pi * radius
         if at < straight:
