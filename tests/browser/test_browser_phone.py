@@ -18,7 +18,7 @@ from tests.servers import Server
 
 @dataclass
 class Rows:
-    """Bob's account and the token of Anna, who has no account."""
+    """Bob's account, and a token for Anna, without an account."""
 
     account: User
     token: RunnerToken

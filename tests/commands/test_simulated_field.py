@@ -75,7 +75,7 @@ def test_the_past_has_positions_progress_and_splits(park: Race) -> None:
         names = list(passed.values_list("checkpoint__name", flat=True))
         assert names[:2] == ["Start", "1 km"]
     assert entries[2].status == "dnf"
-    # Runners continue from there, and a runner who is out stands still.
+    # Runners continue from there; those who dropped out stay where they are.
     starters = field_create(race=park, size=3)
     first = LatestPosition.objects.get(runner=entries[0].runner_id)
     assert starters[0].distance == first.progress is not None

@@ -66,7 +66,7 @@ def make_user(name: str, password: str | None = None) -> User:
 
 
 def make_office(password: str | None = None) -> User:
-    """Make the race office's user, who has every permission."""
+    """Make a user of the race office with all permissions."""
     return User.objects.create_superuser("office", password=password)
 
 

@@ -52,7 +52,7 @@ class Revocable:
 
 
 def make_revocable(code: str, way: Way) -> Revocable:
-    """Make a runner who is visible by that right alone; a race has the same code."""
+    """Make a runner with only this right to be seen, and a race with the same code."""
     runner = make_runner(code, visibility=VISIBILITY[way])
     phone, token = RunnerToken.objects.issue(runner, name="phone")
     user = make_user(code)

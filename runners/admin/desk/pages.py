@@ -102,7 +102,7 @@ class SwapForm(forms.Form):
     first = forms.CharField(
         max_length=40,
         label="Bib",
-        help_text="Or the code of a runner who is not entered.",
+        help_text="Or the code of a runner without an entry in this race.",
     )
     second = forms.CharField(max_length=40, label="Second bib")
 

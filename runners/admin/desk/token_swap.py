@@ -9,10 +9,10 @@ from runners.models import Race, Runner, RunnerToken
 
 
 def runner_meant(race: Race, text: str) -> Runner:
-    """Return the runner of a bib, or of the code of a runner who is not entered.
+    """Return the runner with a bib, or with a code if they have no entry.
 
-    Raises ValidationError, also for a runner with an account who has not accepted an
-    entry of the race: what their phone sends is not for the race office to publish.
+    Raises ValidationError if there is none, or if the runner has an account and has not
+    accepted the entry: the race office must not publish that phone's positions.
     """
     text = text.strip()
     entry = race.entries.filter(bib=text).select_related("runner").first()

@@ -184,8 +184,7 @@ def check_style(url: str) -> str | Problem:
 def check_phones() -> Iterator[str | Problem]:
     """Send a position as a phone does, and receive it as a spectator does.
 
-    The position is that of a separate runner, who is visible to nobody else and is
-    deleted at the end.
+    Uses a temporary private runner, which is deleted at the end.
     """
     with probe() as (token, share), spectator() as watcher:
         apart = receive_type(watcher, "welcome")["time"] - now_ms()

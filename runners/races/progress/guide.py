@@ -51,8 +51,8 @@ SURE, UNDECIDED_S = 0.9, 100.0
 # The phone's errors are averaged over so many seconds; how far their variance may be
 # from what the phone reports, as factors, and what it may always be. Square metres.
 NOISE_MEMORY_S, NOISE_LESS, NOISE_TIMES, NOISE_USUAL = 90.0, 2.0, 4.0, 15.0**2
-# A runner is off the course who is FAR_M from it for FAR_S, and LEAVES_M further than
-# at first; or for longer, if they stay as far, or are nearer.
+# A runner is off the course after FAR_S at more than FAR_M from it, if the distance has
+# grown by LEAVES_M; after STAYS_FAR_S if it has not, and after BESIDE_S below FAR_M.
 FAR_M, FAR_S, LEAVES_M, STAYS_FAR_S, BESIDE_S = 60.0, 6.0, 15.0, 120.0, 240.0
 # Those who run away from the course are not that far from it at once; if they seem to
 # be, they have to get that much further. Metres.
