@@ -1,5 +1,5 @@
-"""Faults caused on purpose, each runnable by hand: `python -m tests.faults.churn`.
+"""Fault tests, each of which can be run by hand: `python -m tests.faults.churn`.
 
-The suite runs the short forms; `--long`, as in `make test-faults`, `test-load` and
-`test-fuzz`, runs the tests behind the figures.
+The suite runs the short forms. `--long`, as in `make test-faults`, `test-load` and
+`test-fuzz`, runs the forms that the published figures come from.
 """

@@ -1,7 +1,7 @@
-"""A browser is the phone: its server is killed, its page reloaded and closed.
+"""Publish from a browser whose server is killed and whose page is reloaded and closed.
 
-Whatever the page had put into its storage is in the database in the end, exactly once.
-The short form, with one kill, is tests/browser/test_browser_phone.py.
+In the end, every fix that the page has put into its storage is in the database exactly
+once. The short form, with one kill, is tests/browser/test_browser_phone.py.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tests.faults.randomness import rng, use_seed
 from tests.servers import Server
 from tests.services import chromium_path
 
-# The faults, and the relative frequency of each.
+# The faults, and how often each occurs.
 DEEDS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
-# How long everything goes well between two deeds.
+# Time without a fault between two faults.
 LIFE_S = (1.0, 5.0)
-# How long the server, or the line, stays away.
+# Time for which the server or the connection is down.
 AWAY_S = (0.5, 6.0)
-PATIENCE_MS = 90.0  # seconds
-# Tells what was put into the page's storage for good.
+PATIENCE_MS = 90.0
+# Logs each fix that is committed to the page's storage.
 SPY = """
 const put = IDBObjectStore.prototype.put;
 IDBObjectStore.prototype.put = function (row, ...key) {
@@ -52,7 +52,7 @@ class BrowserReport:
 
 
 class Run:
-    """A runner in the browser, who never stands still."""
+    """A browser that publishes the positions of a moving runner."""
 
     def __init__(self, server: Server, context: BrowserContext) -> None:
         self.server, self.context = server, context
@@ -76,7 +76,7 @@ class Run:
             self.kept.add(int(t))
 
     def go_on(self, seconds: float) -> None:
-        """Run for a while."""
+        """Move the runner for some seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.step += 1
@@ -104,7 +104,7 @@ class Run:
         self.context.set_offline(False)
 
     def end(self) -> None:
-        """Stop and wait until everything is acked."""
+        """Stop sharing and wait until all fixes are acked."""
         self.page.click("#stop")
         self.page.locator("#detail").get_by_text("Everything has arrived.").wait_for(
             timeout=PATIENCE_MS * 1000

@@ -17,14 +17,14 @@ from tests.servers import KINDS, Server
 
 
 class Report(Protocol):
-    """The findings of a scenario: a dataclass."""
+    """The findings of a scenario, a dataclass."""
 
     def faults(self) -> list[str]:
-        """Say in a sentence each what is not as it must be."""
+        """Return one sentence for each expectation that was not met."""
 
 
 def new_parser() -> argparse.ArgumentParser:
-    """Return a parser with the options that every scenario has."""
+    """Return a parser with the options that all scenarios share."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true", help="what figures come from")
     parser.add_argument("--seed", type=int, help="the one that a run has printed")
@@ -32,7 +32,7 @@ def new_parser() -> argparse.ArgumentParser:
 
 
 def by_hand(scenario: Callable[[Server, bool], Coroutine[Any, Any, Any]]) -> None:
-    """Run it against the real servers and print a JSON line for each report."""
+    """Run a scenario against both servers and print a JSON line for each report."""
     parser = new_parser()
     parser.add_argument("--server", choices=KINDS, help="only this one")
     options = parser.parse_args()

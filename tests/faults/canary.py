@@ -1,4 +1,4 @@
-"""Somebody who must not notice what others suffer or do."""
+"""A runner and two spectators that must not be affected by other clients."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import orjson
 from tests.faults.peer import Peer, open_peer, until
 from tests.servers import Server
 
-# Positions a second.
 RATE = 10
-# Nobody else may publish for it.
+# No other client may publish for this runner.
 RUNNER = 2_000_000
 LNG_OFFSET = 1_000_000
 
 
 def lng_of(number: int) -> float:
-    """Number a position by its longitude, in decimals that both dialects send."""
+    """Encode a position's number as its longitude, in decimals that both dialects send.
+    """
     return (LNG_OFFSET + number) / 1e5
 
 
@@ -31,7 +31,7 @@ class SeedCanary(Peer):
         super().__init__()
         self.numbers: list[int] = []
         self.merged = 0
-        # Frames that are no position: none are expected.
+        # Frames that are not positions. None are expected.
         self.other: list[bytes] = []
 
     def follow(self) -> None:
@@ -46,7 +46,7 @@ class SeedCanary(Peer):
 
 
 class TypedCanary(SeedCanary):
-    """Drops what it has, by the time of the fix, as the protocol says."""
+    """Ignores fixes whose time it has already received, as the protocol requires."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class TypedCanary(SeedCanary):
 
 
 class Canary:
-    """A runner at 10 Hz with a spectator of each dialect; `async with` runs it.
+    """A runner at 10 Hz with a spectator of each dialect. Use it with `async with`.
 
-    Leaving the block raises `AssertionError` if a position was lost, doubled or out of
-    order, or if a socket was closed.
+    Leaving the block raises `AssertionError` if a position was lost, duplicated or out
+    of order, or if a socket was closed.
     """
 
     def __init__(self, server: Server) -> None:
@@ -87,8 +87,8 @@ class Canary:
             await spectator.open(self.url, subprotocol)
             spectator.follow()
         self.task = asyncio.create_task(self._publish())
-        # The follow is in force once a position has arrived; what went before that
-        # need not have come.
+        # A follow is in force once a position has arrived. Earlier positions may be
+        # missing.
         if not await until(lambda: all(each.numbers for each in self.spectators), 20):
             self._disconnect()
             raise AssertionError(f"No position came, {self._others()}.")
@@ -127,7 +127,7 @@ class Canary:
             assert not spectator.other, self._others()
             assert numbers == sorted(set(numbers)), "Doubled or out of order."
             missing = self.published - numbers[0] - len(numbers)
-            # The first to arrive may have replaced others before it.
+            # The first position to arrive may have replaced earlier ones.
             assert missing <= spectator.merged <= missing + numbers[0], (
                 f"{self.published - numbers[0]} positions, {len(numbers)} arrived, "
                 f"{spectator.merged} merged."

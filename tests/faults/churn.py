@@ -1,8 +1,8 @@
-"""Sockets come and go in every way there is; nothing of them may stay.
+"""Open and close sockets in every possible way and check that nothing is left behind.
 
-The long form is 5,000 of them: afterwards the server has no socket, follow, group,
-task or file descriptor more than before, and its memory is flat from the second
-thousand on.
+The long form opens 5,000 sockets. Afterwards the server has no more sockets, follows,
+groups, tasks or file descriptors than before, and its memory has not grown since the
+second thousand.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ from tests.faults.peer import BINARY, SUBPROTOCOLS, Peer, Refused, frame, open_p
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
-# Visitors at a time.
 AT_A_TIME = 30
-# The runners that visitors follow; the first ten publish throughout.
+# The runners that visitors follow. The first ten publish all the time.
 FOLLOWED = range(1, 51)
 PUBLISHING = range(1, 11)
 GAUGES = ("spectate_sockets", "spectate_follows", "spectate_groups", "spectate_tasks")
-# How long the server may take to clean up; a runner published for is remembered for
-# half a minute.
+# Time that the server may take to clean up. It remembers a publishing runner for 30 s.
 CLEANUP_S = 60.0
-# The growth that "flat" leaves to the allocator, from the second thousand to the last;
-# a server that has just started still grows. KiB.
+# Growth that is left to the allocator, from the second thousand visitors to the last. A
+# server that has just started still grows, so the short form allows more.
 FLAT, FLAT_SHORT = 2 * 1024, 16 * 1024
 
 
 @dataclass
 class ChurnReport:
-    """Counts before and after; resident memory in KiB after each `step` visitors."""
+    """Counts before and after, and memory in KiB after every `step` visitors."""
 
     long: bool
     visitors: int
@@ -50,7 +48,7 @@ class ChurnReport:
     rss_kib: list[int]
 
     def leaked(self) -> dict[str, float]:
-        """Return what there is more of than before."""
+        """Return the counts that have grown, with the difference."""
         return {
             name: self.after[name] - count
             for name, count in self.before.items()
@@ -58,7 +56,7 @@ class ChurnReport:
         }
 
     def growth_kib(self) -> int:
-        """Return how much memory grew after the first two fifths."""
+        """Return the growth of memory after the first two fifths of the visitors."""
         return self.rss_kib[-1] - self.rss_kib[len(self.rss_kib) * 2 // 5]
 
     def faults(self) -> list[str]:
@@ -71,16 +69,16 @@ class ChurnReport:
 
 
 def counts(server: Server) -> dict[str, float]:
-    """Read the server's gauges and how many files it has open."""
+    """Read the server's gauges and the number of its open files."""
     values = metrics(server)
     found = {name: values[name] for name in GAUGES}
     return found | {"open files": open_files(server)}
 
 
 def open_files(server: Server) -> int:
-    """Count the open files of a server, except the database.
+    """Count the open files of a server, without those of the database.
 
-    The threads of a pool start, and connect, when they are first needed.
+    The threads of a pool start and connect on first use.
     """
     count = 0
     for pid in process.family(server.pid):
@@ -91,7 +89,7 @@ def open_files(server: Server) -> int:
 
 
 class Visitor:
-    """One who comes by; each method is a way to go."""
+    """A visitor. Each method is one way to open and end a connection."""
 
     def __init__(self, url: str, number: int) -> None:
         self.url = url
@@ -105,9 +103,9 @@ class Visitor:
         return {"type": "follow", "runners": self.following, "tick": 0}
 
     async def connect_and_read(self) -> Peer:
-        """Follow and wait for the first position or snapshot."""
+        """Follow runners and wait for the first position or snapshot."""
         peer = await open_peer(self.url, self.dialect)
-        # A publishing runner is among those followed, so that something comes.
+        # Follow a publishing runner too, so that a position arrives.
         self.following.append(PUBLISHING[self.number % len(PUBLISHING)])
         peer.send(self.follow_message())
         await peer.message(30)
@@ -211,7 +209,7 @@ async def come_and_go(url: str, numbers: range) -> None:
 
     async def visit(number: int) -> None:
         async with gate:
-            # Each way is taken by both dialects.
+            # Both dialects use each way.
             way = WAYS[number // 2 % len(WAYS)]
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                 await way(Visitor(url, number))
@@ -222,9 +220,9 @@ async def come_and_go(url: str, numbers: range) -> None:
 
 
 async def keep_publishing(peer: Peer) -> None:
-    """Publish for the runners that visitors follow, each twice a second.
+    """Publish for ten runners that visitors follow, twice per second each.
 
-    No faster: a snapshot holds the last minutes, and one that grows throughout would
+    Not faster, because a snapshot holds the last minutes, and a growing snapshot would
     look like a leak.
     """
     number = 0
@@ -237,7 +235,7 @@ async def keep_publishing(peer: Peer) -> None:
 
 
 async def settled(server: Server, limit: dict[str, float]) -> dict[str, float]:
-    """Wait until nothing is above its limit; return the counts in any case."""
+    """Wait until no count exceeds its limit or time is over, then return the counts."""
     deadline = time.monotonic() + CLEANUP_S
     while True:
         now = await asyncio.to_thread(counts, server)
@@ -249,7 +247,7 @@ async def settled(server: Server, limit: dict[str, float]) -> dict[str, float]:
 
 
 async def churn(server: Server, long: bool) -> ChurnReport:
-    """Let visitors come and go while runners publish and a canary watches."""
+    """Connect visitors while runners publish and a canary watches."""
     visitors, step = (5_000, 250) if long else (280, 28)
     url = server.ws_url + "/"
     async with Canary(server):
@@ -258,7 +256,7 @@ async def churn(server: Server, long: bool) -> ChurnReport:
         try:
             await asyncio.sleep(1)
             quiet = await asyncio.to_thread(counts, server)
-            # Threads, pools and caches that start once are no leak.
+            # Threads, pools and caches that start once are not leaks.
             await come_and_go(url, range(4 * len(WAYS)))
             del quiet["open files"], quiet["spectate_tasks"]
             before = await settled(server, quiet)

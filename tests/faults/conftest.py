@@ -7,5 +7,5 @@ from tests.faults.randomness import use_seed
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
-    """Choose a seed for each test; pytest shows it with a failure."""
+    """Choose a seed for each test. Pytest shows it when a test fails."""
     use_seed()

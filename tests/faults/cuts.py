@@ -1,8 +1,8 @@
-"""Spectators and phones whose connections are cut at random, for 0.1 to 60 s.
+"""Cut the connections of spectators and phones at random, for 0.1 to 60 s.
 
-In the end every spectator holds for every runner the latest position and the trail
-that the database has. Each connection leads to one of the servers by chance: one on
-SQLite, or two behind Redis and PostgreSQL. The long form has 200 spectators.
+In the end every spectator has, for every runner, the latest position and the trail that
+the database has. Each connection leads to a randomly chosen server: a single one on
+SQLite, or one of two behind Redis and PostgreSQL. The long form has 200 spectators.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from tests.services import Redis, shared_postgres
 
 Setup = Literal["one", "two"]
 
-# Fixes that a phone finds again at once: more than a gap may hold (1,000 a runner).
+# Fixes that a phone sends at once after an outage. More than the 1,000 fixes per runner
+# that backfill sends, so that a client has to fetch the track.
 BACKLOG = 1_500
 HOUR_MS = 3_600_000
 
@@ -41,11 +42,11 @@ HOUR_MS = 3_600_000
 class Scale:
     spectators: int
     runners: int
-    rate: float  # fixes a second and runner
+    rate: float  # fixes per second and runner
     seconds: float
-    up: tuple[float, float]  # seconds between two cuts of a line
-    cut: tuple[float, float]  # seconds
-    patience: float  # seconds
+    up: tuple[float, float]  # time between two cuts of a line
+    cut: tuple[float, float]  # duration of a cut
+    patience: float
 
 
 LONG = Scale(200, 20, 1.0, 240, (2, 40), (0.1, 60), 120)
@@ -58,18 +59,18 @@ class CutReport:
     spectators: int
     seconds: float = 0.0
     cuts: int = 0
-    # Connections made by all spectators.
+    # Connections that spectators have opened.
     connects: int = 0
     made: int = 0
     acked: int = 0
     stored: int = 0
-    # Announced gaps: runners in `truncated`, and positions merged away.
+    # Announced losses: runners in `truncated`, and positions merged away.
     truncated: int = 0
     merged: int = 0
     fetches: int = 0
     went_back: int = 0
     errors: dict[str, int] = field(default_factory=dict)
-    # Spectators whose picture differs, and a few of the differences.
+    # Spectators whose state differs from the database, and some of the differences.
     differing: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -85,7 +86,7 @@ class CutReport:
 
 
 async def fail_now_and_then(line: Line, scale: Scale) -> None:
-    """Cut a line again and again, half of the time without a sign."""
+    """Cut a line repeatedly. Half of the cuts are not noticed by its ends."""
     own_rng = new_rng()
     shortest, longest = (math.log(seconds) for seconds in scale.cut)
     while True:
@@ -95,7 +96,7 @@ async def fail_now_and_then(line: Line, scale: Scale) -> None:
 
 
 async def cuts(setup: Setup, long: bool) -> CutReport:
-    """Cut lines while runners publish; compare every picture with the database."""
+    """Cut lines while runners publish and compare spectators with the database."""
     scale = LONG if long else SHORT
     with contextlib.ExitStack() as stack:
         if setup == "one":
@@ -174,7 +175,7 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
 def _spectator(
     number: int, line: Line, servers: list[Server], codes: list[str]
 ) -> Spectator:
-    """Every second one follows everybody public, the others half of the runners."""
+    """Follow all public runners with every second spectator, else half of them."""
     some = rng.sample(codes, len(codes) // 2)
     follow = {"runners": some} if number % 2 else {"public": True}
     http_url = servers[number // 2 % len(servers)].url

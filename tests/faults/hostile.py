@@ -1,8 +1,8 @@
-"""Frames that nobody sends by mistake.
+"""Send frames that no correct client sends.
 
-Each gets one clear answer: an error, a close code, or the connection's end where the
-server cannot trust the stream any more. The log holds no traceback, the process goes
-on, and a canary's stream of each dialect misses nothing.
+Each gets exactly one answer: an error, a close code, or the end of the connection where
+the server can no longer parse the stream. The log has no traceback, the process keeps
+running, and the canary misses nothing in either dialect.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1002, 1007, 1009
 NOT_OURS = 4400
 TOO_BIG_ERROR = "message.too_big"
 # Daphne's websocket library drops the connection where it should close with one of
-# these, and lets an application close with no code under 3000 but 1000.
+# these, and an application below code 3000 can only close with 1000.
 ON_DAPHNE = {ABNORMAL, 1000}
 MEBIBYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Case:
-    """Bytes on the wire, and what must answer: an error, a close code or both."""
+    """Bytes to send, and the expected error, close code or both."""
 
     name: str
     data: bytes
@@ -51,7 +51,7 @@ class Case:
 @dataclass
 class HostileReport:
     cases: int = 0
-    # Wrong answers by dialect and case.
+    # Unexpected answers by dialect and case.
     wrong: dict[str, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
@@ -63,7 +63,7 @@ def text(value: object) -> bytes:
 
 
 def broken_streams() -> Iterator[Case]:
-    """Violations of the websocket protocol itself."""
+    """Yield violations of the websocket protocol itself."""
     yield Case("invalid UTF-8", frame(b'{"a":"\xff\xfe"}'), close=NOT_UTF8)
     yield Case("half a UTF-8 character", frame(b"\xf0\x9f"), close=NOT_UTF8)
     for name, data in {
@@ -106,7 +106,7 @@ def broken_streams() -> Iterator[Case]:
 
 
 def not_messages() -> Iterator[Case]:
-    """Texts that are no message in any dialect."""
+    """Yield texts that are not messages in either dialect."""
     for name, payload in {
         "an empty text": b"",
         "a blank": b" ",
@@ -246,8 +246,8 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "seed": seed_cases,
     "v1": typed_cases,
 }
-# After a case that leaves the socket open, this must have its own answer next. No
-# error of the cases speaks of a barrier.
+# Sent after a case that leaves the socket open. Its answer must be the next one. No
+# error of the cases mentions a barrier.
 BARRIER: dict[str, dict[str, object]] = {
     "seed": {"initialRequest": True, "following": ["no barrier"]},
     "v1": {"type": "ping", "id": "barrier"},
@@ -261,7 +261,7 @@ def is_barrier(dialect: str, message: dict[str, object]) -> bool:
 
 
 async def answer(url: str, kind: Kind, dialect: str, case: Case) -> str | None:
-    """Send the case on a socket of its own; return what was wrong, None if nothing."""
+    """Send a case on a new socket and return what was wrong, or None."""
     peer = await open_peer(url, dialect)
     try:
         peer.send_raw(case.data)
@@ -272,7 +272,7 @@ async def answer(url: str, kind: Kind, dialect: str, case: Case) -> str | None:
             if code in codes and errors in ([case.error], [TOO_BIG_ERROR], []):
                 return None
             return f"closed with {code}, errors {errors}"
-        # The errors of the case come before the barrier's answer.
+        # The errors of the case precede the answer to the barrier.
         peer.send(BARRIER[dialect])
         messages = [await peer.message(20)]
         while not is_barrier(dialect, messages[-1]):
@@ -292,7 +292,7 @@ def errors_of(messages: list[dict[str, object]], dialect: str) -> list[object]:
 
 
 async def refusals(url: str) -> dict[str, str]:
-    """Try handshakes that must get HTTP 403; return those that do not."""
+    """Try handshakes that must get HTTP 403 and return those that do not."""
     wrong = {}
     for name, where, subprotocol in (
         ("an unknown path", f"{url}nowhere", None),
@@ -314,7 +314,7 @@ async def refusals(url: str) -> dict[str, str]:
 
 
 async def hostile(server: Server, long: bool) -> HostileReport:
-    """Send every case in both dialects, the long form twenty times over."""
+    """Send all cases in both dialects, in the long form twenty times."""
     report = HostileReport()
     url = server.ws_url + "/"
     async with Canary(server):

@@ -1,7 +1,7 @@
-"""The server is killed at random moments while phones publish.
+"""Kill the server at random moments while phones publish.
 
-What a phone was told is stored is in the database, exactly once; what it was not told
-it sends again. The long form is 50 kills on SQLite and 50 on PostgreSQL.
+Every fix that was acked is in the database exactly once, and phones send the others
+again. The long form is 50 kills on SQLite and 50 on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.faults.stores import (
 )
 
 PHONES = 20
-# Fixes a second and phone.
+# Fixes per second and phone.
 RATE = 20.0
-# How long a server lives before it is killed.
+# Time from a server's start to its kill.
 LIFE_S = (0.2, 2.0)
-# How long phones may take to have everything acked in the end.
+# Time that phones have in the end until all fixes are acked.
 ACKED_S = 60.0
 
 
@@ -39,7 +39,7 @@ class KillReport:
     made: int = 0
     acked: int = 0
     stored: int = 0
-    # Acked before the last kill, so that none of it was sent again afterwards.
+    # Fixes acked before the last kill, which no phone has sent again.
     acked_before_the_last_kill: int = 0
     connects: int = 0
     refused: dict[str, int] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class KillReport:
 
 
 async def kill9(store: Store, long: bool, kills: int | None = None) -> KillReport:
-    """Kill a server again and again under load, then compare acked and stored."""
+    """Kill a server repeatedly under load, then compare acked and stored fixes."""
     report = KillReport(store, kills or (50 if long else 3))
     with started(store) as server:
         tokens = await server.adatabase(make_phones, PHONES)
@@ -65,7 +65,7 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
         async with carried(phones):
             for _ in range(report.kills):
                 acked = _acked(phones)
-                while _acked(phones) == acked:  # it is under load again
+                while _acked(phones) == acked:  # until it is under load again
                     await asyncio.sleep(0.02)
                 await asyncio.sleep(rng.uniform(*LIFE_S))
                 server.kill()

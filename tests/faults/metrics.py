@@ -1,4 +1,4 @@
-"""The server's metrics."""
+"""Reading the server's metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.waiting import PATIENCE_S
 
 
 def metrics(server: Server) -> dict[str, float]:
-    """Read /metrics: values by name, labels included."""
+    """Read /metrics and return the values by name, labels included."""
     with urllib.request.urlopen(
         f"{server.url}/metrics", timeout=PATIENCE_S
     ) as response:

@@ -1,10 +1,11 @@
-"""PostgreSQL goes away for a while, then Redis, under load; at last the servers stop.
+"""Stop PostgreSQL for some seconds, then Redis, under load, and stop the servers last.
 
-Two servers share both. No process dies, no spectator's socket is lost, everything
-acked is stored. Without the database the live flow goes on, nothing is acked and each
-fix waits once; without Redis the live flow comes back with the service. A server asked
-to stop stores what it has shown, and ends without the database too. The long form is
-30 s each and has limits in seconds as well.
+Two servers share both services. No process ends, no spectator's socket is lost, and
+everything acked is stored. Without the database, live positions are still sent, nothing
+is acked, and each fix is queued once. Without Redis, live positions are sent again as
+soon as Redis is back. A server that is asked to stop stores what it has shown, and it
+also ends without the database. In the long form each outage lasts 30 s, and its
+durations have limits.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ from tests.servers import Server
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
 
-# Fixes a second and phone.
+# Fixes per second and phone.
 RATE = 5.0
-# The seed dialect's runner, whose positions have no acks, and its rate.
+# The runner of the seed dialect, whose positions get no acks.
 SEED_RUNNER, SEED_RATE = 2015, 100.0
-# The bar of the long form: how soon the live flow is back and a server has stopped, and
-# how old the newest position of a runner may be without a database. Seconds.
+# Limits of the long form: time until live positions are back, time until a server has
+# stopped, and the age of a runner's newest position without the database.
 BACK, STOPPED = 3.0, 10.0
 FRESH = 2.0
-# Memory of at most 100,000 unstored fixes.
+# Memory of up to 100,000 unstored fixes.
 GROWTH_KIB = 64 * 1024
 
 
@@ -54,28 +55,29 @@ class OutageReport:
     spectators: int = 0
     phones: int = 0
     away_s: float = 0.0
-    # While the database was away: of any runner at any spectator, the age of the
-    # newest position at the end, and how many had not moved; fixes that were made and
-    # acked; fixes that waited in the servers, and those accepted and not stored.
+    # Without the database: the age of the oldest marker of any spectator, the markers
+    # that did not move, the fixes that were made and acked meanwhile, the fixes that
+    # were queued in the servers, and the fixes that were accepted but not stored.
     stalest_without_database_s: float = 0.0
     stalled: int = 0
     acked_without_database: int = 0
     waiting: int = 0
     unstored: int = 0
     growth_kib: int = 0
-    # From the return of the database to the first ack, and until all had come.
+    # From the start of the database to the first ack, and to the last missing ack.
     first_ack_s: float = 0.0
     caught_up_s: float = 0.0
     acks_without_redis: int = 0
-    # From the return of Redis until the last spectator had a new position.
+    # From the start of Redis until every spectator had received a new position.
     live_again_s: float = 0.0
-    # Sockets of spectators that were lost to either.
+    # Spectators' sockets that were lost in either outage.
     sockets_lost: int = 0
-    # From SIGTERM to the end, with the database and without it; the exit statuses.
+    # From SIGTERM to the end, with and without the database, and the exit statuses.
     stop_s: float = 0.0
     stop_without_database_s: float = 0.0
     stop_statuses: list[int] = field(default_factory=list)
-    # Positions of the seed dialect: shown before the stop, and of these not stored.
+    # Positions of the seed dialect that were shown before the stop, and how many of
+    # these were not stored.
     shown: int = 0
     shown_not_stored: int = 0
     made: int = 0
@@ -99,7 +101,7 @@ class OutageReport:
             faults.append(f"{self.acked_without_database} acked without the database")
         if self.waiting > self.unstored:
             faults.append(f"{self.waiting} waited for {self.unstored} to be stored")
-        # A server that takes too long exits with 1, and does not store the rest.
+        # A server that takes too long exits with 1 and does not store the rest.
         if set(self.stop_statuses) != {-signal.SIGTERM}:
             faults.append(f"servers ended with {self.stop_statuses}")
         if self.long and self.growth_kib > GROWTH_KIB:
@@ -114,7 +116,7 @@ class OutageReport:
 
 
 class SeedSpectator(Peer):
-    """A client of 2015: remembers what it was shown of the seed runner."""
+    """A client of 2015 that records the positions of the seed runner."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +135,7 @@ class SeedSpectator(Peer):
 
 
 async def publish_seed(server: Server) -> None:
-    """Publish as a client of 2015, each position another longitude."""
+    """Publish as a client of 2015, with a different longitude each time."""
     peer = await Peer().open(server.ws_url + "/")
     number = 0
     while not peer.closed.done():
@@ -144,7 +146,7 @@ async def publish_seed(server: Server) -> None:
 
 
 class Scenario:
-    """Two servers under load, and everybody who watches."""
+    """Two servers under load, with their phones and spectators."""
 
     def __init__(self, long: bool) -> None:
         self.report = OutageReport(long)
@@ -152,7 +154,7 @@ class Scenario:
         self.report.away_s = 30 if long else 4
         self.phones: list[Phone] = []
         self.spectators: list[Spectator] = []
-        # Spectators who arrive while the database is unavailable.
+        # Spectators that connect while the database is unavailable.
         self.comers: list[Spectator] = []
         self.seeds: list[SeedSpectator] = []
 
@@ -201,7 +203,7 @@ class Scenario:
         self.publishing_seed = asyncio.create_task(publish_seed(self.servers[0]))
 
     def _spectator(self, number: int, codes: list[str]) -> Spectator:
-        """Every second one follows everybody public, on either server."""
+        """Follow all public runners with every second spectator, on both servers."""
         server = self.servers[number // 2 % 2]
         url = server.ws_url + "/"
         some = codes[number // 4 % 2 :: 2]
@@ -226,7 +228,7 @@ class Scenario:
         self.report.sockets_lost += sum(seed.closed.done() for seed in self.seeds)
 
     async def _hold(self, is_enough: Callable[[], bool]) -> None:
-        """Leave a service stopped for a while, and until that is enough."""
+        """Leave a service stopped for `away_s` and until `is_enough()`."""
         end = time.monotonic() + self.report.away_s
         before = [process.rss_kib(server.pid) for server in self.servers]
 
@@ -241,7 +243,7 @@ class Scenario:
         await until(is_over, PATIENCE_S)
 
     def _stalled(self, since: int) -> int:
-        """Count the runners, at each spectator, that have not moved since a time."""
+        """Count the markers of all spectators that have not moved since a time."""
         return sum(
             spectator.markers[code] <= since
             for spectator in self.spectators
@@ -304,7 +306,7 @@ class Scenario:
         self.report.live_again_s = round(time.monotonic() - back, 2)
 
     async def _stop_one(self) -> None:
-        """Ask a server to stop under load; what it has shown is stored."""
+        """Stop a server under load and count what it has shown but not stored."""
         one = self.servers[0]
         start = time.monotonic()
         self.report.stop_statuses.append(await asyncio.to_thread(one.stop))
@@ -320,7 +322,7 @@ class Scenario:
         await asyncio.to_thread(one.start)
 
     async def _compare(self) -> None:
-        """Let everything come to rest, then compare with the database."""
+        """Wait until all fixes are acked and shown, then compare with the database."""
         report = self.report
         everybody = [*self.spectators, *self.comers]
         await all_acked(self.phones, PATIENCE_S)
@@ -357,7 +359,7 @@ class Scenario:
 
 
 async def outage(setup: str, long: bool) -> OutageReport:
-    """Take away what the servers stand on, one after the other."""
+    """Stop the services and the servers one after the other."""
     return await Scenario(long).run()
 
 

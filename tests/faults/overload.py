@@ -1,12 +1,12 @@
-"""A server that gets a third of the processor that its visitors ask for.
+"""Give a server a third of the processor time that its visitors need.
 
-It is stopped and continued again and again, as by a greedy neighbour. The rate of
-what spectators see falls: the server merges positions, and no frame has two of a
-runner. When the neighbour has gone, all is as before.
+The server is stopped and continued repeatedly, as if other processes used the
+processor. Spectators see fewer positions: the server merges them, and no frame has two
+of the same runner. Afterwards everything is as before.
 
-The long form has 2,000 spectators, and limits that a busy machine may exceed: the age
-of what they see does not grow, memory neither, everybody gets the same share, and all
-is as before within 10 s.
+The long form has 2,000 spectators and limits that a busy machine may exceed: neither
+the age of the positions shown nor memory grows, all spectators get the same share, and
+everything is as before within 10 s.
 """
 
 from __future__ import annotations
@@ -39,17 +39,16 @@ from tests.faults.stores import (
 from tests.faults.sustained import Clock, percentile
 from tests.waiting import PATIENCE_S
 
-# What the server gets of the processor time that it would use.
+# The server's share of the processor time that it would use.
 SHARE = 1 / 3
-# Between two newcomers.
+# Time between two newcomers.
 KNOCK_S = 0.5
 FOLLOWS = 10
-# The least part of the usual rate at which what is shown is as before.
+# Share of the usual rate from which the server counts as recovered.
 RESTORED = 0.6
-# The bar of the long form: the age of what is shown under overload, and how long until
-# it is as before. Seconds.
+# Limits of the long form: the age of positions under overload, and the time to recover.
 OLDEST, RECOVERY = 10.0, 10.0
-# The least share of any spectator, of the median of its kind.
+# Smallest share of any spectator, relative to the median of its kind.
 FAIR = 0.5
 FLAT_KIB = 32 * 1024
 
@@ -57,35 +56,35 @@ FLAT_KIB = 32 * 1024
 @dataclass(frozen=True)
 class Scale:
     runners: int
-    rate: float  # fixes a second and runner
-    topic_name: int  # spectators who follow everybody public
+    rate: float  # fixes per second and runner
+    topic_name: int  # spectators who follow all public runners
     single: int  # typed spectators who follow `FOLLOWS` runners
-    seed: int  # the same in the dialect of 2015
-    tick: int  # milliseconds
-    calm: float  # seconds, before
-    overload: float  # seconds
-    cycle: float  # seconds, of which the server runs for a part
-    sample: int  # every so many frames one is read for what it shows
+    seed: int  # seed spectators who follow `FOLLOWS` runners
+    tick: int
+    calm: float  # before the overload
+    overload: float
+    cycle: float  # period, during a part of which the server runs
+    sample: int  # one frame in this many is decoded
 
     @property
     def positions_a_second(self) -> float:
-        """Return how many all spectators together get, if none are merged."""
+        """Return the positions per second of all spectators if none are merged."""
         followed = self.topic_name * self.runners + (self.single + self.seed) * FOLLOWS
         return followed * self.rate
 
 
 LONG = Scale(100, 1.0, 1_400, 400, 200, 250, 15, 60, 0.25, 5)
-# A runner has two fixes in each cycle: there is something to merge.
+# A runner has two fixes per cycle, so that there is something to merge.
 SHORT = Scale(30, 2.0, 60, 30, 20, 250, 2, 4.5, 1.0, 1)
 
 
 @dataclass
 class Phase:
-    """Deliveries to spectators during a period."""
+    """Deliveries to spectators in one period."""
 
     seconds: float = 0.0
     positions_a_second: float = 0.0
-    age_p50: float = 0.0  # seconds
+    age_p50: float = 0.0
     age_p99: float = 0.0
     server_cores: float = 0.0
     rss_kib: int = 0
@@ -97,19 +96,19 @@ class OverloadReport:
     long: bool
     spectators: int
     calm: Phase = field(default_factory=Phase)
-    # The overload in thirds: nothing may grow from one to the next.
+    # The overload in thirds. Nothing may grow from one to the next.
     overload: list[Phase] = field(default_factory=list)
     recovered: Phase = field(default_factory=Phase)
-    # Until age and rate are what they were. Seconds; None: never.
+    # Time until age and rate are as before the overload. None: never.
     recovery_seconds: float | None = None
-    # Of the positions each got under overload: the least by the median, by kind.
+    # Positions under overload: the fewest divided by the median, by kind of spectator.
     least_share: dict[str, float] = field(default_factory=dict)
-    # In the frames that were read: positions merged away under overload, and positions
-    # beside a newer one of the same runner.
+    # In the decoded frames: positions merged away under overload, and positions sent
+    # with a newer one of the same runner.
     merged: int = 0
     repeated: int = 0
     loop_lag: float = 0.0
-    # Newcomers by what became of them.
+    # Newcomers by outcome.
     knocks: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     made: int = 0
@@ -118,9 +117,10 @@ class OverloadReport:
     wrong: list[str] = field(default_factory=list)
 
     def has_recovered(self, most: float) -> bool:
-        """Compare age and rate with those before.
+        """Return whether age and rate are as before the overload.
 
-        `most` is the rate of all fixes: some that were late may have come just then.
+        `most` is the rate of all fixes. The rate before may have been higher because of
+        late fixes.
         """
         usual = min(most, self.calm.positions_a_second)
         return (
@@ -158,7 +158,7 @@ class OverloadReport:
 
 
 class Spectator(Peer):
-    """Counts positions, and knows the age of some."""
+    """Counts positions and records the ages of those in sampled frames, in seconds."""
 
     def __init__(self, clock: Clock, kind: str, sample: int) -> None:
         super().__init__()
@@ -168,8 +168,8 @@ class Spectator(Peer):
         self.positions = 0
         self.frames = 0
         self.ages: list[float] = []
-        # In the frames that are read: positions merged away, and positions sent beside
-        # a newer one of the same runner.
+        # In the decoded frames: positions merged away, and positions sent with a newer
+        # one of the same runner.
         self.merged = 0
         self.repeated = 0
 
@@ -186,7 +186,7 @@ class Spectator(Peer):
         if self.kind == "seed":
             self.positions += 1
         elif text.startswith(b'{"type":"positions"'):
-            # Rows within the outer list.
+            # One bracket per row, and the outer list.
             self.positions += text.count(b"[") - 1
         else:
             return
@@ -202,7 +202,7 @@ class Spectator(Peer):
 
 @contextlib.asynccontextmanager
 async def held_back(pid: int, share: float, cycle: float) -> AsyncIterator[None]:
-    """Let a process run for only a share of the time."""
+    """Let a process run for only a share of each cycle."""
 
     async def hold() -> None:
         while True:
@@ -221,7 +221,7 @@ async def held_back(pid: int, share: float, cycle: float) -> AsyncIterator[None]
 
 
 async def overload(store: Store, long: bool) -> OverloadReport:
-    """Measure calm, overload in three parts, and what comes after."""
+    """Measure a calm period, three periods of overload, and the recovery."""
     scale = LONG if long else SHORT
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -246,7 +246,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
                 lambda: all(s.positions for s in spectators), PATIENCE_S
             ):
                 report.wrong.append("some saw nothing at all")
-            # The figures of a collection in this process are not the server's.
+            # Delays by garbage collection in this process are not the server's.
             gc.collect()
             gc.freeze()
             pid = server.pid
@@ -269,7 +269,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
                 if report.has_recovered(scale.positions_a_second):
                     report.recovery_seconds = round(time.monotonic() - over_at, 1)
                     break
-            # Newcomers too are welcome again.
+            # Newcomers are accepted again.
             knocking.cancel()
             await asyncio.wait([knocking])
             if not await _is_welcome(url):
@@ -316,7 +316,7 @@ async def _measure(spectators: list[Spectator], pid: int, seconds: float) -> Pha
 
 
 async def _knock(url: str, report: OverloadReport) -> None:
-    """Come as a newcomer again and again, and count what becomes of it."""
+    """Connect newcomers repeatedly and count the outcomes."""
     while True:
         await asyncio.sleep(KNOCK_S)
         newcomer = Peer()
@@ -346,7 +346,7 @@ async def _is_welcome(url: str) -> bool:
 
 
 def _shares(spectators: list[Spectator], gains: list[int]) -> dict[str, float]:
-    """Return the least that anybody got of the median of their kind."""
+    """Return, by kind, the fewest positions divided by the median."""
     by_kind: dict[str, list[int]] = {}
     for spectator, gain in zip(spectators, gains, strict=True):
         by_kind.setdefault(spectator.kind, []).append(gain)

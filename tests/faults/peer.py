@@ -1,4 +1,4 @@
-"""A websocket client that can misbehave: every byte it sends is under control."""
+"""A websocket client that can misbehave: callers control every byte that it sends."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from tests.waiting import PATIENCE_S
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-# The result of `closed` if the connection ended without a close frame.
+# Result of `closed` if the connection ended without a close frame.
 ABNORMAL = 1006
 SUBPROTOCOLS = {"seed": None, "v1": "spectate.v1"}
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
-    """Encode a client's frame. A masking key of zeros is allowed and masks nothing."""
+    """Encode a client's frame. A masking key of zeros is valid and changes nothing."""
     size = len(payload)
     if size < 126:
         length = bytes((0x80 | size,))
@@ -33,7 +33,7 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Look twenty times a second until it holds; False if it never does."""
+    """Poll a condition every 50 ms and return whether it became true in time."""
     deadline = time.monotonic() + seconds
     while True:
         if condition():
@@ -44,7 +44,7 @@ async def until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 class Refused(Exception):
-    """The handshake was answered with another HTTP status than 101."""
+    """The handshake got an HTTP status other than 101."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
@@ -52,9 +52,9 @@ class Refused(Exception):
 
 
 class Peer(asyncio.Protocol):
-    """A client's socket. Pings are answered; texts wait in `inbox`.
+    """A client's socket that answers pings and queues texts in `inbox`.
 
-    `closed` resolves to the close code once the connection has ended.
+    `closed` resolves to the close code when the connection has ended.
     """
 
     transport: asyncio.Transport
@@ -70,14 +70,15 @@ class Peer(asyncio.Protocol):
     # -- connecting
 
     async def connect(self, url: str, *, receive_buffer: int | None = None) -> Self:
-        """Connect without a handshake; `receive_buffer` is SO_RCVBUF in bytes."""
+        """Connect without a handshake. `receive_buffer` is SO_RCVBUF in bytes."""
         loop = asyncio.get_running_loop()
         address = urlsplit(url)
         sock = socket.socket()
         try:
             sock.setblocking(False)
             if receive_buffer is not None:
-                # Before connecting: it bounds the window offered to the server.
+                # Set before connecting, because it bounds the window offered to the
+                # server.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             await loop.sock_connect(sock, (address.hostname, address.port))
             await loop.create_connection(lambda: self, sock=sock)
@@ -87,7 +88,7 @@ class Peer(asyncio.Protocol):
         return self
 
     def request(self, url: str, subprotocol: str | None = None) -> bytes:
-        """Make the handshake's request."""
+        """Return the bytes of the handshake request."""
         address = urlsplit(url)
         query = f"?{address.query}" if address.query else ""
         lines = [
@@ -109,7 +110,7 @@ class Peer(asyncio.Protocol):
         *,
         receive_buffer: int | None = None,
     ) -> Self:
-        """Connect and shake hands; raises `Refused`."""
+        """Connect and complete the handshake. Raises `Refused`."""
         await self.connect(url, receive_buffer=receive_buffer)
         self.transport.write(self.request(url, subprotocol))
         status = await asyncio.wait_for(asyncio.shield(self.status), PATIENCE_S)
@@ -126,10 +127,10 @@ class Peer(asyncio.Protocol):
     def send_raw(self, data: bytes) -> None:
         self.transport.write(data)
 
-    # -- leaving
+    # -- closing
 
     async def leave(self) -> int:
-        """Close as the protocol has it; return the code the server answered with."""
+        """Send a close frame and return the code that the server answers with."""
         self.transport.write(frame(struct.pack("!H", 1000), CLOSE))
         try:
             return await asyncio.wait_for(asyncio.shield(self.closed), PATIENCE_S)
@@ -137,9 +138,9 @@ class Peer(asyncio.Protocol):
             self.transport.abort()
 
     def reset(self) -> None:
-        """Vanish: the server gets a TCP reset."""
+        """End the connection with a TCP reset."""
         sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # it has ended already
+        with contextlib.suppress(OSError):  # already ended
             sock.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )
@@ -148,17 +149,17 @@ class Peer(asyncio.Protocol):
     # -- receiving
 
     def received(self, text: bytes) -> None:
-        """Take a text; subclasses that count do it here."""
+        """Queue a text. Subclasses that count messages override this."""
         self.inbox.put_nowait(text)
 
     async def message(self, seconds: float = 10) -> dict[str, Any]:
-        """Wait for the next message."""
+        """Return the next message."""
         text = await asyncio.wait_for(self.inbox.get(), seconds)
         message: dict[str, Any] = json.loads(text)
         return message
 
     def drain(self) -> list[dict[str, Any]]:
-        """Return what has arrived."""
+        """Return the messages that have arrived."""
         messages = []
         while not self.inbox.empty():
             messages.append(json.loads(self.inbox.get_nowait()))
@@ -167,7 +168,7 @@ class Peer(asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Uvloop's is one too, but no subclass.
+        # Uvloop's transport has the same methods but is not a subclass.
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -210,7 +211,7 @@ class Peer(asyncio.Protocol):
 
 
 async def open_peer(url: str, dialect: str = "seed") -> Peer:
-    """Connect a well-behaved peer; the typed one's `welcome` is read already."""
+    """Connect a well-behaved peer. In the typed dialect, the `welcome` is read."""
     peer = await Peer().open(url, SUBPROTOCOLS[dialect])
     if dialect == "v1":
         assert (await peer.message())["type"] == "welcome"

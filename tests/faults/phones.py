@@ -1,5 +1,8 @@
-"""Runners' phones, as their authors should write them: kept until acked, then sent
-again after each loss. They remember everything that an ack has covered."""
+"""Phones that follow the protocol.
+
+They keep fixes until these are acked and send them again after a loss. They record all
+acked fixes.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from tests.faults.randomness import new_rng
 
 Place = tuple[float, float]
 
-# Fixes of a message, and fixes that may wait for their acks.
+# Most fixes of one message, and most fixes without an ack.
 BATCH, IN_FLIGHT = 500, 20_000
-# Errors that pass. Seconds to wait where they do not say.
+# Temporary errors, and the wait where the error has no `after`.
 PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 WAIT = 1.0
-# Between attempts to connect, a random part of it.
+# Upper bound of the random wait between attempts to connect.
 RETRY_S = 0.5
 
 
@@ -30,7 +33,8 @@ def now_ms() -> int:
 
 
 class Phone:
-    """One runner's phone: a fix at a steady rate, each kept until it is acked."""
+    """One runner's phone: it makes fixes at a steady rate and keeps each until its ack.
+    """
 
     def __init__(
         self,
@@ -45,13 +49,13 @@ class Phone:
         self.code = code
         self.token = token
         self.rate = rate
-        # Where it is at the loop time at which a fix is due.
+        # Returns the place at the loop time at which a fix is due.
         self.place = self._wander if place is None else place
         self.made: dict[int, Place] = {}
         self.acked: set[int] = set()
-        # From the sending to the ack. Seconds.
+        # From sending to the ack, in seconds.
         self.ack_ages: list[float] = []
-        # Errors that are none of the passing ones, and refused fixes.
+        # Errors that are not temporary, and codes of rejected fixes.
         self.refused: Counter[str] = Counter()
         self.connects = 0
         self.line: _Line | None = None
@@ -65,7 +69,7 @@ class Phone:
     def _wander(self, due: float) -> Place:
         self._lat += self._rng.uniform(-1e-3, 1e-3)
         self._lng += self._rng.uniform(-1e-3, 1e-3)
-        # Five decimals, as everything that spectators get.
+        # Five decimals, as in everything that spectators receive.
         return round(self._lat, 5), round(self._lng, 5)
 
     @property
@@ -73,11 +77,11 @@ class Phone:
         return not self._recording and len(self.acked) == len(self.made)
 
     def stop_recording(self) -> None:
-        """Make no more fixes; `run` ends when the last one is acked."""
+        """Make no more fixes. `run` ends when the last one is acked."""
         self._recording = False
 
     def record(self, times: Iterable[int], place: Place) -> None:
-        """Take fixes of these times, e.g. from before the coverage was lost."""
+        """Add fixes of these times, for example from before the network was lost."""
         for t in times:
             if t not in self.made:
                 self.made[t] = place
@@ -85,7 +89,7 @@ class Phone:
         self.send()
 
     async def run(self) -> None:
-        """Publish until all is acked, or cancelled."""
+        """Publish until all fixes are acked or the task is cancelled."""
         recording = asyncio.create_task(self._record())
         try:
             while not self.done:
@@ -123,7 +127,7 @@ class Phone:
                 self.send()
         finally:
             self.line = None
-            # Fixes in flight may have been lost.
+            # Fixes in flight may be lost.
             for times, _ in reversed(line.in_flight.values()):
                 self._unsent.extendleft(reversed(times))
             line.in_flight.clear()
@@ -131,7 +135,7 @@ class Phone:
                 line.reset()
 
     def send(self) -> None:
-        """Send what may be sent now."""
+        """Send the fixes that limits and waits allow."""
         line = self.line
         now = time.monotonic()
         if line is None or now < self._not_before:
@@ -189,13 +193,14 @@ class _Line(Peer):
             elif code != "token.required":
                 phone.refused[code] += 1
             if not times or code == "token.required":
-                # Not signed in: the database did not answer. From the beginning.
+                # Authentication failed because the database did not answer, so
+                # reconnect.
                 self.reset()
 
 
 @contextlib.asynccontextmanager
 async def carried(phones: list[Phone]) -> AsyncIterator[None]:
-    """Let the phones run in the background."""
+    """Run the phones in the background."""
     tasks = [asyncio.create_task(phone.run()) for phone in phones]
     try:
         yield
@@ -206,7 +211,7 @@ async def carried(phones: list[Phone]) -> AsyncIterator[None]:
 
 
 async def all_acked(phones: list[Phone], seconds: float) -> bool:
-    """Have the phones stop recording; tell whether all was acked in time."""
+    """Stop the recording and return whether all fixes were acked in time."""
     for phone in phones:
         phone.stop_recording()
     deadline = time.monotonic() + seconds

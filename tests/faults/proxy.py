@@ -1,4 +1,4 @@
-"""A network that fails: TCP lines to a server, each of which can be cut for a while."""
+"""TCP proxies that can be cut for some seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.faults.randomness import new_rng
 
 
 class Line:
-    """A port of its own, forwarded to one of the servers, by chance at each connect.
+    """A port that forwards each connection to a randomly chosen server.
 
-    While it is cut, new connections are reset at once; what was open is reset at the
-    beginning, or at the end after having swallowed everything in between.
+    While the line is cut, new connections are reset immediately. Open ones are reset at
+    the beginning of the cut, or at its end after all data in between was discarded.
     """
 
     def __init__(self, ports: Sequence[int]) -> None:
@@ -42,7 +42,7 @@ class Line:
         return f"ws://127.0.0.1:{self.port}/"
 
     async def cut(self, seconds: float, *, silently: bool) -> None:
-        """Let nothing through for a while."""
+        """Forward nothing for some seconds."""
         self.cuts += 1
         self._down += 1
         self.silent = silently
@@ -69,7 +69,7 @@ class Line:
 
 
 class _Half(asyncio.Protocol):
-    """One of the two connections that make a forwarded one."""
+    """One of the two connections of a forwarded connection."""
 
     transport: asyncio.Transport
 

@@ -1,6 +1,7 @@
-"""Random numbers of fault tests, which a seed repeats.
+"""Random numbers of fault tests, repeatable with a seed.
 
-Not those of the module `random`, which pytest-randomly and hypothesis seed again.
+The generator of the module `random` is not used, because pytest-randomly and hypothesis
+seed it too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ rng = random.Random()
 
 
 def use_seed(seed: int | None = None) -> None:
-    """Set the seed, or choose one, and print the option that repeats it."""
+    """Set the seed, or choose one, and print the option that repeats the run."""
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     rng.seed(seed)

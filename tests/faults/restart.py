@@ -1,8 +1,8 @@
-"""Restarts while everybody watches: no acked fix is lost, and nobody misses anything.
+"""Restart servers while spectators watch: no acked fix is lost, no position is missed.
 
-`workers`: two behind Redis and PostgreSQL, restarted one after the other by SIGHUP.
-`single`: one process on SQLite that is asked to stop, and started again. The long
-form has 5,000 sockets.
+`workers`: two processes behind Redis and PostgreSQL that SIGHUP restarts in turn.
+`single`: one process on SQLite that is stopped and started again. The long form has
+5,000 sockets.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from tests.services import Redis, shared_postgres
 
 Setup = Literal["workers", "single"]
 
-# A process is gone so long after it was asked to stop, at the latest.
+# Longest time from the request to stop until the process has ended.
 EXIT_S = 10.0
-# Shorter than the time between two fixes of a runner: hardly anything is merged away,
-# of which each would have to be fetched.
+# Shorter than the time between two fixes of a runner, so that few positions are merged
+# away. Clients would have to fetch each of these.
 TICK_MS = 500
 
 
@@ -51,10 +51,10 @@ class Scale:
     spectators: int
     follows: int
     runners: int
-    rate: float  # fixes a second and runner
-    seconds: float  # before and after the restart
-    comers: float  # spectators that connect a second in the beginning
-    patience: float  # seconds
+    rate: float  # fixes per second and runner
+    seconds: float  # before the restart, and again after it
+    comers: float  # new spectators per second at the start
+    patience: float
 
 
 LONG = Scale(4_900, 4, 100, 0.5, 10, 250, 240)
@@ -65,17 +65,17 @@ SHORT = Scale(190, 4, 10, 1.0, 1, 500, 40)
 class RestartReport:
     setup: str
     sockets: int
-    # From the signal until all workers are new ones, or the process is gone. Seconds.
+    # From the signal until all workers are replaced, or the process has ended.
     restart_seconds: float = 0.0
-    # From the signal until everybody has a snapshot again. Seconds.
+    # From the signal until all spectators have a snapshot again.
     all_back_seconds: float = 0.0
-    # For how long one saw nothing new: from the close to the snapshot. Seconds.
+    # Time without new positions per spectator, from the close to the snapshot.
     away_p50: float = 0.0
     away_p99: float = 0.0
     away_most: float = 0.0
     closes: dict[str, int] = field(default_factory=dict)
     connects: int = 0
-    # Answers of /readyz while the process left.
+    # Statuses of /readyz during the shutdown.
     ready: dict[str, int] = field(default_factory=dict)
     made: int = 0
     acked: int = 0
@@ -105,7 +105,7 @@ class RestartReport:
 
 
 async def restart(setup: Setup, long: bool) -> RestartReport:
-    """Restart under load; compare every picture with the database."""
+    """Restart under load and compare all spectators with the database."""
     scale = LONG if long else SHORT
     with contextlib.ExitStack() as stack:
         if setup == "single":
@@ -206,7 +206,7 @@ async def _stop_and_start(
 
 
 def _readiness(server: Server) -> int:
-    """Return the status of /readyz, 0 for none."""
+    """Return the status of /readyz, or 0 without an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=1)
     with (
         contextlib.closing(connection),

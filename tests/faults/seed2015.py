@@ -1,9 +1,9 @@
-"""The client of 2015, its messages unchanged, against both servers.
+"""Run the client of 2015, with unchanged messages, against both servers.
 
-100 users follow themselves and the next one, then send 1,000 random positions as fast
-as they can: every follower gets every valid one exactly once and in order, ids as
-numbers; the others get an error, to the sender only. The long form does it five times
-with positions and ids of its own.
+100 users follow themselves and the next user, then send 1,000 random positions as fast
+as possible. Every follower gets every valid position exactly once and in order, with
+numeric ids. Every invalid one causes an error, sent to its sender only. The long form
+has five runs with different positions and ids.
 """
 
 from __future__ import annotations

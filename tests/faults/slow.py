@@ -1,11 +1,11 @@
-"""One spectator stops reading while a hundred runners send.
+"""Have one spectator stop reading while a hundred runners publish.
 
-When it reads again it gets the newest position of each runner, and under uvicorn few
-of those that it has missed: the server keeps one per runner for it.
+When it reads again, it gets the newest position of each runner and, under uvicorn, few
+of those that it has missed: the server queues one per runner.
 
-The long form is 40 Hz for 30 s. Under uvicorn the server's memory then grows by less
-than 4 MB; for nobody else does the 99th percentile move by more than 20 % or 15 ms;
-and within 2 s of reading again the spectator has a position younger than 2 s.
+The long form is 40 Hz for 30 s. Under uvicorn, the server's memory then grows by less
+than 4 MB. The 99th percentile of the other spectators' delays grows by at most 20 % or
+15 ms. Within 2 s of reading again, the spectator has a position younger than 2 s.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
 RUNNERS = 100
-# Positions a second and runner; the short form must not fill a busy machine.
+# Positions per second and runner. The short form must not overload a busy machine.
 RATE, RATE_SHORT = 40, 10
-# How long the long form measures.
+# Duration of each measurement of the long form.
 DURATION_S = 30
-# The others, who must not notice, and how many runners each follows.
+# The other spectators, which must not be affected, and how many runners each follows.
 SPECTATORS = 20
 FOLLOWS = 10
-# The receive buffer of the slow spectator's kernel.
+# Size of the kernel's receive buffer of the slow spectator.
 RECEIVE_BUFFER_BYTES = 4096
-# How many positions the others get once its buffers are full, until it reads again; and
-# how many of these it may get, of which one per runner is the newest.
+# Positions that the others get while the slow spectator's buffers are full, and how
+# many of these the slow one may get. One per runner is the newest.
 MISSED = 1_000
 LATE = 500
-# The bar of the long form. KiB, seconds, share and milliseconds.
+# Limits of the long form.
 GROWTH = 4_000
 FRESH = 2.0
 P99_SHARE, P99_MS = 0.2, 15.0
@@ -48,15 +48,15 @@ P99_SHARE, P99_MS = 0.2, 15.0
 
 @dataclass
 class Figures:
-    """Measurements of the long form while it does not read, and just before."""
+    """Measurements of the long form, while the slow spectator reads and does not."""
 
-    # Recorder and caches may still be growing.
+    # The recorder and caches may still be growing.
     growth_kib: int = 0
     growth_kib_without: int = 0
-    # Over all deliveries to the others, from the time each was due.
+    # Over all deliveries to the others, from the time when each was due.
     p99_ms_without: float = 0.0
     p99_ms_with: float = 0.0
-    # From reading again to the first position younger than FRESH; None: not in 10 s.
+    # From reading again to the first position younger than FRESH_S. None: not in 10 s.
     fresh_after_s: float | None = None
 
     def faults(self, kind: str) -> list[str]:
@@ -73,16 +73,17 @@ class Figures:
 
 @dataclass
 class DialectReport:
-    """Effects of one dialect's slow spectator on the server and on the others."""
+    """Effects of one dialect's slow spectator on the server and the other spectators.
+    """
 
-    # Positions sent to the others while it did not read, and those that it got; None:
-    # not the newest of each runner.
+    # Positions sent to the others while it did not read, and those that it got later.
+    # None: the newest position of a runner is missing.
     sent: int = 0
     late: int | None = None
-    # Of the others' deliveries: out of order, and sockets that were closed.
+    # Positions that arrived out of order, and sockets of the others that were closed.
     disordered: int = 0
     closed: int = 0
-    # Only in the long form.
+    # Measured only in the long form.
     figures: Figures | None = None
 
     def faults(self, kind: str) -> list[str]:
@@ -109,14 +110,14 @@ class SlowReport:
         ]
 
 
-# Of each runner, the longitude of the newest position.
+# Longitude of each runner's newest position.
 Newest = dict[int, float]
 
 
 class Clock:
-    """Stamps a position with the time it was due, as its longitude.
+    """Encodes the time at which a position was due as its longitude.
 
-    To the millisecond in five decimals, which both dialects send.
+    Accurate to 1 ms, in the five decimals that both dialects send.
     """
 
     def __init__(self) -> None:
@@ -131,7 +132,7 @@ class Clock:
 
 
 class Spectator(Peer):
-    """Keeps the age of every position, in seconds."""
+    """Records the age of every position, in seconds."""
 
     def __init__(self, clock: Clock, dialect: str, runners: list[int]) -> None:
         super().__init__()
@@ -190,11 +191,11 @@ async def publishing(
 
 
 async def run_field(clock: Clock, peer: Peer, newest: Newest, rate: int) -> None:
-    """Publish for each runner at a rate, their times spread over the period."""
+    """Publish for each runner at a rate, with the runners spread over the period."""
     start = time.monotonic()
     for number, runner in enumerate(itertools.cycle(newest)):
         due = start + number / (len(newest) * rate)
-        # Late: the others still get their turn.
+        # Sleep even when late, so that other tasks can run.
         await asyncio.sleep(max(0, due - time.monotonic()))
         newest[runner] = clock.lng(due)
         peer.send({"userId": runner, "lat": 48.5, "lng": newest[runner]})
@@ -206,7 +207,7 @@ class Memory:
 
 @contextlib.contextmanager
 def memory_of(server: Server) -> Iterator[Memory]:
-    """Watch how much more resident memory the server has than now, in KiB."""
+    """Yield the growth of the server's resident memory from now on, in KiB."""
     memory = Memory()
     first = process.rss_kib(server.pid)
 
@@ -223,7 +224,7 @@ def memory_of(server: Server) -> Iterator[Memory]:
 
 
 def p99_ms(spectators: list[Spectator]) -> float:
-    """Return the 99th percentile of all ages, and forget them."""
+    """Return the 99th percentile of all ages in milliseconds, and clear the ages."""
     ages = sorted(age for spectator in spectators for age in spectator.ages)
     for spectator in spectators:
         spectator.ages.clear()
@@ -231,7 +232,7 @@ def p99_ms(spectators: list[Spectator]) -> float:
 
 
 async def fall_behind(server: Server, slow: Spectator, others: list[Spectator]) -> int:
-    """Stop reading until positions have been merged; count those of the others."""
+    """Stop reading until positions have been merged. Return the others' positions."""
     # Each runner has one follower among these.
     each_once = others[: RUNNERS // FOLLOWS]
 
@@ -240,7 +241,7 @@ async def fall_behind(server: Server, slow: Spectator, others: list[Spectator]) 
 
     before = sent()
     slow.transport.pause_reading()
-    if server.kind == "uvicorn":  # Daphne keeps what nobody reads
+    if server.kind == "uvicorn":  # Daphne buffers without a limit
         while not await asyncio.to_thread(gauge, server, "spectate_sockets_behind"):
             await asyncio.sleep(0.05)
     enough = sent() + MISSED
@@ -249,7 +250,7 @@ async def fall_behind(server: Server, slow: Spectator, others: list[Spectator]) 
 
 
 async def measure(server: Server, slow: Spectator, others: list[Spectator]) -> Figures:
-    """Compare a time in which a spectator reads with one in which it does not."""
+    """Measure a period while the slow spectator reads and one while it does not."""
     figures = Figures()
     p99_ms(others)
     with memory_of(server) as memory:
@@ -314,10 +315,10 @@ async def one_dialect(
 
 
 async def slow_spectator(server: Server, long: bool) -> SlowReport:
-    """Try it with each dialect in turn."""
+    """Run the scenario with each dialect in turn."""
     report = SlowReport(server.kind)
     for number, dialect in enumerate(SUBPROTOCOLS):
-        # Runners of its own: no position of the first is left for the second.
+        # Each dialect has different runners, so that no position is left from before.
         first = 1 + number * RUNNERS
         report.dialects[dialect] = await one_dialect(
             server, dialect, range(first, first + RUNNERS), long

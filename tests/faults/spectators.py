@@ -1,4 +1,4 @@
-"""Spectators as docs/protocol.md asks them to be: nothing is missing in the end."""
+"""Spectators that follow docs/protocol.md: in the end they have missed nothing."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tests.faults.peer import SUBPROTOCOLS, Peer, Refused
 from tests.faults.phones import Place
 from tests.faults.randomness import new_rng
 
-# A line on which nothing came for longer is lost: the heartbeat is 20.
+# Longest silence of a working connection. The heartbeat is sent every 20 s.
 SILENCE_S = 25.0
-# Between attempts to connect, a random part of it.
+# Upper bound of the random wait between attempts to connect.
 RETRY_S = 1.0
-# How often a client looks for tracks that it has to fetch.
+# How often a client checks for tracks to fetch.
 FETCH_EVERY_S = 0.5
-# Track requests at a time, of all clients of this process. Threads, not a semaphore:
-# that would belong to the event loop of the first test.
+# Concurrent track requests of all clients of this process. Threads instead of a
+# semaphore, which would belong to the event loop of the first test.
 _fetchers = ThreadPoolExecutor(4)
 
 
 class Spectator:
-    """Follows runners over a line that may fail, and keeps all it is told of them.
+    """Follows runners over a connection that may fail and keeps all positions received.
 
-    Times come from the server only. A fix is known by runner and time; what is known
-    already changes nothing.
+    All times are the server's. A runner's code and a time identify a fix, and
+    duplicates change nothing.
     """
 
     def __init__(
@@ -45,36 +45,38 @@ class Spectator:
         self.follow = follow
         self.codes = codes
         self.tracks: dict[str, dict[int, Place]] = defaultdict(dict)
-        # The time of each runner's marker, and how often one went back.
+        # The time of each runner's marker, and how often a marker moved back in time.
         self.markers: Counter[str] = Counter()
         self.went_back = 0
-        # `time` of the last frame after which nothing was missing.
+        # `time` of the last frame up to which nothing is missing.
         self.since: int | None = None
-        # Whose snapshot has come.
+        # Runners whose snapshot has arrived.
         self.met: set[str] = set()
-        # Tracks to fetch, each with the time since when.
+        # Tracks to fetch: the start time by runner's code.
         self.to_fetch: dict[str, int] = {}
         self.connects = 0
         self.truncated = 0
         self.merged = 0
-        # Since when positions were merged away.
+        # Time from which positions have been merged away.
         self.merged_since: int | None = None
         self.fetches = 0
         self.errors: Counter[str] = Counter()
-        # When positions arrived, by the monotonic clock.
+        # Arrival times of positions, by the monotonic clock.
         self.received: list[float] = []
-        # Ends of connections, by close code.
+        # Ended connections by close code.
         self.closes: Counter[int] = Counter()
-        # Since when nothing is shown, and how long that took each time. Seconds.
+        # Start of the present interruption, and the durations of all interruptions in
+        # seconds.
         self.away_since: float | None = None
         self.gaps: list[float] = []
-        # For how long the server asked to stay away. Seconds.
+        # Time that the server asked the client to wait before it reconnects, in
+        # seconds.
         self.stay_away: float | None = None
         self.line: _Line | None = None
         self._rng = new_rng()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Connect and reconnect until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch_often())
             while True:
@@ -104,7 +106,7 @@ class Spectator:
             if hasattr(line, "transport"):
                 line.reset()
 
-    # Received positions
+    # -- received positions
 
     def hold(self, code: str, t: int, lat: float, lng: float) -> None:
         self.tracks[code].setdefault(t, (lat, lng))
@@ -115,30 +117,30 @@ class Spectator:
         self.markers[code] = max(t, self.markers[code])
 
     def meet(self, item: dict[str, Any]) -> None:
-        """Take a runner as a snapshot describes them."""
+        """Apply a runner's state from a snapshot."""
         code = item["code"]
         if item["fix"] is None:
             return
         if code not in self.met:
-            # The polyline of a trail has no times; the track has. The live flow may
-            # have come first, when an earlier follow found no database.
+            # A trail has no times, but the track has. Live positions may have arrived
+            # first if an earlier follow failed without the database.
             self.met.add(code)
             self.to_fetch[code] = 0
         t, lat, lng, *_ = item["fix"]
         self.hold(code, t, lat, lng)
-        # A snapshot is read from the database and may be older than the live flow.
+        # A snapshot comes from the database and may be older than live positions.
         self.markers[code] = max(t, self.markers[code])
 
     def missed(self, code: str, since: int) -> None:
-        """Note that a track has to be fetched."""
+        """Schedule a track request."""
         self.to_fetch[code] = min(since, self.to_fetch.get(code, since))
 
-    # Tracks
+    # -- tracks
 
     def fetch_merged(self) -> None:
-        """Have the points fetched that were merged away, as somebody does who looks.
+        """Schedule requests for positions that were merged away.
 
-        A frame does not say whose they were.
+        A frame does not say which runners they belong to.
         """
         if self.merged_since is not None:
             for code in self.codes:
@@ -150,7 +152,8 @@ class Spectator:
         while True:
             await asyncio.sleep(FETCH_EVERY_S)
             for code in list(self.to_fetch):
-                # Taken off before: what is announced from now on wants a new request.
+                # Removed before the request, because a later announcement needs a new
+                # request.
                 since = self.to_fetch.pop(code)
                 points = await loop.run_in_executor(_fetchers, self._fetch, code, since)
                 if points is None:
@@ -177,8 +180,8 @@ class _Line(Peer):
         super().__init__()
         self.spectator = spectator
         self.requested_since = 0
-        # Whether the snapshot has come. Until then the flow that comes already says
-        # nothing of what was missed, and `since` stays what it was.
+        # Whether the complete snapshot has arrived. Earlier live positions do not show
+        # what was missed, so `since` does not change until then.
         self.caught_up = False
         self.received_at = time.monotonic()
 
@@ -211,8 +214,8 @@ class _Line(Peer):
                 for code in message["truncated"]:
                     spectator.truncated += 1
                     spectator.missed(code, self.requested_since)
-                # Backfill follows the last part immediately: only the next
-                # frame is one after which nothing is missing.
+                # Backfill follows the last part immediately. Nothing is missing only
+                # from the next frame on.
                 self.caught_up |= not message["more"]
                 if spectator.away_since is not None:
                     gap = self.received_at - spectator.away_since
@@ -241,7 +244,7 @@ class _Line(Peer):
 
 @contextlib.asynccontextmanager
 async def watching(spectators: list[Spectator]) -> AsyncIterator[None]:
-    """Let the spectators watch in the background."""
+    """Run the spectators in the background."""
     tasks = [asyncio.create_task(spectator.run()) for spectator in spectators]
     try:
         yield
@@ -254,7 +257,7 @@ async def watching(spectators: list[Spectator]) -> AsyncIterator[None]:
 
 
 def differences(spectator: Spectator, tracks: dict[str, dict[int, Place]]) -> list[str]:
-    """Say for each runner in what a spectator's picture is not the database's."""
+    """Return a sentence for each runner whose positions differ from the database."""
     found = []
     for code in spectator.codes:
         there, here = tracks.get(code, {}), spectator.tracks.get(code, {})

@@ -1,4 +1,4 @@
-"""Databases and Redis to hurt, and what a database holds in the end."""
+"""Databases and Redis that tests can stop, and what a database contains in the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.services import Postgres, shared_postgres
 Store = Literal["sqlite", "postgres"]
 STORES: tuple[Store, ...] = ("sqlite", "postgres")
 
-# A phone here sends more than a token is allowed.
+# Phones in these tests send faster than a token allows.
 LOAD = {"SPECTATE_PUBLISH_RATE": "1000000", "SPECTATE_PUBLISH_BURST": "1000000"}
 
 _POSITIONS = (
@@ -41,7 +41,7 @@ _MILLISECONDS = "round(extract(epoch FROM p.recorded_at) * 1000)::bigint"
 
 
 class StoppablePostgres(Postgres):
-    """Stops at once, as an administrator stops it, however many are connected."""
+    """A PostgreSQL server whose `stop` is immediate, even with clients connected."""
 
     def stop(self) -> None:
         self._end(signal.SIGINT)
@@ -49,7 +49,7 @@ class StoppablePostgres(Postgres):
 
 @contextlib.contextmanager
 def started(store: Store, **env: str) -> Iterator[Server]:
-    """Start a server on a database of its own."""
+    """Start a server on a new database."""
     if store == "postgres":
         env["DATABASE_URL"] = shared_postgres().new_database()
     with Server("uvicorn", **LOAD, **env) as server:
@@ -58,11 +58,11 @@ def started(store: Store, **env: str) -> Iterator[Server]:
 
 @dataclass
 class Stored:
-    """The rows of a database: positions by time for each runner, and the newest."""
+    """The contents of a database: each runner's positions by time, and the newest."""
 
     tracks: dict[str, dict[int, Place]] = field(default_factory=dict)
     latest: dict[str, tuple[int, Place]] = field(default_factory=dict)
-    # Rows of a runner's time beyond the first.
+    # Rows with the same runner and time as an earlier row.
     doubled: int = 0
 
     @property
@@ -71,7 +71,7 @@ class Stored:
 
 
 def stored_in(database_url: str) -> Stored:
-    """Read every position, past Django and our own code."""
+    """Read all positions without Django and the project's code."""
     found = Stored()
     for code, t, lat, lng in _rows(database_url, _POSITIONS):
         track = found.tracks.setdefault(code, {})
@@ -95,7 +95,7 @@ def _rows(url: str, query: str) -> Iterator[tuple[str, int, float, float]]:
 
 
 def not_as_acked(phones: list[Phone], stored: Stored) -> list[str]:
-    """Compare what phones were told with what there is; a sentence for each fault."""
+    """Compare acked with stored fixes and return one sentence per kind of fault."""
     faults: Counter[str] = Counter()
     for phone in phones:
         track = stored.tracks.get(phone.code, {})
@@ -127,7 +127,7 @@ def by_hand(
     scenario: Callable[..., Coroutine[Any, Any, Report]],
     choices: tuple[str, ...] = STORES,
 ) -> None:
-    """Run it for each choice; print a JSON line for each and what is wrong."""
+    """Run a scenario for each choice and print a JSON line and the faults of each."""
     parser = new_parser()
     parser.add_argument("--only", choices=choices)
     options = parser.parse_args()

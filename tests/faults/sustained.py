@@ -1,8 +1,8 @@
-"""Fixes come at a steady rate for a while; all are stored, and nobody waits for that.
+"""Publish at a steady rate: all fixes are stored, and the live flow is not delayed.
 
-The long form is 2,000 a second for five minutes. Resident memory stays flat, the 99th
-percentile of acks under 500 ms, and that of the fan-out does not move by more than
-20 % or 15 ms against the same server without its recorder (`unrecorded.py`).
+The long form is 2,000 fixes per second for five minutes. Resident memory does not grow,
+the 99th percentile of acks is below 500 ms, and that of the fan-out is at most 20 % or
+15 ms above that of the same server without its recorder (`unrecorded.py`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tests.faults.stores import (
     tracebacks,
 )
 
-# Spectators, and how many runners each follows.
+# Number of spectators, and how many runners each follows.
 SPECTATORS, FOLLOWS = 20, 10
 PATIENCE = 60.0
-# The bar. Milliseconds, share, KiB.
+# Limits of the long form.
 ACK_MS = 500
 P99_SHARE, P99_MS = 0.2, 15.0
 FLAT = 8 * 1024
@@ -40,9 +40,9 @@ FLAT = 8 * 1024
 @dataclass(frozen=True)
 class Scale:
     phones: int
-    rate: float  # fixes a second and phone, one a message
+    rate: float  # fixes per second and phone, one per message
     seconds: float
-    compare_seconds: float  # without recording
+    compare_seconds: float  # without the recorder
 
 
 LONG = Scale(200, 10, 300, 45)
@@ -62,15 +62,15 @@ class SustainedReport:
     ack_p99_ms: float = 0.0
     fanout_p50_ms: float = 0.0
     fanout_p99_ms: float = 0.0
-    # Just before, in the same way, with the recorder that drops. None: not tried.
+    # Measured before, in the same way, with a recorder that drops. None: not measured.
     fanout_p99_ms_unrecorded: float | None = None
     server_cores: float = 0.0
     load_cores: float = 0.0
-    # Requests of /metrics that took more than 10 s.
+    # Requests for /metrics that took more than 10 s.
     unanswered: int = 0
     commit_ms: list[float] = field(default_factory=list)
     waiting_most: int = 0
-    # Resident memory of the server, KiB, at ten moments.
+    # The server's resident memory at ten moments.
     rss_kib: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -79,7 +79,8 @@ class SustainedReport:
         if not self.made == self.acked == self.stored:
             faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
         if self.long:
-            # From a fifth on: a server that has just started still grows.
+            # From the third reading on, because a server that has just started still
+            # grows.
             growth = self.rss_kib[-1] - self.rss_kib[2]
             if growth > FLAT:
                 faults.append(f"memory grew by {growth} KiB")
@@ -93,7 +94,8 @@ class SustainedReport:
 
 
 class Clock:
-    """Stamps a position with the time it was due: in its longitude, 0.1 ms a step."""
+    """Encodes the time at which a position was due as its longitude, in 0.1 ms steps.
+    """
 
     def __init__(self) -> None:
         self.start = asyncio.get_running_loop().time()
@@ -106,7 +108,7 @@ class Clock:
 
 
 class Watcher(Peer):
-    """Follows runners and keeps the age of each position it is sent, in seconds."""
+    """Follows runners and records the age of each position received, in seconds."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -124,7 +126,7 @@ class Watcher(Peer):
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return a percentile of seconds, in milliseconds."""
+    """Return a percentile of durations in seconds, converted to milliseconds."""
     ordered = sorted(values)
     return round(ordered[int((len(ordered) - 1) * share)] * 1000, 1)
 
@@ -132,7 +134,7 @@ def percentile(values: list[float], share: float) -> float:
 async def load(
     store: Store, scale: Scale, report: SustainedReport, seconds: float, **env: str
 ) -> None:
-    """Publish for a while to a server of its own; fill the report."""
+    """Publish to a new server for some seconds and fill the report."""
     with started(store, **env) as server:
         tokens = await server.adatabase(make_phones, scale.phones)
         clock = Clock()
@@ -148,11 +150,11 @@ async def load(
                 codes[(number * FOLLOWS + k) % len(codes)] for k in range(FOLLOWS)
             ]
             await watcher.follow(url, following)
-        # The figures of a collection in this process are not the server's.
+        # Delays by garbage collection in this process are not the server's.
         gc.collect()
         gc.freeze()
         async with carried(phones):
-            # Fixes made before all clients are connected are no steady stream.
+            # Fixes made before all clients are connected arrive in a burst.
             if not await until(lambda: _steady(phones, scale), PATIENCE):
                 report.wrong.append("the stream did not become steady")
             await asyncio.sleep(min(3, seconds / 4))
@@ -205,7 +207,7 @@ def _steady(phones: list[Phone], scale: Scale) -> bool:
 
 
 async def sustained(store: Store, long: bool) -> SustainedReport:
-    """Publish at a steady rate; the long form compares with no recording first."""
+    """Publish at a steady rate. The long form first measures without the recorder."""
     scale = LONG if long else SHORT
     rate = scale.phones * scale.rate
     report = SustainedReport(store, long, rate, scale.seconds)

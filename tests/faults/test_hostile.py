@@ -5,7 +5,7 @@ from tests.servers import Server
 
 
 async def test_hostile_frames_get_one_answer_each(open_server: Server) -> None:
-    # The canary inside and the fixture, which reads the log, see to the rest.
+    # The canary and the fixture, which checks the log, make the other assertions.
     report = await hostile(open_server, long=False)
 
     assert report.wrong == {}

@@ -7,5 +7,5 @@ async def test_workers_restart_in_turn_and_nobody_misses_anything() -> None:
     report = await restart("workers", long=False)
 
     assert report.faults() == []
-    # Everybody was sent away at least once, with a word about when to come back.
+    # Every spectator was asked at least once to reconnect after a given time.
     assert report.closes["1012"] >= report.sockets // 2

@@ -8,5 +8,5 @@ async def test_client_of_2015_is_served_unchanged(open_server: Server) -> None:
     report = await client_of_2015(open_server, long=False)
 
     assert report.faults() == []
-    # Half of what that client sends is no place on earth.
+    # Half of the positions that this client sends are out of range.
     assert 400 < report.runs[0].invalid < 600

@@ -10,6 +10,6 @@ from tests.faults.sustained import sustained
 async def test_a_steady_stream_is_stored_completely(store: Store) -> None:
     report = await sustained(store, long=False)
 
-    # Times are figures of the long form: a busy machine must not fail the suite.
+    # Only the long form has limits for times, because a busy machine would exceed them.
     assert report.faults() == []
     assert report.stored > 2_000

@@ -1,6 +1,6 @@
-"""Rights taken away elsewhere, while many watch: how long does anything still come?
+"""Measure how long positions still arrive after a right to see them has ended.
 
-The long form is 504 sockets on three processes with Redis and PostgreSQL, then on one
+The long form has 504 sockets on three processes with Redis and PostgreSQL, then on one
 process with neither.
 """
 
@@ -43,12 +43,12 @@ from tests.waiting import PATIENCE_S, eventually
 
 Setup = Literal["three", "alone"]
 SETUPS: tuple[Setup, ...] = ("three", "alone")
-# Nothing of the runner may come later than this after the commit.
+# Longest time from the commit to the runner's last position.
 BOUND_S = 1.0
-# The same in the short form, by what a busy machine does in its time: fixes acked until
-# nothing may come any more, and until nothing has. Five are acked per second at most.
+# The limit of the short form, in acked fixes, because these slow down with a busy
+# machine: fixes until the last position, and fixes to wait after that. At most five are
+# acked per second.
 BOUND_FIXES, QUIET_FIXES = 10, 5
-# Of the runner.
 BETWEEN_FIXES_S = 0.2
 HANDSHAKES_AT_A_TIME = 5
 NOT_SIGNED_IN, NO_LONGER_ALLOWED = 4401, 4403
@@ -62,7 +62,7 @@ class Change:
     act: Callable[[Revocable], None]
     visible_by: Way
     close: int | None = None
-    # After how long it takes effect by the clock. Seconds.
+    # Time after which the change takes effect.
     wait: float = 0.0
 
 
@@ -83,12 +83,11 @@ CHANGES = (
 
 @dataclass
 class RevocationReport:
-    """For each change how long after it the last position came, in ms; the slowest
-    close where sockets are closed."""
+    """Times in ms from each change to the last position and to the last close."""
 
     setup: str
     long: bool
-    # Of each change; all of them are open at once.
+    # Sockets per change. All are open at the same time.
     watchers: int
     last_position_ms: dict[str, int] = field(default_factory=dict)
     closed_ms: dict[str, int] = field(default_factory=dict)
@@ -102,7 +101,7 @@ class RevocationReport:
         late = [
             f"{name}: a position {ms} ms later"
             for name, ms in self.last_position_ms.items()
-            # A time of the long form: a busy machine must not fail the suite.
+            # A limit of the long form, because a busy machine would exceed it.
             if self.long and ms > BOUND_S * 1000
         ]
         return self.wrong + late
@@ -116,7 +115,7 @@ class Watcher(Peer):
         self.headers = headers
         self.positions = 0
         self.received_at = 0.0
-        # When a fix came that is newer than all before.
+        # Arrival of the last fix that is newer than all before.
         self.newer_at = 0.0
         self.newest = 0.0
         self.closed_at = 0.0
@@ -129,7 +128,7 @@ class Watcher(Peer):
     def received(self, text: bytes) -> None:
         message = orjson.loads(text)
         if "lat" in message:
-            # Of the seed dialect, which sends no old ones.
+            # The seed dialect sends no late fixes.
             self.count_position(self.newest + 1)
         elif message.get("type") == "positions" and message["fixes"]:
             self.count_position(message["fixes"][-1][1])
@@ -158,7 +157,8 @@ class Scenario:
         await asyncio.gather(*map(self.revoke, CHANGES))
 
     async def revoke(self, change: Change) -> None:
-        # Names of its own, so that all changes can be played at once.
+        # Each change has a different runner, so that all can be tested at the same
+        # time.
         code, way = f"bob-{next(self.number)}", change.visible_by
         target = await self.server.adatabase(make_revocable, code, way)
         headers: dict[str, str] = {}
@@ -173,7 +173,8 @@ class Scenario:
         async with running(self.server, target.token) as phone:
             watchers = await self.open(code, headers, follow)
             try:
-                # A crowd that comes at once is another matter.
+                # Wait for all, because many handshakes at the same time would delay the
+                # change.
                 await self.everybody_connected.wait()
                 await self.change_and_measure(change, target, watchers, phone)
             finally:
@@ -187,7 +188,7 @@ class Scenario:
 
         async def watcher(number: int) -> Watcher:
             watcher = Watcher(headers)
-            # Links and races are a matter of the typed dialect.
+            # Only the typed dialect follows links and races.
             dialect = "v1" if "runners" not in follow or number % 2 else "seed"
             async with gate:
                 await watcher.open(self.server.ws_url + "/", SUBPROTOCOLS[dialect])
@@ -223,7 +224,7 @@ class Scenario:
         await phone.goes_on(QUIET_FIXES)
         if before != [watcher.positions for watcher in watchers]:
             self.report.wrong.append(f"{change.name}: positions go on coming")
-        # A token's end takes nothing away of what was taken before.
+        # Revoking a token does not hide fixes that were accepted before.
         old_too = change is not TOKEN_REVOKED
         last = max(w.received_at if old_too else w.newer_at for w in watchers)
         self.report.last_position_ms[change.name] = max(0, round((last - since) * 1000))
@@ -240,7 +241,7 @@ def all_received_more(watchers: list[Watcher], before: list[int]) -> bool:
 
 
 class RunningPhone:
-    """Publishes at a steady rate, for as long as the token lasts."""
+    """Publishes at a steady rate until its token is revoked."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -259,7 +260,7 @@ class RunningPhone:
         self.ended = True
 
     async def goes_on(self, fixes: int) -> None:
-        """Wait until that many more fixes are acked, or as long without a right to."""
+        """Wait until `fixes` more are acked, or as long if the token is revoked."""
         enough = self.acked + fixes
         await eventually(lambda: self.ended or self.acked >= enough)
         if self.ended:
@@ -293,7 +294,7 @@ def started(setup: Setup) -> Iterator[Server]:
 
 
 async def revocation(server: Server, setup: Setup, long: bool) -> RevocationReport:
-    """Take every right away, each from some who watch."""
+    """Apply every change of rights to a group of spectators."""
     report = RevocationReport(setup, long, 63 if long else 10)
     await Scenario(server, report).run()
     return report

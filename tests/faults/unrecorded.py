@@ -1,6 +1,6 @@
-"""The application without its recorder, to see what recording costs the live flow.
+"""The application without its recorder, to measure what recording costs the live flow.
 
-Fixes are acked at once and dropped. Never part of the product: `sustained.py` starts a
+Fixes are acked immediately and dropped. Used only by tests: `sustained.py` starts a
 server with tests/faults/unrecorded_settings.py.
 """
 
@@ -18,7 +18,7 @@ from runners.positions.storage import Change, Row
 
 
 class DroppingRecorder(Recorder):
-    """Keeps nothing."""
+    """Acks rows and drops them."""
 
     def record(
         self, rows: Sequence[Row], changes: Sequence[Change] = ()
@@ -30,7 +30,7 @@ class DroppingRecorder(Recorder):
     def record_unacked(
         self, rows: Sequence[Row], changes: Sequence[Change] = ()
     ) -> None:
-        """Drop them too."""
+        """Drop rows that need no ack."""
 
 
 pipeline.Recorder = DroppingRecorder  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""As in production, but for the application served."""
+"""Production settings with a different application."""
 
 from __future__ import annotations
 

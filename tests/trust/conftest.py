@@ -9,7 +9,7 @@ from tests.servers import Kind, Server
 
 @pytest.fixture(scope="module")
 def roomy_server(server_kind: Kind) -> Iterator[Server]:
-    """Both servers in turn, with room for as many sockets of a token as one likes."""
+    """Start each kind of server in turn, without a low limit of sockets per token."""
     with Server(server_kind, SPECTATE_SOCKETS_A_TOKEN="999") as server:
         yield server
         server.stop()

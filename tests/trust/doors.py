@@ -1,4 +1,4 @@
-"""The doors of a server, and everything that has come out of them."""
+"""Requests to a server's doors (its endpoints), and a record of the responses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ APPS = ("owntracks", "overland", "osmand", "gpslogger", "generic")
 
 
 class Doors:
-    """Texts that a server's doors have shown to members of a world and to strangers."""
+    """Texts that a server's doors have returned to members and to strangers."""
 
     def __init__(self, server: Server, keys: Keys) -> None:
         self.server = server
         self.keys = keys
-        # All that each door has shown so far.
+        # All texts so far, by door.
         self.shown: dict[str, str] = {}
 
     def record(self, door: str, text: str) -> None:
@@ -37,7 +37,7 @@ class Doors:
         body: Any = None,
         method: str | None = None,
     ) -> None:
-        """Note what a page answers; `owner` is whose session it is."""
+        """Record the response of a page, requested with the session of `owner`."""
         headers = dict(headers or {})
         if owner is not None:
             headers["Cookie"] = f"sessionid={self.keys.cookies[owner]}"

@@ -1,4 +1,4 @@
-"""Runners who send by every door for phones, and spectators who look behind all."""
+"""Runners that publish through every door for phones, and spectators of every kind."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ CODES = ("zoned", "private", "paused", "ended", "erased", "rezoned")
 
 @dataclass
 class Cast(Keys):
-    """Runners by their codes, and what opens doors to them."""
+    """Runners by their codes, with their tokens, cookies and share links."""
 
     runners: dict[str, Runner] = field(default_factory=dict)
 
 
 def make_cast() -> Cast:
-    """Make runners with accounts, in a race, and links to all but the private one."""
+    """Make runners with accounts, in a race, and share links to all public ones."""
     cast, now = Cast(), timezone.now()
     race = Race.objects.create(
         slug="on", name="On", start=now, ends=now + timedelta(days=1)
@@ -70,7 +70,7 @@ def make_cast() -> Cast:
 
 
 class Listener:
-    """A spectator who keeps every byte of what comes."""
+    """A spectator that records every text it receives."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -84,9 +84,9 @@ class Listener:
 
 
 class Witness:
-    """Follows a runner whose name changes to see what is in force on every socket.
+    """Follows a runner whose name changes, to detect when changes are in force.
 
-    The access monitor applies changes in order, and notifies followers last.
+    The access monitor applies changes in order and notifies followers last.
     """
 
     def __init__(self, server: Server, client: Client, runner: Runner) -> None:
@@ -94,7 +94,7 @@ class Witness:
         self._numbers = itertools.count(1)
 
     async def sees_changes(self) -> None:
-        """Wait until all changes that were committed by now are in force."""
+        """Wait until all changes committed so far are in force on every socket."""
         name = self.runner.name = f"Witness {next(self._numbers)}"
         await self.server.adatabase(self.runner.save)
         await self.client.receive_until(
@@ -107,7 +107,7 @@ def now_ms() -> int:
 
 
 class Drive(Doors):
-    """The runners of the set-up, who send everywhere, and who looks at them."""
+    """Publishes for the runners, and opens spectators and pages."""
 
     def __init__(self, server: Server, cast: Cast) -> None:
         super().__init__(server, cast)
@@ -117,10 +117,10 @@ class Drive(Doors):
     def token(self, code: str) -> str:
         return self.keys.tokens[code]
 
-    # Sending
+    # -- publishing
 
     def next_t(self) -> int:
-        """Return a whole second: some apps know no fractions."""
+        """Return a new time in ms, in whole seconds as some apps require."""
         self.last_t += 1000
         return self.last_t - self.last_t % 1000
 
@@ -164,7 +164,7 @@ class Drive(Doors):
         )
 
     async def everywhere(self, what: str, code: str, **where: float) -> None:
-        """Send a place of its own by every door for phones."""
+        """Publish a different place through every door for phones."""
         for dialect in (self.seed, self.typed):
             place = self.places.make(f"{what}, {dialect.__name__}", **where)
             await dialect(code, self.next_t(), place)
@@ -172,7 +172,7 @@ class Drive(Doors):
             place = self.places.make(f"{what}, {app}", **where)
             await self.app(app, code, self.next_t(), place)
 
-    # Looking
+    # -- watching
 
     async def witness(self, stack: contextlib.AsyncExitStack) -> Witness:
         runner = await self.server.adatabase(make_runner, "witness")
@@ -246,7 +246,7 @@ class Drive(Doors):
                 "track.json, link", f"/runners/{code}/track.json", headers=headers
             )
             if code != "private":
-                # Runners' own pages: nothing hidden or erased.
+                # Runners' own pages show nothing hidden or erased.
                 await self.get("own page", "/me/", owner=code)
                 await self.get("own JSON", "/me/positions.json", owner=code)
                 await self.get("own GPX", "/me/positions.gpx", owner=code)

@@ -1,6 +1,6 @@
-"""Every cell of origin × cookie × token × visibility × action: expected and actual.
+"""The matrix origin × cookie × token × visibility × action, with expected outcomes.
 
-`expected` is a separate table: it uses nothing of the code under test.
+`expected` is a separate table that uses none of the code under test.
 """
 
 from __future__ import annotations
@@ -58,27 +58,27 @@ def visitors() -> Iterator[Visitor]:
         yield Visitor(*each)
 
 
-# Viewers of a runner of each visibility; "none" is a stranger without an account.
+# Viewers of a runner, by visibility. "none" is a visitor without an account.
 SEEN_BY: dict[Visibility, set[Cookie]] = {
     "public": {"none", "stranger", "follower", "owner"},
     "followers": {"follower", "owner"},
     "private": {"owner"},
     "race_on": {"none", "stranger", "follower", "owner"},
-    # Nobody but themselves outside the window, whoever was accepted as a follower.
+    # Outside the race window only runners see themselves, even if they have followers.
     "race_over": {"owner"},
 }
 SHOWN_TO_ANYBODY: set[Visibility] = {"public", "race_on"}
 
 
 def expected(visitor: Visitor, action: Action) -> str:
-    """Return the outcome that a cell must have."""
+    """Return the expected outcome of a cell."""
     if action in PAGES:
         return _expected_of_page(visitor, action)
     if visitor.origin in ("foreign", "null"):
         return "HTTP 403"
     if visitor.token in ("revoked", "garbage"):
         return "closed 4401"
-    # Without an origin no browser is behind it, and cookies count for nothing.
+    # A request without an origin does not come from a browser, so cookies are ignored.
     cookie = visitor.cookie if visitor.origin == "own" else "none"
     sees = cookie in SEEN_BY[visitor.visibility]
     match action:
@@ -87,7 +87,8 @@ def expected(visitor: Visitor, action: Action) -> str:
         case "typed snapshot":
             return "shown" if sees else "absent"
         case "typed list":
-            # Of a whole everybody sees the same, but for those whom a runner blocked.
+            # A topic is the same for all viewers, except for those whom a runner has
+            # blocked.
             anybody = visitor.visibility in SHOWN_TO_ANYBODY and cookie != "blocked"
             return "shown" if anybody else "absent"
         case "seed publish" if visitor.token == "another":
@@ -101,11 +102,10 @@ def expected(visitor: Visitor, action: Action) -> str:
 
 
 def _expected_of_page(visitor: Visitor, action: Action) -> str:
-    # A page of another origin cannot read the answer (no CORS), and a runner's token
-    # lets nobody see: neither changes a page.
+    # A page of a different origin cannot read the response (no CORS), and a runner's
+    # token gives no right to see. Neither changes a page.
     if action == "home":
-        # The list comes with the page, as public as everybody who may be seen; and the
-        # page knows whom the visitor follows.
+        # The page lists the public runners, and the runners whom the visitor follows.
         listed = visitor.visibility == "public" and visitor.cookie != "blocked"
         return "named" if listed or visitor.cookie == "follower" else "not named"
     if action == "live.json":

@@ -7,7 +7,7 @@ from tests.servers import Server
 
 async def test_no_frame_and_no_handshake_hurts_others(open_server: Server) -> None:
     use_seed()
-    # The fixture sees to it that the log has no traceback.
+    # The fixture checks that the log has no traceback.
     report = await fuzz(open_server, long=False)
 
     print(report)

@@ -1,4 +1,4 @@
-"""Heads of requests that do not end, and that do not come."""
+"""Request heads that do not end or do not arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runners.serving.http import HEADERS, BoundedHttp
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
-# Bytes of an endless header before it is cut off; the rest is the kernel's.
+# Longest endless header before the server must have closed. The kernel buffers a part.
 SENT = 20 * 1024 * 1024
 
 
@@ -75,7 +75,8 @@ async def test_time_between_requests_is_that_of_keep_alive(
 
 
 async def seconds_open(parts: tuple[bytes, ...], keep_alive: int) -> float:
-    """Say something to a server and return how long the connection lasts."""
+    """Send parts of a request and return for how many seconds the connection is open.
+    """
 
     async def ok(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})

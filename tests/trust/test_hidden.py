@@ -1,6 +1,6 @@
-"""Places that nobody may see, looked for behind every door.
+"""Hidden places must not leave the server through any door.
 
-Places that may be seen are looked for too: a door that shows nothing proves nothing.
+Visible places are searched for too, because a door that shows nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.trust.drive import Cast, Drive, Listener, make_cast, now_ms
 from tests.trust.places import Places
 from tests.waiting import eventually
 
-# Until what was stored while a socket joined has been read for it once more. Nothing
-# tells that this has found nothing. Seconds.
+# Time until what was stored while a socket joined has been read again. No message
+# announces the end of this.
 BACKFILL_S = SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S + 1
-# Doors that show the places that may be seen.
+# Doors that show visible places.
 OPEN_DOORS = {
     *("seed", "typed, one by one", "typed, at a tick", "typed, public", "typed, race"),
     *("typed, link", "snapshot", "since", "track.json", "track.json, since"),
@@ -37,7 +37,7 @@ OPEN_DOORS = {
 
 
 def hide_and_erase(cast: Cast) -> None:
-    """Have each runner hide or erase the positions of their name."""
+    """Have each runner hide or erase the positions that their code names."""
     sharing_pause(runner=cast.runners["paused"])
     sharing_until(runner=cast.runners["ended"], ends=timezone.now())
     positions_erase(runner=cast.runners["erased"])
@@ -51,7 +51,7 @@ def hide_and_erase(cast: Cast) -> None:
 
 
 async def shows_clean(places: Places, listener: Listener, start: int = 0) -> None:
-    """Wait until a place that may be seen has come."""
+    """Wait until a visible place has arrived."""
     await eventually(
         lambda: "clean zoned" in places.found("".join(listener.received[start:]))
     )
@@ -62,7 +62,7 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
     drive = Drive(roomy_server, cast)
     places = drive.places
     async with contextlib.AsyncExitStack() as stack:
-        # Seen when they came, not any more once they were erased, ended or hidden.
+        # Visible when they arrived, but later erased, ended or hidden.
         early = await drive.open_listeners(stack)
         witness = await drive.witness(stack)
         await drive.everywhere("before the end", "ended")
@@ -84,7 +84,7 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
         drive.last_t = now_ms()
         await drive.everywhere("in a pause", "paused")
         await drive.everywhere("after the end", "ended")
-        # Fixes that phones had kept for later.
+        # Fixes that phones have kept and send late.
         drive.last_t = erased_t - 60_000
         await drive.everywhere("erased, sent again", "erased")
         for centre in ("61.49876", "11.49876", "63.49876", "13.49876"):
@@ -94,7 +94,7 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
         place = places.make("in a pause, sent later")
         await drive.typed("paused", pause_t, place)
 
-        # And what may be seen.
+        # Visible places.
         drive.last_t = max(drive.last_t, now_ms() - 8_000)
         for code in ("zoned", "paused", "rezoned"):
             await drive.typed(code, now_ms(), places.make(f"clean {code}"))
@@ -126,7 +126,7 @@ async def test_no_door_shows_what_is_hidden(roomy_server: Server) -> None:
         found = places.found(text)
         hidden = {name for name in found if not name.startswith("clean")}
         if door == "own page":
-            # It names the centres that the runner chose.
+            # It shows the centres that the runner chose.
             hidden.discard("a zone's centre")
         if door in ("own JSON", "own GPX"):
             hidden = {name for name in hidden if not name.startswith("before the end")}

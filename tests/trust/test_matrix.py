@@ -55,7 +55,7 @@ AT_A_TIME = 40
 
 @dataclass
 class MatrixKeys:
-    """Credentials of visitors: cookies by owner and visibility; tokens."""
+    """Credentials of visitors: cookies by owner and visibility, and tokens."""
 
     cookies: dict[str, str] = field(default_factory=dict)
     owners: dict[Visibility, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class MatrixKeys:
 
 
 def make_keys() -> MatrixKeys:
-    """Make a runner of each visibility, and users who may see some of them."""
+    """Make a runner of each visibility, and users of whom some may see them."""
     now, day = timezone.now(), timedelta(days=1)
     keys = MatrixKeys(another=make_phone("another"))
     users = {name: make_user(name) for name in ("stranger", "follower", "blocked")}
@@ -96,17 +96,17 @@ def make_keys() -> MatrixKeys:
 
 
 class World:
-    """A server with a runner of each visibility, and what visitors bring along."""
+    """A server with a runner of each visibility, and the credentials of visitors."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.keys = server.database(make_keys)
         self.found: dict[tuple[Visitor, Action], str] = {}
         self.phones: dict[Visibility, RunningPhone] = {}
-        # Pages come from Django alone, whichever server stands before it.
+        # Django alone answers pages, so one kind of server is enough.
         self.has_pages = server.kind == "uvicorn"
         self.actions = ACTIONS if self.has_pages else SEED + TYPED
-        # The cell by the time of the fix that it tried to publish.
+        # Cells by the time of the fix that they tried to publish.
         self.tried: dict[int, tuple[Visitor, Action]] = {}
         self._times = itertools.count(int(time.time() * 1000) - 3_600_000)
         self._addresses = itertools.count(1)
@@ -138,7 +138,7 @@ class World:
         }
 
     def try_to_publish(self, visitor: Visitor, action: Action) -> dict[str, Any]:
-        """Return a fix of the past, whose time tells in the database whose it is."""
+        """Return a past fix whose time identifies its cell in the database."""
         t = next(self._times)
         self.tried[t] = visitor, action
         return {"t": t, "time": t, "lat": 48, "lng": 7}
@@ -147,7 +147,7 @@ class World:
     async def visit(
         self, visitor: Visitor, subprotocol: str | None
     ) -> AsyncIterator[ClientConnection]:
-        # An address of one's own: wrong tokens make it wait ever longer.
+        # A different address each time, because wrong tokens delay the address.
         number = next(self._addresses)
         async with connect(
             self.server.ws_url,
@@ -160,14 +160,14 @@ class World:
         ) as connection:
             yield connection
 
-    # The dialects
+    # -- dialects
 
     async def seed(self, visitor: Visitor) -> None:
         follow, publish = SEED
         with self.ends(visitor, SEED):
             async with self.visit(visitor, None) as socket:
-                # A message to a socket that the server has closed would have the
-                # close frame lost.
+                # Sending to a socket that the server has closed would lose the close
+                # frame.
                 await Client(socket).received()
                 fix = self.try_to_publish(visitor, publish)
                 for command in (
@@ -212,7 +212,7 @@ class World:
                 answers: dict[str, set[str]] = {}
                 while answers.keys() < {"follow", "publish", "public", "races"}:
                     message = await receive(socket)
-                    # Later on it may come with the whole.
+                    # Later it may also arrive through the topics.
                     if is_of(message, code_of(visitor)) and not answers:
                         shown = True
                     id_ = message.get("id")
@@ -232,7 +232,7 @@ class World:
                 ):
                     is_shown = code_of(visitor) in codes
                     self.found[visitor, cell] = "shown" if is_shown else "absent"
-                # Followed one by one only from here on.
+                # From here on only the single runner is followed.
                 await socket.send(
                     json.dumps(
                         {
@@ -254,7 +254,7 @@ class World:
 
     @contextlib.contextmanager
     def ends(self, visitor: Visitor, actions: Iterable[Action]) -> Any:
-        """Note for all actions that the socket never opened, or was closed."""
+        """Record for all actions that the socket never opened or was closed."""
         try:
             yield
             return
@@ -273,13 +273,14 @@ class World:
         shown: bool,
         is_position: Any,
     ) -> None:
-        """Wait for a position, or where the follow was refused for the runner's next.
+        """Wait for a position, or after a refused follow, for the runner's next fixes.
 
-        That one comes before the answer to a question that is asked once it is stored.
+        A position would arrive before the answer to a message that is sent once these
+        are stored.
         """
         refused = (visitor, follow) in self.found
         if refused:
-            # The first of them may have been on its way before.
+            # The first of them may have been sent before.
             await self.phones[visitor.visibility].goes_on(2)
             came = await Client(socket).received()
             shown = shown or any(map(is_position, came))
@@ -288,16 +289,16 @@ class World:
                 while not shown:
                     shown = is_position(await receive(socket))
         if shown:
-            # Also where an error said that it would not come.
+            # Overrides an error for the follow.
             self.found[visitor, follow] = "live"
         elif not refused:
             self.found[visitor, follow] = "silent"
 
-    # Pages
+    # -- pages
 
     def pages(self, visits: Iterable[Visitor]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
-        # Cells that ask for the same share an answer.
+        # Cells with the same request share an answer.
         answers: dict[str, tuple[int, str]] = {}
         for visitor in visits:
             code = code_of(visitor)
@@ -330,7 +331,7 @@ class World:
                 self.found[visitor, action] = outcome
         connection.close()
 
-    # Everything
+    # -- all cells
 
     async def run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -358,7 +359,7 @@ class World:
         for code, times in stored.items():
             for visitor, action in map(self.tried.__getitem__, times):
                 runner = "the runner" if code == code_of(visitor) else code
-                # Also where an error said that it was not taken.
+                # Overrides an error for the publication.
                 self.found[visitor, action] = f"stored as {runner}"
 
 
@@ -374,7 +375,7 @@ async def receive(socket: ClientConnection) -> dict[str, Any]:
 
 
 def is_of(message: dict[str, Any], code: str) -> bool:
-    """Tell whether a message says where a runner is."""
+    """Return whether a message has a position of the runner."""
     if message["type"] == "positions":
         return any(row[0] == code for row in message["fixes"])
     return bool(message["type"] == "late" and message["runner"] == code)
@@ -382,7 +383,7 @@ def is_of(message: dict[str, Any], code: str) -> bool:
 
 @pytest.fixture(scope="module")
 def matrix_server(server_kind: Kind) -> Any:
-    # Hundreds of sockets of a few users and tokens.
+    # A few users and tokens open hundreds of sockets.
     limits = {"SPECTATE_SOCKETS_A_VIEWER": "9999", "SPECTATE_SOCKETS_A_TOKEN": "9999"}
     with Server(server_kind, **limits) as server:
         yield server

@@ -1,4 +1,4 @@
-"""Secrets are in no log."""
+"""Secrets do not appear in logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.waiting import eventually
 
 
 def make_keys(code: str) -> Keys:
-    """Make a runner with an account; return keys that open doors, and that did."""
+    """Make a runner with an account. Return valid and revoked keys."""
     user = make_user(code)
     bob = make_runner(code, "Bob", account=user)
     dead, dead_plain = RunnerToken.objects.issue(bob, name="old")
@@ -44,7 +44,7 @@ def make_keys(code: str) -> Keys:
 
 
 async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
-    """Tokens, links, PINs and sessions, used in every way and also wrongly."""
+    """Use tokens, links, PINs and sessions in every way, also wrongly."""
     tag = f"x{time.monotonic_ns()}"
     keys = await roomy_server.adatabase(make_keys, tag)
     doors = Doors(roomy_server, keys)
@@ -57,7 +57,7 @@ async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
         "a-wrong-token-of-somebody",
     }
     ws_url = roomy_server.ws_url
-    # An address of its own for each: wrong tokens make one wait ever longer.
+    # A different address each time, because wrong tokens delay the address.
     addresses = ((f"127.1.0.{number}", 0) for number in itertools.count(1))
     for token in (*tokens.values(), "a-wrong-token-of-somebody"):
         basic = base64.b64encode(f"bob:{token}".encode()).decode()
@@ -71,7 +71,7 @@ async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
             (f"/nowhere?token={token}", {"Origin": "https://elsewhere.example"}),
         ):
             if token == "a-wrong-token-of-somebody" and token in path.split("?")[0]:
-                continue  # too short to be one of ours
+                continue  # too short to be a real token
             with contextlib.suppress(InvalidStatus, ConnectionClosed):
                 async with seed_client(
                     ws_url + path,
@@ -125,13 +125,13 @@ async def test_no_secret_is_in_the_log(roomy_server: Server) -> None:
             },
         ):
             pass
-    # The line of a last request comes after those of all others.
+    # The last request is logged after all others.
     lines = roomy_server.log.count("/healthz")
     await doors.get("http", "/healthz")
     await eventually(lambda: roomy_server.log.count("/healthz") > lines)
     log = roomy_server.log
     assert "GET /intake/" in log or '"/intake/' in log or "intake" in log
-    # A wrong Host header is the sender's fault: it has a line and no more.
+    # A wrong Host header is the sender's fault: it gets one line without a traceback.
     assert "Invalid HTTP_HOST header" in log
     leaking = [
         line for line in log.splitlines() for secret in secrets if secret in line
