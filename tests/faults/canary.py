@@ -17,8 +17,7 @@ LNG_OFFSET = 1_000_000
 
 
 def lng_of(number: int) -> float:
-    """Encode a position's number as its longitude, in decimals that both dialects send.
-    """
+    """Encode a position's number as its longitude, in the decimals of both dialects."""
     return (LNG_OFFSET + number) / 1e5
 
 

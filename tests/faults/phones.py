@@ -33,8 +33,7 @@ def now_ms() -> int:
 
 
 class Phone:
-    """One runner's phone: it makes fixes at a steady rate and keeps each until its ack.
-    """
+    """One runner's phone: it makes fixes at a steady rate and keeps each until acked."""
 
     def __init__(
         self,

@@ -73,8 +73,7 @@ class Figures:
 
 @dataclass
 class DialectReport:
-    """Effects of one dialect's slow spectator on the server and the other spectators.
-    """
+    """Effects of one dialect's slow spectator on the server and the others."""
 
     # Positions sent to the others while it did not read, and those that it got later.
     # None: the newest position of a runner is missing.

@@ -94,8 +94,7 @@ class SustainedReport:
 
 
 class Clock:
-    """Encodes the time at which a position was due as its longitude, in 0.1 ms steps.
-    """
+    """Encodes the time when a position was due as its longitude, in steps of 0.1 ms."""
 
     def __init__(self) -> None:
         self.start = asyncio.get_running_loop().time()

@@ -75,8 +75,7 @@ async def test_time_between_requests_is_that_of_keep_alive(
 
 
 async def seconds_open(parts: tuple[bytes, ...], keep_alive: int) -> float:
-    """Send parts of a request and return for how many seconds the connection is open.
-    """
+    """Send parts of a request and return how many seconds the connection is open."""
 
     async def ok(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
