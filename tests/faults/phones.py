@@ -33,7 +33,7 @@ def now_ms() -> int:
 
 
 class Phone:
-    """One runner's phone: it makes fixes at a steady rate and keeps each until acked."""
+    """One runner's phone: it makes fixes at a steady rate and keeps all until acked."""
 
     def __init__(
         self,
