@@ -23,12 +23,12 @@ from tests.servers import Server
 from tests.services import chromium_path
 
 # The faults, and how often each occurs.
-DEEDS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
+FAULTS = {"kill": 12, "reload": 8, "close": 6, "offline": 6}
 # Time without a fault between two faults.
-LIFE_S = (1.0, 5.0)
+CALM_S = (1.0, 5.0)
 # Time for which the server or the connection is down.
-AWAY_S = (0.5, 6.0)
-PATIENCE_MS = 90.0
+DOWN_S = (0.5, 6.0)
+ACKED_TIMEOUT_S = 90.0
 # Logs each fix that is committed to the page's storage.
 SPY = """
 const put = IDBObjectStore.prototype.put;
@@ -43,7 +43,7 @@ IDBObjectStore.prototype.put = function (row, ...key) {
 
 @dataclass
 class BrowserReport:
-    deeds: dict[str, int]
+    faults: dict[str, int]
     seconds: float = 0.0
     kept: int = 0
     stored: int = 0
@@ -75,7 +75,7 @@ class Run:
         if word == "kept":
             self.kept.add(int(t))
 
-    def go_on(self, seconds: float) -> None:
+    def move_for(self, seconds: float) -> None:
         """Move the runner for some seconds."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -88,7 +88,7 @@ class Run:
 
     def kill(self) -> None:
         self.server.kill()
-        self.go_on(rng.uniform(*AWAY_S))
+        self.move_for(rng.uniform(*DOWN_S))
         self.server.start()
 
     def reload(self) -> None:
@@ -100,22 +100,22 @@ class Run:
 
     def offline(self) -> None:
         self.context.set_offline(True)
-        self.go_on(rng.uniform(*AWAY_S))
+        self.move_for(rng.uniform(*DOWN_S))
         self.context.set_offline(False)
 
     def end(self) -> None:
         """Stop sharing and wait until all fixes are acked."""
         self.page.click("#stop")
         self.page.locator("#detail").get_by_text("Everything has arrived.").wait_for(
-            timeout=PATIENCE_MS * 1000
+            timeout=ACKED_TIMEOUT_S * 1000
         )
 
 
 def browser_phone() -> BrowserReport:
-    report = BrowserReport(DEEDS)
+    report = BrowserReport(FAULTS)
     started = time.monotonic()
-    deeds = [name for name, times in DEEDS.items() for _ in range(times)]
-    rng.shuffle(deeds)
+    faults = [name for name, times in FAULTS.items() for _ in range(times)]
+    rng.shuffle(faults)
     with Server(DEBUG="1") as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_path(), args=CHROMIUM_FLAGS
@@ -125,9 +125,9 @@ def browser_phone() -> BrowserReport:
         )
         context.add_init_script(SPY)
         run = Run(server, context)
-        for deed in deeds:
-            run.go_on(rng.uniform(*LIFE_S))
-            getattr(run, deed)()
+        for fault in faults:
+            run.move_for(rng.uniform(*CALM_S))
+            getattr(run, fault)()
         run.end()
         browser.close()
         times = Counter(server.database(stored_times)["bob"])

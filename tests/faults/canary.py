@@ -10,7 +10,7 @@ import orjson
 from tests.faults.peer import Peer, open_peer, until
 from tests.servers import Server
 
-RATE = 10
+RATE_HZ = 10
 # No other client may publish for this runner.
 RUNNER = 2_000_000
 LNG_OFFSET = 1_000_000
@@ -106,7 +106,7 @@ class Canary:
             lng = lng_of(self.published)
             self.runner.send({"userId": RUNNER, "lat": 48.5, "lng": lng})
             self.published += 1
-            await asyncio.sleep(1 / RATE)
+            await asyncio.sleep(1 / RATE_HZ)
 
     async def __aexit__(self, *exc: object) -> None:
         self.task.cancel()

@@ -23,7 +23,7 @@ from tests.faults.peer import BINARY, SUBPROTOCOLS, Peer, Refused, frame, open_p
 from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
-AT_A_TIME = 30
+CONCURRENT_VISITORS = 30
 # The runners that visitors follow. The first ten publish all the time.
 FOLLOWED = range(1, 51)
 PUBLISHING = range(1, 11)
@@ -32,7 +32,8 @@ GAUGES = ("spectate_sockets", "spectate_follows", "spectate_groups", "spectate_t
 CLEANUP_S = 60.0
 # Growth that is left to the allocator, from the second thousand visitors to the last. A
 # server that has just started still grows, so the short form allows more.
-FLAT, FLAT_SHORT = 2 * 1024, 16 * 1024
+GROWTH_KIB = 2 * 1024
+GROWTH_SHORT_KIB = 16 * 1024
 
 
 @dataclass
@@ -63,7 +64,7 @@ class ChurnReport:
         faults = [
             f"{count:.0f} {name} too many" for name, count in self.leaked().items()
         ]
-        if self.growth_kib() > (FLAT if self.long else FLAT_SHORT):
+        if self.growth_kib() > (GROWTH_KIB if self.long else GROWTH_SHORT_KIB):
             faults.append(f"The memory grew by {self.growth_kib()} KiB.")
         return faults
 
@@ -205,7 +206,7 @@ WAYS: tuple[Callable[[Visitor], Awaitable[None]], ...] = (
 
 
 async def come_and_go(url: str, numbers: range) -> None:
-    gate = asyncio.Semaphore(AT_A_TIME)
+    gate = asyncio.Semaphore(CONCURRENT_VISITORS)
 
     async def visit(number: int) -> None:
         async with gate:

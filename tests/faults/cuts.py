@@ -34,7 +34,7 @@ Setup = Literal["one", "two"]
 
 # Fixes that a phone sends at once after an outage. More than the 1,000 fixes per runner
 # that backfill sends, so that a client has to fetch the track.
-BACKLOG = 1_500
+BACKLOG_FIXES = 1_500
 HOUR_MS = 3_600_000
 
 
@@ -44,9 +44,9 @@ class Scale:
     runners: int
     rate: float  # fixes per second and runner
     seconds: float
-    up: tuple[float, float]  # time between two cuts of a line
-    cut: tuple[float, float]  # duration of a cut
-    patience: float
+    up_s: tuple[float, float]  # time between two cuts of a line
+    cut_s: tuple[float, float]  # duration of a cut
+    timeout_s: float
 
 
 LONG = Scale(200, 20, 1.0, 240, (2, 40), (0.1, 60), 120)
@@ -88,9 +88,9 @@ class CutReport:
 async def fail_now_and_then(line: Line, scale: Scale) -> None:
     """Cut a line repeatedly. Half of the cuts are not noticed by its ends."""
     own_rng = new_rng()
-    shortest, longest = (math.log(seconds) for seconds in scale.cut)
+    shortest, longest = (math.log(seconds) for seconds in scale.cut_s)
     while True:
-        await asyncio.sleep(own_rng.uniform(*scale.up))
+        await asyncio.sleep(own_rng.uniform(*scale.up_s))
         seconds = math.exp(own_rng.uniform(shortest, longest))
         await line.cut(seconds, silently=own_rng.random() < 0.5)
 
@@ -134,16 +134,18 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
             ]
             await asyncio.sleep(scale.seconds / 2)
             now = now_ms()
-            phones[0].record(range(now - HOUR_MS, now - HOUR_MS + BACKLOG), (48.5, 2.5))
+            phones[0].record(
+                range(now - HOUR_MS, now - HOUR_MS + BACKLOG_FIXES), (48.5, 2.5)
+            )
             await asyncio.sleep(scale.seconds / 2)
             for task in failing:
                 task.cancel()
             await asyncio.gather(*failing, return_exceptions=True)
-            await all_acked(phones, scale.patience)
+            await all_acked(phones, scale.timeout_s)
         stored = await asyncio.to_thread(stored_in, servers[0].env["DATABASE_URL"])
         for spectator in spectators:
             spectator.fetch_merged()
-        deadline = time.monotonic() + scale.patience
+        deadline = time.monotonic() + scale.timeout_s
         while time.monotonic() < deadline:
             if not any(differences(each, stored.tracks) for each in spectators):
                 break

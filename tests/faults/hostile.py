@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from runners.live.close_codes import FRAME_TOO_BIG, NOT_OUR_PROTOCOL
 from tests.faults.by_hand import by_hand
 from tests.faults.canary import Canary
 from tests.faults.peer import (
@@ -29,13 +30,13 @@ from tests.faults.peer import (
 from tests.servers import Kind, Server
 from tests.waiting import PATIENCE_S
 
-PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1002, 1007, 1009
-NOT_OURS = 4400
+PROTOCOL_ERROR = 1002
+NOT_UTF8 = 1007
 TOO_BIG_ERROR = "message.too_big"
 # Daphne's websocket library drops the connection where it should close with one of
 # these, and an application below code 3000 can only close with 1000.
 ON_DAPHNE = {ABNORMAL, 1000}
-MEBIBYTE = 1024 * 1024
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def broken_streams() -> Iterator[Case]:
     }.items():
         yield Case(name, data, close=PROTOCOL_ERROR)
     for name, data in {
-        "a text of 1 MiB": frame(b'"' + b"a" * (MEBIBYTE - 2) + b'"'),
+        "a text of 1 MiB": frame(b'"' + b"a" * (MIB - 2) + b'"'),
         "a text of 1 MiB in fragments": b"".join(
             frame(b" " * 1024, CONTINUATION if n else TEXT, fin=n == 1023)
             for n in range(1024)
@@ -95,14 +96,14 @@ def broken_streams() -> Iterator[Case]:
             }
         ),
     }.items():
-        yield Case(name, data, close=TOO_BIG)
+        yield Case(name, data, close=FRAME_TOO_BIG)
     yield Case(
         "binary",
         frame(b'{"type":"ping"}', BINARY),
         "message.invalid",
-        NOT_OURS,
+        NOT_OUR_PROTOCOL,
     )
-    yield Case("binary, empty", frame(b"", BINARY), "message.invalid", NOT_OURS)
+    yield Case("binary, empty", frame(b"", BINARY), "message.invalid", NOT_OUR_PROTOCOL)
 
 
 def not_messages() -> Iterator[Case]:

@@ -22,13 +22,13 @@ from tests.faults.stores import (
     tracebacks,
 )
 
-PHONES = 20
-# Fixes per second and phone.
-RATE = 20.0
+PHONE_COUNT = 20
+# Per phone.
+FIXES_PER_S = 20.0
 # Time from a server's start to its kill.
-LIFE_S = (0.2, 2.0)
+LIFETIME_S = (0.2, 2.0)
 # Time that phones have in the end until all fixes are acked.
-ACKED_S = 60.0
+ACKED_TIMEOUT_S = 60.0
 
 
 @dataclass
@@ -58,21 +58,23 @@ async def kill9(store: Store, long: bool, kills: int | None = None) -> KillRepor
     """Kill a server repeatedly under load, then compare acked and stored fixes."""
     report = KillReport(store, kills or (50 if long else 3))
     with started(store) as server:
-        tokens = await server.adatabase(make_phones, PHONES)
+        tokens = await server.adatabase(make_phones, PHONE_COUNT)
         url = server.ws_url + "/"
-        phones = [Phone(url, code, token, rate=RATE) for code, token in tokens.items()]
+        phones = [
+            Phone(url, code, token, rate=FIXES_PER_S) for code, token in tokens.items()
+        ]
         start = time.monotonic()
         async with carried(phones):
             for _ in range(report.kills):
                 acked = _acked(phones)
                 while _acked(phones) == acked:  # until it is under load again
                     await asyncio.sleep(0.02)
-                await asyncio.sleep(rng.uniform(*LIFE_S))
+                await asyncio.sleep(rng.uniform(*LIFETIME_S))
                 server.kill()
                 report.acked_before_the_last_kill = _acked(phones)
                 await asyncio.to_thread(server.start)
             await asyncio.sleep(1)
-            await all_acked(phones, ACKED_S)
+            await all_acked(phones, ACKED_TIMEOUT_S)
         report.seconds = round(time.monotonic() - start, 1)
         server.stop()
         stored = stored_in(server.env["DATABASE_URL"])

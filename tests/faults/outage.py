@@ -37,14 +37,16 @@ from tests.servers import Server
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
 
-# Fixes per second and phone.
-RATE = 5.0
+# Per phone.
+FIXES_PER_S = 5.0
 # The runner of the seed dialect, whose positions get no acks.
-SEED_RUNNER, SEED_RATE = 2015, 100.0
+SEED_RUNNER = 2015
+SEED_POSITIONS_PER_S = 100.0
 # Limits of the long form: time until live positions are back, time until a server has
 # stopped, and the age of a runner's newest position without the database.
-BACK, STOPPED = 3.0, 10.0
-FRESH = 2.0
+LIVE_AGAIN_S = 3.0
+STOPPED_S = 10.0
+FRESH_S = 2.0
 # Memory of up to 100,000 unstored fixes.
 GROWTH_KIB = 64 * 1024
 
@@ -106,11 +108,11 @@ class OutageReport:
             faults.append(f"servers ended with {self.stop_statuses}")
         if self.long and self.growth_kib > GROWTH_KIB:
             faults.append(f"memory grew by {self.growth_kib} KiB")
-        if self.long and max(self.stop_s, self.stop_without_database_s) > STOPPED:
+        if self.long and max(self.stop_s, self.stop_without_database_s) > STOPPED_S:
             faults.append("stopping took too long")
-        if self.long and self.live_again_s > BACK:
+        if self.long and self.live_again_s > LIVE_AGAIN_S:
             faults.append(f"live again only after {self.live_again_s} s")
-        if self.long and self.stalest_without_database_s > FRESH:
+        if self.long and self.stalest_without_database_s > FRESH_S:
             faults.append("the live flow stood still without the database")
         return faults
 
@@ -142,7 +144,7 @@ async def publish_seed(server: Server) -> None:
         number += 1
         lng = round(1 + number / 1e5, 5)
         peer.send({"userId": SEED_RUNNER, "lat": 48.5, "lng": lng})
-        await asyncio.sleep(1 / SEED_RATE)
+        await asyncio.sleep(1 / SEED_POSITIONS_PER_S)
 
 
 class Scenario:
@@ -155,7 +157,7 @@ class Scenario:
         self.phones: list[Phone] = []
         self.spectators: list[Spectator] = []
         # Spectators that connect while the database is unavailable.
-        self.comers: list[Spectator] = []
+        self.newcomers: list[Spectator] = []
         self.seeds: list[SeedSpectator] = []
 
     async def run(self) -> OutageReport:
@@ -175,7 +177,7 @@ class Scenario:
                 if not await until(self._all_received, PATIENCE_S):
                     raise AssertionError("No positions came.")
                 await asyncio.to_thread(self.postgres.stop)
-                async with watching(self.comers):
+                async with watching(self.newcomers):
                     await self._without_database()
                     await self._without_redis()
                     self._count_lost()
@@ -191,11 +193,11 @@ class Scenario:
         codes = list(tokens)
         for number, (code, token) in enumerate(tokens.items()):
             url = self.servers[number % 2].ws_url + "/"
-            self.phones.append(Phone(url, code, token, rate=RATE))
+            self.phones.append(Phone(url, code, token, rate=FIXES_PER_S))
         self.spectators = [
             self._spectator(number, codes) for number in range(report.spectators)
         ]
-        self.comers = [self._spectator(number, codes) for number in range(4)]
+        self.newcomers = [self._spectator(number, codes) for number in range(4)]
         for server in self.servers:
             seed = SeedSpectator()
             await seed.follow(server, [*codes])
@@ -223,7 +225,7 @@ class Scenario:
         return sum(len(phone.acked) for phone in self.phones)
 
     def _count_lost(self) -> None:
-        everybody = [*self.spectators, *self.comers]
+        everybody = [*self.spectators, *self.newcomers]
         self.report.sockets_lost = sum(each.connects != 1 for each in everybody)
         self.report.sockets_lost += sum(seed.closed.done() for seed in self.seeds)
 
@@ -324,7 +326,7 @@ class Scenario:
     async def _compare(self) -> None:
         """Wait until all fixes are acked and shown, then compare with the database."""
         report = self.report
-        everybody = [*self.spectators, *self.comers]
+        everybody = [*self.spectators, *self.newcomers]
         await all_acked(self.phones, PATIENCE_S)
         url = self.servers[0].env["DATABASE_URL"]
         found = await asyncio.to_thread(stored_in, url)

@@ -40,36 +40,38 @@ from tests.faults.sustained import Clock, percentile
 from tests.waiting import PATIENCE_S
 
 # The server's share of the processor time that it would use.
-SHARE = 1 / 3
+CPU_SHARE = 1 / 3
 # Time between two newcomers.
-KNOCK_S = 0.5
+NEWCOMER_EVERY_S = 0.5
+# Runners that each spectator follows.
 FOLLOWS = 10
 # Share of the usual rate from which the server counts as recovered.
-RESTORED = 0.6
+RECOVERED_SHARE = 0.6
 # Limits of the long form: the age of positions under overload, and the time to recover.
-OLDEST, RECOVERY = 10.0, 10.0
+AGE_LIMIT_S = 10.0
+RECOVERY_LIMIT_S = 10.0
 # Smallest share of any spectator, relative to the median of its kind.
-FAIR = 0.5
-FLAT_KIB = 32 * 1024
+FAIR_SHARE = 0.5
+GROWTH_KIB = 32 * 1024
 
 
 @dataclass(frozen=True)
 class Scale:
     runners: int
     rate: float  # fixes per second and runner
-    topic_name: int  # spectators who follow all public runners
-    single: int  # typed spectators who follow `FOLLOWS` runners
+    public: int  # spectators who follow all public runners
+    typed: int  # typed spectators who follow `FOLLOWS` runners
     seed: int  # seed spectators who follow `FOLLOWS` runners
-    tick: int
-    calm: float  # before the overload
-    overload: float
-    cycle: float  # period, during a part of which the server runs
+    tick_ms: int
+    calm_s: float  # before the overload
+    overload_s: float
+    cycle_s: float  # period, during a part of which the server runs
     sample: int  # one frame in this many is decoded
 
     @property
-    def positions_a_second(self) -> float:
+    def positions_per_s(self) -> float:
         """Return the positions per second of all spectators if none are merged."""
-        followed = self.topic_name * self.runners + (self.single + self.seed) * FOLLOWS
+        followed = self.public * self.runners + (self.typed + self.seed) * FOLLOWS
         return followed * self.rate
 
 
@@ -83,9 +85,9 @@ class Phase:
     """Deliveries to spectators in one period."""
 
     seconds: float = 0.0
-    positions_a_second: float = 0.0
-    age_p50: float = 0.0
-    age_p99: float = 0.0
+    positions_per_s: float = 0.0
+    age_p50_s: float = 0.0
+    age_p99_s: float = 0.0
     server_cores: float = 0.0
     rss_kib: int = 0
 
@@ -100,16 +102,16 @@ class OverloadReport:
     overload: list[Phase] = field(default_factory=list)
     recovered: Phase = field(default_factory=Phase)
     # Time until age and rate are as before the overload. None: never.
-    recovery_seconds: float | None = None
+    recovery_s: float | None = None
     # Positions under overload: the fewest divided by the median, by kind of spectator.
     least_share: dict[str, float] = field(default_factory=dict)
     # In the decoded frames: positions merged away under overload, and positions sent
     # with a newer one of the same runner.
     merged: int = 0
     repeated: int = 0
-    loop_lag: float = 0.0
+    loop_lag_s: float = 0.0
     # Newcomers by outcome.
-    knocks: dict[str, int] = field(default_factory=dict)
+    newcomers: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     made: int = 0
     acked: int = 0
@@ -122,10 +124,10 @@ class OverloadReport:
         `most` is the rate of all fixes. The rate before may have been higher because of
         late fixes.
         """
-        usual = min(most, self.calm.positions_a_second)
+        usual = min(most, self.calm.positions_per_s)
         return (
-            self.recovered.age_p99 < 2 * self.calm.age_p99 + 0.25
-            and self.recovered.positions_a_second > RESTORED * usual
+            self.recovered.age_p99_s < 2 * self.calm.age_p99_s + 0.25
+            and self.recovered.positions_per_s > RECOVERED_SHARE * usual
         )
 
     def faults(self) -> list[str]:
@@ -138,21 +140,21 @@ class OverloadReport:
             faults.append("nothing was merged: that was no overload")
         if self.repeated:
             faults.append(f"{self.repeated} positions came with a newer one")
-        if self.recovery_seconds is None:
+        if self.recovery_s is None:
             faults.append("it did not recover")
         if self.long:
             first, *_, last = self.overload
-            if last.age_p99 > OLDEST:
-                faults.append(f"what is shown is {last.age_p99} s old")
-            if self.recovery_seconds is not None and self.recovery_seconds > RECOVERY:
-                faults.append(f"it recovered in {self.recovery_seconds} s")
-            if last.age_p99 > 2 * first.age_p99 + 1:
-                faults.append(f"its age grows: {first.age_p99}, then {last.age_p99} s")
-            if last.rss_kib - self.calm.rss_kib > FLAT_KIB:
+            if last.age_p99_s > AGE_LIMIT_S:
+                faults.append(f"what is shown is {last.age_p99_s} s old")
+            if self.recovery_s is not None and self.recovery_s > RECOVERY_LIMIT_S:
+                faults.append(f"it recovered in {self.recovery_s} s")
+            if last.age_p99_s > 2 * first.age_p99_s + 1:
+                faults.append(f"its age grows: {first.age_p99_s} to {last.age_p99_s} s")
+            if last.rss_kib - self.calm.rss_kib > GROWTH_KIB:
                 faults.append(f"memory grew to {last.rss_kib} KiB")
-            if last.positions_a_second >= self.calm.positions_a_second:
+            if last.positions_per_s >= self.calm.positions_per_s:
                 faults.append("the rate did not fall: that was no overload")
-            if min(self.least_share.values()) < FAIR:
+            if min(self.least_share.values()) < FAIR_SHARE:
                 faults.append(f"unfair: {self.least_share}")
         return faults
 
@@ -177,7 +179,7 @@ class Spectator(Peer):
         await self.open(url, SUBPROTOCOLS["seed" if self.kind == "seed" else "v1"])
         if self.kind == "seed":
             self.send({"initialRequest": True, "following": codes})
-        elif self.kind == "single":
+        elif self.kind == "typed":
             self.send({"type": "follow", "runners": codes, "tick": tick})
         else:
             self.send({"type": "follow", "public": True, "tick": tick})
@@ -201,7 +203,7 @@ class Spectator(Peer):
 
 
 @contextlib.asynccontextmanager
-async def held_back(pid: int, share: float, cycle: float) -> AsyncIterator[None]:
+async def throttled(pid: int, share: float, cycle: float) -> AsyncIterator[None]:
     """Let a process run for only a share of each cycle."""
 
     async def hold() -> None:
@@ -225,7 +227,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
     scale = LONG if long else SHORT
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    report = OverloadReport(store, long, scale.topic_name + scale.single + scale.seed)
+    report = OverloadReport(store, long, scale.public + scale.typed + scale.seed)
     with started(store) as server:
         tokens = await server.adatabase(make_phones, scale.runners)
         codes, url, clock = list(tokens), server.ws_url + "/", Clock()
@@ -233,7 +235,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
             Phone(url, code, token, rate=scale.rate, place=clock.place)
             for code, token in tokens.items()
         ]
-        kinds = ["whole"] * scale.topic_name + ["single"] * scale.single
+        kinds = ["public"] * scale.public + ["typed"] * scale.typed
         kinds += ["seed"] * scale.seed
         spectators = [Spectator(clock, kind, scale.sample) for kind in kinds]
         async with carried(phones):
@@ -241,7 +243,7 @@ async def overload(store: Store, long: bool) -> OverloadReport:
             for number, spectator in enumerate(spectators):
                 first = number * FOLLOWS % len(codes)
                 theirs = (codes + codes)[first : first + FOLLOWS]
-                await spectator.follow(url, theirs, scale.tick)
+                await spectator.follow(url, theirs, scale.tick_ms)
             if not await until(
                 lambda: all(s.positions for s in spectators), PATIENCE_S
             ):
@@ -250,28 +252,28 @@ async def overload(store: Store, long: bool) -> OverloadReport:
             gc.collect()
             gc.freeze()
             pid = server.pid
-            report.calm = await _measure(spectators, pid, scale.calm)
-            share = min(0.9, report.calm.server_cores * SHARE)
-            knocking = asyncio.create_task(_knock(url, report))
-            async with held_back(pid, share, scale.cycle):
+            report.calm = await _measure(spectators, pid, scale.calm_s)
+            share = min(0.9, report.calm.server_cores * CPU_SHARE)
+            connecting = asyncio.create_task(_connect_newcomers(url, report))
+            async with throttled(pid, share, scale.cycle_s):
                 before = [spectator.positions for spectator in spectators]
                 merged = _merged(spectators)
                 for _ in range(3):
-                    phase = await _measure(spectators, pid, scale.overload / 3)
+                    phase = await _measure(spectators, pid, scale.overload_s / 3)
                     report.overload.append(phase)
                 after = [spectator.positions for spectator in spectators]
                 report.merged = _merged(spectators) - merged
             over_at = time.monotonic()
             values = await asyncio.to_thread(metrics, server)
-            report.loop_lag = round(values["spectate_loop_lag_seconds"], 2)
+            report.loop_lag_s = round(values["spectate_loop_lag_seconds"], 2)
             while time.monotonic() - over_at < PATIENCE_S:
                 report.recovered = await _measure(spectators, pid, 1)
-                if report.has_recovered(scale.positions_a_second):
-                    report.recovery_seconds = round(time.monotonic() - over_at, 1)
+                if report.has_recovered(scale.positions_per_s):
+                    report.recovery_s = round(time.monotonic() - over_at, 1)
                     break
             # Newcomers are accepted again.
-            knocking.cancel()
-            await asyncio.wait([knocking])
+            connecting.cancel()
+            await asyncio.wait([connecting])
             if not await _is_welcome(url):
                 report.wrong.append("newcomers are still turned away")
             await all_acked(phones, PATIENCE_S)
@@ -307,18 +309,18 @@ async def _measure(spectators: list[Spectator], pid: int, seconds: float) -> Pha
     seen = sum(spectator.positions for spectator in spectators) - positions
     return Phase(
         seconds=round(took, 1),
-        positions_a_second=round(seen / took),
-        age_p50=round(percentile(ages, 0.5) / 1000, 2),
-        age_p99=round(percentile(ages, 0.99) / 1000, 2),
+        positions_per_s=round(seen / took),
+        age_p50_s=round(percentile(ages, 0.5) / 1000, 2),
+        age_p99_s=round(percentile(ages, 0.99) / 1000, 2),
         server_cores=round((process.cpu_seconds(pid) - cpu) / took, 3),
         rss_kib=process.rss_kib(pid),
     )
 
 
-async def _knock(url: str, report: OverloadReport) -> None:
+async def _connect_newcomers(url: str, report: OverloadReport) -> None:
     """Connect newcomers repeatedly and count the outcomes."""
     while True:
-        await asyncio.sleep(KNOCK_S)
+        await asyncio.sleep(NEWCOMER_EVERY_S)
         newcomer = Peer()
         try:
             await newcomer.open(url, SUBPROTOCOLS["v1"])
@@ -330,7 +332,7 @@ async def _knock(url: str, report: OverloadReport) -> None:
         finally:
             if hasattr(newcomer, "transport"):
                 newcomer.reset()
-        report.knocks[what] = report.knocks.get(what, 0) + 1
+        report.newcomers[what] = report.newcomers.get(what, 0) + 1
 
 
 async def _is_welcome(url: str) -> bool:

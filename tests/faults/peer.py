@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 
 from tests.waiting import PATIENCE_S
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+# Opcodes.
+CONTINUATION = 0
+TEXT = 1
+BINARY = 2
+CLOSE = 8
+PING = 9
+PONG = 10
 # Result of `closed` if the connection ended without a close frame.
 ABNORMAL = 1006
 SUBPROTOCOLS = {"seed": None, "v1": "spectate.v1"}

@@ -19,11 +19,12 @@ from tests.faults.randomness import new_rng
 
 Place = tuple[float, float]
 
-# Most fixes of one message, and most fixes without an ack.
-BATCH, IN_FLIGHT = 500, 20_000
+# Of one message.
+FIX_LIMIT = 500
+UNACKED_FIX_LIMIT = 20_000
 # Temporary errors, and the wait where the error has no `after`.
-PASSING_ERRORS = {"rate.limited", "store.unavailable"}
-WAIT = 1.0
+TEMPORARY_ERRORS = {"rate.limited", "store.unavailable"}
+RETRY_AFTER_MS = 1_000
 # Upper bound of the random wait between attempts to connect.
 RETRY_S = 0.5
 
@@ -139,8 +140,8 @@ class Phone:
         now = time.monotonic()
         if line is None or now < self._not_before:
             return
-        while self._unsent and line.fixes_in_flight < IN_FLIGHT:
-            size = min(BATCH, len(self._unsent))
+        while self._unsent and line.fixes_in_flight < UNACKED_FIX_LIMIT:
+            size = min(FIX_LIMIT, len(self._unsent))
             times = [self._unsent.popleft() for _ in range(size)]
             line.publish(times, now)
 
@@ -186,8 +187,8 @@ class _Line(Peer):
         elif message["type"] == "error":
             phone._unsent.extendleft(reversed(times))
             code = message["code"]
-            if code in PASSING_ERRORS:
-                wait = message.get("after", WAIT * 1000) / 1000
+            if code in TEMPORARY_ERRORS:
+                wait = message.get("after", RETRY_AFTER_MS) / 1000
                 phone._not_before = time.monotonic() + wait
             elif code != "token.required":
                 phone.refused[code] += 1

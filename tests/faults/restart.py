@@ -40,7 +40,7 @@ from tests.services import Redis, shared_postgres
 Setup = Literal["workers", "single"]
 
 # Longest time from the request to stop until the process has ended.
-EXIT_S = 10.0
+EXIT_TIMEOUT_S = 10.0
 # Shorter than the time between two fixes of a runner, so that few positions are merged
 # away. Clients would have to fetch each of these.
 TICK_MS = 500
@@ -53,8 +53,8 @@ class Scale:
     runners: int
     rate: float  # fixes per second and runner
     seconds: float  # before the restart, and again after it
-    comers: float  # new spectators per second at the start
-    patience: float
+    connects_per_s: float  # at the start
+    timeout_s: float
 
 
 LONG = Scale(4_900, 4, 100, 0.5, 10, 250, 240)
@@ -99,7 +99,7 @@ class RestartReport:
             faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
         if self.closes.keys() != {"1012"}:
             faults.append(f"closed with {self.closes}")
-        if self.setup == "single" and self.restart_seconds > EXIT_S:
+        if self.setup == "single" and self.restart_seconds > EXIT_TIMEOUT_S:
             faults.append(f"it took {self.restart_seconds} s to end")
         return faults
 
@@ -139,31 +139,31 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
         for start in range(0, len(spectators), 50):
             part = spectators[start : start + 50]
             await stack.enter_async_context(watching(part))
-            await asyncio.sleep(50 / scale.comers)
-        if not await until(lambda: all(s.line for s in spectators), scale.patience):
+            await asyncio.sleep(50 / scale.connects_per_s)
+        if not await until(lambda: all(s.line for s in spectators), scale.timeout_s):
             report.wrong.append("not all spectators could connect")
         async with carried(phones):
-            await until(lambda: all(phone.acked for phone in phones), scale.patience)
+            await until(lambda: all(phone.acked for phone in phones), scale.timeout_s)
             await asyncio.sleep(scale.seconds)
             connects = [spectator.connects for spectator in spectators]
             requested_at = time.monotonic()
             restart_server = _restart_workers if setup == "workers" else _stop_and_start
-            await restart_server(server, report, scale.patience)
+            await restart_server(server, report, scale.timeout_s)
             if not await until(
                 lambda: all(
                     spectator.connects > before and spectator.away_since is None
                     for spectator, before in zip(spectators, connects, strict=True)
                 ),
-                scale.patience,
+                scale.timeout_s,
             ):
                 report.wrong.append("not all spectators came back")
             report.all_back_seconds = round(time.monotonic() - requested_at, 1)
             await asyncio.sleep(scale.seconds)
-            await all_acked(phones, scale.patience)
+            await all_acked(phones, scale.timeout_s)
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
         for spectator in spectators:
             spectator.fetch_merged()
-        await until(lambda: not _differ(spectators, stored), scale.patience)
+        await until(lambda: not _differ(spectators, stored), scale.timeout_s)
     values = await asyncio.to_thread(metrics, server)
     report.refused = sum(
         value for name, value in values.items() if "sockets_refused" in name
@@ -180,18 +180,18 @@ def _spectator(server: Server, codes: list[str]) -> Spectator:
 
 
 async def _restart_workers(
-    server: Server, report: RestartReport, patience: float
+    server: Server, report: RestartReport, timeout_s: float
 ) -> None:
     before = set(family(server.pid)) - {server.pid}
     requested_at = time.monotonic()
     kill(server.pid, signal.SIGHUP)
-    if not await until(lambda: before.isdisjoint(family(server.pid)), patience):
+    if not await until(lambda: before.isdisjoint(family(server.pid)), timeout_s):
         report.wrong.append("not all workers were replaced")
     report.restart_seconds = round(time.monotonic() - requested_at, 1)
 
 
 async def _stop_and_start(
-    server: Server, report: RestartReport, patience: float
+    server: Server, report: RestartReport, timeout_s: float
 ) -> None:
     requested_at = time.monotonic()
     kill(server.pid, signal.SIGTERM)

@@ -28,22 +28,25 @@ from tests.waiting import PATIENCE_S
 
 RUNNERS = 100
 # Positions per second and runner. The short form must not overload a busy machine.
-RATE, RATE_SHORT = 40, 10
+RATE_HZ = 40
+RATE_SHORT_HZ = 10
 # Duration of each measurement of the long form.
 DURATION_S = 30
-# The other spectators, which must not be affected, and how many runners each follows.
+# The other spectators, which must not be affected.
 SPECTATORS = 20
+# Runners that each spectator follows.
 FOLLOWS = 10
 # Size of the kernel's receive buffer of the slow spectator.
 RECEIVE_BUFFER_BYTES = 4096
-# Positions that the others get while the slow spectator's buffers are full, and how
-# many of these the slow one may get. One per runner is the newest.
-MISSED = 1_000
-LATE = 500
+# Positions that the others get while the slow spectator's buffers are full.
+MISSED_POSITIONS = 1_000
+# Those of them that the slow one may get. One per runner is the newest.
+ALLOWED_POSITIONS = 500
 # Limits of the long form.
-GROWTH = 4_000
-FRESH = 2.0
-P99_SHARE, P99_MS = 0.2, 15.0
+GROWTH_KIB = 4_000
+FRESH_S = 2.0
+P99_SHARE = 0.2
+P99_MS = 15.0
 
 
 @dataclass
@@ -61,9 +64,9 @@ class Figures:
 
     def faults(self, kind: str) -> list[str]:
         faults = []
-        if kind == "uvicorn" and self.growth_kib > GROWTH:
+        if kind == "uvicorn" and self.growth_kib > GROWTH_KIB:
             faults.append(f"memory grew by {self.growth_kib} KiB")
-        if self.fresh_after_s is None or self.fresh_after_s > FRESH:
+        if self.fresh_after_s is None or self.fresh_after_s > FRESH_S:
             faults.append(f"fresh only after {self.fresh_after_s} s")
         allowed = max(self.p99_ms_without * P99_SHARE, P99_MS)
         if self.p99_ms_with - self.p99_ms_without > allowed:
@@ -78,7 +81,7 @@ class DialectReport:
     # Positions sent to the others while it did not read, and those that it got later.
     # None: the newest position of a runner is missing.
     sent: int = 0
-    late: int | None = None
+    delivered: int | None = None
     # Positions that arrived out of order, and sockets of the others that were closed.
     disordered: int = 0
     closed: int = 0
@@ -87,10 +90,13 @@ class DialectReport:
 
     def faults(self, kind: str) -> list[str]:
         faults = self.figures.faults(kind) if self.figures else []
-        if self.late is None:
+        if self.delivered is None:
             faults.append("it did not get the newest position of each runner")
-        elif kind == "uvicorn" and self.late > self.sent - MISSED + LATE:
-            faults.append(f"it got {self.late} of {self.sent} positions")
+        elif (
+            kind == "uvicorn"
+            and self.delivered > self.sent - MISSED_POSITIONS + ALLOWED_POSITIONS
+        ):
+            faults.append(f"it got {self.delivered} of {self.sent} positions")
         if self.disordered or self.closed:
             faults.append("the others lost their order or their socket")
         return faults
@@ -243,7 +249,7 @@ async def fall_behind(server: Server, slow: Spectator, others: list[Spectator]) 
     if server.kind == "uvicorn":  # Daphne buffers without a limit
         while not await asyncio.to_thread(gauge, server, "spectate_sockets_behind"):
             await asyncio.sleep(0.05)
-    enough = sent() + MISSED
+    enough = sent() + MISSED_POSITIONS
     await until(lambda: sent() >= enough, PATIENCE_S)
     return sent() - before
 
@@ -266,7 +272,7 @@ async def measure(server: Server, slow: Spectator, others: list[Spectator]) -> F
     slow.youngest = float("inf")
     start = time.monotonic()
     slow.transport.resume_reading()
-    if await until(lambda: slow.youngest < FRESH, 10):
+    if await until(lambda: slow.youngest < FRESH_S, 10):
         figures.fresh_after_s = round(time.monotonic() - start, 3)
     return figures
 
@@ -278,7 +284,7 @@ async def one_dialect(
     clock = Clock()
     report = DialectReport()
     publisher = await open_peer(url)
-    field = (clock, publisher, runners, RATE if long else RATE_SHORT)
+    field = (clock, publisher, runners, RATE_HZ if long else RATE_SHORT_HZ)
     others = [
         Spectator(
             clock,
@@ -301,7 +307,7 @@ async def one_dialect(
         await until(lambda: all(o.has(newest) for o in others), PATIENCE_S)
         slow.transport.resume_reading()
         if await until(lambda: slow.has(newest), PATIENCE_S):
-            report.late = slow.positions - before
+            report.delivered = slow.positions - before
         if long:
             async with publishing(*field):
                 report.figures = await measure(server, slow, others)

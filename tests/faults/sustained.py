@@ -28,13 +28,15 @@ from tests.faults.stores import (
     tracebacks,
 )
 
-# Number of spectators, and how many runners each follows.
-SPECTATORS, FOLLOWS = 20, 10
-PATIENCE = 60.0
+SPECTATORS = 20
+# Runners that each spectator follows.
+FOLLOWS = 10
+TIMEOUT_S = 60.0
 # Limits of the long form.
 ACK_MS = 500
-P99_SHARE, P99_MS = 0.2, 15.0
-FLAT = 8 * 1024
+P99_SHARE = 0.2
+P99_MS = 15.0
+GROWTH_KIB = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Scale:
     phones: int
     rate: float  # fixes per second and phone, one per message
     seconds: float
-    compare_seconds: float  # without the recorder
+    compare_s: float  # without the recorder
 
 
 LONG = Scale(200, 10, 300, 45)
@@ -53,7 +55,7 @@ SHORT = Scale(50, 10, 5, 0)
 class SustainedReport:
     store: str
     long: bool
-    fixes_a_second: float
+    fixes_per_s: float
     seconds: float
     made: int = 0
     acked: int = 0
@@ -82,7 +84,7 @@ class SustainedReport:
             # From the third reading on, because a server that has just started still
             # grows.
             growth = self.rss_kib[-1] - self.rss_kib[2]
-            if growth > FLAT:
+            if growth > GROWTH_KIB:
                 faults.append(f"memory grew by {growth} KiB")
             if self.ack_p99_ms > ACK_MS:
                 faults.append(f"the p99 of acks is {self.ack_p99_ms} ms")
@@ -154,7 +156,7 @@ async def load(
         gc.freeze()
         async with carried(phones):
             # Fixes made before all clients are connected arrive in a burst.
-            if not await until(lambda: _steady(phones, scale), PATIENCE):
+            if not await until(lambda: _steady(phones, scale), TIMEOUT_S):
                 report.wrong.append("the stream did not become steady")
             await asyncio.sleep(min(3, seconds / 4))
             for watcher in watchers:
@@ -180,7 +182,7 @@ async def load(
             report.load_cores = round((time.process_time() - own) / took, 2)
             ages = [age for watcher in watchers for age in watcher.ages]
             acks = [age for phone in phones for age in phone.ack_ages]
-            if not await all_acked(phones, PATIENCE):
+            if not await all_acked(phones, TIMEOUT_S):
                 report.wrong.append("not everything was acked")
         report.fanout_p50_ms = percentile(ages, 0.5)
         report.fanout_p99_ms = percentile(ages, 0.99)
@@ -210,8 +212,8 @@ async def sustained(store: Store, long: bool) -> SustainedReport:
     scale = LONG if long else SHORT
     rate = scale.phones * scale.rate
     report = SustainedReport(store, long, rate, scale.seconds)
-    if scale.compare_seconds:
-        other = SustainedReport(store, long, rate, scale.compare_seconds)
+    if scale.compare_s:
+        other = SustainedReport(store, long, rate, scale.compare_s)
         settings = "tests.faults.unrecorded_settings"
         await load(store, scale, other, other.seconds, DJANGO_SETTINGS_MODULE=settings)
         if other.stored:

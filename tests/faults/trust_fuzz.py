@@ -41,13 +41,15 @@ from tests.servers import Server
 
 T = TypeVar("T")
 
-# Generated frames per socket, and mutations that follow each of them.
-DRAWN, MUTATIONS = 8, 9
-PATIENCE = 30.0
+# Generated frames per socket.
+FRAMES_PER_SOCKET = 8
+MUTATIONS_PER_FRAME = 9
+ANSWER_TIMEOUT_S = 30.0
 # Growth of memory that is allowed. A server that has just started still grows, so the
 # short form allows more.
-BACK, BACK_SHORT = 10 * 1024, 40 * 1024
-HANDSHAKES_AT_A_TIME = 100
+GROWTH_KIB = 10 * 1024
+GROWTH_SHORT_KIB = 40 * 1024
+CONCURRENT_HANDSHAKES = 100
 
 # -- parts of the frames
 
@@ -139,7 +141,7 @@ sockets = st.one_of(
     *(
         st.tuples(
             st.just(dialect),
-            st.lists(texts, min_size=DRAWN, max_size=DRAWN),
+            st.lists(texts, min_size=FRAMES_PER_SOCKET, max_size=FRAMES_PER_SOCKET),
             # Garbage ends a connection, so most connections get none.
             st.one_of(st.just(b""), st.just(b""), raw),
             st.integers(0, 2**32),
@@ -179,7 +181,7 @@ class FuzzReport:
     def faults(self) -> list[str]:
         faults = list(self.wrong)
         growth = self.rss_kib["after"] - self.rss_kib["before"]
-        if growth > (BACK if self.long else BACK_SHORT):
+        if growth > (GROWTH_KIB if self.long else GROWTH_SHORT_KIB):
             faults.append(f"The memory grew by {growth} KiB.")
         return faults
 
@@ -249,7 +251,7 @@ async def send_frames(
             peer.send_raw(frame(text))
         peer.send(BARRIER[dialect])
         if not await until(
-            lambda: peer.closed.done() or not peer.inbox.empty(), PATIENCE
+            lambda: peer.closed.done() or not peer.inbox.empty(), ANSWER_TIMEOUT_S
         ):
             return f"{dialect}: no answer to {texts!r}"
         if garbage:
@@ -261,7 +263,7 @@ async def send_frames(
 
 
 def fuzz_frames(url: str, loop: Loop, report: FuzzReport, frames: int) -> None:
-    each = DRAWN * (1 + MUTATIONS)
+    each = FRAMES_PER_SOCKET * (1 + MUTATIONS_PER_FRAME)
 
     # Without `--long`, the frames are the same in each run.
     @seed(rng.getrandbits(32) if report.long else 0)
@@ -278,7 +280,10 @@ def fuzz_frames(url: str, loop: Loop, report: FuzzReport, frames: int) -> None:
         sent = [
             variant
             for text in texts
-            for variant in (text, *(mutated(text, dice) for _ in range(MUTATIONS)))
+            for variant in (
+                text,
+                *(mutated(text, dice) for _ in range(MUTATIONS_PER_FRAME)),
+            )
         ]
         wrong = loop.run(send_frames(url, dialect, sent, garbage))
         report.frames += len(sent) + bool(garbage)
@@ -289,7 +294,7 @@ def fuzz_frames(url: str, loop: Loop, report: FuzzReport, frames: int) -> None:
     on_a_socket()
 
 
-def lies(url: str) -> Iterator[tuple[str, bytes]]:
+def bad_handshakes(url: str) -> Iterator[tuple[str, bytes]]:
     """Yield names and bytes of handshakes that stall or are invalid."""
     good = Peer.request(Peer.__new__(Peer), url, "spectate.v1")
     yield "nothing", b""
@@ -330,9 +335,9 @@ def lies(url: str) -> Iterator[tuple[str, bytes]]:
 
 
 async def fuzz_handshakes(url: str, report: FuzzReport, count: int) -> None:
-    gate = asyncio.Semaphore(HANDSHAKES_AT_A_TIME)
+    gate = asyncio.Semaphore(CONCURRENT_HANDSHAKES)
 
-    async def lie(data: bytes) -> None:
+    async def send_handshake(data: bytes) -> None:
         dice = new_rng()
         async with gate:
             peer = await Stranger().connect(url)
@@ -348,8 +353,8 @@ async def fuzz_handshakes(url: str, report: FuzzReport, count: int) -> None:
                 peer.reset()
         report.handshakes += 1
 
-    every = itertools.cycle(lies(url))
-    await asyncio.gather(*(lie(next(every)[1]) for _ in range(count)))
+    every = itertools.cycle(bad_handshakes(url))
+    await asyncio.gather(*(send_handshake(next(every)[1]) for _ in range(count)))
 
 
 async def settled_rss(server: Server, limit: int, seconds: float) -> int:
@@ -389,7 +394,7 @@ def run(server: Server, long: bool) -> FuzzReport:
             fuzz_frames(url, loop, report, frames // 4)
             report.rss_kib[f"after part {part}"] = process.rss_kib(server.pid)
         loop.run(fuzz_handshakes(url, report, handshakes))
-        limit = report.rss_kib["before"] + BACK
+        limit = report.rss_kib["before"] + GROWTH_KIB
         report.rss_kib["after"] = loop.run(
             settled_rss(server, limit, 60 if long else 5)
         )

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import orjson
 from websockets.exceptions import ConnectionClosed
 
+from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN
 from tests.clients import Client, typed_client
 from tests.factories.revocation import (
     EXPIRY_S,
@@ -45,13 +46,13 @@ Setup = Literal["three", "alone"]
 SETUPS: tuple[Setup, ...] = ("three", "alone")
 # Longest time from the commit to the runner's last position.
 BOUND_S = 1.0
-# The limit of the short form, in acked fixes, because these slow down with a busy
-# machine: fixes until the last position, and fixes to wait after that. At most five are
-# acked per second.
-BOUND_FIXES, QUIET_FIXES = 10, 5
+# The limits of the short form are in acked fixes, at most five per second, because
+# fixes slow down with a busy machine. Fixes until the last position.
+BOUND_FIXES = 10
+# Fixes to wait after that.
+QUIET_FIXES = 5
 BETWEEN_FIXES_S = 0.2
-HANDSHAKES_AT_A_TIME = 5
-NOT_SIGNED_IN, NO_LONGER_ALLOWED = 4401, 4403
+CONCURRENT_HANDSHAKES = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Change:
     visible_by: Way
     close: int | None = None
     # Time after which the change takes effect.
-    wait: float = 0.0
+    wait_s: float = 0.0
 
 
 TOKEN_REVOKED = Change("token revoked", revoke_token, "anybody")
@@ -184,7 +185,7 @@ class Scenario:
     async def open(
         self, code: str, headers: dict[str, str], follow: dict[str, Any]
     ) -> list[Watcher]:
-        gate = asyncio.Semaphore(HANDSHAKES_AT_A_TIME)
+        gate = asyncio.Semaphore(CONCURRENT_HANDSHAKES)
 
         async def watcher(number: int) -> Watcher:
             watcher = Watcher(headers)
@@ -215,8 +216,8 @@ class Scenario:
         before = [watcher.positions for watcher in watchers]
         if not await until(lambda: all_received_more(watchers, before), PATIENCE_S):
             self.report.wrong.append(f"{change.name}: not everybody was watching")
-        since = await self.server.adatabase(act) + change.wait
-        await asyncio.sleep(change.wait)
+        since = await self.server.adatabase(act) + change.wait_s
+        await asyncio.sleep(change.wait_s)
         await phone.goes_on(BOUND_FIXES)
         if change.close is not None:
             await until(lambda: all(w.closed.done() for w in watchers), PATIENCE_S)

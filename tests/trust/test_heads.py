@@ -17,7 +17,7 @@ from tests.servers import Server
 from tests.waiting import PATIENCE_S
 
 # Longest endless header before the server must have closed. The kernel buffers a part.
-SENT = 20 * 1024 * 1024
+SENT_LIMIT_BYTES = 20 * 1024 * 1024
 
 
 def answer_to(server: Server, request: bytes) -> bytes:
@@ -28,7 +28,9 @@ def answer_to(server: Server, request: bytes) -> bytes:
         return connection.recv(100)
 
 
-def test_a_head_has_so_many_headers_at_most(uvicorn_server: Server) -> None:
+def test_a_head_has_a_limited_number_of_headers(
+    uvicorn_server: Server,
+) -> None:
     start = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     most = start + b"X: y\r\n" * (HEADERS - 1) + b"\r\n"
     assert answer_to(uvicorn_server, most).startswith(b"HTTP/1.1 200 ")
@@ -49,10 +51,10 @@ def test_a_head_that_does_not_end_is_cut_off(
         pytest.raises(OSError),
     ):
         connection.sendall(start)
-        while sent < SENT:
+        while sent < SENT_LIMIT_BYTES:
             connection.sendall(b"a" * 65_536)
             sent += 65_536
-    assert sent < SENT
+    assert sent < SENT_LIMIT_BYTES
     assert process.rss_kib(uvicorn_server.pid) - before < 8 * 1024
 
 
@@ -60,7 +62,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.mark.parametrize("parts", [(), (HEAD[:9],), (HEAD, HEAD[:9])])
-async def test_who_sends_no_head_in_time_is_hung_up_on(
+async def test_connection_without_a_head_in_time_is_closed(
     monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
 ) -> None:
     monkeypatch.setattr(http, "HEAD_TIMEOUT_S", 0.3)

@@ -49,8 +49,8 @@ from tests.trust.matrix import (
 from tests.waiting import PATIENCE_S
 
 # 4 origins, 5 cookies, 5 tokens, 5 visibilities.
-VISITORS = 4 * 5 * 5 * 5
-AT_A_TIME = 40
+VISITOR_COUNT = 4 * 5 * 5 * 5
+CONCURRENT_VISITORS = 40
 
 
 @dataclass
@@ -190,7 +190,7 @@ class World:
                 await self.listen(socket, visitor, follow, shown, lambda m: "lat" in m)
 
     async def typed(self, visitor: Visitor) -> None:
-        follow, snapshot, publish, topic_name = TYPED
+        follow, snapshot, publish, topic = TYPED
         with self.ends(visitor, TYPED):
             async with self.visit(visitor, "spectate.v1") as socket:
                 await receive(socket)  # the welcome
@@ -228,7 +228,7 @@ class World:
                         answers[id_] = set()
                 for cell, codes in (
                     (snapshot, answers["follow"]),
-                    (topic_name, answers["public"] | answers["races"]),
+                    (topic, answers["public"] | answers["races"]),
                 ):
                     is_shown = code_of(visitor) in codes
                     self.found[visitor, cell] = "shown" if is_shown else "absent"
@@ -340,7 +340,7 @@ class World:
                 await phone.goes_on(1)
                 self.phones[visibility] = phone
             everybody = list(visitors())
-            gate = asyncio.Semaphore(AT_A_TIME)
+            gate = asyncio.Semaphore(CONCURRENT_VISITORS)
 
             async def behind_gate(visitor: Visitor) -> None:
                 async with gate:
@@ -391,7 +391,7 @@ def matrix_server(server_kind: Kind) -> Any:
         assert "Traceback" not in server.log, server.log
 
 
-async def test_every_cell_has_the_outcome_that_is_due(matrix_server: Server) -> None:
+async def test_every_cell_has_its_expected_outcome(matrix_server: Server) -> None:
     world = World(matrix_server)
     start = time.monotonic()
     await world.run()
@@ -408,5 +408,7 @@ async def test_every_cell_has_the_outcome_that_is_due(matrix_server: Server) -> 
         f"{len(world.found):,} cells on {matrix_server.kind} "
         f"in {time.monotonic() - start:.0f} s: {Counter(world.found.values())}"
     )
-    assert not wrong, f"{len(wrong)} cells (is, due): {dict(list(wrong.items())[:20])}"
-    assert len(world.found) == VISITORS * len(world.actions)
+    assert not wrong, (
+        f"{len(wrong)} (actual, expected): {dict(list(wrong.items())[:20])}"
+    )
+    assert len(world.found) == VISITOR_COUNT * len(world.actions)
