@@ -1,4 +1,4 @@
-"""Validation errors of a row as a text for people."""
+"""Formats validation errors of a row for people."""
 
 from __future__ import annotations
 

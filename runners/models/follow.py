@@ -15,7 +15,7 @@ class FollowQuerySet(NotingQuerySet["Follow"]):
 
 
 class Follow(models.Model):
-    """A user's request to follow a runner, and the runner's answer."""
+    """A user's request to follow a runner, and the runner's decision."""
 
     class Status(models.TextChoices):
         PENDING = "pending", "Asked"

@@ -1,4 +1,4 @@
-"""Notifications: who wants to be notified of a runner, and what is to be delivered."""
+"""Alerts that followers have chosen, and news to deliver to them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from runners.models.sos import Contact, Sos
 
 
 class Subscription(models.Model):
-    """A place where a follower is notified: a browser by web push, or a mail address.
+    """A destination of notifications: a browser (web push) or a mail address.
 
-    A browser may belong to no account; an address belongs to an account and is used
+    A browser may belong to no account. A mail address belongs to an account and is used
     once its owner has confirmed it.
     """
 
@@ -31,20 +31,20 @@ class Subscription(models.Model):
         blank=True,
         related_name="subscriptions",
     )
-    # The browser's session: notifications there end with it.
+    # The browser's session. Notifications to the browser end with it.
     session = models.CharField(max_length=40, blank=True, db_index=True)
     endpoint = models.TextField(blank=True)
     p256dh = models.CharField(max_length=100, blank=True)
     auth = models.CharField(max_length=40, blank=True)
     email = models.EmailField(blank=True)
-    # Of the endpoint, or of account and address: hexadecimal SHA-256.
+    # Hexadecimal SHA-256 of the endpoint, or of account and address.
     digest = models.CharField(max_length=64, unique=True)
     device = models.CharField(max_length=60, blank=True)
     # The language of the page at the time of the choice.
     language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
     confirmed_at = models.DateTimeField(null=True, blank=True)
-    # Failures in a row; a browser that cannot be reached is deleted in the end.
+    # Consecutive failures. A browser that cannot be reached is deleted in the end.
     failures = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
@@ -68,7 +68,7 @@ class Kind(models.TextChoices):
     FINISH = "finish", _("Finish")
     SILENCE = "silence", _("No signal for 10 minutes")
     SOS = "sos", _("Call for help")
-    # After an SOS, for those who were notified of it.
+    # Sent after an SOS to those who were notified of it.
     FINE = "fine", _("All is well again")
 
 
@@ -77,13 +77,13 @@ KINDS = (Kind.START, Kind.CHECKPOINT, Kind.FINISH, Kind.SILENCE, Kind.SOS)
 
 
 class Alert(models.Model):
-    """The news about a runner that a follower chose, and where to send them."""
+    """The kinds of news about a runner that a follower chose, and their destination."""
 
     subscription = models.ForeignKey(
         Subscription, on_delete=models.CASCADE, related_name="alerts"
     )
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="alerts")
-    # The share link by which they see the runner, if any.
+    # The share link that gives the right to see the runner, if any.
     link = models.ForeignKey(
         ShareLink, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
     )
@@ -119,9 +119,9 @@ class NewsQuerySet(models.QuerySet["News"]):
         checkpoint: int | None = None,
         pass_number: int = 0,
     ) -> None:
-        """Record an event in a race, once, if anybody has alerts for its runner.
+        """Record an event of a race once, if anybody has alerts for its runner.
 
-        One statement, for the transaction of the event.
+        Executes one statement. Call it in the transaction of the event.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -149,12 +149,12 @@ def _adapted(moment: datetime) -> Any:
 class News(models.Model):
     """Something that happened to a runner.
 
-    Written in the transaction of the event; a serving process queues its deliveries a
-    moment later.
+    Written in the transaction of the event. A serving process queues its deliveries
+    within a second.
     """
 
     kind = models.CharField(max_length=10, choices=Kind)
-    # An event that happens twice, or is found by two processes, is delivered once.
+    # An event that happens twice, or that two processes find, is delivered once.
     once = models.CharField(max_length=100, unique=True)
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="news")
     entry = models.ForeignKey(
@@ -188,15 +188,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def claim(self, *, by_mail: bool, most: int, lease: timedelta) -> list[Delivery]:
         """Reserve due deliveries for this process until the lease ends.
 
-        If the process dies, others take over then.
+        If the process dies, a different one reserves them after the lease.
         """
         now = timezone.now()
         due = self.filter(by_mail=by_mail, due_at__lte=now)
         if not due.exists():
             return []
         with transaction.atomic():
-            # PostgreSQL skips rows that others have locked; SQLite has no row locks,
-            # and one writer from here on.
+            # PostgreSQL skips locked rows. SQLite has no row locks, but only one writer
+            # from here on.
             rows = list(
                 due.order_by("-urgent", "due_at").select_for_update(skip_locked=True)[
                     :most
@@ -218,7 +218,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """A news item on its way to one browser or mail address."""
+    """A news item to be delivered to one browser or mail address."""
 
     news = models.ForeignKey(News, on_delete=models.CASCADE, related_name="deliveries")
     subscription = models.ForeignKey(
@@ -255,7 +255,9 @@ class Delivery(models.Model):
 
     @property
     def recipient(self) -> Subscription | Contact:
-        """Return its place; contacts with an account get it at their own places."""
+        """Return the destination. Contacts with an account are notified at their own
+        ones.
+        """
         recipient = self.subscription or self.contact
         assert recipient is not None
         return recipient

@@ -10,7 +10,7 @@ from runners.models.runner import RunnerToken
 class Phone(models.Model):
     """The phone of a token: its app, last contact and refused fixes.
 
-    A separate table, as the intake writes it every few seconds.
+    A separate table, because the intake writes it every few seconds.
     """
 
     token = models.OneToOneField(
@@ -25,7 +25,7 @@ class Phone(models.Model):
     )
     accepted = models.PositiveBigIntegerField(default=0)
     refused = models.PositiveBigIntegerField(default=0)
-    # Numbers by error code, and the last error as a text.
+    # Counts by error code, and the last error as a text.
     reasons = models.JSONField(default=dict, blank=True)
     last_reason = models.CharField(max_length=200, blank=True)
     refused_at = models.DateTimeField(null=True, blank=True)

@@ -14,7 +14,7 @@ def _range(field: str, least: float, most: float, *, null: bool) -> Q:
 
 
 class Place(models.Model):
-    """The position and motion of a runner at one moment: SI units, null if unknown."""
+    """The position and motion of a runner at one moment, in SI units. Null: unknown."""
 
     recorded_at = models.DateTimeField(
         help_text="The phone's time, to the millisecond."
@@ -56,7 +56,7 @@ class Position(Place):
     class Meta:
         ordering: ClassVar = ["recorded_at"]
         constraints: ClassVar = [
-            # Also used to read trails and tracks.
+            # Also used by queries of trails and tracks.
             models.UniqueConstraint(
                 fields=["runner", "recorded_at"], name="a_runner_is_at_one_place_a_time"
             ),
@@ -87,8 +87,8 @@ class Position(Place):
 class LatestPosition(Place):
     """A runner's newest fix, so that a snapshot reads one row per runner.
 
-    A separate table, as it is written with every batch, and saving a runner in the
-    admin must not overwrite it with an old position.
+    A separate table, because it is written with every batch, and saving a runner in the
+    admin must not overwrite it with an older position.
     """
 
     runner = models.OneToOneField(
@@ -105,7 +105,7 @@ class LatestPosition(Place):
 
     class Meta:
         indexes: ClassVar = [
-            # The recently seen runners, for the page of everybody public.
+            # For the page of all public runners, which selects recently seen ones.
             models.Index(fields=["recorded_at"], name="latest_recorded"),
         ]
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import Runner
 
-# Runners of a race can be seen from this long before the start.
+# Runners of a race are visible from this long before the start.
 WINDOW_BEFORE_START = timedelta(hours=1)
 
 
@@ -103,7 +103,7 @@ class Race(models.Model):
 
 
 class Wave(models.Model):
-    """Entries of a race that start together, at their own time."""
+    """Entries of a race that start together, at a time of their own."""
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="waves")
     name = models.CharField(max_length=40)
@@ -153,7 +153,7 @@ class Checkpoint(models.Model):
 
 class EntryQuerySet(NotingQuerySet["Entry"]):
     def update(self, **changes: Any) -> int:
-        """Record since when entries are out, as saving does."""
+        """Update entries and set `out_at` as `save` does."""
         if "status" in changes:
             is_out = changes["status"] in Entry.OVER and not changes.get("finished_at")
             changes.setdefault("out_at", timezone.now() if is_out else None)
@@ -170,8 +170,8 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
 class Entry(models.Model):
     """A runner on a race's start list.
 
-    `status` was detected or set by an organiser; paused and off course are temporary
-    and only part of the live state.
+    `status` was detected, or set by an organiser. Paused and off course are temporary
+    states and only part of the live state.
     """
 
     class Status(models.TextChoices):
@@ -236,7 +236,7 @@ class Entry(models.Model):
         return f"{self.bib} {self.runner}"
 
     def save(self, **kwargs: Any) -> None:
-        """Record since when the entry is out, unless it is known."""
+        """Save, with `out_at` set if the entry is over without a finish time."""
         if self.status not in self.OVER or self.finished_at is not None:
             self.out_at = None
         elif self.out_at is None:

@@ -13,7 +13,7 @@ class RightsChangeQuerySet(models.QuerySet["RightsChange"]):
     def note(
         self, kind: str, keys: Iterable[int | None], *, erased: bool = False
     ) -> None:
-        """Record that these rows have changed; None keys are ignored.
+        """Record that these rows have changed. Keys that are None are ignored.
 
         Call it in the transaction of the change.
         """
@@ -27,10 +27,10 @@ class RightsChangeQuerySet(models.QuerySet["RightsChange"]):
 class RightsChange(models.Model):
     """Records that somebody may see or send less than before, or that a split changed.
 
-    Every write that may end a right inserts one in its transaction. Each serving
-    process polls new rows every 300 ms and reauthorizes the sockets concerned. So a
-    change made anywhere takes effect everywhere, and every process notifies its own
-    followers of splits that an organiser sets.
+    Every write that may end a right inserts a row in its transaction. Each serving
+    process polls new rows every 300 ms and reauthorizes the sockets concerned, so a
+    change takes effect in all processes. Each process also notifies its followers of
+    splits that an organiser sets.
     """
 
     class Kind(models.TextChoices):
@@ -42,9 +42,9 @@ class RightsChange(models.Model):
         SPLIT = "split", "A split set by hand"
 
     kind = models.CharField(max_length=6, choices=Kind)
-    # Not a foreign key, as the change is often a deletion.
+    # Not a foreign key, because the change is often a deletion.
     key = models.BigIntegerField()
-    # The runner's positions were erased: processes discard what they hold.
+    # The runner's positions were erased. Processes then discard their copies.
     erased = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
@@ -58,10 +58,11 @@ class RightsChange(models.Model):
 
 
 class NotingQuerySet(models.QuerySet[M]):
-    """Notes a rights change for each row that `update` touches.
+    """Records a rights change for each row that `update` changes.
 
-    Saving and deleting rows notes it by signals (models/rights_signals.py), which
-    `update` does not send. The model names the field that is the key, and its kind.
+    For saved and deleted rows signals do this (models/rights_signals.py), which
+    `update` does not send. The model names the field of the key, and the kind of
+    change.
     """
 
     def update(self, **changes: Any) -> int:

@@ -1,6 +1,6 @@
 """Records a `RightsChange` when a row that rights depend on is saved or deleted.
 
-By signals, so that the admin, pages, cascades and a shell behave alike.
+With signals, so that the admin, pages, cascades and a shell behave alike.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def _saved(
     update_fields: frozenset[str] | None,
     **kwargs: Any,
 ) -> None:
-    # A new row ends no right, except a zone, a pause and a block. Processes that track
-    # the runner need to know of a new entry.
+    # A new row ends no right, except a zone, a pause or a block. A new entry is
+    # recorded for the processes that track its runner.
     is_block = isinstance(instance, Follow) and instance.status == Follow.Status.BLOCKED
     if created and not (is_block or isinstance(instance, Zone | Pause | Entry)):
         return
@@ -50,9 +50,9 @@ def _deleted(instance: Any, **kwargs: Any) -> None:
 
 
 def _runner_goes(instance: Runner, using: str, **kwargs: Any) -> None:
-    # Positions that arrive meanwhile wait until the deletion is done, and are refused
-    # then. Otherwise PostgreSQL would refuse the deletion because of them. In the
-    # recorder's order, so that the two never deadlock.
+    # Positions that arrive meanwhile wait for the deletion and are refused then.
+    # Otherwise PostgreSQL would refuse the deletion because of them. Locks are taken in
+    # the order of the recorder, so that the two never deadlock.
     for model in (LatestPosition, Runner):
         list(model.objects.using(using).select_for_update().filter(pk=instance.pk))
 
@@ -77,7 +77,7 @@ def _user_ended(instance: Model, **kwargs: Any) -> None:
 
 
 def _session_ended(instance: Session, **kwargs: Any) -> None:
-    # Not by `user_logged_out`, which is sent before the session is deleted.
+    # Not on `user_logged_out`, which is sent before the session is deleted.
     user = instance.get_decoded().get(SESSION_KEY)
     RightsChange.objects.note(RightsChange.Kind.USER, [int(user)] if user else [])
 
@@ -88,7 +88,7 @@ def _link_runners_changed(instance: Any, action: str, **kwargs: Any) -> None:
 
 
 def connect() -> None:
-    """Connect the signals, once, when the app is ready."""
+    """Connect the signals. Called once, when the app is ready."""
     for model in (Runner, RunnerToken, Follow, Entry, Race, ShareLink, Zone, Pause):
         post_save.connect(_saved, sender=model)
         post_delete.connect(_deleted, sender=model)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from runners.models.rights import NotingQuerySet, RightsChange
 
-# Distinguishable for colour-blind viewers; the bib identifies a runner in any case.
+# Distinguishable for colour-blind viewers. The bib identifies a runner in any case.
 PALETTE = (
     "#0072B2",
     "#D55E00",
@@ -108,7 +108,7 @@ class Runner(models.Model):
     class Meta:
         ordering: ClassVar = ["name", "code"]
         indexes: ClassVar = [
-            # Read every second by each process that shows everybody public.
+            # For the query of public runners, which each process runs every second.
             models.Index(fields=["visibility", "changed_at"], name="runner_visibility"),
         ]
 
@@ -121,7 +121,7 @@ class Runner(models.Model):
 
 
 def palette_colour(code: str) -> str:
-    """Return one of the palette's colours, always the same for a code."""
+    """Return a colour of the palette, always the same for the same code."""
     return PALETTE[crc32(code.encode()) % len(PALETTE)]
 
 
@@ -132,7 +132,7 @@ def token_digest(plain: str) -> str:
 
 class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
     def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
-        """Create a token; return its row and the plain text, shown only now."""
+        """Create a token and return its row and the plain text, which is not stored."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         return self.create(runner=runner, name=name, digest=token_digest(plain)), plain
 
@@ -142,7 +142,7 @@ class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
 
 
 class RunnerToken(models.Model):
-    """The secret with which a phone publishes as a runner; only its hash is stored."""
+    """The secret with which a phone publishes as a runner. Only its hash is stored."""
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=60, help_text="The phone or app that uses it.")
@@ -164,7 +164,7 @@ class RunnerToken(models.Model):
         return f"{self.name} ({self.runner})"
 
     def revoke(self) -> None:
-        """Revoke the token; a second call changes nothing."""
+        """Revoke the token. A second call changes nothing."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])

@@ -18,7 +18,7 @@ from runners.models.race import Race
 from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import TOKEN_BYTES, Runner, token_digest
 
-# How long the number of viewers that a process reported is valid.
+# How long a count of viewers that a process reported is valid.
 VIEWERS_AGE = timedelta(seconds=15)
 
 
@@ -33,7 +33,7 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
         pin: str = "",
         created_by: User | None = None,
     ) -> tuple[ShareLink, str]:
-        """Create a link to runners or to a race; return its row and the plain token."""
+        """Create a link to runners or a race and return its row and the plain token."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         link = ShareLink(
             label=label,
@@ -53,13 +53,13 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
         return self.filter(revoked_at=None, expires_at__gt=timezone.now())
 
     def count_view(self) -> None:
-        """Count a view of a link, which changes no right."""
+        """Count a view of a link, without recording a change of rights."""
         models.QuerySet.update(
             self, views=models.F("views") + 1, last_viewed_at=timezone.now()
         )
 
     def with_viewers(self) -> ShareLinkQuerySet:
-        """Annotate each link with `viewers`: the number of sockets that use it now."""
+        """Annotate each link with `viewers`, the number of open sockets that use it."""
         lately = Q(presence__seen_at__gt=timezone.now() - VIEWERS_AGE)
         return self.annotate(
             viewers=Coalesce(models.Sum("presence__viewers", filter=lately), 0)
@@ -104,7 +104,7 @@ class ShareLink(models.Model):
         return self.label
 
     def revoke(self) -> None:
-        """Revoke the link; a second call changes nothing."""
+        """Revoke the link. A second call changes nothing."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
@@ -112,7 +112,7 @@ class ShareLink(models.Model):
 
 class LinkViewersQuerySet(models.QuerySet["LinkViewers"]):
     def say(self, process: str, viewers: Mapping[int, int]) -> None:
-        """Store how many sockets of a process use each link now, by its key.
+        """Store the number of sockets of a process that use each link, by its key.
 
         Call it more often than `VIEWERS_AGE`, and with an empty dict once the last
         socket has closed. Causes three queries.
@@ -161,7 +161,7 @@ class LinkViewers(models.Model):
 
 
 class Pause(models.Model):
-    """A time in which a runner shares nothing, however late its fixes arrive."""
+    """A period in which a runner shares nothing, even if its fixes arrive later."""
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="pauses")
     started_at = models.DateTimeField()
@@ -185,10 +185,10 @@ class Pause(models.Model):
 
 
 class Zone(models.Model):
-    """A circle around a place that a runner shows to nobody, such as the home.
+    """A circle around a place where a runner is never shown, such as their home.
 
-    The enforced circle is shifted by a random offset that stays the same for the zone:
-    without it, the ends of many tracks would reveal the centre.
+    The enforced circle is shifted by a random offset that stays the same for the zone.
+    Without it, the ends of many tracks would reveal the centre.
     """
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="zones")

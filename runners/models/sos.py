@@ -12,7 +12,7 @@ from runners.models.runner import Runner
 
 
 class Contact(models.Model):
-    """An emergency contact that a runner chose: an address or an account."""
+    """An emergency contact chosen by a runner: a mail address or an account."""
 
     runner = models.ForeignKey(
         Runner, on_delete=models.CASCADE, related_name="contacts"
@@ -25,7 +25,7 @@ class Contact(models.Model):
         blank=True,
         related_name="+",
     )
-    # The language of the runner, as the contact's is not known.
+    # The runner's language, because the contact's is not known.
     language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -57,18 +57,18 @@ class SosQuerySet(models.QuerySet["Sos"]):
 
 
 class Sos(models.Model):
-    """A runner's call for help: where and when, and what was done about it.
+    """A runner's call for help: place, time and what was done about it.
 
-    Its position is for the race office and the runner's contacts only: it is not stored
-    as a position, and no page for spectators reads it.
+    Its position is for the race office and the runner's contacts only. It is not stored
+    as a position, and pages for spectators do not read it.
     """
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="sos")
-    # Made by the phone, so that a repeated call is recognised.
+    # Chosen by the phone, so that a repeated call is recognised.
     key = models.CharField(max_length=64)
     called_at = models.DateTimeField(help_text="When the button was pressed.")
     received_at = models.DateTimeField(default=timezone.now)
-    # The newest position since then; None while the phone has no fix.
+    # The newest position since the call, or None while the phone has no fix.
     lat = models.FloatField(null=True, blank=True)
     lng = models.FloatField(null=True, blank=True)
     accuracy = models.FloatField(null=True, blank=True, help_text="Metres.")
@@ -79,7 +79,7 @@ class Sos(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(100)],
         help_text="Per cent.",
     )
-    # The runner reported that it is over.
+    # The time at which the runner reported that it is over.
     fine_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True)
     seen_by = models.ForeignKey(
@@ -102,7 +102,7 @@ class Sos(models.Model):
             )
         ]
         indexes: ClassVar = [
-            # Read by each desk every few seconds.
+            # For the race desk, which reads open calls every few seconds.
             models.Index(
                 fields=["called_at"],
                 condition=Q(fine_at=None, closed_at=None),

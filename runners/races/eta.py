@@ -1,15 +1,16 @@
-"""When does she pass here: the time at a place still ahead, as a range that narrows.
+"""Predict when a runner passes a place, as a range that narrows as they approach.
 
-The range is that of the pace from here on, given the average so far, the recent pace
-and what was learned from results: runners/races/arrival/pacing.py.
+The range is that of the pace to the place, given the average so far, the recent pace
+and the coefficients learned from results (runners/races/arrival/pacing.py).
 
-Slopes cost what running on them costs: Minetti et al., "Energy cost of walking and
-running at extreme uphill and downhill slopes", Journal of Applied Physiology 93 (2002).
-Downhill runners gain a quarter of what that would save: brakes, bad ground, caution.
-How much of it a runner's pace shows is learned from what they have run.
+Slopes cost the energy measured by Minetti et al., "Energy cost of walking and running
+at extreme uphill and downhill slopes", Journal of Applied Physiology 93 (2002). Runners
+gain only a quarter of what downhill slopes would save, because they brake, because of
+bad ground and out of caution. The share of the cost that a runner's pace shows is
+learned from their run so far.
 
-Pure functions: no database, no clock. Times are seconds since the epoch, distances
-metres along the course.
+Pure functions without a database or a clock. Times are in seconds since the epoch,
+distances in metres along the course.
 """
 
 from __future__ import annotations
@@ -27,34 +28,37 @@ from runners.races.course import Course
 
 Floats = npt.NDArray[np.float64]
 
-# Metres run, and seconds, before anything is said.
-LEAST_DISTANCE, LEAST_TIME = 2_000.0, 300.0
-# After so long without one on the course a runner may be anywhere. Seconds.
-SILENT = 600.0
-# How long ago it is worth to know where a runner was, beside splits: enough to tell a
-# wobble from a drift, too few for walks and traffic lights to look like one. Seconds.
-RECENT = (0, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000)
-# Heights are read every STEP metres and smoothed over SMOOTH steps: those of phones
-# and maps jump.
-STEP, SMOOTH = 50.0, 5
-# The slopes measured by Minetti et al.
-STEEPEST = 0.45
-
-# The share of the slopes' cost that paces show, its spread among runners, and the
-# spread of the pace of a kilometre (as a logarithm) for other reasons.
-SLOPES_SHOWN, SLOPES_SPREAD, KILOMETRE_SPREAD = 0.3, 0.25, 0.05
-# A leg shorter than this says nothing of slopes. Metres.
-SHORTEST_LEG = 300.0
-# Nobody is back at a place by running; phones say so. Metres.
-PLACE_ERROR = 12.0
-
-# What a doubt, the width of an even distribution, adds to half the range: the latter
-# holds four times in five.
+# Runners have no arrival times before they have run this far, and for this time.
+MIN_DISTANCE_M = 2_000.0
+MIN_TIME_S = 300.0
+# After this time without a fix on the course a runner may be anywhere.
+SILENT_AFTER_S = 600.0
+# How long ago positions are sampled, besides splits. Enough samples to tell a wobble
+# from a drift, and too few for walks and traffic lights to look like a drift.
+RECENT_S = (0, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000)
+# Heights of phones and maps are noisy, so they are smoothed over several steps.
+HEIGHT_STEP_M = 50.0
+SMOOTHED_STEPS = 5
+# The steepest slope measured by Minetti et al.
+STEEPEST_MEASURED = 0.45
+# The share of the slopes' cost that paces show, and its standard deviation.
+SLOPES_SHOWN = 0.3
+SLOPES_SPREAD = 0.25
+# The standard deviation of the logarithm of the pace over 1 km for other reasons.
+KILOMETRE_SPREAD = 0.05
+# Shorter legs do not show the effect of slopes.
+MIN_LEG_M = 300.0
+# A shorter way back is an error of the phone.
+PLACE_ERROR_M = 12.0
+# A doubt is the width of a uniform distribution. This share of it is added to half the
+# range, which holds 80 % of arrivals.
 DOUBT_SHARE = 0.4
 
 
 class Passed(NamedTuple):
-    """A runner was here: seconds since the epoch, metres, and seconds of doubt."""
+    """A place that a runner has passed: seconds since the epoch, metres, seconds of
+    doubt.
+    """
 
     time: float
     distance: float
@@ -77,9 +81,9 @@ ENDED: dict[str, Status] = {"finished": "finished", "dnf": "dnf", "dns": "dns"}
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One pass of a place. `at` is the middle of the range, all times are seconds.
+    """One pass of a place. `at` is the middle of the range. All times are in seconds.
 
-    Without a range `status` says why: not known when she passed, or not yet.
+    If there is no range, `status` is the reason.
     """
 
     distance: float
@@ -91,7 +95,7 @@ class Arrival:
 
 
 class Slopes:
-    """What the slopes of a course add to its length, for the legs. Built once."""
+    """The extra length of a course due to its slopes, computed once per course."""
 
     def __init__(self, course: Course) -> None:
         known = [
@@ -103,31 +107,31 @@ class Slopes:
 
     @classmethod
     def flat(cls, length: float) -> Slopes:
-        """Return those of a flat course of that many metres."""
+        """Return the slopes of a flat course of a length in metres."""
         slopes = cls.__new__(cls)
         slopes._build(length, [])
         return slopes
 
     def _build(self, length: float, known: Sequence[tuple[float, float]]) -> None:
         self.length = length
-        count = max(2, math.ceil(self.length / STEP) + 1)
+        count = max(2, math.ceil(self.length / HEIGHT_STEP_M) + 1)
         self._marks: Floats = np.linspace(0, self.length, count)
         self._extra: Floats = np.zeros(count)
         if len(known) < 2:
             return
         heights = np.interp(self._marks, *np.array(known).T)
-        padded = np.pad(heights, SMOOTH // 2, mode="edge")
-        smooth = np.convolve(padded, np.ones(SMOOTH) / SMOOTH, "valid")
+        padded = np.pad(heights, SMOOTHED_STEPS // 2, mode="edge")
+        smooth = np.convolve(padded, np.ones(SMOOTHED_STEPS) / SMOOTHED_STEPS, "valid")
         steps = np.diff(self._marks)
         more = slope_cost(np.diff(smooth) / steps)
         self._extra[1:] = np.cumsum(more * steps)
 
     def extra(self, distances: Floats) -> Floats:
-        """Return by how many metres of flat ground the way there is longer."""
+        """Return the extra metres of flat ground up to each distance."""
         return np.interp(distances, self._marks, self._extra)
 
     def effort(self, distances: Floats, shown: float) -> Floats:
-        """Return the metres of flat ground that take as long as the way there.
+        """Return the metres of flat ground that take as long as each distance.
 
         `shown` is the share of the slopes' cost that the runner's pace shows.
         """
@@ -135,8 +139,8 @@ class Slopes:
 
 
 def slope_cost(slope: Floats) -> Floats:
-    """Return by how much a slope (metres a metre) makes running slower, flat = 0."""
-    i = np.clip(slope, -STEEPEST, STEEPEST)
+    """Return the extra cost of a slope (metres per metre) relative to flat ground."""
+    i = np.clip(slope, -STEEPEST_MEASURED, STEEPEST_MEASURED)
     joules = 155.4 * i**5 - 30.4 * i**4 - 43.3 * i**3 + 46.3 * i**2 + 19.5 * i + 3.6
     more = joules / 3.6 - 1
     return np.where(more < 0, more / 4, more)
@@ -149,14 +153,14 @@ def arrivals(
     *,
     now: float,
     prior: Prior | None = None,
-    heard: float | None = None,
+    last_fix_at: float | None = None,
     status: str = "started",
 ) -> list[Arrival]:
-    """Say of each pass of a place when the runner is there.
+    """Return the arrival of a runner for each pass of a place.
 
-    `samples`: what is known of the runner, oldest first, the start the first of it;
-    `prior`: what was learned from results, the one that is shipped by default;
-    `heard`: when their phone last sent anything; `status`: the entry's.
+    `samples`: passed places, oldest first, the first is the start. `prior`: learned
+    coefficients, by default the shipped ones. `last_fix_at`: time of the phone's last
+    fix. `status`: that of the entry.
     """
     known = _forward(samples)
     here = known[-1] if known else None
@@ -166,12 +170,12 @@ def arrivals(
         why_not = ENDED[status]
     elif here is None or status == "registered":
         why_not = "not_started"
-    elif now - here.time > SILENT:
-        lost = heard is None or now - heard > SILENT
+    elif now - here.time > SILENT_AFTER_S:
+        lost = last_fix_at is None or now - last_fix_at > SILENT_AFTER_S
         why_not = "silent" if lost else "off_course"
     elif (
-        here.distance - known[0].distance < LEAST_DISTANCE
-        or here.time - known[0].time < LEAST_TIME
+        here.distance - known[0].distance < MIN_DISTANCE_M
+        or here.time - known[0].time < MIN_TIME_S
     ):
         why_not = "too_early"
     ranges = (
@@ -186,18 +190,18 @@ def arrivals(
         elif why_not:
             found.append(Arrival(distance, number, why_not))
         else:
-            # Who is due is due now, not in the past.
+            # An overdue runner is expected now, not in the past.
             early, middle, late = (max(now, t) for t in ranges[distance])
             found.append(Arrival(distance, number, "expected", middle, early, late))
     return found
 
 
 def _forward(samples: Sequence[Passed]) -> list[Passed]:
-    """Keep one sample a place, the last: who stands still goes on from then."""
+    """Keep the last sample of each place, because a runner may have stood there."""
     kept: list[Passed] = []
     for sample in samples:
-        while len(kept) > 1 and sample.distance - kept[-1].distance < PLACE_ERROR:
-            # Back, by the noise of the phone, or on the spot.
+        while len(kept) > 1 and sample.distance - kept[-1].distance < PLACE_ERROR_M:
+            # A step back is noise, and a short step is standing.
             kept.pop()
         if not kept or sample.distance > kept[-1].distance:
             kept.append(sample)
@@ -205,7 +209,7 @@ def _forward(samples: Sequence[Passed]) -> list[Passed]:
 
 
 def _passed(distance: float, number: int, known: Sequence[Passed]) -> Arrival:
-    """Tell when a place was passed, between what is known on both sides of it."""
+    """Interpolate the time when a place was passed. The range is the two samples."""
     if distance < known[0].distance:
         return Arrival(distance, number, "passed")
     after = next(n for n, sample in enumerate(known) if sample.distance >= distance)
@@ -220,10 +224,12 @@ def _passed(distance: float, number: int, known: Sequence[Passed]) -> Arrival:
 def _ranges(
     ahead: Sequence[float], known: Sequence[Passed], slopes: Slopes, prior: Prior
 ) -> dict[float, tuple[float, float, float]]:
-    """Return the earliest, middle and latest time at each distance, ascending."""
+    """Return the earliest, middle and latest time for each distance, in ascending
+    order.
+    """
     start, last = known[0], known[-1]
     started = start.time + start.doubt / 2
-    # Metres of flat ground from the start, and seconds since then.
+    # Metres of flat ground from the start, and seconds since the start.
     places = [*[sample.distance for sample in known], *ahead, slopes.length]
     effort = slopes.effort(np.array(places), _shown(known, slopes))
     effort -= effort[0]
@@ -235,11 +241,12 @@ def _ranges(
     left = (there - here) * times[-1] / here
     ratios = prior.for_length(slopes.length).predict(pace, there / length)
     early, middle, late = (left * np.exp(ratio) for ratio in ratios)
-    # The start's doubt is one of the average pace, the last place's one of now.
+    # The doubt of the start affects the average pace, that of the last place the
+    # present.
     doubt = DOUBT_SHARE * np.hypot(start.doubt * (there / here - 1), last.doubt)
     early = np.maximum(middle - np.hypot(middle - early, doubt), 0.0)
     late = middle + np.hypot(late - middle, doubt)
-    # Nobody is at a place before they were at those on the way there.
+    # A place cannot be reached before those on the way to it.
     table = last.time + np.maximum.accumulate([early, middle, late], axis=1)
     return dict(zip(ahead, map(tuple, table.T.tolist()), strict=True))
 
@@ -247,12 +254,12 @@ def _ranges(
 def _shown(known: Sequence[Passed], slopes: Slopes) -> float:
     """Return the share of the slopes' cost that this runner's pace shows.
 
-    A linear regression of the pace of each leg, drawn towards what is usual.
+    A linear regression of the pace of each leg, shrunk towards SLOPES_SHOWN.
     """
     marks = np.array(known)
     ends = [0]
     for n, distance in enumerate(marks[:, 1].tolist()):
-        if distance - marks[ends[-1], 1] >= SHORTEST_LEG:
+        if distance - marks[ends[-1], 1] >= MIN_LEG_M:
             ends.append(n)
     if len(ends) < 3:
         return SLOPES_SHOWN

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Course
-from runners.races.eta import RECENT, Passed, Slopes
+from runners.races.eta import RECENT_S, Passed, Slopes
 from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
 from runners.races.standings import Row, SplitTime
@@ -139,7 +139,7 @@ def rows_of(
                 out=out_at.timestamp() if out_at else None,
                 is_off_course=status == Entry.Status.STARTED and off_course_of == entry,
                 progress=progress if here else None,
-                heard=at.timestamp() if at is not None and here else None,
+                last_fix_at=at.timestamp() if at is not None and here else None,
                 splits=tuple(own),
             )
         )
@@ -153,7 +153,7 @@ def _by_distance(split: SplitTime) -> tuple[float, float]:
 def _moment(
     stored: datetime | None, splits: Iterable[SplitTime], at: Collection[int]
 ) -> float | None:
-    """Return when a runner passed the start or the finish; a time set by hand wins."""
+    """Return when a runner passed the start or the finish. Times set by hand win."""
     there = [split for split in splits if split.checkpoint in at]
     by_hand = [split.time for split in there if split.by_hand]
     if by_hand:
@@ -164,11 +164,13 @@ def _moment(
 
 
 def _with_last_certain(rows: list[Row]) -> list[Row]:
-    """Give fixes that are off course or held the last certain progress."""
+    """Fill in the last certain progress of runners who are off course or held."""
     unsure = [
         row.runner
         for row in rows
-        if row.status == Entry.Status.STARTED and row.heard and row.progress is None
+        if row.status == Entry.Status.STARTED
+        and row.last_fix_at
+        and row.progress is None
     ]
     if not unsure:
         return rows
@@ -217,9 +219,9 @@ def _recent(
     runners: Collection[int], begin: datetime, now: datetime
 ) -> Iterable[tuple[int, datetime, float]]:
     picked = {}
-    for n, ago in enumerate(RECENT):
+    for n, ago in enumerate(RECENT_S):
         until = now - timedelta(seconds=ago)
-        # The newest is needed however old it is.
+        # The newest position is needed at any age.
         since = max(begin, until - NEAR) if n else begin
         picked[f"at_{n}"] = Subquery(
             Position.objects.filter(

@@ -1,8 +1,9 @@
 """Standings overall, by category and by wave.
 
-Finishers come first, by time; then those who are running, by their certain progress;
-then those who have not started, and DNFs and DNSs. Pure functions over the rows of
-`race_data`. Times are in seconds since the epoch, distances in metres along the course.
+Finishers come first, by time, then the runners on the course, by their certain
+progress, then those who have not started, and then DNFs and DNSs. Pure functions over
+the rows of `race_data`. Times are in seconds since the epoch, distances in metres along
+the course.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-# Since the start of the wave (gun), or since the runner crossed the start (chip).
+# "gun": since the start of the wave. "chip": since the runner crossed the start.
 Clock = Literal["gun", "chip"]
 
 
@@ -31,10 +32,10 @@ class SplitTime(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """An entry and its run; unknown values are None.
+    """An entry and its run. Unknown values are None.
 
-    `splits` are in the order of their distance. `progress` is the last certain one,
-    `heard` the time of the phone's last fix, `out` the time of a DNF.
+    `splits` are ordered by distance. `progress` is the last certain progress,
+    `last_fix_at` the time of the phone's last fix, `out` the time of a DNF.
     """
 
     entry: int
@@ -52,7 +53,7 @@ class Row:
     out: float | None = None
     is_off_course: bool = False
     progress: float | None = None
-    heard: float | None = None
+    last_fix_at: float | None = None
     splits: tuple[SplitTime, ...] = ()
 
     @cached_property
@@ -78,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RankedRow:
-    """A row with its ranks, which DNFs, DNSs and those not started do not have."""
+    """A row with its ranks. Only finishers and runners on the course have ranks."""
 
     row: Row
     rank: int | None
@@ -87,7 +88,7 @@ class RankedRow:
 
 
 class Gap(NamedTuple):
-    """The gap to the leader: seconds at the same point, and metres if that is now."""
+    """The gap to the leader: seconds at the same point, and metres while both run."""
 
     seconds: float | None = None
     metres: float | None = None
@@ -112,7 +113,7 @@ def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[RankedRow]:
             if key[0] not in (FINISHED, RUNNING):
                 return None
             counted[group] += 1
-            # Everything except the bib.
+            # All fields except the bib.
             before, number = last.get(group, (None, 0))
             if before != key[:-1]:
                 number = counted[group]
@@ -133,8 +134,8 @@ def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[RankedRow]:
 def gap_of(ranked: RankedRow, leader: RankedRow, clock: Clock = "gun") -> Gap:
     """Return a runner's gap to the leader.
 
-    Between finishers by their times; otherwise at the last point that both have passed,
-    and in metres while both run.
+    The gap between finishers is that of their times. Otherwise it is the gap at the
+    last point that both have passed, in metres while both run.
     """
     row, first = ranked.row, leader.row
     if ranked.rank is None or leader.rank is None or row is first:
@@ -159,7 +160,7 @@ def gap_of(ranked: RankedRow, leader: RankedRow, clock: Clock = "gun") -> Gap:
 class Leg(NamedTuple):
     """A split for display: seconds since the start, and since the split before.
 
-    `pace` is that of the leg in seconds per metre; None if it is meaningless.
+    `pace` is that of the leg in seconds per metre, or None if it is meaningless.
     """
 
     split: SplitTime
@@ -193,7 +194,7 @@ def in_group(
 
 
 def matching(ranked_rows: Sequence[RankedRow], text: str) -> list[RankedRow]:
-    """Return the rows whose bib, or a part of whose name, begins with a text."""
+    """Return the rows whose bib begins with a text or whose name contains it."""
     wanted = text.casefold().strip()
     return [
         ranked
@@ -204,18 +205,19 @@ def matching(ranked_rows: Sequence[RankedRow], text: str) -> list[RankedRow]:
 
 
 def _key(row: Row, clock: Clock) -> tuple[object, ...]:
-    """Return the sort key of a row; its last part makes the order unambiguous."""
+    """Return the sort key of a row. Its last part makes the order unambiguous."""
     bib = _natural(row.bib)
     if row.status == "finished":
         time = row.time(clock)
-        # Finishers without a time, set by hand, come after the others.
+        # Finishers whose status was set by hand may have no time. They follow the
+        # others.
         return FINISHED, time is None, round(time or 0.0, 3), bib
     if row.status in ("dnf", "dns"):
         state = OUT if row.status == "dnf" else ABSENT
         return state, False, -(row.distance or 0.0), bib
     if row.status == "registered" and row.distance is None:
         return WAITING, False, row.gun, bib
-    # With equal metres, the runner who was there first is ahead.
+    # At equal progress, the runner who was there first is ahead.
     since = row.splits[-1].time - row.begin(clock) if row.splits else 0.0
     return RUNNING, False, -(row.distance or 0.0), since, bib
 

@@ -131,7 +131,7 @@ def test_a_course_without_heights_is_flat() -> None:
         (even(0), {"status": "registered"}, "not_started"),
         (even(1_000), {}, "too_early"),
         (even(10_000), {"now": 3_000 + 601.0}, "silent"),
-        (even(10_000), {"now": 3_000 + 601.0, "heard": 3_590.0}, "off_course"),
+        (even(10_000), {"now": 3_000 + 601.0, "last_fix_at": 3_590.0}, "off_course"),
         (even(10_000), {"status": "finished"}, "finished"),
         (even(10_000), {"status": "dnf"}, "dnf"),
         ([], {"status": "dns"}, "dns"),

@@ -83,7 +83,7 @@ def test_progress_in_a_different_race_is_ignored() -> None:
         source="x",
     )
     (row,) = rows_of(race, ground_of(race))
-    assert (row.progress, row.heard) == (None, None)
+    assert (row.progress, row.last_fix_at) == (None, None)
 
 
 def test_samples_are_the_start_the_splits_and_the_last_minutes() -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from runners.races.arrival.pacing import Prior
 from runners.races.arrival.results import Results
-from runners.races.eta import RECENT, Passed, Slopes, arrivals
+from runners.races.eta import RECENT_S, Passed, Slopes, arrivals
 
 Floats = npt.NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def samples_at(run: Run, mats: Floats, distance: float) -> list[Passed]:
     now = run.time_at(distance)
     splits = [Passed(run.time_at(d), d) for d in mats.tolist() if d <= distance]
     recent = [
-        Passed(now - ago, run.place_at(now - ago)) for ago in RECENT if now - ago > 0
+        Passed(now - ago, run.place_at(now - ago)) for ago in RECENT_S if now - ago > 0
     ]
     return sorted({Passed(0.0, 0.0), *splits, *recent})
 

@@ -1,4 +1,4 @@
-"""Follows runners along a course: what each fix shows, from the start to the finish."""
+"""Follows a runner along a course from the start to the finish, one fix at a time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from runners.races.progress.mixture import (
     share_of_best,
 )
 from runners.races.progress.motion import (
-    DOUBT,
+    DOUBT_SIGMAS,
     USUAL_WEIGHT_S,
-    fastest,
+    top_average,
     usual_pace,
 )
 from runners.races.progress.start import Starting
 from runners.races.progress.state import (
-    LEAST_SIGMA,
-    OFF_MOST,
-    SIGMAS,
+    ACCURACY_SIGMAS,
+    MAX_OFF_COURSE_M,
+    MIN_SIGMA_M,
     Confirmed,
     Fix,
     Here,
@@ -40,52 +40,71 @@ from runners.races.progress.state import (
 )
 from runners.races.splits import Mark, Node, Passing, passes_of, passings
 
-# Accuracies, metres: worse than the first is held, worse than the second moves the
-# progress but passes no mark while better fixes come.
-SHOW, COUNT = 100.0, 30.0
-# After so many seconds without a good fix a coarse one counts.
-PATIENCE = 30.0
-# How much of the likelihood has to be around a place that counts; after so many
-# seconds the best of several counts, and is corrected when evidence decides.
-SURE, UNDECIDED_S = 0.9, 100.0
-# The phone's errors are averaged over so many seconds; how far their variance may be
-# from what the phone reports, as factors, and what it may always be. Square metres.
-NOISE_MEMORY_S, NOISE_LESS, NOISE_TIMES, NOISE_USUAL = 90.0, 2.0, 4.0, 15.0**2
-# A runner is off the course after FAR_S at more than FAR_M from it, if the distance has
-# grown by LEAVES_M; after STAYS_FAR_S if it has not, and after BESIDE_S below FAR_M.
-FAR_M, FAR_S, LEAVES_M, STAYS_FAR_S, BESIDE_S = 60.0, 6.0, 15.0, 120.0, 240.0
-# Those who run away from the course are not that far from it at once; if they seem to
-# be, they have to get that much further. Metres.
-SUDDEN_M, SUDDENLY_M = 20.0, 40.0
-# So many fixes beside the course are counted.
-OFF_FIXES = 3
-# Those who stand this near the finish have finished after STANDS_S; after RESTS_S if
-# they are further from it than NEAR_FINISH_M, and the phone does not send slowly.
-FINISH_REACH, NEAR_FINISH_M, STANDS_M = 45.0, 10.0, 15.0
-STANDS_S, RESTS_S, SLOW_S = 9.0, 110.0, 25.0
-# Those who are slower stand. m/s.
+# Fixes with a worse accuracy are held.
+MAX_SHOWN_ACCURACY_M = 100.0
+# Worse fixes move the progress, but pass no mark while better ones arrive.
+MAX_COUNTED_ACCURACY_M = 30.0
+# Without a good fix for this time, a coarse one counts.
+COARSE_COUNTS_AFTER_S = 30.0
+# A place counts if this share of the likelihood is around it.
+SURE_SHARE = 0.9
+# After this time the best of several places counts. Later evidence may correct it.
+UNDECIDED_S = 100.0
+# The time over which a phone's errors are averaged.
+NOISE_MEMORY_S = 90.0
+# The averaged variance is at least the reported one divided by this, and at most the
+# reported one times a factor, or the usual variance.
+NOISE_MAX_DIVISOR = 2.0
+NOISE_MAX_FACTOR = 4.0
+NOISE_USUAL_M2 = 15.0**2
+# A runner is off the course after FAR_S at more than FAR_M from it if the distance has
+# grown by LEAVES_M, after STAYS_FAR_S if it has not, and after BESIDE_S below FAR_M.
+FAR_M = 60.0
+FAR_S = 6.0
+LEAVES_M = 15.0
+STAYS_FAR_S = 120.0
+BESIDE_S = 240.0
+# The distance of a runner who leaves the course grows gradually. A jump by SUDDEN_M is
+# probably an error, so the distance then has to grow by SUDDEN_EXTRA_M more.
+SUDDEN_M = 20.0
+SUDDEN_EXTRA_M = 40.0
+# Fixes beside the course are counted up to this number.
+MAX_FIXES_BESIDE = 3
+# A runner who stands within FINISH_REACH_M of the finish has finished after STANDS_S.
+# Farther from it than NEAR_FINISH_M this takes RESTS_S, unless the phone sends slowly.
+FINISH_REACH_M = 45.0
+NEAR_FINISH_M = 10.0
+STANDS_M = 15.0
+STANDS_S = 9.0
+RESTS_S = 110.0
+SLOW_INTERVAL_S = 25.0
+# Slower runners count as standing.
 STANDING_MPS = 1.0
-# Those whom the fixes have lost are at the finish this near to it. Metres.
-FINISH_AREA = 150.0
-# Those who appear there after so many seconds have not run there.
+# Runners lost by map matching are at the finish within this distance of it.
+FINISH_AREA_M = 150.0
+# Runners who appear at the finish after this time without a fix have not run there.
 UNSEEN_S = 3_600.0
-# A place that is further back than this is no noise: checkpoints are passed again.
+# A place farther back than this is not noise: checkpoints are passed again.
 CORRECTED_M = 150.0
-# Whom fixes do not fit for so many seconds may be anywhere.
-LOST = 250.0
-# Seconds between the places by which speeds are measured, and how many there are.
-TRAIL_S, TRAIL = 60.0, 5
-# The least metres of a ride, and by how many it is further than anybody runs.
-RIDE_M, RIDE_SLACK_M = 400.0, 150.0
-# Over so many seconds the way along the course counts, too.
+# If no fix matches the course for this time, the runner may be anywhere.
+ANYWHERE_AFTER_S = 250.0
+# Speeds are measured between this many places, at least TRAIL_S apart.
+TRAIL_S = 60.0
+TRAIL_LENGTH = 5
+# A ride is longer than RIDE_M, and by RIDE_SLACK_M longer than anybody can run.
+RIDE_M = 400.0
+RIDE_SLACK_M = 150.0
+# Over longer silences the distance along the course is measured too.
 SILENT_RIDE_S = 240.0
-# Who rode counts again near where they left, or after they ran for so long.
-RETURN_M, RUN_AGAIN_M = 300.0, 300.0
+# After a ride a runner counts again near the place where they left, or after a run of
+# this length.
+RETURN_M = 300.0
+RUN_AGAIN_M = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What all fixes of a runner show, in the order of `times` (ms).
+    """The result of all fixes of a runner, in the order of `times` (ms).
 
     `shown` has the progress and its uncertainty in metres.
     """
@@ -103,7 +122,7 @@ class Replay:
 
 
 class Guide:
-    """Follows runners along one course; the same for all of a race, and read-only."""
+    """Follows runners along one course. Read-only, shared by all runners of a race."""
 
     def __init__(
         self, course: Course, marks: Sequence[Mark], *, top_speed: float = 12.5
@@ -133,20 +152,20 @@ class Guide:
         return State(gun)
 
     def advance(self, state: State, fix: Fix) -> tuple[State, Seen]:
-        """Return the state after a fix, and what it showed.
+        """Return the state after a fix and the progress that it shows.
 
-        A fix that is not newer than the state's changes nothing.
+        A fix that is not newer than the state's newest changes nothing.
         """
         if fix.t <= state.t:
             return state, Seen(state.progress)
         if state.finished is not None:
-            return state._replace(t=fix.t), Seen(state.progress, LEAST_SIGMA)
+            return state._replace(t=fix.t), Seen(state.progress, MIN_SIGMA_M)
         here = Here(fix.t, fix.lat, fix.lng, fix.accuracy, fix.speed, fix.heading)
         if fix.t < state.gun:
             state = state._replace(t=fix.t, shown=Here(*here[:4]))
             return self._starting.wait(state, here), Seen(None)
         held, shown = state.held, state.shown
-        coarse = here.accuracy is not None and here.accuracy > SHOW
+        coarse = here.accuracy is not None and here.accuracy > MAX_SHOWN_ACCURACY_M
         jumps = (
             state.status != "registered"
             and shown is not None
@@ -164,15 +183,17 @@ class Guide:
         state, seen = self._follow(state, here)
         if held is None or not confirms:
             return state, seen
-        if not jumps and (held.accuracy is None or held.accuracy <= SHOW):
-            # Where the runner was before is where they still are.
+        if not jumps and (
+            held.accuracy is None or held.accuracy <= MAX_SHOWN_ACCURACY_M
+        ):
+            # The runner is still near the earlier place.
             return state, seen
         expected = self._predicted(before).progress
         confirmed = Confirmed(held.t, held.lat, held.lng, expected)
         return state, seen._replace(confirmed=(confirmed,))
 
     def replay(self, gun: int, fixes: Iterable[Fix]) -> Replay:
-        """Follow all fixes of a runner anew, in whatever order they come."""
+        """Process all fixes of a runner from the beginning, in any order."""
         state = self.begin(gun)
         splits: list[Passing] = []
         times: list[int] = []
@@ -200,7 +221,7 @@ class Guide:
         x, y = self._line.place(here.lat, here.lng)
         spot = spot_of(x, y, speed=here.speed, heading=here.heading)
         noise = _noise(state, here)
-        here = here._replace(accuracy=SIGMAS * math.sqrt(noise))
+        here = here._replace(accuracy=ACCURACY_SIGMAS * math.sqrt(noise))
         if state.status == "registered":
             return self._starting.step(state, here, spot, noise)
         return self._run(state, here, spot, noise)
@@ -218,7 +239,7 @@ class Guide:
         return min(max(usual, 0.5), self.top_speed)
 
     def _predicted(self, state: State) -> Seen:
-        """Return where the runner should be at the newest fix, without its place."""
+        """Return the expected progress at the newest fix, ignoring its position."""
         certain = state.certain
         if certain is None or not state.hypotheses:
             return Seen(state.progress)
@@ -264,7 +285,7 @@ class Guide:
             return self._lost(state, here, best, certain, usual)
         around = 3 * math.sqrt(best.variance) + 15
         share = share_of_best(hypotheses, around, self.finish)
-        unsure = 0 if share >= SURE else state.unsure or here.t
+        unsure = 0 if share >= SURE_SHARE else state.unsure or here.t
         state = state._replace(
             status="started",
             rode=False,
@@ -272,8 +293,8 @@ class Guide:
             unsure=unsure,
         )
         since = (best.since if best.since > certain.t else here.t) - certain.t
-        if since > UNSEEN_S * 1000 and best.distance > self.finish - FINISH_AREA:
-            # Who appears at the finish after an hour may have come by bus.
+        if since > UNSEEN_S * 1000 and best.distance > self.finish - FINISH_AREA_M:
+            # A runner who appears at the finish after an hour may have come by bus.
             return state, Seen(certain.distance, _lost_for(usual, here.t, certain))
         undecided = unsure and here.t - unsure < UNDECIDED_S * 1000
         if undecided or not self._counts(here, certain.t):
@@ -281,28 +302,30 @@ class Guide:
         return self._count(state, here, best, certain, usual)
 
     def _farthest(self, state: State, here: Here, certain: Node, usual: float) -> float:
-        """Return how far the runner may have come. Metres.
+        """Return the farthest distance that the runner may have reached, in metres.
 
-        Those who wait where they could not be yet are not there later either.
+        Waiting at a place that was out of reach does not bring it into reach.
         """
         until, elsewhere = here.t, state.elsewhere
         if elsewhere is not None and _is_near(here, elsewhere):
             until = elsewhere.t
         since = max((until - certain.t) / 1000, 1.0)
-        reach = fastest(usual, since, self.top_speed) * since
+        reach = top_average(usual, since, self.top_speed) * since
         cut = CUT_M * max(1 - since / CUT_S, 0.1)
         return certain.distance + reach + cut + 2 * here.slack
 
     def _parents(
         self, state: State, certain: Node, usual: float
     ) -> Sequence[Hypothesis]:
-        """Return the hypotheses to go on from; off the course one may be anywhere."""
+        """Return the hypotheses to continue from. Off the course the runner may be
+        anywhere.
+        """
         if not state.hypotheses:
             return [_lost_at(state.at, certain, usual, 0.0)]
         off = state.status == "off_course"
         return [
             _lost_at(state.at, certain, usual, hypothesis.cost)
-            if hypothesis.misfits and (off or hypothesis.misfits >= LOST)
+            if hypothesis.misfits and (off or hypothesis.misfits >= ANYWHERE_AFTER_S)
             else hypothesis
             for hypothesis in state.hypotheses
         ]
@@ -319,10 +342,11 @@ class Guide:
             nodes.append(Node(best.since, best.origin))
         reached = best.distance
         state = self._stands(state, here, best, certain, usual)
-        doubt = DOUBT * math.sqrt(best.variance) / max(usual, best.speed)
+        doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(usual, best.speed)
         stands = state.stands
         if stands is not None and _stood(stands, here, best, certain, self.finish):
-            # Crossed, and went back a little; or stopped a little short for the phone.
+            # The runner has crossed the line and gone back, or stands a little short of
+            # it because of GPS errors.
             nodes, reached = [nodes[0]._replace(t=stands.crossed)], self.finish + 1
             doubt = stands.doubt
         nodes.append(Node(here.t, reached))
@@ -354,15 +378,15 @@ class Guide:
         certain: Node,
         usual: float,
     ) -> State:
-        """Note since when a runner stands near the finish, and when they crossed it."""
+        """Record since when a runner stands near the finish and when they crossed."""
         stands = state.stands
-        if best.distance < self.finish - FINISH_REACH:
+        if best.distance < self.finish - FINISH_REACH_M:
             return state if stands is None else state._replace(stands=None)
         if stands is not None and abs(best.distance - stands.distance) <= STANDS_M:
             return state
         run = max(self.finish - certain.distance, 0.0) / usual
         crossed = min(certain.t + 1000 * run, here.t)
-        doubt = max((here.t - certain.t) / 1000, FINISH_REACH / usual)
+        doubt = max((here.t - certain.t) / 1000, FINISH_REACH_M / usual)
         return state._replace(
             stands=Stands(here.t, best.distance, round(crossed), round(doubt, 1))
         )
@@ -370,24 +394,28 @@ class Guide:
     def _lost(
         self, state: State, here: Here, best: Hypothesis, certain: Node, usual: float
     ) -> tuple[State, Seen]:
-        """Return what is known while fixes are not where the runner should be."""
-        if state.status == "off_course" or state.rode or best.misfits >= LOST:
+        """Return the state and progress while fixes do not match the expectation."""
+        if (
+            state.status == "off_course"
+            or state.rode
+            or best.misfits >= ANYWHERE_AFTER_S
+        ):
             if state.rode:
                 state = state._replace(status="off_course")
             return state, Seen(certain.distance, _lost_for(usual, here.t, certain))
         short = self.finish - best.distance + math.sqrt(best.variance)
         if short <= 0 and (
-            metres_between(here.lat, here.lng, *self._finish_place) <= FINISH_AREA
+            metres_between(here.lat, here.lng, *self._finish_place) <= FINISH_AREA_M
         ):
-            # They left the course behind the line.
+            # The runner has left the course behind the finish line.
             over = best._replace(distance=self.finish + 1.0)
             return self._count(state, here, over, certain, usual)
         return state, self._seen(state.hypotheses)
 
-    # Rides
+    # -- rides
 
     def _rides(self, state: State, here: Here, best: Hypothesis, usual: float) -> State:
-        """Note whether the runner was faster than anybody runs, for two fixes."""
+        """Record whether the runner was faster than anybody can run, for two fixes."""
         trail = state.trail
         certain = state.certain
         assert certain is not None
@@ -399,7 +427,7 @@ class Guide:
             return state
         before = next((old for old in trail if self._is_ride(old, now, usual)), None)
         if before is None:
-            return state._replace(trail=(*trail[1 - TRAIL :], now), fast=False)
+            return state._replace(trail=(*trail[1 - TRAIL_LENGTH :], now), fast=False)
         if state.rode or not state.fast:
             return state._replace(fast=True)
         if before.distance is not None and before.distance < certain.distance:
@@ -422,7 +450,7 @@ class Guide:
             and now.distance is not None
         ):
             metres = max(metres, now.distance - before.distance)
-        most = fastest(usual, seconds, self.top_speed) * seconds + RIDE_SLACK_M
+        most = top_average(usual, seconds, self.top_speed) * seconds + RIDE_SLACK_M
         return metres > max(RIDE_M, most)
 
     def _runs_again(self, state: State, best: Hypothesis, usual: float) -> bool:
@@ -444,20 +472,20 @@ class Guide:
         """Return whether a fix is accurate enough to pass marks."""
         return (
             here.accuracy is None
-            or here.accuracy <= COUNT
-            or here.t - last > PATIENCE * 1000
+            or here.accuracy <= MAX_COUNTED_ACCURACY_M
+            or here.t - last > COARSE_COUNTS_AFTER_S * 1000
         )
 
 
 def _stood(
     stands: Stands, here: Here, best: Hypothesis, certain: Node, finish: float
 ) -> bool:
-    """Return whether somebody stands for long enough; those further off may rest."""
+    """Return whether a runner has stood long enough. Farther off they may only rest."""
     near = (
         best.speed <= STANDING_MPS
         and finish - best.distance <= NEAR_FINISH_M + math.sqrt(best.variance)
     )
-    slow = here.t - certain.t >= SLOW_S * 1000
+    slow = here.t - certain.t >= SLOW_INTERVAL_S * 1000
     return here.t - stands.since >= (STANDS_S if near or slow else RESTS_S) * 1000
 
 
@@ -466,13 +494,13 @@ def _is_near(one: Here, other: Here) -> bool:
 
 
 def _noise(state: State, here: Here) -> float:
-    """Return the variance of each axis: as reported, and as the course showed it."""
+    """Return the variance of each axis, from the reported and the averaged errors."""
     reported = here.sigma**2
     if state.noise is None:
         return reported
-    most = max(reported * NOISE_TIMES, NOISE_USUAL)
-    noise = min(max(state.noise, reported / NOISE_LESS), most)
-    return max(noise, LEAST_SIGMA**2)
+    most = max(reported * NOISE_MAX_FACTOR, NOISE_USUAL_M2)
+    noise = min(max(state.noise, reported / NOISE_MAX_DIVISOR), most)
+    return max(noise, MIN_SIGMA_M**2)
 
 
 def _learned(noise: float | None, usual: float, beside: float, seconds: float) -> float:
@@ -485,10 +513,11 @@ def _learned(noise: float | None, usual: float, beside: float, seconds: float) -
 def _besides(
     state: State, here: Here, beside: float, noise: float, most: float
 ) -> dict[str, Any]:
-    """Return for how long fixes have been beside the course, and the status.
+    """Return the changes of the state for a fix at a distance from the course.
 
-    Those who leave it get further and further away, by `most` metres since the last
-    fix. Errors of GPS come suddenly, or stay about the same.
+    `beside` is that distance and `most` the farthest run since the last fix, in metres.
+    The distance of a runner who leaves the course grows steadily. GPS errors come
+    suddenly or stay about the same.
     """
     if beside <= here.limit:
         if not state.away:
@@ -496,18 +525,18 @@ def _besides(
         return {"away": 0, "away_since": 0, "far": None, "beside": round(beside, 1)}
     since, far = state.away_since or here.t, state.far
     if not state.away and beside - state.beside > most + math.sqrt(noise) + SUDDEN_M:
-        far = Node(here.t, round(beside + SUDDENLY_M, 1))
+        far = Node(here.t, round(beside + SUDDEN_EXTRA_M, 1))
     elif beside <= max(FAR_M, here.limit):
         far = far if far is not None and far.distance > beside else None
     elif far is None:
         far = Node(here.t, round(beside, 1))
-    away = min(state.away + 1, OFF_FIXES)
+    away = min(state.away + 1, MAX_FIXES_BESIDE)
     away_for = (here.t - since) / 1000
     far_for = 0.0 if far is None else (here.t - far.t) / 1000
     leaves = far is not None and beside >= far.distance + LEAVES_M
     is_off = away > 1 and (
         (leaves and far_for >= FAR_S)
-        or (beside > OFF_MOST and away_for >= FAR_S)
+        or (beside > MAX_OFF_COURSE_M and away_for >= FAR_S)
         or (beside > FAR_M and far_for >= STAYS_FAR_S)
         or away_for >= BESIDE_S
     )
@@ -516,12 +545,14 @@ def _besides(
 
 
 def _lost_for(usual: float, t: int, certain: Node) -> float:
-    """Return the standard deviation of somebody lost since a time. Metres."""
+    """Return the standard deviation of a runner lost since `certain`, in metres."""
     return round(50.0 + 0.5 * usual * max(t - certain.t, 0.0) / 1000, 1)
 
 
 def _lost_at(t: int, certain: Node, usual: float, cost: float) -> Hypothesis:
-    """Return the hypothesis that a runner is anywhere since the last certain place."""
+    """Return the hypothesis that the runner may be anywhere near the last certain
+    place.
+    """
     spread = _lost_for(usual, t, certain)
     return Hypothesis(
         certain.distance,
@@ -532,7 +563,7 @@ def _lost_at(t: int, certain: Node, usual: float, cost: float) -> Hypothesis:
         cost,
         t,
         certain.distance,
-        LOST,
+        ANYWHERE_AFTER_S,
     )
 
 

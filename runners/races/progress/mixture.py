@@ -1,10 +1,10 @@
-"""Where along the course a runner may be: a few hypotheses that each fix moves on.
+"""A set of hypotheses of a runner's position along the course, updated by each fix.
 
 A Gaussian sum filter (Alspach and Sorenson, "Nonlinear Bayesian estimation using
-Gaussian sum approximations", 1972) with map matching as its observation: a hypothesis
-branches where several places of the line fit the fix, and one branch always is that
-the fix is wrong or off the course (multiple hypothesis tracking: Reid, 1979). The cost
-of a hypothesis is -2 times the logarithm of its likelihood.
+Gaussian sum approximations", 1972) with map matching as its observation. A hypothesis
+branches where several places of the line fit the fix, and one branch always assumes
+that the fix is wrong or off the course (multiple hypothesis tracking: Reid, 1979). The
+cost of a hypothesis is -2 times the logarithm of its likelihood.
 """
 
 from __future__ import annotations
@@ -16,41 +16,48 @@ from runners.races.line import Line, Place, Spot
 from runners.races.progress.motion import Motion, moved, surprise
 from runners.races.progress.state import Here, Hypothesis
 
-# GPS errors persist: fixes within so many seconds are one observation of the place,
-# and one of whether it fits.
-LASTING_S, FITTING_S = 10.0, 20.0
-# The cost of a fix that a hypothesis does not fit.
-MISFIT = 16.0
-# A surprise above this square of deviations is one of the motion.
-TURNS = 4.0
-# A fix that adds less to the cost fits: no other branch is looked for.
-FITS = 4.0
-# Fixes so many standard deviations beside a place may belong to a different one, so
-# many metres from it along the line.
-ASIDE, BEND_M = 2.2, 100.0
-# Hypotheses of which one costs so much more than the best are dropped.
-CLEARLY, MOST = 28.0, 8
-# Hypotheses within so many metres are one; so many are branched at most.
-SAME_PLACE = 15.0
-# The cost of a place that only a jump explains: at first, and per factor e of 100 m.
-JUMP, JUMP_FURTHER = 20.0, 3.0
-# Metres that somebody may have cut the course by, less and less in so many seconds.
-CUT_M, CUT_S = 1_000.0, 600.0
-# After a silence of so many seconds all places within reach are looked at.
+# GPS errors persist. Fixes within LASTING_S are one observation of the place, and fixes
+# within FITTING_S are one observation of whether it fits.
+LASTING_S = 10.0
+FITTING_S = 20.0
+# The cost of a fix that does not fit a hypothesis.
+MISFIT_COST = 16.0
+# An error above this, in squared standard deviations, makes the motion less certain.
+DOUBT_SQUARE = 4.0
+# A fix that adds less to the cost fits, and causes no search for other branches.
+FIT_COST = 4.0
+# A fix this many standard deviations beside its place may belong to a different place
+# within BEND_M along the line.
+BESIDE_SIGMAS = 2.2
+BEND_M = 100.0
+# Hypotheses whose cost exceeds that of the best by more are dropped.
+MAX_COST = 28.0
+HYPOTHESIS_LIMIT = 8
+# Hypotheses within this distance are merged.
+SAME_PLACE_M = 15.0
+# The cost of a place that only a jump explains: a constant, and one per logarithm of
+# distance.
+JUMP_COST = 20.0
+JUMP_LOG_COST = 3.0
+# The length of the course that a runner may have cut. It falls to a tenth over CUT_S.
+CUT_M = 1_000.0
+CUT_S = 600.0
+# After a silence of this time all places within reach are searched.
 SILENCE_S = 60.0
-
-
-# Windows larger than this are searched by circles first. Metres.
+# Larger windows are searched with bounding circles first.
 WINDOW_M = 250.0
-# Fixes that lose a runner for so many seconds are no spell of noise; what it costs to
-# be found again, near the last certain place or further away.
-LOST_S, REJOIN, REJOIN_FAR, REJOIN_M = 150.0, 6.0, 14.0, 300.0
-# A single fix counts for so many of these seconds at most.
+# Misfits over more than this time are not a spell of noise: the runner is lost. Finding
+# them again costs less near the last certain place than farther away.
+LOST_S = 150.0
+REJOIN_COST = 6.0
+REJOIN_FAR_COST = 14.0
+REJOIN_NEAR_M = 300.0
+# The longest time that a single fix adds to the misfits.
 SPELL_S = 100.0
 
 
 class Mixture:
-    """Moves hypotheses along a line; read-only."""
+    """Moves hypotheses along a line. Read-only."""
 
     def __init__(self, line: Line, start: float, top_speed: float) -> None:
         self._line = line
@@ -66,7 +73,7 @@ class Mixture:
         seconds: float,
         reach: float,
     ) -> list[Hypothesis]:
-        """Return where somebody may be who started some seconds ago, or did not."""
+        """Return the hypotheses of a runner who may have started some seconds ago."""
         found = []
         high = self._start + reach
         mean, spread = self._start + usual * seconds, 0.5 * usual * seconds + 30
@@ -88,10 +95,10 @@ class Mixture:
     ) -> tuple[list[Hypothesis], float]:
         """Return the hypotheses after a fix, and its least distance from the line.
 
-        `noise` is the variance of each axis, `usual` the runner's pace, `reach` from
-        and to which metres a jump is possible.
+        `noise` is the variance of each axis, `usual` the runner's pace in m/s, and
+        `reach` the range in metres within which a jump is possible.
         """
-        misfit = MISFIT * min(1.0, seconds / FITTING_S)
+        misfit = MISFIT_COST * min(1.0, seconds / FITTING_S)
         repeats = max(1.0, LASTING_S / seconds)
         found: list[Hypothesis] = []
         beside = math.inf
@@ -110,14 +117,14 @@ class Mixture:
             )
             beside = min(beside, nearest)
             found += branches
-            if branches and min(b.cost for b in branches) < hypothesis.cost + FITS:
+            if branches and min(b.cost for b in branches) < hypothesis.cost + FIT_COST:
                 fits = True
             else:
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
         if not fits:
             parent = min([h for h in found if h.misfits] or found, key=_cost)
-        elif beside > ASIDE * math.sqrt(noise):
-            # The same bend may be nearer somewhere else.
+        elif beside > BESIDE_SIGMAS * math.sqrt(noise):
+            # A bend nearby may fit better.
             parent = min(found, key=_cost)
             reach = parent.distance - BEND_M, min(parent.distance + BEND_M, reach[1])
         else:
@@ -177,7 +184,7 @@ class Mixture:
         for place in places:
             ahead = place.distance - parent.distance
             usually = surprise(ahead, parent.variance + noise, seconds, usual)
-            jump = JUMP + JUMP_FURTHER * math.log1p(abs(ahead) / 100)
+            jump = JUMP_COST + JUMP_LOG_COST * math.log1p(abs(ahead) / 100)
             cost = parent.cost + place.cost + min(usually, jump)
             found.append(_born(place, t, cost, noise, usual))
         return found
@@ -205,7 +212,7 @@ def _coasting(
 
 
 def _with_speed(motion: Motion, speed: float, seconds: float) -> Motion:
-    """Return the motion after a measured speed; it counts less while they repeat."""
+    """Return the motion after a measured speed, which counts less if measured often."""
     noise = 0.3 * max(1.0, 5 / seconds)
     gain = motion.speed_variance / (motion.speed_variance + noise)
     rise = speed - motion.speed
@@ -232,31 +239,33 @@ def _observed(
     """Return the posterior of a hypothesis at a place that fits the fix."""
     ahead = place.distance - motion.distance
     if not silent and place.inside:
-        # The place is the mode of the posterior, not the nearest to the fix.
+        # The place is the mode of the posterior and not the nearest to the fix.
         ahead *= (motion.variance + noise) / motion.variance
     square = ahead * ahead / (motion.variance + noise)
     if silent:
         cost = surprise(ahead, motion.variance + noise, seconds, usual) + place.cost
         if hypothesis.misfits > LOST_S:
-            far = abs(place.distance - hypothesis.origin) > REJOIN_M
-            cost += hypothesis.cost + (REJOIN_FAR if far else REJOIN)
+            far = abs(place.distance - hypothesis.origin) > REJOIN_NEAR_M
+            cost += hypothesis.cost + (REJOIN_FAR_COST if far else REJOIN_COST)
             return _born(place, t, cost, noise, usual)
     else:
         own = square if place.inside else ahead * ahead / motion.variance
         cost = place.cost + 8 * math.log1p(own / 8) - own
         cost *= min(max(seconds / FITTING_S, LASTING_S / FITTING_S), 1.0)
-    if square > TURNS:
-        # Runners stop and turn: the motion is less sure than was thought.
-        motion = _doubted(motion, (ahead * ahead / TURNS - noise) / motion.variance)
-    whole = motion.variance + noise
-    gain = motion.variance / whole if place.inside or silent else 1.0
-    along = motion.covariance / whole
+    if square > DOUBT_SQUARE:
+        # Runners stop and turn, so the motion is less certain than assumed.
+        motion = _doubted(
+            motion, (ahead * ahead / DOUBT_SQUARE - noise) / motion.variance
+        )
+    total = motion.variance + noise
+    gain = motion.variance / total if place.inside or silent else 1.0
+    along = motion.covariance / total
     return hypothesis.with_motion(
         Motion(
             motion.distance + gain * ahead,
             max(motion.speed + along * ahead, -3.0),
-            noise / whole * motion.variance,
-            noise / whole * motion.covariance,
+            noise / total * motion.variance,
+            noise / total * motion.covariance,
             motion.speed_variance - along * motion.covariance,
         ),
         hypothesis.cost + cost,
@@ -265,7 +274,7 @@ def _observed(
 
 
 def _doubted(motion: Motion, times: float) -> Motion:
-    """Return the motion with so many times its covariance."""
+    """Return the motion with its covariance multiplied."""
     distance, speed, variance, covariance, speed_variance = motion
     return Motion(
         distance, speed, times * variance, times * covariance, times * speed_variance
@@ -277,23 +286,23 @@ def _cost(hypothesis: Hypothesis) -> float:
 
 
 def pruned(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """Return the likely hypotheses, the best first; those at one place are one."""
+    """Return the likely hypotheses, the best first, merged if at the same place."""
     if len(hypotheses) < 2:
         return [h if h.cost == 0.0 else h._replace(cost=0.0) for h in hypotheses]
-    # Where the likelihood is densest: one that is anywhere comes after one that fits.
+    # Sort by likelihood density, so that a vague hypothesis follows one that fits.
     hypotheses.sort(key=_density)
     least = min(hypothesis.cost for hypothesis in hypotheses)
     left: list[Hypothesis] = []
     for hypothesis in hypotheses:
-        if hypothesis.cost > least + CLEARLY:
+        if hypothesis.cost > least + MAX_COST:
             continue
         if all(
-            abs(hypothesis.distance - other.distance) > SAME_PLACE
+            abs(hypothesis.distance - other.distance) > SAME_PLACE_M
             or bool(hypothesis.misfits) != bool(other.misfits)
             for other in left
         ):
             left.append(hypothesis._replace(cost=round(hypothesis.cost - least, 2)))
-    return left[:MOST]
+    return left[:HYPOTHESIS_LIMIT]
 
 
 def _density(hypothesis: Hypothesis) -> float:
@@ -301,20 +310,20 @@ def _density(hypothesis: Hypothesis) -> float:
 
 
 def share_of_best(hypotheses: list[Hypothesis], around: float, finish: float) -> float:
-    """Return how likely the runner is within some metres of the best hypothesis.
+    """Return the probability that the runner is near the best hypothesis.
 
-    All places behind the finish are one.
+    Near is at most `around` metres away. All places behind the finish count as one.
     """
     if len(hypotheses) == 1:
         return 1.0
     best = min(hypotheses[0].distance, finish)
-    whole = near = 0.0
+    total = near = 0.0
     for hypothesis in hypotheses:
         weight = math.exp(-hypothesis.cost / 2)
-        whole += weight
+        total += weight
         if abs(min(hypothesis.distance, finish) - best) <= around:
             near += weight
-    return near / whole
+    return near / total
 
 
 def deviation(hypotheses: Sequence[Hypothesis]) -> float:
@@ -322,10 +331,10 @@ def deviation(hypotheses: Sequence[Hypothesis]) -> float:
     best = hypotheses[0]
     if len(hypotheses) == 1:
         return math.sqrt(best.variance)
-    whole = squared = 0.0
+    total = squared = 0.0
     for hypothesis in hypotheses:
         weight = math.exp(-hypothesis.cost / 2)
-        whole += weight
+        total += weight
         off = hypothesis.distance - best.distance
         squared += weight * (hypothesis.variance + off * off)
-    return math.sqrt(squared / whole)
+    return math.sqrt(squared / total)

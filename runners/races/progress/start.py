@@ -1,4 +1,4 @@
-"""When a runner starts: where they wait, and that they ran away from the line."""
+"""Detects the start of a runner from their waiting place and the run from the line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from runners.races.course import Course
 from runners.races.line import Line, Spot
 from runners.races.progress.mixture import Mixture, deviation
-from runners.races.progress.motion import DOUBT, fastest_of, usual_pace
+from runners.races.progress.motion import (
+    DOUBT_SIGMAS,
+    top_speed_of_a_minute,
+    usual_pace,
+)
 from runners.races.progress.state import (
     Here,
     Hypothesis,
@@ -19,25 +23,28 @@ from runners.races.progress.state import (
 )
 from runners.races.splits import Node, Pass, passings
 
-# Metres from the start line within which a runner waits for the start, and for how
-# long before the gun (ms).
-START_AREA, WAITING = 500.0, 2 * 3600 * 1000
-# Metres run along the course that make a start: from the line, and where no start was
-# seen.
-START_RUN, LATE_RUN = 30.0, 200.0
-# Metres from the start by which somebody is further away than where they waited.
-MOVED = 100.0
-# Some live or wait beside the course: those who were slower for so many seconds did
-# not start there. m/s.
-LINGERS_S, LINGERS_MPS = 300.0, 0.5
-# Those who may have started were not slower since the gun. m/s.
+# Runners wait for the start within this distance of the line, from this long before the
+# gun.
+START_AREA_M = 500.0
+WAITING_MS = 2 * 3600 * 1000
+# A run of this length along the course is a start.
+START_RUN_M = 30.0
+# The same for runners who have no fix in the start area.
+LATE_RUN_M = 200.0
+# A runner this much farther from the start than before has left their waiting place.
+MOVED_M = 100.0
+# People who live or wait beside the course do not start there: they are slower than
+# this for LINGERS_S.
+LINGERS_S = 300.0
+LINGERS_MPS = 0.5
+# Runners who have started are not slower than this on average since the gun.
 SLOWEST_MPS = 1.2
-# A start that goes back by so many metres was none.
-WRONG_WAY = 50.0
+# A run back by this distance was not a start.
+WRONG_WAY_M = 50.0
 
 
 class Starting:
-    """Sees runners start; read-only."""
+    """Detects starts. Read-only."""
 
     def __init__(
         self,
@@ -59,9 +66,9 @@ class Starting:
         self._start_place = course.point_at(start)
 
     def wait(self, state: State, here: Here) -> State:
-        """Note how far from the start somebody waits before the gun."""
+        """Record the distance from the start of a runner who waits before the gun."""
         gap = self._gap(here)
-        return state if gap > START_AREA else self._waits(state, here, gap)
+        return state if gap > START_AREA_M else self._waits(state, here, gap)
 
     def _gap(self, here: Here) -> float:
         return metres_between(*self._start_place, here.lat, here.lng)
@@ -72,15 +79,15 @@ class Starting:
     def step(
         self, state: State, here: Here, spot: Spot, noise: float
     ) -> tuple[State, Seen]:
-        """Return the state after a fix of somebody whom nobody saw start."""
+        """Return the state after a fix of a runner without a detected start."""
         start, gap = self._start, self._gap(here)
-        if not state.hypotheses and gap <= START_AREA:
+        if not state.hypotheses and gap <= START_AREA_M:
             nearest = self._line.near(spot, noise, 1e9, start, start + 3 * gap + 50)
             place = min(nearest, key=lambda place: place.beside, default=None)
             if place is None or place.distance - start < 1:
                 return self._waits(state, here, gap), Seen(None)
         waiting = state.waiting
-        if waiting is not None and waiting.t < state.gun - WAITING:
+        if waiting is not None and waiting.t < state.gun - WAITING_MS:
             waiting = None
         since = state.gun if waiting is None else round(max(waiting.t, state.gun))
         hypotheses = self._hypotheses(state, here, spot, noise, since)
@@ -88,25 +95,27 @@ class Starting:
         if not hypotheses or hypotheses[0].misfits:
             return state, Seen(None)
         best = hypotheses[0]
-        if best.distance <= start + 0.5 and gap <= START_AREA:
+        if best.distance <= start + 0.5 and gap <= START_AREA_M:
             return self._waits(state, here, gap), Seen(None)
         near = here.slack + 2 * self._usual * (here.t - since) / 1000
-        ran_from, least = best.origin, LATE_RUN
+        ran_from, least = best.origin, LATE_RUN_M
         if waiting is not None and best.origin - start <= near:
-            least = max(START_RUN, here.slack)
-            # Before the gun nothing tells who waits behind the line from who lives
-            # beside it; unless they are far from where they were.
-            if waiting.t >= state.gun or gap + waiting.distance >= MOVED:
+            least = max(START_RUN_M, here.slack)
+            # Before the gun, people who live beside the course look like runners who
+            # wait behind the line, unless they have moved far since.
+            if waiting.t >= state.gun or gap + waiting.distance >= MOVED_M:
                 ran_from = start
         if best.distance - ran_from < least:
             return state, self._may_run(state, here, best)
         return self._started(state, here, best, waiting)
 
     def _may_run(self, state: State, here: Here, best: Hypothesis) -> Seen:
-        """Return the progress of somebody who may have started, or may live there."""
+        """Return the progress of somebody who may have started or may live there."""
         ran = best.distance - self._start
         pace = ran / max((here.t - state.gun) / 1000, 1.0)
-        if ran < START_RUN or not SLOWEST_MPS <= pace <= fastest_of(self._top_speed):
+        if ran < START_RUN_M or not SLOWEST_MPS <= pace <= top_speed_of_a_minute(
+            self._top_speed
+        ):
             return Seen(None)
         progress = min(best.distance, self._finish)
         return Seen(progress, round(deviation(state.hypotheses), 2))
@@ -114,7 +123,7 @@ class Starting:
     def _hypotheses(
         self, state: State, here: Here, spot: Spot, noise: float, since: int
     ) -> list[Hypothesis]:
-        """Return where a runner may be whose start nobody saw, the best first."""
+        """Return the hypotheses before a start has been detected, the best first."""
         run = (here.t - since) / 1000
         reach = self._top_speed * run + 2 * here.slack
         found: list[Hypothesis] = []
@@ -135,9 +144,9 @@ class Starting:
     ) -> tuple[State, Seen]:
         now = Node(here.t, min(best.distance, self._finish))
         origin = Node(best.since, best.origin)
-        doubt = DOUBT * math.sqrt(best.variance) / max(best.speed, 1.0)
+        doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(best.speed, 1.0)
         if waiting is None:
-            # Nobody saw the start, or what came after: no times for them.
+            # There was no fix near the start, so the marks passed since have no times.
             passed = bisect_right(self._passes, (best.origin,))
             splits, following = passings(self._passes, passed, (origin, now), doubt)
             started = None
@@ -145,8 +154,8 @@ class Starting:
             since = max(waiting.t, state.gun)
             behind, ahead = -waiting.distance, max(best.origin - self._start, 0.1)
             at = since + (best.since - since) * behind / (behind + ahead)
-            # Those who wait at the line seem to cross it and come back: what counts
-            # is when they ran away from it.
+            # GPS errors make runners who wait at the line seem to cross it and come
+            # back. The time at which they ran away from it counts.
             ran = (best.distance - self._start) / max(best.speed, 1.0)
             at = max(at, here.t - 1000 * ran)
             line = Node(at, self._start)
@@ -174,4 +183,4 @@ class Starting:
 def _lingers(hypothesis: Hypothesis, t: int) -> bool:
     ran = hypothesis.distance - hypothesis.origin
     seconds = (t - hypothesis.since) / 1000
-    return ran < -WRONG_WAY or (seconds > LINGERS_S and ran < LINGERS_MPS * seconds)
+    return ran < -WRONG_WAY_M or (seconds > LINGERS_S and ran < LINGERS_MPS * seconds)

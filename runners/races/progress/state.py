@@ -1,4 +1,4 @@
-"""What is known of a runner in a race, from one fix to the next."""
+"""The state of a runner in a race between two fixes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from runners.earth import METRES_PER_DEGREE
 from runners.races.progress.motion import Motion
 from runners.races.splits import Node, Passing
 
-# What an unknown accuracy is taken for. Metres.
-UNKNOWN = 20.0
-# Accuracy is the radius of 68 % of fixes: that many standard deviations of an axis.
-SIGMAS = 1.5
-# The least standard deviation, of the phone and of the drawn line. Metres.
-LEAST_SIGMA = 3.0
-# Beyond so many times the accuracy, and these metres, a fix is off the course.
-OFF_TIMES, OFF_LEAST, OFF_MOST = 4.0, 50.0, 150.0
-
-
-METRES_PER_DEGREE = 111_195.0
+# Assumed where a fix has no accuracy.
+UNKNOWN_ACCURACY_M = 20.0
+# An accuracy is the radius of 68 % of fixes: this many standard deviations of an axis.
+ACCURACY_SIGMAS = 1.5
+# The least standard deviation, because of the phone and of the drawn line.
+MIN_SIGMA_M = 3.0
+# A fix is off the course beyond this many times its accuracy, within these limits.
+OFF_COURSE_ACCURACIES = 4.0
+MIN_OFF_COURSE_M = 50.0
+MAX_OFF_COURSE_M = 150.0
 
 
 class Fix(Protocol):
-    """What is read of a fix: ms, degrees, metres, m/s; None is unknown."""
+    """The fields of a fix that are read: ms, degrees, metres, m/s. None: unknown."""
 
     @property
     def t(self) -> int: ...
@@ -40,7 +40,7 @@ class Fix(Protocol):
 
 
 class Here(NamedTuple):
-    """Where a phone said it was."""
+    """A position that a phone reported."""
 
     t: int
     lat: float
@@ -51,28 +51,33 @@ class Here(NamedTuple):
 
     @property
     def sigma(self) -> float:
-        """Return the standard deviation of each axis."""
-        return max(self._accuracy / SIGMAS, LEAST_SIGMA)
+        """Return the standard deviation of each axis, in metres."""
+        return max(self._accuracy / ACCURACY_SIGMAS, MIN_SIGMA_M)
 
     @property
     def slack(self) -> float:
-        """Return how far off, in metres, a plausible fix may be."""
+        """Return the largest plausible error of a fix, in metres."""
         return max(25.0, 2 * self._accuracy)
 
     @property
     def limit(self) -> float:
-        """Return how far beside the course, in metres, a fix is still on it."""
-        return min(max(OFF_TIMES * self._accuracy, OFF_LEAST), OFF_MOST)
+        """Return the distance from the course up to which a fix is still on it, in
+        metres.
+        """
+        return min(
+            max(OFF_COURSE_ACCURACIES * self._accuracy, MIN_OFF_COURSE_M),
+            MAX_OFF_COURSE_M,
+        )
 
     @property
     def _accuracy(self) -> float:
-        return UNKNOWN if self.accuracy is None else self.accuracy
+        return UNKNOWN_ACCURACY_M if self.accuracy is None else self.accuracy
 
 
 class Trail(NamedTuple):
-    """Where a runner was at a time (ms): degrees, and metres along the course.
+    """A runner's position at a time (ms): degrees, and metres along the course.
 
-    The last is None beside the course.
+    `distance` is None beside the course.
     """
 
     t: int
@@ -82,9 +87,10 @@ class Trail(NamedTuple):
 
 
 class Stands(NamedTuple):
-    """Somebody who stands near the finish: since (ms) and where, metres.
+    """A runner who stands near the finish.
 
-    They crossed it at about `crossed` (ms), give or take `doubt` seconds.
+    `since` is in ms and `distance` in metres. `crossed` (ms) is the estimated time of
+    crossing the line, with an uncertainty of `doubt` seconds.
     """
 
     since: int
@@ -94,11 +100,11 @@ class Stands(NamedTuple):
 
 
 class Hypothesis(NamedTuple):
-    """A place where the runner may be, metres along the course, and a speed, m/s.
+    """A possible position (metres along the course) and speed (m/s), with covariance.
 
-    With their covariance. `cost` is -2 times the logarithm of the likelihood, 0 for
-    the best. `since` (ms) and `origin` (metres) are where it began; `misfits` is for
-    how many seconds fixes have been somewhere else.
+    `cost` is -2 times the logarithm of the likelihood, 0 for the best. The hypothesis
+    began at `since` (ms) and `origin` (metres). `misfits` is the time for which fixes
+    have not fitted it, in seconds.
     """
 
     distance: float
@@ -117,7 +123,7 @@ class Hypothesis(NamedTuple):
         return Motion(*self[:5])
 
     def with_motion(self, motion: Motion, cost: float, misfits: float) -> Hypothesis:
-        """Return the hypothesis with another Gaussian."""
+        """Return the hypothesis with a different Gaussian, cost and misfits."""
         distance, speed, variance, covariance, speed_variance = motion
         return Hypothesis(
             round(distance, 2),
@@ -133,7 +139,7 @@ class Hypothesis(NamedTuple):
 
 
 class Confirmed(NamedTuple):
-    """A fix that was held and now counts."""
+    """A fix that was held and is now confirmed."""
 
     t: int
     lat: float
@@ -142,61 +148,61 @@ class Confirmed(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that is known of a runner in a race; immutable, and small as JSON.
+    """The state of a runner in a race. Immutable, and small as JSON.
 
-    `status` is registered, started, off_course or finished; that somebody paused is
-    known to those who share, not to their fixes.
+    `status` is registered, started, off_course or finished. Pauses are not part of it.
     """
 
     gun: int
     status: str = "registered"
-    # The newest fix.
+    # The time of the newest fix.
     t: int = 0
-    # The last one that is plausible, and one that is not yet.
+    # The last plausible fix, and a newer one that is not yet plausible.
     shown: Here | None = None
     held: Here | None = None
-    # Where the runner may be, as of `at`, the best first.
+    # The hypotheses at the time `at`, the best first.
     at: int = 0
     hypotheses: tuple[Hypothesis, ...] = ()
-    # The last certain progress, and before the start: metres to the start, negative.
+    # The last certain progress, and before the start the distance to it, negative.
     certain: Node | None = None
     waiting: Node | None = None
-    # The first certain one, from which the average pace is taken.
+    # The first certain progress, from which the average pace is computed.
     first: Node | None = None
-    # The next pass of a mark.
+    # The index of the next pass of a mark.
     next: int = 0
-    # Since when (ms) several places are likely; 0 while one is.
+    # The time (ms) since which several places are likely, or 0.
     unsure: int = 0
-    # How far from the course the last fix was that is on it. Metres.
+    # The distance from the course of the last fix on it, in metres.
     beside: float = 0.0
-    # Fixes in a row beside the course, and since when; when they were first far from
-    # it, and how far; further if that was sudden.
+    # Consecutive fixes beside the course and the time of the first. `far` is the first
+    # one far from the course and its distance, increased if the jump was sudden.
     away: int = 0
     away_since: int = 0
     far: Node | None = None
     started: int | None = None
     finished: int | None = None
-    # The variance of the phone's errors, as the course shows it. Square metres.
+    # The variance of the phone's errors across the course, in square metres.
     noise: float | None = None
-    # Where the runner was in the last minutes, and before a silence.
+    # Positions of the last minutes, and the one before a silence.
     trail: tuple[Trail, ...] = ()
-    # Where they were first seen beside the course, or too far along it.
+    # The first position of the present series beside the course or too far along it.
     elsewhere: Here | None = None
-    # Whether they were faster than anybody runs: at the last fix, and for certain.
+    # Whether the runner was faster than anybody can run: at the last fix, and
+    # confirmed.
     fast: bool = False
     rode: bool = False
-    # Since when they stand near the finish.
+    # Set while the runner stands near the finish.
     stands: Stands | None = None
 
     @property
     def progress(self) -> float | None:
-        """Return the last certain progress, metres; None before the start."""
+        """Return the last certain progress in metres, or None before the start."""
         return None if self.certain is None else self.certain.distance
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes: only what differs from the beginning."""
+        """Return the fields that differ from those of a new state, for `from_json`."""
         return {
-            # orjson takes no named tuples.
+            # orjson does not serialize named tuples.
             key: _plain(value) if isinstance(value, tuple) else value
             for key, value, usual in zip(_KEYS, self, _BEGINNING, strict=True)
             if value != usual
@@ -204,7 +210,7 @@ class State(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> State:
-        """Read a state that `as_json` wrote."""
+        """Return the state that `as_json` has encoded."""
         values = {name: data[key] for key, name in _NAMES.items() if key in data}
         for name, kind in _KINDS.items():
             if values.get(name) is not None:
@@ -244,7 +250,7 @@ _BEGINNING = State(gun=-1)
 
 
 def metres_between(lat: float, lng: float, to_lat: float, to_lng: float) -> float:
-    """Return the distance of two places that are some kilometres apart."""
+    """Return the distance of two places in metres, accurate for some kilometres."""
     north = (to_lat - lat) * METRES_PER_DEGREE
     east = to_lng - lng
     if not -180 <= east <= 180:
@@ -253,7 +259,7 @@ def metres_between(lat: float, lng: float, to_lat: float, to_lng: float) -> floa
 
 
 class Seen(NamedTuple):
-    """What one fix showed: metres along the course, and their standard deviation."""
+    """The result of one fix: metres along the course, and their standard deviation."""
 
     progress: float | None
     uncertainty: float | None = None

@@ -26,16 +26,15 @@ from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused
 from runners.views.races.requests import answers_json, invalid, requested_race
 
-# The most runners in one request, and in the response to one that names none.
+# Runners in one request.
 MAX_NAMED = 100
 MAX_COMING = 50
-# The distances from the course within which a position is accepted, tried in this
-# order; the least one tells a point from the next street, and the way out from the way
-# back.
+# Distances from the course within which a point is accepted, tried in this order. The
+# least one distinguishes parallel streets, and the way out from the way back.
 REACHES_M = (30.0, 100.0, 300.0)
-# How long a result is reused for all requests about the point.
+# How long a result is reused for requests about the same point.
 AGE_S = 2.0
-# How many results are kept.
+# Results in the cache.
 KEPT = 200
 
 Answer = dict[str, Any]
@@ -46,15 +45,16 @@ Answer = dict[str, Any]
 async def eta_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return when runners pass a point (docs/protocol.md).
 
-    `?at=METRES` or `?at=LAT,LNG`; `&runners=CODE,CODE`, without it those who arrive
-    next. `refused` has runners who may not be seen or are not in the race.
+    `?at=METRES` or `?at=LAT,LNG`, with `&runners=CODE,CODE` for these runners,
+    otherwise those who arrive next. `refused` lists runners who may not be seen or are
+    not in the race.
     """
     user = await request.auser()
     body = await database.read(_answer, request, slug, user.pk)
     return HttpResponse(body, content_type="application/json")
 
 
-# In a thread of the database pool
+# Runs in a thread of the database pool.
 
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
@@ -66,7 +66,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
         )
     passes = _passes(ground.course, request.GET.get("at", ""))
     codes, refused = _codes(request)
-    # Checked before any cached result is used.
+    # Checked before a cached result is used.
     shown = visible_runners(user, links).filter(
         pk__in=Entry.objects.shown().filter(race=race).values("runner")
     )
@@ -100,7 +100,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
 
 
 def _passes(course: Course, at: str) -> list[float]:
-    """Return the metres at which the course passes the point; raises `Refused`."""
+    """Return the metres at which the course passes the point. Raises `Refused`."""
     try:
         figures = [float(part) for part in at.split(",")]
     except ValueError:
@@ -119,7 +119,7 @@ def _passes(course: Course, at: str) -> list[float]:
     else:
         own = _nearest(course, *figures)
     there = course.passes(*course.point_at(own), within=REACHES_M[0])
-    # Exactly what was requested, and not the other end of the same segment.
+    # The requested distance, and not the other end of the same segment.
     others = [distance for distance in there if abs(distance - own) > 2 * REACHES_M[0]]
     return sorted([own, *others])
 
@@ -158,7 +158,7 @@ def _codes(request: HttpRequest) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _coming(race: Race, shown: RunnerQuerySet, passes: Sequence[float]) -> list[int]:
-    """Return the runners who arrive next, the first to arrive first."""
+    """Return the runners who arrive next, in the order of arrival."""
     started = Entry.objects.filter(race=race, status=Entry.Status.STARTED)
     places = LatestPosition.objects.filter(
         runner__in=shown.filter(pk__in=started.values("runner")),
@@ -184,7 +184,7 @@ _kept_lock = Lock()
 def _arrivals(
     race: Race, ground: Ground, passes: Sequence[float], runners: Collection[int]
 ) -> dict[int, Answer]:
-    """Return the arrivals of runners who may be seen, cached for the next requests."""
+    """Return the arrivals of visible runners, cached for the next requests."""
     moment = int(time.monotonic() / AGE_S)
     key = (race.pk, race.changed_at, *(round(distance) for distance in passes), moment)
     with _kept_lock:
@@ -211,7 +211,7 @@ def _read(
             "bib": row.bib,
             "status": row.status,
             "progress": None if row.distance is None else round(row.distance, 1),
-            "seen": _ms(row.heard),
+            "seen": _ms(row.last_fix_at),
             "passes": _said(
                 arrivals(
                     passes,
@@ -219,7 +219,7 @@ def _read(
                     ground.slopes,
                     now=now.timestamp(),
                     prior=ground.prior,
-                    heard=row.heard,
+                    last_fix_at=row.last_fix_at,
                     status=row.status,
                 )
             ),

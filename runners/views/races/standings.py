@@ -1,4 +1,4 @@
-"""The standings of a race: as JSON, as CSV, as a page; and the page of one entry."""
+"""The standings of a race as JSON, CSV and a page, and the page of one entry."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def csv_response(slug: str, body: bytes) -> HttpResponse:
 
 @require_safe
 async def standings_page(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show the standings; the page refreshes itself while the race is on."""
+    """Show the standings. The page refreshes itself during the race."""
     user = await request.auser()
     return await _page(request, _standings, slug, user.pk)
 
@@ -116,7 +116,7 @@ async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
     return response
 
 
-# In a thread of the database pool
+# Runs in a thread of the database pool.
 
 
 def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
@@ -139,7 +139,7 @@ def _in_language(language: str, make: Any, *about: Any) -> HttpResponse:
 def _behind_link(
     request: HttpRequest, token: str, user: int | None, make: Any
 ) -> HttpResponse:
-    """Return a page of a link's race; redirect if the link is not open."""
+    """Return a page of a link's race, or a redirect if the link is not open."""
     base = reverse("share", args=[token])
     try:
         link = find_link(token)
@@ -209,7 +209,7 @@ def _entry(
 
 
 def _render(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
-    """Return the page, or its changing part; 304 if the client has it already."""
+    """Return the page or its changing part, or 304 if the client has it already."""
     if "part" not in request.GET:
         return render(request, f"runners/{name}.html", context)
     response = render(request, f"runners/_{name}.html", context)
@@ -223,7 +223,7 @@ def _about(race: Race, base: str) -> dict[str, Any]:
     state = "on" if race.start <= now else "next"
     return {
         "race": race,
-        # The first part of these pages' addresses.
+        # The first part of the addresses of these pages.
         "base": base or reverse("race", args=[race.slug]),
         "is_shared": bool(base),
         "race_state": "over" if race.ends <= now else state,

@@ -54,7 +54,7 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
                 "progress": None if row.distance is None else round(row.distance, 1),
                 "gap": ms(gap.seconds),
                 "gap_metres": None if gap.metres is None else round(gap.metres, 1),
-                "seen": ms(row.heard),
+                "seen": ms(row.last_fix_at),
                 "last": split_rows[-1] if split_rows else None,
             }
             | ({"splits": split_rows} if splits else {})
