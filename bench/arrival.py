@@ -1,14 +1,15 @@
-"""How good arrival times are in races that were not learned from.
+"""Measure the accuracy of arrival times in races that were not learned from.
 
     python -m bench.arrival RESULTS.csv OTHER.csv … [--rows 1000] [--wobble 0.04]
     python -m bench.arrival --learn RESULTS.csv … > runners/races/arrival/prior.json
 
-Learns from each of the races in turn, and asks in each of the others. Beside that,
-where scikit-learn is installed, boosted trees that learned from the same results (one
-HistGradientBoostingRegressor per quantile). Then steady runs of 5 to 20 km, simulated.
-Prints a table in Markdown; errors are shares of those of the average pace.
+Learns from each of the races in turn and predicts arrivals in the others. If
+scikit-learn is installed, compares with boosted trees that learned from the same
+results (one HistGradientBoostingRegressor per quantile). Then simulates steady runs of
+5 to 20 km. Prints a table in Markdown, where errors are shares of those of the average
+pace.
 
-`--learn` prints what is learned from all of the races, for the project.
+`--learn` prints the coefficients learned from all of the races, for the project.
 """
 
 from __future__ import annotations
@@ -26,30 +27,30 @@ from runners.races.arrival.pacing import Floats, Prior, pace_at
 from runners.races.arrival.results import Results, read_results
 from runners.races.eta import Slopes
 
-ASKED = (5_000.0, 10_000.0, 21_097.5, 30_000.0)
+ASKED_AT_M = (5_000.0, 10_000.0, 21_097.5, 30_000.0)
 QUANTILES = (0.5, 0.1, 0.9)
-STEADY = (5_000.0, 10_000.0, 20_000.0)
-# Of the trees: rows of a race that they learn from.
-MOST_RUNNERS = 4_000
+STEADY_LENGTHS_M = (5_000.0, 10_000.0, 20_000.0)
+# Rows of a race that the trees learn from.
+RUNNER_LIMIT = 4_000
 HEADER = (
     *("learned from", "asked in", "by", "n", "error", "bias", "held", "least", "most"),
     *("width", "score"),
 )
 
-# Of each answer: at, low, high, truth, naive, asked at and for.
+# Columns: at, low, high, truth, naive, asked at and place.
 Table = Floats
 
 
 def spectate(
     results: Results, rows: Sequence[int], prior: Prior, wobble: float
 ) -> Table:
-    """Ask this project."""
+    """Predict with this project."""
     slopes = Slopes.flat(results.length)
     return np.array(
         [
             _columns(answer)
             for answer in play(
-                results, slopes, ASKED, rows=rows, prior=prior, wobble=wobble
+                results, slopes, ASKED_AT_M, rows=rows, prior=prior, wobble=wobble
             )
         ]
     )
@@ -60,14 +61,16 @@ def _columns(a: Answer) -> tuple[float, ...]:
 
 
 def trees(learned: Results, results: Results, rows: Sequence[int]) -> Table | None:
-    """Ask boosted trees with the same figures; None without scikit-learn."""
+    """Predict with boosted trees from the same figures, or return None without
+    scikit-learn.
+    """
     try:
         from sklearn.ensemble import (  # type: ignore[import-not-found]
             HistGradientBoostingRegressor,
         )
     except ImportError:
         return None
-    terms, y, _ = _questions(learned, range(min(MOST_RUNNERS, len(learned.times))))
+    terms, y, _ = _questions(learned, range(min(RUNNER_LIMIT, len(learned.times))))
     asked, _, answers = _questions(results, rows)
     for column, quantile in enumerate(QUANTILES):
         model = HistGradientBoostingRegressor(
@@ -81,12 +84,12 @@ def trees(learned: Results, results: Results, rows: Sequence[int]) -> Table | No
 
 
 def _questions(results: Results, rows: Sequence[int]) -> tuple[Floats, Floats, Table]:
-    """Return what the trees are given, what they learn, and answers to be filled in."""
+    """Return the trees' inputs, their targets, and answers to be filled in."""
     chosen = results.times[rows]
     times = np.column_stack([np.zeros(len(rows)), chosen])
     marks = np.append(0.0, results.distances)
     terms, ys, answers = [], [], []
-    for here in ASKED:
+    for here in ASKED_AT_M:
         pace = pace_at(here, results.length, marks, times)
         now = [np.interp(here, marks, row) for row in times]
         for column, place in enumerate(results.distances.tolist()):
@@ -104,7 +107,7 @@ def _questions(results: Results, rows: Sequence[int]) -> tuple[Floats, Floats, T
 
 
 def figures(table: Table) -> list[str]:
-    """Return the cells of a line."""
+    """Return the cells of one line of the table."""
     at, low, high, truth, naive, asked, place = table.T
     outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
     error = np.abs(at - truth).mean()
@@ -125,7 +128,7 @@ def figures(table: Table) -> list[str]:
 
 
 def compare(races: dict[str, Results], rows: int, wobble: float) -> Iterator[list[str]]:
-    """Yield the lines of each pair of races."""
+    """Yield the lines of all pairs of races."""
     dice = np.random.default_rng(1)
     for learned, of in races.items():
         prior = learn([of], learned)
@@ -142,7 +145,7 @@ def compare(races: dict[str, Results], rows: int, wobble: float) -> Iterator[lis
 
 
 def steady(length: float, runners: int, wobble: float, seed: int = 1) -> Results:
-    """Simulate runners who keep their pace but for a wobble, with mats every km."""
+    """Simulate runners whose pace only wobbles, with a mat every kilometre."""
     dice = np.random.default_rng(seed)
     mats = np.arange(1_000.0, length + 1, 1_000.0)
     finish = np.array([length])
@@ -179,7 +182,7 @@ def main() -> None:
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
     for cells in compare(races, options.rows, options.wobble):
         print(f"| {' | '.join(cells)} |", flush=True)
-    for length in STEADY:
+    for length in STEADY_LENGTHS_M:
         for wobble in (0.01, 0.04):
             ratio = steady_ratio(length, options.rows // 5, wobble)
             print(f"steady, {length / 1000:g} km, wobble {wobble:.0%}: {ratio:.3f}")

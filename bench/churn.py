@@ -1,4 +1,4 @@
-"""The workload `churn`: visitors come, follow and go while others watch."""
+"""The workload `churn`: visitors connect, follow and leave while others watch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DRAIN_S = 5.0
 
 @dataclass
 class ChurnResult:
-    """One run. Seconds, milliseconds (`_ms`), MiB (`_mb`), microseconds of CPU (`_us`).
+    """One run, in seconds, milliseconds (`_ms`), MiB (`_mb`) and µs of CPU (`_us`).
 
-    Visits count once the visitor follows; the ages are those of the spectators who
+    A visit counts once the visitor follows. The ages are those of the spectators who
     stayed.
     """
 
@@ -46,7 +46,8 @@ async def run(crowd: Crowd) -> ChurnResult:
     pid: int = options.pid
     await crowd.start()
     await crowd.gather(options.spectators)
-    # A first round that is not counted, for memory that the first visits leave behind.
+    # The first round is not counted, because memory of the first visits is reused
+    # later.
     await visit_for(crowd, 2.0)
     await asyncio.sleep(crowd.settle + 1)
     crowd.forget()
@@ -90,7 +91,7 @@ async def run(crowd: Crowd) -> ChurnResult:
 
 
 async def visit_for(crowd: Crowd, seconds: float) -> int:
-    """Have visitors come and go for a while; return the number of visits."""
+    """Connect visitors for some seconds and return the number of visits."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     visits = 0

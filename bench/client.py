@@ -1,8 +1,8 @@
-"""A websocket client that costs almost nothing: thousands on one core.
+"""A websocket client that is cheap enough for thousands on one core.
 
-It reads frame headers and the first bytes of each payload; whole payloads are only
-assembled where they are wanted. Server frames are not masked, and its own are masked
-with zeros, which is a valid mask.
+It reads frame headers and the first bytes of each payload. Only payloads that a
+subclass wants are assembled. Server frames are not masked, and its own are masked with
+zeros, which is a valid mask.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ from urllib.parse import urlsplit
 
 import orjson
 
-TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+# Opcodes.
+TEXT = 1
+CLOSE = 8
+PING = 9
+PONG = 10
 # Bytes of a frame that are examined before deciding whether to keep it.
-PEEK = 64
-# One buffer for all sockets: a read ends before the next one starts.
+PEEK_BYTES = 64
+# One buffer for all sockets, because a read ends before the next one starts.
 _BUFFER = bytearray(256 * 1024)
 _VIEW = memoryview(_BUFFER)
-# Sockets per source address: the kernel has 28,000 ports for each.
+# The kernel has 28,000 ports per source address.
 SOCKETS_PER_ADDRESS = 10_000
 # Concurrent handshakes.
-CONNECTING = 64
+CONCURRENT_HANDSHAKES = 64
 OPEN_TIMEOUT_S = 60
 
 
@@ -35,7 +39,7 @@ def received_of(size: int) -> bytes:
 
 
 def masked(payload: bytes, opcode: int = TEXT) -> bytes:
-    """Build a frame as a client sends it."""
+    """Build a masked frame."""
     size = len(payload)
     if size < 126:
         length = bytes((0x80 | size,))
@@ -54,30 +58,32 @@ class Client(asyncio.BufferedProtocol):
     def __init__(self) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.close_code: int | None = None
-        # The start of an incomplete frame, or of the handshake's response.
+        # The beginning of an incomplete frame, or of the handshake's response.
         self._head = b""
         self._shaken = False
-        # The frame that is arriving: what is left, and what is kept.
+        # The frame that is arriving: the bytes left, and the bytes kept.
         self._pending = 0
         self._opcode = 0
         self._kept: list[bytes] | None = None
 
-    # For subclasses
+    # -- for subclasses
 
     def begins(self, size: int, data: Any, start: int) -> bool:
-        """Examine a text frame's first bytes; return True to get it whole in `text`."""
+        """Examine a text frame's first bytes. Return True to receive it completely in
+        `text`.
+        """
         return False
 
     def skipped(self) -> None:
-        """Handle the end of a frame that was not wanted."""
+        """Handle the end of a frame that `peek` did not want."""
 
     def text(self, payload: bytes) -> None:
-        """Handle a frame that was wanted."""
+        """Handle a frame that `peek` wanted."""
 
     def lost(self) -> None:
         """Handle the end of the connection."""
 
-    # Sending
+    # -- sending
 
     def send(self, message: object) -> None:
         self.transport.write(masked(orjson.dumps(message)))
@@ -86,7 +92,7 @@ class Client(asyncio.BufferedProtocol):
         """Disconnect without a close frame."""
         self.transport.abort()
 
-    # Connecting
+    # -- connecting
 
     async def open(self, url: str, number: int = 0, subprotocol: str = "") -> Self:
         """Connect from the source address that belongs to the socket's number.
@@ -132,7 +138,7 @@ class Client(asyncio.BufferedProtocol):
             self.opened.set_exception(ConnectionError("The server closed it."))
         self.lost()
 
-    # Receiving
+    # -- receiving
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return _BUFFER
@@ -186,7 +192,7 @@ class Client(asyncio.BufferedProtocol):
             elif here < 2 or size > 125:
                 self._head = bytes(data[at:end])
                 return
-            if end - start < size and end - start < PEEK:
+            if end - start < size and end - start < PEEK_BYTES:
                 self._head = bytes(data[at:end])
                 return
             self._opcode = data[at] & 15
@@ -218,8 +224,8 @@ class Client(asyncio.BufferedProtocol):
 async def open_all(
     clients: Sequence[Client], url: str, subprotocol: str = "", first: int = 0
 ) -> None:
-    """Connect sockets, some at a time."""
-    gate = asyncio.Semaphore(CONNECTING)
+    """Connect sockets, a limited number at the same time."""
+    gate = asyncio.Semaphore(CONCURRENT_HANDSHAKES)
 
     async def one(client: Client, number: int) -> None:
         async with gate:

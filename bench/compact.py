@@ -1,7 +1,8 @@
-"""The possible sizes of a `positions` frame: `python -m bench.compact`.
+"""Measure the size of `positions` frames in several formats: `python -m bench.compact`.
 
-Bytes per minute that one spectator of a whole race receives, in today's JSON and in
-other forms of the same rows. Without a server: runners walk a line for a minute.
+Prints the bytes per minute that one spectator of a race topic receives, in the present
+JSON and in other forms of the same rows. Needs no server: runners move along a line for
+a minute.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import orjson
 
-from bench.field import METRES_PER_DEGREE, START
+from bench.field import START
+from runners.earth import METRES_PER_DEGREE
 from runners.live.encoding import v1
 
 Row = list[Any]
@@ -24,7 +26,7 @@ DURATION_S = 60
 
 
 def frames_of(runners: int, rate: float) -> list[tuple[int, list[Row]]]:
-    """Return a minute of frames: the time of each, and its rows with their codes."""
+    """Return the frames of a minute: the time of each and its rows with their codes."""
     chance = random.Random(2015)  # noqa: S311
     at = [chance.uniform(0, 42_000) for _ in range(runners)]
     pace = [chance.uniform(2.5, 4.5) for _ in range(runners)]
@@ -60,7 +62,7 @@ def positions_only(time: int, rows: Sequence[Row]) -> bytes:
 
 
 def in_columns(time: int, rows: Sequence[Row]) -> list[list[Any]]:
-    """Turn rows into columns of small integers.
+    """Convert rows to columns of small integers.
 
     Times are relative to the frame's, positions in 1e-5 degrees from the first, speeds
     in centimetres per second.
@@ -93,9 +95,7 @@ def columns_msgpack(time: int, rows: Sequence[Row]) -> bytes:
 
 
 def deflated(frame: bytes) -> int:
-    """Return the bytes of a frame that is deflated separately, so that all can share
-    it.
-    """
+    """Return the bytes of a frame deflated separately, so that spectators share it."""
     return len(zlib.compress(frame, 6)) - 6
 
 

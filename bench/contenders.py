@@ -1,4 +1,4 @@
-"""The servers that are compared, and how each is started."""
+"""The servers to compare, and how to start each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import Literal
 from tests.servers import ROOT, clean_environment, free_port, migrated_database
 from tests.services import Postgres, Redis
 
-SERVER_CORE, GENERATOR_CORE = "0", "1"
+SERVER_CORE = "0"
+GENERATOR_CORE = "1"
 START_TIMEOUT_S = 60
-# Time for work that a server does right after its start.
+# Time for work that a server does directly after its start.
 CALM_S = 2.0
 STOP_TIMEOUT_S = 20
 
@@ -32,14 +33,16 @@ PLAIN_UVICORN = (
 
 @dataclass(frozen=True)
 class Contender:
-    """A server to measure; `python` and `node` are those of this environment."""
+    """A server to measure. `python` and `node` in its command are those of this
+    environment.
+    """
 
     name: str
     command: str
     dialect: Literal["seed", "socketio"] = "seed"
     path: str = "/"
     ours: bool = False
-    # Behind Redis and PostgreSQL, else in one process on SQLite.
+    # Behind Redis and PostgreSQL. Otherwise one process on SQLite.
     shared: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,7 +84,7 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Running:
-    """A running server. `field` is the file of a race's tokens."""
+    """A running server. `field` is the file with a race's tokens."""
 
     url: str
     pid: int
@@ -90,7 +93,7 @@ class Running:
 
 
 class Services:
-    """Redis and PostgreSQL, started when first used."""
+    """Redis and PostgreSQL, started on first use."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -112,9 +115,9 @@ class Services:
 def serving(
     contender: Contender, folder: Path, services: Services, runners: int, *, open_: bool
 ) -> Iterator[Running]:
-    """Start the server on its core, with a race of this many runners in its database.
+    """Start the server on its core, with a race of `runners` in its database.
 
-    `open_` is the trust model of 2015, which the peers always have.
+    `open_` is the trust model of 2015, which the other servers always have.
     """
     port = free_port()
     env = {"PORT": str(port), **contender.env}
@@ -177,5 +180,5 @@ def serving(
 
 
 def node() -> str:
-    """Return the path of Node.js: of the environment or of the machine."""
+    """Return the path of Node.js, from the environment or the machine."""
     return shutil.which("node") or sys.exit("The peers need Node.js 20: make bench")

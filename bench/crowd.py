@@ -1,6 +1,6 @@
-"""The participants of a workload: runners, spectators, and what arrived.
+"""The participants of a workload: runners, spectators and the positions received.
 
-Positions are due at fixed times, and an age counts from then (open loop).
+Positions are due at fixed times, from which ages are measured (open loop).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 from bench.client import Client
 
-# Ages are counted by the millisecond up to here.
+# Ages are counted per millisecond up to this one.
 OLDEST_MS = 120_000
 
 
 class Crowd:
-    """The runners, the spectators and what arrived."""
+    """The runners, the spectators and the positions received."""
 
     subprotocol = ""
 
@@ -30,9 +30,9 @@ class Crowd:
         self.period = 1.0 / options.rate
         self.publishers: Sequence[Client] = []
         self.spectators: list[Client] = []
-        # By number: when it was due, in milliseconds since the epoch.
+        # The time when each position was due, by its number, in ms since the epoch.
         self.due: list[int] = []
-        # The first one whose age counts.
+        # The number of the first position whose age counts.
         self.first = 0
         self.ages: Counter[int] = Counter()
         self.ack_ages: list[float] = []
@@ -42,7 +42,7 @@ class Crowd:
         self.refused = 0
         self.disordered = 0
 
-    # Specific to a dialect
+    # -- specific to a dialect
 
     def make_spectator(self, number: int) -> Client:
         raise NotImplementedError
@@ -52,7 +52,7 @@ class Crowd:
         raise NotImplementedError
 
     def make_visitor(self) -> Client:
-        """Create a spectator who is not counted."""
+        """Create a spectator whose positions are not counted."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -60,48 +60,48 @@ class Crowd:
         raise NotImplementedError
 
     async def admit(self, first: int) -> None:
-        """Connect the spectators from this one on; return once they follow."""
+        """Connect the spectators from `first` on and return once they follow."""
         raise NotImplementedError
 
     async def follow(self, client: Client, number: int) -> None:
-        """Send the follow, and wait for the reply if the dialect has one."""
+        """Send the follow and wait for the reply, if the dialect has one."""
         raise NotImplementedError
 
     def begin(self) -> None:
-        """Forget what has arrived so far."""
+        """Discard the counts so far."""
         raise NotImplementedError
 
     def count(self) -> tuple[int, int, int]:
-        """Return deliveries, conflated positions, and frames."""
+        """Return the numbers of deliveries, of conflated positions and of frames."""
         raise NotImplementedError
 
     def bytes(self) -> int:
-        """Return how many bytes the spectators were sent."""
+        """Return the number of bytes sent to the spectators."""
         raise NotImplementedError
 
     @property
     def settle(self) -> float:
-        """Return how long a position may wait for its frame. Seconds."""
+        """Return how long a position may wait for its frame, in seconds."""
         return 1.0
 
     def age(self) -> None:
-        """Count ages that were not counted on arrival."""
+        """Count the ages that were not counted on arrival."""
 
-    # The same in all dialects
+    # -- the same in all dialects
 
     async def gather(self, spectators: int) -> None:
-        """Connect this many more spectators."""
+        """Connect more spectators."""
         known = len(self.spectators)
         self.spectators += [self.make_spectator(known + n) for n in range(spectators)]
         await self.admit(known)
 
     def expected(self, published: int) -> int:
-        """Return the deliveries of whole rounds of all runners."""
+        """Return the number of deliveries of complete rounds of all runners."""
         each = 1 if self.options.follows == "all" else 1 / self.runners
         return round(published * each * len(self.spectators))
 
     async def publish(self, seconds: float) -> None:
-        """Have every runner publish at their own time in each period."""
+        """Publish for every runner at the runner's own time in each period."""
         randomness = random.Random(2015)  # noqa: S311
         phases = sorted(randomness.random() * self.period for _ in range(self.runners))
         order = list(range(self.runners))
@@ -134,7 +134,7 @@ class Crowd:
         self.errors = self.disordered = self.closed = 0
 
     async def drain(self, seconds: float) -> None:
-        """Wait until everything has arrived, for a limited time."""
+        """Wait until everything has arrived, for at most `seconds`."""
         expected = self.expected(len(self.due) - self.first)
         deadline = time.perf_counter() + seconds + self.settle
         while time.perf_counter() < deadline:
@@ -144,13 +144,13 @@ class Crowd:
             await asyncio.sleep(0.1)
 
     def leave(self) -> None:
-        """Close everything."""
+        """Close all sockets."""
         for client in (*self.publishers, *self.spectators):
             client.reset()
 
 
 def percentile(counts: Counter[int], share: float) -> float:
-    """Return a percentile of counted milliseconds; infinite for what never arrived."""
+    """Return a percentile of the ages in ms. Lost positions count as infinite."""
     wanted = share * sum(counts.values())
     seen = 0
     for age, count in sorted(counts.items()):

@@ -1,4 +1,4 @@
-"""The workload `fanout`: runners publish, spectators follow some of them."""
+"""The workload `fanout`: runners publish, and spectators follow some of them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bench import process
 from bench.listeners import DIALECTS, LNG_OFFSET, TEXT, Listener, Spectator
 
 # Concurrent handshakes.
-CONNECTING = 32
-# Publications made before the loop may read again.
+CONCURRENT_HANDSHAKES = 32
+# Publications before the loop reads again.
 BURST = 64
-# Without a delivery for this time outstanding ones count as lost.
+# Without a delivery for this time, outstanding deliveries count as lost.
 STALL_S = 2.0
-# Payloads whose number is remembered; others are parsed again.
+# Payloads whose number is cached. Others are parsed again.
 REMEMBERED = 50_000
 
 
 @dataclass
 class Result:
-    """One run. Seconds, milliseconds (`_ms`) and MiB (`_mb`); null = not measured."""
+    """One run, in seconds, milliseconds (`_ms`) and MiB (`_mb`). Null: not measured."""
 
     workload: str
     url: str
@@ -42,7 +42,8 @@ class Result:
     window: int | None
     seconds: float
     published: int
-    # With warm-up and registration: what a server that records has to have stored.
+    # Including warm-up and registration: the positions that a server should have
+    # stored.
     published_in_all: int
     expected: int
     received: int
@@ -60,12 +61,12 @@ class Result:
     p50_ms: float | None = None
     p99_ms: float | None = None
     max_ms: float | None = None
-    # The generator's own greatest lateness; it is part of the latencies.
+    # The generator's greatest delay, which is part of the latencies.
     lag_max_ms: float | None = None
 
 
 class Fanout:
-    """The publishers, the spectators and what arrived.
+    """The publishers, the spectators and the positions received.
 
     Runners publish in turn, so that `number % runners` identifies the runner.
     """
@@ -81,7 +82,7 @@ class Fanout:
             for runner in self.followed_by(spectator):
                 followers[runner] += 1
         self.followers = followers
-        # When the publication with each number was due; from `first_due` on.
+        # The time when each publication was due, from the number `first_due` on.
         self.due: list[float] = []
         self.first_due = 0
         self.numbers: dict[bytes, int] = {}
@@ -122,7 +123,7 @@ class Fanout:
         )
 
     def refill(self) -> None:
-        """Publish until the window is full; does nothing without a window."""
+        """Publish until the window is full. Does nothing without a window."""
         if self.window is None:
             return
         now = time.perf_counter()
@@ -135,10 +136,10 @@ class Fanout:
             room -= fan
         asyncio.get_running_loop().call_soon(self.refill)
 
-    # -- arriving
+    # -- receiving
 
     def number_of(self, payload: bytes) -> int:
-        """Return the number of a publication; negative if it is none of ours."""
+        """Return the number of a publication, or less than 0 for a foreign payload."""
         message = orjson.loads(self.dialect.unpacked(payload))
         if "lng" not in message:
             self.errors += "error" in message
@@ -159,7 +160,7 @@ class Fanout:
             )
 
     async def complete(self, patience: float) -> bool:
-        """Wait until everything has arrived, or nothing did for `patience`."""
+        """Wait until everything has arrived, or nothing has for `patience` seconds."""
         seen, since = self.received, time.perf_counter()
         while self.received + self.merged < self.sent:
             await asyncio.sleep(0.01)
@@ -174,7 +175,7 @@ class Fanout:
 
     async def connect(self) -> None:
         options = self.options
-        gate = asyncio.Semaphore(CONNECTING)
+        gate = asyncio.Semaphore(CONCURRENT_HANDSHAKES)
 
         async def one(listener: Listener, headers: dict[str, str]) -> WSTransport:
             async with gate:
@@ -218,7 +219,7 @@ class Fanout:
                 if turn % 10 == 9:
                     await asyncio.sleep(0)
             if await self.complete(STALL_S):
-                await asyncio.sleep(0.3)  # Late deliveries of an earlier round.
+                await asyncio.sleep(0.3)  # Discard late deliveries of an earlier round.
                 if self.received == self.sent:
                     return
         sys.exit(
@@ -243,7 +244,7 @@ class Fanout:
             if self.received != seen:
                 seen, since = self.received, time.perf_counter()
             elif time.perf_counter() - since > STALL_S:
-                break  # Lost for good: the window will never empty.
+                break  # These are lost, so the window would never empty.
         self.window = None
 
     async def open_loop(self, seconds: float) -> None:
@@ -252,7 +253,7 @@ class Fanout:
         phases = sorted(randomness.random() * period for _ in range(self.runners))
         start = time.perf_counter()
         turn = 0
-        # So that the runner is `number % runners` here too.
+        # Round up, so that the runner is still `number % runners`.
         assert self.number % self.runners == 0
         while True:
             due = start + turn // self.runners * period + phases[turn % self.runners]
@@ -266,7 +267,7 @@ class Fanout:
             self.publish(due)
             turn += 1
             if turn % BURST == 0:
-                await asyncio.sleep(0)  # Late: read what has arrived.
+                await asyncio.sleep(0)  # Behind schedule: read what has arrived.
 
     async def run(self) -> Result:
         options = self.options
@@ -278,7 +279,7 @@ class Fanout:
         if options.warmup:
             await loop(options.warmup)
             await self.complete(STALL_S)
-            while self.number % self.runners:  # A whole number of rounds.
+            while self.number % self.runners:  # A complete number of rounds.
                 self.publish(time.perf_counter())
             await self.complete(STALL_S)
         self.forget()
@@ -324,7 +325,7 @@ class Fanout:
             generator_cpu=round(own / seconds, 3),
         )
         if options.rate is not None:
-            # Lost deliveries are infinitely late.
+            # Lost deliveries have an infinite latency.
             latencies = sorted(self.latencies) + [float("inf")] * max(0, lost)
             result.p50_ms = percentile_ms(latencies, 0.5)
             result.p99_ms = percentile_ms(latencies, 0.99)

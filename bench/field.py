@@ -1,6 +1,6 @@
-"""Fills a database with a race to be watched: `python -m bench.field`.
+"""Fill a database with a race to watch: `python -m bench.field`.
 
-Prints one JSON object: the race's slug, and for each runner the code and a token.
+Prints one JSON object: the race's slug, and a code and a token per runner.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from datetime import timedelta
 
 import orjson
 
+from runners.earth import METRES_PER_DEGREE
+
 SLUG = "city"
-# The course goes due north from here, so that the load generator can follow it without
-# a map.
+# The course leads due north from here, so that the load generator needs no map to
+# follow it.
 START = (48.0, 11.0)
-METRES_PER_DEGREE = 111_195.0
-LENGTH = 42_195.0
+LENGTH_M = 42_195.0
 
 
 def fill(runners: int) -> dict[str, object]:
-    """Create the race, its runners and their tokens."""
+    """Create a race, its runners and their tokens. Return their names."""
     from django.utils import timezone
 
     from runners.models import Entry, Runner, RunnerToken
@@ -31,7 +32,7 @@ def fill(runners: int) -> dict[str, object]:
     lat, lng = START
     steps = 420
     course = Course(
-        (lat + LENGTH * step / steps / METRES_PER_DEGREE, lng)
+        (lat + LENGTH_M * step / steps / METRES_PER_DEGREE, lng)
         for step in range(steps + 1)
     )
     race = race_create(

@@ -1,4 +1,4 @@
-"""The workload `idle`: the memory of a connected, following spectator."""
+"""The workload `idle`: the memory of a connected spectator who follows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from bench import process
 from bench.crowd import Crowd
 
-# Spectators who connect first, so that what is allocated once is not counted.
+# Spectators who connect first, so that memory allocated once is not counted.
 FIRST = 200
 PAGE_KIB = 4
 
 
 @dataclass
 class IdleResult:
-    """One run. KiB per socket in the server's processes, and in the kernel."""
+    """One run, in KiB per socket in the server's processes and in the kernel."""
 
     workload: str
     url: str
@@ -24,9 +24,9 @@ class IdleResult:
     follows: str
     spectators: int
     kib_a_socket: float
-    # After a position has reached every one of them.
+    # After a position has reached every spectator.
     kib_a_socket_reached: float
-    # The server's end: half of what both ends take.
+    # The server's end only: half of the kernel's memory for both ends.
     kernel_kib_a_socket: float
     connect_s: float
     connect_cpu_us: float
@@ -36,7 +36,9 @@ class IdleResult:
 
 
 def kernel_kib() -> int:
-    """Return the kernel's memory for objects and socket buffers, of all processes."""
+    """Return the kernel's memory for objects and socket buffers of all processes, in
+    KiB.
+    """
     slab = next(
         int(line.split()[1])
         for line in Path("/proc/meminfo").read_text().splitlines()

@@ -1,14 +1,14 @@
-"""How many single-point requests of phones a server on one core takes.
+"""Measure how many single-point requests of phones a server handles on one core.
 
-    python -m bench.intake            our door
+    python -m bench.intake            the project's endpoint
     python -m bench.intake --plain    the same behind Django's middleware, in a view
     python -m bench.intake --burst 8 50 200 --rounds 3
-        2,000 points of one phone at once on so many connections, and what they cost
-        100 others that send every second; medians, and whether that is within bounds
+        send 2,000 points of one phone at once over so many connections while 100 other
+        phones send one per second; print medians, and whether the others are delayed
 
 The server runs on core 0, the generator on core 1. Each connection is a phone that
-sends its next point when the last one is answered, which is after the commit; the
-points are counted in the database at the end.
+sends its next point after the answer to the last one, which is sent after the commit.
+The points in the database are counted at the end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PORT = 8299
 
 
 class Phone(asyncio.Protocol):
-    """A connection that sends one point after the other."""
+    """A connection that sends one point after each answer."""
 
     def __init__(self, number: int, token: str, tally: Tally) -> None:
         self.number = number
@@ -72,7 +72,7 @@ class Phone(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        # Responses are short and empty: a blank line ends them.
+        # Responses are short and have no body: they end with a blank line.
         self.buffer += data
         if b"\r\n\r\n" in self.buffer:
             status = self.buffer[9:12].decode()
@@ -85,7 +85,7 @@ class Phone(asyncio.Protocol):
 
 
 class Tally:
-    """Statuses, and latencies in seconds."""
+    """Counts of statuses, and latencies in seconds."""
 
     def __init__(self) -> None:
         self.statuses: dict[str, int] = {}
@@ -98,7 +98,7 @@ class Tally:
 
 
 async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
-    """Send for some seconds; return the tally and the time that it took."""
+    """Send for some seconds. Return the tally and the duration."""
     loop = asyncio.get_running_loop()
     tally = Tally()
     started = time.perf_counter()
@@ -115,15 +115,16 @@ async def generate(tokens: list[str], seconds: float) -> tuple[Tally, float]:
     return tally, took
 
 
-BURST = 2_000
-STEADY = 100
+BURST_POINTS = 2_000
+OTHER_PHONES = 100
 WINDOW_S = 10.0
-# By how much the others' p99 may move, whichever is more.
-MOVES_MS, MOVES = 15.0, 0.2
+# The others' p99 may grow by the greater of these.
+MAX_DELAY_MS = 15.0
+MAX_DELAY_SHARE = 0.2
 
 
 class Sender(Phone):
-    """A connection that sends on request and reports when it was answered."""
+    """A connection that sends on request and reports when the answer arrives."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -151,7 +152,7 @@ async def connect(number: int, token: str, tally: Tally) -> Sender:
 
 
 async def burst(token: str, others: list[str], connections: int) -> dict[str, float]:
-    """Compare the latency of phones before and while another sends all it has."""
+    """Compare the latency of phones before and while another one sends its backlog."""
     quiet, busy, own = Tally(), Tally(), Tally()
     phones = [await connect(n, t, quiet) for n, t in enumerate(others)]
 
@@ -172,7 +173,7 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
     for phone in phones:
         phone.tally = busy
     started = time.perf_counter()
-    left = iter(range(BURST))
+    left = iter(range(BURST_POINTS))
 
     async def pour(number: int) -> None:
         sender = await connect(0, token, own)
@@ -204,16 +205,16 @@ async def burst(token: str, others: list[str], connections: int) -> dict[str, fl
 
 
 async def bursts(tokens: list[str], each: list[int], rounds: int) -> None:
-    """Print the medians of some rounds, and their effect on the others."""
-    others, spare = tokens[:STEADY], iter(tokens[STEADY:])
+    """Print the medians of some rounds, and whether the others were delayed."""
+    others, spare = tokens[:OTHER_PHONES], iter(tokens[OTHER_PHONES:])
     for connections in each:
-        # A token has 5,000 points at once: one for each round.
+        # A token accepts 5,000 points at once, so each round has a different one.
         found = [await burst(next(spare), others, connections) for _ in range(rounds)]
         middle = {key: statistics.median(one[key] for one in found) for key in found[0]}
         before, during = (
             middle[f"others_p99_{when}_ms"] for when in ("before", "during")
         )
-        within = during - before <= max(MOVES_MS, before * MOVES)
+        within = during - before <= max(MAX_DELAY_MS, before * MAX_DELAY_SHARE)
         line = middle | {"rounds": rounds, "load_average": os.getloadavg()[0]}
         print(json.dumps(line), flush=True)
         print("as it must be" if within else "more than 15 ms and 20 %", flush=True)
@@ -228,7 +229,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     if options.burst:
-        options.phones = STEADY + len(options.burst) * options.rounds
+        options.phones = OTHER_PHONES + len(options.burst) * options.rounds
     with tempfile.TemporaryDirectory() as folder:
         database_url = f"sqlite:///{folder}/db.sqlite3"
         env = os.environ | {

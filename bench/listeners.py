@@ -1,4 +1,4 @@
-"""The sockets of the workload `fanout` in each dialect."""
+"""The sockets of the workload `fanout`, by dialect."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from bench.fanout import Fanout
 
 TEXT = WSMsgType.TEXT
-# A publication is numbered by its longitude: lng = 10 + number / 1e5. The typed dialect
+# The longitude identifies a publication: lng = 10 + number / 1e5. The typed dialect
 # sends only these five decimals.
 LNG_OFFSET = 1_000_000
 
 
 class Listener(WSListener):
-    """A socket of the load; the base class only publishes."""
+    """A socket of the load generator. The base class only publishes."""
 
     transport: WSTransport
 
@@ -30,7 +30,7 @@ class Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == TEXT:
-            self.load.errors += 1  # Nothing else is ever sent to it.
+            self.load.errors += 1  # A publisher receives no other message.
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.load.closed += 1
@@ -40,7 +40,7 @@ class Spectator(Listener):
     def __init__(self, load: Fanout, followed: list[int]) -> None:
         super().__init__(load)
         self.followed = followed
-        # Until the server refuses it, as it may if all connect at once.
+        # The server may refuse sockets if all connect at the same time.
         self.follows = False
         # The number that arrived last from each followed runner.
         self.last = dict.fromkeys(followed, -1)
@@ -52,7 +52,7 @@ class Spectator(Listener):
         raise NotImplementedError
 
     def strange(self, number: int) -> None:
-        """Count a delivery that is not the next one of a followed runner."""
+        """Count a delivery that is not the next one of its runner."""
         if number % self.load.runners in self.last:
             self.load.disordered += 1
         else:
@@ -67,8 +67,8 @@ class SeedSpectator(Spectator):
         self.transport.send(TEXT, self.load.dialect.packed("follow", request))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        # The hot path: every follower of a runner gets the same bytes, so only the
-        # first of them needs parsing.
+        # The hot path: all followers of a runner get the same bytes, so that only the
+        # first copy needs parsing.
         load = self.load
         payload = frame.get_payload_as_bytes()
         number = load.numbers.get(payload)
@@ -141,7 +141,7 @@ class SocketIoSpectator(SeedSpectator):
 
 
 def answer_engine(transport: WSTransport, frame: WSFrame) -> bool:
-    """Answer Engine.io's own packets; return False if it is none."""
+    """Answer Engine.io's own packets. Return False for other packets."""
     payload = frame.get_payload_as_bytes()
     if payload.startswith(b"42"):
         return False
@@ -154,13 +154,13 @@ def answer_engine(transport: WSTransport, frame: WSFrame) -> bool:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the same messages travel: `packet` takes an event's name and its object."""
+    """The transport of messages: `packet` encodes an event's name and its object."""
 
     publisher: type[Listener]
     spectator: type[Spectator]
     headers: dict[str, str]
     packet: bytes = b""
-    # Seconds until the server has greeted everybody.
+    # Seconds until the server has greeted all sockets.
     greeting: float = 0.0
 
     def packed(self, event: str, message: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Load generator for the websocket: `python -m bench.load fanout --help`.
 
-One process, one thread, meant for a core of its own. It prints one JSON line.
+One process with one thread, which should have a core of its own. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         result = uvloop.run(run(options))
-    except OSError as error:  # Including TimeoutError.
+    except OSError as error:  # Includes TimeoutError.
         sys.exit(f"{options.url}: {error.strerror or error}")
     print(orjson.dumps(asdict(result)).decode())
 
 
 async def run(options: argparse.Namespace) -> Any:
-    """Return the workload's result, a dataclass."""
+    """Run a workload and return its result, a dataclass."""
     match options.workload:
         case "fanout":
             return await fanout.Fanout(options).run()

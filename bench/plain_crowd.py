@@ -1,7 +1,7 @@
-"""Crowds that speak the peers' dialects: the seed's, bare or in packets of Engine.io.
+"""Crowds for the seed dialect, as plain messages or in packets of Engine.io.
 
-With one frame per position, some sockets read everything they get; for the others the
-bytes are counted, as frames have one length.
+With one frame per position, some sockets read all messages. For the others only bytes
+are counted, because all frames have the same length.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import orjson
 from bench.client import Client, masked, open_all, received_of
 from bench.crowd import OLDEST_MS, Crowd
 
-# Sockets that read everything.
+# Sockets that read all messages.
 READERS = 50
-# A position is numbered by its longitude; the last digit is a 1, so that every frame
-# has the same length.
+# The longitude identifies a position. Its last digit is a 1, so that every frame has
+# the same length.
 LNG = 10_000_001
 
 
 class PlainCrowd(Crowd):
-    """The seed dialect: one frame per position, ids instead of tokens."""
+    """A crowd of the seed dialect: one frame per position, ids instead of tokens."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
@@ -43,7 +43,7 @@ class PlainCrowd(Crowd):
         return Reader(self)
 
     def make_spectator(self, number: int) -> Client:
-        # Spread over those who connect first and last.
+        # Spread the readers over those who connect first and last.
         every = max(1, self.options.spectators // READERS)
         return Reader(self) if number % every == 0 else Weigher(self)
 
@@ -61,7 +61,7 @@ class PlainCrowd(Crowd):
         return position
 
     async def greet(self, clients: Sequence[Client]) -> None:
-        """Do what comes between the handshake and the first message."""
+        """Exchange the messages between the handshake and the first command."""
 
     def arrived(self, message: Any) -> None:
         number = (round(message["lng"] * 1e6) - LNG) // 10
@@ -82,7 +82,7 @@ class PlainCrowd(Crowd):
             await self.follow(client, number)
             if number % 50 == 49:
                 await asyncio.sleep(0.02)
-        # A round that reaches everybody: all of them follow.
+        # Publish rounds until one reaches everybody, which proves that all follow.
         for _ in range(20):
             await asyncio.sleep(1.0)
             before = self.first, self.ages.copy()
@@ -146,7 +146,7 @@ class Weigher(Client):
 
 
 class Reader(Weigher):
-    """Reads everything."""
+    """Reads all messages."""
 
     def buffer_updated(self, size: int) -> None:
         Client.buffer_updated(self, size)
@@ -169,7 +169,7 @@ class Reader(Weigher):
 
 
 class SocketIoCrowd(PlainCrowd):
-    """Engine.io's packets around the same messages."""
+    """The same messages in Engine.io's packets."""
 
     def wrap(self, event: str, message: dict[str, Any]) -> bytes:
         return b'42["%b",%b]' % (event.encode(), orjson.dumps(message))
@@ -195,8 +195,9 @@ class SocketIoCrowd(PlainCrowd):
         await asyncio.sleep(1)
 
 
-# Engine.io's ping, which is a separate frame, and its answer.
-PING_FRAME, PONG_FRAME = b"\x81\x012", masked(b"3")
+# Engine.io's ping, which is a separate frame, and the answer to it.
+PING_FRAME = b"\x81\x012"
+PONG_FRAME = masked(b"3")
 
 
 class SocketIoReader(Reader):

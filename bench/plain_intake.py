@@ -1,4 +1,4 @@
-"""The endpoints of `runners.intake` behind Django's middleware, as an async view.
+"""The endpoints of `runners.intake` as an async view behind Django's middleware.
 
 Only for comparison: `python -m bench.intake --plain`.
 """

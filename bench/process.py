@@ -1,4 +1,4 @@
-"""Resources that a server process and its children use, read from /proc."""
+"""The resources of a server process and its children, read from /proc."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """Return the process and all its descendants that are alive."""
+    """Return the process and all its living descendants."""
     pids = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children = task.read_text().split()
-        except OSError:  # It has ended in the meantime.
+        except OSError:  # The process has ended meanwhile.
             continue
         for child in children:
             pids += family(int(child))
@@ -22,22 +22,22 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return user plus system time used so far, in seconds."""
+    """Return user and system time used so far, in seconds."""
     ticks = 0
     for member in family(pid):
         try:
             stat = Path(f"/proc/{member}/stat").read_text()
         except OSError:
             continue
-        # The command's name, in brackets, may contain anything; the times are the 14th
-        # and 15th field, the name is the 2nd.
+        # The command's name, in brackets, may contain anything. It is the 2nd field,
+        # and the times are the 14th and 15th.
         fields = stat.rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / TICKS_PER_SECOND
 
 
 def rss_kib(pid: int) -> int:
-    """Return the resident memory now, in KiB."""
+    """Return the present resident memory, in KiB."""
     total = 0
     for member in family(pid):
         try:
@@ -51,5 +51,5 @@ def rss_kib(pid: int) -> int:
 
 
 def open_files(pid: int) -> int:
-    """Return how many file descriptors are open."""
+    """Return the number of open file descriptors."""
     return sum(len(os.listdir(f"/proc/{member}/fd")) for member in family(pid))

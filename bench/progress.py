@@ -1,7 +1,7 @@
-"""Costs of progress along a course: `python -m bench.progress [--short]`.
+"""Measure the cost of progress along a course: `python -m bench.progress [--short]`.
 
-Microseconds of CPU for each fix on a course of 45,000 points, by what the fix needs,
-and the share of a core that 2,000 entries at 1 Hz take. One thread, no server.
+Prints µs of CPU per fix on a course of 45,000 points, by kind of fix, and the share of
+a core that 2,000 entries at 1 Hz take. One thread, no server.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import time
 from random import Random
 from typing import NamedTuple
 
+from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark, State
 
-POINTS, METRES = 45_000, 160_000
+COURSE_POINTS = 45_000
+COURSE_LENGTH_M = 160_000
 ENTRIES = 2_000
-GUN = 1_780_000_000_000
-METRES_PER_DEGREE = 111_195.0
-TARGET_MICROSECONDS, TARGET_CORE = 60.0, 0.5
+GUN_MS = 1_780_000_000_000
+TARGET_US = 60.0
+TARGET_CORE_SHARE = 0.5
 
 
 class Fix(NamedTuple):
@@ -32,9 +34,9 @@ class Fix(NamedTuple):
 
 
 def course_of(points: int, random: Random) -> Course:
-    """Return an out and back of 160 km that winds as a trail does."""
+    """Return a course of 160 km, out and back, that winds as a trail does."""
     lat, lng, angle = 45.0, 7.0, 0.0
-    step = METRES / points
+    step = COURSE_LENGTH_M / points
     out = [(lat, lng)]
     for _ in range(points // 2):
         angle = 0.99 * angle + random.gauss(0, 0.08)
@@ -51,9 +53,9 @@ def fix_at(course: Course, distance: float, t: int, random: Random) -> Fix:
 
 
 def begun(guide: Guide, course: Course, distance: float, random: Random) -> State:
-    """Return the state of a runner who is at a distance, 3 m/s from the gun."""
-    state = guide.begin(GUN)
-    t = GUN + round(distance / 3 * 1000)
+    """Return the state of a runner at a distance after running at 3 m/s."""
+    state = guide.begin(GUN_MS)
+    t = GUN_MS + round(distance / 3 * 1000)
     for second in range(120):
         fix = fix_at(course, distance + 3 * second, t + second * 1000, random)
         state, _ = guide.advance(state, fix)
@@ -62,7 +64,7 @@ def begun(guide: Guide, course: Course, distance: float, random: Random) -> Stat
 
 
 def cost(guide: Guide, work: list[tuple[State, Fix]], repeat: int) -> float:
-    """Return the best mean of some repeats. Microseconds of CPU."""
+    """Return the least of several mean times, in µs of CPU."""
     best = math.inf
     for _ in range(repeat):
         began = time.process_time()
@@ -77,7 +79,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     short = parser.parse_args().short
     random = Random(6)
-    course = course_of(POINTS, random)
+    course = course_of(COURSE_POINTS, random)
     marks = [Mark(i, 5_000.0 * i, "split") for i in range(1, 31)]
     began = time.process_time()
     guide = Guide(course, marks)
@@ -85,7 +87,7 @@ def main() -> None:
     print(f"guide built in {time.process_time() - began:.2f} s")
 
     runners = 100 if short else ENTRIES
-    places = [random.uniform(500, METRES - 2_000) for _ in range(runners)]
+    places = [random.uniform(500, COURSE_LENGTH_M - 2_000) for _ in range(runners)]
     states = [begun(guide, course, place, random) for place in places]
 
     def after(state: State, seconds: float) -> Fix:
@@ -96,14 +98,14 @@ def main() -> None:
         fix = after(state, seconds)
         return fix._replace(lat=fix.lat + 300 / METRES_PER_DEGREE, accuracy=10.0)
 
-    waiting = guide.begin(GUN)
+    waiting = guide.begin(GUN_MS)
     cases = {
         "a second later": [(state, after(state, 1)) for state in states],
         "30 s later": [(state, after(state, 30)) for state in states],
         "after 10 min of silence": [(state, after(state, 600)) for state in states],
         "off the course": [(state, aside(state, 90)) for state in states],
         "not started, at home": [
-            (waiting, Fix(GUN + 60_000 + i, 45.3, 7.3)) for i in range(runners)
+            (waiting, Fix(GUN_MS + 60_000 + i, 45.3, 7.3)) for i in range(runners)
         ],
     }
     for name, work in cases.items():
@@ -128,7 +130,7 @@ def main() -> None:
         State.from_json(state.as_json())
     spent = (time.process_time() - began) / runners
     print(f"state to JSON and back     {spent * 1e6:6.1f} µs")
-    missed = each * 1e6 > TARGET_MICROSECONDS or each * ENTRIES > TARGET_CORE
+    missed = each * 1e6 > TARGET_US or each * ENTRIES > TARGET_CORE_SHARE
     print("TARGET MISSED" if missed else "within 60 µs a fix and half a core")
 
 

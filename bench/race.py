@@ -1,4 +1,4 @@
-"""The workload `race`: every spectator watches every runner, each at 1 Hz."""
+"""The workload `race`: every spectator watches every runner, all at 1 Hz."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DRAIN_S = 5.0
 
 @dataclass
 class RaceResult:
-    """One run. Seconds, milliseconds (`_ms`), MiB (`_mb`), shares of a core."""
+    """One run, in seconds, milliseconds (`_ms`), MiB (`_mb`) and shares of a core."""
 
     workload: str
     url: str
@@ -36,7 +36,7 @@ class RaceResult:
     closed: int
     frames: int
     bytes_a_spectator_minute: int
-    # Refused at first, and back later.
+    # Spectators who were refused at first and connected later.
     refused: int
     connect_s: float
     connect_cpu_s: float
@@ -49,14 +49,14 @@ class RaceResult:
     p50_ms: float
     p99_ms: float
     max_ms: float
-    # The generator's own greatest lateness; it is part of the ages.
+    # The generator's greatest delay, which is part of the ages.
     lag_max_ms: float
     acked: int
     ack_p99_ms: float | None
 
 
 async def run(crowd: Crowd) -> RaceResult:
-    """Connect everybody, then measure while the runners run."""
+    """Connect everybody, then measure while the runners publish."""
     options = crowd.options
     pid: int = options.pid
     began, cpu = time.perf_counter(), process.cpu_seconds(pid)
@@ -83,8 +83,8 @@ async def run(crowd: Crowd) -> RaceResult:
     expected = crowd.expected(published)
     lost = expected - received - merged
     if lost > 0:
-        # Lost deliveries are infinitely late; in dialects with one frame per
-        # position, only some sockets are read.
+        # Lost deliveries have an infinite age. In dialects with one frame per position,
+        # only some sockets are read.
         share = sum(crowd.ages.values()) / max(1, received)
         crowd.ages[OLDEST_MS] += max(1, round(lost * share))
     acks = Counter(round(age) for age in crowd.ack_ages)

@@ -1,6 +1,6 @@
-"""Compares our servers with others: `make bench`.
+"""Compare Spectate's servers with others: `make bench`.
 
-Each server is started alone, on core 0, and the load generator on core 1; nothing else
+Each server is started alone, on core 0, and the load generator on core 1. Nothing else
 should run. Tables and raw output go to bench/RESULTS.md.
 """
 
@@ -46,7 +46,7 @@ from tests.servers import ROOT
 
 RESULTS = ROOT / "bench/RESULTS.md"
 PACKAGES = ("channels", "daphne", "Django", "orjson", "picows", "uvicorn", "uvloop")
-# Runs in search of the most spectators of a server.
+# Runs in the search for the greatest number of spectators of a server.
 PROBES = 6
 
 
@@ -59,7 +59,7 @@ def measure(load: Load, arguments: str, services: Services) -> Result:
         folder = Path(name)
         before = round(os.getloadavg()[0], 2)
         with serving(contender, folder, services, runners, open_=load.open) as server:
-            # The typed dialect is for those who have rights.
+            # The typed dialect needs rights, so these servers do not run in open mode.
             if load.open and words[0] != "seed2015" and "--dialect" not in words:
                 words += ["--dialect", contender.dialect]
             if server.field.exists():
@@ -85,11 +85,11 @@ def measure(load: Load, arguments: str, services: Services) -> Result:
 
 
 class MeasuringFailed(Exception):
-    """The generator failed; the message is its output."""
+    """The generator failed. The message is its output."""
 
 
 def stored_in(database_url: str) -> int:
-    """Count the positions in a database whose server has stopped."""
+    """Count the positions in the database of a stopped server."""
     query = "SELECT count(*) FROM runners_position"
     if database_url.startswith("sqlite"):
         path = database_url.removeprefix("sqlite:///")
@@ -128,7 +128,7 @@ def search(load: Load, services: Services) -> Result:
 
 
 def line_of(result: Result) -> str:
-    """Summarise a run in one line."""
+    """Summarize a run in one line."""
     keys = (
         *("spectators", "deliveries_per_cpu_s", "seconds", "server_core", "p99_ms"),
         *("kib_a_socket", "cpu_a_visit_us", "lost"),
@@ -140,9 +140,9 @@ def line_of(result: Result) -> str:
 
 
 def restart(quick: bool) -> list[str]:
-    """Restart two workers in turn under load, as the tests do; return the report.
+    """Restart two workers in turn under load, as the tests do, and return the report.
 
-    On both cores: it is no comparison, and each worker has work for one.
+    On both cores, because this compares no servers and each worker needs a core.
     """
     done = subprocess.run(
         [
@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("The benchmark needs two cores and the taskset of util-linux.")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # Redis, PostgreSQL and everything else except the server stay off its core.
+    # Redis, PostgreSQL and all other processes stay off the server's core.
     os.sched_setaffinity(0, {int(GENERATOR_CORE)})
     wanted = options.workloads or names
     done = [w for w in everything(options.quick) if w.name in wanted]
@@ -287,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def go(workload: Workload, services: Services) -> list[str]:
-    """Run a workload, its loads in turn; return what failed."""
+    """Run the loads of a workload in turn and return those that failed."""
     failures = []
     for turn in range(max(load.runs for load in workload.loads)):
         for load in workload.loads:

@@ -1,4 +1,4 @@
-"""The workload `seed2015`: what the client of 2015 does to its server."""
+"""The workload `seed2015`: the traffic of the client of 2015."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import orjson
 from bench import process
 from tests.faults.peer import Peer, frame
 
-# The silence after which nothing more is expected.
+# Nothing more is expected after this silence.
 SILENCE_S = 2.0
-# How long follows may need to take effect, and how often that is tried.
+# How long a follow may need to take effect, and when it is sent again.
 REGISTERED_S = 10.0
 AGAIN_S = 2.0
-# Runner (an id or an index), latitude, longitude.
+# Runner (id or index), latitude, longitude.
 Position = tuple[int, float, float]
 
 
 @dataclass
 class Seed2015Result:
-    """One run of the 2015 client's workload: deliveries, seconds, CPU seconds."""
+    """One run of the 2015 client's workload: deliveries, seconds and CPU seconds."""
 
     workload: str
     url: str
     users: int
     messages: int
-    # Of the messages: those whose latitude is beyond a pole.
+    # Messages whose latitude is out of range.
     invalid: int
     expected: int
     received: int
@@ -39,10 +39,10 @@ class Seed2015Result:
     duplicates: int
     disordered: int
     invalid_delivered: int
-    # Errors that reached the sender of an invalid position, and all others.
+    # Errors that reached the sender of an invalid position, and all other errors.
     errors: int
     errors_astray: int
-    # Positions of runners who are not followed, or with a different id or number.
+    # Positions of runners who are not followed, or with a changed id or number.
     strange: int
     closed: int
     seconds: float
@@ -51,7 +51,7 @@ class Seed2015Result:
 
 
 class SeedUser(Peer):
-    """A user's socket: keeps what has arrived, and reads it when there is time."""
+    """A user's socket. It queues what has arrived and parses it when there is time."""
 
     def __init__(self, user_id: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class SeedUser(Peer):
         self.texts.append(text)
 
     def read(self) -> None:
-        """Read what has arrived."""
+        """Parse what has arrived."""
         texts, self.texts = self.texts, []
         for text in texts:
             match orjson.loads(text):
@@ -85,7 +85,7 @@ class SeedUser(Peer):
                     self.strange += 1
 
     def forget(self) -> None:
-        """Forget what has arrived."""
+        """Discard what has arrived."""
         self.arrived.clear()
         self.errors = self.strange = 0
 
@@ -104,10 +104,11 @@ async def run(
     seed: int = 2015,
     silence: float = SILENCE_S,
 ) -> Seed2015Result:
-    """100 users follow themselves and the next one, then send 1,000 random positions.
+    """Have 100 users follow themselves and the next one and send 1,000 random
+    positions.
 
-    `silence`, in seconds, ends it while something due has not arrived. Raises
-    `TimeoutError` where the users do not get their own positions.
+    The run ends after `silence` seconds without an expected position. Raises
+    `TimeoutError` if users do not get their own positions.
     """
     sockets = [await SeedUser(first_id + index).open(url) for index in range(users)]
     for user in sockets:
@@ -126,7 +127,7 @@ async def run(
         )
         for _ in range(messages)
     ]
-    # Made before the clock runs, as the server is measured.
+    # Built before the clock starts, because only the server is measured.
     frames = [
         (sockets[index].transport, sockets[index].position(lat, lng))
         for index, lat, lng in sent
@@ -138,7 +139,8 @@ async def run(
         if number % 32 == 31:
             await asyncio.sleep(0)
     due = sum(
-        # To its sender as an error; else to themselves, and to the user before.
+        # An invalid position is answered to its sender. A valid one goes to the user
+        # and to the one before.
         1 if abs(lat) > 90 else 1 + (index > 0)
         for index, lat, _ in sent
     )
@@ -164,7 +166,7 @@ async def registered(sockets: Sequence[SeedUser], seconds: float) -> None:
     """Wait until every user has a position of each runner they follow."""
     deadline = time.perf_counter() + seconds
     for attempt in itertools.count():
-        # Later ones have their place in the order of each runner.
+        # Later positions are checked for their order per runner.
         lng = 10.5 + attempt
         for user in sockets:
             user.transport.write(user.position(1.5, lng))
@@ -213,7 +215,7 @@ def compare(
                 got.append(number)
         received += len(due.intersection(got))
         duplicates += len(got) - len(set(got))
-        # Two are followed: each one's positions must arrive in the order sent.
+        # A user follows two runners. The order is that of each runner's positions.
         for runner in (index, index + 1):
             of_runner = [number for number in got if sent[number][0] == runner]
             disordered += sum(

@@ -1,8 +1,8 @@
-"""The consumer of the textbook, as a baseline beside ours.
+"""A consumer as in Channels' tutorial, as a baseline.
 
-What Channels' tutorial leads to: a channel of its own for each consumer, `group_add`
-for each runner followed, `group_send` for each position, `send_json` in the handler.
-It checks nothing and stores nothing, which makes it faster than a fair one.
+One channel per consumer, `group_add` for each runner followed, `group_send` for each
+position, `send_json` in the handler. It checks nothing and stores nothing, which makes
+it faster than an equivalent server.
 
     uvicorn bench.textbook:application        daphne bench.textbook:application
 """
@@ -16,8 +16,8 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 
-# Messages that a channel holds before it drops some; the default is 100. High enough
-# that nothing is lost here.
+# Messages that a channel holds before it drops some. The default is 100. This is high
+# enough that nothing is lost.
 CAPACITY = 1_000_000
 
 settings.configure(
@@ -28,7 +28,7 @@ settings.configure(
         }
     },
 )
-# Daphne logs the access to every socket, ours included; the baseline need not.
+# Daphne logs every request. The baseline is measured without logs.
 logging.disable(logging.INFO)
 
 

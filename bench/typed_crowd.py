@@ -1,7 +1,7 @@
-"""A crowd that speaks `spectate.v1`.
+"""A crowd for the dialect `spectate.v1`.
 
-Every frame of every socket is counted and aged: sockets get the same bytes, so each
-frame is parsed once.
+Every frame of every socket is counted and its age recorded. Sockets get the same bytes,
+so each frame is parsed once.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 
 import orjson
 
-from bench.client import CONNECTING, PEEK, Client, masked, open_all
+from bench.client import CONCURRENT_HANDSHAKES, PEEK_BYTES, Client, masked, open_all
 from bench.crowd import OLDEST_MS, Crowd
-from bench.field import LENGTH, METRES_PER_DEGREE, START
+from bench.field import LENGTH_M, START
+from runners.earth import METRES_PER_DEGREE
 
-SPEED_M_PER_S = 3.3
-# Between one runner and the next.
-GAP_M = 100.0
+SPEED_MPS = 3.3
+# Between two neighbouring runners.
+SPACING_M = 100.0
 # How long a refused spectator waits.
 BACK_OFF_S = 2.0
 
 
 @dataclass(slots=True)
 class Frame:
-    """A `positions` frame, as parsed by the first socket that got it.
+    """A `positions` frame, parsed by the first socket that received it.
 
-    `first` is the number of the oldest position in it; arrivals are milliseconds since
-    the epoch.
+    All times are in milliseconds since the epoch. `times` are those of its positions.
     """
 
     size: int
@@ -52,7 +52,7 @@ class TypedCrowd(Crowd):
         self.frames: dict[bytes, Frame] = {}
         self.newest: dict[str, int] = {}
         self.since = 0
-        self.metres = [GAP_M * runner for runner in range(self.runners)]
+        self.metres = [SPACING_M * runner for runner in range(self.runners)]
 
     @property
     def settle(self) -> float:
@@ -65,9 +65,7 @@ class TypedCrowd(Crowd):
         return TypedSpectator(self, counts=False)
 
     def position(self, runner: int, number: int, due: int) -> bytes:
-        self.metres[runner] = (
-            self.metres[runner] + SPEED_M_PER_S * self.period
-        ) % LENGTH
+        self.metres[runner] = (self.metres[runner] + SPEED_MPS * self.period) % LENGTH_M
         return masked(
             b'{"type":"publish","id":%d,"fixes":[{"t":%d,"lat":%.6f,"lng":%.6f,'
             b'"accuracy":5,"speed":%.1f,"heading":0}]}'
@@ -76,7 +74,7 @@ class TypedCrowd(Crowd):
                 due,
                 START[0] + self.metres[runner] / METRES_PER_DEGREE,
                 START[1],
-                SPEED_M_PER_S,
+                SPEED_MPS,
             )
         )
 
@@ -87,11 +85,11 @@ class TypedCrowd(Crowd):
             self.publishers, self.field["tokens"], strict=False
         ):
             publisher.send({"type": "auth", "token": token})
-        # Somebody has to be seen before there is anything to watch.
+        # Runners need a position before anybody can watch them.
         await self.publish(self.period)
 
     async def admit(self, first: int) -> None:
-        gate = asyncio.Semaphore(CONNECTING)
+        gate = asyncio.Semaphore(CONCURRENT_HANDSHAKES)
 
         async def one(number: int) -> None:
             while True:
@@ -103,7 +101,7 @@ class TypedCrowd(Crowd):
                     await self.follow(client, number)
                 if client.close_code is None:
                     return
-                # Overloaded: reconnect later.
+                # The server is overloaded, so reconnect later.
                 self.refused += 1
                 self.closed -= 1
                 await asyncio.sleep(BACK_OFF_S)
@@ -123,7 +121,7 @@ class TypedCrowd(Crowd):
         await client.followed
 
     def learn(self, key: bytes, payload: bytes, now: float) -> Frame:
-        """Parse a frame that no socket had before."""
+        """Parse a frame that no socket has received before."""
         message = orjson.loads(payload)
         times = []
         for code, t, *_ in message["fixes"]:
@@ -136,7 +134,7 @@ class TypedCrowd(Crowd):
         return frame
 
     def begin(self) -> None:
-        # The keys stay: a slow socket may still get one of them.
+        # Keep the keys, because a slow socket may still receive these frames.
         for frame in self.frames.values():
             frame.arrivals.clear()
         self.since = int(time.time() * 1000)
@@ -144,7 +142,7 @@ class TypedCrowd(Crowd):
     def count(self) -> tuple[int, int, int]:
         received = merged = frames = 0
         for frame in self.frames.values():
-            # Positions due before counting started are not expected.
+            # Positions that were due before counting started are not expected.
             new = sum(t >= self.since for t in frame.times)
             frames += len(frame.arrivals)
             received += len(frame.arrivals) * new
@@ -194,7 +192,7 @@ class TypedSpectator(Client):
         self._key = b""
 
     def begins(self, size: int, data: Any, start: int) -> bool:
-        key = bytes(data[start : start + PEEK])
+        key = bytes(data[start : start + PEEK_BYTES])
         if key.startswith(b'{"type":"positions"'):
             if not self.counts:
                 return False
@@ -228,4 +226,4 @@ class TypedSpectator(Client):
     def lost(self) -> None:
         self.crowd.closed += self.counts
         if not self.followed.done():
-            self.followed.set_result(None)  # The result has the number of closed ones.
+            self.followed.set_result(None)  # `closed` is in the result.

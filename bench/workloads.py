@@ -24,12 +24,12 @@ from bench.contenders import (
 # The generator's report of one run, with `server`, `load_average` and, if there is a
 # database, `stored`.
 Result = dict[str, Any]
-# A column: its title, its value for a contender's runs, and its decimals.
+# A column: its title, its value for the runs of one server, and its decimals.
 Column = tuple[str, Callable[[Sequence[Result]], float | None], int]
 
-# With a p99 above this a server does not keep up.
+# A server with a greater p99 does not keep up.
 KEEPS_UP_MS = 1_000
-# The factor of the number of spectators in the search for the most.
+# The factor between two numbers of spectators in the search for the greatest.
 STEP = 1.2
 
 
@@ -40,9 +40,9 @@ class Load:
     contender: Contender
     arguments: str
     runs: int = 3
-    # Otherwise production's rights, with a race and tokens.
+    # In open mode. Otherwise with production's rights, a race and tokens.
     open: bool = True
-    # Spectators to start the search from; None: as in the arguments.
+    # The number of spectators to start the search from. None: use the arguments.
     search_from: int | None = None
     label: str = ""
 
@@ -60,7 +60,7 @@ class Workload:
     description: str
     loads: Sequence[Load]
     columns: Sequence[Column]
-    # By title of the load, one per run.
+    # The results of all runs, by title of the load.
     results: dict[str, list[Result]] = field(default_factory=dict)
 
     def table(self) -> list[str]:
@@ -86,7 +86,7 @@ def shown(value: float | None, digits: int) -> str:
 
 
 def middle(key: str) -> Callable[[Sequence[Result]], float | None]:
-    """Return the median of the runs; an age of null is infinite."""
+    """Return the median of the runs. An age of null counts as infinite."""
 
     def value(results: Sequence[Result]) -> float | None:
         values: list[float | None] = [r[key] for r in results if key in r]
@@ -181,7 +181,7 @@ PROCESSES: Sequence[Column] = (
 
 
 def everything(quick: bool) -> list[Workload]:
-    """Return all workloads: the whole comparison, or one in less than 12 minutes."""
+    """Return all workloads: the complete comparison, or one of less than 12 minutes."""
     runs = 1 if quick else 3
     seconds = 4 if quick else 8
     wide = f"fanout --runners 100 --spectators 500 --follows 10 --duration {seconds}"
@@ -293,7 +293,7 @@ def everything(quick: bool) -> list[Workload]:
 
 
 def short() -> list[Workload]:
-    """Return workloads that show within a minute that all of it works."""
+    """Return workloads that check within a minute that all of it works."""
     fanout = "fanout --runners 100 --spectators 100 --follows 10"
     return [
         Workload(

@@ -1,4 +1,4 @@
-// The same on Socket.IO, as its documentation has it: a room for each runner. It checks
+// The seed dialect on Socket.IO with a room per runner, as in its documentation. Checks
 // and stores nothing.   node bench/peers/socketio.js PORT
 
 import { createServer } from "node:http";

@@ -1,5 +1,5 @@
-// The same on `ws` with our own habit: each frame is built once, and what a socket is
-// owed after a turn of the event loop goes out as one write. It checks and stores
+// The seed dialect on `ws`, optimised as in Spectate: each frame is built once, and all
+// frames for a socket in one turn of the event loop go out in one write. Checks and stores
 // nothing.   node bench/peers/ws-merged.js PORT
 
 import { Sender, WebSocketServer } from "ws";

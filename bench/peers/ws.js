@@ -1,5 +1,5 @@
-// The seed dialect on `ws`, as its own documentation has a broadcast: a `send` for each
-// follower. It checks and stores nothing.   node bench/peers/ws.js PORT
+// The seed dialect on `ws` with one `send` per follower, as in its documentation. Checks
+// and stores nothing.   node bench/peers/ws.js PORT
 
 import { WebSocketServer } from "ws";
 import { Rooms } from "./rooms.js";

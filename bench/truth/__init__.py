@@ -1,1 +1,1 @@
-"""Progress of simulated runners, of whom the truth is known, and three baselines."""
+"""Simulated runners whose true progress is known, and three baselines."""

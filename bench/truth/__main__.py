@@ -1,13 +1,13 @@
-"""Follow simulated runners whose true progress is known.
+"""Compare the progress of simulated runners with their true progress.
 
     python -m bench.truth [--family judging] [--runs 10] [--cars 60] [--notes]
 
-Phones send every 1 s, 5 s, 30 s, 2 min and 10 min; the same runs for each. Seeds and
-noise of the family "tuning" are those on which the constants of progress were chosen,
-"judging" is for figures: its seeds and its kinds of noise were not looked at before.
-"within" is the share of fixes within max(15 m, 3 sigma of the noise), of all fixes;
-below it the same for three baselines. "far" counts the times that a runner is shown
-over 500 m from the truth.
+Phones send every 1 s, 5 s, 30 s, 2 min and 10 min, for the same runs. The constants of
+progress were chosen on the seeds and the noise of the family "tuning". The family
+"judging" is for published figures: its seeds and kinds of noise were not used before.
+"within" is the share of all fixes within max(15 m, 3 sigma of the noise), and the rows
+below have the same for three baselines. "far" counts how often a runner is shown over
+500 m from the truth.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from random import Random
 
 from bench.truth.baselines import Flat, hidden_markov, nearest, windowed
 from bench.truth.courses import COURSES, course_of
-from bench.truth.runs import EVENTS, GUN, record, run_of
+from bench.truth.runs import EVENTS, GUN_MS, record, run_of
 from bench.truth.score import Score
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark
 
-INTERVALS = (1, 5, 30, 120, 600)
-# A judged seed is the run's number plus this.
+INTERVALS_S = (1, 5, 30, 120, 600)
+# The seed of a run is its number plus this.
 FIRST_SEED = {"tuning": 0, "judging": 5_000}
-# One in this many runs is followed each second, as these cost the most.
+# One in this many runs is followed at 1 Hz, because these cost the most.
 EVERY_SECOND = 4
 
 
@@ -58,7 +58,7 @@ def measure(
     course = course_of(places)
     event = "car" if car else random.choice(EVENTS)
     if kind == "track" and event in ("skip", "detour"):
-        # A missing lap would be undetectable.
+        # A missing lap would not be detectable.
         event = "none"
     run = run_of(places, course, random, event)
     guide, flat = guide_of(course), Flat(course)
@@ -70,8 +70,8 @@ def measure(
         if rivals and not car:
             others = {
                 "nearest": nearest(flat, fixes),
-                "windowed": windowed(flat, fixes, GUN),
-                "HMM": hidden_markov(flat, fixes, GUN, recording.sigma),
+                "windowed": windowed(flat, fixes, GUN_MS),
+                "HMM": hidden_markov(flat, fixes, GUN_MS, recording.sigma),
             }
         name = f"{kind} {seed}{' car' if car else ''} {event} {every} s"
         table.setdefault(every, Score()).add(run, recording, guide, others, name)
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=6, help="per course")
     parser.add_argument("--cars", type=int, default=6, help="per course")
     parser.add_argument("--kind", choices=COURSES)
-    parser.add_argument("--every", type=int, choices=INTERVALS)
+    parser.add_argument("--every", type=int, choices=INTERVALS_S)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--notes", action="store_true", help="print what failed")
@@ -95,11 +95,11 @@ def main() -> None:
         for seed in range(first, first + max(options.runs, options.cars)):
             wanted = [
                 every
-                for every in ([options.every] if options.every else INTERVALS)
+                for every in ([options.every] if options.every else INTERVALS_S)
                 if every > 1 or seed % EVERY_SECOND == 0 or options.every == 1
             ]
             for car, count in ((False, options.runs), (True, options.cars)):
-                # Nobody is driven round a track.
+                # There are no car rides on a track.
                 if seed < first + count and not (car and kind == "track"):
                     measure(
                         *(table, kind, seed, options.family, wanted),

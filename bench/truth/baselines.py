@@ -1,4 +1,4 @@
-"""Three well-known ways to tell the progress of a fix, to compare with."""
+"""Three well-known methods to compute the progress of a fix, for comparison."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ class Flat:
         self.squared = np.maximum(self.run_x**2 + self.run_y**2, 1e-9)
 
     def place(self, lat: Floats | float, lng: Floats | float) -> tuple[Floats, Floats]:
-        """Return x and y of places, metres east and north of the start."""
+        """Return x and y of places, in metres east and north of the start."""
         east = (np.asarray(lng) - self.lng) * METRES_PER_DEGREE * self.shrink
         return east, (np.asarray(lat) - self.lat) * METRES_PER_DEGREE
 
     def near(self, fix: Fix) -> tuple[Floats, Floats]:
-        """Return how far each segment is from a fix, and where along it is nearest."""
+        """Return the distance of a fix from each segment, and its nearest point along
+        each.
+        """
         x, y = self.place(fix.lat, fix.lng)
         off_x, off_y = x - self.x, y - self.y
         part = np.clip(
@@ -50,7 +52,7 @@ def nearest(flat: Flat, fixes: list[Fix]) -> list[float]:
 
 
 def windowed(flat: Flat, fixes: list[Fix], gun: int) -> list[float]:
-    """Return the nearest point from 100 m behind the last to as far as one can run."""
+    """Return the nearest point from 100 m behind the last to the farthest possible."""
     found, last, at = [], 0.0, gun
     for fix in fixes:
         gap, along = flat.near(fix)
@@ -62,10 +64,11 @@ def windowed(flat: Flat, fixes: list[Fix], gun: int) -> list[float]:
 
 
 def hidden_markov(flat: Flat, fixes: list[Fix], gun: int, sigma: float) -> list[float]:
-    """Return the likeliest place at each fix by the forward algorithm.
+    """Return the likeliest place of each fix by the forward algorithm.
 
-    Candidates are the local minima within 100 m; emission and transition as Newson and
-    Krumm (2009), with the distance along the course compared with an even pace.
+    Candidates are the local minima within 100 m. Emission and transition are those of
+    Newson and Krumm (2009), with the distance along the course compared with an even
+    pace.
     """
     places, costs, at = np.array([0.0]), np.array([0.0]), gun
     pace, found = 3.0, []

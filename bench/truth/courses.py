@@ -1,4 +1,4 @@
-"""Courses that are hard to follow: points in metres east and north."""
+"""Courses that are hard for map matching, as points in metres east and north."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 from tests.races.shapes import Place, track
 
-LAT, LNG = 47.0, 8.0
+LAT = 47.0
+LNG = 8.0
 
 
 def winding(random: Random, length: float, turn: float) -> list[Place]:
-    """Return a line that bends at random, a point every 10 m."""
+    """Return a line with random bends and a point every 10 m."""
     x = y = angle = 0.0
     found = [(x, y)]
     for _ in range(int(length / 10)):
@@ -48,7 +49,7 @@ def laps(random: Random) -> list[Place]:
 
 
 def crossing(random: Random) -> list[Place]:
-    """Return a line that crosses itself again and again."""
+    """Return a line that crosses itself repeatedly."""
     one, other = random.uniform(0, 6), random.uniform(0, 6)
     size = random.uniform(900, 1_400)
     found = []
@@ -80,7 +81,9 @@ def mountain(random: Random) -> list[Place]:
 
 
 def moved(places: list[Place], origin: Place) -> list[Place]:
-    """Return the places after the first, moved so that it would be at the origin."""
+    """Return the places after the first, moved so that the first would be at the
+    origin.
+    """
     x, y = origin
     return [(x + east, y + north) for east, north in places[1:]]
 
@@ -97,7 +100,7 @@ COURSES: dict[str, Callable[[Random], list[Place]]] = {
 
 
 def degrees(x: float, y: float) -> tuple[float, float]:
-    """Return latitude and longitude of metres east and north."""
+    """Convert metres east and north to latitude and longitude."""
     shrink = math.cos(math.radians(LAT))
     return LAT + y / METRES_PER_DEGREE, LNG + x / METRES_PER_DEGREE / shrink
 

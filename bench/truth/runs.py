@@ -1,4 +1,4 @@
-"""True runs, second by second, and what phones record of them."""
+"""True runs, second by second, and the fixes that phones record of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runners.races.course import Course
 from tests.races.shapes import Place
 
 Floats = npt.NDArray[np.float64]
-GUN = 1_780_000_000_000
+GUN_MS = 1_780_000_000_000
 # How long a runner is followed before the gun and after the finish.
 BEFORE_S = 300
 AFTER_S = 1_500
@@ -33,10 +33,10 @@ class Fix:
 
 @dataclass
 class TrueRun:
-    """Where a runner was each second from BEFORE_S before the gun on.
+    """The position of a runner at each second, from BEFORE_S before the gun on.
 
-    `distances` is NaN where nobody could say how far they are: on a detour, in a car.
-    `astray` are the seconds from and to which they were off the course.
+    `distances` is NaN where no progress is defined: on a detour and in a car. `astray`
+    has the seconds between which the runner was off the course.
     """
 
     event: str
@@ -49,7 +49,7 @@ class TrueRun:
     pace: float = 3.0
 
     def index(self, t: int) -> float:
-        return (t - GUN) / 1000 + BEFORE_S
+        return (t - GUN_MS) / 1000 + BEFORE_S
 
     def distance_at(self, t: int) -> float:
         index = min(max(self.index(t), 0.0), len(self.distances) - 1.001)
@@ -57,7 +57,7 @@ class TrueRun:
         return low + index % 1 * (high - low)
 
     def time_at(self, distance: float) -> float | None:
-        """Return the ms at which a distance was first reached, None if it was not."""
+        """Return the time (ms) at which a distance was first reached, or None."""
         after = next((i for i, d in enumerate(self.distances) if d >= distance), 0)
         if after == 0:
             return None
@@ -65,11 +65,11 @@ class TrueRun:
         if math.isnan(low):
             return None
         part = (distance - low) / (high - low) if high > low else 1.0
-        return GUN + 1000 * (after - 1 + part - BEFORE_S)
+        return GUN_MS + 1000 * (after - 1 + part - BEFORE_S)
 
 
 class Wander:
-    """A value that wanders around zero and forgets (Gauss-Markov), by random."""
+    """A random value that returns to zero (Gauss-Markov process)."""
 
     def __init__(self, spread: float, memory: float, random: Random) -> None:
         self.spread, self.memory, self.random = spread, memory, random
@@ -86,7 +86,7 @@ EVENTS = ("none", "none", "wrong turn", "detour", "skip", "none")
 
 
 def run_of(places: list[Place], course: Course, random: Random, event: str) -> TrueRun:
-    """Run a course; `event` is what goes wrong at a random place, or "car"."""
+    """Run a course. `event` is a fault at a random place, or "car"."""
     run = TrueRun(event)
     pace = run.pace = random.uniform(2.0, 4.5)
     scale = course.distances[-1]
@@ -138,7 +138,7 @@ def run_of(places: list[Place], course: Course, random: Random, event: str) -> T
         distance += speed
         record(point(distance), distance)
     run.finished = run.time_at(scale)
-    # Those who have crossed the line stand short of it or behind it.
+    # After the line, runners stand short of it or behind it.
     stands = scale + random.uniform(-40, 30)
     for _ in range(AFTER_S):
         distance += max(min(stands - distance, 1.2), -1.2)
@@ -155,7 +155,7 @@ def _astray(
     random: Random,
     record: Callable[[Place, float], None],
 ) -> float:
-    """Leave the course; return where the runner comes back to it."""
+    """Leave the course. Return the distance at which the runner comes back to it."""
     x, y = point(distance)
     if event == "wrong turn":
         to_x, to_y = point(distance + 10)
@@ -199,7 +199,7 @@ def _drive(
     random: Random,
     record: Callable[[Place, float], None],
 ) -> None:
-    """Drop out, wait, and be driven to the finish along the course or straight."""
+    """Drop out, wait and go by car to the finish, along the course or straight."""
     began = len(run.xs)
     for _ in range(round(random.uniform(10, 240))):
         record(point(distance), distance)
@@ -223,7 +223,7 @@ def _drive(
         record(point(scale + 15), math.nan)
 
 
-# Phones
+# -- phones
 
 
 @dataclass(frozen=True)
@@ -237,11 +237,11 @@ class Recording:
 def record(
     run: TrueRun, places: list[Place], every: int, family: str, random: Random
 ) -> Recording:
-    """Return a run as a phone sends it every so many seconds.
+    """Return the fixes of a run, one per interval.
 
-    Family "tuning" has Gauss-Markov noise with spells of more noise; family "judging"
-    has noise of two memories, spells that drift away and come back, stretches with a
-    constant error, and outliers near other parts of the course.
+    Family "tuning" has Gauss-Markov noise with periods of more noise. Family "judging"
+    has noise of two correlation times, periods that drift away and come back, stretches
+    with a constant error, and outliers near other parts of the course.
     """
     judging = family == "judging"
     sigma = random.choice((3.0, 6.0, 12.0) if judging else (4.0, 8.0, 15.0))
@@ -254,7 +254,7 @@ def record(
     before = second
     while second < len(run.xs) - 1:
         index = int(second)
-        t = GUN + round((second - BEFORE_S) * 1000)
+        t = GUN_MS + round((second - BEFORE_S) * 1000)
         east, north, spread = noise.at(second, second - before)
         before = second
         second += every * (1 if every < 5 else random.uniform(0.9, 1.15))
@@ -287,7 +287,7 @@ def record(
 
 
 class _Noise:
-    """The error of a phone, and how large it is just now."""
+    """The error of a phone, and its present size."""
 
     def __init__(
         self, sigma: float, seconds: int, judging: bool, random: Random

@@ -1,4 +1,4 @@
-"""Compares the shown runs with the true ones."""
+"""Scores of shown progress, compared with the truth."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.truth.runs import GUN, Fix, Recording, TrueRun
+from bench.truth.runs import GUN_MS, Fix, Recording, TrueRun
 from runners.races.progress import Guide, Passing
 from runners.races.trace import Traced, trace
 
-# Metres from the truth at which a runner is shown on a different leg or lap.
+# At this distance from the truth, a runner is shown on a different leg or lap.
 FAR_M = 500.0
-# Seconds after the runner's return during which an alarm is not false.
+# For this time after the runner's return, an alarm is not false.
 ALARM_GRACE_S = 120
 
 
 @dataclass
 class Score:
-    """Sums over runs of one interval."""
+    """Sums over the runs of one interval."""
 
     fixes: int = 0
     unknown: int = 0
@@ -54,11 +54,11 @@ class Score:
         rivals: dict[str, list[float]],
         name: str,
     ) -> None:
-        """Follow a recording, and compare."""
+        """Follow a recording and compare it with the truth."""
         fixes = recording.fixes
         shown: list[Traced] = []
         splits: dict[float, Passing] = {}
-        for traced in trace(guide, GUN, fixes):
+        for traced in trace(guide, GUN_MS, fixes):
             if isinstance(traced, Passing):
                 splits[traced.distance] = traced
             else:
@@ -111,7 +111,7 @@ class Score:
                 self.far += 1
                 self.notes.append(
                     f"{name}: {one.progress - distance:+.0f} m at {distance:.0f}, "
-                    f"t={(fix.t - GUN) / 1000:.0f}, sigma {one.uncertainty}, "
+                    f"t={(fix.t - GUN_MS) / 1000:.0f}, sigma {one.uncertainty}, "
                     f"{one.state}"
                 )
 
@@ -168,7 +168,7 @@ class Score:
             elif off and not was and not math.isnan(run.distance_at(fix.t)):
                 self.false_alarms += 1
                 self.notes.append(
-                    f"{name}: false alarm at t={(fix.t - GUN) / 1000:.0f}"
+                    f"{name}: false alarm at t={(fix.t - GUN_MS) / 1000:.0f}"
                 )
             was = off
         self.astray += len(run.astray)
