@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from runners.intake.endpoint import intake
-from runners.lifespan import lifespan
+from runners.serving.lifespan import lifespan
 
 
 @csrf_exempt

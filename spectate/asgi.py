@@ -18,18 +18,18 @@ except ImproperlyConfigured as error:
 
 from channels.routing import ProtocolTypeRouter
 
-from runners.lifespan import lifespan, starting_notifier
 from runners.logs import mask_logs
 from runners.routing import http_application, websocket_application
-from runners.serving.daphne import wait_for_close_replies
+from runners.serving.daphne import prepare_daphne
+from runners.serving.lifespan import lifespan
 
 mask_logs()
-wait_for_close_replies()
+prepare_daphne()
 
 application = ProtocolTypeRouter(
     {
-        "http": starting_notifier(http_application(django_application)),
-        "websocket": starting_notifier(websocket_application),
+        "http": http_application(django_application),
+        "websocket": websocket_application,
         "lifespan": lifespan,
     }
 )

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,9 @@ import pytest
 from django.conf import settings
 from django.utils import timezone, translation
 
+from runners import database
+from runners.live.layer import LocalLayer
+from runners.serving.process import Process, build
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
 from tests.services import Postgres, Redis, chromium_path, shared_postgres
 from tests.time_limit import time_limit
@@ -87,6 +90,17 @@ def reset_language() -> Iterator[None]:
     """Reset the language that a test's client has requested."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture
+async def process(transactional_db: None) -> AsyncIterator[Process]:
+    """The services of this process on a separate layer, without threads."""
+    layer = LocalLayer()
+    process = build(layer)
+    yield process
+    await process.stop()
+    database.close_connections()
+    assert layer.groups == {}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from runners.consumers.seed import SeedConsumer
 from runners.consumers.socket import Receive, Send, writer_of
 from runners.consumers.typed import TypedConsumer
 from runners.live.encoding import v1
-from runners.serving.admission import get_admission
+from runners.serving.process import current
 
 
 async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -38,8 +38,9 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if not handshake.origin_allowed(scope) or (offered and dialect is None):
         await refuse(scope, receive, send)
         return
-    if (code := get_admission().refusal()) is not None:
+    process = current()
+    if (code := process.admission.refusal()) is not None:
         await turn_away(scope, receive, send, dialect, code)
         return
-    consumer = SeedConsumer() if dialect is None else TypedConsumer()
+    consumer = (SeedConsumer if dialect is None else TypedConsumer)(process)
     await consumer(scope, receive, send)

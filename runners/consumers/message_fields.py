@@ -8,7 +8,6 @@ from runners.consumers.errors import CommandError
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError, fix_from
-from runners.sharing.recovery import complete_before
 
 # Each reply repeats the `id` of its message. Characters.
 ID_LIMIT = 200
@@ -23,7 +22,7 @@ def since_of(command: dict[str, Any]) -> int | None:
         raise CommandError(
             "message.invalid", "`since` is in milliseconds since the epoch."
         )
-    return complete_before(min(since, now_ms()))
+    return min(since, now_ms())
 
 
 def followed_of(command: dict[str, Any]) -> tuple[list[Any], list[Any], bool]:

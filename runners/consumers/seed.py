@@ -16,6 +16,7 @@ from runners.live.outbox import Outbox, SeedOutbox, now_ms
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from
+from runners.serving.process import Process
 from runners.sharing import token_lookup
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,12 @@ GATHERED = 100
 class SeedConsumer(SocketConsumer):
     """Speaks the seed dialect."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    dialect = "2015"
+    # It has no topics.
+    topic_names = ()
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
         # The runner of an id in a message, and the id to send positions under.
         self._publishers: dict[WireId, tuple[Publisher, WireId]] = {}
         # Positions of one runner that wait for the messages behind them, each with

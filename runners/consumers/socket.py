@@ -31,9 +31,10 @@ from runners.live.close_codes import (
 from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.live.outbox import Outbox, now_ms
 from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
-from runners.positions.pipeline import Pipeline, get_pipeline
-from runners.positions.rate_limits import Bucket, get_publish_limits
+from runners.positions.pipeline import Pipeline
+from runners.positions.rate_limits import Bucket
 from runners.positions.validation import FixError
+from runners.serving.process import Process
 from runners.sharing import access, token_lookup
 from runners.sharing.access import Viewer
 
@@ -62,12 +63,14 @@ class SocketConsumer(SubscriptionConsumer):
     """
 
     subprotocol: ClassVar[str | None] = None
+    # As operators see it.
+    dialect: ClassVar[str]
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
         self.scope: dict[str, Any] = {}
         self.since = now_ms()
-        self.pipeline: Pipeline = get_pipeline()
+        self.pipeline: Pipeline = process.pipeline
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
         self.refused_in_a_row = 0
@@ -226,7 +229,7 @@ class SocketConsumer(SubscriptionConsumer):
         """Count fixes against the runner's rate; raises `CommandError`."""
         if self.viewer.token is None or self.publisher is None:
             return
-        bucket = get_publish_limits().of(self.publisher.pk)
+        bucket = self.process.publish_limits.of(self.publisher.pk)
         try:
             self.limit_rate(
                 bucket,

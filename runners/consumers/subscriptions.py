@@ -12,24 +12,26 @@ from channels.consumer import AsyncConsumer
 
 from runners.consumers.errors import CommandError
 from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN, RECONNECT
-from runners.live.hub import Hub, get_hub
+from runners.live.hub import Hub
 from runners.live.outbox import Outbox, now_ms
 from runners.live.socket_writer import SocketWriter
 from runners.positions.track import Publisher
+from runners.serving.process import Process
 from runners.sharing.access import AccessCheck, AccessDecision, Grant, Viewer
-from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
-from runners.sharing.runner_reads import RunnerReads, get_runner_reads
+from runners.sharing.access_monitor import AccessMonitor
+from runners.sharing.runner_reads import RunnerReads
 
 
 class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
     """The part of a consumer that follows runners and applies access decisions."""
 
-    def __init__(self) -> None:
-        self.hub: Hub = get_hub()
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.hub: Hub = process.hub
         self.writer: SocketWriter
         self.outbox: Outbox
-        self.monitor: AccessMonitor = get_access_monitor()
-        self.runner_reads: RunnerReads = get_runner_reads()
+        self.monitor: AccessMonitor = process.access_monitor
+        self.runner_reads: RunnerReads = process.runner_reads
         self.viewer = Viewer()
         self.publisher: Publisher | None = None
         # Runners followed one by one: primary keys by code.

@@ -32,11 +32,12 @@ from runners.live.encoding import v1
 from runners.live.encoding.ids import code_of
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
+from runners.serving.process import Process
 from runners.sharing import access, share_links, snapshots
 from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
 from runners.sharing.share_links import LinkError, LinkLocked
 from runners.sharing.topic import Topic, TopicName
-from runners.sharing.topic_registry import TopicRegistry, get_topics
+from runners.sharing.topic_registry import TopicRegistry
 
 # The most fixes in one `publish`.
 PUBLISH_LIMIT = 500
@@ -57,11 +58,12 @@ class TypedConsumer(SocketConsumer):
     """Speaks `spectate.v1`."""
 
     subprotocol = v1.SUBPROTOCOL
+    dialect = "v1"
     outbox: TypedOutbox
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.topics: TopicRegistry = get_topics()
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
+        self.topics: TopicRegistry = process.topics
         # The followed topics, each with the share link that showed it, or None.
         self.topic_names: dict[TopicName, int | None] = {}
         self.cheers = Cheers(self)
@@ -144,6 +146,8 @@ class TypedConsumer(SocketConsumer):
 
     async def follow(self, command: dict[str, Any]) -> None:
         since = since_of(command)
+        if since is not None:
+            since = self.process.backfiller.complete_before(since)
         before = set(self.following.values()), set(self.topic_names)
         try:
             bodies, backfill = await self.start_following(command, since)

@@ -15,7 +15,6 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
@@ -27,16 +26,14 @@ from runners.intake.osmand import OSMAND
 from runners.intake.overland import OVERLAND
 from runners.intake.owntracks import OWNTRACKS
 from runners.intake.profile import PROFILE_FILE, gpslogger_profile
-from runners.intake.token_cache import CachedToken, TokenCache
 from runners.intake.traccar import TRACCAR
 from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.notifying.sos import alarm_store
-from runners.positions.pipeline import Receipt, get_pipeline
-from runners.positions.rate_limits import get_publish_limits
+from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError
-from runners.serving.admission import get_admission
-from runners.sharing.access_monitor import get_access_monitor
+from runners.serving.process import Process, current
+from runners.sharing.token_cache import CachedToken
 
 logger = logging.getLogger(__name__)
 
@@ -91,16 +88,14 @@ class Turn:
         self.requests = 0
 
 
-class Intake:
-    """The shared state of the endpoints in one event loop."""
+class Turns:
+    """The turns of the tokens whose requests are being handled."""
 
     def __init__(self) -> None:
-        get_access_monitor()  # Started here, as rights concern phones as well.
-        self.token_cache = TokenCache()
         self._turns: dict[int, Turn] = {}
 
     @asynccontextmanager
-    async def turn(self, token: int) -> AsyncIterator[None]:
+    async def of(self, token: int) -> AsyncIterator[None]:
         """Wait for this request's turn among those of its token.
 
         One per pass of the loop: the requests that a phone sends at once after a dead
@@ -121,21 +116,8 @@ class Intake:
             if not turn.requests:
                 del self._turns[token]
 
-    def close(self) -> None:
-        """Discard all state."""
-        _intakes.pop(asyncio.get_running_loop(), None)
 
-
-_intakes: WeakKeyDictionary[asyncio.AbstractEventLoop, Intake] = WeakKeyDictionary()
-
-
-def get_intake() -> Intake:
-    """Return the intake of the running event loop, made by the first call."""
-    loop = asyncio.get_running_loop()
-    intake = _intakes.get(loop)
-    if intake is None:
-        intake = _intakes[loop] = Intake()
-    return intake
+_turns = Turns()
 
 
 async def intake(scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,8 +153,9 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
 async def _serve(
     name: str, app: App, path_token: str, scope: Scope, receive: Receive
 ) -> Reply:
-    if get_admission().refuses_reports:
-        get_pipeline().refused["server.busy"] += 1
+    process = current()
+    if process.admission.refuses_reports:
+        process.pipeline.refused["server.busy"] += 1
         raise TryLater(
             503,
             "server.busy",
@@ -182,11 +165,11 @@ async def _serve(
     headers = _headers(scope)
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
     token = request_token(headers, path_token, query)
-    bearer = None if token is None else await _bearer(token)
+    bearer = None if token is None else await _bearer(process, token)
     # Megabytes are not read from a client without the right to publish, unless the
     # token is in them.
     if bearer is None and (token or app.token_of_body is None):
-        return await _refuse_wrong(app, scope, token)
+        return await _refuse_wrong(process, app, scope, token)
     body, problem = await read_body(receive, headers.get(b"content-encoding", ""))
     report = Report(
         method=scope["method"],
@@ -198,11 +181,11 @@ async def _serve(
     )
     if bearer is None and app.token_of_body is not None:
         token = app.token_of_body(report)
-        bearer = await _bearer(token) if token else None
+        bearer = await _bearer(process, token) if token else None
     if bearer is None:
-        return await _refuse_wrong(app, scope, token)
+        return await _refuse_wrong(process, app, scope, token)
     pk, runner = bearer.token, bearer.publisher.pk
-    phone_activity = get_pipeline().phone_activity
+    phone_activity = process.pipeline.phone_activity
     if not bearer.usable:
         ended = ("token.ended", "The phone still uses a token that has ended.")
         phone_activity.record(pk, runner, refused=[ended])
@@ -210,20 +193,20 @@ async def _serve(
     try:
         if problem is not None:
             raise problem
-        async with get_intake().turn(pk):
+        async with _turns.of(pk):
             reading = app.read(report)
             await _call_for_help(bearer, reading)
-            receipt = await _publish(name, bearer, reading)
+            receipt = await _publish(process, name, bearer, reading)
     except FixError as error:
         # A permanent error: sending it again would not help.
-        get_pipeline().refuse(error)
+        process.pipeline.refuse(error)
         phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
         return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
     except TryLater as error:
         phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
         raise
     lost = await _commit(receipt)
-    async with get_intake().turn(pk):
+    async with _turns.of(pk):
         pass
     rejected = [
         (reading.indices[index], code, detail)
@@ -251,12 +234,14 @@ async def _call_for_help(bearer: CachedToken, reading: Reading) -> None:
         raise _store_unavailable() from None
 
 
-async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
+async def _publish(
+    process: Process, name: str, bearer: CachedToken, reading: Reading
+) -> Receipt:
     """Pass fixes to the pipeline; raises `TryLater`."""
     if not reading.fixes:
         return Receipt([], 0, None)
     count = len(reading.fixes)
-    bucket = get_publish_limits().of(bearer.publisher.pk)
+    bucket = process.publish_limits.of(bearer.publisher.pk)
     if wait := bucket.take(count):
         raise TryLater(
             429,
@@ -264,7 +249,9 @@ async def _publish(name: str, bearer: CachedToken, reading: Reading) -> Receipt:
             "Too many positions at once. Keep them and send them later.",
             wait,
         )
-    receipt = await get_pipeline().accept(bearer.publisher, reading.fixes, source=name)
+    receipt = await process.pipeline.accept(
+        bearer.publisher, reading.fixes, source=name
+    )
     if receipt.stored is None:
         bucket.refund(count)
         raise _store_unavailable()
@@ -282,9 +269,9 @@ async def _commit(receipt: Receipt) -> int:
         raise _store_unavailable() from None
 
 
-async def _bearer(token: str) -> CachedToken | None:
+async def _bearer(process: Process, token: str) -> CachedToken | None:
     try:
-        return await get_intake().token_cache.find(token)
+        return await process.tokens.find(token)
     except database.DatabaseUnavailable:
         raise _store_unavailable() from None
 
@@ -298,11 +285,13 @@ def _store_unavailable() -> TryLater:
     )
 
 
-async def _refuse_wrong(app: App, scope: Scope, token: str | None) -> Reply:
+async def _refuse_wrong(
+    process: Process, app: App, scope: Scope, token: str | None
+) -> Reply:
     """Refuse a wrong token, with a growing delay for an address that guesses."""
     if token:
         client = scope.get("client")
-        await get_access_monitor().delay_failure(client[0] if client else "")
+        await process.access_monitor.delay_failure(client[0] if client else "")
     return _refuse(app)
 
 

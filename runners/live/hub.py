@@ -6,9 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Protocol
-from weakref import WeakKeyDictionary
-
-from channels.layers import get_channel_layer
 
 from runners.live.age_histogram import AgeHistogram
 from runners.live.encoding.v1 import HEARTBEAT_S
@@ -348,16 +345,3 @@ class Hub:
             for task in running:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=1)
-        _hubs.pop(self.loop, None)
-
-
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
-
-
-def get_hub() -> Hub:
-    """Return the hub of the running event loop, started at the first call."""
-    loop = asyncio.get_running_loop()
-    hub = _hubs.get(loop)
-    if hub is None:
-        hub = _hubs[loop] = Hub(get_channel_layer())
-    return hub

@@ -446,11 +446,3 @@ class _Rights:
 
 def _links(link: int | None) -> tuple[int, ...]:
     return () if link is None else (link,)
-
-
-_notifier = Notifier()
-
-
-def get_notifier() -> Notifier:
-    """Return the process's notifier."""
-    return _notifier

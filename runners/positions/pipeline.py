@@ -1,6 +1,5 @@
 """The pipeline of every position: check, advance, publish, store.
 
-    pipeline = get_pipeline()
     receipt = await pipeline.accept(runner, fixes, source="websocket")
 
 It belongs to the event loop that serves, as the hub does.
@@ -14,12 +13,11 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from runners import database
 from runners.live.encoding.ids import WireId, wire_id_of
 from runners.live.groups import EVENTS_LOST, HUBS, RunnerEvent, runner_group
-from runners.live.hub import Hub, get_hub
+from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
@@ -337,7 +335,7 @@ class Pipeline:
                 self.hub.unsubscribe((pk,), track)
 
     async def close(self) -> None:
-        """Store what is queued, and stop."""
+        """Stop; the recorder still stores what is queued."""
         await self.phone_activity.close()
         recompute_tasks = [
             track.recompute_task
@@ -351,8 +349,6 @@ class Pipeline:
         for pk, track in self._tracks.items():
             self.hub.unsubscribe((pk,), track)
         self._tracks.clear()
-        await self.hub.loop.run_in_executor(None, self.recorder.stop)
-        _pipelines.pop(self.hub.loop, None)
 
 
 def _read_track(pk: int) -> tuple[int, PrivacyRules, Running | None, float]:
@@ -363,15 +359,3 @@ def _done() -> asyncio.Future[int]:
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     future.set_result(0)
     return future
-
-
-_pipelines: WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = WeakKeyDictionary()
-
-
-def get_pipeline() -> Pipeline:
-    """Return the pipeline of the running event loop, started by the first call."""
-    loop = asyncio.get_running_loop()
-    pipeline = _pipelines.get(loop)
-    if pipeline is None:
-        pipeline = _pipelines[loop] = Pipeline(get_hub(), Recorder())
-    return pipeline

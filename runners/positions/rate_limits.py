@@ -1,10 +1,8 @@
-"""Rate limits, as token buckets, for publishing by runner."""
+"""Rate limits, as token buckets."""
 
 from __future__ import annotations
 
 import time
-
-from django.conf import settings
 
 
 class Bucket:
@@ -69,20 +67,3 @@ class Limits:
         for key in [key for key, bucket in self._buckets.items() if bucket.full]:
             del self._buckets[key]
         self._sweep_at = max(1_000, 2 * len(self._buckets))
-
-
-_limits: Limits | None = None
-
-
-def get_publish_limits() -> Limits:
-    """Return the process's limits by the primary keys of runners.
-
-    Not of tokens: an account may make any number of these.
-    """
-    global _limits
-    if _limits is None:
-        _limits = Limits(
-            float(settings.SPECTATE_PUBLISH_RATE),
-            float(settings.SPECTATE_PUBLISH_BURST),
-        )
-    return _limits

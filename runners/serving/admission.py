@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
 from runners.live.close_codes import OVERLOADED, RECONNECT
-from runners.live.hub import Hub, get_hub
+from runners.live.hub import Hub
 
 # Time between checks of the event loop.
 STEP_S = 0.1
@@ -91,18 +90,3 @@ class Admission:
         """Stop checking the loop."""
         self._task.cancel()
         await asyncio.wait([self._task])
-        _admissions.pop(self.hub.loop, None)
-
-
-_admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, Admission] = (
-    WeakKeyDictionary()
-)
-
-
-def get_admission() -> Admission:
-    """Return the admission of the running event loop, started by the first call."""
-    loop = asyncio.get_running_loop()
-    admission = _admissions.get(loop)
-    if admission is None:
-        admission = _admissions[loop] = Admission(get_hub())
-    return admission

@@ -1,19 +1,34 @@
-"""Settings of the `daphne` command that it has no options for."""
+"""What the `daphne` command has no options for: its lifespan and a time-out."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from runners.serving import process
 
 # Autobahn's default is 1 s, after which it resets the connection: a client that is
 # slower, such as a phone that wakes up, may lose the close code unread.
 CLOSE_TIMEOUT_S = 10
 
 
-def wait_for_close_replies() -> None:
-    """Give clients of Daphne more time to reply to a close frame.
+def prepare_daphne() -> None:
+    """Start and stop the services with Daphne, and wait longer for close replies.
 
     Does nothing under other servers, which do not import Daphne's protocol.
     """
     if protocol := sys.modules.get("daphne.ws_protocol"):
         # Autobahn prefers an attribute of the protocol to the factory's option.
         protocol.WebSocketProtocol.closeHandshakeTimeout = CLOSE_TIMEOUT_S
+        from twisted.internet import reactor
+        from twisted.internet.defer import Deferred
+
+        def run(step: Callable[[], Coroutine[Any, Any, None]]) -> Deferred[None]:
+            return Deferred.fromFuture(asyncio.ensure_future(step()))
+
+        # Daphne has no lifespan. Its reactor runs on asyncio.
+        triggers: Any = reactor
+        triggers.addSystemEventTrigger("before", "startup", run, process.start)
+        triggers.addSystemEventTrigger("before", "shutdown", run, process.stop)

@@ -8,17 +8,17 @@ import os
 import random
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from uvicorn.config import Config
 from uvicorn.server import Server
 
 from runners.live.close_codes import RECONNECT
-from runners.live.hub import Hub, get_hub
 from runners.live.outbox import SOCKETS_PER_PASS
 from runners.live.server import FrameProtocol
-from runners.serving.admission import get_admission
-from runners.sharing.recovery import finish_backfills
+from runners.serving.process import current
+from runners.serving.stages import STAGE_S, in_stages
+from runners.sharing.recovery import Backfiller
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ MAX_CLOSING_S = 3.0
 # Clients asked to reconnect per second: each costs the process that accepts it several
 # milliseconds.
 RECONNECTS_PER_S = 250
-# Time between two stages.
-STAGE_S = 0.1
 # How long peers may take to answer the close.
 ANSWER_S = 1.0
 # How long the backfill at the end may take, and slow clients may take to read it.
@@ -64,13 +62,14 @@ class DrainingServer(Server):
         end = threading.Timer(LIMIT_S, _end)
         end.daemon = True
         end.start()
-        get_admission().draining = True
+        process = current()
+        process.admission.draining = True
         if self.shares_port:
             for server in self.servers:
                 server.close()
             for listener in sockets or []:
                 listener.close()
-        await close_sockets(get_hub(), lambda: self.force_exit)
+        await close_sockets(process.backfiller, lambda: self.force_exit)
         deadline = asyncio.get_running_loop().time() + ANSWER_S
         # Uvicorn keeps a set of tasks, so there is nothing to await.
         while any(  # noqa: ASYNC110
@@ -83,14 +82,15 @@ class DrainingServer(Server):
         end.cancel()
 
 
-async def close_sockets(hub: Hub, hurried: Callable[[], bool]) -> None:
+async def close_sockets(backfiller: Backfiller, hurried: Callable[[], bool]) -> None:
     """Send each socket its backfill, ask it to reconnect, then close it.
 
     In stages and in random order, so that reconnecting clients are spread, however they
     were connected.
     """
+    hub = backfiller.hub
     if not hurried():
-        await finish_backfills(hub, FINAL_BACKFILL_S)
+        await backfiller.flush(FINAL_BACKFILL_S)
     outboxes = list(hub.sockets)
     random.shuffle(outboxes)
     spread = 1000 * len(outboxes) / RECONNECTS_PER_S
@@ -113,20 +113,6 @@ async def close_sockets(hub: Hub, hurried: Callable[[], bool]) -> None:
         closed = target
         if closed == len(outboxes):
             break
-
-
-async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
-    """Yield in stages how many of a count are due by now."""
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    target = 0
-    while target < count:
-        # Follows the clock, so that a busy loop does not prolong it.
-        share = (loop.time() - start + STAGE_S) / seconds
-        target = min(count, round(count * share))
-        yield target
-        if target < count:
-            await asyncio.sleep(STAGE_S)
 
 
 def _end() -> None:

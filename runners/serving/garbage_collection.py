@@ -46,6 +46,10 @@ class FullCollections:
     ) -> None:
         self.share, self.least, self.growth = share, least, growth
         self._before = gc.get_threshold()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Replace Python's schedule from now on."""
         gc.collect()
         # Objects made during the start stay, and need no collection.
         gc.freeze()
@@ -65,6 +69,8 @@ class FullCollections:
 
     async def close(self) -> None:
         """Restore Python's default schedule."""
+        if self._task is None:
+            return
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

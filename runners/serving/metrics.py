@@ -26,11 +26,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from runners.live.age_histogram import AGE_BOUNDS_S
-from runners.notifying.notifier import get_notifier
-from runners.positions.pipeline import Pipeline, get_pipeline
-from runners.serving.admission import get_admission
+from runners.live.hub import Hub
 from runners.serving.garbage_collection import resident_bytes
-from runners.sharing.topic_registry import get_topics
+from runners.serving.process import Process
 
 # Time between two writes of a worker's numbers.
 INTERVAL_S = 1.0
@@ -52,15 +50,14 @@ class Reading(NamedTuple):
     values: Mapping[str, float]
 
 
-def read_process() -> list[Reading]:
+def read_process(process: Process) -> list[Reading]:
     """Read this process's metrics; takes some milliseconds with 15,000 sockets."""
-    pipeline = get_pipeline()
-    admission, hub = get_admission(), pipeline.hub
-    recorder, notifier = pipeline.recorder, get_notifier()
+    hub, recorder, pipeline = process.hub, process.recorder, process.pipeline
+    admission, notifier = process.admission, process.notifier
     waiting = [outbox.waiting for outbox in hub.sockets]
     gauges: tuple[tuple[str, str, float], ...] = (
         ("sockets", "Websockets that are open.", len(hub.sockets)),
-        ("sockets_behind", "Websockets that do not keep up.", _behind(pipeline)),
+        ("sockets_behind", "Websockets that do not keep up.", _behind(hub)),
         ("outbox_depth", "Positions queued for all sockets.", sum(waiting)),
         (
             "outbox_depth_most",
@@ -69,7 +66,7 @@ def read_process() -> list[Reading]:
         ),
         ("groups", "Channel-layer groups that this process has joined.", hub.groups),
         ("follows", "Pairs of a follower and a runner.", hub.follows),
-        ("whole_follows", "Pairs of a socket and a race.", get_topics().follows),
+        ("whole_follows", "Pairs of a socket and a race.", process.topics.follows),
         ("tasks", "Tasks of the event loop.", len(asyncio.all_tasks())),
         ("loop_lag_seconds", "Recent lag of the event loop.", admission.lag),
         (
@@ -136,14 +133,15 @@ def read_process() -> list[Reading]:
     ]
 
 
-def _behind(pipeline: Pipeline) -> int:
-    return sum(outbox.writer.behind for outbox in pipeline.hub.sockets)
+def _behind(hub: Hub) -> int:
+    return sum(outbox.writer.behind for outbox in hub.sockets)
 
 
 class MetricsBoard:
     """The folder in which workers leave their numbers for each other."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, process: Process, folder: Path, number: int) -> None:
+        self.process = process
         self.folder = folder
         self.number = number
         self._path = folder / f"{number}-{os.getpid()}.json"
@@ -154,11 +152,13 @@ class MetricsBoard:
         self._task = asyncio.get_running_loop().create_task(self._write_often())
 
     async def _write_often(self) -> None:
-        while not get_admission().draining:
+        while not self.process.admission.draining:
             other = self._path.with_suffix(".new")
             # Small, and in memory if the system's temporary folder is.
             with contextlib.suppress(OSError):
-                other.write_bytes(orjson.dumps([tuple(row) for row in read_process()]))
+                other.write_bytes(
+                    orjson.dumps(list(map(tuple, read_process(self.process))))
+                )
                 other.replace(self._path)
             await asyncio.sleep(INTERVAL_S)
         # The replacement of this worker counts from here on.
@@ -231,16 +231,16 @@ def _buckets(values: Mapping[str, float]) -> tuple[list[tuple[str, float]], floa
 _noticeboard: MetricsBoard | None = None
 
 
-def join_noticeboard(folder: Path, number: int) -> None:
+def join_noticeboard(process: Process, folder: Path, number: int) -> None:
     """Share the metrics of this process, one of several workers, from now on."""
     global _noticeboard
-    _noticeboard = MetricsBoard(folder, number)
+    _noticeboard = MetricsBoard(process, folder, number)
     _noticeboard.start()
 
 
-def collector() -> ProcessCollector:
+def collector(process: Process) -> ProcessCollector:
     """Return the collector of current numbers, and of siblings' from a second ago."""
     if _noticeboard is None:
-        return ProcessCollector({None: read_process()})
-    own = {_noticeboard.number: read_process()}
+        return ProcessCollector({None: read_process(process)})
+    own = {_noticeboard.number: read_process(process)}
     return ProcessCollector(dict(sorted((own | _noticeboard.others()).items())))

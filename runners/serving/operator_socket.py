@@ -15,24 +15,38 @@ import logging
 import os
 import random
 import socket
+from collections.abc import Collection, Set
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired, Protocol, TypedDict, cast
 
 import orjson
 from django.conf import settings
 
-from runners.consumers.seed import SeedConsumer
-from runners.consumers.socket import SocketConsumer
-from runners.consumers.typed import TypedConsumer
 from runners.live.close_codes import RECONNECT
-from runners.live.outbox import SOCKETS_PER_PASS
-from runners.serving.drain import in_stages
-from runners.sharing.access_monitor import get_access_monitor
+from runners.live.outbox import SOCKETS_PER_PASS, Outbox
+from runners.serving.stages import in_stages
+from runners.sharing.access_monitor import MonitoredSocket
 
 logger = logging.getLogger(__name__)
 
 # Clients that are asked to reconnect do so within this time.
 BACK_WITHIN_MS = 1_000
+
+
+class ListedSocket(MonitoredSocket, Protocol):
+    """A websocket as the operator sees it."""
+
+    # When it was opened. Milliseconds since the epoch.
+    since: int
+    # "2015" or "v1".
+    dialect: str
+    outbox: Outbox
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def topic_names(self) -> Collection[object]: ...
 
 
 class SocketFacts(TypedDict):
@@ -69,7 +83,8 @@ def doors_folder() -> Path:
 class OperatorSocket:
     """Answers requests about this process's websockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Set[MonitoredSocket]) -> None:
+        self._sockets = cast("Set[ListedSocket]", sockets)
         self._path = doors_folder() / f"{settings.PORT}-{os.getpid()}"
         self._server: asyncio.Server | None = None
 
@@ -102,10 +117,10 @@ class OperatorSocket:
             request = orjson.loads(line)
             answer: Answer = {"process": os.getpid()}
             if request["ask"] == "list":
-                answer["sockets"] = await list_sockets()
+                answer["sockets"] = await list_sockets(self._sockets)
             else:
                 answer["closed"] = await close_sockets(
-                    reader, rate=request["rate"], code=request["code"]
+                    self._sockets, reader, rate=request["rate"], code=request["code"]
                 )
             writer.write(orjson.dumps(answer) + b"\n")
             await writer.drain()
@@ -130,57 +145,50 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _consumers() -> list[SocketConsumer]:
-    return [
-        each
-        for each in get_access_monitor().sockets
-        if isinstance(each, SocketConsumer)
-    ]
-
-
-async def list_sockets() -> list[SocketFacts]:
+async def list_sockets(sockets: Set[ListedSocket]) -> list[SocketFacts]:
     """Return the facts of each websocket."""
     facts = []
-    for number, consumer in enumerate(_consumers(), 1):
-        facts.append(facts_of(consumer))
+    for number, each in enumerate(list(sockets), 1):
+        facts.append(facts_of(each))
         if number % SOCKETS_PER_PASS == 0:
             await asyncio.sleep(0)
     return facts
 
 
-def facts_of(consumer: SocketConsumer) -> SocketFacts:
+def facts_of(each: ListedSocket) -> SocketFacts:
     """Return the client of a websocket and what is queued for it."""
-    viewer, publisher = consumer.viewer, consumer.publisher
-    topic_names = consumer.topic_names if isinstance(consumer, TypedConsumer) else {}
+    viewer, publisher = each.viewer, each.publisher
     return {
-        "since": consumer.since,
-        "address": consumer.address,
-        "dialect": "2015" if isinstance(consumer, SeedConsumer) else "v1",
+        "since": each.since,
+        "address": each.address,
+        "dialect": each.dialect,
         "runner": None if publisher is None else publisher.code,
         "user": viewer.user,
         "links": list(viewer.links),
-        "runners": len(consumer.following),
-        "topics": [str(topic_name) for topic_name in topic_names],
-        "waiting": consumer.outbox.waiting,
-        "behind": consumer.outbox.writer.behind,
+        "runners": len(each.following),
+        "topics": [str(topic_name) for topic_name in each.topic_names],
+        "waiting": each.outbox.waiting,
+        "behind": each.outbox.writer.behind,
     }
 
 
-async def close_sockets(reader: asyncio.StreamReader, *, rate: float, code: int) -> int:
+async def close_sockets(
+    sockets: Set[ListedSocket], reader: asyncio.StreamReader, *, rate: float, code: int
+) -> int:
     """Close the open websockets in stages; return how many there were.
 
     With code 1012 they are asked to reconnect first. Stops when the command
     disconnects.
     """
-    consumers = _consumers()
-    random.shuffle(consumers)
+    open_now = list(sockets)
+    random.shuffle(open_now)
     closed = 0
-    async for target in in_stages(len(consumers), len(consumers) / rate):
+    async for target in in_stages(len(open_now), len(open_now) / rate):
         if reader.at_eof():
             break
-        for consumer in consumers[closed:target]:
+        for each in open_now[closed:target]:
             if code == RECONNECT:
-                consumer.outbox.send_reconnect(random.randrange(BACK_WITHIN_MS))
-            consumer.outbox.close(code)
+                each.outbox.send_reconnect(random.randrange(BACK_WITHIN_MS))
+            each.outbox.close(code)
         closed = target
     return closed

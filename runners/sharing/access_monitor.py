@@ -15,18 +15,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from runners import database
 from runners.models import LinkViewers, RightsChange
-from runners.positions.pipeline import Pipeline, get_pipeline
+from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import forget_hidden
 from runners.positions.track import Publisher
 from runners.sharing import access, snapshots
 from runners.sharing.access import AccessCheck, AccessDecision, Viewer
 from runners.sharing.hand_splits import splits_by_hand
-from runners.sharing.recovery import Backfiller
-from runners.sharing.topic_registry import TopicRegistry, get_topics
+from runners.sharing.topic_registry import TopicRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +143,6 @@ class AccessMonitor:
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
         self._polled_at = time.monotonic()
-        self.backfiller = Backfiller(pipeline.hub)
         self._counting = asyncio.create_task(self._count_viewers())
         self._task = asyncio.create_task(self._poll_often())
 
@@ -343,8 +340,6 @@ class AccessMonitor:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        self.backfiller.close()
-        _access_monitors.pop(self.pipeline.hub.loop, None)
 
 
 def failure_delay_s(count: int) -> float:
@@ -361,17 +356,3 @@ def _last_change() -> int:
 
 def _changes_after(pk: int) -> list[RightsChange]:
     return list(RightsChange.objects.filter(pk__gt=pk).order_by("pk"))
-
-
-_access_monitors: WeakKeyDictionary[asyncio.AbstractEventLoop, AccessMonitor] = (
-    WeakKeyDictionary()
-)
-
-
-def get_access_monitor() -> AccessMonitor:
-    """Return the running event loop's access monitor, started by the first call."""
-    loop = asyncio.get_running_loop()
-    monitor = _access_monitors.get(loop)
-    if monitor is None:
-        monitor = _access_monitors[loop] = AccessMonitor(get_pipeline(), get_topics())
-    return monitor

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from weakref import WeakSet
 
 from django.db.models import Count
 
@@ -159,29 +158,6 @@ class LostSpan:
     until: float = math.inf
 
 
-def complete_before(t: int) -> int:
-    """Return since when a client may lack events who was connected until `t`.
-
-    That is `t`, or the start of a lost span that had not been backfilled by then.
-    Milliseconds.
-    """
-    sinces = [t]
-    for backfiller in list(_backfillers):
-        sinces.append(backfiller.hub.loss_detector.complete_until)
-        # The client may come from a process that took longer to backfill.
-        late = t - MARGIN_S * 1000
-        gaps = list(backfiller.gaps)
-        sinces += [gap.since for gap in gaps if gap.since <= t and late < gap.until]
-    return min(sinces)
-
-
-async def finish_backfills(hub: Hub, seconds: float) -> None:
-    """Send the sockets of a hub their backfill within a number of seconds."""
-    for backfiller in list(_backfillers):
-        if backfiller.hub is hub:
-            await backfiller.flush(seconds)
-
-
 class Backfiller:
     """Backfills the followers of one event loop after a loss."""
 
@@ -195,7 +171,6 @@ class Backfiller:
         self._next: LostSpan | None = None
         self._hurry = asyncio.Event()
         hub.loss_detector.on_loss = self.schedule
-        _backfillers.add(self)
 
     def schedule(self, since: int, runners: Collection[int] | None = None) -> None:
         """Read what was stored since a time, and send it to the followers.
@@ -231,9 +206,17 @@ class Backfiller:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
-    def close(self) -> None:
-        """Discard the spans for which events may be lost."""
-        _backfillers.discard(self)
+    def complete_before(self, t: int) -> int:
+        """Return since when a client may lack events who was connected until `t`.
+
+        That is `t`, or the start of a lost span that had not been backfilled by then.
+        Milliseconds. Views call it in threads.
+        """
+        # The client may come from a process that took longer to backfill.
+        late = t - MARGIN_S * 1000
+        gaps = list(self.gaps)
+        sinces = [gap.since for gap in gaps if gap.since <= t and late < gap.until]
+        return min([t, self.hub.loss_detector.complete_until, *sinces])
 
     async def _backfill_in_turn(self, gap: LostSpan) -> None:
         async with self._turn:
@@ -296,7 +279,3 @@ def _newest_event(backfill: Backfill, pk: int) -> RunnerEvent | None:
         "v1": v1.position_row(code, v1.fix_row(*row)),
         "state": {},
     }
-
-
-# Of each event loop of this process; views read it from threads.
-_backfillers: WeakSet[Backfiller] = WeakSet()

@@ -7,12 +7,10 @@ cost depends on the number of runners, not of sockets.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import orjson
 
@@ -173,17 +171,3 @@ def _read_since(requests: Sequence[BackfillRequest]) -> dict[BackfillRequest, Ba
             for pk in piece:
                 found[BackfillRequest(pk, since, margin, limit)] = backfill
     return found
-
-
-_runner_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, RunnerReads] = (
-    WeakKeyDictionary()
-)
-
-
-def get_runner_reads() -> RunnerReads:
-    """Return the coalesced reads of the running event loop."""
-    loop = asyncio.get_running_loop()
-    runner_reads = _runner_reads.get(loop)
-    if runner_reads is None:
-        runner_reads = _runner_reads[loop] = RunnerReads()
-    return runner_reads

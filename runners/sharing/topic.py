@@ -23,7 +23,7 @@ from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.models import Entry, Race
 from runners.models.runner import RunnerQuerySet
-from runners.positions.pipeline import get_pipeline
+from runners.positions.recorder import Recorder
 from runners.sharing.access import lately_public, race_runners
 from runners.sharing.recovery import (
     COMMIT_DELAY_S,
@@ -93,10 +93,15 @@ class Topic:
     """The runners of a topic, and the audiences that follow it."""
 
     def __init__(
-        self, topic_name: TopicName, hub: Hub, blockers: Mapping[TypedOutbox, Blockers]
+        self,
+        topic_name: TopicName,
+        hub: Hub,
+        recorder: Recorder,
+        blockers: Mapping[TypedOutbox, Blockers],
     ) -> None:
         self.topic_name = topic_name
         self.hub = hub
+        self.recorder = recorder
         # Blockers of signed-in users, by their sockets.
         self.blockers = blockers
         # By tick and by the runners who have blocked the members.
@@ -208,7 +213,7 @@ class Topic:
             for blockers, shared in self._snapshots.items()
             if shared.readers is not readers
         }
-        await get_pipeline().recorder.flushed()
+        await self.recorder.flushed()
         try:
             backfill = await self._read_stored_after(list(self.items), read_at)
         except database.DatabaseUnavailable:
@@ -373,7 +378,7 @@ class Topic:
 
         async def read_and_send() -> None:
             await asyncio.sleep(COMMIT_DELAY_S)
-            await get_pipeline().recorder.flushed()
+            await self.recorder.flushed()
             try:
                 backfill = await self._read_stored_after(runners, read_at)
             except database.DatabaseUnavailable:

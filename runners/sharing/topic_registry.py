@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from weakref import WeakKeyDictionary
 
 from runners import database
-from runners.live.hub import Hub, get_hub
+from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
+from runners.positions.recorder import Recorder
 from runners.sharing.access import blockers_of
 from runners.sharing.snapshots import find_races
 from runners.sharing.topic import NOBODY, Blockers, Topic, TopicName
@@ -21,8 +21,9 @@ FOUND_MOST = 100
 class TopicRegistry:
     """The topics of one event loop, each kept while it has followers."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, recorder: Recorder) -> None:
         self.hub = hub
+        self.recorder = recorder
         self._topics: dict[TopicName, Topic] = {}
         self._users: dict[TopicName, set[TypedOutbox]] = {}
         # By socket of a signed-in user: the runners who have blocked the user.
@@ -69,7 +70,7 @@ class TopicRegistry:
         """Return a topic, made if it is not followed yet."""
         topic = self._topics.get(topic_name)
         if topic is None:
-            topic = Topic(topic_name, self.hub, self._blockers)
+            topic = Topic(topic_name, self.hub, self.recorder, self._blockers)
             self._topics[topic_name] = topic
         return topic
 
@@ -133,17 +134,3 @@ class TopicRegistry:
         if not any(outbox in users for users in self._users.values()):
             self._blockers.pop(outbox, None)
             self._user_of.pop(outbox, None)
-
-
-_topics: WeakKeyDictionary[asyncio.AbstractEventLoop, TopicRegistry] = (
-    WeakKeyDictionary()
-)
-
-
-def get_topics() -> TopicRegistry:
-    """Return the topics of the running event loop."""
-    loop = asyncio.get_running_loop()
-    topics = _topics.get(loop)
-    if topics is None:
-        topics = _topics[loop] = TopicRegistry(get_hub())
-    return topics

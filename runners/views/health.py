@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import CollectorRegistry, generate_latest
 
 from runners import database
-from runners.serving.admission import get_admission
 from runners.serving.metrics import collector
+from runners.serving.process import current
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
@@ -21,7 +21,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
 
     That is in a drain, under overload, or while the database is unavailable.
     """
-    admission = get_admission()
+    admission = current().admission
     if admission.draining:
         return JsonResponse({"process": "leaving"}, status=503)
     if admission.overloaded:
@@ -41,7 +41,7 @@ def _query_database() -> None:
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics of all workers in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(collector())
+    registry.register(collector(current()))
     return HttpResponse(
         generate_latest(registry), content_type="text/plain; version=0.0.4"
     )

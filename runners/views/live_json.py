@@ -18,8 +18,9 @@ from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
+from runners.serving.process import complete_before
 from runners.sharing.access import visible_runners
-from runners.sharing.recovery import complete_before, stored_since
+from runners.sharing.recovery import stored_since
 from runners.sharing.share_links import LinkError
 from runners.sharing.snapshots import add_trails, runner_items
 from runners.sharing.windows import visible_races

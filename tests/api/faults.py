@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from runners import database
-from runners.notifying.notifier import Notifier
 from runners.positions import pipeline
 from runners.positions.privacy_rules import PrivacyRules
 from runners.serving.admission import Admission
@@ -22,8 +21,6 @@ class Faulty:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
         self.patch = monkeypatch.setattr
-        # The notifier's threads would outlive the test.
-        self.patch(Notifier, "start", lambda notifier: None)
         self.token = token
 
     async def request(

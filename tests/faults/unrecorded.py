@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from spectate.asgi import application as application  # sets Django up
 
 # isort: split
-from runners.positions import pipeline
 from runners.positions.recorder import Recorder
 from runners.positions.storage import Change, Row
+from runners.serving import process
 
 
 class DroppingRecorder(Recorder):
@@ -33,4 +33,4 @@ class DroppingRecorder(Recorder):
         """Drop rows that need no ack."""
 
 
-pipeline.Recorder = DroppingRecorder  # type: ignore[attr-defined]
+process.Recorder = DroppingRecorder  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -11,11 +10,10 @@ from pytest_django import Settings
 
 from runners import database
 from runners.intake import endpoint
-from runners.intake.endpoint import get_intake, intake
+from runners.intake.endpoint import intake
 from runners.models import Position, Runner, RunnerToken
 from runners.positions import recorder
-from runners.positions.pipeline import Pipeline
-from tests.positions.conftest import pipeline as pipeline  # noqa: F401
+from runners.serving.process import Process
 
 POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
 
@@ -24,12 +22,6 @@ POINT = b"lat=53.3566&lon=-6.3285&timestamp=1780210800"
 def token(transactional_db: None) -> str:
     runner = Runner.objects.create(code="bob", name="Bob")
     return RunnerToken.objects.issue(runner, name="phone")[1]
-
-
-@pytest.fixture
-async def intake_pipeline(pipeline: Pipeline) -> AsyncIterator[Pipeline]:  # noqa: F811
-    yield pipeline
-    get_intake().close()
 
 
 async def send(token: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
@@ -49,18 +41,18 @@ async def send(token: str, **more: Any) -> tuple[int, dict[bytes, bytes]]:
 
 
 async def test_only_a_wrong_token_is_delayed(
-    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monitor = AsyncMock()
-    monkeypatch.setattr(endpoint, "get_access_monitor", lambda: monitor)
+    delay = AsyncMock()
+    monkeypatch.setattr(process.access_monitor, "delay_failure", delay)
     assert (await send("guess"))[0] == 401
-    monitor.delay_failure.assert_awaited_once()
+    delay.assert_awaited_once()
     assert (await send(token))[0] == 200
-    monitor.delay_failure.assert_awaited_once()
+    delay.assert_awaited_once()
 
 
 async def test_a_server_with_https_accepts_no_position_by_plain_http(
-    intake_pipeline: Pipeline, token: str, settings: Settings
+    process: Process, token: str, settings: Settings
 ) -> None:
     settings.SECURE_SSL_REDIRECT = True
     forwarded = [(b"x-forwarded-proto", b"https")]
@@ -75,7 +67,7 @@ async def test_a_server_with_https_accepts_no_position_by_plain_http(
 
 
 async def test_a_full_recorder_is_503_and_accepts_the_point_later(
-    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "CAPACITY", 0)
     status, headers = await send(token)
@@ -86,7 +78,7 @@ async def test_a_full_recorder_is_503_and_accepts_the_point_later(
 
 
 async def test_an_unavailable_database_is_503(
-    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def read(*args: object) -> None:
         raise database.DatabaseUnavailable
@@ -99,7 +91,7 @@ async def test_an_unavailable_database_is_503(
 
 
 async def test_a_commit_that_takes_too_long_is_503(
-    intake_pipeline: Pipeline, token: str, monkeypatch: pytest.MonkeyPatch
+    process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "COMMIT_TIMEOUT_S", 0)
     assert (await send(token))[0] == 503

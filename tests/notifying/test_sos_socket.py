@@ -69,7 +69,7 @@ async def test_a_call_from_a_zone_is_stored_and_not_sent_to_followers(
 
 
 async def test_a_call_is_passed_on_by_a_server_without_a_lifespan() -> None:
-    """Daphne has no lifespan: the notifier starts with the first request."""
+    """Daphne has no lifespan: the services start with its reactor."""
     with Server("daphne") as server:
         token = await server.adatabase(make_phone, "bob")
         async with typed_client(f"{server.ws_url}/ws/", token) as bob:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from channels.layers import channel_layers
 
 from runners import database
-from runners.live.hub import get_hub
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.models import Runner
-from runners.positions.pipeline import Pipeline, get_pipeline
+from runners.positions.pipeline import Pipeline
+from runners.positions.recorder import Recorder
 from runners.positions.track import Publisher
 
 
@@ -24,10 +25,10 @@ def bob(transactional_db: None) -> Publisher:
 async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
     """The pipeline of this test's event loop, on a separate layer."""
     layer = LocalLayer()
-    channel_layers.set("default", layer)
-    pipeline = get_pipeline()
+    pipeline = Pipeline(Hub(layer), Recorder())
     yield pipeline
     await pipeline.close()
-    await get_hub().close()
+    await asyncio.to_thread(pipeline.recorder.stop)
+    await pipeline.hub.close()
     database.close_connections()
     assert layer.groups == {}

@@ -8,15 +8,14 @@ import pytest
 
 from runners.intake.endpoint import intake
 from runners.live.close_codes import OVERLOADED, RECONNECT
-from runners.live.hub import Hub, get_hub
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
-from runners.positions.pipeline import get_pipeline
 from runners.serving.admission import (
     PATIENCE_S,
     Admission,
-    get_admission,
 )
+from runners.serving.process import Process
 from tests.live.socket_writers import RecordingWriter
 from tests.virtual_time import virtual_time
 
@@ -92,7 +91,7 @@ async def test_delayed_writes_count_as_lag() -> None:
 
 
 async def test_an_overloaded_process_asks_phones_to_retry_later(
-    monkeypatch: pytest.MonkeyPatch,
+    process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Admission, "refuses_reports", True)
     sent: list[dict[str, Any]] = []
@@ -107,6 +106,3 @@ async def test_an_overloaded_process_asks_phones_to_retry_later(
     await intake(scope, receive, send)
     assert sent[0]["status"] == 503
     assert int(dict(sent[0]["headers"])[b"retry-after"]) > 0
-    await get_admission().close()
-    await get_pipeline().close()
-    await get_hub().close()

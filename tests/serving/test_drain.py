@@ -4,6 +4,7 @@ from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, TypedOutbox
 from runners.serving.drain import CLOSES_PER_S, RECONNECTS_PER_S, close_sockets
+from runners.sharing.recovery import Backfiller
 from tests.live.socket_writers import RecordingWriter
 from tests.virtual_time import virtual_time
 
@@ -21,7 +22,7 @@ async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
     hub.loop.call_later(
         0.05, lambda: open_after.append(sum(writer.code is None for writer in typed))
     )
-    await close_sockets(hub, lambda: False)
+    await close_sockets(Backfiller(hub), lambda: False)
     assert {writer.code for writer in (*typed, seed)} == {1012}
     # Some are closed immediately, the last within a quarter of a second.
     assert 0 < open_after[0] < count
@@ -43,7 +44,7 @@ async def test_a_hurried_drain_closes_all_sockets_at_once() -> None:
     writers = [RecordingWriter() for _ in range(CLOSES_PER_S)]
     hub.sockets.update(SeedOutbox(writer, hub) for writer in writers)
     started = hub.loop.time()
-    await close_sockets(hub, lambda: True)
+    await close_sockets(Backfiller(hub), lambda: True)
     assert all(writer.code == 1012 for writer in writers)
     assert hub.loop.time() == started
     await hub.close()
@@ -60,7 +61,7 @@ async def test_a_slow_client_receives_its_queue_before_the_close() -> None:
     hub.loop.call_later(0.1, slow.drain)
     closed_at_drain: list[int | None] = []
     hub.loop.call_later(0.1, lambda: closed_at_drain.append(slow.code))
-    await close_sockets(hub, lambda: False)
+    await close_sockets(Backfiller(hub), lambda: False)
     assert slow.writes[0][0] == b"late"
     assert closed_at_drain == [None]
     assert slow.code == 1012

@@ -17,6 +17,7 @@ class Cycle:
 async def test_old_cycles_are_freed_without_pythons_automatic_collections() -> None:
     before = gc.get_threshold()
     full = FullCollections(least=0.05)
+    full.start()
     cycle = Cycle()
     gc.collect(1)  # Moves it to the oldest generation.
     reference = weakref.ref(cycle)
@@ -33,6 +34,7 @@ async def test_old_cycles_are_freed_without_pythons_automatic_collections() -> N
 
 async def test_memory_growth_triggers_an_earlier_collection() -> None:
     full = FullCollections(share=1e-9, least=0.01, growth=-1)
+    full.start()
     await asyncio.sleep(0)
     cycle = Cycle()
     gc.collect(1)
@@ -54,6 +56,7 @@ async def test_a_long_collection_delays_the_next_one() -> None:
 
     # The first collection takes milliseconds, after which the next is weeks away.
     full = FullCollections(share=1e-9, least=0.01)
+    full.start()
     gc.callbacks.append(record_phase)
     try:
         await asyncio.sleep(10)

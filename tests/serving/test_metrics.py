@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-from channels.layers import channel_layers
 from django.db import OperationalError
 from django.test import AsyncClient
 from prometheus_client import CollectorRegistry, generate_latest
 
-from runners import database
 from runners.live.age_histogram import AGE_BOUNDS_S
-from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, now_ms
 from runners.models import Runner
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
-from runners.positions.pipeline import Pipeline, get_pipeline
+from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.serving.metrics import ProcessCollector, Reading
+from runners.serving.process import Process
 from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
 
@@ -34,13 +31,8 @@ def bob(transactional_db: None) -> Publisher:
 
 
 @pytest.fixture
-async def pipeline(transactional_db: None) -> AsyncIterator[Pipeline]:
-    channel_layers.set("default", LocalLayer())
-    pipeline = get_pipeline()
-    yield pipeline
-    await pipeline.close()
-    await pipeline.hub.close()
-    database.close_connections()
+def pipeline(process: Process) -> Pipeline:
+    return process.pipeline
 
 
 def values(text: str) -> dict[str, float]:

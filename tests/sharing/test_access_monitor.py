@@ -6,26 +6,22 @@ import asyncio
 import json
 import math
 import urllib.request
-from collections.abc import AsyncIterator
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from channels.db import database_sync_to_async
-from channels.layers import channel_layers
 from django.utils import timezone
 
-from runners import database
-from runners.live.hub import get_hub
-from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
 from runners.models import Pause, RightsChange, Runner
 from runners.positions.fix import Fix
-from runners.positions.pipeline import Receipt, get_pipeline
+from runners.positions.pipeline import Receipt
 from runners.positions.track import Publisher
+from runners.serving.process import Process
 from runners.sharing import access_monitor
 from runners.sharing.access import Viewer
-from runners.sharing.access_monitor import AccessMonitor, get_access_monitor
+from runners.sharing.access_monitor import AccessMonitor
 from runners.sharing.runner_settings import sharing_pause, visibility_set
 from runners.sharing.topic import Topic, TopicName
 from tests.factories.people import make_runner, make_token
@@ -35,14 +31,8 @@ from tests.waiting import PATIENCE_S, POLL_S, eventually, wait_until
 
 
 @pytest.fixture
-async def monitor(transactional_db: None) -> AsyncIterator[AccessMonitor]:
-    channel_layers.set("default", LocalLayer())
-    monitor = get_access_monitor()
-    yield monitor
-    await monitor.close()
-    await get_pipeline().close()
-    await get_hub().close()
-    database.close_connections()
+def monitor(process: Process) -> AccessMonitor:
+    return process.access_monitor
 
 
 def test_the_delay_after_failures_has_a_maximum() -> None:
@@ -79,7 +69,8 @@ async def test_a_poll_finds_one_runner_leaving_and_a_different_one_joining(
     monitor: AccessMonitor,
 ) -> None:
     anne = await database_sync_to_async(make_located_runner)("anne")
-    topic = Topic(TopicName(), monitor.pipeline.hub, {})
+    pipeline = monitor.pipeline
+    topic = Topic(TopicName(), pipeline.hub, pipeline.recorder, {})
     await topic._loaded
 
     def swap() -> None:

@@ -10,6 +10,7 @@ from runners import database
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
+from runners.positions.recorder import Recorder
 from runners.sharing.access import blockers_of
 from runners.sharing.topic import Blockers, TopicName, Version
 from runners.sharing.topic_registry import TopicRegistry
@@ -23,7 +24,7 @@ async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub = Hub(LocalLayer())
-    topics, public = TopicRegistry(hub), TopicName()
+    topics, public = TopicRegistry(hub, Recorder()), TopicName()
     outbox, other = (TypedOutbox(RecordingWriter(), hub) for _ in range(2))
 
     async def read(function: Any, *args: Any) -> Any:

@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
 from django.utils import timezone
 
 from runners import database
 from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent, runner_group
-from runners.live.hub import Hub, get_hub
+from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
 from runners.models import Position, Runner
@@ -28,8 +27,6 @@ from runners.sharing.recovery import (
     Backfill,
     Backfiller,
     Row,
-    complete_before,
-    finish_backfills,
     stored_after,
     stored_since,
 )
@@ -40,11 +37,8 @@ BOB = 7
 
 
 @pytest.fixture
-async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    # Backfillers of other tests of this process are not included.
-    monkeypatch.setattr(recovery, "_backfillers", set())
-    channel_layers.set("default", LocalLayer())
-    hub = get_hub()
+async def hub() -> AsyncIterator[Hub]:
+    hub = Hub(LocalLayer())
     yield hub
     await hub.close()
 
@@ -127,8 +121,9 @@ async def test_a_backfill_does_not_move_the_marker_back_from_an_unstored_positio
     now = now_ms()
     follower = await dispatch(hub, now)
     await stored(now - 1_000)
-    Backfiller(hub).schedule(now)
-    await finish_backfills(hub, PATIENCE_S)
+    backfiller = Backfiller(hub)
+    backfiller.schedule(now)
+    await backfiller.flush(PATIENCE_S)
     assert follower.times(LATE_FIXES) == [now - 1_000]
     assert follower.times(POSITION) == [now]
 
@@ -142,8 +137,9 @@ async def test_a_backfill_does_not_move_the_marker_back_from_an_older_process(
     # Dispatched by a previous process.
     await stored(now - 60_000, age=timedelta(minutes=1))
     await stored(now - 61_000)
-    Backfiller(hub).schedule(now)
-    await finish_backfills(hub, PATIENCE_S)
+    backfiller = Backfiller(hub)
+    backfiller.schedule(now)
+    await backfiller.flush(PATIENCE_S)
     assert follower.times(LATE_FIXES) == [now - 61_000]
     assert follower.times(POSITION) == []
 
@@ -154,8 +150,9 @@ async def test_a_backfill_moves_the_marker_to_the_newest_position(
     now = now_ms()
     follower = await dispatch(hub, now - 2_000)
     await stored(now - 3_000, now - 1_000)
-    Backfiller(hub).schedule(now)
-    await finish_backfills(hub, PATIENCE_S)
+    backfiller = Backfiller(hub)
+    backfiller.schedule(now)
+    await backfiller.flush(PATIENCE_S)
     assert follower.times(POSITION) == [now - 2_000, now - 1_000]
 
 
@@ -168,8 +165,9 @@ async def test_held_positions_are_not_backfilled(hub: Hub, bob: Runner) -> None:
     await database.read(storage.write_rows, [held])
     backfill = await database.read(stored_since, [BOB], now)
     assert [t for t, *_ in backfill.rows[BOB]] == [now - 2_000]
-    Backfiller(hub).schedule(now)
-    await finish_backfills(hub, PATIENCE_S)
+    backfiller = Backfiller(hub)
+    backfiller.schedule(now)
+    await backfiller.flush(PATIENCE_S)
     assert follower.times(POSITION) == [now - 2_000]
 
 
@@ -232,7 +230,7 @@ async def test_since_of_single_runners_is_limited_for_all_of_them_together(
 ) -> None:
     monkeypatch.setattr(runner_reads, "LIMIT", 25)
     runners = await database.read(store_of_each, 4, 10)
-    missed = await runner_reads.get_runner_reads().backfill(runners, now_ms())
+    missed = await runner_reads.RunnerReads().backfill(runners, now_ms())
     assert_bounded(missed, runners, 10, left=2)
     database.close_connections()
 
@@ -244,19 +242,19 @@ async def test_a_client_that_was_cut_off_during_a_loss_receives_all_from_its_beg
     monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0.05)
     backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
-    complete = complete_before(begins + 10_000)
+    complete = backfiller.complete_before(begins + 10_000)
     backfiller.schedule(begins)
     (span,) = backfiller.gaps
-    during = complete_before(begins + 10_000)
+    during = backfiller.complete_before(begins + 10_000)
     await eventually(lambda: span.until < math.inf)
     assert complete == begins + 10_000
     # While the span is open, and after it.
-    assert during == complete_before(begins + 10_000) == begins
+    assert during == backfiller.complete_before(begins + 10_000) == begins
     # Clients that left before the span, or returned well after it, are not affected.
-    assert complete_before(begins - 1) == begins - 1
+    assert backfiller.complete_before(begins - 1) == begins - 1
     later = int(span.until) + 60_000
     monkeypatch.setattr(hub.loss_detector, "_complete_until", later)
-    assert complete_before(later) == later
+    assert backfiller.complete_before(later) == later
 
 
 @pytest.mark.django_db(transaction=True)
@@ -273,7 +271,7 @@ async def test_losses_during_a_backfill_are_one_span(
         backfiller.schedule(begins + seconds * 1000)
     first, rest = backfiller.gaps
     assert (first.since, rest.since) == (begins, begins + 20_000)
-    await finish_backfills(hub, PATIENCE_S)
+    await backfiller.flush(PATIENCE_S)
     assert first.until <= rest.until < math.inf
     # A later loss is a new span.
     backfiller.schedule(begins + 50_000)
@@ -294,10 +292,10 @@ async def test_a_draining_process_first_backfills_its_sockets(
     await database.read(
         storage.write_rows, [storage.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
-    Backfiller(hub)
+    backfiller = Backfiller(hub)
     # The loss is known, and the layer is not back yet.
     hub.loss_detector.report_loss(since)
     assert hub.loss_detector.complete_until <= since
-    await finish_backfills(hub, PATIENCE_S)
+    await backfiller.flush(PATIENCE_S)
     assert follower.received.is_set()
     database.close_connections()

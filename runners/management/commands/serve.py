@@ -21,6 +21,7 @@ from uvicorn.config import Config
 
 from runners.serving.drain import DrainingServer
 from runners.serving.metrics import join_noticeboard
+from runners.serving.process import current
 from runners.serving.supervisor import Supervisor, Worker
 
 # Lets our own check of the frame limit answer before the server's.
@@ -50,7 +51,7 @@ class Command(BaseCommand):
             listener = socket.socket(fileno=options["listener"])
 
             def on_started() -> None:
-                join_noticeboard(options["folder"], options["worker"])
+                join_noticeboard(current(), options["folder"], options["worker"])
                 report_ready(options["ready"])
 
             serve(listener, options["verbosity"], on_started)

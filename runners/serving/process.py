@@ -1,0 +1,110 @@
+"""The composition root: builds, starts and stops what one serving process shares."""
+
+from __future__ import annotations
+
+import asyncio
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from runners.live.hub import Hub
+from runners.live.layer import Layer
+from runners.notifying.notifier import Notifier
+from runners.positions.pipeline import Pipeline
+from runners.positions.rate_limits import Limits
+from runners.positions.recorder import Recorder
+from runners.serving.admission import Admission
+from runners.serving.garbage_collection import FullCollections
+from runners.serving.operator_socket import OperatorSocket
+from runners.serving.pruning import DailyPruning
+from runners.sharing.access_monitor import AccessMonitor
+from runners.sharing.recovery import Backfiller
+from runners.sharing.runner_reads import RunnerReads
+from runners.sharing.token_cache import TokenCache
+from runners.sharing.topic_registry import TopicRegistry
+
+
+class Process:
+    """The services of one serving process; they belong to the running event loop.
+
+    Each takes those that it needs, so they are built from the bottom up. Their tasks
+    run from then on; `start` adds what works without a request.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self.hub = Hub(layer)
+        self.backfiller = Backfiller(self.hub)
+        self.recorder = Recorder()
+        self.pipeline = Pipeline(self.hub, self.recorder)
+        self.topics = TopicRegistry(self.hub, self.recorder)
+        self.runner_reads = RunnerReads()
+        self.access_monitor = AccessMonitor(self.pipeline, self.topics)
+        self.admission = Admission(self.hub)
+        self.tokens = TokenCache()
+        # By the primary keys of runners, not of tokens: an account may make any number
+        # of these.
+        self.publish_limits = Limits(
+            float(settings.SPECTATE_PUBLISH_RATE),
+            float(settings.SPECTATE_PUBLISH_BURST),
+        )
+        self.notifier = Notifier()
+        self.operator_socket = OperatorSocket(self.access_monitor.sockets)
+        self.full_collections = FullCollections()
+        self.pruning = DailyPruning()
+
+    async def start(self) -> None:
+        """Start notifications, the operator's socket and daily work."""
+        self.notifier.start()
+        await self.operator_socket.open()
+        self.full_collections.start()
+        self.pruning.start()
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order, and store what is queued."""
+        global _current
+        await self.pruning.close()
+        await self.full_collections.close()
+        await self.operator_socket.close()
+        await asyncio.to_thread(self.notifier.stop)
+        await self.admission.close()
+        await self.access_monitor.close()
+        await self.pipeline.close()
+        await asyncio.to_thread(self.recorder.stop)
+        await self.hub.close()
+        _current = None
+
+
+_current: Process | None = None
+
+
+def current() -> Process:
+    """Return the services of this process; raises RuntimeError if it does not serve."""
+    if _current is None:
+        raise RuntimeError("The process has not been started: see serving/lifespan.py.")
+    return _current
+
+
+def build(layer: Layer | None = None) -> Process:
+    """Build the services, on the configured layer by default, and make them current."""
+    global _current
+    _current = Process(layer or get_channel_layer())
+    return _current
+
+
+async def start() -> None:
+    """Build and start the services of this process."""
+    await build().start()
+
+
+async def stop() -> None:
+    """Stop the services of this process, if it has any."""
+    if _current is not None:
+        await _current.stop()
+
+
+def complete_before(t: int) -> int:
+    """Return since when a client may lack events who was connected until `t`.
+
+    Milliseconds. For views, which also answer in processes without live services.
+    """
+    return t if _current is None else _current.backfiller.complete_before(t)

@@ -1,0 +1,58 @@
+"""Deletes old positions once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from django.conf import settings
+from django.db import connection
+
+from runners.positions.retention import Pruned, prune
+
+logger = logging.getLogger(__name__)
+
+# Not at the start, so that a restart just before a race is not slowed down; then daily.
+FIRST_PRUNING_S = 3_600
+DAY_S = 86_400
+
+
+class DailyPruning:
+    """Prunes while the process serves; each process does, and the second finds none."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Prune from now on, if the settings limit how long positions are kept."""
+        if settings.SPECTATE_RETENTION_DAYS:
+            self._task = asyncio.create_task(self._prune_daily())
+
+    async def close(self) -> None:
+        """Stop pruning."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _prune_daily(self) -> None:
+        await asyncio.sleep(FIRST_PRUNING_S)
+        while True:
+            try:
+                pruned = await asyncio.to_thread(_prune)
+            except Exception:
+                logger.exception(
+                    "Old positions could not be deleted; trying again tomorrow"
+                )
+            else:
+                logger.info("%d positions from before %s deleted", *pruned)
+            await asyncio.sleep(DAY_S)
+
+
+def _prune() -> tuple[int, str]:
+    try:
+        pruned: Pruned = prune(
+            days=settings.SPECTATE_RETENTION_DAYS, keep_line=settings.SPECTATE_KEEP_LINE
+        )
+        return pruned.deleted, f"{pruned.before:%Y-%m-%d %H:%M} UTC"
+    finally:
+        connection.close()

@@ -1,0 +1,23 @@
+"""Spreads work on many sockets over a time, in stages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+# Time between two stages.
+STAGE_S = 0.1
+
+
+async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
+    """Yield in stages how many of a count are due by now."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    target = 0
+    while target < count:
+        # Follows the clock, so that a busy loop does not prolong it.
+        share = (loop.time() - start + STAGE_S) / seconds
+        target = min(count, round(count * share))
+        yield target
+        if target < count:
+            await asyncio.sleep(STAGE_S)

@@ -1,0 +1,38 @@
+"""The services of a process: what a start provides, and what a stop leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from runners import database
+from runners.live.layer import LocalLayer
+from runners.live.outbox import now_ms
+from runners.models import Position, Runner
+from runners.positions.fix import Fix
+from runners.positions.track import Publisher
+from runners.serving import process
+
+
+async def test_positions_that_are_queued_at_a_stop_are_stored(
+    transactional_db: None,
+) -> None:
+    bob = await Runner.objects.acreate(code="bob", name="Bob")
+    layer = LocalLayer()
+    services = process.build(layer)
+    fixes = [Fix(now_ms(), 48.0, 2.0)]
+    receipt = await services.pipeline.accept(
+        Publisher(bob.pk, bob.code), fixes, source="websocket"
+    )
+    assert receipt.stored is not None and not receipt.stored.done()
+    await process.stop()
+    assert await Position.objects.acount() == 1
+    assert layer.groups == {}
+    database.close_connections()
+
+
+async def test_a_process_that_does_not_serve_has_no_services() -> None:
+    with pytest.raises(RuntimeError):
+        process.current()
+    await process.stop()
+    # Views answer also where nothing is live.
+    assert process.complete_before(7) == 7
