@@ -1,13 +1,12 @@
-// When my runners pass a place: requested from the server, and kept for a while.
+// Predicted times at which my runners pass a place, requested from the server and cached.
 
 const EVERY_MS = 20_000;
 const PATIENCE_MS = 10_000;
 // Runners that one request may name, as on the server (views/races/eta.py).
-const MOST_NAMED = 100;
+const RUNNER_LIMIT = 100;
 
 /**
- * One pass of a place by a runner; times in ms, null where nothing can be said.
- *
+ * One pass of a place by a runner. Times are in ms, or null if unknown.
  * @typedef {{
  *   code: string, distance: number, pass: number, status: string,
  *   at: number | null, earliest: number | null, latest: number | null,
@@ -22,7 +21,7 @@ export class Arrivals {
   #fetch;
   /**
    * By race and place, then by runner, since a place is shown for different runners at
-   * the same time; `arrivals` is null before the first answer.
+   * the same time. `arrivals` is null before the first response.
    * @type {Map<string, Map<string, {askedAt: number, arrivals: Arrival[] | null}>>}
    */
   #kept = new Map();
@@ -41,9 +40,8 @@ export class Arrivals {
   }
 
   /**
-   * The latest arrivals of runners at a place, oldest pass first; null before the first
-   * answer. Requests those that are old.
-   *
+   * Return the latest arrivals of runners at a place, in the order of passes, or null
+   * before the first response. Requests outdated ones again.
    * @param {string} slug
    * @param {string} place metres, or "lat,lng"
    * @param {string[]} codes
@@ -56,7 +54,7 @@ export class Arrivals {
     const isOlder = (/** @type {number} */ age) => (/** @type {string} */ code) =>
       !(time - kept.get(code)?.askedAt <= age);
     if (codes.some(isOlder(EVERY_MS))) {
-      // The others soon too: one request for all.
+      // Include those that will soon be outdated, to have one request for all.
       const old = codes.filter(isOlder(EVERY_MS / 2)).sort();
       for (const code of old) {
         kept.set(code, { askedAt: time, arrivals: kept.get(code)?.arrivals ?? null });
@@ -90,8 +88,8 @@ export class Arrivals {
    */
   async #request(kept, url, place, codes) {
     try {
-      for (let from = 0; from < codes.length; from += MOST_NAMED) {
-        const named = codes.slice(from, from + MOST_NAMED);
+      for (let from = 0; from < codes.length; from += RUNNER_LIMIT) {
+        const named = codes.slice(from, from + RUNNER_LIMIT);
         const query = new URLSearchParams({ at: place, runners: named.join() });
         const response = await this.#fetch(`${url}?${query}`, {
           headers: this.#headers,
@@ -105,7 +103,7 @@ export class Arrivals {
         }
       }
     } catch {
-      // The next request may succeed; the times shown count down meanwhile.
+      // Keep the old times, which count down. The next request may succeed.
       return;
     }
     this.#onChange();
@@ -113,8 +111,7 @@ export class Arrivals {
 }
 
 /**
- * Read an answer of `eta.json`.
- *
+ * Parse a response of `eta.json`.
  * @param {any} answer
  * @returns {Arrival[]}
  */

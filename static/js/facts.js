@@ -1,17 +1,19 @@
-// What there is to say of a runner in a race, in words.
+// Texts about a runner in a race.
 
 import { clockTime, distanceWords } from "./format.js";
 import { gettext, language } from "./language.js";
 import { liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
 
-// A split is told without its doubt when that is less. s.
-const SURE = 5;
-const MINUTE = 60_000;
-// A phone below this may be silent soon. Per cent, as on the server (positions/phone_status.py).
-const LOW_BATTERY = 20;
-// A place less sure than this is told, and has a ring on the map. m, as there.
-const UNSURE = 20;
+// A smaller uncertainty of a split is not shown.
+const CERTAIN_S = 5;
+const MINUTE_MS = 60_000;
+// Per cent, as on the server (positions/phone_status.py). A phone below this may stop
+// soon.
+const LOW_BATTERY_PERCENT = 20;
+// A greater uncertainty of a position is shown as text and as a ring on the map, as on
+// the server.
+const UNCERTAIN_M = 20;
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -21,8 +23,7 @@ const UNSURE = 20;
  */
 
 /**
- * The places of those who run the same race, by how far they are: code → place from 1.
- *
+ * Return the ranks of the runners of each race by their progress: code → rank from 1.
  * @param {Iterable<Runner>} runners
  */
 export function ranks(runners) {
@@ -53,8 +54,7 @@ const ordinals = new Intl.PluralRules(language, { type: "ordinal" });
 const ENGLISH = { one: "st", two: "nd", few: "rd", other: "th" };
 
 /**
- * A place: "1st", "22nd", "113th"; "22." or "22e" elsewhere.
- *
+ * Return a rank as text: "1st", "22nd", "113th", or "22." or "22e" in other languages.
  * @param {number} place
  */
 export function ordinal(place) {
@@ -63,8 +63,7 @@ export function ordinal(place) {
 }
 
 /**
- * The next checkpoint of a runner who is on the course.
- *
+ * Return the next checkpoint of a runner who is on the course.
  * @param {Runner} runner
  * @param {Race | null} race
  * @returns {Checkpoint | null}
@@ -77,8 +76,7 @@ export function nextCheckpoint({ fix, state }, race) {
 }
 
 /**
- * The last checkpoint that a runner is past.
- *
+ * Return the last checkpoint that a runner has passed.
  * @param {Runner} runner
  * @param {Race | null} race
  * @returns {Checkpoint | null}
@@ -91,8 +89,7 @@ export function lastCheckpoint({ fix }, race) {
 }
 
 /**
- * The last time that was taken of a runner: "15 km at 10:42:31".
- *
+ * Return the last split of a runner as text: "15 km at 10:42:31".
  * @param {Runner} runner
  * @param {Race | null} race
  */
@@ -102,20 +99,18 @@ export function lastSplit({ splits }, race) {
 }
 
 /**
- * A split in words.
- *
+ * Return a split as text.
  * @param {import("./store.js").Split} split
  * @param {Race} race
  */
 export function splitWords({ checkpoint, distance: metres, at, uncertainty }, race) {
   const name = race.checkpoints.find(({ id }) => id === checkpoint)?.name ?? distanceWords(metres);
-  const doubt = uncertainty > SURE ? ` ± ${Math.round(uncertainty)} s` : "";
+  const doubt = uncertainty > CERTAIN_S ? ` ± ${Math.round(uncertainty)} s` : "";
   return `${passWords(name, at)}${doubt}`;
 }
 
 /**
- * A passed place in words: "15 km at 10:42:31".
- *
+ * Return the time at a place as text: "15 km at 10:42:31".
  * @param {string} place
  * @param {number} at
  */
@@ -124,8 +119,7 @@ export function passWords(place, at) {
 }
 
 /**
- * What comes next: "15 km in 11–13 min", else how far it is.
- *
+ * Return what comes next: "15 km in 11–13 min", or else the distance.
  * @param {Runner} runner
  * @param {Race | null} race
  * @param {Arrival | null} arrival at the next checkpoint
@@ -141,14 +135,13 @@ export function nextWords(runner, race, arrival, now) {
 }
 
 /**
- * A range from now: "in 11–13 min", "about now"; "" where none is known.
- *
+ * Return a range from now, such as "in 11–13 min" or "about now", or "" if none is known.
  * @param {Arrival} arrival
  * @param {number} now
  */
 export function rangeWords({ earliest, latest }, now) {
   if (earliest === null || latest === null) return "";
-  const [from, to] = [(earliest - now) / MINUTE, (latest - now) / MINUTE];
+  const [from, to] = [(earliest - now) / MINUTE_MS, (latest - now) / MINUTE_MS];
   if (to < 1) return gettext("about now");
   const [low, high] = [Math.max(0, Math.floor(from)), Math.ceil(to)];
   if (low >= 60) return gettext("in {span}", { span: `${hours(low)}–${hours(high)} h` });
@@ -161,8 +154,7 @@ function hours(minutes) {
 }
 
 /**
- * How far a runner is from the visitor: "1.3 km from you".
- *
+ * Return how far a runner is from the visitor: "1.3 km from you".
  * @param {Runner} runner
  * @param {import("./polyline.js").LngLat | null} here
  */
@@ -173,8 +165,7 @@ export function awayWords({ fix }, here) {
 }
 
 /**
- * What a runner's phone gives reason to say: that it is nearly empty, or unsure where it is.
- *
+ * Return a warning about a runner's phone: a low battery, or an uncertain position.
  * @param {Runner} runner
  * @param {number} now
  */
@@ -182,12 +173,12 @@ export function phoneWords({ fix, battery, accuracy, state }, now) {
   if (fix === null || ["finished", "dnf", "dns"].includes(state ?? "")) return "";
   const isSilent = ["stale", "lost"].includes(liveness(fix.t, now));
   const percent = Math.round(battery ?? 100);
-  if (percent < LOW_BATTERY) {
-    // Of one who is silent it is perhaps the reason.
+  if (percent < LOW_BATTERY_PERCENT) {
+    // For a silent runner, the battery may be the reason.
     return isSilent
       ? gettext("Battery was low: {count} %", { count: percent })
       : gettext("Battery low: {count} %", { count: percent });
   }
-  if (isSilent || (accuracy ?? 0) <= UNSURE) return "";
+  if (isSilent || (accuracy ?? 0) <= UNCERTAIN_M) return "";
   return gettext("Accurate to {distance}", { distance: distanceWords(accuracy ?? 0) });
 }

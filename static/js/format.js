@@ -3,10 +3,10 @@
 import { isImperial, zone } from "./choices.js";
 import { gettext, language, number } from "./language.js";
 
-const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
 
 // A pace is only shown above this speed: below is standing, or the phone's noise.
 const SLOWEST_M_PER_S = 0.5;
@@ -82,10 +82,10 @@ export function pace(speed) {
  */
 export function age(ms) {
   const past = Math.max(0, ms);
-  if (past < MINUTE) return `${Math.floor(past / SECOND)} s`;
-  if (past < HOUR) return `${Math.floor(past / MINUTE)} min`;
-  if (past < DAY) return `${Math.floor(past / HOUR)} h`;
-  return gettext("{count} d", { count: Math.floor(past / DAY) });
+  if (past < MINUTE_MS) return `${Math.floor(past / SECOND_MS)} s`;
+  if (past < HOUR_MS) return `${Math.floor(past / MINUTE_MS)} min`;
+  if (past < DAY_MS) return `${Math.floor(past / HOUR_MS)} h`;
+  return gettext("{count} d", { count: Math.floor(past / DAY_MS) });
 }
 
 /**
@@ -93,7 +93,7 @@ export function age(ms) {
  * @param {number} ms
  */
 export function duration(ms) {
-  const seconds = Math.max(0, Math.floor(ms / SECOND));
+  const seconds = Math.max(0, Math.floor(ms / SECOND_MS));
   const hours = Math.floor(seconds / 3600);
   return hours ? `${hours}:${minutes(seconds % 3600, 2)}` : minutes(seconds);
 }

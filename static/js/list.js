@@ -8,7 +8,7 @@ import { gettext, language, ngettext } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
 // Rows in the document; other runners are found by search.
-const MOST_ROWS = 500;
+const ROW_LIMIT = 500;
 // How often rows may be reordered: more often, they move away from the pointer.
 const REORDER_EVERY_MS = 5000;
 
@@ -78,7 +78,7 @@ export class RunnerList {
     const others = found.filter((runner) => !isCard(runner));
     mine.sort(byName);
     const ordered = this.#ordered(others, now);
-    const shown = ordered.slice(0, MOST_ROWS);
+    const shown = ordered.slice(0, ROW_LIMIT);
 
     const places = mine.length ? ranks(runners) : new Map();
     for (const runner of mine) {
@@ -107,7 +107,7 @@ export class RunnerList {
     count(this.#mine, mine.length);
     count(this.#everyone, others.length);
     const more = find(".more", this.#everyone);
-    const hidden = ordered.length - MOST_ROWS;
+    const hidden = ordered.length - ROW_LIMIT;
     more.hidden = hidden <= 0;
     setText(more, ngettext(
       "{count} more: search for a name or a bib.", "{count} more: search for a name or a bib.", hidden,

@@ -1,4 +1,4 @@
-// What the panel says of my runners beyond their rows; splits are read out.
+// The texts of the panel about my runners besides their rows. Splits are read out.
 
 import { find, setAttribute } from "./dom.js";
 import {
@@ -36,8 +36,7 @@ export class Mine {
   }
 
   /**
-   * The lines of a runner's card.
-   *
+   * Return the lines of a runner's card.
    * @param {Runner} runner
    * @param {number} now
    */
@@ -52,8 +51,8 @@ export class Mine {
   }
 
   /**
-   * What happens next to any of them: "Bib 17: 15 km in 11–13 min"; "" if nobody knows.
-   *
+   * Return the next event of any of my runners, such as "Bib 17: 15 km in 11–13 min", or
+   * "".
    * @param {number} now
    */
   next(now) {
@@ -84,7 +83,7 @@ export class Mine {
     );
   }
 
-  // A split that was taken before this page was there.
+  // The last split from before this page was opened.
   /** @param {Runner} runner @param {Race | null} race */
   #lastPass(runner, race) {
     const last = lastCheckpoint(runner, race);
@@ -92,7 +91,7 @@ export class Mine {
     const all = this.#arrivals.at(
       race.slug, metresOf(last), this.#at(race, last, lastCheckpoint), performance.now(),
     );
-    // On laps the same place is passed again, at another distance.
+    // In a race of laps the same place is passed again, at a different distance.
     const at = all?.find(
       (pass) =>
         pass.code === runner.code && pass.status === "passed" && isAt(pass, last.distance),
@@ -103,7 +102,7 @@ export class Mine {
   /** @type {Runner[]} */
   #runners = [];
 
-  // One request for all of mine who have the same checkpoint ahead, or behind.
+  // One request for all of my runners who have the same checkpoint ahead, or behind.
   /**
    * @param {Race} race
    * @param {import("./store.js").Checkpoint} point
@@ -116,8 +115,7 @@ export class Mine {
   }
 
   /**
-   * Bring the tools and the table up to date.
-   *
+   * Refresh the tools and the table.
    * @param {Runner[]} runners mine
    * @param {number} now
    */
@@ -129,8 +127,7 @@ export class Mine {
   }
 
   /**
-   * Read a split out, if that is wished.
-   *
+   * Read a split out if the visitor has chosen this.
    * @param {Runner} runner
    * @param {import("./store.js").Split} split
    */
@@ -148,7 +145,7 @@ export class Mine {
     try {
       localStorage.setItem(READ_OUT, readsOut ? "1" : "");
     } catch {
-      // Then it holds until the page is left.
+      // Without storage the choice holds until the page is closed.
     }
   }
 }

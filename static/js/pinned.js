@@ -1,17 +1,18 @@
-// A place of the course that the visitor pointed at, and when my runners pass it.
+// A place of the course that the visitor has pinned, and when my runners pass it.
 
 import { find, setText } from "./dom.js";
 import { rangeWords } from "./facts.js";
 import { clockTime, distanceWords, hourAndMinute, label } from "./format.js";
 import { gettext } from "./language.js";
 
-// So long before they pass the pin a visitor who wants it is told. Minutes.
-const WARNINGS = [1, 5];
-const MINUTE = 60_000;
-// A pass at a distance is told to the metre, and found on the map to a few. m.
-const SAME = 60;
-// A table of more is no help. Rows.
-const MOST_ROWS = 12;
+// How long before a pass a visitor who has chosen this is notified.
+const WARNINGS_MIN = [1, 5];
+const MINUTE_MS = 60_000;
+// Passes within this distance belong to the same place: they are computed to the metre,
+// and found on the map to some metres.
+const SAME_PLACE_M = 60;
+// A longer table is not readable.
+const ROW_LIMIT = 12;
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -58,8 +59,7 @@ export class Pinned {
   }
 
   /**
-   * A place on the map was pointed at: the course near it, if there is one.
-   *
+   * Pin the course near a place on the map, if there is one.
    * @param {LngLat} place
    * @param {number} reach m
    */
@@ -74,8 +74,7 @@ export class Pinned {
   }
 
   /**
-   * Bring the places and the table up to date.
-   *
+   * Refresh the places and the table.
    * @param {Runner[]} runners mine
    * @param {number} now
    */
@@ -84,7 +83,7 @@ export class Pinned {
     this.#renderTable(runners, now);
   }
 
-  // Checkpoints for who cannot, or does not want to, hit the course with a finger.
+  // Checkpoints as buttons for visitors who do not point at the course.
   #offerPlaces() {
     const races = [...this.#store.races.values()].filter(({ along }) => along);
     const wanted = races.map(({ slug, checkpoints }) => `${slug} ${checkpoints.length}`).join();
@@ -155,10 +154,10 @@ export class Pinned {
     setText(empty, emptyWords(codes.length, arrivals));
   }
 
-  // What is still to come, and of those of whom nothing is, why not.
+  // Passes still to come, and for runners without one the reason.
   /** @param {Arrival[]} arrivals @param {string[]} codes @param {number[]} passes */
   #rows(arrivals, codes, passes) {
-    // A checkpoint is one pass of its place, which on laps has others.
+    // A checkpoint is one pass of its place. A course in laps has other passes of it.
     const mine = arrivals.filter(
       ({ code, distance }) =>
         codes.includes(code) && passes.some((pass) => isAt({ distance }, pass)),
@@ -169,7 +168,7 @@ export class Pinned {
       const last = mine.filter((pass) => pass.code === code).pop();
       return last && !waited.has(code) ? [last] : [];
     });
-    return [...coming, ...others].slice(0, MOST_ROWS);
+    return [...coming, ...others].slice(0, ROW_LIMIT);
   }
 
   /** @param {Element} row @param {Arrival} arrival @param {boolean} many @param {number} now */
@@ -193,8 +192,8 @@ export class Pinned {
   /** @param {Runner} runner @param {Arrival} arrival @param {number} now */
   #warnOf(runner, { distance, earliest, at }, now) {
     if (!this.#warn.checked || earliest === null) return;
-    const left = ((at ?? earliest) - now) / MINUTE;
-    const due = WARNINGS.find((minutes) => left <= minutes);
+    const left = ((at ?? earliest) - now) / MINUTE_MS;
+    const due = WARNINGS_MIN.find((minutes) => left <= minutes);
     if (due === undefined || left < -1) return;
     const key = `${runner.code} ${distance} ${due}`;
     if (this.#warned.has(key)) return;
@@ -208,7 +207,8 @@ export class Pinned {
         body: gettext("At {distance}", { distance: distanceWords(distance) }), tag: key,
       });
     } catch {
-      // Phones want a service worker for it; the table says it all the same.
+      // Phones need a service worker for notifications. The table shows the arrival
+      // anyway.
     }
   }
 
@@ -237,11 +237,10 @@ function emptyWords(runners, arrivals) {
 }
 
 /**
- * Whether a pass is at a distance.
- *
+ * Return whether a pass is at a distance.
  * @param {{distance: number}} pass
  * @param {number} metres
  */
 export function isAt({ distance }, metres) {
-  return Math.abs(distance - metres) < SAME;
+  return Math.abs(distance - metres) < SAME_PLACE_M;
 }

@@ -1,6 +1,6 @@
 // Fetches the tracks of runners whose live positions have a gap.
 
-const AT_ONCE = 2;
+const CONCURRENT_REQUESTS = 2;
 // The delay after a failure.
 const RETRY_MS = 5000;
 
@@ -41,7 +41,7 @@ export class Tracks {
 
   #next() {
     for (const [code, since] of this.#wanted) {
-      if (this.#busy.size >= AT_ONCE) return;
+      if (this.#busy.size >= CONCURRENT_REQUESTS) return;
       if (this.#busy.has(code)) continue;
       this.#wanted.delete(code);
       this.#busy.add(code);

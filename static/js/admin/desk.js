@@ -6,7 +6,7 @@ import { Calls } from "./sos.js";
 
 const EVERY_MS = 4000; // between two polls
 const SURE_MS = 4000; // in which a second tap confirms
-const MINUTE = 60_000;
+const MINUTE_MS = 60_000;
 const LOW_BATTERY_PERCENT = 20;
 const COARSE_M = 50;
 /** @type {Record<string, string>} */
@@ -61,7 +61,7 @@ export function isSilent({ fix }, now, silence) {
  * @param {Row} row @param {number} now @param {number} silence ms
  */
 export function isRefused({ refused_at }, now, silence) {
-  return refused_at !== null && now - refused_at < Math.max(silence, 10 * MINUTE);
+  return refused_at !== null && now - refused_at < Math.max(silence, 10 * MINUTE_MS);
 }
 
 /**
@@ -170,7 +170,7 @@ class DeskPage {
     const desk = this.#desk;
     if (!desk) return;
     const now = desk.time + performance.now() - this.#read;
-    const silence = Number(this.#minutes.value) * MINUTE;
+    const silence = Number(this.#minutes.value) * MINUTE_MS;
     const wanted = this.#search.value.trim().toLowerCase();
     const shown = desk.entries.filter(
       (row) =>
@@ -342,7 +342,7 @@ class DeskPage {
     setAttribute(signal, "data-state", word);
     const heard = Math.max(row.contact ?? 0, row.heard ?? 0);
     // The phone sends, but without a position: a different fault than silence.
-    const contact = row.fix !== null && heard - row.fix > MINUTE ? `, contact ${long(now - heard)}` : "";
+    const contact = row.fix !== null && heard - row.fix > MINUTE_MS ? `, contact ${long(now - heard)}` : "";
     const age = row.fix === null ? "" : ` ${long(now - row.fix)}`;
     setText(signal, `${SHAPES[word]} ${word}${age}${contact}`);
     setText(find(".app", item), row.app || row.source || (row.phones ? "not heard of yet" : "no phone"));

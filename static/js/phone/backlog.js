@@ -4,7 +4,7 @@
 export const BATCH = 500;
 // The most fixes that wait for their ack: acks are late while the server's database is
 // unavailable, but the live flow must go on.
-const IN_FLIGHT = 4000;
+const UNACKED_FIX_LIMIT = 4000;
 
 /**
  * A fix as it is published and stored. Times in ms, metres, m/s, degrees, per cent.
@@ -54,7 +54,7 @@ export class Backlog {
   next({ newestOnly = false } = {}) {
     const newest = this.#waiting.get(this.#newest);
     if (newest && !this.#flying.has(newest.t)) return this.#markFlying([newest]);
-    if (newestOnly || this.#flying.size >= IN_FLIGHT) return null;
+    if (newestOnly || this.#flying.size >= UNACKED_FIX_LIMIT) return null;
     const fixes = [];
     for (const fix of this.#waiting.values()) {
       if (!this.#flying.has(fix.t)) fixes.push(fix);

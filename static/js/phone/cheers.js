@@ -4,7 +4,7 @@ import { find } from "../dom.js";
 
 // The most cheers that wait to be read aloud; later they are out of date.
 const MOST_WAITING = 1;
-const PULSE = [200, 100, 200]; // ms
+const PULSE_MS = [200, 100, 200];
 
 /** Shows the last cheer and reads it aloud, unless that is switched off. */
 export class Cheers {
@@ -31,7 +31,7 @@ export class Cheers {
   receive(text) {
     this.#last.textContent = `“${text}”`;
     if (!this.#switch.checked) return;
-    navigator.vibrate?.(PULSE);
+    navigator.vibrate?.(PULSE_MS);
     if (!globalThis.speechSynthesis || this.#waiting > MOST_WAITING) return;
     const spoken = new SpeechSynthesisUtterance(text);
     this.#waiting += 1;
