@@ -27,8 +27,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 THREADS = 4
-# How long a call may take in its thread; a call that waits for a thread fails when no
-# call has returned for this long.
+# How long a call may take in its thread. A queued call fails when no call has returned
+# for this long.
 TIMEOUT_S = 5.0
 
 
@@ -71,10 +71,10 @@ class Call(Generic[T]):
 
 
 _pool = Pool(THREADS, thread_name_prefix="database")
-# For long work, one call at a time.
+# For long queries, one at a time.
 _work_pool = Pool(1, thread_name_prefix="work")
 _work_pool.timeout = 60.0
-# Reserved for rights, so that they are checked under any load.
+# Reserved for rights, which must be checked under any load.
 _rights_pool = Pool(1, thread_name_prefix="rights")
 
 
@@ -136,7 +136,7 @@ class CoalescedReads(Generic[K, V]):
         self, function: Callable[[Sequence[K]], Mapping[K, V]], most: int
     ) -> None:
         self._function = function
-        # The most keys of one call, unless a single request has more.
+        # Limit of the keys of one call, unless a single request has more.
         self._most = most
         self._waiting: deque[Batch[K, V]] = deque()
         self._reader: asyncio.Task[None] | None = None

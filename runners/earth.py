@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import math
 
-# Mean radius (IUGG).
+# Mean radius of the earth (IUGG).
 EARTH_RADIUS_M = 6_371_008.8
 METRES_PER_DEGREE = math.radians(1) * EARTH_RADIUS_M

@@ -6,9 +6,9 @@ from typing import Any
 
 from daphne.access import AccessLogGenerator
 
-# Runner tokens and share links are in these, for clients without a better way.
+# The parts of a URL that may contain a token or a share link.
 SECRETS = re.compile(r"(\?|/s/|/intake/[^/\s?\"']*/)[^\s?\"']+")
-# A token in any other place: 256 bits are longer than any code.
+# A token in any other place. Codes are never this long.
 LONG_WORD = re.compile(r"[A-Za-z0-9_-]{43,}")
 
 
@@ -33,7 +33,7 @@ class MaskSecrets(logging.Filter):
         if masked != message:
             record.msg, record.args = masked, ()
         if record.exc_info:
-            # Replaces the exception, which may quote a header.
+            # Replaces the exception, whose text may quote a header.
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = mask(text)
         return True

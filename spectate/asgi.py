@@ -9,11 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spectate.settings")
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 
-# Before the consumers are imported, which need the models.
+# Sets up Django before the consumers are imported, which need the models.
 try:
     django_application = get_asgi_application()
 except ImproperlyConfigured as error:
-    # Logged for those who start Daphne or uvicorn by hand.
+    # Logged for operators who start Daphne or uvicorn by hand.
     raise SystemExit(f"Spectate does not start: {error}") from None
 
 from channels.routing import ProtocolTypeRouter

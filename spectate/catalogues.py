@@ -18,7 +18,7 @@ def compile_catalogues(folder: Path) -> None:
         compiled = source.with_suffix(".mo")
         if compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime:
             continue
-        # Several processes may start at once: each replaces the file atomically.
+        # Several processes may start at once, so each replaces the file atomically.
         made = compiled.with_suffix(f".{os.getpid()}")
         try:
             polib.pofile(str(source)).save_as_mofile(str(made))

@@ -34,7 +34,7 @@ FEW_DESCRIPTORS = 4096
 CLOCKS_APART_S = 2.0
 # The greatest age of a file that was just written.
 JUST_WRITTEN_S = 60.0
-# Connections to PostgreSQL per worker, and those of pages and commands.
+# Connections to PostgreSQL: per worker, and for pages and commands.
 CONNECTIONS_PER_WORKER = 7
 OTHER_CONNECTIONS = 10
 
@@ -114,7 +114,8 @@ def channel_layer() -> Iterator[CheckMessage]:
             hint=hint,
             id="spectate.E003",
         )
-    # Not by `getattr`, which the Redis layer forwards to a layer of an event loop.
+    # `getattr` would not do, because the Redis layer forwards it to a layer of an event
+    # loop.
     if expiry := vars(layer).get("group_expiry"):
         yield Error(
             f"The channel layer {backend} forgets who is in a group after {expiry} s "
@@ -208,7 +209,7 @@ def unknown_variables() -> Iterator[CheckMessage]:
 
 
 def clock() -> Iterator[CheckMessage]:
-    # A machine without a battery-backed clock starts years in the past.
+    # The clock of a machine without a battery starts years in the past.
     now, written = time.time(), Path(__file__).stat().st_mtime
     if now < written - JUST_WRITTEN_S:
         yield Warning(
@@ -221,7 +222,7 @@ def clock() -> Iterator[CheckMessage]:
 
 def collected_files() -> Iterator[CheckMessage]:
     root = Path(settings.STATIC_ROOT)
-    # A server for this machine only is a developer's, which needs none.
+    # A server for this machine only is a development server, which needs none.
     is_local = urlsplit(settings.PUBLIC_URL).hostname in LOCAL_HOSTS
     if settings.DEBUG or (is_local and not any(root.iterdir())):
         return
@@ -262,12 +263,12 @@ def mail() -> Iterator[CheckMessage]:
 
 def database_clock(alias: str) -> Iterator[CheckMessage]:
     with connections[alias].cursor() as cursor:
-        # Connected already, so that only the query takes time.
+        # The connection is open already, so that only the query takes time.
         cursor.execute("SELECT 1")
         asked = time.time()
         cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         there, answered = cursor.fetchone()[0], time.time()
-    # The server read its clock between these two.
+    # The database read its clock between these two times.
     here, doubt = (asked + answered) / 2, (answered - asked) / 2
     if abs(there - here) - doubt > CLOCKS_APART_S:
         yield Warning(

@@ -13,7 +13,7 @@ def database_settings(url: str) -> dict[str, Any]:
     found: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
     if found["ENGINE"] == "django.db.backends.sqlite3":
         found["OPTIONS"] = {
-            # SQLite has one writer at a time: take the lock at BEGIN and wait for it,
+            # SQLite has one writer at a time. Take the lock at BEGIN and wait for it
             # instead of failing within a transaction.
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,  # Seconds.

@@ -19,11 +19,11 @@ from spectate.catalogues import compile_catalogues
 from spectate.databases import database_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# Files of the running program: database, secret, collected static files.
+# Files of the running program: database, secret and collected static files.
 VAR_DIR = BASE_DIR / "var"
 
 
-# The names of all variables that the helpers below have read.
+# The names of all variables that the helpers have read.
 ENVIRONMENT_VARIABLES: set[str] = set()
 
 
@@ -134,7 +134,7 @@ DEBUG = env_bool(
     "DEBUG", (_is_manage and _command == "runserver") or "pytest" in sys.modules
 )
 
-# Shorter keys are refused in production; `check --deploy` warns below 50 characters.
+# Shorter keys are refused in production. `check --deploy` warns below 50 characters.
 _KEY_LENGTH = 6
 SECRET_KEY = env_text("SECRET_KEY")
 if not SECRET_KEY:
@@ -161,7 +161,7 @@ if SPECTATE_OPEN and _serves and not _open_is_meant:
 
 PORT = env_int("PORT", 8080, least=1, most=65535)
 WORKERS = env_int("WORKERS", 1, least=1, most=256)
-# One host, or several separated by commas, over which runners are spread.
+# One host, or several separated by commas, over which groups are spread.
 REDIS_URL = env_text("REDIS_URL")
 _redis = env_list("REDIS_URL")
 for _host in _redis:
@@ -173,23 +173,23 @@ if not _public.hostname or f"{_public.scheme}://{_public.netloc}" != PUBLIC_URL:
     raise ImproperlyConfigured(
         "PUBLIC_URL must be https://HOST or https://HOST:PORT and nothing behind it."
     )
-# Proxies whose X-Forwarded-For header is believed.
+# Proxies whose X-Forwarded-For header is trusted.
 TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
 
 # Limits of a websocket. A `publish` of 500 fixes fits into a frame.
-SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # Bytes.
-SPECTATE_FIRST_MESSAGE = env_int("SPECTATE_FIRST_MESSAGE", 10, least=1)  # Seconds.
+SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # bytes
+SPECTATE_FIRST_MESSAGE = env_int("SPECTATE_FIRST_MESSAGE", 10, least=1)  # seconds
 SPECTATE_FOLLOW_LIMIT = env_int("SPECTATE_FOLLOW_LIMIT", 1_000, least=1)
-# Sockets per user, share link and token, in each process; those of an address are not
-# limited, as a race village shares one.
+# Limits of sockets in each process, per user or share link and per token. There is no
+# limit per address, because a race village shares one.
 SPECTATE_SOCKETS_A_VIEWER = env_int("SPECTATE_SOCKETS_A_VIEWER", 50, least=1)
 SPECTATE_SOCKETS_A_TOKEN = env_int("SPECTATE_SOCKETS_A_TOKEN", 5, least=1)
 # New sockets are refused (1013) above this number, and while the event loop or its
-# writes have been later than this for 5 s. 0: as many as the descriptors allow.
+# writes have been late for 5 s. 0: as many as the descriptors allow.
 SPECTATE_SOCKETS = env_int("SPECTATE_SOCKETS", 0)
-SPECTATE_LAG_LIMIT = env_int("SPECTATE_LAG_LIMIT", 1_000, least=1)  # Milliseconds.
-# The rate of one token: fixes per second, and burst.
+SPECTATE_LAG_LIMIT = env_int("SPECTATE_LAG_LIMIT", 1_000, least=1)  # milliseconds
+# The rate of one token in fixes per second, and its burst.
 SPECTATE_PUBLISH_RATE = env_int("SPECTATE_PUBLISH_RATE", 20, least=1)
 SPECTATE_PUBLISH_BURST = env_int("SPECTATE_PUBLISH_BURST", 5_000, least=1)
 
@@ -202,7 +202,7 @@ if not re.fullmatch(r"([A-Za-z0-9_-]{43}=?)?", SPECTATE_VAPID_KEY):
         "SPECTATE_VAPID_KEY must be 32 bytes in base64url: leave it out, or make one "
         "as docs/notifications.md says."
     )
-# Allows push endpoints on this machine and without TLS, for tests.
+# Allows push endpoints on this machine and without TLS, for tests only.
 SPECTATE_PUSH_LOCAL = env_bool("SPECTATE_PUSH_LOCAL", False)
 if SPECTATE_PUSH_LOCAL and not DEBUG:
     raise ImproperlyConfigured(
@@ -210,9 +210,9 @@ if SPECTATE_PUSH_LOCAL and not DEBUG:
         "addresses. It works with DEBUG only."
     )
 
-# After how many days positions are deleted, once a day; 0 keeps them.
+# Positions are deleted after this many days, once per day. 0 keeps them.
 SPECTATE_RETENTION_DAYS = env_int("SPECTATE_RETENTION_DAYS", 0, most=36_500)
-# Whether the points are kept that the line of an old track needs.
+# Whether the points that the line of an old track needs are kept.
 SPECTATE_KEEP_LINE = env_bool("SPECTATE_KEEP_LINE", False)
 
 ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or [
@@ -223,22 +223,22 @@ ALLOWED_HOSTS = env_hosts("ALLOWED_HOSTS") or [
 if _public.scheme == "https":
     CSRF_TRUSTED_ORIGINS = [f"https://{_public.netloc}"]
     SECURE_SSL_REDIRECT = True
-    # Load balancers check the health by plain HTTP.
+    # Load balancers use plain HTTP to check the health.
     SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-    # Not for browsers' preload lists, which are left after months only: this is for the
-    # owner of the whole domain to decide, in the proxy.
+    # Browsers' preload lists can be left only after months, so the owner of the domain
+    # has to choose them, in the proxy.
     SECURE_HSTS_PRELOAD = False
     SILENCED_SYSTEM_CHECKS = ["security.W021"]
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 else:
-    # Over plain HTTP browsers ignore it, with an error in the console.
+    # Browsers ignore it over plain HTTP and report an error.
     SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 
 INSTALLED_APPS = [
-    # The first one, so that `runserver` serves websockets; nothing else imports
+    # The first one, so that `runserver` serves websockets. Nothing else imports
     # Twisted.
     *(["daphne"] if _is_manage and _command == "runserver" else []),
     "django.contrib.admin",
@@ -267,7 +267,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "runners.views.errors.NotFoundPage",
 ]
-# Visitors see no traceback, with DEBUG neither: it is in the log.
+# Visitors never see tracebacks, not even with DEBUG. They are in the log.
 DEFAULT_EXCEPTION_REPORTER = "runners.views.errors.PlainExceptionReporter"
 
 ROOT_URLCONF = "spectate.urls"
@@ -298,7 +298,7 @@ elif not _in_memory:
     check_url("DATABASE_URL", _database, ("postgres", "postgresql", "sqlite"))
 DATABASES = {"default": database_settings(_database)}
 if DATABASES["default"]["NAME"] in {"", ":memory:"} and not _in_memory:
-    # Without a name, SQLite would use memory, and PostgreSQL guess one.
+    # Without a name, SQLite would use memory, and PostgreSQL guesses one.
     raise ImproperlyConfigured(
         "DATABASE_URL must name a database: postgres://USER:PASSWORD@HOST/NAME, or "
         "sqlite:////srv/spectate.sqlite3 (four slashes: the path begins with one)."
@@ -337,7 +337,7 @@ _mail = dj_email_url.parse(
         *("submission", "smtp", "console", "file", "memory", "dummy"),
     )
 )
-# Otherwise a mail server that does not answer blocks a thread for ever. Seconds.
+# In seconds. Otherwise a mail server that does not respond blocks a thread for ever.
 _mail["EMAIL_TIMEOUT"] = _mail["EMAIL_TIMEOUT"] or 10
 vars().update(_mail)
 
@@ -371,14 +371,14 @@ STATICFILES_DIRS = [
         if (BASE_DIR / path).is_dir()
     ),
 ]
-# File names are not changed, so that ES modules import each other without a bundler;
-# browsers revalidate after a minute and mostly get 304.
+# File names are not changed, so that ES modules can import each other without a
+# bundler. Browsers revalidate after a minute and mostly get 304.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = DEBUG
-WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # Seconds.
+WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # seconds
 
 
 def _static_headers(headers: MutableMapping[str, str], path: str, url: str) -> None:
@@ -388,8 +388,7 @@ def _static_headers(headers: MutableMapping[str, str], path: str, url: str) -> N
 
 
 WHITENOISE_ADD_HEADERS_FUNCTION = _static_headers
-# Tile servers want to know the referring site (channels and OpenStreetMap both document
-# it).
+# Tile servers require the referring site, as OpenStreetMap documents.
 SECURE_REFERRER_POLICY = "strict-origin-when-cross-origin"
 
 LOGGING = {
@@ -407,7 +406,7 @@ LOGGING = {
         }
     },
     "root": {"handlers": ["console"], "level": "INFO"},
-    # Its own handlers print every query with DEBUG, and positions do not belong in
+    # Django's own handlers print every query with DEBUG, and positions do not belong in
     # logs.
     "loggers": {"django.db.backends": {"level": "INFO"}},
 }

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from runners.models import LatestPosition, Race
 
-# The states of a signal by the age of the last fix; after the last one it is lost.
+# The states of a signal by the age of the last fix. Older signals are lost.
 LIMITS = (
     ("live", timedelta(seconds=30)),
     ("delayed", timedelta(minutes=2)),
@@ -91,7 +91,7 @@ def race_day_columns(path: str) -> Sequence[Callable[[Any], Any]]:
 
     def latest_of(row: Any) -> LatestPosition | None:
         for step in steps:
-            # A runner without any fix has no row there.
+            # Runners without a fix have no row in this table.
             row = getattr(row, step, None)
         found: LatestPosition | None = row
         return found

@@ -52,7 +52,8 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> Any:
         if not self.instance.pk:
-            # The race office entered them: they have to agree before they are shown.
+            # Entries by the race office need the runner's consent before they are
+            # shown.
             self.instance.accepted = self.instance.runner.account_id is None
         return super().save(commit)
 
@@ -64,7 +65,7 @@ class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
         entries = super().get_queryset(request).select_related("race", "runner")
-        # Without the thousands of points of the course.
+        # The course's thousands of points are not needed.
         return entries.defer("race__line")
 
 
@@ -103,7 +104,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         liveness_filter("runner__latest"),
         "accepted",
     )
-    # Sorts bib 10 after bib 9.
+    # Sort bib 10 after bib 9.
     ordering = ("race__start", Length("bib"), "bib")
     search_fields = ("=bib", "runner__name", "=runner__code")
     autocomplete_fields = ("race", "runner")
@@ -117,7 +118,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     Media = RaceDayMedia
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        # Without the thousands of points of the course.
+        # The course's thousands of points are not needed.
         return super().get_queryset(request).defer("race__line")
 
     def get_inlines(self, request: HttpRequest, obj: Entry | None) -> list[Any]:

@@ -29,7 +29,7 @@ class FollowAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _answer(self, queryset: QuerySet[Follow], status: str) -> int:
         """Save row by row, as on each row's page, so that signals are sent."""
-        # Runners' blocks are not the office's to undo.
+        # The race office must not undo a block by a runner.
         follows = list(queryset.exclude(status__in=[status, Follow.Status.BLOCKED]))
         for follow in follows:
             follow.status = status

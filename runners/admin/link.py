@@ -110,7 +110,7 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> tuple[str, ...]:
         if obj is None:
             return ()
-        # Sharing with others, or for longer, needs a new link.
+        # Other runners or a longer time need a new link.
         return (
             *("shows", "expires_at", "revoked_at", "has_pin", "views"),
             *("last_viewed_at", "created_by", "created_at"),

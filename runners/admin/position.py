@@ -56,7 +56,7 @@ class PositionAdmin(ReadOnlyAdmin):
     search_help_text = (
         f"A runner's complete code or name. The newest {COUNTED:,} are listed."
     )
-    # By primary key: sorting the whole table by any other column is slow.
+    # Sort by primary key, because sorting the whole table by any other column is slow.
     ordering = ("-pk",)
     sortable_by = ()
     paginator = BoundedPaginator

@@ -36,7 +36,7 @@ class RaceTimeField(forms.SplitDateTimeField):
         widget = forms.SplitDateTimeWidget(
             date_attrs={"type": "date"},
             date_format="%Y-%m-%d",
-            # With seconds, as saving a form would otherwise round a start.
+            # Include seconds, because saving a form would otherwise round a start.
             time_attrs={"type": "time", "step": "1"},
             time_format="%H:%M:%S",
         )
@@ -158,7 +158,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
             moment = getattr(self.instance, name)
             if moment is not None:
                 self.initial[name] = shown_on_the_clock_of(zone, moment)
-        # To the centimetre, so that saving a form does not change the course.
+        # Round to the centimetre, so that saving a form does not change the course.
         self.initial["length"] = round(self.instance.length, 2) or None
 
     def clean_gpx(self) -> bytes:

@@ -102,7 +102,7 @@ class RunnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "runner": runner,
             "form": form,
             "token": plain,
-            # ws: for http:, wss: for https:.
+            # ws: instead of http:, and wss: instead of https:.
             "websocket_url": f"ws{settings.PUBLIC_URL.removeprefix('http')}/ws/",
         }
         return TemplateResponse(

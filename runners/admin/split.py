@@ -45,7 +45,7 @@ class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_time(self) -> datetime | None:
         if self.instance.pk and "time" not in self.changed_data:
-            kept: datetime = self.instance.time  # With its milliseconds.
+            kept: datetime = self.instance.time  # Include milliseconds.
             return kept
         return on_the_clock_of(self._zone, self.cleaned_data["time"])
 
@@ -106,7 +106,7 @@ class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     readonly_fields = ("bib", "runner", "set_by")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Split]:
-        # Without the thousands of points of the course.
+        # The course's thousands of points are not needed.
         return super().get_queryset(request).defer("entry__race__line")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -67,7 +67,7 @@ class Cheers:
         if runner != self.runner:
             self.stop()
             self.runner = runner
-            # Not awaited: a phone publishes immediately, even if the layer is
+            # Not awaited, because a phone must publish immediately even if the layer is
             # unavailable.
             self.consumer.start(self.consumer.hub.subscribe((runner,), self))
 

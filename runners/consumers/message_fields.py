@@ -9,7 +9,7 @@ from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError, fix_from
 
-# Each reply repeats the `id` of its message. Characters.
+# Limit of the characters of an `id`, because replies repeat it.
 ID_LIMIT = 200
 
 

@@ -21,9 +21,9 @@ from runners.sharing import token_lookup
 
 logger = logging.getLogger(__name__)
 
-# Ids, as written, that a socket may publish for in open mode.
+# Limit of the ids that a socket may publish for in open mode.
 OPEN_PUBLISHERS = 1_000
-# Positions that are accepted together, if more are queued.
+# Queued positions are accepted together, up to this number.
 GATHERED = 100
 
 
@@ -31,15 +31,15 @@ class SeedConsumer(SocketConsumer):
     """Speaks the seed dialect."""
 
     dialect = "2015"
-    # It has no topics.
+    # This dialect has no topics.
     topic_names = ()
 
     def __init__(self, process: Process) -> None:
         super().__init__(process)
-        # The runner of an id in a message, and the id to send positions under.
+        # By the id in a message: the publisher, and the id for sending positions.
         self._publishers: dict[WireId, tuple[Publisher, WireId]] = {}
-        # Positions of one runner that wait for the messages behind them, each with
-        # whether its time is the phone's own.
+        # Positions of one runner that wait for the messages behind them, and whether
+        # the phone has set the time of each.
         self._gathered: list[tuple[Fix, bool]] = []
         self._gathered_of: tuple[Publisher, WireId] | None = None
 
@@ -72,7 +72,7 @@ class SeedConsumer(SocketConsumer):
     async def publish(self, command: dict[str, Any]) -> None:
         """Queue a position; accept it together with those in the messages behind it."""
         wire_id: Any = command.get("userId")
-        # 7.0 and True are equal to ids, and are not valid ones.
+        # 7.0 and True equal ids but are not valid ids.
         is_id = type(wire_id) is int or type(wire_id) is str
         of = self._publishers.get(wire_id) if is_id else None
         if of is None:
@@ -107,7 +107,7 @@ class SeedConsumer(SocketConsumer):
         for error in refused:
             self.report_refused(error)
         if any(error.code == "runner.unknown" for error in refused):
-            # The runner was deleted; in open mode the next position creates it again.
+            # The runner was deleted. In open mode the next position creates it again.
             self._publishers.clear()
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
@@ -138,12 +138,12 @@ class SeedConsumer(SocketConsumer):
                 "follow.limit",
                 f"A socket may publish for at most {OPEN_PUBLISHERS:,} ids.",
             )
-        # Queued positions of other runners do not wait for the database.
+        # Positions queued for other runners do not wait for the database.
         await self.accept_gathered()
         return await database.read(token_lookup.open_publisher, code)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
-        # A revoked right accepts no more positions.
+        # The right has ended, so no more positions are accepted.
         self._publishers.clear()
         for _ in self._gathered:
             self.pipeline.refuse(FixError(code, detail))

@@ -41,9 +41,9 @@ from runners.sharing.access import Viewer
 logger = logging.getLogger(__name__)
 
 FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
-# The most that a socket may follow; a race or `public` counts as one.
+# Limit of followed runners and topics.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
-# How long a socket may take to its first valid message. Seconds.
+# Seconds from the handshake to the first valid message.
 FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
 # Messages refused in a row for their rate before the socket is closed.
 TOO_FAST_LIMIT = 100
@@ -63,7 +63,7 @@ class SocketConsumer(SubscriptionConsumer):
     """
 
     subprotocol: ClassVar[str | None] = None
-    # As operators see it.
+    # The dialect's name for operators.
     dialect: ClassVar[str]
 
     def __init__(self, process: Process) -> None:
@@ -152,7 +152,8 @@ class SocketConsumer(SubscriptionConsumer):
         except RunnerIdError as error:
             self.send_error(CommandError("runner.invalid", str(error)), command)
         except database.DatabaseUnavailable:
-            # The message was valid: a client that waits for the database is not silent.
+            # The message was valid, so a client that waits for the database is not
+            # silent.
             self.protocol_confirmed()
             self.send_store_unavailable(command)
         except Exception:
@@ -176,7 +177,7 @@ class SocketConsumer(SubscriptionConsumer):
         self.monitor.sockets.discard(self)
         self.monitor.release_sockets(self.socket_counts)
 
-    # Messages
+    # -- messages
 
     def make_outbox(self) -> Outbox:
         raise NotImplementedError
@@ -319,7 +320,7 @@ class SocketConsumer(SubscriptionConsumer):
 
     def _close_silent(self) -> None:
         if self._handling:
-            # The client did send a message: in a crowd, a follow takes its time.
+            # The client has sent a message. In a crowd, a follow takes some time.
             self.await_message()
         else:
             self.outbox.close(SILENT)

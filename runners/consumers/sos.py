@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The rate of one socket.
 CALLS_PER_S = 1.0
 BURST = 20
-# The length of a call's id, which identifies it when it is sent again. Characters.
+# Limit of the characters of a call's id, which identifies repeated calls.
 ID_LIMIT = 64
 
 

@@ -34,18 +34,17 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.runner_reads: RunnerReads = process.runner_reads
         self.viewer = Viewer()
         self.publisher: Publisher | None = None
-        # Runners followed one by one: primary keys by code.
+        # Single runners followed: primary keys by code.
         self.following: dict[str, int] = {}
-        # Those who are not visible to everybody; withheld while rights cannot be
-        # read.
+        # Those of them who are not public. Withheld while rights cannot be read.
         self.personal: set[int] = set()
         self.withholding = False
         self.withheld_since = 0
         self.recheck_at = math.inf
-        # Tasks that run beside the messages.
+        # Tasks that run while messages are handled.
         self.tasks: set[asyncio.Task[None]] = set()
 
-    # Subscriptions
+    # -- subscriptions
 
     def recheck_if_changed(self, generation: int) -> None:
         """Request a check of rights that were read before the latest change."""
@@ -74,7 +73,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
             self.outbox.forget(pk)
         return codes
 
-    # Changed rights
+    # -- changed rights
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
         """End what is no longer allowed, and notify the client."""
@@ -111,7 +110,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
                     self.personal.discard(grant.pk)
                 elif grant.code in self.following:
                     self.personal.add(grant.pk)
-            # Subscriptions added since the check have not been checked.
+            # Subscriptions added since the check have not been checked yet.
             self.recheck_at = 0.0 if changed else decision.recheck_at
             if self.withholding:
                 self.withholding = False

@@ -39,7 +39,7 @@ from runners.sharing.share_links import LinkError, LinkLocked
 from runners.sharing.topic import Topic, TopicName
 from runners.sharing.topic_registry import TopicRegistry
 
-# The most fixes in one `publish`.
+# Limit of the fixes in one `publish`.
 PUBLISH_LIMIT = 500
 
 
@@ -64,7 +64,8 @@ class TypedConsumer(SocketConsumer):
     def __init__(self, process: Process) -> None:
         super().__init__(process)
         self.topics: TopicRegistry = process.topics
-        # The followed topics, each with the share link that showed it, or None.
+        # The followed topics, each with the share link that gives the right to it, or
+        # None.
         self.topic_names: dict[TopicName, int | None] = {}
         self.cheers = Cheers(self)
         self.commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
@@ -128,7 +129,7 @@ class TypedConsumer(SocketConsumer):
         if self.publisher is not None:
             self.cheers.listen(self.publisher.pk)
 
-    # Messages
+    # -- messages
 
     async def auth(self, command: dict[str, Any]) -> None:
         token = command.get("token")
@@ -152,7 +153,7 @@ class TypedConsumer(SocketConsumer):
         try:
             bodies, backfill = await self.start_following(command, since)
         except database.DatabaseUnavailable:
-            # A retry gets everything: runners that are followed already have no
+            # A retry has to start from scratch, because runners already followed get no
             # snapshot.
             self.unfollow_runners(set(self.following.values()) - before[0])
             self.leave_topics(
@@ -174,7 +175,8 @@ class TypedConsumer(SocketConsumer):
                 frame_fields["id"] = command["id"]
             self.outbox.send_event(v1.snapshot_frame(body, **frame_fields))
         for part in backfill:
-            # One write: for thousands of runners, single events would exceed the limit.
+            # All in one write, because events for thousands of runners would exceed the
+            # limit.
             if part.late:
                 self.outbox.send_events(list(part.late.values()))
 
@@ -267,7 +269,7 @@ class TypedConsumer(SocketConsumer):
                 backfill = await self.runner_reads.stored_after(runners, read_at)
             except database.DatabaseUnavailable:
                 return self.backfill_later(runners, read_at)
-            # Some runners may not be followed or allowed any more.
+            # Some runners may have been unfollowed or hidden meanwhile.
             followed = set(self.following.values())
             for pk, frame in backfill.late.items():
                 if pk in followed:
@@ -354,7 +356,7 @@ class TypedConsumer(SocketConsumer):
                 "message.invalid", "The message is nested too deeply to be sent back."
             ) from None
 
-    # Subscriptions
+    # -- subscriptions
 
     async def open_link(
         self, command: dict[str, Any]
@@ -438,7 +440,7 @@ class TypedConsumer(SocketConsumer):
         """
         topic_names = [TopicName()] if public else []
         requested = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
-        # At most as many are looked up as may be followed.
+        # Look up at most as many as may be followed.
         searched = requested[: FOLLOW_LIMIT - self.count_follows()]
         links = self.viewer.links
         if len(searched) == 1 and not links:

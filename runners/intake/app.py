@@ -14,7 +14,7 @@ from runners.notifying.sos import Call
 from runners.positions.fix import Fix
 from runners.positions.validation import EARLIEST_MS, FixError, check_fix
 
-# Fixes per request. Apps that send batches stay under 1,000.
+# Limit of fixes per request. Apps that send batches stay under 1,000.
 MOST_FIXES = 10_000
 MOST_FIELDS = 200
 UNKNOWN_APP = "Unknown app"
@@ -66,7 +66,7 @@ class Reading:
     app: str = UNKNOWN_APP
     fixes: list[Fix | FixError] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
-    # Of several calls for help in one report, the newest.
+    # The newest of several calls for help in one report.
     call: Call | None = None
 
     def add(self, index: int, read: Callable[..., Fix], *args: Any) -> Fix | None:

@@ -22,7 +22,7 @@ FIXES = 20
 LATE = timedelta(seconds=60)
 # With a worse accuracy, the course and the next street are indistinguishable.
 COARSE_M = 50.0
-# Fixes within this distance are standing still, and how long that is fine.
+# Fixes within this distance are of a standing runner, for at most this time.
 STILL_M = 15.0
 STILL_FOR = timedelta(seconds=60)
 # At longer intervals the marker jumps on the map.

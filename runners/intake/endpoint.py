@@ -51,7 +51,7 @@ PREFIX = "/intake/"
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 # How much of a longer body is read, so that the client can read the response.
 PATIENCE_LIMIT_BYTES = 64 * 1024 * 1024
-# How long a body may take.
+# How long receiving a body may take.
 BODY_TIMEOUT_S = 60.0
 # How long a response waits for the commit.
 COMMIT_TIMEOUT_S = 10.0
@@ -107,7 +107,7 @@ class Turns:
         turn.requests += 1
         try:
             async with turn.lock:
-                # Otherwise each request would be finished before the next one is
+                # Otherwise each request would be completed before the next one is
                 # queued.
                 await asyncio.sleep(0)
                 yield
@@ -130,7 +130,8 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
             known = ", ".join(APPS)
             reply = Reply(404, f"There is {PREFIX}APP/TOKEN/ for {known}.\n".encode())
         elif settings.SECURE_SSL_REDIRECT and not _is_secure(scope):
-            # A redirect would be too late for the token, and apps lose the body by it.
+            # A redirect would come too late to protect the token, and apps lose the
+            # body.
             reply = app.error(403, "https", f"Use {settings.PUBLIC_URL}{PREFIX}{name}/")
         elif rest:
             reply = gpslogger_profile(path_token)
@@ -166,8 +167,8 @@ async def _serve(
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
     token = request_token(headers, path_token, query)
     bearer = None if token is None else await _bearer(process, token)
-    # Megabytes are not read from a client without the right to publish, unless the
-    # token is in them.
+    # The body is not read before the right to publish is known, unless the token may be
+    # in it.
     if bearer is None and (token or app.token_of_body is None):
         return await _refuse_wrong(process, app, scope, token)
     body, problem = await read_body(receive, headers.get(b"content-encoding", ""))
@@ -229,7 +230,7 @@ async def _call_for_help(bearer: CachedToken, reading: Reading) -> None:
     try:
         await database.read(alarm_store, runner=bearer.publisher.pk, call=reading.call)
     except Runner.DoesNotExist:
-        pass  # Deleted since the token was read.
+        pass  # The runner was deleted after the token was read.
     except database.DatabaseUnavailable:
         raise _store_unavailable() from None
 
@@ -323,7 +324,7 @@ def request_token(
                 credentials = base64.b64decode(value).decode()
             except (binascii.Error, UnicodeDecodeError, ValueError):
                 credentials = ""
-            # Without a password, the phone's token is elsewhere.
+            # Without a password, the token is in a different place.
             if password := credentials.partition(":")[2].strip():
                 return password
     return path_token or query.get("token") or None
@@ -364,7 +365,7 @@ def _unpack(body: bytes, encoding: str) -> bytes:
         raise FixError(
             "message.invalid", "Send the body uncompressed, or compressed by gzip."
         )
-    unpacker = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
+    unpacker = zlib.decompressobj(wbits=47)  # Detect gzip or zlib by the header
     try:
         unpacked = unpacker.decompress(body, BODY_LIMIT_BYTES)
     except zlib.error:

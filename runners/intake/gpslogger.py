@@ -8,7 +8,7 @@ from __future__ import annotations
 from runners.intake.app import App, Outcome, Reading, Reply, Report, several
 from runners.intake.values import fix_of_fields
 
-# The template of the body (or query string); the app may leave values empty.
+# The template of the body or query string. The app may leave values empty.
 TEMPLATE = (
     "lat=%LAT&lon=%LON&time=%TIMESTAMP&s=%SPD&acc=%ACC&alt=%ALT&batt=%BATT&dir=%DIR"
 )

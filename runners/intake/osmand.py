@@ -52,7 +52,7 @@ def _read_json(report: Report) -> Reading:
     if isinstance(message, dict) and isinstance(message.get("location"), dict | list):
         reading = Reading("Traccar Client 9")
         for index, location in several(message["location"]):
-            # Without coordinates it is a heartbeat.
+            # A request without coordinates is a heartbeat.
             fix = None
             if "coords" in location:
                 fix = reading.add(index, _fix, location, report.now)

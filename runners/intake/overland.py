@@ -22,8 +22,8 @@ def read(report: Report) -> Reading:
     for index, feature in several(locations):
         if _is_position(feature):
             reading.add(index, _fix, feature)
-    # The newest position, while the batch comes from the queue's other end: the newest
-    # fix of one message moves the marker, and the others are late.
+    # The newest position, which alone moves the marker. The batch comes from the other
+    # end of the queue.
     current = message.get("current")
     if isinstance(current, dict) and _is_position(current):
         reading.add(-1, _fix, current)

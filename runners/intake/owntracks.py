@@ -29,7 +29,7 @@ def read(report: Report) -> Reading:
             case "encrypted":
                 reading.add(index, _refuse_encrypted)
             case str():
-                pass  # Waypoints, cards, status and the like.
+                pass  # Waypoints, cards, status messages and others.
             case _:
                 reading.add(index, _refuse_unknown)
     return reading

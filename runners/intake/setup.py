@@ -47,7 +47,7 @@ class Setup:
     @property
     def qr(self) -> SafeString:
         """Return the QR code as an SVG."""
-        # Generated here; the text is not part of the SVG.
+        # Generated here. The text is not part of the SVG.
         return mark_safe(  # noqa: S308
             self.drawn.svg_inline(
                 border=4, omitsize=True, svgclass="qr", lineclass=None

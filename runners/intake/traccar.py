@@ -51,8 +51,8 @@ def read(report: Report) -> Reading:
         if isinstance(protocol, str) and protocol.isalnum()
         else "Traccar server"
     )
-    # An outdated position repeats the last one with the time of a status message: it is
-    # no new fix, but the place of a call for help.
+    # An outdated position repeats the last one with the time of a status message. It is
+    # not a new fix, but it locates a call for help.
     is_outdated = position.get("outdated") is True
     fix = (Reading() if is_outdated else reading).add(0, _fix, position)
     alarm, time = _attributes(position).get("alarm"), position.get("deviceTime")

@@ -11,7 +11,7 @@ from runners.positions.fix import Fix
 from runners.positions.validation import FixError, fix_from
 
 KNOT_M_PER_S = 1852 / 3600
-# Times from here on are in milliseconds: in seconds it would be the year 2038.
+# Greater numbers are milliseconds: as seconds they would be after 2038.
 MILLISECONDS_FROM = 2**31
 
 
@@ -29,7 +29,7 @@ def number(value: Any) -> float | None:
 def known(value: Any, scale: float = 1.0) -> float | None:
     """Parse a number for which a negative value means unknown."""
     read = number(value)
-    # Rounded, as the conversion of units adds digits without information.
+    # Round, because unit conversion adds digits without information.
     if read is None or read < 0:
         return None
     return read if scale == 1 else round(read * scale, 6)

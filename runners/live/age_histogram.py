@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-# Upper bounds of the buckets; one more bucket has what is above.
+# Upper bounds of the buckets. One more bucket counts greater ages.
 AGE_BOUNDS_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 
 
@@ -15,7 +15,7 @@ class AgeHistogram:
 
     def __init__(self) -> None:
         self.counts = [0] * (len(AGE_BOUNDS_S) + 1)
-        # Sum of all ages. Seconds.
+        # The sum of all ages, in seconds.
         self.total = 0.0
 
     def add(self, age: float, deliveries: int) -> None:

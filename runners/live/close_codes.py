@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 FRAME_TOO_BIG = 1009
-# An error of the server.
+# The server failed.
 INTERNAL_ERROR = 1011
-# The server restarts, or the client has to reconnect: it comes back within seconds.
+# The server restarts, or the client has to reconnect, which takes it some seconds.
 RECONNECT = 1012
-# The server is overloaded: the client backs off.
+# The server is overloaded, and the client backs off.
 OVERLOADED = 1013
 NOT_OUR_PROTOCOL = 4400
 NOT_SIGNED_IN = 4401

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-# A fix that is newer than all before it and moves the marker.
+# A fix newer than all before it, which moves the marker.
 POSITION = "runner.position"
-# Fixes that arrived late: they complete the trail and do not move the marker.
+# Late fixes, which complete the trail and do not move the marker.
 LATE_FIXES = "runner.late"
-# Something happened to the runner (a split, a state, a cheer); never merged.
+# Something happened to the runner (a split, a state, a cheer). Never merged.
 RUNNER_EVENT = "runner.note"
-# A hub sends probes to itself, to detect that the layer lost events.
+# A hub sends probes to itself to detect that the layer lost events.
 PROBE = "hub.probe"
-# A process could not send for a while: all hubs backfill from the database.
+# A process could not send for some time, so all hubs backfill from the database.
 EVENTS_LOST = "hub.events_lost"
 # The group of all hubs.
 HUBS = "hubs"

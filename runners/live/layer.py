@@ -49,7 +49,8 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         super().__init__(capacity=capacity)
         self.queues: dict[str, asyncio.Queue[Event]] = {}
         self.groups: dict[str, dict[str, None]] = {}
-        # Events dropped because a channel of the group was full, as specified.
+        # Events dropped because a channel of the group was full, as specified by
+        # Channels.
         self.dropped = 0
 
     async def new_channel(self, prefix: str = "specific") -> str:
@@ -132,8 +133,8 @@ GATHER_S = 0.002
 REDIS_TIMEOUT_S = 1.0
 # The time-out of redis-py, which does not allow for a busy event loop.
 REDIS_SOCKET_TIMEOUT_S = 5.0
-# A time-out that fires later than this shows that the event loop was busy. It says
-# nothing about Redis, whose reply may have arrived unread.
+# A time-out that fires later than this is due to a busy event loop. Redis may have
+# replied, but the reply has not been read.
 LOOP_LATE_S = 0.2
 
 

@@ -16,9 +16,9 @@ from runners.live.groups import HUBS, PROBE, RunnerEvent
 from runners.live.layer import Layer
 from runners.live.outbox import now_ms
 
-# A probe that takes longer to come back counts as lost.
+# A probe that takes longer counts as lost.
 PROBE_TIMEOUT_MS = 3_000
-# The share of the event loop's greatest lag that is kept each second.
+# The share of the event loop's greatest lag that remains each second.
 LOOP_LAG_DECAY = 0.8
 # A probe may be later by this many times the loop's lag: it is sent, received and
 # checked in passes of the same loop.
@@ -80,13 +80,13 @@ class LossDetector:
                 self.report_loss(self._complete_until)
             self._health = health
         oldest = min(self._probes.values())
-        # A late event loop receives its probes late: that is no loss.
+        # A late event loop also receives its probes late, which is not a loss.
         if now - oldest > PROBE_TIMEOUT_MS + LOOP_LAG_ALLOWANCE * 1000 * self._loop_lag:
             self.report_loss(oldest)
         elif self._lost_since is None:
             self._complete_until = oldest
         elif oldest > self._noticed_at:
-            # A probe sent later has come back: the lost events are in the database.
+            # A newer probe has arrived, so the lost events are in the database.
             self._close_gap(self._lost_since, oldest)
         await self._layer.group_send_many(
             [

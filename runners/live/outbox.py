@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runners.live.audience import Audience
     from runners.live.hub import Hub
 
-# Events are never merged; a socket with more of them in its queue is closed.
+# Events are never merged. A socket with more of them in its queue is closed.
 MAX_EVENT_BYTES = 2 * 1024 * 1024
 # The memory of a queued frame besides its bytes.
 FRAME_OVERHEAD_BYTES = 50

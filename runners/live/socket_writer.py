@@ -46,7 +46,7 @@ class SocketWriter(Protocol):
 class AsgiWriter:
     """Queues frames for ASGI `send`, for servers without the extension."""
 
-    # Unknown with these servers.
+    # These servers do not report it.
     more = False
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:

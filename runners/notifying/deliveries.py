@@ -25,7 +25,7 @@ from runners.models import (
 from runners.models.news import Kind
 from runners.positions.fix import milliseconds
 
-# News older than this is not delivered any more.
+# Older news is no longer delivered.
 NEWS_FOR = {
     Kind.START: timedelta(minutes=15),
     Kind.CHECKPOINT: timedelta(minutes=15),
@@ -68,7 +68,7 @@ def spread() -> int:
 
 
 def _deliveries(batch: list[News]) -> list[Delivery]:
-    # Start and finish have news of their own.
+    # Start and finish have their own kinds of news.
     splits = set(
         Checkpoint.objects.filter(
             pk__in=[news.checkpoint_id for news in batch], kind=Checkpoint.Kind.SPLIT
@@ -85,7 +85,8 @@ def _deliveries(batch: list[News]) -> list[Delivery]:
     for news in batch:
         urgent = news.kind in URGENT
         if urgent:
-            # Contacts first: a contact who is also a follower gets the position.
+            # Contacts come first, because a contact who is also a follower gets the
+            # position.
             deliveries += _to_contacts(news)
         field = Kind.SOS if news.kind == Kind.FINE else news.kind
         for alert in alerts[news.runner_id]:

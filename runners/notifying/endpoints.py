@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-# Characters of an endpoint; the longest in use have about 600.
+# Limit of the characters of an endpoint. The longest in use have about 600.
 LONGEST = 2_000
-# For everything: name resolution, connection and response.
+# The time-out of name resolution, connection and response together.
 TIMEOUT_S = 8.0
-# The longest Retry-After that is obeyed.
+# Limit of the Retry-After that is applied.
 LONGEST_WAIT_S = 86_400.0
-# Only the head of a response is read.
+# Limit of the head of a response. The rest is not read.
 HEAD_LIMIT_BYTES = 16 * 1024
 HTTPS = 443
 # IPv6 addresses that contain an IPv4 address: the number of bits before it.

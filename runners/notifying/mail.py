@@ -87,7 +87,8 @@ def contact_mail(contact: Contact) -> EmailMessage:
         "anything now."
     )
     return _mail(
-        # To somebody who did not ask for it: no text of the runner's.
+        # The recipient has not asked for this mail, so it contains no text of the
+        # runner's.
         _("A runner chose you as an emergency contact"),
         text.format(name=name, site=settings.PUBLIC_URL),
         contact,
@@ -105,7 +106,7 @@ def _mail(
     stop = stop_url(recipient)
     end = _("No more of these mails: {url}").format(url=stop)
     return EmailMessage(
-        # The name is the runner's own text.
+        # The runner has chosen this name freely.
         subject=" ".join(subject.split()),
         body=f"{text}\n\n-- \n{end}\n",
         to=[address],

@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 
 # Time between two polls while nothing is due.
 POLL_S = 1.0
-# Deliveries per round. Mails are sent one by one, and an SOS is the first of a round.
+# Limit of deliveries per round. Mails are sent one by one, and an SOS is the first of a
+# round.
 BATCH = 50
 MAIL_BATCH = 10
 # How long the deliveries of a round are reserved for this process.
@@ -58,7 +59,7 @@ MAIL_TIMEOUT_S = 20
 # MAX_TRIPLED times; attempts end when the news is too old.
 RETRY_S = 10.0
 MAX_TRIPLED = 3
-# How long a push service that did not answer is skipped.
+# How long a push service that did not respond is skipped.
 UNREACHABLE_SKIP_S = 30.0
 # Deliveries that a subscription refuses in a row before it is deleted.
 MAX_FAILURES = 5
@@ -100,7 +101,7 @@ class Notifier:
         self.failed: Counter[str] = Counter()
         self._rate = Bucket(MESSAGES_PER_S, BURST)
         self._limits = Limits(SUBSCRIPTION_MESSAGES_PER_S, SUBSCRIPTION_BURST)
-        # Push services that did not answer, and until when they are skipped.
+        # Push services that did not respond, and the time until which each is skipped.
         self._away: dict[str, float] = {}
         self._silences_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
@@ -136,7 +137,7 @@ class Notifier:
                 )
                 connection.close()
             except Exception:
-                # The thread must go on after any error in these.
+                # Any error must not end the thread.
                 logger.exception("Notifications could not be sent; trying again")
             if not busy:
                 self._stopping.wait(POLL_S)
@@ -158,8 +159,8 @@ class Notifier:
         jobs = self._jobs(batch)
         if jobs:
             self._stopping.wait(self._rate.take(len(jobs)))
-            # The ORM refuses to run in a thread with an event loop: one per round, no
-            # longer.
+            # The ORM refuses to run in a thread with an event loop, so each round has a
+            # new one.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 runner.run(self._push_all(jobs))
             self._settle(jobs, "push")
@@ -174,7 +175,7 @@ class Notifier:
             self._settle(jobs, "mail")
         return bool(batch)
 
-    # Deliveries that are still due
+    # -- deliveries that are still due
 
     def _jobs(self, batch: Sequence[Delivery]) -> list[Job]:
         """Drop deliveries that are too old, or not wanted or allowed any more."""
@@ -209,7 +210,7 @@ class Notifier:
             return True
         return self._limits.of(delivery.subscription_id).take(1) == 0
 
-    # Sending
+    # -- sending
 
     async def _push_all(self, jobs: Sequence[Job]) -> None:
         await asyncio.gather(*(self._push(job) for job in jobs))
@@ -279,7 +280,7 @@ class Notifier:
         finally:
             backend.close()
 
-    # Results
+    # -- results
 
     def _settle(self, jobs: Iterable[Job], channel: str) -> None:
         done: list[int] = []
@@ -348,7 +349,7 @@ def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
         with override(recipient.language):
             mail.news_mail(job.words, recipient, recipient.email, backend).send()
     except smtplib.SMTPRecipientsRefused as error:
-        # Below 500 is temporary: many servers let strangers retry.
+        # Statuses below 500 are temporary: many mail servers let strangers retry.
         if any(code < 500 for code, _ in error.recipients.values()):
             return Failed("busy", again=RETRY_S)
         return Failed("refused")

@@ -21,13 +21,13 @@ from runners.positions.fix import Fix
 from runners.positions.rate_limits import Limits
 
 MAX_CONTACTS = 5
-# Mails to new contacts per day and process, as these did not ask for any: of one
-# runner, and to one address.
+# Limits of mails to new contacts per day and process, of one runner and to one address,
+# because these contacts have not asked for any.
 MAX_MAILS_OF_RUNNER = 5
 MAX_MAILS_TO_ADDRESS = 2
 DAY_S = 86_400
-# An alarm of a phone app is repeated while the button is pressed or the request is not
-# answered. One that arrives within this time of a call belongs to that call.
+# A phone app repeats an alarm while the button is pressed or the request is unanswered.
+# An alarm within this time of a call belongs to that call.
 ALARM_REPEATED = timedelta(minutes=10)
 # Calls per runner and hour that contacts and followers are notified of; the race office
 # sees all of them.

@@ -18,12 +18,12 @@ from runners.notifying.endpoints import EndpointRefused, read_endpoint
 from runners.notifying.webpush import KeysRefused, check_keys
 from runners.positions.rate_limits import Bucket
 
-# Of an account.
+# Limit of one account.
 MAX_BROWSERS = 10
 MAX_ADDRESSES = 3
-# Runners with alerts at one browser or address.
+# Limit of the runners with alerts at one browser or address.
 MAX_ALERTS = 100
-# The rate of new browsers in a process, as they need no account.
+# The rate of new browsers per process, which need no account.
 NEW_BROWSERS_PER_S = 10.0
 NEW_BURST = 200.0
 
@@ -70,7 +70,7 @@ def browser_subscribe(
         detail = _("Too many requests. Try again in a moment.")
         raise ChoiceRefused("rate.limited", detail)
     if known is not None and known.user != user:
-        # Its alerts depended on a different account's rights.
+        # Its alerts depended on the rights of a different account.
         known.delete()
     if user is not None:
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))

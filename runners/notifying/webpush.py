@@ -22,8 +22,8 @@ from py_vapid import Vapid02
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-# Push services accept signatures for at most a day. One is used for an hour, and is
-# valid for longer.
+# Push services accept signatures for at most a day. One is used for an hour and is
+# valid longer.
 USED_FOR_S = 3_600
 VALID_FOR_S = 12 * 3_600
 AUTH_BYTES = 16
@@ -78,7 +78,7 @@ def headers(endpoint: str, *, ttl: int, urgent: bool, topic: str) -> dict[str, s
         "Content-Type": "application/octet-stream",
         "TTL": str(ttl),
         "Urgency": "high" if urgent else "normal",
-        # At most 32 characters of base64url.
+        # At most 32 characters of base64url, as specified.
         "Topic": encode(digest[:24]),
     }
 
@@ -113,8 +113,8 @@ def _vapid() -> Vapid02:
     if settings.SPECTATE_VAPID_KEY:
         number = int.from_bytes(decode(settings.SPECTATE_VAPID_KEY))
     else:
-        # Derived from SECRET_KEY, so that all workers have the same, with more bytes
-        # than the curve's order, so that all numbers are about equally likely.
+        # Derived from SECRET_KEY, so that all workers have the same key. More bytes
+        # than the curve's order make all numbers almost equally likely.
         derived = HKDF(SHA256(), 48, salt=None, info=b"spectate web push")
         number = int.from_bytes(derived.derive(settings.SECRET_KEY.encode()))
         number = number % (ORDER - 1) + 1

@@ -89,7 +89,7 @@ class PhoneActivityLog:
             try:
                 await database.read(write_phone_activity, waiting)
             except database.DatabaseUnavailable:
-                return  # it has been logged; what counts more is in the recorder
+                return  # logged already, and stored fixes matter more
 
     async def close(self) -> None:
         """Write what is pending, and stop."""
@@ -102,7 +102,7 @@ class PhoneActivityLog:
 def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
     """Add activity to what is stored. Causes five queries, for any number of tokens."""
     with transaction.atomic():
-        # In order of pk, so that two processes never deadlock.
+        # Ordered by primary key, so that two processes never deadlock.
         tokens = sorted(
             RunnerToken.objects.filter(pk__in=contacts).values_list("pk", flat=True)
         )
@@ -122,7 +122,8 @@ def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
             ],
         )
         now = timezone.now()
-        # Not by the manager: a use changes no right and needs no `RightsChange`.
+        # Bypasses the manager, because a use changes no right and needs no
+        # `RightsChange`.
         QuerySet(RunnerToken).filter(pk__in=tokens).update(last_used_at=now)
         LatestPosition.objects.filter(
             runner__in={

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from runners.positions.fix import Fix
 
-# A battery below the first is low, and from the second on no longer.
+# The battery is low below the first, until it reaches the second.
 LOW_BATTERY_PERCENT = 20
 CHARGED_BATTERY_PERCENT = 25
-# A position less accurate than the first is drawn with a ring, and from the second on
-# without.
+# A position is drawn with a ring above the first, until its accuracy is below the
+# second.
 RING_FROM_M = 20
 RING_UNTIL_M = 16
 # A ring is sent again when it is this many times larger or smaller.
@@ -28,7 +28,7 @@ class PhoneStatus:
 
     def __init__(self) -> None:
         self.is_low = False
-        # The accuracy for which a ring was sent, 0 for none. Metres.
+        # The accuracy for which a ring was sent, in metres, or 0.
         self.ring = 0.0
         self.t = -EVERY_MS
 

@@ -57,11 +57,11 @@ class Pipeline:
         self.recorder = recorder
         self.accepted = 0
         self.refused: Counter[str] = Counter()
-        # The requests of phones.
+        # The last requests of phones.
         self.phone_activity = PhoneActivityLog()
-        # Events that no other process receives, as the layer was unavailable.
+        # Events that other processes did not receive because the layer was unavailable.
         self.unsent = 0
-        # Since when hubs may lack events without knowing it. Milliseconds.
+        # Time (ms) since which hubs may lack events without knowing it.
         self._lost_since: int | None = None
         recorder.on_late_commit = self._on_late_commit
         self._tracks: dict[int, Track] = {}
@@ -166,11 +166,11 @@ class Pipeline:
         try:
             await self.hub.layer.group_send_many(events)
         except Exception as error:
-            # Accepted fixes are stored all the same, and all hubs are notified to read
-            # them once the layer is available.
+            # Accepted fixes are stored in any case. All hubs are notified to read them
+            # once the layer is available.
             self.unsent += len(events)
             if self._lost_since is None:
-                # Once for an outage, in which every publication fails.
+                # Logged once per outage, in which every publication fails.
                 logger.warning(
                     "The channel layer does not accept positions; "
                     "followers get them from the database: %r",
@@ -187,7 +187,7 @@ class Pipeline:
         Clients that started to follow in the meantime may have read the database too
         early.
         """
-        with contextlib.suppress(RuntimeError):  # The loop is closed.
+        with contextlib.suppress(RuntimeError):  # The event loop is closed.
             self.hub.loop.call_soon_threadsafe(self._report_late, since)
 
     def _report_late(self, since: int) -> None:
@@ -211,7 +211,7 @@ class Pipeline:
                 "The channel layer did not accept the notice of a gap: %r", error
             )
 
-    # Late fixes of a race
+    # -- late fixes of a race
 
     def _schedule_recompute(self, runner: Publisher, track: Track) -> None:
         """Recompute the race after a while, with all late fixes until then."""
@@ -274,7 +274,7 @@ class Pipeline:
             try:
                 await asyncio.shield(track.ready)
             except database.DatabaseUnavailable:
-                # Nothing may be shown without the runner's zones and pauses.
+                # Nothing may be shown before the runner's zones and pauses are known.
                 if self._tracks.get(pk) is track:
                     del self._tracks[pk]
                     self.hub.unsubscribe((pk,), track)
@@ -285,7 +285,7 @@ class Pipeline:
         await self.hub.subscribe((pk,), track)
         generation = None
         while generation != self._generation:
-            # Repeated if something has changed: this read may be out of date.
+            # Read again if something has changed meanwhile.
             generation = self._generation
             await self._read(pk, track)
         track.ready = None

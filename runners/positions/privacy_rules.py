@@ -20,7 +20,7 @@ from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix, milliseconds
 from runners.positions.validation import FixError
 
-# Pauses that ended longer ago cannot concern a new fix.
+# Older pauses cannot concern a new fix.
 PAUSES_KEPT = timedelta(days=30)
 DAY_MS = 86_400_000
 
@@ -51,7 +51,7 @@ class Circle:
     def hides(self, fix: Fix) -> bool:
         """Return whether a fix lies inside on its day."""
         seed = f"{self.zone} {self.lat} {fix.t // DAY_MS}".encode()
-        growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # Up to a quarter more.
+        growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # up to a quarter more
         scale = math.cos(math.radians(self.lat))
         north = math.radians(fix.lat - self.lat)
         east = math.radians((fix.lng - self.lng + 540) % 360 - 180) * scale
@@ -70,7 +70,7 @@ class PrivacyRules:
     ends: float = math.inf
     erased: int = 0
     exists: bool = True
-    # When the race window begins, for runners who are shown in races only: earlier
+    # For runners who are shown in races only, the start of the race window. Earlier
     # fixes are not shown.
     race_from: int = 0
 

@@ -63,7 +63,7 @@ class Limits:
         return bucket
 
     def _sweep(self) -> None:
-        # A full bucket is equal to a new one.
+        # A full bucket equals a new one.
         for key in [key for key, bucket in self._buckets.items() if bucket.full]:
             del self._buckets[key]
         self._sweep_at = max(1_000, 2 * len(self._buckets))

@@ -27,16 +27,16 @@ logger = logging.getLogger(__name__)
 
 # How long fixes are collected before a commit.
 GATHER_S = 0.05
-# The wait is shorter after a commit of a single message, as a phone that sends one
-# message at a time waits for each ack. It is this many times as long as that commit,
-# which keeps commits a small part of the work.
+# After a commit of a single message the wait is this many times as long as that commit,
+# because a phone that sends one message at a time waits for each ack. The factor keeps
+# commits a small part of the work.
 GATHER_COMMITS = 10
-# The most queued rows, some tens of megabytes.
+# Limit of queued rows, some tens of megabytes.
 CAPACITY = 100_000
 # Time between attempts while the database is unavailable.
 RETRY_S = 0.5
-# A commit this long after its fixes is late: clients that started to follow in the
-# meantime have read the database without them.
+# A commit this long after its fixes is late: clients that have followed meanwhile have
+# read the database without these fixes.
 LATE_S = 1.0
 
 
@@ -60,17 +60,17 @@ class Recorder:
         self.stored = 0
         # Fixes that will never be stored, by reason.
         self.not_stored: Counter[str] = Counter()
-        # How long the last commit took. Seconds.
+        # The duration of the last commit, in seconds.
         self.commit_seconds = 0.0
-        # Called in the recorder's thread with a time in milliseconds: rows stored since
-        # then were late and are all committed now.
+        # Called in the recorder's thread with a time (ms). Rows stored since then were
+        # late and are now all committed.
         self.on_late_commit: Callable[[int], object] = _nothing
         self._late_since: int | None = None
-        # When the latest attempt to commit started. Milliseconds.
+        # The start of the latest attempt to commit, in milliseconds.
         self._tried_at = 0
         self._queued: deque[Work] = deque()
         self._waiting = 0
-        # When the oldest queued row was queued; None if there is none.
+        # The time when the oldest queued row was queued, or None.
         self._waiting_since: float | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -147,7 +147,7 @@ class Recorder:
             self._thread = None
             atexit.unregister(self.stop)
 
-    # In the thread
+    # -- in the thread
 
     def _run(self) -> None:
         alone = True
@@ -178,7 +178,7 @@ class Recorder:
             try:
                 lost = self._store_rows(rows, changes)
             except Exception:
-                # The thread must go on after any error in these rows.
+                # Any error in these rows must not end the thread.
                 logger.exception(
                     "A batch of positions could not be stored and is dropped"
                 )
@@ -203,7 +203,7 @@ class Recorder:
                 loop = work.waiter.get_loop()
                 done.setdefault(loop, []).append((work.waiter, count))
         for loop, waiters in done.items():
-            # If the loop is closed, there is nobody to notify.
+            # If the loop is closed, nobody waits for the result.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_finish, waiters)
 

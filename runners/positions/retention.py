@@ -38,7 +38,7 @@ def prune(*, days: int, keep_line: bool) -> Pruned:
     """
     before = timezone.now() - timedelta(days=days)
     RightsChange.objects.filter(created_at__lt=timezone.now() - CHANGES_KEPT).delete()
-    # Calls for help have a position as well.
+    # Calls for help have positions as well.
     Sos.objects.filter(called_at__lt=before).delete()
     old = Position.objects.filter(recorded_at__lt=before)
     runners = list(old.order_by().values_list("runner", flat=True).distinct())
@@ -66,7 +66,7 @@ def needed(rows: list[tuple[int, float, float]], detail: float) -> set[int]:
     if len(rows) < 3:
         return {key for key, _, _ in rows}
     scale = math.cos(math.radians(sum(lat for _, lat, _ in rows) / len(rows)))
-    # The height carries the row's number through.
+    # The height carries the row's number through the simplification.
     line = LineString(
         [
             (lng * METRES_PER_DEGREE * scale, lat * METRES_PER_DEGREE, number)

@@ -29,9 +29,9 @@ from runners.races.course import Course
 from runners.races.progress import Guide, Seen, State
 from runners.races.splits import Mark, Passing
 
-# A progress that is corrected by less stays as it is stored.
+# Smaller corrections of a progress are not stored.
 NEGLIGIBLE_M = 1.0
-# States that pass: the entry stays what it is.
+# Temporary states, with the entry's stored status.
 TEMPORARY_STATES = {"off_course": "started"}
 
 
@@ -46,7 +46,7 @@ class ActiveEntry:
     entry: int
     race: int
     slug: str
-    # Whether everybody may know of the race, not only who has a link to it.
+    # Whether the race is public, and not for holders of a link only.
     public: bool
     gun: int
     opens: int
@@ -182,7 +182,7 @@ def _matching_state(carried: object, engagement: ActiveEntry) -> State | None:
     return None
 
 
-# In a thread of the store
+# -- in a thread of the store
 
 
 def read_running(pk: int) -> tuple[Running | None, float]:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Rows per transaction.
 BATCH = 2_000
-# Without a time zone: all written times are UTC.
+# Written without a time zone, because all times are UTC.
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 
 
@@ -93,8 +93,8 @@ class StatusChange(NamedTuple):
             del values["started_at"]
         if Checkpoint.Kind.FINISH in kinds:
             del values["finished_at"], values["status"]
-        # A finish ends a right, as the runner is shown for one more hour. A start ends
-        # none, and writes no `RightsChange`.
+        # A finish ends a right, because the runner is shown for one more hour only. A
+        # start ends none and writes no `RightsChange`.
         entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)
         if not values:
             return
@@ -137,7 +137,7 @@ def write_rows(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[
     try:
         _write(rows, changes)
     except (IntegrityError, DataError):
-        # A runner was deleted: the other runners' fixes must still be stored.
+        # A runner was deleted. The other runners' fixes must still be stored.
         if changes:
             lost = write_rows(rows)
             for change in changes:
@@ -164,7 +164,7 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
         known = newest.get(row.runner)
         if not row.held and (known is None or row.fix.t > known.fix.t):
             newest[row.runner] = row
-    # In order of pk, so that two processes never deadlock.
+    # Ordered by primary key, so that two processes never deadlock.
     latest = [newest[pk] for pk in sorted(newest)]
     with transaction.atomic():
         with connection.cursor() as cursor:

@@ -47,11 +47,11 @@ class Track:
     def __init__(self) -> None:
         self.latest = 0
         self.rules = PrivacyRules()
-        # The runner's current race, if any, and when to read the next one.
+        # The runner's present race, if any, and the time to read the next one.
         self.running: Running | None = None
         self.running_until = math.inf
-        # Whether fixes of the race were late, and what arrived during the
-        # recomputation.
+        # Whether late fixes of the race have arrived, and the fixes that arrived during
+        # the recomputation.
         self.late = False
         self.meanwhile: list[Fix] | None = None
         self.recompute_task: asyncio.Task[None] | None = None
@@ -104,10 +104,10 @@ def process_fixes(
     """
     processed = Processed([], [], [])
     late: list[tuple[int, float, float]] = []
-    # The fixes to show: what each showed, and whether it moves the marker.
+    # The fixes to show, each with its result and whether it moves the marker.
     shown: list[tuple[Fix, Seen, bool]] = []
     follower_events: list[FollowerEvent] = []
-    # The race as of the last fix, and the row that stores its state.
+    # The race after the last fix, and the row that stores its state.
     stepped: Running | None = None
     carrier = -1
     for fix in fixes:
@@ -125,7 +125,7 @@ def process_fixes(
         else:
             before = running.state
             seen = running.advance(fix)
-            # In open mode, where anybody may publish as anybody, no fix is implausible.
+            # In open mode anybody may publish as anybody, so no fix is implausible.
             held = seen.held and not settings.SPECTATE_OPEN
             processed.rows.append(Row(runner.pk, fix, source, seen.progress, held))
             processed.changes.extend(running.changes(runner.pk, before, seen))
@@ -149,7 +149,7 @@ def process_fixes(
             processed.rows[carrier] = processed.rows[carrier]._replace(state=encoded)
     begins = track.rules.race_from
     if begins and begins <= now_ms():
-        # Fixes from before the race window are stored, and shown to nobody.
+        # Fixes from before the race window are stored and never shown.
         shown = [each for each in shown if each[0].t >= begins]
         late = [each for each in late if each[0] >= begins]
     for fix, seen, moves in shown[:-1]:
@@ -171,7 +171,7 @@ def process_fixes(
             (group, frame_event(LATE_FIXES, runner, late[-1][0], frame))
         )
     if stepped is not None and not shown:
-        # Held: not shown to anybody, but other processes need the state.
+        # Held fixes are not shown, but other processes need the state.
         event = frame_event(RUNNER_EVENT, runner, stepped.state.t, b"")
         event["state"] = state
         processed.events.append((group, event))

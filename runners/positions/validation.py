@@ -10,9 +10,9 @@ from runners.positions.fix import Fix
 
 # How far a phone's clock may be ahead of the server's.
 CLOCK_TOLERANCE_MS = 60_000
-# 2000-01-01, before any phone that tracks: times in seconds are before it.
+# 2000-01-01. No phone tracked before it, so smaller times are in seconds.
 EARLIEST_MS = 946_684_800_000
-# The optional fields of a fix, each with its least and greatest value.
+# The optional fields of a fix with their limits.
 _OPTIONAL = (
     ("accuracy", 0, 1e7),
     ("altitude", -1e5, 1e5),

@@ -17,7 +17,7 @@ from pyproj import Geod, Transformer
 
 from runners.races.gpx_import import CourseError, read_gpx
 
-# A course measured every 2 m over 160 km has 80,000 points; more is an error or an
+# A course measured every 2 m over 160 km has 80,000 points. More are an error or an
 # attack.
 MAX_POINTS = 100_000
 WGS84 = Geod(ellps="WGS84")
@@ -127,8 +127,8 @@ class Course:
         off_x, off_y = x[:-1] + part * run_x - place_x, y[:-1] + part * run_y - place_y
         gap = np.hypot(off_x, off_y)
         near = np.flatnonzero(gap <= within)
-        # One passing continues from one segment to the next if the point between them
-        # is near too; otherwise the line has left and returned.
+        # A pass continues from one segment to the next if the point between them is
+        # near too. Otherwise the line has left and returned.
         joint = np.hypot(x[near] - place_x, y[near] - place_y)
         breaks = np.flatnonzero((np.diff(near) > 1) | (joint[1:] > within)) + 1
         found: list[float] = []

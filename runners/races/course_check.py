@@ -10,8 +10,8 @@ import numpy as np
 
 from runners.races.course import Course
 
-# A straight stretch between two points is a gap if it is longer than GAP_M, and than
-# GAP_FACTOR times what is usual on the course.
+# A straight stretch between two points is a gap if it is longer than GAP_M, and longer
+# than GAP_FACTOR times the usual distance of points.
 GAP_M = 200.0
 GAP_FACTOR = 15.0
 # No race is this high, or goes up and down by this share of its length.
@@ -19,7 +19,7 @@ HIGHEST_M = 5_900.0
 STEEPEST = 0.16
 # Slopes are measured between points this far apart.
 SLOPE_STEP_M = 200.0
-# A lap is recorded twice if both are within this many metres of each other everywhere.
+# A lap is recorded twice if both copies are within this distance everywhere.
 SAME_LAP_M = 25.0
 FOOT_M = 0.3048
 
@@ -121,7 +121,7 @@ def _repeats(course: Course) -> bool:
     return bool((np.hypot(x1 - x2, y1 - y2) <= SAME_LAP_M).all())
 
 
-# Mending
+# -- repairs
 
 
 def repair_course(course: Course, repairs: Collection[str]) -> Course:

@@ -8,11 +8,11 @@ from runners.earth import METRES_PER_DEGREE
 
 # Open grass of Dublin's Phoenix Park; the loop follows no real path.
 CENTRE = (53.3566, -6.3285)
-# On average.
+# The average radius.
 RADIUS_M = 444.5
 POINTS = 240
-# (waves around the loop, their share of the radius, their phase): enough to look like a
-# path through trees, and too little to cross itself.
+# (waves around the loop, their share of the radius, their phase). They make the loop
+# look like a path through trees without crossing itself.
 WAVES = ((2, 0.17, 0.6), (3, 0.10, 2.1), (5, 0.045, 4.4), (7, 0.02, 1.3))
 
 

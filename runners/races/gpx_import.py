@@ -8,12 +8,12 @@ from xml.parsers import expat
 import gpxpy
 from gpxpy.gpx import GPX, GPXException
 
-# Bytes; 100,000 points with heights and times are about 12 MB.
+# Limit of the file. 100,000 points with heights and times take about 12 MB.
 MAX_BYTES = 20 * 2**20
-# The deepest nesting of elements; a point's extensions are at 6 or 7.
+# Limit of nested elements. A point's extensions are at depth 6 or 7.
 MAX_DEPTH = 32
-# The word xmlns without a namespace; gpxpy then searches the whole rest of the file, so
-# that many of them take hours.
+# The word xmlns without a namespace. gpxpy then searches the rest of the file each
+# time, so that many of them take hours.
 STRAY_NAMESPACE = re.compile(r"\sxmlns(?![^=]{0,100}=)")
 MAX_STRAY = 10
 
@@ -32,8 +32,8 @@ def read_gpx(source: str | bytes) -> GPX:
             "without sensor data, and try again."
         )
     text = _decoded(source) if isinstance(source, bytes) else source
-    # Entities are how a small file becomes gigabytes or reads the server's files, and
-    # no GPX needs them; nothing is parsed before this check.
+    # Entities can expand a small file to gigabytes or read the server's files, and no
+    # GPX needs them. Nothing is parsed before this check.
     if re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise CourseError(
             "The file declares a document type or entities, which a GPX file does "
@@ -85,6 +85,6 @@ def _decoded(source: bytes) -> str:
     try:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Old programs write names in Windows' encoding and declare UTF-8; the
-        # coordinates read the same.
+        # Old programs write names in a Windows encoding and declare UTF-8. The
+        # coordinates are the same in both.
         return source.decode("cp1252", errors="replace")

@@ -16,11 +16,11 @@ from runners.races.course import Course
 # one every SEGMENT_M.
 TOLERANCE_M = 1.0
 SEGMENT_M = 100.0
-# Segments per circle that is compared with a fix before they are.
+# Segments per circle. A fix is compared with circles before their segments.
 CHUNK = 16
-# The line is extended straight behind its end: runners go on after the finish.
+# The line is extended straight behind its end, because runners go on after the finish.
 BEYOND_M = 50.0
-# Minima this close along the line, in metres, are one.
+# Minima within this distance along the line are one.
 SAME_M = 10.0
 # The cost of a heading against the line's direction, as a squared deviation.
 HEADING_COST = 6.0
@@ -78,7 +78,7 @@ class Line:
         flat = np.maximum(np.hypot(np.diff(x), np.diff(y)), 1e-9)
         east, north = np.diff(x) / flat, np.diff(y) / flat
         run[-1] += BEYOND_M
-        # Lists: a loop over a few floats is faster than numpy's calls.
+        # Lists, because a loop over a few floats is faster than numpy's calls.
         self._x, self._y = x[:-1].tolist(), y[:-1].tolist()
         self._east, self._north = east.tolist(), north.tolist()
         self._run = run.tolist()
@@ -135,7 +135,7 @@ class Line:
         ).tolist()
         found: list[Place] = []
         for index, chunk in enumerate(chunks):
-            # Minima at a joint of two chunks are found when both are searched at once.
+            # Minima at the joint of two chunks are found if both are searched at once.
             if index and chunks[index - 1] == chunk - 1:
                 continue
             end = index
@@ -168,7 +168,7 @@ class Line:
         xs, ys, easts, norths = self._x, self._y, self._east, self._north
         alongs, runs = self._along, self._run
         found: list[Place] = []
-        # A mode at a joint is one of both segments.
+        # A mode at a joint belongs to both segments.
         at_end = True
         for i in range(first, last):
             east, north = easts[i], norths[i]

@@ -18,11 +18,11 @@ from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
 from runners.races.standings import Row, SplitTime
 
-# Courses that a process keeps; one of a mountain race takes some MB.
+# Limit of cached courses. A mountain race takes some MB.
 COURSES_KEPT = 8
-# The age in seconds at which a position is still good enough for a moment.
+# A position is usable for a moment up to this age.
 NEAR = timedelta(seconds=200)
-# A start that no fix shows happened within this time after the gun.
+# Width of the time after the gun in which an undetected start happened.
 START_DOUBT_S = 120.0
 
 
@@ -90,8 +90,8 @@ def rows_of(
         "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand"
     ):
         distance = ground.passes.get((checkpoint, number))
-        # A split whose pass the course no longer has is left out, as its distance is
-        # unknown.
+        # A split whose pass no longer exists on the course is omitted, because its
+        # distance is unknown.
         if distance is not None:
             split_times.setdefault(entry, []).append(
                 SplitTime(
@@ -100,7 +100,7 @@ def rows_of(
             )
     start = {stop.pk for stop in ground.stops if stop.kind == "start"}
     finish = {stop.pk for stop in ground.stops if stop.kind == "finish"}
-    # The phone may have been at a different race since, or never at this one.
+    # The phone may have been in a different race since, or never in this one.
     latest = {
         runner: (progress, at, state == "off_course" and of)
         for runner, progress, at, state, of in LatestPosition.objects.filter(

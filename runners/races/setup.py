@@ -14,8 +14,7 @@ from runners.races.course import Course, Waypoint
 from runners.races.splits import Mark, passes_of
 
 DEFAULT_DURATION = timedelta(hours=48)
-# The distance between the checkpoints of a new course, and of one that is shorter than
-# SHORT_COURSE_M.
+# The distance between checkpoints of a new course, and of a short course.
 SPACING_M = 5_000
 SHORT_SPACING_M = 1_000
 SHORT_COURSE_M = 10_000
@@ -128,7 +127,7 @@ def race_add_checkpoints(
         )
     with transaction.atomic():
         Checkpoint.objects.bulk_create(added)
-        # Pages of the race read it again.
+        # Pages of the race read these again.
         race.save(update_fields=["changed_at"])
     return added
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from runners.races.course import Course
 
-# A pass of the line this close to a mark is at the mark.
+# The line passes a mark within this distance of it.
 REACH_M = 25.0
-# A pass this close along the line to a different mark belongs to that one.
+# A pass within this distance of a different mark, along the line, belongs to that mark.
 OWN_REACH_M = 50.0
-# The line's direction at a point is that from this far before to this far after it.
+# The direction at a point is measured over this distance before and after it.
 DIRECTION_REACH_M = 10.0
-# Of two directions whose cosine is at least this, the same lap goes both.
+# The least cosine of two directions that count as the same.
 SAME_WAY = 0.7
 
 

@@ -13,11 +13,11 @@ from runners.live.hub import Hub
 
 # Time between checks of the event loop.
 STEP_S = 0.1
-# The lag is the greatest of the recent past: it decays by this factor per step. At most
-# MAX_LAG_S are kept, which decay to one second in 8 s.
+# The lag is the greatest of the recent past, decaying by this factor per step. It is
+# capped at MAX_LAG_S, which decays to one second in 8 s.
 DECAY = 0.97
 MAX_LAG_S = 10.0
-# How long the lag must exceed its limit. A crowd that connects at once costs a few
+# How long the lag must exceed its limit. A crowd that connects at once causes a few
 # seconds of lag and is accepted.
 PATIENCE_S = 5.0
 # Reports of phones are refused when the lag is this many times its limit.

@@ -9,8 +9,8 @@ from typing import Any
 
 from runners.serving import process
 
-# Autobahn's default is 1 s, after which it resets the connection: a client that is
-# slower, such as a phone that wakes up, may lose the close code unread.
+# Autobahn's default is 1 s, after which it resets the connection. A slower client, such
+# as a phone that wakes up, may then not receive the close code.
 CLOSE_TIMEOUT_S = 10
 
 

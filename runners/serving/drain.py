@@ -22,19 +22,19 @@ from runners.sharing.recovery import Backfiller
 
 logger = logging.getLogger(__name__)
 
-# The process ends within this time after it was asked to stop.
+# The process ends within this time after the request to stop.
 LIMIT_S = 9.0
-# Sockets closed per second, and the longest time that closing all may take.
+# Sockets closed per second, and the limit of the time to close all.
 CLOSES_PER_S = 2_000
 MAX_CLOSING_S = 3.0
-# Clients asked to reconnect per second: each costs the process that accepts it several
+# Clients asked to reconnect per second. Each costs the process that accepts it several
 # milliseconds.
 RECONNECTS_PER_S = 250
-# How long peers may take to answer the close.
+# How long peers may take to respond to the close frame.
 ANSWER_S = 1.0
-# How long the backfill at the end may take, and slow clients may take to read it.
-# Clients send `since` when they reconnect, but possibly to a process that does not know
-# what was lost.
+# Limit of the final backfill, and of the time for slow clients to read it. Clients send
+# `since` when they reconnect, but possibly to a process that does not know what was
+# lost.
 FINAL_BACKFILL_S = 2.0
 FINAL_FLUSH_S = 1.0
 

@@ -14,10 +14,11 @@ import os
 import time
 from pathlib import Path
 
-# The share of time that full collections may take, and the least time between two.
+# The greatest share of time for full collections, and the least time between two.
 SHARE = 1 / 200
 MIN_INTERVAL_S = 10.0
-# Memory growth that causes an earlier one: it may be cycles of closed connections.
+# Memory growth that causes an earlier collection, because it may be cycles of closed
+# connections.
 GROWTH_BYTES = 64 * 2**20
 # Time between checks of the memory.
 STEP_S = 1.0
@@ -51,7 +52,7 @@ class FullCollections:
     def start(self) -> None:
         """Replace Python's schedule from now on."""
         gc.collect()
-        # Objects made during the start stay, and need no collection.
+        # Objects created during the start are permanent and need no collection.
         gc.freeze()
         gc.set_threshold(YOUNG, OLDER, NEVER)
         self._task = asyncio.create_task(self._collect())

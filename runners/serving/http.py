@@ -13,7 +13,7 @@ from asyncio.transports import Transport
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# The limits of a request line with its headers: bytes, and headers.
+# Limits of a request's line and headers, in bytes and in number.
 HEAD_LIMIT = 64 * 1024
 HEADERS = 100
 # How long a head may take, from the connection or from its first byte.
@@ -43,8 +43,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             return
-        # Checked once per chunk, so that usual requests, whose head is one chunk, need
-        # no timer.
+        # Checked once per chunk. Usual requests have a head of one chunk and need no
+        # timer.
         if self._patience is None:
             self._await_head()
         self._head_bytes += len(data)

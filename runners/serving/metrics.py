@@ -154,14 +154,14 @@ class MetricsBoard:
     async def _write_often(self) -> None:
         while not self.process.admission.draining:
             other = self._path.with_suffix(".new")
-            # Small, and in memory if the system's temporary folder is.
+            # Small, and in memory if the temporary folder of the system is.
             with contextlib.suppress(OSError):
                 other.write_bytes(
                     orjson.dumps(list(map(tuple, read_process(self.process))))
                 )
                 other.replace(self._path)
             await asyncio.sleep(INTERVAL_S)
-        # The replacement of this worker counts from here on.
+        # From here on the worker's replacement is counted instead.
         self._path.unlink(missing_ok=True)
 
     def others(self) -> dict[int, list[Reading]]:

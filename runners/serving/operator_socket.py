@@ -36,7 +36,7 @@ BACK_WITHIN_MS = 1_000
 class ListedSocket(MonitoredSocket, Protocol):
     """A websocket as the operator sees it."""
 
-    # When it was opened. Milliseconds since the epoch.
+    # When the socket was opened, in milliseconds since the epoch.
     since: int
     # "2015" or "v1".
     dialect: str
@@ -135,7 +135,7 @@ def _listen(path: Path) -> socket.socket:
             except ConnectionRefusedError:
                 other.unlink()
     listener = socket.socket(socket.AF_UNIX)
-    # Renamed once it listens, as siblings remove sockets that nobody listens on.
+    # Renamed once it listens, because siblings remove sockets without a listener.
     coming = path.with_name(f".{path.name}")
     coming.unlink(missing_ok=True)
     listener.bind(str(coming))

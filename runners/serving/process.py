@@ -41,8 +41,8 @@ class Process:
         self.access_monitor = AccessMonitor(self.pipeline, self.topics)
         self.admission = Admission(self.hub)
         self.tokens = TokenCache()
-        # By the primary keys of runners, not of tokens: an account may make any number
-        # of these.
+        # Keyed by runners instead of tokens, because an account may create any number
+        # of tokens.
         self.publish_limits = Limits(
             float(settings.SPECTATE_PUBLISH_RATE),
             float(settings.SPECTATE_PUBLISH_BURST),

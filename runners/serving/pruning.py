@@ -12,7 +12,8 @@ from runners.positions.retention import Pruned, prune
 
 logger = logging.getLogger(__name__)
 
-# Not at the start, so that a restart just before a race is not slowed down; then daily.
+# The first run is not at the start, to keep a restart just before a race fast. Then
+# daily.
 FIRST_PRUNING_S = 3_600
 DAY_S = 86_400
 

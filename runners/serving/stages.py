@@ -15,7 +15,7 @@ async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
     start = loop.time()
     target = 0
     while target < count:
-        # Follows the clock, so that a busy loop does not prolong it.
+        # Uses the clock, so that a busy event loop does not prolong the stage.
         share = (loop.time() - start + STAGE_S) / seconds
         target = min(count, round(count * share))
         yield target

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 CHECK_INTERVAL_S = 0.1
 # How long a worker may take to start.
 START_S = 60.0
-# How long workers may take to stop; longer than their own limit.
+# How long workers may take to stop. Longer than the workers' own limit.
 STOP_S = 9.7
 # The delay before a worker that failed to start is tried again.
 RETRY_S = 1.0

@@ -19,9 +19,9 @@ from runners.sharing.windows import (
     window_end,
 )
 
-# The page of everybody public shows runners who were seen within this time.
+# The page of all public runners shows those seen within this time.
 LATELY = timedelta(hours=12)
-# Ends that are longer ago than this have been acted on.
+# Older ends have already been applied.
 LONG_PAST = timedelta(seconds=10)
 PUBLIC = Race.Visibility.PUBLIC
 
@@ -110,7 +110,7 @@ def blockers_of(
     if runners is None:
         blocks = blocks.filter(user__in=users)
     else:
-        # There are few runners, and there may be many users.
+        # Select by runners, because there may be many users.
         blocks = blocks.filter(runner__in=runners)
     blockers: dict[int, set[int]] = {}
     for user, runner in blocks.values_list("user", "runner"):
@@ -161,7 +161,7 @@ def followable(
     missing = [code for code in codes if code not in found]
     requested: set[str] = set()
     if missing and viewer.user is not None:
-        # Blocked users get the answer for unknown runners.
+        # Blocked users get the response for unknown runners.
         answers = [Follow.Status.PENDING, Follow.Status.REFUSED]
         requested = set(
             Follow.objects.filter(
@@ -229,7 +229,7 @@ def earliest(moments: Iterable[datetime | None]) -> float:
     )
 
 
-# Reauthorization
+# -- reauthorization
 
 
 def check_access(questions: Sequence[AccessCheck]) -> list[AccessDecision]:
@@ -280,7 +280,8 @@ def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
         return {}
     seen = visible_races(links).filter(pk__in=check.races)
     hidden = Race.objects.filter(pk__in=check.races).exclude(pk__in=seen.values("pk"))
-    # Read once, and before the links: what ends in between gets its reason next time.
+    # Read once, before the links. A right that ends meanwhile gets its reason in the
+    # next round.
     lost = list(hidden.values_list("pk", flat=True))
     ended = ShareLink.objects.filter(pk__in=check.viewer.links, race__in=lost)
     now = timezone.now()

@@ -30,22 +30,22 @@ logger = logging.getLogger(__name__)
 
 # Time between polls of the table.
 POLL_S = 0.3
-# Transactions may commit in a different order than their ids: rows are looked up again
+# Transactions may commit in a different order than their ids, so rows are polled again
 # for this long.
 OVERLAP_S = 10.0
-# How long polls may fail before only public runners' positions are sent.
+# After this time of failed polls only positions of public runners are sent.
 UNREADABLE_AFTER_S = 5.0
-# After how long failed tokens, links and PINs of an address are forgotten.
+# Failed tokens, links and PINs of an address are forgotten after this time.
 FAILURE_MEMORY_S = 900.0
-# Addresses whose failures are kept.
+# Limit of addresses whose failures are kept.
 FAILURES_KEPT = 10_000
-# The longest delay of the answer to a wrong token.
+# The longest delay of the response to a wrong token.
 MAX_FAILURE_DELAY_S = 5.0
-# A commit takes less than this: older rows have been erased by the request itself.
+# No commit takes longer. The request itself has erased older rows.
 COMMIT_TIMEOUT_S = 60.0
 # How often the viewers of share links are counted.
 COUNT_VIEWERS_S = 5.0
-# Access checks per call, so that the first decisions are applied early.
+# Access checks per call. A limit lets the first decisions be applied early.
 CHECKS_PER_CALL = 50
 
 
@@ -54,9 +54,9 @@ class MonitoredSocket(Protocol):
 
     viewer: Viewer
     publisher: Publisher | None
-    # Runners followed one by one: primary keys by code.
+    # Single runners followed: primary keys by code.
     following: dict[str, int]
-    # When one of its rights ends by the clock. Seconds since the epoch.
+    # The time when the first of its rights ends, in seconds since the epoch.
     recheck_at: float
 
     @property
@@ -137,8 +137,7 @@ class AccessMonitor:
         # be out of date.
         self.generation = 0
         self._erasing: set[asyncio.Task[None]] = set()
-        # Whether private runners are withheld, as the table could not be read for a
-        # while.
+        # Whether private runners are withheld because polls have failed for too long.
         self.withholding = False
         self._seen: dict[int, float] = {}
         self._floor: int | None = None
@@ -190,7 +189,7 @@ class AccessMonitor:
                 await database.read(LinkViewers.objects.say, process, now)
                 stored = now
             except database.DatabaseUnavailable:
-                pass  # The next round stores the counts of that moment.
+                pass  # The next round stores the counts of its moment.
 
     async def _poll_often(self) -> None:
         while True:
@@ -221,7 +220,7 @@ class AccessMonitor:
         ]
         changes = Changes.of(rows)
         if rows:
-            # Rights that were read before this are out of date: see `generation`.
+            # Rights read before this are outdated, see `generation`.
             self.generation += 1
         # The first poll also refreshes what was in use before.
         runners = self.pipeline.tracked if first else changes.runners
@@ -248,7 +247,7 @@ class AccessMonitor:
         if changes.splits:
             for event in await database.read(splits_by_hand, changes.splits):
                 self.pipeline.hub.deliver_local(event)
-        # Last, so that the next poll repeats a poll that failed.
+        # Last, so that a failed poll is repeated.
         self.withholding = False
         self._polled_at = started
         self._seen.update((row.pk, started) for row in rows)
@@ -305,7 +304,7 @@ class AccessMonitor:
             if item["state"]:
                 frames[pk].append(snapshots.state_frame(item))
         for socket, mine in followed:
-            # Some may have lost these runners in the meantime.
+            # The socket may have unfollowed some of these runners meanwhile.
             for pk in mine.intersection(socket.following.values(), frames):
                 socket.send_frames(frames[pk])
 
@@ -344,7 +343,7 @@ class AccessMonitor:
 
 def failure_delay_s(count: int) -> float:
     """Return the delay after a number of failures, in seconds."""
-    # Bounds the exponent, as the count is unbounded.
+    # Limits the exponent, because the count is unbounded.
     return float(min(0.1 * 2 ** min(count, 10), MAX_FAILURE_DELAY_S))
 
 

@@ -14,7 +14,7 @@ from runners.models import Runner
 from runners.positions.rate_limits import Limits
 from runners.sharing.access import Viewer, followable
 
-# Characters.
+# Limit of the text, in characters.
 TEXT_LIMIT = 80
 KIND = "cheer"
 # The rate of cheers for one runner in a process, as each goes to all followers.

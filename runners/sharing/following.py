@@ -72,7 +72,7 @@ class FollowAnswer(StrEnum):
     ACCEPT = "accept"
     REFUSE = "refuse"
     BLOCK = "block"
-    # Removes the request: the user may ask again.
+    # Removes the request, so that the user may send a new one.
     REMOVE = "remove"
 
 

@@ -26,22 +26,22 @@ from runners.sharing.windows import shown_from
 
 logger = logging.getLogger(__name__)
 
-# `stored_at` is set before the commit, by the clock of any process: reads go back this
-# much further than the client's `since`.
+# `stored_at` is set before the commit, by the clock of any process. So reads begin this
+# much before the client's `since`.
 MARGIN_S = 10.0
 # Longer than the time from accepting a fix to its commit.
 COMMIT_DELAY_S = 1.0
-# The most fixes of one runner, and of all together, that are backfilled; a client
-# fetches the track of runners with more.
+# Limits of backfilled fixes, of one runner and of all together. A client fetches the
+# tracks of runners with more.
 RUNNER_LIMIT = 1_000
 LIMIT = 20_000
 # The time over which backfill after a loss is spread.
 SPREAD_S = 3.0
 RUNNERS_PER_BATCH = 50
-# Runners whose backfill is sent before other tasks run; a socket gets them in one
+# Runners whose backfill is sent before other tasks run. A socket gets them in one
 # write.
 RUNNERS_PER_PASS = 10
-# The lost spans that are kept for clients who disconnected within one.
+# Limit of lost periods kept for clients who were disconnected during one.
 GAPS_KEPT = 100
 
 Row = tuple[int, float, float, float | None, float | None, float | None]
@@ -55,7 +55,7 @@ class Backfill:
     rows: dict[int, list[Row]] = field(default_factory=dict)
     # A `late` message for each runner, encoded once for all recipients.
     late: dict[int, bytes] = field(default_factory=dict)
-    # The runner's newest position, where it is among these: else all of them are late.
+    # The newest position of a runner, if it is among these. Otherwise all are late.
     newest: dict[int, Row] = field(default_factory=dict)
     # Codes of the runners with too many fixes.
     truncated: dict[int, str] = field(default_factory=dict)
@@ -103,7 +103,7 @@ def stored_since(
     counts = positions.values_list(
         "runner", "runner__code", "runner__latest__recorded_at"
     ).annotate(n=Count("pk"))
-    # Read before the fixes, so that a newer one committed meanwhile is among them.
+    # Read before the fixes, so that a newer one committed meanwhile is included.
     latest_at: dict[int, datetime] = {}
     for pk, code, latest, count in counts:
         latest_at[pk] = latest or LONG_AGO
@@ -165,8 +165,8 @@ class Backfiller:
         self.hub = hub
         self.gaps: deque[LostSpan] = deque(maxlen=GAPS_KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
-        # One backfill of all runners runs at a time, and what is lost in the meantime
-        # is one more: slow clients must not be kept busy with it.
+        # One backfill of all runners runs at a time. Losses meanwhile cause one more,
+        # so that slow clients are not sent several.
         self._turn = asyncio.Lock()
         self._next: LostSpan | None = None
         self._hurry = asyncio.Event()
@@ -177,7 +177,7 @@ class Backfiller:
 
         `runners`: the runners concerned, or None for all who are followed.
         """
-        # A slow commit concerns few runners, an unavailable channel layer all.
+        # A slow commit affects few runners, an unavailable channel layer affects all.
         logger.log(
             logging.WARNING if runners is None else logging.INFO,
             "Followers of %s may have missed events of the last %.1f s; sending "

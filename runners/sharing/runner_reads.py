@@ -28,7 +28,7 @@ from runners.sharing.recovery import (
 )
 from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
 
-# Times are rounded down to these, so that many requests share a query.
+# Times are rounded down to multiples of this, so that many requests share a query.
 SINCE_STEP_MS = 5_000
 READ_AT_STEP_MS = 500
 # Runners whose trails share a query and its limit.
@@ -126,7 +126,7 @@ class RunnerReads:
         return backfill
 
 
-# In a thread of the database pool
+# -- in a thread of the database pool
 
 
 def _read_grants(requests: Sequence[FollowRequest]) -> dict[FollowRequest, Grant | str]:

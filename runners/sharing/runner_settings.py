@@ -80,7 +80,7 @@ def positions_erase(*, runner: Runner) -> int:
     runner.save(update_fields=["erased_at", "changed_at"])
     LatestPosition.objects.filter(runner=runner).delete()
     rows, _ = Position.objects.filter(runner=runner).delete()
-    # Runners with an open call for help must be found.
+    # Open calls for help are kept, because the runner must be found.
     runner.sos.exclude(fine_at=None, closed_at=None).delete()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)
     return rows
@@ -144,5 +144,5 @@ def positions_gpx(*, runner: Runner, positions: QuerySet[Position]) -> str:
     return str(document.to_xml())
 
 
-# Between two fixes of one segment.
+# Delete between two fixes of one segment.
 SILENCE_S = 600

@@ -16,13 +16,14 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from runners import database
 from runners.models import ShareLink
 
-# Threads that hash PINs, beside those that read: forty guesses at once would keep these
-# busy for seconds.
+# Threads for hashing PINs, separate from those for queries: forty guesses at once would
+# occupy these for seconds.
 PIN_THREADS = ThreadPoolExecutor(2, thread_name_prefix="pin")
-# So many wrong PINs lock their link, in this process, for a while after the last one.
+# This many wrong PINs lock their link in this process, for some time after the last
+# one.
 MOST_WRONG = 10
 LOCK_S = 60.0
-# The most links whose wrong PINs, and right PINs that are remembered.
+# Limit of links whose wrong PINs are counted, and of cached right PINs.
 MOST_KEPT = 10_000
 
 
@@ -49,7 +50,7 @@ class WrongPins:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        # Count and time of the last one by link; the oldest first.
+        # The count and the time of the last wrong PIN by link, the oldest first.
         self._counts: dict[int, tuple[int, float]] = {}
 
     def add(self, link: int) -> None:
@@ -74,7 +75,7 @@ class WrongPins:
 
 
 _wrong_pins = WrongPins()
-# Keyed digests of right PINs: programs send their PIN with each request.
+# Keyed digests of right PINs, because programs send their PIN with each request.
 _right_pins: set[bytes] = set()
 
 

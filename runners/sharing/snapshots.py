@@ -20,9 +20,9 @@ from runners.sharing.windows import shown_from, visible_races
 
 # The length of the trails in a snapshot.
 TRAIL = timedelta(minutes=5)
-# Snapshots of more runners have no trails, which would be most of their bytes.
+# Snapshots of more runners have no trails, because these would be most of their bytes.
 TRAIL_RUNNERS = 100
-# The limit of the query for trails: the newest points are kept.
+# Limit of the points in trails. The newest are kept.
 TRAIL_POINTS = 20_000
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -70,10 +70,10 @@ def runner_items(
         entries = entries.filter(race=race)
     entry_of = {
         entry.runner_id: entry
-        # Without the course, which is large and would be read once per runner.
+        # Without the course, which is large and would be read for each runner.
         for entry in entries.select_related("race")
         .defer("race__line")
-        # Of several races, the one that started last.
+        # Of several races, the last one to start.
         .order_by("race__start")
     }
     found = list(queryset.select_related("latest"))

@@ -14,10 +14,10 @@ from runners.models import RunnerToken
 from runners.models.runner import token_digest
 from runners.positions.track import Publisher
 
-# How long a result is valid from the moment of its request. A revocation by a
-# different process takes effect within this time.
+# How long a result is valid after its request. A revocation by a different process
+# takes effect within this time.
 LIFE_S = 0.8
-# The most results that are kept, including those of wrong tokens.
+# Limit of cached results, including those of wrong tokens.
 KEPT = 20_000
 
 
@@ -75,7 +75,7 @@ class TokenCache:
         except Exception as error:
             for future in wanted.values():
                 future.set_exception(error)
-                future.exception()  # The request that waited may have ended.
+                future.exception()  # The waiting request may have ended.
             return
         if len(self._known) > KEPT:
             self._known.clear()

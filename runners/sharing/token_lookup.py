@@ -51,7 +51,7 @@ def find_token(plain: str) -> TokenIdentity | None:
     if token is None:
         return None
     now = timezone.now()
-    # Not for each request: after a restart all phones connect at once, and each write
+    # Not on each request: after a restart all phones connect at once, and each write
     # waits for the recorder's transactions.
     if token.last_used_at is None or now - token.last_used_at > LAST_USE_PRECISION:
         token.last_used_at = now

@@ -43,11 +43,12 @@ logger = logging.getLogger(__name__)
 
 # Time between polls of the database.
 POLL_S = 1.0
-# `since` is rounded down to this, so that clients who reconnect share a query.
+# `since` is rounded down to multiples of this, so that clients who reconnect share a
+# query.
 SINCE_STEP_MS = 5_000
 # The fields of a runner's item that change with each fix, besides the trail.
 OF_A_FIX = ("fix", "accuracy", "battery")
-# How long an encoded snapshot is reused after it was read.
+# How long an encoded snapshot is reused.
 SNAPSHOT_MAX_AGE_S = 1.0
 
 
@@ -62,7 +63,7 @@ class TopicName:
         return "public" if self.race is None else f"race {self.slug}"
 
 
-# The runners, by primary key, who have blocked the user of a socket.
+# Primary keys of the runners who have blocked the user of a socket.
 Blockers = frozenset[int]
 NOBODY: Blockers = frozenset()
 # Recipients of frames, each with the runners who have blocked them.
@@ -104,7 +105,7 @@ class Topic:
         self.recorder = recorder
         # Blockers of signed-in users, by their sockets.
         self.blockers = blockers
-        # By tick and by the runners who have blocked the members.
+        # Audiences by tick and by the runners who have blocked the members.
         self.audiences: dict[tuple[int, Blockers], Audience] = {}
         # The runners' items as sent to the members, by primary key.
         self.items: dict[int, dict[str, Any]] = {}
@@ -163,7 +164,7 @@ class Topic:
         self._enter(outbox)
         for pk in self.items.keys() & (before - now):
             outbox.send_event(runner_frame("added", self.items[pk]))
-        # Sends what the previous audience had queued for the socket.
+        # Sends the positions that the previous audience has queued for the socket.
         self._backfill_later(list(self.items), now_ms(), {outbox: now})
 
     def leave(self, outbox: TypedOutbox) -> bool:
@@ -245,7 +246,8 @@ class Topic:
             (pk, row) for pk, row in backfill.newest_rows(self.hub) if pk in self.items
         ]
         for recipient, blockers in recipients.items():
-            # One write per recipient: each of a new crowd gets hundreds of frames.
+            # One write per recipient, because each of a new crowd gets hundreds of
+            # frames.
             if frames := [frame for pk, frame in late if pk not in blockers]:
                 recipient.send_events(frames)
             for pk, row in newest:
@@ -269,7 +271,7 @@ class Topic:
         blockers = self.blockers.get(outbox, NOBODY)
         return backfill.without(blockers) if blockers else backfill
 
-    # In a thread of the database pool
+    # -- in a thread of the database pool
 
     def _encode_snapshot(self, blockers: Blockers) -> list[bytes]:
         items = self._read_items()
@@ -300,10 +302,10 @@ class Topic:
         return Version(race, (_fingerprint(seen), _fingerprint(entries)))
 
     def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
-        # The version is read first: the next poll notices changes in between.
+        # The version is read first, so that the next poll detects changes in between.
         return self._read_version(), self._read_items()
 
-    # In the event loop
+    # -- in the event loop
 
     async def _load(self) -> None:
         self._version, self.items = await database.read(self._read)
@@ -400,7 +402,7 @@ class Topic:
         removed = old.keys() - items.keys()
         self._removals += len(removed)
         self._discard_snapshots()
-        # Hidden runners first, and without awaiting anything.
+        # Hide runners first, and without awaiting anything.
         for audience in self.audiences.values():
             self.hub.unsubscribe(removed, audience)
             for pk in removed:
@@ -408,7 +410,8 @@ class Topic:
         for pk in removed:
             self._send_item("removed", pk, old[pk])
         for (_, blockers), audience in list(self.audiences.items()):
-            # Joins before the members get the items, so that no fix is lost in between.
+            # Join the groups before the members get the items, so that no fix is lost
+            # in between.
             await self.hub.subscribe(added - blockers, audience)
             if audience not in self.audiences.values():
                 self.hub.unsubscribe(added, audience)

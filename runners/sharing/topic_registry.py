@@ -26,7 +26,7 @@ class TopicRegistry:
         self.recorder = recorder
         self._topics: dict[TopicName, Topic] = {}
         self._users: dict[TopicName, set[TypedOutbox]] = {}
-        # By socket of a signed-in user: the runners who have blocked the user.
+        # By the socket of a signed-in user: the runners who have blocked the user.
         self._blockers: dict[TypedOutbox, Blockers] = {}
         self._user_of: dict[TypedOutbox, int] = {}
         self._blocks_changed = 0
@@ -85,15 +85,15 @@ class TopicRegistry:
 
     async def refresh_blockers(self, runners: set[int] | None = None) -> None:
         """Apply new and removed blocks by these runners, or by all."""
-        # Sockets whose blockers are being read start again, and sockets that join from
-        # here on read what has been committed.
+        # Sockets whose blockers are being read start again. Sockets that join from here
+        # on read the committed blocks.
         self._blocks_changed += 1
         sockets = dict(self._user_of)
         users = set(sockets.values())
         now = await database.read_rights(blockers_of, users, runners) if users else {}
         for outbox, user in sockets.items():
             if (before := self._blockers.get(outbox)) is None:
-                continue  # It has left the topics meanwhile.
+                continue  # The socket has left the topics meanwhile.
             kept = NOBODY if runners is None else before - runners
             after = kept | now.get(user, NOBODY)
             if after != before:

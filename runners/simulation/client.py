@@ -25,27 +25,28 @@ from websockets.typing import Subprotocol
 from runners.simulation.motion import Fix, Motion
 
 SUBPROTOCOL = Subprotocol("spectate.v1")
-# Fixes per message, and fixes that may wait for their ack: acks are late while the
-# database is unavailable, but the live flow must go on.
+# Limits of the fixes per message, and of the fixes without an ack. Acks are late while
+# the database is unavailable, but live positions must still be sent.
 BATCH = 500
 IN_FLIGHT = 4_000
-# The least and the greatest time between two fixes.
+# Limits of the time between two fixes.
 INTERVAL_S = (1.0, 2.0)
-# Gaps in the coverage: the mean time between two, and how long they last.
+# Gaps in the coverage: the mean time between two, and the duration of each.
 GAP_EVERY_S = 240.0
 GAP_S = (8.0, 40.0)
-# The same for a phone that is mostly late.
+# The same for a phone whose fixes are mostly late.
 LATE_EVERY_S = 20.0
 LATE_GAP_S = (45.0, 90.0)
-# Full jitter: wait a random part of the first, doubled at each failure up to the last.
+# Full jitter: the wait is a random part of the first delay, which doubles at each
+# failure up to the last.
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
-# The longest delay between attempts once only the last acks are missing.
+# The longest delay between attempts when only the last acks are missing.
 LAST_PAUSE_S = 0.5
 # After these close codes a client does not reconnect.
 FINAL_CLOSES = {4400, 4401, 4403}
 BACK_OFF_CLOSES = {1013, 4429}
-# Temporary errors of a publication; any other one is final.
+# Temporary errors of a publication. All others are final.
 PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 
 
@@ -53,14 +54,16 @@ PASSING_ERRORS = {"rate.limited", "store.unavailable"}
 class Tally:
     """The totals of all clients of a simulation, in fixes unless noted."""
 
-    connected: int = 0  # Sockets that are open.
-    connects: int = 0  # Sockets since the start.
-    sent: int = 0  # Including repeated ones.
+    connected: int = 0  # Open sockets.
+    connects: int = 0  # Sockets opened since the start.
+    sent: int = 0  # Including repeated fixes.
     acked: int = 0
     reconnects: int = 0
     turned_away: int = 0  # Clients that will not reconnect.
-    refused: Counter[str] = field(default_factory=Counter)  # By the server's code.
-    problem: str = ""  # The last one, empty once a client is connected again.
+    refused: Counter[str] = field(
+        default_factory=Counter
+    )  # Errors by the server's code.
+    problem: str = ""  # The last error, or empty after the client has connected again.
 
 
 class Client:
@@ -86,7 +89,7 @@ class Client:
         self._socket: ClientConnection | None = None
         self._gap_until = 0.0  # By the loop's clock.
         self._failures = 0
-        self._not_before = 0.0  # Seconds requested by the server.
+        self._not_before = 0.0  # Seconds, as requested by the server.
         self._ended = asyncio.Event()  # No more fixes are recorded.
 
     @property
@@ -193,7 +196,7 @@ class Client:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await sender
-            # Fixes in flight may be lost: they go first in the next batch.
+            # Fixes in flight may be lost, so they go first in the next batch.
             for batch in reversed(self._in_flight.values()):
                 self._pending.extendleft(reversed(batch))
             self._in_flight.clear()

@@ -37,7 +37,7 @@ async def _show(out: TextIO, line: Callable[[float], str]) -> None:
         text = line(now - last)
         last = now
         if terminal:
-            # A line that wraps could not be rewritten.
+            # A wrapped line could not be overwritten.
             out.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
         else:
             out.write(f"{text}\n")

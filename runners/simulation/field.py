@@ -13,7 +13,7 @@ from django.utils import timezone
 from runners.models import Entry, LatestPosition, Race, Runner, RunnerToken
 
 TOKEN_NAME = "simulator"
-# Runners who were seen within this time go on from there.
+# Runners seen within this time continue from their last position.
 LATELY = timedelta(minutes=5)
 # The fixes of a runner that are needed to compute a pace.
 PACE_WINDOW = timedelta(minutes=2)
@@ -88,7 +88,7 @@ def _starter(entry: Entry, token: RunnerToken, plain: str, now: datetime) -> Sta
     latest: LatestPosition | None = getattr(entry.runner, "latest", None)
     distance = pace = None
     wait = 0.0
-    # Without waves the field runs immediately, whenever the race starts.
+    # Without waves the field runs immediately, regardless of the race's start.
     if entry.wave is not None and since_gun < timedelta():
         distance, wait = 0.0, -since_gun.total_seconds()
     elif (

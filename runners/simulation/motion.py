@@ -83,7 +83,7 @@ class Motion:
         pace = random.gauss(USUAL_M_PER_S, 0.5) if pace is None else pace
         self._usual = min(max(pace, SLOWEST_M_PER_S), FASTEST_M_PER_S)
         self._form = Wander(0.07, 180, random)
-        # GPS errors last: a phone beside the path stays beside it for a while.
+        # GPS errors persist: a phone beside the path stays beside it for some time.
         self._east = Wander(2.5, 25, random)
         self._north = Wander(2.5, 25, random)
         self._battery = random.uniform(55, 100)
@@ -115,7 +115,7 @@ class Motion:
         lat, lng = self._place(self.distance)
         east, north = self._east.step(seconds), self._north.step(seconds)
         if self._strays:
-            # To the right of the course, as far as the sine of the time is above 0.
+            # To the right of the course, by the positive part of the sine of the time.
             aside = STRAY_M * max(
                 0.0, math.sin(math.tau * self._elapsed / STRAY_EVERY_S)
             )

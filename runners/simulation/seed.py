@@ -37,7 +37,7 @@ class SeedUser:
     sends: list[Place]
     got: Counter[tuple[int, Place]] = field(default_factory=Counter)
     errors: int = 0
-    # Positions of runners it does not follow, or with an id that is no number.
+    # Positions of runners that it does not follow, or with an id that is not a number.
     foreign: int = 0
     last_error: str = ""
     closed: str = ""
@@ -59,10 +59,12 @@ class SeedReport:
     should: dict[int, int]
     got: dict[int, int]
     sent: int = 0
-    invalid: int = 0  # Sent, but outside of the earth.
-    errors: int = 0  # Returned.
-    foreign: int = 0  # Unexpected: not followed, invalid, or with a different id.
-    surplus: int = 0  # Received more than once.
+    invalid: int = 0  # Sent positions that are out of range.
+    errors: int = 0  # Errors received for them.
+    foreign: int = (
+        0  # Unexpected positions: not followed, invalid, or with a different id.
+    )
+    surplus: int = 0  # Positions received more than once.
     seconds: float = 0.0
     closed: list[str] = field(default_factory=list)
     last_error: str = ""
@@ -144,7 +146,7 @@ async def _open(
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             for _ in everybody:
-                # Nothing is queued in the client's library: delays are the server's.
+                # The client's library queues nothing, so delays are the server's.
                 socket = connect(
                     url,
                     compression=None,
@@ -176,7 +178,7 @@ async def _all_follows_in_force(
     answered, _ = await asyncio.wait(
         waiting, timeout=SILENCE_S, return_when=asyncio.FIRST_COMPLETED
     )
-    # The server of 2015 answers nothing: then that pause has to do.
+    # The server of 2015 does not reply, so wait for a fixed time.
     _, unanswered = await asyncio.wait(
         waiting, timeout=READY_TIMEOUT_S if answered else 0
     )

@@ -18,7 +18,7 @@ FILES = {
     "topojson": "vendor/topojson-client/topojson-client.min.js",
     "atlas": "vendor/world-atlas/countries-50m.json",
 }
-# `import … from "./x.js"`, on one or more lines, but not in a comment for types.
+# `import … from "./x.js"`, on one or more lines, but not in type comments.
 IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)";', re.MULTILINE)
 
 
@@ -53,5 +53,5 @@ def modules(entry: str) -> list[str]:
 
 
 def _exists(path: str) -> bool:
-    # Collected for production, or found in place during development.
+    # Collected in production, and found in place in development.
     return bool(staticfiles_storage.exists(path) or finders.find(path))

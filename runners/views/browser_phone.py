@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from runners.models import Runner, RunnerToken
 from runners.models.runner import token_digest
 
-# The name of the token of such a browser.
+# The name of the token that such a browser uses.
 DEVICE_LENGTH = 40
 
 

@@ -42,7 +42,7 @@ class NotFoundPage(MiddlewareMixin):
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        # Without a match, Django has answered with its list of URLs.
+        # No URL matched, so Django has responded with its list of URLs.
         if (
             settings.DEBUG
             and response.status_code == 404

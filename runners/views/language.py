@@ -28,7 +28,7 @@ class Language(LocaleMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         chosen = request.GET.get("lang")
         if request.path_info.startswith("/admin/"):
-            # Our own texts of the race office are in English only.
+            # The project's texts of the race office are in English only.
             chosen = SOURCE
         if chosen in LANGUAGES:
             request.COOKIES[settings.LANGUAGE_COOKIE_NAME] = chosen

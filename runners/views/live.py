@@ -27,12 +27,12 @@ from runners.sharing.windows import races_of, visible_races
 from runners.views.assets import map_assets, modules
 from runners.views.topic_data import course_of, first_rows
 
-# How often the server sends positions; a phone sends every 5 to 10 s.
+# How often the server sends positions. A phone sends every 5 to 10 s.
 PUBLIC_TICK_MS = 1000
 RACE_TICK_MS = 500
 RUNNER_TICK_MS = 250
 LINK_TICK_MS = 250
-# Courses drawn on the page of everybody public.
+# Limit of courses on the page of all public runners.
 MOST_COURSES = 5
 
 
@@ -44,7 +44,7 @@ def live(request: HttpRequest) -> HttpResponse:
         request,
         title=_("Live now"),
         follow={"public": True, "tick": PUBLIC_TICK_MS},
-        # Followed runners who are not public; the others are on the page already.
+        # Followed runners who are not public. The others are on the page already.
         own_follows=True,
         courses=visible_races().window_open()[:MOST_COURSES],
     )
@@ -101,12 +101,11 @@ def live_page(
     page = {
         "mode": mode,
         "socket": "/ws/",
-        # Used if no websocket can be opened, and for gaps; CODE stands for a runner's
-        # code.
+        # Used without a websocket, and for gaps. CODE stands for a runner's code.
         "poll": reverse("live_json"),
         "first": _first(follow),
         "track": reverse("track_json", args=["CODE"]),
-        # When runners pass a point of a race; SLUG stands for its slug.
+        # Arrival times at a point of a race. SLUG stands for its slug.
         "eta": reverse("eta_json", args=["SLUG"]),
         "replay": race and reverse("replay_json", args=[race.slug]),
         # The `follow` message that this page sends (docs/protocol.md).
@@ -119,14 +118,14 @@ def live_page(
             "start": milliseconds(race.start),
             "ends": milliseconds(race.ends),
         },
-        # A race page gets changes of its runners by the socket.
+        # A race page receives changes of its runners over the socket.
         "zone": _zone(race or next(iter(courses), None))
         if race or one_runner
         else None,
         "courses": [course_of(other, now) for other in courses],
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
-        # A page in a different site's frame must not act for the visitor.
+        # A page inside a frame of a different site must not act for the visitor.
         "account": None if mode == "embed" else _account(request),
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
@@ -142,7 +141,7 @@ def live_page(
         "share_link": link,
         "race_state": race and _race_state(race, now),
         "race_length": race and race.length / 1000,
-        # In the race's time zone; without a zone, as a template would convert it.
+        # Times are in the race's time zone, or as a template would convert them.
         "race_start": race
         and race.start.astimezone(ZoneInfo(race.timezone)).replace(tzinfo=None),
         "has_map": assets is not None,
@@ -154,7 +153,7 @@ def live_page(
         "races": [(other, _race_state(other, now)) for other in races if other != race],
     }
     response = render(request, "runners/live.html", context)
-    # It shows who runs now, which may be private a minute later.
+    # The page shows runners who may be private a minute later.
     response["Cache-Control"] = "private, no-store"
     if mode == "embed":
         response.xframe_options_exempt = True

@@ -34,7 +34,7 @@ from runners.views.topic_data import (
     without_blockers,
 )
 
-# The most runners and races in one request, as a socket may follow.
+# Limits of runners and races in one request, equal to those of a socket.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 
 
@@ -76,11 +76,11 @@ async def live_json(request: HttpRequest) -> HttpResponse:
     return response
 
 
-# In a thread of the database pool
+# -- in a thread of the database pool
 
 
 def _answer(request: HttpRequest, user: int | None) -> bytes:
-    # Before any read: what is stored from now on belongs to the next request.
+    # Before any read, so that fixes stored later belong to the next request.
     now = now_ms()
     since = _since(request)
     link = link_in_header(request)

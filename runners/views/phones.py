@@ -57,7 +57,7 @@ def phones(request: HttpRequest, code: str) -> HttpResponseBase:
         app = PHONE_APPS.get(request.POST.get("app", ""))
         if app is not None:
             token, plain = RunnerToken.objects.issue(runner, name=str(app.name))
-            # Only this response can show the token, so it has no separate address.
+            # Only this response can show the token, so there is no redirect.
             context = {
                 "runner": runner,
                 "app": app,

@@ -30,7 +30,7 @@ def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
     images = ["'self'", "data:", "blob:"]
     if settings.SPECTATE_MAP_STYLE:
         parts = urlsplit(settings.SPECTATE_MAP_STYLE)
-        # Its tiles and sprites must have the same origin.
+        # The style's tiles and sprites must have the same origin.
         connect.append(f"{parts.scheme}://{parts.netloc}")
         images.append(f"{parts.scheme}://{parts.netloc}")
     directives = {

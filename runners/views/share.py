@@ -32,9 +32,9 @@ STATUSES = {
     "share.revoked": HTTPStatus.GONE,
     "share.expired": HTTPStatus.GONE,
 }
-# The cookie of a browser that has entered a link's PIN, for the pages beside the map.
+# The cookie of a browser that has sent a link's PIN, for the pages besides the map.
 OPENED = "share_opened"
-# Texts for visitors; the errors' own details are for programs.
+# Texts for visitors. The details of errors are for programs.
 SENTENCES = {
     "share.unknown": (
         gettext_lazy("Nothing behind this link"),
@@ -76,7 +76,7 @@ def share(request: HttpRequest, token: str) -> HttpResponse:
         )
     follow = {"share": token, "tick": LINK_TICK_MS}
     if link.pin:
-        # Visitors who are in stay in, whatever others try.
+        # Visitors who have entered stay admitted even while others try PINs.
         follow["pin"] = link_proof(link)
     runners = list(link.runners.order_by("name"))
     response = live_page(

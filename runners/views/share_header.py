@@ -12,7 +12,7 @@ from runners import database
 from runners.models import ShareLink
 from runners.sharing.share_links import LinkError, LinkLocked, open_link
 
-# The header for a share link, and the one for its PIN: URLs end up in logs.
+# The headers for a share link and for its PIN, because logs contain URLs.
 SHARE_HEADER = "Spectate-Share"
 PIN_HEADER = f"{SHARE_HEADER}-Pin"
 # When to retry while the database is unavailable.

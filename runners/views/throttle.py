@@ -15,10 +15,11 @@ from django.utils.decorators import async_only_middleware
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-# The delay after the first failure, doubled by each further one, up to the longest.
+# The delay after the first failure. It doubles with each further failure, up to the
+# longest.
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
-# After the last failure of a name.
+# Failures of a name are forgotten after this time without a further one.
 FORGET_AFTER_S = 900.0
 MAX_NAMES = 10_000
 
@@ -27,13 +28,13 @@ class Failures:
     """Recent failures by name; the oldest are discarded at the limit."""
 
     def __init__(self) -> None:
-        # In the order of the last failure: count and time.
+        # Counts and times of the last failures, ordered by time.
         self._kept: dict[bytes, tuple[int, float]] = {}
 
     def add(self, name: str) -> float:
         """Count a failure; return the delay of its response in seconds."""
         now = time.monotonic()
-        # Hashed to a fixed size, however long the name is.
+        # Hashed to a fixed size, because names may be long.
         key = hashlib.sha256(name.casefold().encode()).digest()
         count, last = self._kept.pop(key, (0, now))
         if now - last > FORGET_AFTER_S:
@@ -60,8 +61,8 @@ def record_failure(request: HttpRequest, name: str) -> None:
 def _sign_in_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
-    # By account, on our page and the admin's. By address it would delay everybody who
-    # shares one, such as a race village.
+    # By account, for the project's page and the admin's. A delay by address would
+    # affect everybody who shares one, such as a race village.
     if request is not None:
         record_failure(request, f"account {credentials.get('username', '')}")
 

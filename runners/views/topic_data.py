@@ -22,14 +22,14 @@ from runners.models import Race
 from runners.sharing.access import blockers_of, lately_public, race_runners
 from runners.sharing.snapshots import add_trails, race_item, runner_items
 
-# How many topics are kept until the second ends, and how many courses.
+# Limits of cached topics, which are valid for one second, and of cached courses.
 KEPT = 32
 COURSES_KEPT = 20
-# How long a course is kept for the next visitor.
+# How long a course is cached.
 COURSE_AGE_S = 60
-# Rows that a page has in its list before its scripts run.
+# Rows in the page's list before its scripts run.
 MOST_ROWS = 500
-# The states of a signal by the age of the last fix in milliseconds; older ones are
+# The states of a signal by the age of the last fix in milliseconds. Older signals are
 # lost.
 LIVENESS = ((30_000, "live"), (120_000, "delayed"), (600_000, "stale"))
 
@@ -100,8 +100,8 @@ def _with_trails(read: Callable[[], Items], fresh: bool) -> Items:
 
 @lru_cache(maxsize=COURSES_KEPT)
 def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
-    # Projecting a marathon's course takes 0.1 s, too long for each visitor of a crowd;
-    # the maximum age lets changed checkpoints through.
+    # Projecting a marathon's course takes 0.1 s, too long for each visitor of a crowd.
+    # The maximum age makes changed checkpoints visible.
     return race_item(pk)
 
 
@@ -122,7 +122,7 @@ def _render(items: Items) -> SafeString:
     now = now_ms()
     url = reverse("runner", args=["CODE"])
     rows = [_first_row(item, url, now) for item in items.values()]
-    # Sorted as by the page's own script: lost signals at the end.
+    # Sorted as by the page's script: lost signals last.
     rows.sort(key=lambda row: (row.state == "lost", -(row.kilometres or -1), row.name))
     return render_to_string("runners/_first_rows.html", {"rows": rows[:MOST_ROWS]})
 
@@ -142,7 +142,7 @@ def _first_row(item: dict[str, Any], url: str, now: int) -> FirstRow:
         name=item["name"],
         bib=item["bib"] or "",
         state=state,
-        # Without the age, which would not change with time.
+        # Without the age, which would not be updated.
         words=_state_words()[state]
         if fix or state == "finished"
         else _("Not seen yet"),

@@ -26,7 +26,7 @@ from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
 from runners.views.numbers import whole_number
 
-# Its class takes no type parameters at run time.
+# Django's class accepts no type arguments at run time.
 RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
 
 
@@ -47,7 +47,7 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             "mark": reverse("admin:runners_race_mark", args=[pk]),
             "swap": reverse("admin:runners_race_swap", args=[pk]),
             "sos": reverse("admin:runners_race_sos", args=[pk]),
-            # A race id that was erased by hand: no row has the primary key 0.
+            # A placeholder for a runner's primary key. No row has 0.
             "runner": reverse("admin:runners_runner_change", args=[0]),
             "mayChange": may_change,
             "maySwap": may_swap,

@@ -15,7 +15,7 @@ from runners.positions.running import live_status
 
 # Phones with a contact within this time are shown even if their runner is not entered.
 LATELY = timedelta(hours=6)
-# The most of these phones, as there may be many in open mode.
+# Limit of these phones, because there may be many in open mode.
 MOST_UNASSIGNED = 200
 
 

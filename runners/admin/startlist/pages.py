@@ -107,7 +107,7 @@ def start_list(
         context |= {
             "preview": preview,
             "unknown": unknown,
-            # The previewed content is stored, so that exactly this is imported.
+            # Store the previewed content, so that exactly this is imported.
             "rows": signing.dumps(
                 [table.headers, *map(list, table)], salt=SALT, compress=True
             ),
@@ -211,7 +211,7 @@ def export(
     rows = [[shielded(str(cell or "")) for cell in row] for row in table]
     content = Dataset(*rows, headers=table.headers).export(kind)
     if kind == "csv":
-        # Excel reads a CSV without the byte order mark in a local encoding.
+        # Without the byte order mark, Excel reads a CSV in a local encoding.
         content = "\ufeff" + content
     name = f"{race.slug}-start-list.{kind}"
     return HttpResponse(

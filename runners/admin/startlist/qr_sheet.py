@@ -17,7 +17,7 @@ from runners.admin.race_pages import permitted_race, race_page
 from runners.intake.setup import PHONE_APPS
 from runners.models import Entry, Race, RunnerToken
 
-# Codes on one sheet: more make a page of many megabytes.
+# Limit of codes on one sheet, because more make a page of many megabytes.
 MOST = 200
 
 

@@ -49,7 +49,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         clean_model_instances = False
         skip_unchanged = True
         skip_html_diff = True
-        # Rows are checked against these, and written together.
+        # The import checks rows against these lists and writes them at once.
         use_bulk = True
         batch_size = None
         store_instance = True
@@ -60,7 +60,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self.update_instances: list[Entry] = []
         self._race = race
         self._waves = {wave.name.lower(): wave for wave in race.waves.all()}
-        # Not by `race.entries`: each row is copied, and would include the course.
+        # A query of its own, because each row is copied and would include the course.
         entries = list(
             Entry.objects.filter(race=race.pk).select_related("runner", "wave")
         )
@@ -68,7 +68,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self._by_runner = {entry.runner_id: entry for entry in entries}
         self._runners: dict[str, Runner] = {}
         self._codes: set[str] = set()
-        # The row of the file in which a bib or code came first.
+        # The first row of the file with a bib or code.
         self._rows_of_bib: dict[str, int] = {}
         self._rows_of_code: dict[str, int] = {}
 
@@ -85,7 +85,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             )
         self._codes |= codes
 
-    # For each row, in the order in which the library calls
+    # -- called for each row, in this order
 
     def before_import_row(self, row: Row, **kwargs: Any) -> None:
         """Check a row; raise ValidationError with the errors by column."""
@@ -174,7 +174,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             if row.get("visibility"):
                 runner.visibility = VISIBILITIES[row["visibility"].lower()]
 
-    # Writing
+    # -- writing
 
     def bulk_create(
         self,
@@ -215,7 +215,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             entry.runner.save(update_fields=["name", "visibility", "changed_at"])
             entry.save(update_fields=["bib", "category", "wave", "changed_at"])
 
-    # Codes
+    # -- codes
 
     def _made_code(self, row: Mapping[str, Any]) -> str:
         """Return the code of a new runner without one: bib and name."""

@@ -20,10 +20,10 @@ MAX_BYTES = 5 * 2**20
 # The limit of an XLSX file once decompressed.
 MAX_UNPACKED_BYTES = 100 * 2**20
 MAX_ROWS = 10_000
-# Sheets may declare a million empty rows; this many end the list.
+# Sheets may declare a million empty rows. This many in a row end the list.
 MOST_EMPTY = 1_000
 DELIMITERS = ";,\t|"
-# Spreadsheets take cells that start with these for formulas.
+# Spreadsheets interpret cells that start with these as formulas.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 NO_LIST = (
@@ -135,7 +135,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _xlsx(content: bytes) -> Iterator[list[str]]:
-    # Importing it at the top would take a tenth of every start, of commands too.
+    # Importing it at the top would take a tenth of the start of any command.
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 

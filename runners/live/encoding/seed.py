@@ -21,7 +21,7 @@ def position_frame(wire_id: WireId, lat: float, lng: float) -> bytes:
     return text_frame(orjson.dumps({"userId": wire_id, "lat": lat, "lng": lng}))
 
 
-# Cached, as a faulty client repeats its error.
+# Cached, because a faulty client repeats its error.
 @lru_cache(256)
 def error_frame(code: str, detail: str) -> bytes:
     return text_frame(orjson.dumps({"error": code, "detail": detail}))

@@ -37,9 +37,9 @@ PATIENCE_S = 10.0
 FEW_DAYS = 14
 # The greatest difference of two clocks.
 CLOCKS_APART_MS = 2_000
-# How long the runner that the check creates can be seen, at most.
+# How long the runner created by the check is visible at most.
 PROBE_LIFE = timedelta(minutes=5)
-# How much of a response is read: the largest is a map style.
+# Limit of the response that is read. The largest is a map style.
 BODY_LIMIT_BYTES = 10_000_000
 UPGRADE = (
     "Configure the proxy to pass on `Upgrade` and `Connection`, which "
@@ -90,7 +90,7 @@ def check_address() -> Iterator[str | Problem]:
             f"The server accepts no clients: {ready.body.strip()}.",
             "See its log, and Overload in docs/deploying.md.",
         )
-    # The server itself redirects every page except those two.
+    # The server redirects every page except these two.
     check_redirect("/sign-in/", request_page("/sign-in/"))
     yield f"{settings.PUBLIC_URL} answers"
 
@@ -213,7 +213,7 @@ def check_phones() -> Iterator[str | Problem]:
                 "Does the proxy pass on POST requests to /intake/?",
             )
         while not receive_type(watcher, "positions")["fixes"]:
-            pass  # A heartbeat.
+            pass  # A heartbeat without a position.
         took = time.perf_counter() - sent
     yield f"a position sent by HTTP reached a spectator in {took * 1000:.0f} ms"
 

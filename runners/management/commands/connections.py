@@ -119,7 +119,7 @@ def doors_of(port: int) -> Iterator[dict[int, socket.socket]]:
             try:
                 door.connect(str(path))
             except (ConnectionRefusedError, FileNotFoundError):
-                continue  # Of a process that was killed or has just ended.
+                continue  # The socket of a process that was killed or has just ended.
             except OSError as error:
                 raise CommandError(
                     f"Process {pid_of(path)} cannot be queried: {error.strerror}. Run "

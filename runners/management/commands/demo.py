@@ -29,7 +29,7 @@ from runners.simulation.past import past_write
 SLUG = "demo"
 DURATION = timedelta(hours=48)
 LAPS = 5
-# So that `simulate --speed` may be up to twenty.
+# Allows `simulate --speed` of up to twenty.
 TOP_SPEED_M_PER_S = 130.0
 # The waves: their start from now, and their share of the field.
 WAVES = (
@@ -43,21 +43,21 @@ DNF_NUMBER = 12
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
 
-# A developer's server, which other machines of the network may use too.
+# The address of a development server that other machines of the network may use too.
 ENVIRONMENT = {"DEBUG": "1", "SPECTATE_OPEN": "1", "ALLOWED_HOSTS": "*"}
 
 
 class Command(BaseCommand):
     help = "Run a demo: a race that starts now, simulated runners, and a server."
-    # The server creates them, with the settings above.
+    # The server runs the checks, with the settings above.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--runners", type=int, default=60, help="default: 60")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Stopped by everything that ends `make run`: a signal, even in a shell whose
-        # background jobs ignore Ctrl-C, or the death of its parent.
+        # Whatever ends `make run` stops the demo: a signal, even in a shell whose
+        # background jobs ignore Ctrl-C, or the death of the parent.
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.default_int_handler)
         end_with_parent(signal.SIGTERM)

@@ -18,7 +18,7 @@ MACHINE: dict[str, Check] = {
     "clock": machine.check_clock,
     "map": machine.check_map,
 }
-# In this order: after a problem, the later checks cannot be done.
+# The order of the checks. After a problem, later checks may be impossible.
 OUTSIDE: dict[str, Check] = {
     "certificate": outside.check_certificate,
     "address": outside.check_address,
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         "and a phone's position. Run it with the server's settings, while "
         "the server runs."
     )
-    # These report what they find.
+    # These checks report their findings only.
     requires_system_checks = []
 
     problems = 0

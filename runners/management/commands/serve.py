@@ -24,7 +24,7 @@ from runners.serving.metrics import join_noticeboard
 from runners.serving.process import current
 from runners.serving.supervisor import Supervisor, Worker
 
-# Lets our own check of the frame limit answer before the server's.
+# The server's limit is greater by this, so that the application reports the error.
 FRAME_MARGIN_BYTES = 2048
 # Requests that run this long after all sockets are closed are aborted.
 STOP_TIMEOUT_S = 2
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         """Serve with several workers until a signal; return the exit status."""
 
         def start(number: int) -> Worker:
-            # Each is a process with its own program, so that a restart loads new code.
+            # Each worker is a new program, so that a restart loads new code.
             return Worker(
                 lambda ready: [
                     *(sys.executable, sys.argv[0], "serve", "--skip-checks"),
@@ -93,7 +93,7 @@ def serve(
 ) -> None:
     """Serve until a signal; a worker of several gets an `on_started`."""
     config = ServerConfig(
-        # As uvicorn writes it: module:attribute.
+        # Uvicorn's notation: module:attribute.
         app=":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
         loop="uvloop",
         http="runners.serving.http:BoundedHttp",
@@ -108,7 +108,7 @@ def serve(
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
-        log_config=None,  # Django's.
+        log_config=None,  # Django's own variables.
         log_level="info" if verbosity else "warning",
     )
     server = DrainingServer(
@@ -116,7 +116,7 @@ def serve(
         shares_port=on_started is not None,
         on_started=on_started or (lambda: None),
     )
-    # Uvicorn has stopped in order and raises it again for its parent.
+    # Uvicorn has shut down and raises the signal again for its parent.
     with contextlib.suppress(KeyboardInterrupt):
         server.run([listener])
 
@@ -130,14 +130,14 @@ class ServerConfig(Config):
     def load(self) -> None:
         super().load()
         logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
-        # For Whitenoise's files, which are small enough to be read whole.
+        # Whitenoise's files are small enough to be read completely.
         warnings.filterwarnings("ignore", "StreamingHttpResponse must consume sync")
 
 
 def is_worth_a_line(record: logging.LogRecord) -> bool:
     """Drop two log lines per socket that do not name the client."""
     if str(record.msg).startswith("Invalid UTF-8"):
-        record.exc_info = None  # An error of the client, not of the server.
+        record.exc_info = None  # The client's error, not the server's.
     return record.msg not in {"connection open", "connection closed"}
 
 
@@ -166,7 +166,8 @@ def listen(port: int) -> socket.socket:
     while True:
         try:
             listener.bind(("", port))
-            # Here and not in a worker: only a listening port is refused to others.
+            # In this process and not in a worker, because only a listening port
+            # excludes others.
             listener.listen(BACKLOG)
             return listener
         except PermissionError:

@@ -24,7 +24,7 @@ from runners.simulation.race import run_field
 from runners.simulation.seed import SeedError, SeedReport, run_seed
 
 MOST_RUNNERS = 10_000
-# The factor that no race refuses.
+# No race refuses this factor.
 ALWAYS_ALLOWED = 2.0
 # The greatest factor of a runner's own speed.
 SPURT = 1.25
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         "--seed: send like the client of 2015 to a server in open mode, and "
         "report whether every position arrived."
     )
-    # Needs no secret, no map library and no host.
+    # These need no secret, map library or host.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

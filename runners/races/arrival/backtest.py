@@ -22,16 +22,16 @@ from runners.races.eta import RECENT_S, Passed, Slopes, arrivals
 
 Floats = npt.NDArray[np.float64]
 
-# The length over which a pace that wobbles is correlated, and the resolution.
+# The correlation length of a wobbling pace, and the resolution.
 WOBBLE_LENGTH_M = 1_000.0
 WOBBLE_STEP_M = 100.0
-# The length of the rule that uses the recent pace.
+# The distance over which the rule measures the recent pace.
 RECENT_LENGTH_M = 5_000.0
 # The exponent of Riegel, "Athletic records and human endurance", American Scientist 69
 # (1981).
 RIEGEL = 1.06
-# The share outside the range, for the interval score of Gneiting and Raftery, "Strictly
-# proper scoring rules, prediction, and estimation", JASA 102 (2007).
+# The share of arrivals outside the range, for the interval score of Gneiting and
+# Raftery, "Strictly proper scoring rules, prediction, and estimation", JASA 102 (2007).
 LEFT_OUT = 0.2
 
 

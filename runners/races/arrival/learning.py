@@ -32,28 +32,30 @@ from runners.races.arrival.pacing import (
 from runners.races.arrival.results import Results, ResultsError
 from runners.races.eta import SLOPES_SHOWN, Slopes
 
-# The quantile of the middle. The median is early on average, since bad races are
-# slower by more than good ones are faster; this is a compromise with the mean.
+# The quantile of the middle. The median is early on average, since bad races are slower
+# by more than good ones are faster. This is a compromise with the mean.
 MIDDLE = 0.55
-# Held by each half of the range: four times in five in all.
+# Each half of the range holds this share, so the range holds 80 %.
 HELD = 0.8
-# More runners of one race add little information. Fewer are too few.
+# More runners of one race add little information, and fewer are too few.
 MOST_RUNNERS = 2_000
 FEWEST_RUNNERS = 50
-# How much the knowledge before weighs, in shares of the answers, times the number of
-# runners: in the middle the variance of y over that of a coefficient between races.
+# The weight of the previous coefficients, in shares of the answers, times the number of
+# runners. In the middle it is the variance of y over that of a coefficient between
+# races.
 WEIGHT = 0.36
 LEAST_WEIGHT = 1e-4
 SPREAD_WEIGHT = 1.0
 ROUNDS = 25
 # Logarithms of pace below which errors count as equal.
 SMALL = 0.003
-# The difference of races: half the range of y, where only one race was learned from.
+# Half the range of y by which races differ, if only one race was learned from.
 BETWEEN_RACES = 0.02
 # Past results of a course end within this share of its length.
 FARTHEST_OFF = 0.05
-# By which power of the pace ranges grow. Within a race it is 0.7 to 1.3, but a slower
-# field differs from a faster one by more; 2 holds best in a race not learned from.
+# The power of the pace with which ranges grow. It is 0.7 to 1.3 within a race, but a
+# slower field differs more from a faster one. 2 has the best coverage in a race not
+# learned from.
 SPREAD_BY_LEVEL = 2.0
 LEVEL = 4
 NOTHING = Prior(
@@ -70,8 +72,8 @@ class Lessons(NamedTuple):
     middle: Floats
     spread: Floats
     y: Floats
-    # Of an error in the middle, by the seconds that it is worth; of one in the spread.
-    # Those of each race add up to the same.
+    # Weights of the errors in the middle, by the seconds that each is worth, and in the
+    # spread. The weights of each race have the same sum.
     weight: Floats
     share: Floats
     # The race, or the half of its runners.

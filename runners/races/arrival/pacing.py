@@ -24,40 +24,40 @@ Floats = npt.NDArray[np.float64]
 
 SHIPPED = Path(__file__).with_name("prior.json")
 
-# The recent pace is that over these shares of the race, or since the start.
+# The windows of the recent pace, in shares of the race.
 WINDOWS = (0.12, 0.25)
-# The pace at which the terms for ability are 0: seconds per metre, 5:30 per km.
+# The pace at which the terms for ability are 0, in seconds per metre (5:30 per km).
 USUAL_PACE = 0.33
 # The mean pace over a race is a polynomial of this degree.
 DEGREE = 5
-# Ratios of paces, and abilities, farther off than this are held to be this far off.
+# Ratios of paces, and abilities, are limited to these.
 FARTHEST = 0.5
 FARTHEST_SPREAD = 0.3
 # The share of the race ahead below which a range no longer gets relatively wider.
 SHORTEST = 0.01
 
-# Paces fade in long races. Steady ones of up to STEADY_UP_TO_M do not, and small
-# changes of the pace in them predict nothing.
+# Paces fade in long races. They do not in steady ones of up to STEADY_UP_TO_M, where
+# small changes of the pace predict nothing.
 STEADY_UP_TO_M = 20_000.0
 MOST_AMPLITUDE = 2.0
 STEADY_RATIO = 0.06
-# The widths of the ranges of a race without fading, as a share of those of one with it,
-# and the wobble of the pace in it: half the range around 1 km.
+# The width of the range of a race without fading, relative to one with fading, and the
+# wobble of its pace: half the range around 1 km.
 STEADY_WIDTH = 0.4
 STEADY_WOBBLE = 0.035
-# A window takes at least this many seconds: for the logarithm.
+# The least duration of a window, because its logarithm is used.
 TICK_S = 1.0
-# Lengths this close are the same race. Share.
+# Lengths that differ by less than this share are those of the same race.
 SAME_LENGTH = 0.1
 
 
 class Pace(NamedTuple):
     """The pace up to a place in a race. All fields are of the same shape."""
 
-    # The share of the race that is behind.
+    # The share of the race that has been run.
     done: Floats
-    # The average so far over the usual pace, and over each of WINDOWS over the average:
-    # logarithms.
+    # Logarithms: the average so far over the usual pace, and the pace over each of
+    # WINDOWS over the average.
     level: Floats
     recent: Floats
     half: Floats
@@ -71,13 +71,13 @@ class Prior:
     middle: tuple[float, ...]
     early: tuple[float, ...]
     late: tuple[float, ...]
-    # The length of the races, metres.
+    # The length of the races in metres.
     length: float
-    # The races it was learned from: names, runners; the day, ISO 8601.
+    # The names of the races learned from, their runners, and the day (ISO 8601).
     source: str = ""
     runners: int = 0
     learned: str = ""
-    # How far recent paces are shrunk towards the average, and the wobble added.
+    # The shrinkage of recent paces towards the average, and the wobble added.
     ignored: float = 0.0
     wobble: float = 0.0
     # Half the range of y by which this race may differ from those learned from.

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 # The largest marathons have 60,000 finishers, in about 4 MB.
 MAX_BYTES = 20 * 2**20
 MAX_ROWS = 200_000
-# Columns; a 24-hour race on a track of 2 km has fewer.
+# Limit of columns. A 24-hour race on a track of 2 km has fewer.
 MAX_SPLITS = 200
 
 

@@ -14,7 +14,7 @@ an entry is left out, since nobody would know any more that they have not.
 FORMAT = 1
 KINDS = ("race", "wave", "checkpoint", "runner", "entry", "split", "track", "end")
 
-# The fields of each kind that are taken as they are.
+# The fields that are copied without conversion, by kind.
 RACE = (
     *("slug", "name", "start", "ends", "timezone", "line", "length", "top_speed"),
     "visibility",
@@ -27,7 +27,8 @@ ENTRY = (
     "out_at",
 )
 SPLIT = ("pass_number", "time", "uncertainty", "by_hand")
-# A fix of a track, in this order; the time in milliseconds since the epoch.
+# The fields of a fix in a track, in this order. The time is in milliseconds since the
+# epoch.
 FIX = (
     *("recorded_at", "lat", "lng", "accuracy", "altitude", "speed", "heading"),
     *("battery", "progress", "source", "held"),

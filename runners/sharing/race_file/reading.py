@@ -65,7 +65,7 @@ def race_read(*, path: Path, replace: bool = False) -> tuple[Race, Counter[str]]
     except gzip.BadGzipFile as error:
         raise RaceFileError(NO_RACE_FILE) from error
     except (EOFError, zlib.error):
-        pass  # As below.
+        pass  # The missing end is reported below.
     if reader.race is None or not reader.counts["end"]:
         raise RaceFileError("The file is incomplete: its end is missing.")
     return reader.race, reader.counts
@@ -229,7 +229,7 @@ class _Reader:
         )
         entry.clean_fields(exclude=["race", "runner", "wave"])
         if runner.account_id is not None and runner.pk not in self._accepted:
-            # The runner decides this, on this installation.
+            # Not in the file, because runners decide this on each installation.
             entry.accepted = False
         self._entries[code] = entry
 
@@ -269,10 +269,11 @@ class _Reader:
             if (latest := self._latest[code]) is not None:
                 self._set_latest(runner, latest, self._entries.get(code))
             elif code in self._new:
-                # They have been elsewhere since the race, which is not in the file.
+                # Positions since the race are not in the file.
                 LatestPosition.objects.filter(pk=runner.pk).delete()
             if code not in self._new:
-                # Positions hidden or erased since the file was made stay so.
+                # Positions that were hidden or erased after the export stay hidden or
+                # erased.
                 forget_hidden(runner.pk, stored_within=time.time() - self._begun)
 
     def _set_latest(self, runner: Runner, fields: Fields, entry: Entry | None) -> None:
@@ -283,7 +284,7 @@ class _Reader:
             return
         state = None
         if fields["state"] is not None and entry is not None:
-            # Without a version: the next fix causes a replay of the track.
+            # Without a version, so that the next fix causes a replay of the track.
             state = {"entry": entry.pk, "version": None, "state": fields["state"]}
         measured = row.fix._asdict()
         del measured["t"]

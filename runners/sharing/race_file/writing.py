@@ -20,7 +20,7 @@ from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import milliseconds
 from runners.sharing import race_file
 
-# Fixes of one line.
+# Limit of fixes per line.
 FIXES_A_LINE = 1_000
 
 
@@ -82,7 +82,7 @@ def _lines(race: Race, tracks: bool) -> Iterator[tuple[str, dict[str, Any]]]:
         wave_name = entry.wave and entry.wave.name
         yield "entry", {"runner": code, "wave": wave_name} | fields
     for split in Split.objects.filter(entry__race=race).order_by("entry", "time"):
-        # Somebody may have been entered since.
+        # Somebody may have been entered meanwhile.
         if code := codes.get(split.entry_id, ""):
             fields = _fields(split, race_file.SPLIT)
             yield "split", {"runner": code, "checkpoint": split.checkpoint_id} | fields

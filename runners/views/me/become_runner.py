@@ -23,7 +23,7 @@ def become_runner(request: HttpRequest) -> HttpResponse:
             with transaction.atomic():
                 runner.save()
         except IntegrityError:
-            # The code was taken, or a second request was faster, since the check.
+            # The code was taken meanwhile, or a second request was faster.
             if Runner.objects.filter(account=request.user.pk).exists():
                 return redirect("me")
             form.add_error(

@@ -34,7 +34,7 @@ LASTS = [
     ("24", _("1 day")),
     ("168", _("1 week")),
 ]
-# The most zones: every fix of a runner is checked against each.
+# Limit of zones, because every fix of a runner is checked against each.
 MOST_ZONES = 20
 
 

@@ -76,7 +76,7 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         .defer("race__line")
         .order_by("race__start"),
         "tokens": runner.tokens.usable(),
-        # Recently ended links stay visible: "did I send the wrong one?"
+        # Recently ended links stay visible, to answer "did I send the wrong one?"
         "links": runner.links.with_viewers().select_related("race")[:50],
         "now": now,
         "zones": runner.zones.order_by("pk"),

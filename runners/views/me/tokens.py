@@ -25,7 +25,7 @@ def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
     context = {
         "token": token,
         "plain": plain,
-        # ws: for http:, wss: for https:.
+        # ws: instead of http:, and wss: instead of https:.
         "websocket": f"ws{settings.PUBLIC_URL.removeprefix('http')}/ws/",
     }
     return render(request, "runners/me/token.html", context)

@@ -32,7 +32,7 @@ from runners.notifying.webpush import public_key
 from runners.sharing.access import visible_runners
 from runners.views.live_json import Refused, link_in_header
 
-# Bytes of a request: a hundred codes and a push subscription.
+# Limit of a request: a hundred codes and a push subscription.
 MOST_BYTES = 16 * 1024
 DEVICE_LENGTH = 60
 
@@ -111,7 +111,7 @@ def _set(
 ) -> None:
     """Set alerts for runners whom the viewer sees, each by the least right needed."""
     if not kinds:
-        # Removing is also allowed for runners who cannot be seen any more.
+        # Alerts of runners who are no longer visible can be removed too.
         alerts_set(
             subscription=subscription,
             runners=Runner.objects.filter(code__in=codes),
@@ -173,6 +173,6 @@ def _refusal(code: str, detail: str, status: int) -> JsonResponse:
 
 @receiver(user_logged_out)
 def _forget_browser(request: HttpRequest, **kwargs: Any) -> None:
-    # Alerts by the rights of an account end when it signs out there.
+    # Alerts that depend on the rights of an account end when it signs out there.
     if key := request.session.session_key:
         Subscription.objects.filter(session=key).exclude(user=None).delete()

@@ -26,9 +26,9 @@ from runners.sharing.results import shown_in_standings
 from runners.views.numbers import whole_number
 from runners.views.races.requests import invalid, requested_race
 
-# How long standings are reused for all requests in this process.
+# How long standings are cached for all requests in this process.
 AGE_S = 2.0
-# Rows of a response by default, and at most.
+# Rows of a response: the default and the limit.
 DEFAULT_ROWS = 100
 MAX_ROWS = 2_000
 
@@ -102,7 +102,7 @@ def requested_listing(
     shown = shown_in_standings(race, user, links)
     moment = int(time.monotonic() / AGE_S)
     ground, rows = _kept_rows(race.pk, moment)
-    # Ranks and gaps by a hidden runner would show where that runner is.
+    # Ranks and gaps by a hidden runner would reveal where they are.
     kept = _kept(race.pk, query.clock, shown, moment)
     group = in_group(kept.ranked_rows, query.category, query.wave)
     ranked_rows = matching(group, query.text) if query.text else group

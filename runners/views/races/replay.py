@@ -20,9 +20,9 @@ from runners.sharing.windows import shown_from
 from runners.views.numbers import whole_number
 from runners.views.races.requests import answers_json, invalid, requested_race
 
-# The length of a chunk; it starts at a multiple, so that all pages request the same.
+# The length of a chunk. Chunks start at multiples of it, so that all pages share them.
 CHUNK_MS = 300_000
-# One point per runner and interval, as closer ones are indistinguishable. Milliseconds.
+# One point per runner and interval, because closer ones are indistinguishable.
 STEP_MS = 5_000
 
 # t, lat, lng, progress
@@ -45,7 +45,7 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(body, content_type="application/json")
 
 
-# In a thread of the database pool
+# -- in a thread of the database pool
 
 
 def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:

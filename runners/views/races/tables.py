@@ -13,7 +13,7 @@ from runners.races.standings import legs
 from runners.views.races.listing import Listing
 from runners.views.races.texts import hms, ms
 
-# Spreadsheets take cells that start with these for formulas.
+# Spreadsheets interpret cells that start with these as formulas.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -91,7 +91,7 @@ def as_csv(listing: Listing) -> bytes:
         for (stop, number), distance in listing.ground.passes.items()
         if distance > 0
     )
-    # With the byte order mark by which spreadsheets detect UTF-8.
+    # The byte order mark lets spreadsheets detect UTF-8.
     text = io.StringIO("\ufeff")
     text.seek(0, io.SEEK_END)
     table = csv.writer(text)

@@ -23,7 +23,7 @@ STATE_WORDS = {
     "dnf": gettext_lazy("Did not finish"),
     "dns": gettext_lazy("Did not start"),
 }
-# The names of the states after their counts.
+# The names of the states, to follow a count.
 COUNT_WORDS = {
     "finished": gettext_lazy("finished"),
     "started": gettext_lazy("running"),
@@ -105,7 +105,8 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
         "elapsed": hms(leg.elapsed),
         "pace": "" if leg.pace is None else _pace(leg.pace),
         "corrected": split.by_hand,
-        # With a fix per second, a split is as good as by a mat; more is worth showing.
+        # With a fix per second, a split is as accurate as one by a mat. A greater
+        # uncertainty is shown.
         "uncertainty": round(split.uncertainty / 2) if split.uncertainty > 10 else 0,
     }
 
