@@ -25,17 +25,18 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def is_native(scope: Scope) -> bool:
-    """Return whether the client is no browser page: it sends no Origin."""
+    """Return whether the client is not a browser page: it sends no Origin."""
     return header(scope, b"origin") is None
 
 
 def origin_allowed(scope: Scope) -> bool:
-    """Return whether the page that opens the socket is one of this server's, or none.
+    """Return whether a page of this server, or no page, opens the socket.
 
-    Its origin must have the Host header's host and port, or a host in ALLOWED_HOSTS
-    and the port of PUBLIC_URL: a different program on this host is a stranger too. The
-    wildcard does not count: it would let any page use a visitor's session. With https,
-    pages by plain HTTP do not count, as anybody on the way can write them.
+    Its origin must have the Host header's host and port, or a host in ALLOWED_HOSTS and
+       the port of PUBLIC_URL, because other programs on this host are not trusted. The
+       wildcard does not count, since it would let any page use a visitor's session. With
+       https, pages over plain HTTP do not count, because anybody on the network can modify
+       them.
     """
     origin = header(scope, b"origin")
     if origin is None:

@@ -11,8 +11,8 @@ import polib
 def compile_catalogues(folder: Path) -> None:
     """Write the .mo file of each newer .po file.
 
-    At each start, so that it needs no build step and no GNU gettext. If the folder is
-    read-only, pages stay in English.
+    Called at each start, so that translations need no build step and no GNU gettext. If
+    the folder is read-only, pages stay in English.
     """
     for source in folder.glob("*/LC_MESSAGES/*.po"):
         compiled = source.with_suffix(".mo")

@@ -103,7 +103,7 @@ def redis_client() -> Iterator[CheckMessage]:
 
 
 def channel_layer() -> Iterator[CheckMessage]:
-    """Check a layer that was configured without our settings."""
+    """Check a layer that was configured outside of the project's settings."""
     backend = settings.CHANNEL_LAYERS["default"]["BACKEND"]
     layer = get_channel_layer()
     hint = "Leave CHANNEL_LAYERS as it is and set REDIS_URL."

@@ -1,4 +1,4 @@
-"""The selection of static files, ours and those from npm, to collect and compress."""
+"""The selection of the project's and npm's static files to collect and compress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.contrib.staticfiles.apps import StaticFilesConfig
 
 
 class StaticFiles(StaticFilesConfig):
-    """Leaves out what no page requests: most of the bytes, and of the time."""
+    """Omits files that no page requests, which are most of the bytes and the time."""
 
     ignore_patterns = [
         *StaticFilesConfig.ignore_patterns,

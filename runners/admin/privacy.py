@@ -13,7 +13,7 @@ from runners.sharing.runner_settings import zone_save
 
 @admin.register(Zone)
 class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Lists do not show the place: a zone is mostly somebody's home."""
+    """Lists do not show the place, because a zone is mostly somebody's home."""
 
     list_display = ("runner", "name", "radius")
     list_select_related = ("runner",)

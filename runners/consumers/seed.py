@@ -28,7 +28,7 @@ GATHERED = 100
 
 
 class SeedConsumer(SocketConsumer):
-    """Speaks the seed dialect."""
+    """The consumer of the seed dialect."""
 
     dialect = "2015"
     # This dialect has no topics.
@@ -70,7 +70,7 @@ class SeedConsumer(SocketConsumer):
             )
 
     async def publish(self, command: dict[str, Any]) -> None:
-        """Queue a position; accept it together with those in the messages behind it."""
+        """Queue a position, to be accepted with those in the messages behind it."""
         wire_id: Any = command.get("userId")
         # 7.0 and True equal ids but are not valid ids.
         is_id = type(wire_id) is int or type(wire_id) is str

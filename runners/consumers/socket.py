@@ -58,7 +58,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class SocketConsumer(SubscriptionConsumer):
     """The base of both dialects' consumers.
 
-    It has no channel in the layer, and a receive loop of its own, as that of
+    It has no channel in the layer. It has its own receive loop, because that of
     `AsyncConsumer` waits for a thread before each event.
     """
 
@@ -242,7 +242,7 @@ class SocketConsumer(SubscriptionConsumer):
             raise
 
     def report_refused(self, error: FixError, command: Any = None) -> None:
-        """Send the phone, and record for the organisers, why a fix is refused."""
+        """Send the error of a refused fix to the phone, and record it."""
         self.record_refused([(error.code, error.detail)])
         self.send_error(CommandError(error.code, error.detail), command)
 
@@ -326,7 +326,7 @@ class SocketConsumer(SubscriptionConsumer):
             self.outbox.close(SILENT)
 
     def protocol_confirmed(self) -> None:
-        """Record that the client speaks our protocol: it may be silent from now on."""
+        """Record that the client has sent a valid message and may be silent now."""
         if self._silence_timer is not None:
             self._silence_timer.cancel()
             self._silence_timer = None

@@ -58,7 +58,7 @@ class SosCommand:
 
 
 def _call_of(command: dict[str, Any]) -> Call:
-    """Parse a call; a position that is not valid is no reason to refuse it."""
+    """Parse a call. An invalid position does not cause a refusal."""
     key, called = command.get("id"), command.get("time")
     if not isinstance(key, str) or not 1 <= len(key) <= ID_LIMIT or "\0" in key:
         raise CommandError(

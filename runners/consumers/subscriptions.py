@@ -76,7 +76,7 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
     # -- changed rights
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
-        """End what is no longer allowed, and notify the client."""
+        """End the subscriptions that are no longer allowed, and notify the client."""
         checked = check.viewer
         lost_links = set(checked.links) - decision.links
         if decision.moved and self.viewer.token == checked.token:

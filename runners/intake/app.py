@@ -1,4 +1,4 @@
-"""The parts of an app's adapter: a report in, a reading and a reply out."""
+"""The parts of an app's adapter: reports to readings, and results to replies."""
 
 from __future__ import annotations
 

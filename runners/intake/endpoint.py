@@ -1,7 +1,7 @@
 """The HTTP endpoint of all apps: /intake/APP/[TOKEN/].
 
-It is ASGI, beside Django's views: a position does not pay for sessions, CSRF and a
-change of thread (bench/README.md has both figures).
+It is an ASGI application besides Django's views, which saves a position the cost of
+sessions, CSRF and a change of thread (bench/README.md has both figures).
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ class Turns:
     async def of(self, token: int) -> AsyncIterator[None]:
         """Wait for this request's turn among those of its token.
 
-        One per pass of the loop: the requests that a phone sends at once after a dead
-        zone, and the responses after a commit, must not delay everybody else.
+        Each pass of the event loop handles one request per token, so that a phone's
+        backlog after an outage, or the responses after a commit, do not delay other
+        phones.
         """
         turn = self._turns.get(token)
         if turn is None:

@@ -1,4 +1,4 @@
-"""GPSLogger's custom URL with our template: lat lon time s acc alt batt dir.
+"""GPSLogger's custom URL with Spectate's template: lat lon time s acc alt batt dir.
 
 The app tries three to five times and repeats everything in its scheduled upload.
 """

@@ -1,7 +1,7 @@
 """OwnTracks in HTTP mode.
 
-The app keeps requests that are not answered with 2xx and repeats them in order for
-ever: permanent errors are answered with 200.
+The app keeps requests that do not get 2xx and repeats them in order for ever. So
+permanent errors get 200.
 """
 
 from __future__ import annotations

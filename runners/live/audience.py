@@ -134,7 +134,7 @@ class Audience:
                 self.hub.delivered += len(rows)
 
     def forget(self, runner: int) -> None:
-        """Discard what is kept of a runner who left the topic."""
+        """Discard the positions of a runner who has left the topic."""
         self.introduced.discard(runner)
         self.discard_positions(runner)
 

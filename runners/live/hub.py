@@ -207,15 +207,15 @@ class Hub:
                 logger.exception("A subscriber failed to handle an event")
 
     def deliver_local(self, event: RunnerEvent) -> None:
-        """Deliver an event that every process detects itself, without the layer."""
+        """Deliver an event that every process detects on its own, without the layer."""
         if (membership := self._groups.get(event["runner"])) is not None:
             self._deliver(membership, event)
 
     def deliver_backfill(self, late: RunnerEvent, newest: RunnerEvent | None) -> None:
-        """Deliver to a runner's subscribers what the layer may have lost.
+        """Deliver events that the layer may have lost to a runner's subscribers.
 
-        `newest`, if the runner's newest position is part of it, is left out if a newer
-        one has been dispatched: a marker never moves back.
+        `newest` is the runner's newest position if it is among the events. It is
+        omitted if a newer one has been dispatched, because a marker never moves back.
         """
         membership = self._groups.get(late["runner"])
         if membership is not None:
@@ -279,7 +279,7 @@ class Hub:
             self.loop.call_soon(self._flush, flushables, since, at, end)
 
     def record_pass(self, since: float, at: float) -> None:
-        """Record the lateness and the ages of what a pass has written.
+        """Record the lateness of a pass and the ages of the positions written in it.
 
         `since`: loop time of the oldest event in it; its age is recorded for all.
         `at`: loop time at which the pass was due.

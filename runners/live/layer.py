@@ -108,11 +108,11 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
             self._send_to_members(group, event)
 
     def shard_groups(self, prefix: str) -> list[str]:
-        """Return a group name for each shard, of which there is one."""
+        """Return a group name per shard. There is one shard."""
         return [prefix]
 
     def connections(self) -> object:
-        """Return a value that changes when a connection is lost: here, never."""
+        """Return a value that changes when a connection is lost: here never."""
         return None
 
     def _send_to_members(self, group: str, message: Event) -> None:

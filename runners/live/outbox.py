@@ -62,7 +62,7 @@ class Outbox:
         raise NotImplementedError
 
     def forget(self, runner: int) -> None:
-        """Discard what is queued of a runner who is no longer followed."""
+        """Discard the queued positions of a runner who is no longer followed."""
         raise NotImplementedError
 
     def heartbeat(self, silent_since: float) -> None:
@@ -105,7 +105,7 @@ class Outbox:
         self.writer.close(code)
 
     def catch_up(self) -> None:
-        """Send what was queued while the socket was behind."""
+        """Send the frames that were queued while the socket was behind."""
         self.flush_events()
 
 
@@ -221,7 +221,7 @@ class TypedOutbox(Outbox):
             audience.catch_up(self, ticks, rows_sent)
 
     def heartbeat(self, silent_since: float) -> None:
-        """Write an empty frame, as clients take silence for a lost connection."""
+        """Write an empty frame, because clients take silence for a lost connection."""
         if self.last_frame < silent_since and not self.writer.behind:
             self.writer.write((v1.positions_frame((), 0, now_ms()),))
             self.last_frame = self.hub.loop.time()

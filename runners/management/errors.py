@@ -11,7 +11,7 @@ from django.db import DatabaseError
 
 @contextmanager
 def database_needed() -> Iterator[None]:
-    """Turn a database that is away or not migrated into a CommandError."""
+    """Convert errors of an unavailable or unmigrated database to a CommandError."""
     try:
         yield
     except DatabaseError as error:

@@ -1,4 +1,4 @@
-"""Turns news into deliveries for all who want to be notified."""
+"""Creates deliveries of news for all who want to be notified."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ def _to_contacts(news: News) -> list[Delivery]:
 
 
 def record_silences() -> None:
-    """Create news about runners in a race who have fallen silent.
+    """Create news about runners in a race without a signal.
 
-    A runner who falls silent again after a signal causes news again.
+    A runner who becomes silent again after a signal causes new news.
     """
     now = timezone.now()
     running = (

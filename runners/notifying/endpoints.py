@@ -1,8 +1,8 @@
 """Posts to push endpoints of browsers, and guards against all other addresses.
 
-An endpoint comes from a stranger: only public addresses are posted to, over TLS, and
+Endpoints come from strangers. So only public addresses are contacted, over TLS, and
 redirects are not followed. A name is resolved once, and the connection goes to the
-address that was checked, so that a name server cannot change it in between.
+checked address, so that a name server cannot change it in between.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def is_public(address: Address) -> bool:
 
 
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Post to an endpoint; return its answer.
+    """Post to an endpoint and return its response.
 
     Raises `EndpointRefused`, `OSError` and `TimeoutError`.
     """

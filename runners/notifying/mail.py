@@ -23,7 +23,7 @@ _confirm = signing.TimestampSigner(salt="runners.notifying.confirm")
 
 
 def is_offered() -> bool:
-    """Return whether mail is delivered: a server without EMAIL_URL prints it."""
+    """Return whether mail is delivered. A server without EMAIL_URL prints it."""
     return bool(settings.DEBUG) or settings.EMAIL_BACKEND != CONSOLE
 
 
@@ -35,7 +35,7 @@ def stop_url(recipient: Subscription | Contact) -> str:
 
 
 def stopped_recipient(signed: str) -> Subscription | Contact | None:
-    """Return what a link unsubscribes; None if that is over. Raises `BadSignature`."""
+    """Return what a link unsubscribes, or None if ended. Raises `BadSignature`."""
     kind, pk = _stop.unsign_object(signed)
     if kind == "contact":
         return Contact.objects.filter(pk=pk).first()

@@ -1,8 +1,8 @@
 """Delivers notifications in the background of a serving process.
 
-Two threads, so that a slow mail server does not delay pushes. Deliveries are claimed in
-the database: one of several processes sends each, and a different one takes over if
-that process dies.
+Two threads work, so that a slow mail server does not delay pushes. Deliveries are
+reserved in the database: one of several processes sends each, and a different one takes
+over if that process dies.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Notifier:
     # -- deliveries that are still due
 
     def _jobs(self, batch: Sequence[Delivery]) -> list[Job]:
-        """Drop deliveries that are too old, or not wanted or allowed any more."""
+        """Drop deliveries that are too old, unwanted or no longer allowed."""
         now = timezone.now()
         dropped: dict[int, str] = {}
         jobs = []
@@ -318,7 +318,7 @@ class Notifier:
 
 
 def _failure_of(answer: Answer) -> Failed | None:
-    """Evaluate the answer of a push service."""
+    """Evaluate the response of a push service."""
     status = answer.status
     if 200 <= status < 300:
         return None

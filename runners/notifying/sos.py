@@ -1,7 +1,7 @@
 """Calls for help, which go to the race office and the runner's contacts.
 
-The position of a call ignores zones and pauses, as nobody else gets it: it is not
-stored as a position and not sent to any follower's socket.
+The position of a call ignores zones and pauses, because it is not stored as a position
+and not sent to any follower's socket.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def sos_store(*, runner: int, call: Call) -> Sos:
 
 @transaction.atomic
 def alarm_store(*, runner: int, call: Call) -> Sos:
-    """Store a call by a phone app's alarm, which has no id: as a new call, or as the
-    update of a recent one that was not over when the alarm was raised.
+    """Store a call by a phone app's alarm, which has no id.
+
+    It is a new call, or the update of a recent one that was not over at that time.
 
     Raises `Runner.DoesNotExist`.
     """
@@ -133,7 +134,7 @@ def _queue_news(sos: Sos, kind: Kind, at: datetime) -> None:
 
 
 def sos_acknowledge(*, sos: Sos, by: User) -> None:
-    """Record who of the race office saw the call first; the runner's phone shows it.
+    """Record who of the race office saw the call first. The runner's phone shows it.
 
     The desk shows the last call of a runner, which stands for those before it.
     """
@@ -157,14 +158,14 @@ mails_to_address = Limits(MAX_MAILS_TO_ADDRESS / DAY_S, MAX_MAILS_TO_ADDRESS)
 
 
 class TooManyMails(Exception):
-    """A contact whose mail would be one too many today."""
+    """A contact whose mail would exceed the limit."""
 
 
 @transaction.atomic
 def contact_add(
     *, runner: Runner, email: str, user: User | None, language: str
 ) -> Contact:
-    """Add a contact; an address is notified.
+    """Add a contact. A mail address is notified.
 
     Raises `TooManyMails`, and OSError without a mail server.
     """

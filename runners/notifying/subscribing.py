@@ -101,7 +101,7 @@ def alerts_set(
     kinds: Collection[Kind],
     link: ShareLink | None = None,
 ) -> None:
-    """Set the alerts about these runners at a place; no kinds remove them.
+    """Set the alerts about these runners at a destination. Without kinds, remove them.
 
     `link` is the share link by which the follower sees them, or None. Raises
     `ChoiceRefused`.

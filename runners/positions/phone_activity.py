@@ -1,6 +1,7 @@
 """Phone activity by token: the app's last request, and what was accepted and refused.
 
-Kept in memory, as a phone may send several requests per second, and written together.
+It is kept in memory and written in batches, because a phone may send several requests
+per second.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class PhoneActivityLog:
             self._task = None
 
     async def flush(self) -> None:
-        """Write what is pending; it is dropped if the database is unavailable."""
+        """Write the pending activity. It is dropped if the database is unavailable."""
         waiting, self._waiting = self._waiting, {}
         if waiting:
             try:
@@ -92,7 +93,7 @@ class PhoneActivityLog:
                 return  # logged already, and stored fixes matter more
 
     async def close(self) -> None:
-        """Write what is pending, and stop."""
+        """Write the pending activity and stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -100,7 +101,7 @@ class PhoneActivityLog:
 
 
 def write_phone_activity(contacts: Mapping[int, PhoneActivity]) -> None:
-    """Add activity to what is stored. Causes five queries, for any number of tokens."""
+    """Add activity to the stored rows. Causes five queries for any number of tokens."""
     with transaction.atomic():
         # Ordered by primary key, so that two processes never deadlock.
         tokens = sorted(

@@ -1,7 +1,7 @@
 """Decides when followers are notified of a phone's battery and accuracy.
 
-They are sent only when they change, as in every position they would be most of the
-bytes.
+They are sent only when they change, because they would be most of the bytes of a
+position.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PhoneStatus:
         self.t = -EVERY_MS
 
     def is_news(self, fix: Fix) -> bool:
-        """Return whether followers are notified of a phone's state, and remember it."""
+        """Return whether to notify followers of a phone's state, and record it."""
         limit = CHARGED_BATTERY_PERCENT if self.is_low else LOW_BATTERY_PERCENT
         is_low = fix.battery is not None and fix.battery < limit
         ring = fix.accuracy or 0.0

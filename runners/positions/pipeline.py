@@ -2,7 +2,7 @@
 
     receipt = await pipeline.accept(runner, fixes, source="websocket")
 
-It belongs to the event loop that serves, as the hub does.
+The pipeline belongs to the event loop of the server, like the hub.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ RECOMPUTE_AFTER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The result of a publication; `rejected` has (index, code, detail) of each refused
-    fix.
+    """The result of a publication. `rejected`: (index, code, detail) of refused fixes.
 
     `stored` is done after the commit, with the number that the database refused; None
     if the recorder was full, and nothing will be stored.
@@ -76,7 +75,7 @@ class Pipeline:
         *,
         source: str,
     ) -> Receipt:
-        """Check fixes, send them to all followers and queue them to be stored.
+        """Check fixes, send them to all followers and queue them for storage.
 
         The newest fix moves the marker if it is newer than all before it; the others
         are late. Fixes whose times are stored already change nothing. Raises
@@ -105,9 +104,10 @@ class Pipeline:
     ) -> list[FixError]:
         """Accept fixes of the seed dialect, which has no acks, in the order of arrival.
 
-        Each comes with whether its time is the phone's own. A time of ours is at least
-        1 ms after the runner's last, so that two positions within a millisecond are
-        two. Returns the errors of refused fixes. Raises `database.DatabaseUnavailable`.
+        Each has a flag whether its time is the phone's own. The server's times are at
+        least 1 ms after the runner's last, so that two positions within a millisecond
+        are distinct. Returns the errors of refused fixes. Raises
+        `database.DatabaseUnavailable`.
         """
         track = await self._track(runner.pk)
         now, newest = now_ms(), track.newest
@@ -182,7 +182,7 @@ class Pipeline:
                 await self._notify_hubs()
 
     def _on_late_commit(self, since: int) -> None:
-        """Make all hubs read what was stored late; called in the recorder's thread.
+        """Make all hubs read late commits. Called in the recorder's thread.
 
         Clients that started to follow in the meantime may have read the database too
         early.
@@ -198,7 +198,7 @@ class Pipeline:
         self._lost_since = min(t, self._lost_since or t)
 
     async def _notify_hubs(self) -> None:
-        """Notify hubs since when they may lack events, with earlier failures."""
+        """Notify hubs of the time since which they may lack events."""
         since, self._lost_since = self._lost_since, None
         if since is None:
             return
@@ -214,7 +214,7 @@ class Pipeline:
     # -- late fixes of a race
 
     def _schedule_recompute(self, runner: Publisher, track: Track) -> None:
-        """Recompute the race after a while, with all late fixes until then."""
+        """Recompute the race after a delay, with all late fixes until then."""
         if track.late and track.recompute_task is None:
             track.recompute_task = asyncio.create_task(
                 self._recompute_late(runner, track)
@@ -335,7 +335,7 @@ class Pipeline:
                 self.hub.unsubscribe((pk,), track)
 
     async def close(self) -> None:
-        """Stop; the recorder still stores what is queued."""
+        """Stop. The recorder still stores the queued fixes."""
         await self.phone_activity.close()
         recompute_tasks = [
             track.recompute_task

@@ -75,7 +75,7 @@ class PrivacyRules:
     race_from: int = 0
 
     def check(self, fix: Fix) -> None:
-        """Refuse what the runner does not share; raises `FixError`."""
+        """Refuse fixes that the runner does not share. Raises `FixError`."""
         if not self.exists:
             raise FixError("runner.unknown", "The runner does not exist any more.")
         if fix.t > self.ends:

@@ -19,8 +19,8 @@ class Bucket:
     def take(self, fixes: int) -> float:
         """Take `count` and return 0, or take none and return the seconds to wait.
 
-        A count greater than the burst passes when the bucket is full, as waiting would
-        never be enough.
+        A count greater than the burst passes when the bucket is full, because waiting
+        would never suffice.
         """
         self._fill()
         wanted = min(float(fixes), self.burst)
@@ -30,7 +30,7 @@ class Bucket:
         return (wanted - self.level) / self.rate
 
     def refund(self, fixes: int) -> None:
-        """Return what was taken for fixes that could not be stored."""
+        """Put back what was taken for fixes that could not be stored."""
         self.level = min(self.burst, self.level + fixes)
 
     @property

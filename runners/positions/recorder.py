@@ -93,8 +93,8 @@ class Recorder:
     ) -> asyncio.Future[int]:
         """Queue rows; the future is done when they are committed.
 
-        Its result is the number of rows that the database refused, as their runner was
-        deleted. Raises `RecorderFull`, and then keeps none of them.
+        Its result is the number of rows that the database refused because their runner
+        was deleted. Raises `RecorderFull` without queueing any row.
         """
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue(Work(rows, changes, waiter, time.monotonic()))
@@ -138,7 +138,7 @@ class Recorder:
         self._thread.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Store what is queued, then end the thread. Blocks."""
+        """Store the queued rows, then end the thread. Blocks."""
         thread = self._thread
         if thread is not None:
             self._stopping = True
@@ -218,7 +218,7 @@ class Recorder:
     def _store_rows(
         self, rows: Sequence[Row], changes: Sequence[Change]
     ) -> Sequence[Row] | None:
-        """Write rows, however long it takes; return the rows that the database refuses.
+        """Write rows, with retries, and return the rows that the database refuses.
 
         Returns None if the process stops before the database is available.
         """

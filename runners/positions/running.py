@@ -55,7 +55,7 @@ class ActiveEntry:
     version: int
 
     def is_on(self, t: int) -> bool:
-        """Tell whether a fix of this time is one of the race."""
+        """Return whether a fix of this time is one of the race."""
         return self.opens <= t <= self.ends
 
 
@@ -76,7 +76,7 @@ class Running:
         self.state = state
 
     def advance(self, fix: Fix) -> Seen:
-        """Take a fix that is newer than all before."""
+        """Advance by a fix that is newer than all before."""
         self.state, seen = self.engagement.guide.advance(self.state, fix)
         return seen
 
@@ -99,7 +99,7 @@ class Running:
             self.state = state
 
     def changes(self, runner: int, before: State, seen: Seen) -> Iterator[Change]:
-        """Return what is to be stored of a step from a state before."""
+        """Return the changes to store for a step from an earlier state."""
         entry = self.engagement.entry
         for fix in seen.confirmed:
             yield ConfirmedFix(runner, fix.t, fix.progress)
@@ -154,7 +154,7 @@ def _split(entry: int, passing: Passing) -> SplitChange:
 
 
 def _stored_status(state: State) -> tuple[str, int | None, int | None]:
-    """Return what an entry keeps: its status, and when it started and finished."""
+    """Return the fields to store for an entry: status, start and finish."""
     return (
         TEMPORARY_STATES.get(state.status, state.status),
         state.started,
@@ -163,7 +163,7 @@ def _stored_status(state: State) -> tuple[str, int | None, int | None]:
 
 
 def live_status(entry: Entry, latest: LatestPosition | None) -> str:
-    """Return what an entry is now: also what passes, as off course."""
+    """Return the state of an entry, including temporary ones such as off course."""
     if entry.status == Entry.Status.STARTED and latest is not None:
         carried = latest.race_state
         if carried and carried["entry"] == entry.pk:
@@ -172,7 +172,7 @@ def live_status(entry: Entry, latest: LatestPosition | None) -> str:
 
 
 def _matching_state(carried: object, engagement: ActiveEntry) -> State | None:
-    """Read a state that was carried, if it is one of this entry and course."""
+    """Return the state in `carried` if it belongs to this entry and course."""
     if (
         isinstance(carried, dict)
         and carried.get("entry") == engagement.entry
@@ -274,7 +274,7 @@ def _race(pk: int) -> _Known:
 
 
 class _Stored(NamedTuple):
-    """A position as it is stored, and what it meant so far."""
+    """A stored position with its results so far."""
 
     pk: int
     fix: Fix
@@ -307,7 +307,7 @@ def _moment(t: int) -> datetime:
 
 
 class Recomputed(NamedTuple):
-    """The result of a replay: the state, and splits that are new or different."""
+    """The result of a replay: the state, and new or changed splits."""
 
     state: State
     splits: list[Passing]
@@ -316,7 +316,7 @@ class Recomputed(NamedTuple):
 def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
     """Replay a runner's track, including late fixes, and store what differs.
 
-    Returns None if nothing is new, as the phone had sent stored fixes again.
+    Returns None if nothing is new, because the phone has sent stored fixes again.
     """
     rows = _track(pk, engagement)
     gun = engagement.gun

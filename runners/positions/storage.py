@@ -81,7 +81,7 @@ class StatusChange(NamedTuple):
     finished: int | None
 
     def write(self) -> None:
-        """Update the entry, except what an organiser has set."""
+        """Update the entry, except fields that an organiser has set."""
         values: dict[str, Any] = {
             "status": self.status,
             "started_at": self.started and _moment(self.started),
@@ -128,7 +128,7 @@ Change = SplitChange | StatusChange | ConfirmedFix
 def write_rows(rows: Sequence[Row], changes: Sequence[Change] = ()) -> Sequence[Row]:
     """Write rows and changes in one transaction; return the rows that were refused.
 
-    A row whose (runner, time) is stored already changes nothing. The latest position
+    A row whose (runner, time) is already stored changes nothing. The latest position
     only moves forward in time.
     """
     if len(rows) > BATCH:

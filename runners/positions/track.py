@@ -40,8 +40,8 @@ class Publisher:
 class Track:
     """This process's state of a runner who publishes.
 
-    It subscribes to the runner's own group, so that fixes accepted by other processes
-    count here too. Times in milliseconds.
+    It subscribes to the runner's group to include fixes accepted by other processes.
+    Times are in milliseconds.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Track:
 
 
 class Processed(NamedTuple):
-    """The result of processing fixes: events to send, and what to store."""
+    """The result of processing fixes: events to send and rows to store."""
 
     events: list[tuple[str, RunnerEvent]]
     rows: list[Row]
@@ -97,7 +97,7 @@ def process_fixes(
     *,
     live: bool = False,
 ) -> Processed:
-    """Advance the track by fixes, in the order in which they count.
+    """Advance the track by fixes, in the order of their times.
 
     With `live`, each fix that is newer than all before it moves the marker, otherwise
     the last one does. Marks the track for recomputation if fixes of the race are late.

@@ -1,4 +1,4 @@
-"""Parses fixes and checks whether they can be true."""
+"""Parses fixes and checks whether they are plausible."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class FixError(ValueError):
 def fix_from(message: Mapping[str, Any], t: int) -> Fix:
     """Parse a fix of either dialect with a given time.
 
-    An optional value that is not valid becomes None: it is no reason to lose the
-    position. Raises `FixError` for the position.
+    An invalid optional value becomes None, so that the position is not lost. Raises
+    `FixError` for an invalid position.
     """
     lat, lng = _degrees(message, "lat", 90), _degrees(message, "lng", 180)
     optional = [
@@ -46,7 +46,7 @@ def fix_from(message: Mapping[str, Any], t: int) -> Fix:
 
 
 def check_fix(fix: Fix, now: int) -> None:
-    """Refuse a fix that cannot be true; raises `FixError`. `now` in milliseconds."""
+    """Refuse an impossible fix. Raises `FixError`. `now` is in milliseconds."""
     if fix.lat == 0 and fix.lng == 0:
         raise FixError(
             "position.invalid",

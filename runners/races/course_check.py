@@ -32,7 +32,7 @@ class CourseProblem(NamedTuple):
 
 
 def course_problems(course: Course) -> list[CourseProblem]:
-    """Return what an organiser should check before the race."""
+    """Return the warnings that an organiser should check before the race."""
     found = [*_gaps(course), *_heights(course)]
     if _repeats(course):
         found.append(

@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 class Spot(NamedTuple):
     """A fix on the plane of a line, in metres.
 
-    `east` and `north` are its heading, scaled by how far it can be trusted.
+    `east` and `north` are its heading, scaled by its reliability.
     """
 
     x: float
@@ -41,7 +41,7 @@ class Spot(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A place on the line: metres along it and beside it, and how badly it fits.
+    """A place on the line: metres along it and beside it, and the cost of its misfit.
 
     `inside` a segment, not at a joint of two or an end.
     """

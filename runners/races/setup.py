@@ -71,9 +71,9 @@ def race_set_course(
 ) -> list[ProposedCheckpoint]:
     """Set the course of a stored race, and its checkpoints.
 
-    `length` is the certified one, if there is one. Distances along the old course mean
-    nothing on the new one: checkpoints that the new one does not have are deleted,
-    those with the same name keep their rows.
+    `length` is the certified one, if there is one. Distances along the old course are
+    not valid on the new one: checkpoints that the new one does not have are deleted,
+    and those with the same name keep their rows.
     """
     race.line = [
         [lat, lng] if height is None else [lat, lng, height]

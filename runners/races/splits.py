@@ -18,7 +18,7 @@ SAME_WAY = 0.7
 
 
 class Mark(NamedTuple):
-    """A checkpoint as progress needs it: kind is start, split or finish."""
+    """A checkpoint for the computation of progress: kind is start, split or finish."""
 
     id: int
     distance: float
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """One time the course comes by a mark."""
+    """One pass of a mark by the course."""
 
     distance: float
     mark: int
@@ -36,8 +36,8 @@ class Pass(NamedTuple):
 class Passing(NamedTuple):
     """A runner passed a mark: `at` in ms, `uncertainty` in seconds.
 
-    The uncertainty is the time between the fixes before and after, or by how much the
-    place of these may be early or late, if that is more.
+    The uncertainty is the time between the fixes before and after, or the error in time
+    of their positions, if that is greater.
     """
 
     mark: int
@@ -48,14 +48,14 @@ class Passing(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A moment (ms) at which it is known how far along the course a runner was."""
+    """A time (ms) and the runner's distance along the course."""
 
     t: float
     distance: float
 
 
 def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
-    """Return each time that the course passes each mark, in the order of the race.
+    """Return all passes of the marks by the course, in the order of the race.
 
     Start and finish are passed once. A split in the first lap is passed again each time
     that the line returns in the same direction, unless a different mark is there; one

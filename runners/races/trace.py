@@ -21,8 +21,8 @@ class Traced(NamedTuple):
 def trace(guide: Guide, gun: int, fixes: Iterable[Fix]) -> Iterator[Traced | Passing]:
     """Follow fixes in the order of arrival; yield each, and the splits it showed.
 
-    After fixes that came late all are followed anew, as a race does. Splits that this
-    adds or changes are yielded.
+    After late fixes all fixes are followed again, as in a race. Splits that this adds
+    or changes are yielded.
     """
     state = guide.begin(gun)
     arrived: list[Fix] = []
@@ -51,7 +51,7 @@ def trace(guide: Guide, gun: int, fixes: Iterable[Fix]) -> Iterator[Traced | Pas
 def _news(
     known: dict[tuple[int, int], Passing], passings: Iterable[Passing]
 ) -> Iterator[Passing]:
-    """Note passings; yield those that are new or different."""
+    """Record passings and yield those that are new or changed."""
     for passing in passings:
         key = passing.mark, passing.pass_number
         if known.get(key) != passing:

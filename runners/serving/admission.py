@@ -1,4 +1,4 @@
-"""Decides whether this process accepts new sockets: not in a drain or overload."""
+"""Decides about new sockets, which are refused in a drain and under overload."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Admission:
     def refuses_reports(self) -> bool:
         """Return whether reports of phones are refused as well.
 
-        Phones are refused last: some keep nothing that is refused, and accepting a fix
-        costs little compared with sending it to thousands of spectators.
+        Phones are refused last. Some discard refused fixes, and accepting a fix costs
+        little compared with sending it to thousands of spectators.
         """
         limit = REPORTS_LIMIT_FACTOR * settings.SPECTATE_LAG_LIMIT / 1000
         return self.overloaded and self.lag > limit

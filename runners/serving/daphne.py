@@ -1,4 +1,4 @@
-"""What the `daphne` command has no options for: its lifespan and a time-out."""
+"""A lifespan and a time-out that the `daphne` command has no options for."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ FINAL_FLUSH_S = 1.0
 
 
 class DrainingServer(Server):
-    """Uvicorn's server with a drain before it closes what is left.
+    """Uvicorn's server with a drain before it closes connections.
 
     With `shares_port`, other processes listen on the port and accept new connections;
     otherwise this one goes on listening and reports that it is not ready. `on_started`
@@ -85,8 +85,7 @@ class DrainingServer(Server):
 async def close_sockets(backfiller: Backfiller, hurried: Callable[[], bool]) -> None:
     """Send each socket its backfill, ask it to reconnect, then close it.
 
-    In stages and in random order, so that reconnecting clients are spread, however they
-    were connected.
+    Works in stages and in random order, to spread reconnecting clients.
     """
     hub = backfiller.hub
     if not hurried():

@@ -1,8 +1,8 @@
 """Schedules Python's full garbage collections.
 
-Python would run them again and again while a crowd connects, and later from time to
-time: at 15,000 sockets, one stops the event loop for half a second. Collections of
-young objects are made rarer too, as a position leaves no reference cycle behind.
+Python's default would run them repeatedly while a crowd connects, and later from time
+to time. At 15,000 sockets, one stops the event loop for half a second. Collections of
+young objects are made rarer too, because positions leave no reference cycles.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def resident_bytes() -> int:
 
 
 class FullCollections:
-    """Runs full collections, the more rarely the longer they take."""
+    """Runs full collections. The longer they take, the rarer they are."""
 
     def __init__(
         self,

@@ -138,7 +138,7 @@ def _behind(hub: Hub) -> int:
 
 
 class MetricsBoard:
-    """The folder in which workers leave their numbers for each other."""
+    """The folder in which workers share their numbers."""
 
     def __init__(self, process: Process, folder: Path, number: int) -> None:
         self.process = process
@@ -148,7 +148,7 @@ class MetricsBoard:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Write from now on."""
+        """Start to write the readings."""
         self._task = asyncio.get_running_loop().create_task(self._write_often())
 
     async def _write_often(self) -> None:
@@ -239,7 +239,7 @@ def join_noticeboard(process: Process, folder: Path, number: int) -> None:
 
 
 def collector(process: Process) -> ProcessCollector:
-    """Return the collector of current numbers, and of siblings' from a second ago."""
+    """Return the collector of current numbers and of the siblings' latest ones."""
     if _noticeboard is None:
         return ProcessCollector({None: read_process(process)})
     own = {_noticeboard.number: read_process(process)}

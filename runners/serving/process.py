@@ -1,4 +1,4 @@
-"""The composition root: builds, starts and stops what one serving process shares."""
+"""The composition root: builds, starts and stops the services of one process."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from runners.sharing.topic_registry import TopicRegistry
 class Process:
     """The services of one serving process; they belong to the running event loop.
 
-    Each takes those that it needs, so they are built from the bottom up. Their tasks
-    run from then on; `start` adds what works without a request.
+    Each gets the services that it needs, so they are built from the bottom up. Their
+    tasks run from then on. `start` adds the work that needs no request.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -60,7 +60,7 @@ class Process:
         self.pruning.start()
 
     async def stop(self) -> None:
-        """Stop everything in reverse order, and store what is queued."""
+        """Stop everything in reverse order and store queued rows."""
         global _current
         await self.pruning.close()
         await self.full_collections.close()
@@ -103,7 +103,7 @@ async def stop() -> None:
 
 
 def complete_before(t: int) -> int:
-    """Return since when a client may lack events who was connected until `t`.
+    """Return the time since which a client connected until `t` may lack events.
 
     Milliseconds. For views, which also answer in processes without live services.
     """

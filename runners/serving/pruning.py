@@ -19,13 +19,13 @@ DAY_S = 86_400
 
 
 class DailyPruning:
-    """Prunes while the process serves; each process does, and the second finds none."""
+    """Prunes while serving. Of several processes, the first one finds all rows."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Prune from now on, if the settings limit how long positions are kept."""
+        """Start pruning if the settings limit the age of positions."""
         if settings.SPECTATE_RETENTION_DAYS:
             self._task = asyncio.create_task(self._prune_daily())
 

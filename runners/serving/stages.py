@@ -10,7 +10,7 @@ STAGE_S = 0.1
 
 
 async def in_stages(count: int, seconds: float) -> AsyncIterator[int]:
-    """Yield in stages how many of a count are due by now."""
+    """Yield in stages the number of items that are due by now."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     target = 0

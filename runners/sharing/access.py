@@ -52,7 +52,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class AccessCheck:
-    """A viewer with all that their socket follows, to be checked."""
+    """A viewer with all subscriptions of their socket, to be checked."""
 
     viewer: Viewer
     publisher: int | None
@@ -202,7 +202,7 @@ def _grants(runners: RunnerQuerySet, links: Collection[int]) -> list[Grant]:
 def _windows(
     runners: Sequence[int], links: Collection[int]
 ) -> dict[int, tuple[datetime, bool]]:
-    """Return by runner when their last open window ends and whether it is public."""
+    """Map runners to the end of their last open window and whether it is public."""
     windows: dict[int, tuple[datetime, bool]] = {}
     if runners:
         entries = entries_open().filter(
@@ -219,7 +219,7 @@ def _windows(
 def earliest(moments: Iterable[datetime | None]) -> float:
     """Return the earliest moment in seconds since the epoch; infinite for none.
 
-    Moments that are long past are ignored: they bind others only, as runners always see
+    Long past moments are ignored: they concern others only, because runners always see
     themselves.
     """
     past = timezone.now() - LONG_PAST
@@ -233,7 +233,7 @@ def earliest(moments: Iterable[datetime | None]) -> float:
 
 
 def check_access(questions: Sequence[AccessCheck]) -> list[AccessDecision]:
-    """Return what each socket may still see and do."""
+    """Return the access decision of each socket."""
     return [_check_access(check) for check in questions]
 
 
@@ -272,7 +272,7 @@ def _check_access(check: AccessCheck) -> AccessDecision:
 
 
 def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
-    """Return why races cannot be seen any more, by primary key.
+    """Return the reasons why races are no longer visible, by primary key.
 
     Deleted races are left out: the topics report them.
     """
@@ -295,7 +295,7 @@ def _lost_races(check: AccessCheck, links: Collection[int]) -> dict[int, str]:
 
 
 def _reasons(viewer: Viewer, lost: Collection[int]) -> dict[int, str]:
-    """Return why runners cannot be seen any more, as reasons of `access` events."""
+    """Return the reasons of `access` events for runners who are no longer visible."""
     runners = {r.pk: r for r in Runner.objects.filter(pk__in=lost)}
     follows: dict[int, str] = {}
     if viewer.user is not None:

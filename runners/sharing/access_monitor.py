@@ -50,7 +50,7 @@ CHECKS_PER_CALL = 50
 
 
 class MonitoredSocket(Protocol):
-    """A socket as the access monitor uses it."""
+    """The interface of a socket for the access monitor."""
 
     viewer: Viewer
     publisher: Publisher | None
@@ -64,7 +64,7 @@ class MonitoredSocket(Protocol):
         """Return the primary keys of the followed races."""
 
     def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
-        """End what is no longer allowed, and notify the client."""
+        """End the subscriptions that are no longer allowed, and notify the client."""
 
     def withhold_private(self) -> None:
         """Stop sending runners who are not visible to everybody."""
@@ -123,7 +123,7 @@ class Changes:
 
 
 class AccessMonitor:
-    """Keeps the sockets of one event loop within their rights."""
+    """Ends subscriptions of one event loop's sockets that have lost their right."""
 
     def __init__(self, pipeline: Pipeline, topics: TopicRegistry) -> None:
         self.pipeline = pipeline

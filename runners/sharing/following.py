@@ -1,4 +1,4 @@
-"""Follows from an account: following, asking to follow, and answering."""
+"""Follows of accounts: requests, answers and removal."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def follow_statuses(*, user: User) -> dict[str, str]:
 def _status_seen(status: str, visibility: str) -> str:
     """Return a status as the user sees it: a public runner is followed without asking.
 
-    It stays a request in the database. The runner answers it before the user sees them
-    as one of their followers only.
+    It stays a request in the database. The runner has to answer it before the user may
+    see them as one of their followers only.
     """
     if visibility == Runner.Visibility.PUBLIC and status == Follow.Status.PENDING:
         return Follow.Status.ACCEPTED

@@ -1,4 +1,4 @@
-"""Backfill: what clients missed while away or joining, or because events were lost."""
+"""Backfill of positions missed while away or joining, or because events were lost."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def stored_since(
     limit: float = LIMIT,
     margin: float = MARGIN_S,
 ) -> Backfill:
-    """Read what was stored of runners since a time (milliseconds), less a margin.
+    """Read fixes of runners stored since a time (milliseconds), less a margin.
 
     Causes three queries.
     """
@@ -140,16 +140,17 @@ def stored_since(
 
 
 def stored_after(runners: Collection[int], read_at: int) -> Backfill:
-    """Read what was committed since a read at a time (milliseconds).
+    """Read fixes committed since a read at a time (milliseconds).
 
-    Without a limit, as the time is short: clients are not notified of what is left out.
+    There is no limit because the time is short, and clients would not be notified of
+       omitted fixes.
     """
     return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY_S)
 
 
 @dataclass
 class LostSpan:
-    """A span in which events were lost; `until` is when they had been backfilled.
+    """A period in which events were lost. `until` is the end of their backfill.
 
     Both in milliseconds.
     """
@@ -173,7 +174,7 @@ class Backfiller:
         hub.loss_detector.on_loss = self.schedule
 
     def schedule(self, since: int, runners: Collection[int] | None = None) -> None:
-        """Read what was stored since a time, and send it to the followers.
+        """Read fixes stored since a time, and send them to the followers.
 
         `runners`: the runners concerned, or None for all who are followed.
         """
@@ -207,7 +208,7 @@ class Backfiller:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     def complete_before(self, t: int) -> int:
-        """Return since when a client may lack events who was connected until `t`.
+        """Return the time since which a client connected until `t` may lack events.
 
         That is `t`, or the start of a lost span that had not been backfilled by then.
         Milliseconds. Views call it in threads.

@@ -1,8 +1,8 @@
 """Coalesced reads for sockets that follow runners one by one.
 
-A crowd that follows one by one, after a restart or at a start, would cause about five
-queries per socket. Here all requests that arrive during a query share the next one: the
-cost depends on the number of runners, not of sockets.
+A crowd that follows single runners, after a restart or at a start, would cause about
+five queries per socket. All requests that arrive during a query share the next one, so
+the cost depends on the number of runners and not of sockets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class FollowRequest:
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """A request for what was stored of a runner since a time (milliseconds)."""
+    """A request for the fixes of a runner stored since a time (milliseconds)."""
 
     runner: int
     since: int
@@ -90,7 +90,7 @@ class RunnerReads:
         return v1.snapshot_bodies(map(orjson.Fragment, items), [])
 
     async def backfill(self, runners: Collection[int], since: int) -> Backfill:
-        """Return what was stored since a time; raises `DatabaseUnavailable`."""
+        """Return the fixes stored since a time. Raises `DatabaseUnavailable`."""
         step = since - since % SINCE_STEP_MS
         backfill = await self._stored(runners, step, MARGIN_S, RUNNER_LIMIT)
         total = 0
@@ -103,7 +103,7 @@ class RunnerReads:
         return backfill
 
     async def stored_after(self, runners: Collection[int], read_at: int) -> Backfill:
-        """Return what was committed since a read at a time (milliseconds)."""
+        """Return the fixes committed since a read at a time (milliseconds)."""
         step = read_at - read_at % READ_AT_STEP_MS
         return await self._stored(runners, step, COMMIT_DELAY_S, math.inf)
 

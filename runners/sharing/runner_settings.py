@@ -16,7 +16,7 @@ from runners.positions.privacy_rules import forget_hidden
 
 
 def visibility_set(*, runner: Runner, visibility: str) -> None:
-    """Say who sees a runner; those who may not any more lose them at once."""
+    """Set who may see a runner. Others lose the runner at once."""
     runner.visibility = visibility
     runner.save(update_fields=["visibility", "changed_at"])
 
@@ -47,7 +47,7 @@ def sharing_until(*, runner: Runner, ends: datetime | None) -> None:
 
 
 def cheers_set(*, runner: Runner, wanted: bool) -> None:
-    """Let spectators cheer, or not; in force at once."""
+    """Allow or refuse cheers. In force at once."""
     runner.cheers = wanted
     runner.save(update_fields=["cheers", "changed_at"])
 
@@ -55,7 +55,7 @@ def cheers_set(*, runner: Runner, wanted: bool) -> None:
 def zone_add(
     *, runner: Runner, name: str, lat: float, lng: float, radius: float
 ) -> Zone:
-    """Hide a place; what is stored of it is deleted."""
+    """Hide a place and delete its stored positions."""
     zone = Zone(runner=runner, name=name, lat=lat, lng=lng, radius=radius)
     zone.full_clean(exclude=["shift", "bearing"])
     zone_save(zone=zone)
@@ -64,7 +64,7 @@ def zone_add(
 
 @transaction.atomic
 def zone_save(*, zone: Zone) -> None:
-    """Save a new or changed zone; what is stored of the place is deleted."""
+    """Save a new or changed zone and delete the positions stored inside."""
     zone.save()
     forget_hidden(zone.runner_id)
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [zone.runner_id], erased=True)
@@ -74,7 +74,7 @@ def zone_save(*, zone: Zone) -> None:
 def positions_erase(*, runner: Runner) -> int:
     """Delete all positions of a runner, also from open views; return how many.
 
-    What phones still hold of the time before is not taken any more.
+    Positions from before that phones still hold are refused later.
     """
     runner.erased_at = timezone.now()
     runner.save(update_fields=["erased_at", "changed_at"])
@@ -88,7 +88,7 @@ def positions_erase(*, runner: Runner) -> int:
 
 @transaction.atomic
 def runner_delete(*, runner: Runner) -> None:
-    """Delete a runner with all that is kept of them, and the links to them alone."""
+    """Delete a runner with all their data, and links to them alone."""
     for link in runner.links.exclude(race__isnull=False):
         if not link.runners.exclude(pk=runner.pk).exists():
             link.delete()

@@ -97,7 +97,7 @@ def find_link(plain: str) -> ShareLink:
 
 
 def link_proof(link: ShareLink) -> str:
-    """Return what a page sends instead of its link's PIN; it changes with the PIN.
+    """Return a proof that replaces a link's PIN in pages. It changes with the PIN.
 
     It needs no hashing and opens a locked link too.
     """

@@ -31,7 +31,7 @@ class CachedToken:
 
 
 class TokenCache:
-    """Looks tokens up, all that wait in one query, and keeps the results for a moment.
+    """Looks up waiting tokens in one query and caches the results for some seconds.
 
     It belongs to its event loop.
     """

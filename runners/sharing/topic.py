@@ -2,7 +2,7 @@
 
 All followers of a topic see the same runners, except for those who have blocked the
 follower. A topic is one process's list of its runners. It polls the database once per
-second while it has followers, and so notices changes by other processes, the admin and
+second while it has followers, and so detects changes by other processes, the admin and
 a shell, with or without Redis.
 """
 
@@ -232,7 +232,7 @@ class Topic:
     async def _read_stored_after(
         self, runners: Collection[int], read_at: int
     ) -> Backfill:
-        """Read what was committed since, without what a right that ends hides."""
+        """Read the fixes committed since, without those hidden by rights that end."""
         while True:
             removals = self._removals
             backfill = await database.read(stored_after, runners, read_at)
@@ -255,7 +255,7 @@ class Topic:
                     recipient.queue_position(pk, row)
 
     async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
-        """Return what was stored since a time; concurrent calls share the query."""
+        """Return the fixes stored since a time. Concurrent calls share the query."""
         step = since - since % SINCE_STEP_MS
         now = self.hub.loop.time()
         task, read_at = self._backfill.get(step, (None, 0.0))
@@ -350,7 +350,7 @@ class Topic:
                 )
 
     def invalidate(self) -> None:
-        """Make the next refresh read everything, whatever the version is."""
+        """Make the next refresh read everything, regardless of the version."""
         if self._version is not None:
             self._version = Version(self._version.race, None)
 

@@ -55,10 +55,10 @@ class Wander:
 class Motion:
     """A runner on a course, at a pace of their own.
 
-    On a loop laps follow each other; elsewhere the runner turns at either end. `factor`
-    is how many times faster than life they move; `wait` is how long they stand at the
-    start first, in seconds. A standing runner does not move at all, and a straying one
-    leaves the course from time to time.
+    On a loop the laps follow each other. Elsewhere the runner turns at either end.
+    `factor` multiplies their speed. `wait` is the time that they stand at the start
+    first, in seconds. A standing runner does not move at all, and a straying one leaves
+    the course from time to time.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Motion:
         return self.distance >= self._end
 
     def step(self, seconds: float, *, t: int) -> Fix:
-        """Move on for some seconds and return the phone's fix; t in ms."""
+        """Move for some seconds and return the phone's fix, with `t` in ms."""
         form = math.exp(self._form.step(seconds * self._factor))
         running = max(0.0, seconds - self._wait)
         self._wait = max(0.0, self._wait - seconds)

@@ -1,4 +1,4 @@
-"""Writes what a field has run already, as if its phones had sent since the gun."""
+"""Writes the past positions of a field, as if its phones had sent since the gun."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOURCE = "websocket"
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A fix as progress reads it."""
+    """A fix with the fields that progress reads."""
 
     t: int
     lat: float
@@ -38,7 +38,7 @@ class Phone:
 def past_write(
     *, race: Race, entries: Iterable[Entry], now: datetime, random: Random
 ) -> None:
-    """Replace the positions of entries by a past from before their gun until now.
+    """Replace the positions of entries by those from before their gun until now.
 
     DNFs have been standing since half of that time.
     """

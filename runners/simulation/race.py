@@ -1,4 +1,4 @@
-"""Runs a field on a course, until it has finished or is stopped."""
+"""Simulates a field on a course until it has finished or is stopped."""
 
 from __future__ import annotations
 

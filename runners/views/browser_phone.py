@@ -20,14 +20,14 @@ DEVICE_LENGTH = 40
 
 @require_safe
 def browser_phone(request: HttpRequest) -> HttpResponse:
-    """Show the page; it is the same for everybody, as a service worker caches it."""
+    """Show the page, which is the same for all, because a service worker caches it."""
     return render(request, "runners/browser_phone.html")
 
 
 @never_cache
 @require_safe
 def browser_account(request: HttpRequest) -> JsonResponse:
-    """Return who is signed in, and which runner they are."""
+    """Return the signed-in account and its runner."""
     runner = None
     if request.user.is_authenticated:
         runner = Runner.objects.filter(account=request.user).first()
@@ -44,7 +44,7 @@ def browser_account(request: HttpRequest) -> JsonResponse:
 @require_http_methods(["GET", "POST"])
 @sensitive_variables("plain", "scheme")
 def browser_token(request: HttpRequest) -> JsonResponse:
-    """Create a token for the runner's browser; GET returns whose a token is."""
+    """Create a token for the runner's browser. GET returns the runner of a token."""
     if request.method == "GET":
         scheme, _, plain = request.headers.get("Authorization", "").partition(" ")
         row = (

@@ -28,7 +28,7 @@ class PlainExceptionReporter(ExceptionReporter):
 
 
 class NotFoundPage(MiddlewareMixin):
-    """Renders our own page for 404."""
+    """Renders the project's page for 404."""
 
     def process_exception(
         self, request: HttpRequest, exception: Exception

@@ -1,4 +1,4 @@
-"""The visitor's language, and the translations of our scripts' texts."""
+"""The visitor's language, and the translations of the scripts' texts."""
 
 from __future__ import annotations
 

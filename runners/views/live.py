@@ -1,4 +1,4 @@
-"""The live page: everybody public, one race or one runner."""
+"""The live page of all public runners, of one race or of one runner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOST_COURSES = 5
 @require_safe
 @gzip_page
 def live(request: HttpRequest) -> HttpResponse:
-    """Show everybody public."""
+    """Show all public runners."""
     return live_page(
         request,
         title=_("Live now"),
@@ -182,7 +182,7 @@ def _mode(request: HttpRequest) -> str:
 
 
 def _account(request: HttpRequest) -> dict[str, Any] | None:
-    """Return what the page needs to follow runners in the visitor's account."""
+    """Return the data with which the page follows runners in the visitor's account."""
     if not request.user.is_authenticated:
         return None
     return {

@@ -39,7 +39,7 @@ FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 
 
 class Refused(Exception):
-    """A request that is not valid, or for something that may not be seen."""
+    """An invalid request, or a request for hidden runners or races."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -50,8 +50,7 @@ class Refused(Exception):
 
 @require_safe
 async def live_json(request: HttpRequest) -> HttpResponse:
-    """Return the content of a `snapshot`, and what was stored `since`
-    (docs/protocol.md).
+    """Return a `snapshot`, and fixes stored `since` (docs/protocol.md).
 
     `?public=1&race=SLUG&runners=CODE,CODE&since=MS`; a share link is in the header
     `Spectate-Share`. `late` has `{runner, fixes}` of fixes newer than `since`; courses

@@ -55,7 +55,7 @@ SENTENCES = {
 @sensitive_variables("pin", "token", "follow")
 @require_http_methods(["GET", "HEAD", "POST"])
 def share(request: HttpRequest, token: str) -> HttpResponse:
-    """Show what a link gives access to, ask for its PIN, or show why it has ended."""
+    """Show the runners of a link, ask for its PIN, or show why it has ended."""
     pin = request.POST.get("pin", "").strip()
     try:
         link = view_link(token, pin or request.get_signed_cookie(OPENED, "") or "")
@@ -117,7 +117,7 @@ def _request_pin(request: HttpRequest, token: str, *, problem: str) -> HttpRespo
 def kept_secret(
     response: HttpResponse, *, referrer: str = "no-referrer"
 ) -> HttpResponse:
-    """Prevent that the address, which is the secret, is sent to other sites."""
+    """Keep browsers from sending the address, which is the secret, to other sites."""
     response["Referrer-Policy"] = referrer
     response["X-Robots-Tag"] = "noindex, nofollow"
     patch_cache_control(response, private=True, no_store=True)

@@ -23,9 +23,10 @@ GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 @async_only_middleware
 def share_header(get_response: GetResponse) -> GetResponse:
-    """Open a request's share link before a view takes a thread to read.
+    """Open a request's share link before a view needs a thread.
 
-    429 for a link that is locked after too many wrong PINs, whatever is requested.
+    Returns 429 for a link that is locked after too many wrong PINs, regardless of the
+       request.
     """
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
@@ -58,7 +59,7 @@ def header_link(request: HttpRequest) -> ShareLink | None:
 
 
 def database_unavailable() -> JsonResponse:
-    """Return 503: clients retry."""
+    """Return 503, which makes clients retry."""
     return JsonResponse(
         {
             "code": "store.unavailable",

@@ -1,4 +1,4 @@
-"""The data of a topic (everybody public, or a race), read once for many visitors.
+"""The data of a topic (all public runners, or a race), shared by many visitors.
 
 Pages and `/live.json` use it; each process reads its own.
 """
@@ -37,7 +37,7 @@ Items = dict[int, dict[str, Any]]
 
 
 def public_items(*, fresh: bool) -> Items:
-    """Return everybody public as in a snapshot, by primary key; `fresh`: with trails.
+    """Return all public runners as in a snapshot, by primary key. `fresh`: with trails.
 
     The result is shared and must not be changed.
     """
@@ -50,7 +50,7 @@ def race_items(race: int, *, fresh: bool) -> Items:
 
 
 def without_blockers(items: Items, user: int | None) -> Items:
-    """Remove runners who have blocked the user, as a topic is read for all users."""
+    """Remove runners who have blocked the user. Topics are read for all users."""
     blockers = blockers_of([user]).get(user, ()) if user is not None else ()
     if not blockers:
         return items

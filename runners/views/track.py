@@ -54,9 +54,9 @@ def replies_when_unavailable(
 def track_json(request: HttpRequest, code: str) -> HttpResponse:
     """Return `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
 
-    `since` (milliseconds) leaves out what was stored before; `detail` (metres) leaves
-    out points that are this near to the line of the others. 304 if nothing is new, 404
-    for viewers who may not see the runner.
+    `since` (milliseconds) omits positions stored before. `detail` (metres) omits points
+    this near to the line of the others. Responds 304 if nothing is new, and 404 to
+    viewers who may not see the runner.
     """
     runner = _visible(request, code)
     since = _number(request, "since", 0, 2**53)
@@ -142,7 +142,7 @@ def _conditional(
 ) -> HttpResponse:
     """Return a response only if the client does not have these positions already.
 
-    Rights are checked before, as no cache may answer for us.
+    Rights are checked before, because no cache may replace this check.
     """
     state = positions.aggregate(n=Count("pk"), last=Max("stored_at"))
     etag = quote_etag(f"{state['n']} {state['last']} {what}")

@@ -22,7 +22,7 @@ MOST_UNASSIGNED = 200
 def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
     """Return all data of the desk, times in milliseconds. Causes five queries.
 
-    Where a runner calls for help is for those who `may_change` the race.
+    The position of a call for help is included only if `may_change`.
     """
     now = timezone.now()
     entries = list(
@@ -72,8 +72,8 @@ def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:
 def open_calls(race: Race, now: datetime) -> Iterable[Sos]:
     """Return open calls for help: of this race, then of runners in no current race.
 
-    Of each runner it is the last call, so that nobody fills the desks. A call without a
-    position has that of the runner's call before.
+    Only the last call of each runner is returned, to keep the desk readable. If it has
+    no position, it gets that of the runner's previous call.
     """
     here = Entry.objects.filter(race=race)
     elsewhere = Entry.objects.filter(race__in=Race.objects.window_open(now))

@@ -33,8 +33,8 @@ def runner_meant(race: Race, text: str) -> Runner:
 def phones_swap(*, first: Runner, second: Runner) -> tuple[int, int]:
     """Give each runner the other's phones; return how many each gets.
 
-    Stored positions stay with their runner. Open sockets are closed to reconnect, and
-    send for the other runner then.
+    Stored positions stay with their runner. Open sockets are closed, and after
+    reconnecting they publish for the other runner.
     """
     usable = RunnerToken.objects.usable()
     with transaction.atomic():

@@ -33,7 +33,7 @@ NO_LIST = (
 
 
 class StartListError(ValueError):
-    """A file that is no start list; the message explains it to the organiser."""
+    """A file that is not a start list. The message explains it to the organiser."""
 
 
 def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
@@ -59,7 +59,7 @@ def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
 
 
 def shielded(text: str) -> str:
-    """Return a cell that spreadsheets do not take for a formula."""
+    """Return a cell that spreadsheets do not interpret as a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 

@@ -50,7 +50,7 @@ def problem_of(message: CheckMessage) -> Problem:
 
 
 def check_database() -> Iterator[str | Problem]:
-    """Check that the database is there, migrated, writable and fit for the workers."""
+    """Check that the database is available, migrated, writable and fit for workers."""
     connection.ensure_connection()
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -132,7 +132,7 @@ def read_clock() -> Timex | None:
 
 
 def check_clock() -> Iterator[str | Problem]:
-    """Check that the clock is synchronised: phones are checked by it."""
+    """Check that the clock is synchronised, because fixes are compared with it."""
     now = f"{timezone.now():%Y-%m-%d %H:%M:%S} UTC"
     clock = read_clock()
     if clock is None:

@@ -1,7 +1,7 @@
-"""The checks from outside: what visitors and phones meet at PUBLIC_URL.
+"""The checks from outside: the access of visitors and phones by PUBLIC_URL.
 
-They run on this machine, with its own name server and network: run the command on a
-different machine with the same settings to include the firewall.
+They run on this machine with its name server and network. To include the firewall, run
+the command on a different machine with the same settings.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def receive_type(watcher: ClientConnection, kind: str) -> dict[str, Any]:
 def request_page(
     path: str, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Request a page of PUBLIC_URL; raises `Problem` if nothing answers there."""
+    """Request a page of PUBLIC_URL. Raises `Problem` if there is no response."""
     try:
         return fetch(settings.PUBLIC_URL + path, body, headers)
     except (OSError, http.client.HTTPException) as error:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 
 class Problem(Exception):
-    """A fault that would spoil a race: what it is, and what to do about it."""
+    """A fault that would disturb a race: a description, and what to do about it."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)

@@ -133,7 +133,7 @@ def _learned(paths: Sequence[str] | None) -> Prior | None:
 
 
 def _read_distances(text: str, results: Results) -> list[float]:
-    """Return the distances to ask at: those of the list that the race has."""
+    """Return the distances of the list that the race has."""
     try:
         distances = sorted({float(part) for part in text.split(",")})
     except ValueError:
@@ -161,7 +161,7 @@ def _slopes(path: str | None, length: float) -> Slopes:
 
 
 def _drawn(count: int, limit: int | None, seed: int) -> list[int]:
-    """Return the rows to play: all, or as many as the limit, in their order."""
+    """Return the rows to replay, at most the limit, in their order."""
     if limit is not None and limit < 1:
         raise CommandError("--limit must be at least 1.")
     if limit is None or limit >= count:
@@ -172,7 +172,7 @@ def _drawn(count: int, limit: int | None, seed: int) -> list[int]:
 
 @contextmanager
 def _written(path: str | None) -> Iterator[Any]:
-    """Give a function that writes a line to the file, or does nothing without one."""
+    """Yield a function that writes a line to the file, if there is one."""
     if path is None:
         yield lambda line: None
         return
@@ -197,7 +197,7 @@ def _line(answer: Answer) -> str:
 
 
 def _as_json(score: Score) -> dict[str, float]:
-    """Return a question's scores with the names of the issue: `for` is a place."""
+    """Return the scores of a question, with `for` and `at` as place names."""
     figures = asdict(score)
     asked_at, place = figures.pop("asked_at"), figures.pop("place")
     return {

@@ -188,7 +188,7 @@ class Names:
             }
 
     def of(self, facts: SocketFacts) -> str:
-        """Return who uses a socket: runner, user and links, else nobody."""
+        """Return the users of a socket: its runner, user and links, or "nobody"."""
         subject = []
         if facts["runner"] is not None:
             subject.append(f"runner {facts['runner']}")

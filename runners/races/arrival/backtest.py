@@ -1,9 +1,9 @@
-"""Ask for arrivals in a race that is over, and compare them with the results.
+"""Compare predicted arrivals of a finished race with its results.
 
-A runner of the results is run again from mat to mat. At each distance asked at, the
-predictor behind eta.json gets what the server would have at that moment: the start, the
-splits so far and the progress of the last minutes. Its answers for the mats ahead are
-compared with the splits, beside three simple rules.
+The run of each runner in the results is simulated from mat to mat. At each given
+distance the predictor behind eta.json gets the server's knowledge of that moment: the
+start, the splits so far and the progress of the last minutes. Its predictions for the
+mats ahead are compared with the splits, and with those of three simple rules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LEFT_OUT = 0.2
 
 
 class Answer(NamedTuple):
-    """One answer and the truth: seconds since the runner's start, and metres."""
+    """One prediction and the true time, in seconds since the runner's start."""
 
     row: int
     asked_at: float
@@ -76,7 +76,7 @@ class Run:
     times: Floats
 
     def time_at(self, distance: float) -> float:
-        """Return when the runner was there, in seconds."""
+        """Return the time at which the runner reached a distance, in seconds."""
         return float(np.interp(distance, self.distances, self.times))
 
     def place_at(self, time: float) -> float:
@@ -116,7 +116,7 @@ def _correlated(steps: int) -> Floats:
 
 
 def samples_at(run: Run, mats: Floats, distance: float) -> list[Passed]:
-    """Return what the server knows when the runner is at a distance."""
+    """Return the server's knowledge when the runner is at a distance."""
     now = run.time_at(distance)
     splits = [Passed(run.time_at(d), d) for d in mats.tolist() if d <= distance]
     recent = [
@@ -137,9 +137,9 @@ def play(
 ) -> Iterator[Answer]:
     """Yield the answers at each requested distance, for all mats ahead.
 
-    `rows` are indices into `results.times`, all by default. A question is left out if
-    its split, or that of the mat at which it is asked, is missing, and if eta.json
-    would answer `too_early`.
+    `rows` are indices into `results.times`, all by default. A question is omitted if
+    its split, or that of the mat at which it is asked, is missing, or if eta.json would
+    respond `too_early`.
     """
     chosen = range(len(results.times)) if rows is None else rows
     for n in chosen:
@@ -185,7 +185,7 @@ def _answers(
 
 
 def scores(answers: Sequence[Answer]) -> list[Score]:
-    """Return how good the answers to each question were, in the order asked."""
+    """Return the accuracy of the answers to each question, in the order asked."""
     table = np.array(answers, dtype=float)
     questions = sorted({(a.asked_at, a.place) for a in answers})
     return [

@@ -1,10 +1,10 @@
-"""Learn from results how pace changes in the course of a race.
+"""Learn the change of pace in the course of a race from results.
 
 The middle is a quantile regression (Koenker and Bassett, "Regression quantiles",
-Econometrica 46, 1978) by iteratively reweighted least squares, drawn towards what was
-known before. The spread is the mean size of the errors of runners that were not learned
-from, to either side, as an exponential of the spread's terms; it is then scaled to hold
-the share wanted of them: conformal prediction with normalised residuals (Lei et al.,
+Econometrica 46, 1978) by iteratively reweighted least squares, shrunk towards the
+previous coefficients. The spread is the mean size of the errors of held-out runners, to
+either side, as an exponential of the spread's terms. It is then scaled to cover the
+wanted share of them: conformal prediction with normalised residuals (Lei et al.,
 "Distribution-free predictive inference for regression", JASA 113, 2018). With several
 races each one in turn is held out, with one race, one half of its runners.
 """
@@ -67,7 +67,7 @@ NOTHING = Prior(
 
 
 class Lessons(NamedTuple):
-    """Answers to learn from, one row each."""
+    """The data to learn from, one row per prediction."""
 
     middle: Floats
     spread: Floats
@@ -89,7 +89,7 @@ def learn(
 ) -> Prior:
     """Learn from the results of races of about the same length.
 
-    `before` is the prior for whatever the results do not determine; its weight
+    `before` is the prior of coefficients that the results do not determine. Its weight
     decreases with the number of runners. Raises ResultsError if there are too few.
     """
     runners = sum(len(_complete(race)) for race in races)
@@ -141,7 +141,7 @@ def _complete(race: Results) -> Floats:
 
 
 def _lessons_of_race(race: Results, dice: np.random.Generator) -> Lessons:
-    """Ask at each mat for all that follow."""
+    """Return the data for each mat and all mats that follow it."""
     times = _complete(race)
     if len(times) > MOST_RUNNERS:
         times = times[dice.choice(len(times), MOST_RUNNERS, replace=False)]

@@ -85,7 +85,7 @@ class Prior:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Prior:
-        """Read what `as_json` wrote."""
+        """Return the prior that `as_json` has encoded."""
         ends = {name: tuple(data[name]) for name in ("middle", "early", "late")}
         return cls(**{**data, **ends})
 
@@ -94,7 +94,7 @@ class Prior:
         return asdict(self)
 
     def for_length(self, length: float) -> Prior:
-        """Return what is expected of a race of a different length, in metres."""
+        """Return the prior for a race of a different length, in metres."""
         if abs(math.log(length / self.length)) < SAME_LENGTH:
             return self
         factor = amplitude(length) / max(amplitude(self.length), 0.2)
@@ -133,19 +133,19 @@ class Prior:
         return middle - early, middle, middle + late
 
     def _shrunk(self, ratio: Floats) -> Floats:
-        """Return the ratio without what wobbles of the pace explain."""
+        """Return the ratio without the share that wobbles of the pace explain."""
         size = np.maximum(np.abs(ratio) - self.ignored, 0)
         return np.asarray(np.sign(ratio) * np.minimum(size, FARTHEST))
 
 
 @cache
 def shipped() -> Prior:
-    """Return what is used by default."""
+    """Return the prior that is used by default."""
     return Prior.from_json(json.loads(SHIPPED.read_text()))
 
 
 def amplitude(length: float) -> float:
-    """Return how much paces fade in a race, as a share of a marathon's."""
+    """Return the fading of paces in a race, as a share of a marathon's."""
     more = max(0.0, length - STEADY_UP_TO_M) / (42_195 - STEADY_UP_TO_M)
     return min(math.sqrt(more), MOST_AMPLITUDE)
 

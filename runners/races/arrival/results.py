@@ -1,4 +1,4 @@
-"""Read results: the times at which each runner passed each mat."""
+"""Reads results: the times at which each runner passed each mat."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""A race as one file, to keep it or to take it to another installation.
+"""A race as one file, for backup or for a different installation.
 
-JSON, a line each, packed by gzip: `zcat FILE` shows it. The first line says
-`{"spectate": "race", "format": 1}`, each of the others is an object with one key, its
-kind, in this order: `race`, `wave`, `checkpoint`, `runner`, `entry`, `split`, `track`,
-`end`. Runners are known by their codes, waves by their names, checkpoints by an `id` of
-the file's own.
+The file has one JSON object per line and is compressed with gzip: `zcat FILE` shows it.
+The first line is `{"spectate": "race", "format": 1}`. Each of the others has one key,
+its kind, in this order: `race`, `wave`, `checkpoint`, `runner`, `entry`, `split`,
+`track`, `end`. Runners are identified by their codes, waves by their names, and
+checkpoints by an `id` within the file.
 
-It holds what the race showed. What is the runners' own stays where it is: accounts,
-tokens, followers, zones, and where they were outside the race. Whoever has not accepted
-an entry is left out, since nobody would know any more that they have not.
+It contains what the race has shown. It does not contain the runners' own data:
+accounts, tokens, followers, zones and positions outside the race. Entries without their
+runner's consent are omitted, because the importing installation could not know that.
 """
 
 FORMAT = 1

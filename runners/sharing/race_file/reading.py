@@ -1,4 +1,4 @@
-"""Make a race of a file: all of it, or nothing."""
+"""Imports a race from a file, completely or not at all."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _kind_and_fields(data: Fields) -> tuple[str, Fields]:
 
 
 class _Reader:
-    """Takes the lines of a file in their order; rows of a kind are made at once."""
+    """Processes the lines of a file in order. Rows of a kind are created together."""
 
     def __init__(self, replace: bool) -> None:
         self.replace = replace
@@ -149,7 +149,7 @@ class _Reader:
         self.counts[kind] += 1
 
     def _make(self, kind: str) -> None:
-        """Store the rows of a kind, all of which have come."""
+        """Store the rows of a kind after its last line."""
         try:
             with transaction.atomic():
                 if kind == "wave":

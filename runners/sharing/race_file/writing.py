@@ -1,4 +1,4 @@
-"""Write a race into a file."""
+"""Exports a race to a file."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _fields(row: Model, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _latest(row: LatestPosition, entry: Entry) -> dict[str, Any]:
-    """Return a runner's last fix, and the state that the next one goes on from."""
+    """Return a runner's last fix, and the state from which the next one continues."""
     carried: Mapping[str, Any] = row.race_state or {}
     state = carried["state"] if carried.get("entry") == entry.pk else None
     values = [getattr(row, name) for name in race_file.FIX[1:-1]]

@@ -1,4 +1,4 @@
-"""Download or delete one's data."""
+"""Downloads and deletes a user's data."""
 
 from __future__ import annotations
 

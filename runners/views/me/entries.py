@@ -1,4 +1,4 @@
-"""Races that an organiser entered the runner for; shown there only with consent."""
+"""Entries by an organiser, which are shown only with the runner's consent."""
 
 from __future__ import annotations
 

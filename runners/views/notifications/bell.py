@@ -40,7 +40,7 @@ DEVICE_LENGTH = 60
 @never_cache
 @require_safe
 def bell_json(request: HttpRequest) -> JsonResponse:
-    """Return what a page needs to offer the choice."""
+    """Return the data with which a page offers the choice."""
     user = _user(request)
     address = address_of(user)
     return JsonResponse(

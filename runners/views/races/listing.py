@@ -1,4 +1,4 @@
-"""The standings that a viewer may see: read, cached for a moment, filtered."""
+"""The standings that a viewer may see: read, cached for seconds, and filtered."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ListingQuery:
 
 @dataclass(frozen=True)
 class Listing:
-    """The standings of the runners who may be shown, as if there were no others.
+    """The standings of visible runners, computed as if there were no others.
 
     `ranked_rows` are all rows of the group that match, of which `page` was requested;
     `ranks` in the group and `gaps` to its first belong to the page. `hidden` counts the

@@ -36,9 +36,9 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return `{chunk, from, guns, runners: [{code, gun, points}]}`.
 
     `?from=MS` is rounded down to the start of a chunk of `chunk` milliseconds. A point
-    is `[t, lat, lng, progress]`; `gun` is the start of the runner's wave, `guns` has
-    those of all waves. Shown are the runners who may be seen now, whatever was shown at
-    the time.
+    is `[t, lat, lng, progress]`. `gun` is the start of the runner's wave, and `guns`
+    has those of all waves. Runners who may be seen now are included, even if they were
+    hidden at the time.
     """
     user = await request.auser()
     body = await database.read(_answer, request, slug, user.pk)
@@ -76,7 +76,7 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
 def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
     """Return the points of a chunk by runner, oldest first. Causes two queries.
 
-    Not cached, as positions may be erased at any time.
+    Not cached, because positions may be erased at any time.
     """
     begun, ended = (
         datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK_MS)

@@ -19,7 +19,7 @@ AsyncView = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
 
 def answers_json(view: AsyncView) -> AsyncView:
-    """Return a view that answers `Refused` with `{code, detail}`."""
+    """Return a view that responds to `Refused` with `{code, detail}`."""
 
     @wraps(view)
     async def answer(request: HttpRequest, slug: str) -> HttpResponse:

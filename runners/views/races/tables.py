@@ -124,5 +124,5 @@ def as_csv(listing: Listing) -> bytes:
 
 
 def _safe(text: str) -> str:
-    """Return a cell that spreadsheets do not take for a formula."""
+    """Return a cell that spreadsheets do not interpret as a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text

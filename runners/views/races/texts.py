@@ -36,7 +36,7 @@ COUNT_WORDS = {
 def shown(
     ranked: RankedRow, rank: int | None, gap: Gap, listing: Listing
 ) -> dict[str, Any]:
-    """Return what a row of the standings shows.
+    """Return the texts of a row of the standings.
 
     Keys: `rank`, `row`, and the texts `state`, `figure` (time, or distance), `gap`,
     `last` (the last split) and `group` (category and wave).
@@ -87,7 +87,7 @@ def _pace(seconds: float) -> str:
 
 
 def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
-    """Return what a row of an entry's splits shows.
+    """Return the texts of a row of an entry's splits.
 
     Keys: the texts `name`, `distance`, `at`, `elapsed` and `pace`, `ms` (milliseconds
     since the epoch), `corrected` (set by hand) and `uncertainty` (seconds, 0 if it is
