@@ -33,10 +33,10 @@ def origin_allowed(scope: Scope) -> bool:
     """Return whether a page of this server, or no page, opens the socket.
 
     Its origin must have the Host header's host and port, or a host in ALLOWED_HOSTS and
-       the port of PUBLIC_URL, because other programs on this host are not trusted. The
-       wildcard does not count, since it would let any page use a visitor's session. With
-       https, pages over plain HTTP do not count, because anybody on the network can modify
-       them.
+    the port of PUBLIC_URL, because other programs on this host are not trusted. The
+    wildcard does not count, since it would let any page use a visitor's session. With
+    https, pages over plain HTTP do not count, because anybody on the network can modify
+    them.
     """
     origin = header(scope, b"origin")
     if origin is None:

@@ -143,7 +143,7 @@ def stored_after(runners: Collection[int], read_at: int) -> Backfill:
     """Read fixes committed since a read at a time (milliseconds).
 
     There is no limit because the time is short, and clients would not be notified of
-       omitted fixes.
+    omitted fixes.
     """
     return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY_S)
 

@@ -26,7 +26,7 @@ def share_header(get_response: GetResponse) -> GetResponse:
     """Open a request's share link before a view needs a thread.
 
     Returns 429 for a link that is locked after too many wrong PINs, regardless of the
-       request.
+    request.
     """
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
