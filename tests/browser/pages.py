@@ -76,10 +76,13 @@ class LivePage:
         """Return the marker positions of a source of the map: [lng, lat] by code."""
         found: dict[str, list[float]] = self.page.evaluate(
             """async (source) => {
-            const map = globalThis.spectate.map(); if (!map) return {}; const data =
-            await map.getSource(source).getData(); return
-            Object.fromEntries(data.features.map( ({properties, geometry}) =>
-            [properties.code, geometry.coordinates] )); }""",
+                 const map = globalThis.spectate.map();
+                 if (!map) return {};
+                 const data = await map.getSource(source).getData();
+                 return Object.fromEntries(data.features.map(
+                   ({properties, geometry}) => [properties.code, geometry.coordinates]
+                 ));
+               }""",
             source,
         )
         return found

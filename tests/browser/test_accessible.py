@@ -44,8 +44,9 @@ def faults(page: Page, rules: dict[str, Any]) -> list[str]:
     """Return the faults of a page; of an admin page, those of our content."""
     found: dict[str, Any] = page.evaluate(
         """(rules) => axe.run(document.querySelector("#content") ?? document, {
-        runOnly: rules, resultTypes: ["violations"], iframes: false, elementRef: false,
-        })""",
+             runOnly: rules, resultTypes: ["violations"],
+             iframes: false, elementRef: false,
+           })""",
         rules,
     )
     return [

@@ -263,8 +263,14 @@ def test_the_page_polls_without_a_websocket(
         # As behind a proxy without websockets, with a clock that is ten minutes slow.
         context.add_init_script(
             """globalThis.WebSocket = class extends EventTarget {
-            constructor() { super(); setTimeout(() => this.onclose({code: 1006})); }
-            close() {} }; const now = Date.now; Date.now = () => now() - 600_000;"""
+                 constructor() {
+                   super();
+                   setTimeout(() => this.onclose({code: 1006}));
+                 }
+                 close() {}
+               };
+               const now = Date.now;
+               Date.now = () => now() - 600_000;"""
         )
         with ora.stay(-6.3, 53.5):
             page.page.goto("/runners/ora/")
@@ -352,7 +358,7 @@ def test_the_clock_of_the_browser_does_not_matter(
     # Ten minutes fast; the test of polling has a slow clock.
     context.add_init_script(
         """const now = Date.now;
-        Date.now = () => now() + 600_000;"""
+           Date.now = () => now() + 600_000;"""
     )
     with new_phone(web_server, "sid", "Sid") as sid:
         state = """async () => {
@@ -404,12 +410,16 @@ def test_the_map_uses_the_style_of_the_installation_or_the_default(
         # As with SPECTATE_MAP_STYLE, which needs a restart of the server.
         context.add_init_script(
             """const parse = JSON.parse;
-            JSON.parse = (...text) => { const value = parse(...text); if
-            (value?.map?.library) value.map.style = "/style.json"; return value; }; // A
-            busy machine may take long over a style: no time limit. AbortSignal.timeout
-            = () => new AbortController().signal; const later = setTimeout;
-            globalThis.setTimeout = (what, ms, ...rest) => ms === 8000 ? 0 : later(what,
-            ms, ...rest);"""
+               JSON.parse = (...text) => {
+                 const value = parse(...text);
+                 if (value?.map?.library) value.map.style = "/style.json";
+                 return value;
+               };
+               // A busy machine may take long over a style: no time limit.
+               AbortSignal.timeout = () => new AbortController().signal;
+               const later = setTimeout;
+               globalThis.setTimeout = (what, ms, ...rest) =>
+                 ms === 8000 ? 0 : later(what, ms, ...rest);"""
         )
         page.goto("/")
         page.wait_for_function(
@@ -438,8 +448,9 @@ def test_the_camera_stops_when_the_user_moves_the_map(
         page.page.keyboard.press("ArrowUp")
         page.page.wait_for_function(
             """() => {
-            const map = globalThis.spectate.map(); return map.getCenter().lat > 53.7005
-            && !map.isMoving(); }"""
+                 const map = globalThis.spectate.map();
+                 return map.getCenter().lat > 53.7005 && !map.isMoving();
+               }"""
         )
         moved = page.page.evaluate(centre)
         rob.publish(-6.298, 53.7)

@@ -74,10 +74,13 @@ def tail_of(page: LivePage) -> float:
     """Return the total length of all trails on the map, in 0.0001 degrees."""
     length: float = page.page.evaluate(
         """async () => {
-        const {features} = await spectate.map().getSource("trails").getData(); return
-        features.flatMap(({geometry: {coordinates: line}}) => line.slice(1).map(([lng,
-        lat], n) => 1e4 * Math.hypot(lng - line[n][0], lat - line[n][1]) )
-        ).reduce((sum, part) => sum + part, 0); }"""
+             const {features} = await spectate.map().getSource("trails").getData();
+             return features.flatMap(({geometry: {coordinates: line}}) =>
+               line.slice(1).map(([lng, lat], n) =>
+                 1e4 * Math.hypot(lng - line[n][0], lat - line[n][1])
+               )
+             ).reduce((sum, part) => sum + part, 0);
+           }"""
     )
     return length
 
@@ -180,8 +183,10 @@ def test_arrivals_at_a_place_count_down_and_warn(
     # Ahead on the lap; each later pass of the same place is a separate row.
     place = page.page.evaluate(
         """(code) => {
-        const {store} = globalThis.spectate; const {along} = store.races.get("demo");
-        return along.place(store.runners.get(code).fix.progress + 500); }""",
+             const {store} = globalThis.spectate;
+             const {along} = store.races.get("demo");
+             return along.place(store.runners.get(code).fix.progress + 500);
+           }""",
         leader,
     )
     page.page.evaluate(
@@ -235,8 +240,10 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
     # Rotates when the test calls it, instead of every 12 s.
     context.add_init_script(
         """const every = globalThis.setInterval;
-        globalThis.setInterval = (what, ms, ...rest) => { if (ms !== 12_000) return
-        every(what, ms, ...rest); globalThis.rotate = what; };"""
+           globalThis.setInterval = (what, ms, ...rest) => {
+             if (ms !== 12_000) return every(what, ms, ...rest);
+             globalThis.rotate = what;
+           };"""
     )
     open_race(page, "?screen=1")
     page.page.wait_for_function("() => globalThis.rotate")
