@@ -1,4 +1,4 @@
-"""Websocket clients of both dialects, as an author of a native client writes them."""
+"""Websocket clients of both dialects, written as a native client would be."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Client:
     async def received(self) -> list[Message]:
         """Return all messages that arrive before the reply to a ping.
 
-        A server replies in order, so everything sent before has arrived. Positions that
-        wait for a tick have not.
+        A server replies in order, so that everything sent before has arrived, except
+        positions that wait for a tick.
         """
         if self.connection.subprotocol is None:
             await self.send_raw("?")

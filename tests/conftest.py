@@ -26,14 +26,14 @@ from tests.time_limit import time_limit
 
 def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, terminate)
-    # A shell makes its background jobs, and so their children, ignore SIGINT.
+    # Background jobs of a shell, and so their children, ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.SECRET_KEY = SECRET_KEY
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """End on SIGTERM, which CI and `timeout` send, as on Ctrl-C: stop all programs.
+    """Stop all programs on SIGTERM, which CI and `timeout` send, as on Ctrl-C.
 
     A terminal sends Ctrl-C to the processes of a parallel run too. Programs that take
     too long to stop are killed (`tests/processes.py`).
@@ -79,7 +79,7 @@ def pytest_sessionfinish() -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    # Python waits for threads before it ends: a hanging one must not block it for ever.
+    # Python waits for threads before it ends, so a hanging one would block it for ever.
     # Workers of xdist wait for each other, and xdist kills those that do not end.
     if not hasattr(config, "workerinput"):
         faulthandler.dump_traceback_later(60, exit=True)

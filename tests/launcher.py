@@ -48,13 +48,13 @@ class Launched:
         self._leash = Leash(self.pid)
 
     def poll(self) -> int | None:
-        """Return its exit status, or None while it runs."""
+        """Return the program's exit status, or None while it runs."""
         if self.returncode is None:
             self.returncode = launcher().request("poll", self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended; raise `subprocess.TimeoutExpired` if it has not."""
+        """Wait until the program has ended, or raise `subprocess.TimeoutExpired`."""
         ends = time.monotonic() + (timeout or float("inf"))
         while (status := self.poll()) is None:
             if time.monotonic() > ends:
@@ -63,18 +63,18 @@ class Launched:
         return status
 
     def terminate(self) -> None:
-        """Send SIGTERM unless it has ended."""
+        """Send SIGTERM unless the program has ended."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill_all(self) -> None:
-        """Kill it and its children, as a power cut would."""
+        """Kill the program and its children, as a power cut would."""
         self._leash.release()
         self.wait()
 
 
 class Launcher:
-    """The process that forks: one request at a time, one line of JSON each way."""
+    """The process that forks. Requests and replies are one line of JSON each."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ def launcher() -> Launcher:
     return Launcher()
 
 
-# In the process that forks
+# -- in the process that forks
 
 
 def serve() -> None:
@@ -119,7 +119,7 @@ def start(command: list[str], env: dict[str, str], log: str) -> int:
     if pid == 0:
         os.setpgid(0, 0)
         run(command, env, log)
-    # Set here too, so that the group exists when the pid is returned.
+    # Set in both processes, so that the group exists when the pid is returned.
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, pid)
     return pid
@@ -149,7 +149,7 @@ def run(command: list[str], env: dict[str, str], log: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    # The working directory, which has the project's packages.
+    # The working directory, which contains the project's packages.
     sys.path[0] = os.getcwd()
     for library in LIBRARIES:
         importlib.import_module(library)

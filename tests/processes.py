@@ -1,4 +1,4 @@
-"""Programs that tests start and that never outlive the test process."""
+"""Programs started by tests, which never outlive the test process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import subprocess
 from types import TracebackType
 from typing import Any, AnyStr
 
-# Waits for the end of its input and then kills a process group. A parallel run that is
-# terminated sends SIGTERM to all that it has started, the shell included.
+# Waits for the end of its input and then kills a process group. The trap is needed
+# because a terminated parallel run sends SIGTERM to all its children, the shell
+# included.
 LEASH = 'trap "" TERM; read -r _; kill -s KILL -- "-$0"'
 
 

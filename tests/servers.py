@@ -103,7 +103,7 @@ def copy_database(template: str, name: str) -> str:
     """Copy a PostgreSQL database without connections; return the URL of the copy."""
     server, _, source = template.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
-        # The suite makes up the names: nothing to quote.
+        # The suite has chosen the names, so quoting is not needed.
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {source}".encode())
     return f"{server}/{name}"
 
@@ -159,15 +159,14 @@ class Server:
         self._folder = Path(tempfile.mkdtemp(prefix="spectate-server-"))
         self._log_path = self._folder / "log"
         self._process: Launched | None = None
-        # Processes of all its starts: workers can outlive a parent that a test has
-        # killed.
+        # The processes of all starts, because workers can outlive a killed parent.
         self._started: list[Launched] = []
         self.env = {
             "PORT": str(free_port()),
             "SECRET_KEY": SECRET_KEY,
             "SPECTATE_OPEN_IN_PRODUCTION": "1",
-            # A slower machine must not refuse new sockets, nor close sockets whose
-            # client has not sent anything yet.
+            # A slow machine must neither refuse new sockets nor close sockets without a
+            # first message.
             "SPECTATE_LAG_LIMIT": "600000",
             "SPECTATE_FIRST_MESSAGE": "600",
         } | env
@@ -198,17 +197,17 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The pid of the started process; with several workers, of their parent."""
+        """The pid of the started process, which is the parent of several workers."""
         assert self._process is not None, "The server is not started."
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """The output of all its starts so far."""
+        """The output of all starts so far."""
         return self._log_path.read_text(errors="replace")
 
     def start(self) -> Self:
-        """Start it and wait until it replies; a restart uses the same port."""
+        """Start the server and wait until it replies. A restart uses the same port."""
         self._process = Launched(
             self._command(), clean_environment(**self.env), self._log_path
         )
@@ -241,7 +240,7 @@ class Server:
         return False
 
     def manage(self, *args: str) -> str:
-        """Run a manage.py command on its database; return the output."""
+        """Run a manage.py command on the server's database and return the output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *args],
             cwd=ROOT,
@@ -259,8 +258,7 @@ class Server:
     ) -> T:
         """Call a function on its database; return the result.
 
-        For the server this is a change by a different process without its channel
-        layer.
+        For the server this is a change by a process without its channel layer.
         """
         return in_database(self.env["DATABASE_URL"], function, *args, **kwargs)
 
@@ -271,12 +269,12 @@ class Server:
         return await asyncio.to_thread(self.database, function, *args, **kwargs)
 
     def wait(self) -> int:
-        """Wait until it has ended; return its exit status."""
+        """Wait until the server has ended and return its exit status."""
         assert self._process is not None, "The server is not started."
         return self._process.wait(PATIENCE_S)
 
     def stop(self) -> int:
-        """Send SIGTERM, as a supervisor would, and wait; return its exit status."""
+        """Send SIGTERM, as a supervisor would, wait, and return the exit status."""
         assert self._process is not None, "The server is not started."
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -286,13 +284,13 @@ class Server:
         return self.wait()
 
     def kill(self) -> None:
-        """Kill it and its workers, as a power cut would."""
+        """Kill the server and its workers, as a power cut would."""
         for process in self._started:
             process.kill_all()
         self._started.clear()
 
     def close(self) -> None:
-        """Stop it if it runs, and remove its files."""
+        """Stop the server if it runs, and remove its files."""
         try:
             if self._process is not None and self._process.poll() is None:
                 self.stop()

@@ -81,7 +81,7 @@ class Service:
         return False
 
     def start(self) -> None:
-        """Start or restart it on its port and wait until it accepts connections."""
+        """Start or restart the program and wait until it accepts connections."""
         log_path = self.folder / "log"
         with log_path.open("ab") as log:
             process = self._process = Leashed(
@@ -100,11 +100,11 @@ class Service:
     user: str | None = None
 
     def stop(self) -> None:
-        """Stop it in an orderly way; its data stays."""
+        """Shut the program down. Its data stays."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it, as a power cut would."""
+        """Kill the program, as a power cut would."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -117,7 +117,7 @@ class Service:
         self._process = None
 
     def close(self) -> None:
-        """Kill it and remove its files."""
+        """Kill the program and remove its files."""
         try:
             self.kill()
         finally:
@@ -145,7 +145,7 @@ class Postgres(Service):
     """A private PostgreSQL cluster; root starts it as a user, as it refuses root."""
 
     user = "postgres" if os.geteuid() == 0 else None
-    # Set when the template exists: each new database is a copy of it.
+    # Set once the template exists, of which each new database is a copy.
     _has_template = False
 
     @staticmethod

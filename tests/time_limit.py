@@ -1,4 +1,4 @@
-"""A time limit for each test: a test that hangs fails and does not block the suite."""
+"""A time limit for each test: a hanging test fails and does not block the suite."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import NoReturn
 
 import pytest
 
-# For each of a test's setup, call and teardown.
+# The limit of each of a test's setup, call and teardown.
 TEST_LIMIT_S = 300.0
 # An exception that is raised in a different asyncio task is lost there, so the alarm
 # repeats. The interval leaves the fixtures time to stop their servers.
 REPEAT_S = 60.0
-STDERR = 2  # Captured by pytest: part of the test's report.
+STDERR = 2  # Captured by pytest, so it is part of the test's report.
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def time_limit(
 
     def fail(*_: object) -> NoReturn:
         faulthandler.dump_traceback(STDERR)
-        with contextlib.suppress(RuntimeError):  # Raised without a running event loop.
+        with contextlib.suppress(RuntimeError):  # No running event loop.
             for task in asyncio.all_tasks():
                 task.print_stack()
         pytest.fail(f"{name} hangs: it has not ended after {seconds:g} s.")

@@ -60,9 +60,8 @@ class Tally:
     acked: int = 0
     reconnects: int = 0
     turned_away: int = 0  # Clients that will not reconnect.
-    refused: Counter[str] = field(
-        default_factory=Counter
-    )  # Errors by the server's code.
+    # Errors by the server's code.
+    refused: Counter[str] = field(default_factory=Counter)
     problem: str = ""  # The last error, or empty after the client has connected again.
 
 

@@ -61,9 +61,8 @@ class SeedReport:
     sent: int = 0
     invalid: int = 0  # Sent positions that are out of range.
     errors: int = 0  # Errors received for them.
-    foreign: int = (
-        0  # Unexpected positions: not followed, invalid, or with a different id.
-    )
+    # Unexpected positions: not followed, invalid, or with a different id.
+    foreign: int = 0
     surplus: int = 0  # Positions received more than once.
     seconds: float = 0.0
     closed: list[str] = field(default_factory=list)

@@ -15,7 +15,7 @@ from runners.races.setup import race_create
 
 @pytest.fixture
 def office(client: Client) -> Client:
-    """The race office's client: signed in, with every permission."""
+    """A client that is signed in to the race office, with all permissions."""
     user = User.objects.create(username="office", is_staff=True, is_superuser=True)
     client.force_login(user)
     return client
@@ -53,7 +53,7 @@ def make_latest(
 
 
 def enter_runners(race: Race, size: int) -> None:
-    """Enter runners; every second one has a latest position."""
+    """Enter runners, of whom every second one has a latest position."""
     first = Entry.objects.count()
     for number in range(first, first + size):
         runner = Runner.objects.create(code=f"r{number}", name=f"Runner {number}")

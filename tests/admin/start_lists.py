@@ -11,7 +11,7 @@ import sys
 
 ROWS = 2_000
 HEADINGS = ["Bib", "Name", "Code", "Category", "Wave", "Visibility"]
-# By row number in a spreadsheet: the faulty column and its value.
+# The faulty column and its value, by row number in a spreadsheet.
 FAULTS = {
     3: ("bib", ""),
     50: ("bib", "1"),
@@ -34,7 +34,7 @@ FAULTS = {
     1999: ("name", ""),
     2001: ("bib", "1"),
 }
-# The row with the same code as row 335; the first of two is no fault.
+# This row has the same code as row 335. The first of two is not faulty.
 FIRST_DUPLICATE = 10
 
 

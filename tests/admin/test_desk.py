@@ -184,7 +184,7 @@ def test_a_phone_of_an_account_without_an_accepted_entry_is_not_swapped(
     for first in ("18", "2"):
         page = office.post(f"{desk}/swap/", {"first": first, "second": "1"}).text
         assert "their phone stays theirs" in page
-        # Entered by the office, but not accepted.
+        # Entered by the office, and not accepted by the runner.
         entry, _ = Entry.objects.get_or_create(
             race=park, runner=charlie, bib="2", accepted=False
         )

@@ -1,4 +1,4 @@
-"""No page of the admin makes a query per row."""
+"""Pages of the admin make no queries per row."""
 
 from __future__ import annotations
 

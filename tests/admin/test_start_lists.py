@@ -77,7 +77,7 @@ def test_2000_rows_with_20_faults_import_the_rest_in_few_queries(
     with CaptureQueriesContext(connection) as entering:
         page_after = confirm(office, url, page)
     assert "1980 entered, 0 changed, 0 as before, 20 rows left out" in page_after
-    # Importing takes three seconds of one core; no query is made per row.
+    # The import takes three seconds of one core and makes no query per row.
     assert len(preview) < 50 and len(entering) < 100
     assert park.entries.count() == Runner.objects.count() == 1_980
     entry = park.entries.select_related("wave", "runner").get(bib="17")
@@ -178,7 +178,7 @@ def test_a_file_is_read_in_common_formats(
 def test_names_in_windows_1252_keep_their_characters(
     office: Client, park: Race, url: str
 ) -> None:
-    # Characters of the bytes 80 to 9f, which Latin-1 lacks.
+    # The characters of bytes 80 to 9f, which Latin-1 lacks.
     names = {"1": "Žofie Šimková", "2": "Lœtitia O’Brien – D’Œuvre"}
     rows = "".join(f"{bib};{name}\r\n" for bib, name in names.items())
     import_list(office, url, f"bib;name\r\n{rows}".encode("cp1252"))
@@ -216,7 +216,7 @@ def test_an_unusable_file_is_refused_with_a_reason(
 def test_an_xlsx_file_with_entities_is_refused(
     office: Client, url: str, part: str
 ) -> None:
-    """Entities expand in memory: a file of 12.5 kB became 1.6 GB."""
+    """Entities would expand a file of 12.5 kB to 1.6 GB of memory."""
     content = workbook(["bib", "name"], [1, "Bob"])
     assert "Bob" in upload(office, url, content)
     out = io.BytesIO()

@@ -18,7 +18,7 @@ from tests.clients import UNREAD, Client, Message
 from tests.servers import Server
 
 Dialect = Literal["seed", "typed"]
-# A dozen scenarios run at once, on a busy machine.
+# The limit for a dozen scenarios that run concurrently on a busy machine.
 PATIENCE_S = 30.0
 
 

@@ -16,7 +16,7 @@ from tests.api.scenarios.context import Context
 from tests.api.scenarios.rows import make_rows
 from tests.servers import Server
 
-# Small limits, to reach them soon.
+# Small limits, which scenarios reach quickly.
 LIMITS = {
     "SPECTATE_FIRST_MESSAGE": "5",
     "SPECTATE_FOLLOW_LIMIT": "12",

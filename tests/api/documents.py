@@ -55,7 +55,7 @@ class Document:
         """Yield the parts of a schema that a value uses, or all parts.
 
         These are properties, items, the values of an enumeration, and the types if
-        there are several: a document must not promise any that is never sent.
+        there are several. A document must not promise types that are never sent.
         """
         schema, pointer = self.follow(self.at(pointer), pointer)
         all_ = value is ANYTHING

@@ -1,4 +1,4 @@
-"""Responses that need a fault, which is made by breaking a part of the process."""
+"""Responses to faults, which are caused by breaking a part of the process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Faulty:
 
         async def receive() -> dict[str, Any]:
             if not events:
-                await asyncio.get_running_loop().create_future()  # The client stays.
+                await asyncio.get_running_loop().create_future()  # connected for ever
             return events.pop()
 
         async def send(message: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ async def runner_deleted(faulty: Faulty) -> Answer:
 READY = "#/paths/~1readyz/get/responses/503/content/application~1json/schema/oneOf"
 BUSY = "#/components/responses/KeepIt/content/application~1json/schema/properties/error"
 REJECTED = "#/components/schemas/Rejected/items/prefixItems/1"
-# By the part of docs/openapi.yaml that each response uses.
+# Faults by the part of docs/openapi.yaml that each response uses.
 FAULTS: dict[str, Callable[[Faulty], Awaitable[Answer]]] = {
     f"{READY}/0/properties/process overloaded": overloaded,
     f"{READY}/1": without_database,

@@ -48,7 +48,7 @@ def undocumented(document: Document, action: Action, occurred: Messages) -> list
 
 
 def unseen(document: Document, action: Action, occurred: Messages) -> set[str]:
-    """Return the documented messages, and parts of them, that did not occur."""
+    """Return the documented messages, and parts of them, that have not occurred."""
     unseen = set()
     for dialect in DIALECTS:
         for pointer in messages(document, dialect, action).values():

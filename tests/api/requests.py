@@ -69,7 +69,7 @@ class Requests:
         await self.request(ended)
         await self.request(ended, method="POST", body="lat=48&lon=2", **FORM)
         await self.request("/intake/generic/?token=", method="POST")
-        # With a separate token, so that later requests are not limited.
+        # A separate token, so that later requests are not limited.
         fast = f"/intake/generic/{self.tokens['phony']}/"
         for _ in range(2):
             many = json.dumps([fix | {"timestamp": now - n} for n in range(700)])
@@ -190,7 +190,7 @@ class Requests:
 
     async def request_without_database(self) -> None:
         """Send requests while the database is unavailable."""
-        # Reads of this second would be served from the cache.
+        # Otherwise this second's reads would be served from the cache.
         await asyncio.sleep(1.1)
         for path in (
             "/live.json?public=1",

@@ -95,7 +95,7 @@ def node(*args: str) -> list[str]:
     """Return the command of a program that uses the module."""
     path = shutil.which("node") or unavailable("Node.js", ".ci/setup test")
     version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-    # Node.js has websockets since 22, and behind a flag before.
+    # Node.js has websockets since version 22, and before behind a flag.
     early = ["--experimental-websocket"] if int(version[1:].split(".")[0]) < 22 else []
     return [path, *early, str(ROOT / "tests/api/program.mjs"), *args]
 
@@ -184,7 +184,7 @@ def test_curl_publishes_and_reads_the_position(
         return done.stdout.splitlines() if done.returncode == 0 else []
 
     assert run("48.85", "2.35", token="wrong") == []
-    # It was queued, and is sent with the next one.
+    # The fix was queued, and is sent with the next one.
     time.sleep(1)
     ack, live, track = map(json.loads, run("48.86", "2.35"))
     assert ack == {"stored": 2, "rejected": []}

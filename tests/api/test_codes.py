@@ -1,4 +1,4 @@
-"""Error and close codes: the same in the code, docs/protocol.md and both documents."""
+"""Error and close codes agree in the code, docs/protocol.md and both documents."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.servers import ROOT
 
 ARROWS: dict[Action, str] = {"receive": "=>", "send": "<-"}
 CODE = re.compile(r"[a-z]+\.[a-z_]+")
-# Texts that only look like codes: files, modules, messages of ASGI and of the layer.
+# Texts that only look like codes: files, modules, and types of ASGI and layer messages.
 NO_CODE = re.compile(
     r".+\.(css|csv|gpx|html|ico|js|json|mjs|py|txt|webmanifest|xml|svg|pem)"
     r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
     r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
 )
-# Codes for people: replies to forms of pages, and reasons on the race office's desk.
+# Codes that are not for programs: replies to forms of pages, and reasons on the desk.
 OF_PAGES = {
     *("account.required", "alerts.limit", "mail.limit", "mail.off"),
     *("push.invalid", "push.limit"),

@@ -10,7 +10,7 @@ from tests.api.documents import Document
 from tests.api.faults import FAULTS
 from tests.servers import ROOT
 
-# Codes that need a fault that is hard to make here, with the test that makes it.
+# Codes whose fault is hard to cause here, with the test that causes it.
 TESTED_SEPARATELY = {
     "#/components/schemas/TypedErrorCode cheer.lost": (
         "tests/consumers/test_processes.py"

@@ -24,7 +24,7 @@ console.log(JSON.stringify(openapi.v31));
 
 
 def faults(schema: Any, document: Document) -> list[str]:
-    # Converted as a download in JSON: YAML allows numbers as keys.
+    # Converted like the JSON download, because YAML allows numbers as keys.
     content = json.loads(json.dumps(document.content))
     validator = jsonschema.validators.validator_for(schema)(schema)
     return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(content)]

@@ -1,4 +1,4 @@
-"""Memory and encoding costs of spectators, in short; `make bench` has the figures."""
+"""The costs of spectators in memory and encoding. `make bench` has the figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.live.socket_writers import RecordingWriter
 from tests.servers import ROOT, Server, clean_environment
 
 RUNNERS = 50
-# Memory that a spectator of a race may use in the server.
+# Limit of the server's memory per spectator of a race.
 MEMORY_LIMIT_KIB = 32.0
 
 
@@ -35,7 +35,7 @@ async def hub() -> AsyncIterator[Hub]:
 async def encoded_in_a_tick(
     hub: Hub, spectators: int, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, list[RecordingWriter]]:
-    """Return how many frames a tick encodes, and the writers that received them."""
+    """Return the number of frames that a tick encodes, and their recipients."""
     encoded = 0
     encode = v1.positions_frame
 

@@ -1,9 +1,9 @@
 """Measure a page with 5,000 moving runners at 1 Hz in software-rendered Chromium.
 
-Within a minute no task of our code on the main thread takes over 100 ms, and the heap
-does not grow. Then 50 followed runners move smoothly, at 90 % or more of the frame rate
-of the same page without movement. Run `python -m tests.browser.crowd`; `--long`
-measures the whole minute.
+In one minute no task of the project's code takes over 100 ms on the main thread, and
+the heap does not grow. Then 50 followed runners move smoothly, at 90 % or more of the
+frame rate of the same page without movement. Run `python -m tests.browser.crowd`.
+`--long` measures the whole minute.
 
 The page has a fake websocket with prepared frames, so that a server on the same machine
 does not affect the measurement.
@@ -138,10 +138,11 @@ def heap(session: CDPSession) -> float:
 
 
 def is_of_page(task: dict[str, Any]) -> bool:
-    """Return whether a script belongs to the page, not to the map library or this test.
+    """Return whether a script belongs to the page, and not to the map library or this
+    test.
 
-    A timer of this test delivers the messages; it cannot be distinguished and counts
-    too.
+     A timer of this test delivers the messages; it cannot be distinguished and counts
+        too.
     """
     return "/vendor/" not in task["from"]
 
@@ -182,7 +183,7 @@ def crowd(browser: Browser, url: str, seconds: int) -> Report:
 def frame_rates(page: Page, follows: list[str], seconds: int) -> tuple[float, float]:
     """Return frames per second without movement, and with followed runners moving."""
     page.evaluate("() => clearInterval(globalThis.flow)")
-    # Longer than any prediction.
+    # A delay longer than any prediction.
     page.wait_for_timeout(12_000)
     still = float(page.evaluate(FRAMES, seconds))
     page.evaluate(

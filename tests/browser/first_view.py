@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true")
     times = 5 if parser.parse_args().long else 1
     with Server() as server, sync_playwright() as playwright:
-        # The server finds static files when it starts.
+        # The server looks for static files at its start.
         server.stop()
         server.manage("collectstatic", "--no-input", "--verbosity=0")
         server.start()

@@ -1,7 +1,7 @@
 """Visit a page of every kind, with data; take screenshots of them all.
 
-`python -m tests.browser.gallery FOLDER [WORD ...]` takes those whose name contains one
-of the words, light and dark, on a desktop and a phone; `--lang de` in German.
+`python -m tests.browser.gallery FOLDER [WORD ...]` selects pages whose name contains
+one of the words, light and dark, on a desktop and a phone. `--lang de` selects German.
 """
 
 from __future__ import annotations

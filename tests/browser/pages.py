@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     # Scripts import this module before `tests.factories` sets Django up.
     from django.contrib.auth.models import User
 
-# A page that takes longer hangs.
+# A slower page hangs.
 PATIENCE_MS = 1000 * PATIENCE_S
 
 NO_WEBGL = """

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Bytes that a connection sends before the next one's turn.
+# Bytes that a connection sends before the next one may send.
 PIECE_BYTES = 1_500
-# Bytes of a connection that wait at most, like the window of TCP.
+# Limit of a connection's queued bytes, like the window of TCP.
 WINDOW_BYTES = 64 * 1024
 
 
@@ -54,7 +54,7 @@ class Direction:
                 self.bytes += len(piece)
                 free += len(piece) / self.rate
                 loop.call_at(free + self.delay, _write, writer, piece)
-            # Several pieces per wait, as timers are not exact.
+            # Send several pieces per wait, because timers are not exact.
             if (ahead := free - loop.time()) > 0.01:
                 await asyncio.sleep(ahead)
 
@@ -100,7 +100,7 @@ def slow_proxy(
     proxy = SlowProxy(0, Direction(down, round_trip / 2), Direction(up, round_trip / 2))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(round_trip)  # The handshake of TCP.
+        await asyncio.sleep(round_trip)  # The delay of TCP's handshake.
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
         # Exceptions at the end of the test are ignored too: no code awaits this task.
         with contextlib.suppress(ExceptionGroup, OSError, asyncio.CancelledError):

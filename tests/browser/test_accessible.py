@@ -41,7 +41,7 @@ def site(web_server: Server) -> Site:
 
 
 def faults(page: Page, rules: dict[str, Any]) -> list[str]:
-    """Return the faults of a page; of an admin page, those of our content."""
+    """Return the faults of a page. On an admin page, only of the project's content."""
     found: dict[str, Any] = page.evaluate(
         """(rules) => axe.run(document.querySelector("#content") ?? document, {
              runOnly: rules, resultTypes: ["violations"],
@@ -57,7 +57,7 @@ def faults(page: Page, rules: dict[str, Any]) -> list[str]:
 
 
 def overflow(page: Page) -> list[str]:
-    """Return overflow at the side at 640 px, the width at 200 % on a usual screen."""
+    """Return the horizontal overflow at 640 px, the width at 200 % of usual screens."""
     page.set_viewport_size({"width": 640, "height": 400})
     wide: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return [f"is {wide} px too wide at 640 px"] if wide > 0 else []
@@ -68,7 +68,7 @@ def test_no_page_violates_a_rule_of_axe(
 ) -> None:
     context = browser.new_context(base_url=web_server.url, bypass_csp=True)
     context.add_init_script(path=axe)
-    # For axe the map is an image, and it takes longest.
+    # The map is an image for axe, and takes most of the time.
     without_map(context)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -132,7 +132,7 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
     buttons = ["fold", "pause", "replay", "fit", "mine-in-view", "north", "zoom-in"]
     assert stops[-8:-1] == buttons
 
-    # Find Vera, follow her, cheer.
+    # Find and follow Vera, and send her a cheer.
     press("/")
     page.keyboard.type("vera")
     expect(page.locator("#list .runner")).to_have_count(1)
@@ -162,7 +162,7 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
     expect(page.locator("dialog.bell")).to_have_count(0)
     assert focus() == "bell"
 
-    # Her arrival times; the focus returns to where it was.
+    # Show her arrival times. The focus returns to where it was.
     page.focus("#away")
     reach("places")
     press("ArrowDown")
@@ -190,7 +190,7 @@ def test_the_live_page_can_be_used_by_keyboard_alone(
     press("ArrowRight")
     expect(camera).to_have_attribute("aria-pressed", "false")
 
-    # Units (miles first, in America) and language persist.
+    # The units (first miles, as in America) and the language persist.
     distance = live.row("cleo").locator(".distance")
     expect(distance).to_have_text("5.0 mi")
     page.focus(".open-settings")

@@ -52,7 +52,8 @@ RECORD_NOTIFICATIONS = """() => {
 def make_running_bob() -> Checkpoint:
     """Make Bob, visible in a race with a checkpoint; return the checkpoint.
 
-    He stays live during the test, as row buttons of a live runner are pressed.
+    Bob stays live during the test, because the buttons of a live runner's row are
+    pressed.
     """
     now = timezone.now()
     race = Race.objects.create(

@@ -57,7 +57,7 @@ def move(page: Page, *steps: int) -> list[float]:
     for step in steps:
         time.sleep(1)  # The page records one position per second.
         lats.append(round(53.35 + step / 10_000, 5))
-        # Distinguishes it from the previous one.
+        # Makes this position different from the previous one.
         accuracy = 5 + step
         page.context.set_geolocation(
             {"latitude": lats[-1], "longitude": -6.33, "accuracy": accuracy}
@@ -67,7 +67,7 @@ def move(page: Page, *steps: int) -> list[float]:
 
 
 def wait_until_queued(page: Page, least: int) -> None:
-    """Wait until at least so many positions are in the page's storage."""
+    """Wait until at least this many positions are in the page's storage."""
     page.wait_for_function(
         "(least) => Number(document.querySelector('#waiting').innerText) >= least",
         arg=least,
@@ -83,7 +83,8 @@ def stored_latitudes() -> list[float]:
 def test_positions_recorded_without_the_server_are_stored_once(
     phone: BrowserContext, web_server: Server, rows: Rows
 ) -> None:
-    # A page without a position for 10 s requests one: here all are made by `move`.
+    # After 10 s without a position, the page requests one. Here `move` makes all
+    # positions.
     phone.add_init_script("navigator.geolocation.getCurrentPosition = () => {}")
     sign_in(phone, web_server, rows.account)
     page = phone.new_page()

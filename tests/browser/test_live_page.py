@@ -42,7 +42,8 @@ def test_a_runner_appears_and_moves(page: LivePage, web_server: Server) -> None:
         with bob.stay(-6.33, 53.35, speed=3.2):
             page.row("bob", "live").wait_for()
             page.wait_for_marker("bob", [-6.33, 53.35])
-        # Far: the map may show runners of other tests too, and ignores invisible moves.
+        # Far away, because the map ignores invisible moves and may show runners of
+        # other tests.
         bob.publish(-3.32, 51.36)
         page.wait_for_marker("bob", [-3.32, 51.36])
     expect(page.row("bob")).to_contain_text("Bob Marsh")
@@ -137,11 +138,11 @@ def test_picking_a_runner_on_the_map_selects_the_row(
     picked = page.row("hal").locator(".pick")
     expect(picked).to_have_attribute("aria-current", "false")
     canvas = page.page.locator("#map canvas")
-    # Away from the controls, wherever the other runners are.
+    # A place away from the controls and the other runners.
     page.page.evaluate("() => spectate.map().jumpTo({center: [12.5, 41.9], zoom: 8})")
 
     def pointer_on_hal() -> bool:
-        """Move the mouse to him; return whether a click would select him."""
+        """Move the mouse to the runner and return whether a click would select them."""
         x, y = page.page.evaluate(
             "() => Object.values(globalThis.spectate.map().project([12.5, 41.9]))"
         )
@@ -172,7 +173,7 @@ def test_the_list_is_searched_by_keyboard(
     expect(page.page.locator("#empty")).to_contain_text("brookx")
 
 
-# Draws as often as in a second, and waits for pending updates of the map.
+# Draws as many frames as in a second, and waits for pending updates of the map.
 DRAW_AGAIN = """async () => {
   for (let n = 0; n < 5; n++) {
     document.dispatchEvent(new Event("visibilitychange"));
@@ -260,7 +261,8 @@ def test_the_page_polls_without_a_websocket(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     with new_phone(web_server, "ora", "Ora") as ora:
-        # As behind a proxy without websockets, with a clock that is ten minutes slow.
+        # The page behaves as behind a proxy without websockets, with a clock ten
+        # minutes slow.
         context.add_init_script(
             """globalThis.WebSocket = class extends EventTarget {
                  constructor() {
@@ -337,7 +339,7 @@ def test_the_page_catches_up_after_a_cut_without_jumps(
                 pia.publish(sent[-1], 53.6, t=start + 1000 * seconds)
         page.wait_for_marker(code, [sent[-1], 53.6], "followed")
         page.wait_for_connection()
-        # The trail has her way there too.
+        # The trail includes this part of her run too.
         trail = (
             f"() => globalThis.spectate.store.runners.get('{code}').trail"
             ".map(([, lng]) => lng)"
@@ -355,7 +357,7 @@ def test_the_page_catches_up_after_a_cut_without_jumps(
 def test_the_clock_of_the_browser_does_not_matter(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
-    # Ten minutes fast; the test of polling has a slow clock.
+    # The clock is ten minutes fast. In the test of polling it is slow.
     context.add_init_script(
         """const now = Date.now;
            Date.now = () => now() + 600_000;"""
@@ -377,7 +379,7 @@ def test_an_inaccurate_phone_with_a_low_battery_is_shown(
     page: LivePage, web_server: Server
 ) -> None:
     with new_phone(web_server, "tom", "Tom") as tom:
-        # Half a minute ago, as the status of a phone is sent at most that often.
+        # Half a minute ago, because the status of a phone is sent at most that often.
         then = int(time.time() * 1000) - 35_000
         tom.publish(-6.3, 54.0, t=then, accuracy=60, battery=81)
         page.open("/runners/tom/")
@@ -407,7 +409,8 @@ def test_the_map_uses_the_style_of_the_installation_or_the_default(
         context = browser.new_context(base_url=web_server.url, viewport=VIEWPORT)
         page = LivePage(context.new_page()).page
         page.route("**/style.json", partial(Route.fulfill, status=status, json=style))
-        # As with SPECTATE_MAP_STYLE, which needs a restart of the server.
+        # Sets the map style like SPECTATE_MAP_STYLE, which needs a restart of the
+        # server.
         context.add_init_script(
             """const parse = JSON.parse;
                JSON.parse = (...text) => {

@@ -1,4 +1,4 @@
-"""From an account to a revoked link, for a runner and her mother."""
+"""The way from an account to a revoked link, for a runner and her mother."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_runner_shares_a_link_and_revokes_it(
         phone.publish(-6.34, 53.36)
         mum.wait_for_marker("vera-hill", [-6.34, 53.36], "followed")
 
-        # The address is in no other request and in no Referer header.
+        # No other request and no Referer header contains the address.
         secret = path.split("/")[2]
         assert [secret in request.url for request in requests].count(True) == 1
         referrers = [request.headers.get("referer", "") for request in requests]

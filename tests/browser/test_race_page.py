@@ -19,10 +19,10 @@ from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.servers import Server
 
-# The leader is in the first wave and past 2 km, where arrivals are available.
+# The leader is a runner of the first wave who is past 2 km, where arrival times exist.
 LEADER = """() => [...globalThis.spectate.store.runners.values()].sort(
   (a, b) => (b.fix?.progress ?? 0) - (a.fix?.progress ?? 0))[0].code"""
-# Notifications are recorded instead of shown.
+# Records notifications instead of showing them.
 RECORD_NOTIFICATIONS = """
 globalThis.notifications = [];
 globalThis.Notification = class {
@@ -136,7 +136,7 @@ def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) 
     assert now is not None and now > 1
     page.page.click("#replay")
     expect(page.page.locator("#player")).to_be_visible()
-    # Two minutes into the race, and stopped there.
+    # Two minutes after the start, and paused there.
     page.page.click("#player-play")
     start = int(page.page.get_attribute("#player-time", "min") or "")
     words = page.page.locator("#player-words")
@@ -145,12 +145,12 @@ def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) 
     eventually(lambda: 0.1 < (progress_of(page, leader) or 0) < now / 2)
     chunks = {url for url in urls if "replay.json" in url}
     assert 0 < len(chunks) <= 3, "It loads what it shows, not the race."
-    # With one start for all, runners of a later wave are on their way too.
+    # With one common start, runners of a later wave are on the course too.
     expect(page.row(later).locator(".distance b")).to_have_count(0)
     page.page.click("#player-mass")
     eventually(lambda: (progress_of(page, later) or 0) > 0.1)
 
-    # Jump to a checkpoint, at the time of the starred runner, with a longer trail.
+    # Jump to the time of the starred runner at a checkpoint, with a longer trail.
     page.page.select_option("#player-jump", label="Cedars")
     expect(words).not_to_have_text(re.compile("^2:00"))
     eventually(lambda: tail_of(page) > 5)
@@ -158,7 +158,7 @@ def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) 
     page.page.select_option("#player-tail", "5")
     eventually(lambda: tail_of(page) > 2 * short)
 
-    # The replay stands still until it is played; at 120x, 1.5 s are three minutes.
+    # The replay is paused until it is played. At 120x, 1.5 s are three minutes.
     assert page.page.evaluate("() => pass(1.5)") == 0
     page.page.select_option("#player-speed", "120")
     page.page.click("#player-play")
@@ -180,7 +180,7 @@ def test_arrivals_at_a_place_count_down_and_warn(
     row = page.page.locator("#arrivals tbody tr")
     expect(row).to_have_count(1)
     expect(row.locator("td").first).to_have_text(re.compile(r"^in \d+–\d+ min$"))
-    # Ahead on the lap; each later pass of the same place is a separate row.
+    # A place ahead on the lap. Each later pass of it is a separate row.
     place = page.page.evaluate(
         """(code) => {
              const {store} = globalThis.spectate;
@@ -237,7 +237,7 @@ def test_the_distance_to_me_is_shown_on_request_only(
 def test_the_big_screen_has_no_controls_and_rotates_its_view(
     page: LivePage, context: BrowserContext, race: str
 ) -> None:
-    # Rotates when the test calls it, instead of every 12 s.
+    # The page rotates when the test calls this, instead of every 12 s.
     context.add_init_script(
         """const every = globalThis.setInterval;
            globalThis.setInterval = (what, ms, ...rest) => {
@@ -250,11 +250,11 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
     for part in (".topbar", "#search", ".star", "#replay", "#fold"):
         expect(page.page.locator(part).first).to_be_hidden()
     selected_rows = page.page.locator(".runner.selected")
-    # The first three in turn, then all.
+    # Each of the first three in turn, then all runners.
     for selected in (1, 1, 1, 0):
         page.page.evaluate("() => rotate()")
         expect(selected_rows).to_have_count(selected)
-    # A user who moves the map stops it.
+    # A user who moves the map stops the rotation.
     page.page.locator("#map canvas").focus()
     page.page.keyboard.press("ArrowUp")
     page.page.evaluate("() => { rotate(); rotate(); }")

@@ -114,10 +114,10 @@ def test_a_call_without_a_connection_reaches_the_desk_and_is_answered(
     page = phone.new_page()
     page.goto(f"/share/#token={rows.token}")
     page.click("#offer-yes")
-    # Shown when the page has reloaded as Bob's phone.
+    # Shown after the page has been reloaded as Bob's phone.
     expect(page.locator("#sos-button")).to_be_visible()
 
-    # A tap is not a call.
+    # A tap does not send a call.
     page.click("#sos-button")
     expect(page.locator("#sos-says")).to_have_text("Hold it until the bar is full.")
     expect(page.locator("#sos")).to_have_attribute("data-open", "false")

@@ -83,7 +83,7 @@ async def spectator(
                 continue
             if time.monotonic() > begin + seconds:
                 break
-            # With the header of a frame of this length.
+            # Includes the header of a frame of this length.
             received += len(text) + (2 if len(text) < 126 else 4)
             frames += 1
             fixes += len(message.get("fixes", ()))

@@ -106,7 +106,7 @@ def test_sockets_of_all_workers_are_listed_and_closed(
         old = stack.enter_context(connect(server.ws_url))
         old.send(json.dumps({"initialRequest": True, "following": ["17", "18"]}))
         assert json.loads(old.recv(timeout=PATIENCE_S))["error"] == "runner.unknown"
-        # Until both workers have sockets.
+        # Connect until both workers have sockets.
         crowd = [stack.enter_context(spectator(server)) for _ in range(6)]
         while len(processes(listed())) < 2:
             crowd.append(stack.enter_context(spectator(server)))
@@ -139,7 +139,7 @@ def test_sockets_of_all_workers_are_listed_and_closed(
                     )
             assert closed.value.rcvd is not None
             codes.append(closed.value.rcvd.code)
-        # Clients that are to back off are not asked to reconnect.
+        # Clients that have to back off are not asked to reconnect.
         assert codes.count(1012) == len(delays) and {1012, 1013} >= {*codes}
         assert all(0 <= after < 1000 for after in delays)
         wait_until(lambda: not processes(listed()))

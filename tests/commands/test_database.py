@@ -1,4 +1,4 @@
-"""Commands explain a missing database without a traceback."""
+"""Commands report a missing database without a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doctor` reports what would fail at a race, and what to do about it."""
+"""`doctor` reports problems for a race and their solutions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.servers import ROOT, Server, clean_environment, free_port
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
 
-# A second name of this machine, which does not count as "each machine itself".
+# A second name of this machine, which does not count as an address of its own.
 HOST = "127.0.0.2"
 
 
@@ -170,7 +170,7 @@ def test_a_race_is_ready_except_for_the_reported_problems(
             assert report["certificate"].endswith("(60 days)")
             assert report["address"] == f"ok {settings.PUBLIC_URL} answers"
             assert report["phones"].startswith("ok a position sent by HTTP")
-            # The runner that it made is deleted, with all data.
+            # The runner that the check created is deleted with all its data.
             for model in (Runner, ShareLink, Position):
                 assert server.database(model.objects.count) == 0
 
@@ -191,7 +191,7 @@ def test_a_race_is_ready_except_for_the_reported_problems(
             )
 
 
-# Responses of a misconfigured proxy, by path.
+# The responses of a misconfigured proxy, by path.
 class Proxy(http.server.BaseHTTPRequestHandler):
     answers: dict[str, tuple[int, str, dict[str, str]]]
 

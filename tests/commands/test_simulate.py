@@ -68,7 +68,7 @@ def stop(process: Leashed[str], number: signal.Signals = signal.SIGINT) -> str:
 
 
 def result(printed: str) -> tuple[int, int]:
-    """Return how many fixes were stored and how many were not acked."""
+    """Return the number of fixes stored, and of fixes without an ack."""
     found = re.search(r"([\d,]+) fixes stored.* ([\d,]+) not acked", printed)
     assert found, printed
     stored, waiting = (int(group.replace(",", "")) for group in found.groups())
@@ -125,7 +125,7 @@ def test_no_acked_fix_is_lost_when_the_server_is_killed() -> None:
             printed = stop(process)
 
         stored, _ = result(printed)
-        # Fixes that were stored without an ack are sent again, and stored once.
+        # Fixes that were stored without an ack are sent again and stored once.
         assert stored <= server.database(Position.objects.count)
         assert " 0 reconnects" not in printed.splitlines()[-1]
 

@@ -127,8 +127,7 @@ async def test_the_client_waits_as_long_as_an_error_requests() -> None:
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
         nonlocal refused_at
         now = asyncio.get_running_loop().time()
-        # Messages that were already sent are refused too: only a client that waits is
-        # acked.
+        # Messages in flight are refused too, so only a client that waits is acked.
         if refused_at is None or now - refused_at < 0.2:
             refused_at = now
             error = {"type": "error", "code": "rate.limited", "after": 200}
@@ -200,7 +199,8 @@ async def test_the_client_continues_while_acks_are_delayed() -> None:
     held: list[str] = []
 
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
-        # As while the database is unavailable: published, and acked later.
+        # The behaviour while the database is unavailable: fixes are published and acked
+        # later.
         held.append(ack(message))
         if len(held) == 20:
             for answer in held:

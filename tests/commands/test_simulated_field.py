@@ -75,7 +75,7 @@ def test_the_past_has_positions_progress_and_splits(park: Race) -> None:
         names = list(passed.values_list("checkpoint__name", flat=True))
         assert names[:2] == ["Start", "1 km"]
     assert entries[2].status == "dnf"
-    # Runners continue from there; those who dropped out stay where they are.
+    # Runners continue from their positions. Those who dropped out stay.
     starters = field_create(race=park, size=3)
     first = LatestPosition.objects.get(runner=entries[0].runner_id)
     assert starters[0].distance == first.progress is not None
@@ -106,7 +106,7 @@ def test_the_demo_is_under_way_when_it_starts() -> None:
     assert moving.count() >= 40
     assert race.entries.filter(status="dnf").count() == 1
     assert race.entries.count() == 60
-    # Relative to the restart, as writing the rows takes seconds.
+    # Relative to the restart, because writing the rows takes seconds.
     recent = race.start - demo.WAVES[0][1] - timedelta(seconds=2 * INTERVAL_S)
     live = LatestPosition.objects.filter(recorded_at__gt=recent, progress__gt=500)
     assert live.count() >= 40

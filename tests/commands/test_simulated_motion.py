@@ -17,7 +17,7 @@ from runners.simulation.motion import (
 )
 
 PARK = Course(demo_points())
-# 1 km along the equator, one way.
+# A course of 1 km along the equator, one way.
 STRAIGHT = Course([(0, 0), (0, 1_000 / 111_319.4908)])
 
 

@@ -78,7 +78,7 @@ async def test_a_cheer_reaches_followers_and_the_runners_phone(
         }
         assert (await alice.receive_type("event"))["text"] == received["text"]
         assert await stranger.received() == []
-        # The dialect of 2015 has no cheers, and the phone received no position.
+        # The seed dialect has no cheers, and the phone received no position.
         assert await old.received() == []
         assert await phone.received() == []
 
@@ -107,7 +107,8 @@ async def test_a_cheer_of_a_viewer_without_access_does_not_reach_the_phone(
             "runner.unknown"
         )
         assert await cheer(charlie, "nobody", "Go") == "runner.unknown"
-        # A token is only for publishing: it gives no access to runners, nor to its own.
+        # A token is for publishing only and gives no access to runners, not even its
+        # own.
         assert await cheer(phone, "hidden", "Go") == "runner.unknown"
         assert await phone.received() == []
 
@@ -143,7 +144,7 @@ async def test_a_socket_may_send_a_few_cheers_at_once_and_then_one_per_interval(
             await alice.send(type="cheer", id=n, runner="dora", text="Go")
         error = await alice.receive_type("error")
         assert error["code"] == "rate.limited"
-        # A later id is limited only if the server took five seconds for each cheer.
+        # A later id is limited, unless the server took five seconds for each cheer.
         assert error["id"] >= SOCKET_BURST
         assert 0 < error["after"] <= 1000 / SOCKET_CHEERS_PER_S
 

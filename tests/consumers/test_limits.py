@@ -1,4 +1,4 @@
-"""Limits and the reply to each; the server has small ones."""
+"""Limits and their error codes. The server has small limits."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ async def test_only_handshakes_with_wrong_tokens_are_delayed(
         return time.monotonic() - started
 
     waits = sorted(await asyncio.gather(*(wrong() for _ in range(6))))
-    # 0.1 s, doubled each time.
+    # The delay is 0.1 s, doubled each time.
     assert waits[4] > 1.5 and waits[5] > 3
-    # The next one waits for five seconds.
+    # The next request waits for five seconds.
     async with seed_client(wrong_url) as mallory, typed_client(small.ws_url, token):
         assert mallory.connection.close_code is None

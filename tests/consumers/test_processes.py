@@ -21,7 +21,7 @@ def now_ms() -> int:
 
 
 def has_fixes(message: Message) -> bool:
-    """Return whether a message has positions, which heartbeats have not."""
+    """Return whether a message has positions, unlike a heartbeat."""
     return bool(message.get("fixes"))
 
 
@@ -80,7 +80,7 @@ async def test_a_cheer_reaches_followers_on_a_different_process(pair: Pair) -> N
 
 
 def stored(code: str) -> tuple[int, bool]:
-    """Return how many positions a runner has, and whether `latest` is the newest."""
+    """Return the number of a runner's positions, and whether `latest` is the newest."""
     runner = Runner.objects.get(code=code)
     newest = runner.positions.latest("recorded_at")
     return runner.positions.count(), newest.recorded_at == runner.latest.recorded_at
@@ -130,7 +130,7 @@ async def test_spectators_survive_a_restart_of_redis(pair: Pair) -> None:
         await bob.send(userId=8, lat=1, lng=1)
         assert (await alice.receive())["lat"] == 1
         await asyncio.to_thread(pair.redis.kill)
-        await bob.send(userId=8, lat=2, lng=1)  # No process can forward it.
+        await bob.send(userId=8, lat=2, lng=1)  # No process can forward this position.
         await fan.send(type="cheer", runner=8, text="Go")
         assert (await fan.receive_type("error"))["code"] == "cheer.lost"
         await asyncio.to_thread(pair.redis.start)

@@ -18,7 +18,8 @@ async def test_a_snapshot_leaves_out_a_runner_whose_right_ends_during_the_read()
 
     async def snapshot(runners: Collection[int]) -> list[bytes]:
         reads.append([*runners])
-        # The first time his right ends, and the client is notified before the snapshot.
+        # At the first call his right ends, and the client is notified before the
+        # snapshot.
         socket.following.clear()
         return [b"%d runners" % len(runners)]
 

@@ -120,7 +120,7 @@ async def test_a_typed_follower_receives_the_newest_positions_of_one_read(
         seen = 0
         while seen < 300:
             message = await alice.receive()
-            # No position was late, and followers receive no backlog.
+            # No position was late, and followers do not receive a backlog.
             assert message["type"] == "positions"
             seen += len(message["fixes"]) + message["merged"]
             last = message["fixes"][-1] if message["fixes"] else None

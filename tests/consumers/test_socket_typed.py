@@ -116,8 +116,8 @@ async def test_a_client_that_wakes_up_late_receives_the_close_code(
     async with seed_client(
         server.ws_url, additional_headers={"Authorization": "Bearer nonsense"}
     ) as phone:
-        # The phone sleeps for longer than Daphne waits by default. Its next message
-        # would be answered by a reset.
+        # The phone sleeps longer than Daphne waits by default. The reply to its next
+        # message would be a reset.
         phone.connection.transport.pause_reading()
         await asyncio.sleep(1.5)
         with contextlib.suppress(ConnectionClosed):
@@ -205,7 +205,7 @@ async def test_an_ack_lists_each_rejected_fix_and_counts_the_others(
             {"t": t + 3_600_000, "lat": 48.0, "lng": 2.0},
             {"t": t + 2, "lat": 48.0, "lng": 2.0},
         ]
-        for _ in range(2):  # All fixes of the second round are stored already.
+        for _ in range(2):  # All fixes of the second round have been stored by now.
             ack = await publish(phone, *fixes)
             assert ack["stored"] == 2
             assert ack["rejected"] == [

@@ -40,7 +40,7 @@ def race(server: Server) -> Race:
 
 
 async def receive_positions(client: Client) -> list[str]:
-    """Return the codes of the next positions; heartbeats have none."""
+    """Return the codes of the next positions, skipping heartbeats."""
     frame = await client.receive_until(
         lambda m: m["type"] == "positions" and bool(m["fixes"])
     )

@@ -66,7 +66,7 @@ async def test_a_failing_call_fails_for_all_who_share_it() -> None:
     reads = [coalesced.read([n]) for n in range(3)]
     ends = await asyncio.gather(*reads, return_exceptions=True)
     assert [type(end) for end in ends] == [ValueError] * 3
-    # The next read makes a new call.
+    # The next read causes a new call.
     with pytest.raises(ValueError, match="no"):
         await coalesced.read([1])
 

@@ -1,4 +1,4 @@
-"""A runner whom a viewer sees by one right, and everything that revokes the right."""
+"""A runner visible to a viewer by one right, and all ways to revoke it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from tests.factories.people import make_runner
 from tests.intake.phones import Phone
 from tests.servers import Server
 
-# For `make test-fuzz`.
+# Used by `make test-fuzz`.
 hypothesis.settings.register_profile("long", max_examples=5_000)
 
 

@@ -31,7 +31,7 @@ class Answer:
 
 
 class Phone:
-    """A phone of Bob, and what the server's database has of it."""
+    """A phone of Bob, with access to its positions in the server's database."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -95,7 +95,7 @@ class Phone:
         return self.server.database(_stored)
 
     def activity(self) -> dict[str, Any]:
-        """Return the phone's activity row when it has been written."""
+        """Wait for the phone's activity row and return it."""
         wait_until(lambda: self.server.database(_activities, self.pk))
         (activity,) = self.server.database(_activities, self.pk)
         return activity

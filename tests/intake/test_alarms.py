@@ -1,4 +1,4 @@
-"""SOS buttons of phone apps and trackers: they call for help with a position."""
+"""SOS buttons of phone apps and trackers, which call for help with a position."""
 
 from __future__ import annotations
 

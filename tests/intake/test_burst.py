@@ -17,14 +17,14 @@ from tests.intake.phones import Phone
 from tests.servers import Kind, Server
 from tests.waiting import PATIENCE_S, wait_until
 
-# Daphne, which does not serve races, takes a second for a hundred connections.
+# Only uvicorn is tested. Daphne takes a second for a hundred connections.
 POINTS = {"uvicorn": 2_000, "daphne": 500}
 EVERY_S = 5
 
 
 @pytest.fixture
 def many_sockets() -> Iterator[None]:
-    """Raise the limit of open files, as each request has a socket."""
+    """Raise the limit of open files, because each request has a socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     yield
@@ -78,15 +78,15 @@ def test_a_runner_over_the_rate_is_refused_with_a_delay(server_kind: Kind) -> No
             batch = {"locations": [feature(n) for n in range(8)]}
             answer = phone.send_json("/intake/overland/TOKEN", batch)
             assert answer.status == 200
-            # Accepted until they exceed 2 points per second.
+            # Points are accepted until they exceed 2 per second.
             while answer.status == 200:
                 answer = phone.send_json("/intake/overland/TOKEN", batch)
             assert answer.status == 429
             assert 1 <= int(answer.headers["retry-after"]) <= 4
             assert answer.json()["code"] == "rate.limited"
-            # A different token of the same runner is no way around it.
+            # A different token of the same runner shares the limit.
             assert other.send_json("/intake/overland/TOKEN", batch).status == 429
-            # A limit belongs to a runner, never to an address.
+            # Limits are per runner and never per address.
             assert phone.send_json(f"/intake/overland/{eve}", batch).status == 200
             # A batch over the burst is accepted when the runner's bucket is full.
             large_batch = {"locations": [feature(n) for n in range(30)]}
@@ -95,5 +95,5 @@ def test_a_runner_over_the_rate_is_refused_with_a_delay(server_kind: Kind) -> No
                     phone.send_json("/intake/overland/TOKEN", large_batch).status == 200
                 )
             )
-            # Eight are of Eve.
+            # Eight of them are Eve's.
             assert len(phone.stored()) == 30 + 8

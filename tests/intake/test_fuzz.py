@@ -38,7 +38,7 @@ strange = st.one_of(
 
 
 def mutated(value: Any) -> st.SearchStrategy[Any]:
-    """Return payloads any part of which may have any value."""
+    """Return payloads whose parts may have any value."""
     if isinstance(value, dict):
         parts = st.fixed_dictionaries(
             {}, optional={key: mutated(part) for key, part in value.items()}

@@ -19,7 +19,7 @@ from tests.factories.people import make_runner
 from tests.intake.phones import Phone
 from tests.servers import Server
 
-# As long as a token of `RunnerToken.objects.issue`.
+# A text as long as a token of `RunnerToken.objects.issue`.
 TOKEN = "R_iP5ndv8o6gicjbunpHUyM7N9WiCsxfcAOOTviY8BA"
 
 
@@ -94,7 +94,7 @@ def test_a_browser_link_opens_the_page_and_sends_the_token_to_no_server() -> Non
     assert f"{link.scheme}://{link.netloc}" == "https://live.example.org"
     assert resolve(link.path).func is browser_phone
     assert TOKEN not in link.path and not link.query
-    # static/js/phone/account.js reads it like this.
+    # This is how static/js/phone/account.js reads it.
     assert parse_qs(link.fragment) == {"token": [TOKEN]}
     assert setup.link == link.geturl()
 
@@ -118,7 +118,7 @@ def test_links_work_on_a_server(uvicorn_server: Server, settings: Settings) -> N
         assert phone.send(path, method="GET").status == 200
         (fix,) = phone.stored()
         assert (fix["lat"], fix["speed"], fix["heading"]) == (53.3566, 3.1, 184)
-        # A link that is opened in a browser instead of the app stores nothing.
+        # A link that a browser opens instead of the app stores nothing.
         url = urlsplit(decoded(PHONE_APPS["traccar"].make("bob", phone.token)))
         assert phone.send(f"{url.path}?{url.query}", method="GET").status == 200
         assert len(phone.stored()) == 1

@@ -1,4 +1,4 @@
-"""A socket writer that records what was written to it."""
+"""A socket writer that records the frames written to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application receives the same messages however a client's bytes are split."""
+"""The application receives the same messages for any split of a client's bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIZES = [
 
 
 class Pipe(asyncio.Transport):
-    """Discards what the protocol writes."""
+    """Discards the protocol's output."""
 
     paused = False
 

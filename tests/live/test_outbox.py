@@ -253,8 +253,8 @@ async def test_audience_writes_no_frame_while_the_previous_one_is_being_written(
     await asyncio.sleep(0)
     assert writers[0].messages
     assert not writers[-1].messages
-    # Two positions arrive before the last member has the first: one frame with the
-    # newest.
+    # Two positions arrive before the first one is written to the last member, who gets
+    # one frame with the newest.
     audience.receive(position(7, 2))
     audience.receive(position(7, 3))
     for _ in range(6):

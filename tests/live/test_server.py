@@ -1,4 +1,4 @@
-"""The internals of uvicorn that `live/server.py` uses, and what it adds to them."""
+"""The internals of uvicorn that `live/server.py` uses, and its additions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_a_stalled_peer_is_disconnected_after_a_close(
     """The peer never reads the close frame, and the send buffer is never flushed."""
     server = open_uvicorn
     stalled = socket.socket()
-    # Set before the connection: the handshake agrees on the window.
+    # Set before connecting, because the handshake fixes the window.
     stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stalled.connect(("127.0.0.1", server.port))
     stalled.sendall(
@@ -107,7 +107,7 @@ async def test_a_stalled_peer_is_disconnected_after_a_close(
     assert is_open(*ends)
     # A binary frame closes the socket.
     stalled.sendall(b"\x82\x80\x00\x00\x00\x00")
-    # Earlier than for a ping without a reply, which takes 20 + 60 s.
+    # Sooner than after a ping without a reply, which takes 20 + 60 s.
     async with asyncio.timeout(70):
         await eventually(lambda: not is_open(*ends))
     stalled.close()

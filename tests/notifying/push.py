@@ -21,7 +21,7 @@ AUTH = b"sixteen bytes!!!"
 
 
 class Browser:
-    """Has the private key that messages are encrypted for."""
+    """Has the private key for messages to its subscription."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint

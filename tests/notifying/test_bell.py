@@ -100,7 +100,7 @@ def test_an_accepted_follower_may_subscribe(
     assert choose(alice_client, **on).json()["push"] == {"bob": ["start"]}
 
 
-# The link is read in a separate thread, which sees committed rows only.
+# The view reads the link in a separate thread, which sees committed rows only.
 @pytest.mark.django_db(transaction=True)
 def test_an_alert_depends_on_a_link_only_without_a_different_right(
     client: Client, bob: Runner, push: dict[str, Any]
@@ -140,7 +140,7 @@ def test_an_invalid_push_subscription_is_refused(
     settings: Any,
     wrong: dict[str, Any],
 ) -> None:
-    # As outside of tests.
+    # The setting outside of tests.
     settings.SPECTATE_PUSH_LOCAL = False
     push = push | {"endpoint": "https://push.example.org/1"} | wrong
     answer = choose(client, push=push, browser=True, runners=["bob"], kinds=["start"])
@@ -195,7 +195,7 @@ def test_a_browser_belongs_to_its_latest_account(
     choose(client, **on)
     (subscription,) = Subscription.objects.all()
     assert subscription.user is None
-    # Without the browser's secret, the endpoint alone gives no access.
+    # The endpoint alone gives no access without the browser's secret.
     other = push | {"keys": push["keys"] | {"auth": "b3RoZXIgc2l4dGVlbiBiIQ"}}
     assert choose(client, push=other).json()["push"] == {}
 
@@ -223,7 +223,7 @@ def test_the_alerts_of_a_subscription_are_limited(
     assert Alert.objects.count() == 2
 
 
-# Mail
+# -- mail
 
 
 def confirmed(alice: User) -> Subscription:
@@ -290,7 +290,7 @@ def test_an_incomplete_link_does_nothing(
     assert Subscription.objects.exists()
 
 
-# The page
+# -- the page
 
 
 def test_the_page_lists_and_stops_own_alerts(

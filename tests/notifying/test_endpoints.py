@@ -1,4 +1,4 @@
-"""Addresses that are never posted to, whatever a browser sends."""
+"""Addresses that the server never posts to, whatever endpoint a browser sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Web push, from an event of a race to the browser that decrypts it."""
+"""Web push from an event of a race to the browser that decrypts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call for help: to the race office and the runner's contacts, with its position."""
+"""Calls for help reach the race office and the runner's contacts, with a position."""
 
 from __future__ import annotations
 
@@ -188,7 +188,8 @@ def test_a_call_is_not_sent_to_a_deactivated_account(
         contact_add(runner=bob, email="", user=alice, language="en")
     else:
         alerts_set(subscription=browser, runners=[bob], kinds=[Kind.SOS])
-    # Queued while the account is active, and sent after it was deactivated.
+    # The delivery was queued while the account was active, and is due after its
+    # deactivation.
     sos_store(runner=bob.pk, call=call("queued"))
     spread()
     assert Delivery.objects.exists()
@@ -265,7 +266,7 @@ def test_further_calls_within_an_hour_reach_the_race_office_only(
     assert Sos.objects.open().count() == MAX_NOTIFIED_CALLS + 2
 
 
-# The desk
+# -- the desk
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_the_desk_shows_open_calls_until_they_are_closed(
 def test_a_runner_in_no_race_cannot_hide_the_calls_of_a_race(
     office: Client, race: Race, entry: Entry
 ) -> None:
-    """Twenty calls of a runner in no race were twenty rows on each desk."""
+    """Otherwise twenty calls of a runner in no race are twenty rows on each desk."""
     desk = f"/admin/runners/race/{race.pk}/desk"
     stray = Runner.objects.create(code="stray", name="Stray")
     for number in range(20):
@@ -395,7 +396,7 @@ def test_a_call_needs_few_queries(
         sos_store(runner=bob.pk, call=call())
 
 
-# Contacts
+# -- contacts
 
 
 @pytest.fixture
@@ -429,7 +430,7 @@ def test_a_contact_is_notified_and_can_decline(
 def test_a_stranger_gets_few_mails_of_a_contact_that_comes_and_goes(
     bobs: Client, bob: Runner, mailoutbox: list[EmailMessage]
 ) -> None:
-    """Adding and removing an address sent a mail each time, with any text."""
+    """Otherwise repeatedly adding an address sends mails, with any text."""
     bob.name = "Cheap watches at example.com"
     bob.save()
     pages = []

@@ -51,7 +51,7 @@ async def test_a_call_from_a_zone_is_stored_and_not_sent_to_followers(
         await bob.send(**sos("one", fix=fix))
         ack = await bob.receive_type("ack")
         assert ack == {"type": "ack", "id": "one", "open": True, "seen": None}
-        # The zone of the fixture may still cause an event, the call does not.
+        # The fixture's zone may still cause an event, but the call does not.
         received = await alice.received()
         assert all(message["change"] == "changed" for message in received)
         assert "61.4" not in json.dumps(received)
@@ -98,11 +98,11 @@ async def test_a_call_needs_a_token(uvicorn_server: Server) -> None:
 
 
 async def test_the_rate_of_calls_is_limited(uvicorn_server: Server) -> None:
-    # Not Bob, whose calls other tests count.
+    # A runner other than Bob, whose calls other tests count.
     token = await uvicorn_server.adatabase(make_phone, "eve")
     async with typed_client(f"{uvicorn_server.ws_url}/ws/", token) as eve:
         refused: list[Message] = []
-        # A slow server needs more calls: one per second is allowed.
+        # A slow server needs more calls, because one per second is allowed.
         while not refused:
             for _ in range(30):
                 await eve.send(**sos("five"))

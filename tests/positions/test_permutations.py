@@ -1,4 +1,4 @@
-"""A track is the same in the end, in whatever order it arrives."""
+"""A track does not depend on the order in which its fixes arrive."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Map:
 
 @dataclass
 class Delivery:
-    """How a track arrives: batches of fix numbers, some repeated.
+    """The arrival of a track: batches of fix numbers, some repeated.
 
     `forgotten`: numbers of batches before which the process forgets the runner, as
     after a restart or on a process that has not seen them.
     """
 
-    ages: list[int]  # Of the fixes, milliseconds.
+    ages: list[int]  # The times of the fixes, in milliseconds.
     batches: list[list[int]]
     forgotten: set[int]
 
@@ -79,7 +79,7 @@ def deliveries(draw: st.DrawFn) -> Delivery:
 @settings(
     max_examples=60,
     deadline=None,
-    # All examples share a pipeline; each has a new runner.
+    # All examples share a pipeline, and each has a new runner.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(delivery=deliveries())

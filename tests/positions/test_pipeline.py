@@ -88,7 +88,7 @@ async def test_the_newest_of_a_batch_moves_the_marker_and_the_others_are_late(
     await publish(pipeline, bob, *fixes)
     assert [row[1] for row in follower.rows] == [t + 3000]
     assert [fix[0] for fix in follower.late] == [t, t + 1000, t + 2000]
-    # The seed dialect has no late fixes: it sends all that are newer than before, in
+    # The seed dialect has no late fixes. It sends all fixes newer than before, in
     # order.
     assert [m["lat"] for m in follower.seed] == [48, 49, 50, 51]
 
@@ -274,7 +274,8 @@ async def test_a_loss_is_reported_from_its_beginning_even_if_the_first_report_is
     pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[int] = []
-    # First the fix alone, then the fix and the report of the loss, then both again.
+    # Publications: the fix alone, then the fix and the report of the loss, then both
+    # again.
     answers = iter([False, True, False, True, True])
     send = pipeline.hub.layer.group_send_many
 
@@ -286,7 +287,7 @@ async def test_a_loss_is_reported_from_its_beginning_even_if_the_first_report_is
         losses.extend(event["t"] for _, event in events if event["type"] == EVENTS_LOST)
 
     monkeypatch.setattr(pipeline.hub.layer, "group_send_many", sending)
-    # A slow commit would be one more loss.
+    # A slow commit would cause one more loss.
     monkeypatch.setattr(recorder_module, "LATE_S", 3600)
     before = now_ms()
     await publish(pipeline, bob, Fix(before - 3_000, 48.0, 2.0))

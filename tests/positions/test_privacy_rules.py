@@ -72,7 +72,7 @@ def test_a_new_zone_deletes_positions_on_both_sides_of_the_date_line(
     assert list(left) == [FAR_WEST, FAR_EAST]
 
 
-# The radius of a day
+# -- the radius of a day
 
 DAYS = range(20_000, 20_060)
 
@@ -136,7 +136,7 @@ def test_a_zone_extends_further_in_the_direction_of_its_shift_at_any_latitude(
         assert hidden == [bearing]
 
 
-# Pauses and the end of sharing
+# -- pauses and the end of sharing
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_fixes_committed_after_an_erasure_are_erased_whatever_their_age(
     bob: Publisher, now: datetime
 ) -> None:
     positions_erase(runner=Runner.objects.get(pk=bob.pk))
-    # Accepted before the erasure, and delayed by the phone for hours before that.
+    # Fixes that were accepted before the erasure, hours after they were recorded.
     t = milliseconds(now - timedelta(hours=3))
     write_rows([Row(bob.pk, Fix(t + n, 48.0, 2.0), "overland") for n in range(3)])
     forget_hidden(bob.pk, stored_within=600.0)
@@ -194,7 +194,7 @@ def test_fixes_committed_after_an_erasure_are_erased_whatever_their_age(
     assert not LatestPosition.objects.exists()
 
 
-# Rules that cannot be read, or change meanwhile
+# -- rules that cannot be read, or change meanwhile
 
 
 async def test_nothing_is_accepted_while_the_rules_cannot_be_read(

@@ -1,4 +1,4 @@
-"""How much may be published at once, and the delay after that."""
+"""Limits of the number of fixes, and the delay after a refusal."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ async def test_an_ack_waits_for_the_commit(
 
     monkeypatch.setattr(recorder_module, "write_rows", blocked_write)
     stored = recorder.record([Row(bob.pk, Fix(T, 48.85, 2.35), "websocket")])
-    # Callbacks run in order: an ack that was sent before the write would have arrived.
+    # Callbacks run in order, so an ack sent before the write would have arrived.
     await asyncio.wait_for(begun.wait(), PATIENCE_S)
     assert not stored.done()
     assert recorder.waiting == 1
@@ -148,7 +148,7 @@ async def test_each_sender_receives_the_number_of_their_own_refused_rows(
     fixes = [Fix(T + n, 48.0, 2.0) for n in range(3)]
     first = recorder.record([Row(bob.pk, fixes[0], "websocket")])
     await eventually(is_writing.is_set)
-    # Both wait until the first is written, and form one batch.
+    # Both wait for the first write, and form one batch.
     bobs = recorder.record([Row(bob.pk, fixes[1], "websocket")])
     gone = recorder.record([Row(bob.pk + 1, fix, "websocket") for fix in fixes])
     may_write.set()

@@ -176,7 +176,7 @@ async def test_late_fixes_correct_a_split(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipeline_module, "RECOMPUTE_AFTER_S", 0.01)
-    # No coverage from 200 to 300 s; he passes half way at 250 s.
+    # There is no coverage from 200 to 300 s. He passes the middle at 250 s.
     await run(pipeline, bob, entry, *range(0, 201, 10), *range(300, 351, 10))
     half = follower.published("split")[1]
     assert half["uncertainty"] == pytest.approx(100, abs=1)
@@ -263,7 +263,7 @@ async def test_a_jump_is_held_until_a_second_fix_confirms_it(
     assert (await LatestPosition.objects.aget()).lat < LAT + 0.5
     await run(pipeline, bob, entry, 110)
     assert len(follower.progress) == published + 1
-    # He really is at a different place: the second fix confirms the first.
+    # He is at a different place, so the second fix confirms the first.
     for second in (120, 130):
         fix = fix_at(entry, second)._replace(lat=LAT + 1)
         await (await pipeline.accept(bob, [fix], source="websocket")).stored  # type: ignore[misc]

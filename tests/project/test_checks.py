@@ -104,7 +104,7 @@ def test_redis_client_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("backend", "expected"),
     [
         ("runners.live.layer.LocalLayer", []),
-        # The second of these two only claims the methods.
+        # The second one only claims to have the methods.
         ("channels.layers.InMemoryChannelLayer", ["spectate.E003", "spectate.E004"]),
         ("tests.project.test_checks.WellKnownLayer", ["spectate.E004"]),
     ],

@@ -172,7 +172,7 @@ def test_settings_example_and_documents_name_the_same_variables() -> None:
     row = r"^\| `([A-Z_]+)`"
     assert named("docs/deploying.md", row) == known
     assert named("README.md", row) <= known
-    # No variable is read in a different way.
+    # No variable is read without these helpers.
     assert len(re.findall(r"environ\b", Path(settings.__file__).read_text())) == 1
 
 

@@ -1,4 +1,4 @@
-"""Every text of templates, code and scripts has its translations."""
+"""All texts of templates, code and scripts have translations."""
 
 from __future__ import annotations
 

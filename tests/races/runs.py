@@ -14,7 +14,7 @@ from tests.races.shapes import KINDS, LAPS, METRES_PER_DEGREE, Place, course_of
 
 GUN = 1_780_000_000_000
 NOISES_M = (3.0, 6.0, 10.0, 20.0, 30.0)
-# The part of the noise's variance that persists, as near walls or under trees.
+# The share of the noise's variance that persists, as near walls or under trees.
 PERSISTENT_SHARE = 0.75
 INTERVALS_S = (1, 1, 2, 5, 10, 20)
 
@@ -92,7 +92,8 @@ def run_of(
     east, north = Wander(slow, 25, random), Wander(slow, 25, random)
     accuracy_kind = random.choice(("68 %", "sigma", "nothing"))
     motion = random.random() < 0.6
-    # At most half a lap: after a longer silence the lap could not be determined.
+    # At most half a lap, because the lap could not be determined after a longer
+    # silence.
     longest = (lap or math.inf) / 2 / pace
     silences = _silences(random, seconds, longest)
     late_parts = _silences(random, seconds, longest)
@@ -144,7 +145,7 @@ def run_of(
 def _motion(
     course: Course, random: Random, pace: float
 ) -> tuple[list[float], list[float]]:
-    """Return seconds and distances: a wait, a run with rests, and the time after."""
+    """Return times in seconds and distances: a wait, a run with rests, and the end."""
     form = Wander(0.12, 300, random)
     now, distance = -random.uniform(60, 300), -random.uniform(0, 60)
     step = 1.0

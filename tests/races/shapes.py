@@ -39,7 +39,7 @@ def loop(random: Random) -> list[Place]:
 
 def four_laps(random: Random) -> list[Place]:
     one = [(x * 0.4, y * 0.4) for x, y in loop(random)]
-    # Drawn once and repeated, or recorded by a watch.
+    # The lap is drawn once and repeated, or recorded by a watch.
     shake = random.choice((0.0, 3.0))
     east, north = Wander(shake, 30, random), Wander(shake, 30, random)
     return [
@@ -127,7 +127,7 @@ KINDS: dict[str, Callable[[Random], list[Place]]] = {
     "switchbacks": switchbacks,
     "point to point": point_to_point,
 }
-# Laps of a kind that has laps.
+# The number of laps, for kinds with laps.
 LAPS = {"four laps": 4.0, "track, 12.5 laps": 12.5}
 
 

@@ -1,4 +1,4 @@
-"""Priors that are learned from results, and how they are measured."""
+"""Priors learned from results, and their evaluation."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_length_agrees_with_geographiclib(name: courses.Name | None) -> None:
         for here, there in pairwise(places)
     )
     assert course.measured == pytest.approx(expected, rel=1e-4)
-    # The flat projection, which map matching uses, is as exact.
+    # The flat projection of map matching has the same accuracy.
     x, y = course.flat
     flat = sum(math.dist(a, b) for a, b in pairwise(zip(x, y, strict=True)))
     assert flat == pytest.approx(expected, rel=1e-4)
@@ -215,7 +215,7 @@ def test_the_demo_course_is_a_loop_of_3_km() -> None:
     assert course.points == demo_points()
     assert 2_800 < course.length < 3_400
     assert course.points[0] == course.points[-1]
-    # It passes each position once before the end.
+    # The course passes each position once before the end.
     for distance in range(100, 3_000, 100):
         assert len(course.passes(*course.point_at(distance), within=20)) == 1
     assert [waypoint.name for waypoint in waypoints_of_gpx(demo_gpx())] == [
@@ -251,7 +251,7 @@ def test_an_out_and_back_passes_its_aid_stations_twice() -> None:
     out, back = course.passes(*twin_lakes, within=30)
     assert out == pytest.approx(60_472, abs=10)
     assert back == pytest.approx(98_217, abs=10)
-    # At the turn.
+    # The turn.
     (half,) = course.passes(*winfield, within=30)
     assert half == pytest.approx(course.length / 2, rel=0.01)
 

@@ -42,7 +42,7 @@ def test_a_straight_gap_is_reported_with_its_distance() -> None:
 
 
 def test_heights_in_feet_are_converted() -> None:
-    # Hills of 100 m every kilometre.
+    # Hills of 100 m, one per kilometre.
     points = [
         (lat, lng, 3.281 * (1_000 + abs(metre % 200 - 100)))
         for metre, (lat, lng, _) in enumerate(line())

@@ -10,7 +10,7 @@ from bench.arrival import steady_ratio
 from runners.races.course import Course
 from runners.races.eta import Arrival, Passed, Slopes, arrivals, slope_cost
 
-# Bob runs a kilometre in five minutes: seconds per metre.
+# Bob's pace in seconds per metre, five minutes per kilometre.
 PACE = 0.3
 METRES_PER_DEGREE = 111_195.0
 
@@ -53,7 +53,7 @@ def test_even_pace_in_a_short_race_is_extrapolated() -> None:
 
 
 def test_paces_fade_in_a_marathon() -> None:
-    """Two marathons' second half took 6 % longer (median of 24,813 finishers)."""
+    """In two marathons the second half took 6 % longer (median of 24,813 finishers)."""
     found = one(42_195, even(21_000))
     naive = 42_195 * PACE
     assert found.at and found.latest

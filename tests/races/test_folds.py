@@ -9,7 +9,7 @@ from runners.races.progress import State
 from tests.races import truth
 from tests.races.runs import GUN, sample
 
-# Noise of 30 m, and neither speed nor heading; nothing was tuned on these runs.
+# The noise is 30 m, without speed or heading. No constant was tuned on these runs.
 TRACK = "track, 12.5 laps", 1004
 LEGS = "switchbacks", 1014
 

@@ -21,7 +21,7 @@ from tests.races.bob import (
 )
 from tests.races.runs import GUN
 
-# On the course
+# -- on the course
 
 
 def test_progress_follows_the_course() -> None:
@@ -83,7 +83,7 @@ def test_an_old_fix_changes_nothing() -> None:
     assert not seen.splits
 
 
-# Off the course
+# -- off the course
 
 
 def test_a_runner_off_course_keeps_the_last_certain_progress() -> None:
@@ -114,7 +114,7 @@ def test_two_fixes_beside_the_course_are_not_off_course() -> None:
     assert state.status == "started"
 
 
-# Held fixes
+# -- held fixes
 
 
 def test_a_jump_is_held_and_dropped_when_the_next_fix_is_plausible() -> None:
@@ -123,7 +123,7 @@ def test_a_jump_is_held_and_dropped_when_the_next_fix_is_plausible() -> None:
     state, seen = follow(bobs, [at(100, 5_000), *running(STRAIGHT, 101, 110)], state)
 
     assert [one.held for one in seen] == [True] + [False] * 9
-    # The expected progress by then.
+    # The expected progress at that time.
     assert seen[0].progress == pytest.approx(285, abs=5)
     assert not any(one.confirmed or one.splits for one in seen)
     assert seen[-1].progress == pytest.approx(312, abs=5)

@@ -18,7 +18,7 @@ from tests.races.bob import (
 )
 from tests.races.runs import GUN
 
-# Start
+# -- start
 
 
 def test_the_start_is_when_the_line_is_crossed() -> None:
@@ -31,7 +31,7 @@ def test_the_start_is_when_the_line_is_crossed() -> None:
 
 
 def test_the_start_is_never_before_the_gun() -> None:
-    # A phone waits on the start line, a few metres over it.
+    # A phone waits at the start, a few metres past the line.
     waiting = [at(second, 8) for second in range(-300, 2)]
     away = [at(second, 8 + 3 * second) for second in range(2, 40)]
     state, seen = follow(guide(STRAIGHT), waiting + away)
@@ -101,7 +101,7 @@ def test_splits_after_a_silence_are_as_uncertain_as_the_silence() -> None:
     assert abs((split.at - GUN) / 1000 - 338) < 200
 
 
-# Splits
+# -- splits
 
 
 def test_a_split_is_interpolated_between_the_fixes_around() -> None:
@@ -163,7 +163,7 @@ def test_the_way_back_is_no_lap() -> None:
     ]
 
 
-# Finish
+# -- finish
 
 
 def test_a_loop_is_not_finished_at_its_start() -> None:

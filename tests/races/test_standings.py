@@ -154,7 +154,7 @@ def test_groups_and_searches_keep_the_order() -> None:
     ("first", "other", "gap"),
     [
         (finisher("1", 100.0), finisher("2", 130.0), Gap(seconds=30.0)),
-        # At the last checkpoint that both have passed.
+        # The gap at the last checkpoint that both have passed.
         (
             row("1", splits=(split(1, 300.0), split(2, 600.0)), progress=2_900.0),
             row("2", splits=(split(1, 320.0),), progress=1_500.0),

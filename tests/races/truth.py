@@ -23,11 +23,11 @@ from tests import courses
 from tests.races.runs import GUN, NOISES_M, Fix, Run, marks_of, run_of, sample
 from tests.races.shapes import KINDS
 
-# Laps of a course that has laps.
+# The number of laps, for courses with laps.
 REAL_LAPS = {"five_laps": 5}
 
 
-# A progress with a larger standard deviation counts as unknown.
+# With a larger standard deviation a progress counts as unknown.
 UNSURE_M = 100.0
 
 
@@ -190,8 +190,8 @@ def main() -> None:
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--notes", action="store_true", help="print what failed")
     parser.add_argument("--kind", choices=KINDS)
-    # The constants of progress were chosen on seeds 0 to 24, for folds on 1000 to 1024
-    # and 3000 to 3024 too: use different ones.
+    # The constants of progress were chosen on seeds 0 to 24, and for folds on 1000 to
+    # 1024 and 3000 to 3024. Use different ones.
     parser.add_argument("--first", type=int, default=0, help="seed to begin with")
     options = parser.parse_args()
     table: dict[str, Score] = {}

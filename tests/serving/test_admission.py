@@ -64,7 +64,7 @@ async def test_new_sockets_are_refused_during_lasting_lag_and_then_admitted_agai
     admission.record_lag(2.0)
     assert admission.refusal() == OVERLOADED
     assert admission.refused == {"lag": 1}
-    # Ten measurements per second: well within the ten seconds for recovery.
+    # Ten measurements per second, well within the ten seconds for recovery.
     for _ in range(30):
         admission.record_lag(0.0)
     assert admission.refusal() is None

@@ -24,7 +24,7 @@ async def test_sockets_are_asked_to_reconnect_and_closed_in_stages() -> None:
     )
     await close_sockets(Backfiller(hub), lambda: False)
     assert {writer.code for writer in (*typed, seed)} == {1012}
-    # Some are closed immediately, the last within a quarter of a second.
+    # Some sockets are closed immediately, the last within a quarter of a second.
     assert 0 < open_after[0] < count
     assert hub.loop.time() - started <= 0.25
     messages = [writer.messages for writer in typed]

@@ -127,7 +127,7 @@ async def test_a_delivery_is_counted_once_by_its_age(
     hub = pipeline.hub
     now = hub.loop.time()
     hub.delivered += 3
-    # It was received 20 seconds ago: between the bounds 10 and 30.
+    # The position is 20 seconds old, between the bounds 10 and 30.
     hub.record_pass(now - 20, now)
     hub.record_pass(now - 20, now)
     counted = buckets(await read_metrics())

@@ -1,4 +1,4 @@
-"""The services of a process: what a start provides, and what a stop leaves."""
+"""The services of a process after its start and after its stop."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ async def test_a_process_that_does_not_serve_has_no_services() -> None:
     with pytest.raises(RuntimeError):
         process.current()
     await process.stop()
-    # Views answer also where nothing is live.
+    # Views also respond in processes without live services.
     assert process.complete_before(7) == 7

@@ -68,7 +68,7 @@ def test_a_server_restarts_immediately_after_a_kill() -> None:
 
 def test_a_server_stops_in_order_on_sigterm() -> None:
     with Server("uvicorn") as server:
-        # It ended before its own time limit and was not killed.
+        # The server has ended before its time limit and was not killed.
         assert server.stop() == -signal.SIGTERM
         assert "Traceback" not in server.log
 
@@ -80,7 +80,7 @@ def test_a_draining_server_closes_all_sockets_and_admits_none() -> None:
             connect(server.ws_url) as seed,
         ):
             assert json.loads(typed.recv(timeout=PATIENCE_S))["type"] == "welcome"
-            # Over the limit of sockets: accepted, and closed immediately.
+            # Sockets over the limit are accepted and closed immediately.
             with connect(server.ws_url) as third, pytest.raises(ConnectionClosed):
                 third.recv(timeout=PATIENCE_S)
             assert third.close_code == 1013

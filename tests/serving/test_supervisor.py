@@ -15,18 +15,18 @@ from runners.serving import supervisor as supervisor_module
 from runners.serving.supervisor import Supervisor, Worker
 from tests.waiting import wait_until
 
-# Programs of workers: they serve immediately, after the file `gate` exists, or never.
+# Programs of workers, which serve immediately, after the file `gate` exists, or never.
 PROMPT = "echo 1 >/dev/fd/{ready}; exec sleep 60"
 GATED = "while [ ! -e {gate} ]; do sleep 0.01; done; " + PROMPT
 BROKEN = "exit 1"
 
 ENDS = ("ended", "killed")
-# A worker's number in the order of their starts, and what happened to it.
+# The number of a worker in the order of starts, and its event.
 Event = tuple[int, str]
 
 
 class RecordedWorker(Worker):
-    """A worker that logs what its supervisor sees and requests."""
+    """A worker that logs the actions of its supervisor."""
 
     def __init__(self, number: int, program: str, gate: Path, log: list[Event]) -> None:
         self.number, self.log, self.checks = number, log, 0
@@ -124,7 +124,7 @@ def test_a_restart_continues_when_a_new_worker_serves_and_the_old_one_has_ended(
     def observe() -> None:
         wait_until(lambda: (2, "started") in group.log)
         group.wait_for_checks(3)
-        # It does not serve yet.
+        # The worker does not serve yet.
         assert group.log[-1] == (2, "started")
         group.gate.touch()
         group.wait_for_ends(2)

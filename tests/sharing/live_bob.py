@@ -1,4 +1,4 @@
-"""Bob runs, and viewers with access follow him."""
+"""A runner, Bob, and viewers with access who follow him."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def make_located_runner(code: str) -> Runner:
 def short_duration(began: float) -> timedelta:
     """Return a duration in which what was done since `began` can be done again.
 
-    `began` is in seconds of `time.monotonic()`. What expires must be in use before, on
-    a busy machine too.
+    `began` is in seconds of `time.monotonic()`. An expiring right must be used before
+    it ends, also on a busy machine.
     """
     return timedelta(seconds=1 + 10 * (time.monotonic() - began))
 

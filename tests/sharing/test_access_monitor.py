@@ -101,7 +101,8 @@ async def test_a_change_that_is_committed_after_a_later_one_is_in_force(
     generation = monitor.generation
     await database_sync_to_async(record)(1_001, bob.pk + 1)
     await eventually(lambda: monitor.generation > generation)
-    # Made without the row that this records: its transaction had the lower number.
+    # Inserted without the row that this records, because its transaction had the lower
+    # number.
     pause = Pause(runner=bob, started_at=timezone.now())
     await Pause.objects.abulk_create([pause])
     await database_sync_to_async(record)(1_000, bob.pk)

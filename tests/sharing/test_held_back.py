@@ -45,7 +45,7 @@ async def test_erased_positions_are_deleted_and_do_not_return(live: LiveBob) -> 
     t = now_ms()
     await server.adatabase(positions_erase, runner=bob)
     async with typed_client(server.ws_url, live.token) as phone:
-        # Repeated until the process has read the erasure; earlier fixes are erased too.
+        # Publish until the process has read the erasure. Earlier fixes are erased too.
         rejected: list[list[object]] = []
         while not rejected:
             fix = {"t": t - 1000, "lat": 48, "lng": 2}

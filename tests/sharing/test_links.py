@@ -1,4 +1,4 @@
-"""Share links: what they show until they end, and what stays hidden without one."""
+"""Share links: their contents until they end, and what strangers cannot see."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from runners.positions.running import live_status
 from runners.sharing.runner_settings import positions_erase, zone_add
 from runners.views.races import listing
 
-# The views read in separate threads, which see committed rows only.
+# Views read in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RUNNER_COUNT = 5

@@ -94,7 +94,7 @@ async def test_a_backfill_moves_no_marker_back(hub: Hub) -> None:
 async def test_a_backfill_includes_positions_that_joining_sockets_did_not_receive(
     hub: Hub,
 ) -> None:
-    # Dispatched, but perhaps before the waiting socket joined.
+    # The fix was dispatched, but perhaps before the waiting socket joined.
     await dispatch(hub, T)
     assert times_of(missed(T - 1, T).newest_rows(hub)) == [T]
 
@@ -134,7 +134,7 @@ async def test_a_backfill_does_not_move_the_marker_back_from_an_older_process(
     now = now_ms()
     follower = Follower()
     await hub.subscribe([BOB], follower)
-    # Dispatched by a previous process.
+    # The fix was dispatched by a previous process.
     await stored(now - 60_000, age=timedelta(minutes=1))
     await stored(now - 61_000)
     backfiller = Backfiller(hub)
@@ -248,9 +248,10 @@ async def test_a_client_that_was_cut_off_during_a_loss_receives_all_from_its_beg
     during = backfiller.complete_before(begins + 10_000)
     await eventually(lambda: span.until < math.inf)
     assert complete == begins + 10_000
-    # While the span is open, and after it.
+    # During the lost period, and after it.
     assert during == backfiller.complete_before(begins + 10_000) == begins
-    # Clients that left before the span, or returned well after it, are not affected.
+    # Clients that disconnected before the period, or came back well after it, are not
+    # affected.
     assert backfiller.complete_before(begins - 1) == begins - 1
     later = int(span.until) + 60_000
     monkeypatch.setattr(hub.loss_detector, "_complete_until", later)
@@ -261,7 +262,7 @@ async def test_a_client_that_was_cut_off_during_a_loss_receives_all_from_its_beg
 async def test_losses_during_a_backfill_are_one_span(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The first waits for commits until it is flushed.
+    # The first backfill waits for commits until it is flushed.
     monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 3600)
     backfiller = Backfiller(hub)
     begins = now_ms() - 60_000
@@ -273,7 +274,7 @@ async def test_losses_during_a_backfill_are_one_span(
     assert (first.since, rest.since) == (begins, begins + 20_000)
     await backfiller.flush(PATIENCE_S)
     assert first.until <= rest.until < math.inf
-    # A later loss is a new span.
+    # A later loss is a new period.
     backfiller.schedule(begins + 50_000)
     assert len(backfiller.gaps) == 3
     await eventually(lambda: backfiller.gaps[-1].until < math.inf)
@@ -293,7 +294,7 @@ async def test_a_draining_process_first_backfills_its_sockets(
         storage.write_rows, [storage.Row(bob.pk, Fix(since, 48.0, 2.0), "websocket")]
     )
     backfiller = Backfiller(hub)
-    # The loss is known, and the layer is not back yet.
+    # The loss is known, but the layer is still unavailable.
     hub.loss_detector.report_loss(since)
     assert hub.loss_detector.complete_until <= since
     await backfiller.flush(PATIENCE_S)

@@ -113,7 +113,7 @@ async def test_a_seed_client_loses_a_runner_too(live: LiveBob) -> None:
         await alice.receive()
         await follow_bob(charlie, live)
         await live.server.adatabase(hide, live.bob)
-        # Only Charlie is notified; both have lost the runner.
+        # Only Charlie is notified. Both have lost the runner.
         await expect_loss(charlie, live, "private")
         await alice.received()
         await wait_for_bob(live)
@@ -123,7 +123,8 @@ async def test_a_seed_client_loses_a_runner_too(live: LiveBob) -> None:
 async def test_a_blocked_user_loses_the_runner_in_topics_too(live: LiveBob) -> None:
     server, bob = live.server, live.bob
     stranger = await server.adatabase(make_alice, bob, None)
-    # A different runner who continues: the topic does not end with one of its runners.
+    # A different runner continues, because a topic does not end with one of its
+    # runners.
     anne = await server.adatabase(make_phone, "anne")
 
     def is_bob(message: Message) -> bool:
@@ -149,14 +150,15 @@ async def test_a_blocked_user_loses_the_runner_in_topics_too(live: LiveBob) -> N
             while code not in json.dumps(received := await alice.receive()):
                 assert live.code not in json.dumps(received), received
         await phone.send(type="publish", fixes=[{"t": now_ms(), "lat": 48, "lng": 2}])
-        # In her item if she joins the topic after the fix, otherwise as a position.
+        # The fix is in her item if she joins the topic after it, otherwise in a
+        # position.
         await alice.receive_until(
             lambda m: (
                 (m["type"] == "positions" and m["fixes"] != [])
                 or (m["type"] == "event" and m["runner"]["fix"] is not None)
             )
         )
-        # Sockets that join while blocked see as little, with snapshot and backfill.
+        # Sockets that join while blocked see nothing either, in snapshot and backfill.
         async with open_page(live, stranger) as again:
             await again.send(
                 type="follow", public=True, tick=0, since=now_ms() - 60_000, id="all"

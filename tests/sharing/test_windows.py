@@ -1,4 +1,4 @@
-"""When a race shows its runners, and to whom."""
+"""The race windows of runners, and their viewers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_window_of_a_finisher_ends_by_the_clock() -> None:
 def test_an_entry_shows_a_runner_with_an_account_after_they_accepted_it() -> None:
     race = make_race()
     entry = enter(race, accepted=False)
-    assert codes(race) == (["bob"], ["bob"])  # Only users with an account accept.
+    assert codes(race) == (["bob"], ["bob"])  # Needs no consent.
     entry.runner.account = User.objects.create_user("bob")
     entry.runner.save()
     assert codes(race) == ([], [])

@@ -1,4 +1,4 @@
-"""Programs that tests start never outlive them, however the tests end."""
+"""Programs started by tests never outlive them, however the tests end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def marked(mark: str) -> Iterator[tuple[int, str]]:
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name), (folder / "cmdline").read_text()
         except OSError:
-            continue  # It has ended, or belongs to a different user.
+            continue  # The process has ended, or belongs to a different user.
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_a_hanging_coroutine_fails(
 ) -> None:
     with (
         pytest.raises(pytest.fail.Exception, match=HANGS),
-        # Again soon: the first exception may be lost in the event loop.
+        # Repeated, because the first exception may be lost in the event loop.
         time_limit("test_of_bob", 0.2, repeat_s=3),
     ):
         asyncio.run(hangs())

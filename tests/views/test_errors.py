@@ -11,7 +11,7 @@ OUR_PAGES = "runners.views.errors.NotFoundPage"
 
 @pytest.fixture(params=[True, False], ids=["debug", "production"])
 def mode(request: pytest.FixtureRequest, settings: LazySettings) -> None:
-    """Both modes, as a developer's server may have visitors too."""
+    """Both modes, because visitors may use a development server too."""
     settings.DEBUG = request.param
     settings.DEFAULT_EXCEPTION_REPORTER = "runners.views.errors.PlainExceptionReporter"
     if OUR_PAGES not in settings.MIDDLEWARE:

@@ -60,7 +60,7 @@ def test_an_arrival_is_a_range(client: Client) -> None:
 def test_a_place_is_found_by_its_coordinates(client: Client) -> None:
     make_race()
     lat = 48 + 9_000 / METRES_PER_DEGREE
-    # 70 m beside the course.
+    # A place 70 m beside the course.
     body = get_eta(client, f"{lat},2.00095").json()
     (distance,) = body["place"]["passes"]
     assert distance == pytest.approx(9_000, abs=20)
@@ -125,7 +125,7 @@ def test_only_visible_runners_are_returned(
     every = "&runners=bob,eve,alien,nobody,a b"
     answer = get_eta(alice_client, 9_000, every)
     assert codes(answer) == ["bob"]
-    # Alice's response is cached, and not sent to strangers.
+    # Alice's response is cached but not sent to strangers.
     stranger = get_eta(client, 9_000, every)
     assert codes(stranger) == []
     assert {(r["code"], r["runner"]) for r in stranger.json()["refused"]} == {

@@ -1,4 +1,4 @@
-"""The language of pages: which one a visitor gets, and that no text stays English."""
+"""The languages of pages: their selection, and complete translations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Attributes that screen readers read.
 SPOKEN = {"aria-label", "title", "placeholder", "alt"}
 SILENT = {"script", "style", "svg"}
-# Texts that are the same in two languages, or data of the tests.
+# Texts that are the same in both languages, or data of the tests.
 SAME = re.compile(
     r"\?|In|Spectate|English|Deutsch|Français|Español|Code|Link|PIN|Name|Pause|Ten|Ann|W|Red"
     r"|Live|Start|OwnTracks|Overland|GPSLogger|OsmAnd|Traccar Client|Browser|No|Pages"

@@ -1,4 +1,4 @@
-"""The runner's own page: it changes Bob's data for Bob only."""
+"""The runner's own page, which changes the data of that runner only."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def rights_changes() -> int:
     return RightsChange.objects.count()
 
 
-# Permissions
+# -- permissions
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -125,7 +125,7 @@ def test_bobs_data_is_unknown_to_charlie(
     assert Zone.objects.exists()
 
 
-# Sharing
+# -- sharing
 
 
 def test_a_changed_visibility_is_recorded(bob_client: Client, bob: Runner) -> None:
@@ -206,7 +206,7 @@ def test_an_invalid_end_of_sharing_changes_nothing(
     assert "Nothing was changed" in bob_client.get("/me/").content.decode()
 
 
-# Followers
+# -- followers
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_an_invalid_answer_changes_nothing(
     assert bob_client.post(url, {"answer": "marry"}).status_code == 404
 
 
-# Tokens and links
+# -- tokens and links
 
 
 def test_a_token_is_shown_once_and_can_be_revoked(
@@ -309,7 +309,7 @@ def test_a_link_refuses_an_invalid_pin(bob_client: Client, pin: str) -> None:
     assert not ShareLink.objects.exists()
 
 
-# Zones
+# -- zones
 
 
 @pytest.mark.usefixtures("stored_positions")
@@ -347,7 +347,7 @@ def test_the_number_of_zones_is_limited(bob_client: Client, bob: Runner) -> None
     assert Zone.objects.count() == 20
 
 
-# Data
+# -- data
 
 
 @pytest.mark.usefixtures("stored_positions")

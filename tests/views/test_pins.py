@@ -147,7 +147,7 @@ def test_a_right_pin_is_hashed_once_and_not_kept(
 async def test_guesses_do_not_occupy_the_threads_of_other_requests(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forty concurrent guesses delayed `live.json` for all visitors by 13 s."""
+    """Otherwise forty concurrent guesses delay `live.json` for all visitors by 13 s."""
     go_on = Event()
 
     def slow(pin: str, encoded: str) -> bool:
@@ -171,6 +171,6 @@ async def test_guesses_do_not_occupy_the_threads_of_other_requests(
     finally:
         go_on.set()
         answers = await asyncio.gather(*guesses)
-    # Only ten were hashed, though no result was known when the requests arrived.
+    # Only ten were hashed, although no result was known when the requests arrived.
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(404), statuses.count(429)) == (10, len(guesses) - 10)

@@ -51,7 +51,7 @@ def test_a_replay_is_sent_in_chunks_of_thinned_points(
     assert chunk["from"] == milliseconds(START)
     (bob,) = chunk["runners"]
     assert bob["code"] == "bob"
-    # A point every five seconds, without the held one.
+    # One point every five seconds. The held fix is omitted.
     assert [(p[0] - chunk["from"]) // 1000 for p in bob["points"]][:4] == [0, 5, 11, 16]
     assert bob["points"][1][1:] == [48.0005, 2.0, 55]
     assert bob["points"][-1][0] < chunk["from"] + chunk["chunk"]

@@ -89,7 +89,7 @@ def test_a_link_does_not_leak_its_address(alice_client: Client, bob: Runner) -> 
         assert "noindex" in response.headers["X-Robots-Tag"]
         assert "no-store" in response.headers["Cache-Control"]
         html = response.content.decode()
-        # Once, for the first message on the websocket.
+        # Count the view once, at the first message on the websocket.
         assert html.count(path.split("/")[2]) == 1
 
 

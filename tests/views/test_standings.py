@@ -224,7 +224,7 @@ def test_winners_stay_until_the_race_ends(client: Client) -> None:
     race = make_race(start=start)
     make_entry(race, "ann", "1", pace=0.2)
     make_entry(race, "bob", "2", pace=0.25, visibility=Visibility.PUBLIC)
-    # Their windows closed an hour after they finished.
+    # Their race windows closed an hour after they finished.
     assert client.get("/runners/ann/").status_code == 404
     assert ranks(get_standings(client)) == [("ann", 1), ("bob", 2)]
     race.ends = timezone.now() - timedelta(seconds=1)

@@ -58,7 +58,7 @@ def test_since_omits_points_that_were_stored_before(
 ) -> None:
     last = track(client).json()["points"][-1][0]
     points = track(client, f"?since={last}").json()["points"]
-    # Ten seconds of overlap: clocks differ, and commits take time.
+    # Ten seconds overlap, because clocks differ and commits take time.
     assert len(points) == 11
 
 

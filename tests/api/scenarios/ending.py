@@ -54,7 +54,7 @@ async def drain(context: Context) -> None:
     async with context.joined("typed") as client, context.joined("seed") as stalled:
         await client.send(type="ping")
         await client.receive_type("pong")
-        # The drain waits a moment for a client that does not reply to the close.
+        # The drain waits some time for a client that does not respond to the close.
         stalled.connection.transport.pause_reading()
         os.kill(context.capture.server.pid, signal.SIGTERM)
         await client.receive_type("reconnect")

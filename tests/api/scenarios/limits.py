@@ -49,7 +49,7 @@ async def read_nothing(context: Context) -> None:
             socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
         )
         transport.pause_reading()
-        # Each reply is as large; finally the replies fill all buffers.
+        # Each reply has the same size, so that replies fill all buffers.
         for _ in range(100):
             await client.send_invalid(type="ping", pad="x" * 60_000)
         transport.resume_reading()
