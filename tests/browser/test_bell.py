@@ -37,8 +37,8 @@ PushManager.prototype.getSubscription = async () =>
     toJSON: () => (%s) } : null;
 """
 
-# A browser without a desktop may remove a notification at once: what the worker shows is
-# recorded as it is shown.
+# Records each notification when the worker shows it, because a browser without a
+# desktop may remove it immediately.
 RECORD_NOTIFICATIONS = """() => {
   const show = registration.showNotification.bind(registration);
   globalThis.shown = [];
