@@ -1,13 +1,13 @@
-// Sentences for why one runner or all runners cannot be seen.
+// Sentences that explain why a runner, or all runners, cannot be seen.
 
 import { clockTime } from "./format.js";
 import { gettext } from "./language.js";
 
-// As on the server (runners/models/race.py).
+// The same as on the server (runners/models/race.py).
 const SHOWN_BEFORE_START_MS = 3_600_000;
 
 /**
- * The sentence for an `event` of kind `access`.
+ * Return the sentence for an `event` of kind `access`.
  * @param {string} name of the runner
  * @param {string} reason
  */
@@ -26,7 +26,7 @@ export function lostSentence(name, reason) {
 }
 
 /**
- * The sentence for a share link that ended while its page was open.
+ * Return the sentence for a share link that ended while its page was open.
  * @param {{expires: number}} link ms
  * @param {number} now the server's time
  */
@@ -37,7 +37,7 @@ export function linkEndedSentence({ expires }, now) {
 }
 
 /**
- * The sentence for a connected page without runners.
+ * Return the sentence for a connected page without runners.
  * @param {{oneRunner: string | null, race: {start: number, ends: number} | null}} page ms
  * @param {number} now the server's time
  */

@@ -1,9 +1,9 @@
-// Points along a course. Distances are the race's, which may be certified and differ from
-// those of the drawn line.
+// Points along a course. Distances are those of the race, which may be certified and then
+// differ from those of the drawn line.
 
 import { metresBetween } from "./metres.js";
 
-// Two passes within this distance along the course are one.
+// Two passes within this distance along the course count as one.
 const SAME_PASS_M = 150;
 
 /** @typedef {import("./polyline.js").LngLat} LngLat */
@@ -32,7 +32,7 @@ export class Along {
   }
 
   /**
-   * The position at a distance; beyond an end, that end.
+   * Return the position at a distance. Distances beyond an end are clamped.
    * @param {number} distance m
    * @returns {LngLat}
    */
@@ -52,8 +52,7 @@ export class Along {
   }
 
   /**
-   * The line between two distances.
-   *
+   * Return the line between two distances.
    * @param {number} from m
    * @param {number} to m
    * @returns {LngLat[]}
@@ -64,7 +63,7 @@ export class Along {
   }
 
   /**
-   * The distances at which the course passes a position, in order.
+   * Return the distances at which the course passes a position, in order.
    * @param {LngLat} place
    * @param {number} reach m; farther is no pass
    */
@@ -85,7 +84,8 @@ export class Along {
 }
 
 /**
- * The nearest point of a short segment to a position: its fraction and its distance.
+ * Return the point of a short segment nearest to a position, as a fraction, and its
+ * distance.
  * @param {LngLat} from
  * @param {LngLat} to
  * @param {LngLat} place

@@ -1,11 +1,11 @@
-// Tracks since when the page may lack positions, so that it can resume without a gap
+// Tracks the time since which the page may lack positions, to resume without a gap
 // (docs/protocol.md, section 4).
 
-/** Keeps the time to resume from, and decides which tracks have to be fetched. */
+/** Stores the time to resume from, and decides which tracks have to be fetched. */
 export class Catchup {
   /** @type {number | null} */
   #since = null;
-  #requestedSince = 0; // the `since` of the newest follow
+  #requestedSince = 0; // `since` of the newest follow
   #snapshots = 0; // requested and not complete
   /** @type {number | null} */
   #mergedSince = null;
@@ -15,12 +15,12 @@ export class Catchup {
     return this.#since;
   }
 
-  /** A new connection: requests on the previous one are not answered any more. */
+  /** Handle a new connection. Requests on the previous one get no reply any more. */
   begin() {
     this.#snapshots = 0;
   }
 
-  /** Called before a `follow` is sent; returns its `since`. */
+  /** Return the `since` of a `follow`. Call it before the follow is sent. */
   follow() {
     this.#snapshots += 1;
     this.#requestedSince = this.#since ?? 0;
@@ -28,8 +28,8 @@ export class Catchup {
   }
 
   /**
-   * Process a message. Returns the runners whose gap the server did not backfill, and
-   * since when.
+   * Process a message. Return the runners whose gap the server did not backfill, and its
+   * start.
    * @param {Record<string, any>} message
    * @returns {{codes: string[], since: number}}
    */
@@ -37,10 +37,10 @@ export class Catchup {
     if (message.type === "welcome") return { codes: [], since: 0 };
     if (message.type === "snapshot") {
       if (!message.more) this.#snapshots = Math.max(0, this.#snapshots - 1);
-      // Backfill comes after the snapshot: only the next frame is complete.
+      // Backfill comes after the snapshot, so only the next frame is complete.
       return { codes: message.truncated ?? [], since: this.#requestedSince };
     }
-    // It will be requested again: `follow` counts it again.
+    // `follow` will request it again and count it again.
     if (message.code === "store.unavailable") {
       this.#snapshots = Math.max(0, this.#snapshots - 1);
       return { codes: [], since: 0 };
@@ -51,14 +51,14 @@ export class Catchup {
   }
 
   /**
-   * A response by HTTP is complete up to its time.
+   * Handle a response by HTTP, which is complete up to its time.
    * @param {number} time
    */
   polled(time) {
     this.#since = time;
   }
 
-  /** The time since when positions were conflated, returned once; null if none were. */
+  /** Return the time since which positions were conflated, or null, and reset it. */
   popMerged() {
     const since = this.#mergedSince;
     this.#mergedSince = null;

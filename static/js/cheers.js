@@ -1,4 +1,4 @@
-// A few short cheers for the selected runner, and cheers by others.
+// Some short cheers for the selected runner, and the cheers of other spectators.
 
 import { setText } from "./dom.js";
 import { gettext } from "./language.js";
@@ -8,7 +8,7 @@ const PRESETS = [gettext("Allez"), gettext("Keep going"), gettext("Well run"), g
 const STATUS_SHOWN_FOR_MS = 6000;
 
 /**
- * The sentence for a cheer that was not sent.
+ * Return the sentence for a cheer that was not sent.
  * @param {string} name of the runner
  * @param {{code: string, after?: number}} error
  */
@@ -35,7 +35,7 @@ export class CheerRow {
   #silence;
 
   /**
-   * `send` returns whether there was a connection.
+   * `send` returns whether there is a connection.
    * @param {(message: import("./protocol.js").Message) => boolean} send
    */
   constructor(send) {
@@ -101,7 +101,7 @@ export class CheerRow {
   }
 
   /**
-   * Show somebody else's cheer, if it is for the selected runner.
+   * Show a cheer of somebody else if it is for the selected runner.
    * @param {{runner: string, text: string}} event
    */
   showCheer({ runner, text }) {

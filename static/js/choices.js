@@ -1,4 +1,5 @@
-// The visitor's choices, stored in this browser: units, and the time zone of clock times.
+// The visitor's choices, which this browser stores: units, and the time zone of clock
+// times.
 
 const UNITS = "spectate.units";
 const CLOCK = "spectate.clock";
@@ -19,7 +20,7 @@ function usualUnits() {
   return IMPERIAL.has(region) ? "imperial" : "metric";
 }
 
-/** Whether distances are shown in miles and feet. */
+/** Return whether distances are shown in miles and feet. */
 export function isImperial() {
   return imperial;
 }
@@ -30,13 +31,13 @@ export function chooseImperial(wanted) {
   keep(UNITS, wanted ? "imperial" : "metric");
 }
 
-/** The time zone of clock times; undefined: the visitor's own. */
+/** Return the time zone of clock times, or undefined for the visitor's own. */
 export function zone() {
   return ownClock ? undefined : raceZone;
 }
 
 /**
- * Show clock times in the race's time zone. Returns whether that makes a difference.
+ * Show clock times in the race's time zone. Return whether this changes them.
  * @param {string} timeZone
  * @param {number} time ms, of the race: zones may part in summer only
  */
@@ -47,13 +48,13 @@ export function useRaceZone(timeZone, time) {
   try {
     raceZone = format(there) === format(here) ? undefined : timeZone;
   } catch {
-    // A time zone that this browser does not know.
+    // This browser does not know the time zone.
     raceZone = undefined;
   }
   return raceZone !== undefined;
 }
 
-/** Whether the visitor wants times in their own time zone. */
+/** Return whether the visitor wants times in their own time zone. */
 export function isOwnClock() {
   return ownClock;
 }
@@ -86,7 +87,7 @@ function keep(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // Storage is full or forbidden: the choice lasts until the page is left.
+    // Storage is full or forbidden, so the choice holds until the page is closed.
   }
   for (const listener of listeners) listener();
 }

@@ -8,7 +8,7 @@ import { gettext } from "./language.js";
 
 let isOffered = false;
 
-/** Apply the choices; also to parts of the page that were replaced. */
+/** Apply the choices, also to parts of the page that were replaced. */
 export function offerChoices() {
   for (const button of document.querySelectorAll("[data-units]")) {
     if (!(button instanceof HTMLElement)) continue;

@@ -1,7 +1,7 @@
 // The server's clock, from the times of its frames rather than from this device.
 
-// Frames delayed on the way have an earlier time. Small differences are averaged, so that
-// markers do not tremble; a greater one is a different clock.
+// Delayed frames have an earlier time. Small differences are averaged, so that markers do
+// not tremble. A greater difference means a different clock.
 const TREMBLE_MS = 3000;
 const DRIFT_GAIN = 0.02;
 // The device was asleep if its two clocks differ by this much.
@@ -12,7 +12,7 @@ export class ServerClock {
   #offset = 0; // server time minus this page's running time, ms
   #tick;
   #date;
-  #slept; // what the running time lacks after sleep, ms
+  #slept; // ms that the running time lacks after sleep
 
   /**
    * @param {number} time the server's time now, ms since the epoch
@@ -40,9 +40,9 @@ export class ServerClock {
     this.#offset = late < 0 || late > TREMBLE_MS ? offset : this.#offset - DRIFT_GAIN * late;
   }
 
-  /** The server's time now, ms since the epoch. */
+  /** Return the server's present time in ms since the epoch. */
   now() {
-    // After a sleep and until the next frame: otherwise old positions would look fresh.
+    // After sleep, and until the next frame, old positions would otherwise look fresh.
     const slept = this.#date() - this.#tick() - this.#slept;
     return this.#tick() + this.#offset + (slept > SLEPT_MS ? slept : 0);
   }

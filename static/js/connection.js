@@ -11,15 +11,15 @@ const LEAST_WAIT_MS = 1000;
 const MOST_WAIT_MS = 30_000;
 // After "overloaded", the first delay may already be this long: 2 ** 4 s.
 const BUSY_ATTEMPTS = 4;
-// How long the handshake may take, as some proxies drop it silently.
+// How long the handshake may take. Some proxies drop it silently.
 const HANDSHAKE_WAIT_MS = 10_000;
 // A server that is silent for this many heartbeats is disconnected.
 const SILENT_HEARTBEATS = 2.5;
-// How long a socket may take to answer a ping when the page becomes visible.
+// How long a socket may take to respond to a ping when the page becomes visible.
 const PROBE_WAIT_MS = 5000;
 
 /**
- * The delay before the next attempt, in ms: full jitter, 1 to 30 s.
+ * Return the delay before the next attempt in ms: full jitter, 1 to 30 s.
  * @param {number} attempts
  */
 export function backoff(attempts, random = Math.random) {
@@ -28,7 +28,8 @@ export function backoff(attempts, random = Math.random) {
 }
 
 /**
- * `ended`: it will not reconnect; `detail` is the reason, as is the close `code`.
+ * `ended`: the connection will not reconnect. `detail` and the close `code` are the
+ * reason.
  * @typedef {"connecting" | "open" | "waiting" | "offline" | "ended"} State
  * @typedef {{state: State, detail?: string, code?: number}} Status
  * @typedef {{
@@ -73,7 +74,7 @@ export class Connection {
     addEventListener("pageshow", (event) => event.persisted && this.comeBack());
   }
 
-  /** The number of consecutive failed attempts. */
+  /** Return the number of consecutive failed attempts. */
   get attempts() {
     return this.#attempts;
   }
@@ -91,7 +92,7 @@ export class Connection {
   }
 
   /**
-   * Send a message; returns whether a socket was open.
+   * Send a message and return whether a socket was open.
    * @param {import("./protocol.js").Message} message
    */
   send(message) {
@@ -111,7 +112,8 @@ export class Connection {
       this.#wished = message.after;
     }
     if (this.#isAnswer(message)) {
-      // Only here, so that a server that accepts and then fails is not tried at 1 Hz.
+      // Reset only here, so that a server that accepts and then fails is not tried at 1
+      // Hz.
       this.#attempts = 0;
       this.#handlers.onStatus({ state: "open" });
     }
@@ -168,7 +170,9 @@ export class Connection {
     this.#retry = setTimeout(() => this.open(), wait);
   }
 
-  /** The network, the server or the visitor is back: connect without the delay. */
+  /**
+   * Connect without the delay, because the network, the server or the visitor is back.
+   */
   comeBack() {
     if (this.#ended) return;
     if (this.#socket === null) {

@@ -1,11 +1,11 @@
-// The big screen: shows the whole field and single runners in turn.
+// The big screen, which shows the whole field and single runners in turn.
 
 const EACH_MS = 12_000;
-// Runners of the field, besides those followed.
+// Limit of runners of the field, besides those followed.
 const LEADERS = 3;
 
 /**
- * Runners to show after the whole field: followed runners, and the leaders.
+ * Return the runners to show after the whole field: followed runners, and the leaders.
  * @param {import("./store.js").Runner[]} runners
  * @param {(code: string) => boolean} isFollowed
  * @param {(runner: import("./store.js").Runner) => boolean} isLive

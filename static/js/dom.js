@@ -1,7 +1,7 @@
 // Helpers for elements.
 
 /**
- * The element of a selector that must exist.
+ * Return the element of a selector that must exist.
  * @param {string} selector
  * @param {ParentNode} [root]
  * @returns {HTMLElement}
@@ -12,8 +12,8 @@ export function find(selector, root = document) {
   return /** @type {HTMLElement} */ (element);
 }
 
-// Elements are only written to when something changed, as there are hundreds of rows per
-// second.
+// Elements are written only when something has changed, because hundreds of rows change
+// per second.
 
 /** @param {Element} element @param {string} text */
 export function setText(element, text) {

@@ -1,5 +1,5 @@
-// Receives data from the server, over a websocket or by polling, and recovers gaps
-// whatever happens to the connection (docs/protocol.md).
+// Receives data from the server, over a websocket or by polling, and recovers missed
+// positions after any failure of the connection (docs/protocol.md).
 
 import { Catchup } from "./catchup.js";
 import { Connection } from "./connection.js";
@@ -17,7 +17,7 @@ const TRACKS_RETRY_MS = 5000;
 const STORE_RETRY_MS = 2000;
 
 /**
- * `codes` are requested in addition, `trailed` are shown with a trail.
+ * `codes` are requested in addition, `trailed` have a visible trail.
  * @typedef {import("./connection.js").Status | {state: "polling"}} FeedStatus
  * @typedef {import("./protocol.js").Message} Message
  * @typedef {{
@@ -42,7 +42,7 @@ export class Feed {
   #isBlocked = false; // no websocket can be opened
   /** @type {Promise<import("./tracks.js").Tracks> | null} */
   #tracks = null;
-  #isPolled = false; // the newest response came by HTTP
+  #isPolled = false; // the newest response arrived by HTTP
   #hasFailed = false; // and the one before did not
   /** @type {Set<string>} runners whose trail was fetched */
   #filled = new Set();
@@ -79,7 +79,7 @@ export class Feed {
     this.#useFirst();
   }
 
-  /** Fetch the modules for a bad connection; the first picture does not need them. */
+  /** Fetch the modules for a bad connection, which the first picture does not need. */
   async prepare() {
     await Promise.all([this.#openPolling(), this.#openTracks()]).catch(() => {});
   }
@@ -132,7 +132,7 @@ export class Feed {
   async #setBlocked(isBlocked) {
     this.#isBlocked = isBlocked;
     if (!isBlocked && this.#polling === null) return;
-    // Retried with the next attempt on the websocket.
+    // Retry with the next attempt on the websocket.
     const polling = await this.#openPolling().catch(() => null);
     if (this.#isBlocked) polling?.start();
     else polling?.stop();
@@ -142,7 +142,7 @@ export class Feed {
     (await this.#polling?.catch(() => null))?.hurry();
   }
 
-  // The first snapshot, which was requested before the scripts were loaded.
+  // Process the first snapshot, which was requested before the scripts were loaded.
   async #useFirst() {
     const { first } = this.#page;
     if (first === null) return;
@@ -150,16 +150,16 @@ export class Feed {
       const response = await fetch(first);
       if (!response.ok) return;
       const snapshot = await response.json();
-      // Messages of the websocket since then are newer.
+      // Messages that the websocket has received since then are newer.
       if (this.lastFrame !== null) return;
       this.#clock.saw(snapshot.time);
       this.lastFrame = snapshot.time;
-      // The websocket's own snapshot shows who is gone.
+      // The websocket's own snapshot removes runners.
       this.#store.applySnapshot({ ...snapshot, more: true });
       this.#catchup.polled(snapshot.time);
       this.#handlers.onChange(true);
     } catch {
-      // The websocket or polling will provide it.
+      // The websocket or polling will fetch a snapshot.
     }
   }
 
@@ -188,7 +188,7 @@ export class Feed {
   }
 
   /**
-   * Make sure that runners have complete trails, not only since they were selected.
+   * Make sure that runners have complete trails, and not only since they were selected.
    * @param {import("./store.js").Runner[]} runners
    */
   fillTrails(runners) {
@@ -267,14 +267,14 @@ export class Feed {
     for (const refused of snapshot.refused) this.#handlers.onError(refused);
     this.#catchup.polled(snapshot.time);
     this.#isPolled = true;
-    // It was not the websocket that was blocked, the server was down.
+    // The server was unavailable, so the websocket was not blocked.
     if (this.#hasFailed) this.#connection.comeBack();
     this.#hasFailed = false;
     this.#handlers.onStatus({ state: "polling" });
     this.#handlers.onChange(true);
   }
 
-  // Positions were conflated: fetch the track of a runner whose trail has a gap.
+  // Positions were conflated, so fetch the track of runners whose trail has a gap.
   #refetchMerged() {
     const since = this.#catchup.popMerged();
     if (since === null) return;

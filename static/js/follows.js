@@ -1,9 +1,9 @@
-// The visitor's follows: stored in the account when signed in, otherwise in the browser.
+// The visitor's follows, in the account if signed in, otherwise in the browser.
 
 import { gettext } from "./language.js";
 
 const KEY = "spectate.follows";
-// The server's answer if the runner has refused before.
+// The server's status if the runner has refused before.
 const REFUSED = "refused";
 
 /**
@@ -45,7 +45,7 @@ export class BrowserFollows {
     try {
       localStorage.setItem(KEY, JSON.stringify([...this.#codes]));
     } catch {
-      // Storage is full or forbidden: the star lasts until the page is left.
+      // Storage is full or forbidden, so the star holds until the page is closed.
     }
     this.#onChange();
   }
@@ -77,7 +77,7 @@ export class AccountFollows {
   }
 
   /**
-   * Change the star immediately; revert it and throw a sentence on failure.
+   * Change the star immediately. On failure, revert it and throw a sentence.
    * @param {string} code
    */
   async toggle(code) {

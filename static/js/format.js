@@ -8,20 +8,21 @@ const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-// A pace is only shown above this speed: below is standing, or the phone's noise.
+// A pace is shown above this speed only. Slower runners stand, or the speed is the
+// phone's noise.
 const SLOWEST_M_PER_S = 0.5;
 export const MILE_M = 1609.344;
 const FOOT_M = 0.3048;
-// A smaller error of a distance is not shown: phones that send often have that.
+// Smaller errors of a distance are not shown, because phones that send often have them.
 const SHOWN_ERROR_M = 150;
-// Shorter distances are in feet.
+// Shorter distances are shown in feet.
 const FEET_UNTIL_M = 0.2 * MILE_M;
 
 /** @typedef {{value: string, unit: string}} Figure */
 
 /**
- * A distance in metres; null stays null. "12.4 ± 0.5" where it is uncertain.
- *
+ * Return a distance in metres as text, such as "12.4 ± 0.5" where it is uncertain. Null
+ * stays null.
  * @param {number | null} metres
  * @param {number | null} [deviation] its standard deviation, m
  * @returns {Figure | null}
@@ -35,7 +36,8 @@ export function distance(metres, deviation) {
 }
 
 /**
- * How far either side of its value a distance may be, 19 times in 20; 0: hardly. m
+ * Return the half-width of the 95 % interval of a distance in metres, or 0 if it is
+ * negligible.
  * @param {number | null} [deviation] its standard deviation, m
  */
 export function reach(deviation) {
@@ -56,7 +58,7 @@ function unitFor(metres) {
 }
 
 /**
- * A distance as text: "1.3 km".
+ * Return a distance as text: "1.3 km".
  * @param {number} metres
  * @param {number | null} [deviation] its standard deviation, m
  */
@@ -66,7 +68,7 @@ export function distanceWords(metres, deviation) {
 }
 
 /**
- * A speed in m/s as minutes per kilometre or mile, or null if too slow for one.
+ * Return a speed in m/s as minutes per kilometre or mile, or null if it is too slow.
  * @param {number | null} speed
  * @returns {Figure | null}
  */
@@ -77,7 +79,7 @@ export function pace(speed) {
 }
 
 /**
- * An age: "12 s", "4 min", "2 h", "3 d".
+ * Return an age as text: "12 s", "4 min", "2 h", "3 d".
  * @param {number} ms
  */
 export function age(ms) {
@@ -89,7 +91,7 @@ export function age(ms) {
 }
 
 /**
- * A duration as "52:07" or "1:52:07".
+ * Return a duration as "52:07" or "1:52:07".
  * @param {number} ms
  */
 export function duration(ms) {
@@ -99,7 +101,7 @@ export function duration(ms) {
 }
 
 /**
- * A time of day with seconds, in the race's time zone where it differs, unless the
+ * Return a time of day with seconds, in the race's time zone if it differs, unless the
  * visitor chose their own.
  * @param {number} ms since the epoch
  */
@@ -108,7 +110,7 @@ export function clockTime(ms) {
 }
 
 /**
- * The same without seconds.
+ * Return a time of day without seconds, like `clockTime`.
  * @param {number} ms
  */
 export function hourAndMinute(ms) {
@@ -116,8 +118,7 @@ export function hourAndMinute(ms) {
 }
 
 /**
- * A day and a time: "Sunday 4 October, 10:00".
- *
+ * Return a day and a time: "Sunday 4 October, 10:00".
  * @param {number} ms
  */
 export function dayAndTime(ms) {
@@ -139,7 +140,7 @@ function clock(ms, parts) {
 }
 
 /**
- * The text on a runner's disc: the bib, else initials.
+ * Return the text on a runner's disc: the bib, else initials.
  * @param {{bib: string | null, name: string}} runner
  */
 export function label(runner) {
@@ -160,11 +161,11 @@ export function initials(name) {
 }
 
 const WHITE = "#FFFFFF";
-// Darker than the page's own text, whose contrast on #D55E00 is too low.
+// Darker than the page's text, whose contrast on #D55E00 is too low.
 const DARK = "#0B1117";
 
 /**
- * The text colour, white or dark, with the better contrast.
+ * Return the text colour, white or dark, with the better contrast.
  * @param {string} colour "#rrggbb"
  */
 export function textOn(colour) {

@@ -1,4 +1,4 @@
-// The header above the list: the race time, runner counts, the connection, notices.
+// The header above the list: race time, runner counts, connection and notices.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { clockTime, dayAndTime, distanceWords, duration } from "./format.js";
@@ -14,7 +14,7 @@ const DAY_MS = 86_400_000;
  * @typedef {import("./store.js").Runner} Runner
  */
 
-/** Writes what is above the list and on the map's edge. */
+/** Writes the texts above the list and on the map's edge. */
 export class Header {
   #summary = find("#summary");
   #start = document.querySelector("#start");
@@ -40,7 +40,7 @@ export class Header {
   }
 
   /**
-   * Show the time to the start, or since.
+   * Show the time to the start, or since the start.
    * @param {number} now
    * @param {boolean} isReplay
    */
@@ -57,7 +57,7 @@ export class Header {
   }
 
   /**
-   * Show the next event of followed runners, else their state, else the number of
+   * Show the next event of followed runners, or else their state, or the number of
    * runners.
    * @param {Runner[]} runners
    * @param {{
@@ -69,7 +69,7 @@ export class Header {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
     let text = runners.length ? "" : emptySentence;
-    // The list beside it shows the same.
+    // The list beside the header shows the same.
     this.#summary.classList.toggle("nobody", runners.length === 0);
     if (next) text = next;
     else if (mine.length === 1) text = oneLine(mine[0], now);
@@ -100,7 +100,7 @@ export class Header {
   }
 
   /**
-   * Show that the picture is frozen, and since when; null when it is live again.
+   * Show that the picture is frozen, and since when. Null: it is live again.
    * @param {number | null} time
    */
   showPaused(time) {
@@ -114,7 +114,7 @@ export class Header {
   }
 
   /**
-   * Show a sentence, for a while or until the next one.
+   * Show a sentence for some seconds, or until the next one.
    * @param {string} sentence
    * @param {{stays?: boolean}} [how]
    */

@@ -1,9 +1,9 @@
-// The visitor's own position, while they want distances to runners.
+// The visitor's own position, used while they want distances to runners.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { gettext } from "./language.js";
 
-/** The button that turns it on. */
+/** The button that switches distances on. */
 export class Here {
   /** @type {import("./polyline.js").LngLat | null} null: not wanted, or not known */
   place = null;

@@ -1,14 +1,14 @@
-// The visitor's language: the server selects it and names the URL of our texts.
+// The visitor's language. The server selects it and names the URL of the translations.
 
 /**
- * A text, or its singular and plural forms, by the English text.
+ * A text, or its singular and plural forms. Keyed by the English text.
  * @typedef {Record<string, string | string[]>} Words
  */
 
-// On a broken connection, English texts are better than none.
+// Without a connection, English texts are better than none.
 const PATIENCE_MS = 8000;
 
-/** The page's language for `Intl`; in English with the conventions of the region. */
+/** The page's language for `Intl`. English has the conventions of the region. */
 export const language = chosenLanguage();
 
 const words = await readWords();
@@ -34,7 +34,7 @@ async function readWords() {
 }
 
 /**
- * A text in the page's language, with `{name}` replaced by the value of that name.
+ * Return a text in the page's language. Values replace `{name}` placeholders.
  * @param {string} text in English
  * @param {Record<string, string | number>} [values]
  */
@@ -44,7 +44,7 @@ export function gettext(text, values) {
 }
 
 /**
- * One of two texts, by a number, which replaces `{count}`.
+ * Return the singular or plural text of a number, which replaces `{count}`.
  * @param {string} one in English
  * @param {string} more
  * @param {number} count
@@ -67,7 +67,7 @@ function fill(text, values) {
 const formats = new Map();
 
 /**
- * A number in the format of the page's language.
+ * Return a number in the format of the page's language.
  * @param {number} value
  * @param {number} [digits] behind the point
  */

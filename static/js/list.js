@@ -1,5 +1,4 @@
-// The list beside the map: everything that the map shows, for every runner, usable by
-// keyboard.
+// The list beside the map, which shows all runners of the map and is usable by keyboard.
 
 import { find, setAttribute, setText } from "./dom.js";
 import { ordinal, ranks } from "./facts.js";
@@ -7,21 +6,21 @@ import { distance, label, pace, textOn } from "./format.js";
 import { gettext, language, ngettext } from "./language.js";
 import { dataState, describe } from "./liveness.js";
 
-// Rows in the document; other runners are found by search.
+// Limit of rows in the document. Search finds the other runners.
 const ROW_LIMIT = 500;
-// How often rows may be reordered: more often, they move away from the pointer.
+// How often rows may be reordered. Otherwise they would move away from the pointer.
 const REORDER_EVERY_MS = 5000;
 
 const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" });
 
 /**
- * `onPick` when a runner is selected, `onStar` when the star is pressed.
+ * `onPick` is called when a runner is selected, `onStar` when the star is pressed.
  * @typedef {import("./store.js").Runner} Runner
  * @typedef {{split: string, next: string, away: string, phone: string}} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
  */
 
-/** Cards of the followed runners and rows of everyone else. */
+/** Cards of the followed runners, and rows of all other runners. */
 export class RunnerList {
   #list = find("#list");
   #mine = find("#mine");
@@ -31,7 +30,7 @@ export class RunnerList {
   #template = /** @type {HTMLTemplateElement} */ (find("#row"));
   /** @type {Map<string, Row>} by code */
   #rows = new Map();
-  // Rows of the server-rendered page, which stay until ours exist.
+  // Rows of the server-rendered page, which stay until the script's rows exist.
   #served = find("#everyone ul").childElementCount > 0;
   /** @type {string | undefined} the code of the row of everyone that the tab key stops at */
   #stop;
@@ -55,7 +54,7 @@ export class RunnerList {
     this.#list.addEventListener("keydown", (event) => this.#walk(event));
   }
 
-  /** Whether it still is the server-rendered list. */
+  /** Return whether the list is still the server-rendered one. */
   get isServed() {
     return this.#served;
   }
@@ -144,7 +143,7 @@ export class RunnerList {
   }
 
   /**
-   * In race order, else by name, lost signals at the end; unchanged while somebody uses
+   * Sort by progress, or else by name, lost signals last. Unchanged while somebody uses
    * the list.
    * @param {Runner[]} runners
    * @param {number} now
@@ -154,7 +153,7 @@ export class RunnerList {
     const busy = this.#list.matches(":hover, :focus-within");
     runners = this.#asTheyStand(runners);
     if (!busy && time - this.#orderedAt >= REORDER_EVERY_MS) {
-      // Nearly sorted already, so sorting is fast.
+      // The list is nearly sorted already, so sorting is fast.
       const isLost = new Map(
         runners.map((runner) => [runner, Number(dataState(runner, now) === "lost")]),
       );
@@ -178,8 +177,8 @@ export class RunnerList {
     return [...staying, ...[...left.values()].sort(byProgress)];
   }
 
-  // Arrow keys move between rows, and the list is one tab stop: behind five hundred rows
-  // is the map.
+  // Arrow keys move between rows, and the list has one tab stop, because the map follows
+  // hundreds of rows.
   /** @param {KeyboardEvent} event */
   #walk(event) {
     const from = event.target instanceof Element ? event.target.closest(".runner") : null;
@@ -253,7 +252,7 @@ class Row {
   }
 
   /**
-   * Whether the tab key stops at this row.
+   * Set whether the tab key stops at this row.
    * @param {boolean} isStop
    */
   setStop(isStop) {
@@ -263,7 +262,7 @@ class Row {
   }
 
   /**
-   * Text that only a card has room for.
+   * Show texts that only a card has room for.
    * @param {Lines | null} lines
    * @param {number | undefined} rank
    */
@@ -308,7 +307,7 @@ class Row {
 }
 
 /**
- * An old pace would be read as the current one.
+ * Return whether the pace is current. An old pace would be misread as current.
  * @param {{state: string}} described
  */
 function isMoving({ state }) {
@@ -349,7 +348,7 @@ function setFigure(element, figure) {
 }
 
 /**
- * A moved node loses the focus: restore it.
+ * Make a change and restore the focus, which a moved node loses.
  * @param {() => void} change
  */
 function keepingFocus(change) {

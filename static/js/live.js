@@ -14,14 +14,14 @@ import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
-// Ages are updated every second; the map is redrawn at most this often.
+// The least time between two updates of the map. Ages are updated every second.
 const REFRESH_EVERY_MS = 1000;
 const DRAW_EVERY_MS = 250;
 // How long the server-rendered list stays if the server sends nothing.
 const SERVED_FOR_MS = 20_000;
 
 /**
- * The data that the server puts into the page (runners/views/live.py). Times in ms.
+ * The data that the server puts into the page (runners/views/live.py). Times are in ms.
  * @typedef {{
  *   socket: string, poll: string, first: string | null, track: string, eta: string,
  *   replay: string | null,
@@ -103,8 +103,8 @@ find("#fold").addEventListener("click", toggleFold);
 document.addEventListener("keydown", shortcut);
 document.addEventListener("visibilitychange", () => draw());
 
-// Modules that the list does not need are loaded after it: each request counts on a slow
-// connection.
+// Modules that the list does not need are loaded after it, because each request counts on
+// a slow connection.
 if (page.oneRunner || follows.codes().length) openTools();
 openMap().finally(() => {
   openTools();
@@ -132,7 +132,7 @@ function receiveEvent(event) {
   }
   if (event.kind === "cheer") tools?.cheers.showCheer(/** @type {any} */ (event));
   if (event.kind === "race") {
-    // Its course may have changed: request it again.
+    // Its course may have changed, so request the race again.
     feed.renew(event.race.slug);
   }
   if (event.kind === "access" && event.race) {
@@ -146,13 +146,13 @@ function receiveEvent(event) {
 
 /** @param {string} sentence */
 function endView(sentence) {
-  // In place of the runner whom this page shows.
+  // Shown in place of the runner of this page.
   if (page.oneRunner) lost = sentence;
   else header.notice(sentence, { stays: page.link !== null });
   goOn();
 }
 
-// The page's access has ended: remove everything from the screen.
+// The page's access has ended, so remove everything from the screen.
 /** @param {number | undefined} code @param {string} detail */
 function loseAll(code, detail) {
   store.runners.clear();
@@ -161,23 +161,24 @@ function loseAll(code, detail) {
   goOn();
 }
 
-// A frozen picture would continue to show runners who may not be seen.
+// A frozen picture would still show runners who may no longer be seen.
 function goOn() {
   if (paused !== null) togglePause();
 }
 
 /** @param {Record<string, any>} error */
 function receiveError({ code, runner, detail }) {
-  // On the page of everybody, a star on a runner who is not shared is no news.
+  // On the page of all public runners, a star on a runner who does not share needs no
+  // notice.
   if (runner && !page.oneRunner) return;
-  // The close that follows explains it better.
+  // The close that follows has a better explanation.
   if (code === "share.ended" || code === "session.ended") return;
   if (code === "runner.unknown") header.notice(gettext("This runner is no longer shared with you."));
   else header.notice(detail);
 }
 
 function followsChanged() {
-  // A newly starred runner who is not public: the socket has to follow them as well.
+  // The socket has to follow newly starred runners who are not public.
   if (page.ownFollows && connected) {
     const codes = follows.codes().filter((code) => !requestedRunners.has(code));
     const unseen = codes.filter((code) => !store.runners.has(code));
@@ -249,7 +250,7 @@ function draw() {
   const isWaiting = feed.lastFrame === null && lost === null;
   if (isWaiting && list.isServed && performance.now() < SERVED_FOR_MS) return;
   const runners = shownRunners();
-  // Arrivals are always in the future, also in a replay.
+  // Predicted arrivals are always later than now, also in a replay.
   tools?.mine.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
@@ -263,12 +264,12 @@ function draw() {
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
-  // In a task of its own: with thousands of runners, both together would block input.
+  // A separate task, because with thousands of runners both together would block input.
   const exactly = Boolean(player?.time);
   setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, exactly }));
 }
 
-// A runner without a fix is on a start list, or nowhere.
+// A runner without a fix is on a start list only, or nowhere.
 function shownRunners() {
   const runners = [...store.runners.values()];
   if (player?.time) {
@@ -288,7 +289,7 @@ function sentenceForNobody() {
   return nobodySentence(page, clock.now());
 }
 
-// Only needed by visitors who follow or have selected somebody.
+// Needed only by visitors who follow or have selected somebody.
 function openTools() {
   toolsOpening ??= import("./tools.js").then(({ Tools }) => {
     tools = new Tools({
@@ -298,7 +299,7 @@ function openTools() {
     });
     draw();
   });
-  // On a failed connection, retried with the next star.
+  // If loading fails, the next star retries it.
   toolsOpening.catch(() => (toolsOpening = null));
 }
 
@@ -329,7 +330,7 @@ function offerReplay() {
   );
 }
 
-// The time that map and list show: now, or a time of the replay.
+// The time that map and list show: now, or the time of the replay.
 function shownTime() {
   return player?.time ?? clock.now();
 }
@@ -337,7 +338,7 @@ function shownTime() {
 async function openMap() {
   try {
     if (!page.map) throw new Error("The map's files are not installed.");
-    // After the list: a page without a map still works.
+    // After the list, because a page without a map still works.
     const { createMap } = await import("./map/open.js");
     const opened = await createMap(page.map, {
       fitCourse: page.race !== null,
@@ -356,7 +357,7 @@ async function openMap() {
     draw();
     if (page.mode === "screen") cycleThrough(opened);
   } catch (error) {
-    // The list works without it, so this is no error of the page.
+    // The list works without the map, so this is not an error of the page.
     console.info(error instanceof Error ? error.message : error);
     find("#map-missing").hidden = false;
   }

@@ -13,7 +13,7 @@ const LIMITS = [
 /** @typedef {Pick<import("./store.js").Runner, "fix" | "state">} Seen */
 
 /**
- * The liveness of a fix, or of none: live, delayed, stale or lost.
+ * Return the liveness of a fix, or of none: live, delayed, stale or lost.
  * @param {number | null} t ms
  * @param {number} now ms, by the server's clock
  */
@@ -23,7 +23,7 @@ export function liveness(t, now) {
 }
 
 /**
- * A row's `data-state`: `finished`, or the liveness of the last fix.
+ * Return a row's `data-state`: `finished`, or the liveness of the last fix.
  * @param {Seen} runner
  * @param {number} now
  */
@@ -48,7 +48,7 @@ const RACE_WORDS = {
 };
 
 /**
- * The icon and the text of a runner's state.
+ * Return the icon and the text of a runner's state.
  * @param {Seen} runner
  * @param {number} now
  */

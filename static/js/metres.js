@@ -4,7 +4,7 @@ const EARTH_RADIUS_M = 6_371_008.8; // mean
 const RADIANS = Math.PI / 180;
 
 /**
- * The distance of two positions in metres; exact to 0.1 % over a race.
+ * Return the distance of two positions in metres, exact to 0.1 % over a race.
  * @param {number[]} from [lng, lat]
  * @param {number[]} to [lng, lat]
  */
@@ -15,7 +15,7 @@ export function metresBetween([lng1, lat1], [lng2, lat2]) {
 }
 
 /**
- * The position at a distance in metres and a direction from another one.
+ * Return the position at a distance in metres and a direction from a position.
  * @param {[number, number]} from [lng, lat]
  * @param {number} heading degrees from north, clockwise
  * @param {number} metres

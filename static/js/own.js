@@ -1,5 +1,4 @@
-// A runner's own pages: what only a browser knows or can do. Everything else works
-// without.
+// The scripts of a runner's own pages. The pages work without them.
 
 import { find } from "./dom.js";
 import { gettext, language } from "./language.js";
@@ -64,7 +63,7 @@ for (const name of all("#id_name", HTMLInputElement)) {
 }
 
 /**
- * The code that the server would make from a name, unless it is taken.
+ * Return the code that the server would derive from a name, unless it is taken.
  * @param {string} name
  */
 function suggestedCode(name) {

@@ -1,4 +1,4 @@
-// When a runner, or the leader, passed a checkpoint.
+// Finds when a runner, or the leader, passed a checkpoint.
 
 // The server's distances are rounded to metres.
 const SAME_M = 60;
@@ -12,7 +12,7 @@ const PATIENCE_MS = 10_000;
  */
 
 /**
- * When who passed a checkpoint (ms); null if nobody did or it is unknown.
+ * Return when a runner or the leader passed a checkpoint (ms), or null if unknown.
  * @param {Question} question
  * @returns {Promise<{code: string, at: number} | null>}
  */

@@ -1,4 +1,4 @@
-// "Test my phone": polls whether anything has arrived.
+// "Test my phone": polls whether a position has arrived.
 
 import { find } from "./dom.js";
 
@@ -11,13 +11,13 @@ async function refresh() {
   if (document.hidden) return;
   try {
     const answer = await fetch(/** @type {string} */ (test.dataset.url));
-    // Signed out in the meantime: what is shown stays.
+    // The user has signed out meanwhile, so the page stays as it is.
     if (!answer.ok || answer.redirected) return;
     const html = await answer.text();
-    // Otherwise a screen reader would repeat it every time.
+    // Otherwise a screen reader would repeat the text every time.
     if (html !== shown) test.innerHTML = shown = html;
   } catch {
-    // No connection: the next poll may succeed.
+    // There is no connection. The next poll may succeed.
   }
 }
 

@@ -10,7 +10,7 @@ import { Replay } from "./replay.js";
 const STEP_MS = 100;
 
 /**
- * `whose`: the code of the runner whose splits are jumped to; null: the leader's.
+ * `whose` is the code of the runner whose splits are jumped to. Null: the leader.
  * @typedef {{
  *   url: string, eta: string, headers: Record<string, string>, icons: string,
  *   race: {slug: string, start: number, ends: number},
@@ -19,7 +19,7 @@ const STEP_MS = 100;
  * }} Options
  */
 
-/** The player; `time` is what it shows, null: live. */
+/** The player. `time` is the time shown, or null when live. */
 export class Player {
   /** @type {number | null} */
   time = null;
@@ -102,7 +102,7 @@ export class Player {
     this.#play.focus();
   }
 
-  // To the time at which a checkpoint was passed.
+  // Jump to the time at which a checkpoint was passed.
   /** @param {string} id */
   async #jumpTo(id) {
     this.#jump.value = "";
@@ -143,7 +143,7 @@ export class Player {
     const past = now - this.#last;
     this.#last = now;
     if (this.time === null || !this.#isPlaying) return;
-    // Waits for chunks that are not loaded.
+    // Wait for chunks that are not loaded.
     if (!this.replay.prepare(this.time, this.tail)) return;
     this.time = Math.min(this.#end(), this.time + past * Number(this.#speed.value));
     if (this.time >= this.#end()) this.#setPlaying(false);

@@ -5,7 +5,7 @@ const EVERY_MS = 5000;
 const PATIENCE_MS = 15_000;
 
 /**
- * `url` is evaluated before each request; `onRefused` gets the body of a final refusal.
+ * `url` is called before each request. `onRefused` gets the body of a final refusal.
  * @typedef {{
  *   url: () => string, headers: Record<string, string>,
  *   onSnapshot: (snapshot: Record<string, any>) => void,
@@ -15,7 +15,7 @@ const PATIENCE_MS = 15_000;
  * }} Options
  */
 
-/** Polls while it is started, and pauses while the page is hidden. */
+/** Polls while started, and pauses while the page is hidden. */
 export class Polling {
   #options;
   #fetch;
@@ -41,7 +41,7 @@ export class Polling {
     clearTimeout(this.#timer);
   }
 
-  /** Poll now, as the page is visible again. */
+  /** Poll now, because the page is visible again. */
   hurry() {
     if (!this.#isOn || this.#isPolling) return;
     clearTimeout(this.#timer);

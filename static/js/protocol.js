@@ -25,14 +25,14 @@ export const FINAL_CLOSE_CODES = new Map([
   [4403, gettext("This is no longer shared with you.")],
 ]);
 
-/** The socket's rights have ended, and with them the right to see anything. */
+/** The socket's rights have ended, and with them the right to see runners. */
 export const LOST_CLOSE_CODES = new Set([4401, 4403]);
 
-/** Close codes of an overloaded server: reconnect slowly. */
+/** Close codes of an overloaded server, after which to reconnect slowly. */
 export const BACK_OFF_CLOSE_CODES = new Set([1013, 4413, 4429]);
 
 /**
- * The first message: what this page shows, and since when.
+ * Return the first message, which requests the contents of this page.
  * @param {Follow} follow
  * @param {string[]} codes runners besides
  * @param {number | null} since `time` of the last frame seen
@@ -48,7 +48,7 @@ export function followMessage(follow, codes, since) {
 }
 
 /**
- * The headers with a share link, for HTTP requests.
+ * Return the headers with a share link, for HTTP requests.
  * @param {Follow} follow
  * @returns {Record<string, string>}
  */
@@ -58,7 +58,7 @@ export function shareHeaders({ share, pin }) {
 }
 
 /**
- * Parse a frame; null if it is not known.
+ * Parse a frame. Returns null if its type is unknown.
  * @param {unknown} data
  * @returns {Message | null}
  */
@@ -73,7 +73,7 @@ export function parseFrame(data) {
 }
 
 /**
- * Parse a row; unknown values are null.
+ * Parse a row. Unknown values are null.
  * @param {FixRow} row
  * @returns {Fix}
  */

@@ -1,13 +1,13 @@
-// The replay: fetches chunks of positions as they are needed, and returns where everybody
-// was at a time.
+// The replay: fetches chunks of positions on demand, and returns the positions of all
+// runners at a time.
 
 import { placeBetween } from "./map/motion.js";
 
-// Chunks that are kept, besides those that are shown.
+// Limit of cached chunks, besides those shown.
 const MOST_KEPT = 12;
 // Two points farther apart are not connected.
 const GAP_MS = 60_000;
-const CHUNK_MS = 300_000; // as on the server
+const CHUNK_MS = 300_000; // the same as on the server
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -45,13 +45,13 @@ export class Replay {
     this.#fetch = ask ?? ((...request) => fetch(...request));
   }
 
-  /** Whether there is more than one start. */
+  /** Return whether there is more than one start. */
   get hasWaves() {
     return this.#guns.size > 1;
   }
 
   /**
-   * How much earlier a runner is shown than they ran. ms
+   * Return by how many ms a runner is shown earlier than they ran.
    * @param {string | null} code
    */
   shift(code) {
@@ -64,7 +64,7 @@ export class Replay {
   }
 
   /**
-   * The runners at a time; those without data at that time have no fix.
+   * Return the runners at a time. Those without data at that time have no fix.
    * @param {Runner[]} runners
    * @param {number} time ms
    * @param {number} tail ms of trail
@@ -97,7 +97,7 @@ export class Replay {
   }
 
   /**
-   * Fetch the chunks around a time; returns whether they are loaded.
+   * Fetch the chunks around a time and return whether they are loaded.
    * @param {number} time
    * @param {number} tail
    */
@@ -138,7 +138,7 @@ export class Replay {
       this.#chunks.set(begins, chunk);
       this.#onChange();
     } catch {
-      // Fetched again when it is needed again, not immediately.
+      // Fetched again when needed again, not immediately.
       setTimeout(() => this.#chunks.delete(begins), 3000);
     }
   }

@@ -1,4 +1,4 @@
-// On a phone the list is a sheet over the map, with three stops.
+// The list on a phone: a sheet over the map with three stops.
 
 import { find } from "./dom.js";
 
@@ -6,22 +6,22 @@ import { find } from "./dom.js";
 
 /** @type {Stop[]} */
 const STOPS = ["peek", "half", "full"];
-// A flick of this speed goes to the next stop whatever the distance.
+// A flick of this speed goes to the next stop, regardless of its distance.
 const FLICK_PX_PER_MS = 0.5;
-// A shorter movement is a tap.
+// Shorter movements are taps.
 const TAP_PX = 6;
-// The visible part of the page above a full sheet, which shows that it is a sheet.
+// The part of the page that stays visible above a full sheet.
 const TOP_PX = 56;
 
 /**
- * `from`: where the finger was put down. `visible`, `now`: of the sheet, then and now,
- * px.
+ * `from`: where the finger was put down. `visible` and `now`: heights of the sheet in px,
+ * then and now.
  * @typedef {{
  *   from: number, visible: number, now: number, last: PointerEvent, speed: number,
  * }} Drag
  */
 
-/** The bottom sheet; on a wide screen it does not move. */
+/** The bottom sheet. On a wide screen it does not move. */
 export class Sheet {
   #panel = find("#panel");
   #grip = find("#grip");
@@ -43,10 +43,10 @@ export class Sheet {
       handle.addEventListener("pointercancel", (event) => this.#end(event));
     }
     this.#grip.addEventListener("keydown", (event) => this.#key(event));
-    // From a keyboard or a screen reader; taps are handled as pointer events.
+    // Clicks come from a keyboard or a screen reader. Taps are handled as pointer events.
     this.#grip.addEventListener("click", (event) => event.detail === 0 && this.#next());
     find("#search").addEventListener("focus", () => this.go("full"));
-    // The focus must not be on something below the screen's edge.
+    // The focus must not be on elements below the screen's edge.
     find("#list").addEventListener("focusin", () => this.raise("half"));
     this.#narrow.addEventListener("change", () => this.show());
     addEventListener("resize", () => this.show());
@@ -79,7 +79,7 @@ export class Sheet {
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
   }
 
-  /** Move to its stop, on a screen that may have changed. */
+  /** Move to the present stop, on a screen that may have changed. */
   show() {
     const { full, half, [this.#stop]: height } = this.#heights();
     const visible = this.#narrow.matches ? height : 0;
@@ -92,7 +92,7 @@ export class Sheet {
   #setVisible(visible) {
     const root = document.documentElement.style;
     root.setProperty("--sheet", `${visible}px`);
-    // Above half there is no map left to make room on.
+    // Above half height no map is visible that would need space.
     root.setProperty("--covered", `${Math.min(visible, this.#heights().half)}px`);
   }
 

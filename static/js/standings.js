@@ -1,5 +1,5 @@
-// Standings that refresh automatically. Without this script the page shows its time of
-// loading, and the form's button reloads it.
+// Standings that refresh automatically. Without this script the page keeps its rows, and
+// the form's button reloads it.
 
 import { offerChoices } from "./chooser.js";
 import { ServerClock } from "./clock.js";
@@ -7,7 +7,7 @@ import { find, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { gettext, language, ngettext } from "./language.js";
 
-// How often it polls: before the start, and from then on. Not once the race is over.
+// The intervals of polls before the start and during the race. There are none after it.
 const WAITING_MS = 30_000;
 const RUNNING_MS = 5_000;
 // How long after the last key press the search starts.
@@ -21,7 +21,7 @@ const start = /** @type {HTMLTimeElement | null} */ (document.querySelector("#st
 let etag = "";
 let requests = 0;
 
-/** Fetch the shown part again; the newest request's response counts. */
+/** Fetch the shown part again. Only the newest request's response counts. */
 async function refresh() {
   const number = ++requests;
   const url = new URL(location.href);
@@ -34,7 +34,7 @@ async function refresh() {
     etag = answer.headers.get("ETag") ?? "";
     show(await answer.text());
   } catch {
-    // No connection: what is shown stays, and the next poll may succeed.
+    // There is no connection. The rows stay, and the next poll may succeed.
   }
 }
 
@@ -49,7 +49,7 @@ function show(html) {
   }
 }
 
-/** Show what the form selects, at an address that can be shared. */
+/** Show the form's selection at an address that can be shared. */
 async function applyFilters() {
   if (!form) return;
   const query = new URLSearchParams();
@@ -102,7 +102,7 @@ if (start) {
   if (!start.textContent?.includes(here)) start.append(`, ${gettext("{time} your time", { time: here })}`);
   const tick = () => {
     const left = gun - clock.now();
-    // For races of several days, with the date.
+    // Include the date in races of several days.
     if (left > DAY_MS) return;
     setText(countdown, left > 0
       ? gettext("In {span}", { span: duration(left) })

@@ -1,4 +1,4 @@
-// The state of the runners. A fix is identified by (runner, t).
+// The state of the runners. A runner and a time `t` identify a fix.
 
 import { Along } from "./along.js";
 import { decodePolyline } from "./polyline.js";
@@ -6,7 +6,7 @@ import { readFix } from "./protocol.js";
 
 // How much of a runner's trail is kept.
 export const TRAIL_SPAN_MS = 5 * 60_000;
-// Of a trail that is not shown: thousands of trails would fill the memory.
+// The same for trails that are not shown: thousands of trails would fill the memory.
 const SHORT_SPAN_MS = 10_000;
 
 // The fields that are copied from a runner's item.
@@ -14,8 +14,8 @@ const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
 
 /**
  * `trail`: the last minutes, oldest first. `splits`: received passes of checkpoints, by
- * checkpoint and pass. `accuracy`, `battery` (per cent): the last received. `line`: the
- * course. Metres, milliseconds.
+ * checkpoint and pass. `accuracy` and `battery` (per cent): the last received values.
+ * `line`: the course. Metres and milliseconds.
  * @typedef {import("./polyline.js").LngLat} LngLat
  * @typedef {import("./protocol.js").Fix} Fix
  * @typedef {import("./protocol.js").FixRow} FixRow
@@ -58,7 +58,7 @@ export class Store {
     for (const race of races) this.races.set(race.slug, readRace(race));
   }
 
-  /** A new socket: runners who are not in its first snapshot are gone. */
+  /** Handle a new socket: runners who are not in its first snapshot are removed. */
   begin() {
     this.#listed = new Set();
   }
@@ -93,7 +93,7 @@ export class Store {
   }
 
   /**
-   * Process late points: they complete the trail and move nothing.
+   * Process late points, which complete the trail and do not move the marker.
    * @param {string} code
    * @param {[t: number, lat: number, lng: number][]} rows
    */
@@ -117,7 +117,7 @@ export class Store {
   }
 
   /**
-   * The course of a runner, if it is known.
+   * Return the course of a runner, if it is known.
    * @param {Runner} runner
    */
   courseOf({ race }) {
@@ -125,14 +125,14 @@ export class Store {
   }
 
   /**
-   * Process an `event`; returns the runner who can no longer be seen, if any.
+   * Process an `event`. Returns the runner who can no longer be seen, if any.
    * @param {Record<string, any>} event
    */
   applyEvent(event) {
     const code = event.runner?.code ?? event.runner;
     if (event.kind === "runner" && event.change !== "removed") {
       const runner = this.#describe(event.runner);
-      // Their positions were erased, or a place of theirs is hidden now.
+      // The runner has erased their positions, or hides a place now.
       if (event.runner.fix === null) Object.assign(runner, { fix: null, trail: [] });
     } else if (event.kind === "access" && event.race) {
       for (const runner of this.runners.values()) {
@@ -193,7 +193,7 @@ export class Store {
   /** @param {Runner} runner @param {Fix} fix */
   #move(runner, fix) {
     this.#addToTrail(runner, [fix.t, fix.lng, fix.lat, fix.progress]);
-    // The newest time wins: a marker never moves back.
+    // The newest time is kept: a marker never moves back.
     if (runner.fix === null || fix.t > runner.fix.t) {
       // Between two fixes with a progress, the later one counts.
       fix.progress ??= runner.fix?.progress ?? null;
@@ -217,7 +217,7 @@ function readRace(race) {
 }
 
 /**
- * Decode a snapshot's trail. It has no times: its points are spread evenly before the
+ * Decode a snapshot's trail. It has no times, so its points are spread evenly before the
  * fix.
  * @param {Runner} runner
  * @param {LngLat[]} line
@@ -241,7 +241,7 @@ function addToTrail(trail, point, span) {
   let at = trail.length;
   while (at > 0 && trail[at - 1][0] > point[0]) at -= 1;
   if (at > 0 && trail[at - 1][0] === point[0]) {
-    // Live positions have their progress, a track has not.
+    // Live positions have a progress, tracks do not.
     trail[at - 1][3] ??= point[3];
     return;
   }

@@ -1,5 +1,5 @@
-// The panel's tools for visitors who follow or have selected somebody: loaded when it is
-// needed, after the list and the map.
+// The panel's tools for visitors who follow or have selected somebody. Loaded on demand,
+// after the list and the map.
 
 import { Arrivals } from "./arrivals.js";
 import { CheerRow } from "./cheers.js";
@@ -30,7 +30,7 @@ export class Tools {
     });
     this.mine = new Mine({ store, arrivals, onChange, onPin });
     this.cheers = new CheerRow(send);
-    // Not in another site's frame, nor on a big screen.
+    // Not in a frame of a different site, and not on a big screen.
     this.bell = page.mode
       ? null
       : new Bell({ headers: shareHeaders(page.follow), icons: page.icons, mine: myCodes });

@@ -29,8 +29,8 @@ export class Tracks {
   }
 
   /**
-   * Fetch a runner's track. A running request is not enough: what is missing may have
-   * been stored after its response.
+   * Fetch a runner's track, even during a request, because positions may have been stored
+   * after its response.
    * @param {string} code
    * @param {number} since ms
    */

@@ -1,5 +1,5 @@
-// The preview of a course in the race office: the line, and each checkpoint as in the
-// form, saved or not.
+// The preview of a course in the race office: the line, and the checkpoints of the form,
+// saved or not.
 
 import { find, setText } from "../dom.js";
 import { courseLines, courseMarks } from "../map/course.js";
@@ -14,7 +14,7 @@ import { decodePolyline } from "../polyline.js";
  */
 
 /**
- * The position at a distance along a line.
+ * Return the position at a distance along a line.
  * @param {LngLat[]} line
  * @param {number} length of the race, m: distances are scaled to it
  * @param {number} distance m
@@ -37,8 +37,7 @@ export function placeAt(line, length, distance) {
 }
 
 /**
- * The checkpoints in the form below the map; null for rows that are deleted or
- * incomplete.
+ * Return the checkpoints in the form below the map. Deleted and incomplete rows are null.
  * @param {ParentNode} form
  */
 export function formCheckpoints(form) {
@@ -104,7 +103,7 @@ async function show() {
     fadeDuration: 0,
     attributionControl: { compact: true },
     canvasContextAttributes: { antialias: true },
-    // The map does not capture the wheel or the finger, so that the form can be scrolled.
+    // The map ignores the wheel and single fingers, so that the form can be scrolled.
     cooperativeGestures: true,
   });
   // Without a listener the error would be logged to the console.
@@ -128,7 +127,7 @@ async function show() {
 }
 
 /**
- * The extremes by parts: a call with 50,000 arguments would be too long.
+ * Compute the extreme in parts, because a call with 50,000 arguments would be too long.
  * @param {number[]} values
  * @param {(...values: number[]) => number} extreme
  */

@@ -1,11 +1,12 @@
-// The race-day desk: polls which phones send, and shows the runners who need attention.
+// The race-day desk: polls the activity of phones, and shows the runners who need
+// attention.
 
 import { find, setAttribute, setText } from "../dom.js";
 import { liveness } from "../liveness.js";
 import { Calls } from "./sos.js";
 
 const EVERY_MS = 4000; // between two polls
-const SURE_MS = 4000; // in which a second tap confirms
+const SURE_MS = 4000; // for the second tap, which confirms
 const MINUTE_MS = 60_000;
 const LOW_BATTERY_PERCENT = 20;
 const COARSE_M = 50;
@@ -49,7 +50,7 @@ export function isOut({ status }) {
 }
 
 /**
- * Whether nothing usable has arrived for a while.
+ * Return whether nothing usable has arrived for `silence`.
  * @param {Row} row @param {number} now @param {number} silence ms
  */
 export function isSilent({ fix }, now, silence) {
@@ -57,7 +58,7 @@ export function isSilent({ fix }, now, silence) {
 }
 
 /**
- * Whether points were refused within a time.
+ * Return whether points were refused within `silence`.
  * @param {Row} row @param {number} now @param {number} silence ms
  */
 export function isRefused({ refused_at }, now, silence) {
@@ -65,7 +66,7 @@ export function isRefused({ refused_at }, now, silence) {
 }
 
 /**
- * Whether a row matches the filter.
+ * Return whether a row matches the filter.
  * @param {Row} row
  * @param {string} show an option of the page
  * @param {number} now ms, by the server's clock
@@ -105,7 +106,7 @@ export function belongs(row, show, now, silence) {
   }
 }
 
-/** A duration with one number. @param {number} ms */
+/** Return a duration as text with one number. @param {number} ms */
 export function long(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 120) return `${seconds} s`;
@@ -114,7 +115,10 @@ export function long(ms) {
   return `${Math.floor(seconds / 86_400)} days`;
 }
 
-/** The refusals and their reason, in one line. @param {Row} row @param {number} now */
+/**
+ * Return the refusals and their reason in one line.
+ * @param {Row} row @param {number} now
+ */
 export function refusal(row, now) {
   if (!row.refused) return "";
   const reasons = Object.entries(row.reasons)
@@ -243,7 +247,7 @@ class DeskPage {
       this.#fill(item, row, now);
       return item;
     });
-    // Only changed nodes are touched, so that a button that is being tapped stays.
+    // Change only nodes that differ, so that a button that is being tapped stays.
     items.forEach((item, index) => {
       if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
     });
@@ -280,7 +284,10 @@ class DeskPage {
     return item;
   }
 
-  /** A button that asks for confirmation. @param {number} entry @param {string} status */
+  /**
+   * Return a button that asks for confirmation.
+   * @param {number} entry @param {string} status
+   */
   #act(entry, status) {
     const button = /** @type {HTMLButtonElement} */ (element("button", `act ${status}`));
     const words = { dnf: "DNF", dns: "DNS", back: "Back in" }[status] ?? status;
@@ -341,7 +348,7 @@ class DeskPage {
     const signal = find(".liveness", item);
     setAttribute(signal, "data-state", word);
     const heard = Math.max(row.contact ?? 0, row.heard ?? 0);
-    // The phone sends, but without a position: a different fault than silence.
+    // The phone sends, but without a position, which is a different fault than silence.
     const contact = row.fix !== null && heard - row.fix > MINUTE_MS ? `, contact ${long(now - heard)}` : "";
     const age = row.fix === null ? "" : ` ${long(now - row.fix)}`;
     setText(signal, `${SHAPES[word]} ${word}${age}${contact}`);

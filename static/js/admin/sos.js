@@ -1,10 +1,9 @@
-// Open calls for help, above everything else on the desk.
+// Open calls for help, above all other parts of the desk.
 
 import { find, setAttribute, setText } from "../dom.js";
 
 /**
- * One call; times in ms, metres, per cent.
- *
+ * One call. Times are in ms, accuracy in metres, battery in per cent.
  * @typedef {{
  *   id: number, bib: string | null, name: string, runner: number, called: number,
  *   received: number, lat: number | null, lng: number | null, accuracy: number | null,
@@ -14,11 +13,11 @@ import { find, setAttribute, setText } from "../dom.js";
  */
 
 const LATE_MS = 60_000;
-const SURE_MS = 4000; // in which a second tap confirms
+const SURE_MS = 4000; // for the second tap, which confirms
 const TONE_HZ = 880;
 const TONE_FOR_S = 0.4;
 
-/** How long ago, in minutes. @param {number} ms */
+/** Return an age in minutes as text. @param {number} ms */
 function ago(ms) {
   const minutes = Math.floor(ms / 60_000);
   if (minutes < 1) return "just now";
@@ -31,7 +30,7 @@ function clock(ms) {
 }
 
 /**
- * The details of a call in one line.
+ * Return the details of a call in one line.
  * @param {Sos} sos
  * @param {number} now
  */
@@ -65,13 +64,13 @@ export class Calls {
   #audio = null;
 
   /**
-   * `runner` is the page of the runner 0; without `onAct` the list is read-only.
+   * `runner` is the page of the runner 0. Without `onAct` the list is read-only.
    * @param {{runner: string, onAct: ((id: number, act: Act) => void) | null}} options
    */
   constructor({ runner, onAct }) {
     this.#runner = runner;
     this.#onAct = onAct;
-    // Browsers allow no sound before the page was pressed.
+    // Browsers do not allow sound before the page was pressed.
     addEventListener("pointerdown", () => (this.#audio = new AudioContext()), { once: true });
   }
 
@@ -90,12 +89,12 @@ export class Calls {
     for (const [place, sos] of calls.entries()) {
       let item = this.#items.get(sos.id);
       if (!item) this.#items.set(sos.id, (item = this.#made(sos)));
-      // Only what moves: an item that is put in again is read out again.
+      // Move only items whose place differs, because screen readers repeat moved items.
       const there = this.#list.children[place] ?? null;
       if (there !== item) this.#list.insertBefore(item, there);
       this.#fill(item, sos, now);
     }
-    // At each poll, until somebody has acknowledged it.
+    // Sound at each poll, until somebody has acknowledged the call.
     if (unseen) this.#sound();
   }
 
@@ -128,7 +127,7 @@ export class Calls {
     button.textContent = words;
     let sure = 0;
     button.addEventListener("click", () => {
-      // Acknowledging is harmless and takes one tap; closing takes two.
+      // Acknowledging is harmless and takes one tap. Closing takes two.
       if (act === "close" && performance.now() > sure) {
         sure = performance.now() + SURE_MS;
         button.textContent = `${words}?`;

@@ -1,8 +1,9 @@
-// The map's camera. It does not move on its own once the visitor has moved it.
+// The map's camera. After a move by the visitor it does not move on its own.
 
 const FIT_MOST_ZOOM = 15.5;
 const RUNNER_ZOOM = 15;
-// The padding around what is fitted, for names beside the course and our buttons. px.
+// Padding in px around fitted positions, for names beside the course and the page's
+// buttons.
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
 const NARROW_MARGIN = { top: 72, right: 56, bottom: 40, left: 56 };
 const NARROW_PX = 600;
@@ -12,10 +13,10 @@ const NARROW_PX = 600;
 /** Moves the map. */
 export class Camera {
   #map;
-  #covered = 0; // px of the map's lower edge covered by the sheet
+  #covered = 0; // px of the map's lower edge that the sheet covers
   /** @type {string | null} code of the runner it stays with */
   #followed = null;
-  #isFree = false; // the visitor has moved it
+  #isFree = false; // the visitor has moved the map
   #keepsMine = false;
   #hasFitted = false;
   #onChange;
@@ -31,7 +32,7 @@ export class Camera {
     map.getCanvas().addEventListener("keydown", ({ key }) => {
       if (key.startsWith("Arrow")) this.release();
     });
-    // Visitors who zoom or rotate still look at the same runner. Our own moves have no
+    // Visitors who zoom or rotate still watch the same runner. Moves by scripts have no
     // original event.
     for (const kind of /** @type {const} */ (["zoomstart", "rotatestart"])) {
       map.on(kind, (event) => {
@@ -54,7 +55,7 @@ export class Camera {
     return this.#keepsMine;
   }
 
-  /** The visitor has taken control. */
+  /** Stop moving, because the visitor has taken control. */
   release() {
     this.#isFree = true;
     this.#set(null, false);
@@ -68,8 +69,8 @@ export class Camera {
   }
 
   /**
-   * Keep positions in view: move only when one is outside, or when they are so close
-   * together that they use a corner of it.
+   * Keep positions in view. Move only if one is outside, or if they use only a corner of
+   * the map.
    * @param {LngLat[]} places
    */
   keep(places) {
@@ -100,19 +101,20 @@ export class Camera {
   }
 
   /**
-   * Keep clear of the sheet.
+   * Keep positions clear of the sheet.
    * @param {number} covered px of the map's lower edge
    */
   setCovered(covered) {
     if (covered === this.#covered) return;
     this.#covered = covered;
-    // Immediately before the first picture, which would be drawn for the uncovered map.
+    // Set immediately before the first picture, which would be drawn for the uncovered
+    // map.
     const duration = this.#hasFitted ? motion(200) : 0;
     this.#map.easeTo({ padding: this.#padding(), duration });
   }
 
   /**
-   * Show all of some positions.
+   * Show all of these positions.
    * @param {LngLat[]} points
    * @param {{animate?: boolean}} [options]
    */
@@ -132,7 +134,7 @@ export class Camera {
       [Math.min(...lngs), Math.min(...lats)],
       [Math.max(...lngs), Math.max(...lats)],
     ];
-    // The padding for the sheet is the camera's own; `fitBounds` would add it twice.
+    // The padding for the sheet is set on the camera, and `fitBounds` would add it twice.
     this.#map.fitBounds(bounds, {
       padding: this.#margin(),
       maxZoom: FIT_MOST_ZOOM,
@@ -142,7 +144,7 @@ export class Camera {
   }
 
   /**
-   * Go to a runner and stay with them; null: stay here.
+   * Go to a runner and follow their moves. Null: stay here.
    * @param {string | null} code
    * @param {LngLat | undefined} place
    */
@@ -159,7 +161,7 @@ export class Camera {
   }
 
   /**
-   * The runner that it stays with has moved.
+   * Follow a move of the runner.
    * @param {LngLat} place
    */
   track(place) {

@@ -16,8 +16,7 @@ export const KILOMETRE_M = 1000;
  */
 
 /**
- * The course line of each race.
- *
+ * Return the course line of each race.
  * @param {Race[]} races
  */
 export function courseLines(races) {
@@ -33,7 +32,7 @@ export function courseLines(races) {
 }
 
 /**
- * Kilometre or mile marks, and named points of each race, as points.
+ * Return kilometre or mile marks and the named points of each race, as points.
  * @param {Pick<Race, "line" | "length" | "checkpoints">[]} races
  * @param {number} [unit] m
  */
@@ -47,7 +46,7 @@ export function courseMarks(races, unit = KILOMETRE_M) {
 }
 
 /**
- * The points of a line at each whole kilometre or mile.
+ * Return the points of a line at each whole kilometre or mile.
  * @param {LngLat[]} line
  * @param {number} length as measured, m; 0: as drawn
  * @param {number} [unit] m
@@ -55,7 +54,7 @@ export function courseMarks(races, unit = KILOMETRE_M) {
 export function kilometrePoints(line, length, unit = KILOMETRE_M) {
   const steps = line.slice(1).map((point, index) => metresBetween(line[index], point));
   const drawn = steps.reduce((sum, step) => sum + step, 0);
-  // The course may be certified: its kilometres differ from those of the drawn line.
+  // The course may be certified. Its kilometres then differ from those of the drawn line.
   const kilometre = length > 0 ? (unit * drawn) / length : unit;
   /** @type {[kilometre: number, place: LngLat][]} */
   const points = [];
@@ -99,7 +98,7 @@ function places({ line, checkpoints }) {
 }
 
 /**
- * On a loop the start is the finish, and on laps a checkpoint is repeated.
+ * Merge points: on a loop the start is the finish, and on laps a checkpoint is repeated.
  * @param {Place[]} places
  */
 function together(places) {
@@ -114,7 +113,7 @@ function together(places) {
 }
 
 /**
- * A checkpoint at a whole kilometre is labelled already.
+ * Return whether a checkpoint is at a kilometre mark, which labels it already.
  * @param {Mark} mark
  * @param {Mark[]} marks
  */

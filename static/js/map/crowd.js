@@ -5,12 +5,11 @@ import { label } from "../format.js";
 import { liveness } from "../liveness.js";
 import { PointDiff } from "./diff.js";
 
-// A smaller move is not visible.
+// Smaller moves are not visible.
 const VISIBLE_PX = 0.5;
-// A smaller move outside of the picture is not sent; it is updated when the map moves
-// there.
+// Smaller moves outside of the picture are sent when the map moves there.
 const FAR_VISIBLE_PX = 40;
-// The delay after the map was moved, which never rests while it stays with a runner.
+// The delay after a move of the map, which never rests while it follows a runner.
 const SETTLED_MS = 150;
 const TILE_PX = 512; // the world's width at zoom 0
 
@@ -19,7 +18,7 @@ const TILE_PX = 512; // the world's width at zoom 0
  * @typedef {{west: number, south: number, east: number, north: number}} Bounds degrees
  */
 
-/** Maintains the source of the crowd. */
+/** Maintains the map source of the crowd. */
 export class Crowd {
   #map;
   #diff = new PointDiff();
@@ -62,14 +61,14 @@ export class Crowd {
 }
 
 /**
- * Whether a point has moved visibly.
+ * Return whether a point has moved visibly.
  * @param {Bounds} view
  * @param {number} zoom
  */
 export function hasMoved({ west, south, east, north }, zoom) {
   const pixel = 360 / (TILE_PX * 2 ** zoom);
   const shrink = Math.cos((Math.PI / 360) * (south + north));
-  // A little more than the picture, for points that enter it.
+  // An area slightly larger than the picture, for points that enter it.
   const [dx, dy] = [(east - west) / 4, (north - south) / 4];
   /** @param {{lng: number, lat: number}} from @param {{lng: number, lat: number}} to */
   return (from, to) => {

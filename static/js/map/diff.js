@@ -1,4 +1,4 @@
-// Sends only changes to a map source.
+// Sends only the changes of a map source.
 
 /**
  * `properties` have plain values and a `code`.
@@ -11,7 +11,7 @@ export class PointDiff {
   #sent = new Map();
 
   /**
-   * A point as in the source.
+   * Return a point as last sent to the source.
    * @param {string} code
    */
   sent(code) {
@@ -19,7 +19,7 @@ export class PointDiff {
   }
 
   /**
-   * The difference to the last points, or null if there is none.
+   * Return the difference to the last points, or null if there is none.
    * @param {MapPoint[]} points
    * @param {(from: MapPoint, to: MapPoint) => boolean} [hasMoved] a point that has not
    *   stays where it was

@@ -6,7 +6,7 @@ const DISC_PX = 30; // across
 const HALO_PX = 2;
 const RING_PX = 2; // around the selected one
 const WEDGE_PX = 64; // across: the disc and the tip beyond it
-// Drawn at this many pixels per pixel, for sharp text on any screen.
+// The pixel ratio of images, for sharp text on any screen.
 const RATIO = 2;
 const FONT = "system-ui, sans-serif";
 
@@ -18,7 +18,7 @@ const FONT = "system-ui, sans-serif";
  */
 
 /**
- * The name of a runner's disc; one image for each different one.
+ * Return the name of a runner's disc image, the same for equal discs.
  * @param {Disc} disc
  */
 export function discName({ colour, label, isStale, isSelected }) {
@@ -26,7 +26,7 @@ export function discName({ colour, label, isStale, isSelected }) {
 }
 
 /**
- * Add a disc and the wedge behind it to the map, if it has none yet; return its name.
+ * Add a disc and its wedge to the map if they are missing, and return the disc's name.
  * @param {import("maplibre-gl").Map} map
  * @param {Disc} disc
  * @param {Tokens} tokens
@@ -44,7 +44,7 @@ export function addDisc(map, disc, tokens) {
 }
 
 /**
- * Discard the images, as their colours changed with the theme.
+ * Discard the images, because their colours changed with the theme.
  * @param {import("maplibre-gl").Map} map
  */
 export function removeDiscs(map) {

@@ -1,4 +1,4 @@
-// Followed and selected runners: gliding discs, with trails and accuracy rings.
+// Followed and selected runners, drawn as gliding discs with trails and accuracy rings.
 
 import { age, label } from "../format.js";
 import { liveness } from "../liveness.js";
@@ -7,10 +7,10 @@ import { addDisc, removeDiscs } from "./discs.js";
 import { Motion } from "./motion.js";
 import { headLines, rangeLines, trailLines } from "./trails.js";
 
-// A smaller move is not visible; each costs a new picture.
+// Smaller moves are not visible, and each costs a new picture.
 const VISIBLE_PX = 1 / 3;
 const TILE_PX = 512; // the world's width at zoom 0
-// A less accurate position has a ring.
+// Less accurate positions have a ring.
 const UNSURE_M = 20;
 const METRES_PER_PIXEL = 78_271.517; // at the equator, zoom 0
 
@@ -24,7 +24,7 @@ const METRES_PER_PIXEL = 78_271.517; // at the equator, zoom 0
  * }} View `isExact`: where they are, no gliding
  */
 
-/** Draws them, frame by frame. */
+/** Draws the discs, frame by frame. */
 export class Followed {
   #map;
   #clock;
@@ -40,7 +40,7 @@ export class Followed {
   #view = { now: 0, selected: null, isExact: false, alongOf: () => null };
   #isPaused = false;
   #isDrawing = false;
-  #isOld = false; // there are newer data than what is drawn
+  #isOld = false; // newer data than drawn are available
 
   /**
    * @param {import("maplibre-gl").Map} map
@@ -76,7 +76,7 @@ export class Followed {
   }
 
   /**
-   * The theme has changed between light and dark.
+   * Repaint after a change of the theme between light and dark.
    * @param {import("./style.js").Tokens} tokens
    */
   repaint(tokens) {
@@ -90,8 +90,8 @@ export class Followed {
     return /** @type {any} */ (this.#map.getSource(id));
   }
 
-  // Frame by frame while somebody moves; the next one only when the map has drawn the
-  // last, however slow the machine is.
+  // Drawn frame by frame while somebody moves. The next frame waits until the map has
+  // drawn the last, so that slow machines keep up.
   async #animate() {
     this.#isOld = true;
     if (this.#isDrawing) return;
@@ -103,7 +103,7 @@ export class Followed {
         await this.#draw(this.#isGliding ? 360 / (TILE_PX * 2 ** this.#map.getZoom()) : 0);
         await new Promise(requestAnimationFrame);
         if (!this.#isPaused && !this.#isGliding) await this.#draw(0);
-        // When paused, a new frame would show a later position.
+        // While paused, a new frame would show a later position.
       } while (!this.#isPaused && (this.#isOld || this.#isGliding));
     } finally {
       this.#isDrawing = false;
@@ -114,8 +114,8 @@ export class Followed {
     return !this.#isPaused && !this.#view.isExact && this.#motion.isMoving(this.#clock());
   }
 
-  // The discs at their current positions, and the line between them and their trails: all
-  // of them when one has moved visibly.
+  // Draw the discs at their current positions, with the lines from their trails. All are
+  // drawn when one has moved visibly.
   /** @param {number} pixel degrees */
   async #draw(pixel) {
     const now = this.#isPaused ? this.#view.now : this.#clock();
@@ -192,12 +192,12 @@ function isFar(from, to, step) {
 }
 
 /**
- * The radius of the ring around an inaccurate position, in pixels at zoom 0; 0: none.
+ * Return the radius of the ring around an inaccurate position in pixels at zoom 0, or 0.
  * @param {number | null} accuracy m
  * @param {number} lat
  */
 export function ringOf(accuracy, lat) {
   if (accuracy === null || accuracy <= UNSURE_M) return 0;
-  // Rounded to tenths of a degree, so that it rarely changes.
+  // Rounded to tenths of a degree, so that the image rarely changes.
   return accuracy / (METRES_PER_PIXEL * Math.cos((Math.PI / 1800) * Math.round(lat * 10)));
 }

@@ -1,8 +1,8 @@
-// Our layers over any base map: course, trails, crowd and followed runners.
+// The layers over any base map: course, trails, crowd and followed runners.
 
-// Drawn with the visitor's own fonts, as our style has no glyph server.
+// Fonts of the visitor's system, because the style has no glyph server.
 const FONT = ["system-ui", "sans-serif"];
-// Fewer marks at low zoom: [every so many kilometres, from this zoom on].
+// Fewer marks at low zoom: [distance between marks in km, from this zoom on].
 const KILOMETRES = [
   [10, 8],
   [5, 10.5],
@@ -22,7 +22,7 @@ export const SOURCES = {
     type: "geojson",
     data: empty(),
     promoteId: "code",
-    // Only large clusters become a number: visitors look for single runners.
+    // Only large clusters become a number, because visitors look for single runners.
     cluster: true,
     clusterRadius: 18,
     clusterMinPoints: 6,
@@ -36,8 +36,7 @@ export const PICKABLE = ["crowd", "followed"];
 export const CLUSTERS = "crowd-clusters";
 
 /**
- * The layers in drawing order.
- *
+ * Return the layers in drawing order.
  * @param {import("./style.js").Tokens} tokens
  * @returns {any[]} layers of the style specification
  */
@@ -61,7 +60,7 @@ export function layers(tokens) {
       paint: { "line-color": tokens["map-course"], "line-width": 5 },
     },
     {
-      // Where an uncertain runner may be.
+      // The places where an uncertain runner may be.
       id: "ranges",
       type: "line",
       source: "ranges",
@@ -209,7 +208,7 @@ export function layers(tokens) {
         "text-font": BOLD,
         "text-size": 12,
         "text-allow-overlap": true,
-        // As wide as the disc, which keeps other labels away from it.
+        // The radius of a disc, which keeps other labels away from it.
         "text-padding": 7,
       },
       paint: { "text-color": tokens.text },
@@ -226,7 +225,8 @@ export function layers(tokens) {
       },
     },
     {
-      // The runner is within this circle: the same size on the ground at every zoom.
+      // The runner is within this circle, which has the same size on the ground at every
+      // zoom.
       id: "rings",
       type: "circle",
       source: "followed",

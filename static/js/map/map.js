@@ -14,7 +14,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * `fitCourse`: fit the course, not the runners.
+ * `fitCourse`: fit the map to the course instead of the runners.
  * @typedef {import("maplibre-gl").Map} Library
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../store.js").Runner} Runner
@@ -87,23 +87,25 @@ export class LiveMap {
     return this.#map;
   }
 
-  /** Whether the visitor has moved it: then it does not move on its own. */
+  /**
+   * Return whether the visitor has moved the map, which then does not move on its own.
+   */
   get isFree() {
     return this.#camera.isFree;
   }
 
-  /** Show all. */
+  /** Show all runners. */
   fit() {
     this.#fit();
   }
 
-  /** Called when the first picture is complete. */
+  /** Call a function when the first picture is complete. */
   ready() {
     this.#isReady = true;
   }
 
-  // Land and borders, loaded at zooms where they are visible: they are as many bytes as
-  // the rest of a race's page.
+  // Land and borders are loaded at zooms where they are visible, because they are as
+  // large as the rest of a race's page.
   async #showOutlines() {
     const load = this.#loadAtlas;
     if (load === null || this.#hasAtlas || !this.#hasFitted || this.#map.getZoom() > FADE_TO) return;
@@ -139,7 +141,7 @@ export class LiveMap {
     this.#chooseView();
   }
 
-  // Loads what the first picture does not need.
+  // Load the parts that the first picture does not need.
 
   async #openPointing() {
     const { Pointing } = await import("./pointing.js");
@@ -162,7 +164,7 @@ export class LiveMap {
   }
 
   /**
-   * Stay with a runner, or with none.
+   * Follow the moves of a runner, or of none.
    * @param {string | null} code
    */
   follow(code) {
@@ -171,7 +173,7 @@ export class LiveMap {
   }
 
   /**
-   * Set how much of the lower edge the sheet covers.
+   * Set the height of the sheet, which covers the lower edge.
    * @param {number} covered px
    */
   setCovered(covered) {
@@ -200,12 +202,12 @@ export class LiveMap {
     this.#courses = races.flatMap(({ line }) => line);
   }
 
-  // Choose the view, once there is data and nobody has moved the map.
+  // Choose the view once there is data, unless the visitor has moved the map.
   #chooseView() {
     if (this.#camera.keepsMine) this.#camera.keep(this.#big.map(placeOf));
     if (this.#isFitted || !this.#isReady) return;
     if (!this.#camera.isFree) this.#isFitted = this.#fit({ animate: false });
-    // Before that it is the whole world, where it stays if there is nothing to fit.
+    // Before that the map shows the whole world, and stays there without anything to fit.
     this.#hasFitted = true;
     this.#showOutlines();
   }
@@ -216,7 +218,7 @@ export class LiveMap {
       this.#camera.follow(only.code, placeOf(only));
       return true;
     }
-    // A runner who was lost hours ago, far away, would make all others dots.
+    // Exclude runners lost hours ago and far away, who would shrink all others to dots.
     const seen = this.#positioned.filter(({ fix }) => liveness(fix.t, this.#now) !== "lost");
     const places = (seen.length ? seen : this.#positioned).map(placeOf);
     const [first, other] = this.#options.fitCourse
@@ -249,7 +251,7 @@ export class LiveMap {
   /** @param {number} cluster @param {LngLat} at */
   async #openHeap(cluster, at) {
     const zoom = await this.#source("crowd").getClusterExpansionZoom(cluster).catch(() => null);
-    if (zoom === null) return; // it has changed in the meantime
+    if (zoom === null) return; // the state has changed meanwhile
     this.#camera.release();
     this.#map.easeTo({ center: at, zoom: zoom + 0.5 });
   }

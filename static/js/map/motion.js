@@ -1,5 +1,5 @@
-// Where the markers of followed runners are drawn: slightly in the past, gliding along
-// the course from fix to fix, and for a few seconds ahead of the last one.
+// Computes where the markers of followed runners are drawn: slightly in the past, gliding
+// along the course from fix to fix, and for some seconds ahead of the last one.
 
 import { liveness } from "../liveness.js";
 import { metresBetween, placeFrom } from "../metres.js";
@@ -10,21 +10,21 @@ const MOST_BEHIND_MS = 5000;
 const LEEWAY_MS = 150;
 // How far ahead of the last fix a marker may move.
 const MOST_AHEAD_MS = 5000;
-// A greater distance is a correction or a long silence: jump.
+// After a greater distance, which is a correction or a long silence, the marker jumps.
 const JUMP_M = 300;
-// A runner farther from the course than this is not on it.
+// Runners farther from the course are not on it.
 const OFF_M = 80;
 // The factor by which time runs faster or slower while a marker's delay changes.
 const SLEW = 0.25;
 // Corrections by a new fix fade within about three times this.
 const FADE_MS = 300;
-// A picture older than this is not continued.
+// Older pictures are not continued.
 const JUST_NOW_MS = 500;
-// A slower runner does not move.
+// Slower runners do not move.
 const SLOWEST_M_PER_S = 0.5;
 
 /**
- * `predicted`: ahead of the last fix, which was at `from`.
+ * `predicted`: the position is ahead of the last fix, which was at `from`.
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../along.js").Along} Along
  * @typedef {import("../store.js").TrailPoint} TrailPoint
@@ -36,7 +36,7 @@ const SLOWEST_M_PER_S = 0.5;
  * }} Track
  */
 
-/** Moves markers. Times are the server's, ms. */
+/** Moves markers. Times are the server's, in ms. */
 export class Motion {
   /** @type {Map<string, Track>} by code */
   #tracks = new Map();
@@ -64,9 +64,9 @@ export class Motion {
       Object.assign(track, { runner, along });
       return;
     }
-    // As it was just drawn: the runner's own trail has the new fix already.
+    // The position as last drawn, because the runner's own trail has the new fix already.
     const before = now - track.seen < JUST_NOW_MS ? track.last : null;
-    // Late enough that the next fix has arrived when the marker reaches this one.
+    // The marker must reach this fix after the next one has arrived.
     const next = Math.max(0, now - fix.t) + fix.t - track.t + LEEWAY_MS;
     const wanted = Math.min(MOST_BEHIND_MS, next);
     const share = wanted > track.wanted ? 0.5 : 0.1;
@@ -79,7 +79,7 @@ export class Motion {
   }
 
   /**
-   * The current position of a runner's marker.
+   * Return the current position of a runner's marker.
    * @param {string} code of a runner who was aimed
    * @param {number} now
    * @returns {Shown}
@@ -87,7 +87,7 @@ export class Motion {
   place(code, now) {
     const track = this.#tracks.get(code);
     if (!track) throw new Error(`${code} has not been aimed.`);
-    // A frame may be earlier than the message that it follows: do not step back.
+    // A frame may be earlier than the message that it follows. Do not step back.
     if (track.seen - now < JUST_NOW_MS) now = Math.max(now, track.seen);
     const past = Math.max(0, now - track.seen);
     const change = track.wanted - track.behind;
@@ -103,7 +103,7 @@ export class Motion {
   }
 
   /**
-   * Whether any marker is moving.
+   * Return whether any marker is moving.
    * @param {number} now
    */
   isMoving(now) {
@@ -123,7 +123,7 @@ export class Motion {
 }
 
 /**
- * The position of a runner who is drawn as at `time`.
+ * Return the position of a runner who is drawn as at `time`.
  * @param {Track} track
  * @param {number} time
  * @param {number} now
@@ -142,7 +142,7 @@ function placeAt({ runner, along }, time, now) {
     return { at, time, predicted: false, from: at };
   }
   const ahead = Math.min(time - fix.t, MOST_AHEAD_MS) / 1000;
-  // Not for runners who may be elsewhere by now.
+  // Runners who may be elsewhere by now are not moved ahead.
   const isRunning =
     liveness(fix.t, now) === "live" &&
     !["finished", "paused", "dnf", "dns"].includes(runner.state ?? "") &&
@@ -153,7 +153,7 @@ function placeAt({ runner, along }, time, now) {
 }
 
 /**
- * Between two fixes: along the course if both are on it, else straight.
+ * Return a position between two fixes, along the course if both are on it, else straight.
  * @param {TrailPoint} from
  * @param {TrailPoint} to
  * @param {number} time
@@ -178,7 +178,7 @@ export function placeBetween([t1, lng1, lat1, progress1], [t2, lng2, lat2, progr
 }
 
 /**
- * Ahead of a fix; null if the direction is unknown.
+ * Return a position ahead of a fix, or null if the direction is unknown.
  * @param {import("../protocol.js").Fix} fix
  * @param {number} metres
  * @param {Along | null} along
@@ -196,7 +196,7 @@ function forward({ lng, lat, heading, progress }, metres, along) {
 }
 
 /**
- * A position relative to the course; null if it is too far away.
+ * Return a position relative to the course, or null if it is too far away.
  * @param {LngLat} place
  * @param {LngLat} course
  * @returns {LngLat | null}

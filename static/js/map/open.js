@@ -1,11 +1,11 @@
-// Opens the map of a live page on a base map that works.
+// Opens the map of a live page with a base map that is available.
 
 import { isImperial, onChoice } from "../choices.js";
 import { gettext } from "../language.js";
 import { LiveMap } from "./map.js";
 import { loadAtlas, outlineStyle, readTokens } from "./style.js";
 
-// How long an external style may take before ours replaces it.
+// How long an external style may take before the built-in one replaces it.
 const STYLE_WAIT_MS = 8000;
 
 /**
@@ -24,7 +24,7 @@ export async function createMap(config, options) {
   }
   loadSheet(config.css);
   const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
-  // A worker from our own address instead of a string, as a strict policy requires.
+  // A worker from this server instead of a string, as a strict policy requires.
   library.setWorkerUrl(new URL(config.worker, location.href).href);
   /** @type {Library} */
   const map = new library.Map({
@@ -36,7 +36,7 @@ export async function createMap(config, options) {
     maxPitch: 0,
     canvasContextAttributes: { antialias: true },
     fadeDuration: 0,
-    // The accessible name of the map.
+    // Set the accessible name of the map.
     locale: { "Map.Title": gettext("Map") },
   });
   // Without a listener the error would be logged to the console.
@@ -45,7 +45,7 @@ export async function createMap(config, options) {
   const scale = new library.ScaleControl({ maxWidth: 80, unit: units() });
   map.addControl(scale, "bottom-left");
   onChoice(() => scale.setUnit(units()));
-  // Two fingers zoom; they would mostly rotate by accident.
+  // Two fingers zoom. They would mostly rotate by accident.
   map.touchZoomRotate.disableRotation();
   let { isOurs } = base;
   if (!(await styleLoaded(map, !isOurs))) {
@@ -61,20 +61,20 @@ function units() {
 }
 
 /**
- * The library's style sheet: in the page's head the list would wait for it too. The map
- * does not wait: without it, it is only less tidy.
+ * Load the library's style sheet, which would delay the list in the page's head. The map
+ * does not wait for it, because only controls need it.
  * @param {string} href
  */
 function loadSheet(href) {
   const link = document.createElement("link");
   link.rel = "stylesheet";
   link.href = href;
-  // Before ours, which overrides it.
+  // Inserted before the page's own sheet, which overrides it.
   document.head.prepend(link);
 }
 
 /**
- * The installation's own style if there is one and it loads, else the outlines.
+ * Return the installation's own style if it loads, else the outlines.
  * @param {Config} config
  */
 async function loadBase(config) {
@@ -85,7 +85,7 @@ async function loadBase(config) {
       });
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       const style = await response.json();
-      // All labels use local fonts: one server fewer to wait for.
+      // All labels use local fonts, which need no server.
       delete style.glyphs;
       return { style, isOurs: false };
     } catch (error) {
@@ -96,7 +96,7 @@ async function loadBase(config) {
 }
 
 /**
- * Wait until layers can be added; returns whether that succeeded.
+ * Wait until layers can be added, and return whether that succeeded.
  * @param {Library} map
  * @param {boolean} isForeign a style that may be none, or never come to an end
  */

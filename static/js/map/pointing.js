@@ -1,4 +1,4 @@
-// The meaning of a tap on the map: a runner, a cluster of them, or a position.
+// Interprets a tap on the map: a runner, a cluster of runners, or a position.
 
 import { CLUSTERS, PICKABLE } from "./layers.js";
 
@@ -8,7 +8,7 @@ const REACH_PX = 22;
 const COURSE_REACH_PX = 28;
 
 /**
- * `reach`: the tolerance of the tap in metres.
+ * `reach` is the tolerance of the tap in metres.
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {{
  *   onPick: (code: string) => void, onPlace: (place: LngLat, reach: number) => void,
@@ -29,7 +29,7 @@ export class Pointing {
     this.#map = map;
     this.#meanings = meanings;
     map.on("click", ({ point }) => this.#click(point));
-    // A long press or the secondary button: a position that runners cover.
+    // A long press or the secondary button selects a position that runners cover.
     map.on("contextmenu", ({ point }) => this.#clickPlace(point));
     for (const layer of [...PICKABLE, CLUSTERS]) {
       map.on("mouseenter", layer, () => this.#show("pointer"));

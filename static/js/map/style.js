@@ -1,7 +1,7 @@
 // The built-in base map: land, water and borders in two greys, without external files.
 
-// The outlines are accurate to a few kilometres: zoomed in further they would put a
-// runner into the sea, so water and borders fade out. Zoom levels.
+// From this zoom on water and borders fade out, because the outlines are accurate to some
+// kilometres only and would put runners into the sea.
 const FADE_FROM = 8;
 export const FADE_TO = 10.5;
 
@@ -12,7 +12,7 @@ export const FADE_TO = 10.5;
  */
 
 /**
- * The colours of the map, from the tokens of the style sheet.
+ * Return the colours of the map, from the tokens of the style sheet.
  * @returns {Tokens}
  */
 export function readTokens() {
@@ -27,7 +27,7 @@ export function readTokens() {
 }
 
 /**
- * A style with the outlines; a plain one without them.
+ * Return a style with the outlines, or a plain one without them.
  * @param {Tokens} tokens
  * @param {Atlas | null} atlas
  * @returns {Style}
@@ -99,8 +99,8 @@ export async function loadAtlas({ atlas, topojson }) {
 }
 
 /**
- * The outlines are made for a globe: a ring across the 180th meridian jumps from one edge
- * of a flat map to the other. Continue it beyond the edge instead.
+ * Continue rings beyond the edge of the map where they cross the 180th meridian. The
+ * outlines are made for a globe, and would jump to the other edge of a flat map.
  * @param {any} collection of polygons
  */
 function unwrapped(collection) {

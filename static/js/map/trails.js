@@ -1,4 +1,5 @@
-// The trail behind a runner, which fades with age, and where an uncertain one may be.
+// The trail behind a runner, which fades with age, and the places where an uncertain
+// runner may be.
 
 import { reach } from "../format.js";
 import { metresBetween } from "../metres.js";
@@ -8,7 +9,7 @@ const FADES = 5; // parts of a trail, each fainter than the one before
 const STRONGEST = 0.9;
 // Two positions this far apart are not connected.
 const GAP_M = 300;
-// With more followed runners trails would be unreadable.
+// With more followed runners the trails would be unreadable.
 const MOST_TRAILS = 30;
 
 /**
@@ -24,7 +25,7 @@ const MOST_TRAILS = 30;
  */
 
 /**
- * The runners whose trails are drawn.
+ * Return the runners whose trails are drawn.
  * @template T
  * @param {T[]} runners
  */
@@ -33,8 +34,8 @@ export function trailed(runners) {
 }
 
 /**
- * Lines for the trails of runners, each up to the last fix before a time, so that they
- * need not be redrawn for every frame.
+ * Return lines for the trails of runners, each up to the last fix before a time, so that
+ * they need not be redrawn for every frame.
  * @param {Trailed[]} runners
  * @param {(code: string) => number} until
  * @returns {Lines}
@@ -47,7 +48,7 @@ export function trailLines(runners, until) {
 }
 
 /**
- * The line from there to the marker, dotted where it is predicted.
+ * Return the line from the end of a trail to the marker, dotted where it is predicted.
  * @param {Trailed[]} runners
  * @param {(code: string) => number} until as in `trailLines`
  * @param {(code: string) => Shown} shownOf
@@ -71,7 +72,7 @@ export function headLines(runners, until, shownOf) {
 }
 
 /**
- * The parts of the course on which uncertain runners may be.
+ * Return the parts of the course on which uncertain runners may be.
  * @param {import("./map.js").Positioned[]} runners
  * @param {(runner: import("./map.js").Positioned) => import("../along.js").Along | null} alongOf
  * @returns {Lines}
@@ -98,7 +99,7 @@ function lines({ colour, fix, trail }, until) {
     const newest = fix.t - (part * TRAIL_SPAN_MS) / FADES;
     const oldest = newest - TRAIL_SPAN_MS / FADES;
     const inside = points.filter(([t]) => t > oldest && t <= newest);
-    // One point of the older part, so that the parts join.
+    // Repeat one point of the older part, so that the parts join.
     const before = lastBefore(points, oldest);
     for (const coordinates of unbroken(before ? [before, ...inside] : inside)) {
       const opacity = STRONGEST * (1 - part / FADES);
@@ -123,7 +124,7 @@ function line(coordinates, properties) {
 }
 
 /**
- * The lines between the gaps.
+ * Return the lines between the gaps.
  * @param {TrailPoint[]} points
  */
 function unbroken(points) {

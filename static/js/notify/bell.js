@@ -1,4 +1,5 @@
-// The bell: which runners' events are notified to this browser, or by mail.
+// The bell, which chooses the runners whose events are notified to this browser or by
+// mail.
 
 import { gettext } from "../language.js";
 import { device } from "../phone/account.js";
@@ -7,7 +8,7 @@ import { obstacle, storePage, subscribe, subscription } from "./push.js";
 const STATE = "/notifications/bell.json";
 const CHOOSE = "/notifications/";
 const MINE = "/me/notifications/";
-// The default choice.
+// The kinds that are chosen by default.
 const USUAL = ["start", "checkpoint", "finish", "silence"];
 
 /**
@@ -19,7 +20,7 @@ const USUAL = ["start", "checkpoint", "finish", "silence"];
  */
 
 /**
- * The initial state of the boxes, from the alerts of these runners.
+ * Return the initial state of the boxes, from the alerts of these runners.
  * @param {string[]} codes
  * @param {{push: Alerts, mail: Alerts}} alerts
  * @param {{canPush: boolean, canMail: boolean}} can
@@ -46,7 +47,7 @@ export class Bell {
   #dialog = null;
 
   /**
-   * `headers` name the share link of the page; `mine`: codes of followed runners.
+   * `headers` name the share link of the page. `mine` has the codes of followed runners.
    * @param {{headers: Record<string, string>, icons: string, mine: () => string[]}} options
    */
   constructor({ headers, icons, mine }) {
@@ -87,7 +88,7 @@ export class Bell {
     dialog.append(element("h2", title), statusLine(gettext("One moment")));
     document.body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove());
-    // Outside of it is the dialog itself.
+    // A click on the dialog itself is outside of its content.
     dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
     dialog.showModal();
     try {
@@ -185,7 +186,7 @@ function sentence(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
-// Elements
+// -- elements
 
 /** @param {ParentNode} root @param {string} selector */
 function find(root, selector) {

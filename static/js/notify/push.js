@@ -3,10 +3,10 @@
 import { gettext } from "../language.js";
 
 const WORKER = new URL("worker.js", import.meta.url);
-// Where the worker finds the page of a runner who is seen by a link.
+// The cache in which the worker finds the page of a runner seen by a link.
 const PAGES = "spectate-notify";
 
-/** Why this browser cannot be notified, as a sentence; "" if it can. */
+/** Return the reason why this browser cannot be notified, as a sentence, or "". */
 export function obstacle() {
   if (!globalThis.isSecureContext) return gettext("Browsers allow notifications on https: pages only.");
   if (!("serviceWorker" in navigator && "PushManager" in globalThis)) {
@@ -18,7 +18,10 @@ export function obstacle() {
   return "";
 }
 
-/** The existing subscription, or null. @returns {Promise<PushSubscriptionJSON | null>} */
+/**
+ * Return the existing subscription, or null.
+ * @returns {Promise<PushSubscriptionJSON | null>}
+ */
 export async function subscription() {
   if (obstacle()) return null;
   const registration = await navigator.serviceWorker.getRegistration(new URL(".", WORKER));
@@ -26,8 +29,8 @@ export async function subscription() {
 }
 
 /**
- * Ask for permission and subscribe; throws an error with a sentence. Call it in a press
- * of a button, as browsers require it.
+ * Ask for permission and subscribe. Throws an error with a sentence. Browsers require a
+ * call while a button is pressed.
  * @param {string} key the server's, base64url
  * @returns {Promise<PushSubscriptionJSON>}
  */
@@ -38,7 +41,7 @@ export async function subscribe(key) {
   const registration = await active(await navigator.serviceWorker.register(WORKER));
   try {
     const found = await registration.pushManager.getSubscription();
-    // It was made for an earlier key of the server.
+    // The subscription was created for an earlier key of the server.
     if (found && !isFor(found, key)) await found.unsubscribe();
     const options = { userVisibleOnly: true, applicationServerKey: key };
     return (await registration.pushManager.subscribe(options)).toJSON();
@@ -64,7 +67,7 @@ function isFor({ options }, key) {
 }
 
 /**
- * Wait until a worker is active. Not by `ready`, which concerns the page's own scope.
+ * Wait until a worker is active. `ready` would wait for the page's own scope.
  * @param {ServiceWorkerRegistration} registration
  * @returns {Promise<ServiceWorkerRegistration>}
  */

@@ -1,9 +1,9 @@
 // The service worker that shows notifications while no page is open. Separate from the
-// worker of /share/, so that spectators need not fetch the shell that that one caches.
+// worker of /share/, so that spectators need not fetch the files that that one caches.
 
 /** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} LastingEvent */
 /**
- * The messages of the server (runners/notifying/notifier.py); `at` in ms.
+ * A message of the server (runners/notifying/notifier.py). `at` is in ms.
  * @typedef {{
  *   title: string, body: string, url: string, tag: string, runner: string, at: number,
  *   urgent: boolean,

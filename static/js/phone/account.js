@@ -1,4 +1,5 @@
-// Whose phone this browser is: a token from a link, or one made for the signed-in runner.
+// The owner of this browser as a phone: a token from a link, or one created for the
+// signed-in runner.
 
 import { gettext } from "../language.js";
 
@@ -10,8 +11,8 @@ import { gettext } from "../language.js";
  */
 
 /**
- * Remove the token from the address, which others may see and bookmarks keep. A fragment
- * is never sent to a server.
+ * Remove the token from the address, which others may see and bookmarks keep. Browsers
+ * never send a fragment to a server.
  */
 export function readTokenFromAddress() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -20,7 +21,7 @@ export function readTokenFromAddress() {
 }
 
 /**
- * The signed-in user; null while the server is unavailable.
+ * Return the signed-in user, or null while the server is unavailable.
  * @returns {Promise<Account | null>}
  */
 export async function readAccount() {
@@ -33,7 +34,7 @@ export async function readAccount() {
 }
 
 /**
- * Whose token this is; throws an error with a sentence.
+ * Return the runner of this token. Throws an error with a sentence.
  * @param {string} token
  * @returns {Promise<Identity>}
  */
@@ -44,7 +45,7 @@ export async function ownerOfToken(token) {
 }
 
 /**
- * Create a token for this browser; throws an error with a sentence.
+ * Create a token for this browser. Throws an error with a sentence.
  * @param {Account} account
  * @returns {Promise<Identity>}
  */
@@ -68,7 +69,7 @@ async function requestToken(path, request) {
 }
 
 /**
- * The kind of browser, to recognise its token later: "Chrome, Android".
+ * Return the kind of browser, by which its token is recognised: "Chrome, Android".
  * @param {string} agent
  */
 export function device(agent) {

@@ -1,13 +1,13 @@
-// The fixes that the server has not acked, and which of them to send next.
+// The fixes that the server has not acked, and the order of sending them.
 
-/** The most fixes of one message. */
+/** Limit of the fixes in one message. */
 export const BATCH = 500;
-// The most fixes that wait for their ack: acks are late while the server's database is
-// unavailable, but the live flow must go on.
+// Limit of the fixes without an ack. Acks are late while the server's database is
+// unavailable, but live positions must still be sent.
 const UNACKED_FIX_LIMIT = 4000;
 
 /**
- * A fix as it is published and stored. Times in ms, metres, m/s, degrees, per cent.
+ * A fix as published and stored, in ms, metres, m/s, degrees and per cent.
  * @typedef {{
  *   t: number, lat: number, lng: number, accuracy?: number, altitude?: number,
  *   speed?: number, heading?: number, battery?: number,
@@ -15,7 +15,7 @@ const UNACKED_FIX_LIMIT = 4000;
  * @typedef {{id: number, fixes: Fix[]}} Batch
  */
 
-/** Fixes by time; each stays until it is acked. */
+/** Fixes by time. Each stays until it is acked. */
 export class Backlog {
   /** @type {Map<number, Fix>} oldest first, but for what is added late */
   #waiting = new Map();
@@ -33,21 +33,21 @@ export class Backlog {
   }
 
   /**
-   * Discard some, acked or not.
+   * Discard fixes, acked or not.
    * @param {number[]} times
    */
   remove(times) {
     for (const t of times) this.#waiting.delete(t);
   }
 
-  /** The number of fixes that are not acked. */
+  /** Return the number of fixes without an ack. */
   get size() {
     return this.#waiting.size;
   }
 
   /**
-   * The next batch, or null: the newest alone, so that the marker moves immediately,
-   * then the rest, oldest first.
+   * Return the next batch, or null. The newest fix comes first and alone, so that the
+   * marker moves immediately. The others follow, oldest first.
    * @param {{newestOnly?: boolean}} [options]
    * @returns {Batch | null}
    */
@@ -73,7 +73,7 @@ export class Backlog {
   }
 
   /**
-   * The server has answered finally: none of these is sent again.
+   * Discard the fixes of a message that the server has answered finally.
    * @param {number} id
    * @returns {Fix[]}
    */
@@ -84,7 +84,7 @@ export class Backlog {
   }
 
   /**
-   * Nothing of this message was stored: it is sent again.
+   * Queue the fixes of a message again, of which nothing was stored.
    * @param {number} id
    * @returns {Fix[]}
    */
@@ -95,7 +95,7 @@ export class Backlog {
     return fixes;
   }
 
-  /** The connection is lost: everything that was not acked is sent again. */
+  /** Queue all fixes without an ack again, because the connection is lost. */
   putAllBack() {
     this.#inFlight.clear();
     this.#flying.clear();

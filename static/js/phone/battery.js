@@ -3,7 +3,7 @@
 /** @typedef {EventTarget & {level: number}} BatteryManager */
 
 /**
- * Report the charge in per cent, now and at each change; never if it is unknown.
+ * Report the charge in per cent, now and at each change. Never called if it is unknown.
  * @param {(percent: number) => void} onChange
  */
 export async function watchBattery(onChange) {
@@ -17,6 +17,6 @@ export async function watchBattery(onChange) {
     battery.addEventListener("levelchange", report);
     report();
   } catch {
-    // Forbidden by the browser's settings: the same as unknown.
+    // The browser's settings forbid it, so the level stays unknown.
   }
 }

@@ -1,8 +1,8 @@
-// Cheers for the runner: shown, and read aloud or felt.
+// Cheers for the runner, which are shown, and read aloud or signalled by vibration.
 
 import { find } from "../dom.js";
 
-// The most cheers that wait to be read aloud; later they are out of date.
+// Limit of the cheers that wait to be read aloud. Later they are out of date.
 const MOST_WAITING = 1;
 const PULSE_MS = [200, 100, 200];
 
@@ -22,7 +22,7 @@ export class Cheers {
     });
   }
 
-  /** Browsers allow speech only after a tap: speak an empty text during one. */
+  /** Browsers allow speech only after a tap, so speak an empty text during one. */
   allow() {
     globalThis.speechSynthesis?.speak(new SpeechSynthesisUtterance(""));
   }

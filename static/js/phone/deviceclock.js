@@ -2,11 +2,11 @@
 
 import { gettext } from "../language.js";
 
-// A smaller difference is network delay, or harmless.
+// Smaller differences are network delay, or harmless.
 const TOLERATED_MS = 10_000;
 
 /**
- * The correction of this device's times, ms: 0 for a clock that is about right.
+ * Return the correction of this device's times in ms, 0 for an accurate clock.
  * @param {number} serverTime as a frame just said
  * @param {number} deviceTime now
  */
@@ -16,7 +16,7 @@ export function correction(serverTime, deviceTime) {
 }
 
 /**
- * The correction as a sentence, or "" for none.
+ * Return the correction as a sentence, or "" for none.
  * @param {number} offset ms
  */
 export function inWords(offset) {

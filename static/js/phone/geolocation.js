@@ -1,6 +1,6 @@
 // The position of this device.
 
-// The least interval of fixes that is useful to spectators.
+// The least interval between fixes that is useful for spectators.
 const LEAST_APART_MS = 900;
 // After this time without a fix, request one, so that a standing runner is not lost.
 const REQUEST_AFTER_MS = 10_000;
@@ -8,13 +8,13 @@ const REQUEST_AFTER_MS = 10_000;
 const PATIENCE_MS = 20_000;
 
 /**
- * `denied`: not allowed; `unavailable`: no position found; `insecure`: browsers share
- * positions with https: pages only; `missing`: this one never does.
+ * `denied`: not allowed. `unavailable`: no position found. `insecure`: browsers give
+ * positions to https: pages only. `missing`: this browser has no geolocation.
  * @typedef {"denied" | "unavailable" | "insecure" | "missing"} Trouble
  */
 
 /**
- * Make a fix of the browser's position, without unknown values.
+ * Return a fix of the browser's position, without unknown values.
  * @param {GeolocationPosition} position
  * @param {{offset: number, battery: number | null}} device
  * @returns {import("./backlog.js").Fix}
@@ -31,14 +31,14 @@ export function fixOf({ coords, timestamp }, { offset, battery }) {
     t: Math.round(timestamp + offset),
     lat: coords.latitude,
     lng: coords.longitude,
-    // A heading is NaN while the device stands still.
+    // The heading is NaN while the device stands still.
     ...Object.fromEntries(Object.entries(known).filter(([, value]) => Number.isFinite(value))),
   };
 }
 
 const PRECISELY = { enableHighAccuracy: true, maximumAge: 0, timeout: PATIENCE_MS };
 
-/** Why there can be no position here at all, or null. @returns {Trouble | null} */
+/** Return why positions are not possible here, or null. @returns {Trouble | null} */
 export function obstacle() {
   if (!globalThis.isSecureContext) return "insecure";
   return navigator.geolocation ? null : "missing";
@@ -83,7 +83,7 @@ export class Locator {
 
   /** @param {GeolocationPosition} position */
   #accept(position) {
-    // One that arrived while the watch was being stopped.
+    // This position arrived while the watch was being stopped.
     if (this.#watch === null) return;
     if (Math.abs(position.timestamp - this.#last) < LEAST_APART_MS) return;
     this.#last = position.timestamp;
@@ -95,14 +95,14 @@ export class Locator {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#requestSoon();
-      // The watch reports errors.
+      // The watch reports errors, so these are ignored.
       navigator.geolocation.getCurrentPosition((position) => this.#accept(position), () => {}, PRECISELY);
     }, REQUEST_AFTER_MS);
   }
 
   /** @param {GeolocationPositionError} error */
   #fail({ code, PERMISSION_DENIED }) {
-    // After a refusal the watch is over; otherwise it continues.
+    // After a refusal the watch has ended. Otherwise it continues.
     if (code === PERMISSION_DENIED) this.stop();
     this.#handlers.onTrouble(code === PERMISSION_DENIED ? "denied" : "unavailable");
   }

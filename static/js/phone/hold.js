@@ -1,10 +1,10 @@
-// A button that has to be held, for what must not happen by accident.
+// A button that has to be held, for actions that must not happen by accident.
 
-/** How long a button is held. As in phone.css. */
+/** How long a button is held. The same as in phone.css. */
 export const HOLD_MS = 1500;
 
 /**
- * Call `onHeld` when the button was held long enough, `onTap` when it was released
+ * Call `onHeld` when the button was held long enough, and `onTap` when it was released
  * before.
  * @param {HTMLElement} button
  * @param {{onHeld: () => void, onTap: () => void}} handlers
@@ -33,7 +33,7 @@ export function holding(button, { onHeld, onTap }) {
   };
   button.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    // A finger that slips off the edge still holds it.
+    // A finger that slips off the edge still holds the button.
     button.setPointerCapture(event.pointerId);
     begin();
   });

@@ -1,4 +1,4 @@
-// The page /share/: this browser as the runner's phone. Connects its parts.
+// The page /share/, which makes this browser the runner's phone. Connects the parts.
 
 import { ServerClock } from "../clock.js";
 import { find, setAttribute, setText } from "../dom.js";
@@ -16,7 +16,7 @@ import { Sos } from "./sos.js";
 import { WakeLock } from "./wakelock.js";
 import { positions, describeState, troubleWith } from "./words.js";
 
-// A run that was interrupted longer ago is not resumed automatically.
+// An older interrupted run is not resumed automatically.
 const RESUME_WITHIN_MS = 15 * 60_000;
 // A longer time in the background is mentioned.
 const WORTH_A_WORD_MS = 10_000;
@@ -57,7 +57,7 @@ let screenHeld = false;
 /** @type {number | null} */
 let hiddenAt = null;
 let lastPositionAt = 0;
-// The server's time minus this device's. ms.
+// The server's time minus this device's, in ms.
 let offset = (await queue.recall("offset")) ?? 0;
 let clockChecked = false;
 /** @type {import("./queue.js").Row[]} recorded before the clock was checked */
@@ -67,7 +67,7 @@ const clock = new ServerClock(Date.now() + offset);
 const locator = new Locator({
   onPosition: record,
   onTrouble: (found) => {
-    // Not the runner's choice: a page that is being closed gets "denied" as well.
+    // "denied" may not be the runner's choice: a page that is being closed gets it too.
     if (found === "denied") change("ready");
     trouble = found;
     draw();
@@ -130,7 +130,7 @@ async function open() {
   draw();
 }
 
-// Whose phone this is
+// -- the owner of the phone
 
 /** @param {Identity} who */
 async function begin(who) {
@@ -178,7 +178,7 @@ async function acceptOffer() {
 async function startAnew(who) {
   const same = who && who.runner === identity?.runner;
   await queue.remember("identity", who);
-  // With a new connection, and without the data of the previous runner.
+  // Use a new connection, without the data of the previous runner.
   for (const name of same ? [] : ["run", "reached"]) await queue.remember(name, undefined);
   location.reload();
 }
@@ -192,7 +192,7 @@ async function forget() {
   await startAnew(undefined);
 }
 
-// The runner's actions
+// -- the runner's actions
 
 async function start() {
   cheers.allow();
@@ -247,7 +247,7 @@ async function record(position) {
   const row = { ...fix, runner, ...(clockChecked ? {} : { unsure: true }) };
   if (row.unsure) unsure.push(row);
   try {
-    // Stored first, then sent: however this page ends, it is in one of both places.
+    // Stored first and then sent, so that the fix survives any end of this page.
     await queue.add([row]);
   } catch {
     showNotice("storage", gettext("This browser’s storage is full: a reload would lose the unsent positions."));
@@ -258,7 +258,7 @@ async function record(position) {
 }
 
 /**
- * Correct the times of what was recorded before the server's clock was known.
+ * Correct the times of fixes that were recorded before the server's clock was known.
  * @param {number} serverTime
  */
 async function settleClock(serverTime) {
@@ -300,7 +300,7 @@ function plain({ runner: _, unsure: __, ...fix }) {
   return fix;
 }
 
-// In the background browsers find no position: report what was lost.
+// In the background browsers find no position, so report the loss.
 function reportGap() {
   if (document.visibilityState === "hidden") {
     hiddenAt = Date.now();
@@ -313,7 +313,7 @@ function reportGap() {
   }
 }
 
-// The page's texts
+// -- the page's texts
 
 /** @param {string} name @param {string} text */
 function showNotice(name, text) {
@@ -409,7 +409,7 @@ function shape(tone) {
   return tone === "alarm" ? "off_course" : tone;
 }
 
-// Installing
+// -- installing
 
 function offerInstallation() {
   const button = find("#install");

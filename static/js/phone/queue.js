@@ -1,9 +1,9 @@
-// Data that survives a reload: the fixes without an ack, and a few values.
+// Data that survives a reload: the fixes without an ack, and some values.
 
 const DATABASE = "spectate-phone";
 
 /**
- * `unsure`: its time is this device's own, not yet compared with a server's.
+ * `unsure`: the time is this device's own and has not been compared with the server's.
  * @typedef {import("./backlog.js").Fix & {runner: string, unsure?: boolean}} Row
  */
 
@@ -19,7 +19,7 @@ function result(request) {
   });
 }
 
-/** Opens the browser's storage; without one (`durable` false) a reload loses the data. */
+/** Opens the browser's storage. Without one (`durable` false) a reload loses the data. */
 export async function openQueue() {
   try {
     const opening = indexedDB.open(DATABASE, 1);
@@ -33,7 +33,7 @@ export async function openQueue() {
   }
 }
 
-/** Fixes by runner and time, and values by name. */
+/** Stores fixes by runner and time, and values by name. */
 export class Queue {
   #database;
 
@@ -60,7 +60,7 @@ export class Queue {
   }
 
   /**
-   * A runner's rows, oldest first.
+   * Return a runner's rows, oldest first.
    * @param {string} runner
    * @returns {Promise<Row[]>}
    */
@@ -80,7 +80,7 @@ export class Queue {
   }
 
   /**
-   * Store a value, or remove it (undefined).
+   * Store a value, or remove it if it is undefined.
    * @param {string} name
    * @param {unknown} value
    */
@@ -99,7 +99,7 @@ export class Queue {
     const database = this.#database;
     if (!database) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      // Relaxed would be faster, and may lose what was reported as stored.
+      // "relaxed" would be faster, and may lose fixes that were reported as stored.
       const transaction = database.transaction(name, "readwrite", { durability: "strict" });
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);

@@ -2,14 +2,14 @@
 
 import { Connection } from "../connection.js";
 
-// When to retry if the server does not say.
+// When to retry if the server names no delay.
 const RETRY_MS = 2000;
-// Errors that are final; after any other the fixes are sent again.
+// Errors that are final. After other errors the fixes are sent again.
 const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.invalid"]);
 
 /**
- * `onWelcome` before anything is sent; `onDone` with fixes that are finally answered, and
- * which of them were refused. `first` is sent before them.
+ * `onWelcome` is called before anything is sent, and `onDone` with fixes that have a
+ * final reply and the refused ones of these. `first` is sent before them.
  * @typedef {import("./backlog.js").Fix} Fix
  * @typedef {{
  *   onStatus: (status: import("../connection.js").Status) => void,
@@ -23,7 +23,7 @@ const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.inva
  * }} Handlers
  */
 
-/** One runner's connection to the server; reconnects automatically. */
+/** One runner's connection to the server. Reconnects automatically. */
 export class Sender {
   #token;
   #backlog;
@@ -31,7 +31,7 @@ export class Sender {
   #connection;
   #welcomed = false;
   #losses = 0;
-  // Until then nothing is sent, or only the newest. ms, by `performance.now()`.
+  // Until then nothing is sent, or only the newest fix. In ms, by `performance.now()`.
   #nothingBefore = 0;
   #newestOnlyBefore = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -60,14 +60,14 @@ export class Sender {
   }
 
   /**
-   * Send a message besides the fixes, if there is a connection.
+   * Send a message other than fixes, if there is a connection.
    * @param {import("../protocol.js").Message} message
    */
   sendMessage(message) {
     if (this.#welcomed) this.#connection.send(message);
   }
 
-  /** Send what is pending. */
+  /** Send the pending fixes. */
   send() {
     clearTimeout(this.#again);
     const now = performance.now();
@@ -90,7 +90,7 @@ export class Sender {
     this.#again = setTimeout(() => this.send(), Math.max(0, time - performance.now()) + 10);
   }
 
-  // Not in the address of the socket, which would be in the server's log.
+  // The token is not in the socket's address, which would be in the server's log.
   #signIn() {
     this.#connection.send({ type: "auth", token: this.#token, id: "auth" });
   }
@@ -139,7 +139,7 @@ export class Sender {
   /** @param {import("../protocol.js").Message} error */
   #fail({ id, code, detail, after = RETRY_MS }) {
     if (id === "auth") {
-      // Otherwise the close that follows has the reason.
+      // Otherwise the close that follows contains the reason.
       if (code === "store.unavailable") setTimeout(() => this.#signIn(), after);
       return;
     }

@@ -1,4 +1,5 @@
-// A call for help: stored until the server has it, and sent before everything else.
+// A call for help, which is stored until the server has it, and sent before everything
+// else.
 
 import { find, setText } from "../dom.js";
 import { clockTime } from "../format.js";
@@ -6,14 +7,14 @@ import { gettext } from "../language.js";
 import { fixOf, Locator } from "./geolocation.js";
 import { holding } from "./hold.js";
 
-// How often a call is repeated, with the newest position and to learn who has seen it.
+// How often a call is repeated, to send the newest position and to learn who has seen it.
 const AGAIN_MS = 5000;
 const HINT_FOR_MS = 5000;
 
 /**
- * `time`: when the button was held; `reached`: when the server first had it; `seen`: when
- * the race office acknowledged it. ms, by the server's clock. `fine`: the runner takes it
- * back.
+ * Times are in ms, by the server's clock. `time`: the button was held. `reached`: the
+ * server first had the call. `seen`: the race office acknowledged it. `fine`: the runner
+ * withdraws it.
  * @typedef {{
  *   runner: string, id: string, time: number, fix: import("./backlog.js").Fix | null,
  *   battery: number | null, fine: boolean, reached: number | null, seen: number | null,
@@ -22,7 +23,7 @@ const HINT_FOR_MS = 5000;
  */
 
 /**
- * The message of a call.
+ * Return the message of a call.
  * @param {Call} call
  */
 export function message({ id, time, fix, battery, fine }) {
@@ -37,20 +38,20 @@ export function message({ id, time, fix, battery, fine }) {
 }
 
 /**
- * The next state of a call by the server's reply; null once it is finished.
+ * Return the next state of a call by the server's reply, or null once it has finished.
  * @param {Call} call
  * @param {{open: boolean, seen: number | null}} answer
  * @param {number} now
  * @returns {Call | null}
  */
 export function answered(call, { open, seen }, now) {
-  // Still open: the reply to what was sent before it was taken back.
+  // Still open, because the reply is to a message sent before the withdrawal.
   if (call.fine) return open ? call : null;
   return { ...call, reached: call.reached ?? now, seen, closed: !open };
 }
 
 /**
- * A call as a sentence.
+ * Return a call as a sentence.
  * @param {Call} call
  */
 export function words(call) {
@@ -72,7 +73,7 @@ export function words(call) {
   )} ${place}`;
 }
 
-/** The button, and the call that it made. */
+/** The button, and its call. */
 export class Sos {
   #queue;
   #device;
@@ -88,7 +89,7 @@ export class Sos {
   #done = find("#sos-done");
 
   /**
-   * `device`: its current state; `send` returns whether there was a connection.
+   * `device` is its current state. `send` returns whether there is a connection.
    * @param {{
    *   queue: import("./queue.js").Queue,
    *   device: () => {now: number, offset: number, battery: number | null},
@@ -101,7 +102,7 @@ export class Sos {
     this.#device = device;
     this.#send = send;
     this.#onChange = onChange;
-    // Separate, also while nothing is recorded.
+    // A separate position, also while nothing is recorded.
     this.#locator = new Locator({
       onPosition: (position) => this.#place(position),
       onTrouble: () => {},
@@ -117,7 +118,7 @@ export class Sos {
     setInterval(() => this.#sendAgain(), AGAIN_MS);
   }
 
-  /** Whether there is a call that nothing has ended. */
+  /** Return whether there is a call that has not ended. */
   get isOpen() {
     return this.#call !== null && !this.#call.closed;
   }
@@ -134,7 +135,7 @@ export class Sos {
     this.#settle();
   }
 
-  /** The first message on a new connection. */
+  /** Return the first message on a new connection. */
   first() {
     return this.#call && !this.#call.closed ? message(this.#call) : null;
   }
@@ -192,7 +193,7 @@ export class Sos {
   /** @param {Call | null} call */
   #keep(call) {
     this.#call = call;
-    // Sent even if it cannot be stored: a full storage must not prevent it.
+    // Send the call even if it cannot be stored, for example in a full storage.
     this.#queue.remember("sos", call ?? undefined).catch(() => {});
     this.#settle();
   }

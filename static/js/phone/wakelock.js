@@ -1,6 +1,6 @@
-// Keeps the screen on: with the screen off, browsers find no position.
+// Keeps the screen on, because browsers find no position with the screen off.
 
-/** Holds the screen on while it is wanted and the page is visible. */
+/** Keeps the screen on while this is wanted and the page is visible. */
 export class WakeLock {
   /** @type {WakeLockSentinel | null} */
   #lock = null;
@@ -10,7 +10,7 @@ export class WakeLock {
   /** @param {(held: boolean) => void} onChange */
   constructor(onChange) {
     this.#onChange = onChange;
-    // The browser releases it whenever the page is hidden.
+    // The browser releases the lock whenever the page is hidden.
     document.addEventListener("visibilitychange", () => this.#settle());
   }
 
@@ -36,7 +36,7 @@ export class WakeLock {
       this.#onChange(true);
       if (!this.#wanted) await lock.release();
     } catch {
-      // Not supported by this browser, or the battery is low: the page shows it.
+      // This browser does not support it, or the battery is low. The page shows it.
       this.#onChange(false);
     }
   }

@@ -3,13 +3,13 @@
 import { age } from "../format.js";
 import { gettext, ngettext } from "../language.js";
 
-// A position that was stored longer ago is not mentioned.
+// Older positions are not mentioned.
 const FRESH_MS = 30_000;
 
 /**
- * `doing`: the runner's choice; `trouble`: why there is no position; `refused`: the code
- * of the last refusal; `reached`: when the server last stored a position, `now` its
- * clock.
+ * `doing`: the runner's choice. `trouble`: why there is no position. `refused`: the code
+ * of the last refusal. `reached`: when the server last stored a position, by the clock of
+ * `now`.
  * @typedef {"ready" | "recording" | "paused" | "stopped"} Doing
  * @typedef {{
  *   doing: Doing, trouble: import("./geolocation.js").Trouble | null, located: boolean,
@@ -44,7 +44,7 @@ const TROUBLES = {
   },
 };
 
-/** Why positions were refused, by the server's code. */
+/** Reasons for refused positions, by the server's code. */
 const REFUSALS = new Map([
   ["sharing.paused", gettext("Your sharing is paused or has ended: positions recorded now are not stored. Resume sharing on your page.")],
   ["zone.hidden", gettext("You are in one of your privacy zones: these positions are not stored.")],
@@ -58,12 +58,12 @@ export function refusal(code) {
 }
 
 /**
- * A server error as a sentence for the runner; "" for nothing.
+ * Return a server error as a sentence for the runner, or "".
  * @param {string} code
  * @param {string} detail
  */
 export function troubleWith(code, detail) {
-  // A long backlog is sent bit by bit: the count shows it.
+  // A long backlog is sent in parts, as its count shows.
   if (code === "rate.limited") return "";
   if (code === "store.unavailable") return gettext("The server cannot store anything at the moment. Your positions are kept here.");
   return detail;
@@ -75,7 +75,7 @@ export function positions(count) {
 }
 
 /**
- * The state as a headline and a sentence.
+ * Return the state as a headline and a sentence.
  * @param {View} view
  * @returns {StateText}
  */

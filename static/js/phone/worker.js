@@ -1,5 +1,5 @@
-// The service worker of /share/: caches the shell of that page for use without a
-// connection. Responses about people are not cached: only what is listed here.
+// The service worker of /share/, which caches the files of that page for use without a
+// connection. Responses about people are not cached.
 
 /** @typedef {Event & {waitUntil: (work: Promise<unknown>) => void}} ExtendableEvent */
 /**
@@ -10,8 +10,8 @@
 
 const NAME = "spectate-phone-shell";
 const PAGE = "/share/";
-// The network comes first, so that a new version is used immediately; on a bad connection
-// not for longer than this.
+// The network comes first, so that a new version is used immediately. On a bad connection
+// it has this time.
 const PATIENCE_MS = 3000;
 const SHELL = [
   "css/spectate.css",
@@ -40,7 +40,7 @@ const SHELL = [
   "js/phone/words.js",
   "phone.webmanifest",
 ];
-// The page names those of its language; English needs none.
+// The page names the texts of its language. English needs none.
 const WORDS = /\/words\/[\w-]+\/[\w-]+\.json/;
 const static_ = (/** @type {string} */ path) => new URL(`../../${path}`, location.href).pathname;
 const files = new Set([PAGE, ...SHELL.map(static_)]);
@@ -74,7 +74,7 @@ async function fill() {
 async function answer(request, path) {
   const cache = await caches.open(NAME);
   const fresh = fetch(request).then(async (response) => {
-    // Not an error page, nor the sign-in page of a public network.
+    // Exclude error pages, and the sign-in pages of public networks.
     if (response.ok && !response.redirected) await cache.put(path, response.clone());
     return response;
   });
@@ -83,7 +83,7 @@ async function answer(request, path) {
     const first = await Promise.race([fresh, late]);
     if (first instanceof Response && first.status < 500) return first;
   } catch {
-    // No connection.
+    // There is no connection.
   }
   fresh.catch(() => {});
   return (await cache.match(path)) ?? fresh;
