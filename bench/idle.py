@@ -24,7 +24,7 @@ class IdleResult:
     follows: str
     spectators: int
     kib_a_socket: float
-    # After a position has reached every spectator.
+    # Measured after a position has reached every spectator.
     kib_a_socket_reached: float
     # The server's end only: half of the kernel's memory for both ends.
     kernel_kib_a_socket: float

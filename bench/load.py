@@ -21,7 +21,7 @@ from bench.listeners import DIALECTS
 from bench.plain_crowd import PlainCrowd, SocketIoCrowd
 from bench.typed_crowd import TypedCrowd
 
-# By dialect.
+# Crowds by dialect.
 CROWDS: dict[str, type[Crowd]] = {
     "v1": TypedCrowd,
     "seed": PlainCrowd,

@@ -40,7 +40,8 @@ class Load:
     contender: Contender
     arguments: str
     runs: int = 3
-    # In open mode. Otherwise with production's rights, a race and tokens.
+    # Whether the server is in open mode. Otherwise it has production's rights, a race
+    # and tokens.
     open: bool = True
     # The number of spectators to start the search from. None: use the arguments.
     search_from: int | None = None

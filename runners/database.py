@@ -71,7 +71,7 @@ class Call(Generic[T]):
 
 
 _pool = Pool(THREADS, thread_name_prefix="database")
-# For long queries, one at a time.
+# The thread for long queries, one at a time.
 _work_pool = Pool(1, thread_name_prefix="work")
 _work_pool.timeout = 60.0
 # Reserved for rights, which must be checked under any load.

@@ -290,7 +290,7 @@ TEMPLATES = [
 ]
 
 _database = env_text("DATABASE_URL")
-_in_memory = _database == "sqlite://:memory:"  # Not a URL, but a command may accept it.
+_in_memory = _database == "sqlite://:memory:"  # no URL, but valid for commands
 if not _database:
     VAR_DIR.mkdir(exist_ok=True)
     _database = f"sqlite:///{VAR_DIR / 'spectate.sqlite3'}"

@@ -36,7 +36,7 @@ class SeedConsumer(SocketConsumer):
 
     def __init__(self, process: Process) -> None:
         super().__init__(process)
-        # By the id in a message: the publisher, and the id for sending positions.
+        # Publishers and the ids for sending positions, by the id in a message.
         self._publishers: dict[WireId, tuple[Publisher, WireId]] = {}
         # Positions of one runner that wait for the messages behind them, and whether
         # the phone has set the time of each.

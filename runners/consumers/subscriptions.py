@@ -36,7 +36,8 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         self.publisher: Publisher | None = None
         # Single runners followed: primary keys by code.
         self.following: dict[str, int] = {}
-        # Those of them who are not public. Withheld while rights cannot be read.
+        # Followed runners who are not public. They are withheld while rights cannot be
+        # read.
         self.personal: set[int] = set()
         self.withholding = False
         self.withheld_since = 0

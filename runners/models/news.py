@@ -172,7 +172,7 @@ class News(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            # Read every second by each serving process.
+            # The query of each serving process, once per second.
             models.Index(
                 fields=["created_at"],
                 condition=Q(spread_at=None),

@@ -76,7 +76,7 @@ class Position(Place):
             ),
         ]
         indexes: ClassVar = [
-            # For the backfill of clients that reconnect (`since`).
+            # The query of backfill for clients that reconnect (`since`).
             models.Index(fields=["runner", "stored_at"], name="position_stored"),
         ]
 
@@ -105,7 +105,7 @@ class LatestPosition(Place):
 
     class Meta:
         indexes: ClassVar = [
-            # For the page of all public runners, which selects recently seen ones.
+            # The query of all public runners, which selects recently seen ones.
             models.Index(fields=["recorded_at"], name="latest_recorded"),
         ]
 

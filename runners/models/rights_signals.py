@@ -77,7 +77,7 @@ def _user_ended(instance: Model, **kwargs: Any) -> None:
 
 
 def _session_ended(instance: Session, **kwargs: Any) -> None:
-    # Not on `user_logged_out`, which is sent before the session is deleted.
+    # `user_logged_out` is not used, because it is sent before the session is deleted.
     user = instance.get_decoded().get(SESSION_KEY)
     RightsChange.objects.note(RightsChange.Kind.USER, [int(user)] if user else [])
 

@@ -108,7 +108,7 @@ class Runner(models.Model):
     class Meta:
         ordering: ClassVar = ["name", "code"]
         indexes: ClassVar = [
-            # For the query of public runners, which each process runs every second.
+            # The query of public runners, which each process runs every second.
             models.Index(fields=["visibility", "changed_at"], name="runner_visibility"),
         ]
 

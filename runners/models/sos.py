@@ -102,7 +102,7 @@ class Sos(models.Model):
             )
         ]
         indexes: ClassVar = [
-            # For the race desk, which reads open calls every few seconds.
+            # The query of the race desk, which reads open calls every few seconds.
             models.Index(
                 fields=["called_at"],
                 condition=Q(fine_at=None, closed_at=None),

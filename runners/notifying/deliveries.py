@@ -41,8 +41,8 @@ SILENT_AFTER = timedelta(minutes=10)
 BATCH = 200
 # How long delivered news is kept, so that it is not repeated.
 REMEMBERED = timedelta(days=2)
-# After how long unconfirmed addresses are deleted, and browsers without an account that
-# have no alerts.
+# The age at which unconfirmed addresses are deleted, and browsers without an account or
+# alerts.
 UNCONFIRMED_FOR = timedelta(days=4)
 
 

@@ -70,8 +70,8 @@ class PrivacyRules:
     ends: float = math.inf
     erased: int = 0
     exists: bool = True
-    # For runners who are shown in races only, the start of the race window. Earlier
-    # fixes are not shown.
+    # The start of the race window of runners who are shown in races only. Earlier fixes
+    # are not shown.
     race_from: int = 0
 
     def check(self, fix: Fix) -> None:

@@ -132,7 +132,7 @@ class Recorder:
 
     def _start(self) -> None:
         self._stopping = False
-        # For servers without a lifespan, such as Daphne.
+        # Needed by servers without a lifespan, such as Daphne.
         atexit.register(self.stop)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()

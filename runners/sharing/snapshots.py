@@ -70,10 +70,10 @@ def runner_items(
         entries = entries.filter(race=race)
     entry_of = {
         entry.runner_id: entry
-        # Without the course, which is large and would be read for each runner.
+        # The course is omitted, because it is large and would be read for each runner.
         for entry in entries.select_related("race")
         .defer("race__line")
-        # Of several races, the last one to start.
+        # The last race to start, if a runner is in several.
         .order_by("race__start")
     }
     found = list(queryset.select_related("latest"))

@@ -51,8 +51,8 @@ def find_token(plain: str) -> TokenIdentity | None:
     if token is None:
         return None
     now = timezone.now()
-    # Not on each request: after a restart all phones connect at once, and each write
-    # waits for the recorder's transactions.
+    # The use is not recorded on each request: after a restart all phones connect at
+    # once, and each write waits for the recorder's transactions.
     if token.last_used_at is None or now - token.last_used_at > LAST_USE_PRECISION:
         token.last_used_at = now
         token.save(update_fields=["last_used_at"])

@@ -26,7 +26,7 @@ class TopicRegistry:
         self.recorder = recorder
         self._topics: dict[TopicName, Topic] = {}
         self._users: dict[TopicName, set[TypedOutbox]] = {}
-        # By the socket of a signed-in user: the runners who have blocked the user.
+        # The runners who have blocked a signed-in user, by the user's socket.
         self._blockers: dict[TypedOutbox, Blockers] = {}
         self._user_of: dict[TypedOutbox, int] = {}
         self._blocks_changed = 0

@@ -56,7 +56,7 @@ class Tally:
 
     connected: int = 0  # Open sockets.
     connects: int = 0  # Sockets opened since the start.
-    sent: int = 0  # Including repeated fixes.
+    sent: int = 0  # fixes, including repeated ones
     acked: int = 0
     reconnects: int = 0
     turned_away: int = 0  # Clients that will not reconnect.
@@ -86,7 +86,7 @@ class Client:
         self._next_id = 1
         self._wake = asyncio.Event()
         self._socket: ClientConnection | None = None
-        self._gap_until = 0.0  # By the loop's clock.
+        self._gap_until = 0.0  # time of the loop's clock
         self._failures = 0
         self._not_before = 0.0  # Seconds, as requested by the server.
         self._ended = asyncio.Event()  # No more fixes are recorded.

@@ -115,7 +115,8 @@ class Motion:
         lat, lng = self._place(self.distance)
         east, north = self._east.step(seconds), self._north.step(seconds)
         if self._strays:
-            # To the right of the course, by the positive part of the sine of the time.
+            # A detour leads to the right of the course, by the positive part of a sine
+            # of the time.
             aside = STRAY_M * max(
                 0.0, math.sin(math.tau * self._elapsed / STRAY_EVERY_S)
             )

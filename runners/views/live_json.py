@@ -79,7 +79,7 @@ async def live_json(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, user: int | None) -> bytes:
-    # Before any read, so that fixes stored later belong to the next request.
+    # The time before any read, so that fixes stored later belong to the next request.
     now = now_ms()
     since = _since(request)
     link = link_in_header(request)

@@ -61,8 +61,8 @@ def record_failure(request: HttpRequest, name: str) -> None:
 def _sign_in_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
-    # By account, for the project's page and the admin's. A delay by address would
-    # affect everybody who shares one, such as a race village.
+    # Delays are per account, on the project's page and the admin's. A delay per address
+    # would affect everybody who shares one, such as a race village.
     if request is not None:
         record_failure(request, f"account {credentials.get('username', '')}")
 

@@ -142,7 +142,7 @@ def _first_row(item: dict[str, Any], url: str, now: int) -> FirstRow:
         name=item["name"],
         bib=item["bib"] or "",
         state=state,
-        # Without the age, which would not be updated.
+        # The age is omitted, because it would not be updated.
         words=_state_words()[state]
         if fix or state == "finished"
         else _("Not seen yet"),

@@ -66,15 +66,17 @@ class OutageReport:
     waiting: int = 0
     unstored: int = 0
     growth_kib: int = 0
-    # From the start of the database to the first ack, and to the last missing ack.
+    # Seconds from the start of the database to the first ack, and to the last missing
+    # ack.
     first_ack_s: float = 0.0
     caught_up_s: float = 0.0
     acks_without_redis: int = 0
-    # From the start of Redis until every spectator had received a new position.
+    # Seconds from the start of Redis until every spectator had received a new position.
     live_again_s: float = 0.0
     # Spectators' sockets that were lost in either outage.
     sockets_lost: int = 0
-    # From SIGTERM to the end, with and without the database, and the exit statuses.
+    # Seconds from SIGTERM to the end, with and without the database, and the exit
+    # statuses.
     stop_s: float = 0.0
     stop_without_database_s: float = 0.0
     stop_statuses: list[int] = field(default_factory=list)

@@ -19,7 +19,7 @@ from tests.faults.randomness import new_rng
 
 Place = tuple[float, float]
 
-# Of one message.
+# Limit of one message.
 FIX_LIMIT = 500
 UNACKED_FIX_LIMIT = 20_000
 # Temporary errors, and the wait where the error has no `after`.
@@ -53,7 +53,7 @@ class Phone:
         self.place = self._wander if place is None else place
         self.made: dict[int, Place] = {}
         self.acked: set[int] = set()
-        # From sending to the ack, in seconds.
+        # Delays from sending to the ack, in seconds.
         self.ack_ages: list[float] = []
         # Errors that are not temporary, and codes of rejected fixes.
         self.refused: Counter[str] = Counter()

@@ -65,9 +65,9 @@ SHORT = Scale(190, 4, 10, 1.0, 1, 500, 40)
 class RestartReport:
     setup: str
     sockets: int
-    # From the signal until all workers are replaced, or the process has ended.
+    # Time from the signal until all workers are replaced, or the process has ended.
     restart_seconds: float = 0.0
-    # From the signal until all spectators have a snapshot again.
+    # Time from the signal until all spectators have a snapshot again.
     all_back_seconds: float = 0.0
     # Time without new positions per spectator, from the close to the snapshot.
     away_p50: float = 0.0

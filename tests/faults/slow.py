@@ -40,7 +40,7 @@ FOLLOWS = 10
 RECEIVE_BUFFER_BYTES = 4096
 # Positions that the others get while the slow spectator's buffers are full.
 MISSED_POSITIONS = 1_000
-# Those of them that the slow one may get. One per runner is the newest.
+# Limit of those that the slow one receives. One per runner is the newest.
 ALLOWED_POSITIONS = 500
 # Limits of the long form.
 GROWTH_KIB = 4_000
@@ -56,10 +56,11 @@ class Figures:
     # The recorder and caches may still be growing.
     growth_kib: int = 0
     growth_kib_without: int = 0
-    # Over all deliveries to the others, from the time when each was due.
+    # Percentiles over all deliveries to the others, from the time when each was due.
     p99_ms_without: float = 0.0
     p99_ms_with: float = 0.0
-    # From reading again to the first position younger than FRESH_S. None: not in 10 s.
+    # Seconds from reading again to the first position younger than FRESH_S. None: not
+    # in 10 s.
     fresh_after_s: float | None = None
 
     def faults(self, kind: str) -> list[str]:

@@ -99,7 +99,7 @@ async def test_a_stalled_peer_is_disconnected_after_a_close(
     assert b"101" in stalled.recv(4096)
     send_text(stalled, json.dumps({"initialRequest": True, "following": [1]}))
     async with seed_client(server.ws_url) as bob:
-        # More than the kernel buffers for a peer that does not read.
+        # A size that the kernel does not buffer for a peer that does not read.
         for n in range(10_000):
             await bob.send(userId=1, lat=n % 90, lng=1.5)
         await eventually(lambda: metric(server, "merged_total") > 1000)

@@ -123,7 +123,7 @@ def test_a_zone_extends_further_in_the_direction_of_its_shift_at_any_latitude(
     zone = zone_of(1, 10.0, bearing)
     zone.pk, zone.lat = 1, 60.0
     circle = Circle.of(zone)
-    # Further than an unshifted zone would extend on any day.
+    # A place that no unshifted zone covers on any day.
     north = math.degrees((RADIUS_M + 200) / EARTH_RADIUS_M)
     east = north / math.cos(math.radians(zone.lat))
     around = {

@@ -9,7 +9,7 @@ from runners.races.progress import Guide, Mark, Seen, State
 from runners.races.splits import Passing
 from tests.races.runs import GUN, Fix
 
-# At 0, 0.
+# Degrees at 0, 0.
 METRES_PER_DEGREE_EAST = 111_319.4908
 METRES_PER_DEGREE_NORTH = 110_574.2727
 # Metres east and north of 0, 0.

@@ -92,8 +92,7 @@ def run_of(
     east, north = Wander(slow, 25, random), Wander(slow, 25, random)
     accuracy_kind = random.choice(("68 %", "sigma", "nothing"))
     motion = random.random() < 0.6
-    # At most half a lap, because the lap could not be determined after a longer
-    # silence.
+    # A silence covers at most half a lap, because a longer one leaves the lap unknown.
     longest = (lap or math.inf) / 2 / pace
     silences = _silences(random, seconds, longest)
     late_parts = _silences(random, seconds, longest)

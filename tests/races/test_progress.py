@@ -55,7 +55,7 @@ def test_progress_after_a_silence_is_on_the_plausible_leg() -> None:
 def test_progress_is_uncertain_while_two_legs_are_plausible() -> None:
     bobs = guide(OUT_AND_BACK)
     state, seen = follow(bobs, running(OUT_AND_BACK, 0, 340))
-    # After a rest on the way out at 1,650 m, or on the way back at 2,350 m.
+    # Two places after a rest: 1,650 m on the way out, and 2,350 m on the way back.
     state, seen = follow(bobs, [at(690, 1_650)], state)
 
     first = seen[0].uncertainty

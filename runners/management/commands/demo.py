@@ -61,7 +61,7 @@ class Command(BaseCommand):
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.default_int_handler)
         end_with_parent(signal.SIGTERM)
-        listen(settings.PORT).close()  # Before any slow import.
+        listen(settings.PORT).close()  # Check the port before any slow import.
         self.stdout.write("Preparing the demo race …")
         self.stdout.flush()
         call_command("migrate", verbosity=0)

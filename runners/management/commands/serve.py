@@ -32,7 +32,7 @@ STOP_TIMEOUT_S = 2
 PORT_TIMEOUT_S = 2
 BACKLOG = 2048  # The kernel uses less if net.core.somaxconn is lower.
 
-PR_SET_PDEATHSIG = 1  # From linux/prctl.h.
+PR_SET_PDEATHSIG = 1  # The constant of linux/prctl.h.
 
 
 class Command(BaseCommand):
@@ -166,7 +166,7 @@ def listen(port: int) -> socket.socket:
     while True:
         try:
             listener.bind(("", port))
-            # In this process and not in a worker, because only a listening port
+            # Listen in this process and not in a worker, because only a listening port
             # excludes others.
             listener.listen(BACKLOG)
             return listener

@@ -229,7 +229,8 @@ class _Reader:
         )
         entry.clean_fields(exclude=["race", "runner", "wave"])
         if runner.account_id is not None and runner.pk not in self._accepted:
-            # Not in the file, because runners decide this on each installation.
+            # The file does not contain the consent, because runners give it on each
+            # installation.
             entry.accepted = False
         self._entries[code] = entry
 
@@ -284,7 +285,7 @@ class _Reader:
             return
         state = None
         if fields["state"] is not None and entry is not None:
-            # Without a version, so that the next fix causes a replay of the track.
+            # The version is missing, so that the next fix causes a replay of the track.
             state = {"entry": entry.pk, "version": None, "state": fields["state"]}
         measured = row.fix._asdict()
         del measured["t"]
