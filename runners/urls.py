@@ -4,7 +4,6 @@ from django.urls import include, path, register_converter
 
 from runners.models.runner import CODE_PATTERN
 from runners.views import (
-    accounts,
     browser_phone,
     follows,
     health,
@@ -70,9 +69,7 @@ urlpatterns = [
     ),
     path("s/<str:token>/standings.csv", standings.shared_csv),
     path("s/<str:token>/runners/<path:bib>/", standings.shared_entry),
-    path("sign-in/", accounts.SignIn.as_view(), name="sign_in"),
-    path("sign-up/", accounts.SignUp.as_view(), name="sign_up"),
-    path("sign-out/", accounts.SignOut.as_view(), name="sign_out"),
+    path("", include("runners.views.account.urls")),
     path("words/<str:language>/<slug:version>.json", language.words, name="words"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

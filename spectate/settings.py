@@ -249,6 +249,12 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "spectate.static.StaticFiles",
     "channels",
+    # Its list of sessions uses it.
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "runners",
 ]
 
@@ -264,7 +270,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "runners.views.errors.CacheUnavailablePage",
     "runners.views.errors.NotFoundPage",
 ]
 # Visitors never see tracebacks, not even with DEBUG. They are in the log.
@@ -284,6 +292,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "runners.views.language.script_words",
+                "runners.views.account.context.account_context",
             ],
         },
     }
@@ -328,8 +337,62 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-LOGIN_URL = "sign_in"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "live"
+# Of the link in a mail.
+PASSWORD_RESET_TIMEOUT = 3 * 3600  # Seconds.
+
+# Accounts: django-allauth. Their limits are counted in the cache, which all processes
+# share: with REDIS_URL in Redis; without it there is only one process.
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _redis[0],
+        "KEY_PREFIX": "spectate.cache",
+        # Seconds.
+        "OPTIONS": {"socket_timeout": 3, "socket_connect_timeout": 3},
+    }
+    if _redis
+    else {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        # A full cache forgets counts: more than anybody can cause between two limits.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+ACCOUNT_ADAPTER = "runners.views.account.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"login": "runners.views.account.forms.SignInForm"}
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_MAX_EMAIL_ADDRESSES = 2
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Spectate: "
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+# A stranger's address gets no mail.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
+# A race village shares one address ("ip"), so that its limits are wide; "key" is an
+# account or a mail address.
+ACCOUNT_RATE_LIMITS = {
+    "login": "100/m/ip",
+    "login_failed": "60/m/ip,10/5m/key",
+    "signup": "20/m/ip,300/d/ip",
+    "reset_password": "20/m/ip,3/h/key",
+    "recover": "20/m/ip,5/h/key",
+    "change_password": "5/m/user",
+}
+MFA_ADAPTER = "runners.views.account.adapter.SecondFactorAdapter"
+MFA_FORMS = {"generate_recovery_codes": "runners.views.account.forms.NewCodesForm"}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+# Browsers offer passkeys over TLS, and on localhost.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
+# Accounts sign in by name: an address that is not confirmed yet opens nothing.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+# Phones' clocks may be off by half a minute.
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODE_DIGITS = 10
 
 _mail = dj_email_url.parse(
     env_url(

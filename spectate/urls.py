@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
 admin.site.site_header = admin.site.site_title = "Spectate"
 admin.site.index_title = "Race office"
+# One sign-in for all: with the second factor and the limits of the accounts.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.utils import timezone, translation
 
 from runners import database
@@ -90,6 +91,13 @@ def reset_language() -> Iterator[None]:
     """Reset the language that a test's client has requested."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def clear_cache() -> Iterator[None]:
+    """Forget what limits have counted in a test."""
+    yield
+    cache.clear()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The race office: Django's admin, arranged for race day."""
 
 from runners.admin import (
+    account,
     entry,
     follow,
     link,
@@ -13,6 +14,7 @@ from runners.admin import (
 )
 
 __all__ = [
+    "account",
     "entry",
     "follow",
     "link",

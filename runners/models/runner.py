@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from datetime import datetime
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runners.models.rights import NotingQuerySet, RightsChange
+
+logger = logging.getLogger(__name__)
 
 # Distinguishable for colour-blind viewers. The bib identifies a runner in any case.
 PALETTE = (
@@ -134,7 +137,9 @@ class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
     def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
         """Create a token and return its row and the plain text, which is not stored."""
         plain = secrets.token_urlsafe(TOKEN_BYTES)
-        return self.create(runner=runner, name=name, digest=token_digest(plain)), plain
+        token = self.create(runner=runner, name=name, digest=token_digest(plain))
+        logger.info("Token %s of runner %s was issued", token.pk, runner.pk)
+        return token, plain
 
     def usable(self) -> RunnerTokenQuerySet:
         alive = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
@@ -168,3 +173,4 @@ class RunnerToken(models.Model):
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
+            logger.info("Token %s of runner %s was revoked", self.pk, self.runner_id)

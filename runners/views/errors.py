@@ -5,13 +5,20 @@ Without DEBUG, Django renders the templates 400, 403, 404 and 500 itself.
 
 from __future__ import annotations
 
+import logging
+from http import HTTPStatus
+
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter
 from django.views.defaults import page_not_found
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
 
 
 class PlainExceptionReporter(ExceptionReporter):
@@ -50,3 +57,15 @@ class NotFoundPage(MiddlewareMixin):
         ):
             return page_not_found(request, Http404())
         return response
+
+
+class CacheUnavailablePage(MiddlewareMixin):
+    """Answers 503 while Redis, which counts what limits allow, is unavailable."""
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        if not isinstance(exception, RedisError):
+            return None
+        logger.warning("Redis is unavailable, so %s was refused", request.path)
+        return render(request, "503.html", status=HTTPStatus.SERVICE_UNAVAILABLE)

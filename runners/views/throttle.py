@@ -1,4 +1,4 @@
-"""Delays the responses to wrong passwords and PINs."""
+"""Delays the responses to wrong PINs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from django.contrib.auth.signals import user_login_failed
-from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
@@ -57,19 +54,9 @@ def record_failure(request: HttpRequest, name: str) -> None:
     request.failed_name = name  # type: ignore[attr-defined]
 
 
-@receiver(user_login_failed)
-def _sign_in_failed(
-    credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
-) -> None:
-    # Delays are per account, on the project's page and the admin's. A delay per address
-    # would affect everybody who shares one, such as a race village.
-    if request is not None:
-        record_failure(request, f"account {credentials.get('username', '')}")
-
-
 @async_only_middleware
 def slow_failures(get_response: GetResponse) -> GetResponse:
-    """Delay the response to a failed sign-in or PIN, longer after each failure.
+    """Delay the response to a wrong PIN, longer after each failure.
 
     Successful attempts are not delayed. First in MIDDLEWARE, outside of everything that
     needs a thread, so that no thread sleeps.

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
 
 from tests.browser.conftest import CHROMIUM_FLAGS
-from tests.factories.site import Site, make_site
+from tests.factories.site import PASSWORD, Site, make_site
 from tests.servers import Server
 from tests.services import chromium_path
 
@@ -92,6 +92,8 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         "share-nobody": "/share/",
         "sign-in": "/sign-in/",
         "sign-up": "/sign-up/",
+        "account-forgotten": "/account/password/reset/",
+        "account-recover": "/account/password/reset/code/",
         "404": "/nothing/here/",
         "notifications-stop": site.stop,
         "notifications-confirm": site.confirm,
@@ -110,9 +112,24 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         "become": "/me/new/",
         "notifications": "/me/notifications/",
         "delete-account": "/me/account/delete/",
+        "account-security": "/account/security/",
+        "account-password": "/account/password/",
+        "account-mail": "/account/mail/",
+        "account-devices": "/account/sessions/",
+        # Asks for the password first.
+        "account-confirm": "/account/security/totp/activate/",
     }.items():
         go(path)
         yield name
+    page.fill("input[type=password]", PASSWORD)
+    submit("main button[type=submit]")
+    yield "account-app"
+    go("/account/security/recovery-codes/generate/")
+    yield "account-new-codes"
+    submit("main button[type=submit]")
+    yield "account-codes"
+    go("/account/security/webauthn/add/")
+    yield "account-passkey"
 
     sign_in(context, server, site.sessions["vera"])
     for name, path in {

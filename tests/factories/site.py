@@ -26,6 +26,9 @@ from runners.notifying import mail
 from tests.factories.people import make_follow, make_link, make_session, make_user
 from tests.races.field import make_entry, make_race
 
+# Of mum.
+PASSWORD = "a long walk by the river"
+
 
 @dataclass
 class Site:
@@ -52,7 +55,7 @@ def make_site() -> Site:
     make_entry(past, "fay", "2", pace=0.3)
     vera = _make_entries(race).runner
     office = User.objects.create(username="office", is_staff=True, is_superuser=True)
-    mum, veras = make_user("mum"), make_user("vera")
+    mum, veras = make_user("mum", PASSWORD), make_user("vera")
     vera.name, vera.account = "Vera Hill", veras
     vera.save()
     make_follow(mum, vera)

@@ -163,6 +163,16 @@ def test_redis_may_have_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert layers["default"]["CONFIG"]["hosts"] == hosts
 
 
+def test_limits_are_counted_in_redis_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts = "redis://one:6379,redis://two:6379"
+    cache = read(monkeypatch, REDIS_URL=hosts)["CACHES"]["default"]
+    assert cache["BACKEND"].endswith(".RedisCache")
+    # Others would be read-only replicas of the first.
+    assert cache["LOCATION"] == "redis://one:6379"
+
+
 def test_settings_example_and_documents_name_the_same_variables() -> None:
     def named(path: str, pattern: str) -> set[str]:
         return set(re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE))

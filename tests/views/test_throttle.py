@@ -8,14 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import AsyncClient
 from django.utils import timezone
 
 from runners.models import Runner, ShareLink
 from runners.views import throttle
 from runners.views.throttle import Failures, failures
-from tests.views.conftest import PASSWORD
 
 
 @pytest.fixture(autouse=True)
@@ -36,43 +34,6 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr("runners.views.throttle.asyncio.sleep", sleep)
     return recorded
-
-
-async def sign_in(name: str, password: str, path: str = "/sign-in/") -> int:
-    response = await AsyncClient().post(path, {"username": name, "password": password})
-    return int(response.status_code)
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_replies_to_wrong_passwords_are_delayed_longer_each_time(
-    delays: list[float],
-) -> None:
-    await User.objects.acreate_user("alice", password=PASSWORD)
-    for _ in range(6):
-        assert await sign_in("alice", "wrong") == 200
-    assert delays == [0.5, 1, 2, 4, 8, 8]
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_a_right_password_is_not_delayed(delays: list[float]) -> None:
-    await User.objects.acreate_user("alice", password=PASSWORD)
-    await sign_in("alice", "wrong")
-    assert await sign_in("alice", PASSWORD) == 302
-    assert delays == [0.5]
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_failures_are_counted_by_account(delays: list[float]) -> None:
-    for name in ("alice", "ALICE", "bob"):
-        await sign_in(name, "wrong")
-    assert delays == [0.5, 1, 0.5]
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_the_admin_is_delayed_too(delays: list[float]) -> None:
-    await sign_in("alice", "wrong", "/admin/login/")
-    await sign_in("alice", "wrong")
-    assert delays == [0.5, 1]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -78,7 +78,7 @@ def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
 def delete_account(request: HttpRequest) -> HttpResponse:
     """Delete the account, and its runner if there is one."""
     if not request.user.is_authenticated:
-        return redirect("sign_in")
+        return redirect("account_login")
     user = request.user
     form = ConfirmForm(
         request.POST if request.method == "POST" else None,

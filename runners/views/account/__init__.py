@@ -1,0 +1,1 @@
+"""Accounts: sign-in, second factors and recovery, by django-allauth."""

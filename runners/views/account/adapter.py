@@ -1,0 +1,43 @@
+"""What this project changes of django-allauth's behaviour."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import segno
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from django.conf import settings
+from django.http import HttpRequest
+
+# For clients on a Unix socket, which have no address.
+NO_ADDRESS = "0.0.0.0"
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address, which the server has taken from trusted proxies."""
+        return request.META.get("REMOTE_ADDR") or NO_ADDRESS
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        return _public(super().get_reset_password_from_key_url(key))
+
+    def get_email_confirmation_url(
+        self, request: HttpRequest, emailconfirmation: Any
+    ) -> str:
+        return _public(super().get_email_confirmation_url(request, emailconfirmation))
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    def build_totp_svg(self, url: str) -> str:
+        """Draw the QR code for an authenticator app."""
+        image = BytesIO()
+        segno.make(url).save(image, kind="svg", xmldecl=False, light="#FFFFFF")
+        return image.getvalue().decode()
+
+
+def _public(url: str) -> str:
+    """Replace the host, which the sender of a request chose, by that of PUBLIC_URL."""
+    return settings.PUBLIC_URL + urlsplit(url).path
