@@ -11,6 +11,7 @@ from runners.views import (
     live,
     phones,
     share,
+    stop,
     track,
 )
 from runners.views.live_json import live_json
@@ -70,6 +71,7 @@ urlpatterns = [
     path("s/<str:token>/standings.csv", standings.shared_csv),
     path("s/<str:token>/runners/<path:bib>/", standings.shared_entry),
     path("", include("runners.views.account.urls")),
+    path("stop/<str:token>/", stop.stop, name="stop"),
     path("words/<str:language>/<slug:version>.json", language.words, name="words"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

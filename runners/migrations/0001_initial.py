@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                 ('cheers', models.BooleanField(default=True, help_text='Whether spectators may send short cheers.')),
                 ('sharing_ends_at', models.DateTimeField(blank=True, help_text='When sharing ends automatically.', null=True)),
                 ('erased_at', models.DateTimeField(blank=True, editable=False, help_text='Positions up to this time were erased and are not accepted again.', null=True)),
+                ('stop_digest', models.CharField(blank=True, editable=False, max_length=64, null=True, unique=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('changed_at', models.DateTimeField(auto_now=True)),
                 ('account', models.OneToOneField(blank=True, help_text='The account that signs in as this runner, if there is one.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runner', to=settings.AUTH_USER_MODEL)),

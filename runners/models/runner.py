@@ -102,6 +102,10 @@ class Runner(models.Model):
         editable=False,
         help_text="Positions up to this time were erased and are not accepted again.",
     )
+    # Of the secret link that pauses sharing without a sign-in; None: there is none.
+    stop_digest = models.CharField(
+        max_length=64, unique=True, null=True, blank=True, editable=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from runners.models import LatestPosition, Pause, Position, RightsChange, Runner, Zone
+from runners.models.runner import TOKEN_BYTES, token_digest
 from runners.positions.privacy_rules import forget_hidden
 
 
@@ -33,6 +35,28 @@ def sharing_resume(*, runner: Runner) -> None:
     for pause in runner.pauses.filter(ended_at=None):
         pause.ended_at = timezone.now()
         pause.save(update_fields=["ended_at"])
+
+
+def stop_link_issue(*, runner: Runner) -> str:
+    """Replace the secret of the link that pauses sharing; return it, only now."""
+    plain = secrets.token_urlsafe(TOKEN_BYTES)
+    _stop_digest_set(runner, token_digest(plain))
+    return plain
+
+
+def stop_link_revoke(*, runner: Runner) -> None:
+    """Make the link that pauses sharing useless; a second call changes nothing."""
+    _stop_digest_set(runner, None)
+
+
+def stop_link_runner(plain: str) -> Runner | None:
+    """Return the runner whose sharing a secret pauses."""
+    return Runner.objects.filter(stop_digest=token_digest(plain)).first()
+
+
+def _stop_digest_set(runner: Runner, digest: str | None) -> None:
+    runner.stop_digest = digest
+    runner.save(update_fields=["stop_digest", "changed_at"])
 
 
 @transaction.atomic

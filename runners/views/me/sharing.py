@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
@@ -14,6 +18,8 @@ from runners.sharing.runner_settings import (
     sharing_pause,
     sharing_resume,
     sharing_until,
+    stop_link_issue,
+    stop_link_revoke,
     visibility_set,
 )
 from runners.views.me.forms import EndForm, VisibilityForm
@@ -63,4 +69,22 @@ def until(request: HttpRequest, runner: Runner) -> HttpResponse:
         sharing_until(runner=runner, ends=form.ends())
     else:
         messages.error(request, _("Nothing was changed. Choose when sharing ends."))
+    return back_to("sharing")
+
+
+@sensitive_variables("plain", "context")
+@require_POST
+@own_runner
+def make_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
+    """Create the link that pauses sharing and show it; no later page can."""
+    plain = stop_link_issue(runner=runner)
+    context = {"url": f"{settings.PUBLIC_URL}{reverse('stop', args=[plain])}"}
+    return render(request, "runners/me/stop_link.html", context)
+
+
+@require_POST
+@own_runner
+def revoke_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
+    stop_link_revoke(runner=runner)
+    messages.success(request, _("The link that stops sharing no longer works."))
     return back_to("sharing")

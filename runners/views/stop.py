@@ -1,0 +1,36 @@
+"""The page of the link with which a runner stops sharing without a sign-in."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods
+
+from runners.sharing.runner_settings import sharing_pause, stop_link_runner
+from runners.views.share import kept_secret
+
+
+@sensitive_variables("token")
+@require_http_methods(["GET", "HEAD", "POST"])
+def stop(request: HttpRequest, token: str) -> HttpResponse:
+    """Pause sharing by POST, as programs open links in messages.
+
+    Shows nothing of the runner: whoever finds the link can stop them, and no more.
+    """
+    runner = stop_link_runner(token)
+    if runner is not None and request.method == "POST":
+        sharing_pause(runner=runner)
+    response = render(
+        request,
+        "runners/stop.html",
+        {
+            "is_known": runner is not None,
+            "is_stopped": runner and runner.pauses.filter(ended_at=None).exists(),
+        },
+        status=HTTPStatus.NOT_FOUND if runner is None else HTTPStatus.OK,
+    )
+    # See `share._request_pin`: with "no-referrer" the form would be refused.
+    return kept_secret(response, referrer="same-origin")
