@@ -208,6 +208,16 @@ def test_an_app_is_set_up_after_the_password_and_a_code(
     }
 
 
+def test_confirming_a_password_whose_hash_is_renewed_keeps_the_session(
+    client: Client, alice: User
+) -> None:
+    alice.password = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=5)
+    alice.save()
+    client.force_login(alice)
+    client.post("/account/confirm/", {"password": PASSWORD})
+    assert get_user(client) == alice
+
+
 def test_recovery_codes_need_no_second_factor(client: Client, alice: User) -> None:
     sign_in(client)
     path = "/account/security/recovery-codes/generate/"

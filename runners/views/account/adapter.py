@@ -10,6 +10,8 @@ import segno
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.auth.models import User
 from django.http import HttpRequest
 
 # For clients on a Unix socket, which have no address.
@@ -20,6 +22,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address, which the server has taken from trusted proxies."""
         return request.META.get("REMOTE_ADDR") or NO_ADDRESS
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """Check the password, and keep the session if its hash is renewed by that."""
+        is_right = bool(super().reauthenticate(user, password))
+        user.refresh_from_db(fields=["password"])
+        self.request.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        return is_right
 
     def get_reset_password_from_key_url(self, key: str) -> str:
         return _public(super().get_reset_password_from_key_url(key))
