@@ -20,6 +20,7 @@ import orjson
 from bench.field import START
 from runners.earth import METRES_PER_DEGREE
 from runners.live.encoding import v1
+from runners.live.encoding.rows import fix_row
 
 Row = list[Any]
 DURATION_S = 60
@@ -40,7 +41,7 @@ def frames_of(runners: int, rate: float) -> list[tuple[int, list[Row]]]:
                 continue
             speed = pace[runner] + chance.gauss(0, 0.2)
             at[runner] += speed / rate
-            row = v1.fix_row(
+            row = fix_row(
                 began + second * 1000 - phase[runner],
                 START[0] + at[runner] / METRES_PER_DEGREE + chance.gauss(0, 2e-5),
                 START[1] + chance.gauss(0, 3e-5),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from runners import database
 from runners.consumers.errors import CommandError
+from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import code_of
-from runners.live.groups import RUNNER_EVENT, RunnerEvent
+from runners.live.events import Cheered, RunnerEvent
 from runners.positions.rate_limits import Bucket
 from runners.sharing import cheering
 from runners.sharing.cheering import CheerError, cheers_for
@@ -52,7 +53,7 @@ class Cheers:
             cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
         )
         try:
-            await cheering.cheer(consumer.hub.layer, runner=pk, code=code, text=text)
+            await cheering.cheer(consumer.hub, runner=pk, code=code, text=text)
         except Exception as error:
             logger.warning("The channel layer did not accept a cheer: %r", error)
             raise CommandError(
@@ -71,13 +72,15 @@ class Cheers:
             # unavailable.
             self.consumer.start(self.consumer.hub.subscribe((runner,), self))
 
-    def receive(self, event: RunnerEvent) -> None:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
         """Receive an event of the own runner."""
-        if event["type"] != RUNNER_EVENT or event["state"].get("kind") != cheering.KIND:
-            return
+        event = frames.event
         # A socket that follows its own runner gets the event once.
-        if event["runner"] not in self.consumer.following.values():
-            self.consumer.outbox.send_event(event["v1"])
+        if (
+            type(event) is Cheered
+            and event.runner not in self.consumer.following.values()
+        ):
+            self.consumer.outbox.send((frames,))
 
     def stop(self) -> None:
         """Stop receiving cheers."""

@@ -11,7 +11,8 @@ from runners import database
 from runners.consumers.errors import CommandError
 from runners.consumers.socket import SocketConsumer, failed
 from runners.live.encoding import seed
-from runners.live.encoding.ids import WireId, code_of, wire_id_of
+from runners.live.encoding.ids import code_of, wire_id_of
+from runners.live.events import WireId
 from runners.live.outbox import Outbox, SeedOutbox, now_ms
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher

@@ -12,6 +12,8 @@ from channels.consumer import AsyncConsumer
 
 from runners.consumers.errors import CommandError
 from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN, RECONNECT
+from runners.live.encoding.frames import Frames
+from runners.live.events import Event
 from runners.live.hub import Hub
 from runners.live.outbox import Outbox, now_ms
 from runners.live.socket_writer import SocketWriter
@@ -149,8 +151,9 @@ class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]
         if runner in self.following.values():
             self.outbox.forget(runner)
 
-    def send_frames(self, frames: Sequence[bytes]) -> None:
-        """Send frames about a runner who is followed one by one (typed)."""
+    def send_events(self, events: Sequence[Frames[Event]]) -> None:
+        """Send events about a runner who is followed one by one."""
+        self.outbox.send(events)
 
     @property
     def races(self) -> frozenset[int]:

@@ -30,6 +30,7 @@ from runners.consumers.sos import SosCommand
 from runners.live.close_codes import NOT_SIGNED_IN, TOO_FAST
 from runners.live.encoding import v1
 from runners.live.encoding.ids import code_of
+from runners.live.encoding.snapshots import snapshot_frame
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
 from runners.serving.process import Process
@@ -173,12 +174,12 @@ class TypedConsumer(SocketConsumer):
             }
             if "id" in command:
                 frame_fields["id"] = command["id"]
-            self.outbox.send_event(v1.snapshot_frame(body, **frame_fields))
+            self.outbox.send_event(snapshot_frame(body, **frame_fields))
         for part in backfill:
             # All in one write, because events for thousands of runners would exceed the
             # limit.
             if part.late:
-                self.outbox.send_events(list(part.late.values()))
+                self.outbox.send(list(part.late.values()))
 
     async def start_following(
         self, command: dict[str, Any], since: int | None
@@ -271,12 +272,11 @@ class TypedConsumer(SocketConsumer):
                 return self.backfill_later(runners, read_at)
             # Some runners may have been unfollowed or hidden meanwhile.
             followed = set(self.following.values())
-            for pk, frame in backfill.late.items():
-                if pk in followed:
-                    self.outbox.send_event(frame)
-            for pk, row in backfill.newest_rows(self.hub):
-                if pk in followed:
-                    self.outbox.queue_position(pk, row)
+            late = backfill.late.items()
+            self.outbox.send([frames for pk, frames in late if pk in followed])
+            for position in backfill.newest_positions(self.hub):
+                if position.event.runner in followed:
+                    self.outbox.receive(position)
 
         self.start(read_and_send())
 
@@ -389,9 +389,6 @@ class TypedConsumer(SocketConsumer):
             return found, {}
         race = TopicName(link.race.pk, link.race.slug)
         return found, {} if race in self.topic_names else {race: link.pk}
-
-    def send_frames(self, frames: Sequence[bytes]) -> None:
-        self.outbox.send_events(frames)
 
     @property
     def races(self) -> frozenset[int]:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from runners.live.encoding import v1
-from runners.live.groups import POSITION, RunnerEvent
+from runners.live.encoding.frames import Frames
+from runners.live.events import Event, PositionAccepted, RunnerEvent
 from runners.live.outbox import SOCKETS_PER_PASS, TypedOutbox, now_ms
 
 if TYPE_CHECKING:
@@ -46,19 +47,20 @@ class Audience:
         # frames.
         self._newest: dict[int, tuple[int, bytes]] = {}
 
-    def receive(self, event: RunnerEvent) -> None:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
         """Receive an event of one of the topic's runners."""
-        if event["type"] == POSITION:
-            if row := event["v1"]:
-                self.queue_position(event["runner"], row)
+        event = frames.event
+        if type(event) is PositionAccepted:
+            if row := frames.v1:
+                self._queue_position(event.runner, row)
         elif (
-            (frame := event["v1"])
-            and event["runner"] in self.introduced
-            and event["state"].get("only", self.race) == self.race
+            event.runner in self.introduced
+            and getattr(event, "only", None) in (None, self.race)
+            and frames.v1
         ):
-            self.send_event(frame)
+            self.send((frames,))
 
-    def queue_position(self, runner: int, row: bytes) -> None:
+    def _queue_position(self, runner: int, row: bytes) -> None:
         """Queue an encoded row of a `positions` message for the next tick."""
         if not self._pending:
             self._pending_since = self.hub.loop.time()
@@ -68,14 +70,11 @@ class Audience:
             self.hub.merged += 1
         self._pending[runner] = row
 
-    def send_event(self, frame: bytes) -> None:
-        """Send every member a frame that is never merged."""
-        self.send_events((frame,))
-
-    def send_events(self, frames: Sequence[bytes]) -> None:
-        """Send every member frames that are never merged, in one write per member."""
+    def send(self, events: Sequence[Frames[Event]]) -> None:
+        """Send every member events that are never merged, in one write per member."""
+        encoded = [frames.v1 for frames in events]
         for member in list(self.members):
-            member.send_events(frames)
+            member.send_events(encoded)
 
     def flush(self) -> None:
         """Write this tick's frame to the members.

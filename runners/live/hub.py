@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from runners.live.age_histogram import AgeHistogram
+from runners.live.encoding.frames import Frames
 from runners.live.encoding.v1 import HEARTBEAT_S
-from runners.live.groups import EVENTS_LOST, POSITION, PROBE, RunnerEvent, runner_group
+from runners.live.events import (
+    HUBS,
+    EventsLost,
+    LateFixes,
+    LayerEvent,
+    PositionAccepted,
+    Probe,
+    RunnerEvent,
+    runner_group,
+)
 from runners.live.layer import Layer
 from runners.live.loss_detector import LossDetector
 from runners.live.outbox import SOCKETS_PER_PASS, Outbox, now_ms
@@ -31,7 +41,7 @@ RETRY_S = 0.5
 class Subscriber(Protocol):
     """Receives the events of runners: an outbox, an audience or a track."""
 
-    def receive(self, event: RunnerEvent) -> None: ...
+    def receive(self, frames: Frames[RunnerEvent]) -> None: ...
 
 
 class Flushable(Protocol):
@@ -166,6 +176,16 @@ class Hub:
 
     # Events
 
+    async def publish(self, events: Sequence[RunnerEvent]) -> None:
+        """Send events to their runners' groups, in order; raises the layer's errors."""
+        await self.layer.group_send_many(
+            [(runner_group(event.runner), event) for event in events]
+        )
+
+    async def publish_loss(self, since: int) -> None:
+        """Make all hubs backfill from a time (ms); raises the layer's errors."""
+        await self.layer.group_send_many([(HUBS, EventsLost(since))])
+
     async def _listen(self) -> None:
         while True:
             try:
@@ -184,44 +204,46 @@ class Hub:
         turn_ends = 0.0
         while True:
             for _ in range(EVENTS_PER_TIME_CHECK):
-                event: RunnerEvent = await receive(channel)
-                membership = groups.get(event.get("runner", -1))
-                if membership is not None:
-                    self._deliver(membership, event)
-                elif event["type"] == PROBE:
+                event: LayerEvent = await receive(channel)
+                if isinstance(event, Probe):
                     self.loss_detector.receive_probe(event)
-                elif event["type"] == EVENTS_LOST:
-                    self.loss_detector.report_loss(event["t"])
+                elif isinstance(event, EventsLost):
+                    self.loss_detector.report_loss(event.t)
+                elif membership := groups.get(getattr(event, "runner", -1)):
+                    self._deliver(membership, Frames(event))
             if self.loop.time() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = self.loop.time() + TURN_S
 
-    def _deliver(self, membership: Membership, event: RunnerEvent) -> None:
-        if event["type"] == POSITION and event["t"] > membership.newest:
-            membership.newest = event["t"]
+    def _deliver(self, membership: Membership, frames: Frames[RunnerEvent]) -> None:
+        event = frames.event
+        if type(event) is PositionAccepted and event.t > membership.newest:
+            membership.newest = event.t
         for follower in membership.followers:
             try:
-                follower.receive(event)
+                follower.receive(frames)
             except Exception:
                 # One failing socket must not end the streams of the others.
                 logger.exception("A subscriber failed to handle an event")
 
     def deliver_local(self, event: RunnerEvent) -> None:
         """Deliver an event that every process detects on its own, without the layer."""
-        if (membership := self._groups.get(event["runner"])) is not None:
-            self._deliver(membership, event)
+        if (membership := self._groups.get(event.runner)) is not None:
+            self._deliver(membership, Frames(event))
 
-    def deliver_backfill(self, late: RunnerEvent, newest: RunnerEvent | None) -> None:
+    def deliver_backfill(
+        self, runner: int, late: Frames[LateFixes], newest: PositionAccepted | None
+    ) -> None:
         """Deliver events that the layer may have lost to a runner's subscribers.
 
         `newest` is the runner's newest position if it is among the events. It is
         omitted if a newer one has been dispatched, because a marker never moves back.
         """
-        membership = self._groups.get(late["runner"])
+        membership = self._groups.get(runner)
         if membership is not None:
             self._deliver(membership, late)
-            if newest is not None and newest["t"] > membership.newest:
-                self._deliver(membership, newest)
+            if newest is not None and newest.t > membership.newest:
+                self._deliver(membership, Frames(newest))
 
     def newest(self, runners: Iterable[int]) -> dict[int, int]:
         """Map runners to the time (milliseconds) of their newest dispatched position.

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 from channels.exceptions import ChannelFull
@@ -19,7 +19,10 @@ from channels_redis.pubsub import (
 )
 from redis.exceptions import RedisError
 
-Event = Mapping[str, Any]
+from runners.live.events import LayerEvent, from_values, to_values
+
+# What the channel layer transports; Channels' own methods require a dict.
+Message = Mapping[str, Any] | LayerEvent | Sequence[Any]
 
 
 class Layer(Protocol):
@@ -31,7 +34,9 @@ class Layer(Protocol):
     async def receive(self, channel: str) -> Any: ...
     async def group_add(self, group: str, channel: str) -> None: ...
     async def group_discard(self, group: str, channel: str) -> None: ...
-    async def group_send_many(self, events: Iterable[tuple[str, Event]]) -> None: ...
+    async def group_send_many(
+        self, events: Iterable[tuple[str, LayerEvent]]
+    ) -> None: ...
     def shard_groups(self, prefix: str) -> list[str]: ...
     def connections(self) -> object: ...
 
@@ -47,7 +52,7 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
 
     def __init__(self, capacity: int = 100_000) -> None:
         super().__init__(capacity=capacity)
-        self.queues: dict[str, asyncio.Queue[Event]] = {}
+        self.queues: dict[str, asyncio.Queue[Message]] = {}
         self.groups: dict[str, dict[str, None]] = {}
         # Events dropped because a channel of the group was full, as specified by
         # Channels.
@@ -56,13 +61,13 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
     async def new_channel(self, prefix: str = "specific") -> str:
         return f"{prefix}.local!{uuid.uuid4().hex}"
 
-    def _queue(self, channel: str) -> asyncio.Queue[Event]:
+    def _queue(self, channel: str) -> asyncio.Queue[Message]:
         queue = self.queues.get(channel)
         if queue is None:
             queue = self.queues[channel] = asyncio.Queue(self.capacity)
         return queue
 
-    async def send(self, channel: str, message: Event) -> None:
+    async def send(self, channel: str, message: Message) -> None:
         """Put a message on a channel; raises `ChannelFull`."""
         if not isinstance(message, dict):
             raise TypeError("A message is a dict.")
@@ -72,7 +77,7 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         except asyncio.QueueFull:
             raise ChannelFull(channel) from None
 
-    async def receive(self, channel: str) -> Event:
+    async def receive(self, channel: str) -> Message:
         """Return the channel's next message, waiting for it."""
         queue = self._queue(channel)
         try:
@@ -96,13 +101,13 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
             if not members:
                 del self.groups[group]
 
-    async def group_send(self, group: str, message: Event) -> None:
+    async def group_send(self, group: str, message: Message) -> None:
         self.require_valid_group_name(group)
         if not isinstance(message, dict):
             raise TypeError("A message is a dict.")
         self._send_to_members(group, message)
 
-    async def group_send_many(self, events: Iterable[tuple[str, Event]]) -> None:
+    async def group_send_many(self, events: Iterable[tuple[str, LayerEvent]]) -> None:
         """Send each event to its group, in order; group names are not validated."""
         for group, event in events:
             self._send_to_members(group, event)
@@ -115,7 +120,7 @@ class LocalLayer(BaseChannelLayer):  # type: ignore[misc]
         """Return a value that changes when a connection is lost: here never."""
         return None
 
-    def _send_to_members(self, group: str, message: Event) -> None:
+    def _send_to_members(self, group: str, message: Message) -> None:
         for channel in self.groups.get(group, ()):
             try:
                 self._queue(channel).put_nowait(message)
@@ -197,10 +202,10 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         )
         logging.getLogger("channels_redis.pubsub").addFilter(shorten_redis_error)
         self.dropped = 0
-        self._waiting: list[tuple[str, Event]] = []
+        self._waiting: list[tuple[str, LayerEvent]] = []
         self._round: asyncio.Task[None] | None = None
 
-    async def group_send_many(self, events: Iterable[tuple[str, Event]]) -> None:
+    async def group_send_many(self, events: Iterable[tuple[str, LayerEvent]]) -> None:
         """Publish each event to its group, in order; return once Redis has them.
 
         Raises redis-py's errors if Redis is unavailable; the events are then lost, as
@@ -210,6 +215,15 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         if self._round is None:
             self._round = asyncio.create_task(self._publish_gathered())
         await asyncio.shield(self._round)
+
+    def serialize(self, message: Message) -> bytes:
+        event = cast(LayerEvent, message)
+        plain = message if isinstance(message, dict) else to_values(event)
+        return cast(bytes, super().serialize(plain))
+
+    def deserialize(self, message: bytes) -> Message:
+        plain = super().deserialize(message)
+        return plain if isinstance(plain, dict) else from_values(plain)
 
     def shard_groups(self, prefix: str) -> list[str]:
         """Return a group name for each shard, so that probes pass through each."""

@@ -12,7 +12,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Collection
 
-from runners.live.groups import HUBS, PROBE, RunnerEvent
+from runners.live.events import HUBS, Probe
 from runners.live.layer import Layer
 from runners.live.outbox import now_ms
 
@@ -54,10 +54,10 @@ class LossDetector:
             return self._complete_until
         return min(self._complete_until, self._lost_since)
 
-    def receive_probe(self, probe: RunnerEvent) -> None:
+    def receive_probe(self, probe: Probe) -> None:
         """Record a probe that came back."""
-        self._probes[probe["state"]["group"]] = probe["t"]
-        self.layer_lag = max(0, now_ms() - probe["t"]) / 1000
+        self._probes[probe.group] = probe.t
+        self.layer_lag = max(0, now_ms() - probe.t) / 1000
 
     def record_loop_lag(self, seconds: float) -> None:
         """Record by how much this process's event loop was late."""
@@ -89,10 +89,7 @@ class LossDetector:
             # A newer probe has arrived, so the lost events are in the database.
             self._close_gap(self._lost_since, oldest)
         await self._layer.group_send_many(
-            [
-                (group, {"type": PROBE, "t": now, "state": {"group": group}})
-                for group in self._probes
-            ]
+            [(group, Probe(group, now)) for group in self._probes]
         )
 
     def report_loss(self, t: int) -> None:

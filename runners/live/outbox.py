@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.encoding import v1
-from runners.live.groups import POSITION, RunnerEvent
+from runners.live.encoding.frames import Frames
+from runners.live.events import Event, PositionAccepted, RunnerEvent
 from runners.live.socket_writer import SocketWriter
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ class Outbox:
         """Return whether events, which are never merged, wait for a slow peer."""
         return self.writer.behind and bool(self._events)
 
-    def receive(self, event: RunnerEvent) -> None:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
         """Queue an event of a followed runner."""
         raise NotImplementedError
+
+    def send(self, events: Sequence[Frames[Event]]) -> None:
+        """Send events that are never merged, in one write (typed)."""
 
     def forget(self, runner: int) -> None:
         """Discard the queued positions of a runner who is no longer followed."""
@@ -123,19 +127,20 @@ class SeedOutbox(Outbox):
     def waiting(self) -> int:
         return len(self._queue) + len(self._newest)
 
-    def receive(self, event: RunnerEvent) -> None:
-        if event["type"] != POSITION:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        event = frames.event
+        if type(event) is not PositionAccepted:
             return
         if self.writer.behind:
-            runner = event["runner"]
+            runner = event.runner
             if self._newest.pop(runner, None) is not None:
                 self.merged += 1
                 self.hub.merged += 1
-            self._newest[runner] = event["seed"]
+            self._newest[runner] = frames.seed
         else:
             if not self._queue:
                 self.hub.flush_next_pass(self)
-            self._queue.append(event["seed"])
+            self._queue.append(frames.seed)
 
     def flush(self) -> None:
         """Write the queued events and positions."""
@@ -172,14 +177,18 @@ class TypedOutbox(Outbox):
     def waiting(self) -> int:
         return len(self._rows)
 
-    def receive(self, event: RunnerEvent) -> None:
-        if event["type"] == POSITION:
-            if row := event["v1"]:
-                self.queue_position(event["runner"], row)
-        elif (frame := event["v1"]) and "only" not in event["state"]:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        event = frames.event
+        if type(event) is PositionAccepted:
+            if row := frames.v1:
+                self._queue_position(event.runner, row)
+        elif getattr(event, "only", None) is None and (frame := frames.v1):
             self.send_event(frame)
 
-    def queue_position(self, runner: int, row: bytes) -> None:
+    def send(self, events: Sequence[Frames[Event]]) -> None:
+        self.send_events([frames.v1 for frames in events])
+
+    def _queue_position(self, runner: int, row: bytes) -> None:
         """Queue an encoded row of a `positions` message for the next tick."""
         if not self._rows:
             self.hub.flush_at_tick(self, self.tick)

@@ -1,4 +1,4 @@
-"""The pipeline of every position: check, advance, publish, store.
+"""The pipeline of every position: check, advance, emit, enqueue.
 
     receipt = await pipeline.accept(runner, fixes, source="websocket")
 
@@ -15,8 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from runners import database
-from runners.live.encoding.ids import WireId, wire_id_of
-from runners.live.groups import EVENTS_LOST, HUBS, RunnerEvent, runner_group
+from runners.live.events import RunnerEvent, WireId
 from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
@@ -24,7 +23,8 @@ from runners.positions.phone_activity import PhoneActivityLog
 from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
 from runners.positions.recorder import Recorder, RecorderFull
 from runners.positions.running import Running, read_running, recompute
-from runners.positions.track import Publisher, Track, follower_event, process_fixes
+from runners.positions.storage import Change, Row
+from runners.positions.track import Publisher, Track, changes_of, rows_of
 from runners.positions.validation import FixError, check_fix
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Pipeline:
         *,
         source: str,
     ) -> Receipt:
-        """Check fixes, send them to all followers and queue them for storage.
+        """Check fixes, advance by them, emit what they mean and enqueue them.
 
         The newest fix moves the marker if it is newer than all before it; the others
         are late. Fixes whose times are stored already change nothing. Raises
@@ -86,17 +86,12 @@ class Pipeline:
         # Of two fixes with the same time, the later one in the batch is kept.
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
-        processed = process_fixes(runner, track, news, wire_id_of(runner.code), source)
-        await self._send(processed.events)
+        steps, late = track.advance(news)
+        await self._emit(list(track.events(runner, steps, late)))
         self._schedule_recompute(runner, track)
-        try:
-            stored = (
-                self.recorder.record(processed.rows, processed.changes)
-                if news
-                else _done()
-            )
-        except RecorderFull:
-            stored = None
+        stored = self._enqueue(
+            rows_of(runner, steps, late, source), changes_of(runner, steps)
+        )
         return Receipt(rejected, len(valid), stored)
 
     async def accept_live(
@@ -122,10 +117,14 @@ class Pipeline:
                 valid.append(fix)
                 newest = max(newest, fix.t)
         self.accepted += len(valid)
-        processed = process_fixes(runner, track, valid, wire_id, "websocket", live=True)
-        await self._send(processed.events)
+        steps, late = track.advance(valid)
+        await self._emit(
+            list(track.events(runner, steps, late, wire_id=wire_id, live=True))
+        )
         self._schedule_recompute(runner, track)
-        self.recorder.record_unacked(processed.rows, processed.changes)
+        self.recorder.record_unacked(
+            rows_of(runner, steps, late, "websocket"), changes_of(runner, steps)
+        )
         return refused
 
     def refuse(self, error: FixError) -> None:
@@ -159,12 +158,21 @@ class Pipeline:
             return error
         return None
 
-    async def _send(self, events: Sequence[tuple[str, RunnerEvent]]) -> None:
-        """Send events to their groups, in order."""
+    def _enqueue(
+        self, rows: Sequence[Row], changes: Sequence[Change]
+    ) -> asyncio.Future[int] | None:
+        """Queue what is to be stored; return None if the recorder is full."""
+        try:
+            return self.recorder.record(rows, changes) if rows else _done()
+        except RecorderFull:
+            return None
+
+    async def _emit(self, events: Sequence[RunnerEvent]) -> None:
+        """Send events to their runners' groups, in order."""
         if not events:
             return
         try:
-            await self.hub.layer.group_send_many(events)
+            await self.hub.publish(events)
         except Exception as error:
             # Accepted fixes are stored in any case. All hubs are notified to read them
             # once the layer is available.
@@ -203,8 +211,7 @@ class Pipeline:
         if since is None:
             return
         try:
-            gap = {"type": EVENTS_LOST, "t": since, "state": {}}
-            await self.hub.layer.group_send_many([(HUBS, gap)])
+            await self.hub.publish_loss(since)
         except Exception as error:
             self._record_lost_since(since)
             logger.warning(
@@ -250,16 +257,11 @@ class Pipeline:
                 state, _ = running.engagement.guide.advance(state, fix)
         if state.t >= running.state.t:
             running.state = state
-        follower_events = running.follower_events(
-            runner.code, before, recomputed.splits, corrected=True
+        events = running.events(
+            *(runner.pk, runner.code, before, running.state, recomputed.splits),
+            corrected=True,
         )
-        group = runner_group(runner.pk)
-        await self._send(
-            [
-                (group, follower_event(runner, state.t, unsent))
-                for unsent in follower_events
-            ]
-        )
+        await self._emit(list(events))
 
     async def _track(self, pk: int) -> Track:
         """Return the runner's track, loaded and subscribed to their group."""

@@ -19,7 +19,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from runners.live.encoding import v1
+from runners.live.events import SplitPassed, StatusChanged
 from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.models.race import WINDOW_BEFORE_START
@@ -59,13 +59,6 @@ class ActiveEntry:
         return self.opens <= t <= self.ends
 
 
-class FollowerEvent(NamedTuple):
-    """A frame for a runner's followers; `only` for those who follow that race."""
-
-    frame: bytes
-    only: int | None = None
-
-
 class Running:
     """A runner's state in their race, as this process knows it."""
 
@@ -98,53 +91,51 @@ class Running:
         ) and state.t > self.state.t:
             self.state = state
 
-    def changes(self, runner: int, before: State, seen: Seen) -> Iterator[Change]:
-        """Return the changes to store for a step from an earlier state."""
+    def changes(
+        self, runner: int, before: State, after: State, seen: Seen
+    ) -> Iterator[Change]:
+        """Return the changes to store for a step."""
         entry = self.engagement.entry
         for fix in seen.confirmed:
             yield ConfirmedFix(runner, fix.t, fix.progress)
         for passing in seen.splits:
             yield _split(entry, passing)
-        if _stored_status(before) != _stored_status(self.state):
-            yield StatusChange(entry, *_stored_status(self.state))
+        if _stored_status(before) != _stored_status(after):
+            yield StatusChange(entry, *_stored_status(after))
 
-    def follower_events(
+    def events(
         self,
+        runner: int,
         code: str,
         before: State,
+        after: State,
         passings: Iterable[Passing],
         *,
         corrected: bool = False,
-    ) -> Iterator[FollowerEvent]:
-        """Encode the events for followers of a step from an earlier state.
+    ) -> Iterator[SplitPassed | StatusChanged]:
+        """Return the events of a step.
 
         A split names its race; if the race is unlisted, the event is only for those who
         follow the race.
         """
+        now = now_ms()
+        entry = self.engagement
         for passing in passings:
-            frame = v1.split_frame(
+            yield SplitPassed(
+                runner,
                 code,
-                self.engagement.slug,
-                passing.mark,
-                time=now_ms(),
+                race=entry.slug,
+                checkpoint=passing.mark,
+                time=now,
                 distance=passing.distance,
                 at=passing.at,
                 uncertainty=passing.uncertainty,
                 pass_number=passing.pass_number,
                 corrected=corrected,
+                only=None if entry.public else entry.race,
             )
-            public = self.engagement.public
-            yield FollowerEvent(frame, None if public else self.engagement.race)
-        if before.status != self.state.status:
-            yield FollowerEvent(
-                v1.message_frame(
-                    "event",
-                    kind="state",
-                    time=now_ms(),
-                    runner=code,
-                    state=self.state.status,
-                )
-            )
+        if before.status != after.status:
+            yield StatusChanged(runner, code, after.status, now)
 
 
 def _split(entry: int, passing: Passing) -> SplitChange:

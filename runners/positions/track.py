@@ -1,32 +1,34 @@
-"""The state of a runner who publishes, and the processing of their fixes."""
+"""The state of a runner who publishes, and what each batch of their fixes means."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
 
-from runners.live.encoding import seed, v1
-from runners.live.encoding.ids import WireId
-from runners.live.groups import (
-    LATE_FIXES,
-    POSITION,
-    RUNNER_EVENT,
+from runners.live.encoding.frames import Frames
+from runners.live.events import (
+    FixHeld,
+    LateFixes,
+    PhoneChanged,
+    PositionAccepted,
     RunnerEvent,
-    runner_group,
+    WireId,
 )
 from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phone_status import PhoneStatus
 from runners.positions.privacy_rules import PrivacyRules
-from runners.positions.running import FollowerEvent, Running
+from runners.positions.running import Running
 from runners.positions.storage import Change, Row
-from runners.races.progress import Seen
+from runners.races.progress import Seen, State
+
+NOTHING_SEEN = Seen(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,31 @@ class Publisher:
 
     pk: int
     code: str
+
+
+class RaceStep(NamedTuple):
+    """A runner's race, and its state before and after a fix."""
+
+    running: Running
+    before: State
+    after: State
+
+
+class Step(NamedTuple):
+    """A fix that is newer than all before it, and what it means."""
+
+    fix: Fix
+    seen: Seen = NOTHING_SEEN
+    held: bool = False
+    race: RaceStep | None = None
+
+
+class Shown(NamedTuple):
+    """A fix that is shown, and whether it is newer than all before it."""
+
+    fix: Fix
+    seen: Seen
+    is_new: bool
 
 
 class Track:
@@ -59,12 +86,15 @@ class Track:
         self.used_at = 0.0
         self.ready: asyncio.Task[None] | None = None
 
-    def receive(self, event: RunnerEvent) -> None:
-        """Adopt the state in an event."""
-        if self.running is not None and event["state"]:
-            self.running.adopt(event["state"])
-        if event["type"] == POSITION and event["t"] > self.latest:
-            self.latest = event["t"]
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        """Adopt the state in an event, which a different process may have emitted."""
+        event = frames.event
+        if not isinstance(event, PositionAccepted | FixHeld):
+            return
+        if self.running is not None and event.state:
+            self.running.adopt(event.state)
+        if type(event) is PositionAccepted and event.t > self.latest:
+            self.latest = event.t
 
     @property
     def newest(self) -> int:
@@ -79,162 +109,152 @@ class Track:
             return None
         return running
 
+    # One batch of fixes, in this order.
 
-class Processed(NamedTuple):
-    """The result of processing fixes: events to send and rows to store."""
+    def advance(self, fixes: Iterable[Fix]) -> tuple[list[Step], list[Fix]]:
+        """Advance by each fix that is newer than all before; return the others as late.
 
-    events: list[tuple[str, RunnerEvent]]
-    rows: list[Row]
-    changes: list[Change]
+        Marks the track for recomputation if fixes of the race are late.
+        """
+        steps, late = [], []
+        for fix in fixes:
+            running = self.running_at(fix.t)
+            if fix.t > self.newest:
+                steps.append(self._step(fix, running))
+            else:
+                late.append(fix)
+                self.late |= running is not None
+        return steps, late
 
-
-def process_fixes(
-    runner: Publisher,
-    track: Track,
-    fixes: Sequence[Fix],
-    wire_id: WireId,
-    source: str,
-    *,
-    live: bool = False,
-) -> Processed:
-    """Advance the track by fixes, in the order of their times.
-
-    With `live`, each fix that is newer than all before it moves the marker, otherwise
-    the last one does. Marks the track for recomputation if fixes of the race are late.
-    """
-    processed = Processed([], [], [])
-    late: list[tuple[int, float, float]] = []
-    # The fixes to show, each with its result and whether it moves the marker.
-    shown: list[tuple[Fix, Seen, bool]] = []
-    follower_events: list[FollowerEvent] = []
-    # The race after the last fix, and the row that stores its state.
-    stepped: Running | None = None
-    carrier = -1
-    for fix in fixes:
-        running = track.running_at(fix.t)
-        if fix.t <= track.newest:
-            late.append((fix.t, fix.lat, fix.lng))
-            processed.rows.append(Row(runner.pk, fix, source))
-            track.late |= running is not None
-            continue
-        if track.meanwhile is not None:
-            track.meanwhile.append(fix)
-        stepped, seen, held = running, Seen(None), False
+    def _step(self, fix: Fix, running: Running | None) -> Step:
+        if self.meanwhile is not None:
+            self.meanwhile.append(fix)
         if running is None:
-            processed.rows.append(Row(runner.pk, fix, source))
-        else:
-            before = running.state
-            seen = running.advance(fix)
-            # In open mode anybody may publish as anybody, so no fix is implausible.
-            held = seen.held and not settings.SPECTATE_OPEN
-            processed.rows.append(Row(runner.pk, fix, source, seen.progress, held))
-            processed.changes.extend(running.changes(runner.pk, before, seen))
-            follower_events.extend(
-                running.follower_events(runner.code, before, seen.splits)
-            )
-            for old in seen.confirmed if not settings.SPECTATE_OPEN else ():
-                confirmed = Fix(old.t, old.lat, old.lng)
-                shown.append((confirmed, Seen(old.progress), False))
-        if held:
-            continue
-        carrier = len(processed.rows) - 1
-        track.latest = fix.t
-        shown.append((fix, seen, live))
-    group = runner_group(runner.pk)
-    state: dict[str, Any] = {}
-    if stepped is not None:
-        state = stepped.carried()
-        if shown:
-            encoded = orjson.dumps(state).decode()
-            processed.rows[carrier] = processed.rows[carrier]._replace(state=encoded)
-    begins = track.rules.race_from
-    if begins and begins <= now_ms():
-        # Fixes from before the race window are stored and never shown.
-        shown = [each for each in shown if each[0].t >= begins]
-        late = [each for each in late if each[0] >= begins]
-    for fix, seen, moves in shown[:-1]:
-        if not moves:
-            late.append((fix.t, fix.lat, fix.lng))
-        processed.events.append(
-            (group, position_event(runner, fix, seen, wire_id, moves=moves))
+            self.latest = fix.t
+            return Step(fix)
+        before = running.state
+        seen = running.advance(fix)
+        # In open mode, where anybody may publish as anybody, no fix is implausible.
+        held = seen.held and not settings.SPECTATE_OPEN
+        if not held:
+            self.latest = fix.t
+        return Step(fix, seen, held, RaceStep(running, before, running.state))
+
+    def events(
+        self,
+        runner: Publisher,
+        steps: Sequence[Step],
+        late: Sequence[Fix],
+        *,
+        wire_id: WireId | None = None,
+        live: bool = False,
+    ) -> Iterator[RunnerEvent]:
+        """Return what to emit: positions, late fixes, then what they mean.
+
+        With `live`, each position moves the marker, otherwise the newest one does.
+        """
+        shown, late = self._visible(_shown(steps), late)
+        race = steps[-1].race if steps else None
+        state = {} if race is None else race.running.carried()
+        points = [(fix.t, fix.lat, fix.lng) for fix in late]
+        for fix, seen, is_new in shown[:-1]:
+            moves = live and is_new
+            if not moves:
+                points.append((fix.t, fix.lat, fix.lng))
+            yield _position(runner, fix, seen, wire_id, moves, {})
+        for fix, seen, _ in shown[-1:]:
+            yield _position(runner, fix, seen, wire_id, True, state)
+        if points:
+            yield LateFixes(runner.pk, runner.code, sorted(points))
+        if state and not shown:
+            yield FixHeld(runner.pk, state)
+        for step in steps:
+            if step.race is not None:
+                yield from step.race.running.events(
+                    *(runner.pk, runner.code, step.race.before, step.race.after),
+                    step.seen.splits,
+                )
+        for fix, *_ in shown[-1:]:
+            if self.phone.is_news(fix):
+                yield PhoneChanged(
+                    runner.pk, runner.code, fix.accuracy, fix.battery, now_ms()
+                )
+
+    def _visible(
+        self, shown: list[Shown], late: Sequence[Fix]
+    ) -> tuple[list[Shown], Sequence[Fix]]:
+        """Leave out fixes from before the race window, which are shown to nobody."""
+        begins = self.rules.race_from
+        if not begins or begins > now_ms():
+            return shown, late
+        return (
+            [each for each in shown if each.fix.t >= begins],
+            [fix for fix in late if fix.t >= begins],
         )
-    for fix, seen, _ in shown[-1:]:
-        event = position_event(runner, fix, seen, wire_id, moves=True)
-        event["state"] = state
-        processed.events.append((group, event))
-        if track.phone.is_news(fix):
-            follower_events.append(FollowerEvent(phone_frame(runner, fix)))
-    if late:
-        late.sort()
-        frame = v1.late_frame(runner.code, late)
-        processed.events.append(
-            (group, frame_event(LATE_FIXES, runner, late[-1][0], frame))
-        )
-    if stepped is not None and not shown:
-        # Held fixes are not shown, but other processes need the state.
-        event = frame_event(RUNNER_EVENT, runner, stepped.state.t, b"")
-        event["state"] = state
-        processed.events.append((group, event))
-    for unsent in follower_events:
-        processed.events.append((group, follower_event(runner, track.latest, unsent)))
-    return processed
 
 
-def position_event(
+def _shown(steps: Iterable[Step]) -> list[Shown]:
+    """Return the fixes to show: with each step, those that it confirms."""
+    shown = []
+    for step in steps:
+        for old in step.seen.confirmed if not settings.SPECTATE_OPEN else ():
+            confirmed = Fix(old.t, old.lat, old.lng)
+            shown.append(Shown(confirmed, Seen(old.progress), False))
+        if not step.held:
+            shown.append(Shown(step.fix, step.seen, True))
+    return shown
+
+
+def _position(
     runner: Publisher,
     fix: Fix,
     seen: Seen,
-    wire_id: WireId,
-    *,
+    wire_id: WireId | None,
     moves: bool,
-) -> RunnerEvent:
-    """Encode a fix once for each dialect."""
-    row = b""
-    if moves:
-        row = v1.position_row(
-            runner.code,
-            v1.fix_row(
-                *(fix.t, fix.lat, fix.lng, fix.speed, fix.heading),
-                *(seen.progress, seen.uncertainty),
-            ),
-        )
-    return {
-        "type": POSITION,
-        "runner": runner.pk,
-        "t": fix.t,
-        "seed": seed.position_frame(wire_id, fix.lat, fix.lng),
-        "v1": row,
-        "state": {},
-    }
-
-
-def phone_frame(runner: Publisher, fix: Fix) -> bytes:
-    """Encode the phone's accuracy and battery as of a fix."""
-    return v1.message_frame(
-        "event",
-        kind="phone",
-        time=now_ms(),
-        runner=runner.code,
-        accuracy=None if fix.accuracy is None else round(fix.accuracy),
-        battery=None if fix.battery is None else round(fix.battery),
+    state: dict[str, Any],
+) -> PositionAccepted:
+    t, lat, lng, _, _, speed, heading, _ = fix
+    # By position: this is called for each fix.
+    return PositionAccepted(
+        runner.pk,
+        runner.code,
+        t,
+        lat,
+        lng,
+        speed,
+        heading,
+        seen.progress,
+        seen.uncertainty,
+        wire_id,
+        moves,
+        state,
     )
 
 
-def frame_event(type_: str, runner: Publisher, t: int, frame: bytes) -> RunnerEvent:
-    """Return an event with a complete frame for the typed dialect."""
-    return {
-        "type": type_,
-        "runner": runner.pk,
-        "t": t,
-        "seed": b"",
-        "v1": frame,
-        "state": {},
-    }
+def rows_of(
+    runner: Publisher, steps: Sequence[Step], late: Iterable[Fix], source: str
+) -> list[Row]:
+    """Return the rows of a batch; that of the newest shown fix has the race state."""
+    rows = [Row(runner.pk, fix, source) for fix in late]
+    newest = -1
+    for step in steps:
+        if not step.held:
+            newest = len(rows)
+        rows.append(Row(runner.pk, step.fix, source, step.seen.progress, step.held))
+    race = steps[-1].race if steps else None
+    if race is not None and _shown(steps):
+        state = orjson.dumps(race.running.carried()).decode()
+        rows[newest] = rows[newest]._replace(state=state)
+    return rows
 
 
-def follower_event(runner: Publisher, t: int, unsent: FollowerEvent) -> RunnerEvent:
-    """Return an event for a runner's followers."""
-    event = frame_event(RUNNER_EVENT, runner, t, unsent.frame)
-    if unsent.only is not None:
-        event["state"] = {"only": unsent.only}
-    return event
+def changes_of(runner: Publisher, steps: Iterable[Step]) -> list[Change]:
+    """Return what a batch changes in the race."""
+    return [
+        change
+        for step in steps
+        if step.race is not None
+        for change in step.race.running.changes(
+            runner.pk, step.race.before, step.race.after, step.seen
+        )
+    ]

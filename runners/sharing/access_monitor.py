@@ -14,9 +14,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from runners import database
+from runners.live.encoding.frames import Frames
+from runners.live.events import Event, RunnerChanged, StatusChanged
+from runners.live.outbox import now_ms
 from runners.models import LinkViewers, RightsChange
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import forget_hidden
@@ -72,8 +75,8 @@ class MonitoredSocket(Protocol):
     def erase(self, runner: int) -> None:
         """Discard queued positions of a runner who erased theirs."""
 
-    def send_frames(self, frames: Sequence[bytes]) -> None:
-        """Send frames about a runner who is followed one by one."""
+    def send_events(self, events: Sequence[Frames[Event]]) -> None:
+        """Send events about a runner who is followed one by one."""
 
 
 @dataclass
@@ -299,14 +302,11 @@ class AccessMonitor:
             return
         concerned = set().union(*(mine for _, mine in followed))
         items = await database.read(snapshots.runner_items, concerned)
-        frames = {pk: [snapshots.runner_frame("changed", i)] for pk, i in items.items()}
-        for pk, item in items.items():
-            if item["state"]:
-                frames[pk].append(snapshots.state_frame(item))
+        events = {pk: _item_events(pk, item) for pk, item in items.items()}
         for socket, mine in followed:
-            # The socket may have unfollowed some of these runners meanwhile.
-            for pk in mine.intersection(socket.following.values(), frames):
-                socket.send_frames(frames[pk])
+            # Some may have lost these runners in the meantime.
+            for pk in mine.intersection(socket.following.values(), events):
+                socket.send_events(events[pk])
 
     def _erase_soon(self, runner: int) -> None:
         """Discard a runner's erased positions, in a task beside the poll."""
@@ -345,6 +345,14 @@ def failure_delay_s(count: int) -> float:
     """Return the delay after a number of failures, in seconds."""
     # Limits the exponent, because the count is unbounded.
     return float(min(0.1 * 2 ** min(count, 10), MAX_FAILURE_DELAY_S))
+
+
+def _item_events(pk: int, item: dict[str, Any]) -> list[Frames[Event]]:
+    now = now_ms()
+    events: list[Event] = [RunnerChanged("changed", item, now)]
+    if item["state"]:
+        events.append(StatusChanged(pk, item["code"], item["state"], now))
+    return [Frames(event) for event in events]
 
 
 def _last_change() -> int:

@@ -6,9 +6,8 @@ phones, and are not stored.
 
 from __future__ import annotations
 
-from runners.live.encoding import v1
-from runners.live.groups import RUNNER_EVENT, RunnerEvent, runner_group
-from runners.live.layer import Layer
+from runners.live.events import Cheered
+from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.positions.rate_limits import Limits
@@ -16,7 +15,6 @@ from runners.sharing.access import Viewer, followable
 
 # Limit of the text, in characters.
 TEXT_LIMIT = 80
-KIND = "cheer"
 # The rate of cheers for one runner in a process, as each goes to all followers.
 RUNNER_CHEERS_PER_S = 2.0
 RUNNER_BURST = 10.0
@@ -65,15 +63,6 @@ def cheered_runner(viewer: Viewer, code: str) -> int:
     return grants[0].pk
 
 
-async def cheer(layer: Layer, *, runner: int, code: str, text: str) -> None:
+async def cheer(hub: Hub, *, runner: int, code: str, text: str) -> None:
     """Send a cheer to all followers; raises the layer's errors if it is unavailable."""
-    t = now_ms()
-    event: RunnerEvent = {
-        "type": RUNNER_EVENT,
-        "runner": runner,
-        "t": t,
-        "seed": b"",
-        "v1": v1.message_frame("event", kind=KIND, time=t, runner=code, text=text),
-        "state": {"kind": KIND},
-    }
-    await layer.group_send_many([(runner_group(runner), event)])
+    await hub.publish([Cheered(runner, code, text, now_ms())])

@@ -14,9 +14,8 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Count
 
 from runners import database
-from runners.live.encoding import seed, v1
-from runners.live.encoding.ids import wire_id_of
-from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
+from runners.live.encoding.frames import Frames
+from runners.live.events import LateFixes, PositionAccepted
 from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.models import Position
@@ -53,9 +52,9 @@ class Backfill:
 
     codes: dict[int, str] = field(default_factory=dict)
     rows: dict[int, list[Row]] = field(default_factory=dict)
-    # A `late` message for each runner, encoded once for all recipients.
-    late: dict[int, bytes] = field(default_factory=dict)
-    # The newest position of a runner, if it is among these. Otherwise all are late.
+    # All fixes of each runner, encoded once for all recipients.
+    late: dict[int, Frames[LateFixes]] = field(default_factory=dict)
+    # The runner's newest position, where it is among these: else all of them are late.
     newest: dict[int, Row] = field(default_factory=dict)
     # Codes of the runners with too many fixes.
     truncated: dict[int, str] = field(default_factory=dict)
@@ -66,13 +65,13 @@ class Backfill:
         return Backfill(
             codes,
             {pk: rows for pk, rows in self.rows.items() if pk not in runners},
-            {pk: frame for pk, frame in self.late.items() if pk not in runners},
+            {pk: late for pk, late in self.late.items() if pk not in runners},
             {pk: row for pk, row in self.newest.items() if pk not in runners},
             {pk: code for pk, code in self.truncated.items() if pk not in runners},
         )
 
-    def newest_rows(self, hub: Hub) -> Iterator[tuple[int, bytes]]:
-        """Encode each runner's newest position as a row of `positions`.
+    def newest_positions(self, hub: Hub) -> Iterator[Frames[PositionAccepted]]:
+        """Return each runner's newest position.
 
         Leaves out runners with a newer position that the hub has dispatched: it may
         still be queued in an outbox, and a marker never moves back.
@@ -80,7 +79,7 @@ class Backfill:
         dispatched = hub.newest(self.newest)
         for pk, row in self.newest.items():
             if row[0] >= dispatched[pk]:
-                yield pk, v1.position_row(self.codes[pk], v1.fix_row(*row))
+                yield Frames(_position(pk, self.codes[pk], row))
 
 
 def stored_since(
@@ -128,9 +127,12 @@ def stored_since(
         backfill.rows[pk].append(row)
     backfill.rows = {pk: rows for pk, rows in backfill.rows.items() if rows}
     backfill.late = {
-        pk: v1.late_frame(backfill.codes[pk], [row[:3] for row in rows])
+        pk: Frames(LateFixes(pk, backfill.codes[pk], [row[:3] for row in rows]))
         for pk, rows in backfill.rows.items()
     }
+    for late in backfill.late.values():
+        # In this thread, as these frames may have thousands of fixes.
+        late.encode()
     backfill.newest = {
         pk: rows[-1]
         for pk, rows in backfill.rows.items()
@@ -234,8 +236,11 @@ class Backfiller:
         for piece in pieces:
             backfill = await self._read(piece, gap.since)
             for number, pk in enumerate(backfill.rows, 1):
+                newest = backfill.newest.get(pk)
                 self.hub.deliver_backfill(
-                    _late_event(backfill, pk), _newest_event(backfill, pk)
+                    pk,
+                    backfill.late[pk],
+                    newest and _position(pk, backfill.codes[pk], newest),
                 )
                 # Each runner is written to all their followers.
                 if number % RUNNERS_PER_PASS == 0:
@@ -257,26 +262,5 @@ class Backfiller:
                 await asyncio.sleep(COMMIT_DELAY_S)
 
 
-def _late_event(backfill: Backfill, pk: int) -> RunnerEvent:
-    return {
-        "type": LATE_FIXES,
-        "runner": pk,
-        "t": backfill.rows[pk][-1][0],
-        "seed": b"",
-        "v1": backfill.late[pk],
-        "state": {},
-    }
-
-
-def _newest_event(backfill: Backfill, pk: int) -> RunnerEvent | None:
-    if (row := backfill.newest.get(pk)) is None:
-        return None
-    code, (t, lat, lng, *_) = backfill.codes[pk], row
-    return {
-        "type": POSITION,
-        "runner": pk,
-        "t": t,
-        "seed": seed.position_frame(wire_id_of(code), lat, lng),
-        "v1": v1.position_row(code, v1.fix_row(*row)),
-        "state": {},
-    }
+def _position(pk: int, code: str, row: Row) -> PositionAccepted:
+    return PositionAccepted(pk, code, *row)

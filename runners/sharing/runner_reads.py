@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import orjson
 
 from runners.database import CoalescedReads
-from runners.live.encoding import v1
+from runners.live.encoding.snapshots import snapshot_bodies
 from runners.sharing.access import Grant, Viewer, followable
 from runners.sharing.recovery import (
     COMMIT_DELAY_S,
@@ -87,7 +87,7 @@ class RunnerReads:
         trail = len(runners) <= TRAIL_RUNNERS
         found = await self._items.read([(pk, trail) for pk in runners])
         items = [found[pk, trail] for pk in runners if (pk, trail) in found]
-        return v1.snapshot_bodies(map(orjson.Fragment, items), [])
+        return snapshot_bodies(map(orjson.Fragment, items), [])
 
     async def backfill(self, runners: Collection[int], since: int) -> Backfill:
         """Return the fixes stored since a time. Raises `DatabaseUnavailable`."""

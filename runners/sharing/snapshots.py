@@ -9,8 +9,7 @@ from typing import Any
 import polyline
 from django.utils import timezone
 
-from runners.live.encoding import v1
-from runners.live.outbox import now_ms
+from runners.live.encoding import rows
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet
 from runners.positions.fix import milliseconds
@@ -40,7 +39,7 @@ def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, i
 
 def fix_row(latest: LatestPosition) -> list[Any]:
     """Return a latest position as a row of `positions` without the runner's code."""
-    return v1.fix_row(
+    return rows.fix_row(
         milliseconds(latest.recorded_at),
         latest.lat,
         latest.lng,
@@ -109,24 +108,6 @@ def _runner_item(
 
 def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
-
-
-def runner_frame(change: str, item: dict[str, Any]) -> bytes:
-    """Encode that a runner was `added`, `changed` or `removed`."""
-    return v1.message_frame(
-        "event",
-        kind="runner",
-        time=now_ms(),
-        change=change,
-        runner=item if change != "removed" else item["code"],
-    )
-
-
-def state_frame(item: dict[str, Any]) -> bytes:
-    """Encode a runner's state in their race."""
-    return v1.message_frame(
-        "event", kind="state", time=now_ms(), runner=item["code"], state=item["state"]
-    )
 
 
 def add_trails(items: Mapping[int, dict[str, Any]]) -> None:

@@ -18,7 +18,9 @@ from django.db.models import QuerySet
 
 from runners import database
 from runners.live.audience import Audience
-from runners.live.encoding import v1
+from runners.live.encoding.frames import Frames
+from runners.live.encoding.snapshots import snapshot_bodies
+from runners.live.events import Event, RaceChanged, RunnerChanged, StatusChanged
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.models import Entry, Race
@@ -34,9 +36,7 @@ from runners.sharing.recovery import (
 from runners.sharing.snapshots import (
     add_trails,
     race_item,
-    runner_frame,
     runner_items,
-    state_frame,
 )
 
 logger = logging.getLogger(__name__)
@@ -160,11 +160,11 @@ class Topic:
         now = self.blockers[outbox]
         for pk in self.items.keys() & (now - before):
             outbox.forget(pk)
-            outbox.send_event(runner_frame("removed", self.items[pk]))
+            outbox.send([_changed("removed", self.items[pk])])
         self._enter(outbox)
         for pk in self.items.keys() & (before - now):
-            outbox.send_event(runner_frame("added", self.items[pk]))
-        # Sends the positions that the previous audience has queued for the socket.
+            outbox.send([_changed("added", self.items[pk])])
+        # Sends what the previous audience had queued for the socket.
         self._backfill_later(list(self.items), now_ms(), {outbox: now})
 
     def leave(self, outbox: TypedOutbox) -> bool:
@@ -241,18 +241,19 @@ class Topic:
 
     def _send_backfill(self, backfill: Backfill, recipients: Recipients) -> None:
         """Send backfill of the runners who still belong to the topic."""
-        late = [(pk, frame) for pk, frame in backfill.late.items() if pk in self.items]
+        late = [(pk, each) for pk, each in backfill.late.items() if pk in self.items]
         newest = [
-            (pk, row) for pk, row in backfill.newest_rows(self.hub) if pk in self.items
+            each
+            for each in backfill.newest_positions(self.hub)
+            if each.event.runner in self.items
         ]
         for recipient, blockers in recipients.items():
-            # One write per recipient, because each of a new crowd gets hundreds of
-            # frames.
-            if frames := [frame for pk, frame in late if pk not in blockers]:
-                recipient.send_events(frames)
-            for pk, row in newest:
-                if pk not in blockers:
-                    recipient.queue_position(pk, row)
+            # One write per recipient: each of a new crowd gets hundreds of frames.
+            if theirs := [each for pk, each in late if pk not in blockers]:
+                recipient.send(theirs)
+            for each in newest:
+                if each.event.runner not in blockers:
+                    recipient.receive(each)
 
     async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
         """Return the fixes stored since a time. Concurrent calls share the query."""
@@ -280,7 +281,7 @@ class Topic:
         races = (
             [] if self.topic_name.race is None else [race_item(self.topic_name.race)]
         )
-        return v1.snapshot_bodies(items.values(), races)
+        return snapshot_bodies(items.values(), races)
 
     def _read_items(self) -> dict[int, dict[str, Any]]:
         if self.topic_name.race is None:
@@ -421,25 +422,29 @@ class Topic:
             if _stable_fields(items[pk]) != _stable_fields(old[pk]):
                 self._send_item("changed", pk, items[pk])
             if items[pk]["state"] != old[pk]["state"] and items[pk]["state"]:
-                self._send(pk, state_frame(items[pk]))
+                item = items[pk]
+                status = StatusChanged(pk, item["code"], item["state"], now_ms())
+                self._send(pk, Frames(status))
         for (_, blockers), audience in self.audiences.items():
             audience.introduced.update(added - blockers)
         return added
 
     def _send_race_change(self, change: str) -> None:
-        race = {"slug": self.topic_name.slug, "change": change}
-        frame = v1.message_frame("event", kind="race", time=now_ms(), race=race)
-
+        changed = Frames(RaceChanged(change, self.topic_name.slug, now_ms()))
         for audience in self.audiences.values():
-            audience.send_event(frame)
+            audience.send([changed])
 
     def _send_item(self, change: str, runner: int, item: dict[str, Any]) -> None:
-        self._send(runner, runner_frame(change, item))
+        self._send(runner, _changed(change, item))
 
-    def _send(self, runner: int, frame: bytes) -> None:
+    def _send(self, runner: int, frames: Frames[Event]) -> None:
         for (_, blockers), audience in self.audiences.items():
             if runner not in blockers:
-                audience.send_event(frame)
+                audience.send([frames])
+
+
+def _changed(change: str, item: dict[str, Any]) -> Frames[RunnerChanged]:
+    return Frames(RunnerChanged(change, item, now_ms()))
 
 
 def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:

@@ -13,7 +13,8 @@ import pytest
 
 from runners.live.audience import Audience
 from runners.live.encoding import v1
-from runners.live.groups import POSITION
+from runners.live.encoding.frames import Frames
+from runners.live.events import PositionAccepted
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
@@ -52,14 +53,7 @@ async def encoded_in_a_tick(
         audience.members[TypedOutbox(writer, hub)] = None
     for runner in range(RUNNERS):
         audience.receive(
-            {
-                "type": POSITION,
-                "runner": runner,
-                "t": 1,
-                "seed": b"",
-                "v1": v1.position_row(f"r{runner}", v1.fix_row(1, 48.0, 2.0, 3, 0)),
-                "state": {},
-            }
+            Frames(PositionAccepted(runner, f"r{runner}", 1, 48.0, 2.0, 3, 0, None))
         )
     audience.flush()
     for _ in range(spectators // 500 + 1):

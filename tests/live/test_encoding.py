@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
-from runners.live.encoding import seed, v1
+from runners.live.encoding import frames, seed, v1
 from runners.live.encoding.ids import MAX_NUMBER, RunnerIdError, code_of, wire_id_of
+from runners.live.encoding.rows import fix_row
+from runners.live.encoding.snapshots import (
+    SNAPSHOT_PART_BYTES,
+    snapshot_bodies,
+    snapshot_frame,
+)
+from runners.live.events import Event, PositionAccepted, StatusChanged
 from runners.live.websocket_framing import frame_text, text_frame
 
 
@@ -70,12 +78,13 @@ def test_text_frames_of_every_length_class_can_be_decoded(size: int) -> None:
 
 
 def test_a_seed_position_keeps_its_precision() -> None:
-    frame = frame_text(seed.position_frame("x", 48.123456789012, -2))
+    event = PositionAccepted(7, "x", 1, 48.123456789012, -2, None, None, None)
+    frame = frame_text(seed.encode(event))
     assert frame == '{"userId":"x","lat":48.123456789012,"lng":-2}'
 
 
 def test_rows_are_rounded_and_unknown_values_are_null() -> None:
-    assert v1.fix_row(1, 48.1234567, -2.9876543, 3.14159, 359.6) == [
+    assert fix_row(1, 48.1234567, -2.9876543, 3.14159, 359.6) == [
         1,
         48.12346,
         -2.98765,
@@ -83,6 +92,23 @@ def test_rows_are_rounded_and_unknown_values_are_null() -> None:
         0,
         None,
     ]
+
+
+def test_an_event_is_encoded_once_and_only_for_dialects_with_recipients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[str] = []
+
+    def encode(dialect: str, event: Event) -> bytes:
+        encoded.append(dialect)
+        return dialect.encode()
+
+    for dialect in ("seed", "v1"):
+        monkeypatch.setitem(frames._ENCODERS, dialect, partial(encode, dialect))
+    shared = frames.Frames(StatusChanged(7, "bob", "started", 1))
+    assert encoded == []
+    assert [shared.v1 for _ in range(3)] == [b"v1"] * 3
+    assert encoded == ["v1"]
 
 
 @pytest.mark.parametrize(
@@ -103,22 +129,22 @@ def test_a_tick_is_rounded_up_to_a_supported_one(wished: float, tick: int) -> No
 
 def test_a_big_snapshot_is_split_without_loss() -> None:
     runners = [{"code": str(n), "trail": "x" * 1000} for n in range(1000)]
-    bodies = v1.snapshot_bodies(runners, [{"slug": "r"}])
+    bodies = snapshot_bodies(runners, [{"slug": "r"}])
     assert len(bodies) > 3
     parts = [
-        json.loads(frame_text(v1.snapshot_frame(body, time=1, more=True)))
+        json.loads(frame_text(snapshot_frame(body, time=1, more=True)))
         for body in bodies
     ]
     assert [r["code"] for part in parts for r in part["runners"]] == [
         r["code"] for r in runners
     ]
     assert [r for part in parts for r in part["races"]] == [{"slug": "r"}]
-    assert all(len(body) <= v1.SNAPSHOT_PART_BYTES + 2000 for body in bodies)
+    assert all(len(body) <= SNAPSHOT_PART_BYTES + 2000 for body in bodies)
 
 
 def test_an_empty_snapshot_is_one_part() -> None:
-    (body,) = v1.snapshot_bodies([], [])
-    assert json.loads(frame_text(v1.snapshot_frame(body, time=1))) == {
+    (body,) = snapshot_bodies([], [])
+    assert json.loads(frame_text(snapshot_frame(body, time=1))) == {
         "type": "snapshot",
         "races": [],
         "runners": [],

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
 
 import pytest
 
-from runners.live.groups import POSITION, RunnerEvent, runner_group
+from runners.live.encoding.frames import Frames
+from runners.live.events import PositionAccepted, RunnerEvent, runner_group
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
+from tests.live.events import accepted
 from tests.waiting import eventually
 
 
@@ -19,12 +20,13 @@ class Follower:
     def __init__(self) -> None:
         self.received: list[int] = []
 
-    def receive(self, event: RunnerEvent) -> None:
-        self.received.append(event["t"])
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        assert type(frames.event) is PositionAccepted
+        self.received.append(frames.event.t)
 
 
 class FailingFollower:
-    def receive(self, event: RunnerEvent) -> None:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
         raise RuntimeError("a follower that fails")
 
 
@@ -37,17 +39,6 @@ def runner_groups(layer: LocalLayer) -> dict[str, int]:
     }
 
 
-def event(runner: int, t: int) -> dict[str, Any]:
-    return {
-        "type": POSITION,
-        "runner": runner,
-        "t": t,
-        "seed": b"",
-        "v1": b"",
-        "state": {},
-    }
-
-
 async def test_the_hub_joins_a_group_once_for_all_subscribers(
     hub: Hub, layer: LocalLayer
 ) -> None:
@@ -55,7 +46,7 @@ async def test_the_hub_joins_a_group_once_for_all_subscribers(
     for follower in followers:
         await hub.subscribe([1, 2], follower)
     assert runner_groups(layer) == {"runner.1": 1, "runner.2": 1}
-    await layer.group_send(runner_group(1), event(1, 5))
+    await hub.publish([accepted(1, 5)])
     await eventually(lambda: all(follower.received == [5] for follower in followers))
     for follower in followers:
         hub.unsubscribe([1, 2], follower)
@@ -68,7 +59,7 @@ async def test_a_subscription_is_in_force_when_subscribe_returns(
 ) -> None:
     follower = Follower()
     await hub.subscribe([1], follower)
-    await layer.group_send(runner_group(1), event(1, 1))
+    await hub.publish([accepted(1, 1)])
     await eventually(lambda: follower.received == [1])
     hub.unsubscribe([1], follower)
 
@@ -80,7 +71,7 @@ async def test_a_failing_subscriber_does_not_affect_the_others(
     await hub.subscribe([1], broken)
     await hub.subscribe([1], follower)
     for t in (1, 2):
-        await layer.group_send(runner_group(1), event(1, t))
+        await hub.publish([accepted(1, t)])
     await eventually(lambda: follower.received == [1, 2])
     hub.unsubscribe([1], broken)
     hub.unsubscribe([1], follower)
@@ -92,7 +83,7 @@ async def test_an_event_of_an_unknown_type_is_ignored(
     follower = Follower()
     await hub.subscribe([1], follower)
     await layer.group_send(runner_group(1), {"type": "from.a.newer.version"})
-    await layer.group_send(runner_group(1), event(1, 1))
+    await hub.publish([accepted(1, 1)])
     await eventually(lambda: follower.received == [1])
     hub.unsubscribe([1], follower)
 

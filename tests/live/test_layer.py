@@ -5,14 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from channels.exceptions import ChannelFull
 
+from runners.live.events import (
+    Cheered,
+    EventsLost,
+    FixHeld,
+    LateFixes,
+    LayerEvent,
+    PhoneChanged,
+    PositionAccepted,
+    Probe,
+    SplitPassed,
+    StatusChanged,
+)
 from runners.live.layer import REDIS_TIMEOUT_S, LocalLayer, RedisLayer, redis_timeout
 from tests.services import Redis
 from tests.waiting import PATIENCE_S
+
+T = 1_795_509_018_532
 
 
 @pytest.fixture(params=["local", "redis"])
@@ -102,9 +116,37 @@ async def test_group_send_many_from_concurrent_senders_loses_nothing(
     assert received == set(range(50))
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        PositionAccepted(
+            7, "bob", T, 48.5, 2.5, 3.0, None, 1.0, None, 7, True, {"a": 1}
+        ),
+        LateFixes(7, "bob", [cast(Any, [T, 48.0, 2.0])]),
+        FixHeld(7, {"a": [1]}),
+        SplitPassed(7, "bob", "half", 1, T, 5.0, T, 0.5, 1, corrected=True, only=None),
+        StatusChanged(7, "bob", "started", T),
+        PhoneChanged(7, "bob", 4.0, None, T),
+        Cheered(7, "bob", "Go!", T),
+        Probe("hub.1", T),
+        EventsLost(T),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+async def test_a_domain_event_arrives_as_it_was_sent(
+    any_layer: Any, event: LayerEvent
+) -> None:
+    channel = await any_layer.new_channel()
+    await any_layer.group_add("runner.7", channel)
+    await any_layer.group_send_many([("runner.7", event)])
+    received = await receive(any_layer, channel)
+    assert type(received) is type(event)
+    assert received == event
+
+
 async def test_bytes_and_numbers_arrive_unchanged(any_layer: Any) -> None:
     channel = await any_layer.new_channel()
-    message = {"type": "t", "seed": b"\x81\x02{}", "t": 1_795_509_018_532, "state": {}}
+    message = {"type": "t", "seed": b"\x81\x02{}", "t": T, "state": {}}
     await any_layer.send(channel, message)
     assert await receive(any_layer, channel) == message
 
@@ -186,9 +228,9 @@ async def test_redis_layer_counts_drops_and_raises_while_redis_is_away(
     layer = RedisLayer(hosts=[redis_server.url], prefix="test.")
     redis_server.kill()
     with pytest.raises(Exception, match="onnect"):
-        await layer.group_send_many([("runner.1", {"type": "t"})] * 3)
+        await layer.group_send_many([("runner.1", EventsLost(T))] * 3)
     assert layer.dropped == 3
     redis_server.start()
-    await layer.group_send_many([("runner.1", {"type": "t"})])
+    await layer.group_send_many([("runner.1", EventsLost(T))])
     assert layer.dropped == 3
     await layer.flush()

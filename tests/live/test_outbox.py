@@ -4,7 +4,8 @@ import asyncio
 
 from runners.live.audience import Audience
 from runners.live.encoding import seed, v1
-from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent
+from runners.live.encoding.frames import Frames
+from runners.live.events import LateFixes
 from runners.live.hub import Hub
 from runners.live.outbox import (
     MAX_EVENT_BYTES,
@@ -12,19 +13,9 @@ from runners.live.outbox import (
     SeedOutbox,
     TypedOutbox,
 )
+from tests.live.events import position
 from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
-
-
-def position(runner: int, t: int) -> RunnerEvent:
-    return {
-        "type": POSITION,
-        "runner": runner,
-        "t": t,
-        "seed": seed.position_frame(runner, 48.0, t),
-        "v1": v1.position_row(str(runner), v1.fix_row(t, 48.0, 2.0, None, None)),
-        "state": {},
-    }
 
 
 async def iterations() -> None:
@@ -110,10 +101,7 @@ async def test_typed_outbox_sends_late_points_completely_and_not_as_positions(
 ) -> None:
     writer = RecordingWriter()
     outbox = TypedOutbox(writer, hub)
-    event = position(7, 1)
-    event["type"] = LATE_FIXES
-    event["v1"] = v1.late_frame("7", [(1, 48.0, 2.0)])
-    outbox.receive(event)
+    outbox.receive(Frames(LateFixes(7, "7", [(1, 48.0, 2.0)])))
     await iterations()
     (frame,) = writer.messages
     assert frame == {"type": "late", "runner": "7", "fixes": [[1, 48.0, 2.0]]}
@@ -208,7 +196,7 @@ async def test_backfill_of_a_member_is_not_sent_after_a_newer_shared_position(
     # The audience is flushed first, since it was the first with a position.
     audience.receive(position(7, 1))
     for runner in (7, 8):
-        member.queue_position(runner, position(runner, 1)["v1"])
+        member.receive(position(runner, 1))
     audience.receive(position(7, 2))
     await eventually(lambda: len(writer.messages) == 2)
     rows = [row[:2] for frame in writer.messages for row in frame["fixes"]]
@@ -223,7 +211,7 @@ async def test_discarded_positions_are_not_sent_as_backfill_of_a_member(
     (member,) = audience.members
     member.tick = 0
     for runner in (7, 8):
-        member.queue_position(runner, position(runner, 1)["v1"])
+        member.receive(position(runner, 1))
     audience.discard_positions(7)
     await iterations()
     rows = [row[0] for frame in writer.messages for row in frame["fixes"]]

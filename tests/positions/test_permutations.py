@@ -14,7 +14,13 @@ from asgiref.sync import sync_to_async
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runners.live.groups import LATE_FIXES, RunnerEvent, runner_group
+from runners.live.encoding.frames import Frames
+from runners.live.events import (
+    Cheered,
+    LateFixes,
+    PositionAccepted,
+    RunnerEvent,
+)
 from runners.live.outbox import now_ms
 from runners.live.websocket_framing import frame_text
 from runners.models import LatestPosition, Position, Runner
@@ -26,7 +32,6 @@ from runners.sharing.snapshots import add_trails, runner_items
 from tests.waiting import PATIENCE_S
 
 numbers = itertools.count()
-END = {"type": "test.end", "t": 0, "state": {}}
 
 
 class Map:
@@ -37,14 +42,14 @@ class Map:
         self.markers: list[int] = []
         self.received_all = asyncio.Event()
 
-    def receive(self, event: RunnerEvent) -> None:
-        if event["type"] == END["type"]:
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        if isinstance(frames.event, Cheered):
             self.received_all.set()
-        elif event["type"] == LATE_FIXES:
-            for t, lat, lng in json.loads(frame_text(event["v1"]))["fixes"]:
+        elif isinstance(frames.event, LateFixes):
+            for t, lat, lng in json.loads(frame_text(frames.v1))["fixes"]:
                 self.points[t] = (lat, lng)
-        elif event["v1"]:
-            _, t, lat, lng, *_ = json.loads(event["v1"])
+        elif isinstance(frames.event, PositionAccepted) and frames.v1:
+            _, t, lat, lng, *_ = json.loads(frames.v1)
             self.points[t] = (lat, lng)
             self.markers.append(t)
 
@@ -103,8 +108,8 @@ async def test_any_order_and_repetition_gives_the_same_track(
             pipeline._tracks.pop(bob.pk, None)
         await pipeline.accept(bob, [track[n] for n in batch], source="websocket")
     await pipeline.recorder.flushed()
-    end = (runner_group(bob.pk), END | {"runner": bob.pk})
-    await pipeline.hub.layer.group_send_many([end])
+    # The last event.
+    await pipeline.hub.publish([Cheered(bob.pk, bob.code, "Done!", now)])
     await asyncio.wait_for(client_map.received_all.wait(), PATIENCE_S)
     pipeline.hub.unsubscribe([bob.pk], client_map)
 

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from runners.live.groups import EVENTS_LOST, LATE_FIXES, POSITION, PROBE, RunnerEvent
+from runners.live.encoding.frames import Frames
+from runners.live.events import (
+    EventsLost,
+    LateFixes,
+    LayerEvent,
+    PositionAccepted,
+    Probe,
+    RunnerEvent,
+)
 from runners.live.outbox import now_ms
 from runners.live.websocket_framing import frame_text
 from runners.models import Entry, LatestPosition, Position, Race, Runner
@@ -16,9 +24,8 @@ from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix, milliseconds
 from runners.positions.pipeline import Pipeline, Receipt
-from runners.positions.track import Publisher, position_event
+from runners.positions.track import Publisher
 from runners.positions.validation import FixError
-from runners.races.progress import Seen
 from tests.waiting import PATIENCE_S, eventually
 
 
@@ -26,21 +33,21 @@ class Follower:
     """Records what the followers of a runner receive."""
 
     def __init__(self) -> None:
-        self.events: list[RunnerEvent] = []
+        self.events: list[Frames[RunnerEvent]] = []
 
-    def receive(self, event: RunnerEvent) -> None:
-        self.events.append(event)
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        self.events.append(frames)
 
     @property
     def seed(self) -> list[Any]:
-        return [json.loads(frame_text(e["seed"])) for e in self.events if e["seed"]]
+        return [json.loads(frame_text(e.seed)) for e in self.events if e.seed]
 
     @property
     def rows(self) -> list[Any]:
         return [
-            json.loads(e["v1"])
+            json.loads(e.v1)
             for e in self.events
-            if e["type"] == POSITION and e["v1"]
+            if isinstance(e.event, PositionAccepted) and e.v1
         ]
 
     @property
@@ -48,8 +55,8 @@ class Follower:
         return [
             fix
             for e in self.events
-            if e["type"] == LATE_FIXES
-            for fix in json.loads(frame_text(e["v1"]))["fixes"]
+            if isinstance(e.event, LateFixes)
+            for fix in json.loads(frame_text(e.v1))["fixes"]
         ]
 
 
@@ -165,8 +172,8 @@ async def test_a_fix_accepted_by_a_different_process_counts_here_too(
 ) -> None:
     t = now_ms()
     await publish(pipeline, bob, Fix(t - 60_000, 46.0, 2.0))
-    remote_event = position_event(bob, Fix(t, 48.0, 2.0), Seen(None), "bob", moves=True)
-    await pipeline.hub.layer.group_send_many([(f"runner.{bob.pk}", remote_event)])
+    remote_event = PositionAccepted(bob.pk, "bob", t, 48.0, 2.0, None, None, None)
+    await pipeline.hub.publish([remote_event])
     await eventually(lambda: pipeline._tracks[bob.pk].latest == t)
     await publish(pipeline, bob, Fix(t - 1000, 47.0, 2.0))
     assert [row[1] for row in follower.rows] == [t - 60_000, t]
@@ -279,12 +286,12 @@ async def test_a_loss_is_reported_from_its_beginning_even_if_the_first_report_is
     answers = iter([False, True, False, True, True])
     send = pipeline.hub.layer.group_send_many
 
-    async def sending(events: list[tuple[str, RunnerEvent]]) -> None:
-        if events[0][1]["type"] == PROBE:
+    async def sending(events: list[tuple[str, LayerEvent]]) -> None:
+        if isinstance(events[0][1], Probe):
             return await send(events)
         if not next(answers):
             raise ConnectionError("the layer is away")
-        losses.extend(event["t"] for _, event in events if event["type"] == EVENTS_LOST)
+        losses.extend(event.t for _, event in events if isinstance(event, EventsLost))
 
     monkeypatch.setattr(pipeline.hub.layer, "group_send_many", sending)
     # A slow commit would cause one more loss.

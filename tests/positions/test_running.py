@@ -12,7 +12,8 @@ from django.db import transaction
 from pytest_django import Settings
 
 from runners import database
-from runners.live.groups import POSITION, RUNNER_EVENT, RunnerEvent, runner_group
+from runners.live.encoding.frames import Frames
+from runners.live.events import PositionAccepted, RunnerEvent, SplitPassed
 from runners.live.outbox import now_ms
 from runners.live.websocket_framing import frame_text
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
@@ -37,19 +38,27 @@ class Follower:
     """Records what Bob's followers receive."""
 
     def __init__(self) -> None:
-        self.events: list[RunnerEvent] = []
+        self.events: list[Frames[RunnerEvent]] = []
 
-    def receive(self, event: RunnerEvent) -> None:
-        self.events.append(event)
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        self.events.append(frames)
 
     def published(self, kind: str) -> list[dict[str, Any]]:
-        frames = [e["v1"] for e in self.events if e["type"] == RUNNER_EVENT and e["v1"]]
+        frames = [
+            each.v1
+            for each in self.events
+            if not isinstance(each.event, PositionAccepted) and each.v1
+        ]
         published = [json.loads(frame_text(frame)) for frame in frames]
-        return [event for event in published if event["kind"] == kind]
+        return [event for event in published if event.get("kind") == kind]
 
     @property
     def progress(self) -> list[Any]:
-        rows = [e["v1"] for e in self.events if e["type"] == POSITION and e["v1"]]
+        rows = [
+            each.v1
+            for each in self.events
+            if isinstance(each.event, PositionAccepted) and each.v1
+        ]
         return [json.loads(row)[6] for row in rows]
 
 
@@ -160,11 +169,15 @@ async def test_a_different_process_continues_from_the_state_in_events(
     assert here.running is not None
     before = here.running.state
     await run(pipeline, bob, entry, *range(100, 200, 10))
-    event = next(e for e in reversed(follower.events) if e["type"] == POSITION)
+    event = next(
+        each.event
+        for each in reversed(follower.events)
+        if isinstance(each.event, PositionAccepted)
+    )
     here.running.state, here.latest = before, before.t
-    await pipeline.hub.layer.group_send_many([(runner_group(bob.pk), event)])
-    await eventually(lambda: here.latest == event["t"])
-    assert here.running.state.t == event["t"]
+    await pipeline.hub.publish([event])
+    await eventually(lambda: here.latest == event.t)
+    assert here.running.state.t == event.t
     assert here.running.state.progress == pytest.approx(190 * SPEED_MPS, abs=20)
 
 
@@ -283,7 +296,8 @@ async def test_a_runner_whom_an_organiser_took_out_is_not_in_the_race(
     await entry.arefresh_from_db()
     assert entry.status == "dnf"
     assert follower.progress[-1] is None
-    assert follower.events[-1]["t"] <= now_ms()
+    last = follower.events[-1].event
+    assert isinstance(last, PositionAccepted) and last.t <= now_ms()
 
 
 @pytest.mark.parametrize("status", [Entry.Status.DNF, Entry.Status.DNS])
@@ -353,7 +367,8 @@ async def test_splits_of_an_unlisted_race_are_sent_to_its_followers_only(
         "started",
         "finished",
     ]
-    named = [event for event in follower.events if b"north" in event["v1"]]
+    named = [each.event for each in follower.events if b"north" in each.v1]
     assert len(named) == 3
-    assert {event["state"]["only"] for event in named} == {entry.race_id}
+    splits = [event for event in named if isinstance(event, SplitPassed)]
+    assert [event.only for event in splits] == [entry.race_id] * 3
     assert await Split.objects.acount() == 3

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from runners import database
-from runners.live.groups import LATE_FIXES, POSITION, RunnerEvent, runner_group
+from runners.live.encoding.frames import Frames
+from runners.live.events import LateFixes, PositionAccepted, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import now_ms
@@ -46,15 +46,16 @@ async def hub() -> AsyncIterator[Hub]:
 class Follower:
     def __init__(self) -> None:
         self.received = asyncio.Event()
-        self.events: list[RunnerEvent] = []
+        self.positions: list[int] = []
+        self.late: list[int] = []
 
-    def receive(self, event: RunnerEvent) -> None:
-        self.events.append(event)
+    def receive(self, frames: Frames[RunnerEvent]) -> None:
+        event = frames.event
+        if isinstance(event, PositionAccepted):
+            self.positions.append(event.t)
+        elif isinstance(event, LateFixes):
+            self.late.append(event.fixes[-1][0])
         self.received.set()
-
-    def times(self, type_: str) -> list[int]:
-        """Return the times of the events of a type."""
-        return [event["t"] for event in self.events if event["type"] == type_]
 
 
 def missed(*times: int) -> Backfill:
@@ -62,8 +63,8 @@ def missed(*times: int) -> Backfill:
     return Backfill({BOB: "bob"}, {BOB: rows}, newest={BOB: rows[-1]})
 
 
-def times_of(rows: Any) -> list[int]:
-    read = [json.loads(row) for _, row in rows]
+def times_of(positions: Iterable[Frames[PositionAccepted]]) -> list[int]:
+    read = [json.loads(frames.v1) for frames in positions]
     # Rows have the stored progress, so the map does not lose it.
     assert all(row[6] == 5_000 for row in read)
     return [row[1] for row in read]
@@ -73,22 +74,14 @@ async def dispatch(hub: Hub, t: int) -> Follower:
     """Subscribe a follower to Bob and send them a position of this time."""
     follower = Follower()
     await hub.subscribe([BOB], follower)
-    event: RunnerEvent = {
-        "type": POSITION,
-        "runner": BOB,
-        "t": t,
-        "seed": b"",
-        "v1": b"[]",
-        "state": {},
-    }
-    await hub.layer.group_send_many([(runner_group(BOB), event)])
+    await hub.publish([PositionAccepted(BOB, "bob", t, 48.0, 2.0, None, None, None)])
     await asyncio.wait_for(follower.received.wait(), PATIENCE_S)
     return follower
 
 
 async def test_a_backfill_moves_no_marker_back(hub: Hub) -> None:
     await dispatch(hub, T + 1)
-    assert times_of(missed(T - 1, T).newest_rows(hub)) == []
+    assert times_of(missed(T - 1, T).newest_positions(hub)) == []
 
 
 async def test_a_backfill_includes_positions_that_joining_sockets_did_not_receive(
@@ -96,7 +89,7 @@ async def test_a_backfill_includes_positions_that_joining_sockets_did_not_receiv
 ) -> None:
     # The fix was dispatched, but perhaps before the waiting socket joined.
     await dispatch(hub, T)
-    assert times_of(missed(T - 1, T).newest_rows(hub)) == [T]
+    assert times_of(missed(T - 1, T).newest_positions(hub)) == [T]
 
 
 async def stored(*times: int, age: timedelta = timedelta(0)) -> None:
@@ -124,8 +117,8 @@ async def test_a_backfill_does_not_move_the_marker_back_from_an_unstored_positio
     backfiller = Backfiller(hub)
     backfiller.schedule(now)
     await backfiller.flush(PATIENCE_S)
-    assert follower.times(LATE_FIXES) == [now - 1_000]
-    assert follower.times(POSITION) == [now]
+    assert follower.late == [now - 1_000]
+    assert follower.positions == [now]
 
 
 async def test_a_backfill_does_not_move_the_marker_back_from_an_older_process(
@@ -140,8 +133,8 @@ async def test_a_backfill_does_not_move_the_marker_back_from_an_older_process(
     backfiller = Backfiller(hub)
     backfiller.schedule(now)
     await backfiller.flush(PATIENCE_S)
-    assert follower.times(LATE_FIXES) == [now - 61_000]
-    assert follower.times(POSITION) == []
+    assert follower.late == [now - 61_000]
+    assert follower.positions == []
 
 
 async def test_a_backfill_moves_the_marker_to_the_newest_position(
@@ -153,7 +146,7 @@ async def test_a_backfill_moves_the_marker_to_the_newest_position(
     backfiller = Backfiller(hub)
     backfiller.schedule(now)
     await backfiller.flush(PATIENCE_S)
-    assert follower.times(POSITION) == [now - 2_000, now - 1_000]
+    assert follower.positions == [now - 2_000, now - 1_000]
 
 
 async def test_held_positions_are_not_backfilled(hub: Hub, bob: Runner) -> None:
@@ -168,7 +161,7 @@ async def test_held_positions_are_not_backfilled(hub: Hub, bob: Runner) -> None:
     backfiller = Backfiller(hub)
     backfiller.schedule(now)
     await backfiller.flush(PATIENCE_S)
-    assert follower.times(POSITION) == [now - 2_000]
+    assert follower.positions == [now - 2_000]
 
 
 async def test_a_backfill_does_not_move_the_marker_back_from_the_snapshot(
@@ -179,7 +172,7 @@ async def test_a_backfill_does_not_move_the_marker_back_from_the_snapshot(
     await stored(now - 61_000)
     backfill = await database.read(stored_after, [BOB], now)
     assert list(backfill.late) == [BOB]
-    assert list(backfill.newest_rows(hub)) == []
+    assert list(backfill.newest_positions(hub)) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from runners.live.events import WireId
+
 # The pattern of a runner's code. Ids are compared as codes.
 CODE = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 # The greatest integer that JavaScript represents exactly.
 MAX_NUMBER = 2**53 - 1
-
-WireId = str | int
 
 
 class RunnerIdError(ValueError):

@@ -12,13 +12,19 @@ from functools import lru_cache
 
 import orjson
 
-from runners.live.encoding.ids import WireId
+from runners.live.encoding.ids import wire_id_of
+from runners.live.events import Event, PositionAccepted
 from runners.live.websocket_framing import text_frame
 
 
-def position_frame(wire_id: WireId, lat: float, lng: float) -> bytes:
-    """Encode one position with the precision that its publisher sent."""
-    return text_frame(orjson.dumps({"userId": wire_id, "lat": lat, "lng": lng}))
+def encode(event: Event) -> bytes:
+    """Encode a position with the precision that its publisher sent; nothing else."""
+    if type(event) is not PositionAccepted:
+        return b""
+    wire_id = wire_id_of(event.code) if event.wire_id is None else event.wire_id
+    return text_frame(
+        orjson.dumps({"userId": wire_id, "lat": event.lat, "lng": event.lng})
+    )
 
 
 # Cached, because a faulty client repeats its error.

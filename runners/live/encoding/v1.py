@@ -6,19 +6,29 @@ second, angles in degrees. Unknown values are null.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 
+from runners.live.encoding.rows import fix_row
+from runners.live.events import (
+    Cheered,
+    Event,
+    FixHeld,
+    LateFixes,
+    PhoneChanged,
+    PositionAccepted,
+    RaceChanged,
+    RunnerChanged,
+    SplitPassed,
+    StatusChanged,
+)
 from runners.live.websocket_framing import text_frame
 
 SUBPROTOCOL = "spectate.v1"
 # A client that receives nothing for longer has lost its connection.
 HEARTBEAT_S = 20
-# Larger snapshots are sent in several parts.
-SNAPSHOT_PART_BYTES = 256 * 1024
 # The ticks that a socket may have.
 TICKS_MS = (0, 100, 250, 500, 1000, 2000, 5000)
 DEFAULT_TICK_MS = 250
@@ -34,70 +44,9 @@ def message_frame(type_: str, **fields: Any) -> bytes:
     return text_frame(orjson.dumps({"type": type_, **fields}))
 
 
-def split_frame(
-    code: str,
-    race: str,
-    checkpoint: int,
-    *,
-    time: int,
-    distance: float,
-    at: int,
-    uncertainty: float,
-    pass_number: int,
-    corrected: bool,
-) -> bytes:
-    """Encode that a runner passed a checkpoint.
-
-    `time` and `at` are in milliseconds, `distance` in metres, `uncertainty` in seconds.
-    """
-    return message_frame(
-        "event",
-        kind="split",
-        time=time,
-        runner=code,
-        race=race,
-        checkpoint=checkpoint,
-        distance=round(distance, 1),
-        at=at,
-        uncertainty=round(uncertainty, 1),
-        corrected=corrected,
-        **{"pass": pass_number},
-    )
-
-
 def pong_frame(ping: Mapping[str, Any]) -> bytes:
     """Encode the reply to a ping, which repeats the ping's fields."""
     return text_frame(orjson.dumps({**ping, "type": "pong"}))
-
-
-def fix_row(
-    t: int,
-    lat: float,
-    lng: float,
-    speed: float | None,
-    heading: float | None,
-    progress: float | None = None,
-    uncertainty: float | None = None,
-) -> list[Any]:
-    """Return a fix as [t, lat, lng, speed, heading, progress, uncertainty].
-
-    The last is left out where it is unknown. Coordinates have five decimals, which is a
-    metre.
-    """
-    row = [
-        t,
-        round(lat, 5),
-        round(lng, 5),
-        None if speed is None else round(speed, 2),
-        None if heading is None else round(heading) % 360,
-        None if progress is None else round(progress),
-    ]
-    return row if uncertainty is None else [*row, math.ceil(uncertainty)]
-
-
-def position_row(code: str, row: Sequence[Any]) -> bytes:
-    """Encode a row of a `positions` message, once for all recipients."""
-    return orjson.dumps([code, *row])
 
 
 def positions_frame(rows: Iterable[bytes], merged: int, time: int) -> bytes:
@@ -108,41 +57,92 @@ def positions_frame(rows: Iterable[bytes], merged: int, time: int) -> bytes:
     )
 
 
-def late_frame(code: str, fixes: Iterable[tuple[int, float, float]]) -> bytes:
-    """Encode late fixes (t, lat, lng), oldest first."""
+def encode(event: Event) -> bytes:
+    """Encode an event: a complete frame, or a position as a row; may be empty."""
+    return _ENCODERS[type(event)](event)
+
+
+def _position(event: PositionAccepted) -> bytes:
+    if not event.moves:
+        return b""
+    row = fix_row(
+        *(event.t, event.lat, event.lng, event.speed, event.heading),
+        *(event.progress, event.uncertainty),
+    )
+    return orjson.dumps([event.code, *row])
+
+
+def _late(event: LateFixes) -> bytes:
+    fixes = [[t, round(lat, 5), round(lng, 5)] for t, lat, lng in event.fixes]
+    return message_frame("late", runner=event.code, fixes=fixes)
+
+
+def _held(event: FixHeld) -> bytes:
+    return b""
+
+
+def _split(event: SplitPassed) -> bytes:
     return message_frame(
-        "late",
-        runner=code,
-        fixes=[[t, round(lat, 5), round(lng, 5)] for t, lat, lng in fixes],
+        "event",
+        kind="split",
+        time=event.time,
+        runner=event.code,
+        race=event.race,
+        checkpoint=event.checkpoint,
+        distance=round(event.distance, 1),
+        at=event.at,
+        uncertainty=round(event.uncertainty, 1),
+        corrected=event.corrected,
+        **{"pass": event.pass_number},
     )
 
 
-def snapshot_bodies(
-    runners: Iterable[dict[str, Any] | orjson.Fragment],
-    races: Iterable[dict[str, Any]],
-) -> list[bytes]:
-    """Encode a snapshot in parts of at most `SNAPSHOT_PART_BYTES`, if its items allow.
-
-    A runner may be encoded already. `snapshot_frame` completes each part; clients that
-    follow at the same time share the parts.
-    """
-    parts: list[tuple[list[bytes], list[bytes]]] = [([], [])]
-    size = 0
-    for kind, items in ((0, races), (1, runners)):
-        for item in items:
-            encoded = orjson.dumps(item)
-            if size and size + len(encoded) > SNAPSHOT_PART_BYTES:
-                parts.append(([], []))
-                size = 0
-            parts[-1][kind].append(encoded)
-            size += len(encoded) + 1
-    return [
-        b'{"type":"snapshot","races":[%b],"runners":[%b]'
-        % (b",".join(race_items), b",".join(runner_items))
-        for race_items, runner_items in parts
-    ]
+def _status(event: StatusChanged) -> bytes:
+    return message_frame(
+        "event", kind="state", time=event.time, runner=event.code, state=event.status
+    )
 
 
-def snapshot_frame(body: bytes, **fields: Any) -> bytes:
-    """Complete a part of a snapshot with the fields that differ between sockets."""
-    return text_frame(body + b"," + orjson.dumps(fields)[1:])
+def _phone(event: PhoneChanged) -> bytes:
+    return message_frame(
+        "event",
+        kind="phone",
+        time=event.time,
+        runner=event.code,
+        accuracy=None if event.accuracy is None else round(event.accuracy),
+        battery=None if event.battery is None else round(event.battery),
+    )
+
+
+def _cheer(event: Cheered) -> bytes:
+    return message_frame(
+        "event", kind="cheer", time=event.time, runner=event.code, text=event.text
+    )
+
+
+def _runner(event: RunnerChanged) -> bytes:
+    return message_frame(
+        "event",
+        kind="runner",
+        time=event.time,
+        change=event.change,
+        runner=event.item if event.change != "removed" else event.item["code"],
+    )
+
+
+def _race(event: RaceChanged) -> bytes:
+    race = {"slug": event.race, "change": event.change}
+    return message_frame("event", kind="race", time=event.time, race=race)
+
+
+_ENCODERS: dict[type[Event], Callable[[Any], bytes]] = {
+    PositionAccepted: _position,
+    LateFixes: _late,
+    FixHeld: _held,
+    SplitPassed: _split,
+    StatusChanged: _status,
+    PhoneChanged: _phone,
+    Cheered: _cheer,
+    RunnerChanged: _runner,
+    RaceChanged: _race,
+}
