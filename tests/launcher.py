@@ -31,10 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = (
     *("autobahn.websocket.protocol", "channels.auth", "channels.layers"),
     *("channels.routing", "channels_redis.core", "cryptography.fernet"),
+    *("django.contrib.admin.decorators", "django.contrib.auth.hashers"),
     *("django.core.handlers.asgi", "django.core.management", "django.db.models"),
     *("django.db.backends.sqlite3.base", "django.forms", "django.template.loader"),
-    *("django.views.generic", "httptools", "numpy", "openpyxl", "orjson"),
-    *("psycopg", "pyproj", "redis.asyncio", "twisted.internet.defer", "uvicorn.server"),
+    *("django.views.generic", "fido2.server", "gpxpy", "httptools"),
+    *("import_export.resources", "numpy", "openpyxl", "orjson", "prometheus_client"),
+    *("psycopg", "py_vapid", "pyproj", "redis.asyncio", "segno", "shapely", "tablib"),
+    *("twisted.internet.defer", "uvicorn.server", "whitenoise.media_types"),
     *("uvicorn.protocols.http.httptools_impl", "uvloop", "websockets.server"),
 )
 
