@@ -10,6 +10,7 @@ from runners.admin import (
     race,
     runner,
     split,
+    suppression,
     token,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "race",
     "runner",
     "split",
+    "suppression",
     "token",
 ]

@@ -54,6 +54,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='SuppressedAddress',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
+                ('reason', models.CharField(choices=[('unsubscribed', 'Its owner used the link in a mail'), ('bounced', 'It does not exist'), ('complained', 'Its owner reported a mail as spam')], max_length=12)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+            ],
+            options={
+                'verbose_name_plural': 'suppressed addresses',
+                'ordering': ['-created_at'],
+            },
+        ),
+        migrations.CreateModel(
             name='RightsChange',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -73,6 +86,7 @@ class Migration(migrations.Migration):
                 ('email', models.EmailField(blank=True, max_length=254)),
                 ('language', models.CharField(db_default='en', default='en', max_length=10)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('confirmed_at', models.DateTimeField(blank=True, null=True)),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('runner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contacts', to='runners.runner')),
             ],

@@ -9,6 +9,7 @@ from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import LinkViewers, Pause, ShareLink, Zone
 from runners.models.sos import Contact, Sos
+from runners.models.suppression import SuppressedAddress
 
 __all__ = [
     "Alert",
@@ -31,6 +32,7 @@ __all__ = [
     "Sos",
     "Split",
     "Subscription",
+    "SuppressedAddress",
     "Wave",
     "Zone",
 ]

@@ -109,7 +109,7 @@ def _to_contacts(news: News) -> list[Delivery]:
     found = [
         Delivery(news=news, contact=contact, by_mail=True, urgent=True)
         for contact in contacts
-        if contact.email
+        if contact.email and contact.confirmed_at
     ]
     subscriptions = Subscription.objects.filter(
         user__in=by_user, confirmed_at__isnull=False

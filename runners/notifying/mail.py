@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from runners.models import Contact, Subscription
+from runners.models.news import Kind
 from runners.notifying.texts import Words
 
 CONSOLE = "django.core.mail.backends.console.EmailBackend"
 # How long an address can be confirmed.
-CONFIRM_WITHIN_S = 3 * 24 * 3600
+CONFIRM_WITHIN_S = 14 * 24 * 3600
 _stop = signing.Signer(salt="runners.notifying.stop")
 _confirm = signing.TimestampSigner(salt="runners.notifying.confirm")
 
@@ -27,42 +28,47 @@ def is_offered() -> bool:
     return bool(settings.DEBUG) or settings.EMAIL_BACKEND != CONSOLE
 
 
-def stop_url(recipient: Subscription | Contact) -> str:
-    """Return the address that unsubscribes from such mails without a sign-in."""
+def stop_url(address: str) -> str:
+    """Return the link that stops all mails to an address without a sign-in.
+
+    It contains the address, as nothing else may be stored of it by then.
+    """
+    return settings.PUBLIC_URL + reverse(
+        "notifications_stop", args=[_stop.sign_object(address)]
+    )
+
+
+def stopped_address(signed: str) -> str:
+    """Return the address of such a link; raises `BadSignature`."""
+    return str(_stop.unsign_object(signed))
+
+
+def confirm_url(recipient: Subscription | Contact) -> str:
+    """Return the link by which the owner of an address agrees to mails."""
     kind = "contact" if isinstance(recipient, Contact) else "subscription"
-    signed = _stop.sign_object([kind, recipient.pk])
-    return settings.PUBLIC_URL + reverse("notifications_stop", args=[signed])
+    signed = _confirm.sign_object([kind, recipient.pk])
+    return settings.PUBLIC_URL + reverse("notifications_confirm", args=[signed])
 
 
-def stopped_recipient(signed: str) -> Subscription | Contact | None:
-    """Return what a link unsubscribes, or None if ended. Raises `BadSignature`."""
-    kind, pk = _stop.unsign_object(signed)
+def confirmed_recipient(signed: str) -> Subscription | Contact | None:
+    """Return what a link confirms, or None if it is over; raises `BadSignature`."""
+    kind, pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN_S)
     if kind == "contact":
         return Contact.objects.filter(pk=pk).first()
     return Subscription.objects.filter(pk=pk).first()
 
 
-def confirmed_address(signed: str) -> Subscription | None:
-    """Return the subscription whose address a link confirms; raises `BadSignature`."""
-    pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN_S)
-    return Subscription.objects.filter(pk=pk).first()
-
-
 def news_mail(
-    words: Words,
-    recipient: Subscription | Contact,
-    address: str,
-    connection: BaseEmailBackend,
+    kind: Kind, words: Words, address: str, connection: BaseEmailBackend
 ) -> EmailMessage:
-    """Build the mail of a news item."""
+    """Build the mail of a news item. Names are in its text only, not in the subject."""
     url = words.url if "://" in words.url else settings.PUBLIC_URL + words.url
-    return _mail(words.title, f"{words.body}\n\n{url}", recipient, address, connection)
+    text = f"{words.title}. {words.body}\n\n{url}"
+    return _mail(f"Spectate: {kind.label}", text, address, connection)
 
 
 def confirmation_mail(subscription: Subscription) -> EmailMessage:
     """Build the mail that asks the owner of an address for confirmation."""
-    signed = _confirm.sign_object(subscription.pk)
-    url = settings.PUBLIC_URL + reverse("notifications_confirm", args=[signed])
     lines = (
         _("{user} on {site} wants to be notified about runners at this address."),
         _("If that is you, open this page and confirm:") + "\n{url}",
@@ -71,50 +77,56 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
     return _mail(
         _("Mails about runners: is this your address?"),
         "\n\n".join(lines).format(
-            user=subscription.user, site=settings.PUBLIC_URL, url=url
+            user=subscription.user,
+            site=settings.PUBLIC_URL,
+            url=confirm_url(subscription),
         ),
-        subscription,
         subscription.email,
     )
 
 
 def contact_mail(contact: Contact) -> EmailMessage:
-    """Build the mail to a person whom a runner has chosen as contact."""
-    name = contact.runner.name
-    text = _(
-        "{name} runs with {site} and chose this address: if they ever call "
-        "for help, you get a mail with their position. You need not do "
-        "anything now."
+    """Build the mail that asks a person whom a runner has chosen as contact."""
+    lines = (
+        _(
+            "{name} runs with {site} and chose this address: if they ever call for "
+            "help, you would get a mail with their position."
+        ),
+        _("If you agree, open this page and confirm:") + "\n{url}",
+        _("If not, do nothing: you will get no other mail."),
     )
     return _mail(
-        # The recipient has not asked for this mail, so it contains no text of the
-        # runner's.
         _("A runner chose you as an emergency contact"),
-        text.format(name=name, site=settings.PUBLIC_URL),
-        contact,
+        "\n\n".join(lines).format(
+            name=contact.runner.name,
+            site=settings.PUBLIC_URL,
+            url=confirm_url(contact),
+        ),
         contact.email,
     )
 
 
+def stop_headers(address: str) -> dict[str, str]:
+    """Return the headers by which a mail program unsubscribes, RFC 8058."""
+    return {
+        "List-Unsubscribe": f"<{stop_url(address)}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Auto-Submitted": "auto-generated",
+    }
+
+
+def stop_line(address: str) -> str:
+    """Return the end of a mail, with the link that stops all."""
+    return "\n\n-- \n" + _("No more mails: {url}").format(url=stop_url(address)) + "\n"
+
+
 def _mail(
-    subject: str,
-    text: str,
-    recipient: Subscription | Contact,
-    address: str,
-    connection: BaseEmailBackend | None = None,
+    subject: str, text: str, address: str, connection: BaseEmailBackend | None = None
 ) -> EmailMessage:
-    stop = stop_url(recipient)
-    end = _("No more of these mails: {url}").format(url=stop)
     return EmailMessage(
-        # The runner has chosen this name freely.
-        subject=" ".join(subject.split()),
-        body=f"{text}\n\n-- \n{end}\n",
+        subject=subject,
+        body=text + stop_line(address),
         to=[address],
         connection=connection,
-        headers={
-            # One-click unsubscription, RFC 8058.
-            "List-Unsubscribe": f"<{stop}>",
-            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-            "Auto-Submitted": "auto-generated",
-        },
+        headers=stop_headers(address),
     )

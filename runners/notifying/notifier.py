@@ -347,7 +347,8 @@ def _mail(job: Job, backend: BaseEmailBackend) -> Failed | None:
     recipient = job.delivery.recipient
     try:
         with override(recipient.language):
-            mail.news_mail(job.words, recipient, recipient.email, backend).send()
+            kind = Kind(job.delivery.news.kind)
+            mail.news_mail(kind, job.words, recipient.email, backend).send()
     except smtplib.SMTPRecipientsRefused as error:
         # Statuses below 500 are temporary: many mail servers let strangers retry.
         if any(code < 500 for code, _ in error.recipients.values()):

@@ -17,8 +17,8 @@ from django.utils import timezone
 from runners.models import Contact, Entry, News, Race, Runner, Sos, Subscription
 from runners.models.news import Kind
 from runners.notifying import mail
+from runners.notifying.suppression import check_first_mail
 from runners.positions.fix import Fix
-from runners.positions.rate_limits import Limits
 
 MAX_CONTACTS = 5
 # Limits of mails to new contacts per day and process, of one runner and to one address,
@@ -153,14 +153,6 @@ def _until(sos: Sos) -> QuerySet[Sos]:
     )
 
 
-mails_of_runner = Limits(MAX_MAILS_OF_RUNNER / DAY_S, MAX_MAILS_OF_RUNNER)
-mails_to_address = Limits(MAX_MAILS_TO_ADDRESS / DAY_S, MAX_MAILS_TO_ADDRESS)
-
-
-class TooManyMails(Exception):
-    """A contact whose mail would exceed the limit."""
-
-
 @transaction.atomic
 def contact_add(
     *, runner: Runner, email: str, user: User | None, language: str
@@ -173,9 +165,7 @@ def contact_add(
         runner=runner, email=email, user=user, defaults={"language": language}
     )
     if is_new and email:
-        address = mails_to_address.of(hash(email.casefold()))
-        if address.take(1) or mails_of_runner.of(runner.pk).take(1):
-            raise TooManyMails
+        check_first_mail(email, account=runner.account_id)
         mail.contact_mail(contact).send()
     return contact
 

@@ -11,10 +11,11 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from runners.models import Alert, Runner, ShareLink, Subscription
+from runners.models import Alert, Contact, Runner, ShareLink, Subscription
 from runners.models.news import KINDS, Kind
 from runners.notifying import mail
 from runners.notifying.endpoints import EndpointRefused, read_endpoint
+from runners.notifying.suppression import MailRefused, check_first_mail
 from runners.notifying.webpush import KeysRefused, check_keys
 from runners.positions.rate_limits import Bucket
 
@@ -152,14 +153,18 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
         defaults={"user": user, "email": email, "language": language},
     )
     if subscription.confirmed_at is None:
+        try:
+            check_first_mail(email, account=user.pk)
+        except MailRefused as error:
+            raise ChoiceRefused(error.code, error.detail) from None
         mail.confirmation_mail(subscription).send()
     return subscription
 
 
-def address_confirm(*, subscription: Subscription) -> None:
+def address_confirm(*, recipient: Subscription | Contact) -> None:
     """Mark an address as confirmed by its owner."""
-    subscription.confirmed_at = subscription.confirmed_at or timezone.now()
-    subscription.save(update_fields=["confirmed_at"])
+    recipient.confirmed_at = recipient.confirmed_at or timezone.now()
+    recipient.save(update_fields=["confirmed_at"])
 
 
 def address_of(user: User | None) -> Subscription | None:

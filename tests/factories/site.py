@@ -71,7 +71,7 @@ def make_site() -> Site:
         race=race.pk,
         runner=vera.pk,
         token=token.pk,
-        stop=mail.stop_url(address).removeprefix(settings.PUBLIC_URL),
+        stop=mail.stop_url(address.email).removeprefix(settings.PUBLIC_URL),
         confirm=confirm.removeprefix(settings.PUBLIC_URL),
         link=f"/s/{make_link(vera)[1]}/",
         pin=f"/s/{make_link(vera, pin='1234')[1]}/",

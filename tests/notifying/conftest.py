@@ -11,19 +11,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from runners.models import Checkpoint, Entry, Race, Runner, Subscription
-from runners.notifying import sos
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import browser_subscribe
-from runners.positions.rate_limits import Limits
 from tests.notifying.push import Browser, PushService, push_service
-
-
-@pytest.fixture(autouse=True)
-def fresh_mail_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each test send as many mails as a new process."""
-    for name in ("mails_of_runner", "mails_to_address"):
-        limits: Limits = getattr(sos, name)
-        monkeypatch.setattr(sos, name, Limits(limits.rate, limits.burst))
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def mailbox(settings: Settings, mailoutbox: list[EmailMessage]) -> type[Mailbox]
 def address(alice: User, bob: Runner) -> Subscription:
     """Alice's address, subscribed to Bob's checkpoints."""
     subscription = address_add(user=alice, email="alice@example.org", language="de")
-    address_confirm(subscription=subscription)
+    address_confirm(recipient=subscription)
     alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.CHECKPOINT])
     return subscription
 
@@ -156,14 +156,19 @@ def test_each_subscription_has_its_language(
     notifier.mail_turn()
     assert browser.read(service.posts[0].body)["title"] == "Bob en 10 km"
     (mail,) = mailoutbox
-    assert mail.subject == "Bob bei 10 km"
-    assert "Keine solchen Mails mehr: http" in mail.body
+    # Without a name, which is anybody's text.
+    assert mail.subject == "Spectate: Kontrollpunkte"
+    assert mail.body.startswith("Bob bei 10 km. ")
+    assert "Keine Mails mehr: http" in mail.body
 
 
 def test_a_contact_is_notified_in_the_runners_language(
     entry: Entry, notifier: Notifier, mailoutbox: list[EmailMessage]
 ) -> None:
-    contact_add(runner=entry.runner, email="mum@example.org", user=None, language="fr")
+    contact = contact_add(
+        runner=entry.runner, email="mum@example.org", user=None, language="fr"
+    )
+    address_confirm(recipient=contact)
     mailoutbox.clear()
     now = milliseconds(timezone.now())
     sos_store(
@@ -179,6 +184,7 @@ def test_a_contact_is_notified_in_the_runners_language(
     notifier.push_turn()
     notifier.mail_turn()
     (mail,) = mailoutbox
-    assert mail.subject == "Bob appelle à l’aide"
+    assert mail.subject == "Spectate: Appel à l’aide"
+    assert mail.body.startswith("Bob appelle à l’aide. ")
     assert "20 min avant : 53.35000, -6.26000" in mail.body
     assert "Batterie 43 %." in mail.body

@@ -21,6 +21,7 @@ from runners.models import (
     Runner,
     Sos,
     Subscription,
+    SuppressedAddress,
 )
 from runners.models.news import KINDS, Kind
 from runners.notifying.deliveries import spread
@@ -28,6 +29,7 @@ from runners.notifying.mail import CONSOLE
 from runners.notifying.notifier import Notifier
 from runners.notifying.sos import MAX_NOTIFIED_CALLS, Call, contact_add, sos_store
 from runners.notifying.subscribing import (
+    ChoiceRefused,
     address_add,
     address_confirm,
     alerts_set,
@@ -71,7 +73,11 @@ def test_contacts_receive_the_position_and_followers_do_not(
     browser_subscribe(
         push=alices.subscription, user=alice, session="", device="", language="en"
     )
-    contact_add(runner=bob, email="mum@example.org", user=None, language="en")
+    address_confirm(
+        recipient=contact_add(
+            runner=bob, email="mum@example.org", user=None, language="en"
+        )
+    )
     contact_add(runner=bob, email="", user=alice, language="en")
     mailoutbox.clear()
     alerts_set(subscription=subscription, runners=[bob], kinds=[Kind.SOS])
@@ -133,7 +139,9 @@ def test_a_call_reaches_only_the_contacts_of_its_runner(
             device="",
             language="en",
         )
-        contact_add(runner=runner, email=email, user=None, language="en")
+        address_confirm(
+            recipient=contact_add(runner=runner, email=email, user=None, language="en")
+        )
         contact_add(runner=runner, email="", user=user, language="en")
     mailoutbox.clear()
 
@@ -163,7 +171,7 @@ def test_a_call_is_mailed_to_confirmed_addresses_only(
     send_all(notifier)
     assert mailoutbox == []
 
-    address_confirm(subscription=address)
+    address_confirm(recipient=address)
     sos_store(runner=bob.pk, call=call("after"))
     send_all(notifier)
     assert [mail.to for mail in mailoutbox] == [["alice@example.org"]]
@@ -409,22 +417,55 @@ def bobs(bob: Runner, alice: User) -> Client:
     return client
 
 
-def test_a_contact_is_notified_and_can_decline(
-    bobs: Client, bob: Runner, mailoutbox: list[object]
+def path_in(mail: EmailMessage, part: str) -> str:
+    """Return the path of the link in a mail that has this part."""
+    (url,) = (word for word in str(mail.body).split() if part in word)
+    return "/" + url.split("/", 3)[3]
+
+
+def test_a_contact_is_mailed_calls_only_after_agreeing(
+    bobs: Client, bob: Runner, notifier: Notifier, mailoutbox: list[EmailMessage]
+) -> None:
+    bobs.post("/me/contacts/", {"who": "mum@example.org"})
+    assert "has not agreed yet" in bobs.get("/me/").text
+    sos_store(runner=bob.pk, call=call("before"))
+    send_all(notifier)
+    (mail,) = mailoutbox
+
+    page = path_in(mail, "/confirm/")
+    assert "if they call for help" in Client().get(page).text
+    Client().post(page)
+    assert "has not agreed yet" not in bobs.get("/me/").text
+    sos_store(runner=bob.pk, call=call("after"))
+    send_all(notifier)
+    assert [mail.subject for mail in mailoutbox[1:]] == ["Spectate: Call for help"]
+
+
+def test_an_address_that_stopped_mails_cannot_be_added_again(
+    bobs: Client, bob: Runner, alice: User, mailoutbox: list[EmailMessage]
 ) -> None:
     bobs.post("/me/contacts/", {"who": "mum@example.org"})
     (mail,) = mailoutbox
-    headers = mail.extra_headers  # type: ignore[attr-defined]
-    stop = headers["List-Unsubscribe"].strip("<>").partition("//")[2].partition("/")[2]
-    assert bob.contacts.get().email == "mum@example.org"
-    assert "mum@example.org" in bobs.get("/me/").text
+    page = path_in(mail, "/stop/")
+    assert mail.extra_headers["List-Unsubscribe"].endswith(f"{page}>")
+    # The link works also if the runner has removed the contact meanwhile.
+    bob.contacts.all().delete()
+    bobs.post("/me/contacts/", {"who": "MUM@example.org"})
 
     stranger = Client(enforce_csrf_checks=True)
-    assert "calls for help" in stranger.get(f"/{stop}").text
+    assert "mum@example.org" in stranger.get(page).text
     assert bob.contacts.exists()
-    answer = stranger.post(f"/{stop}", {"List-Unsubscribe": "One-Click"})
+    answer = stranger.post(page, {"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200
     assert not bob.contacts.exists()
+
+    mailoutbox.clear()
+    refusal = "This address wants no mails from this server."
+    assert refusal in bobs.post("/me/contacts/", {"who": "Mum@example.org"}).text
+    with pytest.raises(ChoiceRefused, match=refusal):
+        address_add(user=alice, email="mum@example.org", language="en")
+    assert mailoutbox == [] and not bob.contacts.exists()
+    assert "mum" not in str(SuppressedAddress.objects.values().get())
 
 
 def test_a_stranger_gets_few_mails_of_a_contact_that_comes_and_goes(

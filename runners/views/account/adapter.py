@@ -8,11 +8,19 @@ from urllib.parse import urlsplit
 
 import segno
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.models import User
+from django.core.mail import EmailMessage
 from django.http import HttpRequest
+from django.shortcuts import redirect
+
+from runners.notifying.mail import stop_headers, stop_line
+from runners.notifying.suppression import MailRefused, check_first_mail
 
 # For clients on a Unix socket, which have no address.
 NO_ADDRESS = "0.0.0.0"
@@ -22,6 +30,29 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address, which the server has taken from trusted proxies."""
         return request.META.get("REMOTE_ADDR") or NO_ADDRESS
+
+    def send_mail(self, template_prefix: str, email: str, context: Any) -> None:
+        """Send a mail. One to an unconfirmed address counts as a first mail."""
+        if not _is_confirmed(email):
+            try:
+                check_first_mail(email, account=self.request.user.pk)
+            except MailRefused as error:
+                if self.request.user.is_anonymous:
+                    return
+                messages.error(self.request, error.detail)
+                raise ImmediateHttpResponse(redirect("account_email")) from None
+        super().send_mail(template_prefix, email, context)
+
+    def render_mail(
+        self, template_prefix: str, email: str, context: Any, headers: Any = None
+    ) -> EmailMessage:
+        is_first = not _is_confirmed(email)
+        message: EmailMessage = super().render_mail(
+            template_prefix, email, context, stop_headers(email) if is_first else None
+        )
+        if is_first:
+            message.body = str(message.body) + stop_line(email)
+        return message
 
     def reauthenticate(self, user: User, password: str) -> bool:
         """Check the password, and keep the session if its hash is renewed by that."""
@@ -45,6 +76,12 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         image = BytesIO()
         segno.make(url).save(image, kind="svg", xmldecl=False, light="#FFFFFF")
         return image.getvalue().decode()
+
+
+def _is_confirmed(address: str) -> bool:
+    return bool(
+        EmailAddress.objects.filter(email__iexact=address, verified=True).exists()
+    )
 
 
 def _public(url: str) -> str:

@@ -7,7 +7,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.notifying.sos import MAX_CONTACTS, TooManyMails, contact_add
+from runners.notifying.sos import MAX_CONTACTS, contact_add
+from runners.notifying.suppression import MailRefused
 from runners.views.me.forms import ContactForm
 from runners.views.me.page import back_to, own_page, own_runner
 
@@ -27,13 +28,17 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
         contact = contact_add(
             runner=runner, email=email, user=user, language=request.LANGUAGE_CODE
         )
-    except TooManyMails:
-        form.add_error(None, _("Too many mails for today. Try again tomorrow."))
+    except MailRefused as error:
+        form.add_error(None, error.detail)
         return own_page(request, runner, contact_form=form)
     except OSError:
         form.add_error(None, _("The mail could not be sent. Try again later."))
         return own_page(request, runner, contact_form=form)
-    words = _("{name} is notified if you call for help.")
+    words = (
+        _("{name} gets a mail, and is notified from the moment they agree to it.")
+        if email
+        else _("{name} is notified if you call for help.")
+    )
     messages.success(request, words.format(name=contact))
     return back_to("contacts")
 

@@ -210,9 +210,7 @@ class ContactForm(forms.Form):
     who = forms.CharField(
         max_length=254,
         label=_("Mail address, or name of a follower"),
-        help_text=_(
-            "We send a mail to an address immediately, and its owner can refuse."
-        ),
+        help_text=_("An address gets one mail, and is used once its owner agrees."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
 

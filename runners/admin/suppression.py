@@ -1,0 +1,35 @@
+"""Addresses that get no mail; a search for the address finds its hash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from runners.models import SuppressedAddress
+from runners.models.suppression import address_digest
+
+
+@admin.register(SuppressedAddress)
+class SuppressedAddressAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Deleting a row is how an owner gets mail again; the command adds rows."""
+
+    list_display = ("__str__", "reason", "created_at")
+    list_filter = ("reason",)
+    search_fields = ("=digest",)
+    search_help_text = "The whole address."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if search_term:
+            search_term = address_digest(search_term)
+        return super().get_search_results(request, queryset, search_term)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

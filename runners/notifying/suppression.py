@@ -1,0 +1,58 @@
+"""Mails that nobody asked for: whom they may go to, and who wants none at all."""
+
+from __future__ import annotations
+
+from allauth.account.models import EmailAddress
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from runners.models import Contact, Subscription, SuppressedAddress
+from runners.models.suppression import address_digest
+from runners.quotas import over_quota
+
+DAY_S = 86_400
+HOUR_S = 3_600
+# First mails, which ask for a confirmation: to one address and by one account per day,
+# and by the server per hour.
+MAX_TO_ADDRESS = 2
+MAX_BY_ACCOUNT = 5
+MAX_BY_SERVER = 500
+
+
+class MailRefused(Exception):
+    """A first mail that is not sent; `code` is stable and dotted."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def check_first_mail(address: str, *, account: int | None) -> None:
+    """Count a first mail to an address, or raise `MailRefused`."""
+    if SuppressedAddress.objects.of_address(address).exists():
+        raise MailRefused(
+            "mail.suppressed", _("This address wants no mails from this server.")
+        )
+    if (
+        over_quota(f"mail to {address.casefold()}", MAX_TO_ADDRESS, DAY_S)
+        or over_quota(f"mail by {account}", MAX_BY_ACCOUNT, DAY_S)
+        or over_quota("mail", MAX_BY_SERVER, HOUR_S)
+    ):
+        raise MailRefused(
+            "rate.limited", _("Too many mails for today. Try again tomorrow.")
+        )
+
+
+@transaction.atomic
+def address_suppress(*, address: str, reason: str) -> None:
+    """Send nothing to an address any more, and forget it.
+
+    Excepted are mails about an account, to the address that it has confirmed.
+    """
+    SuppressedAddress.objects.of_address(address).get_or_create(
+        digest=address_digest(address), defaults={"reason": reason}
+    )
+    for model in (Subscription, Contact):
+        model.objects.filter(email__iexact=address).delete()
+    EmailAddress.objects.filter(email__iexact=address, verified=False).delete()
