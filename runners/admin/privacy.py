@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from runners.models import Pause, Zone
-from runners.sharing.runner_settings import zone_save
+from runners.preferences.runner_settings import zone_save
 
 
 @admin.register(Zone)

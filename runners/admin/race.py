@@ -34,7 +34,7 @@ from runners.races.setup import (
     race_scale_checkpoints,
     race_set_course,
 )
-from runners.sharing.snapshots import race_item
+from runners.snapshots.items import race_item
 from runners.views.assets import map_assets
 
 # Longer start lists have a page of their own: a form with thousands of rows is slow,

@@ -11,8 +11,8 @@ from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import code_of
 from runners.live.events import Cheered, RunnerEvent
 from runners.positions.rate_limits import Bucket
-from runners.sharing import cheering
-from runners.sharing.cheering import CheerError, cheers_for
+from runners.subscriptions import cheering
+from runners.subscriptions.cheering import CheerError, cheers_for
 
 if TYPE_CHECKING:
     from runners.consumers.typed import TypedConsumer

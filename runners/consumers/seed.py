@@ -17,8 +17,8 @@ from runners.live.outbox import Outbox, SeedOutbox, now_ms
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from
+from runners.rights import token_lookup
 from runners.serving.process import Process
-from runners.sharing import token_lookup
 
 logger = logging.getLogger(__name__)
 

@@ -34,9 +34,9 @@ from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.pipeline import Pipeline
 from runners.positions.rate_limits import Bucket
 from runners.positions.validation import FixError
+from runners.rights import access, token_lookup
+from runners.rights.access import Viewer
 from runners.serving.process import Process
-from runners.sharing import access, token_lookup
-from runners.sharing.access import Viewer
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from runners.live.hub import Hub
 from runners.live.outbox import Outbox, now_ms
 from runners.live.socket_writer import SocketWriter
 from runners.positions.track import Publisher
+from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
 from runners.serving.process import Process
-from runners.sharing.access import AccessCheck, AccessDecision, Grant, Viewer
-from runners.sharing.access_monitor import AccessMonitor
-from runners.sharing.runner_reads import RunnerReads
+from runners.subscriptions.access_monitor import AccessMonitor
+from runners.subscriptions.runner_reads import RunnerReads
 
 
 class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]

@@ -33,12 +33,13 @@ from runners.live.encoding.ids import code_of
 from runners.live.encoding.snapshots import snapshot_frame
 from runners.live.outbox import TypedOutbox, now_ms
 from runners.positions.pipeline import Receipt
+from runners.recovery.backfill import COMMIT_DELAY_S, Backfill
+from runners.rights import access, share_links
+from runners.rights.share_links import LinkError, LinkLocked
 from runners.serving.process import Process
-from runners.sharing import access, share_links, snapshots
-from runners.sharing.recovery import COMMIT_DELAY_S, Backfill
-from runners.sharing.share_links import LinkError, LinkLocked
-from runners.sharing.topic import Topic, TopicName
-from runners.sharing.topic_registry import TopicRegistry
+from runners.snapshots import items as snapshots
+from runners.subscriptions.topic import Topic, TopicName
+from runners.subscriptions.topic_registry import TopicRegistry
 
 # Limit of the fixes in one `publish`.
 PUBLISH_LIMIT = 500

@@ -32,8 +32,8 @@ from runners.models import Runner
 from runners.notifying.sos import alarm_store
 from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError
+from runners.rights.token_cache import CachedToken
 from runners.serving.process import Process, current
-from runners.sharing.token_cache import CachedToken
 
 logger = logging.getLogger(__name__)
 

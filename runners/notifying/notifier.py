@@ -34,8 +34,8 @@ from runners.notifying import deliveries, mail, webpush
 from runners.notifying.endpoints import Answer, EndpointRefused, post
 from runners.notifying.texts import Words, words_for_contact, words_of
 from runners.positions.rate_limits import Bucket, Limits
-from runners.sharing.access import visible_runners
-from runners.sharing.windows import visible_races
+from runners.rights.access import visible_runners
+from runners.rights.windows import visible_races
 
 logger = logging.getLogger(__name__)
 

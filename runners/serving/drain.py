@@ -16,9 +16,9 @@ from uvicorn.server import Server
 from runners.live.close_codes import RECONNECT
 from runners.live.outbox import SOCKETS_PER_PASS
 from runners.live.server import FrameProtocol
+from runners.recovery.backfill import Backfiller
 from runners.serving.process import current
 from runners.serving.stages import STAGE_S, in_stages
-from runners.sharing.recovery import Backfiller
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from django.conf import settings
 from runners.live.close_codes import RECONNECT
 from runners.live.outbox import SOCKETS_PER_PASS, Outbox
 from runners.serving.stages import in_stages
-from runners.sharing.access_monitor import MonitoredSocket
+from runners.subscriptions.access_monitor import MonitoredSocket
 
 logger = logging.getLogger(__name__)
 

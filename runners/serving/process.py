@@ -13,15 +13,15 @@ from runners.notifying.notifier import Notifier
 from runners.positions.pipeline import Pipeline
 from runners.positions.rate_limits import Limits
 from runners.positions.recorder import Recorder
+from runners.recovery.backfill import Backfiller
+from runners.rights.token_cache import TokenCache
 from runners.serving.admission import Admission
 from runners.serving.garbage_collection import FullCollections
 from runners.serving.operator_socket import OperatorSocket
 from runners.serving.pruning import DailyPruning
-from runners.sharing.access_monitor import AccessMonitor
-from runners.sharing.recovery import Backfiller
-from runners.sharing.runner_reads import RunnerReads
-from runners.sharing.token_cache import TokenCache
-from runners.sharing.topic_registry import TopicRegistry
+from runners.subscriptions.access_monitor import AccessMonitor
+from runners.subscriptions.runner_reads import RunnerReads
+from runners.subscriptions.topic_registry import TopicRegistry
 
 
 class Process:

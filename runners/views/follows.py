@@ -8,7 +8,11 @@ from django.http import HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST
 
-from runners.sharing.following import follow_runner, followable_runners, unfollow_runner
+from runners.preferences.following import (
+    follow_runner,
+    followable_runners,
+    unfollow_runner,
+)
 
 
 @require_POST

@@ -21,9 +21,9 @@ from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
 from runners.positions.fix import milliseconds
-from runners.sharing.access import visible_runners
-from runners.sharing.following import follow_statuses
-from runners.sharing.windows import races_of, visible_races
+from runners.preferences.following import follow_statuses
+from runners.rights.access import visible_runners
+from runners.rights.windows import races_of, visible_races
 from runners.views.assets import map_assets, modules
 from runners.views.topic_data import course_of, first_rows
 

@@ -18,12 +18,12 @@ from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
+from runners.recovery.backfill import stored_since
+from runners.rights.access import visible_runners
+from runners.rights.share_links import LinkError
+from runners.rights.windows import visible_races
 from runners.serving.process import complete_before
-from runners.sharing.access import visible_runners
-from runners.sharing.recovery import stored_since
-from runners.sharing.share_links import LinkError
-from runners.sharing.snapshots import add_trails, runner_items
-from runners.sharing.windows import visible_races
+from runners.snapshots.items import add_trails, runner_items
 from runners.views.numbers import whole_number
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (

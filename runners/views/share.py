@@ -16,14 +16,14 @@ from django.views.decorators.debug import (
 from django.views.decorators.http import require_http_methods
 
 from runners.models import Runner, ShareLink
-from runners.sharing.share_links import (
+from runners.rights.share_links import (
     LinkError,
     LinkLocked,
     link_proof,
     needs_pin,
     view_link,
 )
-from runners.sharing.windows import races_of
+from runners.rights.windows import races_of
 from runners.views.live import LINK_TICK_MS, live_page
 from runners.views.throttle import record_failure
 

@@ -10,7 +10,7 @@ from django.utils.decorators import async_only_middleware
 
 from runners import database
 from runners.models import ShareLink
-from runners.sharing.share_links import LinkError, LinkLocked, open_link
+from runners.rights.share_links import LinkError, LinkLocked, open_link
 
 # The headers for a share link and for its PIN, because logs contain URLs.
 SHARE_HEADER = "Spectate-Share"

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from runners.sharing.runner_settings import sharing_pause, stop_link_runner
+from runners.preferences.runner_settings import sharing_pause, stop_link_runner
 from runners.views.share import kept_secret
 
 

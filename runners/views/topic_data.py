@@ -19,8 +19,8 @@ from django.utils.translation import gettext as _
 
 from runners.live.outbox import now_ms
 from runners.models import Race
-from runners.sharing.access import blockers_of, lately_public, race_runners
-from runners.sharing.snapshots import add_trails, race_item, runner_items
+from runners.rights.access import blockers_of, lately_public, race_runners
+from runners.snapshots.items import add_trails, race_item, runner_items
 
 # Limits of cached topics, which are valid for one second, and of cached courses.
 KEPT = 32

@@ -19,12 +19,12 @@ from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
+from runners.preferences.runner_settings import positions_gpx
+from runners.recovery.backfill import MARGIN_S
+from runners.rights.access import visible_runners
+from runners.rights.share_links import LinkError
+from runners.rights.windows import shown_from
 from runners.serving.process import complete_before
-from runners.sharing.access import visible_runners
-from runners.sharing.recovery import MARGIN_S
-from runners.sharing.runner_settings import positions_gpx
-from runners.sharing.share_links import LinkError
-from runners.sharing.windows import shown_from
 from runners.views.share_header import database_unavailable, header_link
 
 logger = logging.getLogger(__name__)

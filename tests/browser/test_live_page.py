@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from runners.models import Runner
-from runners.sharing.runner_settings import visibility_set
+from runners.preferences.runner_settings import visibility_set
 from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import (
     LivePage,

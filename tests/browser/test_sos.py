@@ -11,7 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from runners.models import Entry, Race
-from runners.sharing.runner_settings import sharing_pause
+from runners.preferences.runner_settings import sharing_pause
 from tests.browser.pages import PATIENCE_MS
 from tests.factories.people import make_office, make_runner, make_token
 from tests.servers import Server

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from runners.consumers.cheers import SOCKET_BURST, SOCKET_CHEERS_PER_S
-from runners.sharing.cheering import RUNNER_BURST, RUNNER_CHEERS_PER_S
+from runners.subscriptions.cheering import RUNNER_BURST, RUNNER_CHEERS_PER_S
 from tests.clients import Client, seed_client, typed_client
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner, RunnerToken, ShareLink
-from runners.sharing.runner_settings import (
+from runners.preferences.runner_settings import (
     account_delete,
     runner_delete,
     visibility_set,

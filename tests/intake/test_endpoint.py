@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from runners.models import LatestPosition, RunnerToken
-from runners.sharing import token_cache
+from runners.rights import token_cache
 from tests.intake.payloads.overland import FEATURE, feature
 from tests.intake.payloads.owntracks import FULL, LOCATION
 from tests.intake.phones import MS, SECONDS, Phone

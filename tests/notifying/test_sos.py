@@ -37,7 +37,7 @@ from runners.notifying.subscribing import (
 )
 from runners.positions.fix import Fix
 from runners.positions.retention import prune
-from runners.sharing.runner_settings import positions_erase, zone_add
+from runners.preferences.runner_settings import positions_erase, zone_add
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runners.models import LatestPosition, News, Position, Sos
-from runners.sharing.runner_settings import zone_add
+from runners.preferences.runner_settings import zone_add
 from tests.clients import Message, typed_client
 from tests.factories.people import make_phone, make_runner, make_token
 from tests.servers import Server

@@ -28,7 +28,7 @@ from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix, milliseconds
 from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
-from runners.sharing.snapshots import add_trails, runner_items
+from runners.snapshots.items import add_trails, runner_items
 from tests.waiting import PATIENCE_S
 
 numbers = itertools.count()

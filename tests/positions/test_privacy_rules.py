@@ -21,7 +21,11 @@ from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import DAY_MS, Circle, forget_hidden
 from runners.positions.storage import Row, write_rows
 from runners.positions.track import Publisher
-from runners.sharing.runner_settings import positions_erase, sharing_until, zone_save
+from runners.preferences.runner_settings import (
+    positions_erase,
+    sharing_until,
+    zone_save,
+)
 from tests.waiting import PATIENCE_S, eventually
 
 # In Fiji, 0.001 degrees of longitude are 106 m.

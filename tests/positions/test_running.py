@@ -23,7 +23,7 @@ from runners.positions.pipeline import Pipeline
 from runners.positions.running import recompute
 from runners.positions.track import Publisher
 from runners.races.entries import entry_mark, split_set
-from runners.sharing.snapshots import runner_items
+from runners.snapshots.items import runner_items
 from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import SeedOutbox, TypedOutbox
+from runners.recovery.backfill import Backfiller
 from runners.serving.drain import CLOSES_PER_S, RECONNECTS_PER_S, close_sockets
-from runners.sharing.recovery import Backfiller
 from tests.live.socket_writers import RecordingWriter
 from tests.virtual_time import virtual_time
 

@@ -18,12 +18,12 @@ from runners.models import Pause, RightsChange, Runner
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt
 from runners.positions.track import Publisher
+from runners.preferences.runner_settings import sharing_pause, visibility_set
+from runners.rights.access import Viewer
 from runners.serving.process import Process
-from runners.sharing import access_monitor
-from runners.sharing.access import Viewer
-from runners.sharing.access_monitor import AccessMonitor
-from runners.sharing.runner_settings import sharing_pause, visibility_set
-from runners.sharing.topic import Topic, TopicName
+from runners.subscriptions import access_monitor
+from runners.subscriptions.access_monitor import AccessMonitor
+from runners.subscriptions.topic import Topic, TopicName
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server
 from tests.sharing.live_bob import make_located_runner

@@ -11,9 +11,9 @@ from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
 from runners.positions.recorder import Recorder
-from runners.sharing.access import blockers_of
-from runners.sharing.topic import Blockers, TopicName, Version
-from runners.sharing.topic_registry import TopicRegistry
+from runners.rights.access import blockers_of
+from runners.subscriptions.topic import Blockers, TopicName, Version
+from runners.subscriptions.topic_registry import TopicRegistry
 from tests.live.socket_writers import RecordingWriter
 
 ALICE = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runners.sharing.runner_settings import (
+from runners.preferences.runner_settings import (
     positions_erase,
     sharing_pause,
     sharing_resume,

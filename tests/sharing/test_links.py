@@ -14,8 +14,8 @@ import pytest
 from django.utils import timezone
 
 from runners.models import Entry, Race, Runner, ShareLink, Split
+from runners.preferences.runner_settings import visibility_set
 from runners.races.entries import split_set
-from runners.sharing.runner_settings import visibility_set
 from tests.clients import Client, typed_client
 from tests.factories.people import make_link
 from tests.races.field import make_race

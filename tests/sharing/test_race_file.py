@@ -30,7 +30,7 @@ from runners.models import (
     Split,
 )
 from runners.positions.running import live_status
-from runners.sharing.runner_settings import positions_erase, zone_add
+from runners.preferences.runner_settings import positions_erase, zone_add
 from runners.views.races import listing
 
 # Views read in separate threads, which see committed rows only.

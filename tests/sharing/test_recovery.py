@@ -20,8 +20,8 @@ from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions import storage
 from runners.positions.fix import Fix
-from runners.sharing import recovery, runner_reads
-from runners.sharing.recovery import (
+from runners.recovery import backfill as recovery
+from runners.recovery.backfill import (
     LIMIT,
     RUNNER_LIMIT,
     Backfill,
@@ -30,6 +30,7 @@ from runners.sharing.recovery import (
     stored_after,
     stored_since,
 )
+from runners.subscriptions import runner_reads
 from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532

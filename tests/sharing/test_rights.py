@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from runners.models import Follow, Runner, RunnerToken
-from runners.sharing.runner_settings import sharing_until, visibility_set
+from runners.preferences.runner_settings import sharing_until, visibility_set
 from tests.clients import Message, seed_client, typed_client
 from tests.factories.people import end_session, make_follow, make_phone, make_runner
 from tests.sharing.live_bob import (

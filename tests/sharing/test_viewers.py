@@ -11,8 +11,8 @@ from django.utils import timezone
 from runners import database
 from runners.models import LinkViewers, Runner, ShareLink
 from runners.models.share import VIEWERS_AGE
-from runners.sharing import access_monitor
-from runners.sharing.access_monitor import AccessMonitor
+from runners.subscriptions import access_monitor
+from runners.subscriptions.access_monitor import AccessMonitor
 from tests.sharing.test_access_monitor import monitor as monitor  # noqa: F401
 from tests.waiting import PATIENCE_S
 

@@ -19,7 +19,8 @@ from runners.models import (
     Runner,
     ShareLink,
 )
-from runners.sharing.access import (
+from runners.recovery.backfill import stored_since
+from runners.rights.access import (
     AccessCheck,
     Viewer,
     check_access,
@@ -27,9 +28,8 @@ from runners.sharing.access import (
     race_runners,
     visible_runners,
 )
-from runners.sharing.recovery import stored_since
-from runners.sharing.snapshots import find_races, runner_items
-from runners.sharing.windows import races_of
+from runners.rights.windows import races_of
+from runners.snapshots.items import find_races, runner_items
 
 pytestmark = pytest.mark.django_db
 

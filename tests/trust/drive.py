@@ -17,7 +17,7 @@ from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
 from runners.models import Entry, Race, Runner
-from runners.sharing.runner_settings import zone_add
+from runners.preferences.runner_settings import zone_add
 from tests.clients import Client, seed_client, typed_client
 from tests.factories.people import (
     Keys,

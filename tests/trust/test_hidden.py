@@ -10,15 +10,15 @@ import contextlib
 
 from django.utils import timezone
 
-from runners.sharing.recovery import COMMIT_DELAY_S
-from runners.sharing.runner_settings import (
+from runners.preferences.runner_settings import (
     positions_erase,
     sharing_pause,
     sharing_resume,
     sharing_until,
     zone_add,
 )
-from runners.sharing.topic import SNAPSHOT_MAX_AGE_S
+from runners.recovery.backfill import COMMIT_DELAY_S
+from runners.subscriptions.topic import SNAPSHOT_MAX_AGE_S
 from tests.servers import Server
 from tests.trust.drive import Cast, Drive, Listener, make_cast, now_ms
 from tests.trust.places import Places

@@ -5,9 +5,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from runners.models import Follow, Runner
-from runners.sharing.access import visible_runners
-from runners.sharing.following import FollowAnswer, follow_answer, follow_statuses
-from runners.sharing.runner_settings import visibility_set
+from runners.preferences.following import FollowAnswer, follow_answer, follow_statuses
+from runners.preferences.runner_settings import visibility_set
+from runners.rights.access import visible_runners
 
 Status = Follow.Status
 Visibility = Runner.Visibility

@@ -23,7 +23,7 @@ from runners.models import (
     ShareLink,
     Zone,
 )
-from runners.sharing.runner_settings import sharing_pause, zone_add
+from runners.preferences.runner_settings import sharing_pause, zone_add
 
 Status = Follow.Status
 FORMS = [

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from runners.models import Entry, Race, RightsChange, Runner
-from runners.sharing.access import visible_runners
+from runners.rights.access import visible_runners
 
 pytestmark = pytest.mark.django_db
 

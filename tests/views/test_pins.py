@@ -15,7 +15,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from runners.models import Race, ShareLink
-from runners.sharing import share_links
+from runners.rights import share_links
 from tests.races.field import make_entry, make_race
 from tests.views.test_share import page_of
 from tests.waiting import PATIENCE_S

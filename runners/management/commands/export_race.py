@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.errors import database_needed
 from runners.models import Race
-from runners.sharing.race_file.writing import race_write
+from runners.race_file.writing import race_write
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.errors import database_needed
-from runners.sharing.race_file.reading import RaceFileError, race_read
+from runners.race_file.reading import RaceFileError, race_read
 
 
 class Command(BaseCommand):

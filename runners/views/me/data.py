@@ -16,7 +16,7 @@ from django.views.decorators.http import (
 )
 
 from runners.models import Runner
-from runners.sharing.runner_settings import (
+from runners.preferences.runner_settings import (
     account_delete,
     positions_erase,
     positions_gpx,

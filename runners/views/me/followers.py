@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.sharing.following import FollowAnswer, follow_answer
+from runners.preferences.following import FollowAnswer, follow_answer
 from runners.views.me.page import back_to, own_runner
 
 WORDS = {

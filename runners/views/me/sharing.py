@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.sharing.runner_settings import (
+from runners.preferences.runner_settings import (
     cheers_set,
     sharing_pause,
     sharing_resume,

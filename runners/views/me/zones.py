@@ -8,7 +8,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.sharing.runner_settings import zone_add
+from runners.preferences.runner_settings import zone_add
 from runners.views.me.forms import MOST_ZONES, ZoneForm
 from runners.views.me.page import back_to, own_page, own_runner
 

@@ -29,7 +29,7 @@ from runners.notifying.subscribing import (
     browser_subscribe,
 )
 from runners.notifying.webpush import public_key
-from runners.sharing.access import visible_runners
+from runners.rights.access import visible_runners
 from runners.views.live_json import Refused, link_in_header
 
 # Limit of a request: a hundred codes and a push subscription.

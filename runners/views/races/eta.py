@@ -22,7 +22,7 @@ from runners.models.runner import RunnerQuerySet
 from runners.races.course import WGS84, Course
 from runners.races.eta import Arrival, arrivals
 from runners.races.race_data import Ground, ground_of, rows_of, samples_of
-from runners.sharing.access import visible_runners
+from runners.rights.access import visible_runners
 from runners.views.live_json import Refused
 from runners.views.races.requests import answers_json, invalid, requested_race
 

@@ -22,7 +22,7 @@ from runners.races.standings import (
     matching,
     standings,
 )
-from runners.sharing.results import shown_in_standings
+from runners.rights.results import shown_in_standings
 from runners.views.numbers import whole_number
 from runners.views.races.requests import invalid, requested_race
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from runners import database
 from runners.models import Race, ShareLink
-from runners.sharing.windows import visible_races
+from runners.rights.windows import visible_races
 from runners.views.live_json import Refused, link_in_header
 from runners.views.share_header import database_unavailable
 

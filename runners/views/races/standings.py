@@ -19,7 +19,7 @@ from runners import database
 from runners.models import Race, ShareLink
 from runners.positions.fix import milliseconds
 from runners.races.standings import legs
-from runners.sharing.share_links import LinkError, find_link
+from runners.rights.share_links import LinkError, find_link
 from runners.views.live_json import Refused
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json

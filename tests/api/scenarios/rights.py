@@ -5,7 +5,11 @@ from __future__ import annotations
 from django.utils import timezone
 
 from runners.models import Race, ShareLink
-from runners.sharing.runner_settings import runner_delete, sharing_until, visibility_set
+from runners.preferences.runner_settings import (
+    runner_delete,
+    sharing_until,
+    visibility_set,
+)
 from tests.api.scenarios.context import Context, Scenario
 from tests.api.scenarios.rows import Rows
 from tests.factories.people import make_follow

@@ -26,14 +26,14 @@ from runners.live.outbox import TypedOutbox, now_ms
 from runners.models import Entry, Race
 from runners.models.runner import RunnerQuerySet
 from runners.positions.recorder import Recorder
-from runners.sharing.access import lately_public, race_runners
-from runners.sharing.recovery import (
+from runners.recovery.backfill import (
     COMMIT_DELAY_S,
     Backfill,
     stored_after,
     stored_since,
 )
-from runners.sharing.snapshots import (
+from runners.rights.access import lately_public, race_runners
+from runners.snapshots.items import (
     add_trails,
     race_item,
     runner_items,

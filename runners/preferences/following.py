@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
 from runners.models import Follow, Runner
-from runners.sharing.access import visible_runners
+from runners.rights.access import visible_runners
 
 
 def followable_runners(*, user: User) -> QuerySet[Runner]:

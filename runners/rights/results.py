@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner
-from runners.sharing.access import visible_runners
+from runners.rights.access import visible_runners
 
 
 def shown_in_standings(

@@ -15,6 +15,7 @@ import orjson
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, transaction
 
+from runners import race_file
 from runners.live.outbox import now_ms
 from runners.models import (
     Checkpoint,
@@ -34,7 +35,6 @@ from runners.positions.storage import BATCH, Row, write_rows
 from runners.positions.validation import FixError, check_fix, fix_from
 from runners.races.course import Course
 from runners.races.gpx_import import CourseError
-from runners.sharing import race_file
 
 NO_RACE_FILE = "This is not a file of `manage.py export_race`."
 Fields = dict[str, Any]

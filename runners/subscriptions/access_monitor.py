@@ -24,10 +24,11 @@ from runners.models import LinkViewers, RightsChange
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import forget_hidden
 from runners.positions.track import Publisher
-from runners.sharing import access, snapshots
-from runners.sharing.access import AccessCheck, AccessDecision, Viewer
-from runners.sharing.hand_splits import splits_by_hand
-from runners.sharing.topic_registry import TopicRegistry
+from runners.rights import access
+from runners.rights.access import AccessCheck, AccessDecision, Viewer
+from runners.snapshots import items as snapshots
+from runners.subscriptions.hand_splits import splits_by_hand
+from runners.subscriptions.topic_registry import TopicRegistry
 
 logger = logging.getLogger(__name__)
 

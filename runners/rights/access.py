@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from runners.models import Entry, Follow, Race, Runner, RunnerToken, ShareLink
 from runners.models.runner import RunnerQuerySet, palette_colour, sharing_now
-from runners.sharing.token_lookup import user_of_session
-from runners.sharing.windows import (
+from runners.rights.token_lookup import user_of_session
+from runners.rights.windows import (
     entries_open,
     visible_races,
     window_end,

@@ -11,7 +11,7 @@ from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.positions.rate_limits import Limits
-from runners.sharing.access import Viewer, followable
+from runners.rights.access import Viewer, followable
 
 # Limit of the text, in characters.
 TEXT_LIMIT = 80

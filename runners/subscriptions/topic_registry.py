@@ -9,9 +9,9 @@ from runners import database
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.positions.recorder import Recorder
-from runners.sharing.access import blockers_of
-from runners.sharing.snapshots import find_races
-from runners.sharing.topic import NOBODY, Blockers, Topic, TopicName
+from runners.rights.access import blockers_of
+from runners.snapshots.items import find_races
+from runners.subscriptions.topic import NOBODY, Blockers, Topic, TopicName
 
 # How long the result of a race lookup is reused.
 FOUND_AGE_S = 1.0

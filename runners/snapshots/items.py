@@ -15,7 +15,7 @@ from runners.models.runner import RunnerQuerySet
 from runners.positions.fix import milliseconds
 from runners.positions.running import live_status
 from runners.races.course import Course
-from runners.sharing.windows import shown_from, visible_races
+from runners.rights.windows import shown_from, visible_races
 
 # The length of the trails in a snapshot.
 TRAIL = timedelta(minutes=5)

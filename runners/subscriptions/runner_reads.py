@@ -16,8 +16,7 @@ import orjson
 
 from runners.database import CoalescedReads
 from runners.live.encoding.snapshots import snapshot_bodies
-from runners.sharing.access import Grant, Viewer, followable
-from runners.sharing.recovery import (
+from runners.recovery.backfill import (
     COMMIT_DELAY_S,
     LIMIT,
     MARGIN_S,
@@ -26,7 +25,8 @@ from runners.sharing.recovery import (
     Backfill,
     stored_since,
 )
-from runners.sharing.snapshots import TRAIL_RUNNERS, add_trails, runner_items
+from runners.rights.access import Grant, Viewer, followable
+from runners.snapshots.items import TRAIL_RUNNERS, add_trails, runner_items
 
 # Times are rounded down to multiples of this, so that many requests share a query.
 SINCE_STEP_MS = 5_000

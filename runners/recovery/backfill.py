@@ -20,8 +20,8 @@ from runners.live.hub import Hub
 from runners.live.outbox import now_ms
 from runners.models import Position
 from runners.positions.fix import milliseconds
-from runners.sharing.snapshots import LONG_AGO
-from runners.sharing.windows import shown_from
+from runners.rights.windows import shown_from
+from runners.snapshots.items import LONG_AGO
 
 logger = logging.getLogger(__name__)
 

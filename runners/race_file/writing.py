@@ -15,10 +15,10 @@ import orjson
 from django.db.models import Model, Q
 from django.utils import timezone
 
+from runners import race_file
 from runners.models import Entry, LatestPosition, Position, Race, Runner, Split
 from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import milliseconds
-from runners.sharing import race_file
 
 # Limit of fixes per line.
 FIXES_A_LINE = 1_000

@@ -1,0 +1,1 @@
+"""What runners decide about who sees and follows them."""

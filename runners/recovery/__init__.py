@@ -1,0 +1,1 @@
+"""Backfill of positions that clients missed."""

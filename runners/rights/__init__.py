@@ -1,0 +1,1 @@
+"""Who may see which runners and races, and who may publish."""
