@@ -18,9 +18,9 @@ import msgpack  # type: ignore[import-untyped]
 import orjson
 
 from bench.field import START
-from runners.earth import METRES_PER_DEGREE
 from runners.live.encoding import v1
 from runners.live.encoding.rows import fix_row
+from runners.units.earth import METRES_PER_DEGREE
 
 Row = list[Any]
 DURATION_S = 60

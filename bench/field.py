@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import orjson
 
-from runners.earth import METRES_PER_DEGREE
+from runners.units.earth import METRES_PER_DEGREE
 
 SLUG = "city"
 # The course leads due north from here, so that the load generator needs no map to

@@ -12,9 +12,9 @@ import time
 from random import Random
 from typing import NamedTuple
 
-from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 from runners.races.progress import Guide, Mark, State
+from runners.units.earth import METRES_PER_DEGREE
 
 COURSE_POINTS = 45_000
 COURSE_LENGTH_M = 160_000

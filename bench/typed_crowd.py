@@ -19,7 +19,7 @@ import orjson
 from bench.client import CONCURRENT_HANDSHAKES, PEEK_BYTES, Client, masked, open_all
 from bench.crowd import OLDEST_MS, Crowd
 from bench.field import LENGTH_M, START
-from runners.earth import METRES_PER_DEGREE
+from runners.units.earth import METRES_PER_DEGREE
 
 SPEED_MPS = 3.3
 # Between two neighbouring runners.

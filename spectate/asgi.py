@@ -18,10 +18,10 @@ except ImproperlyConfigured as error:
 
 from channels.routing import ProtocolTypeRouter
 
-from runners.logs import mask_logs
 from runners.routing import http_application, websocket_application
 from runners.serving.daphne import prepare_daphne
 from runners.serving.lifespan import lifespan
+from runners.serving.logs import mask_logs
 
 mask_logs()
 prepare_daphne()

@@ -460,7 +460,7 @@ LOGGING = {
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
     },
-    "filters": {"senders": {"()": "runners.logs.NoTracebackOfSenders"}},
+    "filters": {"senders": {"()": "runners.serving.logs.NoTracebackOfSenders"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

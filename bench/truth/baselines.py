@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from bench.truth.runs import Fix, Floats
-from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
+from runners.units.earth import METRES_PER_DEGREE
 
 TOP_SPEED = 7.0
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
+from runners.units.earth import METRES_PER_DEGREE
 from tests.races.shapes import Place, track
 
 LAT = 47.0

@@ -11,12 +11,12 @@ from django.forms.models import BaseInlineFormSet
 from django.utils import timezone
 
 from runners.models import Race, Wave
+from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn_past
 from runners.races.arrival.results import MAX_BYTES as MAX_RESULTS_BYTES
 from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, repair_course
-from runners.races.eta import Slopes
 from runners.races.gpx_import import MAX_BYTES, CourseError
 from runners.races.setup import DEFAULT_DURATION
 

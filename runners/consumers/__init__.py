@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runners import handshake
+from runners.consumers import handshake
 from runners.consumers.seed import SeedConsumer
 from runners.consumers.socket import Receive, Send, writer_of
 from runners.consumers.typed import TypedConsumer

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from runners.consumers.errors import CommandError
-from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError, fix_from
+from runners.units.clock import now_ms
 
 # Limit of the characters of an `id`, because replies repeat it.
 ID_LIMIT = 200

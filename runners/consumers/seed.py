@@ -13,12 +13,13 @@ from runners.consumers.socket import SocketConsumer, failed
 from runners.live.encoding import seed
 from runners.live.encoding.ids import code_of, wire_id_of
 from runners.live.events import WireId
-from runners.live.outbox import Outbox, SeedOutbox, now_ms
+from runners.live.outbox import Outbox, SeedOutbox
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from
 from runners.rights import token_lookup
 from runners.serving.process import Process
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import orjson
 from django.conf import settings
 
-from runners import database, handshake
+from runners import database
+from runners.consumers import handshake
 from runners.consumers.errors import CommandError
 from runners.consumers.subscriptions import SubscriptionConsumer
 from runners.live.close_codes import (
@@ -29,7 +30,7 @@ from runners.live.close_codes import (
     TOO_FAST,
 )
 from runners.live.encoding.ids import RunnerIdError, code_of
-from runners.live.outbox import Outbox, now_ms
+from runners.live.outbox import Outbox
 from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.pipeline import Pipeline
 from runners.positions.rate_limits import Bucket
@@ -37,6 +38,7 @@ from runners.positions.validation import FixError
 from runners.rights import access, token_lookup
 from runners.rights.access import Viewer
 from runners.serving.process import Process
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from runners import database
 from runners.consumers.errors import CommandError
-from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_store
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.rate_limits import Bucket
 from runners.positions.validation import FixError, check_fix, fix_from
+from runners.units.clock import milliseconds, now_ms
 
 if TYPE_CHECKING:
     from runners.consumers.typed import TypedConsumer

@@ -15,13 +15,14 @@ from runners.live.close_codes import NO_LONGER_ALLOWED, NOT_SIGNED_IN, RECONNECT
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event
 from runners.live.hub import Hub
-from runners.live.outbox import Outbox, now_ms
+from runners.live.outbox import Outbox
 from runners.live.socket_writer import SocketWriter
 from runners.positions.track import Publisher
 from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
 from runners.serving.process import Process
 from runners.subscriptions.access_monitor import AccessMonitor
 from runners.subscriptions.runner_reads import RunnerReads
+from runners.units.clock import now_ms
 
 
 class SubscriptionConsumer(AsyncConsumer):  # type: ignore[misc]

@@ -31,7 +31,7 @@ from runners.live.close_codes import NOT_SIGNED_IN, TOO_FAST
 from runners.live.encoding import v1
 from runners.live.encoding.ids import code_of
 from runners.live.encoding.snapshots import snapshot_frame
-from runners.live.outbox import TypedOutbox, now_ms
+from runners.live.outbox import TypedOutbox
 from runners.positions.pipeline import Receipt
 from runners.recovery.backfill import COMMIT_DELAY_S, Backfill
 from runners.rights import access, share_links
@@ -40,6 +40,7 @@ from runners.serving.process import Process
 from runners.snapshots import items as snapshots
 from runners.subscriptions.topic import Topic, TopicName
 from runners.subscriptions.topic_registry import TopicRegistry
+from runners.units.clock import now_ms
 
 # Limit of the fixes in one `publish`.
 PUBLISH_LIMIT = 500

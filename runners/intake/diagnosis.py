@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from runners.earth import EARTH_RADIUS_M
 from runners.models import Phone, Position, RunnerToken
+from runners.units.earth import EARTH_RADIUS_M
 
 # Fixes that are examined: the newest ones, not older than the token.
 FIXES = 20

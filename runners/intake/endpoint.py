@@ -27,13 +27,13 @@ from runners.intake.overland import OVERLAND
 from runners.intake.owntracks import OWNTRACKS
 from runners.intake.profile import PROFILE_FILE, gpslogger_profile
 from runners.intake.traccar import TRACCAR
-from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.notifying.sos import alarm_store
 from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError
 from runners.rights.token_cache import CachedToken
 from runners.serving.process import Process, current
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 

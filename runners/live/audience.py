@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from runners.live.encoding import v1
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, PositionAccepted, RunnerEvent
-from runners.live.outbox import SOCKETS_PER_PASS, TypedOutbox, now_ms
-
-if TYPE_CHECKING:
-    from runners.live.hub import Hub
+from runners.live.outbox import SOCKETS_PER_PASS, TypedOutbox, WriteScheduler
+from runners.units.clock import now_ms
 
 
 class Audience:
@@ -22,7 +19,7 @@ class Audience:
     the members have been sent the runner's item.
     """
 
-    def __init__(self, hub: Hub, tick: int, race: int | None = None) -> None:
+    def __init__(self, hub: WriteScheduler, tick: int, race: int | None = None) -> None:
         self.hub = hub
         self.tick = tick
         # The topic's race (a primary key), or None for everybody public.

@@ -22,7 +22,8 @@ from runners.live.events import (
 )
 from runners.live.layer import Layer
 from runners.live.loss_detector import LossDetector
-from runners.live.outbox import SOCKETS_PER_PASS, Outbox, now_ms
+from runners.live.outbox import SOCKETS_PER_PASS, Flushable, Outbox
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +43,6 @@ class Subscriber(Protocol):
     """Receives the events of runners: an outbox, an audience or a track."""
 
     def receive(self, frames: Frames[RunnerEvent]) -> None: ...
-
-
-class Flushable(Protocol):
-    """Has queued frames, which it writes when the hub calls `flush`."""
-
-    def flush(self) -> None: ...
 
 
 class TickQueue:

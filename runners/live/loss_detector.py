@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 
 from runners.live.events import HUBS, Probe
 from runners.live.layer import Layer
-from runners.live.outbox import now_ms
+from runners.units.clock import now_ms
 
 # A probe that takes longer counts as lost.
 PROBE_TIMEOUT_MS = 3_000

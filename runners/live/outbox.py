@@ -7,19 +7,16 @@ kept: a slow consumer costs bounded memory and gets fresh positions at a lower r
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.encoding import v1
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, PositionAccepted, RunnerEvent
 from runners.live.socket_writer import SocketWriter
-
-if TYPE_CHECKING:
-    from runners.live.audience import Audience
-    from runners.live.hub import Hub
+from runners.units.clock import now_ms
 
 # Events are never merged. A socket with more of them in its queue is closed.
 MAX_EVENT_BYTES = 2 * 1024 * 1024
@@ -29,9 +26,37 @@ FRAME_OVERHEAD_BYTES = 50
 SOCKETS_PER_PASS = 500
 
 
-def now_ms() -> int:
-    """Return the server's clock in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+class Flushable(Protocol):
+    """Has queued frames, which it writes when `flush` is called."""
+
+    def flush(self) -> None: ...
+
+
+class WriteScheduler(Protocol):
+    """Schedules the writes of outboxes and audiences, and counts them: the hub."""
+
+    loop: asyncio.AbstractEventLoop
+    # Positions written, and positions that newer ones have replaced.
+    delivered: int
+    merged: int
+
+    def flush_next_pass(self, flushable: Flushable) -> None: ...
+
+    def flush_at_tick(self, flushable: Flushable, tick: int) -> None: ...
+
+    def record_pass(self, since: float, at: float) -> None: ...
+
+
+class SharedFrames(Protocol):
+    """Frames that several outboxes share: an audience's."""
+
+    @property
+    def before_this_tick(self) -> tuple[int, int]: ...
+
+    @property
+    def runners_of_frame(self) -> Collection[int]: ...
+
+    def catch_up(self, member: TypedOutbox, ticks: int, rows_sent: int) -> None: ...
 
 
 class Outbox:
@@ -39,7 +64,7 @@ class Outbox:
 
     __slots__ = ("_event_bytes", "_events", "hub", "merged", "writer")
 
-    def __init__(self, writer: SocketWriter, hub: Hub) -> None:
+    def __init__(self, writer: SocketWriter, hub: WriteScheduler) -> None:
         self.writer = writer
         self.hub = hub
         # Positions merged away since this socket's last frame.
@@ -118,7 +143,7 @@ class SeedOutbox(Outbox):
 
     __slots__ = ("_newest", "_queue")
 
-    def __init__(self, writer: SocketWriter, hub: Hub) -> None:
+    def __init__(self, writer: SocketWriter, hub: WriteScheduler) -> None:
         super().__init__(writer, hub)
         self._queue: list[bytes] = []
         self._newest: dict[int, bytes] = {}
@@ -165,13 +190,13 @@ class TypedOutbox(Outbox):
 
     __slots__ = ("_missed", "_rows", "last_frame", "tick")
 
-    def __init__(self, writer: SocketWriter, hub: Hub) -> None:
+    def __init__(self, writer: SocketWriter, hub: WriteScheduler) -> None:
         super().__init__(writer, hub)
         self.tick = v1.DEFAULT_TICK_MS
         self.last_frame = hub.loop.time()
         self._rows: dict[int, bytes] = {}
         # Audiences whose frames were skipped, with their `before_this_tick`.
-        self._missed: dict[Audience, tuple[int, int]] = {}
+        self._missed: dict[SharedFrames, tuple[int, int]] = {}
 
     @property
     def waiting(self) -> int:
@@ -197,7 +222,7 @@ class TypedOutbox(Outbox):
             self.hub.merged += 1
         self._rows[runner] = row
 
-    def write_shared(self, frame: bytes, audience: Audience) -> bool:
+    def write_shared(self, frame: bytes, audience: SharedFrames) -> bool:
         """Write a frame of an audience; return False if it was skipped (behind)."""
         if self.writer.behind:
             self._missed.setdefault(audience, audience.before_this_tick)
@@ -241,5 +266,5 @@ class TypedOutbox(Outbox):
     def send_reconnect(self, after: int) -> None:
         self.send_event(v1.message_frame("reconnect", after=after))
 
-    def forget_audience(self, audience: Audience) -> None:
+    def forget_audience(self, audience: SharedFrames) -> None:
         self._missed.pop(audience, None)

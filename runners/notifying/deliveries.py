@@ -23,7 +23,7 @@ from runners.models import (
     Subscription,
 )
 from runners.models.news import Kind
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds
 
 # Older news is no longer delivered.
 NEWS_FOR = {

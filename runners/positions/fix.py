@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 
@@ -22,8 +21,3 @@ class Fix(NamedTuple):
     speed: float | None = None
     heading: float | None = None
     battery: float | None = None
-
-
-def milliseconds(moment: datetime) -> int:
-    """Return a moment as milliseconds since the epoch."""
-    return round(moment.timestamp() * 1000)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from runners import database
 from runners.live.events import RunnerEvent, WireId
 from runners.live.hub import Hub
-from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phone_activity import PhoneActivityLog
 from runners.positions.privacy_rules import PrivacyRules, read_latest, read_rules
@@ -26,6 +25,7 @@ from runners.positions.running import Running, read_running, recompute
 from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher, Track, changes_of, rows_of
 from runners.positions.validation import FixError, check_fix
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 

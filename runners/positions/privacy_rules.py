@@ -14,11 +14,12 @@ from datetime import timedelta
 from django.db.models import Min
 from django.utils import timezone
 
-from runners.earth import EARTH_RADIUS_M
 from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
 from runners.models.race import WINDOW_BEFORE_START
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.validation import FixError
+from runners.units.clock import milliseconds
+from runners.units.earth import EARTH_RADIUS_M
 
 # Older pauses cannot concern a new fix.
 PAUSES_KEPT = timedelta(days=30)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from shapely import LineString
 
-from runners.earth import METRES_PER_DEGREE
 from runners.models import Position, RightsChange, Sos
+from runners.units.earth import METRES_PER_DEGREE
 
 # The greatest distance of deleted points from the line that is kept.
 LINE_DETAIL_M = 10.0

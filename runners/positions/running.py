@@ -20,14 +20,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from runners.live.events import SplitPassed, StatusChanged
-from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.models.race import WINDOW_BEFORE_START
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.storage import Change, ConfirmedFix, SplitChange, StatusChange
 from runners.races.course import Course
 from runners.races.progress import Guide, Seen, State
 from runners.races.splits import Mark, Passing
+from runners.units.clock import milliseconds, now_ms
 
 # Smaller corrections of a progress are not stored.
 NEGLIGIBLE_M = 1.0

@@ -20,13 +20,13 @@ from runners.live.events import (
     RunnerEvent,
     WireId,
 )
-from runners.live.outbox import now_ms
 from runners.positions.fix import Fix
 from runners.positions.phone_status import PhoneStatus
 from runners.positions.privacy_rules import PrivacyRules
 from runners.positions.running import Running
 from runners.positions.storage import Change, Row
 from runners.races.progress import Seen, State
+from runners.units.clock import now_ms
 
 NOTHING_SEEN = Seen(None)
 

@@ -16,7 +16,6 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, transaction
 
 from runners import race_file
-from runners.live.outbox import now_ms
 from runners.models import (
     Checkpoint,
     Entry,
@@ -35,6 +34,7 @@ from runners.positions.storage import BATCH, Row, write_rows
 from runners.positions.validation import FixError, check_fix, fix_from
 from runners.races.course import Course
 from runners.races.gpx_import import CourseError
+from runners.units.clock import now_ms
 
 NO_RACE_FILE = "This is not a file of `manage.py export_race`."
 Fields = dict[str, Any]

@@ -18,7 +18,7 @@ from django.utils import timezone
 from runners import race_file
 from runners.models import Entry, LatestPosition, Position, Race, Runner, Split
 from runners.models.race import WINDOW_BEFORE_START
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds
 
 # Limit of fixes per line.
 FIXES_A_LINE = 1_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from runners.earth import METRES_PER_DEGREE
+from runners.units.earth import METRES_PER_DEGREE
 
 # Open grass of Dublin's Phoenix Park; the loop follows no real path.
 CENTRE = (53.3566, -6.3285)

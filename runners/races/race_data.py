@@ -11,9 +11,9 @@ from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
+from runners.races.arrival.eta import RECENT_S, Passed, Slopes
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Course
-from runners.races.eta import RECENT_S, Passed, Slopes
 from runners.races.progress import State
 from runners.races.splits import Mark, passes_of
 from runners.races.standings import Row, SplitTime

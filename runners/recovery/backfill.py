@@ -17,11 +17,10 @@ from runners import database
 from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes, PositionAccepted
 from runners.live.hub import Hub
-from runners.live.outbox import now_ms
 from runners.models import Position
-from runners.positions.fix import milliseconds
 from runners.rights.windows import shown_from
 from runners.snapshots.items import LONG_AGO
+from runners.units.clock import milliseconds, now_ms
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import math
 from random import Random
 from typing import TypedDict
 
-from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
+from runners.units.earth import METRES_PER_DEGREE
 
 # If start and finish are closer than this, the course is a loop.
 LOOP_GAP_M = 100.0

@@ -10,11 +10,11 @@ from random import Random
 from django.db import transaction
 
 from runners.models import Entry, LatestPosition, Position, Race, Split
-from runners.positions.fix import milliseconds
 from runners.races.course import Course
 from runners.races.progress import Guide
 from runners.races.splits import Mark
 from runners.simulation.motion import Fix, Motion
+from runners.units.clock import milliseconds
 
 # Time between two fixes.
 INTERVAL_S = 10.0

@@ -12,10 +12,10 @@ from django.utils import timezone
 from runners.live.encoding import rows
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet
-from runners.positions.fix import milliseconds
 from runners.positions.running import live_status
 from runners.races.course import Course
 from runners.rights.windows import shown_from, visible_races
+from runners.units.clock import milliseconds
 
 # The length of the trails in a snapshot.
 TRAIL = timedelta(minutes=5)

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from runners import database
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, RunnerChanged, StatusChanged
-from runners.live.outbox import now_ms
 from runners.models import LinkViewers, RightsChange
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import forget_hidden
@@ -29,6 +28,7 @@ from runners.rights.access import AccessCheck, AccessDecision, Viewer
 from runners.snapshots import items as snapshots
 from runners.subscriptions.hand_splits import splits_by_hand
 from runners.subscriptions.topic_registry import TopicRegistry
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from runners.live.events import Cheered
 from runners.live.hub import Hub
-from runners.live.outbox import now_ms
 from runners.models import Runner
 from runners.positions.rate_limits import Limits
 from runners.rights.access import Viewer, followable
+from runners.units.clock import now_ms
 
 # Limit of the text, in characters.
 TEXT_LIMIT = 80

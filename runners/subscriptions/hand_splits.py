@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from runners.live.events import SplitPassed
-from runners.live.outbox import now_ms
 from runners.models import Entry, Race, Split
-from runners.positions.fix import milliseconds
 from runners.races.race_data import ground_of
+from runners.units.clock import milliseconds, now_ms
 
 
 def splits_by_hand(pks: Collection[int]) -> list[SplitPassed]:

@@ -22,7 +22,7 @@ from runners.live.encoding.frames import Frames
 from runners.live.encoding.snapshots import snapshot_bodies
 from runners.live.events import Event, RaceChanged, RunnerChanged, StatusChanged
 from runners.live.hub import Hub
-from runners.live.outbox import TypedOutbox, now_ms
+from runners.live.outbox import TypedOutbox
 from runners.models import Entry, Race
 from runners.models.runner import RunnerQuerySet
 from runners.positions.recorder import Recorder
@@ -38,6 +38,7 @@ from runners.snapshots.items import (
     race_item,
     runner_items,
 )
+from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
 

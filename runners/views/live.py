@@ -20,10 +20,10 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
-from runners.positions.fix import milliseconds
 from runners.preferences.following import follow_statuses
 from runners.rights.access import visible_runners
 from runners.rights.windows import races_of, visible_races
+from runners.units.clock import milliseconds
 from runners.views.assets import map_assets, modules
 from runners.views.topic_data import course_of, first_rows
 

@@ -16,7 +16,6 @@ from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
-from runners.live.outbox import now_ms
 from runners.models import Race, ShareLink
 from runners.recovery.backfill import stored_since
 from runners.rights.access import visible_runners
@@ -24,6 +23,7 @@ from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_races
 from runners.serving.process import complete_before
 from runners.snapshots.items import add_trails, runner_items
+from runners.units.clock import now_ms
 from runners.views.numbers import whole_number
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (

@@ -17,10 +17,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from runners.live.outbox import now_ms
 from runners.models import Race
 from runners.rights.access import blockers_of, lately_public, race_runners
 from runners.snapshots.items import add_trails, race_item, runner_items
+from runners.units.clock import now_ms
 
 # Limits of cached topics, which are valid for one second, and of cached courses.
 KEPT = 32

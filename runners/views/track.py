@@ -15,9 +15,7 @@ from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 
-from runners.live.outbox import now_ms
 from runners.models import Position, Runner
-from runners.positions.fix import milliseconds
 from runners.positions.retention import needed
 from runners.preferences.runner_settings import positions_gpx
 from runners.recovery.backfill import MARGIN_S
@@ -25,6 +23,7 @@ from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
 from runners.rights.windows import shown_from
 from runners.serving.process import complete_before
+from runners.units.clock import milliseconds, now_ms
 from runners.views.share_header import database_unavailable, header_link
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ from statistics import correlation, mean, pstdev
 
 import pytest
 
-from runners.earth import METRES_PER_DEGREE
 from runners.races.course import Course
 from runners.races.demo import demo_points
 from runners.simulation.motion import (
@@ -15,6 +14,7 @@ from runners.simulation.motion import (
     SLOWEST_M_PER_S,
     Motion,
 )
+from runners.units.earth import METRES_PER_DEGREE
 
 PARK = Course(demo_points())
 # A course of 1 km along the equator, one way.

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from runners.handshake import handshake_token, origin_allowed, session_of
+from runners.consumers.handshake import handshake_token, origin_allowed, session_of
 from tests.clients import seed_client
 from tests.servers import Server
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runners.models import Position
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds
 
 
 def stored_times(**only: object) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from runners import models
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds
 from tests.servers import Server
 from tests.waiting import PATIENCE_S, wait_until
 

@@ -9,7 +9,7 @@ from runners.live.encoding.frames import Frames
 from runners.live.events import PositionAccepted, RunnerEvent, runner_group
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
-from runners.live.outbox import now_ms
+from runners.units.clock import now_ms
 from tests.live.events import accepted
 from tests.waiting import eventually
 

@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from runners.models import Checkpoint, Entry
 from runners.notifying.notifier import Notifier
-from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, write_rows
+from runners.units.clock import milliseconds
 
 
 def passed(

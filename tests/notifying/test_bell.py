@@ -15,8 +15,8 @@ from runners.models import Alert, Follow, Runner, ShareLink, Subscription
 from runners.notifying import subscribing
 from runners.notifying.subscribing import MAX_BROWSERS, address_add, address_confirm
 from runners.notifying.webpush import decode
-from runners.positions.fix import milliseconds
 from runners.positions.storage import StatusChange, write_rows
+from runners.units.clock import milliseconds
 from tests.notifying.push import Browser
 
 pytestmark = pytest.mark.django_db

@@ -20,7 +20,8 @@ from runners.notifying import notifier as notifier_module
 from runners.notifying.notifier import Notifier
 from runners.notifying.sos import Call, contact_add, sos_store
 from runners.notifying.subscribing import address_add, address_confirm, alerts_set
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
+from runners.units.clock import milliseconds
 from tests.notifying.news import passed
 from tests.notifying.push import Browser, PushService
 

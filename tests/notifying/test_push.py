@@ -23,8 +23,8 @@ from runners.notifying import webpush
 from runners.notifying.deliveries import record_silences
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
-from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, StatusChange, write_rows
+from runners.units.clock import milliseconds
 from tests.notifying.news import passed, send_all
 from tests.notifying.push import Browser, PushService, claims_of, push_service
 

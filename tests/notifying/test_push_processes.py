@@ -13,8 +13,8 @@ from runners.models.news import Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
-from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, write_rows
+from runners.units.clock import milliseconds
 from tests.notifying.news import passed, send_all
 from tests.notifying.push import PushService
 from tests.waiting import wait_until

@@ -22,8 +22,8 @@ from runners.models.news import KINDS, Kind
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
-from runners.positions.fix import milliseconds
 from runners.positions.storage import StatusChange, write_rows
+from runners.units.clock import milliseconds
 from tests.notifying.news import passed, send_all
 from tests.notifying.push import Browser, PushService
 

@@ -15,8 +15,8 @@ from runners.notifying import notifier as notifier_module
 from runners.notifying.deliveries import spread
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set
-from runners.positions.fix import milliseconds
 from runners.positions.storage import SplitChange, write_rows
+from runners.units.clock import milliseconds
 from tests.notifying.news import passed, send_all
 from tests.notifying.push import PushService
 

@@ -21,14 +21,14 @@ from runners.live.events import (
     PositionAccepted,
     RunnerEvent,
 )
-from runners.live.outbox import now_ms
 from runners.live.websocket_framing import frame_text
 from runners.models import LatestPosition, Position, Runner
 from runners.positions import recorder as recorder_module
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.snapshots.items import add_trails, runner_items
+from runners.units.clock import milliseconds, now_ms
 from tests.waiting import PATIENCE_S
 
 numbers = itertools.count()

@@ -17,15 +17,15 @@ from runners.live.events import (
     Probe,
     RunnerEvent,
 )
-from runners.live.outbox import now_ms
 from runners.live.websocket_framing import frame_text
 from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline, Receipt
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
+from runners.units.clock import milliseconds, now_ms
 from tests.waiting import PATIENCE_S, eventually
 
 

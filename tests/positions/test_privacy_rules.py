@@ -12,11 +12,9 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from runners import database
-from runners.earth import EARTH_RADIUS_M
-from runners.live.outbox import now_ms
 from runners.models import LatestPosition, Pause, Position, Runner, Zone
 from runners.positions import pipeline as pipeline_module
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import DAY_MS, Circle, forget_hidden
 from runners.positions.storage import Row, write_rows
@@ -26,6 +24,8 @@ from runners.preferences.runner_settings import (
     sharing_until,
     zone_save,
 )
+from runners.units.clock import milliseconds, now_ms
+from runners.units.earth import EARTH_RADIUS_M
 from tests.waiting import PATIENCE_S, eventually
 
 # In Fiji, 0.001 degrees of longitude are 106 m.

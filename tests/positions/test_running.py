@@ -14,7 +14,6 @@ from pytest_django import Settings
 from runners import database
 from runners.live.encoding.frames import Frames
 from runners.live.events import PositionAccepted, RunnerEvent, SplitPassed
-from runners.live.outbox import now_ms
 from runners.live.websocket_framing import frame_text
 from runners.models import Checkpoint, Entry, LatestPosition, Position, Race, Split
 from runners.positions import pipeline as pipeline_module
@@ -24,6 +23,7 @@ from runners.positions.running import recompute
 from runners.positions.track import Publisher
 from runners.races.entries import entry_mark, split_set
 from runners.snapshots.items import runner_items
+from runners.units.clock import now_ms
 from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

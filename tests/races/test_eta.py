@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bench.arrival import steady_ratio
+from runners.races.arrival.eta import Arrival, Passed, Slopes, arrivals, slope_cost
 from runners.races.course import Course
-from runners.races.eta import Arrival, Passed, Slopes, arrivals, slope_cost
 
 # Bob's pace in seconds per metre, five minutes per kilometre.
 PACE = 0.3

@@ -10,7 +10,7 @@ from django.test import AsyncClient
 from prometheus_client import CollectorRegistry, generate_latest
 
 from runners.live.age_histogram import AGE_BOUNDS_S
-from runners.live.outbox import SeedOutbox, now_ms
+from runners.live.outbox import SeedOutbox
 from runners.models import Runner
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
@@ -18,6 +18,7 @@ from runners.positions.pipeline import Pipeline
 from runners.positions.track import Publisher
 from runners.serving.metrics import ProcessCollector, Reading
 from runners.serving.process import Process
+from runners.units.clock import now_ms
 from tests.live.socket_writers import RecordingWriter
 from tests.waiting import eventually
 

@@ -6,11 +6,11 @@ import pytest
 
 from runners import database
 from runners.live.layer import LocalLayer
-from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.serving import process
+from runners.units.clock import now_ms
 
 
 async def test_positions_that_are_queued_at_a_stop_are_stored(

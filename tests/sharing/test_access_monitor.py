@@ -13,7 +13,6 @@ import pytest
 from channels.db import database_sync_to_async
 from django.utils import timezone
 
-from runners.live.outbox import now_ms
 from runners.models import Pause, RightsChange, Runner
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt
@@ -24,6 +23,7 @@ from runners.serving.process import Process
 from runners.subscriptions import access_monitor
 from runners.subscriptions.access_monitor import AccessMonitor
 from runners.subscriptions.topic import Topic, TopicName
+from runners.units.clock import now_ms
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server
 from tests.sharing.live_bob import make_located_runner

@@ -16,7 +16,6 @@ from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes, PositionAccepted, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
-from runners.live.outbox import now_ms
 from runners.models import Position, Runner
 from runners.positions import storage
 from runners.positions.fix import Fix
@@ -31,6 +30,7 @@ from runners.recovery.backfill import (
     stored_since,
 )
 from runners.subscriptions import runner_reads
+from runners.units.clock import now_ms
 from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532

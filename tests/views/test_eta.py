@@ -9,9 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.live.outbox import now_ms
 from runners.models import Follow, Position, Race, Runner, ShareLink
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds, now_ms
 from runners.views.races import eta
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
 

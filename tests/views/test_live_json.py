@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.live.outbox import now_ms
 from runners.models import (
     Entry,
     Follow,
@@ -20,7 +19,7 @@ from runners.models import (
     Runner,
     ShareLink,
 )
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds, now_ms
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from runners.models import Entry, Position, Race, Runner, Wave
-from runners.positions.fix import milliseconds
+from runners.units.clock import milliseconds
 
 # The view reads in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,11 +11,11 @@ import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.races.arrival.backtest import Answer, Score, play, scores
+from runners.races.arrival.eta import Slopes
 from runners.races.arrival.learning import learn
 from runners.races.arrival.pacing import Prior
 from runners.races.arrival.results import Results, ResultsError, read_results
 from runners.races.course import Course
-from runners.races.eta import Slopes
 from runners.races.gpx_import import CourseError
 
 DEFAULT_DISTANCES = "5000,10000,21097.5,30000"

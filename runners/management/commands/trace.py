@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.options import read_file, read_moment
-from runners.positions.fix import Fix, milliseconds
+from runners.positions.fix import Fix
 from runners.positions.validation import EARLIEST_MS, FixError, fix_from
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.gpx_import import CourseError, read_gpx
@@ -15,6 +15,7 @@ from runners.races.progress import Guide, Mark
 from runners.races.setup import propose_checkpoints
 from runners.races.splits import Passing
 from runners.races.trace import Traced, trace
+from runners.units.clock import milliseconds
 
 
 class Command(BaseCommand):

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from runners.races.arrival.eta import RECENT_S, Passed, Slopes, arrivals
 from runners.races.arrival.pacing import Prior
 from runners.races.arrival.results import Results
-from runners.races.eta import RECENT_S, Passed, Slopes, arrivals
 
 Floats = npt.NDArray[np.float64]
 

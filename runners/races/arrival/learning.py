@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from runners.races.arrival.eta import SLOPES_SHOWN, Slopes
 from runners.races.arrival.pacing import (
     DEGREE,
     Floats,
@@ -30,7 +31,6 @@ from runners.races.arrival.pacing import (
     spread_terms,
 )
 from runners.races.arrival.results import Results, ResultsError
-from runners.races.eta import SLOPES_SHOWN, Slopes
 
 # The quantile of the middle. The median is early on average, since bad races are slower
 # by more than good ones are faster. This is a compromise with the mean.

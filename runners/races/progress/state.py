@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from runners.earth import METRES_PER_DEGREE
 from runners.races.progress.motion import Motion
 from runners.races.splits import Node, Passing
+from runners.units.earth import METRES_PER_DEGREE
 
 # Assumed where a fix has no accuracy.
 UNKNOWN_ACCURACY_M = 20.0

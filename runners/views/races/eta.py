@@ -16,13 +16,13 @@ from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
-from runners.live.outbox import now_ms
 from runners.models import Entry, LatestPosition, Race
 from runners.models.runner import RunnerQuerySet
+from runners.races.arrival.eta import Arrival, arrivals
 from runners.races.course import WGS84, Course
-from runners.races.eta import Arrival, arrivals
 from runners.races.race_data import Ground, ground_of, rows_of, samples_of
 from runners.rights.access import visible_runners
+from runners.units.clock import now_ms
 from runners.views.live_json import Refused
 from runners.views.races.requests import answers_json, invalid, requested_race
 

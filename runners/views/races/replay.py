@@ -13,10 +13,10 @@ from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.models import Entry, Position
-from runners.positions.fix import milliseconds
 from runners.rights.access import visible_runners
 from runners.rights.windows import shown_from
 from runners.snapshots.items import LONG_AGO
+from runners.units.clock import milliseconds
 from runners.views.numbers import whole_number
 from runners.views.races.requests import answers_json, invalid, requested_race
 

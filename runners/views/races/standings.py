@@ -17,9 +17,9 @@ from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.models import Race, ShareLink
-from runners.positions.fix import milliseconds
 from runners.races.standings import legs
 from runners.rights.share_links import LinkError, find_link
+from runners.units.clock import milliseconds
 from runners.views.live_json import Refused
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json

@@ -7,9 +7,8 @@ import io
 
 import orjson
 
-from runners.live.outbox import now_ms
-from runners.positions.fix import milliseconds
 from runners.races.standings import legs
+from runners.units.clock import milliseconds, now_ms
 from runners.views.races.listing import Listing
 from runners.views.races.texts import hms, ms
 

@@ -1,0 +1,16 @@
+"""Times in milliseconds since the epoch, as clients and phones use them."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+
+def now_ms() -> int:
+    """Return the server's clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment as milliseconds since the epoch."""
+    return round(moment.timestamp() * 1000)
