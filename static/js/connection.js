@@ -15,7 +15,9 @@ const BUSY_ATTEMPTS = 4;
 const HANDSHAKE_WAIT_MS = 10_000;
 // A server that is silent for this many heartbeats is disconnected.
 const SILENT_HEARTBEATS = 2.5;
-// How long a socket may take to respond to a ping when the page becomes visible.
+// A visible page sends a ping after this silence, because it claims to be live.
+const PROBE_AFTER_MS = 6000;
+// How long a socket may take to respond to a ping.
 const PROBE_WAIT_MS = 5000;
 
 /**
@@ -104,7 +106,7 @@ export class Connection {
   /** @param {unknown} data */
   #receive(data) {
     const message = parseFrame(data);
-    this.#expectFrame(this.#heartbeat * SILENT_HEARTBEATS);
+    this.#awaitNext();
     if (message === null) return;
     if (message.type === "welcome") {
       this.#heartbeat = (message.heartbeat || 20) * 1000;
@@ -118,6 +120,20 @@ export class Connection {
       this.#handlers.onStatus({ state: "open" });
     }
     this.#handlers.onMessage(message);
+  }
+
+  #awaitNext() {
+    if (document.visibilityState !== "visible") {
+      this.#expectFrame(this.#heartbeat * SILENT_HEARTBEATS);
+      return;
+    }
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#probe(), PROBE_AFTER_MS);
+  }
+
+  #probe() {
+    this.send({ type: "ping" });
+    this.#expectFrame(PROBE_WAIT_MS);
   }
 
   /** @param {number} wait ms */
@@ -177,8 +193,8 @@ export class Connection {
     if (this.#ended) return;
     if (this.#socket === null) {
       this.open();
-    } else if (this.send({ type: "ping" })) {
-      this.#expectFrame(PROBE_WAIT_MS);
+    } else if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#probe();
     }
   }
 }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Route, expect
 
+from bench import process
 from runners.models import Runner
 from runners.preferences.runner_settings import visibility_set
 from tests.browser.conftest import VIEWPORT
@@ -22,6 +24,7 @@ from tests.browser.pages import (
     is_near,
     proxy_to,
     publishing,
+    signal_all,
     without_map,
 )
 from tests.factories.people import make_phone
@@ -232,6 +235,23 @@ def test_the_page_reconnects_after_a_restart(
         mia.publish(-6.2, 53.34)
         page.wait_for_marker("mia", [-6.2, 53.34])
     context.close()
+
+
+def test_a_server_that_falls_silent_is_noticed_within_12_s(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    without_map(context)
+    page.page.clock.install()
+    page.open("/")
+    servers = process.family(web_server.pid)
+    try:
+        signal_all(servers, signal.SIGSTOP)
+        # From here on the page's time only passes here.
+        page.page.clock.pause_at(time.time() + 1)
+        page.page.clock.run_for(11_000)
+        page.page.wait_for_selector("#connection[data-state=waiting]")
+    finally:
+        signal_all(servers, signal.SIGCONT)
 
 
 def test_the_phone_sheet_has_three_heights(
