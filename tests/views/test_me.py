@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -81,10 +82,19 @@ def test_forms_redirect_users_without_a_runner(
 def test_forms_need_a_post_and_a_csrf_token(
     bob_client: Client, bobs_account: User, form: str
 ) -> None:
-    assert bob_client.get(f"/me/{form}/").status_code == 405
+    # The reload of a form with errors returns to the page.
+    assert bob_client.get(f"/me/{form}/").headers["Location"] == "/me/"
+    assert bob_client.put(f"/me/{form}/").status_code == 405
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(bobs_account)
     assert strict.post(f"/me/{form}/").status_code == 403
+
+
+def test_the_first_field_with_an_error_has_the_focus(bob_client: Client) -> None:
+    page = bob_client.post("/me/zones/", {"name": "Home", "lat": "91", "lng": "x"})
+    focused = re.findall(r'name="(\w+)"[^>]*autofocus', page.content.decode())
+    assert focused == ["lat"]
+    assert "autofocus" not in bob_client.get("/me/").content.decode()
 
 
 def test_the_page_shows_own_data_only(

@@ -71,4 +71,4 @@ def test_an_entry_of_a_different_runner_is_not_found(
 def test_an_invalid_answer_is_refused(bob_client: Client, entry: Entry) -> None:
     url = f"/me/entries/{entry.pk}/"
     assert bob_client.post(url, {"answer": "perhaps"}).status_code == 404
-    assert bob_client.get(url).status_code == 405
+    assert bob_client.get(url).headers["Location"] == "/me/"

@@ -4,16 +4,15 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner
 from runners.notifying.sos import MAX_CONTACTS, contact_add
 from runners.notifying.suppression import MailRefused
 from runners.views.me.forms import ContactForm
-from runners.views.me.page import back_to, own_page, own_runner
+from runners.views.me.page import back_to, form_of, own_page, own_runner
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Choose an emergency contact."""
@@ -43,7 +42,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("contacts")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     contact = get_object_or_404(runner.contacts, pk=pk)

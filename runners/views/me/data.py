@@ -11,7 +11,6 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import (
     require_http_methods,
-    require_POST,
     require_safe,
 )
 
@@ -24,7 +23,7 @@ from runners.preferences.runner_settings import (
     runner_delete,
 )
 from runners.views.me.forms import ConfirmForm
-from runners.views.me.page import back_to, own_page, own_runner
+from runners.views.me.page import back_to, form_of, own_page, own_runner
 
 
 @require_safe
@@ -44,7 +43,7 @@ def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponse:
     return _as_file(response, f"{runner.code}.gpx")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Delete all positions."""
@@ -61,7 +60,7 @@ def erase(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("data")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def delete_runner(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Delete the runner; the account remains, with its follows."""

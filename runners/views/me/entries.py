@@ -6,13 +6,12 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner
-from runners.views.me.page import back_to, own_runner
+from runners.views.me.page import back_to, form_of, own_runner
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     """Accept an entry, or decline it, even after accepting it."""

@@ -4,11 +4,10 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner
 from runners.preferences.following import FollowAnswer, follow_answer
-from runners.views.me.page import back_to, own_runner
+from runners.views.me.page import back_to, form_of, own_runner
 
 WORDS = {
     FollowAnswer.ACCEPT: _("{name} sees you now."),
@@ -18,7 +17,7 @@ WORDS = {
 }
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def answer(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     """Answer a request, or change the answer to a follower."""

@@ -13,16 +13,15 @@ from django.views.decorators.debug import (
     sensitive_post_parameters,
     sensitive_variables,
 )
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner, ShareLink
 from runners.views.me.forms import LinkForm
-from runners.views.me.page import back_to, own_page, own_runner
+from runners.views.me.page import back_to, form_of, own_page, own_runner
 
 
 @sensitive_post_parameters("pin")
 @sensitive_variables("plain", "context")
-@require_POST
+@form_of("me")
 @own_runner
 def make(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Create a link and show it; only its hash is stored, so no later page can."""
@@ -45,7 +44,7 @@ def make(request: HttpRequest, runner: Runner) -> HttpResponse:
     return render(request, "runners/me/link.html", context)
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     link = get_object_or_404(runner.links, pk=pk)

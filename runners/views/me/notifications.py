@@ -13,11 +13,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from runners.models import Alert, Subscription
 from runners.notifying import mail
 from runners.notifying.subscribing import ChoiceRefused, address_add
+from runners.views.me.page import first_error_focused, form_of
 
 
 class AddressForm(forms.Form):
@@ -38,7 +39,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_POST
+@form_of("notifications")
 def address(request: HttpRequest) -> HttpResponse:
     """Ask the owner of an address for confirmation."""
     form = AddressForm(request.POST, auto_id="address_%s")
@@ -68,7 +69,7 @@ def address(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_POST
+@form_of("notifications")
 def stop_notifications(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop all notifications at a browser or an address."""
     subscription = get_object_or_404(Subscription, user=request.user, pk=pk)
@@ -81,7 +82,7 @@ def stop_notifications(request: HttpRequest, pk: int) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_POST
+@form_of("notifications")
 def stop_alert(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop notifications about one runner there."""
     alert = get_object_or_404(
@@ -99,5 +100,9 @@ def _page(request: HttpRequest, form: AddressForm) -> HttpResponse:
     subscriptions = Subscription.objects.filter(user=request.user.pk).prefetch_related(
         "alerts__runner"
     )
-    context = {"places": subscriptions, "form": form, "mail_offered": mail.is_offered()}
+    context = {
+        "places": subscriptions,
+        "form": first_error_focused(form),
+        "mail_offered": mail.is_offered(),
+    }
     return render(request, "runners/me/notifications.html", context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.forms import BaseForm
@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from runners.models import Follow, Runner
 from runners.notifying.sos import contacts_of
@@ -48,6 +48,39 @@ def own_runner(
         return view(request, runner, *args, **kwargs)
 
     return wrapped
+
+
+def form_of(
+    page: str,
+) -> Callable[[Callable[P, HttpResponse]], Callable[P, HttpResponse]]:
+    """Let a view accept the POST of a form of `page`, the name of a URL.
+
+    A form with errors is shown at the URL of its view: a GET of that URL, as after a
+    restart of the browser, is redirected to the page.
+    """
+
+    def decorated(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
+        accept = require_POST(view)
+
+        @wraps(view)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            request = cast(HttpRequest, args[0])
+            if request.method in ("GET", "HEAD"):
+                return redirect(page)
+            return accept(*args, **kwargs)
+
+        return wrapped
+
+    return decorated
+
+
+def first_error_focused(form: BaseForm) -> BaseForm:
+    """Let the browser focus, and scroll to, the first field that needs a correction."""
+    if form.errors:
+        name = next((name for name in form.fields if name in form.errors), None)
+        field = form.fields[name or next(iter(form.fields))]
+        field.widget.attrs["autofocus"] = True
+    return form
 
 
 @require_safe
@@ -92,7 +125,7 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         "account_form": ConfirmForm(
             word=request.user.get_username(), auto_id="account_%s"
         ),
-        **forms,
+        **{name: first_error_focused(form) for name, form in forms.items()},
     }
     return render(request, "runners/me/page.html", context)
 

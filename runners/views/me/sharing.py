@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner
 from runners.preferences.runner_settings import (
@@ -23,10 +22,10 @@ from runners.preferences.runner_settings import (
     visibility_set,
 )
 from runners.views.me.forms import EndForm, VisibilityForm
-from runners.views.me.page import back_to, own_page, own_runner
+from runners.views.me.page import back_to, form_of, own_page, own_runner
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
     form = VisibilityForm(request.POST, runner=runner, auto_id="visibility_%s")
@@ -37,14 +36,14 @@ def visibility(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("visibility")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def pause(request: HttpRequest, runner: Runner) -> HttpResponse:
     sharing_pause(runner=runner)
     return back_to("sharing")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Resume sharing, after a pause and after an end."""
@@ -54,14 +53,14 @@ def resume(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("sharing")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def cheers(request: HttpRequest, runner: Runner) -> HttpResponse:
     cheers_set(runner=runner, wanted=request.POST.get("cheers") == "on")
     return back_to("sharing")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def until(request: HttpRequest, runner: Runner) -> HttpResponse:
     form = EndForm(request.POST)
@@ -73,7 +72,7 @@ def until(request: HttpRequest, runner: Runner) -> HttpResponse:
 
 
 @sensitive_variables("plain", "context")
-@require_POST
+@form_of("me")
 @own_runner
 def make_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Create the link that pauses sharing and show it; no later page can."""
@@ -82,7 +81,7 @@ def make_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
     return render(request, "runners/me/stop_link.html", context)
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def revoke_stop_link(request: HttpRequest, runner: Runner) -> HttpResponse:
     stop_link_revoke(runner=runner)

@@ -6,15 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner, RunnerToken
 from runners.views.me.forms import TokenForm
-from runners.views.me.page import back_to, own_page, own_runner
+from runners.views.me.page import back_to, form_of, own_page, own_runner
 
 
 @sensitive_variables("plain", "context")
-@require_POST
+@form_of("me")
 @own_runner
 def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Create a token and show it; no later page can."""
@@ -31,7 +30,7 @@ def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
     return render(request, "runners/me/token.html", context)
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def revoke(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     token = get_object_or_404(runner.tokens, pk=pk)

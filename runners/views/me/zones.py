@@ -5,16 +5,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST
 
 from runners.models import Runner
 from runners.preferences.runner_settings import zone_add
 from runners.views.me.forms import MOST_ZONES, ZoneForm
-from runners.views.me.page import back_to, own_page, own_runner
+from runners.views.me.page import back_to, form_of, own_page, own_runner
 
 
 @sensitive_post_parameters()
-@require_POST
+@form_of("me")
 @own_runner
 def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     """Hide a place, and delete its stored positions."""
@@ -31,7 +30,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
     return back_to("zones")
 
 
-@require_POST
+@form_of("me")
 @own_runner
 def remove(request: HttpRequest, runner: Runner, pk: int) -> HttpResponse:
     zone = get_object_or_404(runner.zones, pk=pk)
