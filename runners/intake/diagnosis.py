@@ -86,7 +86,7 @@ def _without_a_fix(phone: Phone) -> Diagnosis:
     if PRIVATE.issuperset(phone.reasons):
         return Diagnosis(
             "ok",
-            _("It works. Where you are now is kept private, as you chose."),
+            _("It works. Your present position is private, as you have chosen."),
             [],
             facts,
         )
@@ -115,7 +115,10 @@ def _problems(phone: Phone, fixes: Sequence[Position], now: datetime) -> Iterato
         ).format(count=_rounded_text(statistics.median(accuracies)))
     span = newest.recorded_at - oldest.recorded_at
     if span >= STILL_FOR and all(_distance(newest, fix) < STILL_M for fix in fixes):
-        yield _("The phone has not moved. Walk fifty steps and see whether it follows.")
+        yield _(
+            "The phone has not moved. Walk fifty steps and check whether its position "
+            "changes."
+        )
     gaps = [
         (later.recorded_at - earlier.recorded_at).total_seconds()
         for later, earlier in zip(fixes, fixes[1:], strict=False)
@@ -151,7 +154,7 @@ def _facts(
         yield _("Accuracy"), f"{_rounded_text(newest.accuracy)} m"
     if newest.battery is not None:
         yield _("Battery"), f"{newest.battery:.0f} %"
-    yield _("Taken"), _rounded_text(phone.accepted)
+    yield _("Accepted"), _rounded_text(phone.accepted)
     yield _("Refused"), _rounded_text(phone.refused)
 
 

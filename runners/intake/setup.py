@@ -205,7 +205,7 @@ def browser(code: str, token: str) -> Setup:
 
 
 _CAMERA = _("the phone's camera")
-_ALWAYS = _("Allow the location always, and precisely.")
+_ALWAYS = _("Allow the app to use the precise location always.")
 _BATTERY = _("Exclude the app from battery saving.")
 
 PHONE_APPS = {
@@ -218,7 +218,7 @@ PHONE_APPS = {
             "https://owntracks.org/",
             owntracks,
             _CAMERA,
-            (_ALWAYS, _BATTERY, _("Leave the app in the mode Move.")),
+            (_ALWAYS, _BATTERY, _("Keep the app in Move mode.")),
         ),
         PhoneApp(
             "overland",
@@ -230,8 +230,8 @@ PHONE_APPS = {
             (
                 _ALWAYS,
                 _(
-                    "Set accuracy, activity and pauses as shown below: the link cannot "
-                    "do that."
+                    "Set accuracy, activity and pauses as shown below. The link "
+                    "cannot set these."
                 ),
                 _("Switch tracking on."),
             ),
@@ -277,8 +277,11 @@ PHONE_APPS = {
             browser,
             _CAMERA,
             (
-                _("Allow the page to see the location, precisely."),
-                _("Press Start, and keep the page visible: it shows what has arrived."),
+                _("Allow the page to use the precise location."),
+                _(
+                    "Press Start and keep the page visible. It shows which positions "
+                    "have arrived."
+                ),
             ),
         ),
         PhoneApp(
@@ -293,7 +296,7 @@ PHONE_APPS = {
                     "Configure the Traccar server to forward its positions here, as "
                     "shown below."
                 ),
-                _("Give the device the attribute below in Traccar."),
+                _("Add the attribute below to the device in Traccar."),
             ),
         ),
         PhoneApp(

@@ -72,10 +72,10 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
     lines = (
         _("{user} on {site} wants to be notified about runners at this address."),
         _("If that is you, open this page and confirm:") + "\n{url}",
-        _("If not, do nothing: you will get no other mail."),
+        _("If not, do nothing. You will not receive any other email."),
     )
     return _mail(
-        _("Mails about runners: is this your address?"),
+        _("Emails about runners: is this your address?"),
         "\n\n".join(lines).format(
             user=subscription.user,
             site=settings.PUBLIC_URL,
@@ -89,11 +89,11 @@ def contact_mail(contact: Contact) -> EmailMessage:
     """Build the mail that asks a person whom a runner has chosen as contact."""
     lines = (
         _(
-            "{name} runs with {site} and chose this address: if they ever call for "
-            "help, you would get a mail with their position."
+            "{name} runs with {site} and chose this address. If they ever call for "
+            "help, you would receive an email with their position."
         ),
         _("If you agree, open this page and confirm:") + "\n{url}",
-        _("If not, do nothing: you will get no other mail."),
+        _("If not, do nothing. You will not receive any other email."),
     )
     return _mail(
         _("A runner chose you as an emergency contact"),
@@ -117,7 +117,9 @@ def stop_headers(address: str) -> dict[str, str]:
 
 def stop_line(address: str) -> str:
     """Return the end of a mail, with the link that stops all."""
-    return "\n\n-- \n" + _("No more mails: {url}").format(url=stop_url(address)) + "\n"
+    return (
+        "\n\n-- \n" + _("Stop all emails: {url}").format(url=stop_url(address)) + "\n"
+    )
 
 
 def _mail(

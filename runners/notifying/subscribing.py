@@ -143,7 +143,7 @@ def address_add(*, user: User, email: str, language: str) -> Subscription:
     OSError if the mail server is unavailable.
     """
     if not mail.is_offered():
-        raise ChoiceRefused("mail.off", _("This server sends no mails."))
+        raise ChoiceRefused("mail.off", _("This server does not send emails."))
     mine = user.subscriptions.exclude(email="")
     if mine.exclude(email=email).count() >= MAX_ADDRESSES:
         detail = _("You can have at most {count} addresses. Remove one first.")

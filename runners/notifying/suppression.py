@@ -32,7 +32,8 @@ def check_first_mail(address: str, *, account: int | None) -> None:
     """Count a first mail to an address, or raise `MailRefused`."""
     if SuppressedAddress.objects.of_address(address).exists():
         raise MailRefused(
-            "mail.suppressed", _("This address wants no mails from this server.")
+            "mail.suppressed",
+            _("The owner of this address does not want emails from this server."),
         )
     if (
         over_quota(f"mail to {address.casefold()}", MAX_TO_ADDRESS, DAY_S)
@@ -40,7 +41,7 @@ def check_first_mail(address: str, *, account: int | None) -> None:
         or over_quota("mail", MAX_BY_SERVER, HOUR_S)
     ):
         raise MailRefused(
-            "rate.limited", _("Too many mails for today. Try again tomorrow.")
+            "rate.limited", _("Too many emails today. Try again tomorrow.")
         )
 
 

@@ -69,7 +69,7 @@ def words_for_contact(news: News, sos: Sos) -> Words:
     place = f"{sos.lat:.5f}, {sos.lng:.5f}{accuracy}"
     age = (news.at - sos.placed_at).total_seconds()
     body = (
-        _("At {time}. {span} before they were at {place}.")
+        _("At {time}. {span} earlier they were at {place}.")
         if age > 60
         else _("At {time}, at {place}.")
     )

@@ -83,7 +83,7 @@ def find_link(plain: str) -> ShareLink:
     """Return the share link of a token if it is usable; raises `LinkError`."""
     link = ShareLink.objects.of_token(plain).select_related("race").first()
     if link is None:
-        raise LinkError("share.unknown", "There is no such link. Is it complete?")
+        raise LinkError("share.unknown", "This link does not exist. Is it complete?")
     if link.revoked_at is not None:
         raise LinkError("share.revoked", "This link was revoked. Ask for a new one.")
     if link.expires_at <= timezone.now():

@@ -37,8 +37,8 @@ OPENED = "share_opened"
 # Texts for visitors. The details of errors are for programs.
 SENTENCES = {
     "share.unknown": (
-        gettext_lazy("Nothing behind this link"),
-        gettext_lazy("There is no such link. Is it complete?"),
+        gettext_lazy("This link does not work"),
+        gettext_lazy("This link does not exist. Is it complete?"),
     ),
     "share.revoked": (
         gettext_lazy("No longer shared"),

@@ -46,7 +46,7 @@ export function nobodySentence({ oneRunner, race }, now) {
   if (race === null) {
     return gettext("Nobody is sharing right now. Runs appear here as soon as somebody starts.");
   }
-  if (now >= race.ends) return gettext("This race is over. Its runners are not shown any longer.");
+  if (now >= race.ends) return gettext("This race is over. Its runners are no longer shown.");
   if (now < race.start - SHOWN_BEFORE_START_MS) {
     return gettext("Runners can be seen from one hour before the start.");
   }

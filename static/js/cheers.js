@@ -13,7 +13,7 @@ const STATUS_SHOWN_FOR_MS = 6000;
  * @param {{code: string, after?: number}} error
  */
 export function refusal(name, { code, after }) {
-  if (code === "cheer.off") return gettext("{name} accepts no cheers.", { name });
+  if (code === "cheer.off") return gettext("{name} does not accept cheers.", { name });
   if (code === "rate.limited") {
     return gettext("Again in {count} s.", { count: Math.ceil((after ?? 5000) / 1000) });
   }

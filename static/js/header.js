@@ -107,7 +107,7 @@ export class Header {
     this.#paused = time;
     const isPaused = time !== null;
     setAttribute(this.#pause, "aria-pressed", String(isPaused));
-    setAttribute(this.#pause, "title", isPaused ? gettext("Go on") : gettext("Pause"));
+    setAttribute(this.#pause, "title", isPaused ? gettext("Continue") : gettext("Pause"));
     const icon = `${this.#icons}#${isPaused ? "play" : "pause"}`;
     setAttribute(find("use", this.#pause), "href", icon);
     this.#showStatus();

@@ -115,7 +115,7 @@ export class RunnerList {
     setText(
       this.#empty,
       wanted && runners.length
-        ? gettext("No runner here has “{text}” in name or bib.", { text: wanted })
+        ? gettext("No runner here has “{text}” in their name or bib.", { text: wanted })
         : emptySentence,
     );
   }

@@ -111,7 +111,7 @@ export class Player {
     let at = race.start;
     if (point) {
       const passed = await passedAt({ eta: eta.replace("SLUG", race.slug), headers, point, code: whose() });
-      if (!passed) return onNote(gettext("Nobody was seen there: {place}.", { place: point.name }));
+      if (!passed) return onNote(gettext("No runner has passed it: {place}.", { place: point.name }));
       at = passed.at - this.replay.shift(passed.code);
     }
     if (this.time === null) return;

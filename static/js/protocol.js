@@ -21,7 +21,7 @@ export const SUBPROTOCOL = "spectate.v1";
 /** Close codes after which reconnecting with the same rights would fail again. */
 export const FINAL_CLOSE_CODES = new Map([
   [4400, gettext("This page is out of date. Reload it.")],
-  [4401, gettext("You were signed out. Sign in again to go on.")],
+  [4401, gettext("You were signed out. Sign in again to continue.")],
   [4403, gettext("This is no longer shared with you.")],
 ]);
 

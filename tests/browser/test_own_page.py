@@ -128,7 +128,7 @@ def test_a_link_with_a_pin_opens_with_it_only(
     without_map(private)
     visitor = LivePage(private.new_page())
     visitor.page.goto(path)
-    for pin, text in (("1234", "That is not its PIN."), ("471100", "Wim Ford")):
+    for pin, text in (("1234", "The PIN is wrong."), ("471100", "Wim Ford")):
         visitor.page.fill("#pin", pin)
         visitor.page.click("main button")
         expect(visitor.page.locator("main")).to_contain_text(text)

@@ -274,7 +274,7 @@ def test_mails_are_stopped_with_one_click_without_signing_in(
 
     strict = Client(enforce_csrf_checks=True)
     # A program that follows links stops nothing.
-    assert "Stop all mails?" in strict.get(path).text
+    assert "Stop all emails?" in strict.get(path).text
     assert Subscription.objects.exists()
     assert strict.post(path).status_code == 200
     assert not Subscription.objects.exists()

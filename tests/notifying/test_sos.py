@@ -460,7 +460,7 @@ def test_an_address_that_stopped_mails_cannot_be_added_again(
     assert not bob.contacts.exists()
 
     mailoutbox.clear()
-    refusal = "This address wants no mails from this server."
+    refusal = "The owner of this address does not want emails from this server."
     assert refusal in bobs.post("/me/contacts/", {"who": "Mum@example.org"}).text
     with pytest.raises(ChoiceRefused, match=refusal):
         address_add(user=alice, email="mum@example.org", language="en")
@@ -479,7 +479,7 @@ def test_a_stranger_gets_few_mails_of_a_contact_that_comes_and_goes(
         pages.append(bobs.post("/me/contacts/", {"who": "Mum@example.org"}).text)
         bob.contacts.all().delete()
     assert [mail.to for mail in mailoutbox] == 2 * [["Mum@example.org"]]
-    assert "Too many mails for today." in pages[-1]
+    assert "Too many emails today." in pages[-1]
     assert not any("watches" in mail.subject for mail in mailoutbox)
 
 
@@ -516,7 +516,7 @@ def test_a_contact_with_a_deactivated_account_is_shown_as_unreachable(
         language="en",
     )
     contact_add(runner=bob, email="", user=alice, language="en")
-    unreached = "has no browser or mailbox yet"
+    unreached = "has no notifications yet"
     assert unreached not in bobs.get("/me/").text
     alice.is_active = False
     alice.save()
@@ -528,7 +528,7 @@ def test_an_address_is_no_contact_without_mail(
 ) -> None:
     settings.EMAIL_BACKEND = CONSOLE
     page = bobs.post("/me/contacts/", {"who": "mum@example.org"})
-    assert "This server sends no mails." in page.text
+    assert "This server does not send emails." in page.text
     assert not bob.contacts.exists()
 
 

@@ -52,7 +52,7 @@ def test_repeated_requests_to_confirm_an_address_are_limited(
 ) -> None:
     for _ in range(2):
         address_add(user=alice, email="eve@example.org", language="en")
-    with pytest.raises(ChoiceRefused, match="Too many mails"):
+    with pytest.raises(ChoiceRefused, match="Too many emails"):
         address_add(user=alice, email="eve@example.org", language="en")
     assert len(mailoutbox) == 2
 
@@ -81,7 +81,7 @@ def test_a_suppressed_address_gets_account_mails_only_once_confirmed(
     client.force_login(User.objects.create_user("dave"))
     add = {"email": "dave@example.org", "action_add": ""}
     page = client.post("/account/mail/", add, follow=True)
-    assert "wants no mails" in page.text
+    assert "does not want emails" in page.text
     Client().post("/account/password/reset/", {"email": "dave@example.org"})
     assert mailoutbox == []
 

@@ -250,7 +250,7 @@ def test_guesses_of_recovery_codes_are_limited(
     path = "/account/password/reset/code/"
     for _ in range(5):
         page = client.post(path, {"username": username, "code": "1234567890"})
-        assert "do not belong together" in page.text
+        assert "do not match" in page.text
     response = client.post(path, {"username": username, "code": codes[0]})
     assert response.status_code == 429
 

@@ -14,7 +14,7 @@ def test_becoming_a_runner_needs_an_account(client: Client, db: None) -> None:
 def test_the_live_page_offers_to_become_a_runner(
     alice_client: Client, bob_client: Client
 ) -> None:
-    assert "Run yourself" in alice_client.get("/").content.decode()
+    assert "Become a runner" in alice_client.get("/").content.decode()
     assert "My page" in bob_client.get("/").content.decode()
 
 

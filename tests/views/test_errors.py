@@ -25,7 +25,7 @@ def test_not_found_has_our_design(
     response = client.get(path)
     assert response.status_code == 404
     html = response.content.decode()
-    assert "Nothing here" in html
+    assert "Page not found" in html
     assert "urlpatterns" not in html
 
 

@@ -104,7 +104,7 @@ def test_an_ended_link_shows_the_reason(
     for path, status, text in (
         (revoked, 410, "This link was revoked."),
         (expired, 410, "This link expired on"),
-        ("/s/never/", 404, "There is no such link."),
+        ("/s/never/", 404, "This link does not exist."),
     ):
         response = visitor.get(path)
         assert response.status_code == status
@@ -121,7 +121,7 @@ def test_a_pin_is_required(client: Client, bob: Runner) -> None:
     assert "This link has a PIN" in html
     assert "Bob" not in html
     html = client.post(path, {"pin": "1234"}).content.decode()
-    assert "That is not its PIN." in html
+    assert "The PIN is wrong." in html
     assert "Bob" not in html
     html = client.post(path, {"pin": " 4711 "}).content.decode()
     assert page_of(html)["follow"]["pin"]

@@ -158,7 +158,7 @@ def test_hidden_runners_are_omitted_and_counted(
     assert answer.json()["hidden"] == 2
     assert ranks(get_standings(alice_client)) == [("bob", 1), ("cleo", 2)]
     html = page(client)
-    assert "2 of 3 entered are not shown" in html
+    assert "2 of 3 runners are hidden" in html
     assert "Eve" not in html
     assert client.get("/races/ten/runners/3/").status_code == 404
 

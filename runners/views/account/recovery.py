@@ -48,7 +48,7 @@ def recover(request: HttpRequest) -> HttpResponse:
                 "account_reset_password_from_key", user_pk_to_url_str(user), PAGE
             )
         record(request, "tried a wrong recovery code for", _account(username))
-        form.add_error(None, _("This name and this code do not belong together."))
+        form.add_error(None, _("The username and the code do not match."))
     return render(request, "account/recover.html", {"form": form})
 
 

@@ -31,10 +31,10 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
         form.add_error(None, error.detail)
         return own_page(request, runner, contact_form=form)
     except OSError:
-        form.add_error(None, _("The mail could not be sent. Try again later."))
+        form.add_error(None, _("The email could not be sent. Try again later."))
         return own_page(request, runner, contact_form=form)
     words = (
-        _("{name} gets a mail, and is notified from the moment they agree to it.")
+        _("{name} receives an email, and is notified once they agree.")
         if email
         else _("{name} is notified if you call for help.")
     )

@@ -53,8 +53,8 @@ class BecomeRunnerForm(RunnerModelForm):
             )
         ],
         help_text=_(
-            "Your place in links: /runners/CODE/. It cannot be changed later. Leave it "
-            "empty for one made from your name."
+            "Identifies you in links: /runners/CODE/. It cannot be changed later. "
+            "Leave it empty to derive it from your name."
         ),
         widget=forms.TextInput(
             attrs={
@@ -138,7 +138,7 @@ class TokenForm(forms.Form):
     name = forms.CharField(
         max_length=60,
         label=_("Which phone or app is it for?"),
-        help_text=_("So that you know later which one to revoke."),
+        help_text=_("Tells you later which one to revoke."),
     )
 
 
@@ -199,7 +199,7 @@ class ZoneForm(forms.Form):
         min_value=100,
         max_value=5000,
         initial=300,
-        help_text=_("100 to 5,000. A larger one hides better."),
+        help_text=_("100 to 5,000. A larger radius hides the place better."),
         widget=forms.NumberInput(attrs={"step": 50}),
     )
 
@@ -209,8 +209,10 @@ class ContactForm(forms.Form):
 
     who = forms.CharField(
         max_length=254,
-        label=_("Mail address, or name of a follower"),
-        help_text=_("An address gets one mail, and is used once its owner agrees."),
+        label=_("Email address, or name of a follower"),
+        help_text=_(
+            "An address receives one email, and is used once its owner agrees."
+        ),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
 
@@ -225,7 +227,7 @@ class ContactForm(forms.Form):
             validate_email(who)
             if not is_offered():
                 raise forms.ValidationError(
-                    _("This server sends no mails. Choose one of your followers.")
+                    _("This server does not send emails. Choose one of your followers.")
                 )
             return who
         follow = (
@@ -237,7 +239,7 @@ class ContactForm(forms.Form):
         )
         if follow is None:
             raise forms.ValidationError(
-                _("None of your followers has that name. Use a mail address.")
+                _("None of your followers has that name. Use an email address.")
             )
         self.user = follow.user
         return ""

@@ -23,9 +23,9 @@ from runners.views.me.page import first_error_focused, form_of
 
 class AddressForm(forms.Form):
     email = forms.EmailField(
-        label=gettext_lazy("Mail address"),
+        label=gettext_lazy("Email address"),
         max_length=254,
-        help_text=gettext_lazy("It gets one mail, with a link that turns it on."),
+        help_text=gettext_lazy("It gets one email with a link that confirms it."),
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
 
@@ -54,13 +54,13 @@ def address(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error.detail)
         except OSError:
             form.add_error(
-                None, _("The mail could not be sent. Add the address again later.")
+                None, _("The email could not be sent. Add the address again later.")
             )
         else:
             words = (
                 _("{address} is set up already.")
                 if subscription.confirmed_at
-                else _("A mail is on its way to {address}. Open the link in it.")
+                else _("An email has been sent to {address}. Open the link in it.")
             )
             messages.success(request, words.format(address=subscription.email))
             return redirect("notifications")

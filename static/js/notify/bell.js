@@ -114,8 +114,8 @@ export class Bell {
     /** @type {HTMLElement[]} */
     const where = [here];
     if (problem) where.push(element("p", problem, "help"));
-    if (state.mail) where.push(box("mail", gettext("Mail to {address}", { address: state.mail }), first.mail));
-    else if (state.signedIn && state.mailOffered) where.push(link(MINE, gettext("Get notified by mail")));
+    if (state.mail) where.push(box("mail", gettext("Email to {address}", { address: state.mail }), first.mail));
+    else if (state.signedIn && state.mailOffered) where.push(link(MINE, gettext("Get notified by email")));
     const save = button("primary", gettext("Save"), "submit");
     const buttons = [save, closing(dialog)];
     if (first.isTold) {

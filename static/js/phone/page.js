@@ -353,7 +353,7 @@ function draw() {
   const ended = status.state === "ended";
   const canStart = !obstacle() && ((isSetUp && !ended) || Boolean(account?.runner));
   find("#start").hidden = recording || !canStart;
-  setText(find("#start"), ended ? gettext("Set up again") : doing === "paused" ? gettext("Go on") : startWords);
+  setText(find("#start"), ended ? gettext("Set up again") : doing === "paused" ? gettext("Continue") : startWords);
   find("#pause").hidden = !recording;
   find("#stop").hidden = !recording && doing !== "paused";
   find("#sign-in").hidden = (isSetUp && !ended) || account?.signedIn !== false;

@@ -55,12 +55,12 @@ export function answered(call, { open, seen }, now) {
  * @param {Call} call
  */
 export function words(call) {
-  if (call.fine) return gettext("You are fine. That is sent as soon as there is a connection.");
+  if (call.fine) return gettext("You are fine. This will be sent as soon as there is a connection.");
   if (call.closed) return gettext("The race office has closed your call.");
   const place = call.fix ? gettext("Your position is sent with it.") : gettext("This device has found no position so far.");
   if (call.reached === null) {
     return `${gettext(
-      "Called at {time}, and not sent yet: it is sent first as soon as there is a connection.",
+      "Called at {time}, and not sent yet. It will be sent first, as soon as there is a connection.",
       { time: clockTime(call.time) },
     )} ${place}`;
   }

@@ -25,12 +25,12 @@ const TROUBLES = {
   denied: {
     tone: "alarm",
     headline: gettext("No permission"),
-    detail: gettext("This page may not use your location. Allow it the precise location in the browser’s settings, then start again."),
+    detail: gettext("This page may not use your location. Allow the precise location in the browser’s settings, then start again."),
   },
   unavailable: {
     tone: "delayed",
     headline: gettext("No position"),
-    detail: gettext("This device finds no position. Go outside, and check that its location is on. It keeps searching."),
+    detail: gettext("This device cannot find its position. Go outside, and check that its location is on. It keeps searching."),
   },
   insecure: {
     tone: "alarm",
@@ -48,8 +48,8 @@ const TROUBLES = {
 const REFUSALS = new Map([
   ["sharing.paused", gettext("Your sharing is paused or has ended: positions recorded now are not stored. Resume sharing on your page.")],
   ["zone.hidden", gettext("You are in one of your privacy zones: these positions are not stored.")],
-  ["position.future", gettext("This device’s clock is fast: its positions come from the future. Set it.")],
-  ["position.erased", gettext("Positions from before you erased yours are refused.")],
+  ["position.future", gettext("This device’s clock is fast: its positions are in the future. Correct the clock.")],
+  ["position.erased", gettext("Positions from before you deleted yours are refused.")],
 ]);
 
 /** @param {string} code */
@@ -129,7 +129,7 @@ function textWhileRecording({ status, waiting, refused, reached, now }) {
     return {
       tone: "delayed",
       headline: gettext("No new position"),
-      detail: sentences(gettext("This device finds no position at the moment."), last),
+      detail: sentences(gettext("This device cannot find its position at the moment."), last),
     };
   }
   return {
@@ -158,8 +158,8 @@ function describeEnd({ status, waiting }) {
 function left(waiting) {
   if (!waiting) return "";
   return ngettext(
-    "{count} position still to send: leave this page open until it is.",
-    "{count} positions still to send: leave this page open until they are.",
+    "{count} position still to send: leave this page open until it is sent.",
+    "{count} positions still to send: leave this page open until they are sent.",
     waiting,
   );
 }
