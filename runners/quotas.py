@@ -6,6 +6,7 @@ In Redis where there is one; otherwise in this process, which is then the only o
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import time
 
 from django.core.cache import cache
@@ -22,3 +23,14 @@ def over_quota(name: str, most: int, period_s: int) -> bool:
     key = f"quota:{digest}"
     cache.add(key, 0, period_s)
     return cache.incr(key) > most
+
+
+def network_of(address: str) -> str:
+    """Return an address, of IPv6 its network of 64 bits: anybody can have one."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return address
+    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))

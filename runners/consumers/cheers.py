@@ -50,6 +50,11 @@ class Cheers:
         except CheerError as error:
             raise CommandError(error.code, error.detail, runner=code) from None
         consumer.limit_rate(
+            cheering.sender_limit(consumer.viewer, consumer.address, pk),
+            1,
+            "Too many cheers for this runner from you. Wait a moment.",
+        )
+        consumer.limit_rate(
             cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
         )
         try:

@@ -57,6 +57,7 @@ class SeedConsumer(SocketConsumer):
     async def handle(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
             following = command.get("following")
+            self.limit_commands(following)
             if not isinstance(following, list):
                 raise CommandError(
                     "message.invalid", "`following` must be a list of ids."
@@ -66,6 +67,7 @@ class SeedConsumer(SocketConsumer):
         elif "lat" in command or "lng" in command:
             await self.publish(command)
         else:
+            self.limit_commands()
             raise CommandError(
                 "message.invalid",
                 "Send an initialRequest, or a position with userId, lat and lng.",

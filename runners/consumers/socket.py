@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -49,6 +50,10 @@ FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
 # Messages refused in a row for their rate before the socket is closed.
 TOO_FAST_LIMIT = 100
+# The rate of one socket: messages other than positions, and each runner or race that
+# one names, as each may cause an error and a read.
+COMMANDS_PER_S = 50.0
+COMMAND_BURST = 2_500.0
 # When a publisher may retry after the database was unavailable.
 STORE_RETRY_MS = 2_000
 
@@ -75,7 +80,8 @@ class SocketConsumer(SubscriptionConsumer):
         self.pipeline: Pipeline = process.pipeline
         # The counts that include this socket: of its user, token and links.
         self.socket_counts: list[tuple[str, int]] = []
-        self.refused_in_a_row = 0
+        self.refused_in_a_row: Counter[Bucket] = Counter()
+        self.command_limit = Bucket(COMMANDS_PER_S, COMMAND_BURST)
         self._silence_timer: asyncio.TimerHandle | None = None
         self._handling = False
 
@@ -192,10 +198,20 @@ class SocketConsumer(SubscriptionConsumer):
         try:
             command = orjson.loads(text)
         except orjson.JSONDecodeError as error:
+            self.limit_commands()
             raise CommandError("message.invalid", f"Not JSON: {error}.") from None
         if not isinstance(command, dict):
+            self.limit_commands()
             raise CommandError("message.invalid", "Send a JSON object.")
         return command
+
+    def limit_commands(self, *named: object) -> None:
+        """Count a message and the items of these lists of it; raises `CommandError`."""
+        self.limit_rate(
+            self.command_limit,
+            1 + sum(len(names) for names in named if isinstance(names, list)),
+            "Too many messages at once. Send this one again later.",
+        )
 
     async def authenticate(self, token: str) -> None:
         """Set the runner of a token as the publisher; raises `CommandError`."""
@@ -259,10 +275,10 @@ class SocketConsumer(SubscriptionConsumer):
         """Count against a rate; raises `CommandError`."""
         wait = bucket.take(count)
         if not wait:
-            self.refused_in_a_row = 0
+            self.refused_in_a_row.pop(bucket, None)
             return
-        self.refused_in_a_row += 1
-        if self.refused_in_a_row > TOO_FAST_LIMIT:
+        self.refused_in_a_row[bucket] += 1
+        if self.refused_in_a_row[bucket] > TOO_FAST_LIMIT:
             self.outbox.close(TOO_FAST)
         raise CommandError("rate.limited", detail, after=math.ceil(wait * 1000))
 

@@ -95,6 +95,8 @@ class TypedConsumer(SocketConsumer):
         self.topic_names.clear()
 
     async def handle(self, command: dict[str, Any]) -> None:
+        if command.get("type") != "publish":
+            self.limit_commands(command.get("runners"), command.get("races"))
         if not is_id(command.get("id")):
             raise CommandError(
                 "message.invalid", f"`id` is a JSON scalar of {ID_LIMIT} bytes at most."

@@ -18,6 +18,7 @@ from runners.notifying.endpoints import EndpointRefused, read_endpoint
 from runners.notifying.suppression import MailRefused, check_first_mail
 from runners.notifying.webpush import KeysRefused, check_keys
 from runners.positions.rate_limits import Bucket
+from runners.quotas import network_of, over_quota
 
 # Limit of one account.
 MAX_BROWSERS = 10
@@ -27,6 +28,10 @@ MAX_ALERTS = 100
 # The rate of new browsers per process, which need no account.
 NEW_BROWSERS_PER_S = 10.0
 NEW_BURST = 200.0
+
+# New browsers without an account per day and network, which a race village may share.
+MAX_NEW_OF_NETWORK = 300
+DAY_S = 86_400
 
 _new = Bucket(NEW_BROWSERS_PER_S, NEW_BURST)
 
@@ -38,6 +43,12 @@ class ChoiceRefused(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+def _too_many_from(address: str) -> bool:
+    """Count a new browser without an account against the limit of its network."""
+    name = f"browser of {network_of(address)}"
+    return over_quota(name, MAX_NEW_OF_NETWORK, DAY_S)
 
 
 def browser_known(push: Mapping[str, Any]) -> Subscription | None:
@@ -55,10 +66,12 @@ def browser_subscribe(
     session: str,
     device: str,
     language: str,
+    address: str = "",
 ) -> Subscription:
     """Store a browser's push subscription, as `PushSubscription.toJSON()` returns it.
 
-    From now on it belongs to the account, or to nobody. Raises `ChoiceRefused`.
+    From now on it belongs to the account, or to nobody; the number of the latter is
+    limited for each network. Raises `ChoiceRefused`.
     """
     endpoint, (p256dh, auth) = str(push.get("endpoint")), _keys(push)
     try:
@@ -67,7 +80,7 @@ def browser_subscribe(
     except (EndpointRefused, KeysRefused) as error:
         raise ChoiceRefused("push.invalid", str(error)) from None
     known = browser_known(push)
-    if known is None and _new.take(1):
+    if known is None and (_new.take(1) or (user is None and _too_many_from(address))):
         detail = _("Too many requests. Try again in a moment.")
         raise ChoiceRefused("rate.limited", detail)
     if known is not None and known.user != user:

@@ -11,10 +11,25 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from runners.models import LatestPosition, Pause, Position, RightsChange, Runner, Zone
+from runners.models import (
+    LatestPosition,
+    Pause,
+    Position,
+    RightsChange,
+    Runner,
+    RunnerToken,
+    Zone,
+)
 from runners.models.runner import TOKEN_BYTES, token_digest
 from runners.positions.privacy_rules import forget_hidden
+from runners.quotas import over_quota
+
+# Usable tokens of a runner, and how many can be created per hour.
+MAX_TOKENS = 20
+MAX_TOKENS_PER_HOUR = 10
+HOUR_S = 3_600
 
 
 def visibility_set(*, runner: Runner, visibility: str) -> None:
@@ -35,6 +50,23 @@ def sharing_resume(*, runner: Runner) -> None:
     for pause in runner.pauses.filter(ended_at=None):
         pause.ended_at = timezone.now()
         pause.save(update_fields=["ended_at"])
+
+
+class TooManyTokens(Exception):
+    """A token that is not created; its text is for the runner."""
+
+
+def token_issue(*, runner: Runner, name: str) -> tuple[RunnerToken, str]:
+    """Create a token for a runner's phone; return its row and the plain text.
+
+    Raises `TooManyTokens`.
+    """
+    if runner.tokens.usable().count() >= MAX_TOKENS:
+        detail = _("You can have at most {count} phones. Revoke one first.")
+        raise TooManyTokens(detail.format(count=MAX_TOKENS))
+    if over_quota(f"token of {runner.pk}", MAX_TOKENS_PER_HOUR, HOUR_S):
+        raise TooManyTokens(_("Too many new phones. Try again in an hour."))
+    return RunnerToken.objects.issue(runner, name=name)
 
 
 def stop_link_issue(*, runner: Runner) -> str:
@@ -103,7 +135,7 @@ def positions_erase(*, runner: Runner) -> int:
     runner.erased_at = timezone.now()
     runner.save(update_fields=["erased_at", "changed_at"])
     LatestPosition.objects.filter(runner=runner).delete()
-    rows, _ = Position.objects.filter(runner=runner).delete()
+    rows, _by_model = Position.objects.filter(runner=runner).delete()
     # Open calls for help are kept, because the runner must be found.
     runner.sos.exclude(fine_at=None, closed_at=None).delete()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [runner.pk], erased=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from runners.live.events import Cheered
 from runners.live.hub import Hub
 from runners.models import Runner
-from runners.positions.rate_limits import Limits
+from runners.positions.rate_limits import Bucket, Limits
+from runners.quotas import network_of
 from runners.rights.access import Viewer, followable
 from runners.units.clock import now_ms
 
@@ -19,7 +20,13 @@ TEXT_LIMIT = 80
 RUNNER_CHEERS_PER_S = 2.0
 RUNNER_BURST = 10.0
 
+# The rate of one sender for one runner in a process, so that others can cheer as well.
+# A sender is an account, or the network of visitors without one.
+SENDER_CHEERS_PER_S = 0.5
+SENDER_BURST = 3.0
+
 cheers_for = Limits(RUNNER_CHEERS_PER_S, RUNNER_BURST)
+cheers_of_sender = Limits(SENDER_CHEERS_PER_S, SENDER_BURST)
 
 
 class CheerError(Exception):
@@ -45,6 +52,12 @@ def cheer_text(text: object) -> str:
             "characters.",
         )
     return text
+
+
+def sender_limit(viewer: Viewer, address: str, runner: int) -> Bucket:
+    """Return the bucket of whoever sends from a socket, for cheers for one runner."""
+    sender = viewer.user or network_of(address)
+    return cheers_of_sender.of(hash((sender, runner)))
 
 
 def cheered_runner(viewer: Viewer, code: str) -> int:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from runners.models import Runner, RunnerToken
 from runners.models.runner import token_digest
+from runners.preferences.runner_settings import TooManyTokens, token_issue
 
 # The name of the token that such a browser uses.
 DEVICE_LENGTH = 40
@@ -63,5 +64,11 @@ def browser_token(request: HttpRequest) -> JsonResponse:
         return JsonResponse({}, status=HTTPStatus.FORBIDDEN)
     device = "".join(filter(str.isprintable, request.POST.get("device", "")))
     name = f"Browser ({device[:DEVICE_LENGTH]})" if device else "Browser"
-    _, plain = RunnerToken.objects.issue(runner, name=name)
+    try:
+        _, plain = token_issue(runner=runner, name=name)
+    except TooManyTokens as error:
+        return JsonResponse(
+            {"code": "rate.limited", "detail": str(error)},
+            status=HTTPStatus.TOO_MANY_REQUESTS,
+        )
     return JsonResponse({"token": plain, "runner": runner.code, "name": runner.name})

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from runners.intake.diagnosis import diagnose, duration
 from runners.intake.setup import PHONE_APPS
 from runners.models import Runner, RunnerToken
+from runners.preferences.runner_settings import TooManyTokens, token_issue
 
 
 def own_runner(request: HttpRequest, code: str) -> Runner:
@@ -56,7 +57,10 @@ def phones(request: HttpRequest, code: str) -> HttpResponseBase:
     if request.method == "POST":
         app = PHONE_APPS.get(request.POST.get("app", ""))
         if app is not None:
-            token, plain = RunnerToken.objects.issue(runner, name=str(app.name))
+            try:
+                token, plain = token_issue(runner=runner, name=str(app.name))
+            except TooManyTokens as error:
+                return _list_phones(request, runner, problem=str(error))
             # Only this response can show the token, so there is no redirect.
             context = {
                 "runner": runner,
@@ -66,10 +70,17 @@ def phones(request: HttpRequest, code: str) -> HttpResponseBase:
                 "diagnosis": diagnose(token),
             }
             return render(request, "runners/phones_setup.html", context)
+    return _list_phones(request, runner)
+
+
+def _list_phones(
+    request: HttpRequest, runner: Runner, *, problem: str = ""
+) -> HttpResponseBase:
     context = {
         "runner": runner,
         "apps": PHONE_APPS.values(),
         "phones": phones_of(runner),
+        "problem": problem,
     }
     return render(request, "runners/phones.html", context)
 

@@ -24,7 +24,7 @@ NO_CODE = re.compile(
 # Codes that are not for programs: replies to forms of pages, and reasons on the desk.
 OF_PAGES = {
     *("account.required", "alerts.limit", "mail.limit", "mail.off"),
-    *("push.invalid", "push.limit"),
+    *("mail.suppressed", "push.invalid", "push.limit"),
 }
 OF_THE_DESK = {"message.encrypted", "token.ended"}
 

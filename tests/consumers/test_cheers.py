@@ -6,11 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from runners.consumers.cheers import SOCKET_BURST, SOCKET_CHEERS_PER_S
-from runners.subscriptions.cheering import RUNNER_BURST, RUNNER_CHEERS_PER_S
+from runners.subscriptions.cheering import (
+    RUNNER_BURST,
+    RUNNER_CHEERS_PER_S,
+    SENDER_BURST,
+    SENDER_CHEERS_PER_S,
+)
 from tests.clients import Client, seed_client, typed_client
 from tests.factories.people import make_runner, make_token
 from tests.servers import Server
@@ -34,6 +40,7 @@ def tokens(server: Server) -> dict[str, str]:
             server.database(make_runner, "hidden", visibility="private"),
             server.database(make_runner, "dora"),
             server.database(make_runner, "eve"),
+            server.database(make_runner, "gus"),
             server.database(make_runner, "finn", cheers=False),
         )
     }
@@ -153,11 +160,31 @@ async def cheer_all_at_once(fan: Client) -> list[str]:
     return [await cheer(fan, "eve", "Go") for _ in range(SOCKET_BURST)]
 
 
+async def test_one_sender_leaves_room_for_the_cheers_of_others(
+    server: Server, tokens: dict[str, str]
+) -> None:
+    def fan(address: str) -> AbstractAsyncContextManager[Client]:
+        return typed_client(server.ws_url, local_addr=(address, 0))
+
+    async with contextlib.AsyncExitStack() as stack:
+        loud = [await stack.enter_async_context(fan("127.2.0.1")) for _ in range(10)]
+        started = time.monotonic()
+        answers = [await cheer(client, "gus", "Go") for client in loud]
+        seconds = time.monotonic() - started
+        sent = answers.count("ack")
+        assert SENDER_BURST <= sent <= SENDER_BURST + SENDER_CHEERS_PER_S * seconds
+        other = await stack.enter_async_context(fan("127.2.0.2"))
+        assert await cheer(other, "gus", "Go") == "ack"
+
+
 async def test_cheers_for_one_runner_are_limited(server: Server, bob: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        # Each from a different address, as the cheers of one sender are limited more.
         fans = [
-            await stack.enter_async_context(typed_client(server.ws_url))
-            for _ in range(20)
+            await stack.enter_async_context(
+                typed_client(server.ws_url, local_addr=(f"127.3.0.{number}", 0))
+            )
+            for number in range(1, 21)
         ]
         started = time.monotonic()
         answers = sum(await asyncio.gather(*map(cheer_all_at_once, fans)), [])

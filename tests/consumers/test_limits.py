@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from runners.consumers.socket import COMMANDS_PER_S
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.servers import Kind, Server
@@ -119,6 +121,36 @@ async def test_following_beyond_the_limit_is_an_error(small: Server) -> None:
         assert [r["code"] for r in snapshot["runners"]] == ["a", "b", "c"]
         await alice.send(type="follow", public=True)
         assert (await alice.receive_type("error"))["code"] == "follow.limit"
+
+
+async def test_commands_are_limited_by_all_that_they_name(
+    uvicorn_server: Server,
+) -> None:
+    """Each code of a `follow` may cause a reply nine times as long."""
+    codes = [f"nobody-{n}" for n in range(1_000)]
+    async with typed_client(uvicorn_server.ws_url) as mallory:
+        for n in range(10):
+            await mallory.send(type="follow", id=n, runners=codes)
+        errors: Counter[str] = Counter()
+        while "rate.limited" not in errors:
+            answer = await mallory.receive_type("error")
+            errors[answer["code"]] += 1
+        assert answer["id"] >= 2
+        assert 0 < answer["after"] <= 1_000 * 1_001 / COMMANDS_PER_S
+        # Not one of its codes was looked up.
+        assert errors["runner.unknown"] == 1_000 * answer["id"]
+
+
+async def test_a_flood_of_commands_closes_with_4429(uvicorn_server: Server) -> None:
+    async with (
+        typed_client(uvicorn_server.ws_url) as mallory,
+        seed_client(uvicorn_server.ws_url) as trudy,
+    ):
+        for client, message in ((mallory, '{"type": "ping"}'), (trudy, "?")):
+            with contextlib.suppress(ConnectionClosed):
+                for _ in range(20_000):
+                    await client.send_raw(message)
+            assert await client.receive_close() == 4429
 
 
 async def test_a_frame_over_the_limit_gets_an_error_and_a_close(small: Server) -> None:

@@ -17,7 +17,7 @@ from runners.notifying.subscribing import MAX_BROWSERS, address_add, address_con
 from runners.notifying.webpush import decode
 from runners.positions.storage import StatusChange, write_rows
 from runners.units.clock import milliseconds
-from tests.notifying.push import Browser
+from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
 
@@ -221,6 +221,28 @@ def test_the_alerts_of_a_subscription_are_limited(
     assert choose(client, **on, runners=["r0", "r1"]).status_code == 200
     assert choose(client, **on, runners=["r2"]).json()["code"] == "alerts.limit"
     assert Alert.objects.count() == 2
+
+
+def test_browsers_without_an_account_are_limited_for_each_network(
+    bob: Runner, service: PushService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribing, "MAX_NEW_OF_NETWORK", 2)
+
+    def subscribe(number: int, address: str) -> str:
+        on = {
+            "push": service.browser(f"b{number}").subscription,
+            "browser": True,
+            "runners": ["bob"],
+            "kinds": ["start"],
+        }
+        answer = choose(Client(REMOTE_ADDR=address), **on)
+        return str(answer.json().get("code", "ok"))
+
+    networks = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+    codes = [subscribe(number, address) for number, address in enumerate(networks)]
+    assert codes == ["ok", "ok", "rate.limited", "ok"]
+    # A known browser can still change its choice.
+    assert subscribe(0, "2001:db8::9") == "ok"
 
 
 # -- mail

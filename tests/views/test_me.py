@@ -24,6 +24,7 @@ from runners.models import (
     ShareLink,
     Zone,
 )
+from runners.preferences import runner_settings
 from runners.preferences.runner_settings import sharing_pause, zone_add
 
 Status = Follow.Status
@@ -432,3 +433,32 @@ def test_the_page_shows_when_sharing_was_paused(
     html = bob_client.get("/me/").content.decode()
     started = bob.pauses.get().started_at
     assert f'datetime="{started.isoformat()}"' in html
+
+
+def test_a_runner_has_a_limited_number_of_phones(
+    bob_client: Client, bob: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_settings, "MAX_TOKENS", 2)
+    for name in ("one", "two"):
+        bob_client.post("/me/tokens/", {"name": name})
+    page = bob_client.post("/me/tokens/", {"name": "three"})
+    assert "at most 2 phones" in page.text
+    assert (
+        "at most 2 phones"
+        in bob_client.post("/runners/bob/phones/", {"app": "owntracks"}).text
+    )
+    answer = bob_client.post("/share/token/")
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate.limited")
+    bob.tokens.get(name="one").revoke()
+    bob_client.post("/me/tokens/", {"name": "four"})
+    assert bob.tokens.usable().count() == 2
+
+
+def test_new_phones_of_a_runner_are_limited_per_hour(
+    bob_client: Client, bob: Runner
+) -> None:
+    for _ in range(runner_settings.MAX_TOKENS_PER_HOUR + 1):
+        page = bob_client.post("/me/tokens/", {"name": "phone"})
+        bob.tokens.update(revoked_at=timezone.now())
+    assert "Too many new phones" in page.text
+    assert bob.tokens.count() == runner_settings.MAX_TOKENS_PER_HOUR

@@ -7,7 +7,8 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from runners.models import Runner, RunnerToken
+from runners.models import Runner
+from runners.preferences.runner_settings import TooManyTokens, token_issue
 from runners.views.me.forms import TokenForm
 from runners.views.me.page import back_to, form_of, own_page, own_runner
 
@@ -20,7 +21,11 @@ def issue(request: HttpRequest, runner: Runner) -> HttpResponse:
     form = TokenForm(request.POST, auto_id="token_%s")
     if not form.is_valid():
         return own_page(request, runner, token_form=form)
-    token, plain = RunnerToken.objects.issue(runner, name=form.cleaned_data["name"])
+    try:
+        token, plain = token_issue(runner=runner, name=form.cleaned_data["name"])
+    except TooManyTokens as error:
+        form.add_error(None, str(error))
+        return own_page(request, runner, token_form=form)
     context = {
         "token": token,
         "plain": plain,

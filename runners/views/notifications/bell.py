@@ -97,6 +97,7 @@ def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> N
                 session=(request.session.session_key or "") if user else "",
                 device=device[:DEVICE_LENGTH],
                 language=request.LANGUAGE_CODE,
+                address=request.META.get("REMOTE_ADDR", ""),
             )
             _set(request, subscription, codes, here)
     if (address := address_of(user)) is not None:

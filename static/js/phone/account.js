@@ -56,6 +56,7 @@ export async function makeToken({ csrf }) {
     body: new URLSearchParams({ device: device(navigator.userAgent) }),
   });
   if (answer.ok) return answer.json();
+  if (answer.status === 429) throw new Error((await answer.json()).detail);
   throw new Error(gettext("You were signed out. Reload this page and sign in again."));
 }
 
