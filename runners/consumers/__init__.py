@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from runners.consumers import handshake
-from runners.consumers.seed import SeedConsumer
-from runners.consumers.socket import Receive, Send, writer_of
-from runners.consumers.typed import TypedConsumer
+from runners.consumers.commands import COMMANDS
+from runners.consumers.seed import Seed
+from runners.consumers.session import Dialect, Receive, Send, Session, writer_of
+from runners.consumers.typed import Typed
 from runners.live.encoding import v1
 from runners.serving.process import current
 
@@ -42,5 +45,8 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if (code := process.admission.refusal()) is not None:
         await turn_away(scope, receive, send, dialect, code)
         return
-    consumer = (SeedConsumer if dialect is None else TypedConsumer)(process)
-    await consumer(scope, receive, send)
+    speaks: Callable[[Session], Dialect] = (
+        Seed if dialect is None else partial(Typed, COMMANDS)
+    )
+    session = Session(process, scope, writer_of(scope, send), speaks)
+    await session.run(receive, send)

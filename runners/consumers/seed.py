@@ -1,24 +1,27 @@
-"""The consumer of the seed dialect."""
+"""The seed dialect of a session: the protocol of the server of 2015."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any, cast
 
 from django.conf import settings
 
 from runners import database
 from runners.consumers.errors import CommandError
-from runners.consumers.socket import SocketConsumer, failed
+from runners.consumers.session import Session, failed
+from runners.consumers.single_runners import follow_runners
 from runners.live.encoding import seed
 from runners.live.encoding.ids import code_of, wire_id_of
 from runners.live.events import WireId
+from runners.live.hub import Hub
 from runners.live.outbox import Outbox, SeedOutbox
+from runners.live.socket_writer import SocketWriter
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from
 from runners.rights import token_lookup
-from runners.serving.process import Process
 from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
@@ -29,15 +32,14 @@ OPEN_PUBLISHERS = 1_000
 GATHERED = 100
 
 
-class SeedConsumer(SocketConsumer):
-    """The consumer of the seed dialect."""
+class Seed:
+    """Speaks the seed dialect for one session."""
 
-    dialect = "2015"
-    # This dialect has no topics.
-    topic_names = ()
+    name = "2015"
+    subprotocol: str | None = None
 
-    def __init__(self, process: Process) -> None:
-        super().__init__(process)
+    def __init__(self, session: Session) -> None:
+        self.session = session
         # Publishers and the ids for sending positions, by the id in a message.
         self._publishers: dict[WireId, tuple[Publisher, WireId]] = {}
         # Positions of one runner that wait for the messages behind them, and whether
@@ -45,29 +47,43 @@ class SeedConsumer(SocketConsumer):
         self._gathered: list[tuple[Fix, bool]] = []
         self._gathered_of: tuple[Publisher, WireId] | None = None
 
-    def make_outbox(self) -> Outbox:
-        return SeedOutbox(self.writer, self.hub)
+    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
+        return SeedOutbox(writer, hub)
 
-    async def receive(self, message: dict[str, Any]) -> None:
-        await super().receive(message)
+    async def handled(self) -> None:
         gathered = len(self._gathered)
-        if gathered and (gathered >= GATHERED or not self.writer.more):
+        if gathered and (gathered >= GATHERED or not self.session.writer.more):
             await self.accept_gathered()
+
+    def connected(self) -> None:
+        pass
+
+    def authenticated(self, publisher: Publisher) -> None:
+        pass
+
+    def resumed(self, runners: Collection[int], since: int) -> None:
+        pass
+
+    def closed(self) -> None:
+        pass
+
+    def send_access(self, reason: str, **what: str) -> None:
+        pass
 
     async def handle(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
             following = command.get("following")
-            self.limit_commands(following)
+            self.session.limit_commands(following)
             if not isinstance(following, list):
                 raise CommandError(
                     "message.invalid", "`following` must be a list of ids."
                 )
             await self.accept_gathered()
-            await self.follow_codes(following, command)
+            await follow_runners(self.session, following, command)
         elif "lat" in command or "lng" in command:
             await self.publish(command)
         else:
-            self.limit_commands()
+            self.session.limit_commands()
             raise CommandError(
                 "message.invalid",
                 "Send an initialRequest, or a position with userId, lat and lng.",
@@ -81,7 +97,7 @@ class SeedConsumer(SocketConsumer):
         of = self._publishers.get(wire_id) if is_id else None
         if of is None:
             of = await self.publisher_of(command)
-        self.limit_fixes(1)
+        self.session.limit_fixes(1)
         t = command.get("time")
         timed = type(t) is int
         fix = fix_from(command, cast(int, t) if timed else now_ms())
@@ -98,10 +114,12 @@ class SeedConsumer(SocketConsumer):
         gathered, self._gathered = self._gathered, []
         publisher, wire_id = self._gathered_of
         try:
-            refused = await self.pipeline.accept_live(publisher, gathered, wire_id)
+            refused = await self.session.process.pipeline.accept_live(
+                publisher, gathered, wire_id
+            )
         except database.DatabaseUnavailable:
             for _ in gathered:
-                self.send_store_unavailable()
+                self.session.send_store_unavailable()
             return
         except Exception:
             logger.exception("Positions of a 2015 socket could not be accepted")
@@ -109,14 +127,14 @@ class SeedConsumer(SocketConsumer):
                 self.send_error(failed())
             return
         for error in refused:
-            self.report_refused(error)
+            self.session.report_refused(error)
         if any(error.code == "runner.unknown" for error in refused):
             # The runner was deleted. In open mode the next position creates it again.
             self._publishers.clear()
 
     async def publisher_of(self, command: dict[str, Any]) -> tuple[Publisher, WireId]:
         """Return the runner of a position, and the id that its followers receive."""
-        publisher = self.publisher
+        publisher = self.session.publisher
         wire_id: Any = command.get("userId")
         if publisher is not None and "userId" not in command:
             wire_id = wire_id_of(publisher.code)
@@ -146,16 +164,15 @@ class SeedConsumer(SocketConsumer):
         await self.accept_gathered()
         return await database.read(token_lookup.open_publisher, code)
 
-    def end(self, code: str, detail: str, close_code: int) -> None:
+    def ended(self, code: str, detail: str) -> None:
         # The right has ended, so no more positions are accepted.
         self._publishers.clear()
         for _ in self._gathered:
-            self.pipeline.refuse(FixError(code, detail))
+            self.session.process.pipeline.refuse(FixError(code, detail))
         self._gathered.clear()
-        super().end(code, detail, close_code)
 
     def send_error(self, error: CommandError, command: Any = None) -> None:
         detail = error.detail
         if "runner" in error.fields:
             detail = f"{error.fields['runner']}: {detail}"
-        self.outbox.send_event(seed.error_frame(error.code, detail))
+        self.session.outbox.send_event(seed.error_frame(error.code, detail))

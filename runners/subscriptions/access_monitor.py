@@ -58,10 +58,12 @@ class MonitoredSocket(Protocol):
 
     viewer: Viewer
     publisher: Publisher | None
-    # Single runners followed: primary keys by code.
-    following: dict[str, int]
     # The time when the first of its rights ends, in seconds since the epoch.
     recheck_at: float
+
+    @property
+    def following(self) -> dict[str, int]:
+        """Return the runners followed one by one: primary keys by code."""
 
     @property
     def races(self) -> frozenset[int]:

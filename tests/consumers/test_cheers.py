@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from runners.consumers.cheers import SOCKET_BURST, SOCKET_CHEERS_PER_S
+from runners.consumers.commands.cheer import SOCKET_BURST, SOCKET_CHEERS_PER_S
 from runners.subscriptions.cheering import (
     RUNNER_BURST,
     RUNNER_CHEERS_PER_S,

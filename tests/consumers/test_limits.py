@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from runners.consumers.socket import COMMANDS_PER_S
+from runners.consumers.session import COMMANDS_PER_S
 from tests.clients import seed_client, typed_client
 from tests.factories.people import make_phone
 from tests.servers import Kind, Server

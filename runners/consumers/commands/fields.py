@@ -51,10 +51,3 @@ def fix_of(item: Any) -> Fix | FixError:
         return fix_from(item, t)
     except FixError as error:
         return error
-
-
-def is_id(value: Any) -> bool:
-    """Return whether a value is a JSON scalar that is short enough to be repeated."""
-    if isinstance(value, str):
-        return len(value) <= ID_LIMIT
-    return value is None or isinstance(value, int | float | bool)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runners import database
 from runners.consumers.errors import CommandError
+from runners.consumers.typed import Typed
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_store
 from runners.positions.fix import Fix
-from runners.positions.rate_limits import Bucket
 from runners.positions.validation import FixError, check_fix, fix_from
 from runners.units.clock import milliseconds, now_ms
-
-if TYPE_CHECKING:
-    from runners.consumers.typed import TypedConsumer
 
 # The rate of one socket.
 CALLS_PER_S = 1.0
@@ -23,38 +20,29 @@ BURST = 20
 ID_LIMIT = 64
 
 
-class SosCommand:
-    """Accepts the calls of one socket's runner."""
-
-    def __init__(self, consumer: TypedConsumer) -> None:
-        self.consumer = consumer
-        self.bucket = Bucket(CALLS_PER_S, BURST)
-
-    async def handle(self, command: dict[str, Any]) -> None:
-        """Handle an `sos`: stored and queued for all recipients before the ack."""
-        consumer = self.consumer
-        if consumer.publisher is None:
-            raise CommandError(
-                "token.required", "A call for help needs a runner's token."
-            )
-        call = _call_of(command)
-        consumer.limit_rate(
-            self.bucket, 1, "Too many calls at once. The first ones were received."
-        )
-        try:
-            sos = await database.read(
-                sos_store, runner=consumer.publisher.pk, call=call
-            )
-        except Runner.DoesNotExist:
-            raise CommandError(
-                "runner.unknown", "The runner does not exist any more."
-            ) from None
-        consumer.answer(
-            "ack",
-            command,
-            open=sos.fine_at is None and sos.closed_at is None,
-            seen=sos.seen_at and milliseconds(sos.seen_at),
-        )
+async def sos(typed: Typed, command: dict[str, Any]) -> None:
+    """Handle an `sos`: stored and queued for all recipients before the ack."""
+    session = typed.session
+    if session.publisher is None:
+        raise CommandError("token.required", "A call for help needs a runner's token.")
+    call = _call_of(command)
+    session.limit_rate(
+        typed.bucket("sos", CALLS_PER_S, BURST),
+        1,
+        "Too many calls at once. The first ones were received.",
+    )
+    try:
+        stored = await database.read(sos_store, runner=session.publisher.pk, call=call)
+    except Runner.DoesNotExist:
+        raise CommandError(
+            "runner.unknown", "The runner does not exist any more."
+        ) from None
+    typed.answer(
+        "ack",
+        command,
+        open=stored.fine_at is None and stored.closed_at is None,
+        seen=stored.seen_at and milliseconds(stored.seen_at),
+    )
 
 
 def _call_of(command: dict[str, Any]) -> Call:

@@ -1,0 +1,24 @@
+"""The commands of `spectate.v1`, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runners.consumers.commands.auth import auth
+from runners.consumers.commands.cheer import cheer
+from runners.consumers.commands.follow import follow
+from runners.consumers.commands.ping import ping
+from runners.consumers.commands.publish import publish
+from runners.consumers.commands.sos import sos
+from runners.consumers.commands.unfollow import unfollow
+from runners.consumers.typed import Command
+
+COMMANDS: Mapping[str, Command] = {
+    "auth": auth,
+    "follow": follow,
+    "unfollow": unfollow,
+    "publish": publish,
+    "cheer": cheer,
+    "sos": sos,
+    "ping": ping,
+}

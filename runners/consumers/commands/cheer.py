@@ -1,0 +1,55 @@
+"""`cheer`: a short text for a runner."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from runners import database
+from runners.consumers.errors import CommandError
+from runners.consumers.typed import Typed
+from runners.live.encoding.ids import code_of
+from runners.subscriptions import cheering
+from runners.subscriptions.cheering import CheerError, cheers_for
+
+logger = logging.getLogger(__name__)
+
+# The rate of one socket.
+SOCKET_CHEERS_PER_S = 1 / 5
+SOCKET_BURST = 3
+# When to retry after the layer was unavailable.
+LAYER_RETRY_MS = 2_000
+
+
+async def cheer(typed: Typed, command: dict[str, Any]) -> None:
+    """Handle a `cheer`; raises `CommandError`."""
+    session = typed.session
+    code = code_of(command.get("runner"))
+    try:
+        text = cheering.cheer_text(command.get("text"))
+        session.limit_rate(
+            typed.bucket("cheer", SOCKET_CHEERS_PER_S, SOCKET_BURST),
+            1,
+            "Too many cheers. Wait a moment and try again.",
+        )
+        pk = await database.read(cheering.cheered_runner, session.viewer, code)
+    except CheerError as error:
+        raise CommandError(error.code, error.detail, runner=code) from None
+    session.limit_rate(
+        cheering.sender_limit(session.viewer, session.address, pk),
+        1,
+        "Too many cheers for this runner from you. Wait a moment.",
+    )
+    session.limit_rate(
+        cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
+    )
+    try:
+        await cheering.cheer(session.process.hub, runner=pk, code=code, text=text)
+    except Exception as error:
+        logger.warning("The channel layer did not accept a cheer: %r", error)
+        raise CommandError(
+            "cheer.lost",
+            "The cheer may have reached nobody. Try again.",
+            after=LAYER_RETRY_MS,
+        ) from None
+    typed.answer("ack", command)

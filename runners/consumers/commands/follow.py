@@ -1,0 +1,252 @@
+"""`follow`: subscriptions, their snapshot and backfill."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from django.conf import settings
+
+from runners import database
+from runners.consumers.commands.fields import followed_of, since_of
+from runners.consumers.errors import CommandError
+from runners.consumers.single_runners import FOLLOW_LIMIT, follow_runners, plain
+from runners.consumers.typed import Typed
+from runners.live.encoding import v1
+from runners.live.encoding.snapshots import snapshot_frame
+from runners.recovery.backfill import Backfill
+from runners.rights import access, share_links
+from runners.rights.share_links import LinkError, LinkLocked
+from runners.snapshots.items import find_races
+from runners.subscriptions.topic import Topic, TopicName
+from runners.units.clock import now_ms
+
+
+class Shown(NamedTuple):
+    """The followed ones of a message's runners and topics; changes when a right ends.
+
+    `removed` holds for each topic what identifies the runners removed so far.
+    """
+
+    topics: list[Topic]
+    removed: list[object]
+    runners: list[int]
+
+
+async def follow(typed: Typed, command: dict[str, Any]) -> None:
+    session, followed = typed.session, typed.session.followed
+    since = since_of(command)
+    if since is not None:
+        since = session.process.backfiller.complete_before(since)
+    before = set(followed.runners.values()), set(followed.topics)
+    try:
+        bodies, backfill = await _start_following(typed, command, since)
+    except database.DatabaseUnavailable:
+        # A retry has to start from scratch, because runners already followed get no
+        # snapshot.
+        followed.remove_runners(set(followed.runners.values()) - before[0])
+        followed.remove_topics(
+            [
+                topic_name
+                for topic_name in followed.topics
+                if topic_name not in before[1]
+            ]
+        )
+        raise
+    truncated = [code for part in backfill for code in part.truncated.values()]
+    for remaining, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
+        frame_fields: dict[str, Any] = {
+            "time": now_ms(),
+            "truncated": truncated,
+            "more": remaining > 0,
+        }
+        if "id" in command:
+            frame_fields["id"] = command["id"]
+        typed.outbox.send_event(snapshot_frame(body, **frame_fields))
+    for part in backfill:
+        # All in one write, because events for thousands of runners would exceed the
+        # limit.
+        if part.late:
+            typed.outbox.send(list(part.late.values()))
+
+
+async def _start_following(
+    typed: Typed, command: dict[str, Any], since: int | None
+) -> tuple[list[bytes], list[Backfill]]:
+    """Follow the topics of a message; return its snapshot and its backfill.
+
+    The snapshot is encoded, in parts without the fields of this socket.
+    """
+    session, followed = typed.session, typed.session.followed
+    runners, races, public = followed_of(command)
+    await _set_tick(typed, command)
+    generation = session.process.access_monitor.generation
+    joined: list[Topic] = []
+    found = await follow_runners(session, runners, command)
+    topic_names = await _topic_names_of(typed, races, public, command)
+    by_link: dict[TopicName, int] = {}
+    if "share" in command:
+        try:
+            shared, by_link = await _open_link(typed, command)
+        except CommandError as error:
+            if not (runners or races or public):
+                raise
+            typed.send_error(error, command)
+        else:
+            found |= shared
+            topic_names += by_link
+    for topic_name in topic_names:
+        if len(followed) >= FOLLOW_LIMIT:
+            typed.send_error(
+                CommandError(
+                    "follow.limit",
+                    f"A socket may follow at most "
+                    f"{FOLLOW_LIMIT:,}. Unfollow some first.",
+                ),
+                command,
+            )
+            break
+        link = by_link.get(topic_name)
+        await followed.add_topic(topic_name, session.viewer.user, link)
+        session.recheck_if_changed(generation)
+        joined.append(session.process.topics.of(topic_name))
+    return await read_snapshot(typed, joined, found.values(), since)
+
+
+async def _set_tick(typed: Typed, command: dict[str, Any]) -> None:
+    session, followed = typed.session, typed.session.followed
+    wished = command.get("tick")
+    if wished is None:
+        return
+    if type(wished) not in (int, float) or not wished >= 0:
+        raise CommandError("message.invalid", "`tick` is in milliseconds.")
+    if typed.outbox.tick == (tick := v1.tick_of(wished)):
+        return
+    typed.outbox.tick = tick
+    for topic_name in followed.topics:
+        await session.process.topics.of(topic_name).change_tick(typed.outbox)
+
+
+async def _topic_names_of(
+    typed: Typed, slugs: list[Any], public: bool, command: dict[str, Any]
+) -> list[TopicName]:
+    """Return the topics that a message newly follows.
+
+    Sends errors for unknown races.
+    """
+    session, followed = typed.session, typed.session.followed
+    topic_names = [TopicName()] if public else []
+    requested = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
+    # Look up at most as many as may be followed.
+    searched = requested[: FOLLOW_LIMIT - len(followed)]
+    links = session.viewer.links
+    if len(searched) == 1 and not links:
+        slug = searched[0]
+        races = await session.process.topics.find_race(
+            slug, session.process.access_monitor.generation
+        )
+    elif searched:
+        races = await database.read(find_races, searched, links)
+    else:
+        races = {}
+    wrong = [s for s in searched if s not in races]
+    wrong = [s for s in slugs if not isinstance(s, str)] + wrong
+    for slug in wrong[:FOLLOW_LIMIT]:
+        error = CommandError(
+            "race.unknown",
+            "There is no such race, or it is not shown to you.",
+            race=plain(slug),
+        )
+        typed.send_error(error, command)
+    if len(requested) > len(searched):
+        typed.send_error(
+            CommandError(
+                "follow.limit",
+                f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow some first.",
+            ),
+            command,
+        )
+    topic_names += [TopicName(races[slug], slug) for slug in searched if slug in races]
+    return [
+        topic_name for topic_name in topic_names if topic_name not in followed.topics
+    ]
+
+
+async def _open_link(
+    typed: Typed, command: dict[str, Any]
+) -> tuple[dict[str, int], dict[TopicName, int]]:
+    """Follow the runners of a share link; return them, and its race to follow."""
+    session, followed = typed.session, typed.session.followed
+    plain, pin = command["share"], command.get("pin", "")
+    if not isinstance(plain, str) or not isinstance(pin, str):
+        raise CommandError("message.invalid", "`share` and `pin` are text.")
+    generation = session.process.access_monitor.generation
+    try:
+        link = await share_links.open_link(plain, pin)
+    except LinkLocked as error:
+        after = 1000 * error.after
+        raise CommandError(error.code, error.detail, after=after) from None
+    except LinkError as error:
+        await session.process.access_monitor.delay_failure(session.address)
+        raise CommandError(error.code, error.detail) from None
+    if link.pk not in session.viewer.links:
+        session.count_socket("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
+    links = tuple({*session.viewer.links, link.pk})
+    session.viewer = replace(session.viewer, links=links)
+    session.recheck_at = min(session.recheck_at, access.earliest([link.expires_at]))
+    generation = min(generation, session.process.access_monitor.generation)
+    grants = await database.read(access.linked, session.viewer, link.pk)
+    new = [grant for grant in grants if grant.code not in followed.runners]
+    room = max(0, FOLLOW_LIMIT - len(followed))
+    await session.follow_granted(new[:room], generation)
+    found = {grant.code: grant.pk for grant in new[:room]}
+    if link.race is None:
+        return found, {}
+    race = TopicName(link.race.pk, link.race.slug)
+    return found, {} if race in followed.topics else {race: link.pk}
+
+
+async def read_snapshot(
+    typed: Typed,
+    topics: Sequence[Topic],
+    runners: Collection[int],
+    since: int | None,
+) -> tuple[list[bytes], list[Backfill]]:
+    """Return the snapshot and the backfill of what has just been followed.
+
+    A right may end during the reads, and the client is notified at once: they are
+    repeated then, so that the snapshot does not bring a runner back.
+    """
+    session = typed.session
+    while True:
+        shown = _shown_of(typed, topics, runners)
+        read_at = now_ms()
+        bodies = []
+        backfill = []
+        for topic in shown.topics:
+            bodies += await topic.snapshot(typed.outbox)
+            if since is not None:
+                backfill.append(await topic.backfill(since, typed.outbox))
+        if shown.runners or not bodies:
+            bodies += await session.process.runner_reads.snapshot(shown.runners)
+            if since is not None:
+                backfill.append(
+                    await session.process.runner_reads.backfill(shown.runners, since)
+                )
+        if _shown_of(typed, topics, runners) == shown:
+            if shown.runners:
+                session.backfill_later(shown.runners, read_at)
+            return bodies, backfill
+
+
+def _shown_of(typed: Typed, topics: Sequence[Topic], runners: Collection[int]) -> Shown:
+    """Return which of these topics and runners the socket still follows."""
+    followed = typed.session.followed
+    single = set(followed.runners.values())
+    kept = [topic for topic in topics if topic.topic_name in followed.topics]
+    return Shown(
+        kept,
+        [topic.removed_for(typed.outbox) for topic in kept],
+        [pk for pk in runners if pk in single],
+    )

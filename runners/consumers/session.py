@@ -1,0 +1,515 @@
+"""One open websocket: its viewer, what it follows, and the loop of its messages.
+
+A session implements what both dialects have in common: the handshake, rights, rates and
+the end of a socket. Its dialect parses messages and encodes replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import orjson
+from django.conf import settings
+
+from runners import database
+from runners.consumers import handshake
+from runners.consumers.errors import CommandError
+from runners.consumers.followed import Followed
+from runners.live.close_codes import (
+    FRAME_TOO_BIG,
+    INTERNAL_ERROR,
+    NO_LONGER_ALLOWED,
+    NOT_OUR_PROTOCOL,
+    NOT_SIGNED_IN,
+    OVERLOADED,
+    RECONNECT,
+    SILENT,
+    TOO_FAST,
+)
+from runners.live.encoding.frames import Frames
+from runners.live.encoding.ids import RunnerIdError
+from runners.live.events import Event
+from runners.live.hub import Hub
+from runners.live.outbox import Outbox
+from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
+from runners.positions.rate_limits import Bucket
+from runners.positions.track import Publisher
+from runners.positions.validation import FixError
+from runners.recovery.backfill import COMMIT_DELAY_S
+from runners.rights import access, token_lookup
+from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
+from runners.serving.process import Process
+from runners.subscriptions.topic import TopicName
+from runners.units.clock import now_ms
+
+logger = logging.getLogger(__name__)
+
+FRAME_LIMIT: int = settings.SPECTATE_FRAME_LIMIT
+# Seconds from the handshake to the first valid message.
+FIRST_MESSAGE: int = settings.SPECTATE_FIRST_MESSAGE
+# Messages refused in a row for their rate before the socket is closed.
+TOO_FAST_LIMIT = 100
+# The rate of one socket: messages other than positions, and each runner or race that
+# one names, as each may cause an error and a read.
+COMMANDS_PER_S = 50.0
+COMMAND_BURST = 2_500.0
+# When a publisher may retry after the database was unavailable.
+STORE_RETRY_MS = 2_000
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Dialect(Protocol):
+    """What differs between the dialects of a session."""
+
+    @property
+    def name(self) -> str:
+        """Return the dialect's name for operators."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Return the websocket subprotocol of the handshake."""
+
+    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox: ...
+
+    async def handle(self, command: dict[str, Any]) -> None:
+        """Handle a message; raises `CommandError` and `FixError`."""
+
+    async def handled(self) -> None:
+        """Called after each message, also after one that failed."""
+
+    def connected(self) -> None:
+        """Called once after the handshake."""
+
+    def authenticated(self, publisher: Publisher) -> None:
+        """Called when a token has set the publisher."""
+
+    def resumed(self, runners: Collection[int], since: int) -> None:
+        """Called when runners are sent again who were withheld since a time."""
+
+    def ended(self, code: str, detail: str) -> None:
+        """Called when the session loses its rights."""
+
+    def closed(self) -> None:
+        """Called when the socket has closed."""
+
+    def send_error(self, error: CommandError, command: Any = None) -> None: ...
+
+    def send_access(self, reason: str, **what: str) -> None:
+        """Notify the client that a runner or race cannot be seen any more."""
+
+
+class Session:
+    """A client's open socket, in one of the dialects."""
+
+    def __init__(
+        self,
+        process: Process,
+        scope: Scope,
+        writer: SocketWriter,
+        dialect: Callable[[Session], Dialect],
+    ) -> None:
+        self.process = process
+        self.scope = scope
+        self.since = now_ms()
+        self.writer = writer
+        self._dialect = dialect(self)
+        self.outbox = self._dialect.make_outbox(writer, process.hub)
+        self.followed = Followed(process, self.outbox)
+        self.viewer = Viewer()
+        self.publisher: Publisher | None = None
+        self.recheck_at = math.inf
+        # Tasks that run while messages are handled.
+        self.tasks: set[asyncio.Task[None]] = set()
+        # The counts that include this socket: of its user, token and links.
+        self.socket_counts: list[tuple[str, int]] = []
+        self.refused_in_a_row: Counter[Bucket] = Counter()
+        self.command_limit = Bucket(COMMANDS_PER_S, COMMAND_BURST)
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._handling = False
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve the socket until it closes."""
+        hub, monitor = self.process.hub, self.process.access_monitor
+        await receive()  # websocket.connect
+        hub.sockets.add(self.outbox)
+        monitor.sockets.add(self)
+        try:
+            await self.connect(send)
+            while True:
+                message = await receive()
+                if message["type"] == "websocket.disconnect":
+                    self.writer.abandon()
+                    break
+                await self.receive(message)
+                await self._dialect.handled()
+        except Exception:
+            logger.exception("A websocket was closed after an error")
+            self.outbox.close(INTERNAL_ERROR)
+        finally:
+            self.disconnect()
+
+    async def connect(self, send: Send) -> None:
+        await send(
+            {"type": "websocket.accept", "subprotocol": self._dialect.subprotocol}
+        )
+        self.await_message()
+        token = handshake.handshake_token(self.scope)
+        try:
+            if session := handshake.session_of(self.scope):
+                user = await database.read(token_lookup.user_of_session, session)
+                if user is not None:
+                    self.viewer = Viewer(user=user, session=session)
+                    self.count_socket("user", user, settings.SPECTATE_SOCKETS_A_VIEWER)
+            if token is not None:
+                await self.authenticate(token)
+        except database.DatabaseUnavailable:
+            self.send_store_unavailable()
+            self.outbox.close(OVERLOADED)
+        except CommandError as error:
+            self.send_error(error)
+            self.outbox.close(
+                TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN
+            )
+        self._dialect.connected()
+
+    async def receive(self, message: dict[str, Any]) -> None:
+        """Handle one frame; an error goes to its sender only."""
+        text = message.get("text")
+        if text is None:
+            self.send_error(
+                CommandError("message.invalid", "Send text frames with JSON.")
+            )
+            self.outbox.close(NOT_OUR_PROTOCOL)
+            return
+        if len(text) > FRAME_LIMIT:
+            self.send_error(
+                CommandError(
+                    "message.too_big",
+                    f"A frame may have at most {FRAME_LIMIT:,} bytes.",
+                )
+            )
+            self.outbox.close(FRAME_TOO_BIG)
+            return
+        command: Any = None
+        try:
+            command = self.parse(text)
+            self._handling = True
+            await self._dialect.handle(command)
+        except CommandError as error:
+            self.send_error(error, command)
+        except FixError as error:
+            self.process.pipeline.refuse(error)
+            self.report_refused(error, command)
+        except RunnerIdError as error:
+            self.send_error(CommandError("runner.invalid", str(error)), command)
+        except database.DatabaseUnavailable:
+            # The message was valid, so a client that waits for the database is not
+            # silent.
+            self.protocol_confirmed()
+            self.send_store_unavailable(command)
+        except Exception:
+            logger.exception("A websocket message could not be handled")
+            self.send_error(failed(), command)
+        else:
+            self.protocol_confirmed()
+        finally:
+            self._handling = False
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Parse a JSON object; raises `CommandError`."""
+        try:
+            command = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            self.limit_commands()
+            raise CommandError("message.invalid", f"Not JSON: {error}.") from None
+        if not isinstance(command, dict):
+            self.limit_commands()
+            raise CommandError("message.invalid", "Send a JSON object.")
+        return command
+
+    def disconnect(self) -> None:
+        """End all subscriptions and tasks, also after a handshake that failed."""
+        self.protocol_confirmed()
+        for task in self.tasks:
+            task.cancel()
+        self.followed.clear()
+        self._dialect.closed()
+        self.process.hub.sockets.discard(self.outbox)
+        self.process.access_monitor.sockets.discard(self)
+        self.process.access_monitor.release_sockets(self.socket_counts)
+
+    def send_error(self, error: CommandError, command: Any = None) -> None:
+        """Send an error, to this socket only."""
+        self._dialect.send_error(error, command)
+
+    # -- rights
+
+    async def authenticate(self, token: str) -> None:
+        """Set the runner of a token as the publisher; raises `CommandError`."""
+        generation = self.process.access_monitor.generation
+        bearer = await database.read(token_lookup.find_token, token)
+        if bearer is None:
+            await self.process.access_monitor.delay_failure(self.address)
+            raise CommandError(
+                "token.invalid",
+                "This token is unknown or was revoked. Ask for a new one.",
+            )
+        if self.viewer.token != bearer.token:
+            self.count_socket("token", bearer.token, settings.SPECTATE_SOCKETS_A_TOKEN)
+        self.publisher = bearer.publisher
+        self.viewer = replace(self.viewer, token=bearer.token)
+        self.recheck_at = min(self.recheck_at, access.earliest([bearer.until]))
+        self.recheck_if_changed(generation)
+        self.protocol_confirmed()
+        self._dialect.authenticated(bearer.publisher)
+
+    def count_socket(self, kind: str, key: int, limit: int) -> None:
+        """Count this socket against a limit; raises `CommandError`."""
+        if not self.process.access_monitor.count_socket(kind, key, limit):
+            raise CommandError(
+                "socket.limit", f"One {kind} has {limit} sockets at most. Close one."
+            )
+        self.socket_counts.append((kind, key))
+
+    def recheck_if_changed(self, generation: int) -> None:
+        """Request a check of rights that were read before the latest change."""
+        if self.process.access_monitor.generation != generation:
+            self.recheck_at = 0.0
+
+    async def follow_granted(self, grants: Sequence[Grant], generation: int) -> None:
+        """Follow runners that this socket may see, as read at a generation."""
+        until = min((grant.until for grant in grants), default=math.inf)
+        self.recheck_at = min(self.recheck_at, until)
+        self.recheck_if_changed(generation)
+        await self.followed.add_runners(grants)
+
+    # -- the access monitor's view
+
+    @property
+    def following(self) -> dict[str, int]:
+        """Return the runners followed one by one: primary keys by code."""
+        return self.followed.runners
+
+    @property
+    def races(self) -> frozenset[int]:
+        """Return the primary keys of the followed races."""
+        return self.followed.races
+
+    def apply_decision(self, check: AccessCheck, decision: AccessDecision) -> None:
+        """End the subscriptions that are no longer allowed, and notify the client."""
+        checked = check.viewer
+        lost_links = set(checked.links) - decision.links
+        if decision.moved and self.viewer.token == checked.token:
+            detail = "The phone belongs to a different runner now. Reconnect."
+            self.end("token.moved", detail, RECONNECT)
+        elif not decision.token and self.viewer.token == checked.token:
+            self.end("token.revoked", "The token has ended.", NOT_SIGNED_IN)
+        elif not decision.session:
+            self.end("session.ended", "You are signed out.", NOT_SIGNED_IN)
+        elif lost_links and not (
+            self.viewer.user or self.viewer.token or set(self.viewer.links) - lost_links
+        ):
+            self.end("share.ended", "This link has ended.", NO_LONGER_ALLOWED)
+        else:
+            self._narrow(check, decision, lost_links)
+
+    def _narrow(
+        self, check: AccessCheck, decision: AccessDecision, lost_links: set[int]
+    ) -> None:
+        """Go on with what is still allowed."""
+        followed = self.followed
+        links = tuple(pk for pk in self.viewer.links if pk not in lost_links)
+        changed = (
+            self.viewer != check.viewer
+            or check.following != frozenset(followed.runners.values())
+            or check.races != followed.races
+        )
+        self.viewer = replace(self.viewer, links=links)
+        for pk, reason in decision.lost.items():
+            for code in followed.remove_runners({pk}):
+                self._dialect.send_access(reason, runner=code)
+        for race, reason in decision.lost_races.items():
+            self._drop([each for each in followed.topics if each.race == race], reason)
+        for link in lost_links:
+            by_link = [each for each, by in followed.topics.items() if by == link]
+            self._drop(by_link, "revoked")
+        followed.apply_grants(decision.grants)
+        # Subscriptions added since the check have not been checked yet.
+        self.recheck_at = 0.0 if changed else decision.recheck_at
+        if followed.withholding:
+            followed.withholding = False
+            self.start(self._resume_private(followed.withheld_since))
+
+    def _drop(self, topic_names: Collection[TopicName], reason: str) -> None:
+        self.followed.remove_topics(topic_names)
+        for topic_name in topic_names:
+            self._dialect.send_access(reason, race=topic_name.slug)
+
+    async def _resume_private(self, since: int) -> None:
+        await self.followed.resume_private()
+        self._dialect.resumed(set(self.followed.personal), since)
+
+    def withhold_private(self) -> None:
+        """Stop sending runners who are not visible to everybody."""
+        self.followed.withhold_private()
+
+    def erase(self, runner: int) -> None:
+        """Discard queued positions of a runner who erased theirs."""
+        self.followed.forget(runner)
+
+    def send_events(self, events: Sequence[Frames[Event]]) -> None:
+        """Send events about a runner who is followed one by one."""
+        self.outbox.send(events)
+
+    def end(self, code: str, detail: str, close_code: int) -> None:
+        """Close a socket that has lost its rights, after sending an error."""
+        self._dialect.ended(code, detail)
+        self.followed.remove_topics(list(self.followed.topics))
+        self.followed.remove_runners(set(self.followed.runners.values()))
+        self.publisher = None
+        self.send_error(CommandError(code, detail))
+        self.outbox.close(close_code)
+
+    # -- the operator's view
+
+    @property
+    def dialect(self) -> str:
+        return self._dialect.name
+
+    @property
+    def topic_names(self) -> Collection[TopicName]:
+        return self.followed.topics
+
+    @property
+    def address(self) -> str:
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    # -- rates and refusals
+
+    def limit_commands(self, *named: object) -> None:
+        """Count a message and the items of these lists of it; raises `CommandError`."""
+        self.limit_rate(
+            self.command_limit,
+            1 + sum(len(names) for names in named if isinstance(names, list)),
+            "Too many messages at once. Send this one again later.",
+        )
+
+    def limit_fixes(self, fixes: int) -> None:
+        """Count fixes against the runner's rate; raises `CommandError`."""
+        if self.viewer.token is None or self.publisher is None:
+            return
+        bucket = self.process.publish_limits.of(self.publisher.pk)
+        try:
+            self.limit_rate(
+                bucket,
+                fixes,
+                "Too many positions at once. Keep them and send them later.",
+            )
+        except CommandError as error:
+            self.record_refused([(error.code, error.detail)])
+            raise
+
+    def report_refused(self, error: FixError, command: Any = None) -> None:
+        """Send the error of a refused fix to the phone, and record it."""
+        self.record_refused([(error.code, error.detail)])
+        self.send_error(CommandError(error.code, error.detail), command)
+
+    def record_refused(self, refused: Collection[tuple[str, str]]) -> None:
+        """Record for the organisers why a phone's fixes are refused: (code, detail)."""
+        token = self.viewer.token
+        if refused and token is not None and self.publisher is not None:
+            runner = self.publisher.pk
+            self.process.pipeline.phone_activity.record(token, runner, refused=refused)
+
+    def limit_rate(self, bucket: Bucket, count: int, detail: str) -> None:
+        """Count against a rate; raises `CommandError`."""
+        wait = bucket.take(count)
+        if not wait:
+            self.refused_in_a_row.pop(bucket, None)
+            return
+        self.refused_in_a_row[bucket] += 1
+        if self.refused_in_a_row[bucket] > TOO_FAST_LIMIT:
+            self.outbox.close(TOO_FAST)
+        raise CommandError("rate.limited", detail, after=math.ceil(wait * 1000))
+
+    # -- tasks
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task beside the messages, for as long as the socket is open."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def backfill_later(self, runners: Collection[int], read_at: int) -> None:
+        """Send positions accepted before a read and committed after it."""
+
+        async def read_and_send() -> None:
+            await asyncio.sleep(COMMIT_DELAY_S)
+            await self.process.recorder.flushed()
+            try:
+                backfill = await self.process.runner_reads.stored_after(
+                    runners, read_at
+                )
+            except database.DatabaseUnavailable:
+                return self.backfill_later(runners, read_at)
+            # Some runners may have been unfollowed or hidden meanwhile.
+            followed = set(self.followed.runners.values())
+            late = backfill.late.items()
+            self.outbox.send([frames for pk, frames in late if pk in followed])
+            for position in backfill.newest_positions(self.process.hub):
+                if position.event.runner in followed:
+                    self.outbox.receive(position)
+
+        self.start(read_and_send())
+
+    def await_message(self) -> None:
+        """Close the socket if the client sends no valid message in time."""
+        self._silence_timer = self.process.hub.loop.call_later(
+            FIRST_MESSAGE, self._close_silent
+        )
+
+    def _close_silent(self) -> None:
+        if self._handling:
+            # The client has sent a message. In a crowd, a follow takes some time.
+            self.await_message()
+        else:
+            self.outbox.close(SILENT)
+
+    def protocol_confirmed(self) -> None:
+        """Record that the client has sent a valid message and may be silent now."""
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
+
+    def send_store_unavailable(self, command: Any = None) -> None:
+        self.send_error(
+            CommandError(
+                "store.unavailable",
+                "The database does not answer. Keep what you have and try again.",
+                after=STORE_RETRY_MS,
+            ),
+            command,
+        )
+
+
+def failed() -> CommandError:
+    """Return the error that clients get for an exception here."""
+    return CommandError(
+        "server.error", "The server failed to handle this. Nothing was changed."
+    )
+
+
+def writer_of(scope: dict[str, Any], send: Send) -> SocketWriter:
+    """Return a socket's writer: the server's own, if it offers one."""
+    extension: SocketWriter | None = scope.get("extensions", {}).get(EXTENSION)
+    return AsgiWriter(send) if extension is None else extension

@@ -1,0 +1,73 @@
+"""Follows runners one by one, by the ids in a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+
+from runners.consumers.errors import CommandError
+from runners.consumers.session import Session
+from runners.live.encoding.ids import RunnerIdError, code_of
+
+# Limit of followed runners and topics.
+FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
+
+_REFUSALS = {
+    "runner.unknown": "There is no such runner, or they are not shown to you.",
+    "follow.forbidden": "The runner has not accepted your request.",
+}
+
+
+async def follow_runners(
+    session: Session, wire_ids: Sequence[object], command: dict[str, Any]
+) -> dict[str, int]:
+    """Follow runners one by one; map newly followed codes to primary keys.
+
+    Each runner that may not be followed causes an error; the others are followed.
+    """
+    codes: dict[str, None] = {}
+    room = FOLLOW_LIMIT - len(session.followed)
+    for number, wire_id in enumerate(wire_ids):
+        if number == FOLLOW_LIMIT or len(codes) > room:
+            break
+        try:
+            code = code_of(wire_id)
+        except RunnerIdError as error:
+            session.send_error(
+                CommandError("runner.invalid", str(error), runner=plain(wire_id)),
+                command,
+            )
+        else:
+            if code not in session.following:
+                codes[code] = None
+    chosen = list(codes)[:room]
+    if len(wire_ids) > FOLLOW_LIMIT or len(codes) > room:
+        session.send_error(
+            CommandError(
+                "follow.limit",
+                f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow "
+                "some first. "
+                f"{len(chosen):,} of these {len(wire_ids):,} are followed.",
+            ),
+            command,
+        )
+    if not chosen:
+        return {}
+    generation = session.process.access_monitor.generation
+    grants, refused = await session.process.runner_reads.followable(
+        session.viewer, chosen, create=settings.SPECTATE_OPEN
+    )
+    for code, reason in refused.items():
+        refusal = CommandError(reason, _REFUSALS[reason], runner=code)
+        session.send_error(refusal, command)
+    await session.follow_granted(grants, generation)
+    return {grant.code: grant.pk for grant in grants}
+
+
+def plain(value: Any) -> Any:
+    """Return a value that is short enough to be repeated in an error."""
+    if isinstance(value, str):
+        return value[:80]
+    return value if isinstance(value, int | float | bool) else None
