@@ -42,7 +42,11 @@ urlpatterns = [
     path("races/<slug:slug>/replay.json", replay_json, name="replay_json"),
     path("races/<slug:slug>/eta.json", eta_json, name="eta_json"),
     path("races/<slug:slug>/standings/", standings.standings_page, name="standings"),
-    path("races/<slug:slug>/standings.json", standings.standings_json),
+    path(
+        "races/<slug:slug>/standings.json",
+        standings.standings_json,
+        name="standings_json",
+    ),
     path("races/<slug:slug>/standings.csv", standings.standings_csv, name="results"),
     path("races/<slug:slug>/runners/<path:bib>/", standings.entry_page, name="entry"),
     path("runners/<code:code>/", live.runner, name="runner"),

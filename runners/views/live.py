@@ -107,6 +107,7 @@ def live_page(
         "track": reverse("track_json", args=["CODE"]),
         # Arrival times at a point of a race. SLUG stands for its slug.
         "eta": reverse("eta_json", args=["SLUG"]),
+        "standings": reverse("standings_json", args=["SLUG"]),
         "replay": race and reverse("replay_json", args=[race.slug]),
         # The `follow` message that this page sends (docs/protocol.md).
         "follow": follow,

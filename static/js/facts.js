@@ -1,6 +1,6 @@
 // Texts about a runner in a race.
 
-import { clockTime, distanceWords } from "./format.js";
+import { clockTime, distanceWords, hourAndMinute } from "./format.js";
 import { gettext, language } from "./language.js";
 import { liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
@@ -23,7 +23,8 @@ const UNCERTAIN_M = 20;
  */
 
 /**
- * Return the ranks of the runners of each race by their progress: code → rank from 1.
+ * Return the ranks of the runners who are in a race by their progress: code → rank from
+ * 1, behind the finishers, whose ranks depend on their times (results.js).
  * @param {Iterable<Runner>} runners
  */
 export function ranks(runners) {
@@ -38,12 +39,14 @@ export function ranks(runners) {
   /** @type {Map<string, number>} */
   const ranks = new Map();
   const far = (/** @type {Runner} */ { fix }) => fix?.progress ?? 0;
+  const hasFinished = (/** @type {Runner} */ { state }) => Number(state === "finished");
   for (const field of races.values()) {
     if (field.length < 2) continue;
-    field.sort((a, b) => far(b) - far(a));
+    field.sort((a, b) => hasFinished(b) - hasFinished(a) || far(b) - far(a));
     field.forEach((runner, n) => {
-      const same = n > 0 && far(field[n - 1]) === far(runner);
-      ranks.set(runner.code, same ? (ranks.get(field[n - 1].code) ?? n) : n + 1);
+      const same = n > 0 && ranks.has(field[n - 1].code) && far(field[n - 1]) === far(runner);
+      if (runner.state === "finished") return;
+      ranks.set(runner.code, same ? (ranks.get(field[n - 1].code) ?? n + 1) : n + 1);
     });
   }
   return ranks;
@@ -146,6 +149,28 @@ export function rangeWords({ earliest, latest }, now) {
   const [low, high] = [Math.max(0, Math.floor(from)), Math.ceil(to)];
   if (low >= 60) return gettext("in {span}", { span: `${hours(low)}–${hours(high)} h` });
   return gettext("in {span}", { span: low === high ? `${low} min` : `${low}–${high} min` });
+}
+
+/**
+ * Return when a runner is expected to finish: "Finish 13:41–13:48", or "" if unknown.
+ * @param {Checkpoint} finish
+ * @param {Arrival | null} arrival
+ */
+export function finishWords({ name }, arrival) {
+  if (!arrival?.earliest || !arrival.latest) return "";
+  const [from, to] = [hourAndMinute(arrival.earliest), hourAndMinute(arrival.latest)];
+  return `${name} ${from === to ? from : `${from}–${to}`}`;
+}
+
+/**
+ * Return a finisher's rank in the category: "3rd in M40", or "" without a category.
+ * @param {import("./results.js").Result | null} result
+ */
+export function categoryWords(result) {
+  if (!result?.category || !result.category_rank) return "";
+  return gettext("{rank} in {category}", {
+    rank: ordinal(result.category_rank), category: result.category,
+  });
 }
 
 /** @param {number} minutes */

@@ -63,16 +63,17 @@ export class Header {
    * @param {{
    *   follows: import("./follows.js").Follows, now: number, next: string,
    *   emptySentence: string,
-   * }} view
+   *   result: (runner: Runner) => import("./results.js").Result | null,
+   * }} view `result`: of a finisher
    */
-  showRunners(runners, { follows, now, next, emptySentence }) {
+  showRunners(runners, { follows, now, next, emptySentence, result }) {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
     let text = runners.length ? "" : emptySentence;
     // The list beside the header shows the same.
     this.#summary.classList.toggle("nobody", runners.length === 0);
     if (next) text = next;
-    else if (mine.length === 1) text = oneLine(mine[0], now);
+    else if (mine.length === 1) text = oneLine(mine[0], now, result(mine[0]));
     else if (mine.length > 1) {
       const mineLive = mine.filter((runner) => dataState(runner, now) === "live");
       text = gettext("My runners: {live} of {all} live", {
@@ -83,7 +84,7 @@ export class Header {
         all: number(runners.length), live: number(live.length),
       });
     } else if (runners.length === 1) {
-      text = oneLine(runners[0], now);
+      text = oneLine(runners[0], now, result(runners[0]));
     }
     setText(this.#summary, text);
   }
@@ -148,14 +149,18 @@ export class Header {
   }
 }
 
-/** @param {Runner} runner @param {number} now */
-function oneLine(runner, now) {
+/**
+ * @param {Runner} runner
+ * @param {number} now
+ * @param {import("./results.js").Result | null} result
+ */
+function oneLine(runner, now, result) {
   const progress = runner.fix?.progress ?? null;
   const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
   const where = progress === null
     ? who
     : gettext("{who} at {distance}", { who, distance: distanceWords(progress, runner.fix?.uncertainty) });
-  return `${where}. ${describe(runner, now).words}`;
+  return `${where}. ${describe(runner, now, result?.gun_time).words}`;
 }
 
 /** @param {number} time */

@@ -16,7 +16,11 @@ const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" }
 /**
  * `onPick` is called when a runner is selected, `onStar` when the star is pressed.
  * @typedef {import("./store.js").Runner} Runner
- * @typedef {{split: string, next: string, away: string, phone: string}} Lines
+ * @typedef {import("./results.js").Result} Result
+ * @typedef {{
+ *   split: string, next: string, finish: string, away: string, phone: string,
+ *   result: Result | null,
+ * }} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
  */
 
@@ -80,16 +84,22 @@ export class RunnerList {
     const shown = ordered.slice(0, ROW_LIMIT);
 
     const places = mine.length ? ranks(runners) : new Map();
-    for (const runner of mine) {
-      this.#row(runner.code).showMore(lines(runner, now), places.get(runner.code));
-    }
-    for (const runner of [...mine, ...shown]) {
+    /** @param {Runner} runner @param {Result | null} [result] */
+    const show = (runner, result = null) => {
       this.#row(runner.code).show(runner, {
         followed: follows.has(runner.code),
         selected: runner.code === selected,
         now,
+        result,
       });
+    };
+    for (const runner of mine) {
+      const more = lines(runner, now);
+      const rank = more?.result?.rank ?? places.get(runner.code);
+      this.#row(runner.code).showMore(more, rank);
+      show(runner, more?.result);
     }
+    for (const runner of shown) show(runner);
     if (this.#served) find("ul", this.#everyone).replaceChildren();
     this.#served = false;
     keepingFocus(() => {
@@ -223,8 +233,8 @@ export class RunnerList {
 }
 
 const PARTS = [
-  "pick", "bib", "name", "rank", "distance", "pace", "next", "split", "away", "phone", "words",
-  "star",
+  "pick", "bib", "name", "rank", "distance", "pace", "next", "finish", "split", "away", "phone",
+  "words", "star",
 ];
 
 class Row {
@@ -268,19 +278,21 @@ class Row {
    */
   showMore(lines, rank) {
     setText(this.#parts.rank, rank ? ordinal(rank) : "");
-    for (const name of /** @type {const} */ (["split", "next", "away", "phone"])) {
+    for (const name of /** @type {const} */ (["split", "next", "finish", "away", "phone"])) {
       setText(this.#parts[name], lines?.[name] ?? "");
     }
   }
 
   /**
    * @param {Runner} runner
-   * @param {{followed: boolean, selected: boolean, now: number}} view
+   * @param {{
+   *   followed: boolean, selected: boolean, now: number, result: Result | null,
+   * }} view
    */
-  show(runner, { followed, selected, now }) {
+  show(runner, { followed, selected, now, result }) {
     const { element } = this;
     const { pick, bib, name, shape, words, star } = this.#parts;
-    const described = describe(runner, now);
+    const described = describe(runner, now, result?.gun_time);
     if (element.dataset.state !== described.state) element.dataset.state = described.state;
     if (element.dataset.shape !== described.shape) {
       element.dataset.shape = described.shape;

@@ -24,7 +24,7 @@ const SERVED_FOR_MS = 20_000;
  * The data that the server puts into the page (runners/views/live.py). Times are in ms.
  * @typedef {{
  *   socket: string, poll: string, first: string | null, track: string, eta: string,
- *   replay: string | null,
+ *   standings: string, replay: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   zone: {name: string, at: number} | null, courses: Record<string, any>[],
@@ -260,7 +260,10 @@ function draw() {
     lines: (runner, at) => (player?.time ? null : (tools?.mine.lines(runner, at) ?? null)),
   });
   const next = player?.time ? "" : (tools?.mine.next(now) ?? "");
-  header.showRunners(runners, { follows, now, next, emptySentence });
+  header.showRunners(runners, {
+    follows, now, next, emptySentence,
+    result: (runner) => (player?.time ? null : (tools?.mine.result(runner) ?? null)),
+  });
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));

@@ -1,6 +1,6 @@
 // The liveness of a runner's last fix, by the server's clock.
 
-import { age, distanceWords } from "./format.js";
+import { age, distanceWords, duration } from "./format.js";
 import { gettext } from "./language.js";
 
 // Ages below `until` milliseconds have this `state`.
@@ -51,10 +51,16 @@ const RACE_WORDS = {
  * Return the icon and the text of a runner's state.
  * @param {Seen} runner
  * @param {number} now
+ * @param {number | null} [time] a finisher's time in ms, where known
  */
-export function describe(runner, now) {
+export function describe(runner, now, time = null) {
   const state = dataState(runner, now);
-  if (state === "finished") return { state, shape: "finished", words: gettext("Finished") };
+  if (state === "finished") {
+    const words = time === null
+      ? gettext("Finished")
+      : gettext("Finished in {time}", { time: duration(time) });
+    return { state, shape: "finished", words };
+  }
   if (!runner.fix) return { state, shape: "lost", words: gettext("Not seen yet") };
   const past = age(now - runner.fix.t);
   if (runner.state && runner.state in RACE_WORDS) {

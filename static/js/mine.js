@@ -2,8 +2,8 @@
 
 import { find, setAttribute } from "./dom.js";
 import {
-  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, passWords, phoneWords,
-  splitWords,
+  awayWords, categoryWords, finishWords, lastCheckpoint, lastSplit, nextCheckpoint,
+  nextWords, passWords, phoneWords, splitWords,
 } from "./facts.js";
 import { Here } from "./here.js";
 import { gettext } from "./language.js";
@@ -21,12 +21,14 @@ export class Mine {
   pinned;
   #store;
   #arrivals;
+  #results;
   #here;
   #tools = find("#mine-tools");
   #readsOut = false;
 
-  /** @param {import("./pinned.js").Options} options */
+  /** @param {import("./pinned.js").Options & {results: import("./results.js").Results}} options */
   constructor(options) {
+    this.#results = options.results;
     this.#store = options.store;
     this.#arrivals = options.arrivals;
     this.#here = new Here(options.onChange);
@@ -42,12 +44,24 @@ export class Mine {
    */
   lines(runner, now) {
     const race = this.#store.courseOf(runner);
+    const result = this.#results.of(runner);
     return {
+      result,
       split: lastSplit(runner, race) || this.#lastPass(runner, race),
-      next: nextWords(runner, race, this.#nextArrival(runner, race), now),
+      next:
+        nextWords(runner, race, this.#nextArrival(runner, race), now) || categoryWords(result),
+      finish: this.#finish(runner, race),
       away: awayWords(runner, this.#here.place),
       phone: phoneWords(runner, now),
     };
+  }
+
+  /**
+   * Return the result of a finisher, where known.
+   * @param {Runner} runner
+   */
+  result(runner) {
+    return this.#results.of(runner);
   }
 
   /**
@@ -81,6 +95,27 @@ export class Mine {
           pass.code === runner.code && pass.status === "expected" && isAt(pass, next.distance),
       ) ?? null
     );
+  }
+
+  // When a runner with other checkpoints ahead will finish.
+  /** @param {Runner} runner @param {Race | null} race */
+  #finish(runner, race) {
+    const next = nextCheckpoint(runner, race);
+    const finish = race?.checkpoints.find(({ kind }) => kind === "finish");
+    if (!race || !next || !finish || next === finish) return "";
+    const isAhead = (/** @type {Runner} */ other) => {
+      const ahead = nextCheckpoint(other, race);
+      return other.race === race.slug && ahead !== null && ahead !== finish;
+    };
+    const all = this.#arrivals.at(
+      race.slug, metresOf(finish), this.#runners.filter(isAhead).map(({ code }) => code),
+      performance.now(),
+    );
+    const expected = all?.find(
+      (pass) =>
+        pass.code === runner.code && pass.status === "expected" && isAt(pass, finish.distance),
+    );
+    return finishWords(finish, expected ?? null);
   }
 
   // The last split from before this page was opened.
@@ -122,6 +157,7 @@ export class Mine {
   render(runners, now) {
     this.#runners = runners;
     this.#tools.hidden = runners.length === 0;
+    this.#results.refresh(runners, performance.now());
     this.pinned.render(runners, now);
     this.#arrivals.tidy(performance.now());
   }

@@ -6,6 +6,7 @@ import { CheerRow } from "./cheers.js";
 import { Mine } from "./mine.js";
 import { Bell } from "./notify/bell.js";
 import { shareHeaders } from "./protocol.js";
+import { Results } from "./results.js";
 
 /** Followed runners' lines and points, cheers, and alerts. */
 export class Tools {
@@ -28,7 +29,12 @@ export class Tools {
       headers: shareHeaders(page.follow),
       onChange: onAnswer,
     });
-    this.mine = new Mine({ store, arrivals, onChange, onPin });
+    const results = new Results({
+      url: page.standings,
+      headers: shareHeaders(page.follow),
+      onChange: onAnswer,
+    });
+    this.mine = new Mine({ store, arrivals, results, onChange, onPin });
     this.cheers = new CheerRow(send);
     // Not in a frame of a different site, and not on a big screen.
     this.bell = page.mode

@@ -17,6 +17,7 @@ from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition
 from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import LivePage, eventually, without_map
+from tests.races.field import make_entry, make_race
 from tests.servers import Server
 
 # The leader is a runner of the first wave who is past 2 km, where arrival times exist.
@@ -68,6 +69,31 @@ def progress_of(page: LivePage, code: str) -> float | None:
         return None
     value, unit = words[0].split()
     return float(value) / (1000 if unit == "m" else 1)
+
+
+def make_finishers() -> None:
+    """Make a race in which Ann and Bob have finished and Cleo has not."""
+    race = make_race(slug="finishers")
+    make_entry(race, "ann", "1", pace=0.2, category="W")
+    make_entry(race, "bob", "2", pace=0.21, category="M")
+    make_entry(race, "cleo", "3", pace=0.3, category="W")
+
+
+def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    without_map(context)
+    web_server.database(make_finishers)
+    page.open("/races/finishers/")
+    for code in ("ann", "bob", "cleo"):
+        page.star(code).click()
+    bob = page.row("bob")
+    expect(bob.locator(".words")).to_have_text("Finished in 35:00")
+    expect(bob.locator(".rank")).to_have_text("2nd")
+    expect(bob.locator(".next")).to_have_text("1st in M")
+    expect(page.row("ann").locator(".rank")).to_have_text("1st")
+    expect(page.row("cleo").locator(".rank")).to_have_text("3rd")
+    expect(page.row("cleo").locator(".next")).to_contain_text("Finish")
 
 
 def tail_of(page: LivePage) -> float:

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Arrivals } from "../../static/js/arrivals.js";
 import {
-  awayWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
+  awayWords, categoryWords, finishWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
   rangeWords, ranks,
 } from "../../static/js/facts.js";
 
@@ -29,6 +29,14 @@ test("runners are ranked within their race, with equal ranks for equal progress"
   assert.deepEqual([...found].sort(), [["bob", 2], ["cat", 2], ["dan", 4], ["eve", 1]]);
 });
 
+test("runners in the race rank behind the finishers, whose progress has no rank", () => {
+  const found = ranks([
+    runner("ann", 21_100, { state: "finished" }), runner("bob", 21_090, { state: "finished" }),
+    runner("cat", 21_095), runner("dan", 100),
+  ]);
+  assert.deepEqual([...found].sort(), [["cat", 3], ["dan", 4]]);
+});
+
 test("a rank has an ordinal suffix", () => {
   assert.deepEqual([1, 2, 3, 4, 11, 12, 21, 112, 123].map(ordinal), [
     "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "112th", "123rd",
@@ -48,6 +56,21 @@ test("the next checkpoint has a time range if it is known, otherwise a distance"
   assert.equal(nextWords(runner("bob", 12_000), race, arrival, NOW), "15 km in 11–13 min");
   assert.equal(nextWords(runner("bob", 12_000), race, null, NOW), "15 km in 3.0 km");
   assert.equal(nextWords(runner("bob", 12_000), null, null, NOW), "");
+});
+
+test("the expected finish is a range of times of day", () => {
+  const at = (minutes) => new Date(2026, 5, 1, 13, minutes).getTime();
+  const finish = race.checkpoints[2];
+  const words = finishWords(finish, { earliest: at(41), latest: at(48) });
+  assert.match(words, /^Finish .*41.*–.*48/);
+  assert.equal(finishWords(finish, { earliest: null, latest: null }), "");
+  assert.equal(finishWords(finish, null), "");
+});
+
+test("a finisher's card names the rank in the category", () => {
+  assert.equal(categoryWords({ category: "M40", category_rank: 3 }), "3rd in M40");
+  assert.equal(categoryWords({ category: "", category_rank: null }), "");
+  assert.equal(categoryWords(null), "");
 });
 
 test("a range counts down to now", () => {

@@ -136,6 +136,14 @@ def test_groups_keep_the_overall_ranks(client: Client) -> None:
     assert row["splits"][1]["pace"] == 300.0
 
 
+def test_named_runners_keep_their_ranks(client: Client) -> None:
+    make_field(make_race())
+    answer = get_standings(client, "?runners=cleo,bob,nobody")
+    assert ranks(answer) == [("bob", 2), ("cleo", 3)]
+    many = ",".join(f"runner-{n}" for n in range(101))
+    assert get_standings(client, f"?runners={many}").status_code == 400
+
+
 def test_an_invalid_query_is_refused(client: Client) -> None:
     make_race()
     for query in ("by=sun", "from=0", "from=x", "rows=99999", "from=-1", "rows=1e3"):

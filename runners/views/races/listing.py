@@ -31,6 +31,8 @@ AGE_S = 2.0
 # Rows of a response: the default and the limit.
 DEFAULT_ROWS = 100
 MAX_ROWS = 2_000
+# Runners that one request may name, as for arrivals (eta.py).
+MAX_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class ListingQuery:
     text: str
     first: int
     rows: int
+    runners: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ def requested_listing(
     ranked_rows = matching(group, query.text) if query.text else group
     if bib is not None:
         page = [ranked for ranked in ranked_rows if ranked.row.bib == bib]
+    elif query.runners:
+        page = [ranked for ranked in ranked_rows if ranked.row.code in query.runners]
     elif topic_name:
         page = ranked_rows
     else:
@@ -174,7 +179,15 @@ def _listing_query(request: HttpRequest) -> ListingQuery:
         text=request.GET.get("q", "").strip()[:80],
         first=_integer(request, "from", 1, 1_000_000, 1),
         rows=_integer(request, "rows", 1, MAX_ROWS, DEFAULT_ROWS),
+        runners=_named(request),
     )
+
+
+def _named(request: HttpRequest) -> frozenset[str]:
+    named = frozenset(filter(None, request.GET.get("runners", "").split(",")))
+    if len(named) > MAX_NAMED:
+        raise invalid(f"`runners` has at most {MAX_NAMED} codes.")
+    return named
 
 
 def _integer(request: HttpRequest, name: str, least: int, most: int, usual: int) -> int:

@@ -35,7 +35,7 @@ AWAY = "The database does not answer. Try again soon."
 async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings (docs/protocol.md).
 
-    `?by=gun|chip&category=&wave=&q=&from=1&rows=100&splits=1`.
+    `?by=gun|chip&category=&wave=&q=&from=1&rows=100&splits=1&runners=CODE,CODE`.
     """
     user = await request.auser()
     body = await database.read(_json, request, slug, user.pk)
