@@ -17,7 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -144,17 +144,34 @@ def restart(quick: bool) -> list[str]:
 
     On both cores, because this compares no servers and each worker needs a core.
     """
+    form = [] if quick else ["--long"]
+    return output_of_script("tests.faults.restart", "--only", "workers", *form)
+
+
+def hostile(quick: bool) -> list[str]:
+    """Attack each of our servers, which has a core for itself; return the report."""
+    return output_of_script("bench.hostile", *(["--seconds=20"] if quick else []))
+
+
+def output_of_script(*arguments: str) -> list[str]:
+    """Run a module on both cores and return the lines of its output."""
     done = subprocess.run(
         [
             *("taskset", "-c", f"{SERVER_CORE},{GENERATOR_CORE}"),
-            *(sys.executable, "-m", "tests.faults.restart", "--only", "workers"),
-            *([] if quick else ["--long"]),
+            *(sys.executable, "-m", *arguments),
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     return (done.stdout or done.stderr[-2_000:]).splitlines()
+
+
+# Reports that are not tables of servers, by name: their titles, and what makes them.
+SCRIPTS = {
+    "restart": ("Restart of two workers in turn", restart),
+    "hostile": ("200 hostile connections", hostile),
+}
 
 
 def machine() -> list[str]:
@@ -185,7 +202,7 @@ def output_of(*command: str) -> str:
     return done.stdout.strip()
 
 
-def report(done: Sequence[Workload], restarted: Sequence[str]) -> str:
+def report(done: Sequence[Workload], texts: Mapping[str, Sequence[str]]) -> str:
     lines = ["# Results", "", "How to read this: README.md.", ""]
     lines += [f"- {line}" for line in machine()]
     for workload in done:
@@ -196,8 +213,8 @@ def report(done: Sequence[Workload], restarted: Sequence[str]) -> str:
             for load in workload.loads
         )
         lines += [f"- {line}" for line in arguments]
-    if restarted:
-        lines += ["", "## Restart of two workers in turn", "", "```", *restarted, "```"]
+    for name, text in texts.items():
+        lines += ["", f"## {SCRIPTS[name][0]}", "", "```", *text, "```"]
     lines += ["", "## Commands", "", "```"]
     for contender in CONTENDERS:
         lines += [f"# {contender.name}", command_of(contender)]
@@ -237,7 +254,7 @@ def command_of(contender: Contender) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = [workload.name for workload in everything(True)] + ["restart"]
+    names = [workload.name for workload in everything(True)] + [*SCRIPTS]
     parser.add_argument(
         "workloads",
         nargs="*",
@@ -275,12 +292,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(["", *workload.table()]), flush=True)
     finally:
         services.close()
-    restarted = restart(options.quick) if "restart" in wanted else []
-    print("\n".join(restarted), flush=True)
+    texts = {}
+    for name, (title, script) in SCRIPTS.items():
+        if name in wanted:
+            texts[name] = script(options.quick)
+            print("\n".join(["", title, *texts[name]]), flush=True)
     if options.workloads:
         print("\n".join(raw(done)))
     elif not options.short:
-        RESULTS.write_text(report(done, restarted))
+        RESULTS.write_text(report(done, texts))
         print(f"\nWritten to {RESULTS.relative_to(ROOT)}")
     if failures:
         sys.exit("\n".join(failures))
