@@ -1,6 +1,7 @@
-"""Counts in the cache how often something was done, across all processes.
+"""Counts actions in the cache, across all processes.
 
-In Redis where there is one; otherwise in this process, which is then the only one.
+The cache is in Redis if there is one, otherwise in this process, which is then the only
+one.
 """
 
 from __future__ import annotations

@@ -249,7 +249,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "spectate.static.StaticFiles",
     "channels",
-    # Its list of sessions uses it.
+    # Used by its list of sessions.
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
@@ -339,7 +339,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "live"
-# Of the link in a mail.
+# The life of the link in a mail.
 PASSWORD_RESET_TIMEOUT = 3 * 3600  # Seconds.
 
 # Accounts: django-allauth. Their limits are counted in the cache, which all processes
@@ -356,7 +356,8 @@ CACHES = {
     if _redis
     else {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        # A full cache forgets counts: more than anybody can cause between two limits.
+        # Limit of entries. A full cache loses counts, and nobody can cause this many in
+        # time.
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     }
 }
@@ -369,7 +370,7 @@ ACCOUNT_EMAIL_VERIFICATION = "optional"
 ACCOUNT_MAX_EMAIL_ADDRESSES = 2
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Spectate: "
 ACCOUNT_EMAIL_NOTIFICATIONS = True
-# A stranger's address gets no mail.
+# Strangers' addresses get no mail.
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
 # A race village shares one address ("ip"), so that its limits are wide; "key" is an
@@ -388,7 +389,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 # Browsers offer passkeys over TLS, and on localhost.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
-# Accounts sign in by name: an address that is not confirmed yet opens nothing.
+# Accounts sign in by name, because an unconfirmed address gives no access.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Phones' clocks may be off by half a minute.
 MFA_TOTP_TOLERANCE = 1

@@ -6,7 +6,7 @@ from django.urls import include, path
 
 admin.site.site_header = admin.site.site_title = "Spectate"
 admin.site.index_title = "Race office"
-# One sign-in for all: with the second factor and the limits of the accounts.
+# The admin uses the accounts' sign-in, with its second factor and limits.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [

@@ -95,7 +95,7 @@ def reset_language() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clear_cache() -> Iterator[None]:
-    """Forget what limits have counted in a test."""
+    """Reset the counts of limits after a test."""
     yield
     cache.clear()
 

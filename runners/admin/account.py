@@ -1,4 +1,4 @@
-"""Second factors of accounts: the office can delete a lost one, and read no secret."""
+"""Second factors of accounts. The office can delete a lost one and read no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses that get no mail; a search for the address finds its hash."""
+"""Addresses that receive no mail. A search for an address finds its hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runners.models.suppression import address_digest
 
 @admin.register(SuppressedAddress)
 class SuppressedAddressAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Deleting a row is how an owner gets mail again; the command adds rows."""
+    """An owner gets mail again after a row is deleted. The command adds rows."""
 
     list_display = ("__str__", "reason", "created_at")
     list_filter = ("reason",)

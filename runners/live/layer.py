@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from runners.live.events import LayerEvent, from_values, to_values
 
-# What the channel layer transports; Channels' own methods require a dict.
+# A message of the channel layer. Channels' own methods require a dict.
 Message = Mapping[str, Any] | LayerEvent | Sequence[Any]
 
 

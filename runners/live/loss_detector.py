@@ -35,7 +35,7 @@ class LossDetector:
         # Runners whose group was joined after `subscribe` had timed out, each with the
         # time at which it was requested.
         self.joined_late: dict[int, int] = {}
-        self.gaps = 0
+        self.losses = 0
         # How long the latest probe took through the layer. Seconds.
         self.layer_lag = 0.0
         self._layer = layer
@@ -112,7 +112,7 @@ class LossDetector:
     def _close_gap(self, since: int, until: int) -> None:
         self._lost_since = None
         self._complete_until = until
-        self.gaps += 1
+        self.losses += 1
         self.on_loss(since, None)
 
 

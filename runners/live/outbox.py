@@ -228,7 +228,7 @@ class TypedOutbox(Outbox):
             self._missed.setdefault(audience, audience.before_this_tick)
             return False
         if self._rows:
-            # Backfill of this tick, which the frame is at least as new as.
+            # Backfill of this tick. The frame is at least as new.
             for runner in audience.runners_of_frame:
                 self._rows.pop(runner, None)
         self.flush_events()

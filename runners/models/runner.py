@@ -102,7 +102,7 @@ class Runner(models.Model):
         editable=False,
         help_text="Positions up to this time were erased and are not accepted again.",
     )
-    # Of the secret link that pauses sharing without a sign-in; None: there is none.
+    # Digest of the secret link that pauses sharing without a sign-in, or None.
     stop_digest = models.CharField(
         max_length=64, unique=True, null=True, blank=True, editable=False
     )

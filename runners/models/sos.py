@@ -28,7 +28,7 @@ class Contact(models.Model):
     # The runner's language, because the contact's is not known.
     language = models.CharField(max_length=10, default="en", db_default="en")
     created_at = models.DateTimeField(auto_now_add=True)
-    # When the owner of the address agreed; nothing else is mailed before.
+    # When the owner of the address agreed. Before that, nothing else is mailed.
     confirmed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -18,7 +18,7 @@ class SuppressedAddressQuerySet(models.QuerySet["SuppressedAddress"]):
 
 
 class SuppressedAddress(models.Model):
-    """A mail address that gets no mail any more; only its hash is stored."""
+    """A mail address that receives no mail any more. Only its hash is stored."""
 
     class Reason(models.TextChoices):
         UNSUBSCRIBED = "unsubscribed", "Its owner used the link in a mail"

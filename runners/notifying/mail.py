@@ -51,7 +51,7 @@ def confirm_url(recipient: Subscription | Contact) -> str:
 
 
 def confirmed_recipient(signed: str) -> Subscription | Contact | None:
-    """Return what a link confirms, or None if it is over; raises `BadSignature`."""
+    """Return the row that a link confirms, or None if ended. Raises `BadSignature`."""
     kind, pk = _confirm.unsign_object(signed, max_age=CONFIRM_WITHIN_S)
     if kind == "contact":
         return Contact.objects.filter(pk=pk).first()
@@ -86,7 +86,7 @@ def confirmation_mail(subscription: Subscription) -> EmailMessage:
 
 
 def contact_mail(contact: Contact) -> EmailMessage:
-    """Build the mail that asks a person whom a runner has chosen as contact."""
+    """Build the mail that asks a person to become a runner's contact."""
     lines = (
         _(
             "{name} runs with {site} and chose this address. If they ever call for "
@@ -116,7 +116,7 @@ def stop_headers(address: str) -> dict[str, str]:
 
 
 def stop_line(address: str) -> str:
-    """Return the end of a mail, with the link that stops all."""
+    """Return the end of a mail, with the link that stops all mails."""
     return (
         "\n\n-- \n" + _("Stop all emails: {url}").format(url=stop_url(address)) + "\n"
     )

@@ -1,4 +1,4 @@
-"""Mails that nobody asked for: whom they may go to, and who wants none at all."""
+"""Limits of unsolicited mails, and addresses that refuse all mails."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from runners.quotas import over_quota
 
 DAY_S = 86_400
 HOUR_S = 3_600
-# First mails, which ask for a confirmation: to one address and by one account per day,
-# and by the server per hour.
+# Limits of first mails, which ask for a confirmation: to one address and by one account
+# per day, and by the server per hour.
 MAX_TO_ADDRESS = 2
 MAX_BY_ACCOUNT = 5
 MAX_BY_SERVER = 500
@@ -47,9 +47,9 @@ def check_first_mail(address: str, *, account: int | None) -> None:
 
 @transaction.atomic
 def address_suppress(*, address: str, reason: str) -> None:
-    """Send nothing to an address any more, and forget it.
+    """Stop all mails to an address, and delete it.
 
-    Excepted are mails about an account, to the address that it has confirmed.
+    Mails about an account to the address that it has confirmed are still sent.
     """
     SuppressedAddress.objects.of_address(address).get_or_create(
         digest=address_digest(address), defaults={"reason": reason}

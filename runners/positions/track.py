@@ -1,4 +1,4 @@
-"""The state of a runner who publishes, and what each batch of their fixes means."""
+"""The state of a runner who publishes, and the results of each batch of fixes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RaceStep(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A fix that is newer than all before it, and what it means."""
+    """A fix newer than all before it, with its results."""
 
     fix: Fix
     seen: Seen = NOTHING_SEEN
@@ -134,7 +134,7 @@ class Track:
             return Step(fix)
         before = running.state
         seen = running.advance(fix)
-        # In open mode, where anybody may publish as anybody, no fix is implausible.
+        # In open mode anybody may publish as anybody, so no fix is implausible.
         held = seen.held and not settings.SPECTATE_OPEN
         if not held:
             self.latest = fix.t
@@ -149,7 +149,7 @@ class Track:
         wire_id: WireId | None = None,
         live: bool = False,
     ) -> Iterator[RunnerEvent]:
-        """Return what to emit: positions, late fixes, then what they mean.
+        """Return the events to emit: positions, late fixes, then their results.
 
         With `live`, each position moves the marker, otherwise the newest one does.
         """
@@ -183,7 +183,7 @@ class Track:
     def _visible(
         self, shown: list[Shown], late: Sequence[Fix]
     ) -> tuple[list[Shown], Sequence[Fix]]:
-        """Leave out fixes from before the race window, which are shown to nobody."""
+        """Omit fixes from before the race window, which are never shown."""
         begins = self.rules.race_from
         if not begins or begins > now_ms():
             return shown, late
@@ -214,7 +214,7 @@ def _position(
     state: dict[str, Any],
 ) -> PositionAccepted:
     t, lat, lng, _, _, speed, heading, _ = fix
-    # By position: this is called for each fix.
+    # Positional arguments, because this is called for each fix.
     return PositionAccepted(
         runner.pk,
         runner.code,
@@ -249,7 +249,7 @@ def rows_of(
 
 
 def changes_of(runner: Publisher, steps: Iterable[Step]) -> list[Change]:
-    """Return what a batch changes in the race."""
+    """Return the changes of a batch in the race."""
     return [
         change
         for step in steps

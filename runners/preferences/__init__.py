@@ -1,1 +1,1 @@
-"""What runners decide about who sees and follows them."""
+"""Runners' decisions about who may see and follow them."""

@@ -77,7 +77,7 @@ def stop_link_issue(*, runner: Runner) -> str:
 
 
 def stop_link_revoke(*, runner: Runner) -> None:
-    """Make the link that pauses sharing useless; a second call changes nothing."""
+    """Revoke the link that pauses sharing. A second call changes nothing."""
     _stop_digest_set(runner, None)
 
 

@@ -40,7 +40,7 @@ RUNNERS_PER_BATCH = 50
 # write.
 RUNNERS_PER_PASS = 10
 # Limit of lost periods kept for clients who were disconnected during one.
-GAPS_KEPT = 100
+LOSS_LIMIT = 100
 
 Row = tuple[int, float, float, float | None, float | None, float | None]
 
@@ -53,7 +53,7 @@ class Backfill:
     rows: dict[int, list[Row]] = field(default_factory=dict)
     # All fixes of each runner, encoded once for all recipients.
     late: dict[int, Frames[LateFixes]] = field(default_factory=dict)
-    # The runner's newest position, where it is among these: else all of them are late.
+    # The newest position of a runner, if it is among these. Otherwise all are late.
     newest: dict[int, Row] = field(default_factory=dict)
     # Codes of the runners with too many fixes.
     truncated: dict[int, str] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def stored_since(
         for pk, rows in backfill.rows.items()
     }
     for late in backfill.late.values():
-        # In this thread, as these frames may have thousands of fixes.
+        # Encoded in this thread, because the frames may have thousands of fixes.
         late.encode()
     backfill.newest = {
         pk: rows[-1]
@@ -150,7 +150,7 @@ def stored_after(runners: Collection[int], read_at: int) -> Backfill:
 
 
 @dataclass
-class LostSpan:
+class Loss:
     """A period in which events were lost. `until` is the end of their backfill.
 
     Both in milliseconds.
@@ -165,12 +165,12 @@ class Backfiller:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.gaps: deque[LostSpan] = deque(maxlen=GAPS_KEPT)
+        self.losses: deque[Loss] = deque(maxlen=LOSS_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
         # One backfill of all runners runs at a time. Losses meanwhile cause one more,
         # so that slow clients are not sent several.
         self._turn = asyncio.Lock()
-        self._next: LostSpan | None = None
+        self._next: Loss | None = None
         self._hurry = asyncio.Event()
         hub.loss_detector.on_loss = self.schedule
 
@@ -190,13 +190,13 @@ class Backfiller:
         if runners is None and self._next is not None:
             self._next.since = min(since, self._next.since)
             return
-        gap = LostSpan(since)
-        self.gaps.append(gap)
+        loss = Loss(since)
+        self.losses.append(loss)
         if runners is None:
-            self._next = gap
-            work = self._backfill_in_turn(gap)
+            self._next = loss
+            work = self._backfill_in_turn(loss)
         else:
-            work = self._backfill(gap, runners)
+            work = self._backfill(loss, runners)
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -216,16 +216,18 @@ class Backfiller:
         """
         # The client may come from a process that took longer to backfill.
         late = t - MARGIN_S * 1000
-        gaps = list(self.gaps)
-        sinces = [gap.since for gap in gaps if gap.since <= t and late < gap.until]
+        losses = list(self.losses)
+        sinces = [
+            loss.since for loss in losses if loss.since <= t and late < loss.until
+        ]
         return min([t, self.hub.loss_detector.complete_until, *sinces])
 
-    async def _backfill_in_turn(self, gap: LostSpan) -> None:
+    async def _backfill_in_turn(self, loss: Loss) -> None:
         async with self._turn:
             self._next = None
-            await self._backfill(gap, None)
+            await self._backfill(loss, None)
 
-    async def _backfill(self, gap: LostSpan, concerned: Collection[int] | None) -> None:
+    async def _backfill(self, loss: Loss, concerned: Collection[int] | None) -> None:
         await self._pause(COMMIT_DELAY_S)
         runners = self.hub.followed if concerned is None else list(concerned)
         pieces = [
@@ -233,7 +235,7 @@ class Backfiller:
             for start in range(0, len(runners), RUNNERS_PER_BATCH)
         ]
         for piece in pieces:
-            backfill = await self._read(piece, gap.since)
+            backfill = await self._read(piece, loss.since)
             for number, pk in enumerate(backfill.rows, 1):
                 newest = backfill.newest.get(pk)
                 self.hub.deliver_backfill(
@@ -245,7 +247,7 @@ class Backfiller:
                 if number % RUNNERS_PER_PASS == 0:
                     await asyncio.sleep(0)
             await self._pause(SPREAD_S / len(pieces))
-        gap.until = now_ms()
+        loss.until = now_ms()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

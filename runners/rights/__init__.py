@@ -1,1 +1,1 @@
-"""Who may see which runners and races, and who may publish."""
+"""Rights to see runners and races, and to publish."""

@@ -95,7 +95,11 @@ def read_process(process: Process) -> list[Reading]:
         ("accepted", "Fixes accepted.", pipeline.accepted),
         ("stored", "Fixes committed.", recorder.stored),
         ("unsent", "Events that the layer did not accept.", pipeline.unsent),
-        ("gaps", "Times that the layer may have lost events.", hub.loss_detector.gaps),
+        (
+            "gaps",
+            "Times that the layer may have lost events.",
+            hub.loss_detector.losses,
+        ),
         ("notifications_queued", "Notifications queued.", notifier.queued),
         (
             "notifications_pushed",

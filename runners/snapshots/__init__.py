@@ -1,1 +1,1 @@
-"""The items of runners and races as clients get them when they follow."""
+"""The items of runners and races in the snapshots of clients that follow."""

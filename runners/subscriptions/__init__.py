@@ -1,1 +1,1 @@
-"""What the sockets of a process follow, for as long as they may."""
+"""The subscriptions of a process's sockets, which end with their rights."""

@@ -307,7 +307,7 @@ class AccessMonitor:
         items = await database.read(snapshots.runner_items, concerned)
         events = {pk: _item_events(pk, item) for pk, item in items.items()}
         for socket, mine in followed:
-            # Some may have lost these runners in the meantime.
+            # The socket may have unfollowed some of these runners meanwhile.
             for pk in mine.intersection(socket.following.values(), events):
                 socket.send_events(events[pk])
 

@@ -60,7 +60,7 @@ class NotFoundPage(MiddlewareMixin):
 
 
 class CacheUnavailablePage(MiddlewareMixin):
-    """Answers 503 while Redis, which counts what limits allow, is unavailable."""
+    """Responds with 503 while Redis, which counts for limits, is unavailable."""
 
     def process_exception(
         self, request: HttpRequest, exception: Exception

@@ -16,9 +16,9 @@ from runners.views.share import kept_secret
 @sensitive_variables("token")
 @require_http_methods(["GET", "HEAD", "POST"])
 def stop(request: HttpRequest, token: str) -> HttpResponse:
-    """Pause sharing by POST, as programs open links in messages.
+    """Pause sharing by POST, because programs open links in messages.
 
-    Shows nothing of the runner: whoever finds the link can stop them, and no more.
+    Shows nothing of the runner: anybody who finds the link can stop them, and no more.
     """
     runner = stop_link_runner(token)
     if runner is not None and request.method == "POST":
@@ -32,5 +32,5 @@ def stop(request: HttpRequest, token: str) -> HttpResponse:
         },
         status=HTTPStatus.NOT_FOUND if runner is None else HTTPStatus.OK,
     )
-    # See `share._request_pin`: with "no-referrer" the form would be refused.
+    # With "no-referrer" the form would be refused, as in `share._request_pin`.
     return kept_secret(response, referrer="same-origin")

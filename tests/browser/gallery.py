@@ -116,7 +116,7 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
         "account-password": "/account/password/",
         "account-mail": "/account/mail/",
         "account-devices": "/account/sessions/",
-        # Asks for the password first.
+        # This page asks for the password first.
         "account-confirm": "/account/security/totp/activate/",
     }.items():
         go(path)

@@ -26,7 +26,7 @@ from runners.notifying import mail
 from tests.factories.people import make_follow, make_link, make_session, make_user
 from tests.races.field import make_entry, make_race
 
-# Of mum.
+# Mum's account.
 PASSWORD = "a long walk by the river"
 
 

@@ -157,7 +157,7 @@ def test_each_subscription_has_its_language(
     notifier.mail_turn()
     assert browser.read(service.posts[0].body)["title"] == "Bob en 10 km"
     (mail,) = mailoutbox
-    # Without a name, which is anybody's text.
+    # The subject has no name, which is anybody's text.
     assert mail.subject == "Spectate: Kontrollpunkte"
     assert mail.body.startswith("Bob bei 10 km. ")
     assert "Keine Mails mehr: http" in mail.body

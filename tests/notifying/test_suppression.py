@@ -1,4 +1,4 @@
-"""Addresses that get no mail, and the limits of mails that nobody asked for."""
+"""Addresses that receive no mail, and limits of unsolicited mails."""
 
 from __future__ import annotations
 

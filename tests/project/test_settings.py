@@ -169,7 +169,7 @@ def test_limits_are_counted_in_redis_where_there_is_one(
     hosts = "redis://one:6379,redis://two:6379"
     cache = read(monkeypatch, REDIS_URL=hosts)["CACHES"]["default"]
     assert cache["BACKEND"].endswith(".RedisCache")
-    # Others would be read-only replicas of the first.
+    # Several hosts would be read-only replicas of the first.
     assert cache["LOCATION"] == "redis://one:6379"
 
 

@@ -238,16 +238,16 @@ async def test_a_client_that_was_cut_off_during_a_loss_receives_all_from_its_beg
     begins = now_ms() - 60_000
     complete = backfiller.complete_before(begins + 10_000)
     backfiller.schedule(begins)
-    (span,) = backfiller.gaps
+    (loss,) = backfiller.losses
     during = backfiller.complete_before(begins + 10_000)
-    await eventually(lambda: span.until < math.inf)
+    await eventually(lambda: loss.until < math.inf)
     assert complete == begins + 10_000
-    # During the lost period, and after it.
+    # Times during the lost period, and after it.
     assert during == backfiller.complete_before(begins + 10_000) == begins
     # Clients that disconnected before the period, or came back well after it, are not
     # affected.
     assert backfiller.complete_before(begins - 1) == begins - 1
-    later = int(span.until) + 60_000
+    later = int(loss.until) + 60_000
     monkeypatch.setattr(hub.loss_detector, "_complete_until", later)
     assert backfiller.complete_before(later) == later
 
@@ -264,14 +264,14 @@ async def test_losses_during_a_backfill_are_one_span(
     await asyncio.sleep(0)
     for seconds in (30, 20, 25):
         backfiller.schedule(begins + seconds * 1000)
-    first, rest = backfiller.gaps
+    first, rest = backfiller.losses
     assert (first.since, rest.since) == (begins, begins + 20_000)
     await backfiller.flush(PATIENCE_S)
     assert first.until <= rest.until < math.inf
     # A later loss is a new period.
     backfiller.schedule(begins + 50_000)
-    assert len(backfiller.gaps) == 3
-    await eventually(lambda: backfiller.gaps[-1].until < math.inf)
+    assert len(backfiller.losses) == 3
+    await eventually(lambda: backfiller.losses[-1].until < math.inf)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -225,7 +225,7 @@ def test_recovery_codes_need_no_second_factor(client: Client, alice: User) -> No
     assert client.post(path)["Location"] == "/account/security/recovery-codes/"
     shown = client.get("/account/security/recovery-codes/").text
     assert all(code in shown for code in recovery_codes(alice))
-    # They alone are no second factor.
+    # Recovery codes alone are not a second factor.
     assert sign_in(Client())["Location"] == "/"
 
 
@@ -261,7 +261,7 @@ def test_a_mail_resets_the_password(client: Client, alice: User) -> None:
     client.post("/account/password/reset/", {"email": "alice@example.org"})
     (message,) = mail.outbox
     assert "alice" not in message.subject
-    # At PUBLIC_URL, whatever host the request names.
+    # The link leads to PUBLIC_URL, whatever host the request names.
     path = links(str(message.body), "http://localhost:8080")
     page = client.get(path).headers["Location"]
     assert client.post(page, PASSWORDS).status_code == 302

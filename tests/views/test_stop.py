@@ -29,7 +29,7 @@ def test_a_stop_link_pauses_sharing_by_one_post(
     assert not is_paused(bob)
     assert "Sharing is stopped" in client.post(path).text
     assert is_paused(bob)
-    # A second time changes nothing.
+    # A second request changes nothing.
     assert "Sharing is stopped" in client.post(path).text
     assert bob.pauses.count() == 1
 

@@ -34,7 +34,7 @@ class Frames(Generic[E]):
             getattr(self, dialect)
 
     def __getattr__(self, dialect: str) -> bytes:
-        # Called for slots that are not set; later reads cost no call.
+        # Called only for slots that are not set, so later reads cost no call.
         frame = _ENCODERS[dialect](self.event)
         setattr(self, dialect, frame)
         return frame

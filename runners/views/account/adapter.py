@@ -1,4 +1,4 @@
-"""What this project changes of django-allauth's behaviour."""
+"""The project's changes to django-allauth's behaviour."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from django.shortcuts import redirect
 from runners.notifying.mail import stop_headers, stop_line
 from runners.notifying.suppression import MailRefused, check_first_mail
 
-# For clients on a Unix socket, which have no address.
+# Used for clients on a Unix socket, which have no address.
 NO_ADDRESS = "0.0.0.0"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the address, which the server has taken from trusted proxies."""
+        """Return the client's address, possibly as named by a trusted proxy."""
         return request.META.get("REMOTE_ADDR") or NO_ADDRESS
 
     def send_mail(self, template_prefix: str, email: str, context: Any) -> None:
@@ -85,5 +85,5 @@ def _is_confirmed(address: str) -> bool:
 
 
 def _public(url: str) -> str:
-    """Replace the host, which the sender of a request chose, by that of PUBLIC_URL."""
+    """Replace the host of a request, which its sender chose, by that of PUBLIC_URL."""
     return settings.PUBLIC_URL + urlsplit(url).path

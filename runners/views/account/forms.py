@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SignInForm(LoginForm):  # type: ignore[misc]
-    """Keeps the name of the field that programs fill in: `username`."""
+    """Keeps the field name that programs fill in, `username`."""
 
     def add_prefix(self, field_name: str) -> str:
         return "username" if field_name == "login" else field_name

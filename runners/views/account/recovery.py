@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 from runners.views.account.forms import RecoverForm
 from runners.views.account.security_log import record
 
-# Where allauth's page for a new password, which links in mails open, expects the key.
+# The session key in which allauth's page for a new password expects the key.
 SESSION_KEY = "_password_reset_key"
 PAGE = password_reset_from_key.view_class.reset_url_key
 
@@ -31,7 +31,7 @@ PAGE = password_reset_from_key.view_class.reset_url_key
 @sensitive_variables("form", "code")
 @require_http_methods(["GET", "HEAD", "POST"])
 def recover(request: HttpRequest) -> HttpResponse:
-    """Use up a recovery code, then ask for a new password.
+    """Redeem a recovery code, then ask for a new password.
 
     A second factor is still needed to sign in with it.
     """

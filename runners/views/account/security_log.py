@@ -1,4 +1,4 @@
-"""Logs security events of accounts: who, from which address, and never a secret.
+"""Logs security events of accounts with their address, and never a secret.
 
 Accounts are logged by their primary key, so that no line has text of a visitor.
 """
@@ -21,7 +21,7 @@ from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
 
-# What to log at a signal that has `request` and `user`.
+# The event to log at each signal that has `request` and `user`.
 EVENTS: dict[Signal, str] = {
     user_logged_in: "signed in to",
     user_logged_out: "signed out of",
