@@ -155,6 +155,13 @@ def test_each_pass_has_a_separate_arrival() -> None:
     assert found[1].at == pytest.approx(18_500 * PACE, rel=0.02)
 
 
+def test_a_finisher_who_stands_at_the_line_passed_it_once() -> None:
+    finish = Passed(20_000 * PACE, 20_000.0)
+    standing = [Passed(finish.time + seconds, 20_000.0) for seconds in (60, 600)]
+    found = one(20_000, [*even(19_000), finish, *standing], SHORT, status="finished")
+    assert (found.status, found.at) == ("passed", finish.time)
+
+
 def test_a_dropped_out_runner_keeps_their_passed_checkpoints() -> None:
     found = arrivals([5_000, 20_000], even(10_000), FLAT, now=9_000, status="dnf")
     assert [a.status for a in found] == ["passed", "dnf"]

@@ -186,7 +186,7 @@ def arrivals(
     found = []
     for number, distance in enumerate(passes, start=1):
         if here is not None and distance <= here.distance:
-            found.append(_passed(distance, number, known))
+            found.append(_passed(distance, number, _advances(samples)))
         elif why_not:
             found.append(Arrival(distance, number, why_not))
         else:
@@ -197,12 +197,21 @@ def arrivals(
 
 
 def _forward(samples: Sequence[Passed]) -> list[Passed]:
-    """Keep the last sample of each place, because a runner may have stood there."""
+    """Keep the last sample of each place, from which a standing runner runs on."""
     kept: list[Passed] = []
     for sample in samples:
         while len(kept) > 1 and sample.distance - kept[-1].distance < PLACE_ERROR_M:
             # A step back is noise, and a short step is standing.
             kept.pop()
+        if not kept or sample.distance > kept[-1].distance:
+            kept.append(sample)
+    return kept
+
+
+def _advances(samples: Sequence[Passed]) -> list[Passed]:
+    """Keep the first sample of each place: a runner who stands there passed it then."""
+    kept: list[Passed] = []
+    for sample in samples:
         if not kept or sample.distance > kept[-1].distance:
             kept.append(sample)
     return kept
