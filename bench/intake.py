@@ -217,7 +217,7 @@ async def bursts(tokens: list[str], each: list[int], rounds: int) -> None:
         within = during - before <= max(MAX_DELAY_MS, before * MAX_DELAY_SHARE)
         line = middle | {"rounds": rounds, "load_average": os.getloadavg()[0]}
         print(json.dumps(line), flush=True)
-        print("as it must be" if within else "more than 15 ms and 20 %", flush=True)
+        print("as expected" if within else "more than 15 ms and 20 %", flush=True)
 
 
 def main() -> None:

@@ -136,7 +136,7 @@ def _queue_news(sos: Sos, kind: Kind, at: datetime) -> None:
 def sos_acknowledge(*, sos: Sos, by: User) -> None:
     """Record who of the race office saw the call first. The runner's phone shows it.
 
-    The desk shows the last call of a runner, which stands for those before it.
+    The desk shows a runner's last call only, so earlier ones are acknowledged with it.
     """
     _until(sos).filter(seen_at=None).update(seen_at=timezone.now(), seen_by=by)
 

@@ -58,9 +58,9 @@ def passes_of(course: Course, marks: Sequence[Mark]) -> list[Pass]:
     """Return all passes of the marks by the course, in the order of the race.
 
     Start and finish are passed once. A split in the first lap is passed again each time
-    that the line returns in the same direction, unless a different mark is there; one
+    that the line returns in the same direction, unless a different mark is there. One
     in a later lap belongs to that lap only. The way back of an out-and-back course is
-    not a lap: it needs a checkpoint of its own.
+    not a lap, and needs a separate checkpoint.
     """
     found = []
     for mark in marks:

@@ -55,7 +55,7 @@ def cheer_text(text: object) -> str:
 
 
 def sender_limit(viewer: Viewer, address: str, runner: int) -> Bucket:
-    """Return the bucket of whoever sends from a socket, for cheers for one runner."""
+    """Return the bucket of a socket's sender, for cheers for one runner."""
     sender = viewer.user or network_of(address)
     return cheers_of_sender.of(hash((sender, runner)))
 

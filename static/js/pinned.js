@@ -130,7 +130,7 @@ export class Pinned {
     if (this.#pin === null) return;
     const { race, place, passes } = this.#pin;
     const where = passes.map(distanceWords).join(gettext(" and "));
-    setText(find("#arrivals-at"), gettext("When they pass {places}", { places: where }));
+    setText(find("#arrivals-at"), gettext("Arrival times at {places}", { places: where }));
     const codes = runners.filter((runner) => runner.race === race.slug).map(({ code }) => code);
     const at = passes.length === 1
       ? String(Math.round(passes[0]))

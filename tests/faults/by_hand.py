@@ -48,6 +48,6 @@ def by_hand(scenario: Callable[[Server, bool], Coroutine[Any, Any, Any]]) -> Non
                 faults.append(f"A traceback:\n{server.log[start : at + 4_000]}")
         line = {"server": kind, "load_average": os.getloadavg()[0], **asdict(report)}
         print(orjson.dumps(line).decode(), flush=True)
-        print("\n".join(faults) or "as it must be", flush=True)
+        print("\n".join(faults) or "as expected", flush=True)
         failed |= bool(faults)
     sys.exit(failed)

@@ -139,6 +139,6 @@ def by_hand(
         faults = report.faults()
         line = asdict(report) | {"load_average": [before, os.getloadavg()[0]]}
         print(orjson.dumps(line).decode())
-        print("\n".join(faults) or "as it must be", flush=True)
+        print("\n".join(faults) or "as expected", flush=True)
         failed |= bool(faults)
     sys.exit(failed)

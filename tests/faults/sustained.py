@@ -81,8 +81,7 @@ class SustainedReport:
         if not self.made == self.acked == self.stored:
             faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
         if self.long:
-            # From the third reading on, because a server that has just started still
-            # grows.
+            # The first readings do not count, because a new server still grows.
             growth = self.rss_kib[-1] - self.rss_kib[2]
             if growth > GROWTH_KIB:
                 faults.append(f"memory grew by {growth} KiB")

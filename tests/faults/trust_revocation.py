@@ -320,6 +320,6 @@ if __name__ == "__main__":
             "load_average": os.getloadavg()[0],
         }
         print(orjson.dumps(line).decode(), flush=True)
-        print("\n".join(faults) or "as it must be", flush=True)
+        print("\n".join(faults) or "as expected", flush=True)
         failed |= bool(faults)
     sys.exit(failed)

@@ -60,7 +60,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         self.update_instances: list[Entry] = []
         self._race = race
         self._waves = {wave.name.lower(): wave for wave in race.waves.all()}
-        # A query of its own, because each row is copied and would include the course.
+        # A separate query, because each row is copied and would include the course.
         entries = list(
             Entry.objects.filter(race=race.pk).select_related("runner", "wave")
         )

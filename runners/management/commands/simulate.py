@@ -157,7 +157,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Each follower should have got {least:,} to {most:,} positions; all "
             f"together {should:,}, and they got {got:,} in {report.seconds:.1f} s "
-            f"({got / max(report.seconds, 0.001):,.0f} a second)."
+            f"({got / max(report.seconds, 0.001):,.0f} per second)."
         )
         for user, count in list(report.missing.items())[:20]:
             self.stdout.write(
