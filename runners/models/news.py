@@ -185,13 +185,17 @@ class News(models.Model):
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def claim(self, *, by_mail: bool, most: int, lease: timedelta) -> list[Delivery]:
+    def claim(
+        self, *, by_mail: bool, most: int, lease: timedelta, only_urgent: bool = False
+    ) -> list[Delivery]:
         """Reserve due deliveries for this process until the lease ends.
 
         If the process dies, a different one reserves them after the lease.
         """
         now = timezone.now()
         due = self.filter(by_mail=by_mail, due_at__lte=now)
+        if only_urgent:
+            due = due.filter(urgent=True)
         if not due.exists():
             return []
         with transaction.atomic():

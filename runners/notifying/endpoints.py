@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Mapping
 from functools import cache
@@ -17,6 +16,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from django.conf import settings
+
+from runners.notifying.names import names
 
 # Limit of the characters of an endpoint. The longest in use have about 600.
 LONGEST = 2_000
@@ -136,12 +137,9 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
 async def _address_of(endpoint: Endpoint) -> str:
     """Resolve a host; raises `EndpointRefused` if any of its addresses is private."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-        )
+        addresses = await names.resolve(endpoint.host)
     except UnicodeError:
         raise EndpointRefused("The endpoint's host is not a name.") from None
-    addresses = [str(row[4][0]) for row in found]
     if not settings.SPECTATE_PUSH_LOCAL:
         for address in addresses:
             literal = _literal(address)

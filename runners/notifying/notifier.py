@@ -1,6 +1,7 @@
 """Delivers notifications in the background of a serving process.
 
-Two threads work, so that a slow mail server does not delay pushes. Deliveries are
+Three threads work, so that a slow mail server delays no pushes, and slow push services
+no calls for help. Deliveries are
 reserved in the database: one of several processes sends each, and a different one takes
 over if that process dies.
 """
@@ -59,7 +60,9 @@ MAIL_TIMEOUT_S = 20
 # MAX_TRIPLED times; attempts end when the news is too old.
 RETRY_S = 10.0
 MAX_TRIPLED = 3
-# How long a push service that did not respond is skipped.
+# A push service is skipped for a time after this many subscriptions of it have not
+# responded in a row: a single one may be anybody's.
+AWAY_AFTER = 3
 UNREACHABLE_SKIP_S = 30.0
 # Deliveries that a subscription refuses in a row before it is deleted.
 MAX_FAILURES = 5
@@ -101,8 +104,12 @@ class Notifier:
         self.failed: Counter[str] = Counter()
         self._rate = Bucket(MESSAGES_PER_S, BURST)
         self._limits = Limits(SUBSCRIPTION_MESSAGES_PER_S, SUBSCRIPTION_BURST)
-        # Push services that did not respond, and the time until which each is skipped.
+        # Subscriptions that did not respond since the last response of their host, and
+        # the time until which a host is skipped.
+        self._silent: dict[str, set[int]] = defaultdict(set)
         self._away: dict[str, float] = {}
+        # For the counters, as two threads push.
+        self._lock = threading.Lock()
         self._silences_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -111,7 +118,11 @@ class Notifier:
         """Start delivering; a second call changes nothing."""
         if not self._threads:
             self._stopping.clear()
-            for name, turn in (("push", self.push_turn), ("mail", self.mail_turn)):
+            for name, turn in (
+                ("push", self.push_turn),
+                ("urgent", self.urgent_turn),
+                ("mail", self.mail_turn),
+            ):
                 thread = threading.Thread(
                     target=self._run, args=(turn,), name=f"notify-{name}", daemon=True
                 )
@@ -152,19 +163,34 @@ class Notifier:
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_INTERVAL_S
             deliveries.tidy()
-            self._away = {h: until for h, until in self._away.items() if until > now}
+            self._silent.clear()
+            self._away.clear()
         queued = deliveries.spread()
         self.queued += queued
         batch = Delivery.objects.claim(by_mail=False, most=BATCH, lease=LEASE)
         jobs = self._jobs(batch)
         if jobs:
             self._stopping.wait(self._rate.take(len(jobs)))
-            # The ORM refuses to run in a thread with an event loop, so each round has a
-            # new one.
-            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-                runner.run(self._push_all(jobs))
-            self._settle(jobs, "push")
+            self._push_jobs(jobs)
         return bool(queued or batch)
+
+    def urgent_turn(self) -> bool:
+        """Send due calls for help, which wait for no round of other pushes."""
+        queued = deliveries.spread()
+        self.queued += queued
+        batch = Delivery.objects.claim(
+            by_mail=False, most=BATCH, lease=LEASE, only_urgent=True
+        )
+        if jobs := self._jobs(batch):
+            self._push_jobs(jobs)
+        return bool(queued or batch)
+
+    def _push_jobs(self, jobs: Sequence[Job]) -> None:
+        # The ORM refuses to run in a thread with an event loop, so each round has a new
+        # one.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._push_all(jobs))
+        self._settle(jobs, "push")
 
     def mail_turn(self) -> bool:
         """Send due mails; return whether there were any."""
@@ -201,7 +227,8 @@ class Notifier:
                 named = allowed.may_know_race(delivery)
                 jobs.append(Job(delivery, _words(delivery, named=named)))
         if dropped:
-            self.failed.update(dropped.values())
+            for reason in dropped.values():
+                self._count(self.failed, reason)
             Delivery.objects.filter(pk__in=dropped).delete()
         return jobs
 
@@ -220,7 +247,8 @@ class Notifier:
         assert subscription is not None
         host = urlsplit(subscription.endpoint).netloc
         now = time.monotonic()
-        if (until := self._away.get(host, now)) > now:
+        until = self._away.get(host, now)
+        if until > now and not job.delivery.urgent:
             job.failed = Failed("unreachable", again=until - now)
             return
         try:
@@ -230,12 +258,15 @@ class Notifier:
         except EndpointRefused:
             job.failed = Failed("private", gone=True)
         except (OSError, TimeoutError):
-            self._away[host] = now + UNREACHABLE_SKIP_S
+            self._silent[host].add(subscription.pk)
+            if len(self._silent[host]) >= AWAY_AFTER:
+                self._away[host] = now + UNREACHABLE_SKIP_S
             job.failed = Failed("unreachable", again=UNREACHABLE_SKIP_S)
         except Exception:
             logger.exception("A push message could not be created")
             job.failed = Failed("error")
         else:
+            self._silent.pop(host, None)
             self._away.pop(host, None)
             job.failed = _failure_of(answer)
 
@@ -291,11 +322,11 @@ class Notifier:
             delivery, failed = job.delivery, job.failed
             subscription = delivery.subscription_id or 0
             if failed is None:
-                self.sent[channel] += 1
+                self._count(self.sent, channel)
                 done.append(delivery.pk)
                 well.add(subscription)
                 continue
-            self.failed[failed.reason] += 1
+            self._count(self.failed, failed.reason)
             if failed.gone:
                 gone.add(subscription)
                 continue
@@ -305,7 +336,7 @@ class Notifier:
                 continue
             due_at = timezone.now() + _pause(delivery.attempts, failed.again)
             if deliveries.is_old(delivery.news.kind, delivery.news.at, due_at):
-                self.failed["gave_up"] += 1
+                self._count(self.failed, "gave_up")
                 done.append(delivery.pk)
             else:
                 Delivery.objects.filter(pk=delivery.pk).update(due_at=due_at)
@@ -315,6 +346,10 @@ class Notifier:
         subscriptions.filter(pk__in=well, failures__gt=0).update(failures=0)
         subscriptions.filter(pk__in=ill).update(failures=F("failures") + 1)
         subscriptions.filter(pk__in=ill, failures__gte=MAX_FAILURES).delete()
+
+    def _count(self, counter: Counter[str], key: str) -> None:
+        with self._lock:
+            counter[key] += 1
 
 
 def _failure_of(answer: Answer) -> Failed | None:

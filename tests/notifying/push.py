@@ -64,6 +64,10 @@ def claims_of(headers: Mapping[str, str]) -> dict[str, Any]:
     return claims
 
 
+# Instead of a status: the connection is closed without a reply.
+SILENT = 0
+
+
 @dataclass
 class PushService:
     """Replies to each post with the next status, finally with 201."""
@@ -86,7 +90,10 @@ def push_service() -> Iterator[PushService]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             service.posts.append(Post(self.path, headers, body))
-            self.send_response(service.statuses.pop(0) if service.statuses else 201)
+            status = service.statuses.pop(0) if service.statuses else 201
+            if status == SILENT:
+                return
+            self.send_response(status)
             for name, value in service.headers.items():
                 self.send_header(name, value)
             self.end_headers()

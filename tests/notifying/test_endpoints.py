@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from runners.notifying import endpoints
 from runners.notifying.endpoints import EndpointRefused, post, read_endpoint
+from runners.notifying.names import Names
 from tests.notifying.push import PushService
 from tests.waiting import PATIENCE_S
 
@@ -73,6 +74,12 @@ def test_a_public_address_is_accepted(host: str) -> None:
     assert read_endpoint(f"https://{host}/push?x=1").target == "/push?x=1"
 
 
+@pytest.fixture(autouse=True)
+def new_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test resolve names anew."""
+    monkeypatch.setattr(endpoints, "names", Names())
+
+
 async def test_a_name_that_resolves_to_a_private_address_is_not_connected_to(
     service: PushService, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,11 +94,7 @@ async def test_a_name_that_resolves_to_a_private_address_is_not_connected_to(
         for address in ("93.184.215.14", "127.0.0.1")
     ]
 
-    async def getaddrinfo(*args: Any, **more: Any) -> list[Any]:
-        return found
-
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: found)
     with pytest.raises(EndpointRefused, match="private"):
         await post("https://push.example.org/1", {}, b"x")
     assert connected == []
@@ -107,12 +110,9 @@ async def test_the_connection_uses_the_checked_address(
         connected.append((*args, more["server_hostname"]))
         raise ConnectionRefusedError
 
-    async def getaddrinfo(*args: Any, **more: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 443))]
-
     monkeypatch.setattr(asyncio, "open_connection", open_connection)
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo, raising=False)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: found)
     with pytest.raises(ConnectionRefusedError):
         await post("https://push.example.org/1", {}, b"x")
     assert connected == [("93.184.215.14", 443, "push.example.org")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
@@ -13,12 +14,13 @@ from runners.models import Checkpoint, Delivery, Entry, News, Runner, Sos, Subsc
 from runners.models.news import Kind
 from runners.notifying import notifier as notifier_module
 from runners.notifying.deliveries import spread
-from runners.notifying.notifier import Notifier
+from runners.notifying.notifier import AWAY_AFTER, Notifier
+from runners.notifying.sos import Call, sos_store
 from runners.notifying.subscribing import alerts_set
 from runners.positions.storage import SplitChange, write_rows
 from runners.units.clock import milliseconds
 from tests.notifying.news import passed, send_all
-from tests.notifying.push import PushService
+from tests.notifying.push import SILENT, PushService
 
 pytestmark = pytest.mark.django_db
 
@@ -187,3 +189,84 @@ def test_deliveries_to_a_subscription_are_limited(
     send_all(notifier)
     assert len(service.posts) == notifier_module.SUBSCRIPTION_BURST
     assert notifier.failed == {"rate": 10}
+
+
+def test_one_silent_endpoint_does_not_delay_its_whole_service(
+    subscription: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    """The endpoint of a stranger may be at the same service."""
+    alerts_set(
+        subscription=subscription, runners=[entry.runner], kinds=[Kind.CHECKPOINT]
+    )
+    notifier.push_turn()
+    notifier._silent[urlsplit(service.url).netloc] = {subscription.pk + 1}
+    service.statuses.append(SILENT)
+    passed(entry, ten)
+    send_all(notifier)
+    assert notifier.failed == {"unreachable": 1}
+    Delivery.objects.update(due_at=timezone.now())
+    send_all(notifier)
+    assert notifier.sent == {"push": 1}
+    # A response starts the count anew.
+    assert not notifier._silent
+
+
+def test_a_service_that_does_not_respond_is_skipped_except_for_calls_for_help(
+    subscription: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(
+        subscription=subscription,
+        runners=[entry.runner],
+        kinds=[Kind.CHECKPOINT, Kind.SOS],
+    )
+    notifier.push_turn()
+    host = urlsplit(service.url).netloc
+    notifier._silent[host] = {subscription.pk + n for n in range(1, AWAY_AFTER)}
+    service.statuses.append(SILENT)
+    passed(entry, ten)
+    send_all(notifier)
+    Delivery.objects.update(due_at=timezone.now())
+    send_all(notifier)
+    # The second attempt was not made.
+    assert len(service.posts) == 1 and notifier.failed == {"unreachable": 2}
+
+    sos_store(
+        runner=entry.runner_id,
+        call=Call(key="a", called=0, fix=None, battery=None, fine=False),
+    )
+    News.objects.filter(kind=Kind.SOS).update(at=timezone.now())
+    assert notifier.urgent_turn()
+    assert notifier.sent == {"push": 1}
+
+
+def test_calls_for_help_do_not_wait_for_other_pushes(
+    subscription: Subscription,
+    service: PushService,
+    notifier: Notifier,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    alerts_set(
+        subscription=subscription,
+        runners=[entry.runner],
+        kinds=[Kind.CHECKPOINT, Kind.SOS],
+    )
+    passed(entry, ten)
+    sos_store(
+        runner=entry.runner_id,
+        call=Call(key="a", called=0, fix=None, battery=None, fine=False),
+    )
+    News.objects.filter(kind=Kind.SOS).update(at=timezone.now())
+    while notifier.urgent_turn():
+        pass
+    assert len(service.posts) == 1
+    assert service.posts[0].headers["urgency"] == "high"
+    assert Delivery.objects.get().news.kind == Kind.CHECKPOINT
