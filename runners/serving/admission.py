@@ -42,13 +42,20 @@ class Admission:
         self.socket_limit = settings.SPECTATE_SOCKETS or (
             resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
         )
-        self._calm_at = hub.loop.time()
+        # When the first and the latest measurement exceeded the limit, since the lag
+        # was last below it. Loop time.
+        self._late_since: float | None = None
+        self._late_at = 0.0
         self._task = asyncio.create_task(self._measure_often())
 
     @property
     def overloaded(self) -> bool:
-        """Return whether the lag has exceeded its limit for a while."""
-        return self.hub.loop.time() - self._calm_at > PATIENCE_S
+        """Return whether measurements have exceeded the limit for a while.
+
+        One stall, such as of a stopped process, is one measurement, however long.
+        """
+        since = self._late_since
+        return since is not None and self._late_at - since > PATIENCE_S
 
     @property
     def refuses_reports(self) -> bool:
@@ -84,7 +91,10 @@ class Admission:
         """Record the current lag of the process in seconds."""
         self.lag = min(max(late, self.lag * DECAY), MAX_LAG_S)
         if self.lag * 1000 < settings.SPECTATE_LAG_LIMIT:
-            self._calm_at = self.hub.loop.time()
+            self._late_since = None
+        elif late * 1000 >= settings.SPECTATE_LAG_LIMIT:
+            self._late_at = self.hub.loop.time()
+            self._late_since = self._late_since or self._late_at
 
     async def close(self) -> None:
         """Stop checking the loop."""

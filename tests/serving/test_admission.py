@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from runners.intake.endpoint import intake
 from runners.live.close_codes import OVERLOADED, RECONNECT
@@ -60,8 +61,7 @@ async def test_new_sockets_are_refused_during_lasting_lag_and_then_admitted_agai
 ) -> None:
     admission.record_lag(2.0)
     assert admission.refusal() is None
-    admission._calm_at -= PATIENCE_S
-    admission.record_lag(2.0)
+    make_lasting(admission)
     assert admission.refusal() == OVERLOADED
     assert admission.refused == {"lag": 1}
     # Ten measurements per second, well within the ten seconds for recovery.
@@ -70,9 +70,30 @@ async def test_new_sockets_are_refused_during_lasting_lag_and_then_admitted_agai
     assert admission.refusal() is None
 
 
-async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
-    admission._calm_at -= PATIENCE_S
+def make_lasting(admission: Admission) -> None:
+    """Let the lag last for longer than is tolerated, and measure it again."""
+    assert admission._late_since is not None
+    admission._late_since -= PATIENCE_S
     admission.record_lag(2.0)
+
+
+@virtual_time
+async def test_one_long_stall_is_no_lasting_lag() -> None:
+    hub = Hub(LocalLayer())
+    admission = Admission(hub)
+    await asyncio.sleep(1)
+    # As when the process is stopped for six seconds and goes on.
+    admission.record_lag(6.0)
+    while admission.lag * 1000 >= settings.SPECTATE_LAG_LIMIT:
+        assert admission.refusal() is None
+        await asyncio.sleep(0.1)
+    await admission.close()
+    await hub.close()
+
+
+async def test_reports_of_phones_are_refused_last(admission: Admission) -> None:
+    admission.record_lag(2.0)
+    make_lasting(admission)
     assert admission.overloaded
     assert not admission.refuses_reports
     admission.record_lag(6.0)
