@@ -44,15 +44,21 @@ class DrainingServer(Server):
 
     With `shares_port`, other processes listen on the port and accept new connections;
     otherwise this one goes on listening and reports that it is not ready. `on_started`
-    is called once it serves.
+    is called once it serves, `on_stopped` after everything is stored.
     """
 
     def __init__(
-        self, config: Config, *, shares_port: bool, on_started: Callable[[], None]
+        self,
+        config: Config,
+        *,
+        shares_port: bool,
+        on_started: Callable[[], None],
+        on_stopped: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self.shares_port = shares_port
         self.on_started = on_started
+        self.on_stopped = on_stopped
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -79,6 +85,7 @@ class DrainingServer(Server):
         ):
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        self.on_stopped()
         end.cancel()
 
 

@@ -164,13 +164,16 @@ def test_a_dead_worker_is_replaced(workers: dict[str, str]) -> None:
         wait_until(lambda: worker_pids(server) - before)
 
 
-def test_workers_end_with_their_killed_parent(workers: dict[str, str]) -> None:
-    with Server("uvicorn", **workers) as server:
+def test_workers_end_with_their_killed_parent(
+    workers: dict[str, str], tmp_path: Path
+) -> None:
+    with Server("uvicorn", TMPDIR=str(tmp_path), **workers) as server:
         wait_until(lambda: len(worker_pids(server)) == 2)
         pids = worker_pids(server)
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
         wait_until(lambda: not any(is_alive(pid) for pid in pids))
+        assert not list(tmp_path.glob("spectate-workers-*"))
         server.start()
 
 

@@ -5,6 +5,7 @@ import ctypes
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -54,7 +55,14 @@ class Command(BaseCommand):
                 join_noticeboard(current(), options["folder"], options["worker"])
                 report_ready(options["ready"])
 
-            serve(listener, options["verbosity"], on_started)
+            parent = os.getppid()
+
+            def on_stopped() -> None:
+                if os.getppid() != parent:
+                    # The parent was killed and has not deleted its folder.
+                    shutil.rmtree(options["folder"], ignore_errors=True)
+
+            serve(listener, options["verbosity"], on_started, on_stopped)
             return
         listener = listen(settings.PORT)
         self.stderr.write(
@@ -90,6 +98,7 @@ def serve(
     listener: socket.socket,
     verbosity: int,
     on_started: Callable[[], None] | None = None,
+    on_stopped: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until a signal; a worker of several gets an `on_started`."""
     config = ServerConfig(
@@ -115,6 +124,7 @@ def serve(
         config,
         shares_port=on_started is not None,
         on_started=on_started or (lambda: None),
+        on_stopped=on_stopped,
     )
     # Uvicorn has shut down and raises the signal again for its parent.
     with contextlib.suppress(KeyboardInterrupt):
