@@ -101,6 +101,11 @@ class Race(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_over(self) -> bool:
+        """Return whether the race has ended."""
+        return self.ends <= timezone.now()
+
 
 class Wave(models.Model):
     """Entries of a race that start together, at a time of their own."""

@@ -63,17 +63,17 @@ export class Header {
    * @param {{
    *   follows: import("./follows.js").Follows, now: number, next: string,
    *   emptySentence: string,
-   *   result: (runner: Runner) => import("./results.js").Result | null,
-   * }} view `result`: of a finisher
+   *   ended: (runner: Runner) => {time?: number | null, isOver: boolean},
+   * }} view `ended`: a finisher's time, and whether the runner's race has ended
    */
-  showRunners(runners, { follows, now, next, emptySentence, result }) {
+  showRunners(runners, { follows, now, next, emptySentence, ended }) {
     const mine = runners.filter(({ code }) => follows.has(code));
     const live = runners.filter((runner) => dataState(runner, now) === "live");
     let text = runners.length ? "" : emptySentence;
     // The list beside the header shows the same.
     this.#summary.classList.toggle("nobody", runners.length === 0);
     if (next) text = next;
-    else if (mine.length === 1) text = oneLine(mine[0], now, result(mine[0]));
+    else if (mine.length === 1) text = oneLine(mine[0], now, ended(mine[0]));
     else if (mine.length > 1) {
       const mineLive = mine.filter((runner) => dataState(runner, now) === "live");
       text = gettext("My runners: {live} of {all} live", {
@@ -84,7 +84,7 @@ export class Header {
         all: number(runners.length), live: number(live.length),
       });
     } else if (runners.length === 1) {
-      text = oneLine(runners[0], now, result(runners[0]));
+      text = oneLine(runners[0], now, ended(runners[0]));
     }
     setText(this.#summary, text);
   }
@@ -152,15 +152,15 @@ export class Header {
 /**
  * @param {Runner} runner
  * @param {number} now
- * @param {import("./results.js").Result | null} result
+ * @param {{time?: number | null, isOver: boolean}} ended
  */
-function oneLine(runner, now, result) {
+function oneLine(runner, now, ended) {
   const progress = runner.fix?.progress ?? null;
   const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
   const where = progress === null
     ? who
     : gettext("{who} at {distance}", { who, distance: distanceWords(progress, runner.fix?.uncertainty) });
-  return `${where}. ${describe(runner, now, result?.gun_time).words}`;
+  return `${where}. ${describe(runner, now, ended).words}`;
 }
 
 /** @param {number} time */

@@ -70,9 +70,10 @@ export class RunnerList {
    *   follows: import("./follows.js").Follows, oneRunner: string | null,
    *   selected: string | null, now: number, emptySentence: string,
    *   lines: (runner: Runner, now: number) => Lines | null,
-   * }} view `lines`: what a card says more
+   *   isOver: (runner: Runner) => boolean,
+   * }} view `lines`: what a card says more; `isOver`: the runner's race has ended
    */
-  render(runners, { follows, oneRunner, selected, now, emptySentence, lines }) {
+  render(runners, { follows, oneRunner, selected, now, emptySentence, lines, isOver }) {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const found = runners.filter((runner) => matches(runner, wanted));
     const isCard = (/** @type {Runner} */ { code }) =>
@@ -90,7 +91,7 @@ export class RunnerList {
         followed: follows.has(runner.code),
         selected: runner.code === selected,
         now,
-        result,
+        ended: { time: result?.gun_time, isOver: isOver(runner) },
       });
     };
     for (const runner of mine) {
@@ -286,13 +287,14 @@ class Row {
   /**
    * @param {Runner} runner
    * @param {{
-   *   followed: boolean, selected: boolean, now: number, result: Result | null,
+   *   followed: boolean, selected: boolean, now: number,
+   *   ended: {time?: number | null, isOver: boolean},
    * }} view
    */
-  show(runner, { followed, selected, now, result }) {
+  show(runner, { followed, selected, now, ended }) {
     const { element } = this;
     const { pick, bib, name, shape, words, star } = this.#parts;
-    const described = describe(runner, now, result?.gun_time);
+    const described = describe(runner, now, ended);
     if (element.dataset.state !== described.state) element.dataset.state = described.state;
     if (element.dataset.shape !== described.shape) {
       element.dataset.shape = described.shape;

@@ -258,11 +258,15 @@ function draw() {
   list.render(runners, {
     follows, oneRunner, selected, now, emptySentence,
     lines: (runner, at) => (player?.time ? null : (tools?.mine.lines(runner, at) ?? null)),
+    isOver,
   });
   const next = player?.time ? "" : (tools?.mine.next(now) ?? "");
   header.showRunners(runners, {
     follows, now, next, emptySentence,
-    result: (runner) => (player?.time ? null : (tools?.mine.result(runner) ?? null)),
+    ended: (runner) => ({
+      time: player?.time ? null : tools?.mine.result(runner)?.gun_time,
+      isOver: isOver(runner),
+    }),
   });
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
@@ -270,6 +274,11 @@ function draw() {
   // A separate task, because with thousands of runners both together would block input.
   const exactly = Boolean(player?.time);
   setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, exactly }));
+}
+
+/** @param {import("./store.js").Runner} runner */
+function isOver({ race }) {
+  return page.race !== null && race === page.race.slug && shownTime() >= page.race.ends;
 }
 
 // A runner without a fix is on a start list only, or nowhere.

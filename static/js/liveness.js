@@ -51,9 +51,10 @@ const RACE_WORDS = {
  * Return the icon and the text of a runner's state.
  * @param {Seen} runner
  * @param {number} now
- * @param {number | null} [time] a finisher's time in ms, where known
+ * @param {{time?: number | null, isOver?: boolean}} [race] `time`: a finisher's time in
+ *   ms, where known; `isOver`: the runner's race has ended
  */
-export function describe(runner, now, time = null) {
+export function describe(runner, now, { time = null, isOver = false } = {}) {
   const state = dataState(runner, now);
   if (state === "finished") {
     const words = time === null
@@ -62,6 +63,9 @@ export function describe(runner, now, time = null) {
     return { state, shape: "finished", words };
   }
   if (!runner.fix) return { state, shape: "lost", words: gettext("Not seen yet") };
+  if (isOver && ["started", "off_course"].includes(runner.state ?? "")) {
+    return { state: "lost", shape: "lost", words: unfinished(runner.fix) };
+  }
   const past = age(now - runner.fix.t);
   if (runner.state && runner.state in RACE_WORDS) {
     const shape = runner.state === "off_course" ? "off_course" : state;
@@ -77,6 +81,15 @@ export function describe(runner, now, time = null) {
     return { state, shape: state, words };
   }
   return { state, shape: state, words: seen(WORDS[state], past) };
+}
+
+/** @param {import("./protocol.js").Fix} fix */
+function unfinished({ progress, uncertainty }) {
+  return progress === null
+    ? gettext("Not finished")
+    : gettext("Not finished, last seen at {distance}", {
+        distance: distanceWords(progress, uncertainty),
+      });
 }
 
 /** @param {string} word @param {string} past */

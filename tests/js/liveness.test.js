@@ -47,6 +47,20 @@ test("a lost runner is shown with their last progress", () => {
   assert.equal(describe(lost, NOW).words, "No signal for 14 min, last at 13.2 km");
 });
 
+test("over means over for a runner who has not finished", () => {
+  const late = bob(29 * 60_000, { state: "started" });
+  late.fix.progress = 32_100;
+  const { state, words } = describe(late, NOW, { isOver: true });
+  assert.deepEqual([state, words], ["lost", "Not finished, last seen at 32.1 km"]);
+  const out = bob(4000, { state: "dnf" });
+  assert.equal(describe(out, NOW, { isOver: true }).words, "Did not finish, seen 4 s ago");
+});
+
+test("a finisher's time is shown where it is known", () => {
+  const finisher = bob(3_600_000, { state: "finished" });
+  assert.equal(describe(finisher, NOW, { time: 8_392_000 }).words, "Finished in 2:19:52");
+});
+
 test("the server's clock is used, whatever the device's clock shows", () => {
   let running = 500;
   const clock = new ServerClock(NOW, () => running);

@@ -373,6 +373,14 @@ def test_the_page_lists_runners_without_a_script(client: Client) -> None:
     assert re.findall(r'class="nth" role="cell">(\d*)<', women) == ["1", "2"]
 
 
+def test_nobody_runs_once_the_race_is_over(client: Client) -> None:
+    race = make_race(start=timezone.now() - timedelta(hours=5))
+    make_entry(race, "cleo", "3", pace=3.0, visibility=Visibility.PUBLIC)
+    text = page(client)
+    assert "not finished" in text and "Not finished" in text
+    assert "running" not in text
+
+
 def test_the_page_has_parts_of_a_hundred(client: Client) -> None:
     race = make_race()
     for n in range(5):

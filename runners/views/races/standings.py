@@ -24,7 +24,7 @@ from runners.views.live_json import Refused
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json
 from runners.views.races.tables import as_csv, as_json
-from runners.views.races.texts import COUNT_WORDS, hms, ms, shown, split_words, there
+from runners.views.races.texts import count_words, hms, ms, shown, split_words, there
 from runners.views.share import is_opened, kept_secret
 
 AWAY = "The database does not answer. Try again soon."
@@ -170,7 +170,7 @@ def _standings(
         "rows": [shown(*row, listing) for row in rows],
         "counts": [
             (listing.states[state], word)
-            for state, word in COUNT_WORDS.items()
+            for state, word in count_words(race).items()
             if listing.states[state]
         ],
         "last": last,

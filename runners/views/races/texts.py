@@ -31,6 +31,20 @@ COUNT_WORDS = {
     "dnf": gettext_lazy("did not finish"),
     "dns": gettext_lazy("did not start"),
 }
+# The same once the race is over.
+OVER_COUNT_WORDS = COUNT_WORDS | {"started": gettext_lazy("not finished")}
+
+
+def count_words(race: Race) -> dict[str, str]:
+    """Map statuses to texts that follow a count."""
+    words = OVER_COUNT_WORDS if race.is_over else COUNT_WORDS
+    return {status: str(text) for status, text in words.items()}
+
+
+def _state_words(row: Row, race: Race) -> str:
+    if race.is_over and row.status == "started":
+        return _("Not finished")
+    return str(STATE_WORDS[row.state])
 
 
 def shown(
@@ -52,7 +66,7 @@ def shown(
     return {
         "rank": rank,
         "row": row,
-        "state": STATE_WORDS[row.state],
+        "state": _state_words(row, listing.race),
         "figure": hms(time) if time is not None else _kilometres(row),
         "gap": _gap(gap),
         "last": last,
