@@ -68,7 +68,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Dialect(Protocol):
-    """What differs between the dialects of a session."""
+    """The parts of a session that differ between dialects."""
 
     @property
     def name(self) -> str:

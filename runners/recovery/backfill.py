@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # `stored_at` is set before the commit, by the clock of any process. So reads begin this
 # much before the client's `since`.
 MARGIN_S = 10.0
-# Longer than the time from accepting a fix to its commit.
+# A time longer than that from accepting a fix to its commit.
 COMMIT_DELAY_S = 1.0
 # Limits of backfilled fixes, of one runner and of all together. A client fetches the
 # tracks of runners with more.
