@@ -128,7 +128,7 @@ def search(load: Load, services: Services) -> Result:
 
 
 def line_of(result: Result) -> str:
-    """Summarize a run in one line."""
+    """Summarise a run in one line."""
     keys = (
         *("spectators", "deliveries_per_cpu_s", "seconds", "server_core", "p99_ms"),
         *("kib_a_socket", "cpu_a_visit_us", "lost"),

@@ -202,7 +202,7 @@ class State(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Return the fields that differ from those of a new state, for `from_json`."""
         return {
-            # orjson does not serialize named tuples.
+            # orjson does not serialise named tuples.
             key: _plain(value) if isinstance(value, tuple) else value
             for key, value, usual in zip(_KEYS, self, _BEGINNING, strict=True)
             if value != usual
