@@ -203,7 +203,7 @@ function pick(code) {
   selected = selected === code ? page.oneRunner : code;
   openTools();
   if (selected) {
-    sheet.raise("half");
+    sheet.showMap();
     map?.follow(selected);
   } else {
     map?.follow(null);

@@ -26,6 +26,7 @@ export class Sheet {
   #panel = find("#panel");
   #grip = find("#grip");
   #head = find("#head");
+  #search = find(".search");
   #narrow = matchMedia("(max-width: 899px)");
   /** @type {Stop} */
   #stop = "peek";
@@ -65,6 +66,12 @@ export class Sheet {
     this.show();
   }
 
+  /** Show the map beside the list on a phone, whose keyboard would cover it. */
+  showMap() {
+    if (this.#narrow.matches) find("#search").blur();
+    this.go("half");
+  }
+
   /**
    * Go at least as high as a stop.
    * @param {Stop} stop
@@ -74,7 +81,8 @@ export class Sheet {
   }
 
   #heights() {
-    const peek = this.#grip.offsetHeight + this.#head.offsetHeight;
+    const parts = [this.#grip, this.#head, this.#search];
+    const peek = parts.reduce((sum, { offsetHeight }) => sum + offsetHeight, 0);
     const full = innerHeight - TOP_PX;
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
   }

@@ -31,6 +31,18 @@ from tests.factories.people import make_phone
 from tests.servers import Server
 
 
+# Whether a runner's disc is on the part of the map above the list.
+MARKER_IS_UNCOVERED = """async (code) => {
+  const map = spectate.map();
+  const {features} = await map.getSource("followed").getData();
+  const marker = features.find(({properties}) => properties.code === code);
+  if (!marker) return false;
+  const {x, y} = map.project(marker.geometry.coordinates);
+  const top = document.querySelector("#panel").getBoundingClientRect().top;
+  return x > 0 && x < innerWidth && y > 0 && y < top;
+}"""
+
+
 def new_phone(
     server: Server, code: str, name: str
 ) -> AbstractContextManager[Publisher]:
@@ -273,6 +285,31 @@ def test_the_phone_sheet_has_three_heights(
     page.page.locator("#grip").focus()
     page.page.keyboard.press("ArrowUp")
     expect(panel).to_have_attribute("data-stop", "half")
+    assert page.errors == []
+    context.close()
+
+
+@pytest.mark.parametrize("height", [844, 568])
+def test_two_taps_and_a_name_show_a_runner_on_a_phone(
+    browser: Browser, web_server: Server, height: int
+) -> None:
+    with new_phone(web_server, f"zoe-{height}", f"Zoe {height}") as zoe:
+        zoe.publish(-6.31, 53.43)
+    context = browser.new_context(
+        base_url=web_server.url,
+        viewport={"width": 390, "height": height},
+        has_touch=True,
+        is_mobile=True,
+    )
+    page = LivePage(context.new_page())
+    page.open("/")
+    page.page.wait_for_selector("#map-controls:not([hidden])")
+    expect(page.page.locator("#search")).to_be_in_viewport(ratio=1)
+    page.page.locator("#search").tap()
+    page.page.keyboard.type(f"zoe {height}")
+    page.row(f"zoe-{height}").locator(".pick").tap()
+    expect(page.page.locator("#panel")).to_have_attribute("data-stop", "half")
+    page.page.wait_for_function(MARKER_IS_UNCOVERED, arg=f"zoe-{height}")
     assert page.errors == []
     context.close()
 
