@@ -26,6 +26,10 @@ class RaceQuerySet(NotingQuerySet["Race"]):
         """Return the races that are not over, earliest start first."""
         return self.filter(ends__gt=now or timezone.now()).order_by("start", "name")
 
+    def past(self, now: datetime | None = None) -> RaceQuerySet:
+        """Return the races that are over, latest end first."""
+        return self.filter(ends__lte=now or timezone.now()).order_by("-ends", "name")
+
     def window_open(self, now: datetime | None = None) -> RaceQuerySet:
         """Return the races whose runners are visible now."""
         now = now or timezone.now()

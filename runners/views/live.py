@@ -32,6 +32,8 @@ PUBLIC_TICK_MS = 1000
 RACE_TICK_MS = 500
 RUNNER_TICK_MS = 250
 LINK_TICK_MS = 250
+# Races that are over in the list of races.
+PAST_RACES = 10
 # Limit of courses on the page of all public runners.
 MOST_COURSES = 5
 
@@ -131,7 +133,10 @@ def live_page(
         "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
         "icons": static("icons/sprite.svg"),
     }
-    races = [] if link else visible_races().on_or_next(now)
+    # A share link shows nothing else.
+    others = Race.objects.none() if link else visible_races().defer("line")
+    if race:
+        others = others.exclude(pk=race.pk)
     context = {
         "page": page,
         "modules": modules("js/live.js"),
@@ -151,7 +156,8 @@ def live_page(
         "rows": ""
         if link or one_runner
         else first_rows(race.pk if race else None, request.user.pk),
-        "races": [(other, _race_state(other, now)) for other in races if other != race],
+        "races": [(other, _race_state(other, now)) for other in others.on_or_next(now)],
+        "past_races": others.past(now)[:PAST_RACES],
     }
     response = render(request, "runners/live.html", context)
     # The page shows runners who may be private a minute later.

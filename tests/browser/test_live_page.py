@@ -30,7 +30,6 @@ from tests.browser.pages import (
 from tests.factories.people import make_phone
 from tests.servers import Server
 
-
 # Whether a runner's disc is on the part of the map above the list.
 MARKER_IS_UNCOVERED = """async (code) => {
   const map = spectate.map();

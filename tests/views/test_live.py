@@ -54,7 +54,7 @@ def test_the_live_page_preloads_its_scripts(client: Client, db: None) -> None:
     assert 'href="/live.json?public=1" crossorigin' in html
 
 
-def test_the_live_page_links_to_current_and_next_races(
+def test_the_live_page_links_to_current_next_and_past_races(
     client: Client, db: None
 ) -> None:
     hour = timedelta(hours=1)
@@ -64,7 +64,13 @@ def test_the_live_page_links_to_current_and_next_races(
     html = client.get("/").content.decode()
     assert 'href="/races/on/"' in html
     assert 'href="/races/next/"' in html
-    assert "/races/over/" not in html
+    assert html.index("Past races") < html.index('href="/races/over/"')
+    assert 'href="/races/over/standings/"' in html
+
+
+def test_a_race_is_not_in_its_own_list_of_past_races(client: Client, db: None) -> None:
+    make_race("over", start=-9 * timedelta(hours=1), ends=-timedelta(hours=1))
+    assert "Past races" not in client.get("/races/over/").content.decode()
 
 
 def test_the_live_page_has_the_course_of_a_current_race(
