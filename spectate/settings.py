@@ -378,7 +378,8 @@ ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
 # account or a mail address.
 ACCOUNT_RATE_LIMITS = {
     "login": "100/m/ip",
-    "login_failed": "60/m/ip,10/5m/key",
+    # A check of a password costs a third of a second of CPU time.
+    "login_failed": "30/m/ip,10/5m/key",
     "signup": "20/m/ip,300/d/ip",
     "reset_password": "20/m/ip,3/h/key",
     "recover": "20/m/ip,5/h/key",

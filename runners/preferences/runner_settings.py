@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,8 @@ from runners.models import (
 from runners.models.runner import TOKEN_BYTES, token_digest
 from runners.positions.privacy_rules import forget_hidden
 from runners.quotas import over_quota
+
+logger = logging.getLogger(__name__)
 
 # Usable tokens of a runner, and how many can be created per hour.
 MAX_TOKENS = 20
@@ -73,12 +76,14 @@ def stop_link_issue(*, runner: Runner) -> str:
     """Replace the secret of the link that pauses sharing; return it, only now."""
     plain = secrets.token_urlsafe(TOKEN_BYTES)
     _stop_digest_set(runner, token_digest(plain))
+    logger.info("A stop link of runner %s was issued", runner.pk)
     return plain
 
 
 def stop_link_revoke(*, runner: Runner) -> None:
     """Revoke the link that pauses sharing. A second call changes nothing."""
     _stop_digest_set(runner, None)
+    logger.info("The stop link of runner %s was revoked", runner.pk)
 
 
 def stop_link_runner(plain: str) -> Runner | None:

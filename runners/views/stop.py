@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +12,8 @@ from django.views.decorators.http import require_http_methods
 
 from runners.preferences.runner_settings import sharing_pause, stop_link_runner
 from runners.views.share import kept_secret
+
+logger = logging.getLogger(__name__)
 
 
 @sensitive_variables("token")
@@ -23,6 +26,7 @@ def stop(request: HttpRequest, token: str) -> HttpResponse:
     runner = stop_link_runner(token)
     if runner is not None and request.method == "POST":
         sharing_pause(runner=runner)
+        logger.info("A stop link ended the sharing of runner %s", runner.pk)
     response = render(
         request,
         "runners/stop.html",

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page, Route, sync_playwright
 
@@ -140,6 +141,13 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
     }.items():
         go(path)
         yield name
+    submit("[action$='stop-link/'] button")
+    yield "me-stop-link"
+    go(urlsplit(page.input_value("#stop-url")).path)
+    yield "stop"
+    submit("main button")
+    yield "stopped"
+    go("/me/")
     page.evaluate(
         "for (const more of document.querySelectorAll('details')) more.open = true"
     )

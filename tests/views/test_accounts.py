@@ -320,6 +320,8 @@ def test_the_office_is_entered_by_the_same_sign_in(client: Client, alice: User) 
     path = sign_in(client, next="/admin/").headers["Location"]
     assert client.post(path, {"code": code_of(secret)})["Location"] == "/admin/"
     assert "A password alone" not in client.get("/admin/").text
+    password = client.get("/admin/password_change/").headers["Location"]
+    assert password == "/account/password/"
 
 
 def test_the_office_asks_staff_for_a_second_factor(client: Client, alice: User) -> None:

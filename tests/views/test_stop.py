@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
+import pytest
 from django.test import Client
 
 from runners.models import Runner
@@ -55,6 +57,20 @@ def test_a_revoked_or_replaced_stop_link_stops_nothing(
     for path in (first, second):
         assert client.post(path).status_code == 404
     assert not is_paused(bob)
+
+
+def test_making_and_using_a_stop_link_is_logged_without_the_link(
+    bob_client: Client, bob: Runner, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="runners")
+    path = make_link(bob_client)
+    client.post(path)
+    bob_client.post("/me/stop-link/revoke/")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"A stop link of runner {bob.pk} was issued",
+        f"A stop link ended the sharing of runner {bob.pk}",
+        f"The stop link of runner {bob.pk} was revoked",
+    ]
 
 
 def test_only_the_hash_of_a_stop_link_is_stored(
