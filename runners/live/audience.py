@@ -48,12 +48,12 @@ class Audience:
         """Receive an event of one of the topic's runners."""
         event = frames.event
         if type(event) is PositionAccepted:
-            if row := frames.v1:
+            if row := frames.v1 or frames.for_v1():
                 self._queue_position(event.runner, row)
         elif (
             event.runner in self.introduced
             and getattr(event, "only", None) in (None, self.race)
-            and frames.v1
+            and frames.for_v1()
         ):
             self.send((frames,))
 
@@ -69,7 +69,7 @@ class Audience:
 
     def send(self, events: Sequence[Frames[Event]]) -> None:
         """Send every member events that are never merged, in one write per member."""
-        encoded = [frames.v1 for frames in events]
+        encoded = [frames.for_v1() for frames in events]
         for member in list(self.members):
             member.send_events(encoded)
 

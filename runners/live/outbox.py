@@ -161,11 +161,11 @@ class SeedOutbox(Outbox):
             if self._newest.pop(runner, None) is not None:
                 self.merged += 1
                 self.hub.merged += 1
-            self._newest[runner] = frames.seed
+            self._newest[runner] = frames.seed or frames.for_seed()
         else:
             if not self._queue:
                 self.hub.flush_next_pass(self)
-            self._queue.append(frames.seed)
+            self._queue.append(frames.seed or frames.for_seed())
 
     def flush(self) -> None:
         """Write the queued events and positions."""
@@ -205,13 +205,15 @@ class TypedOutbox(Outbox):
     def receive(self, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
         if type(event) is PositionAccepted:
-            if row := frames.v1:
+            if row := frames.v1 or frames.for_v1():
                 self._queue_position(event.runner, row)
-        elif getattr(event, "only", None) is None and (frame := frames.v1):
+        elif getattr(event, "only", None) is None and (
+            frame := frames.v1 or frames.for_v1()
+        ):
             self.send_event(frame)
 
     def send(self, events: Sequence[Frames[Event]]) -> None:
-        self.send_events([frames.v1 for frames in events])
+        self.send_events([frames.for_v1() for frames in events])
 
     def _queue_position(self, runner: int, row: bytes) -> None:
         """Queue an encoded row of a `positions` message for the next tick."""

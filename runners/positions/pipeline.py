@@ -87,7 +87,7 @@ class Pipeline:
         by_time = {fix.t: fix for fix in valid}
         news = sorted(by_time.values(), key=lambda fix: fix.t)
         steps, late = track.advance(news)
-        await self._emit(list(track.events(runner, steps, late)))
+        await self._emit(track.events(runner, steps, late))
         self._schedule_recompute(runner, track)
         stored = self._enqueue(
             rows_of(runner, steps, late, source), changes_of(runner, steps)
@@ -118,9 +118,7 @@ class Pipeline:
                 newest = max(newest, fix.t)
         self.accepted += len(valid)
         steps, late = track.advance(valid)
-        await self._emit(
-            list(track.events(runner, steps, late, wire_id=wire_id, live=True))
-        )
+        await self._emit(track.events(runner, steps, late, wire_id=wire_id, live=True))
         self._schedule_recompute(runner, track)
         self.recorder.record_unacked(
             rows_of(runner, steps, late, "websocket"), changes_of(runner, steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from runners.races.progress import Seen, State
 from runners.units.clock import now_ms
 
 NOTHING_SEEN = Seen(None)
+# Outside of a race. Not to be changed.
+NO_STATE: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,8 @@ class Step(NamedTuple):
     race: RaceStep | None = None
 
 
-class Shown(NamedTuple):
-    """A fix that is shown, and whether it is newer than all before it."""
-
-    fix: Fix
-    seen: Seen
-    is_new: bool
+# A fix that is shown, and whether it is newer than all before it.
+Shown = tuple[Fix, Seen, bool]
 
 
 class Track:
@@ -148,60 +146,66 @@ class Track:
         *,
         wire_id: WireId | None = None,
         live: bool = False,
-    ) -> Iterator[RunnerEvent]:
-        """Return the events to emit: positions, late fixes, then their results.
+    ) -> list[RunnerEvent]:
+        """Return what to emit: positions, late fixes, then what they mean.
 
         With `live`, each position moves the marker, otherwise the newest one does.
         """
-        shown, late = self._visible(_shown(steps), late)
+        shown = _shown(steps)
+        if self.rules.race_from:
+            shown, late = self._visible(shown, late)
         race = steps[-1].race if steps else None
-        state = {} if race is None else race.running.carried()
-        points = [(fix.t, fix.lat, fix.lng) for fix in late]
-        for fix, seen, is_new in shown[:-1]:
-            moves = live and is_new
+        state = NO_STATE if race is None else race.running.carried()
+        points = [(fix.t, fix.lat, fix.lng) for fix in late] if late else []
+        events: list[RunnerEvent] = []
+        last = len(shown) - 1
+        for number, (fix, seen, is_new) in enumerate(shown):
+            moves = number == last or (live and is_new)
             if not moves:
                 points.append((fix.t, fix.lat, fix.lng))
-            yield _position(runner, fix, seen, wire_id, moves, {})
-        for fix, seen, _ in shown[-1:]:
-            yield _position(runner, fix, seen, wire_id, True, state)
+            carried = state if number == last else NO_STATE
+            events.append(_position(runner, fix, seen, wire_id, moves, carried))
         if points:
-            yield LateFixes(runner.pk, runner.code, sorted(points))
+            events.append(LateFixes(runner.pk, runner.code, sorted(points)))
         if state and not shown:
-            yield FixHeld(runner.pk, state)
+            events.append(FixHeld(runner.pk, state))
         for step in steps:
             if step.race is not None:
-                yield from step.race.running.events(
-                    *(runner.pk, runner.code, step.race.before, step.race.after),
-                    step.seen.splits,
+                running, before, after = step.race
+                events += running.events(
+                    *(runner.pk, runner.code, before, after, step.seen.splits)
                 )
-        for fix, *_ in shown[-1:]:
-            if self.phone.is_news(fix):
-                yield PhoneChanged(
-                    runner.pk, runner.code, fix.accuracy, fix.battery, now_ms()
-                )
+        if shown and self.phone.is_news(newest := shown[-1][0]):
+            accuracy, battery = newest.accuracy, newest.battery
+            events.append(
+                PhoneChanged(runner.pk, runner.code, accuracy, battery, now_ms())
+            )
+        return events
 
     def _visible(
         self, shown: list[Shown], late: Sequence[Fix]
     ) -> tuple[list[Shown], Sequence[Fix]]:
         """Omit fixes from before the race window, which are never shown."""
         begins = self.rules.race_from
-        if not begins or begins > now_ms():
+        if begins > now_ms():
             return shown, late
         return (
-            [each for each in shown if each.fix.t >= begins],
+            [each for each in shown if each[0].t >= begins],
             [fix for fix in late if fix.t >= begins],
         )
 
 
 def _shown(steps: Iterable[Step]) -> list[Shown]:
     """Return the fixes to show: with each step, those that it confirms."""
-    shown = []
+    shown: list[Shown] = []
     for step in steps:
-        for old in step.seen.confirmed if not settings.SPECTATE_OPEN else ():
-            confirmed = Fix(old.t, old.lat, old.lng)
-            shown.append(Shown(confirmed, Seen(old.progress), False))
+        # In open mode they have been shown already.
+        if step.seen.confirmed and not settings.SPECTATE_OPEN:
+            for old in step.seen.confirmed:
+                confirmed = Fix(old.t, old.lat, old.lng)
+                shown.append((confirmed, Seen(old.progress), False))
         if not step.held:
-            shown.append(Shown(step.fix, step.seen, True))
+            shown.append((step.fix, step.seen, True))
     return shown
 
 

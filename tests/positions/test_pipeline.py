@@ -40,14 +40,16 @@ class Follower:
 
     @property
     def seed(self) -> list[Any]:
-        return [json.loads(frame_text(e.seed)) for e in self.events if e.seed]
+        return [
+            json.loads(frame_text(e.for_seed())) for e in self.events if e.for_seed()
+        ]
 
     @property
     def rows(self) -> list[Any]:
         return [
-            json.loads(e.v1)
+            json.loads(e.for_v1())
             for e in self.events
-            if isinstance(e.event, PositionAccepted) and e.v1
+            if isinstance(e.event, PositionAccepted) and e.for_v1()
         ]
 
     @property
@@ -56,7 +58,7 @@ class Follower:
             fix
             for e in self.events
             if isinstance(e.event, LateFixes)
-            for fix in json.loads(frame_text(e.v1))["fixes"]
+            for fix in json.loads(frame_text(e.for_v1()))["fixes"]
         ]
 
 

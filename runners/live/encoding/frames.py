@@ -9,32 +9,31 @@ from runners.live.events import Event
 
 E = TypeVar("E", bound=Event, covariant=True)
 
-_ENCODERS = {"seed": seed.encode, "v1": v1.encode}
-
 
 class Frames(Generic[E]):
     """An event and its frames by dialect; empty if the dialect does not send it.
 
-    A frame is encoded when its first recipient reads it. `v1` of a position is a row of
-    a `positions` message.
+    A frame is encoded for its first recipient. `v1` of a position is a row of a
+    `positions` message.
     """
 
     __slots__ = ("event", "seed", "v1")
 
-    event: E
-    seed: bytes
-    v1: bytes
-
     def __init__(self, event: E) -> None:
         self.event = event
+        # Empty until they are encoded. Outboxes read them for each delivery, so they
+        # are plain attributes.
+        self.seed = b""
+        self.v1 = b""
 
-    def encode(self) -> None:
-        """Encode the event for every dialect now."""
-        for dialect in _ENCODERS:
-            getattr(self, dialect)
+    def for_seed(self) -> bytes:
+        """Return the frame of the seed dialect."""
+        if not self.seed:
+            self.seed = seed.encode(self.event)
+        return self.seed
 
-    def __getattr__(self, dialect: str) -> bytes:
-        # Called only for slots that are not set, so later reads cost no call.
-        frame = _ENCODERS[dialect](self.event)
-        setattr(self, dialect, frame)
-        return frame
+    def for_v1(self) -> bytes:
+        """Return the frame of the typed dialect."""
+        if not self.v1:
+            self.v1 = v1.encode(self.event)
+        return self.v1
