@@ -129,7 +129,6 @@ class Report:
         for kind, answers in self.answers.items():
             if unknown := answers.keys() - EXPECTED[kind]:
                 faults.append(f"{kind}: {', '.join(sorted(unknown))}")
-            # A stalled connection may be open for longer than a short attack.
             if not answers and kind != "stalls":
                 faults.append(f"{kind}: no answer")
         growth = self.rss_peak_mib - self.rss_before_mib
@@ -406,15 +405,22 @@ EXPECTED = {
 
 @contextlib.asynccontextmanager
 async def attacked(report: Report, server: Server, scene: Scene) -> AsyncIterator[None]:
-    """Attack the server in the background."""
+    """Attack the server in the background, until each kind has got an answer."""
     kinds = [kind for kind, (_, share) in ATTACKS.items() for _ in range(share)]
     attackers = [
         (kinds[n % len(kinds)], Attacker(n, server, scene))
         for n in range(report.connections)
     ]
+
+    def answers(kind: str) -> Counter[str]:
+        return sum((a.answers for k, a in attackers if k == kind), Counter())
+
     tasks = [asyncio.create_task(ATTACKS[k][0](each)) for k, each in attackers]
     try:
         yield
+        # A stalled connection may be open for longer than a short attack.
+        waiting = {*kinds} - {"stalls"}
+        await until(lambda: all(map(answers, waiting)), PATIENCE_S)
     finally:
         for task in tasks:
             task.cancel()
@@ -424,9 +430,7 @@ async def attacked(report: Report, server: Server, scene: Scene) -> AsyncIterato
             for end in ends
             if not isinstance(end, asyncio.CancelledError)
         ]
-        for kind in ATTACKS:
-            of_kind = sum((a.answers for k, a in attackers if k == kind), Counter())
-            report.answers[kind] = dict(of_kind.most_common())
+        report.answers = {kind: dict(answers(kind).most_common()) for kind in ATTACKS}
         report.open_s = round(max(a.open_s for _, a in attackers), 1)
 
 
@@ -468,10 +472,11 @@ async def measure(server: Server, scale: Scale) -> Report:
             await until(lambda: all(phone.acked for phone in phones), PATIENCE_S)
             report.calm = await poll_all(server, scale.calm_s)
             report.rss_before_mib, cpu = rss_mib(pid), process.cpu_seconds(pid)
+            began = time.monotonic()
             async with memory_watched(report, pid), attacked(report, server, scene):
                 report.attacked = await poll_all(server, scale.seconds)
-            used = process.cpu_seconds(pid) - cpu
-            report.server_core = round(used / scale.seconds, 2)
+            used, seconds = process.cpu_seconds(pid) - cpu, time.monotonic() - began
+            report.server_core = round(used / seconds, 2)
             await all_acked(phones, PATIENCE_S)
         stored = await asyncio.to_thread(stored_in, server.env["DATABASE_URL"])
         tracks = {code: stored.tracks.get(code, {}) for code in codes}
