@@ -114,7 +114,6 @@ class Requests:
         await self.request(f"/intake/osmand/{ended}/?{osmand}")
         await self.request(f"/intake/gpslogger/{token}/spectate.properties")
         await self.request("/intake/gpslogger/no+token/spectate.properties")
-        await self.request("/intake/nothing/")
 
     async def request_live_data(self) -> None:
         await self.request("/live.json?public=1&race=ten,city,plain,nowhere")
@@ -152,6 +151,7 @@ class Requests:
         await self.request(
             "/races/ten/standings.csv?by=chip&category=W40&wave=Elite&q=fir"
         )
+        await self.request("/races/ten/standings.json?runners=ann,bob")
         await self.request("/races/plain/standings.json")
         await self.request("/races/ten/standings.json?by=sun")
         await self.request("/races/ten/standings.csv?by=sun")

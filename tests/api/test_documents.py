@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -24,10 +25,36 @@ console.log(JSON.stringify(openapi.v31));
 
 
 def faults(schema: Any, document: Document) -> list[str]:
-    # Converted like the JSON download, because YAML allows numbers as keys.
-    content = json.loads(json.dumps(document.content))
-    validator = jsonschema.validators.validator_for(schema)(schema)
-    return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(content)]
+    kind = jsonschema.validators.validator_for(schema)
+    validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
+    found = validator.iter_errors(document.content)
+    return [f"{e.json_path}: {e.message}" for e in found]
+
+
+def keys(content: Any) -> Iterator[Any]:
+    """Yield the keys of all mappings in a document."""
+    if isinstance(content, dict):
+        yield from content
+        content = list(content.values())
+    for part in content if isinstance(content, list) else ():
+        yield from keys(part)
+
+
+@pytest.mark.parametrize("name", ["asyncapi", "openapi"])
+def test_all_keys_are_text(name: str, request: pytest.FixtureRequest) -> None:
+    # YAML allows numbers, JSON and AsyncAPI's parser do not.
+    document: Document = request.getfixturevalue(name)
+    assert [key for key in keys(document.content) if not isinstance(key, str)] == []
+
+
+def test_each_operation_has_one_name(openapi: Document) -> None:
+    operations = [
+        operation["operationId"]
+        for path in openapi.content["paths"].values()
+        for method, operation in path.items()
+        if method in ("get", "post", "put", "delete")
+    ]
+    assert operations and len(operations) == len(set(operations))
 
 
 def test_asyncapi_is_valid(asyncapi: Document) -> None:

@@ -15,7 +15,7 @@ from tests.api.faults import FAULTS, Faulty
 
 # Pages, their parts, and data for their scripts only.
 NOT_FOR_PROGRAMS = re.compile(
-    r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|words/|races/<slug:slug>/($|standings/|run"
+    r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|stop/|words/|races/<slug:slug>/($|standings/|run"
     r"ners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
 )
 
