@@ -329,13 +329,16 @@ CHANNEL_LAYERS = {
 }
 
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ),
+    {"NAME": "runners.views.account.passwords.LocalNamesValidator"},
 ]
 PASSWORD_HASHERS = ["spectate.hashers.PatientHasher"]
 LOGIN_URL = "account_login"
@@ -373,6 +376,8 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = "Spectate: "
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 # Strangers' addresses get no mail.
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+# The password again, before anything of an account is changed.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
 # A race village shares one address ("ip"), so that its limits are wide; "key" is an
 # account or a mail address.

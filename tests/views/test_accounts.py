@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,9 +23,11 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import AsyncClient, Client
+from django.utils import timezone
+from pytest_django import Settings
 from redis.exceptions import ConnectionError
 
-from runners.models import Runner, RunnerToken
+from runners.models import Race, Runner, RunnerToken
 from tests.views.conftest import PASSWORD
 
 NEW_PASSWORD = "a short walk along the sea"
@@ -88,6 +91,27 @@ def test_sign_up_does_not_redirect_to_a_different_host(
         {"username": "alice", "password1": PASSWORD, "password2": PASSWORD},
     )
     assert response.headers["Location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("password", "is_refused"),
+    [
+        ("Riverside-Half-2026", True),
+        ("spectate-1234", True),
+        ("half a litre of milk", False),
+        (PASSWORD, False),
+    ],
+)
+def test_a_password_is_not_the_name_of_a_race_or_of_the_server(
+    password: str, is_refused: bool, client: Client, db: None
+) -> None:
+    now = timezone.now()
+    ends = now + timedelta(hours=3)
+    Race.objects.create(slug="half", name="Riverside Half", start=now, ends=ends)
+    fields = {"username": "alice", "password1": password, "password2": password}
+    response = client.post("/sign-up/", fields)
+    assert ("made of the name" in response.text) == is_refused
+    assert User.objects.exists() != is_refused
 
 
 def test_sign_ups_from_one_address_are_limited(db: None) -> None:
@@ -189,6 +213,19 @@ def test_a_recovery_code_replaces_the_app_once(client: Client, alice: User) -> N
         assert browser.post(path, code).status_code == status
 
 
+def test_second_factors_are_stored_encrypted(
+    client: Client, alice: User, settings: Settings
+) -> None:
+    secret, code = add_app(alice), recovery_codes(alice)[0]
+    stored = str(list(Authenticator.objects.values("data")))
+    assert secret not in stored
+    settings.SECRET_KEY = "a different key"
+    # No code is right any more, and nothing fails.
+    path = sign_in(client).headers["Location"]
+    for wrong in (code_of(secret), code):
+        assert "Incorrect code" in client.post(path, {"code": wrong}).text
+
+
 def test_an_app_is_set_up_after_the_password_and_a_code(
     client: Client, alice: User
 ) -> None:
@@ -276,9 +313,12 @@ def test_an_address_without_an_account_gets_no_mail(client: Client, db: None) ->
 
 
 def test_a_mail_address_is_confirmed_by_its_owner(client: Client, alice: User) -> None:
-    client.force_login(alice)
+    sign_in(client)
     fields = {"email": "alice@example.org", "action_add": ""}
-    client.post("/account/mail/", fields)
+    # The password is asked for first, then the form counts.
+    confirm = client.post("/account/mail/", fields).headers["Location"]
+    assert client.get("/account/mail/").text.count("example.org") == 0
+    client.post(confirm, {"password": PASSWORD})
     assert "Not confirmed yet" in client.get("/account/mail/").text
     path = links(str(mail.outbox[0].body), "http://localhost:8080")
     client.post(path)
@@ -302,7 +342,9 @@ def test_devices_are_listed_and_others_are_signed_out(
     sign_in(client)
     page = client.get("/account/sessions/").text
     assert "Library computer" in page and "This device" in page
-    client.post("/account/sessions/")
+    confirm = client.post("/account/sessions/").headers["Location"]
+    assert get_user(other).is_authenticated
+    client.post(confirm, {"password": PASSWORD})
     assert not get_user(other).is_authenticated
     assert get_user(client) == alice
     assert UserSession.objects.count() == 1
