@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from functools import cache
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +13,10 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.totp.internal.auth import generate_totp_secret
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import HASH_SESSION_KEY
@@ -71,11 +77,29 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    def encrypt(self, text: str) -> str:
+        """Encrypt what the codes of an app and recovery codes are made of."""
+        return _cipher(settings.SECRET_KEY).encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Decrypt it; with a different SECRET_KEY no code is right any more."""
+        try:
+            cipher = _cipher(settings.SECRET_KEY)
+            return cipher.decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            return str(generate_totp_secret())
+
     def build_totp_svg(self, url: str) -> str:
         """Draw the QR code for an authenticator app."""
         image = BytesIO()
         segno.make(url).save(image, kind="svg", xmldecl=False, light="#FFFFFF")
         return image.getvalue().decode()
+
+
+@cache
+def _cipher(secret: str) -> Fernet:
+    derived = HKDF(SHA256(), 32, salt=None, info=b"spectate second factors")
+    return Fernet(urlsafe_b64encode(derived.derive(secret.encode())))
 
 
 def _is_confirmed(address: str) -> bool:

@@ -6,6 +6,8 @@ Chosen one by one, as `allauth.urls` has more: phone numbers, codes by mail.
 from __future__ import annotations
 
 from allauth.account import views
+from allauth.account.decorators import reauthentication_required
+from allauth.usersessions.views import list_usersessions
 from django.urls import include, path, re_path
 from django.views.decorators.http import require_POST
 from django.views.generic import RedirectView
@@ -56,5 +58,9 @@ urlpatterns = [
         name="account_reset_password_from_key_done",
     ),
     path("account/security/", include("allauth.mfa.urls")),
-    path("account/sessions/", include("allauth.usersessions.urls")),
+    path(
+        "account/sessions/",
+        reauthentication_required(list_usersessions, allow_get=True),
+        name="usersessions_list",
+    ),
 ]
