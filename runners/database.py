@@ -27,6 +27,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 THREADS = 4
+# Results that `RecentReads` keeps at most.
+RECENT_KEPT = 100
 # How long a call may take in its thread. A queued call fails when no call has returned
 # for this long.
 TIMEOUT_S = 5.0
@@ -168,6 +170,36 @@ class CoalescedReads(Generic[K, V]):
                     batch.answer.set_result(found)
         finally:
             self._reader = None
+
+
+class RecentReads(Generic[K, V]):
+    """Shares the result of a read with the callers of a short time after it."""
+
+    def __init__(self, max_age_s: float) -> None:
+        self._max_age_s = max_age_s
+        self._reads: dict[K, tuple[asyncio.Task[V], float]] = {}
+
+    async def read(self, key: K, function: Callable[[], V]) -> V:
+        """Return the result of a call of at most this age, or of a new one.
+
+        Raises `DatabaseUnavailable`; a read that failed is not shared afterwards.
+        """
+        now = time.monotonic()
+        task, read_at = self._reads.get(key, (None, 0.0))
+        if task is None or now - read_at > self._max_age_s or _has_failed(task):
+            if len(self._reads) >= RECENT_KEPT:
+                self._reads.clear()
+            task = asyncio.create_task(read(function))
+            self._reads[key] = task, now
+        return await asyncio.shield(task)
+
+    def clear(self) -> None:
+        """Share none of the results so far."""
+        self._reads.clear()
+
+
+def _has_failed(task: asyncio.Task[V]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def prepare_connection() -> None:

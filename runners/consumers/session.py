@@ -258,7 +258,7 @@ class Session:
         generation = self.process.access_monitor.generation
         bearer = await database.read(token_lookup.find_token, token)
         if bearer is None:
-            await self.process.access_monitor.delay_failure(self.address)
+            await self.process.wrong_secrets.delay(self.address)
             raise CommandError(
                 "token.invalid",
                 "This token is unknown or was revoked. Ask for a new one.",

@@ -293,7 +293,7 @@ async def _refuse_wrong(
     """Refuse a wrong token, with a growing delay for an address that guesses."""
     if token:
         client = scope.get("client")
-        await process.access_monitor.delay_failure(client[0] if client else "")
+        await process.wrong_secrets.delay(client[0] if client else "")
     return _refuse(app)
 
 

@@ -14,6 +14,7 @@ from runners.positions.pipeline import Pipeline
 from runners.positions.rate_limits import Limits
 from runners.positions.recorder import Recorder
 from runners.recovery.backfill import Backfiller
+from runners.rights.failures import Failures
 from runners.rights.token_cache import TokenCache
 from runners.serving.admission import Admission
 from runners.serving.garbage_collection import FullCollections
@@ -22,6 +23,10 @@ from runners.serving.pruning import DailyPruning
 from runners.subscriptions.access_monitor import AccessMonitor
 from runners.subscriptions.runner_reads import RunnerReads
 from runners.subscriptions.topic_registry import TopicRegistry
+
+# Delays of the answers to wrong tokens and share links of an address.
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 5.0
 
 
 class Process:
@@ -47,6 +52,8 @@ class Process:
             float(settings.SPECTATE_PUBLISH_RATE),
             float(settings.SPECTATE_PUBLISH_BURST),
         )
+        # By address: of tokens and share links.
+        self.wrong_secrets = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
         self.notifier = Notifier()
         self.operator_socket = OperatorSocket(self.access_monitor.sockets)
         self.full_collections = FullCollections()

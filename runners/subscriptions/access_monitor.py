@@ -39,12 +39,6 @@ POLL_S = 0.3
 OVERLAP_S = 10.0
 # After this time of failed polls only positions of public runners are sent.
 UNREADABLE_AFTER_S = 5.0
-# Failed tokens, links and PINs of an address are forgotten after this time.
-FAILURE_MEMORY_S = 900.0
-# Limit of addresses whose failures are kept.
-FAILURES_KEPT = 10_000
-# The longest delay of the response to a wrong token.
-MAX_FAILURE_DELAY_S = 5.0
 # No commit takes longer. The request itself has erased older rows.
 COMMIT_TIMEOUT_S = 60.0
 # How often the viewers of share links are counted.
@@ -137,8 +131,6 @@ class AccessMonitor:
         self.sockets: set[MonitoredSocket] = set()
         # Numbers of open sockets by what limits them: (kind, primary key).
         self.socket_counts: Counter[tuple[str, int]] = Counter()
-        # Failed tokens, links and PINs by address: (count, time of the last).
-        self._failures: dict[str, tuple[int, float]] = {}
         # Incremented by each change: rights that were read at an earlier generation may
         # be out of date.
         self.generation = 0
@@ -164,19 +156,6 @@ class AccessMonitor:
             self.socket_counts[key] -= 1
             if self.socket_counts[key] <= 0:
                 del self.socket_counts[key]
-
-    async def delay_failure(self, address: str) -> None:
-        """Delay the answer to a wrong secret, longer after each failure.
-
-        Right secrets from the same address are not delayed.
-        """
-        now = time.monotonic()
-        count, last = self._failures.pop(address, (0, now))
-        count = 0 if now - last > FAILURE_MEMORY_S else count
-        self._failures[address] = (count + 1, now)
-        while len(self._failures) > FAILURES_KEPT:
-            del self._failures[next(iter(self._failures))]
-        await asyncio.sleep(failure_delay_s(count))
 
     async def _count_viewers(self) -> None:
         """Store the number of sockets of each share link, which pages show."""
@@ -342,12 +321,6 @@ class AccessMonitor:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-def failure_delay_s(count: int) -> float:
-    """Return the delay after a number of failures, in seconds."""
-    # Limits the exponent, because the count is unbounded.
-    return float(min(0.1 * 2 ** min(count, 10), MAX_FAILURE_DELAY_S))
 
 
 def _item_events(pk: int, item: dict[str, Any]) -> list[Frames[Event]]:

@@ -12,11 +12,13 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
 from runners import database
+from runners.database import RecentReads
 from runners.live.audience import Audience
 from runners.live.encoding.frames import Frames
 from runners.live.encoding.snapshots import snapshot_bodies
@@ -117,7 +119,7 @@ class Topic:
         # The latest snapshot, by the blockers that it leaves out.
         self._snapshots: dict[Blockers, SharedSnapshot] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._backfill: dict[int, tuple[asyncio.Task[Backfill], float]] = {}
+        self._backfill: RecentReads[int, Backfill] = RecentReads(SNAPSHOT_MAX_AGE_S)
         self._removals = 0
 
     def removed_for(self, outbox: TypedOutbox) -> object:
@@ -259,17 +261,9 @@ class Topic:
     async def backfill(self, since: int, outbox: TypedOutbox) -> Backfill:
         """Return the fixes stored since a time. Concurrent calls share the query."""
         step = since - since % SINCE_STEP_MS
-        now = self.hub.loop.time()
-        task, read_at = self._backfill.get(step, (None, 0.0))
-        if task is None or now - read_at > SNAPSHOT_MAX_AGE_S:
-            self._backfill = {
-                s: (t, at) for s, (t, at) in self._backfill.items() if now - at < 1
-            }
-            task = asyncio.create_task(
-                database.read(stored_since, list(self.items), step)
-            )
-            self._backfill[step] = task, now
-        backfill = await asyncio.shield(task)
+        backfill = await self._backfill.read(
+            step, partial(stored_since, list(self.items), step)
+        )
         blockers = self.blockers.get(outbox, NOBODY)
         return backfill.without(blockers) if blockers else backfill
 
@@ -370,7 +364,7 @@ class Topic:
     def _discard_snapshots(self) -> None:
         """Discard snapshots and backfill that were read before a change."""
         self._snapshots = {}
-        self._backfill = {}
+        self._backfill.clear()
 
     def _backfill_later(
         self,

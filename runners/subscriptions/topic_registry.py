@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from runners import database
+from runners.database import RecentReads
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.positions.recorder import Recorder
@@ -15,7 +16,6 @@ from runners.subscriptions.topic import NOBODY, Blockers, Topic, TopicName
 
 # How long the result of a race lookup is reused.
 FOUND_AGE_S = 1.0
-FOUND_MOST = 100
 
 
 class TopicRegistry:
@@ -30,8 +30,8 @@ class TopicRegistry:
         self._blockers: dict[TypedOutbox, Blockers] = {}
         self._user_of: dict[TypedOutbox, int] = {}
         self._blocks_changed = 0
-        self._found: dict[tuple[str, int], tuple[asyncio.Task[dict[str, int]], float]]
-        self._found = {}
+        self._found: RecentReads[tuple[str, int], dict[str, int]]
+        self._found = RecentReads(FOUND_AGE_S)
 
     async def find_race(self, slug: str, generation: int) -> dict[str, int]:
         """Map the slug of a public race to its primary key; empty if there is none.
@@ -39,15 +39,7 @@ class TopicRegistry:
         Concurrent calls share the query, for at most one second and while no right has
         changed. Raises `DatabaseUnavailable`.
         """
-        now = self.hub.loop.time()
-        key = slug, generation
-        task, read_at = self._found.get(key, (None, 0.0))
-        if task is None or now - read_at > FOUND_AGE_S:
-            if len(self._found) >= FOUND_MOST:
-                self._found.clear()
-            task = asyncio.create_task(database.read(find_races, [slug]))
-            self._found[key] = task, now
-        return await asyncio.shield(task)
+        return await self._found.read((slug, generation), partial(find_races, [slug]))
 
     async def join(
         self, topic_name: TopicName, outbox: TypedOutbox, user: int | None = None

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from django.db import OperationalError
 
 from runners import database
-from runners.database import CoalescedReads, DatabaseUnavailable
+from runners.database import CoalescedReads, DatabaseUnavailable, RecentReads
 from tests.virtual_time import Clock
 from tests.waiting import PATIENCE_S, eventually
 
@@ -117,3 +118,24 @@ async def test_reads_wait_in_the_queue_but_not_for_an_unavailable_database(
     assert [type(end) for end in ends] == [DatabaseUnavailable] * (database.THREADS + 1)
     may_end.release(database.THREADS)
     await asyncio.to_thread(database.close_connections)
+
+
+async def test_a_recent_result_is_shared_and_a_failure_is_not() -> None:
+    calls: list[str] = []
+
+    def answer() -> int:
+        calls.append("answer")
+        return 7
+
+    def fail() -> int:
+        calls.append("fail")
+        raise OperationalError("the database is away")
+
+    recent: RecentReads[str, int] = RecentReads(60)
+    with pytest.raises(DatabaseUnavailable):
+        await recent.read("a", fail)
+    assert [await recent.read("a", answer) for _ in range(3)] == [7] * 3
+    assert await recent.read("b", answer) == 7
+    recent.clear()
+    assert await recent.read("a", answer) == 7
+    assert calls == ["fail", "answer", "answer", "answer"]

@@ -44,7 +44,7 @@ async def test_only_a_wrong_token_is_delayed(
     process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delay = AsyncMock()
-    monkeypatch.setattr(process.access_monitor, "delay_failure", delay)
+    monkeypatch.setattr(process.wrong_secrets, "delay", delay)
     assert (await send("guess"))[0] == 401
     delay.assert_awaited_once()
     assert (await send(token))[0] == 200

@@ -35,13 +35,6 @@ def monitor(process: Process) -> AccessMonitor:
     return process.access_monitor
 
 
-def test_the_delay_after_failures_has_a_maximum() -> None:
-    waits = [access_monitor.failure_delay_s(count) for count in range(2000)]
-    assert waits == sorted(waits)
-    assert waits[0] == 0.1
-    assert waits[-1] == access_monitor.MAX_FAILURE_DELAY_S
-
-
 async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) -> None:
     # There are several polls per second.
     assert access_monitor.POLL_S <= 0.3

@@ -12,8 +12,9 @@ from django.test import AsyncClient
 from django.utils import timezone
 
 from runners.models import Runner, ShareLink
-from runners.views import throttle
-from runners.views.throttle import Failures, failures
+from runners.rights import failures as failures_module
+from runners.rights.failures import Failures
+from runners.views.throttle import failures
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         assert threading.current_thread() is threading.main_thread()
         recorded.append(seconds)
 
-    monkeypatch.setattr("runners.views.throttle.asyncio.sleep", sleep)
+    monkeypatch.setattr("runners.rights.failures.asyncio.sleep", sleep)
     return recorded
 
 
@@ -56,18 +57,25 @@ async def test_failures_of_pins_are_counted_by_link(delays: list[float]) -> None
 
 
 def test_failures_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = Failures()
+    recorded = Failures(0.5, 8)
     now = time.monotonic()
-    monkeypatch.setattr("runners.views.throttle.time.monotonic", lambda: now)
+    monkeypatch.setattr("runners.rights.failures.time.monotonic", lambda: now)
     assert [recorded.add("alice"), recorded.add("alice")] == [0.5, 1]
-    now += throttle.FORGET_AFTER_S + 1
+    now += failures_module.FORGET_AFTER_S + 1
     assert recorded.add("alice") == 0.5
 
 
 def test_the_number_of_failures_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MAX_NAMES", 10)
-    recorded = Failures()
+    monkeypatch.setattr(failures_module, "MAX_NAMES", 10)
+    recorded = Failures(0.5, 8)
     for number in range(50):
         recorded.add(f"name {number}" * 1000)
     assert len(recorded._kept) == 10
     assert recorded.add("name 49" * 1000) == 1
+
+
+def test_the_delay_has_a_maximum() -> None:
+    recorded = Failures(0.1, 5)
+    waits = [recorded.add("alice") for _ in range(2_000)]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (0.1, 5)

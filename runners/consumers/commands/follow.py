@@ -188,7 +188,7 @@ async def _open_link(
         after = 1000 * error.after
         raise CommandError(error.code, error.detail, after=after) from None
     except LinkError as error:
-        await session.process.access_monitor.delay_failure(session.address)
+        await session.process.wrong_secrets.delay(session.address)
         raise CommandError(error.code, error.detail) from None
     if link.pk not in session.viewer.links:
         session.count_socket("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
