@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from typing import Any, cast
 
 from django.conf import settings
 
 from runners import database
 from runners.consumers.errors import CommandError
-from runners.consumers.session import Session, failed
+from runners.consumers.session import Dialect, Session, failed
 from runners.consumers.single_runners import follow_runners
 from runners.live.encoding import seed
 from runners.live.encoding.ids import code_of, wire_id_of
@@ -32,11 +31,10 @@ OPEN_PUBLISHERS = 1_000
 GATHERED = 100
 
 
-class Seed:
+class Seed(Dialect):
     """Speaks the seed dialect for one session."""
 
     name = "2015"
-    subprotocol: str | None = None
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -54,21 +52,6 @@ class Seed:
         gathered = len(self._gathered)
         if gathered and (gathered >= GATHERED or not self.session.writer.more):
             await self.accept_gathered()
-
-    def connected(self) -> None:
-        pass
-
-    def authenticated(self, publisher: Publisher) -> None:
-        pass
-
-    def resumed(self, runners: Collection[int], since: int) -> None:
-        pass
-
-    def closed(self) -> None:
-        pass
-
-    def send_access(self, reason: str, **what: str) -> None:
-        pass
 
     async def handle(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import orjson
 from django.conf import settings
@@ -67,30 +67,36 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Dialect(Protocol):
-    """The parts of a session that differ between dialects."""
+class Dialect:
+    """What differs between the dialects of a session."""
 
-    @property
-    def name(self) -> str:
-        """Return the dialect's name for operators."""
+    # As operators see it, and in the handshake.
+    name: ClassVar[str]
+    subprotocol: ClassVar[str | None] = None
 
-    @property
-    def subprotocol(self) -> str | None:
-        """Return the websocket subprotocol of the handshake."""
-
-    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox: ...
+    def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
+        raise NotImplementedError
 
     async def handle(self, command: dict[str, Any]) -> None:
         """Handle a message; raises `CommandError` and `FixError`."""
+        raise NotImplementedError
 
-    async def handled(self) -> None:
-        """Called after each message, also after one that failed."""
+    def send_error(self, error: CommandError, command: Any = None) -> None:
+        raise NotImplementedError
+
+    def send_access(self, reason: str, **what: str) -> None:
+        """Notify the client that a runner or race cannot be seen any more."""
+
+    # -- called by the session
 
     def connected(self) -> None:
         """Called once after the handshake."""
 
     def authenticated(self, publisher: Publisher) -> None:
         """Called when a token has set the publisher."""
+
+    async def handled(self) -> None:
+        """Called after each message, also after one that failed."""
 
     def resumed(self, runners: Collection[int], since: int) -> None:
         """Called when runners are sent again who were withheld since a time."""
@@ -100,11 +106,6 @@ class Dialect(Protocol):
 
     def closed(self) -> None:
         """Called when the socket has closed."""
-
-    def send_error(self, error: CommandError, command: Any = None) -> None: ...
-
-    def send_access(self, reason: str, **what: str) -> None:
-        """Notify the client that a runner or race cannot be seen any more."""
 
 
 class Session:

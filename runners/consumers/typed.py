@@ -7,7 +7,7 @@ from typing import Any
 
 from runners.consumers.errors import CommandError
 from runners.consumers.own_cheers import OwnCheers
-from runners.consumers.session import Session
+from runners.consumers.session import Dialect, Session
 from runners.live.encoding import v1
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
@@ -20,7 +20,7 @@ from runners.units.clock import now_ms
 ID_LIMIT = 200
 
 
-class Typed:
+class Typed(Dialect):
     """Speaks `spectate.v1` for one session."""
 
     name = "v1"
@@ -52,9 +52,6 @@ class Typed:
             )
         await run(self, command)
 
-    async def handled(self) -> None:
-        pass
-
     def connected(self) -> None:
         self.welcome()
 
@@ -63,9 +60,6 @@ class Typed:
 
     def resumed(self, runners: Collection[int], since: int) -> None:
         self.session.backfill_later(runners, since)
-
-    def ended(self, code: str, detail: str) -> None:
-        pass
 
     def closed(self) -> None:
         self.own_cheers.stop()
