@@ -210,8 +210,12 @@ if SPECTATE_PUSH_LOCAL and not DEBUG:
         "addresses. It works with DEBUG only."
     )
 
-# Positions are deleted after this many days, once per day. 0 keeps them.
+# Positions are deleted after this many days, once per day. 0 keeps them. Those outside
+# of the runner's races are kept for a time of their own.
 SPECTATE_RETENTION_DAYS = env_int("SPECTATE_RETENTION_DAYS", 0, most=36_500)
+SPECTATE_RETENTION_DAYS_OUTSIDE_RACES = env_int(
+    "SPECTATE_RETENTION_DAYS_OUTSIDE_RACES", 30, most=36_500
+)
 # Whether the points that the line of an old track needs are kept.
 SPECTATE_KEEP_LINE = env_bool("SPECTATE_KEEP_LINE", False)
 

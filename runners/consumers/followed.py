@@ -49,6 +49,7 @@ class Followed:
         """Follow runners that the viewer may see."""
         for grant in grants:
             self.runners[grant.code] = grant.pk
+            self._outbox.begins[grant.pk] = grant.begin
             if not grant.anybody:
                 self.personal.add(grant.pk)
         await self._process.hub.subscribe([grant.pk for grant in grants], self._outbox)
@@ -63,7 +64,13 @@ class Followed:
             self.personal.discard(pk)
             self._process.hub.unsubscribe((pk,), self._outbox)
             self._outbox.forget(pk)
+            del self._outbox.begins[pk]
         return codes
+
+    def begins_of(self, runners: Iterable[int]) -> dict[int, int]:
+        """Map the followed ones to when they are shown from, in milliseconds."""
+        begins = self._outbox.begins
+        return {pk: begins[pk] for pk in runners if pk in begins}
 
     async def add_topic(
         self, topic_name: TopicName, user: int | None, link: int | None
@@ -82,8 +89,10 @@ class Followed:
             self._process.topics.leave(left, self._outbox)
 
     def apply_grants(self, grants: Iterable[Grant]) -> None:
-        """Record who of the followed runners is public now."""
+        """Record who of the followed runners is public now, and shown from when on."""
         for grant in grants:
+            if grant.code in self.runners:
+                self._outbox.begins[grant.pk] = grant.begin
             if grant.anybody:
                 self.personal.discard(grant.pk)
             elif grant.code in self.runners:
@@ -113,4 +122,5 @@ class Followed:
         hub = self._process.hub
         hub.unsubscribe({*self.runners.values(), *self.personal}, self._outbox)
         self.runners.clear()
+        self._outbox.begins.clear()
         self.remove_topics(list(self.topics))

@@ -459,7 +459,7 @@ class Session:
             await self.process.recorder.flushed()
             try:
                 backfill = await self.process.runner_reads.stored_after(
-                    runners, read_at
+                    self.followed.begins_of(runners), read_at
                 )
             except database.DatabaseUnavailable:
                 return self.backfill_later(runners, read_at)

@@ -51,6 +51,10 @@ class LateFixes(NamedTuple):
     code: str
     fixes: Sequence[tuple[int, float, float]]
 
+    def since(self, begin: int) -> LateFixes:
+        """Return the event without the fixes from before a time; it may have none."""
+        return self._replace(fixes=[fix for fix in self.fixes if fix[0] >= begin])
+
 
 class FixHeld(NamedTuple):
     """A fix is stored and not shown; other processes need the race state after it."""

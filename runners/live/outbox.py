@@ -14,7 +14,7 @@ from typing import Protocol
 from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.encoding import v1
 from runners.live.encoding.frames import Frames
-from runners.live.events import Event, PositionAccepted, RunnerEvent
+from runners.live.events import Event, LateFixes, PositionAccepted, RunnerEvent
 from runners.live.socket_writer import SocketWriter
 from runners.units.clock import now_ms
 
@@ -62,11 +62,14 @@ class SharedFrames(Protocol):
 class Outbox:
     """The part that both dialects share: the queue of events and its limit."""
 
-    __slots__ = ("_event_bytes", "_events", "hub", "merged", "writer")
+    __slots__ = ("_event_bytes", "_events", "begins", "hub", "merged", "writer")
 
     def __init__(self, writer: SocketWriter, hub: WriteScheduler) -> None:
         self.writer = writer
         self.hub = hub
+        # From when on positions of runners who are followed one by one may be sent, by
+        # primary key. Milliseconds.
+        self.begins: dict[int, int] = {}
         # Positions merged away since this socket's last frame.
         self.merged = 0
         self._events: list[bytes] = []
@@ -154,7 +157,9 @@ class SeedOutbox(Outbox):
 
     def receive(self, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
-        if type(event) is not PositionAccepted:
+        if type(event) is not PositionAccepted or event.t < self.begins.get(
+            event.runner, 0
+        ):
             return
         if self.writer.behind:
             runner = event.runner
@@ -204,10 +209,14 @@ class TypedOutbox(Outbox):
 
     def receive(self, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
+        begin = self.begins.get(event.runner, 0)
         if type(event) is PositionAccepted:
-            if row := frames.v1 or frames.for_v1():
+            if event.t >= begin and (row := frames.v1 or frames.for_v1()):
                 self._queue_position(event.runner, row)
-        elif getattr(event, "only", None) is None and (
+            return
+        if type(event) is LateFixes and event.fixes[0][0] < begin:
+            frames = Frames(event.since(begin))
+        if getattr(event, "only", None) is None and (
             frame := frames.v1 or frames.for_v1()
         ):
             self.send_event(frame)

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from runners.models.rights import NotingQuerySet, RightsChange
 from runners.models.runner import Runner
 
 
 class FollowQuerySet(NotingQuerySet["Follow"]):
+    def update(self, **changes: Any) -> int:
+        """Start to show positions with the acceptance, as saving does."""
+        if "status" in changes:
+            accepted = changes["status"] == Follow.Status.ACCEPTED
+            changes.setdefault("shown_from", timezone.now() if accepted else None)
+        return super().update(**changes)
+
     def accepted(self) -> FollowQuerySet:
         return self.filter(status=Follow.Status.ACCEPTED)
 
@@ -32,6 +40,11 @@ class Follow(models.Model):
     status = models.CharField(
         max_length=8, choices=Status, default=Status.PENDING, db_index=True
     )
+    shown_from = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="The user sees positions from the acceptance on.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     rights_kind, rights_key = RightsChange.Kind.RUNNER, "runner_id"
@@ -47,3 +60,14 @@ class Follow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} → {self.runner}"
+
+    def save(self, **kwargs: Any) -> None:
+        """Record since when the follow is accepted, unless it is known."""
+        if self.status != Follow.Status.ACCEPTED:
+            self.shown_from = None
+        elif self.shown_from is None:
+            self.shown_from = timezone.now()
+        fields = kwargs.get("update_fields")
+        if fields is not None and "status" in fields:
+            kwargs["update_fields"] = {*fields, "shown_from"}
+        super().save(**kwargs)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -29,6 +29,8 @@ PALETTE = (
     "#8C510A",
 )
 CODE_PATTERN = r"[A-Za-z0-9_-]{1,40}"
+# How far back everybody sees a public runner outside of races.
+PUBLIC_HISTORY = timedelta(days=1)
 # Bytes of randomness in a token: 256 bits cannot be guessed, so no salt is needed.
 TOKEN_BYTES = 32
 
@@ -39,6 +41,14 @@ def sharing_now() -> Q:
 
 
 class RunnerQuerySet(NotingQuerySet["Runner"]):
+    def update(self, **changes: Any) -> int:
+        """Open only what comes after a wider visibility, as saving does."""
+        if "visibility" in changes:
+            for old in Runner.Visibility:
+                if starts := _widened(old, changes["visibility"]):
+                    models.QuerySet.update(self.filter(visibility=old), **starts)
+        return super().update(**changes)
+
     def public(self) -> RunnerQuerySet:
         return self.filter(visibility=Runner.Visibility.PUBLIC)
 
@@ -106,6 +116,18 @@ class Runner(models.Model):
     stop_digest = models.CharField(
         max_length=64, unique=True, null=True, blank=True, editable=False
     )
+    public_from = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Everybody sees positions from this time on; empty: all.",
+    )
+    followers_from = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Accepted followers see positions from this time on; empty: all.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -124,7 +146,32 @@ class Runner(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         self.colour = self.colour or palette_colour(self.code)
+        fields = kwargs.get("update_fields")
+        if not self._state.adding and (fields is None or "visibility" in fields):
+            stored = Runner.objects.filter(pk=self.pk)
+            old = stored.values_list("visibility", flat=True).first()
+            starts = _widened(old or self.visibility, self.visibility)
+            for name, start in starts.items():
+                setattr(self, name, start)
+            if fields is not None:
+                kwargs["update_fields"] = {*fields, *starts}
         super().save(**kwargs)
+
+
+def _widened(old: str, new: str) -> dict[str, datetime]:
+    """Return the fields that start now when a visibility changes.
+
+    What was recorded under the narrower visibility is not opened by the wider one.
+    """
+    hidden = {Runner.Visibility.PRIVATE, Runner.Visibility.RACE}
+    everybody = {Runner.Visibility.PUBLIC, Runner.Visibility.RACE}
+    followers = {Runner.Visibility.PUBLIC, Runner.Visibility.FOLLOWERS}
+    starts = {}
+    if new in everybody and old not in {new, Runner.Visibility.PUBLIC}:
+        starts["public_from"] = timezone.now()
+    if new in followers and old in hidden:
+        starts["followers_from"] = timezone.now()
+    return starts
 
 
 def palette_colour(code: str) -> str:

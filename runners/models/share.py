@@ -31,9 +31,13 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
         runners: list[Runner] | None = None,
         race: Race | None = None,
         pin: str = "",
+        earlier: bool = False,
         created_by: User | None = None,
     ) -> tuple[ShareLink, str]:
-        """Create a link to runners or a race and return its row and the plain token."""
+        """Create a link to runners or to a race; return its row and the plain token.
+
+        With `earlier`, it also shows the runners' positions from before.
+        """
         plain = secrets.token_urlsafe(TOKEN_BYTES)
         link = ShareLink(
             label=label,
@@ -41,6 +45,7 @@ class ShareLinkQuerySet(NotingQuerySet["ShareLink"]):
             race=race,
             digest=token_digest(plain),
             pin=make_password(pin) if pin else "",
+            shown_from=None if earlier else timezone.now(),
             created_by=created_by,
         )
         if bool(runners) == bool(race):
@@ -87,6 +92,13 @@ class ShareLink(models.Model):
         related_name="links",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    shown_from = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        default=timezone.now,
+        help_text="The link shows positions of runners from this time on; empty: all.",
+    )
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     views = models.PositiveIntegerField(

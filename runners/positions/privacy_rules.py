@@ -11,19 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Min
 from django.utils import timezone
 
 from runners.models import Entry, LatestPosition, Pause, Position, Runner, Zone
 from runners.models.race import WINDOW_BEFORE_START
+from runners.models.runner import PUBLIC_HISTORY
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError
 from runners.units.clock import milliseconds
 from runners.units.earth import EARTH_RADIUS_M
 
-# Older pauses cannot concern a new fix.
-PAUSES_KEPT = timedelta(days=30)
 DAY_MS = 86_400_000
+PUBLIC_HISTORY_MS = PUBLIC_HISTORY // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,10 @@ class PrivacyRules:
     ends: float = math.inf
     erased: int = 0
     exists: bool = True
-    # The start of the race window of runners who are shown in races only. Earlier fixes
-    # are not shown.
+    # Whether everybody sees the runner outside of races, from when on at all, and when
+    # the race window begins.
+    public: bool = False
+    public_from: int = 0
     race_from: int = 0
 
     def check(self, fix: Fix) -> None:
@@ -94,16 +97,28 @@ class PrivacyRules:
             if circle.hides(fix):
                 raise FixError("zone.hidden", "This position is in a privacy zone.")
 
+    def shown_from(self, now: int) -> int:
+        """Return the time before which fixes are stored and shown to nobody.
+
+        0 for runners whom not everybody sees: their viewers' sockets have limits.
+        """
+        if self.public:
+            # In open mode, publishers may have any clock.
+            day_ago = 0 if settings.SPECTATE_OPEN else now - PUBLIC_HISTORY_MS
+            return max(self.public_from, min(day_ago, self.race_from or day_ago))
+        if self.race_from and self.race_from <= now:
+            return max(self.public_from, self.race_from)
+        return 0
+
 
 def read_rules(pk: int) -> PrivacyRules:
     """Read a runner's rules. Causes three or four queries."""
     runner = Runner.objects.filter(pk=pk).first()
     if runner is None:
         return PrivacyRules(exists=False)
-    pauses: Iterable[Pause] = runner.pauses.exclude(
-        ended_at__lt=timezone.now() - PAUSES_KEPT
-    )
+    pauses: Iterable[Pause] = runner.pauses.all()
     ends, erased = runner.sharing_ends_at, runner.erased_at
+    public_from = runner.public_from
     return PrivacyRules(
         circles=[Circle.of(zone) for zone in runner.zones.all()],
         pauses=[
@@ -115,12 +130,14 @@ def read_rules(pk: int) -> PrivacyRules:
         ],
         ends=math.inf if ends is None else milliseconds(ends),
         erased=0 if erased is None else milliseconds(erased),
+        public=runner.visibility == Runner.Visibility.PUBLIC,
+        public_from=0 if public_from is None else milliseconds(public_from),
         race_from=_race_from(runner),
     )
 
 
 def _race_from(runner: Runner) -> int:
-    if runner.visibility != Runner.Visibility.RACE:
+    if runner.visibility not in (Runner.Visibility.PUBLIC, Runner.Visibility.RACE):
         return 0
     entries = Entry.objects.shown().filter(runner=runner, race__ends__gt=timezone.now())
     start = entries.aggregate(start=Min("race__start"))["start"]

@@ -185,13 +185,11 @@ class Track:
     def _visible(
         self, shown: list[Shown], late: Sequence[Fix]
     ) -> tuple[list[Shown], Sequence[Fix]]:
-        """Omit fixes from before the race window, which are never shown."""
-        begins = self.rules.race_from
-        if begins > now_ms():
-            return shown, late
+        """Omit fixes that are too old for everybody who sees the runner."""
+        begin = self.rules.shown_from(now_ms())
         return (
-            [each for each in shown if each[0].t >= begins],
-            [fix for fix in late if fix.t >= begins],
+            [each for each in shown if each[0].t >= begin],
+            [fix for fix in late if fix.t >= begin],
         )
 
 

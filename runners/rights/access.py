@@ -15,9 +15,11 @@ from runners.models.runner import RunnerQuerySet, palette_colour, sharing_now
 from runners.rights.token_lookup import user_of_session
 from runners.rights.windows import (
     entries_open,
+    visible_from,
     visible_races,
     window_end,
 )
+from runners.units.clock import milliseconds
 
 # The page of all public runners shows those seen within this time.
 LATELY = timedelta(hours=12)
@@ -40,13 +42,15 @@ class Viewer:
 class Grant:
     """A runner that a viewer may see.
 
-    `anybody`: everybody may see them. `until`: when the right ends by the clock, in
-    seconds since the epoch (infinite if it does not).
+    `anybody`: everybody may see them. `begin`: from when on the viewer sees their
+    positions, in milliseconds since the epoch. `until`: when the right ends by the
+    clock, in seconds since the epoch (infinite if it does not).
     """
 
     pk: int
     code: str
     anybody: bool
+    begin: int
     until: float
 
 
@@ -156,7 +160,7 @@ def followable(
             ignore_conflicts=True,
         )
     runners = visible_runners(viewer.user, viewer.links).filter(code__in=codes)
-    grants = _grants(runners, viewer.links)
+    grants = _grants(runners, viewer.user, viewer.links)
     found = {grant.code for grant in grants}
     missing = [code for code in codes if code not in found]
     requested: set[str] = set()
@@ -177,14 +181,17 @@ def followable(
 def linked(viewer: Viewer, link: int) -> list[Grant]:
     """Return the single runners that one of the viewer's share links shows."""
     runners = visible_runners(viewer.user, viewer.links)
-    return _grants(runners.filter(links=link), viewer.links)
+    return _grants(runners.filter(links=link), viewer.user, viewer.links)
 
 
-def _grants(runners: RunnerQuerySet, links: Collection[int]) -> list[Grant]:
+def _grants(
+    runners: RunnerQuerySet, user: int | None, links: Collection[int]
+) -> list[Grant]:
     rows = list(runners.values_list("pk", "code", "visibility", "sharing_ends_at"))
     windows = _windows(
         [row[0] for row in rows if row[2] == Runner.Visibility.RACE], links
     )
+    begins = visible_from([row[0] for row in rows], user, links)
     grants = []
     for pk, code, visibility, sharing_ends in rows:
         window_ends, anybody = windows.get(pk, (None, False))
@@ -193,6 +200,7 @@ def _grants(runners: RunnerQuerySet, links: Collection[int]) -> list[Grant]:
                 pk,
                 code,
                 anybody=anybody or visibility == Runner.Visibility.PUBLIC,
+                begin=milliseconds(begins[pk]),
                 until=earliest([sharing_ends, window_ends]),
             )
         )
@@ -256,7 +264,9 @@ def _check_access(check: AccessCheck) -> AccessDecision:
     if viewer.session is not None:
         session = user_of_session(viewer.session) == viewer.user
     grants = _grants(
-        visible_runners(viewer.user, links).filter(pk__in=check.following), links
+        visible_runners(viewer.user, links).filter(pk__in=check.following),
+        viewer.user,
+        links,
     )
     lost = check.following - {grant.pk for grant in grants}
     return AccessDecision(

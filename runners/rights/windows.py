@@ -1,18 +1,22 @@
-"""Decides which races are visible, and when an entry shows its runner."""
+"""Decides which races are visible, when an entry shows its runner, and from when on."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Min, Q
 from django.utils import timezone
 
-from runners.models import Entry, Race, Runner, ShareLink
+from runners.models import Entry, Follow, Race, Runner, ShareLink
 from runners.models.race import WINDOW_BEFORE_START, EntryQuerySet, RaceQuerySet
+from runners.models.runner import PUBLIC_HISTORY
 
 # A runner is shown for this long after their finish or DNF.
 WINDOW_AFTER_END = timedelta(hours=1)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
@@ -42,16 +46,80 @@ def entries_open(now: datetime | None = None) -> EntryQuerySet:
     )
 
 
-def shown_from(runners: Collection[int]) -> dict[int, datetime]:
-    """Map runners who are visible in races only to the start of their open window.
+def public_from(
+    runners: Collection[int], race: Race | None = None
+) -> dict[int, datetime]:
+    """Map runners to the time from which everybody sees their positions.
 
-    Earlier positions of these runners are private. Causes one query.
+    These are the last 24 hours of public runners, or longer in their current race, and
+    the race windows of runners who are visible in races only; of both nothing from
+    before the runner chose this. A replay counts `race` as current. Others are left
+    out. Causes two queries.
     """
-    entries = entries_open().filter(
-        runner__in=list(runners), runner__visibility=Runner.Visibility.RACE
-    )
-    starts = entries.order_by().values_list("runner").annotate(Min("race__start"))
-    return {pk: start - WINDOW_BEFORE_START for pk, start in starts}
+    entries = entries_open().filter(runner__in=list(runners))
+    windows = {
+        pk: start - WINDOW_BEFORE_START
+        for pk, start in entries.order_by()
+        .values_list("runner")
+        .annotate(Min("race__start"))
+    }
+    if race is not None:
+        windows |= dict.fromkeys(runners, race.start - WINDOW_BEFORE_START)
+    # In open mode, publishers may have any clock.
+    day_ago = LONG_AGO if settings.SPECTATE_OPEN else timezone.now() - PUBLIC_HISTORY
+    rows = Runner.objects.filter(
+        pk__in=list(runners),
+        visibility__in=[Runner.Visibility.PUBLIC, Runner.Visibility.RACE],
+    ).values_list("pk", "visibility", "public_from")
+    begins = {}
+    for pk, visibility, chosen_at in rows:
+        begin = windows.get(pk)
+        if visibility == Runner.Visibility.PUBLIC:
+            begin = min(day_ago, begin or day_ago)
+        if begin is not None:
+            begins[pk] = max(begin, chosen_at or LONG_AGO)
+    return begins
+
+
+def visible_from(
+    runners: Collection[int],
+    user: int | None,
+    links: Collection[int] = (),
+    race: Race | None = None,
+) -> dict[int, datetime]:
+    """Map runners to the time from which a viewer sees their positions.
+
+    Accepted followers see them from the acceptance on, holders of a link from its
+    creation on unless it includes earlier ones, runners all of their own. Causes two to
+    five queries.
+    """
+    begins = public_from(runners, race)
+
+    def open_from(pk: int, begin: datetime) -> None:
+        begins[pk] = min(begins.get(pk, begin), begin)
+
+    if links:
+        usable = ShareLink.objects.usable().filter(pk__in=links)
+        pairs = ShareLink.runners.through.objects.filter(
+            sharelink__in=usable, runner__in=list(runners)
+        )
+        for pk, begin in pairs.values_list("runner_id", "sharelink__shown_from"):
+            open_from(pk, begin or LONG_AGO)
+    if user is not None:
+        follows = Follow.objects.accepted().filter(
+            user=user,
+            runner__in=list(runners),
+            runner__visibility=Runner.Visibility.FOLLOWERS,
+            shown_from__isnull=False,
+        )
+        for pk, *starts in follows.values_list(
+            "runner", "shown_from", "runner__followers_from"
+        ):
+            open_from(pk, max(start or LONG_AGO for start in starts))
+        own = Runner.objects.filter(pk__in=list(runners), account=user)
+        for pk in own.values_list("pk", flat=True):
+            open_from(pk, LONG_AGO)
+    return {pk: begins.get(pk, NEVER) for pk in runners}
 
 
 def window_end(entry: Entry) -> datetime:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from django.conf import settings
 from django.db import connection
 
-from runners.positions.retention import Pruned, prune
+from runners.positions.retention import prune_as_set
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +24,8 @@ class DailyPruning:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start pruning if the settings limit the age of positions."""
-        if settings.SPECTATE_RETENTION_DAYS:
-            self._task = asyncio.create_task(self._prune_daily())
+        """Start pruning, which does nothing without a limit in the settings."""
+        self._task = asyncio.create_task(self._prune_daily())
 
     async def close(self) -> None:
         """Stop pruning."""
@@ -45,15 +43,13 @@ class DailyPruning:
                     "Old positions could not be deleted; trying again tomorrow"
                 )
             else:
-                logger.info("%d positions from before %s deleted", *pruned)
+                for line in pruned:
+                    logger.info("%s", line)
             await asyncio.sleep(DAY_S)
 
 
-def _prune() -> tuple[int, str]:
+def _prune() -> list[str]:
     try:
-        pruned: Pruned = prune(
-            days=settings.SPECTATE_RETENTION_DAYS, keep_line=settings.SPECTATE_KEEP_LINE
-        )
-        return pruned.deleted, f"{pruned.before:%Y-%m-%d %H:%M} UTC"
+        return list(map(str, prune_as_set()))
     finally:
         connection.close()

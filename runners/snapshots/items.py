@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polyline
@@ -14,16 +14,17 @@ from runners.models import Entry, LatestPosition, Position, Race, Runner
 from runners.models.runner import RunnerQuerySet
 from runners.positions.running import live_status
 from runners.races.course import Course
-from runners.rights.windows import shown_from, visible_races
+from runners.rights.windows import LONG_AGO, public_from, visible_races
 from runners.units.clock import milliseconds
 
 # The length of the trails in a snapshot.
 TRAIL = timedelta(minutes=5)
 # Snapshots of more runners have no trails, because these would be most of their bytes.
 TRAIL_RUNNERS = 100
+# The fields of a runner's item that change with each fix, besides the trail.
+OF_A_FIX = ("fix", "accuracy", "battery")
 # Limit of the points in trails. The newest are kept.
 TRAIL_POINTS = 20_000
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def find_races(slugs: Sequence[str], links: Collection[int] = ()) -> dict[str, int]:
@@ -50,12 +51,15 @@ def fix_row(latest: LatestPosition) -> list[Any]:
 
 
 def runner_items(
-    runners: Iterable[int] | RunnerQuerySet, race: int | None = None
+    runners: Iterable[int] | RunnerQuerySet,
+    race: int | None = None,
+    begins: Mapping[int, datetime] | None = None,
 ) -> dict[int, dict[str, Any]]:
     """Map primary keys of runners to their items in `runners` of a snapshot.
 
     Keys as in docs/protocol.md; `trail` is empty. Bib and state are those of the race,
-    or else of each runner's current race. Causes two or three queries.
+    or else of each runner's current race. Positions from before `begins` (by default
+    what everybody sees) are left out. Causes two queries, without `begins` four.
     """
     queryset = (
         runners
@@ -76,8 +80,8 @@ def runner_items(
         .order_by("race__start")
     }
     found = list(queryset.select_related("latest"))
-    in_races = [r.pk for r in found if r.visibility == Runner.Visibility.RACE]
-    begins = shown_from(in_races) if in_races else {}
+    if begins is None:
+        begins = public_from([runner.pk for runner in found])
     return {
         runner.pk: _runner_item(
             runner, entry_of.get(runner.pk), begins.get(runner.pk, LONG_AGO)
@@ -87,10 +91,10 @@ def runner_items(
 
 
 def _runner_item(
-    runner: Runner, entry: Entry | None, shown_from: datetime
+    runner: Runner, entry: Entry | None, begin: datetime
 ) -> dict[str, Any]:
     latest = getattr(runner, "latest", None)
-    if latest is not None and latest.recorded_at < shown_from:
+    if latest is not None and latest.recorded_at < begin:
         latest = None
     return {
         "code": runner.code,
@@ -106,15 +110,27 @@ def _runner_item(
     }
 
 
+def without_fix(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a runner's item without their position."""
+    return item | dict.fromkeys(OF_A_FIX) | {"trail": ""}
+
+
 def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
-    """Add the trail of the last minutes to each item. Causes two queries."""
+def add_trails(
+    items: Mapping[int, dict[str, Any]], begins: Mapping[int, datetime] | None = None
+) -> dict[int, datetime]:
+    """Add the trail of the last minutes to each item, as `runner_items` does fixes.
+
+    Returns the times of the oldest points. Causes one query, without `begins` three.
+    """
+    oldest: dict[int, datetime] = {}
     if not 0 < len(items) <= TRAIL_RUNNERS:
-        return
-    begins = shown_from(items)
+        return oldest
+    if begins is None:
+        begins = public_from(items)
     trails: dict[int, list[tuple[float, float]]] = {pk: [] for pk in items}
     places = (
         Position.objects.filter(
@@ -128,9 +144,11 @@ def add_trails(items: Mapping[int, dict[str, Any]]) -> None:
     for pk, recorded_at, lat, lng in reversed(list(places)):
         if recorded_at >= begins.get(pk, LONG_AGO):
             trails[pk].append((lat, lng))
+            oldest.setdefault(pk, recorded_at)
     for pk, trail in trails.items():
         if trail:
             items[pk]["trail"] = polyline.encode(trail, 5)
+    return oldest
 
 
 def race_item(pk: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from runners import database
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, RunnerChanged, StatusChanged
+from runners.live.outbox import Outbox
 from runners.models import LinkViewers, RightsChange
 from runners.positions.pipeline import Pipeline
 from runners.positions.privacy_rules import forget_hidden
@@ -52,6 +53,7 @@ class MonitoredSocket(Protocol):
 
     viewer: Viewer
     publisher: Publisher | None
+    outbox: Outbox
     # The time when the first of its rights ends, in seconds since the epoch.
     recheck_at: float
 
@@ -283,12 +285,18 @@ class AccessMonitor:
         if not followed:
             return
         concerned = set().union(*(mine for _, mine in followed))
-        items = await database.read(snapshots.runner_items, concerned)
+        items = await database.read(snapshots.runner_items, concerned, begins={})
         events = {pk: _item_events(pk, item) for pk, item in items.items()}
+        events_without_fix = {
+            pk: _item_events(pk, snapshots.without_fix(item))
+            for pk, item in items.items()
+        }
         for socket, mine in followed:
             # The socket may have unfollowed some of these runners meanwhile.
             for pk in mine.intersection(socket.following.values(), events):
-                socket.send_events(events[pk])
+                fix = items[pk]["fix"]
+                shown = fix is None or fix[0] >= socket.outbox.begins[pk]
+                socket.send_events((events if shown else events_without_fix)[pk])
 
     def _erase_soon(self, runner: int) -> None:
         """Discard a runner's erased positions, in a task beside the poll."""

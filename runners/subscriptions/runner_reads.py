@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -26,7 +28,13 @@ from runners.recovery.backfill import (
     stored_since,
 )
 from runners.rights.access import Grant, Viewer, followable
-from runners.snapshots.items import TRAIL_RUNNERS, add_trails, runner_items
+from runners.snapshots.items import (
+    TRAIL_RUNNERS,
+    add_trails,
+    runner_items,
+    without_fix,
+)
+from runners.units.clock import milliseconds
 
 # Times are rounded down to multiples of this, so that many requests share a query.
 SINCE_STEP_MS = 5_000
@@ -53,6 +61,26 @@ class BackfillRequest:
     since: int
     margin: float
     limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerItem:
+    """A runner's item of a snapshot, encoded for all who see its position and trail.
+
+    `begin` is the time of its oldest point (milliseconds).
+    """
+
+    item: dict[str, Any]
+    encoded: bytes
+    begin: float
+
+    def since(self, begin: int) -> bytes:
+        """Encode the item for a viewer who sees positions from a time on."""
+        if begin <= self.begin:
+            return self.encoded
+        if (fix := self.item["fix"]) is None or fix[0] < begin:
+            return orjson.dumps(without_fix(self.item))
+        return orjson.dumps(self.item | {"trail": ""})
 
 
 class RunnerReads:
@@ -82,17 +110,25 @@ class RunnerReads:
                 grants.append(answer)
         return grants, refused
 
-    async def snapshot(self, runners: Collection[int]) -> list[bytes]:
-        """Return the encoded parts of a snapshot; raises `DatabaseUnavailable`."""
-        trail = len(runners) <= TRAIL_RUNNERS
-        found = await self._items.read([(pk, trail) for pk in runners])
-        items = [found[pk, trail] for pk in runners if (pk, trail) in found]
+    async def snapshot(self, begins: Mapping[int, int]) -> list[bytes]:
+        """Return the encoded parts of a snapshot; raises `DatabaseUnavailable`.
+
+        `begins` maps the runners to when they are shown from (milliseconds), here as
+        below.
+        """
+        trail = len(begins) <= TRAIL_RUNNERS
+        found = await self._items.read([(pk, trail) for pk in begins])
+        items = [
+            found[pk, trail].since(begin)
+            for pk, begin in begins.items()
+            if (pk, trail) in found
+        ]
         return snapshot_bodies(map(orjson.Fragment, items), [])
 
-    async def backfill(self, runners: Collection[int], since: int) -> Backfill:
+    async def backfill(self, begins: Mapping[int, int], since: int) -> Backfill:
         """Return the fixes stored since a time. Raises `DatabaseUnavailable`."""
         step = since - since % SINCE_STEP_MS
-        backfill = await self._stored(runners, step, MARGIN_S, RUNNER_LIMIT)
+        backfill = await self._stored(begins, step, MARGIN_S, RUNNER_LIMIT)
         total = 0
         for pk, rows in list(backfill.rows.items()):
             total += len(rows)
@@ -102,15 +138,15 @@ class RunnerReads:
                 backfill.newest.pop(pk, None)
         return backfill
 
-    async def stored_after(self, runners: Collection[int], read_at: int) -> Backfill:
+    async def stored_after(self, begins: Mapping[int, int], read_at: int) -> Backfill:
         """Return the fixes committed since a read at a time (milliseconds)."""
         step = read_at - read_at % READ_AT_STEP_MS
-        return await self._stored(runners, step, COMMIT_DELAY_S, math.inf)
+        return await self._stored(begins, step, COMMIT_DELAY_S, math.inf)
 
     async def _stored(
-        self, runners: Collection[int], since: int, margin: float, limit: float
+        self, begins: Mapping[int, int], since: int, margin: float, limit: float
     ) -> Backfill:
-        requests = [BackfillRequest(pk, since, margin, limit) for pk in runners]
+        requests = [BackfillRequest(pk, since, margin, limit) for pk in begins]
         found = await self._since.read(requests)
         backfill = Backfill()
         for key in requests:
@@ -118,11 +154,7 @@ class RunnerReads:
             if pk in part.truncated:
                 backfill.truncated[pk] = part.truncated[pk]
             elif pk in part.rows:
-                backfill.codes[pk] = part.codes[pk]
-                backfill.rows[pk] = part.rows[pk]
-                backfill.late[pk] = part.late[pk]
-                if pk in part.newest:
-                    backfill.newest[pk] = part.newest[pk]
+                backfill.add(part.since(pk, begins[pk]))
         return backfill
 
 
@@ -144,19 +176,30 @@ def _read_grants(requests: Sequence[FollowRequest]) -> dict[FollowRequest, Grant
     return found
 
 
-def _read_items(requests: Sequence[tuple[int, bool]]) -> dict[tuple[int, bool], bytes]:
-    items = runner_items({pk for pk, _ in requests})
+def _read_items(
+    requests: Sequence[tuple[int, bool]],
+) -> dict[tuple[int, bool], RunnerItem]:
+    items = runner_items({pk for pk, _ in requests}, begins={})
     found = {
-        (pk, False): orjson.dumps(items[pk])
+        (pk, False): _encoded(items[pk], None)
         for pk, trail in requests
         if not trail and pk in items
     }
     with_trails = [pk for pk, trail in requests if trail and pk in items]
     for start in range(0, len(with_trails), TRAILS_PER_QUERY):
         piece = {pk: items[pk] for pk in with_trails[start : start + TRAILS_PER_QUERY]}
-        add_trails(piece)
-        found |= {(pk, True): orjson.dumps(item) for pk, item in piece.items()}
+        oldest = add_trails(piece, begins={})
+        found |= {
+            (pk, True): _encoded(item, oldest.get(pk)) for pk, item in piece.items()
+        }
     return found
+
+
+def _encoded(item: dict[str, Any], oldest: datetime | None) -> RunnerItem:
+    begin = math.inf if item["fix"] is None else item["fix"][0]
+    if oldest is not None:
+        begin = min(begin, milliseconds(oldest))
+    return RunnerItem(item, orjson.dumps(item), begin)
 
 
 def _read_since(requests: Sequence[BackfillRequest]) -> dict[BackfillRequest, Backfill]:
@@ -167,7 +210,7 @@ def _read_since(requests: Sequence[BackfillRequest]) -> dict[BackfillRequest, Ba
     for (since, margin, limit), pks in runners.items():
         for start in range(0, len(pks), RUNNERS_PER_BATCH):
             piece = pks[start : start + RUNNERS_PER_BATCH]
-            backfill = stored_since(piece, since, limit, math.inf, margin)
+            backfill = stored_since(piece, since, limit, math.inf, margin, begins={})
             for pk in piece:
                 found[BackfillRequest(pk, since, margin, limit)] = backfill
     return found

@@ -36,9 +36,11 @@ from runners.recovery.backfill import (
 )
 from runners.rights.access import lately_public, race_runners
 from runners.snapshots.items import (
+    OF_A_FIX,
     add_trails,
     race_item,
     runner_items,
+    without_fix,
 )
 from runners.units.clock import now_ms
 
@@ -49,8 +51,6 @@ POLL_S = 1.0
 # `since` is rounded down to multiples of this, so that clients who reconnect share a
 # query.
 SINCE_STEP_MS = 5_000
-# The fields of a runner's item that change with each fix, besides the trail.
-OF_A_FIX = ("fix", "accuracy", "battery")
 # How long an encoded snapshot is reused.
 SNAPSHOT_MAX_AGE_S = 1.0
 
@@ -356,7 +356,7 @@ class Topic:
         self._discard_snapshots()
         self._removals += 1
         if item is not None:
-            item |= dict.fromkeys(OF_A_FIX) | {"trail": ""}
+            item = self.items[runner] = without_fix(item)
             for audience in self.audiences.values():
                 audience.discard_positions(runner)
             self._send_item("changed", runner, item)

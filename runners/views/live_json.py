@@ -20,7 +20,7 @@ from runners.models import Race, ShareLink
 from runners.recovery.backfill import stored_since
 from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
-from runners.rights.windows import visible_races
+from runners.rights.windows import visible_from, visible_races
 from runners.serving.process import complete_before
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
@@ -94,7 +94,10 @@ def _answer(request: HttpRequest, user: int | None) -> bytes:
         races[race.pk] = course_of(race, timezone.now())
     items = without_blockers(items, user)
     items |= _single(request, user, link, refused, fresh)
-    missed = None if since is None else stored_since(items, since)
+    missed = None
+    if since is not None:
+        begins = visible_from(items, user, [] if link is None else [link.pk])
+        missed = stored_since(items, since, begins=begins)
     return orjson.dumps(
         {
             "type": "snapshot",
@@ -189,7 +192,8 @@ def _single(
         wanted |= set(seen.filter(links=link).values_list("pk", flat=True))
     if not wanted and not codes:
         return {}
-    items = runner_items(wanted)
+    begins = visible_from(wanted, user, links)
+    items = runner_items(wanted, begins=begins)
     found = {item["code"] for item in items.values()}
     refused += [
         {"code": "runner.unknown", "runner": code}
@@ -197,5 +201,5 @@ def _single(
         if code not in found
     ]
     if fresh:
-        add_trails(items)
+        add_trails(items, begins)
     return items

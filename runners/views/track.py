@@ -1,4 +1,4 @@
-"""A runner's complete track, as JSON with a level of detail and as GPX."""
+"""A runner's track, as JSON with a level of detail and as GPX."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runners.preferences.runner_settings import positions_gpx
 from runners.recovery.backfill import MARGIN_S
 from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
-from runners.rights.windows import shown_from
+from runners.rights.windows import visible_from
 from runners.serving.process import complete_before
 from runners.units.clock import milliseconds, now_ms
 from runners.views.share_header import database_unavailable, header_link
@@ -57,7 +57,7 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
     this near to the line of the others. Responds 304 if nothing is new, and 404 to
     viewers who may not see the runner.
     """
-    runner = _visible(request, code)
+    runner, positions = _visible(request, code)
     since = _number(request, "since", 0, 2**53)
     detail = _number(request, "detail", 0, COARSEST_M)
     if since is None or detail is None:
@@ -68,7 +68,6 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
             },
             status=400,
         )
-    positions = _shown(request, runner)
     if since:
         since = complete_before(min(int(since), now_ms()))
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN_S)
@@ -95,9 +94,8 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
 @require_safe
 @replies_when_unavailable
 def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
-    """Return the complete track as GPX."""
-    runner = _visible(request, code)
-    positions = _shown(request, runner)
+    """Return the track as GPX."""
+    runner, positions = _visible(request, code)
 
     def answer() -> HttpResponse:
         return HttpResponse(
@@ -113,8 +111,11 @@ def _thinned(points: list[list[Any]], detail: float) -> list[list[Any]]:
     return [point for n, point in enumerate(points) if n in keys]
 
 
-def _visible(request: HttpRequest, code: str) -> Runner:
-    """Return the runner; raises Http404 for hidden runners as for unknown ones."""
+def _visible(request: HttpRequest, code: str) -> tuple[Runner, QuerySet[Position]]:
+    """Return the runner and the positions that the viewer may see.
+
+    Raises Http404 for hidden runners as for unknown ones.
+    """
     try:
         link = header_link(request)
     except LinkError as error:
@@ -123,17 +124,8 @@ def _visible(request: HttpRequest, code: str) -> Runner:
     runner = visible_runners(request.user.pk, links).filter(code=code).first()
     if runner is None:
         raise Http404("There is no such runner, or they are not shown to you.")
-    return runner
-
-
-def _shown(request: HttpRequest, runner: Runner) -> QuerySet[Position]:
-    """Return the runner's positions that the viewer may see."""
-    positions = Position.objects.filter(runner=runner, held=False)
-    begins = shown_from([runner.pk]).get(runner.pk)
-    own = runner.account_id is not None and runner.account_id == request.user.pk
-    if begins is not None and not own:
-        positions = positions.filter(recorded_at__gte=begins)
-    return positions
+    begin = visible_from([runner.pk], request.user.pk, links)[runner.pk]
+    return runner, runner.positions.filter(held=False, recorded_at__gte=begin)
 
 
 def _conditional(

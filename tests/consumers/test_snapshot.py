@@ -13,7 +13,11 @@ NED = 7
 async def test_a_snapshot_leaves_out_a_runner_whose_right_ends_during_the_read() -> (
     None
 ):
-    followed = SimpleNamespace(runners={"ned": NED}, topics={})
+    followed = SimpleNamespace(
+        runners={"ned": NED},
+        topics={},
+        begins_of=lambda runners: dict.fromkeys(runners, 0),
+    )
     reads: list[list[int]] = []
 
     async def snapshot(runners: Collection[int]) -> list[bytes]:

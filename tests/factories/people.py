@@ -96,6 +96,7 @@ def make_link(
     label: str = "Mum",
     life: timedelta = HOUR,
     pin: str = "",
+    earlier: bool = False,
 ) -> tuple[ShareLink, str]:
     """Make a link to runners or to a race; return its row and the plain token."""
     return ShareLink.objects.issue(
@@ -104,4 +105,5 @@ def make_link(
         runners=list(runners),
         race=race,
         pin=pin,
+        earlier=earlier,
     )

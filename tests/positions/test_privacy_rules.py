@@ -172,6 +172,19 @@ async def test_a_past_pause_applies_to_fixes_that_arrive_later(
     }
 
 
+async def test_a_pause_holds_however_long_ago_it_was(
+    pipeline: Pipeline, bob: Publisher, now: datetime
+) -> None:
+    ended_at = now - timedelta(days=40)
+    await Pause.objects.acreate(
+        runner_id=bob.pk, started_at=ended_at - timedelta(hours=1), ended_at=ended_at
+    )
+    minutes = 40 * 24 * 60
+    assert await refused(pipeline, bob, now, minutes + 1, minutes - 1) == {
+        minutes + 1: "sharing.paused"
+    }
+
+
 async def test_fixes_recorded_after_the_end_of_sharing_stay_hidden(
     pipeline: Pipeline, bob: Publisher, now: datetime
 ) -> None:

@@ -5,9 +5,12 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.utils import timezone
+from pytest_django import Settings
 
-from runners.models import LatestPosition, Position, Runner
+from runners.models import Entry, LatestPosition, Position, Race, Runner
+from runners.models.race import WINDOW_BEFORE_START
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +57,28 @@ def test_pruning_can_keep_the_line(bob: Runner) -> None:
     assert Position.objects.count() == 12
 
 
-def test_pruning_needs_a_number_of_days() -> None:
+def test_positions_outside_of_races_are_kept_for_30_days(bob: Runner) -> None:
+    now = timezone.now()
+    Position.objects.update(recorded_at=F("recorded_at") - timedelta(days=25))
+    LatestPosition.objects.update(recorded_at=now - timedelta(days=31))
+    start = now - timedelta(days=35, seconds=-105) + WINDOW_BEFORE_START
+    race = Race.objects.create(
+        slug="past", name="Past", start=start, ends=start + timedelta(hours=2)
+    )
+    Entry.objects.create(race=race, runner=bob, bib="1")
+    # The last ten of the hundred were recorded in the window.
+    Position.objects.filter(lat__gt=48.00895).update(
+        recorded_at=F("recorded_at") + timedelta(seconds=20)
+    )
+    assert "90 positions outside of races of 1 runners" in prune()
+    assert Position.objects.count() == 20
+    assert not LatestPosition.objects.exists()
+    Entry.objects.all().delete()
+    assert "10 positions outside of races of 1 runners" in prune()
+
+
+def test_pruning_needs_a_number_of_days(settings: Settings) -> None:
+    settings.SPECTATE_RETENTION_DAYS_OUTSIDE_RACES = 0
     with pytest.raises(CommandError, match="--days"):
         prune()
     with pytest.raises(CommandError, match="1 or more"):

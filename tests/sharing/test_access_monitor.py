@@ -49,6 +49,7 @@ async def test_a_change_is_in_force_after_the_next_poll(monitor: AccessMonitor) 
         races=frozenset(),
         recheck_at=math.inf,
     )
+    socket.outbox.begins = {bob.pk: 0}
     monitor.sockets.add(socket)
     await monitor._poll()
     socket.apply_decision.assert_not_called()

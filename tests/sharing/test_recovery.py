@@ -224,7 +224,8 @@ async def test_since_of_single_runners_is_limited_for_all_of_them_together(
 ) -> None:
     monkeypatch.setattr(runner_reads, "LIMIT", 25)
     runners = await database.read(store_of_each, 4, 10)
-    missed = await runner_reads.RunnerReads().backfill(runners, now_ms())
+    begins = dict.fromkeys(runners, 0)
+    missed = await runner_reads.RunnerReads().backfill(begins, now_ms())
     assert_bounded(missed, runners, 10, left=2)
     database.close_connections()
 

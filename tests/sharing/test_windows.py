@@ -222,6 +222,7 @@ def test_positions_from_before_the_window_are_hidden() -> None:
     assert visible_latitudes() == (13, [12, 13], [12, 13])
     LatestPosition.objects.update(recorded_at=now - 90 * MINUTE)
     assert visible_latitudes()[0] is None
-    # The window hides nothing of public runners.
+    # The window hides nothing of runners who were public before.
     Runner.objects.update(visibility="public")
+    Runner.objects.update(public_from=None)
     assert visible_latitudes() == (latest.lat, [11, 12, 13], [11, 12, 13])

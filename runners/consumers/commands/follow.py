@@ -229,10 +229,11 @@ async def read_snapshot(
             if since is not None:
                 backfill.append(await topic.backfill(since, typed.outbox))
         if shown.runners or not bodies:
-            bodies += await session.process.runner_reads.snapshot(shown.runners)
+            begins = session.followed.begins_of(shown.runners)
+            bodies += await session.process.runner_reads.snapshot(begins)
             if since is not None:
                 backfill.append(
-                    await session.process.runner_reads.backfill(shown.runners, since)
+                    await session.process.runner_reads.backfill(begins, since)
                 )
         if _shown_of(typed, topics, runners) == shown:
             if shown.runners:

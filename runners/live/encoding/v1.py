@@ -74,7 +74,7 @@ def _position(event: PositionAccepted) -> bytes:
 
 def _late(event: LateFixes) -> bytes:
     fixes = [[t, round(lat, 5), round(lng, 5)] for t, lat, lng in event.fixes]
-    return message_frame("late", runner=event.code, fixes=fixes)
+    return message_frame("late", runner=event.code, fixes=fixes) if fixes else b""
 
 
 def _held(event: FixHeld) -> bytes:

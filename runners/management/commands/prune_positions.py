@@ -6,11 +6,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from runners.positions.retention import prune
+from runners.positions.retention import prune, prune_as_set
 
 
 class Command(BaseCommand):
-    help = "Delete positions older than SPECTATE_RETENTION_DAYS, or --days."
+    help = (
+        "Delete positions older than SPECTATE_RETENTION_DAYS, and outside of races "
+        "older than SPECTATE_RETENTION_DAYS_OUTSIDE_RACES; or all older than --days."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=int, help="Keep this many days.")
@@ -22,17 +25,16 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, days: int | None, keep_line: bool, **options: Any) -> None:
-        days = settings.SPECTATE_RETENTION_DAYS if days is None else days
-        if not days:
+        if days is not None and days < 1:
+            raise CommandError("--days must be 1 or more.")
+        if days is None:
+            pruned = prune_as_set()
+        else:
+            keep_line = keep_line or settings.SPECTATE_KEEP_LINE
+            pruned = [prune(days=days, keep_line=keep_line)]
+        if not pruned:
             raise CommandError(
                 "Use --days N, or set SPECTATE_RETENTION_DAYS, to the number "
                 "of days to keep."
             )
-        if days < 0:
-            raise CommandError("--days must be 1 or more.")
-        pruned = prune(days=days, keep_line=keep_line or settings.SPECTATE_KEEP_LINE)
-        self.stdout.write(
-            f"{pruned.deleted:,} positions of {pruned.runners:,} runners from before "
-            f"{pruned.before:%Y-%m-%d %H:%M} UTC were deleted; {pruned.kept:,} were "
-            "kept for their line."
-        )
+        self.stdout.write("\n".join(map(str, pruned)))

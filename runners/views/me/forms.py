@@ -156,6 +156,11 @@ class LinkForm(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
         help_text=_("6 to 12 digits. Everybody who opens the link needs it."),
     )
+    earlier = forms.BooleanField(
+        label=_("Include earlier positions"),
+        required=False,
+        help_text=_("Without this, the link shows where you are from now on."),
+    )
 
     def __init__(self, *args: Any, runner: Runner, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

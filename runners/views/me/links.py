@@ -33,6 +33,7 @@ def make(request: HttpRequest, runner: Runner) -> HttpResponse:
         expires_at=form.expires_at(),
         runners=[runner],
         pin=form.cleaned_data["pin"],
+        earlier=form.cleaned_data["earlier"],
         created_by=cast(User, request.user),
     )
     context = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import orjson
@@ -12,10 +12,10 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners import database
-from runners.models import Entry, Position
+from runners.models import Entry, Position, Race
+from runners.models.race import WINDOW_BEFORE_START
 from runners.rights.access import visible_runners
-from runners.rights.windows import shown_from
-from runners.snapshots.items import LONG_AGO
+from runners.rights.windows import visible_from
 from runners.units.clock import milliseconds
 from runners.views.numbers import whole_number
 from runners.views.races.requests import answers_json, invalid, requested_race
@@ -37,8 +37,8 @@ async def replay_json(request: HttpRequest, slug: str) -> HttpResponse:
 
     `?from=MS` is rounded down to the start of a chunk of `chunk` milliseconds. A point
     is `[t, lat, lng, progress]`. `gun` is the start of the runner's wave, and `guns`
-    has those of all waves. Runners who may be seen now are included, even if they were
-    hidden at the time.
+    has those of all waves. Runners who may be seen now are included, in the race's
+    window and from the time on when the viewer may see them.
     """
     user = await request.auser()
     body = await database.read(_answer, request, slug, user.pk)
@@ -59,7 +59,8 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     codes = dict(seen.values_list("pk", "code"))
     gun = Coalesce("wave__start", "race__start")
     guns = {pk: milliseconds(at) for pk, at in entries.values_list("runner", gun)}
-    points = _read(codes, begins)
+    shown = visible_from(codes, user, links, race)
+    points = _read(race, shown, begins)
     return orjson.dumps(
         {
             "chunk": CHUNK_MS,
@@ -73,28 +74,30 @@ def _answer(request: HttpRequest, slug: str, user: int | None) -> bytes:
     )
 
 
-def _read(runners: Collection[int], begins: int) -> dict[int, list[Point]]:
-    """Return the points of a chunk by runner, oldest first. Causes two queries.
+def _read(
+    race: Race, shown: Mapping[int, datetime], begins: int
+) -> dict[int, list[Point]]:
+    """Return the points of a chunk by runner, oldest first. Causes one query.
 
-    Not cached, because positions may be erased at any time.
+    `shown`: the time from which each runner is shown. Not cached, because positions may
+    be erased at any time.
     """
     begun, ended = (
         datetime.fromtimestamp(ms / 1000, UTC) for ms in (begins, begins + CHUNK_MS)
     )
     rows = (
         Position.objects.filter(
-            runner__in=list(runners),
-            recorded_at__gte=begun,
-            recorded_at__lt=ended,
+            runner__in=list(shown),
+            recorded_at__gte=max(begun, race.start - WINDOW_BEFORE_START),
+            recorded_at__lt=min(ended, race.ends),
             held=False,
         )
         .order_by("recorded_at")
         .values_list("runner_id", "recorded_at", "lat", "lng", "progress")
     )
-    shown = shown_from(runners)
     points: dict[int, list[Point]] = {}
     for runner, recorded_at, lat, lng, progress in rows.iterator():
-        if recorded_at < shown.get(runner, LONG_AGO):
+        if recorded_at < shown[runner]:
             continue
         t = milliseconds(recorded_at)
         of = points.setdefault(runner, [])
