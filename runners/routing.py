@@ -7,6 +7,7 @@ from django.urls import re_path
 
 from runners.consumers import refuse, speak
 from runners.intake.endpoint import PREFIX, intake
+from runners.serving.bodies import with_bounded_bodies
 
 # Channels routes ASGI applications by Django's patterns, whose types expect views.
 _speak: Any = speak
@@ -24,4 +25,4 @@ def http_application(pages: Any) -> Any:
         is_report = scope["path"].startswith(PREFIX)
         await (intake if is_report else pages)(scope, receive, send)
 
-    return answer
+    return with_bounded_bodies(answer)

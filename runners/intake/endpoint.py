@@ -32,6 +32,7 @@ from runners.notifying.sos import alarm_store
 from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError
 from runners.rights.token_cache import CachedToken
+from runners.serving.bodies import UPLOAD_LIMIT_BYTES, BodyRefused
 from runners.serving.process import Process, current
 from runners.units.clock import now_ms
 
@@ -47,12 +48,6 @@ APPS = {
 }
 PREFIX = "/intake/"
 
-# The limit of a decompressed body: an Overland batch of 1,000 points has 600 KB.
-BODY_LIMIT_BYTES = 4 * 1024 * 1024
-# How much of a longer body is read, so that the client can read the response.
-PATIENCE_LIMIT_BYTES = 64 * 1024 * 1024
-# How long receiving a body may take.
-BODY_TIMEOUT_S = 60.0
 # How long a response waits for the commit.
 COMMIT_TIMEOUT_S = 10.0
 # When to retry after the database was overloaded or unavailable.
@@ -146,6 +141,8 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
         reply = app.error(error.status, error.code, error.detail)
     except Gone:
         return
+    except BodyRefused:
+        raise
     except Exception:
         logger.exception("A phone's report could not be handled")
         reply = Reply(500, b"Something failed here. Nothing was stored.\n")
@@ -333,24 +330,14 @@ def request_token(
 
 async def read_body(receive: Receive, encoding: str) -> tuple[bytes, FixError | None]:
     """Read a body and decompress it; an unusable body is returned as a `FixError`."""
-    size = 0
     chunks: list[bytes] = []
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size <= BODY_LIMIT_BYTES:
-                    chunks.append(chunk)
-                if not message.get("more_body") or size > PATIENCE_LIMIT_BYTES:
-                    break
-    except TimeoutError:
-        raise Gone from None
-    if size > BODY_LIMIT_BYTES:
-        return b"", _too_big()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
     body = b"".join(chunks)
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -368,22 +355,19 @@ def _unpack(body: bytes, encoding: str) -> bytes:
         )
     unpacker = zlib.decompressobj(wbits=47)  # Detect gzip or zlib by the header
     try:
-        unpacked = unpacker.decompress(body, BODY_LIMIT_BYTES)
+        unpacked = unpacker.decompress(body, UPLOAD_LIMIT_BYTES)
     except zlib.error:
         raise FixError(
             "message.invalid", f"The body is not valid {encoding}."
         ) from None
     if unpacker.unconsumed_tail:
-        raise _too_big()
+        raise FixError(
+            "message.too_big",
+            f"A body may have at most {UPLOAD_LIMIT_BYTES >> 20} MiB.",
+        )
     if not unpacker.eof:
         raise FixError("message.invalid", "The compressed body is incomplete.")
     return unpacked
-
-
-def _too_big() -> FixError:
-    return FixError(
-        "message.too_big", f"A body may have at most {BODY_LIMIT_BYTES >> 20} MiB."
-    )
 
 
 def _is_secure(scope: Scope) -> bool:

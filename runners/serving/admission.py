@@ -22,8 +22,20 @@ MAX_LAG_S = 10.0
 PATIENCE_S = 5.0
 # Reports of phones are refused when the lag is this many times its limit.
 REPORTS_LIMIT_FACTOR = 5
-# Descriptors that are reserved for files, the database, Redis and pages.
+# Descriptors that are reserved for files, the database and Redis.
 RESERVE = 200
+# The part of the descriptors for plain HTTP: pages, phones and handshakes.
+HTTP_SHARE = 8
+
+
+def descriptors() -> int:
+    """Return how many files and sockets this process may open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def connection_limit() -> int:
+    """Return how many connections without a websocket this process accepts."""
+    return descriptors() // HTTP_SHARE
 
 
 class Admission:
@@ -40,7 +52,7 @@ class Admission:
         self.refused: Counter[str] = Counter()
         self.lag = 0.0
         self.socket_limit = settings.SPECTATE_SOCKETS or (
-            resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
+            descriptors() - RESERVE - connection_limit()
         )
         # When the first and the latest measurement exceeded the limit, since the lag
         # was last below it. Loop time.

@@ -1,4 +1,4 @@
-"""A lifespan and a time-out that the `daphne` command has no options for."""
+"""A lifespan, limits and a time-out that the `daphne` command has no options for."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from runners.serving import process
+from runners.serving.admission import connection_limit
+from runners.serving.bodies import BODY_TIMEOUT_S, UPLOAD_LIMIT_BYTES
 
 # Autobahn's default is 1 s, after which it resets the connection. A slower client, such
 # as a phone that wakes up, may then not receive the close code.
 CLOSE_TIMEOUT_S = 10
+TOO_LATE = (
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"
+    b"content-type: text/plain\r\n\r\nThe request took too long.\n"
+)
 
 
 def prepare_daphne() -> None:
-    """Start and stop the services with Daphne, and wait longer for close replies.
+    """Start and stop the services with Daphne, and set its limits.
 
     Does nothing under other servers, which do not import Daphne's protocol.
     """
     if protocol := sys.modules.get("daphne.ws_protocol"):
         # Autobahn prefers an attribute of the protocol to the factory's option.
         protocol.WebSocketProtocol.closeHandshakeTimeout = CLOSE_TIMEOUT_S
+        limit_requests(sys.modules["daphne.http_protocol"])
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
 
@@ -32,3 +39,68 @@ def prepare_daphne() -> None:
         triggers: Any = reactor
         triggers.addSystemEventTrigger("before", "startup", run, process.start)
         triggers.addSystemEventTrigger("before", "shutdown", run, process.stop)
+
+
+def limit_requests(http: Any) -> None:
+    """Limit the bodies and the plain connections of Daphne's module for HTTP.
+
+    Twisted stores a body before the application runs. `bodies.py` refuses those that
+    are stored completely and too long for their path.
+    """
+    open_channels: set[Any] = set()
+
+    class Request(http.WebRequest):  # type: ignore[misc]
+        timer: Any = None
+
+        def gotLength(self, length: int | None) -> None:
+            super().gotLength(length)
+            self.received = 0
+            self.timer = self.channel.callLater(BODY_TIMEOUT_S, self.refuse_late)
+
+        def handleContentChunk(self, data: bytes) -> None:
+            self.received += len(data)
+            if self.received <= UPLOAD_LIMIT_BYTES:
+                super().handleContentChunk(data)
+
+        def process(self) -> Any:
+            self.stop_timer()
+            if self.received > UPLOAD_LIMIT_BYTES:
+                most = f"A request has {UPLOAD_LIMIT_BYTES >> 20} MiB at most."
+                return self.basic_error(413, b"Content Too Large", most)
+            upgrade = self.requestHeaders.getRawHeaders(b"upgrade", [b""])[0]
+            if upgrade.lower() == b"websocket":
+                open_channels.discard(self.channel)
+            return super().process()
+
+        def connectionLost(self, reason: Any) -> None:
+            self.stop_timer()
+            super().connectionLost(reason)
+
+        def refuse_late(self) -> None:
+            self.channel.transport.write(TOO_LATE)
+            self.channel.loseConnection()
+
+        def stop_timer(self) -> None:
+            if self.timer is not None and self.timer.active():
+                self.timer.cancel()
+
+    class Factory(http.HTTPFactory):  # type: ignore[misc]
+        def buildProtocol(self, addr: Any) -> Any:
+            if len(open_channels) >= connection_limit():
+                return None
+            protocol = super().buildProtocol(addr)
+            channel = protocol._channel
+            end_channel = channel.connectionLost
+
+            def connection_lost(reason: Any) -> None:
+                open_channels.discard(channel)
+                end_channel(reason)
+
+            channel.connectionLost = connection_lost
+            open_channels.add(channel)
+            return protocol
+
+    http.WebRequest, http.HTTPFactory = Request, Factory
+    server: Any = sys.modules.get("daphne.server")
+    if server is not None:
+        server.HTTPFactory = Factory

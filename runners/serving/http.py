@@ -1,23 +1,38 @@
-"""Uvicorn's HTTP protocol with limits on the head of a request.
+"""Uvicorn's HTTP protocol with limits on heads, time and the number of connections.
 
 `uvicorn spectate.asgi:application --http runners.serving.http:BoundedHttp`
 
-Without them, one connection's endless header fills the memory, and unfinished heads,
-including stalled handshakes, stay open for ever.
+Without them, one connection's endless header fills the memory. Unfinished heads, slow
+bodies and clients that read nothing stay open for ever, until no descriptor is left.
 """
 
 from __future__ import annotations
 
 import asyncio
 from asyncio.transports import Transport
+from typing import ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from runners.serving.admission import connection_limit
+from runners.serving.bodies import BODY_TIMEOUT_S
 
 # Limits of a request's line and headers, in bytes and in number.
 HEAD_LIMIT = 64 * 1024
 HEADERS = 100
 # How long a head may take, from the connection or from its first byte.
 HEAD_TIMEOUT_S = 20.0
+# How long a client may read nothing of a response that it has requested.
+STALL_TIMEOUT_S = 60.0
+# How long it may take to read the end of a response, or a response to a late body.
+ANSWER_TIMEOUT_S = 5.0
+TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n"
+    b"content-type: text/plain\r\n\r\nToo many connections. Try again.\n"
+)
 
 
 class HeadTooBig(Exception):
@@ -25,28 +40,47 @@ class HeadTooBig(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes connections whose head is late or endless."""
+    """Ends connections that are late, endless, stalled, or too many."""
 
+    # The plain connections of this process, without websockets.
+    open: ClassVar[set[BoundedHttp]] = set()
     _in_head = True
+    _in_body = False
     _head_bytes = 0
+    # Limits the time of a head, or of a body.
     _patience: asyncio.TimerHandle | None = None
+    # Limits how long the client may read nothing of a response.
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        if len(self.open) >= connection_limit():
+            transport.write(TOO_MANY)
+            self._end()
+            return
+        self.open.add(self)
+        self._be_patient(HEAD_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_came()
+        self._stop_waiting()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self) -> None:
+        self._stop_waiting()
+        super().handle_websocket_upgrade()
+
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         super().data_received(data)
+        # Checked once per chunk. Usual requests are one chunk and need no timer.
+        if self._patience is None:
+            if self._in_head:
+                self._be_patient(HEAD_TIMEOUT_S)
+            elif self._in_body:
+                self._be_patient(BODY_TIMEOUT_S + ANSWER_TIMEOUT_S)
         if not self._in_head:
             return
-        # Checked once per chunk. Usual requests have a head of one chunk and need no
-        # timer.
-        if self._patience is None:
-            self._await_head()
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_LIMIT and not self.transport.is_closing():
             self.logger.warning("A request's head exceeds the limit.")
@@ -63,19 +97,64 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._head_came()
+        self._in_head, self._in_body = False, True
+        self._cancel_patience()
         super().on_headers_complete()
 
-    def _await_head(self) -> None:
-        self._patience = self.loop.call_later(HEAD_TIMEOUT_S, self._end_patience)
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._cancel_patience()
+        super().on_message_complete()
+        # None before the upgrade of a first request.
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete:
+            # The response came first, and uvicorn's time between requests has ended
+            # with the rest of the body.
+            self._be_patient(HEAD_TIMEOUT_S)
 
-    def _head_came(self) -> None:
-        self._in_head = False
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._abort_soon()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALL_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        # A closing connection may still have a rest that nobody reads.
+        if not self.transport.is_closing():
+            self._cancel_stall()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._end()
+
+    def _be_patient(self, seconds: float) -> None:
+        self._patience = self.loop.call_later(seconds, self._end)
+
+    def _end(self) -> None:
+        self._cancel_patience()
+        self.transport.close()
+        self._abort_soon()
+
+    def _abort_soon(self) -> None:
+        """End a closed connection, even if the client does not read the rest."""
+        self._cancel_stall()
+        self._stall = self.loop.call_later(ANSWER_TIMEOUT_S, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        self.open.discard(self)
+        self._in_head = self._in_body = False
+        self._cancel_patience()
+        self._cancel_stall()
+
+    def _cancel_patience(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
-    def _end_patience(self) -> None:
-        self._patience = None
-        if not self.transport.is_closing():
-            self.transport.close()
+    def _cancel_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
