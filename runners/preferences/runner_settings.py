@@ -7,10 +7,8 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-import gpxpy.gpx
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -184,26 +182,3 @@ def positions_json(*, runner: Runner) -> dict[str, Any]:
             )
         ),
     }
-
-
-def positions_gpx(*, runner: Runner, positions: QuerySet[Position]) -> str:
-    """Return positions of a runner as a GPX track; a silence starts a new segment."""
-    document = gpxpy.gpx.GPX()
-    document.creator = "Spectate"
-    track = gpxpy.gpx.GPXTrack(name=runner.name)
-    document.tracks.append(track)
-    last: datetime | None = None
-    for row in positions.iterator():
-        if last is None or (row.recorded_at - last).total_seconds() > SILENCE_S:
-            track.segments.append(gpxpy.gpx.GPXTrackSegment())
-        last = row.recorded_at
-        track.segments[-1].points.append(
-            gpxpy.gpx.GPXTrackPoint(
-                row.lat, row.lng, elevation=row.altitude, time=row.recorded_at
-            )
-        )
-    return str(document.to_xml())
-
-
-# Delete between two fixes of one segment.
-SILENCE_S = 600

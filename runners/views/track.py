@@ -6,25 +6,29 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any
 
 from django.db import OperationalError
 from django.db.models import Count, Max, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 
 from runners.models import Position, Runner
-from runners.positions.retention import needed
-from runners.preferences.runner_settings import positions_gpx
 from runners.recovery.backfill import MARGIN_S
 from runners.rights.access import visible_runners
 from runners.rights.share_links import LinkError
 from runners.rights.windows import visible_from
 from runners.serving.process import complete_before
-from runners.units.clock import milliseconds, now_ms
+from runners.units.clock import now_ms
 from runners.views.share_header import database_unavailable, header_link
+from runners.views.track_files import (
+    TrackFile,
+    TrackGpx,
+    TrackJson,
+    track_response,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +37,12 @@ COARSEST_M = 1_000.0
 
 
 def replies_when_unavailable(
-    view: Callable[[HttpRequest, str], HttpResponse],
-) -> Callable[[HttpRequest, str], HttpResponse]:
+    view: Callable[[HttpRequest, str], HttpResponseBase],
+) -> Callable[[HttpRequest, str], HttpResponseBase]:
     """Return 503 while the database is unavailable: clients with a gap retry."""
 
     @wraps(view)
-    def answer(request: HttpRequest, code: str) -> HttpResponse:
+    def answer(request: HttpRequest, code: str) -> HttpResponseBase:
         try:
             return view(request, code)
         except OperationalError as error:
@@ -50,7 +54,7 @@ def replies_when_unavailable(
 
 @require_safe
 @replies_when_unavailable
-def track_json(request: HttpRequest, code: str) -> HttpResponse:
+def track_json(request: HttpRequest, code: str) -> HttpResponseBase:
     """Return `{code, detail, points: [[t, lat, lng, altitude]]}`, oldest first.
 
     `since` (milliseconds) omits positions stored before. `detail` (metres) omits points
@@ -73,42 +77,17 @@ def track_json(request: HttpRequest, code: str) -> HttpResponse:
         moment = datetime.fromtimestamp(since / 1000, UTC) - timedelta(seconds=MARGIN_S)
         positions = positions.filter(stored_at__gte=moment)
 
-    def answer() -> HttpResponse:
-        points = [
-            [milliseconds(at), round(lat, 6), round(lng, 6), altitude]
-            for at, lat, lng, altitude in positions.order_by("recorded_at").values_list(
-                "recorded_at", "lat", "lng", "altitude"
-            )
-        ]
-        return JsonResponse(
-            {
-                "code": runner.code,
-                "detail": detail,
-                "points": _thinned(points, detail) if detail else points,
-            }
-        )
-
-    return _conditional(request, positions, answer, f"{since} {detail}")
+    file = TrackJson(runner.code, detail)
+    return _conditional(request, positions, file, f"{since} {detail}")
 
 
 @require_safe
 @replies_when_unavailable
-def track_gpx(request: HttpRequest, code: str) -> HttpResponse:
+def track_gpx(request: HttpRequest, code: str) -> HttpResponseBase:
     """Return the track as GPX."""
     runner, positions = _visible(request, code)
 
-    def answer() -> HttpResponse:
-        return HttpResponse(
-            positions_gpx(runner=runner, positions=positions),
-            content_type="application/gpx+xml",
-        )
-
-    return _conditional(request, positions, answer, "gpx")
-
-
-def _thinned(points: list[list[Any]], detail: float) -> list[list[Any]]:
-    keys = needed([(n, p[1], p[2]) for n, p in enumerate(points)], detail)
-    return [point for n, point in enumerate(points) if n in keys]
+    return _conditional(request, positions, TrackGpx(runner.name), "gpx")
 
 
 def _visible(request: HttpRequest, code: str) -> tuple[Runner, QuerySet[Position]]:
@@ -129,15 +108,17 @@ def _visible(request: HttpRequest, code: str) -> tuple[Runner, QuerySet[Position
 
 
 def _conditional(
-    request: HttpRequest, positions: Any, answer: Any, what: str
-) -> HttpResponse:
+    request: HttpRequest, positions: QuerySet[Position], file: TrackFile, what: str
+) -> HttpResponseBase:
     """Return a response only if the client does not have these positions already.
 
-    Rights are checked before, because no cache may replace this check.
+    Rights are checked before, as no cache may answer for us.
     """
     state = positions.aggregate(n=Count("pk"), last=Max("stored_at"))
     etag = quote_etag(f"{state['n']} {state['last']} {what}")
-    response: HttpResponse = get_conditional_response(request, etag=etag) or answer()
+    response: HttpResponseBase = get_conditional_response(
+        request, etag=etag
+    ) or track_response(file, positions)
     response["ETag"] = etag
     patch_cache_control(response, private=True, no_cache=True)
     return response

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -7,10 +8,14 @@ import gpxpy
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
-from django.test import Client
+from django.db.models import F
+from django.http import StreamingHttpResponse
+from django.test import AsyncClient, Client
 from django.utils import timezone
 
+from runners import database
 from runners.models import Follow, Position, Runner, ShareLink
+from runners.views import track_files
 
 pytestmark = pytest.mark.django_db
 
@@ -154,6 +159,42 @@ def test_a_gpx_file_has_the_same_track(client: Client, bob: Runner) -> None:
     points = [point for segment in read.segments for point in segment.points]
     assert len(points) == 101
     assert points[50].longitude == pytest.approx(2.01)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["track.json", "track.json?detail=20", "track.gpx"])
+async def test_a_long_track_is_sent_in_parts(
+    bob: Runner, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    visitor = AsyncClient()
+    at_once = await visitor.get(f"/runners/bob/{path}")
+    monkeypatch.setattr(track_files, "PART", 25)
+    streamed = await visitor.get(f"/runners/bob/{path}")
+    assert isinstance(streamed, StreamingHttpResponse)
+    parts = [part async for part in streamed]
+    database.close_connections()
+    # Five parts, the last one of a single point, and the end.
+    assert len(parts) == 6
+    if "detail" in path:
+        seen = json.loads(b"".join(parts))["points"]
+        assert {tuple(p) for p in at_once.json()["points"]} <= set(map(tuple, seen))
+        assert len(seen) <= 5 + 2 * 5
+    else:
+        assert b"".join(parts) == at_once.content
+
+
+def test_a_silence_starts_a_segment(client: Client, bob: Runner) -> None:
+    Position.objects.filter(lat__gt=48.00505).update(
+        recorded_at=F("recorded_at") + timedelta(minutes=20)
+    )
+    (read,) = gpxpy.parse(client.get("/runners/bob/track.gpx").text).tracks
+    assert [len(segment.points) for segment in read.segments] == [51, 50]
+
+
+def test_a_name_is_escaped(client: Client, bob: Runner) -> None:
+    Runner.objects.update(name="<Bob> & Co")
+    (read,) = gpxpy.parse(client.get("/runners/bob/track.gpx").text).tracks
+    assert read.name == "<Bob> & Co"
 
 
 def test_an_unavailable_database_is_503(

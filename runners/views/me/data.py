@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,12 +21,14 @@ from runners.models import Runner
 from runners.preferences.runner_settings import (
     account_delete,
     positions_erase,
-    positions_gpx,
     positions_json,
     runner_delete,
 )
 from runners.views.me.forms import ConfirmForm
 from runners.views.me.page import back_to, form_of, own_page, own_runner
+from runners.views.track_files import TrackGpx, track_response
+
+R = TypeVar("R", bound=HttpResponseBase)
 
 
 @require_safe
@@ -35,10 +40,9 @@ def export_json(request: HttpRequest, runner: Runner) -> HttpResponse:
 
 @require_safe
 @own_runner
-def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponse:
-    response = HttpResponse(
-        positions_gpx(runner=runner, positions=runner.positions.filter(held=False)),
-        content_type="application/gpx+xml",
+def export_gpx(request: HttpRequest, runner: Runner) -> HttpResponseBase:
+    response = track_response(
+        TrackGpx(runner.name), runner.positions.filter(held=False)
     )
     return _as_file(response, f"{runner.code}.gpx")
 
@@ -91,6 +95,6 @@ def delete_account(request: HttpRequest) -> HttpResponse:
     return render(request, "runners/me/gone.html")
 
 
-def _as_file(response: HttpResponse, name: str) -> HttpResponse:
+def _as_file(response: R, name: str) -> R:
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, cast
 from django.contrib.auth.views import redirect_to_login
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -31,15 +32,15 @@ Status = Follow.Status
 
 
 def own_runner(
-    view: Callable[Concatenate[HttpRequest, Runner, P], HttpResponse],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    view: Callable[Concatenate[HttpRequest, Runner, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """Pass the signed-in user's own runner to a view, and never a different one."""
 
     @never_cache
     @wraps(view)
     def wrapped(
         request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return redirect_to_login(reverse("me"))
         runner = Runner.objects.filter(account=request.user).first()

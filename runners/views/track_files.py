@@ -1,0 +1,165 @@
+"""Tracks as JSON and GPX, read and written in parts of bounded size.
+
+A track of a day has up to 86,400 points. Whole documents in memory let 16 requests in
+parallel take 1 GB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+from xml.sax.saxutils import escape
+
+import orjson
+from django.db.models import QuerySet
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from runners import database
+from runners.models import Position
+from runners.positions.retention import needed
+from runners.units.clock import milliseconds
+
+# The points of one part.
+PART = 2_000
+# Longer than between two fixes of one segment.
+SILENCE = timedelta(minutes=10)
+
+
+class Point(NamedTuple):
+    """A point of a track."""
+
+    recorded_at: datetime
+    lat: float
+    lng: float
+    altitude: float | None
+
+
+class TrackFile(Protocol):
+    """Writes a track, part by part."""
+
+    content_type: str
+
+    def start(self) -> bytes: ...
+
+    def part(self, points: Sequence[Point]) -> bytes:
+        """Write the next points; at least one."""
+
+    def end(self) -> bytes: ...
+
+
+class TrackJson:
+    """Writes `{code, detail, points: [[t, lat, lng, altitude]]}`.
+
+    `detail`: points this near to the line of the others (metres) are left out. The
+    first and the last point of each part stay.
+    """
+
+    content_type = "application/json"
+
+    def __init__(self, code: str, detail: float) -> None:
+        self._head = orjson.dumps({"code": code, "detail": detail})[:-1]
+        self._detail = detail
+        self._separator = b""
+
+    def start(self) -> bytes:
+        return self._head + b',"points":['
+
+    def part(self, points: Sequence[Point]) -> bytes:
+        if self._detail:
+            rows = [(n, point.lat, point.lng) for n, point in enumerate(points)]
+            points = [points[n] for n in sorted(needed(rows, self._detail))]
+        rows_of_file = [
+            [milliseconds(at), round(lat, 6), round(lng, 6), altitude]
+            for at, lat, lng, altitude in points
+        ]
+        written = self._separator + orjson.dumps(rows_of_file)[1:-1]
+        self._separator = b","
+        return written
+
+    def end(self) -> bytes:
+        return b"]}"
+
+
+class TrackGpx:
+    """Writes GPX; a silence starts a new segment."""
+
+    content_type = "application/gpx+xml"
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last: datetime | None = None
+
+    def start(self) -> bytes:
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<gpx xmlns="http://www.topografix.com/GPX/1/1" version="1.1" '
+            f'creator="Spectate">\n<trk>\n<name>{escape(self._name)}</name>\n'
+        ).encode()
+
+    def part(self, points: Sequence[Point]) -> bytes:
+        return "".join(map(self._point, points)).encode()
+
+    def _point(self, point: Point) -> str:
+        at, last = point.recorded_at, self._last
+        self._last = at
+        segment = ""
+        if last is None:
+            segment = "<trkseg>\n"
+        elif at - last > SILENCE:
+            segment = "</trkseg>\n<trkseg>\n"
+        height = "" if point.altitude is None else f"<ele>{point.altitude:.2f}</ele>"
+        return (
+            f'{segment}<trkpt lat="{point.lat:.7f}" lon="{point.lng:.7f}">{height}'
+            f"<time>{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z</time>"
+            "</trkpt>\n"
+        )
+
+    def end(self) -> bytes:
+        segment = b"" if self._last is None else b"</trkseg>\n"
+        return segment + b"</trk>\n</gpx>\n"
+
+
+def track_response(file: TrackFile, positions: QuerySet[Position]) -> HttpResponseBase:
+    """Return a response with a track, streamed if it is long.
+
+    The first part is read before the response, so that an unavailable database is a
+    reply.
+    """
+    first = _part(file, positions, None)
+    if first.last is None:
+        body = file.start() + first.written + file.end()
+        return HttpResponse(body, content_type=file.content_type)
+    return StreamingHttpResponse(
+        _stream(file, positions, first), content_type=file.content_type
+    )
+
+
+class Part(NamedTuple):
+    """A written part; `last` is its newest time if there may be more."""
+
+    written: bytes
+    last: datetime | None
+
+
+def _part(
+    file: TrackFile, positions: QuerySet[Position], after: datetime | None
+) -> Part:
+    if after is not None:
+        positions = positions.filter(recorded_at__gt=after)
+    columns: Any = positions.order_by("recorded_at").values_list(*Point._fields)
+    points = [Point(*row) for row in columns[:PART]]
+    written = file.part(points) if points else b""
+    return Part(written, points[-1].recorded_at if len(points) == PART else None)
+
+
+async def _stream(
+    file: TrackFile, positions: QuerySet[Position], part: Part
+) -> AsyncIterator[bytes]:
+    yield file.start() + part.written
+    while part.last is not None:
+        # One after the other, in the thread for long work: others read meanwhile.
+        part = await database.work(_part, file, positions, part.last)
+        yield part.written
+    yield file.end()
