@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 from typing import Any
 
 import dj_database_url
+
+
+class PrivateFile(sqlite3.Connection):
+    """A connection whose database file, if it is new, only its owner may read.
+
+    SQLite gives its other files the same mode.
+    """
+
+    def __init__(self, database: Any, *args: Any, **kwargs: Any) -> None:
+        name = os.fspath(database)
+        if not name.startswith((":memory:", "file:")):
+            # SQLite itself reports a folder that is missing or not writable.
+            with contextlib.suppress(OSError):
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        super().__init__(database, *args, **kwargs)
 
 
 def database_settings(url: str) -> dict[str, Any]:
@@ -17,6 +35,7 @@ def database_settings(url: str) -> dict[str, Any]:
             # instead of failing within a transaction.
             "transaction_mode": "IMMEDIATE",
             "timeout": 10,  # Seconds.
+            "factory": PrivateFile,
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
                 "PRAGMA temp_store=MEMORY;"

@@ -146,7 +146,7 @@ async def intake(scope: Scope, receive: Receive, send: Send) -> None:
     except Exception:
         logger.exception("A phone's report could not be handled")
         reply = Reply(500, b"Something failed here. Nothing was stored.\n")
-    await _answer(reply, send, app, after)
+    await _answer(reply, scope, send, app, after)
 
 
 async def _serve(
@@ -381,7 +381,7 @@ def _headers(scope: Scope) -> dict[bytes, str]:
 
 
 async def _answer(
-    reply: Reply, send: Send, app: App | None, after: float | None
+    reply: Reply, scope: Scope, send: Send, app: App | None, after: float | None
 ) -> None:
     headers = [
         (b"content-type", reply.content_type.encode()),
@@ -389,6 +389,10 @@ async def _answer(
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if settings.SECURE_HSTS_SECONDS and _is_secure(scope):
+        # As on Django's pages.
+        hsts = b"max-age=%d; includeSubDomains" % settings.SECURE_HSTS_SECONDS
+        headers.append((b"strict-transport-security", hsts))
     if after is not None:
         headers.append((b"retry-after", str(after).encode()))
     if reply.status == 401:

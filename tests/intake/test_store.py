@@ -54,7 +54,7 @@ async def test_only_a_wrong_token_is_delayed(
 async def test_a_server_with_https_accepts_no_position_by_plain_http(
     process: Process, token: str, settings: Settings
 ) -> None:
-    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS = True, 10
     forwarded = [(b"x-forwarded-proto", b"https")]
     for status, more in (
         (403, {"scheme": "http"}),
@@ -64,6 +64,8 @@ async def test_a_server_with_https_accepts_no_position_by_plain_http(
         got, headers = await send(token, **more)
         assert got == status
         assert headers[b"x-content-type-options"] == b"nosniff"
+        hsts = headers.get(b"strict-transport-security")
+        assert hsts == (b"max-age=10; includeSubDomains" if got == 200 else None)
 
 
 async def test_a_full_recorder_is_503_and_accepts_the_point_later(

@@ -53,18 +53,18 @@ def own_runner(
 
 def form_of(
     page: str,
-) -> Callable[[Callable[P, HttpResponse]], Callable[P, HttpResponse]]:
+) -> Callable[[Callable[P, HttpResponseBase]], Callable[P, HttpResponseBase]]:
     """Let a view accept the POST of a form of `page`, the name of a URL.
 
     A form with errors is shown at the URL of its view: a GET of that URL, as after a
     restart of the browser, is redirected to the page.
     """
 
-    def decorated(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
+    def decorated(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
         accept = require_POST(view)
 
         @wraps(view)
-        def wrapped(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             request = cast(HttpRequest, args[0])
             if request.method in ("GET", "HEAD"):
                 return redirect(page)
