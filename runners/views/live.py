@@ -146,6 +146,7 @@ def live_page(
         "race": race,
         "share_link": link,
         "race_state": race and _race_state(race, now),
+        "preview": None if link else _preview(title, race or next(iter(courses), None)),
         "race_length": race and race.length / 1000,
         # Times are in the race's time zone, or as a template would convert them.
         "race_start": race
@@ -165,6 +166,16 @@ def live_page(
     if mode == "embed":
         response.xframe_options_exempt = True
     return response
+
+
+def _preview(title: str, race: Race | None) -> dict[str, str]:
+    """Return the `title`, `image` and `site` of a link to the page in a messenger."""
+    if race is not None and race.visibility == Race.Visibility.PUBLIC and race.line:
+        image = reverse("race_preview", args=[race.slug])
+    else:
+        image = static("icons/phone-512.png")
+    site = settings.PUBLIC_URL
+    return {"title": title, "image": site + image, "site": site}
 
 
 def _first(follow: dict[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ import { gettext } from "./language.js";
 import { RunnerList } from "./list.js";
 import { dataState } from "./liveness.js";
 import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
+import { addressOf, share, viewOf } from "./share.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
@@ -19,6 +20,8 @@ const REFRESH_EVERY_MS = 1000;
 const DRAW_EVERY_MS = 250;
 // How long the server-rendered list stays if the server sends nothing.
 const SERVED_FOR_MS = 20_000;
+// A place in an address has five decimals.
+const SHARED_PLACE_REACH_M = 5;
 
 /**
  * The data that the server puts into the page (runners/views/live.py). Times are in ms.
@@ -58,8 +61,9 @@ let toolsOpening = null;
 let player = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
+const asked = viewOf(location.search);
 /** @type {string | null} */
-let selected = page.oneRunner;
+let selected = asked.runner ?? page.oneRunner;
 /** @type {number | null} the server's time at which the picture was stopped */
 let paused = null;
 let connected = false;
@@ -72,7 +76,7 @@ let drawTimer;
 let drawnAt = 0; // by the page's running time
 
 const sheet = new Sheet((visible) => map?.setCovered(visible));
-sheet.go(page.oneRunner ? "half" : "peek");
+sheet.go(selected ? "half" : "peek");
 
 const feed = new Feed(page, store, clock, {
   codes: () => {
@@ -83,6 +87,7 @@ const feed = new Feed(page, store, clock, {
   trailed: () => [...store.runners.keys()].filter(isBig),
   onChange: (isComplete) => {
     if (isComplete) map?.ready();
+    if (isComplete) showAsked();
     drawSoon();
   },
   onEvent: receiveEvent,
@@ -100,12 +105,13 @@ setInterval(() => performance.now() - drawnAt > REFRESH_EVERY_MS / 2 && draw(), 
 
 find("#pause").addEventListener("click", togglePause);
 find("#fold").addEventListener("click", toggleFold);
+document.querySelector("#share")?.addEventListener("click", shareView);
 document.addEventListener("keydown", shortcut);
 document.addEventListener("visibilitychange", () => draw());
 
 // Modules that the list does not need are loaded after it, because each request counts on
 // a slow connection.
-if (page.oneRunner || follows.codes().length) openTools();
+if (selected || follows.codes().length) openTools();
 openMap().finally(() => {
   openTools();
   openChoices();
@@ -212,6 +218,21 @@ function pick(code) {
   if (selected) list.reveal(selected);
 }
 
+async function shareView() {
+  const runner = selected === page.oneRunner ? null : selected;
+  const place = tools?.mine.pinned.place ?? null;
+  const url = addressOf(location.href, { runner, place });
+  const sentence = await share(document.title, url);
+  if (sentence) header.notice(sentence);
+}
+
+// Show the place of the page's address, once the courses have arrived.
+function showAsked() {
+  const { place } = asked;
+  asked.place = null;
+  if (place) openTools().then(() => tools?.mine.pinned.point(place, SHARED_PLACE_REACH_M));
+}
+
 function togglePause() {
   paused = paused === null ? clock.now() : null;
   header.showPaused(paused);
@@ -313,6 +334,7 @@ function openTools() {
   });
   // If loading fails, the next star retries it.
   toolsOpening.catch(() => (toolsOpening = null));
+  return toolsOpening;
 }
 
 async function openChoices() {
@@ -363,6 +385,7 @@ async function openMap() {
       now: shownTime,
     });
     map = opened;
+    if (asked.runner) map.follow(asked.runner);
     sheet.show();
     if (feed.lastFrame !== null) map.ready();
     find("#map-controls").hidden = false;

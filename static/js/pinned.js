@@ -58,6 +58,11 @@ export class Pinned {
     this.#warn.addEventListener("change", () => this.#askToWarn());
   }
 
+  /** Return the pinned place, or null. */
+  get place() {
+    return this.#pin?.place ?? null;
+  }
+
   /**
    * Pin the course near a place on the map, if there is one.
    * @param {LngLat} place

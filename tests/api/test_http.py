@@ -15,8 +15,8 @@ from tests.api.faults import FAULTS, Faulty
 
 # Pages, their parts, and data for their scripts only.
 NOT_FOR_PROGRAMS = re.compile(
-    r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|stop/|words/|races/<slug:slug>/($|standings/|run"
-    r"ners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
+    r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|stop/|words/"
+    r"|races/<slug:slug>/($|preview|standings/|runners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
 )
 
 

@@ -71,29 +71,55 @@ def progress_of(page: LivePage, code: str) -> float | None:
     return float(value) / (1000 if unit == "m" else 1)
 
 
-def make_finishers() -> None:
+def make_finishers(slug: str) -> None:
     """Make a race in which Ann and Bob have finished and Cleo has not."""
-    race = make_race(slug="finishers")
-    make_entry(race, "ann", "1", pace=0.2, category="W")
-    make_entry(race, "bob", "2", pace=0.21, category="M")
-    make_entry(race, "cleo", "3", pace=0.3, category="W")
+    race = make_race(slug=slug)
+    make_entry(race, f"ann-{slug}", "1", pace=0.2, category="W")
+    make_entry(race, f"bob-{slug}", "2", pace=0.21, category="M")
+    make_entry(race, f"cleo-{slug}", "3", pace=0.3, category="W")
 
 
 def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
-    web_server.database(make_finishers)
-    page.open("/races/finishers/")
-    for code in ("ann", "bob", "cleo"):
+    web_server.database(make_finishers, "ranked")
+    page.open("/races/ranked/")
+    ann, bob, cleo = (f"{name}-ranked" for name in ("ann", "bob", "cleo"))
+    for code in (ann, bob, cleo):
         page.star(code).click()
-    bob = page.row("bob")
-    expect(bob.locator(".words")).to_have_text("Finished in 35:00")
-    expect(bob.locator(".rank")).to_have_text("2nd")
-    expect(bob.locator(".next")).to_have_text("1st in M")
-    expect(page.row("ann").locator(".rank")).to_have_text("1st")
-    expect(page.row("cleo").locator(".rank")).to_have_text("3rd")
-    expect(page.row("cleo").locator(".next")).to_contain_text("Finish")
+    card = page.row(bob)
+    expect(card.locator(".words")).to_have_text("Finished in 35:00")
+    expect(card.locator(".rank")).to_have_text("2nd")
+    expect(card.locator(".next")).to_have_text("1st in M")
+    expect(page.row(ann).locator(".rank")).to_have_text("1st")
+    expect(page.row(cleo).locator(".rank")).to_have_text("3rd")
+    expect(page.row(cleo).locator(".next")).to_contain_text("Finish")
+
+
+def test_a_shared_address_opens_with_the_same_runner_and_place(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    without_map(context)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    web_server.database(make_finishers, "shared")
+    page.open("/races/shared/")
+    # The places are offered to visitors who follow somebody.
+    page.star("cleo-shared").click()
+    page.row("cleo-shared").locator(".pick").click()
+    page.page.select_option("#places", label="7.5 km")
+    page.page.click("#share")
+    expect(page.page.locator("#notice")).to_have_text("The link is copied.")
+    url = page.page.evaluate("navigator.clipboard.readText()")
+    assert "runner=cleo-shared" in url and "place=48.06" in url
+
+    other = LivePage(context.new_page())
+    other.open(url)
+    picked = other.row("cleo-shared").locator(".pick")
+    expect(picked).to_have_attribute("aria-current", "true")
+    other.star("cleo-shared").wait_for()
+    expect(other.page.locator("#arrivals-at")).to_contain_text("7.5 km")
+    assert other.errors == []
 
 
 def tail_of(page: LivePage) -> float:

@@ -68,6 +68,21 @@ def test_the_live_page_links_to_current_next_and_past_races(
     assert 'href="/races/over/standings/"' in html
 
 
+def test_a_posted_link_has_a_title_and_a_picture(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("on", start=-hour, ends=hour)
+    race.line = [[48.0, 2.0], [48.1, 2.1]]
+    race.save()
+    html = client.get("/races/on/").content.decode()
+    assert f'<meta property="og:title" content="{race.name}">' in html
+    assert "/races/on/preview.png" in html
+    picture = client.get("/races/on/preview.png")
+    assert picture["Content-Type"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
+    Race.objects.update(visibility=Race.Visibility.LINK)
+    assert client.get("/races/on/preview.png").status_code == 404
+
+
 def test_a_race_is_not_in_its_own_list_of_past_races(client: Client, db: None) -> None:
     make_race("over", start=-9 * timedelta(hours=1), ends=-timedelta(hours=1))
     assert "Past races" not in client.get("/races/over/").content.decode()
