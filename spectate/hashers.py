@@ -16,7 +16,10 @@ NICENESS = 5
 def _lower_priority() -> None:
     # On Linux a thread has a priority of its own.
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        # A process that was started with a lower priority may not raise it.
+        niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 
 _thread = ThreadPoolExecutor(1, "hashing", initializer=_lower_priority)
