@@ -20,6 +20,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners.models import Race, ShareLink
+from runners.models.runner import PALETTE
 from runners.preferences.following import follow_statuses
 from runners.rights.access import visible_runners
 from runners.rights.windows import races_of, visible_races
@@ -110,6 +111,7 @@ def live_page(
         # Arrival times at a point of a race. SLUG stands for its slug.
         "eta": reverse("eta_json", args=["SLUG"]),
         "standings": reverse("standings_json", args=["SLUG"]),
+        "palette": PALETTE,
         "replay": race and reverse("replay_json", args=[race.slug]),
         # The `follow` message that this page sends (docs/protocol.md).
         "follow": follow,

@@ -3,6 +3,7 @@
 import { linkEndedSentence, lostSentence, nobodySentence } from "./access.js";
 import { onChoice, useRaceZone } from "./choices.js";
 import { ServerClock } from "./clock.js";
+import { distinguish } from "./colours.js";
 import { find, setAttribute } from "./dom.js";
 import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
@@ -27,7 +28,7 @@ const SHARED_PLACE_REACH_M = 5;
  * The data that the server puts into the page (runners/views/live.py). Times are in ms.
  * @typedef {{
  *   socket: string, poll: string, first: string | null, track: string, eta: string,
- *   standings: string, replay: string | null,
+ *   standings: string, palette: string[], replay: string | null,
  *   follow: import("./protocol.js").Follow, ownFollows: boolean,
  *   oneRunner: string | null, race: {slug: string, start: number, ends: number} | null,
  *   zone: {name: string, at: number} | null, courses: Record<string, any>[],
@@ -270,9 +271,11 @@ function draw() {
   if (paused !== null) return;
   const isWaiting = feed.lastFrame === null && lost === null;
   if (isWaiting && list.isServed && performance.now() < SERVED_FOR_MS) return;
+  const mine = [...store.runners.values()].filter(({ code }) => isMine(code));
+  distinguish(mine, page.palette);
   const runners = shownRunners();
   // Predicted arrivals are always later than now, also in a replay.
-  tools?.mine.render([...store.runners.values()].filter(({ code }) => isMine(code)), clock.now());
+  tools?.mine.render(mine, clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
