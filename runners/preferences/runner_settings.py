@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 from datetime import datetime
-from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -160,25 +159,3 @@ def account_delete(*, user: User) -> None:
     for runner in Runner.objects.filter(account=user):
         runner_delete(runner=runner)
     user.delete()
-
-
-def positions_json(*, runner: Runner) -> dict[str, Any]:
-    """Return all stored positions of a runner for a download.
-
-    Keys: `code`, `name`, `positions` and `calls_for_help`, the last two lists of dicts
-    with model fields in SI units; times are datetimes.
-    """
-    fields = (
-        *("recorded_at", "stored_at", "lat", "lng", "accuracy", "altitude"),
-        *("speed", "heading", "battery", "source"),
-    )
-    return {
-        "code": runner.code,
-        "name": runner.name,
-        "positions": list(runner.positions.values(*fields)),
-        "calls_for_help": list(
-            runner.sos.values(
-                *("called_at", "placed_at", "lat", "lng", "accuracy", "battery")
-            )
-        ),
-    }

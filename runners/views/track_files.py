@@ -6,18 +6,20 @@ parallel take 1 GB.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from xml.sax.saxutils import escape
 
 import orjson
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from runners import database
-from runners.models import Position
+from runners.models import Position, Runner
 from runners.positions.retention import needed
 from runners.units.clock import milliseconds
 
@@ -27,23 +29,20 @@ PART = 2_000
 SILENCE = timedelta(minutes=10)
 
 
-class Point(NamedTuple):
-    """A point of a track."""
-
-    recorded_at: datetime
-    lat: float
-    lng: float
-    altitude: float | None
+# The columns of a point; the first one is its time.
+POINT = ("recorded_at", "lat", "lng", "altitude")
+Row = tuple[Any, ...]
 
 
 class TrackFile(Protocol):
-    """Writes a track, part by part."""
+    """Writes a track, part by part; its `columns` begin with `recorded_at`."""
 
     content_type: str
+    columns: tuple[str, ...]
 
     def start(self) -> bytes: ...
 
-    def part(self, points: Sequence[Point]) -> bytes:
+    def part(self, points: Sequence[Row]) -> bytes:
         """Write the next points; at least one."""
 
     def end(self) -> bytes: ...
@@ -57,6 +56,7 @@ class TrackJson:
     """
 
     content_type = "application/json"
+    columns: tuple[str, ...] = POINT
 
     def __init__(self, code: str, detail: float) -> None:
         self._head = orjson.dumps({"code": code, "detail": detail})[:-1]
@@ -66,9 +66,9 @@ class TrackJson:
     def start(self) -> bytes:
         return self._head + b',"points":['
 
-    def part(self, points: Sequence[Point]) -> bytes:
+    def part(self, points: Sequence[Row]) -> bytes:
         if self._detail:
-            rows = [(n, point.lat, point.lng) for n, point in enumerate(points)]
+            rows = [(n, lat, lng) for n, (_, lat, lng, _) in enumerate(points)]
             points = [points[n] for n in sorted(needed(rows, self._detail))]
         rows_of_file = [
             [milliseconds(at), round(lat, 6), round(lng, 6), altitude]
@@ -82,10 +82,46 @@ class TrackJson:
         return b"]}"
 
 
+class ExportJson:
+    """Writes a runner's own data: `{code, name, positions, calls_for_help}`.
+
+    The last two are lists of objects with model fields in SI units.
+    """
+
+    content_type = "application/json"
+    columns: tuple[str, ...] = (
+        *("recorded_at", "stored_at", "lat", "lng", "accuracy", "altitude"),
+        *("speed", "heading", "battery", "source"),
+    )
+
+    def __init__(self, runner: Runner) -> None:
+        self._head = orjson.dumps({"code": runner.code, "name": runner.name})[:-1]
+        fields = ("called_at", "placed_at", "lat", "lng", "accuracy", "battery")
+        self._calls = _json(list(runner.sos.values(*fields)))
+        self._separator = b""
+
+    def start(self) -> bytes:
+        return self._head + b',"positions":['
+
+    def part(self, points: Sequence[Row]) -> bytes:
+        rows = [dict(zip(self.columns, point, strict=True)) for point in points]
+        written = self._separator + _json(rows)[1:-1]
+        self._separator = b","
+        return written
+
+    def end(self) -> bytes:
+        return b'],"calls_for_help":' + self._calls + b"}"
+
+
+def _json(rows: list[dict[str, Any]]) -> bytes:
+    return json.dumps(rows, cls=DjangoJSONEncoder).encode()
+
+
 class TrackGpx:
     """Writes GPX; a silence starts a new segment."""
 
     content_type = "application/gpx+xml"
+    columns: tuple[str, ...] = POINT
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -98,20 +134,20 @@ class TrackGpx:
             f'creator="Spectate">\n<trk>\n<name>{escape(self._name)}</name>\n'
         ).encode()
 
-    def part(self, points: Sequence[Point]) -> bytes:
+    def part(self, points: Sequence[Row]) -> bytes:
         return "".join(map(self._point, points)).encode()
 
-    def _point(self, point: Point) -> str:
-        at, last = point.recorded_at, self._last
-        self._last = at
+    def _point(self, point: Row) -> str:
+        at, lat, lng, altitude = point
+        last, self._last = self._last, at
         segment = ""
         if last is None:
             segment = "<trkseg>\n"
         elif at - last > SILENCE:
             segment = "</trkseg>\n<trkseg>\n"
-        height = "" if point.altitude is None else f"<ele>{point.altitude:.2f}</ele>"
+        height = "" if altitude is None else f"<ele>{altitude:.2f}</ele>"
         return (
-            f'{segment}<trkpt lat="{point.lat:.7f}" lon="{point.lng:.7f}">{height}'
+            f'{segment}<trkpt lat="{lat:.7f}" lon="{lng:.7f}">{height}'
             f"<time>{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z</time>"
             "</trkpt>\n"
         )
@@ -148,10 +184,10 @@ def _part(
 ) -> Part:
     if after is not None:
         positions = positions.filter(recorded_at__gt=after)
-    columns: Any = positions.order_by("recorded_at").values_list(*Point._fields)
-    points = [Point(*row) for row in columns[:PART]]
+    rows: Any = positions.order_by("recorded_at").values_list(*file.columns)
+    points = list(rows[:PART])
     written = file.part(points) if points else b""
-    return Part(written, points[-1].recorded_at if len(points) == PART else None)
+    return Part(written, points[-1][0] if len(points) == PART else None)
 
 
 async def _stream(

@@ -367,6 +367,7 @@ def test_positions_can_be_downloaded(
 ) -> None:
     rows = bob_client.get("/me/positions.json").json()["positions"]
     assert [row["lat"] for row in rows] == [53.35, 53.35]
+    assert re.fullmatch(r"[-\d]+T[:\d]+(\.\d{3})?Z", rows[0]["recorded_at"])
     gpx = bob_client.get("/me/positions.gpx")
     assert gpx.content.decode().count("<trkpt") == 2
     assert gpx.headers["Content-Disposition"] == 'attachment; filename="bob.gpx"'

@@ -183,6 +183,18 @@ async def test_a_long_track_is_sent_in_parts(
         assert b"".join(parts) == at_once.content
 
 
+def test_an_export_is_the_same_in_parts(bob: Runner) -> None:
+    rows = list(bob.positions.values_list(*track_files.ExportJson.columns))
+
+    def written(size: int) -> Any:
+        file = track_files.ExportJson(bob)
+        parts = [file.part(rows[n : n + size]) for n in range(0, len(rows), size)]
+        return json.loads(file.start() + b"".join(parts) + file.end())
+
+    assert written(25) == written(len(rows))
+    assert len(written(25)["positions"]) == 101
+
+
 def test_a_silence_starts_a_segment(client: Client, bob: Runner) -> None:
     Position.objects.filter(lat__gt=48.00505).update(
         recorded_at=F("recorded_at") + timedelta(minutes=20)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.contrib import messages
 from django.contrib.auth import logout
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -21,20 +21,19 @@ from runners.models import Runner
 from runners.preferences.runner_settings import (
     account_delete,
     positions_erase,
-    positions_json,
     runner_delete,
 )
 from runners.views.me.forms import ConfirmForm
 from runners.views.me.page import back_to, form_of, own_page, own_runner
-from runners.views.track_files import TrackGpx, track_response
+from runners.views.track_files import ExportJson, TrackGpx, track_response
 
 R = TypeVar("R", bound=HttpResponseBase)
 
 
 @require_safe
 @own_runner
-def export_json(request: HttpRequest, runner: Runner) -> HttpResponse:
-    response = JsonResponse(positions_json(runner=runner))
+def export_json(request: HttpRequest, runner: Runner) -> HttpResponseBase:
+    response = track_response(ExportJson(runner), runner.positions.all())
     return _as_file(response, f"{runner.code}.json")
 
 
