@@ -125,6 +125,8 @@ export function dayAndTime(ms) {
   return clock(ms, { weekday: "long", day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
 }
 
+// 24 h, unless the visitor's region is known to use 12 h.
+const HOURS = language === "en" ? "h23" : undefined;
 /** @type {Map<string, Intl.DateTimeFormat>} making one takes longer than using it */
 const clocks = new Map();
 
@@ -133,7 +135,7 @@ function clock(ms, parts) {
   const key = `${Object.keys(parts)} ${zone()}`;
   let format = clocks.get(key);
   if (!format) {
-    format = new Intl.DateTimeFormat(language, { ...parts, timeZone: zone(), hourCycle: "h23" });
+    format = new Intl.DateTimeFormat(language, { ...parts, timeZone: zone(), hourCycle: HOURS });
     clocks.set(key, format);
   }
   return format.format(ms);
