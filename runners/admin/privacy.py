@@ -24,7 +24,13 @@ class ZoneAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def save_model(
         self, request: HttpRequest, obj: Zone, form: Any, change: bool
     ) -> None:
-        """Save the zone, and delete the positions stored inside."""
+        """Save the zone, and delete the positions stored inside.
+
+        A zone that is moved or resized gets a new shift: two circles that are shifted
+        in the same way would together reveal the place.
+        """
+        if {"lat", "lng", "radius"} & set(form.changed_data):
+            obj.draw_shift()
         zone_save(zone=obj)
 
 

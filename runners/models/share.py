@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import secrets
+import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -13,6 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from runners.models.race import Race
 from runners.models.rights import NotingQuerySet, RightsChange
@@ -197,18 +200,23 @@ class Pause(models.Model):
 
 
 class Zone(models.Model):
-    """A circle around a place where a runner is never shown, such as their home.
+    """A place around which a runner is never shown, such as their home.
 
-    The enforced circle is shifted by a random offset that stays the same for the zone.
-    Without it, the ends of many tracks would reveal the centre.
+    The circle that is hidden has `HIDDEN_RADII` radii. Its centre is anywhere within
+    `FARTHEST_SHIFT` radii of the place, each point with the same probability, and stays
+    the same. The circle, which the ends of tracks reveal, thus does not reveal where
+    inside the place is. docs/privacy.md has what attackers find nevertheless.
     """
+
+    HIDDEN_RADII = 6.0
+    FARTHEST_SHIFT = 2.0
 
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="zones")
     name = models.CharField(max_length=40, default="Home")
     lat = models.FloatField()
     lng = models.FloatField()
     radius = models.FloatField(default=300, help_text="Metres, 100 to 5,000.")
-    # The shift: a fraction of the radius, and degrees from north.
+    # The shift of the centre: in radii, and degrees from north.
     shift = models.FloatField(editable=False)
     bearing = models.FloatField(editable=False)
 
@@ -228,8 +236,23 @@ class Zone(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         if self.shift is None:
-            dice = secrets.SystemRandom()
-            # The shifted circle still covers the place itself with a margin.
-            self.shift = dice.uniform(0.2, 0.6)
-            self.bearing = dice.uniform(0, 360)
+            self.draw_shift()
         super().save(**kwargs)
+
+    @classmethod
+    def hidden_range(cls, radius: float) -> tuple[int, int]:
+        """Return how far around a place is hidden, at least and at most, in metres."""
+        least = (cls.HIDDEN_RADII - cls.FARTHEST_SHIFT) * radius
+        return round(least), round((cls.HIDDEN_RADII + cls.FARTHEST_SHIFT) * radius)
+
+    def draw_shift(self) -> None:
+        """Choose the centre of the hidden circle: the same again for the same zone.
+
+        A zone that is removed and made again would otherwise get a second circle, and
+        both together reveal more. The place counts to about 100 m.
+        """
+        zone = f"{self.runner_id} {self.lat:.3f} {self.lng:.3f} {self.radius:.0f}"
+        digest = salted_hmac("runners.zone", zone, algorithm="sha256").digest()
+        distance, angle = struct.unpack("2Q", digest[:16])
+        self.shift = self.FARTHEST_SHIFT * math.sqrt(distance / 2**64)
+        self.bearing = 360 * angle / 2**64

@@ -5,7 +5,6 @@ They are enforced before the fan-out, so that no hidden position leaves the serv
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,41 +22,33 @@ from runners.positions.validation import FixError
 from runners.units.clock import milliseconds
 from runners.units.earth import EARTH_RADIUS_M
 
-DAY_MS = 86_400_000
 PUBLIC_HISTORY_MS = PUBLIC_HISTORY // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """A zone as it is enforced: centre in degrees, radius in metres.
+    """A zone as it is enforced: centre in degrees, radius in metres."""
 
-    The radius differs from day to day, so that the ends of tracks do not lie on one
-    circle.
-    """
-
-    zone: int
     lat: float
     lng: float
     radius: float
 
     @classmethod
     def of(cls, zone: Zone) -> Circle:
-        """Return a zone with its centre shifted by its own random offset."""
+        """Return the circle that a zone hides, on all days."""
         offset = zone.shift * zone.radius
         angle = math.radians(zone.bearing)
         lat = zone.lat + math.degrees(offset * math.cos(angle) / EARTH_RADIUS_M)
         scale = max(0.01, math.cos(math.radians(zone.lat)))
         lng = zone.lng + math.degrees(offset * math.sin(angle) / EARTH_RADIUS_M / scale)
-        return cls(zone.pk, lat, lng, zone.radius)
+        return cls(lat, lng, Zone.HIDDEN_RADII * zone.radius)
 
     def hides(self, fix: Fix) -> bool:
-        """Return whether a fix lies inside on its day."""
-        seed = f"{self.zone} {self.lat} {fix.t // DAY_MS}".encode()
-        growth = 1 + hashlib.sha256(seed).digest()[0] / 1024  # up to a quarter more
+        """Return whether a fix lies inside."""
         scale = math.cos(math.radians(self.lat))
         north = math.radians(fix.lat - self.lat)
         east = math.radians((fix.lng - self.lng + 540) % 360 - 180) * scale
-        return EARTH_RADIUS_M * math.hypot(north, east) <= self.radius * growth
+        return EARTH_RADIUS_M * math.hypot(north, east) <= self.radius
 
 
 @dataclass(frozen=True, slots=True)

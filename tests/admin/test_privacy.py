@@ -15,7 +15,7 @@ def test_a_zone_deletes_stored_positions(office: Client, bob: Runner) -> None:
     centre = {"lat": "53.3566", "lng": "-6.3285"}
     office.post("/admin/runners/zone/add/", data | centre)
     zone = Zone.objects.get()
-    assert 0 < zone.shift < 1
+    assert 0 < zone.shift < Zone.FARTHEST_SHIFT
     assert not LatestPosition.objects.exists()
     assert RightsChange.objects.filter(key=bob.pk, erased=True).exists()
 
@@ -23,6 +23,8 @@ def test_a_zone_deletes_stored_positions(office: Client, bob: Runner) -> None:
     url = f"/admin/runners/zone/{zone.pk}/change/"
     office.post(url, data | centre | {"lat": "53.4"})
     assert not LatestPosition.objects.exists()
+    # The new circle is not the old one moved along.
+    assert Zone.objects.get().bearing != zone.bearing
 
 
 def test_the_list_does_not_show_the_positions_of_zones(

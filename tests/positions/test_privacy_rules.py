@@ -16,7 +16,7 @@ from runners.models import LatestPosition, Pause, Position, Runner, Zone
 from runners.positions import pipeline as pipeline_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
-from runners.positions.privacy_rules import DAY_MS, Circle, forget_hidden
+from runners.positions.privacy_rules import Circle, forget_hidden
 from runners.positions.storage import Row, write_rows
 from runners.positions.track import Publisher
 from runners.preferences.runner_settings import (
@@ -35,7 +35,7 @@ JUST_EAST = -179.9995
 FAR_WEST = 179.98
 FAR_EAST = -179.98
 LONGITUDES = (FAR_WEST, JUST_WEST, JUST_EAST, FAR_EAST)
-RADIUS_M = 500.0
+RADIUS_M = 150.0
 SHIFT_M = 250.0
 
 
@@ -76,45 +76,69 @@ def test_a_new_zone_deletes_positions_on_both_sides_of_the_date_line(
     assert list(left) == [FAR_WEST, FAR_EAST]
 
 
-# -- the radius of a day
-
-DAYS = range(20_000, 20_060)
+# -- the hidden circle
 
 
-def radius_percent(zone: Zone, day: int, hour: int = 0) -> int:
-    """Return the percentage of the radius within which a zone hides on a day."""
-    circle = Circle.of(zone)
-    t = day * DAY_MS + hour * DAY_MS // 24
-
-    def hides(metres: float) -> bool:
-        north = math.degrees(metres / EARTH_RADIUS_M)
-        return circle.hides(Fix(t, circle.lat + north, circle.lng))
-
-    # A centimetre inside, so that rounding does not matter.
-    return max(p for p in range(200) if hides(RADIUS_M * p / 100 - 0.01))
-
-
-def home(pk: int) -> Zone:
-    zone = zone_of(1, 2.0, 90)
-    zone.pk = pk
+def drawn(number: int, **place: float) -> Zone:
+    """Return an unsaved zone of a runner by number, with its shift."""
+    zone = Zone(
+        runner_id=number, **({"lat": 60.0, "lng": 180.0, "radius": 300} | place)
+    )
+    zone.draw_shift()
     return zone
 
 
-def test_the_radius_of_a_zone_differs_by_day_and_is_never_too_small() -> None:
-    percentages = [radius_percent(home(1), day) for day in DAYS]
-    assert 100 <= min(percentages) < 105
-    assert 120 < max(percentages) <= 125
-    assert len(set(percentages)) > 15
+def places_around(lat: float, lng: float, metres: float) -> list[tuple[float, float]]:
+    """Return 16 places at a distance from one."""
+    degrees = math.degrees(metres / EARTH_RADIUS_M)
+    east = degrees / math.cos(math.radians(lat))
+    angles = [n * math.pi / 8 for n in range(16)]
+    return [(lat + degrees * math.cos(a), lng + east * math.sin(a)) for a in angles]
 
 
-def test_the_radius_of_a_zone_is_constant_all_day() -> None:
-    for day in DAYS[:5]:
-        assert len({radius_percent(home(1), day, hour) for hour in range(24)}) == 1
+def test_nothing_within_four_radii_is_shown_wherever_the_circle_lies() -> None:
+    for number in range(200):
+        zone = drawn(number)
+        circle = Circle.of(zone)
+        for place in places_around(zone.lat, zone.lng, 3.99 * 300):
+            assert circle.hides(Fix(0, *place))
 
 
-def test_the_radii_of_two_zones_differ_on_the_same_days() -> None:
-    one, other = ([radius_percent(home(pk), day) for day in DAYS] for pk in (1, 2))
-    assert one != other
+def test_nothing_beyond_eight_radii_is_hidden() -> None:
+    for number in range(200):
+        zone = drawn(number)
+        circle = Circle.of(zone)
+        for place in places_around(zone.lat, zone.lng, 8.06 * 300):
+            assert not circle.hides(Fix(0, *place))
+
+
+def test_a_zone_hides_the_same_circle_every_day() -> None:
+    circle = Circle.of(drawn(1))
+    inside = places_around(circle.lat, circle.lng, 6 * 300 - 1)
+    outside = places_around(circle.lat, circle.lng, 6 * 300 + 1)
+    for day in range(20_000, 20_060):
+        t = day * 86_400_000
+        assert all(circle.hides(Fix(t, *place)) for place in inside)
+        assert not any(circle.hides(Fix(t, *place)) for place in outside)
+
+
+def test_each_point_near_the_centre_is_the_place_with_the_same_probability() -> None:
+    zones = [drawn(number) for number in range(4_000)]
+    # Half of the area, and a quarter of the directions; six standard deviations.
+    near = sum(zone.shift < Zone.FARTHEST_SHIFT / math.sqrt(2) for zone in zones)
+    north_east = sum(zone.bearing < 90 for zone in zones)
+    assert abs(near - 2_000) < 6 * 32
+    assert abs(north_east - 1_000) < 6 * 28
+
+
+def test_a_zone_that_is_made_again_hides_the_same_circle() -> None:
+    zone, again = drawn(1), drawn(1, lat=60.0001)
+    assert (zone.shift, zone.bearing) == (again.shift, again.bearing)
+
+
+@pytest.mark.parametrize("change", [{"radius": 400.0}, {"lat": 60.1}])
+def test_a_changed_zone_is_shifted_differently(change: dict[str, float]) -> None:
+    assert drawn(1).bearing != drawn(1, **change).bearing
 
 
 BEARINGS = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}
@@ -125,19 +149,17 @@ def test_a_zone_extends_further_in_the_direction_of_its_shift_at_any_latitude(
     bearing: int,
 ) -> None:
     zone = zone_of(1, 10.0, bearing)
-    zone.pk, zone.lat = 1, 60.0
+    zone.lat = 60.0
     circle = Circle.of(zone)
-    # A place that no unshifted zone covers on any day.
-    north = math.degrees((RADIUS_M + 200) / EARTH_RADIUS_M)
+    # Places that no unshifted zone covers.
+    north = math.degrees((6 * RADIUS_M + 200) / EARTH_RADIUS_M)
     east = north / math.cos(math.radians(zone.lat))
     around = {
         direction: (zone.lat + y * north, zone.lng + x * east)
         for direction, (y, x) in BEARINGS.items()
     }
-    for day in DAYS:
-        t = day * DAY_MS
-        hidden = [b for b, place in around.items() if circle.hides(Fix(t, *place))]
-        assert hidden == [bearing]
+    hidden = [b for b, place in around.items() if circle.hides(Fix(0, *place))]
+    assert hidden == [bearing]
 
 
 # -- pauses and the end of sharing
