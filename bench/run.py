@@ -153,6 +153,11 @@ def hostile(quick: bool) -> list[str]:
     return output_of_script("bench.hostile", *(["--seconds=20"] if quick else []))
 
 
+def zones(quick: bool) -> list[str]:
+    """Attack privacy zones; return the report."""
+    return output_of_script("bench.zones", *(["--homes=20"] if quick else []))
+
+
 def output_of_script(*arguments: str) -> list[str]:
     """Run a module on both cores and return the lines of its output."""
     done = subprocess.run(
@@ -171,6 +176,7 @@ def output_of_script(*arguments: str) -> list[str]:
 SCRIPTS = {
     "restart": ("Restart of two workers in turn", restart),
     "hostile": ("200 hostile connections", hostile),
+    "zones": ("Attacks on privacy zones", zones),
 }
 
 

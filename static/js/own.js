@@ -56,10 +56,25 @@ if (navigator.geolocation && document.querySelector(".locate")) {
   find("#locate").addEventListener("click", locate);
 }
 
+for (const radius of all("#zone_radius", HTMLInputElement)) {
+  radius.addEventListener("input", () => showWithstood(Number(radius.value)));
+}
+
 for (const name of all("#id_name", HTMLInputElement)) {
   name.addEventListener("input", () => {
     input("id_code").placeholder = suggestedCode(name.value);
   });
+}
+
+/**
+ * Show what a zone of the largest measured radius up to this one withstands.
+ * @param {number} radius
+ */
+function showWithstood(radius) {
+  const texts = all("[data-zone-radius]", HTMLElement);
+  const measured = texts.map((text) => Number(text.dataset.zoneRadius));
+  const largest = Math.max(...measured.filter((each) => each <= radius), Math.min(...measured));
+  texts.forEach((text, index) => (text.hidden = measured[index] !== largest));
 }
 
 /**

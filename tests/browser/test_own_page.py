@@ -199,6 +199,18 @@ def test_erased_positions_disappear_from_an_open_map(
     other_browser.close()
 
 
+def test_the_page_shows_what_a_zone_of_the_chosen_radius_withstands(
+    page: LivePage, context: BrowserContext, web_server: Server
+) -> None:
+    new_runner(context, web_server, "Nia Fell", "public")
+    page.page.goto("/me/")
+    shown = page.page.locator("[data-zone-radius]:visible")
+    for radius, measured in (("299", "200"), ("5000", "300"), ("", "100")):
+        page.page.fill("#zone_radius", radius)
+        expect(shown).to_have_count(1)
+        expect(shown).to_have_attribute("data-zone-radius", measured)
+
+
 def test_own_pages_work_on_a_phone_and_without_scripts(
     browser: Browser, web_server: Server
 ) -> None:

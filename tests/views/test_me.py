@@ -26,6 +26,7 @@ from runners.models import (
 )
 from runners.preferences import runner_settings
 from runners.preferences.runner_settings import sharing_pause, zone_add
+from runners.views.me.forms import HOMES_FOUND
 
 Status = Follow.Status
 FORMS = [
@@ -335,6 +336,21 @@ def test_a_zone_deletes_stored_positions(bob_client: Client, bob: Runner) -> Non
     bob_client.post(f"/me/zones/{zone.pk}/remove/")
     assert not Zone.objects.exists()
     assert rights_changes() > before
+
+
+def test_the_page_states_what_a_zone_of_the_usual_radius_withstands(
+    bob_client: Client,
+) -> None:
+    html = bob_client.get("/me/").text
+    shown = re.findall(r'data-zone-radius="(\d+)">([^<]*)<', html)
+    assert [radius for radius, _ in shown] == ["300"]
+    found, rounds = HOMES_FOUND[300]
+    text = shown[0][1]
+    assert text.startswith("A radius of 300 m hides 1200 to 2400 m in each direction:")
+    assert f"found {found} of 100 simulated homes" in text
+    assert f"and {rounds} of 100 from two rounds" in text
+    # The others, for other radii, are shown by a script.
+    assert html.count("data-zone-radius=") == len(HOMES_FOUND)
 
 
 @pytest.mark.parametrize(

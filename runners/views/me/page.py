@@ -16,9 +16,10 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from runners.models import Follow, Runner
+from runners.models import Follow, Runner, Zone
 from runners.notifying.sos import contacts_of
 from runners.views.me.forms import (
+    HOMES_FOUND,
     ConfirmForm,
     ContactForm,
     LinkForm,
@@ -114,6 +115,10 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         "links": runner.links.with_viewers().select_related("race")[:50],
         "now": now,
         "zones": runner.zones.order_by("pk"),
+        "zones_withstand": [
+            (radius, *Zone.hidden_range(radius), found, rounds)
+            for radius, (found, rounds) in HOMES_FOUND.items()
+        ],
         "contacts": contacts_of(runner),
         "positions": runner.positions.count(),
         "visibility_form": VisibilityForm(runner=runner, auto_id="visibility_%s"),

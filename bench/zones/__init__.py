@@ -1,0 +1,1 @@
+"""Attacks on privacy zones: simulated homes, runs and attackers."""
