@@ -146,10 +146,12 @@ class Peer(asyncio.Protocol):
     def reset(self) -> None:
         """End the connection with a TCP reset."""
         sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # already ended
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+        # Already ended: uvloop then has no socket, asyncio one that is closed.
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
         self.transport.abort()
 
     # -- receiving
