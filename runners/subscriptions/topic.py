@@ -294,7 +294,8 @@ class Topic:
         if race is None:
             raise RaceGone
         seen = race_runners(self.topic_name.race)
-        entries = Entry.objects.filter(race=self.topic_name.race)
+        # Without hidden runners, whose start and finish would cause visible refreshes.
+        entries = Entry.objects.filter(race=self.topic_name.race, runner__in=seen)
         return Version(race, (_fingerprint(seen), _fingerprint(entries)))
 
     def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
