@@ -157,9 +157,10 @@ class SeedOutbox(Outbox):
 
     def receive(self, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
-        if type(event) is not PositionAccepted or event.t < self.begins.get(
-            event.runner, 0
-        ):
+        if type(event) is not PositionAccepted:
+            return
+        # The lookup is made for each delivery, and few sockets have such a right.
+        if self.begins and event.t < self.begins.get(event.runner, 0):
             return
         if self.writer.behind:
             runner = event.runner
