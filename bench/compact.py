@@ -18,7 +18,7 @@ import msgpack  # type: ignore[import-untyped]
 import orjson
 
 from bench.field import START
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.live.encoding.rows import fix_row
 from runners.units.earth import METRES_PER_DEGREE
 
@@ -55,11 +55,13 @@ def frames_of(runners: int, rate: float) -> list[tuple[int, list[Row]]]:
 
 
 def as_it_is(time: int, rows: Sequence[Row]) -> bytes:
-    return v1.positions_frame([orjson.dumps(row) for row in rows], 0, time)
+    return typed_dialect.positions_frame([orjson.dumps(row) for row in rows], 0, time)
 
 
 def positions_only(time: int, rows: Sequence[Row]) -> bytes:
-    return v1.positions_frame([orjson.dumps(row[:4]) for row in rows], 0, time)
+    return typed_dialect.positions_frame(
+        [orjson.dumps(row[:4]) for row in rows], 0, time
+    )
 
 
 def in_columns(time: int, rows: Sequence[Row]) -> list[list[Any]]:

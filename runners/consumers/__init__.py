@@ -8,10 +8,10 @@ from typing import Any
 
 from runners.consumers import handshake
 from runners.consumers.commands import COMMANDS
-from runners.consumers.seed import Seed
+from runners.consumers.seed_dialect import Seed
 from runners.consumers.session import Dialect, Receive, Send, Session, writer_of
-from runners.consumers.typed import Typed
-from runners.live.encoding import v1
+from runners.consumers.typed_dialect import Typed
+from runners.live.encoding import typed_dialect
 from runners.serving.process import current
 
 
@@ -37,7 +37,7 @@ async def turn_away(
 async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve a websocket in the dialect that its handshake selects."""
     offered = scope.get("subprotocols") or []
-    dialect = handshake.dialect_of(offered, [v1.SUBPROTOCOL])
+    dialect = handshake.dialect_of(offered, [typed_dialect.SUBPROTOCOL])
     if not handshake.origin_allowed(scope) or (offered and dialect is None):
         await refuse(scope, receive, send)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, PositionAccepted, RunnerEvent
 from runners.live.outbox import SOCKETS_PER_PASS, TypedOutbox, WriteScheduler
@@ -48,12 +48,12 @@ class Audience:
         """Receive an event of one of the topic's runners."""
         event = frames.event
         if type(event) is PositionAccepted:
-            if row := frames.v1 or frames.for_v1():
+            if row := frames.typed or frames.for_typed():
                 self._queue_position(event.runner, row)
         elif (
             event.runner in self.introduced
             and getattr(event, "only", None) in (None, self.race)
-            and frames.for_v1()
+            and frames.for_typed()
         ):
             self.send((frames,))
 
@@ -69,7 +69,7 @@ class Audience:
 
     def send(self, events: Sequence[Frames[Event]]) -> None:
         """Send every member events that are never merged, in one write per member."""
-        encoded = [frames.for_v1() for frames in events]
+        encoded = [frames.for_typed() for frames in events]
         for member in list(self.members):
             member.send_events(encoded)
 
@@ -93,7 +93,7 @@ class Audience:
         self.rows_sent += len(rows)
         self.runners_of_frame = rows.keys()
         self._newest.update((r, (self.ticks, row)) for r, row in rows.items())
-        frame = v1.positions_frame(rows.values(), self.merged, now_ms())
+        frame = typed_dialect.positions_frame(rows.values(), self.merged, now_ms())
         self.merged = 0
         since, now = self._pending_since, self.hub.loop.time()
         if self._pending:
@@ -125,7 +125,7 @@ class Audience:
         rows = [row for tick, row in self._newest.values() if tick > ticks]
         if rows and member in self.members:
             merged = self.rows_sent - rows_sent - len(rows)
-            frame = v1.positions_frame(rows, merged, now_ms())
+            frame = typed_dialect.positions_frame(rows, merged, now_ms())
             if member.write_shared(frame, self):
                 self.hub.delivered += len(rows)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from runners.live.age_histogram import AgeHistogram
 from runners.live.encoding.frames import Frames
-from runners.live.encoding.v1 import HEARTBEAT_S
+from runners.live.encoding.typed_dialect import HEARTBEAT_S
 from runners.live.events import (
     HUBS,
     EventsLost,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from runners.live.close_codes import TOO_FAR_BEHIND
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.live.encoding.frames import Frames
 from runners.live.events import Event, LateFixes, PositionAccepted, RunnerEvent
 from runners.live.socket_writer import SocketWriter
@@ -198,7 +198,7 @@ class TypedOutbox(Outbox):
 
     def __init__(self, writer: SocketWriter, hub: WriteScheduler) -> None:
         super().__init__(writer, hub)
-        self.tick = v1.DEFAULT_TICK_MS
+        self.tick = typed_dialect.DEFAULT_TICK_MS
         self.last_frame = hub.loop.time()
         self._rows: dict[int, bytes] = {}
         # Audiences whose frames were skipped, with their `before_this_tick`.
@@ -212,18 +212,18 @@ class TypedOutbox(Outbox):
         event = frames.event
         begin = self.begins.get(event.runner, 0)
         if type(event) is PositionAccepted:
-            if event.t >= begin and (row := frames.v1 or frames.for_v1()):
+            if event.t >= begin and (row := frames.typed or frames.for_typed()):
                 self._queue_position(event.runner, row)
             return
         if type(event) is LateFixes and event.fixes[0][0] < begin:
             frames = Frames(event.since(begin))
         if getattr(event, "only", None) is None and (
-            frame := frames.v1 or frames.for_v1()
+            frame := frames.typed or frames.for_typed()
         ):
             self.send_event(frame)
 
     def send(self, events: Sequence[Frames[Event]]) -> None:
-        self.send_events([frames.for_v1() for frames in events])
+        self.send_events([frames.for_typed() for frames in events])
 
     def _queue_position(self, runner: int, row: bytes) -> None:
         """Queue an encoded row of a `positions` message for the next tick."""
@@ -254,7 +254,7 @@ class TypedOutbox(Outbox):
             return
         rows, self._rows = self._rows, {}
         merged, self.merged = self.merged, 0
-        frame = v1.positions_frame(rows.values(), merged, now_ms())
+        frame = typed_dialect.positions_frame(rows.values(), merged, now_ms())
         self.writer.write([*self._pop_events(), frame])
         self.last_frame = self.hub.loop.time()
         self.hub.delivered += len(rows)
@@ -269,14 +269,14 @@ class TypedOutbox(Outbox):
     def heartbeat(self, silent_since: float) -> None:
         """Write an empty frame, because clients take silence for a lost connection."""
         if self.last_frame < silent_since and not self.writer.behind:
-            self.writer.write((v1.positions_frame((), 0, now_ms()),))
+            self.writer.write((typed_dialect.positions_frame((), 0, now_ms()),))
             self.last_frame = self.hub.loop.time()
 
     def forget(self, runner: int) -> None:
         self._rows.pop(runner, None)
 
     def send_reconnect(self, after: int) -> None:
-        self.send_event(v1.message_frame("reconnect", after=after))
+        self.send_event(typed_dialect.message_frame("reconnect", after=after))
 
     def forget_audience(self, audience: SharedFrames) -> None:
         self._missed.pop(audience, None)

@@ -153,7 +153,7 @@ def stored_since(
     }
     for late in backfill.late.values():
         # Encoded in this thread, because the frames may have thousands of fixes.
-        late.for_v1()
+        late.for_typed()
     backfill.newest = {
         pk: rows[-1]
         for pk, rows in backfill.rows.items()

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from runners.live.audience import Audience
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.live.encoding.frames import Frames
 from runners.live.events import PositionAccepted
 from runners.live.hub import Hub
@@ -38,14 +38,14 @@ async def encoded_in_a_tick(
 ) -> tuple[int, list[RecordingWriter]]:
     """Return the number of frames that a tick encodes, and their recipients."""
     encoded = 0
-    encode = v1.positions_frame
+    encode = typed_dialect.positions_frame
 
     def counting(*args: Any) -> bytes:
         nonlocal encoded
         encoded += 1
         return encode(*args)
 
-    monkeypatch.setattr(v1, "positions_frame", counting)
+    monkeypatch.setattr(typed_dialect, "positions_frame", counting)
     audience = Audience(hub, 1_000)
     audience.introduced.update(range(RUNNERS))
     writers = [RecordingWriter() for _ in range(spectators)]

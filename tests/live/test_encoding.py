@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runners.live.encoding import seed, v1
+from runners.live.encoding import seed_dialect, typed_dialect
 from runners.live.encoding.frames import Frames
 from runners.live.encoding.ids import MAX_NUMBER, RunnerIdError, code_of, wire_id_of
 from runners.live.encoding.rows import fix_row
@@ -79,7 +79,7 @@ def test_text_frames_of_every_length_class_can_be_decoded(size: int) -> None:
 
 def test_a_seed_position_keeps_its_precision() -> None:
     event = PositionAccepted(7, "x", 1, 48.123456789012, -2, None, None, None)
-    frame = frame_text(seed.encode(event))
+    frame = frame_text(seed_dialect.encode(event))
     assert frame == '{"userId":"x","lat":48.123456789012,"lng":-2}'
 
 
@@ -103,11 +103,11 @@ def test_an_event_is_encoded_once_and_only_for_dialects_with_recipients(
         encoded.append(event)
         return b"a frame"
 
-    monkeypatch.setattr(v1, "encode", encode)
-    monkeypatch.setattr(seed, "encode", encode)
+    monkeypatch.setattr(typed_dialect, "encode", encode)
+    monkeypatch.setattr(seed_dialect, "encode", encode)
     shared = Frames(StatusChanged(7, "bob", "started", 1))
     assert encoded == []
-    assert [shared.for_v1() for _ in range(3)] == [b"a frame"] * 3
+    assert [shared.for_typed() for _ in range(3)] == [b"a frame"] * 3
     assert encoded == [shared.event]
 
 
@@ -124,7 +124,7 @@ def test_an_event_is_encoded_once_and_only_for_dialects_with_recipients(
     ],
 )
 def test_a_tick_is_rounded_up_to_a_supported_one(wished: float, tick: int) -> None:
-    assert v1.tick_of(wished) == tick
+    assert typed_dialect.tick_of(wished) == tick
 
 
 def test_a_big_snapshot_is_split_without_loss() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from runners.live.audience import Audience
-from runners.live.encoding import seed, v1
+from runners.live.encoding import seed_dialect, typed_dialect
 from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes
 from runners.live.hub import Hub
@@ -112,7 +112,7 @@ async def test_events_wait_for_a_slow_client_and_keep_their_order(hub: Hub) -> N
     outbox = TypedOutbox(writer, hub)
     writer.behind = True
     for number in range(3):
-        outbox.send_event(v1.message_frame("ack", id=number))
+        outbox.send_event(typed_dialect.message_frame("ack", id=number))
     writer.drain()
     assert [m["id"] for m in writer.messages] == [0, 1, 2]
 
@@ -123,7 +123,7 @@ async def test_a_client_with_too_many_queued_events_is_closed(
     writer = RecordingWriter()
     outbox = SeedOutbox(writer, hub)
     writer.behind = True
-    frame = seed.error_frame("position.invalid", "x" * 1000)
+    frame = seed_dialect.error_frame("position.invalid", "x" * 1000)
     for _ in range(MAX_EVENT_BYTES // 2000):
         outbox.send_event(frame)
     assert writer.code is None
@@ -257,7 +257,7 @@ async def test_replies_of_one_iteration_are_one_write_before_the_close(
 ) -> None:
     writer = RecordingWriter()
     outbox = SeedOutbox(writer, hub)
-    frames = [seed.error_frame("position.invalid", str(n)) for n in range(3)]
+    frames = [seed_dialect.error_frame("position.invalid", str(n)) for n in range(3)]
     for frame in frames:
         outbox.send_event(frame)
     await iterations()

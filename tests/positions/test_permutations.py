@@ -46,10 +46,10 @@ class Map:
         if isinstance(frames.event, Cheered):
             self.received_all.set()
         elif isinstance(frames.event, LateFixes):
-            for t, lat, lng in json.loads(frame_text(frames.for_v1()))["fixes"]:
+            for t, lat, lng in json.loads(frame_text(frames.for_typed()))["fixes"]:
                 self.points[t] = (lat, lng)
-        elif isinstance(frames.event, PositionAccepted) and frames.for_v1():
-            _, t, lat, lng, *_ = json.loads(frames.for_v1())
+        elif isinstance(frames.event, PositionAccepted) and frames.for_typed():
+            _, t, lat, lng, *_ = json.loads(frames.for_typed())
             self.points[t] = (lat, lng)
             self.markers.append(t)
 

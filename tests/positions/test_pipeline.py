@@ -47,9 +47,9 @@ class Follower:
     @property
     def rows(self) -> list[Any]:
         return [
-            json.loads(e.for_v1())
+            json.loads(e.for_typed())
             for e in self.events
-            if isinstance(e.event, PositionAccepted) and e.for_v1()
+            if isinstance(e.event, PositionAccepted) and e.for_typed()
         ]
 
     @property
@@ -58,7 +58,7 @@ class Follower:
             fix
             for e in self.events
             if isinstance(e.event, LateFixes)
-            for fix in json.loads(frame_text(e.for_v1()))["fixes"]
+            for fix in json.loads(frame_text(e.for_typed()))["fixes"]
         ]
 
 

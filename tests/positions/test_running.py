@@ -45,9 +45,9 @@ class Follower:
 
     def published(self, kind: str) -> list[dict[str, Any]]:
         frames = [
-            each.for_v1()
+            each.for_typed()
             for each in self.events
-            if not isinstance(each.event, PositionAccepted) and each.for_v1()
+            if not isinstance(each.event, PositionAccepted) and each.for_typed()
         ]
         published = [json.loads(frame_text(frame)) for frame in frames]
         return [event for event in published if event.get("kind") == kind]
@@ -55,9 +55,9 @@ class Follower:
     @property
     def progress(self) -> list[Any]:
         rows = [
-            each.for_v1()
+            each.for_typed()
             for each in self.events
-            if isinstance(each.event, PositionAccepted) and each.for_v1()
+            if isinstance(each.event, PositionAccepted) and each.for_typed()
         ]
         return [json.loads(row)[6] for row in rows]
 
@@ -367,7 +367,7 @@ async def test_splits_of_an_unlisted_race_are_sent_to_its_followers_only(
         "started",
         "finished",
     ]
-    named = [each.event for each in follower.events if b"north" in each.for_v1()]
+    named = [each.event for each in follower.events if b"north" in each.for_typed()]
     assert len(named) == 3
     splits = [event for event in named if isinstance(event, SplitPassed)]
     assert [event.only for event in splits] == [entry.race_id] * 3

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.live.events import LateFixes
 from runners.models import Entry, Follow, LatestPosition, Position, Race, Runner
 from runners.positions.privacy_rules import PrivacyRules
@@ -246,7 +246,7 @@ def test_fixes_from_before_everybody_sees_a_runner_are_sent_to_nobody(
 def test_late_fixes_are_cut_at_the_beginning_of_a_grant() -> None:
     late = LateFixes(1, "bob", [(1000, 48.0, 2.0), (2000, 49.0, 2.0)])
     assert late.since(1500) == LateFixes(1, "bob", [(2000, 49.0, 2.0)])
-    assert v1.encode(late.since(2001)) == b""
+    assert typed_dialect.encode(late.since(2001)) == b""
 
 
 def link_to(code: str) -> str:

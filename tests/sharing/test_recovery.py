@@ -65,7 +65,7 @@ def missed(*times: int) -> Backfill:
 
 
 def times_of(positions: Iterable[Frames[PositionAccepted]]) -> list[int]:
-    read = [json.loads(frames.for_v1()) for frames in positions]
+    read = [json.loads(frames.for_typed()) for frames in positions]
     # Rows have the stored progress, so the map does not lose it.
     assert all(row[6] == 5_000 for row in read)
     return [row[1] for row in read]

@@ -11,7 +11,7 @@ from runners.consumers.commands.ping import ping
 from runners.consumers.commands.publish import publish
 from runners.consumers.commands.sos import sos
 from runners.consumers.commands.unfollow import unfollow
-from runners.consumers.typed import Command
+from runners.consumers.typed_dialect import Command
 
 COMMANDS: Mapping[str, Command] = {
     "auth": auth,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runners.consumers.errors import CommandError
-from runners.consumers.typed import Typed
+from runners.consumers.typed_dialect import Typed
 from runners.live.close_codes import NOT_SIGNED_IN, TOO_FAST
 
 

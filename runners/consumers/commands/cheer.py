@@ -7,7 +7,7 @@ from typing import Any
 
 from runners import database
 from runners.consumers.errors import CommandError
-from runners.consumers.typed import Typed
+from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.ids import code_of
 from runners.subscriptions import cheering
 from runners.subscriptions.cheering import CheerError, cheers_for

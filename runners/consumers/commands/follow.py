@@ -12,8 +12,8 @@ from runners import database
 from runners.consumers.commands.fields import followed_of, since_of
 from runners.consumers.errors import CommandError
 from runners.consumers.single_runners import FOLLOW_LIMIT, follow_runners, plain
-from runners.consumers.typed import Typed
-from runners.live.encoding import v1
+from runners.consumers.typed_dialect import Typed
+from runners.live.encoding import typed_dialect
 from runners.live.encoding.snapshots import snapshot_frame
 from runners.recovery.backfill import Backfill
 from runners.rights import access, share_links
@@ -121,7 +121,7 @@ async def _set_tick(typed: Typed, command: dict[str, Any]) -> None:
         return
     if type(wished) not in (int, float) or not wished >= 0:
         raise CommandError("message.invalid", "`tick` is in milliseconds.")
-    if typed.outbox.tick == (tick := v1.tick_of(wished)):
+    if typed.outbox.tick == (tick := typed_dialect.tick_of(wished)):
         return
     typed.outbox.tick = tick
     for topic_name in followed.topics:

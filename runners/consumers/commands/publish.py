@@ -6,7 +6,7 @@ from typing import Any
 
 from runners.consumers.commands.fields import fix_of
 from runners.consumers.errors import CommandError
-from runners.consumers.typed import Typed
+from runners.consumers.typed_dialect import Typed
 from runners.positions.pipeline import Receipt
 
 # Limit of the fixes in one `publish`.

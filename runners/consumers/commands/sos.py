@@ -6,7 +6,7 @@ from typing import Any
 
 from runners import database
 from runners.consumers.errors import CommandError
-from runners.consumers.typed import Typed
+from runners.consumers.typed_dialect import Typed
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_store
 from runners.positions.fix import Fix

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runners.consumers.commands.fields import followed_of
-from runners.consumers.typed import Typed
+from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.ids import code_of
 
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils.functional import cached_property
 
 from runners.intake.endpoint import APPS, intake
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.routing import websocket_application
 from tests.trust.worlds.frozen import Chance
 from tests.trust.worlds.scene import Scene
@@ -59,7 +59,7 @@ class Socket:
             "query_string": f"token={token}".encode() if token else b"",
             "headers": headers,
             "client": ["192.0.2.1", 1],
-            "subprotocols": [v1.SUBPROTOCOL] if self._typed else [],
+            "subprotocols": [typed_dialect.SUBPROTOCOL] if self._typed else [],
         }
         self._sent.put_nowait({"type": "websocket.connect"})
         self._task = asyncio.create_task(

@@ -8,7 +8,7 @@ from typing import Any
 from runners.consumers.errors import CommandError
 from runners.consumers.own_cheers import OwnCheers
 from runners.consumers.session import Dialect, Session
-from runners.live.encoding import v1
+from runners.live.encoding import typed_dialect
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.live.socket_writer import SocketWriter
@@ -24,7 +24,7 @@ class Typed(Dialect):
     """Speaks `spectate.v1` for one session."""
 
     name = "v1"
-    subprotocol = v1.SUBPROTOCOL
+    subprotocol = typed_dialect.SUBPROTOCOL
     outbox: TypedOutbox
 
     def __init__(self, commands: Mapping[str, Command], session: Session) -> None:
@@ -70,7 +70,7 @@ class Typed(Dialect):
         """Send a reply with the message's `id`, if it has one."""
         if isinstance(command, dict) and _is_id(command.get("id")):
             fields |= {"id": command["id"]} if "id" in command else {}
-        self.outbox.send_event(v1.message_frame(type_, **fields))
+        self.outbox.send_event(typed_dialect.message_frame(type_, **fields))
 
     def send_error(self, error: CommandError, command: Any = None) -> None:
         self.answer(
@@ -79,7 +79,7 @@ class Typed(Dialect):
 
     def send_access(self, reason: str, **what: str) -> None:
         self.outbox.send_event(
-            v1.message_frame(
+            typed_dialect.message_frame(
                 "event", kind="access", time=now_ms(), reason=reason, **what
             )
         )
@@ -92,7 +92,7 @@ class Typed(Dialect):
             command,
             time=now_ms(),
             runner=None if publisher is None else publisher.code,
-            heartbeat=v1.HEARTBEAT_S,
+            heartbeat=typed_dialect.HEARTBEAT_S,
         )
 
     def bucket(self, command: str, rate: float, burst: float) -> Bucket:

@@ -11,7 +11,7 @@ from runners import database
 from runners.consumers.errors import CommandError
 from runners.consumers.session import Dialect, Session, failed
 from runners.consumers.single_runners import follow_runners
-from runners.live.encoding import seed
+from runners.live.encoding import seed_dialect
 from runners.live.encoding.ids import code_of, wire_id_of
 from runners.live.events import WireId
 from runners.live.hub import Hub
@@ -158,4 +158,4 @@ class Seed(Dialect):
         detail = error.detail
         if "runner" in error.fields:
             detail = f"{error.fields['runner']}: {detail}"
-        self.session.outbox.send_event(seed.error_frame(error.code, detail))
+        self.session.outbox.send_event(seed_dialect.error_frame(error.code, detail))
