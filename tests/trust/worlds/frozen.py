@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from runners import database
+from runners.notifying import subscribing
+from runners.positions.rate_limits import Bucket
 from runners.positions.recorder import GATHER_S, Recorder
 from runners.serving import metrics
+from runners.subscriptions import cheering
 from tests.virtual_time import VirtualTimeLoop
 from tests.waiting import PATIENCE_S
 
@@ -103,10 +107,24 @@ def freeze(patch: pytest.MonkeyPatch, loop: FrozenLoop, uptime_s: float) -> Chan
     # The hub looks at the clock after so many events of all runners, and writes what it
     # has if that took long. Here every event takes the same time.
     patch.setattr("runners.live.hub.EVENTS_PER_TIME_CHECK", 1)
+    _forget_times(patch)
     chance = Chance()
     patch.setattr(random, "_urandom", chance.draw)
     patch.setattr(os, "urandom", chance.draw)
     return chance
+
+
+def _forget_times(patch: pytest.MonkeyPatch) -> None:
+    """Replace what the process keeps with times of the monotonic clock."""
+    patch.setattr(
+        subscribing,
+        "_new",
+        Bucket(subscribing.NEW_BROWSERS_PER_S, subscribing.NEW_BURST),
+    )
+    for limits in (cheering.cheers_for, cheering.cheers_of_sender):
+        patch.setattr(limits, "_buckets", {})
+    for pool in (database._pool, database._work_pool, database._rights_pool):
+        patch.setattr(pool, "answered_at", 0.0)
 
 
 class _StoreSoon:
