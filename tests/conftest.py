@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from django.conf import settings
@@ -19,10 +19,12 @@ from django.utils import timezone, translation
 
 from runners import database
 from runners.live.layer import LocalLayer
-from runners.serving.process import Process, build
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
 from tests.services import Postgres, Redis, chromium_path, shared_postgres
 from tests.time_limit import time_limit
+
+if TYPE_CHECKING:
+    from runners.serving.process import Process
 
 
 def pytest_configure() -> None:
@@ -104,6 +106,9 @@ def clear_cache() -> Iterator[None]:
 async def process(transactional_db: None) -> AsyncIterator[Process]:
     """The services of this process on a separate layer, without threads."""
     layer = LocalLayer()
+    # Imports the models, which need Django's settings; this module is a plugin too.
+    from runners.serving.process import build
+
     process = build(layer)
     yield process
     await process.stop()
