@@ -260,7 +260,7 @@ def test_a_server_that_falls_silent_is_noticed_within_12_s(
         # From here on the page's clock moves only in this test.
         page.page.clock.pause_at(time.time() + 1)
         # Frames that were on the way begin the wait anew.
-        state = "open"
+        state: str | None = "open"
         for _ in range(30):
             page.page.clock.run_for(1_000)
             state = page.page.get_attribute("#connection", "data-state")
