@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
@@ -67,22 +68,24 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Dialect:
-    """What differs between the dialects of a session."""
+class Dialect(ABC):
+    """The parts of a session that differ between dialects."""
 
     # As operators see it, and in the handshake.
     name: ClassVar[str]
     subprotocol: ClassVar[str | None] = None
 
+    @abstractmethod
     def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
-        raise NotImplementedError
+        """Return the queue of frames for a new socket."""
 
+    @abstractmethod
     async def handle(self, command: dict[str, Any]) -> None:
         """Handle a message; raises `CommandError` and `FixError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_error(self, error: CommandError, command: Any = None) -> None:
-        raise NotImplementedError
+        """Send an error, as the reply to a command if there is one."""
 
     def send_access(self, reason: str, **what: str) -> None:
         """Notify the client that a runner or race cannot be seen any more."""
@@ -368,7 +371,7 @@ class Session:
         self.followed.forget(runner)
 
     def send_events(self, events: Sequence[Frames[Event]]) -> None:
-        """Send events about a runner who is followed one by one."""
+        """Send events about a runner followed individually."""
         self.outbox.send(events)
 
     def end(self, code: str, detail: str, close_code: int) -> None:
