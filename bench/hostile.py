@@ -155,7 +155,7 @@ class Scene:
     tokens: dict[str, str]
     links: list[str]
     tracks: list[str]
-    # The token of an attacker who is a runner.
+    # The publishing token of an attacker.
     insider: str
 
 

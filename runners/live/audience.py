@@ -130,7 +130,7 @@ class Audience:
                 self.hub.delivered += len(rows)
 
     def forget(self, runner: int) -> None:
-        """Discard the positions of a runner who has left the topic."""
+        """Discard queued positions of a runner removed from the topic."""
         self.introduced.discard(runner)
         self.discard_positions(runner)
 

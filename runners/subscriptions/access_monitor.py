@@ -75,7 +75,7 @@ class MonitoredSocket(Protocol):
         """Discard queued positions of a runner who erased theirs."""
 
     def send_events(self, events: Sequence[Frames[Event]]) -> None:
-        """Send events about a runner who is followed one by one."""
+        """Send events about a runner followed individually."""
 
 
 @dataclass
