@@ -1,9 +1,8 @@
 // Predicted times at which my runners pass a place, requested from the server and cached.
 
+import { requestNamed } from "./named.js";
+
 const EVERY_MS = 20_000;
-const PATIENCE_MS = 10_000;
-// Runners that one request may name, as on the server (views/races/eta.py).
-const RUNNER_LIMIT = 100;
 
 /**
  * One pass of a place by a runner. Times are in ms, or null if unknown.
@@ -88,15 +87,9 @@ export class Arrivals {
    */
   async #request(kept, url, place, codes) {
     try {
-      for (let from = 0; from < codes.length; from += RUNNER_LIMIT) {
-        const named = codes.slice(from, from + RUNNER_LIMIT);
-        const query = new URLSearchParams({ at: place, runners: named.join() });
-        const response = await this.#fetch(`${url}?${query}`, {
-          headers: this.#headers,
-          signal: AbortSignal.timeout(PATIENCE_MS),
-        });
-        if (!response.ok) return;
-        const arrivals = readArrivals(await response.json());
+      const options = { headers: this.#headers, query: { at: place }, codes };
+      for await (const { named, answer } of requestNamed(this.#fetch, url, options)) {
+        const arrivals = readArrivals(answer);
         for (const code of named) {
           const known = kept.get(code);
           if (known) known.arrivals = arrivals.filter((arrival) => arrival.code === code);

@@ -1,9 +1,8 @@
 // Times and ranks of finishers, requested from the server's standings and cached.
 
+import { requestNamed } from "./named.js";
+
 const EVERY_MS = 60_000;
-const PATIENCE_MS = 10_000;
-// Runners that one request may name, as on the server (views/races/listing.py).
-const RUNNER_LIMIT = 100;
 
 /**
  * One finisher of `standings.json`. The time is in ms since the wave's gun.
@@ -70,19 +69,13 @@ export class Results {
    */
   async #request(slug, finishers) {
     try {
-      for (let from = 0; from < finishers.length; from += RUNNER_LIMIT) {
-        const named = finishers.slice(from, from + RUNNER_LIMIT);
-        const query = new URLSearchParams({ runners: named.map(({ code }) => code).join() });
-        const response = await this.#fetch(`${this.#url.replace("SLUG", slug)}?${query}`, {
-          headers: this.#headers,
-          signal: AbortSignal.timeout(PATIENCE_MS),
-        });
-        if (!response.ok) return;
-        const { standings } = await response.json();
-        const rows = new Map(standings.map((/** @type {any} */ row) => [row.runner, row]));
-        for (const runner of named) {
-          const kept = this.#kept.get(keyOf(runner));
-          if (kept) kept.result = rows.get(runner.code) ?? null;
+      const url = this.#url.replace("SLUG", slug);
+      const options = { headers: this.#headers, codes: finishers.map(({ code }) => code) };
+      for await (const { named, answer } of requestNamed(this.#fetch, url, options)) {
+        const rows = new Map(answer.standings.map((/** @type {any} */ row) => [row.runner, row]));
+        for (const code of named) {
+          const kept = this.#kept.get(keyOf({ race: slug, code }));
+          if (kept) kept.result = rows.get(code) ?? null;
         }
       }
     } catch {
@@ -93,7 +86,7 @@ export class Results {
   }
 }
 
-/** @param {Runner} runner */
+/** @param {{race: string | null, code: string}} runner */
 function keyOf({ race, code }) {
   return `${race} ${code}`;
 }
