@@ -15,6 +15,7 @@ from tests.intake.payloads.case import FORM, JSON, Case
 from tests.intake.payloads.traccar import forwarded
 from tests.intake.payloads.traccar_client import OLD, nine
 from tests.intake.phones import MS, SECONDS, Phone
+from tests.waiting import wait_until
 
 ALARM = OLD | {"alarm": "sos"}
 OSMAND = "/intake/osmand/TOKEN"
@@ -150,6 +151,8 @@ def test_an_alarm_of_a_clock_that_is_ahead_is_a_call(phone: Phone) -> None:
 
 def test_an_alarm_is_accepted_beyond_the_rate_limit(phone: Phone) -> None:
     many = [OLD | {"timestamp": SECONDS + n} for n in range(6_000)]
-    phone.send_json(OSMAND, many)
+    # A batch over the burst is accepted when the runner's bucket is full, and the tests
+    # before took from it.
+    wait_until(lambda: phone.send_json(OSMAND, many).status == 200)
     assert phone.send_json(OSMAND, [*many, ALARM]).status == 429
     assert len(calls(phone)) == 1
