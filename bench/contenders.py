@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class Contender:
     # Behind Redis and PostgreSQL. Otherwise one process on SQLite.
     shared: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
+    # The checkout to run.
+    root: Path = ROOT
 
 
 OURS = Contender("Spectate, uvicorn", "python manage.py serve -v 0", ours=True)
@@ -123,30 +126,29 @@ def serving(
     env = {"PORT": str(port), **contender.env}
     field_file = folder / "field.json"
     if contender.ours:
+        env["SECRET_KEY"] = "a secret of the benchmark, which nobody else uses"
         if contender.shared:
             redis, postgres = services.get()
             env |= {"REDIS_URL": redis.url, "DATABASE_URL": postgres.new_database()}
         else:
-            shutil.copy(migrated_database(), folder / "db.sqlite3")
             env["DATABASE_URL"] = f"sqlite:///{folder / 'db.sqlite3'}"
-        env["SECRET_KEY"] = "a secret of the benchmark, which nobody else uses"
+            if contender.root == ROOT:
+                shutil.copy(migrated_database(), folder / "db.sqlite3")
+            else:
+                output_of(contender.root, env, "manage.py", "migrate", "-v0")
         if open_:
             env |= {"SPECTATE_OPEN": "1", "SPECTATE_OPEN_IN_PRODUCTION": "1"}
         else:
-            made = subprocess.run(
-                [sys.executable, "-m", "bench.field", "--runners", str(runners)],
-                cwd=ROOT,
-                env=clean_environment(**env),
-                stdout=subprocess.PIPE,
-                check=True,
+            made = output_of(
+                contender.root, env, "-m", "bench.field", f"--runners={runners}"
             )
-            field_file.write_bytes(made.stdout)
+            field_file.write_bytes(made)
     program, *arguments = contender.command.format(port=port).split()
     program = sys.executable if program == "python" else node()
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             ["taskset", "-c", SERVER_CORE, program, *arguments],
-            cwd=ROOT,
+            cwd=contender.root,
             env=clean_environment(**env),
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -177,6 +179,32 @@ def serving(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def output_of(root: Path, env: Mapping[str, str], *arguments: str) -> bytes:
+    """Run Python in a checkout and return its output."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root,
+        env=clean_environment(**env),
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+
+@contextlib.contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """Check a commit out into a temporary worktree."""
+    with tempfile.TemporaryDirectory(prefix="spectate-compare-") as folder:
+        root = Path(folder) / "tree"
+        git = ("git", "-C", str(ROOT), "worktree")
+        subprocess.run([*git, "add", "--quiet", "--detach", root, commit], check=True)
+        try:
+            # The map library, which pages are served with.
+            (root / "node_modules").symlink_to(ROOT / "node_modules")
+            yield root
+        finally:
+            subprocess.run([*git, "remove", "--force", root], check=True)
 
 
 def node() -> str:

@@ -30,6 +30,7 @@ from bench.contenders import (
     SERVER_CORE,
     Contender,
     Services,
+    checked_out,
     node,
     serving,
 )
@@ -268,13 +269,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"only these, printed and not kept: {', '.join(names)}",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="shorter runs, 12 minutes in all"
+        "--quick", action="store_true", help="shorter runs, 15 minutes in all"
     )
     parser.add_argument(
         "--short",
         action="store_true",
         help="one short run, under a minute, printed and not kept; fails if anything "
         "is lost",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="COMMIT",
+        help="measure our servers beside those of a commit, in turn, and print the "
+        "ratio of each figure; not kept",
     )
     options = parser.parse_args(arguments)
     if wrong := set(options.workloads) - set(names):
@@ -289,21 +296,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done = [w for w in everything(options.quick) if w.name in wanted]
     if options.short:
         done, wanted = short(), ["short"]
-    services = Services()
     failures = []
-    try:
+    with contextlib.ExitStack() as stack:
+        if options.compare:
+            root = stack.enter_context(checked_out(options.compare))
+            done = [workload.compared(options.compare, root) for workload in done]
+        services = stack.enter_context(contextlib.closing(Services()))
         for workload in done:
             print(f"\n{workload.title}", flush=True)
             failures += go(workload, services)
             print("\n".join(["", *workload.table()]), flush=True)
-    finally:
-        services.close()
     texts = {}
     for name, (title, script) in SCRIPTS.items():
-        if name in wanted:
+        if name in wanted and not options.compare:
             texts[name] = script(options.quick)
             print("\n".join(["", title, *texts[name]]), flush=True)
-    if options.workloads:
+    if options.workloads or options.compare:
         print("\n".join(raw(done)))
     elif not options.short:
         RESULTS.write_text(report(done, texts))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -46,6 +47,8 @@ class Load:
     # The number of spectators to start the search from. None: use the arguments.
     search_from: int | None = None
     label: str = ""
+    # The title of the load whose figures are divided by this one's.
+    compared_with: str = ""
 
     @property
     def title(self) -> str:
@@ -76,8 +79,38 @@ class Workload:
                 cells = [
                     shown(value(results), digits) for _, value, digits in self.columns
                 ]
-                lines.append(f"| {load.title} | {' | '.join(cells)} |")
+                lines.append(row(load.title, cells))
+            if results and (ours := self.results.get(load.compared_with)):
+                ratios = [
+                    shown(ratio(value(ours), value(results)), 2)
+                    for _, value, _ in self.columns
+                ]
+                lines.append(row("ratio", ratios))
         return lines
+
+    def compared(self, commit: str, root: Path) -> Workload:
+        """Return the workload for our servers only, each beside another commit's.
+
+        The runs alternate, so that other load on the machine affects both.
+        """
+        loads = []
+        for load in self.loads:
+            ours = load.contender
+            if ours.ours:
+                other = replace(ours, name=f"{ours.name} at {commit}", root=root)
+                loads += [
+                    load,
+                    replace(load, contender=other, compared_with=load.title),
+                ]
+        return replace(self, loads=loads)
+
+
+def row(title: str, cells: Sequence[str]) -> str:
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+def ratio(value: float | None, other: float | None) -> float | None:
+    return value / other if value is not None and other else None
 
 
 def shown(value: float | None, digits: int) -> str:
@@ -182,22 +215,35 @@ PROCESSES: Sequence[Column] = (
 
 
 def everything(quick: bool) -> list[Workload]:
-    """Return all workloads: the complete comparison, or one of less than 12 minutes."""
+    """Return all workloads: the complete comparison, or one of 15 minutes."""
     runs = 1 if quick else 3
     seconds = 4 if quick else 8
-    wide = f"fanout --runners 100 --spectators 500 --follows 10 --duration {seconds}"
-    narrow = f"fanout --runners 100 --spectators 100 --follows 10 --duration {seconds}"
+    fanout = f"fanout --runners 100 --follows 10 --duration {seconds}"
+    wide = f"{fanout} --spectators 500"
+    narrow = f"{fanout} --spectators 100"
     race = f"race --duration {10 if quick else 20} --warmup 8"
     probe = f"race --duration {5 if quick else 10} --warmup 2"
     return [
         Workload(
             "fanout",
-            "Fan-out to 500 spectators, closed loop",
-            "100 runners on 100 sockets, 10 followers each of 500 follow.",
+            "Fan-out, closed loop",
+            "100 runners on 100 sockets; each spectator follows 10.",
             [
-                *(Load(c, wide, 3) for c in (OURS, WS, WS_MERGED, SOCKET_IO)),
-                *(Load(c, wide, runs) for c in (OURS_DAPHNE, TEXTBOOK)),
-                *([] if quick else [Load(TEXTBOOK_DAPHNE, wide)]),
+                *(
+                    Load(
+                        contender,
+                        f"{fanout} --spectators {10 * followers}",
+                        3 if followers == 50 else runs,
+                        label=f"{followers} followers",
+                    )
+                    for followers in (10, 50, 100, 500)
+                    for contender in (OURS, WS, WS_MERGED)
+                ),
+                *(
+                    Load(contender, wide, runs, label="50 followers")
+                    for contender in (SOCKET_IO, OURS_DAPHNE, TEXTBOOK)
+                ),
+                *([] if quick else [Load(TEXTBOOK_DAPHNE, wide, label="50 followers")]),
             ],
             FANOUT,
         ),
