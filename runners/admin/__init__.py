@@ -11,6 +11,7 @@ from runners.admin import (
     runner,
     split,
     suppression,
+    timing,
     token,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "runner",
     "split",
     "suppression",
+    "timing",
     "token",
 ]

@@ -1,4 +1,4 @@
-"""Splits: an organiser sets them by hand, and phones do not overwrite these."""
+"""Splits: an organiser sets them by hand; mats and phones do not overwrite these."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> Any:
         if self.has_changed():
-            self.instance.by_hand = True
+            self.instance.by_hand, self.instance.by_mat = True, False
             self.instance.uncertainty = 0
         return super().save(commit)
 
@@ -70,7 +70,17 @@ class SplitColumns:
     def set_by(self, split: Split) -> SafeString | str:
         if split.by_hand:
             return format_html('<strong class="by-hand">{}</strong>', "by hand")
+        if split.by_mat:
+            return f"mat{_beside(split)}"
         return f"phone, ± {split.uncertainty / 2:.0f} s" if split.pk else "by hand"
+
+
+def _beside(split: Split) -> str:
+    """Return how far the phone's time is from the mat's."""
+    if split.phone_time is None:
+        return ""
+    seconds = (split.phone_time - split.time).total_seconds()
+    return f", phone {seconds:+.0f} s"
 
 
 class SplitInline(SplitColumns, admin.TabularInline):  # type: ignore[type-arg]
@@ -97,7 +107,7 @@ class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     )
     list_display_links = ("bib", "local_time")
     list_select_related = ("entry__runner", "entry__race", "checkpoint")
-    list_filter = (race_filter("entry__race"), "by_hand", "checkpoint__kind")
+    list_filter = (race_filter("entry__race"), "by_hand", "by_mat", "checkpoint__kind")
     search_fields = ("=entry__bib", "entry__runner__name", "=entry__runner__code")
     search_help_text = "A bib, or a runner's name or code."
     ordering = ("-time",)

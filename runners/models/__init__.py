@@ -10,10 +10,12 @@ from runners.models.runner import Runner, RunnerToken
 from runners.models.share import LinkViewers, Pause, ShareLink, Zone
 from runners.models.sos import Contact, Sos
 from runners.models.suppression import SuppressedAddress
+from runners.models.timing import Chip, Passing, Station
 
 __all__ = [
     "Alert",
     "Checkpoint",
+    "Chip",
     "Contact",
     "Delivery",
     "Entry",
@@ -21,6 +23,7 @@ __all__ = [
     "LatestPosition",
     "LinkViewers",
     "News",
+    "Passing",
     "Pause",
     "Phone",
     "Position",
@@ -31,6 +34,7 @@ __all__ = [
     "ShareLink",
     "Sos",
     "Split",
+    "Station",
     "Subscription",
     "SuppressedAddress",
     "Wave",

@@ -261,8 +261,18 @@ class Entry(models.Model):
         return self.race.start if self.wave is None else self.wave.start
 
 
+class SplitQuerySet(models.QuerySet["Split"]):
+    def settled(self) -> SplitQuerySet:
+        """Return the splits that phones do not change."""
+        return self.filter(models.Q(by_hand=True) | models.Q(by_mat=True))
+
+
 class Split(models.Model):
-    """The time when a runner passed a checkpoint, interpolated between two fixes."""
+    """The time when a runner passed a checkpoint.
+
+    A time set by hand goes before that of a mat, and this one before that of a phone,
+    which is interpolated between two fixes.
+    """
 
     entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="splits")
     checkpoint = models.ForeignKey(
@@ -277,6 +287,14 @@ class Split(models.Model):
     by_hand = models.BooleanField(
         default=False, help_text="Set by an organiser; phones do not change it."
     )
+    by_mat = models.BooleanField(
+        default=False, help_text="Taken by a timing mat; phones do not change it."
+    )
+    # The time and uncertainty that the phone measured where a mat has taken the time.
+    phone_time = models.DateTimeField(null=True, blank=True, editable=False)
+    phone_uncertainty = models.FloatField(default=0, editable=False)
+
+    objects = SplitQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["entry", "time"]
@@ -289,3 +307,8 @@ class Split(models.Model):
 
     def __str__(self) -> str:
         return f"{self.entry} at {self.checkpoint}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether phones do not change it."""
+        return self.by_hand or self.by_mat

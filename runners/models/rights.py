@@ -30,7 +30,7 @@ class RightsChange(models.Model):
     Every write that may end a right inserts a row in its transaction. Each serving
     process polls new rows every 300 ms and reauthorizes the sockets concerned, so a
     change takes effect in all processes. Each process also notifies its followers of
-    splits that an organiser sets.
+    splits that an organiser sets or a mat takes.
     """
 
     class Kind(models.TextChoices):
@@ -39,7 +39,7 @@ class RightsChange(models.Model):
         TOKEN = "token", "A runner's token"
         LINK = "link", "A share link"
         USER = "user", "An account or its sessions"
-        SPLIT = "split", "A split set by hand"
+        SPLIT = "split", "A split by hand or by a mat"
 
     kind = models.CharField(max_length=6, choices=Kind)
     # Not a foreign key, because the change is often a deletion.

@@ -60,13 +60,23 @@ class ActiveEntry:
 
 
 class Running:
-    """A runner's state in their race, as this process knows it."""
+    """A runner's state in their race, as this process knows it.
 
-    __slots__ = ("engagement", "state")
+    `settled` are the passes (checkpoint, pass number) whose times were taken by a mat
+    or set by hand: those of the phone are stored beside them, and not published.
+    """
 
-    def __init__(self, engagement: ActiveEntry, state: State) -> None:
+    __slots__ = ("engagement", "settled", "state")
+
+    def __init__(
+        self,
+        engagement: ActiveEntry,
+        state: State,
+        settled: frozenset[tuple[int, int]] = frozenset(),
+    ) -> None:
         self.engagement = engagement
         self.state = state
+        self.settled = settled
 
     def advance(self, fix: Fix) -> Seen:
         """Advance by a fix that is newer than all before."""
@@ -121,6 +131,8 @@ class Running:
         now = now_ms()
         entry = self.engagement
         for passing in passings:
+            if (passing.mark, passing.pass_number) in self.settled:
+                continue
             yield SplitPassed(
                 runner,
                 code,
@@ -181,7 +193,7 @@ def read_running(pk: int) -> tuple[Running | None, float]:
 
     Also returns until when this holds, in milliseconds. The state is the stored one; if
     it does not fit (the course has changed, or the entry was created meanwhile), it is
-    that of a replay of the track. Causes about three queries.
+    that of a replay of the track. Causes about four queries.
     """
     entries = (
         Entry.objects.shown()
@@ -209,7 +221,9 @@ def read_running(pk: int) -> tuple[Running | None, float]:
         if rows := _track(pk, engagement):
             fixes = [row.fix for row in rows]
             state = engagement.guide.replay(engagement.gun, fixes).state
-    return Running(engagement, state), until
+    settled = Split.objects.filter(entry=engagement.entry).settled()
+    passes = settled.values_list("checkpoint", "pass_number")
+    return Running(engagement, state, frozenset(passes)), until
 
 
 class _Known(NamedTuple):
@@ -318,17 +332,22 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
         (split.checkpoint_id, split.pass_number): split
         for split in Split.objects.filter(entry=engagement.entry)
     }
-    news = []
+    # New or changed, and measured where a mat has taken the time.
+    news, beside = [], []
     for passing in replay.splits:
         split = known.pop((passing.mark, passing.pass_number), None)
-        if split is None or not (split.by_hand or _same(split, passing)):
+        if split is not None and split.by_mat:
+            beside.append(passing)
+        elif split is None or not (split.by_hand or _same(split, passing)):
             news.append(passing)
-    changes: list[Change] = [_split(engagement.entry, passing) for passing in news]
+    changes: list[Change] = [
+        _split(engagement.entry, passing) for passing in [*news, *beside]
+    ]
     changes.append(StatusChange(engagement.entry, *_stored_status(replay.state)))
+    gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
     with transaction.atomic():
-        Split.objects.filter(
-            pk__in=[split.pk for split in known.values() if not split.by_hand]
-        ).delete()
+        gone.filter(by_mat=True).update(phone_time=None)
+        gone.filter(by_hand=False, by_mat=False).delete()
         for change in changes:
             change.write()
         Position.objects.bulk_update(

@@ -54,7 +54,11 @@ class SplitChange(NamedTuple):
     uncertainty: float
 
     def write(self) -> None:
-        """Insert the split or correct its time; splits set by an organiser stay."""
+        """Insert the split or correct its time.
+
+        Splits set by an organiser stay. Those of mats keep their time beside the
+        phone's.
+        """
         key = {
             "entry_id": self.entry,
             "checkpoint_id": self.checkpoint,
@@ -62,7 +66,11 @@ class SplitChange(NamedTuple):
         }
         value = {"time": _moment(self.at), "uncertainty": self.uncertainty}
         Split.objects.bulk_create([Split(**key, **value)], ignore_conflicts=True)
-        Split.objects.filter(**key, by_hand=False).update(**value)
+        of_phone = Split.objects.filter(**key, by_hand=False)
+        of_phone.filter(by_mat=False).update(**value)
+        of_phone.filter(by_mat=True).update(
+            phone_time=value["time"], phone_uncertainty=self.uncertainty
+        )
         News.objects.tell_of_entry(
             Kind.CHECKPOINT,
             self.entry,
@@ -81,18 +89,21 @@ class StatusChange(NamedTuple):
     finished: int | None
 
     def write(self) -> None:
-        """Update the entry, except fields that an organiser has set."""
+        """Update the entry, except fields that an organiser or a mat has set."""
         values: dict[str, Any] = {
             "status": self.status,
             "started_at": self.started and _moment(self.started),
             "finished_at": self.finished and _moment(self.finished),
         }
-        by_hand = Split.objects.filter(entry=self.entry, by_hand=True)
-        kinds = set(by_hand.values_list("checkpoint__kind", flat=True))
+        settled = Split.objects.filter(entry=self.entry).settled()
+        kinds = set(settled.values_list("checkpoint__kind", flat=True))
+        if kinds and self.status == Entry.Status.REGISTERED:
+            del values["status"]
         if Checkpoint.Kind.START in kinds:
             del values["started_at"]
         if Checkpoint.Kind.FINISH in kinds:
-            del values["finished_at"], values["status"]
+            del values["finished_at"]
+            values.pop("status", None)
         # A finish ends a right, because the runner is shown for one more hour only. A
         # start ends none and writes no `RightsChange`.
         entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)

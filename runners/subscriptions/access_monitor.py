@@ -27,7 +27,7 @@ from runners.positions.track import Publisher
 from runners.rights import access
 from runners.rights.access import AccessCheck, AccessDecision, Viewer
 from runners.snapshots import items as snapshots
-from runners.subscriptions.hand_splits import splits_by_hand
+from runners.subscriptions.settled_splits import settled_splits
 from runners.subscriptions.topic_registry import TopicRegistry
 from runners.units.clock import now_ms
 
@@ -232,7 +232,10 @@ class AccessMonitor:
         if changes.runners:
             await self._notify_followers(changes.runners)
         if changes.splits:
-            for event in await database.read(splits_by_hand, changes.splits):
+            events = await database.read(settled_splits, changes.splits)
+            # Their phones' splits at these checkpoints are not published any more.
+            await self.pipeline.refresh({event.runner for event in events})
+            for event in events:
                 self.pipeline.hub.deliver_local(event)
         # Last, so that a failed poll is repeated.
         self.withholding = False

@@ -10,13 +10,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runners.models import (
+    Chip,
     Entry,
     Follow,
+    Passing,
     Position,
     Race,
     Runner,
     RunnerToken,
     Split,
+    Station,
 )
 from runners.races.course import Course
 from runners.races.setup import race_create
@@ -40,6 +43,10 @@ def fill(race: Race, rows: int) -> None:
     start = race.checkpoints.get(name="Start")
     for entry in race.entries.filter(splits=None):
         Split.objects.create(entry=entry, checkpoint=start, time=race.start)
+        Chip.objects.create(race=race, code=entry.bib, entry=entry)
+        station = Station.objects.create(race=race, name=entry.bib)
+        station.checkpoints.add(start)
+        Passing.objects.create(race=race, station=station, chip="1", time=race.start)
     for runner in Runner.objects.exclude(tokens__name="phone"):
         RunnerToken.objects.issue(runner, name="phone")
         alice = User.objects.create(username=f"alice-{runner.code}")
@@ -60,6 +67,7 @@ def fill(race: Race, rows: int) -> None:
 
 PAGES = (
     *("entry/", "follow/", "latestposition/", "position/", "race/", "runner/"),
+    *("passing/", "station/", "chip/"),
     *("runnertoken/", "split/", "race/{race}/change/", "runner/{bob}/change/"),
 )
 

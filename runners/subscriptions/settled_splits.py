@@ -1,4 +1,4 @@
-"""Events for the followers of runners whose splits an organiser has set by hand."""
+"""Events of splits that were set by hand or taken by a mat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runners.races.race_data import ground_of
 from runners.units.clock import milliseconds, now_ms
 
 
-def splits_by_hand(pks: Collection[int]) -> list[SplitPassed]:
+def settled_splits(pks: Collection[int]) -> list[SplitPassed]:
     """Return the events of splits whose entries others may know of."""
     splits = Split.objects.filter(pk__in=pks, entry__in=Entry.objects.shown())
     events = []
@@ -31,7 +31,7 @@ def splits_by_hand(pks: Collection[int]) -> list[SplitPassed]:
                 at=milliseconds(split.time),
                 uncertainty=split.uncertainty,
                 pass_number=split.pass_number,
-                corrected=True,
+                corrected=split.by_hand or split.phone_time is not None,
                 only=None if public else race.pk,
             )
         )

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from runners.management.errors import database_needed
+from runners.models import Passing, Race
+from runners.timing import mylaps
+from runners.timing.connection import Recorder, serve_mylaps
+
+logger = logging.getLogger("runners.timing")
+
+
+class Command(BaseCommand):
+    help = (
+        "Receive the passings of timing mats for a race and turn them into splits. "
+        "Runs until Ctrl-C; start one per kind of decoder. docs/timing.md says what "
+        "to set on the timer's side."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        kinds = parser.add_subparsers(dest="kind", required=True)
+        add: Callable[..., CommandParser] = kinds.add_parser
+        listener = add(
+            "mylaps",
+            help="wait for MYLAPS Timing & Scoring to connect",
+            description="Wait for MYLAPS Timing & Scoring. There, add a TCP exporter, "
+            "protocol version 2, with the address of this machine and this port. "
+            "The names of its locations are those of the race's stations.",
+        )
+        listener.add_argument("--race", required=True, metavar="SLUG")
+        listener.add_argument(
+            "--listen",
+            type=_address,
+            default=("127.0.0.1", mylaps.PORT),
+            metavar="HOST:PORT",
+            help="0.0.0.0:3097 for connections of other machines; "
+            "default: 127.0.0.1:3097",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        recorder = _recorder(options["race"], Passing.Source(options["kind"]))
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(self._listen(recorder, *options["listen"]))
+
+    async def _listen(self, recorder: Recorder, host: str, port: int) -> None:
+        try:
+            server = await asyncio.start_server(
+                partial(serve_mylaps, recorder),
+                host,
+                port,
+                limit=mylaps.MAX_MESSAGE_BYTES,
+            )
+        except OSError as error:
+            raise CommandError(
+                f"Cannot listen at {host}:{port}: {error.strerror or error}. Is it in "
+                "use, or not an address of this machine?"
+            ) from error
+        port = server.sockets[0].getsockname()[1]
+        self.stdout.write(f"Waiting for Timing & Scoring at {host}:{port}.")
+        async with server:
+            await server.serve_forever()
+
+
+def _recorder(slug: str, source: Passing.Source) -> Recorder:
+    with database_needed():
+        race = Race.objects.defer("line").filter(slug=slug).first()
+        if race is None:
+            raise CommandError(f"There is no race {slug}.")
+        if not race.checkpoints.exists():
+            raise CommandError(
+                f"{race.name} has no checkpoints. Add them in the admin first."
+            )
+    return Recorder(race.pk, ZoneInfo(race.timezone), source)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ArgumentTypeError(f"{text!r} is not an address like 0.0.0.0:3097")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,120 @@
+"""MYLAPS Timing & Scoring, protocol version 2: its exporter connects and sends.
+
+Messages end with `$`, their fields with `@`: the name of the location, the function,
+its data, and a number that the acknowledgement repeats.
+
+    10KM@Passing@t=13:11:30.904|c=0000041|d=120606@t=…|c=…|d=…@1016@$
+    Spectate@AckPassing@1016@$
+
+Times are local times of the race. The sources are in docs/timing.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from runners.timing.reads import Read, local_moment, local_time_near, read_of
+
+NAME = "Spectate"
+PORT = 3097
+END = b"$"
+# No message is longer; Timing & Scoring sends some hundred passings at once.
+MAX_MESSAGE_BYTES = 1_000_000
+# Bytes that some versions send between messages.
+NOISE = b"\x00\r\n"
+
+# Functions that are answered with `Ack` and their name; data functions after storing.
+DATA = ("Passing", "Marker", "Store")
+GREETINGS = ("Pong", "Ping")
+
+CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
+DAY = re.compile(r"([0-9]{6})?")
+
+
+class Message(NamedTuple):
+    """A message: its location, function, records, and the number to acknowledge."""
+
+    location: str
+    function: str
+    records: Sequence[str]
+    number: str
+
+
+def message_of(frame: bytes) -> Message:
+    """Parse a message without its end. Every sequence of bytes is some message."""
+    text = frame.translate(None, NOISE).decode("utf-8", errors="replace")
+    fields = text.removesuffix("@").split("@")
+    location, function = (*fields, "")[:2]
+    records = fields[2:]
+    number = records.pop() if records and function in DATA else ""
+    return Message(location, function, [each for each in records if each], number)
+
+
+def reads_of(message: Message, zone: ZoneInfo, now: datetime) -> list[Read]:
+    """Return what a message has read; lines that cannot be read have no time."""
+    parse = PARSERS[message.function]
+    return [parse(message.location, record, zone, now) for record in message.records]
+
+
+def answers_to(message: Message) -> list[str]:
+    """Return the messages to send, once the data of this one is stored."""
+    if message.function in GREETINGS:
+        greeting = f"{NAME}@Ack{message.function}@"
+        if message.function == "Pong":
+            return [f"{greeting}Version2.1@$", f"{NAME}@GetLocations@$"]
+        return [f"{greeting}$"]
+    if message.function in DATA and message.number.isdecimal():
+        return [f"{NAME}@Ack{message.function}@{message.number}@$"]
+    return []
+
+
+def _passing(location: str, record: str, zone: ZoneInfo, now: datetime) -> Read:
+    fields = _fields(record)
+    moment = _moment(fields.get("t", ""), fields.get("d", ""), zone, now)
+    return read_of(location, record, fields.get("c", ""), moment)
+
+
+def _marker(location: str, record: str, zone: ZoneInfo, now: datetime) -> Read:
+    fields = _fields(record)
+    moment = _moment(fields.get("t", ""), fields.get("d", ""), zone, now)
+    return read_of(location, record, time=moment, is_marker=True)
+
+
+def _stored(location: str, record: str, zone: ZoneInfo, now: datetime) -> Read:
+    """Read version 1: chip (7), time (12), …, date (6), checksum (2 characters)."""
+    clock, day = record[7:19], record[-8:-2]
+    moment = _moment(clock, day, zone, now) if len(record) >= 27 else None
+    return read_of(location, record, record[:7], moment)
+
+
+PARSERS: dict[str, Callable[[str, str, ZoneInfo, datetime], Read]] = {
+    "Passing": _passing,
+    "Marker": _marker,
+    "Store": _stored,
+}
+
+
+def _fields(record: str) -> dict[str, str]:
+    pairs = (field.partition("=") for field in record.split("|"))
+    return {key: value for key, separator, value in pairs if separator}
+
+
+def _moment(clock: str, day: str, zone: ZoneInfo, now: datetime) -> datetime | None:
+    """Return the moment of `hh:mm:ss.mmm` and `yymmdd`; None for anything else.
+
+    Markers have no date. It is the one nearest to now, also around midnight.
+    """
+    if not CLOCK.fullmatch(clock) or not DAY.fullmatch(day):
+        return None
+    try:
+        of_day = time.fromisoformat(clock)
+        if not day:
+            return local_time_near(of_day, zone, now)
+        on = date(2000 + int(day[:2]), int(day[2:4]), int(day[4:]))
+        return local_moment(on, of_day, zone, now)
+    except ValueError:
+        return None

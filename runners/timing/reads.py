@@ -1,0 +1,83 @@
+"""What a decoder's line says, whatever its format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+MAX_RAW = 500
+MAX_CODE = 40
+MAX_STATION = 80
+DAY = timedelta(days=1)
+# What the database refuses: control characters, and halves of surrogate pairs.
+NOT_STORED = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class Read(NamedTuple):
+    """A line, and what was read from it. Without a time it is unreadable.
+
+    A marker, such as a gunshot, has no chip.
+    """
+
+    station: str
+    raw: str
+    chip: str = ""
+    time: datetime | None = None
+    is_marker: bool = False
+
+
+def read_of(
+    station: str,
+    raw: str,
+    chip: str = "",
+    time: datetime | None = None,
+    *,
+    is_marker: bool = False,
+) -> Read:
+    """Return a read with texts that can be stored.
+
+    A passing without a chip, or with one that is too long, is unreadable.
+    """
+    chip = clean(chip, MAX_CODE + 1)
+    if not is_marker and not 0 < len(chip) <= MAX_CODE:
+        chip, time = "", None
+    return Read(clean(station, MAX_STATION), clean(raw, MAX_RAW), chip, time, is_marker)
+
+
+def clean(text: str, longest: int) -> str:
+    """Return a text without characters that cannot be stored, cut at a length."""
+    return NOT_STORED.sub("", text).strip()[:longest]
+
+
+def code_of(chip: str) -> str:
+    """Return a chip's code in the form in which codes are compared.
+
+    Spreadsheets remove leading zeros, and people write small letters.
+    """
+    return chip.strip().upper().lstrip("0") or "0"
+
+
+def local_moment(day: date, clock: time, zone: ZoneInfo, near: datetime) -> datetime:
+    """Return the moment of a local date and time.
+
+    An hour that the clocks repeat in autumn is the one nearest to `near`.
+    """
+    both = (
+        datetime.combine(day, clock.replace(fold=fold), zone).astimezone(UTC)
+        for fold in (0, 1)
+    )
+    return nearest(both, near)
+
+
+def local_time_near(clock: time, zone: ZoneInfo, near: datetime) -> datetime:
+    """Return the moment of a local time without a date that is nearest to `near`."""
+    today = near.astimezone(zone).date()
+    days = (today - DAY, today, today + DAY)
+    return nearest((local_moment(day, clock, zone, near) for day in days), near)
+
+
+def nearest(moments: Iterable[datetime], near: datetime) -> datetime:
+    return min(moments, key=lambda moment: abs(moment - near))

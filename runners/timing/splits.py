@@ -1,0 +1,169 @@
+"""Computes the splits of mats from all passings of an entry."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from runners.models import Checkpoint, Entry, News, Passing, Race, RightsChange, Split
+from runners.models.news import Kind
+from runners.races.race_data import Ground, ground_of
+from runners.timing.chain import ChipRead, Outcome, StationPass, passes_of_chip
+
+# Of these states, no other read can change anything.
+SET_ASIDE = (
+    *(Passing.State.CHIP, Passing.State.CLOCK, Passing.State.MARKER),
+    Passing.State.UNREADABLE,
+)
+# Entries of which the passings are read at once.
+ENTRIES_AT_ONCE = 500
+
+
+def mat_splits_update(*, race: Race, entries: Collection[int]) -> None:
+    """Compute the entries' mat splits, and store what differs.
+
+    The result depends on the stored passings only, not on their order, so that a
+    corrected chip, station or start changes all splits that it concerns.
+    """
+    passes = _station_passes(race, ground_of(race))
+    ordered = sorted(entries)
+    for at in range(0, len(ordered), ENTRIES_AT_ONCE):
+        with transaction.atomic():
+            _update(race, ordered[at : at + ENTRIES_AT_ONCE], passes)
+
+
+def _station_passes(race: Race, ground: Ground) -> dict[int, list[StationPass]]:
+    kinds = {stop.pk: stop.kind for stop in ground.stops}
+    of_checkpoint: dict[int, list[StationPass]] = defaultdict(list)
+    for (checkpoint, number), distance in ground.passes.items():
+        is_start = kinds[checkpoint] == Checkpoint.Kind.START
+        of_checkpoint[checkpoint].append(
+            StationPass(distance, checkpoint, number, is_start)
+        )
+    passes: dict[int, list[StationPass]] = defaultdict(list)
+    pairs = race.stations.exclude(checkpoints=None)
+    for station, checkpoint in pairs.values_list("pk", "checkpoints"):
+        passes[station] += of_checkpoint[checkpoint]
+    return {station: sorted(found) for station, found in passes.items()}
+
+
+def _update(
+    race: Race, pks: Sequence[int], passes: Mapping[int, Sequence[StationPass]]
+) -> None:
+    # Locked in the order of their keys, because several decoders may send at once.
+    locked = Entry.objects.select_for_update(of=("self",)).select_related("wave")
+    entries = list(locked.filter(pk__in=pks).order_by("pk"))
+    reads: dict[int, list[ChipRead]] = defaultdict(list)
+    states: dict[int, str] = {}
+    stored = Passing.objects.filter(entry__in=pks).exclude(state__in=SET_ASIDE)
+    for pk, of, station, time, state in stored.values_list(
+        "pk", "entry", "station", "time", "state"
+    ):
+        assert time is not None
+        reads[of].append(ChipRead(pk, station, time.timestamp()))
+        states[pk] = state
+    splits: dict[int, dict[tuple[int, int], Split]] = defaultdict(dict)
+    for split in Split.objects.filter(entry__in=pks):
+        splits[split.entry_id][split.checkpoint_id, split.pass_number] = split
+    kinds = dict(race.checkpoints.values_list("pk", "kind"))
+    changed: list[Passing] = []
+    for entry in entries:
+        gun = entry.wave.start if entry.wave else race.start
+        outcome = passes_of_chip(
+            reads[entry.pk], passes, gun=gun.timestamp(), top_speed=race.top_speed
+        )
+        changed += [
+            Passing(pk=pk, state=state)
+            for pk, state in outcome.states.items()
+            if states[pk] != state
+        ]
+        _store(entry, outcome, splits[entry.pk], kinds)
+    Passing.objects.bulk_update(changed, ["state"], batch_size=200)
+
+
+def _store(
+    entry: Entry,
+    outcome: Outcome,
+    known: dict[tuple[int, int], Split],
+    kinds: Mapping[int, str],
+) -> None:
+    """Write the splits of an entry that have changed, and what follows from them."""
+    changed = []
+    for passed, read in outcome.splits.items():
+        key = passed.checkpoint, passed.pass_number
+        split = known.pop(key, None) or Split(
+            entry=entry, checkpoint_id=key[0], pass_number=key[1], by_mat=True
+        )
+        if _set_time(split, datetime.fromtimestamp(read.time, UTC)):
+            changed.append(split)
+    gone = [split for split in known.values() if split.by_mat and not split.by_hand]
+    for split in gone:
+        _withdraw(split)
+    if changed or gone:
+        RightsChange.objects.note(
+            RightsChange.Kind.SPLIT, [split.pk for split in (*changed, *gone)]
+        )
+        _store_status(entry, changed, gone, kinds)
+    for split in changed:
+        News.objects.tell_of_entry(
+            Kind.CHECKPOINT,
+            entry.pk,
+            split.time,
+            checkpoint=split.checkpoint_id,
+            pass_number=split.pass_number,
+        )
+
+
+def _set_time(split: Split, time: datetime) -> bool:
+    """Set the time that a mat took; return whether this changed the split."""
+    if split.by_hand or (split.pk and split.by_mat and split.time == time):
+        return False
+    if split.pk and not split.by_mat:
+        split.phone_time = split.time
+        split.phone_uncertainty = split.uncertainty
+    split.time, split.uncertainty, split.by_mat = time, 0, True
+    split.save()
+    return True
+
+
+def _withdraw(split: Split) -> None:
+    """Remove a mat's time; the phone's, if it measured one, counts again."""
+    if split.phone_time is None:
+        split.delete()
+        return
+    split.time, split.uncertainty = split.phone_time, split.phone_uncertainty
+    split.phone_time, split.by_mat = None, False
+    split.save()
+
+
+def _store_status(
+    entry: Entry,
+    changed: Collection[Split],
+    gone: Collection[Split],
+    kinds: Mapping[int, str],
+) -> None:
+    """Start or finish an entry by its splits, unless an organiser has taken it out."""
+    if entry.status in (Entry.Status.DNF, Entry.Status.DNS):
+        return
+    values: dict[str, datetime | str | None] = {}
+    if changed and entry.status == Entry.Status.REGISTERED:
+        values["status"] = Entry.Status.STARTED
+    for split in (*gone, *changed):
+        # A deleted split has no key any more.
+        time = split.time if split.pk else None
+        if kinds[split.checkpoint_id] == Checkpoint.Kind.START:
+            values["started_at"] = time
+        elif kinds[split.checkpoint_id] == Checkpoint.Kind.FINISH:
+            status = Entry.Status.FINISHED if time else Entry.Status.STARTED
+            values |= {"finished_at": time, "status": status}
+    # A finish ends a right, because the runner is shown for one more hour only. A
+    # start ends none and writes no `RightsChange`.
+    rows = Entry.objects.all() if "finished_at" in values else models.QuerySet(Entry)
+    rows.filter(pk=entry.pk).update(**values, changed_at=timezone.now())
+    for kind, field in ((Kind.START, "started_at"), (Kind.FINISH, "finished_at")):
+        if isinstance(at := values.get(field), datetime):
+            News.objects.tell_of_entry(kind, entry.pk, at)

@@ -1,0 +1,109 @@
+"""Stations, chips and passings in the race office."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from runners.models import Chip, Entry, Passing, Race, Runner, Split, Station
+from runners.timing.reads import read_of
+from runners.timing.storage import passings_store
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def entry(park: Race, bob: Runner) -> Entry:
+    Race.objects.update(start=park.start - timedelta(hours=1))
+    park.refresh_from_db()
+    return Entry.objects.create(race=park, runner=bob, bib="1")
+
+
+def store(race: Race, station: str, chip: str, minutes: float) -> None:
+    time = race.start + timedelta(minutes=minutes)
+    read = read_of(station, f"{station} {chip} {minutes}", chip, time)
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
+
+
+def states() -> list[str]:
+    return list(Passing.objects.order_by("pk").values_list("state", flat=True))
+
+
+def test_an_unknown_station_is_listed_until_it_has_a_checkpoint(
+    office: Client, entry: Entry
+) -> None:
+    store(entry.race, "Box 4", "1", 20)
+    station = Station.objects.get()
+    listed = office.get("/admin/runners/passing/?state__exact=station").text
+    assert "Box 4 1 20" in listed
+    assert "choose a checkpoint" in office.get("/admin/runners/station/").text
+
+    checkpoint = entry.race.checkpoints.get(name="1 km")
+    office.post(
+        f"/admin/runners/station/{station.pk}/change/",
+        {"name": "Box 4", "checkpoints": [checkpoint.pk]},
+    )
+
+    split = Split.objects.get(entry=entry, checkpoint=checkpoint)
+    assert split.by_mat and split.time == entry.race.start + timedelta(minutes=20)
+    assert states() == ["used"]
+    assert "mat" in office.get("/admin/runners/split/").text
+
+
+def test_a_chip_given_to_somebody_else_takes_its_splits_along(
+    office: Client, entry: Entry
+) -> None:
+    ann = Entry.objects.create(
+        race=entry.race, runner=Runner.objects.create(code="ann", name="Ann"), bib="2"
+    )
+    chip = Chip.objects.create(race=entry.race, code="AB12345", entry=entry)
+    store(entry.race, "1 km", "AB12345", 20)
+    assert Split.objects.get().entry == entry
+
+    office.post(
+        f"/admin/runners/chip/{chip.pk}/change/",
+        {"race": entry.race_id, "code": "ab12345", "entry": ann.pk},
+    )
+
+    assert Split.objects.get().entry == ann
+
+
+def test_without_a_table_a_chip_is_the_bib_of_its_number(entry: Entry) -> None:
+    store(entry.race, "1 km", "0000001", 20)
+    assert Split.objects.get().entry == entry
+    store(entry.race, "1 km", "0000009", 20)
+    assert states() == ["used", "chip"]
+
+
+def test_a_time_set_by_hand_goes_before_a_mats(entry: Entry) -> None:
+    checkpoint = entry.race.checkpoints.get(name="1 km")
+    by_hand = entry.race.start + timedelta(minutes=5)
+    Split.objects.create(entry=entry, checkpoint=checkpoint, time=by_hand, by_hand=True)
+    store(entry.race, "1 km", "1", 20)
+    assert Split.objects.get().time == by_hand
+    assert states() == ["used"]
+
+
+def test_an_organiser_who_takes_a_runner_out_goes_before_mats(entry: Entry) -> None:
+    Entry.objects.update(status=Entry.Status.DNF)
+    store(entry.race, "Finish", "1", 50)
+    entry.refresh_from_db()
+    assert (entry.status, entry.finished_at) == (Entry.Status.DNF, None)
+
+
+def test_a_finish_mat_finishes_a_runner_until_its_station_is_corrected(
+    entry: Entry,
+) -> None:
+    store(entry.race, "Start", "1", 1)
+    store(entry.race, "Finish", "1", 50)
+    entry.refresh_from_db()
+    assert entry.status == Entry.Status.FINISHED
+    assert entry.started_at == entry.race.start + timedelta(minutes=1)
+    assert entry.finished_at == entry.race.start + timedelta(minutes=50)
+
+    entry.race.stations.get(name="Finish").checkpoints.clear()
+    store(entry.race, "Start", "1", 1.5)
+    undone = Entry.objects.get()
+    assert (undone.status, undone.finished_at) == (Entry.Status.STARTED, None)
