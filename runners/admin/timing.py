@@ -81,10 +81,9 @@ class StationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        stations: QuerySet[Any] = super().get_queryset(request).defer("race__line")
-        return stations.prefetch_related("checkpoints").annotate(
-            counted=Count("passings")
-        )
+        stations = super().get_queryset(request).defer("race__line")
+        counted: QuerySet[Any] = stations.annotate(counted=Count("passings"))
+        return counted.prefetch_related("checkpoints")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Station | None = None
