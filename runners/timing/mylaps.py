@@ -11,13 +11,21 @@ Times are local times of the race. The sources are in docs/timing.md.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from django.utils import timezone
+
+from runners import database
 from runners.timing.reads import Read, local_moment, local_time_near, read_of
+from runners.timing.recorder import Recorder
+
+logger = logging.getLogger(__name__)
 
 NAME = "Spectate"
 PORT = 3097
@@ -118,3 +126,41 @@ def _moment(clock: str, day: str, zone: ZoneInfo, now: datetime) -> datetime | N
         return local_moment(on, of_day, zone, now)
     except ValueError:
         return None
+
+
+# -- the connection
+
+
+async def serve(
+    recorder: Recorder, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Serve a connection of Timing & Scoring until it ends.
+
+    If the database is unavailable, the connection is closed without an
+    acknowledgement; Timing & Scoring connects again and repeats the passings.
+    """
+    peer = writer.get_extra_info("peername")
+    logger.info("Timing & Scoring has connected from %s", peer)
+    try:
+        while True:
+            frame = await reader.readuntil(END)
+            message = message_of(frame.removesuffix(END))
+            await _take(recorder, message)
+            for answer in answers_to(message):
+                writer.write(answer.encode())
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        logger.info("Timing & Scoring at %s has disconnected", peer)
+    except asyncio.LimitOverrunError:
+        logger.warning("A message of %s has no end; the connection is closed", peer)
+    except database.DatabaseUnavailable:
+        logger.warning("Passings of %s were not stored; it will repeat them", peer)
+    finally:
+        writer.close()
+
+
+async def _take(recorder: Recorder, message: Message) -> None:
+    if message.function in DATA:
+        reads = reads_of(message, recorder.zone, timezone.now())
+        new = await recorder.store(reads)
+        logger.info("%s: %d passings, %d new", message.location, len(reads), new)

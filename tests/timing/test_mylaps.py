@@ -18,8 +18,8 @@ from django.test import AsyncClient
 
 from runners.models import Entry, Passing, Race, Split, Station
 from runners.timing import mylaps
-from runners.timing.connection import Recorder, serve_mylaps
-from runners.timing.mylaps import message_of, reads_of
+from runners.timing.mylaps import message_of, reads_of, serve
+from runners.timing.recorder import Recorder
 
 DUBLIN = ZoneInfo("Europe/Dublin")
 JUNE = datetime(2012, 6, 6, 12, 30, tzinfo=UTC)
@@ -106,7 +106,7 @@ class Exporter:
 async def exporter_of(race: Race) -> AsyncIterator[Exporter]:
     recorder = Recorder(race.pk, ZoneInfo(race.timezone), Passing.Source.MYLAPS)
     server = await asyncio.start_server(
-        partial(serve_mylaps, recorder),
+        partial(serve, recorder),
         "127.0.0.1",
         0,
         limit=mylaps.MAX_MESSAGE_BYTES,

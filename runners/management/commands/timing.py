@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
@@ -13,10 +12,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.errors import database_needed
 from runners.models import Passing, Race
-from runners.timing import mylaps
-from runners.timing.connection import Recorder, serve_mylaps
-
-logger = logging.getLogger("runners.timing")
+from runners.timing import mylaps, raceresult
+from runners.timing.recorder import Recorder
 
 
 class Command(BaseCommand):
@@ -46,15 +43,34 @@ class Command(BaseCommand):
             "default: 127.0.0.1:3097",
         )
 
+        client = add(
+            "raceresult",
+            help="read a RACE RESULT decoder",
+            description="Read the passings of a RACE RESULT decoder, and no more: "
+            "it has to be in timing mode. Its clock has to show the local time of the "
+            "race, by GPS if possible. The box's name is that of the race's station.",
+        )
+        client.add_argument("--race", required=True, metavar="SLUG")
+        client.add_argument(
+            "--connect",
+            required=True,
+            type=_address,
+            metavar="HOST:PORT",
+            help=f"the decoder's address; its port is {raceresult.PORT}",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         recorder = _recorder(options["race"], Passing.Source(options["kind"]))
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(self._listen(recorder, *options["listen"]))
+            if options["kind"] == "mylaps":
+                asyncio.run(self._listen(recorder, *options["listen"]))
+            else:
+                asyncio.run(raceresult.read_decoder(recorder, *options["connect"]))
 
     async def _listen(self, recorder: Recorder, host: str, port: int) -> None:
         try:
             server = await asyncio.start_server(
-                partial(serve_mylaps, recorder),
+                partial(mylaps.serve, recorder),
                 host,
                 port,
                 limit=mylaps.MAX_MESSAGE_BYTES,
@@ -85,5 +101,5 @@ def _recorder(slug: str, source: Passing.Source) -> Recorder:
 def _address(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise ArgumentTypeError(f"{text!r} is not an address like 0.0.0.0:3097")
+        raise ArgumentTypeError(f"{text!r} is not an address like 192.168.1.20:3601")
     return host.strip("[]"), int(port)

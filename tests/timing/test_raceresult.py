@@ -1,0 +1,152 @@
+"""RACE RESULT decoders are read over a socket, from the first passing on.
+
+Records and replies follow RACE RESULT's documents (raceresult.com/en-us/support,
+"Decoder TCP/IP" and "Passing Record") and the open client metarace (`decoder/rrs.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from runners.models import Passing, Race, Split, Station
+from runners.timing import raceresult
+from runners.timing.raceresult import count_of, read_decoder, read_of_line
+from runners.timing.recorder import Recorder
+from tests.waiting import PATIENCE_S, POLL_S
+
+DUBLIN = ZoneInfo("Europe/Dublin")
+NOW = datetime(2024, 1, 12, 9, 30, tzinfo=UTC)
+# Of a passive tag, of an active transponder on loop 8, and of protocol version 1.0.
+PASSIVE = "1;50001;2024-01-12;09:06:35.944;6;72;12;;0;;;;;;;;Finish;177;1;D-50432"
+ACTIVE = "2;ZICAD30;2024-01-12;09:06:36.000;0;75;127;;1;8;8;;6233;3.0;17;2;Box;177;;D-5"
+OLD = "3;17;0000-00-00;09:06:37.001;6;9"
+
+
+@pytest.mark.parametrize(
+    ("line", "station", "chip", "second"),
+    [
+        (PASSIVE, "Finish", "50001", 35.944),
+        (ACTIVE, "Box loop 8", "ZICAD30", 36.0),
+        (OLD, "10.0.0.9", "17", 37.001),
+        (f"#P;{PASSIVE}", "Finish", "50001", 35.944),
+    ],
+)
+def test_records_of_all_versions_are_read(
+    line: str, station: str, chip: str, second: float
+) -> None:
+    read = read_of_line(line, "10.0.0.9", DUBLIN, NOW)
+    at = datetime(2024, 1, 12, 9, 6, tzinfo=UTC) + timedelta(seconds=second)
+    assert (read.station, read.chip, read.time) == (station, chip, at)
+
+
+def test_without_gps_the_day_is_the_nearest() -> None:
+    after_midnight = datetime(2024, 1, 13, 0, 1, tzinfo=UTC)
+    line = "9;17;0000-00-00;23:59:00.000;6;9"
+    read = read_of_line(line, "box", DUBLIN, after_midnight)
+    assert read.time == datetime(2024, 1, 12, 23, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "x;17;2024-01-12;09:06:37.001", "1;17;2024-13-12;09:06:37", "1;;;"]
+)
+def test_a_line_that_cannot_be_read_is_kept_without_a_time(line: str) -> None:
+    read = read_of_line(line, "box", DUBLIN, NOW)
+    assert (read.time, read.raw) == (None, line)
+
+
+def test_the_number_of_passings_is_read_with_and_without_a_file() -> None:
+    assert count_of("PASSINGS;12;177") == (12, "177")
+    assert count_of("PASSINGS;12") == (12, "")
+    assert count_of("GETTIME;0000-00-00;00:02:12.942") is None
+
+
+class Box:
+    """A decoder: answers `GETPROTOCOL`, `PASSINGS` and `n:count`, and nothing else."""
+
+    def __init__(self) -> None:
+        self.records: list[str] = []
+        self.commands: list[str] = []
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.writers.append(writer)
+        while line := await reader.readline():
+            command = line.decode().removesuffix("\r\n")
+            self.commands.append(command)
+            writer.write(self._reply(command).encode())
+        writer.close()
+
+    def _reply(self, command: str) -> str:
+        if command == "GETPROTOCOL":
+            return "GETPROTOCOL;1.6;1.0;3.2\r\n"
+        if command == "PASSINGS":
+            return f"PASSINGS;{len(self.records)};177\r\n"
+        first, _, count = command.partition(":")
+        asked = self.records[int(first) - 1 : int(first) - 1 + int(count)]
+        return "".join(f"{record}\r\n" for record in asked) + "\r\n"
+
+    def pass_mat(self, race: Race, chip: str, minutes: float, station: str) -> None:
+        local = (race.start + timedelta(minutes=minutes)).astimezone(DUBLIN)
+        clock = local.strftime("%H:%M:%S.%f")[:-3]
+        self.records.append(
+            f"{len(self.records) + 1};{chip};{local:%Y-%m-%d};{clock};6;72;12;;0"
+            f";;;;;;;;{station};177;1;D-50432"
+        )
+
+
+@asynccontextmanager
+async def box_read_for(race: Race) -> AsyncIterator[Box]:
+    box = Box()
+    server = await asyncio.start_server(box.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    recorder = Recorder(race.pk, DUBLIN, Passing.Source.RACE_RESULT)
+    reading = asyncio.create_task(read_decoder(recorder, host, port))
+    try:
+        yield box
+    finally:
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+        for writer in box.writers:
+            writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def used(count: int) -> None:
+    """Wait until so many passings are splits."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await Passing.objects.filter(state="used").acount() != count:
+            await asyncio.sleep(POLL_S)
+
+
+async def test_a_decoder_that_goes_away_loses_and_repeats_nothing(
+    ten: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raceresult, "POLL_S", 0.02)
+    monkeypatch.setattr(raceresult, "RECONNECT_S", 0.02)
+
+    async with box_read_for(ten) as box:
+        box.pass_mat(ten, "KV86583", 1, "Start")
+        box.pass_mat(ten, "41", 1.5, "Start")
+        await used(2)
+        box.writers[-1].close()
+        box.pass_mat(ten, "KV86583", 21, "5 km")
+        await used(3)
+        connections = len(box.writers)
+    assert connections == 2
+    assert {command.partition(":")[0] for command in box.commands} <= {
+        *("GETPROTOCOL", "PASSINGS", "1", "3")
+    }
+    assert await Passing.objects.acount() == 3
+    assert await Split.objects.filter(by_mat=True).acount() == 3
+    assert await Station.objects.acount() == 2
