@@ -9,7 +9,7 @@ from django.test import Client
 
 from runners.models import Chip, Entry, Passing, Race, Runner, Split, Station
 from runners.timing.reads import read_of
-from runners.timing.storage import passings_store
+from runners.timing.storage import passings_reassign, passings_store
 
 pytestmark = pytest.mark.django_db
 
@@ -107,3 +107,42 @@ def test_a_finish_mat_finishes_a_runner_until_its_station_is_corrected(
     store(entry.race, "Start", "1", 1.5)
     undone = Entry.objects.get()
     assert (undone.status, undone.finished_at) == (Entry.Status.STARTED, None)
+
+
+@pytest.mark.parametrize(("apart", "uncertainty"), [(61, 0), (-90, 20), (90, 40)])
+def test_a_phone_that_disagrees_with_the_chip_is_an_item_on_the_desk(
+    office: Client, entry: Entry, apart: int, uncertainty: float
+) -> None:
+    checkpoint = entry.race.checkpoints.get(name="1 km")
+    phone_time = entry.race.start + timedelta(minutes=20, seconds=apart)
+    Split.objects.create(
+        entry=entry, checkpoint=checkpoint, time=phone_time, uncertainty=uncertainty
+    )
+    store(entry.race, "1 km", "1", 20)
+
+    split = Split.objects.get()
+    assert split.time == entry.race.start + timedelta(minutes=20)
+    assert (split.phone_time, split.phone_uncertainty) == (phone_time, uncertainty)
+    desk = office.get(f"/admin/runners/race/{entry.race_id}/desk.json").json()
+    expected = {"checkpoint": "1 km", "seconds": apart}
+    disagrees = abs(apart) > 60 + uncertainty
+    assert desk["entries"][0]["disagrees"] == (expected if disagrees else None)
+
+
+def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:
+    checkpoint = entry.race.checkpoints.get(name="1 km")
+    phone_time = entry.race.start + timedelta(minutes=21)
+    Split.objects.create(
+        entry=entry, checkpoint=checkpoint, time=phone_time, uncertainty=4
+    )
+    store(entry.race, "1 km", "1", 20)
+    Chip.objects.create(
+        race=entry.race,
+        code="1",
+        entry=Entry.objects.create(
+            race=entry.race, runner=Runner.objects.create(code="a", name="A"), bib="2"
+        ),
+    )
+    passings_reassign(race=entry.race)
+    split = Split.objects.get(entry=entry)
+    assert (split.time, split.uncertainty, split.by_mat) == (phone_time, 4, False)

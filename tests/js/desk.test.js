@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { belongs, isRefused, long, refusal } from "../../static/js/admin/desk.js";
+import { belongs, disagreement, isRefused, long, refusal } from "../../static/js/admin/desk.js";
 
 const NOW = 1_780_000_000_000;
 const MINUTE = 60_000;
@@ -39,6 +39,14 @@ test("a runner who is out or has finished is no trouble", () => {
     assert.ok(!shows({ status, fix: null, battery: 2 }, "trouble"));
     assert.ok(shows({ status }, "out"));
   }
+});
+
+test("a phone that disagrees with the chip is trouble, also after the finish", () => {
+  const disagrees = { checkpoint: "5 km", seconds: -1200 };
+  assert.ok(shows({ disagrees, status: "finished" }, "trouble"));
+  assert.ok(shows({ disagrees }, "disagrees") && !shows({}, "disagrees"));
+  assert.equal(disagreement(row({ disagrees })), "phone 20 min before the chip at 5 km");
+  assert.equal(disagreement(row()), "");
 });
 
 test("each problem is listed as trouble", () => {

@@ -358,6 +358,24 @@ async def test_a_start_set_by_hand_stays(
     assert (await Split.objects.aget(checkpoint=start)).time == by_hand
 
 
+async def test_a_mats_time_stays_and_the_phones_is_kept_beside_it(
+    pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
+) -> None:
+    half = await Checkpoint.objects.aget(name="Half")
+    taken = entry.race.start + timedelta(seconds=100)
+    await Split.objects.acreate(entry=entry, checkpoint=half, time=taken, by_mat=True)
+    await run(pipeline, bob, entry, *range(-30, 521, 10))
+    await pipeline.recorder.flushed()
+    split = await Split.objects.aget(checkpoint=half)
+    assert (split.time, split.by_mat) == (taken, True)
+    # At 4 m/s.
+    assert split.phone_time is not None
+    assert abs((split.phone_time - entry.race.start).total_seconds() - 250) < 10
+    # Others are not sent the phone's.
+    published = [event["checkpoint"] for event in follower.published("split")]
+    assert half.pk not in published and len(published) == 2
+
+
 async def test_splits_of_an_unlisted_race_are_sent_to_its_followers_only(
     pipeline: Pipeline, bob: Publisher, entry: Entry, follower: Follower
 ) -> None:

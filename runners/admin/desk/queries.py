@@ -10,17 +10,28 @@ from django.db.models import Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from runners.models import Entry, LatestPosition, Phone, Race, RunnerToken, Sos
+from runners.models import (
+    Entry,
+    LatestPosition,
+    Phone,
+    Race,
+    RunnerToken,
+    Sos,
+    Split,
+)
 from runners.positions.running import live_status
 
 # Phones with a contact within this time are shown even if their runner is not entered.
 LATELY = timedelta(hours=6)
 # Limit of these phones, because there may be many in open mode.
 MOST_UNASSIGNED = 200
+# A phone and a mat disagree if their times of a split differ by more than this, beyond
+# the uncertainty of the phone's: the chip or the phone is carried by somebody else.
+DISAGREE_S = 60.0
 
 
 def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
-    """Return all data of the desk, times in milliseconds. Causes five queries.
+    """Return all data of the desk, times in milliseconds. Causes six queries.
 
     The position of a call for help is included only if `may_change`.
     """
@@ -39,15 +50,37 @@ def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
     for token in tokens:
         phones.setdefault(token.runner_id, []).append(token)
     entry_of = {entry.runner_id: entry for entry in entries}
+    disagree = disagreements(race)
     return {
         "time": _ms(now),
-        "entries": [_entry(e, phones.get(e.runner_id, [])) for e in entries],
+        "entries": [
+            _entry(e, phones.get(e.runner_id, [])) | {"disagrees": disagree.get(e.pk)}
+            for e in entries
+        ],
         "unassigned": [_unassigned(token) for token in unassigned(race, now)],
         "sos": [
             _sos(sos, entry_of.get(sos.runner_id), may_change=may_change)
             for sos in open_calls(race, now)
         ],
     }
+
+
+def disagreements(race: Race) -> dict[int, dict[str, Any]]:
+    """Map entries to the last checkpoint where phone and mat disagree.
+
+    `seconds` are those by which the phone was later, or earlier if negative.
+    """
+    both = Split.objects.filter(entry__race=race, by_mat=True, phone_time__isnull=False)
+    found = {}
+    for split in both.select_related("checkpoint").order_by("time"):
+        assert split.phone_time is not None
+        seconds = (split.phone_time - split.time).total_seconds()
+        if abs(seconds) > DISAGREE_S + split.phone_uncertainty:
+            found[split.entry_id] = {
+                "checkpoint": split.checkpoint.name,
+                "seconds": round(seconds),
+            }
+    return found
 
 
 def unassigned(race: Race, now: datetime) -> Iterable[RunnerToken]:

@@ -38,6 +38,7 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
  * @property {Record<string, number>} reasons
  * @property {string} reason
  * @property {number | null} refused_at
+ * @property {{checkpoint: string, seconds: number} | null} [disagrees]
  *
  * @typedef {{
  *   time: number, entries: Row[], unassigned: Row[], sos: import("./sos.js").Sos[],
@@ -90,6 +91,8 @@ export function belongs(row, show, now, silence) {
       return row.accuracy !== null && row.accuracy > COARSE_M;
     case "off_course":
       return !out && row.state === "off_course";
+    case "disagrees":
+      return Boolean(row.disagrees);
     case "nophone":
       return row.phones === 0;
     case "out":
@@ -99,7 +102,8 @@ export function belongs(row, show, now, silence) {
         !out &&
         ["silent", "never", "battery", "coarse", "off_course"]
           .some((one) => belongs(row, one, now, silence)) ||
-        (!out && isRefused(row, now, silence))
+        (!out && isRefused(row, now, silence)) ||
+        belongs(row, "disagrees", now, silence)
       );
     default:
       return true;
@@ -127,6 +131,17 @@ export function refusal(row, now) {
     .join(", ");
   const last = row.refused_at === null ? "" : `, last ${long(now - row.refused_at)} ago`;
   return `${row.refused} refused: ${reasons}${last}. ${row.reason}`;
+}
+
+/**
+ * Return where the phone and the chip of a runner disagree.
+ * @param {Row} row
+ */
+export function disagreement({ disagrees }) {
+  if (!disagrees) return "";
+  const { checkpoint, seconds } = disagrees;
+  const side = seconds > 0 ? "after" : "before";
+  return `phone ${long(Math.abs(seconds) * 1000)} ${side} the chip at ${checkpoint}`;
 }
 
 class DeskPage {
@@ -340,6 +355,7 @@ class DeskPage {
       row.state === "off_course" && !out && "off course",
       row.accepted === false && "not accepted",
       row.phones > 1 && `${row.phones} phones`,
+      disagreement(row),
     ];
     setAttribute(item, "data-status", row.status ?? "");
     setText(find(".bib", item), row.bib ?? "–");
