@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,7 @@ class Line:
         high = np.maximum.reduceat(np.maximum(y, end_y), first)
         self._chunk_x, self._chunk_y = (left + right) / 2, (low + high) / 2
         self._chunk_radius = np.hypot(right - left, high - low) / 2
+        self._chunk_along = self._along[::CHUNK]
 
     def place(self, lat: float, lng: float) -> tuple[float, float]:
         """Return the x and y of a place."""
@@ -129,30 +131,24 @@ class Line:
         As `along` without a prior, for stretches so long that circles around parts of
         the line are compared with the fix first.
         """
-        chunks = np.flatnonzero(
-            np.hypot(self._chunk_x - spot.x, self._chunk_y - spot.y)
-            <= self._chunk_radius + within
-        ).tolist()
-        found: list[Place] = []
-        for index, chunk in enumerate(chunks):
-            # Minima at the joint of two chunks are found if both are searched at once.
-            if index and chunks[index - 1] == chunk - 1:
-                continue
-            end = index
-            while end + 1 < len(chunks) and chunks[end + 1] == chunks[end] + 1:
-                end += 1
-            first, last = chunk * CHUNK, min((chunks[end] + 1) * CHUNK, len(self._x))
-            if (
-                self._along[first] > high
-                or self._along[last - 1] + self._run[last - 1] < low
-            ):
-                continue
-            found += [
-                place
-                for place in self._modes(spot, noise, 0.0, math.inf, first, last)
-                if place.beside <= within and low <= place.distance <= high
-            ]
-        return found
+        # A chunk more on either side, so that no end of the range is a joint.
+        begin = max(bisect_right(self._chunk_along, low) - 2, 0)
+        chunks = slice(begin, bisect_right(self._chunk_along, high) + 1)
+        away = np.hypot(self._chunk_x[chunks] - spot.x, self._chunk_y[chunks] - spot.y)
+        close = np.flatnonzero(away <= self._chunk_radius[chunks] + within)
+        return [
+            place
+            for first, last in _runs((close + begin).tolist())
+            for place in self._modes(
+                spot,
+                noise,
+                0.0,
+                math.inf,
+                first * CHUNK,
+                min(last * CHUNK, len(self._x)),
+            )
+            if place.beside <= within and low <= place.distance <= high
+        ]
 
     def _modes(
         self,
@@ -201,6 +197,22 @@ class Line:
             elif cost < found[-1].cost:
                 found[-1] = place
         return found
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last number plus 1 of each run of ascending numbers.
+
+    Minima at the joint of two chunks are found if both are searched at once.
+    """
+    first = last = -1
+    for number in numbers:
+        if number != last:
+            if last >= 0:
+                yield first, last
+            first = number
+        last = number + 1
+    if last >= 0:
+        yield first, last
 
 
 def _simplified(x: Floats, y: Floats, along: Floats) -> npt.NDArray[np.intp]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from runners.races.line import Line, Place, Spot
+from runners.races.line import Line, Place
 from runners.races.progress.motion import Motion, moved, surprise
-from runners.races.progress.state import Here, Hypothesis
+from runners.races.progress.observation import Observation
+from runners.races.progress.state import Hypothesis
 
 # GPS errors persist. Fixes within LASTING_S are one observation of the place, and fixes
 # within FITTING_S are one observation of whether it fits.
@@ -65,38 +66,30 @@ class Mixture:
         self._top_speed = top_speed
 
     def first(
-        self,
-        here: Here,
-        spot: Spot,
-        noise: float,
-        usual: float,
-        seconds: float,
-        reach: float,
+        self, now: Observation, usual: float, seconds: float, reach: float
     ) -> list[Hypothesis]:
         """Return the hypotheses of a runner who may have started some seconds ago."""
         found = []
         high = self._start + reach
         mean, spread = self._start + usual * seconds, 0.5 * usual * seconds + 30
-        for place in self._line.near(spot, noise, here.limit, self._start, high):
+        for place in self._near(now, now.noise, self._start, high):
             off = (place.distance - mean) / spread
             cost = place.cost + 8 * math.log1p(off * off / 8)
-            found.append(_born(place, here.t, cost, noise, usual))
+            found.append(_born(place, now.t, cost, now.noise, usual))
         return pruned(found)
 
     def step(
         self,
         hypotheses: Iterable[Hypothesis],
-        here: Here,
-        spot: Spot,
-        noise: float,
+        now: Observation,
         seconds: float,
         usual: float,
         reach: tuple[float, float],
     ) -> tuple[list[Hypothesis], float]:
         """Return the hypotheses after a fix, and its least distance from the line.
 
-        `noise` is the variance of each axis, `usual` the runner's pace in m/s, and
-        `reach` the range in metres within which a jump is possible.
+        `usual` is the runner's pace in m/s, and `reach` the range in metres within
+        which a jump is possible.
         """
         misfit = MISFIT_COST * min(1.0, seconds / FITTING_S)
         repeats = max(1.0, LASTING_S / seconds)
@@ -104,16 +97,9 @@ class Mixture:
         beside = math.inf
         fits = False
         for hypothesis in hypotheses:
-            motion = moved(hypothesis.motion, seconds, usual)
+            motion = moved(hypothesis[:5], seconds, usual)
             branches, nearest = self._branches(
-                hypothesis,
-                motion,
-                here,
-                spot,
-                noise * repeats,
-                seconds,
-                usual,
-                reach[1],
+                hypothesis, motion, now, now.noise * repeats, seconds, usual, reach[1]
             )
             beside = min(beside, nearest)
             found += branches
@@ -123,85 +109,76 @@ class Mixture:
                 found.append(_coasting(hypothesis, motion, seconds, misfit))
         if not fits:
             parent = min([h for h in found if h.misfits] or found, key=_cost)
-        elif beside > BESIDE_SIGMAS * math.sqrt(noise):
+        elif beside > BESIDE_SIGMAS * now.sigma:
             # A bend nearby may fit better.
             parent = min(found, key=_cost)
             reach = parent.distance - BEND_M, min(parent.distance + BEND_M, reach[1])
         else:
             return pruned(found), beside
-        places = self._line.near(spot, noise, here.limit, *reach)
+        places = self._near(now, now.noise, *reach)
         beside = min([beside, *(place.beside for place in places)])
-        found += self._jumps(parent, places, here.t, noise, seconds, usual)
+        found += _jumps(parent, places, now, seconds, usual)
         return pruned(found), beside
+
+    def _near(
+        self, now: Observation, noise: float, low: float, high: float
+    ) -> list[Place]:
+        return self._line.near(now.spot, noise, now.limit, low, high)
 
     def _branches(
         self,
         hypothesis: Hypothesis,
         motion: Motion,
-        here: Here,
-        spot: Spot,
+        now: Observation,
         noise: float,
         seconds: float,
         usual: float,
         farthest: float,
     ) -> tuple[list[Hypothesis], float]:
-        if here.speed:
-            motion = _with_speed(motion, min(here.speed, self._top_speed), seconds)
-        spread = math.sqrt(motion.variance)
-        tail = 4 * spread + 2 * here.sigma + 2 * math.sqrt(noise) + 10
-        low, high = motion.distance - tail, min(motion.distance + tail, farthest)
+        """Return the posteriors at the places that fit, and the least distance from
+        the line.
+
+        `noise` is the variance of an axis if the fix counts as an observation.
+        """
+        if now.speed:
+            motion = _with_speed(motion, min(now.speed, self._top_speed), seconds)
+        distance, _, variance, _, _ = motion
+        tail = 4 * math.sqrt(variance) + 2 * now.sigma + 2 * math.sqrt(noise) + 10
+        low, high = distance - tail, min(distance + tail, farthest)
         silent = seconds > SILENCE_S or tail > WINDOW_M or hypothesis.misfits > LOST_S
         if silent:
-            places = self._line.near(
-                spot, noise, here.limit, low - usual * seconds, high
-            )
+            places = self._near(now, noise, low - usual * seconds, high)
         else:
-            places = self._line.along(
-                spot, noise, motion.distance, motion.variance, low, high
-            )
-        found = []
-        nearest = min((place.beside for place in places), default=math.inf)
-        for place in places:
-            if place.beside <= here.limit:
-                found.append(
-                    _observed(
-                        hypothesis, motion, place, here.t, noise, silent, seconds, usual
-                    )
-                )
-        return found, nearest
+            places = self._line.along(now.spot, noise, distance, variance, low, high)
+        nearest = min([place.beside for place in places], default=math.inf)
+        return [
+            _observed(hypothesis, motion, place, now.t, noise, silent, seconds, usual)
+            for place in places
+            if place.beside <= now.limit
+        ], nearest
 
-    def _jumps(
-        self,
-        parent: Hypothesis,
-        places: list[Place],
-        t: int,
-        noise: float,
-        seconds: float,
-        usual: float,
-    ) -> list[Hypothesis]:
-        """Return hypotheses at places that only a jump explains."""
-        found = []
-        for place in places:
-            ahead = place.distance - parent.distance
-            usually = surprise(ahead, parent.variance + noise, seconds, usual)
-            jump = JUMP_COST + JUMP_LOG_COST * math.log1p(abs(ahead) / 100)
-            cost = parent.cost + place.cost + min(usually, jump)
-            found.append(_born(place, t, cost, noise, usual))
-        return found
+
+def _jumps(
+    parent: Hypothesis,
+    places: Iterable[Place],
+    now: Observation,
+    seconds: float,
+    usual: float,
+) -> list[Hypothesis]:
+    """Return hypotheses at places that only a jump explains."""
+    found = []
+    for place in places:
+        ahead = place.distance - parent.distance
+        usually = surprise(ahead, parent.variance + now.noise, seconds, usual)
+        jump = JUMP_COST + JUMP_LOG_COST * math.log1p(abs(ahead) / 100)
+        cost = parent.cost + place.cost + min(usually, jump)
+        found.append(_born(place, now.t, cost, now.noise, usual))
+    return found
 
 
 def _born(place: Place, t: int, cost: float, noise: float, speed: float) -> Hypothesis:
-    distance = round(place.distance, 2)
-    return Hypothesis(
-        distance,
-        round(speed, 3),
-        round(noise, 2),
-        0.0,
-        round(0.1 * speed * speed + 0.2, 3),
-        round(cost, 2),
-        t,
-        distance,
-    )
+    distance, spread = place.distance, 0.1 * speed * speed + 0.2
+    return Hypothesis(distance, speed, noise, 0.0, spread, cost, t, distance)
 
 
 def _coasting(
@@ -211,18 +188,19 @@ def _coasting(
     return hypothesis.with_motion(motion, hypothesis.cost + cost, misfits)
 
 
-def _with_speed(motion: Motion, speed: float, seconds: float) -> Motion:
+def _with_speed(motion: Motion, measured: float, seconds: float) -> Motion:
     """Return the motion after a measured speed, which counts less if measured often."""
-    noise = 0.3 * max(1.0, 5 / seconds)
-    gain = motion.speed_variance / (motion.speed_variance + noise)
-    rise = speed - motion.speed
-    along = motion.covariance / (motion.speed_variance + noise)
-    return Motion(
-        motion.distance + along * rise,
-        motion.speed + gain * rise,
-        motion.variance - along * motion.covariance,
-        (1 - gain) * motion.covariance,
-        (1 - gain) * motion.speed_variance,
+    distance, speed, variance, covariance, speed_variance = motion
+    total = speed_variance + 0.3 * max(1.0, 5 / seconds)
+    kept = 1 - speed_variance / total
+    along = covariance / total
+    rise = measured - speed
+    return (
+        distance + along * rise,
+        speed + (1 - kept) * rise,
+        variance - along * covariance,
+        kept * covariance,
+        kept * speed_variance,
     )
 
 
@@ -237,48 +215,38 @@ def _observed(
     usual: float,
 ) -> Hypothesis:
     """Return the posterior of a hypothesis at a place that fits the fix."""
-    ahead = place.distance - motion.distance
+    distance, speed, variance, covariance, speed_variance = motion
+    ahead = place.distance - distance
     if not silent and place.inside:
         # The place is the mode of the posterior and not the nearest to the fix.
-        ahead *= (motion.variance + noise) / motion.variance
-    square = ahead * ahead / (motion.variance + noise)
+        ahead *= (variance + noise) / variance
+    square = ahead * ahead / (variance + noise)
     if silent:
-        cost = surprise(ahead, motion.variance + noise, seconds, usual) + place.cost
+        cost = surprise(ahead, variance + noise, seconds, usual) + place.cost
         if hypothesis.misfits > LOST_S:
             far = abs(place.distance - hypothesis.origin) > REJOIN_NEAR_M
             cost += hypothesis.cost + (REJOIN_FAR_COST if far else REJOIN_COST)
             return _born(place, t, cost, noise, usual)
     else:
-        own = square if place.inside else ahead * ahead / motion.variance
+        own = square if place.inside else ahead * ahead / variance
         cost = place.cost + 8 * math.log1p(own / 8) - own
         cost *= min(max(seconds / FITTING_S, LASTING_S / FITTING_S), 1.0)
     if square > DOUBT_SQUARE:
         # Runners stop and turn, so the motion is less certain than assumed.
-        motion = _doubted(
-            motion, (ahead * ahead / DOUBT_SQUARE - noise) / motion.variance
-        )
-    total = motion.variance + noise
-    gain = motion.variance / total if place.inside or silent else 1.0
-    along = motion.covariance / total
-    return hypothesis.with_motion(
-        Motion(
-            motion.distance + gain * ahead,
-            max(motion.speed + along * ahead, -3.0),
-            noise / total * motion.variance,
-            noise / total * motion.covariance,
-            motion.speed_variance - along * motion.covariance,
-        ),
-        hypothesis.cost + cost,
-        0.0,
+        times = (ahead * ahead / DOUBT_SQUARE - noise) / variance
+        variance, covariance = times * variance, times * covariance
+        speed_variance *= times
+    total = variance + noise
+    gain = variance / total if place.inside or silent else 1.0
+    along = covariance / total
+    posterior = (
+        distance + gain * ahead,
+        max(speed + along * ahead, -3.0),
+        noise / total * variance,
+        noise / total * covariance,
+        speed_variance - along * covariance,
     )
-
-
-def _doubted(motion: Motion, times: float) -> Motion:
-    """Return the motion with its covariance multiplied."""
-    distance, speed, variance, covariance, speed_variance = motion
-    return Motion(
-        distance, speed, times * variance, times * covariance, times * speed_variance
-    )
+    return hypothesis.with_motion(posterior, hypothesis.cost + cost, 0.0)
 
 
 def _cost(hypothesis: Hypothesis) -> float:
@@ -288,7 +256,7 @@ def _cost(hypothesis: Hypothesis) -> float:
 def pruned(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     """Return the likely hypotheses, the best first, merged if at the same place."""
     if len(hypotheses) < 2:
-        return [h if h.cost == 0.0 else h._replace(cost=0.0) for h in hypotheses]
+        return [hypothesis.compact(0.0) for hypothesis in hypotheses]
     # Sort by likelihood density, so that a vague hypothesis follows one that fits.
     hypotheses.sort(key=_density)
     least = min(hypothesis.cost for hypothesis in hypotheses)
@@ -301,15 +269,17 @@ def pruned(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
             or bool(hypothesis.misfits) != bool(other.misfits)
             for other in left
         ):
-            left.append(hypothesis._replace(cost=round(hypothesis.cost - least, 2)))
-    return left[:HYPOTHESIS_LIMIT]
+            left.append(hypothesis)
+    return [h.compact(h.cost - least) for h in left[:HYPOTHESIS_LIMIT]]
 
 
 def _density(hypothesis: Hypothesis) -> float:
     return hypothesis.cost + math.log(hypothesis.variance)
 
 
-def share_of_best(hypotheses: list[Hypothesis], around: float, finish: float) -> float:
+def share_of_best(
+    hypotheses: Sequence[Hypothesis], around: float, finish: float
+) -> float:
     """Return the probability that the runner is near the best hypothesis.
 
     Near is at most `around` metres away. All places behind the finish count as one.

@@ -7,7 +7,6 @@ also stop and go. A Kalman filter of this process estimates position and pace to
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 # The pace of an unknown runner, which weighs as much as this time of their own running.
 USUAL_PACE_MPS = 2.8
@@ -32,14 +31,9 @@ FASTER_MPS = 1.2
 DOUBT_SIGMAS = 2.5
 
 
-class Motion(NamedTuple):
-    """Distance along the course (m) and speed (m/s), with their covariance."""
-
-    distance: float
-    speed: float
-    variance: float
-    covariance: float
-    speed_variance: float
+# A Gaussian of the distance along the course (m) and the speed (m/s): distance, speed,
+# variance of the distance, covariance, variance of the speed.
+Motion = tuple[float, float, float, float, float]
 
 
 def usual_pace(top_speed: float) -> float:
@@ -54,7 +48,7 @@ def moved(motion: Motion, seconds: float, usual: float) -> Motion:
     spread *= spread
     kept = math.exp(-seconds / PACE_MEMORY_S)
     lasting = PACE_MEMORY_S * (1 - kept)
-    return Motion(
+    return (
         distance + usual * seconds + (speed - usual) * lasting,
         usual + (speed - usual) * kept,
         variance

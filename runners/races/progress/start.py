@@ -7,13 +7,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from runners.races.course import Course
-from runners.races.line import Line, Spot
+from runners.races.line import Line
 from runners.races.progress.mixture import Mixture, deviation
 from runners.races.progress.motion import (
     DOUBT_SIGMAS,
     top_speed_of_a_minute,
     usual_pace,
 )
+from runners.races.progress.observation import Observation
 from runners.races.progress.state import (
     Here,
     Hypothesis,
@@ -65,54 +66,57 @@ class Starting:
         self._usual = usual_pace(top_speed)
         self._start_place = course.point_at(start)
 
-    def wait(self, state: State, here: Here) -> State:
+    def wait(self, state: State, here: Here) -> Seen:
         """Record the distance from the start of a runner who waits before the gun."""
         gap = self._gap(here)
-        return state if gap > START_AREA_M else self._waits(state, here, gap)
+        if gap <= START_AREA_M:
+            self._waits(state, here, gap)
+        return Seen(None)
 
     def _gap(self, here: Here) -> float:
         return metres_between(*self._start_place, here.lat, here.lng)
 
-    def _waits(self, state: State, here: Here, gap: float) -> State:
-        return state._replace(hypotheses=(), waiting=Node(here.t, -round(gap, 2)))
+    def _waits(self, state: State, here: Here, gap: float) -> Seen:
+        state.hypotheses, state.waiting = (), Node(here.t, -round(gap, 2))
+        return Seen(None)
 
-    def step(
-        self, state: State, here: Here, spot: Spot, noise: float
-    ) -> tuple[State, Seen]:
-        """Return the state after a fix of a runner without a detected start."""
-        start, gap = self._start, self._gap(here)
+    def step(self, state: State, now: Observation) -> Seen:
+        """Change the state by a fix of a runner without a detected start."""
+        here, start, gap = now.here, self._start, self._gap(now.here)
         if not state.hypotheses and gap <= START_AREA_M:
-            nearest = self._line.near(spot, noise, 1e9, start, start + 3 * gap + 50)
+            nearest = self._line.near(
+                now.spot, now.noise, 1e9, start, start + 3 * gap + 50
+            )
             place = min(nearest, key=lambda place: place.beside, default=None)
             if place is None or place.distance - start < 1:
-                return self._waits(state, here, gap), Seen(None)
+                return self._waits(state, here, gap)
         waiting = state.waiting
         if waiting is not None and waiting.t < state.gun - WAITING_MS:
             waiting = None
         since = state.gun if waiting is None else round(max(waiting.t, state.gun))
-        hypotheses = self._hypotheses(state, here, spot, noise, since)
-        state = state._replace(at=here.t, hypotheses=tuple(hypotheses))
+        hypotheses = self._hypotheses(state, now, since)
+        state.at, state.hypotheses = now.t, tuple(hypotheses)
         if not hypotheses or hypotheses[0].misfits:
-            return state, Seen(None)
+            return Seen(None)
         best = hypotheses[0]
         if best.distance <= start + 0.5 and gap <= START_AREA_M:
-            return self._waits(state, here, gap), Seen(None)
-        near = here.slack + 2 * self._usual * (here.t - since) / 1000
+            return self._waits(state, here, gap)
+        near = now.slack + 2 * self._usual * (here.t - since) / 1000
         ran_from, least = best.origin, LATE_RUN_M
         if waiting is not None and best.origin - start <= near:
-            least = max(START_RUN_M, here.slack)
+            least = max(START_RUN_M, now.slack)
             # Before the gun, people who live beside the course look like runners who
             # wait behind the line, unless they have moved far since.
             if waiting.t >= state.gun or gap + waiting.distance >= MOVED_M:
                 ran_from = start
         if best.distance - ran_from < least:
-            return state, self._may_run(state, here, best)
-        return self._started(state, here, best, waiting)
+            return self._may_run(state, best)
+        return self._started(state, best, waiting)
 
-    def _may_run(self, state: State, here: Here, best: Hypothesis) -> Seen:
+    def _may_run(self, state: State, best: Hypothesis) -> Seen:
         """Return the progress of somebody who may have started or may live there."""
         ran = best.distance - self._start
-        pace = ran / max((here.t - state.gun) / 1000, 1.0)
+        pace = ran / max((state.t - state.gun) / 1000, 1.0)
         if ran < START_RUN_M or not SLOWEST_MPS <= pace <= top_speed_of_a_minute(
             self._top_speed
         ):
@@ -121,28 +125,25 @@ class Starting:
         return Seen(progress, round(deviation(state.hypotheses), 2))
 
     def _hypotheses(
-        self, state: State, here: Here, spot: Spot, noise: float, since: int
+        self, state: State, now: Observation, since: int
     ) -> list[Hypothesis]:
         """Return the hypotheses before a start has been detected, the best first."""
-        run = (here.t - since) / 1000
-        reach = self._top_speed * run + 2 * here.slack
+        run = (now.t - since) / 1000
+        reach = self._top_speed * run + 2 * now.slack
         found: list[Hypothesis] = []
         if state.hypotheses:
-            seconds = max((here.t - state.at) / 1000, 0.001)
-            high = self._start + reach
+            seconds = max((now.t - state.at) / 1000, 0.001)
+            within = self._start, self._start + reach
             found, _ = self._mixture.step(
-                *(state.hypotheses, here, spot, noise, seconds, self._usual),
-                (self._start, high),
+                state.hypotheses, now, seconds, self._usual, within
             )
-            found = [each for each in found if not _lingers(each, here.t)]
+            found = [each for each in found if not _lingers(each, now.t)]
         if found:
             return found
-        return self._mixture.first(here, spot, noise, self._usual, run, reach)
+        return self._mixture.first(now, self._usual, run, reach)
 
-    def _started(
-        self, state: State, here: Here, best: Hypothesis, waiting: Node | None
-    ) -> tuple[State, Seen]:
-        now = Node(here.t, min(best.distance, self._finish))
+    def _started(self, state: State, best: Hypothesis, waiting: Node | None) -> Seen:
+        now = Node(state.t, min(best.distance, self._finish))
         origin = Node(best.since, best.origin)
         doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(best.speed, 1.0)
         if waiting is None:
@@ -157,7 +158,7 @@ class Starting:
             # GPS errors make runners who wait at the line seem to cross it and come
             # back. The time at which they ran away from it counts.
             ran = (best.distance - self._start) / max(best.speed, 1.0)
-            at = max(at, here.t - 1000 * ran)
+            at = max(at, now.t - 1000 * ran)
             line = Node(at, self._start)
             splits, following = passings(self._passes, 0, (line, origin, now), doubt)
             between = (best.since - since) / 1000
@@ -168,16 +169,11 @@ class Starting:
                 for passing in splits
             )
             started = round(at)
-        state = state._replace(
-            status="started",
-            certain=now,
-            first=origin if started is None else Node(started, self._start),
-            waiting=None,
-            next=following,
-            started=started,
-        )
+        state.status, state.started = "started", started
+        state.certain, state.waiting, state.next = now, None, following
+        state.first = origin if started is None else Node(started, self._start)
         uncertainty = deviation(state.hypotheses)
-        return state, Seen(now.distance, uncertainty, splits=splits)
+        return Seen(now.distance, uncertainty, splits=splits)
 
 
 def _lingers(hypothesis: Hypothesis, t: int) -> bool:

@@ -1,0 +1,46 @@
+"""Detects the finish of runners who stop at the line instead of running past it."""
+
+from __future__ import annotations
+
+import math
+
+from runners.races.progress.observation import Observation
+from runners.races.progress.state import Hypothesis, Stands, State
+from runners.races.splits import Node
+
+# A runner who stands within FINISH_REACH_M of the finish has finished after STANDS_S.
+# Farther from it than NEAR_FINISH_M this takes RESTS_S, unless the phone sends slowly.
+FINISH_REACH_M = 45.0
+NEAR_FINISH_M = 10.0
+STANDS_M = 15.0
+STANDS_S = 9.0
+RESTS_S = 110.0
+SLOW_INTERVAL_S = 25.0
+# Slower runners count as standing.
+STANDING_MPS = 1.0
+
+
+def note_standing(
+    state: State, t: int, distance: float, certain: Node, usual: float, finish: float
+) -> None:
+    """Record since when a runner stands near the finish and when they crossed it."""
+    stands = state.stands
+    if distance < finish - FINISH_REACH_M:
+        state.stands = None
+    elif stands is None or abs(distance - stands.distance) > STANDS_M:
+        run = max(finish - certain.distance, 0.0) / usual
+        crossed = min(certain.t + 1000 * run, t)
+        doubt = max((t - certain.t) / 1000, FINISH_REACH_M / usual)
+        state.stands = Stands(t, distance, round(crossed), round(doubt, 1))
+
+
+def has_stood(
+    stands: Stands, now: Observation, best: Hypothesis, certain: Node, finish: float
+) -> bool:
+    """Return whether a runner has stood long enough. Farther off they may only rest."""
+    near = (
+        best.speed <= STANDING_MPS
+        and finish - best.distance <= NEAR_FINISH_M + math.sqrt(best.variance)
+    )
+    slow = now.t - certain.t >= SLOW_INTERVAL_S * 1000
+    return now.t - stands.since >= (STANDS_S if near or slow else RESTS_S) * 1000

@@ -1,0 +1,79 @@
+"""Detects runners who are driven: they are faster than anybody can run."""
+
+from __future__ import annotations
+
+from runners.races.progress.lost import lost_at
+from runners.races.progress.motion import top_average
+from runners.races.progress.state import Here, Hypothesis, State, Trail, metres_between
+from runners.races.splits import Node
+
+# Speeds are measured between this many places, at least TRAIL_S apart.
+TRAIL_S = 60.0
+TRAIL_LENGTH = 5
+# A ride is longer than RIDE_M, and by RIDE_SLACK_M longer than anybody can run.
+RIDE_M = 400.0
+RIDE_SLACK_M = 150.0
+# Over longer silences the distance along the course is measured too.
+SILENT_RIDE_S = 240.0
+# After a ride a runner counts again near the place where they left, or after a run of
+# this length.
+RETURN_M = 300.0
+RUN_AGAIN_M = 300.0
+
+
+def note_speed(
+    state: State,
+    here: Here,
+    distance: float | None,
+    certain: Node,
+    usual: float,
+    top_speed: float,
+) -> None:
+    """Record whether the runner was faster than anybody can run, for two fixes.
+
+    `distance` is the one along the course, None beside it.
+    """
+    trail = state.trail
+    if trail and not state.fast and here.t - trail[-1].t < TRAIL_S * 1000:
+        return
+    now = Trail(here.t, here.lat, here.lng, distance)
+    before = next((old for old in trail if _is_ride(old, now, usual, top_speed)), None)
+    if before is None:
+        state.trail, state.fast = (*trail[1 - TRAIL_LENGTH :], now), False
+        return
+    if state.rode or not state.fast:
+        state.fast = True
+        return
+    if before.distance is not None and before.distance < certain.distance:
+        certain = Node(before.t, before.distance)
+    state.rode, state.fast, state.certain = True, False, certain
+    state.trail, state.stands = (now,), None
+    state.hypotheses = (lost_at(here.t, certain, usual, 0.0),)
+
+
+def _is_ride(before: Trail, now: Trail, usual: float, top_speed: float) -> bool:
+    seconds = (now.t - before.t) / 1000
+    metres = metres_between(before.lat, before.lng, now.lat, now.lng)
+    if (
+        seconds > SILENT_RIDE_S
+        and before.distance is not None
+        and now.distance is not None
+    ):
+        metres = max(metres, now.distance - before.distance)
+    most = top_average(usual, seconds, top_speed) * seconds + RIDE_SLACK_M
+    return metres > max(RIDE_M, most)
+
+
+def runs_again(state: State, best: Hypothesis, certain: Node, usual: float) -> bool:
+    """Return whether a runner who was driven runs on the course again."""
+    if abs(best.distance - certain.distance) <= RETURN_M:
+        return True
+    seconds = max((state.t - best.since) / 1000, 1.0)
+    ran = best.distance - best.origin
+    since = (state.t - certain.t) / 1000
+    return (
+        ran >= RUN_AGAIN_M
+        and best.speed > 1.0
+        and ran / seconds <= 1.3 * usual
+        and best.distance - certain.distance <= 1.3 * usual * since
+    )

@@ -1,0 +1,278 @@
+"""Follows a runner from the start to the finish."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from runners.races.course import Course
+from runners.races.progress.finish import has_stood, note_standing
+from runners.races.progress.lost import ANYWHERE_AFTER_S, lost_at, lost_for
+from runners.races.progress.mixture import (
+    CUT_M,
+    CUT_S,
+    Mixture,
+    deviation,
+    share_of_best,
+)
+from runners.races.progress.motion import (
+    DOUBT_SIGMAS,
+    USUAL_WEIGHT_S,
+    top_average,
+    usual_pace,
+)
+from runners.races.progress.observation import Observation, average_noise
+from runners.races.progress.off_course import note_beside
+from runners.races.progress.rides import RETURN_M, note_speed, runs_again
+from runners.races.progress.state import (
+    ACCURACY_SIGMAS,
+    Here,
+    Hypothesis,
+    Seen,
+    State,
+    metres_between,
+    rounded,
+)
+from runners.races.splits import Node, Pass, passings
+
+# Worse fixes move the progress, but pass no mark while better ones arrive.
+MAX_COUNTED_SIGMA_M = 30.0 / ACCURACY_SIGMAS
+# Without a good fix for this time, a coarse one counts.
+COARSE_COUNTS_AFTER_S = 30.0
+# A place counts if this share of the likelihood is around it.
+SURE_SHARE = 0.9
+# After this time the best of several places counts. Later evidence may correct it.
+UNDECIDED_S = 100.0
+# Runners lost by map matching are at the finish within this distance of it.
+FINISH_AREA_M = 150.0
+# Runners who appear at the finish after this time without a fix have not run there.
+UNSEEN_S = 3_600.0
+# A place farther back than this is not noise: checkpoints are passed again.
+CORRECTED_M = 150.0
+
+
+class Running:
+    """Follows runners who have started. Read-only."""
+
+    def __init__(
+        self,
+        course: Course,
+        mixture: Mixture,
+        passes: Sequence[Pass],
+        *,
+        start: float,
+        finish: float,
+        top_speed: float,
+    ) -> None:
+        self._mixture = mixture
+        self._passes = passes
+        self._start, self._finish = start, finish
+        self._top_speed = top_speed
+        self._usual_pace = usual_pace(top_speed)
+        self._finish_place = course.point_at(finish)
+
+    def step(self, state: State, now: Observation) -> Seen:
+        """Change the state by a fix and return the progress that it shows."""
+        certain = _certain(state)
+        seconds = max((now.t - state.at) / 1000, 0.001)
+        usual = self._usual(state, certain)
+        hypotheses, beside = self._mixture.step(
+            self._parents(state, certain, usual),
+            now,
+            seconds,
+            usual,
+            (self._start, self._farthest(state, now, certain, usual)),
+        )
+        note_beside(state, now, beside, 1.5 * usual * seconds)
+        state.at, state.hypotheses = now.t, tuple(hypotheses)
+        best = hypotheses[0]
+        along = None if best.misfits else best.distance
+        note_speed(state, now.here, along, certain, usual, self._top_speed)
+        best, certain = state.hypotheses[0], _certain(state)
+        _note_elsewhere(state, now.here, best)
+        if best.misfits or (state.rode and not runs_again(state, best, certain, usual)):
+            return self._lost(state, now, best, certain, usual)
+        average_noise(state, now.noise, beside, seconds)
+        return self._matched(state, now, best, certain, usual)
+
+    def jumped(self, state: State, held: Here) -> None:
+        """Record the speed of a jump that a second fix has confirmed."""
+        if state.status != "registered" and state.hypotheses:
+            certain = _certain(state)
+            usual = self._usual(state, certain)
+            note_speed(state, held, None, certain, usual, self._top_speed)
+
+    def predicted(self, state: State) -> Seen:
+        """Return the expected progress at the newest fix, ignoring its position."""
+        if state.certain is None or not state.hypotheses:
+            return Seen(state.progress)
+        best, certain = state.hypotheses[0], state.certain
+        seconds = (state.t - state.at) / 1000
+        usual = self._usual(state, certain)
+        if state.status == "off_course" or state.rode:
+            return Seen(certain.distance, lost_for(usual, state.t, certain))
+        spread = math.hypot(deviation(state.hypotheses), 0.3 * usual * seconds)
+        progress = best.distance + min(best.speed, usual) * seconds
+        return Seen(min(max(progress, 0.0), self._finish), spread)
+
+    def _usual(self, state: State, certain: Node) -> float:
+        """Return the runner's average pace since the start, m/s."""
+        first = state.first
+        if first is None:
+            return self._usual_pace
+        seconds = max((certain.t - first.t) / 1000, 0.0)
+        metres = certain.distance - first.distance
+        usual = (metres + self._usual_pace * USUAL_WEIGHT_S) / (
+            seconds + USUAL_WEIGHT_S
+        )
+        return min(max(usual, 0.5), self._top_speed)
+
+    def _parents(
+        self, state: State, certain: Node, usual: float
+    ) -> Sequence[Hypothesis]:
+        """Return the hypotheses to continue from. Off the course the runner may be
+        anywhere.
+        """
+        if not state.hypotheses:
+            return [lost_at(state.at, certain, usual, 0.0)]
+        off = state.status == "off_course"
+        return [
+            lost_at(state.at, certain, usual, hypothesis.cost)
+            if hypothesis.misfits and (off or hypothesis.misfits >= ANYWHERE_AFTER_S)
+            else hypothesis
+            for hypothesis in state.hypotheses
+        ]
+
+    def _farthest(
+        self, state: State, now: Observation, certain: Node, usual: float
+    ) -> float:
+        """Return the farthest distance that the runner may have reached, in metres.
+
+        Waiting at a place that was out of reach does not bring it into reach.
+        """
+        until, elsewhere = now.t, state.elsewhere
+        if elsewhere is not None and _is_near(now.here, elsewhere):
+            until = elsewhere.t
+        since = max((until - certain.t) / 1000, 1.0)
+        reach = top_average(usual, since, self._top_speed) * since
+        cut = CUT_M * max(1 - since / CUT_S, 0.1)
+        return certain.distance + reach + cut + 2 * now.slack
+
+    def _matched(
+        self,
+        state: State,
+        now: Observation,
+        best: Hypothesis,
+        certain: Node,
+        usual: float,
+    ) -> Seen:
+        """Return the progress of a runner on the course. It counts if it is certain."""
+        hypotheses = state.hypotheses
+        around = 3 * math.sqrt(best.variance) + 15
+        share = share_of_best(hypotheses, around, self._finish)
+        state.status, state.rode = "started", False
+        state.unsure = 0 if share >= SURE_SHARE else state.unsure or now.t
+        since = (best.since if best.since > certain.t else now.t) - certain.t
+        if since > UNSEEN_S * 1000 and best.distance > self._finish - FINISH_AREA_M:
+            # A runner who appears at the finish after an hour may have come by bus.
+            return Seen(certain.distance, lost_for(usual, now.t, certain))
+        undecided = state.unsure and now.t - state.unsure < UNDECIDED_S * 1000
+        coarse = (
+            now.sigma > MAX_COUNTED_SIGMA_M
+            and now.t - certain.t <= COARSE_COUNTS_AFTER_S * 1000
+        )
+        if undecided or coarse:
+            return self._seen(hypotheses)
+        return self._count(state, now, best, certain, usual)
+
+    def _seen(self, hypotheses: Sequence[Hypothesis]) -> Seen:
+        progress = min(max(hypotheses[0].distance, self._start), self._finish)
+        return Seen(rounded(progress, 100), rounded(deviation(hypotheses), 100))
+
+    def _count(
+        self,
+        state: State,
+        now: Observation,
+        best: Hypothesis,
+        certain: Node,
+        usual: float,
+    ) -> Seen:
+        """Move the certain place and pass the marks before it."""
+        nodes = [certain]
+        if certain.t < best.since < now.t:
+            nodes.append(Node(best.since, best.origin))
+        reached, finish = best.distance, self._finish
+        note_standing(state, now.t, reached, certain, usual, finish)
+        doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(usual, best.speed)
+        stands = state.stands
+        if stands is not None and has_stood(stands, now, best, certain, finish):
+            # The runner has crossed the line and gone back, or stands a little short of
+            # it because of GPS errors.
+            nodes, reached = [certain._replace(t=stands.crossed)], finish + 1
+            doubt = stands.doubt
+        nodes.append(Node(now.t, reached))
+        if reached < certain.distance - CORRECTED_M:
+            state.next = bisect_right(self._passes, (reached,))
+        splits, state.next = passings(self._passes, state.next, nodes, doubt)
+        seen = self._seen(state.hypotheses)
+        if splits:
+            seen = seen._replace(splits=splits)
+        if reached < finish:
+            state.certain = Node(now.t, max(reached, self._start))
+            return seen
+        state.certain = Node(now.t, finish)
+        state.status, state.finished = "finished", _moment(nodes, finish)
+        state.hypotheses = state.trail = ()
+        return seen._replace(progress=finish)
+
+    def _lost(
+        self,
+        state: State,
+        now: Observation,
+        best: Hypothesis,
+        certain: Node,
+        usual: float,
+    ) -> Seen:
+        """Return the progress while fixes do not match the expectation."""
+        if state.rode:
+            state.status = "off_course"
+        if state.status == "off_course" or best.misfits >= ANYWHERE_AFTER_S:
+            return Seen(certain.distance, lost_for(usual, now.t, certain))
+        short = self._finish - best.distance + math.sqrt(best.variance)
+        if short <= 0 and (
+            metres_between(now.here.lat, now.here.lng, *self._finish_place)
+            <= FINISH_AREA_M
+        ):
+            # The runner has left the course behind the finish line.
+            over = best._replace(distance=self._finish + 1.0)
+            return self._count(state, now, over, certain, usual)
+        return self._seen(state.hypotheses)
+
+
+def _certain(state: State) -> Node:
+    """Return the last certain place of a runner who has started."""
+    assert state.certain is not None
+    return state.certain
+
+
+def _note_elsewhere(state: State, here: Here, best: Hypothesis) -> None:
+    """Record where a series of fixes began that do not match the expectation."""
+    if not best.misfits:
+        state.elsewhere = None
+    elif state.elsewhere is None or not _is_near(here, state.elsewhere):
+        state.elsewhere = here
+
+
+def _is_near(one: Here, other: Here) -> bool:
+    return metres_between(one.lat, one.lng, other.lat, other.lng) <= RETURN_M
+
+
+def _moment(nodes: Sequence[Node], distance: float) -> int:
+    for before, node in zip(nodes, nodes[1:], strict=False):
+        if node.distance >= distance:
+            part = (distance - before.distance) / max(
+                node.distance - before.distance, 1e-6
+            )
+            return round(before.t + min(max(part, 0.0), 1.0) * (node.t - before.t))
+    return round(nodes[-1].t)
