@@ -53,6 +53,9 @@ class Seed(Dialect):
         if gathered and (gathered >= GATHERED or not self.session.writer.more):
             await self.accept_gathered()
 
+    def parse(self, text: str) -> dict[str, Any]:
+        return self.session.parse(text)
+
     async def handle(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
             following = command.get("following")

@@ -80,7 +80,11 @@ class Dialect(ABC):
         """Return the queue of frames for a new socket."""
 
     @abstractmethod
-    async def handle(self, command: dict[str, Any]) -> None:
+    def parse(self, text: str) -> Any:
+        """Parse a message; raises `CommandError`."""
+
+    @abstractmethod
+    async def handle(self, command: Any) -> None:
         """Handle a message; raises `CommandError` and `FixError`."""
 
     @abstractmethod
@@ -205,7 +209,7 @@ class Session:
             return
         command: Any = None
         try:
-            command = self.parse(text)
+            command = self._dialect.parse(text)
             self._handling = True
             await self._dialect.handle(command)
         except CommandError as error:

@@ -21,7 +21,7 @@ _REFUSALS = {
 
 
 async def follow_runners(
-    session: Session, wire_ids: Sequence[object], command: dict[str, Any]
+    session: Session, wire_ids: Sequence[object], command: Any
 ) -> dict[str, int]:
     """Follow runners one by one; map newly followed codes to primary keys.
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
+from msgspec import UNSET, DecodeError
+
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import (
+    Echo,
+    Message,
+    Ping,
+    Publish,
+    Refused,
+    decode,
+    refused,
+)
 from runners.consumers.own_cheers import OwnCheers
 from runners.consumers.session import Dialect, Session
 from runners.live.encoding import typed_dialect
@@ -16,9 +27,6 @@ from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
 from runners.units.clock import now_ms
 
-# Each reply repeats the `id` of its message. Characters.
-ID_LIMIT = 200
-
 
 class Typed(Dialect):
     """Speaks `spectate.v1` for one session."""
@@ -27,7 +35,9 @@ class Typed(Dialect):
     subprotocol = typed_dialect.SUBPROTOCOL
     outbox: TypedOutbox
 
-    def __init__(self, commands: Mapping[str, Command], session: Session) -> None:
+    def __init__(
+        self, commands: Mapping[type[Message], Command], session: Session
+    ) -> None:
         self.commands = commands
         self.session = session
         self.own_cheers = OwnCheers(session)
@@ -37,20 +47,21 @@ class Typed(Dialect):
         self.outbox = TypedOutbox(writer, hub)
         return self.outbox
 
-    async def handle(self, command: dict[str, Any]) -> None:
-        if command.get("type") != "publish":
-            self.session.limit_commands(command.get("runners"), command.get("races"))
-        if not _is_id(command.get("id")):
-            raise CommandError(
-                "message.invalid", f"`id` is a JSON scalar of {ID_LIMIT} bytes at most."
-            )
-        type_ = command.get("type")
-        run = self.commands.get(type_) if isinstance(type_, str) else None
-        if run is None:
-            raise CommandError(
-                "message.unknown", f"`type` is one of {', '.join(self.commands)}."
-            )
-        await run(self, command)
+    def parse(self, text: str) -> Message:
+        try:
+            message = decode(text)
+        except (DecodeError, RecursionError) as error:
+            return refused(self.session.parse(text), error)
+        if type(message) is Ping:
+            return Echo(id=message.id, fields=self.session.parse(text))
+        return message
+
+    async def handle(self, command: Message) -> None:
+        if not isinstance(command, Publish):
+            self.session.limit_commands(*command.named)
+        if isinstance(command, Refused):
+            raise command.error
+        await self.commands[type(command)](self, command)
 
     def connected(self) -> None:
         self.welcome()
@@ -66,13 +77,13 @@ class Typed(Dialect):
 
     # -- replies
 
-    def answer(self, type_: str, command: Any, **fields: Any) -> None:
+    def answer(self, type_: str, command: Message | None, **fields: Any) -> None:
         """Send a reply with the message's `id`, if it has one."""
-        if isinstance(command, dict) and _is_id(command.get("id")):
-            fields |= {"id": command["id"]} if "id" in command else {}
+        if command is not None and command.id is not UNSET:
+            fields["id"] = command.id
         self.outbox.send_event(typed_dialect.message_frame(type_, **fields))
 
-    def send_error(self, error: CommandError, command: Any = None) -> None:
+    def send_error(self, error: CommandError, command: Message | None = None) -> None:
         self.answer(
             "error", command, code=error.code, detail=error.detail, **error.fields
         )
@@ -84,7 +95,7 @@ class Typed(Dialect):
             )
         )
 
-    def welcome(self, command: Any = None) -> None:
+    def welcome(self, command: Message | None = None) -> None:
         """Send who the token's runner is, after the handshake and an `auth`."""
         publisher = self.session.publisher
         self.answer(
@@ -104,11 +115,4 @@ class Typed(Dialect):
 
 
 # Handles one message of a session; raises `CommandError` and `FixError`.
-Command = Callable[[Typed, dict[str, Any]], Awaitable[None]]
-
-
-def _is_id(value: Any) -> bool:
-    """Return whether a value is a JSON scalar that is short enough to be repeated."""
-    if isinstance(value, str):
-        return len(value) <= ID_LIMIT
-    return value is None or isinstance(value, int | float | bool)
+Command = Callable[[Typed, Any], Awaitable[None]]

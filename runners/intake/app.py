@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+from msgspec.structs import replace
 
 from runners.intake.values import time_of
 from runners.notifying.sos import Call
@@ -152,7 +153,7 @@ def _time_of_call(time: Any, now: int) -> int:
 
 
 def _fix_of_call(fix: Fix, now: int) -> Fix | None:
-    fix = fix._replace(t=min(fix.t, now))
+    fix = replace(fix, t=min(fix.t, now))
     try:
         check_fix(fix, now)
     except FixError:

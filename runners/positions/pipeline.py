@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from runners import database
 from runners.live.events import RunnerEvent, WireId
 from runners.live.hub import Hub
@@ -110,7 +112,7 @@ class Pipeline:
         valid = []
         for fix, timed in fixes:
             if not timed and fix.t <= newest:
-                fix = Fix(newest + 1, *fix[1:])
+                fix = replace(fix, t=newest + 1)
             if error := self._error_of(fix, track.rules, now):
                 refused.append(error)
             else:

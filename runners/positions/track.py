@@ -215,16 +215,15 @@ def _position(
     moves: bool,
     state: dict[str, Any],
 ) -> PositionAccepted:
-    t, lat, lng, _, _, speed, heading, _ = fix
     # Positional arguments, because this is called for each fix.
     return PositionAccepted(
         runner.pk,
         runner.code,
-        t,
-        lat,
-        lng,
-        speed,
-        heading,
+        fix.t,
+        fix.lat,
+        fix.lng,
+        fix.speed,
+        fix.heading,
         seen.progress,
         seen.uncertainty,
         wire_id,

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import ValidationError, convert
+
+from runners.live.encoding.fields import invalid_field
 from runners.positions.fix import Fix
 
 # How far a phone's clock may be ahead of the server's.
 CLOCK_TOLERANCE_MS = 60_000
 # 2000-01-01. No phone tracked before it, so smaller times are in seconds.
 EARLIEST_MS = 946_684_800_000
-# The optional fields of a fix with their limits.
-_OPTIONAL = (
-    ("accuracy", 0, 1e7),
-    ("altitude", -1e5, 1e5),
-    ("speed", 0, 1e4),
-    ("heading", 0, 360),
-    ("battery", 0, 100),
-)
+_DETAILS = {
+    "t": "`t` is in milliseconds since the epoch.",
+    "lat": "lat must be a number from -90 to 90 degrees.",
+    "lng": "lng must be a number from -180 to 180 degrees.",
+}
 
 
 class FixError(ValueError):
@@ -32,17 +31,23 @@ class FixError(ValueError):
 
 
 def fix_from(message: Mapping[str, Any], t: int) -> Fix:
-    """Parse a fix of either dialect with a given time.
+    """Parse a fix with a given time; raises `FixError` as `read_fix` does."""
+    return read_fix({**message, "t": t})
+
+
+def read_fix(message: dict[str, Any]) -> Fix:
+    """Parse a fix of either dialect.
 
     An invalid optional value becomes None, so that the position is not lost. Raises
     `FixError` for an invalid position.
     """
-    lat, lng = _degrees(message, "lat", 90), _degrees(message, "lng", 180)
-    optional = [
-        _within(message[key], least, most) if key in message else None
-        for key, least, most in _OPTIONAL
-    ]
-    return Fix(t, lat, lng, *optional)
+    try:
+        return convert(message, Fix)
+    except ValidationError as error:
+        field = invalid_field(error)
+    if field in _DETAILS:
+        raise FixError("position.invalid", _DETAILS[field])
+    return read_fix({**message, field: None})
 
 
 def check_fix(fix: Fix, now: int) -> None:
@@ -62,21 +67,3 @@ def check_fix(fix: Fix, now: int) -> None:
             "position.invalid",
             "The time is before the year 2000; send milliseconds since the epoch.",
         )
-
-
-def _degrees(message: Mapping[str, Any], key: str, most: int) -> float:
-    value = message.get(key)
-    if type(value) is float or type(value) is int:
-        # Also false for NaN and infinities.
-        if -most <= value <= most:
-            return value
-        raise FixError(
-            "position.invalid", f"{key} must be from -{most} to {most} degrees."
-        )
-    raise FixError("position.invalid", f"{key} must be a number of degrees.")
-
-
-def _within(value: Any, least: float, most: float) -> float | None:
-    if (type(value) is float or type(value) is int) and least <= value <= most:
-        return value if math.isfinite(value) else None
-    return None

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, transaction
+from msgspec.structs import asdict
 
 from runners import race_file
 from runners.models import (
@@ -287,7 +288,7 @@ class _Reader:
         if fields["state"] is not None and entry is not None:
             # The version is missing, so that the next fix causes a replay of the track.
             state = {"entry": entry.pk, "version": None, "state": fields["state"]}
-        measured = row.fix._asdict()
+        measured = asdict(row.fix)
         del measured["t"]
         LatestPosition(
             runner=runner,

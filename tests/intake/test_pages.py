@@ -123,7 +123,7 @@ def test_the_admin_shows_app_and_refusals(bob: Runner, client: Client) -> None:
         contact_at=timezone.now(),
         refused=2,
         reasons={"position.invalid": 2},
-        last_reason="lat must be a number of degrees.",
+        last_reason="lat must be a number from -90 to 90 degrees.",
         refused_at=timezone.now(),
     )
     for path in ("", f"{token.pk}/change/"):

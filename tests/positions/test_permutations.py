@@ -113,7 +113,7 @@ async def test_any_order_and_repetition_gives_the_same_track(
     await asyncio.wait_for(client_map.received_all.wait(), PATIENCE_S)
     pipeline.hub.unsubscribe([bob.pk], client_map)
 
-    in_order = sorted(track)
+    in_order = sorted(track, key=lambda fix: fix.t)
     places = [(fix.t, fix.lat, fix.lng, fix.speed) for fix in in_order]
     rows = [
         (milliseconds(p.recorded_at), p.lat, p.lng, p.speed)

@@ -120,7 +120,7 @@ def test_activity_is_recorded_in_postgresql(postgres_url: str) -> None:
             accepted=2,
             refused=2,
             reasons={"position.invalid": 2},
-            last_reason="lng must be a number of degrees.",
+            last_reason="lng must be a number from -180 to 180 degrees.",
             token__last_used_at__isnull=False,
         )
         wait_until(lambda: server.database(recorded.exists))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from msgspec.structs import replace
 from pytest_django import Settings
 
 from runners import database
@@ -266,7 +267,7 @@ async def test_a_jump_is_held_until_a_second_fix_confirms_it(
     settings.SPECTATE_OPEN = False
     await run(pipeline, bob, entry, *range(0, 100, 10))
     published = len(follower.progress)
-    there = fix_at(entry, 100)._replace(lat=LAT + 1)
+    there = replace(fix_at(entry, 100), lat=LAT + 1)
     receipt = await pipeline.accept(bob, [there], source="websocket")
     assert (receipt.accepted, receipt.rejected) == (1, [])
     assert receipt.stored is not None
@@ -278,7 +279,7 @@ async def test_a_jump_is_held_until_a_second_fix_confirms_it(
     assert len(follower.progress) == published + 1
     # He is at a different place, so the second fix confirms the first.
     for second in (120, 130):
-        fix = fix_at(entry, second)._replace(lat=LAT + 1)
+        fix = replace(fix_at(entry, second), lat=LAT + 1)
         await (await pipeline.accept(bob, [fix], source="websocket")).stored  # type: ignore[misc]
     assert await Position.objects.filter(held=True).acount() == 1
     assert (await LatestPosition.objects.aget()).lat == LAT + 1

@@ -285,7 +285,7 @@ def double(kind: str) -> Change:
         (set_field("track", "fixes", [[0] * 11]), r"track: \[0, .* is not a fix"),
         (
             set_field("track", "fixes", [[0, 91.0, *[None] * 6, 0, "", False]]),
-            "track: lat must be from -90 to 90",
+            "track: lat must be a number from -90 to 90",
         ),
         (double("split"), "a split contradicts another"),
     ],

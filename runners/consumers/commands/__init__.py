@@ -11,14 +11,24 @@ from runners.consumers.commands.ping import ping
 from runners.consumers.commands.publish import publish
 from runners.consumers.commands.sos import sos
 from runners.consumers.commands.unfollow import unfollow
+from runners.consumers.messages import (
+    Auth,
+    Cheer,
+    Echo,
+    Follow,
+    Message,
+    Publish,
+    Sos,
+    Unfollow,
+)
 from runners.consumers.typed_dialect import Command
 
-COMMANDS: Mapping[str, Command] = {
-    "auth": auth,
-    "follow": follow,
-    "unfollow": unfollow,
-    "publish": publish,
-    "cheer": cheer,
-    "sos": sos,
-    "ping": ping,
+COMMANDS: Mapping[type[Message], Command] = {
+    Auth: auth,
+    Follow: follow,
+    Unfollow: unfollow,
+    Publish: publish,
+    Cheer: cheer,
+    Sos: sos,
+    Echo: ping,
 }

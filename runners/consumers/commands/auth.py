@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import Auth
 from runners.consumers.typed_dialect import Typed
 from runners.live.close_codes import NOT_SIGNED_IN, TOO_FAST
 
 
-async def auth(typed: Typed, command: dict[str, Any]) -> None:
-    token = command.get("token")
-    if not isinstance(token, str):
-        raise CommandError("message.invalid", "`token` must be text.")
+async def auth(typed: Typed, command: Auth) -> None:
     try:
-        await typed.session.authenticate(token)
+        await typed.session.authenticate(command.token)
     except CommandError as error:
         typed.send_error(error, command)
         typed.outbox.close(TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN)

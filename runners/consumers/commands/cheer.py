@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from runners import database
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import Cheer
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.ids import code_of
 from runners.subscriptions import cheering
@@ -21,12 +21,12 @@ SOCKET_BURST = 3
 LAYER_RETRY_MS = 2_000
 
 
-async def cheer(typed: Typed, command: dict[str, Any]) -> None:
+async def cheer(typed: Typed, command: Cheer) -> None:
     """Handle a `cheer`; raises `CommandError`."""
     session = typed.session
-    code = code_of(command.get("runner"))
+    code = code_of(command.runner)
     try:
-        text = cheering.cheer_text(command.get("text"))
+        text = cheering.cheer_text(command.text)
         session.limit_rate(
             typed.bucket("cheer", SOCKET_CHEERS_PER_S, SOCKET_BURST),
             1,

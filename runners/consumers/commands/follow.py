@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from msgspec import UNSET
 
 from runners import database
-from runners.consumers.commands.fields import followed_of, since_of
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import Follow
 from runners.consumers.single_runners import FOLLOW_LIMIT, follow_runners, plain
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
@@ -34,11 +35,11 @@ class Shown(NamedTuple):
     runners: list[int]
 
 
-async def follow(typed: Typed, command: dict[str, Any]) -> None:
+async def follow(typed: Typed, command: Follow) -> None:
     session, followed = typed.session, typed.session.followed
-    since = since_of(command)
+    since = command.since
     if since is not None:
-        since = session.process.backfiller.complete_before(since)
+        since = session.process.backfiller.complete_before(min(since, now_ms()))
     before = set(followed.runners.values()), set(followed.topics)
     try:
         bodies, backfill = await _start_following(typed, command, since)
@@ -61,8 +62,8 @@ async def follow(typed: Typed, command: dict[str, Any]) -> None:
             "truncated": truncated,
             "more": remaining > 0,
         }
-        if "id" in command:
-            frame_fields["id"] = command["id"]
+        if command.id is not UNSET:
+            frame_fields["id"] = command.id
         typed.outbox.send_event(snapshot_frame(body, **frame_fields))
     for part in backfill:
         # All in one write, because events for thousands of runners would exceed the
@@ -72,25 +73,24 @@ async def follow(typed: Typed, command: dict[str, Any]) -> None:
 
 
 async def _start_following(
-    typed: Typed, command: dict[str, Any], since: int | None
+    typed: Typed, command: Follow, since: int | None
 ) -> tuple[list[bytes], list[Backfill]]:
     """Follow the topics of a message; return its snapshot and its backfill.
 
     The snapshot is encoded, in parts without the fields of this socket.
     """
     session, followed = typed.session, typed.session.followed
-    runners, races, public = followed_of(command)
     await _set_tick(typed, command)
     generation = session.process.access_monitor.generation
     joined: list[Topic] = []
-    found = await follow_runners(session, runners, command)
-    topic_names = await _topic_names_of(typed, races, public, command)
+    found = await follow_runners(session, command.runners, command)
+    topic_names = await _topic_names_of(typed, command)
     by_link: dict[TopicName, int] = {}
-    if "share" in command:
+    if command.share is not UNSET:
         try:
-            shared, by_link = await _open_link(typed, command)
+            shared, by_link = await _open_link(typed, command.share, command.pin)
         except CommandError as error:
-            if not (runners or races or public):
+            if not (command.runners or command.races or command.public):
                 raise
             typed.send_error(error, command)
         else:
@@ -114,29 +114,25 @@ async def _start_following(
     return await read_snapshot(typed, joined, found.values(), since)
 
 
-async def _set_tick(typed: Typed, command: dict[str, Any]) -> None:
+async def _set_tick(typed: Typed, command: Follow) -> None:
     session, followed = typed.session, typed.session.followed
-    wished = command.get("tick")
-    if wished is None:
+    if command.tick is None:
         return
-    if type(wished) not in (int, float) or not wished >= 0:
-        raise CommandError("message.invalid", "`tick` is in milliseconds.")
-    if typed.outbox.tick == (tick := typed_dialect.tick_of(wished)):
+    if typed.outbox.tick == (tick := typed_dialect.tick_of(command.tick)):
         return
     typed.outbox.tick = tick
     for topic_name in followed.topics:
         await session.process.topics.of(topic_name).change_tick(typed.outbox)
 
 
-async def _topic_names_of(
-    typed: Typed, slugs: list[Any], public: bool, command: dict[str, Any]
-) -> list[TopicName]:
+async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
     """Return the topics that a message newly follows.
 
     Sends errors for unknown races.
     """
     session, followed = typed.session, typed.session.followed
-    topic_names = [TopicName()] if public else []
+    slugs = command.races
+    topic_names = [TopicName()] if command.public else []
     requested = list(dict.fromkeys(s for s in slugs if isinstance(s, str)))
     # Look up at most as many as may be followed.
     searched = requested[: FOLLOW_LIMIT - len(followed)]
@@ -174,16 +170,13 @@ async def _topic_names_of(
 
 
 async def _open_link(
-    typed: Typed, command: dict[str, Any]
+    typed: Typed, token: str, pin: str
 ) -> tuple[dict[str, int], dict[TopicName, int]]:
     """Follow the runners of a share link; return them, and its race to follow."""
     session, followed = typed.session, typed.session.followed
-    plain, pin = command["share"], command.get("pin", "")
-    if not isinstance(plain, str) or not isinstance(pin, str):
-        raise CommandError("message.invalid", "`share` and `pin` are text.")
     generation = session.process.access_monitor.generation
     try:
-        link = await share_links.open_link(plain, pin)
+        link = await share_links.open_link(token, pin)
     except LinkLocked as error:
         after = 1000 * error.after
         raise CommandError(error.code, error.detail, after=after) from None

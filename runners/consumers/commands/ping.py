@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import Echo
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
 
 
-async def ping(typed: Typed, command: dict[str, Any]) -> None:
+async def ping(typed: Typed, command: Echo) -> None:
     try:
-        typed.outbox.send_event(typed_dialect.pong_frame(command))
+        typed.outbox.send_event(typed_dialect.pong_frame(command.fields))
     except orjson.JSONEncodeError:
         raise CommandError(
             "message.invalid", "The message is nested too deeply to be sent back."

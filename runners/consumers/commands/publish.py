@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from runners.consumers.commands.fields import fix_of
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import Publish
 from runners.consumers.typed_dialect import Typed
+from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt
-
-# Limit of the fixes in one `publish`.
-PUBLISH_LIMIT = 500
+from runners.positions.validation import FixError, read_fix
 
 
-async def publish(typed: Typed, command: dict[str, Any]) -> None:
+async def publish(typed: Typed, command: Publish) -> None:
     session = typed.session
     if session.publisher is None:
         raise CommandError("token.required", "Publishing needs a runner's token.")
-    items = command.get("fixes")
-    if not isinstance(items, list) or not 1 <= len(items) <= PUBLISH_LIMIT:
-        raise CommandError(
-            "publish.invalid", f"`fixes` is a list of 1 to {PUBLISH_LIMIT} fixes."
-        )
-    session.limit_fixes(len(items))
+    session.limit_fixes(len(command.fixes))
     receipt = await session.process.pipeline.accept(
-        session.publisher, [fix_of(item) for item in items], source="websocket"
+        session.publisher, [_fix_of(item) for item in command.fixes], source="websocket"
     )
     session.record_refused([(code, detail) for _, code, detail in receipt.rejected])
     if receipt.stored is None:
@@ -35,9 +29,7 @@ async def publish(typed: Typed, command: dict[str, Any]) -> None:
         )
 
 
-def _acknowledge(
-    typed: Typed, command: dict[str, Any], receipt: Receipt, lost: int
-) -> None:
+def _acknowledge(typed: Typed, command: Publish, receipt: Receipt, lost: int) -> None:
     if lost:
         typed.send_error(
             CommandError("runner.unknown", "The runner does not exist any more."),
@@ -50,3 +42,13 @@ def _acknowledge(
         stored=receipt.accepted,
         rejected=[[index, code] for index, code, _ in receipt.rejected],
     )
+
+
+def _fix_of(item: Any) -> Fix | FixError:
+    """Parse one fix; return the error of a fix that is not valid."""
+    if not isinstance(item, dict):
+        return FixError("position.invalid", "A fix is an object with t, lat and lng.")
+    try:
+        return read_fix(item)
+    except FixError as error:
+        return error

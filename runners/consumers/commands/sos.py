@@ -6,6 +6,7 @@ from typing import Any
 
 from runners import database
 from runners.consumers.errors import CommandError
+from runners.consumers.messages import Sos
 from runners.consumers.typed_dialect import Typed
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_store
@@ -16,11 +17,9 @@ from runners.units.clock import milliseconds, now_ms
 # The rate of one socket.
 CALLS_PER_S = 1.0
 BURST = 20
-# Limit of the characters of a call's id, which identifies repeated calls.
-ID_LIMIT = 64
 
 
-async def sos(typed: Typed, command: dict[str, Any]) -> None:
+async def sos(typed: Typed, command: Sos) -> None:
     """Handle an `sos`: stored and queued for all recipients before the ack."""
     session = typed.session
     if session.publisher is None:
@@ -45,28 +44,18 @@ async def sos(typed: Typed, command: dict[str, Any]) -> None:
     )
 
 
-def _call_of(command: dict[str, Any]) -> Call:
+def _call_of(command: Sos) -> Call:
     """Parse a call. An invalid position does not cause a refusal."""
-    key, called = command.get("id"), command.get("time")
-    if not isinstance(key, str) or not 1 <= len(key) <= ID_LIMIT or "\0" in key:
-        raise CommandError(
-            "sos.invalid", f"`id` is a text of 1 to {ID_LIMIT} characters."
-        )
-    if type(called) is not int or not 0 <= called < 2**53:
-        raise CommandError(
-            "sos.invalid",
-            "`time` must be the time of the call in milliseconds since the epoch.",
-        )
-    battery = command.get("battery")
+    battery = command.battery
     if not isinstance(battery, int | float) or not 0 <= battery <= 100:
         battery = None
     now = now_ms()
     return Call(
-        key=key,
-        called=min(called, now),
-        fix=_fix_of(command.get("fix"), now),
+        key=command.id,
+        called=min(command.time, now),
+        fix=_fix_of(command.fix, now),
         battery=battery,
-        fine=command.get("fine") is True,
+        fine=command.fine is True,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import orjson
 
 from runners.live.websocket_framing import text_frame
@@ -41,4 +42,4 @@ def snapshot_bodies(
 
 def snapshot_frame(body: bytes, **fields: Any) -> bytes:
     """Complete a part of a snapshot with the fields that differ between sockets."""
-    return text_frame(body + b"," + orjson.dumps(fields)[1:])
+    return text_frame(body + b"," + msgspec.json.encode(fields)[1:])

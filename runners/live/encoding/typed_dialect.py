@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
 import orjson
 
 from runners.live.encoding.rows import fix_row
@@ -41,7 +42,7 @@ def tick_of(wished: float) -> int:
 
 def message_frame(type_: str, **fields: Any) -> bytes:
     """Encode a message; fields that are None are written as null."""
-    return text_frame(orjson.dumps({"type": type_, **fields}))
+    return text_frame(msgspec.json.encode({"type": type_, **fields}))
 
 
 def pong_frame(ping: Mapping[str, Any]) -> bytes:

@@ -34,7 +34,7 @@ CASES = [
         headers=JSON | BEARER | {"User-Agent": "my-tracker/1.0"},
         stored=(fix(),),
         reply=b'{"stored":1,"rejected":[[1,"position.invalid",'
-        b'"lng must be from -180 to 180 degrees."]]}',
+        b'"lng must be a number from -180 to 180 degrees."]]}',
         app="my-tracker",
         reasons={"position.invalid": 1},
     ),
