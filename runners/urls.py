@@ -20,6 +20,7 @@ from runners.views.races import standings
 from runners.views.races.eta import eta_json
 from runners.views.races.preview import race_preview
 from runners.views.races.replay import replay_json
+from runners.views.races.tiles import map_tile
 
 
 class CodeConverter:
@@ -43,6 +44,11 @@ urlpatterns = [
     path("races/<slug:slug>/preview.png", race_preview, name="race_preview"),
     path("races/<slug:slug>/replay.json", replay_json, name="replay_json"),
     path("races/<slug:slug>/eta.json", eta_json, name="eta_json"),
+    path(
+        "races/<slug:slug>/map/<int:pk>/<int:z>/<int:x>/<int:y>.mvt",
+        map_tile,
+        name="map_tile",
+    ),
     path("races/<slug:slug>/standings/", standings.standings_page, name="standings"),
     path(
         "races/<slug:slug>/standings.json",

@@ -176,6 +176,8 @@ if not _public.hostname or f"{_public.scheme}://{_public.netloc}" != PUBLIC_URL:
 # Proxies whose X-Forwarded-For header is trusted.
 TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
+# A PMTiles archive, as a file or an https address, out of which maps of races are cut.
+SPECTATE_MAP_SOURCE = env_text("SPECTATE_MAP_SOURCE")
 
 # Limits of a websocket. A `publish` of 500 fixes fits into a frame.
 SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # bytes

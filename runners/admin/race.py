@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
@@ -24,6 +25,7 @@ from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
 from runners.admin.startlist.pages import export, start_list
 from runners.admin.startlist.qr_sheet import phone_sheet
+from runners.maps.cutting import start_cutting
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.races.arrival.pacing import Prior, shipped
 from runners.races.course import Waypoint, waypoints_of_gpx
@@ -88,9 +90,18 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-start",)
     fields = (
         *("name", "slug", "visibility", "timezone", "start", "ends", "start_list"),
-        *("gpx", "mend", "length", "top_speed", "results", "learned", "preview"),
+        *(
+            "gpx",
+            "mend",
+            "length",
+            "top_speed",
+            "results",
+            "learned",
+            "streets",
+            "preview",
+        ),
     )
-    readonly_fields = ("learned", "preview", "start_list")
+    readonly_fields = ("learned", "streets", "preview", "start_list")
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     Media = RaceDayMedia
 
@@ -125,6 +136,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 waypoints=form.waypoints,
                 length=race.length,
             )
+            start_cutting(race)
             measured = form.course.length
             certified = (
                 ""
@@ -238,6 +250,20 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def learned(self, race: Race) -> str:
         prior = Prior.from_json(race.pacing) if race.pacing else shipped()
         return f"{prior.source}: {prior.runners:,} runners, read {prior.learned}"
+
+    @admin.display(description="Streets on the map")
+    def streets(self, race: Race) -> str:
+        found = race.maps.order_by("-pk").first()
+        if found is None:
+            if settings.SPECTATE_MAP_SOURCE:
+                return "None yet: they come with the course."
+            return "None: this server has no SPECTATE_MAP_SOURCE."
+        if found.problem:
+            return f"None: {found.problem} Upload the course again to try again."
+        done = f"{found.tiles_read} of {found.tiles_wanted} tiles"
+        if found.completed_at is None:
+            return f"Being cut out, {done}. Reload this page to see how far it is."
+        return f"Cut out on {found.completed_at:%Y-%m-%d}, {found.tiles_wanted} tiles."
 
     @admin.display(description="Length", ordering="length")
     def course_length(self, race: Race) -> str:

@@ -579,4 +579,33 @@ class Migration(migrations.Migration):
             model_name='zone',
             constraint=models.CheckConstraint(condition=models.Q(('radius__gte', 100), ('radius__lte', 5000)), name='a_zone_is_neither_tiny_nor_huge'),
         ),
+        migrations.CreateModel(
+            name='RaceMap',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('bounds', models.JSONField()),
+                ('max_zoom', models.PositiveSmallIntegerField()),
+                ('attribution', models.CharField(blank=True, max_length=400)),
+                ('tiles_wanted', models.PositiveIntegerField()),
+                ('tiles_read', models.PositiveIntegerField(default=0)),
+                ('problem', models.CharField(blank=True, max_length=200)),
+                ('started_at', models.DateTimeField(auto_now_add=True)),
+                ('completed_at', models.DateTimeField(blank=True, null=True)),
+                ('race', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='maps', to='runners.race')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='MapTile',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('z', models.PositiveSmallIntegerField()),
+                ('x', models.PositiveIntegerField()),
+                ('y', models.PositiveIntegerField()),
+                ('body', models.BinaryField()),
+                ('map', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tiles', to='runners.racemap')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('map', 'z', 'x', 'y'), name='a_map_has_a_tile_once')],
+            },
+        ),
     ]

@@ -5,6 +5,7 @@ from runners.models.news import Alert, Delivery, News, Subscription
 from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race, Split, Wave
+from runners.models.race_map import MapTile, RaceMap
 from runners.models.rights import RightsChange
 from runners.models.runner import Runner, RunnerToken
 from runners.models.share import LinkViewers, Pause, ShareLink, Zone
@@ -22,12 +23,14 @@ __all__ = [
     "Follow",
     "LatestPosition",
     "LinkViewers",
+    "MapTile",
     "News",
     "Passing",
     "Pause",
     "Phone",
     "Position",
     "Race",
+    "RaceMap",
     "RightsChange",
     "Runner",
     "RunnerToken",

@@ -116,7 +116,7 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
     ]
     head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
     async with asyncio.timeout(TIMEOUT_S):
-        address = await _address_of(endpoint)
+        address = await address_of(endpoint)
         reader, writer = await asyncio.open_connection(
             address,
             endpoint.port,
@@ -134,7 +134,7 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
             writer.transport.abort()
 
 
-async def _address_of(endpoint: Endpoint) -> str:
+async def address_of(endpoint: Endpoint) -> str:
     """Resolve a host; raises `EndpointRefused` if any of its addresses is private."""
     try:
         addresses = await names.resolve(endpoint.host)

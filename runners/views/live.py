@@ -26,6 +26,7 @@ from runners.rights.access import visible_runners
 from runners.rights.windows import races_of, visible_races
 from runners.units.clock import milliseconds
 from runners.views.assets import map_assets, modules
+from runners.views.streets import streets_of
 from runners.views.topic_data import course_of, first_rows
 
 # How often the server sends positions. A phone sends every 5 to 10 s.
@@ -99,7 +100,7 @@ def live_page(
 ) -> HttpResponse:
     """Show a live page; `link` is the share link that gives access to it."""
     now = timezone.now()
-    assets = map_assets()
+    assets: dict[str, Any] | None = map_assets()
     mode = _mode(request)
     page = {
         "mode": mode,
@@ -132,7 +133,12 @@ def live_page(
         "time": milliseconds(now),
         # A page inside a frame of a different site must not act for the visitor.
         "account": None if mode == "embed" else _account(request),
-        "map": assets and assets | {"style": settings.SPECTATE_MAP_STYLE},
+        "map": assets
+        and {
+            **assets,
+            "style": settings.SPECTATE_MAP_STYLE,
+            "streets": streets_of([race] if race else list(courses)),
+        },
         "icons": static("icons/sprite.svg"),
     }
     # A share link shows nothing else.

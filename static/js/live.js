@@ -386,7 +386,7 @@ async function openMap() {
         setAttribute(find("#mine-in-view"), "aria-pressed", String(mode === "mine"));
       },
       now: shownTime,
-    });
+    }, shareHeaders(page.follow));
     map = opened;
     if (asked.runner) map.follow(asked.runner);
     sheet.show();

@@ -302,6 +302,11 @@ def test_the_big_screen_has_no_controls_and_rotates_its_view(
     for part in (".topbar", "#search", ".star", "#replay", "#fold"):
         expect(page.page.locator(part).first).to_be_hidden()
     selected_rows = page.page.locator(".runner.selected")
+    # The demo race has a street map.
+    page.page.wait_for_function(
+        "() => spectate.map().queryRenderedFeatures("
+        "{layers: ['streets-roads-minor']}).length > 0"
+    )
     # Each of the first three in turn, then all runners.
     for selected in (1, 1, 1, 0):
         page.page.evaluate("() => rotate()")

@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from runners.management.errors import database_needed
 from runners.management.options import read_file, read_moment
+from runners.maps.archive import ArchiveError
+from runners.maps.cutting import cut_map
 from runners.models.errors import one_line
 from runners.models.race import valid_timezone
 from runners.races.course import Course, waypoints_of_gpx
@@ -70,6 +73,11 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']}: {error}") from error
         except ValidationError as error:
             raise CommandError(one_line(error)) from error
+        if settings.SPECTATE_MAP_SOURCE:
+            try:
+                cut_map(race, settings.SPECTATE_MAP_SOURCE)
+            except ArchiveError as error:
+                self.stderr.write(f"The race has no streets on its map: {error}")
         for problem in course_problems(course):
             hint = f" (--mend {problem.repair})" if problem.repair else ""
             self.stderr.write(f"{options['file']}: {problem.text}{hint}")

@@ -19,12 +19,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from runners.management.commands.serve import end_with_parent, listen
+from runners.maps.cutting import cut_map
 from runners.models import Entry, Race, Wave
 from runners.races.course import Course, waypoints_of_gpx
 from runners.races.demo import demo_gpx
 from runners.races.setup import race_create, race_set_course
 from runners.simulation.field import entries_create
 from runners.simulation.past import past_write
+from runners.simulation.town import ARCHIVE as TOWN
 
 SLUG = "demo"
 DURATION = timedelta(hours=48)
@@ -118,6 +120,7 @@ def race_restart(runners: int) -> None:
         race.save()
         entries = field_restart(race, runners)
         past_write(race=race, entries=entries, now=now, random=Random())
+        cut_map(race, str(TOWN))
 
 
 def field_restart(race: Race, runners: int) -> list[Entry]:

@@ -22,9 +22,9 @@ def answers_json(view: AsyncView) -> AsyncView:
     """Return a view that responds to `Refused` with `{code, detail}`."""
 
     @wraps(view)
-    async def answer(request: HttpRequest, slug: str) -> HttpResponse:
+    async def answer(request: HttpRequest, slug: str, **of: int) -> HttpResponse:
         try:
-            response = await view(request, slug)
+            response = await view(request, slug, **of)
         except Refused as error:
             response = JsonResponse(
                 {"code": error.code, "detail": error.detail}, status=error.status

@@ -1,7 +1,7 @@
 // The layers over any base map: course, trails, crowd and followed runners.
 
 // Fonts of the visitor's system, because the style has no glyph server.
-const FONT = ["system-ui", "sans-serif"];
+export const FONT = ["system-ui", "sans-serif"];
 // Fewer marks at low zoom: [distance between marks in km, from this zoom on].
 const KILOMETRES = [
   [10, 8],

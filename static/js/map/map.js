@@ -8,7 +8,7 @@ import { Camera } from "./camera.js";
 import { courseLines, courseMarks, KILOMETRE_M } from "./course.js";
 import { Crowd } from "./crowd.js";
 import { layers, SOURCES } from "./layers.js";
-import { FADE_TO, outlinePaints, readTokens } from "./style.js";
+import { readTokens } from "./style.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -25,6 +25,11 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  *   now: () => number,
  * }} Options `now`: the server's time; `reach`: what a finger may miss by, m
  * @typedef {{
+ *   loadAtlas: () => Promise<import("./style.js").Atlas>, outlinesTo: number,
+ *   paints: (tokens: import("./style.js").Tokens, hasAtlas: boolean) =>
+ *     Record<string, Record<string, any>>,
+ * }} Base `outlinesTo`: the zoom below which outlines are visible; `paints`: by layer
+ * @typedef {{
  *   store: import("../store.js").Store, selected: string | null,
  *   follows: import("../follows.js").Follows, exactly?: boolean,
  * }} View `exactly`: where they are, no gliding
@@ -35,7 +40,7 @@ export class LiveMap {
   #map;
   #camera;
   #tokens = readTokens();
-  #loadAtlas;
+  #base;
   #hasAtlas = false;
   #options;
   #crowd;
@@ -60,13 +65,12 @@ export class LiveMap {
 
   /**
    * @param {Library} map
-   * @param {(() => Promise<import("./style.js").Atlas>) | null} loadAtlas null: the base
-   *   map is not ours to paint
+   * @param {Base | null} base null: the base map is not ours to paint
    * @param {Options} options
    */
-  constructor(map, loadAtlas, options) {
+  constructor(map, base, options) {
     this.#map = map;
-    this.#loadAtlas = loadAtlas;
+    this.#base = base;
     this.#options = options;
     this.#camera = new Camera(map, options.onCamera);
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
@@ -107,11 +111,12 @@ export class LiveMap {
   // Land and borders are loaded at zooms where they are visible, because they are as
   // large as the rest of a race's page.
   async #showOutlines() {
-    const load = this.#loadAtlas;
-    if (load === null || this.#hasAtlas || !this.#hasFitted || this.#map.getZoom() > FADE_TO) return;
+    const base = this.#base;
+    if (base === null || this.#hasAtlas || !this.#hasFitted) return;
+    if (this.#map.getZoom() > base.outlinesTo) return;
     this.#hasAtlas = true;
     try {
-      const { land, borders } = await load();
+      const { land, borders } = await base.loadAtlas();
       this.#source("land").setData(land);
       this.#source("borders").setData(borders);
       this.#repaint();
@@ -258,7 +263,7 @@ export class LiveMap {
 
   #repaint() {
     this.#tokens = readTokens();
-    const ours = this.#loadAtlas === null ? {} : outlinePaints(this.#tokens, this.#hasAtlas);
+    const ours = this.#base?.paints(this.#tokens, this.#hasAtlas) ?? {};
     for (const { id, paint } of layers(this.#tokens)) if (paint) ours[id] = paint;
     for (const [id, paint] of Object.entries(ours)) {
       for (const [name, value] of Object.entries(paint)) {

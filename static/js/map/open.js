@@ -3,22 +3,25 @@
 import { isImperial, onChoice } from "../choices.js";
 import { gettext } from "../language.js";
 import { LiveMap } from "./map.js";
-import { loadAtlas, outlineStyle, readTokens } from "./style.js";
+import { OUTLINES_TO, serveTiles, streetLayers, streetSource } from "./streets.js";
+import { FADE_TO, loadAtlas, outlinePaints, outlineStyle, readTokens } from "./style.js";
 
 // How long an external style may take before the built-in one replaces it.
 const STYLE_WAIT_MS = 8000;
 
 /**
  * @typedef {import("maplibre-gl").Map} Library
- * @typedef {Record<"library" | "worker" | "css" | "topojson" | "atlas" | "style", string>} Config
+ * @typedef {Record<"library" | "worker" | "css" | "topojson" | "atlas" | "style", string> &
+ *   {streets: import("./streets.js").Streets[]}} Config
  */
 
 /**
  * Open the map. Throws if this browser or installation cannot show one.
  * @param {Config} config URLs
  * @param {import("./map.js").Options} options
+ * @param {Record<string, string>} headers for requests of tiles
  */
-export async function createMap(config, options) {
+export async function createMap(config, options, headers) {
   if (!document.createElement("canvas").getContext("webgl2")) {
     throw new Error("This browser has no WebGL 2, which the map is drawn with.");
   }
@@ -26,6 +29,7 @@ export async function createMap(config, options) {
   const [library, base] = await Promise.all([import(config.library), loadBase(config)]);
   // A worker from this server instead of a string, as a strict policy requires.
   library.setWorkerUrl(new URL(config.worker, location.href).href);
+  if (base.isOurs && config.streets.length) serveTiles(library, config.streets, headers);
   /** @type {Library} */
   const map = new library.Map({
     container: "map",
@@ -40,7 +44,10 @@ export async function createMap(config, options) {
     locale: { "Map.Title": gettext("Map") },
   });
   // Without a listener the error would be logged to the console.
-  map.on("error", ({ error }) => console.info(`Map: ${error.message}`));
+  map.on("error", (event) => {
+    // Streets end somewhere.
+    if (!("tile" in event)) console.info(`Map: ${event.error.message}`);
+  });
   map.addControl(new library.AttributionControl({ compact: false }), "bottom-left");
   const scale = new library.ScaleControl({ maxWidth: 80, unit: units() });
   map.addControl(scale, "bottom-left");
@@ -49,11 +56,11 @@ export async function createMap(config, options) {
   map.touchZoomRotate.disableRotation();
   let { isOurs } = base;
   if (!(await styleLoaded(map, !isOurs))) {
-    map.setStyle(outlineStyle(readTokens(), null), { diff: false });
+    map.setStyle(ownStyle([]), { diff: false });
     await styleLoaded(map, false);
     isOurs = true;
   }
-  return new LiveMap(map, isOurs ? () => loadAtlas(config) : null, options);
+  return new LiveMap(map, isOurs ? ownBase(config, base.isOurs) : null, options);
 }
 
 function units() {
@@ -92,7 +99,43 @@ async function loadBase(config) {
       console.info(`The map style ${config.style} failed (${error}).`);
     }
   }
-  return { style: outlineStyle(readTokens(), null), isOurs: true };
+  return { style: ownStyle(config.streets), isOurs: true };
+}
+
+/**
+ * Return the built-in style: streets, or the outlines where there are none.
+ * @param {import("./streets.js").Streets[]} streets
+ */
+function ownStyle(streets) {
+  const style = outlineStyle(readTokens(), null);
+  if (streets.length) {
+    style.sources.streets = streetSource(streets);
+    style.layers.push(...streetLayers(readTokens()));
+  }
+  return style;
+}
+
+/**
+ * Return what the map needs to repaint the built-in style.
+ * @param {Config} config
+ * @param {boolean} hasStreets
+ * @returns {import("./map.js").Base}
+ */
+function ownBase(config, hasStreets) {
+  const streets = hasStreets && config.streets.length > 0;
+  return {
+    loadAtlas: () => loadAtlas(config),
+    outlinesTo: streets ? OUTLINES_TO : FADE_TO,
+    paints: (tokens, hasAtlas) => ({
+      ...outlinePaints(tokens, hasAtlas),
+      ...(streets ? paintsOf(streetLayers(tokens)) : {}),
+    }),
+  };
+}
+
+/** @param {any[]} layers */
+function paintsOf(layers) {
+  return Object.fromEntries(layers.map(({ id, paint }) => [id, paint]));
 }
 
 /**

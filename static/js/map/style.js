@@ -20,6 +20,7 @@ export function readTokens() {
   const names = [
     "background", "surface", "line", "text", "muted", "accent", "stale",
     "map-land", "map-water", "map-border", "map-course", "map-casing", "map-halo",
+    "map-road", "map-park", "map-building", "map-label",
   ];
   return Object.fromEntries(
     names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),

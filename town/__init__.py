@@ -1,0 +1,1 @@
+"""Larkmere, a fictional town around the demo course, as vector tiles."""
