@@ -17,7 +17,7 @@ KINDS = ("race", "wave", "checkpoint", "runner", "entry", "split", "track", "end
 # The fields that are copied without conversion, by kind.
 RACE = (
     *("slug", "name", "start", "ends", "timezone", "line", "length", "top_speed"),
-    "visibility",
+    *("visibility", "pacing"),
 )
 WAVE = ("name", "start")
 CHECKPOINT = ("name", "distance", "kind")

@@ -33,6 +33,7 @@ from runners.positions.fix import Fix
 from runners.positions.privacy_rules import forget_hidden
 from runners.positions.storage import BATCH, Row, write_rows
 from runners.positions.validation import FixError, check_fix, fix_from
+from runners.races.arrival.pacing import Prior
 from runners.races.course import Course
 from runners.races.gpx_import import CourseError
 from runners.units.clock import now_ms
@@ -181,6 +182,8 @@ class _Reader:
         for name, value in values.items():
             setattr(race, name, value)
         race.full_clean()
+        if race.pacing is not None:
+            Prior.from_json(race.pacing)
         try:
             if race.line:
                 Course(race.line, race.length)

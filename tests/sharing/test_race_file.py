@@ -31,6 +31,7 @@ from runners.models import (
 )
 from runners.positions.running import live_status
 from runners.preferences.runner_settings import positions_erase, zone_add
+from runners.races.arrival.pacing import shipped
 from runners.views.races import listing
 
 # Views read in separate threads, which see committed rows only.
@@ -45,6 +46,7 @@ def race(tmp_path: Path) -> Race:
     race_restart(RUNNER_COUNT)
     race = Race.objects.get()
     race.visibility = Race.Visibility.PUBLIC
+    race.pacing = pacing(source="2025.csv")
     race.save()
     first = race.entries.order_by("pk")[0]
     split = first.splits.order_by("time").last()
@@ -67,6 +69,10 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
+def pacing(**fields: object) -> dict[str, Any]:
+    return shipped().as_json() | fields
+
+
 def public_data() -> dict[str, Any]:
     """Return the public data: standings with splits, course, tracks, status."""
     listing.forget_kept()
@@ -77,6 +83,7 @@ def public_data() -> dict[str, Any]:
     return {
         "standings": standings,
         "line": race.line,
+        "pacing": race.pacing,
         "checkpoints": list(race.checkpoints.values_list("name", "distance", "kind")),
         "tracks": {
             code: client.get(f"/runners/{code}/track.json").json()["points"]
@@ -268,6 +275,10 @@ def double(kind: str) -> Change:
         (set_field("race", "ends", "2020-01-01T00:00Z"), "a_race_ends_after_its_start"),
         (set_field("race", "line", [[1, 2]]), "line 2: race: The course has only one"),
         (set_field("race", "line", [[1, "x"]]), "line 2: race: "),
+        (set_field("race", "pacing", [1]), "line 2: race: list indices must be"),
+        (set_field("race", "pacing", {}), "line 2: race: 'middle' is missing"),
+        (set_field("race", "pacing", pacing(late=[1])), "line 2: race: These are not"),
+        (set_field("race", "pacing", pacing(length="x")), "line 2: race: '<' not"),
         (set_field("wave", "start", None), "line 3: wave: start: .*null"),
         (
             set_field("checkpoint", "kind", "x"),
@@ -315,6 +326,7 @@ def small_file() -> bytes:
         **{"slug": "ten", "name": "Ten", "start": str(now), "timezone": "UTC"},
         **{"ends": str(now + timedelta(hours=1)), "line": [[0, 0], [0, 0.1]]},
         **{"length": 11_131.9, "top_speed": 12.5, "visibility": "public"},
+        "pacing": None,
     }
     runner = {
         **{"code": "bob", "name": "Bob", "colour": "", "visibility": "public"},

@@ -21,7 +21,7 @@ import numpy as np
 
 from runners.races.arrival.eta import SLOPES_SHOWN, Slopes
 from runners.races.arrival.pacing import (
-    DEGREE,
+    TERMS,
     Floats,
     Pace,
     Prior,
@@ -59,9 +59,9 @@ FARTHEST_OFF = 0.05
 SPREAD_BY_LEVEL = 2.0
 LEVEL = 4
 NOTHING = Prior(
-    middle=(0.0,) * (2 * DEGREE + 6),
-    early=(-3.0, *(0.0,) * 6),
-    late=(-3.0, *(0.0,) * 6),
+    middle=(0.0,) * TERMS["middle"],
+    early=(-3.0, *(0.0,) * (TERMS["early"] - 1)),
+    late=(-3.0, *(0.0,) * (TERMS["late"] - 1)),
     length=42_195.0,
 )
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ WINDOWS = (0.12, 0.25)
 USUAL_PACE = 0.33
 # The mean pace over a race is a polynomial of this degree.
 DEGREE = 5
+# The number of coefficients by field of `Prior`.
+TERMS = {"middle": 2 * DEGREE + 6, "early": 7, "late": 7}
 # Ratios of paces, and abilities, are limited to these.
 FARTHEST = 0.5
 FARTHEST_SPREAD = 0.3
@@ -85,9 +88,20 @@ class Prior:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Prior:
-        """Return the prior that `as_json` has encoded."""
-        ends = {name: tuple(data[name]) for name in ("middle", "early", "late")}
-        return cls(**{**data, **ends})
+        """Return the prior that `as_json` has encoded.
+
+        Raises KeyError, TypeError and ValueError.
+        """
+        terms = {name: tuple(data[name]) for name in TERMS}
+        prior = cls(**{**data, **terms})
+        numbers = chain(*terms.values(), [prior.ignored, prior.wobble, prior.between])
+        if (
+            any(len(terms[name]) != count for name, count in TERMS.items())
+            or not all(math.isfinite(number) for number in numbers)
+            or not 0 < prior.length < math.inf
+        ):
+            raise ValueError("These are not the coefficients of this version.")
+        return prior
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
