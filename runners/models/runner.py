@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from zlib import crc32
@@ -191,6 +192,23 @@ class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
         token = self.create(runner=runner, name=name, digest=token_digest(plain))
         logger.info("Token %s of runner %s was issued", token.pk, runner.pk)
         return token, plain
+
+    def issue_many(
+        self, runners: Iterable[Runner], *, name: str, expires_at: datetime
+    ) -> list[str]:
+        """Create a token per runner; return the plain texts in the same order."""
+        issued = [(runner, secrets.token_urlsafe(TOKEN_BYTES)) for runner in runners]
+        tokens = self.bulk_create(
+            RunnerToken(
+                runner=runner,
+                name=name,
+                digest=token_digest(plain),
+                expires_at=expires_at,
+            )
+            for runner, plain in issued
+        )
+        logger.info("%s tokens (%s) were issued", len(tokens), name)
+        return [plain for _, plain in issued]
 
     def usable(self) -> RunnerTokenQuerySet:
         alive = Q(expires_at=None) | Q(expires_at__gt=timezone.now())

@@ -16,8 +16,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from openpyxl import Workbook, load_workbook
 
-from runners.admin.startlist import spreadsheet
 from runners.models import Entry, Race, RightsChange, Runner, RunnerToken, Wave
+from runners.startlist import spreadsheet
 from tests.admin import start_lists
 
 pytestmark = pytest.mark.django_db

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from django import forms
@@ -14,67 +11,25 @@ from django.db import IntegrityError
 from django.db.models.functions import Length
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from import_export.results import Result
 from tablib import Dataset
 
 from runners.admin.race_pages import permitted_race, race_page
-from runners.admin.startlist.resource import StartListResource
-from runners.admin.startlist.spreadsheet import (
+from runners.models import Entry, Race
+from runners.startlist.importing import start_list_import
+from runners.startlist.resource import StartListResource
+from runners.startlist.spreadsheet import (
     COLUMNS,
     MAX_BYTES,
-    NUMBER,
     StartListError,
     read_start_list,
     shielded,
 )
-from runners.models import Entry, Race
 
-# Rows of each kind that a preview shows.
-SHOWN = 200
 SALT = "runners.startlist"
 CONTENT_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An error in one cell of the file."""
-
-    row: int
-    column: str
-    value: str
-    says: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The effect of a row: `values` are (column, before, after), before "" if new."""
-
-    row: int
-    is_new: bool
-    values: Sequence[tuple[str, str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """The effect of importing a file."""
-
-    new: int
-    changed: int
-    unchanged: int
-    faults: Sequence[Fault]
-    changes: Sequence[Change]
-
-    @property
-    def rows(self) -> int:
-        """Return the number of rows to import."""
-        return self.new + self.changed
-
-    @property
-    def faulty_rows(self) -> int:
-        return len({fault.row for fault in self.faults})
 
 
 class UploadForm(forms.Form):
@@ -103,7 +58,7 @@ def start_list(
     context: dict[str, Any] = {"form": form, "entered": race.entries.count()}
     if request.method == "POST" and form.is_valid():
         table, unknown = form.cleaned_data["file"]
-        preview = preview_of(table, race)
+        preview = start_list_import(race=race, table=table, dry_run=True)
         context |= {
             "preview": preview,
             "unknown": unknown,
@@ -130,7 +85,7 @@ def _import(
         return back
     table = Dataset(*rows, headers=headers)
     try:
-        done = preview_of(table, race, dry_run=False)
+        done = start_list_import(race=race, table=table)
     except IntegrityError:
         race_admin.message_user(
             request,
@@ -149,54 +104,6 @@ def _import(
         messages.WARNING if done.faults else messages.SUCCESS,
     )
     return back
-
-
-def preview_of(table: Dataset, race: Race, *, dry_run: bool = True) -> Preview:
-    """Import a table, or preview it.
-
-    Faulty rows are left out, all others are stored in one transaction. Raises
-    IntegrityError if somebody else changes the start list at the same time.
-    """
-    result = StartListResource(race).import_data(
-        table, dry_run=dry_run, use_transactions=True, raise_errors=False
-    )
-    for error in [*result.base_errors, *(e for r in result.rows for e in r.errors)]:
-        raise error.error
-    return Preview(
-        new=result.totals["new"],
-        changed=result.totals["update"],
-        unchanged=result.totals["skip"],
-        faults=list(_faults(result, table.dict)),
-        changes=[
-            _change(number, row)
-            for number, row in islice(
-                (
-                    (number, row)
-                    for number, row in zip(table[NUMBER], result.rows, strict=True)
-                    if row.is_new() or row.is_update()
-                ),
-                SHOWN,
-            )
-        ],
-    )
-
-
-def _faults(result: Result, rows: Sequence[dict[str, Any]]) -> Iterator[Fault]:
-    for invalid in result.invalid_rows:
-        cells = rows[invalid.number - 1]
-        for column, says in invalid.error_dict.items():
-            value = str(cells.get(column, ""))
-            yield Fault(cells[NUMBER], column, value[:60], " ".join(says))
-
-
-def _change(number: int, row: Any) -> Change:
-    values = []
-    for column, field in StartListResource.fields.items():
-        if column not in COLUMNS:
-            continue
-        before = field.export(row.original) if row.original is not None else ""
-        values.append((column, before, field.export(row.instance)))
-    return Change(number, row.is_new(), values)
 
 
 def export(

@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
@@ -16,6 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 from runners.admin.race_pages import permitted_race, race_page
 from runners.intake.setup import PHONE_APPS
 from runners.models import Entry, Race, RunnerToken
+from runners.startlist.importing import without_phone
 
 # Limit of codes on one sheet, because more make a page of many megabytes.
 MOST = 200
@@ -37,12 +37,6 @@ class SheetForm(forms.Form):
         if len(bibs) > MOST:
             raise forms.ValidationError(f"At most {MOST} on one sheet.")
         return bibs
-
-
-def without_phone(race: Race) -> QuerySet[Entry]:
-    """Return the runners of a race whose phones were never set up."""
-    usable = RunnerToken.objects.usable().filter(runner=OuterRef("runner"))
-    return race.entries.filter(~Exists(usable))
 
 
 @sensitive_variables()
@@ -77,14 +71,16 @@ def phone_sheet(
         race_admin.log_change(
             request, race, f"Printed the codes of {len(cards)} phones ({app.name})."
         )
-    context["without"] = without_phone(race).count()
+    context["without"] = without_phone(race.entries.all()).count()
     return race_page(
         race_admin, request, race, "phone_sheet", "Codes for phones", **context
     )
 
 
 def _chosen(race: Race, bibs: list[str]) -> list[Entry]:
-    entries = race.entries.filter(bib__in=bibs) if bibs else without_phone(race)
+    entries = (
+        race.entries.filter(bib__in=bibs) if bibs else without_phone(race.entries.all())
+    )
     ordered = entries.select_related("runner").order_by(Length("bib"), "bib")
     return list(ordered[:MOST])
 

@@ -13,9 +13,9 @@ from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.results import Result
 
-from runners.admin.startlist.spreadsheet import NUMBER
 from runners.models import Entry, Race, Runner
 from runners.models.runner import CODE_PATTERN, palette_colour
+from runners.startlist.spreadsheet import NUMBER
 
 # The longest text by column.
 LONGEST = {"bib": 12, "name": 80, "category": 40}

@@ -1,0 +1,1 @@
+"""Start lists: rows become entries and runners, and their phones' tokens."""
