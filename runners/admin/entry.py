@@ -17,7 +17,7 @@ from runners.admin.columns import (
 )
 from runners.admin.split import SplitInline
 from runners.models import Entry, Split, Wave
-from runners.races.entries import entry_mark, split_set
+from runners.races.entries import entry_mark, splits_set
 
 
 class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -129,11 +129,8 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> None:
         super().save_formset(request, form, formset, change)
         if formset.model is Split:
-            for split in [
-                *formset.new_objects,
-                *(s for s, _ in formset.changed_objects),
-            ]:
-                split_set(split=split)
+            changed = (split for split, _ in formset.changed_objects)
+            splits_set(splits=[*formset.new_objects, *changed])
 
     @admin.display(description="Accepted", ordering="accepted", empty_value="–")
     def is_accepted(self, entry: Entry) -> str | None:

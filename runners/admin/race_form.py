@@ -18,11 +18,7 @@ from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course, Waypoint, waypoints_of_gpx
 from runners.races.course_check import REPAIRS, repair_course
 from runners.races.gpx_import import MAX_BYTES, CourseError
-from runners.races.setup import DEFAULT_DURATION
-
-# A certified length that differs from the drawn one by more than this share is a typing
-# error.
-FARTHEST_OFF = 0.1
+from runners.races.setup import DEFAULT_DURATION, length_problem
 
 
 class RaceTimeField(forms.SplitDateTimeField):
@@ -146,7 +142,7 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Race
         fields: ClassVar = [
             *("name", "slug", "visibility", "timezone", "start", "ends"),
-            *("length", "top_speed"),
+            *("length", "top_speed", "owner"),
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -206,14 +202,12 @@ class RaceForm(forms.ModelForm):  # type: ignore[type-arg]
         measured = course.length if course else 0.0
         if not cleaned["length"]:
             cleaned["length"] = measured
-        elif abs(cleaned["length"] - measured) > FARTHEST_OFF * measured:
+        elif not measured:
             self.add_error(
-                "length",
-                f"The course measures {measured:,.0f} m; a length more than "
-                f"{FARTHEST_OFF:.0%} from it is a mistake in one or the other."
-                if measured
-                else "Upload the course first: the length is compared with it.",
+                "length", "Upload the course first: the length is compared with it."
             )
+        elif problem := length_problem(cleaned["length"], measured):
+            self.add_error("length", problem)
 
     def _learn(self, cleaned: dict[str, Any]) -> None:
         points = self.course.points if self.course else self.instance.line

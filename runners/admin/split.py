@@ -21,7 +21,7 @@ from runners.admin.race_form import (
     shown_on_the_clock_of,
 )
 from runners.models import Checkpoint, Race, Split
-from runners.races.entries import split_set
+from runners.races.entries import splits_set
 
 
 class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -127,7 +127,7 @@ class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> None:
         super().save_model(request, obj, form, change)
         if form.has_changed():
-            split_set(split=obj)
+            splits_set(splits=[obj])
 
     @admin.display(description="Bib", ordering="entry__bib")
     def bib(self, split: Split) -> str:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import transaction
+
 from runners.models import Checkpoint, Entry, RightsChange, Split
 
 Status = Entry.Status
@@ -17,13 +23,24 @@ def entry_mark(*, entry: Entry, status: str) -> None:
     entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
 
 
-def split_set(*, split: Split) -> None:
-    """Record that a split was set by hand, which may start or finish its entry.
+def splits_set(*, splits: Iterable[Split]) -> None:
+    """Record that splits were set by hand, which may start or finish their entries.
 
-    Call it in the transaction that sets the split.
+    Call it in the transaction that sets the splits. Their entries are shared objects
+    if an entry has several.
     """
-    RightsChange.objects.note(RightsChange.Kind.SPLIT, [split.pk])
-    entry, kind = split.entry, split.checkpoint.kind
+    splits = list(splits)
+    RightsChange.objects.note(RightsChange.Kind.SPLIT, [split.pk for split in splits])
+    entries = {split.entry.pk: split.entry for split in splits}
+    for split in splits:
+        _apply_split(split, entries[split.entry.pk])
+    for entry in entries.values():
+        # Followers' pages poll entries that have changed.
+        entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
+
+
+def _apply_split(split: Split, entry: Entry) -> None:
+    kind = split.checkpoint.kind
     if kind == Checkpoint.Kind.START:
         entry.started_at = split.time
         if entry.status in (Status.REGISTERED, Status.DNS):
@@ -31,5 +48,37 @@ def split_set(*, split: Split) -> None:
     elif kind == Checkpoint.Kind.FINISH:
         entry.finished_at = split.time
         entry.status = Status.FINISHED
-    # Followers' pages poll entries that have changed.
-    entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
+
+
+class HandSplit(NamedTuple):
+    """A time that an organiser has taken."""
+
+    entry: Entry
+    checkpoint: Checkpoint
+    pass_number: int
+    time: datetime
+
+
+@transaction.atomic
+def splits_set_by_hand(*, times: Iterable[HandSplit]) -> tuple[int, int, int]:
+    """Store times; return how many are new, changed and as before."""
+    times = list(times)
+    stored = {
+        (split.entry_id, split.checkpoint_id, split.pass_number): split
+        for split in Split.objects.filter(entry__in={t.entry.pk for t in times})
+    }
+    new: list[Split] = []
+    changed: list[Split] = []
+    for entry, checkpoint, number, time in times:
+        split = stored.get((entry.pk, checkpoint.pk, number))
+        if split is not None and split.by_hand and split.time == time:
+            continue
+        into = new if split is None else changed
+        split = split or Split(pass_number=number)
+        split.entry, split.checkpoint, split.time = entry, checkpoint, time
+        split.by_hand, split.uncertainty = True, 0
+        into.append(split)
+    Split.objects.bulk_create(new)
+    Split.objects.bulk_update(changed, ["time", "by_hand", "uncertainty"])
+    splits_set(splits=[*new, *changed])
+    return len(new), len(changed), len(times) - len(new) - len(changed)

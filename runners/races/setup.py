@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from runners.models import Checkpoint, Race
+from runners.models import Checkpoint, Race, Wave
 from runners.races.course import Course, Waypoint
 from runners.races.splits import Mark, passes_of
 
@@ -23,6 +23,9 @@ WAYPOINT_REACH_M = 30.0
 # Two checkpoints this close along the course are one.
 SAME_CHECKPOINT_M = 50.0
 NAME_LENGTH = 60
+# A certified length that differs from the drawn one by more than this share is a typing
+# error.
+FARTHEST_OFF = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,28 @@ def race_create(
         ends=ends or start + DEFAULT_DURATION,
         timezone=zone,
     )
+    with transaction.atomic():
+        race_save(race=race)
+        race_set_course(race=race, course=course, waypoints=waypoints)
+    return race
+
+
+def race_save(*, race: Race) -> None:
+    """Store a new or changed race; raise ValidationError."""
     if race.ends <= race.start:
         raise ValidationError({"ends": "The end must be after the start."})
     race.full_clean()
-    with transaction.atomic():
-        race.save()
-        race_set_course(race=race, course=course, waypoints=waypoints)
-    return race
+    race.save()
+
+
+def length_problem(length: float, measured: float) -> str | None:
+    """Return what is wrong with a certified length, if it cannot be right."""
+    if abs(length - measured) <= FARTHEST_OFF * measured:
+        return None
+    return (
+        f"The course measures {measured:,.0f} m; a length more than "
+        f"{FARTHEST_OFF:.0%} from it is a mistake in one or the other."
+    )
 
 
 def race_set_course(
@@ -75,22 +93,58 @@ def race_set_course(
     not valid on the new one: checkpoints that the new one does not have are deleted,
     and those with the same name keep their rows.
     """
-    race.line = [
-        [lat, lng] if height is None else [lat, lng, height]
-        for lat, lng, height in course.points
-    ]
+    race.line = _line_of(course)
     race.length = length or course.length
     proposed = propose_checkpoints(course, waypoints, length=race.length)
     with transaction.atomic():
         race.save(update_fields=["line", "length", "changed_at"])
-        race.checkpoints.exclude(name__in=[c.name for c in proposed]).delete()
-        for checkpoint in proposed:
-            Checkpoint.objects.update_or_create(
-                race=race,
-                name=checkpoint.name,
-                defaults={"distance": checkpoint.distance, "kind": checkpoint.kind},
-            )
+        race_set_checkpoints(race=race, checkpoints=proposed)
     return proposed
+
+
+def race_has_course(*, race: Race, course: Course, length: float | None) -> bool:
+    """Return whether a race has this course already, of the same length."""
+    return race.length == (length or course.length) and race.line == _line_of(course)
+
+
+def _line_of(course: Course) -> list[list[float]]:
+    return [
+        [lat, lng] if height is None else [lat, lng, height]
+        for lat, lng, height in course.points
+    ]
+
+
+def race_set_waves(*, race: Race, waves: Mapping[str, datetime]) -> None:
+    """Set the waves of a race, starts by name. Known names keep their rows.
+
+    Entries of a wave that is deleted start with the race.
+    """
+    with transaction.atomic():
+        there = {wave.name: wave for wave in race.waves.all()}
+        race.waves.exclude(name__in=waves).delete()
+        for name, start in waves.items():
+            wave = there.get(name, Wave(race=race, name=name))
+            if wave._state.adding or wave.start != start:
+                wave.start = start
+                wave.full_clean()
+                wave.save()
+
+
+def race_set_checkpoints(
+    *, race: Race, checkpoints: Iterable[ProposedCheckpoint]
+) -> None:
+    """Set the checkpoints of a race. Those with the same name keep rows and splits."""
+    wanted = {checkpoint.name: checkpoint for checkpoint in checkpoints}
+    with transaction.atomic():
+        there = {checkpoint.name: checkpoint for checkpoint in race.checkpoints.all()}
+        race.checkpoints.exclude(name__in=wanted).delete()
+        for name, new in wanted.items():
+            row = there.get(name, Checkpoint(race=race, name=name))
+            before = None if row._state.adding else (row.distance, row.kind)
+            if before != (new.distance, new.kind):
+                row.distance, row.kind = new.distance, new.kind
+                row.full_clean()
+                row.save()
 
 
 def race_scale_checkpoints(*, race: Race, before: float) -> None:

@@ -22,7 +22,7 @@ from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline
 from runners.positions.running import recompute
 from runners.positions.track import Publisher
-from runners.races.entries import entry_mark, split_set
+from runners.races.entries import entry_mark, splits_set
 from runners.snapshots.items import runner_items
 from runners.units.clock import now_ms
 from tests.waiting import PATIENCE_S, eventually
@@ -344,11 +344,10 @@ async def test_a_start_set_by_hand_stays(
 
     @transaction.atomic
     def set_by_hand() -> None:
-        split_set(
-            split=Split.objects.create(
-                entry=entry, checkpoint=start, time=by_hand, by_hand=True
-            )
+        split = Split.objects.create(
+            entry=entry, checkpoint=start, time=by_hand, by_hand=True
         )
+        splits_set(splits=[split])
 
     await database.read(set_by_hand)
     await run(pipeline, bob, entry, *range(-30, 521, 10))

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from runners.models import Entry, Race, Runner, ShareLink, Split
 from runners.preferences.runner_settings import visibility_set
-from runners.races.entries import split_set
+from runners.races.entries import splits_set
 from tests.clients import Client, typed_client
 from tests.factories.people import make_link
 from tests.races.field import make_race
@@ -152,7 +152,7 @@ def set_split(race: Race) -> Split:
         time=timezone.now(),
         by_hand=True,
     )
-    split_set(split=split)
+    splits_set(splits=[split])
     return split
 
 
