@@ -37,6 +37,10 @@ class PlainExceptionReporter(ExceptionReporter):
 class NotFoundPage(MiddlewareMixin):
     """Renders the project's page for 404."""
 
+    # This is the innermost middleware, so that all synchronous ones run in one thread.
+    # Otherwise each of them switches threads twice.
+    async_capable = False
+
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
