@@ -8,6 +8,8 @@ from django.urls import re_path
 from runners.consumers import refuse, speak
 from runners.intake.endpoint import PREFIX, intake
 from runners.serving.bodies import with_bounded_bodies
+from runners.serving.liveness import PATH as HEALTH
+from runners.serving.liveness import healthz
 
 # Channels routes ASGI applications by Django's patterns, whose types expect views.
 _speak: Any = speak
@@ -19,10 +21,16 @@ websocket_application = URLRouter(
 
 
 def http_application(pages: Any) -> Any:
-    """Return the HTTP application: the intake for phones, and `pages` for the rest."""
+    """Return the HTTP application: what needs no middleware, and `pages` for the rest.
+
+    That is the intake for phones, and the liveness check.
+    """
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        is_report = scope["path"].startswith(PREFIX)
-        await (intake if is_report else pages)(scope, receive, send)
+        if scope["path"].startswith(PREFIX):
+            application = intake
+        else:
+            application = healthz if scope["path"] == HEALTH else pages
+        await application(scope, receive, send)
 
     return with_bounded_bodies(answer)

@@ -85,7 +85,6 @@ urlpatterns = [
     path("", include("runners.views.account.urls")),
     path("stop/<str:token>/", stop.stop, name="stop"),
     path("words/<str:language>/<slug:version>.json", language.words, name="words"),
-    path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("favicon.ico", live.favicon, name="favicon"),

@@ -230,7 +230,7 @@ if _public.scheme == "https":
     CSRF_TRUSTED_ORIGINS = [f"https://{_public.netloc}"]
     SECURE_SSL_REDIRECT = True
     # Load balancers use plain HTTP to check the health.
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^readyz$"]
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics of a process."""
+"""Readiness and metrics of a process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from runners import database
 from runners.serving.metrics import collector
 from runners.serving.process import current
-
-
-async def healthz(request: HttpRequest) -> HttpResponse:
-    """Return 200 while the process answers."""
-    return HttpResponse("ok\n", content_type="text/plain")
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
