@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.urls import include, path, register_converter
 
+from runners.api.v1 import api
 from runners.models.runner import CODE_PATTERN
 from runners.views import (
     browser_phone,
@@ -67,6 +68,7 @@ urlpatterns = [
     path("share/", browser_phone.browser_phone, name="browser_phone"),
     path("share/me.json", browser_phone.browser_account, name="browser_account"),
     path("share/token/", browser_phone.browser_token, name="browser_token"),
+    path("api/v1/", api.urls),
     path("me/", include("runners.views.me.urls")),
     path("notifications/", bell.choose, name="notifications_choose"),
     path("notifications/bell.json", bell.bell_json, name="bell_json"),

@@ -2,6 +2,7 @@
 
 from runners.admin import (
     account,
+    api_key,
     entry,
     follow,
     link,
@@ -17,6 +18,7 @@ from runners.admin import (
 
 __all__ = [
     "account",
+    "api_key",
     "entry",
     "follow",
     "link",

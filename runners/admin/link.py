@@ -45,6 +45,8 @@ class MakeLinkForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class EndedFilter(admin.SimpleListFilter):
+    """Usable secrets, or those that have ended, by the model's own `usable`."""
+
     title = "state"
     parameter_name = "state"
 
@@ -53,10 +55,8 @@ class EndedFilter(admin.SimpleListFilter):
     ) -> list[tuple[str, str]]:
         return [("usable", "Usable"), ("ended", "Ended")]
 
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[ShareLink]
-    ) -> QuerySet[ShareLink]:
-        usable = ShareLink.objects.usable().values("pk")
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        usable = queryset.model.objects.usable().values("pk")
         match self.value():
             case "usable":
                 return queryset.filter(pk__in=usable)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import zoneinfo
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
+from django.contrib.auth.models import User
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms.models import BaseInlineFormSet
@@ -90,18 +91,10 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-start",)
     fields = (
         *("name", "slug", "visibility", "timezone", "start", "ends", "start_list"),
-        *(
-            "gpx",
-            "mend",
-            "length",
-            "top_speed",
-            "results",
-            "learned",
-            "streets",
-            "preview",
-        ),
+        *("gpx", "mend", "length", "top_speed", "results", "learned", "streets"),
+        *("preview", "owner"),
     )
-    readonly_fields = ("learned", "streets", "preview", "start_list")
+    autocomplete_fields = ("owner",)
     prepopulated_fields: ClassVar = {"slug": ("name",)}
     Media = RaceDayMedia
 
@@ -111,6 +104,20 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return races.defer("line").annotate(
             checkpoints_in_all=_count_of(Checkpoint), entries_in_all=_count_of(Entry)
         )
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Race | None = None
+    ) -> tuple[str, ...]:
+        shown = ("learned", "streets", "preview", "start_list")
+        # Otherwise somebody could give a race to their own API keys.
+        return shown if request.user.is_superuser else (*shown, "owner")
+
+    def save_model(
+        self, request: HttpRequest, obj: Race, form: Any, change: bool
+    ) -> None:
+        if not change and obj.owner is None:
+            obj.owner = cast(User, request.user)
+        super().save_model(request, obj, form, change)
 
     def get_inlines(
         self, request: HttpRequest, obj: Race | None

@@ -1,5 +1,6 @@
 """The database: runners, followers, positions, races."""
 
+from runners.models.api_key import ApiKey
 from runners.models.follow import Follow
 from runners.models.news import Alert, Delivery, News, Subscription
 from runners.models.phone import Phone
@@ -15,6 +16,7 @@ from runners.models.timing import Chip, Passing, Station
 
 __all__ = [
     "Alert",
+    "ApiKey",
     "Checkpoint",
     "Chip",
     "Contact",

@@ -4,6 +4,7 @@ import zoneinfo
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -52,6 +53,14 @@ class Race(models.Model):
         help_text="Used in links: /races/SLUG/.",
     )
     name = models.CharField(max_length=120)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="races",
+        help_text="The organiser whose API keys give access to the race.",
+    )
     start = models.DateTimeField()
     ends = models.DateTimeField(
         help_text="After this, no runner is visible because of this race."

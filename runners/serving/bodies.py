@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 MIB = 1024 * 1024
-# Reports of phones and the uploads of the race office; and all other requests.
+# Reports of phones, uploads of the race office and of its systems; all other requests.
 UPLOAD_LIMIT_BYTES = 8 * MIB
 BODY_LIMIT_BYTES = 5 * MIB // 2
-UPLOADS = ("/intake/", "/admin/")
+UPLOADS = ("/intake/", "/admin/", "/api/")
 # How much of a longer body is read and discarded, so that the client reads the reply.
 PATIENCE_LIMIT_BYTES = 64 * MIB
 # How long receiving a body may take.

@@ -1,4 +1,4 @@
-"""HTTP requests and responses, compared with docs/openapi.yaml."""
+"""HTTP requests and responses, compared with their OpenAPI documents."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def parameters(document: Document, pointer: str) -> dict[tuple[str, str], str]:
 
 def body_of(answer: Answer) -> Any:
     text = answer.body.decode()
-    is_json = answer.headers["content-type"].startswith("application/json")
+    type_ = answer.headers["content-type"].partition(";")[0]
+    is_json = type_ in ("application/json", "application/problem+json")
     return json.loads(text) if is_json else text
 
 
@@ -58,9 +59,10 @@ def schema_of(document: Document, answer: Answer) -> tuple[str, str | None]:
     pointer = operation_of(document, answer)
     if pointer is None:
         raise LookupError("no such operation")
+    responses = document.at(f"{pointer}/responses")
+    status = "default" if str(answer.status) not in responses else answer.status
     response, where = document.follow(
-        document.at(f"{pointer}/responses/{answer.status}"),
-        f"{pointer}/responses/{answer.status}",
+        responses[str(status)], f"{pointer}/responses/{status}"
     )
     if "content" not in response:
         if answer.body:

@@ -1,25 +1,34 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 
+from runners.api.v1 import api
 from runners.models import Runner, RunnerToken
 from runners.serving.process import Process
 from tests.api.capture import Capture
 from tests.api.conversation import capture_all
-from tests.api.documents import Document
+from tests.api.documents import Document, file_content
 from tests.api.faults import Faulty
 
 
 @pytest.fixture(scope="session")
 def asyncapi() -> Document:
-    return Document("asyncapi.yaml", "Draft7Validator")
+    return Document(file_content("asyncapi.yaml"), "Draft7Validator")
 
 
 @pytest.fixture(scope="session")
 def openapi() -> Document:
-    return Document("openapi.yaml", "Draft202012Validator")
+    return Document(file_content("openapi.yaml"), "Draft202012Validator")
+
+
+@pytest.fixture(scope="session")
+def organisers_api() -> Document:
+    """The description of /api/v1/, which is generated from its code."""
+    content = json.loads(json.dumps(api.get_openapi_schema()))
+    return Document(content, "Draft202012Validator")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The JSON schemas of docs/asyncapi.yaml and docs/openapi.yaml."""
+"""The JSON schemas of docs/asyncapi.yaml, docs/openapi.yaml and /api/v1/."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ Schema = Mapping[str, Any]
 ANYTHING = object()
 
 
-class Document:
-    """A file whose JSON schemas are addressed by JSON pointers, such as `#/a/b`."""
+def file_content(name: str) -> Any:
+    """Read a document of docs/."""
+    return yaml.safe_load((ROOT / "docs" / name).read_text())
 
-    def __init__(self, name: str, draft: str) -> None:
-        self.content: Any = yaml.safe_load((ROOT / "docs" / name).read_text())
+
+class Document:
+    """A document whose schemas are addressed by JSON pointers, such as `#/a/b`."""
+
+    def __init__(self, content: Any, draft: str) -> None:
+        self.content = content
         self.validator: Any = getattr(jsonschema, draft)
         resource: Resource[Any] = Resource.opaque(self.content)
         self._registry: Registry[Any] = Registry().with_resource("urn:it", resource)

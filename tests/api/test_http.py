@@ -13,9 +13,9 @@ from tests.api.answers import faults, operations, used_parts
 from tests.api.documents import Document
 from tests.api.faults import FAULTS, Faulty
 
-# Pages, their parts, and data for their scripts only.
+# Pages, their parts, data for their scripts only, and what has a document of its own.
 NOT_FOR_PROGRAMS = re.compile(
-    r"$|favicon.ico|admin/|me/|notifications/|share/|s/|sign-|stop/|words/"
+    r"$|favicon.ico|admin/|api/v1/|me/|notifications/|share/|s/|sign-|stop/|words/"
     r"|races/<slug:slug>/($|preview|standings/|runners/)|runners/<code:code>/($|follow/|unfollow/|phones/)"
 )
 

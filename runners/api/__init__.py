@@ -1,0 +1,1 @@
+"""The HTTP API for organisers' systems, /api/v1/ (docs/api.md)."""
