@@ -26,6 +26,7 @@ from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
 from runners.admin.race_pages import permitted_race, race_page
 from runners.admin.startlist.pages import export, start_list
 from runners.admin.startlist.qr_sheet import phone_sheet
+from runners.admin.timing_import import timing_import
 from runners.maps.cutting import start_cutting
 from runners.models import Checkpoint, Entry, Race, Wave
 from runners.races.arrival.pacing import Prior, shipped
@@ -188,6 +189,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 for address, page, name in (
                     ("start-list/", start_list, "start_list"),
                     ("start-list.<str:kind>", export, "export"),
+                    ("timing/", timing_import, "timing"),
                     ("phones/", phone_sheet, "phones"),
                     ("desk/", desk, "desk"),
                     ("desk.json", desk_json, "desk_json"),

@@ -51,7 +51,7 @@ class SplitForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> Any:
         if self.has_changed():
-            self.instance.by_hand, self.instance.by_mat = True, False
+            self.instance.by_hand = True
             self.instance.uncertainty = 0
         return super().save(commit)
 

@@ -84,6 +84,8 @@ class Passing(models.Model):
     )
     # As the decoder sent it.
     chip = models.CharField(max_length=40, blank=True)
+    # Sources that know the start list may name the bib instead.
+    bib = models.CharField(max_length=12, blank=True)
     time = models.DateTimeField(null=True)
     raw = models.CharField("line", max_length=500)
     received_at = models.DateTimeField(default=timezone.now)
@@ -97,7 +99,8 @@ class Passing(models.Model):
         constraints: ClassVar = [
             # A decoder that reconnects may send all its passings again.
             models.UniqueConstraint(
-                fields=["station", "chip", "time"], name="a_passing_is_stored_once"
+                fields=["station", "chip", "bib", "time"],
+                name="a_passing_is_stored_once",
             ),
             models.UniqueConstraint(
                 fields=["station", "raw"],

@@ -42,20 +42,28 @@ def read_start_list(content: bytes) -> tuple[Dataset, list[str]]:
     The dataset has the column `row`, as a spreadsheet counts, and those of `COLUMNS`
     that the file has; all values are text. Raises StartListError.
     """
+    return _table(numbered_rows(content, COLUMNS))
+
+
+def numbered_rows(
+    content: bytes, columns: Sequence[str]
+) -> Iterator[tuple[int, Sequence[str]]]:
+    """Return the rows of a CSV or XLSX file, numbered from 1, without empty ones.
+
+    `columns` are those that a file needs. Raises StartListError.
+    """
     if len(content) > MAX_BYTES:
         raise StartListError(
             f"The file is larger than {MAX_BYTES // 2**20} MB. Keep only the columns "
-            f"{', '.join(COLUMNS)}, and try again."
+            f"{', '.join(columns)}, and try again."
         )
     if content.startswith(b"PK\x03\x04"):
-        rows = _xlsx(content)
-    elif content.startswith(b"\xd0\xcf\x11\xe0"):
+        return _filled(_xlsx(content))
+    if content.startswith(b"\xd0\xcf\x11\xe0"):
         raise StartListError(
             "This is an old Excel file (.xls). Save it as .xlsx or CSV, and try again."
         )
-    else:
-        rows = _csv(content)
-    return _table(rows)
+    return _filled(_csv(content))
 
 
 def shielded(text: str) -> str:
@@ -63,8 +71,9 @@ def shielded(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _table(rows: Iterable[Sequence[str]]) -> tuple[Dataset, list[str]]:
-    numbered = iter(_filled(rows))
+def _table(
+    numbered: Iterator[tuple[int, Sequence[str]]],
+) -> tuple[Dataset, list[str]]:
     _, heads = next(numbered, (0, []))
     headings = [head.lower() for head in heads]
     for column in REQUIRED:
@@ -95,7 +104,6 @@ def _table(rows: Iterable[Sequence[str]]) -> tuple[Dataset, list[str]]:
 
 
 def _filled(rows: Iterable[Sequence[str]]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Number the rows from 1 and leave out empty ones."""
     empty = 0
     for number, cells in enumerate(rows, start=1):
         if any(cells):

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 MAX_RAW = 500
 MAX_CODE = 40
+MAX_BIB = 12
 MAX_STATION = 80
 DAY = timedelta(days=1)
 # What the database refuses: control characters, and halves of surrogate pairs.
@@ -19,7 +20,7 @@ NOT_STORED = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 class Read(NamedTuple):
     """A line, and what was read from it. Without a time it is unreadable.
 
-    A marker, such as a gunshot, has no chip.
+    It names the chip or the bib; a marker, such as a gunshot, names neither.
     """
 
     station: str
@@ -27,6 +28,7 @@ class Read(NamedTuple):
     chip: str = ""
     time: datetime | None = None
     is_marker: bool = False
+    bib: str = ""
 
 
 def read_of(
@@ -36,15 +38,18 @@ def read_of(
     time: datetime | None = None,
     *,
     is_marker: bool = False,
+    bib: str = "",
 ) -> Read:
     """Return a read with texts that can be stored.
 
-    A passing without a chip, or with one that is too long, is unreadable.
+    A passing without a chip or bib, or with one that is too long, is unreadable.
     """
-    chip = clean(chip, MAX_CODE + 1)
-    if not is_marker and not 0 < len(chip) <= MAX_CODE:
-        chip, time = "", None
-    return Read(clean(station, MAX_STATION), clean(raw, MAX_RAW), chip, time, is_marker)
+    chip, bib = clean(chip, MAX_CODE + 1), clean(bib, MAX_BIB + 1)
+    is_named = len(chip) <= MAX_CODE and len(bib) <= MAX_BIB and bool(chip or bib)
+    if not is_marker and not is_named:
+        chip, bib, time = "", "", None
+    station, raw = clean(station, MAX_STATION), clean(raw, MAX_RAW)
+    return Read(station, raw, chip, time, is_marker, bib)
 
 
 def clean(text: str, longest: int) -> str:

@@ -15,6 +15,8 @@ from runners.timing.reads import Read, code_of
 from runners.timing.splits import mat_splits_update
 
 State = Passing.State
+# A chip and a bib, one of which is empty, as a decoder sent them.
+Named = tuple[str, str]
 
 # How far a decoder's clock may be ahead of the server's.
 CLOCK_AHEAD = timedelta(minutes=1)
@@ -31,7 +33,7 @@ def passings_store(*, race: Race, source: str, reads: Sequence[Read]) -> int:
     now = timezone.now()
     with transaction.atomic():
         stations = _stations(race, reads)
-        entries = entries_of_chips(race, [read.chip for read in reads if read.chip])
+        entries = entries_of(race, {(read.chip, read.bib) for read in reads})
         rows = [
             Passing(
                 race=race,
@@ -39,9 +41,10 @@ def passings_store(*, race: Race, source: str, reads: Sequence[Read]) -> int:
                 station=stations[read.station or NAMELESS],
                 chip=read.chip,
                 time=read.time,
+                bib=read.bib,
                 raw=read.raw,
                 received_at=now,
-                entry_id=entries.get(code_of(read.chip)) if read.chip else None,
+                entry_id=entries.get((read.chip, read.bib)),
             )
             for read in reads
         ]
@@ -54,39 +57,43 @@ def passings_store(*, race: Race, source: str, reads: Sequence[Read]) -> int:
     return len(new)
 
 
-def passings_reassign(*, race: Race, chips: Collection[str] | None = None) -> None:
-    """Find the entries of all passings, or of some chips', again; update the splits."""
-    passings = Passing.objects.filter(race=race).exclude(chip="")
-    codes = set(passings.values_list("chip", flat=True).distinct())
-    if chips is not None:
-        codes = {chip for chip in codes if code_of(chip) in chips}
-    entries = entries_of_chips(race, codes)
+def passings_reassign(*, race: Race) -> None:
+    """Find the entries of all passings again, and update the splits."""
+    passings = Passing.objects.filter(race=race)
+    pairs = set(passings.values_list("chip", "bib").distinct())
     concerned: set[int] = set()
     with transaction.atomic():
-        for chip in codes:
-            entry = entries.get(code_of(chip))
-            of_chip = passings.filter(chip=chip)
-            before = set(of_chip.values_list("entry", flat=True).distinct())
-            if before != {entry}:
-                for row in of_chip:
-                    row.entry_id = entry
-                    row.state = _state(row, race, is_marker=False)
-                    row.save(update_fields=["entry", "state"])
-                concerned |= {pk for pk in (*before, entry) if pk is not None}
+        entries = entries_of(race, pairs)
+        for chip, bib in pairs:
+            entry = entries.get((chip, bib))
+            moved = list(passings.filter(chip=chip, bib=bib).exclude(entry=entry))
+            for row in moved:
+                concerned |= {pk for pk in (row.entry_id, entry) if pk is not None}
+                row.entry_id = entry
+                row.state = _state(row, race, is_marker=row.state == State.MARKER)
+            Passing.objects.bulk_update(moved, ["entry", "state"], batch_size=200)
         mat_splits_update(race=race, entries=concerned)
 
 
-def entries_of_chips(race: Race, chips: Iterable[str]) -> dict[str, int]:
-    """Map the codes of chips to entries.
+def entries_of(race: Race, pairs: Collection[Named]) -> dict[Named, int]:
+    """Map chips and bibs, as they were sent, to entries.
 
     In a race without a table of chips, a chip is the bib of the same number.
     """
-    codes = {code_of(chip) for chip in chips}
-    known = Chip.objects.filter(race=race)
-    if known.exists():
-        return dict(known.filter(code__in=codes).values_list("code", "entry"))
-    bibs = Entry.objects.filter(race=race, bib__in=codes)
-    return dict(bibs.values_list("bib", "pk"))
+    codes = {code_of(chip) for chip, _ in pairs if chip}
+    chips = Chip.objects.filter(race=race)
+    has_table = chips.exists()
+    of_chip = dict(chips.filter(code__in=codes).values_list("code", "entry"))
+    bibs = {bib for _, bib in pairs} | (set() if has_table else codes)
+    entries = Entry.objects.filter(race=race, bib__in=bibs)
+    of_bib = dict(entries.values_list("bib", "pk"))
+    known = of_chip if has_table else of_bib
+    found = {
+        (chip, bib): of_bib.get(bib) if bib else known.get(code_of(chip))
+        for chip, bib in pairs
+        if chip or bib
+    }
+    return {pair: entry for pair, entry in found.items() if entry is not None}
 
 
 def _stations(race: Race, reads: Iterable[Read]) -> dict[str, Station]:
@@ -123,10 +130,10 @@ def _in_time(time: datetime, received_at: datetime, race: Race) -> bool:
 
 def _without_stored(rows: Sequence[Passing]) -> list[Passing]:
     """Return the rows that are not stored yet, each once."""
-    chips = {row.chip for row in rows if row.time is not None}
+    times = {row.time for row in rows if row.time is not None}
     raws = {row.raw for row in rows if row.time is None}
     stored = Passing.objects.filter(
-        Q(chip__in=chips) | Q(time=None, raw__in=raws),
+        Q(time__in=times) | Q(time=None, raw__in=raws),
         station__in={row.station_id for row in rows},
     )
     known = {_identity(row) for row in stored}
@@ -137,4 +144,5 @@ def _without_stored(rows: Sequence[Passing]) -> list[Passing]:
 
 def _identity(row: Passing) -> tuple[object, ...]:
     """Return what the constraints of `Passing` compare."""
-    return row.station_id, row.chip, row.time, row.raw if row.time is None else ""
+    raw = row.raw if row.time is None else ""
+    return row.station_id, row.chip, row.bib, row.time, raw

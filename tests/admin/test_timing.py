@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from runners.models import Chip, Entry, Passing, Race, Runner, Split, Station
@@ -146,3 +148,67 @@ def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:
     passings_reassign(race=entry.race)
     split = Split.objects.get(entry=entry)
     assert (split.time, split.uncertainty, split.by_mat) == (phone_time, 4, False)
+
+
+# -- files
+
+
+@pytest.fixture
+def url(entry: Entry) -> str:
+    return f"/admin/runners/race/{entry.race_id}/timing/"
+
+
+def import_file(office: Client, url: str, content: str) -> str:
+    """Upload a file, and confirm its preview; return the preview."""
+    file = SimpleUploadedFile("table.csv", content.encode())
+    preview = office.post(url, {"file": file}).text
+    rows = re.search(r'name="rows" value="([^"]+)"', preview)
+    assert rows is not None, preview
+    assert office.post(url, {"rows": rows[1]}, follow=True).status_code == 200
+    return preview
+
+
+def faults(preview: str) -> list[tuple[str, ...]]:
+    table = preview.partition('id="faults"')[2].partition("</table>")[0]
+    return re.findall(r"<td>(\d+)</td><td>(\w+)</td><td>(.*?)</td>", table)
+
+
+def test_a_table_of_chips_is_previewed_with_its_faults_and_imported(
+    office: Client, entry: Entry, url: str
+) -> None:
+    store(entry.race, "1 km", "00ab123", 20)
+    assert states() == ["chip"]
+    preview = import_file(office, url, "Chip;Bib\nAB123;1\n;1\nAB124;99\n")
+    assert faults(preview) == [("3", "chip", "–"), ("4", "bib", "99")]
+    assert "1</strong> chips" in preview
+    # Passings that came before are splits now.
+    assert Split.objects.get().entry == entry
+    assert "AB123" in office.get("/admin/runners/chip/").text
+
+
+def test_passings_of_a_file_are_splits_and_a_second_import_changes_nothing(
+    office: Client, entry: Entry, url: str
+) -> None:
+    start = entry.race.start - timedelta(hours=1)
+    start = start.replace(minute=50, second=0, microsecond=0)
+    Race.objects.update(start=start, ends=start + timedelta(hours=9), timezone="UTC")
+    clock = (start + timedelta(minutes=20)).strftime("%H:%M:%S.250")
+    content = f"station,time,bib\n1 km,{clock},1\n1 km,25:00:00,1\n,{clock},1\n"
+    preview = import_file(office, url, content)
+    assert faults(preview) == [("3", "time", "25:00:00"), ("4", "station", "–")]
+    import_file(office, url, content)
+    time = start + timedelta(minutes=20, milliseconds=250)
+    assert [split.time for split in Split.objects.all()] == [time]
+    assert Passing.objects.count() == 1
+
+
+def test_a_file_of_something_else_names_its_columns(office: Client, url: str) -> None:
+    file = SimpleUploadedFile("table.csv", b"name,bib\nBob,1\n")
+    page = office.post(url, {"file": file}).text
+    assert "it has: name, bib." in page
+
+
+def test_a_changed_confirmation_imports_nothing(office: Client, url: str) -> None:
+    page = office.post(url, {"rows": "forged"}, follow=True).text
+    assert "nothing was imported" in page
+    assert not Chip.objects.exists()
