@@ -1,6 +1,6 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
-.PHONY: run serve setup setup-dev test coverage lint release-check bench
+.PHONY: run serve setup setup-dev test coverage lint release-check bench documents
 .PHONY: test-faults test-fuzz test-load
 
 python := .venv/bin/python
@@ -69,6 +69,10 @@ lint:
 	lint-imports
 	find templates -name '*.html' -exec djade --check --target-version 5.2 {} +
 	node_modules/.bin/tsc
+
+# The parts of docs/ that are made from the messages' structs.
+documents: setup-dev
+	$(python) -m tests.api.generate
 
 bench: bench/node_modules/.package-lock.json
 	$(python) -m bench $(args)

@@ -91,7 +91,7 @@ class Dialect(ABC):
     def send_error(self, error: CommandError, command: Any = None) -> None:
         """Send an error, as the reply to a command if there is one."""
 
-    def send_access(self, reason: str, **what: str) -> None:
+    def send_access(self, reason: str, *, runner: str = "", race: str = "") -> None:
         """Notify the client that a runner or race cannot be seen any more."""
 
     # -- called by the session

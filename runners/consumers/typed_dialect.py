@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from msgspec import UNSET, DecodeError
+from msgspec import DecodeError
 
 from runners.consumers.errors import CommandError
 from runners.consumers.messages import (
@@ -20,6 +20,14 @@ from runners.consumers.messages import (
 from runners.consumers.own_cheers import OwnCheers
 from runners.consumers.session import Dialect, Session
 from runners.live.encoding import typed_dialect
+from runners.live.encoding.messages import (
+    Error,
+    RaceAccess,
+    Reply,
+    RunnerAccess,
+    Welcome,
+    message_frame,
+)
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.live.socket_writer import SocketWriter
@@ -77,34 +85,36 @@ class Typed(Dialect):
 
     # -- replies
 
-    def answer(self, type_: str, command: Message | None, **fields: Any) -> None:
+    def answer(self, reply: Reply, command: Message | None) -> None:
         """Send a reply with the message's `id`, if it has one."""
-        if command is not None and command.id is not UNSET:
-            fields["id"] = command.id
-        self.outbox.send_event(typed_dialect.message_frame(type_, **fields))
+        if command is not None:
+            reply.id = command.id
+        self.outbox.send_event(message_frame(reply))
 
     def send_error(self, error: CommandError, command: Message | None = None) -> None:
         self.answer(
-            "error", command, code=error.code, detail=error.detail, **error.fields
+            Error(code=error.code, detail=error.detail, **error.fields), command
         )
 
-    def send_access(self, reason: str, **what: str) -> None:
+    def send_access(self, reason: str, *, runner: str = "", race: str = "") -> None:
+        now = now_ms()
         self.outbox.send_event(
-            typed_dialect.message_frame(
-                "event", kind="access", time=now_ms(), reason=reason, **what
+            message_frame(
+                RunnerAccess(now, reason, runner)
+                if runner
+                else RaceAccess(now, reason, race)
             )
         )
 
     def welcome(self, command: Message | None = None) -> None:
         """Send who the token's runner is, after the handshake and an `auth`."""
         publisher = self.session.publisher
-        self.answer(
-            "welcome",
-            command,
+        welcome = Welcome(
             time=now_ms(),
             runner=None if publisher is None else publisher.code,
             heartbeat=typed_dialect.HEARTBEAT_S,
         )
+        self.answer(welcome, command)
 
     def bucket(self, command: str, rate: float, burst: float) -> Bucket:
         """Return this socket's rate limit for a command."""

@@ -14,6 +14,7 @@ from typing import Protocol
 from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.encoding import typed_dialect
 from runners.live.encoding.frames import Frames
+from runners.live.encoding.messages import Reconnect, message_frame
 from runners.live.events import Event, LateFixes, PositionAccepted, RunnerEvent
 from runners.live.socket_writer import SocketWriter
 from runners.units.clock import now_ms
@@ -276,7 +277,7 @@ class TypedOutbox(Outbox):
         self._rows.pop(runner, None)
 
     def send_reconnect(self, after: int) -> None:
-        self.send_event(typed_dialect.message_frame("reconnect", after=after))
+        self.send_event(message_frame(Reconnect(after)))
 
     def forget_audience(self, audience: SharedFrames) -> None:
         self._missed.pop(audience, None)

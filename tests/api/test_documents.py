@@ -13,6 +13,7 @@ import pytest
 
 from tests.api import frames
 from tests.api.documents import Document
+from tests.api.generate import generated, with_generated
 from tests.servers import ROOT
 from tests.services import unavailable
 
@@ -45,6 +46,12 @@ def test_all_keys_are_text(name: str, request: pytest.FixtureRequest) -> None:
     # YAML allows numbers, JSON and AsyncAPI's parser do not.
     document: Document = request.getfixturevalue(name)
     assert [key for key in keys(document.content) if not isinstance(key, str)] == []
+
+
+@pytest.mark.parametrize("name", ["asyncapi.yaml", "protocol.md"])
+def test_what_is_made_from_the_structs_is_up_to_date(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text()
+    assert with_generated(text, generated()[name]) == text, "Run `make documents`."
 
 
 @pytest.mark.parametrize("name", ["openapi", "organisers_api"])

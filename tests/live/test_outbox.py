@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 
 from runners.live.audience import Audience
-from runners.live.encoding import seed_dialect, typed_dialect
+from runners.live.encoding import seed_dialect
 from runners.live.encoding.frames import Frames
+from runners.live.encoding.messages import CheerAck, message_frame
 from runners.live.events import LateFixes
 from runners.live.hub import Hub
 from runners.live.outbox import (
@@ -112,7 +113,7 @@ async def test_events_wait_for_a_slow_client_and_keep_their_order(hub: Hub) -> N
     outbox = TypedOutbox(writer, hub)
     writer.behind = True
     for number in range(3):
-        outbox.send_event(typed_dialect.message_frame("ack", id=number))
+        outbox.send_event(message_frame(CheerAck(id=number)))
     writer.drain()
     assert [m["id"] for m in writer.messages] == [0, 1, 2]
 

@@ -9,6 +9,7 @@ from runners.consumers.errors import CommandError
 from runners.consumers.messages import Cheer
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.ids import code_of
+from runners.live.encoding.messages import CheerAck
 from runners.subscriptions import cheering
 from runners.subscriptions.cheering import CheerError, cheers_for
 
@@ -52,4 +53,4 @@ async def cheer(typed: Typed, command: Cheer) -> None:
             "The cheer may have reached nobody. Try again.",
             after=LAYER_RETRY_MS,
         ) from None
-    typed.answer("ack", command)
+    typed.answer(CheerAck(), command)

@@ -7,6 +7,7 @@ from typing import Any
 from runners.consumers.errors import CommandError
 from runners.consumers.messages import Publish
 from runners.consumers.typed_dialect import Typed
+from runners.live.encoding.messages import PublishAck
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError, read_fix
@@ -36,12 +37,8 @@ def _acknowledge(typed: Typed, command: Publish, receipt: Receipt, lost: int) ->
             command,
         )
         return
-    typed.answer(
-        "ack",
-        command,
-        stored=receipt.accepted,
-        rejected=[[index, code] for index, code, _ in receipt.rejected],
-    )
+    rejected = [(index, code) for index, code, _ in receipt.rejected]
+    typed.answer(PublishAck(stored=receipt.accepted, rejected=rejected), command)
 
 
 def _fix_of(item: Any) -> Fix | FixError:

@@ -8,6 +8,7 @@ from runners import database
 from runners.consumers.errors import CommandError
 from runners.consumers.messages import Sos
 from runners.consumers.typed_dialect import Typed
+from runners.live.encoding.messages import SosAck
 from runners.models import Runner
 from runners.notifying.sos import Call, sos_store
 from runners.positions.fix import Fix
@@ -36,12 +37,12 @@ async def sos(typed: Typed, command: Sos) -> None:
         raise CommandError(
             "runner.unknown", "The runner does not exist any more."
         ) from None
-    typed.answer(
-        "ack",
-        command,
+    ack = SosAck(
+        id=command.id,
         open=stored.fine_at is None and stored.closed_at is None,
-        seen=stored.seen_at and milliseconds(stored.seen_at),
+        seen=None if stored.seen_at is None else milliseconds(stored.seen_at),
     )
+    typed.answer(ack, command)
 
 
 def _call_of(command: Sos) -> Call:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runners.consumers.messages import Unfollow
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.ids import code_of
+from runners.live.encoding.messages import Unfollowed
 
 
 async def unfollow(typed: Typed, command: Unfollow) -> None:
@@ -23,12 +24,11 @@ async def unfollow(typed: Typed, command: Unfollow) -> None:
         )
     ]
     followed.remove_topics(topic_names)
-    typed.answer(
-        "unfollowed",
-        command,
+    unfollowed = Unfollowed(
         runners=ended,
         races=[
             topic_name.slug for topic_name in topic_names if topic_name.race is not None
         ],
         public=any(topic_name.race is None for topic_name in topic_names),
     )
+    typed.answer(unfollowed, command)

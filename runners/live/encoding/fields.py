@@ -14,6 +14,16 @@ from msgspec import Meta, UnsetType, ValidationError
 
 from runners.live.encoding.ids import CODE, MAX_NUMBER
 
+
+def one_of(
+    *words: str, title: str | None = None, description: str | None = None
+) -> Meta:
+    """Return the constraint of a text that is one of these words."""
+    return Meta(
+        title=title, description=description, extra_json_schema={"enum": [*words]}
+    )
+
+
 # Limit of the characters of an `id`, because replies repeat it.
 ID_LIMIT = 200
 _CODE = f"^{CODE.pattern}$"
@@ -50,6 +60,13 @@ WireId = Annotated[
             "minimum": 0,
             "maximum": MAX_NUMBER,
         },
+    ),
+]
+State = Annotated[
+    str,
+    one_of(
+        *("registered", "started", "off_course", "finished", "dnf", "dns"),
+        title="State",
     ),
 ]
 AnySlug = Annotated[Any, Meta(extra_json_schema={"$ref": "#/components/schemas/Slug"})]

@@ -7,11 +7,23 @@ second, angles in degrees. Unknown values are null.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-import msgspec
 import orjson
 
+from runners.live.encoding.messages import (
+    CheerEvent,
+    Late,
+    PhoneEvent,
+    RaceChange,
+    RaceEvent,
+    Runner,
+    RunnerEvent,
+    RunnerRemoved,
+    SplitEvent,
+    StateEvent,
+    message_frame,
+)
 from runners.live.encoding.rows import fix_row
 from runners.live.events import (
     Cheered,
@@ -38,11 +50,6 @@ DEFAULT_TICK_MS = 250
 def tick_of(wished: float) -> int:
     """Round a requested tick up to one of `TICKS_MS`. Milliseconds."""
     return next((tick for tick in TICKS_MS if tick >= wished), TICKS_MS[-1])
-
-
-def message_frame(type_: str, **fields: Any) -> bytes:
-    """Encode a message; fields that are None are written as null."""
-    return text_frame(msgspec.json.encode({"type": type_, **fields}))
 
 
 def pong_frame(ping: Mapping[str, Any]) -> bytes:
@@ -74,8 +81,8 @@ def _position(event: PositionAccepted) -> bytes:
 
 
 def _late(event: LateFixes) -> bytes:
-    fixes = [[t, round(lat, 5), round(lng, 5)] for t, lat, lng in event.fixes]
-    return message_frame("late", runner=event.code, fixes=fixes) if fixes else b""
+    fixes = [(t, round(lat, 5), round(lng, 5)) for t, lat, lng in event.fixes]
+    return message_frame(Late(event.code, fixes)) if fixes else b""
 
 
 def _held(event: FixHeld) -> bytes:
@@ -84,56 +91,45 @@ def _held(event: FixHeld) -> bytes:
 
 def _split(event: SplitPassed) -> bytes:
     return message_frame(
-        "event",
-        kind="split",
-        time=event.time,
-        runner=event.code,
-        race=event.race,
-        checkpoint=event.checkpoint,
-        distance=round(event.distance, 1),
-        at=event.at,
-        uncertainty=round(event.uncertainty, 1),
-        corrected=event.corrected,
-        **{"pass": event.pass_number},
+        SplitEvent(
+            event.time,
+            event.code,
+            event.race,
+            event.checkpoint,
+            round(event.distance, 1),
+            event.at,
+            round(event.uncertainty, 1),
+            event.pass_number,
+            event.corrected,
+        )
     )
 
 
 def _status(event: StatusChanged) -> bytes:
-    return message_frame(
-        "event", kind="state", time=event.time, runner=event.code, state=event.status
-    )
+    return message_frame(StateEvent(event.time, event.code, event.status))
 
 
 def _phone(event: PhoneChanged) -> bytes:
-    return message_frame(
-        "event",
-        kind="phone",
-        time=event.time,
-        runner=event.code,
-        accuracy=None if event.accuracy is None else round(event.accuracy),
-        battery=None if event.battery is None else round(event.battery),
-    )
+    accuracy = None if event.accuracy is None else round(event.accuracy)
+    battery = None if event.battery is None else round(event.battery)
+    return message_frame(PhoneEvent(event.time, event.code, accuracy, battery))
 
 
 def _cheer(event: Cheered) -> bytes:
-    return message_frame(
-        "event", kind="cheer", time=event.time, runner=event.code, text=event.text
-    )
+    return message_frame(CheerEvent(event.time, event.code, event.text))
 
 
 def _runner(event: RunnerChanged) -> bytes:
+    if event.change == "removed":
+        return message_frame(RunnerRemoved(event.time, event.item["code"]))
     return message_frame(
-        "event",
-        kind="runner",
-        time=event.time,
-        change=event.change,
-        runner=event.item if event.change != "removed" else event.item["code"],
+        RunnerEvent(event.time, event.change, cast(Runner, event.item))
     )
 
 
 def _race(event: RaceChanged) -> bytes:
-    race = {"slug": event.race, "change": event.change}
-    return message_frame("event", kind="race", time=event.time, race=race)
+    race = RaceChange(slug=event.race, change=event.change)
+    return message_frame(RaceEvent(event.time, race))
 
 
 _ENCODERS: dict[type[Event], Callable[[Any], bytes]] = {

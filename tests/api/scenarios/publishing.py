@@ -43,7 +43,7 @@ async def resume_after_a_long_gap(context: Context) -> None:
             await phone.send(type="publish", fixes=fixes)
             await phone.receive_type("ack")
     async with context.joined("typed") as client:
-        await client.send(type="follow", runners=["many"], since=1)
+        await client.send(type="follow", runners=["many"], since=1, tick=None)
         assert (await client.receive_type("snapshot"))["truncated"] == ["many"]
         await client.send(type="unfollow", runners=["many"])
         await client.receive_type("unfollowed")
