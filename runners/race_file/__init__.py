@@ -1,10 +1,6 @@
 """A race as one file, for backup or for a different installation.
 
-The file has one JSON object per line and is compressed with gzip: `zcat FILE` shows it.
-The first line is `{"spectate": "race", "format": 1}`. Each of the others has one key,
-its kind, in this order: `race`, `wave`, `checkpoint`, `runner`, `entry`, `split`,
-`track`, `end`. Runners are identified by their codes, waves by their names, and
-checkpoints by an `id` within the file.
+docs/race_file.md describes the format.
 
 It contains what the race has shown. It does not contain the runners' own data:
 accounts, tokens, followers, zones and positions outside the race. Entries without their

@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from runners import race_file
 from runners.management.commands.demo import race_restart
 from runners.models import (
     Entry,
@@ -33,6 +34,7 @@ from runners.positions.running import live_status
 from runners.preferences.runner_settings import positions_erase, zone_add
 from runners.races.arrival.pacing import shipped
 from runners.views.races import listing
+from tests.servers import ROOT
 
 # Views read in separate threads, which see committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -361,6 +363,26 @@ def test_a_good_small_file_is_imported(tmp_path: Path, small_file: bytes) -> Non
     file.write_bytes(gzip.compress(small_file))
     run("import_race", str(file))
     assert Split.objects.get().entry.runner.code == "bob"
+
+
+def test_the_document_names_every_field() -> None:
+    text = (ROOT / "docs/race_file.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.M))
+    named = {kind: set(re.findall(r"`(\w+)`", row)) for kind, row in rows.items()}
+    assert named == {
+        "race": set(race_file.RACE),
+        "wave": set(race_file.WAVE),
+        "checkpoint": {"id", *race_file.CHECKPOINT},
+        "runner": {"latest", *race_file.RUNNER},
+        "entry": {"runner", "wave", *race_file.ENTRY},
+        "split": {"runner", "checkpoint", *race_file.SPLIT},
+        "track": {"runner", "fixes"},
+        "end": {"lines"},
+    }
+    assert tuple(named) == race_file.KINDS
+    assert f'"format": {race_file.FORMAT}' in text
+    fix = text.partition("A FIX is")[2].partition("All from")[0]
+    assert tuple(re.findall(r"`(\w+)`", fix)) == race_file.FIX
 
 
 def test_a_missing_or_unusable_file_is_named(tmp_path: Path) -> None:
