@@ -176,9 +176,7 @@ def _issue(race: Race, body: EntriesIn) -> list[IssuedToken]:
     bibs = [entry.bib for entry in body.entries]
     return [
         IssuedToken(bib=entry.bib, code=entry.runner.code, token=plain)
-        for entry, plain in tokens_issue(
-            race=race, entries=race.entries.filter(bib__in=bibs), tokens=body.tokens
-        )
+        for entry, plain in tokens_issue(race=race, bibs=bibs, tokens=body.tokens)
     ]
 
 

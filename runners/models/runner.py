@@ -180,6 +180,13 @@ def palette_colour(code: str) -> str:
     return PALETTE[crc32(code.encode()) % len(PALETTE)]
 
 
+def new_token() -> str:
+    """Return a token that no spreadsheet takes for a formula."""
+    while (plain := secrets.token_urlsafe(TOKEN_BYTES)).startswith("-"):
+        pass
+    return plain
+
+
 def token_digest(plain: str) -> str:
     """Return the stored form of a token: hexadecimal SHA-256."""
     return hashlib.sha256(plain.encode()).hexdigest()
@@ -188,7 +195,7 @@ def token_digest(plain: str) -> str:
 class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
     def issue(self, runner: Runner, *, name: str) -> tuple[RunnerToken, str]:
         """Create a token and return its row and the plain text, which is not stored."""
-        plain = secrets.token_urlsafe(TOKEN_BYTES)
+        plain = new_token()
         token = self.create(runner=runner, name=name, digest=token_digest(plain))
         logger.info("Token %s of runner %s was issued", token.pk, runner.pk)
         return token, plain
@@ -197,7 +204,7 @@ class RunnerTokenQuerySet(NotingQuerySet["RunnerToken"]):
         self, runners: Iterable[Runner], *, name: str, expires_at: datetime
     ) -> list[str]:
         """Create a token per runner; return the plain texts in the same order."""
-        issued = [(runner, secrets.token_urlsafe(TOKEN_BYTES)) for runner in runners]
+        issued = [(runner, new_token()) for runner in runners]
         tokens = self.bulk_create(
             RunnerToken(
                 runner=runner,

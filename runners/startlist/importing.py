@@ -88,15 +88,14 @@ def start_list_import(*, race: Race, table: Dataset, dry_run: bool = False) -> P
 
 @transaction.atomic
 def tokens_issue(
-    *, race: Race, entries: Iterable[Entry], tokens: Tokens = "missing"
+    *, race: Race, bibs: Iterable[str], tokens: Tokens = "missing"
 ) -> list[tuple[Entry, str]]:
-    """Issue tokens for the phones of entries; return each with its plain text.
+    """Issue tokens for the phones of some bibs; return each with its plain text.
 
     They end with the race, because lists are copied. A runner with an account sets
     their own phones up and gets none here.
     """
-    chosen = Entry.objects.filter(race=race, pk__in=[entry.pk for entry in entries])
-    chosen = chosen.filter(runner__account=None)
+    chosen = Entry.objects.filter(race=race, bib__in=list(bibs), runner__account=None)
     name = f"{TOKEN_NAME}, {race.slug}"[:60]
     if tokens == "new":
         issued = RunnerToken.objects.usable().filter(name=name)

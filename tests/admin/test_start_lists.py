@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from openpyxl import Workbook, load_workbook
 
 from runners.models import Entry, Race, RightsChange, Runner, RunnerToken, Wave
+from runners.rights.token_lookup import find_token
 from runners.startlist import spreadsheet
 from tests.admin import start_lists
 
@@ -39,9 +40,13 @@ def upload(office: Client, url: str, content: str | bytes) -> str:
 
 
 def confirm(office: Client, url: str, page: str) -> str:
+    return office.post(url, {"rows": signed_rows(page)}, follow=True).text
+
+
+def signed_rows(page: str) -> str:
     found = re.search(r'name="rows" value="([^"]+)"', page)
     assert found is not None
-    return office.post(url, {"rows": found[1]}, follow=True).text
+    return found[1]
 
 
 def import_list(office: Client, url: str, content: str | bytes) -> str:
@@ -288,6 +293,29 @@ def test_a_sheet_of_codes_has_one_for_each_runner_without_a_phone(
     both = office.post(phones, {"app": "traccar", "bibs": "17, 18,99"}).text
     assert both.count('class="qr"') == 2
     assert "Not entered: 99." in both
+
+
+def test_an_import_hands_out_a_token_for_each_phone_without_one(
+    office: Client, park: Race, url: str
+) -> None:
+    content = "bib,name\n1,=Ann\n2,Bob\n3,Eve\n"
+    import_list(office, url, content)
+    RunnerToken.objects.issue(park.entries.get(bib="2").runner, name="phone")
+    rows = signed_rows(upload(office, url, content))
+
+    response = office.post(url, {"rows": rows, "tokens": ""})
+
+    table = list(csv.DictReader(io.StringIO(response.content.decode("utf-8-sig"))))
+    assert [(row["bib"], row["name"]) for row in table] == [
+        ("1", "'=Ann"),
+        ("3", "Eve"),
+    ]
+    for row in table:
+        identity = find_token(row["token"])
+        assert identity is not None
+        assert (identity.publisher.code, identity.until) == (row["code"], park.ends)
+    again = office.post(url, {"rows": rows, "tokens": ""}).content.decode("utf-8-sig")
+    assert again.split() == ["bib,name,code,token"]
 
 
 def test_only_the_race_office_changes_a_start_list(client: Client, url: str) -> None:

@@ -7,15 +7,17 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core import signing
+from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
 from django.db.models.functions import Length
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_variables
 from tablib import Dataset
 
 from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race
-from runners.startlist.importing import start_list_import
+from runners.startlist.importing import start_list_import, tokens_issue
 from runners.startlist.resource import StartListResource
 from runners.startlist.spreadsheet import (
     COLUMNS,
@@ -103,7 +105,27 @@ def _import(
         f"{summary}.",
         messages.WARNING if done.faults else messages.SUCCESS,
     )
+    if "tokens" in request.POST:
+        return _tokens(race_admin, request, race, table)
     return back
+
+
+@sensitive_variables()
+def _tokens(
+    race_admin: admin.ModelAdmin[Race], request: HttpRequest, race: Race, table: Dataset
+) -> HttpResponse:
+    """Issue tokens for the phones of a list, and return them; no later page can."""
+    if not request.user.has_perm("runners.add_runnertoken"):
+        raise PermissionDenied
+    issued = tokens_issue(race=race, bibs=table["bib"])
+    race_admin.log_change(request, race, f"Issued the tokens of {len(issued)} phones.")
+    rows = [
+        (entry.bib, entry.runner.name, entry.runner.code, plain)
+        for entry, plain in issued
+    ]
+    return _file(
+        race, Dataset(*rows, headers=["bib", "name", "code", "token"]), "tokens", "csv"
+    )
 
 
 def export(
@@ -115,12 +137,17 @@ def export(
         raise Http404("A start list must be a CSV or XLSX file.")
     entries = Entry.objects.filter(race=race).select_related("runner", "wave")
     table = StartListResource(race).export(entries.order_by(Length("bib"), "bib"))
+    return _file(race, table, "start-list", kind)
+
+
+def _file(race: Race, table: Dataset, what: str, kind: str) -> HttpResponse:
+    """Return a table as a download, without formulas."""
     rows = [[shielded(str(cell or "")) for cell in row] for row in table]
     content = Dataset(*rows, headers=table.headers).export(kind)
     if kind == "csv":
         # Without the byte order mark, Excel reads a CSV in a local encoding.
         content = "\ufeff" + content
-    name = f"{race.slug}-start-list.{kind}"
+    name = f"{race.slug}-{what}.{kind}"
     return HttpResponse(
         content,
         content_type=CONTENT_TYPES[kind],
