@@ -36,6 +36,7 @@ from tests.faults.stores import (
 )
 from tests.servers import Server
 from tests.services import Redis, shared_postgres
+from tests.waiting import PATIENCE_S
 
 Setup = Literal["workers", "single"]
 
@@ -58,7 +59,7 @@ class Scale:
 
 
 LONG = Scale(4_900, 4, 100, 0.5, 10, 250, 240)
-SHORT = Scale(190, 4, 10, 1.0, 1, 500, 40)
+SHORT = Scale(60, 4, 10, 1.0, 1, 500, PATIENCE_S)
 
 
 @dataclass
