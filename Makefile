@@ -1,6 +1,7 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
-.PHONY: run serve setup setup-dev test coverage lint release-check bench documents
+.PHONY: run serve setup setup-dev test coverage lint lock release-check bench
+.PHONY: documents
 .PHONY: test-faults test-fuzz test-load
 
 python := .venv/bin/python
@@ -20,7 +21,7 @@ serve: setup var/static/.stamp
 
 # Compressing them takes longer than a start may.
 var/static/.stamp: $(wildcard static static/* static/*/* static/*/*/*) \
-		package-lock.json requirements.txt | setup
+		package-lock.json requirements.lock | setup
 	@$(python) manage.py collectstatic --no-input --verbosity 0
 	@touch $@
 
@@ -73,6 +74,10 @@ lint:
 # The parts of docs/ that are made from the messages' structs.
 documents: setup-dev
 	$(python) -m tests.api.generate
+
+# The hashes of all Python packages, after a change of a requirements file.
+lock: setup-dev
+	@.ci/lock
 
 bench: bench/node_modules/.package-lock.json
 	$(python) -m bench $(args)
