@@ -71,6 +71,7 @@ class Passing(models.Model):
         REPEAT = "repeat", "Read again at the same mat"
         EARLY = "early", "Before the start"
         ORDER = "order", "Contradicts other mats"
+        HIDDEN = "hidden", "Not shared by the runner"
         CHIP = "chip", "Unknown chip"
         STATION = "station", "Station without checkpoint"
         CLOCK = "clock", "Wrong clock"

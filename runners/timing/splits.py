@@ -7,10 +7,24 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.db import models, transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from runners.models import Checkpoint, Entry, News, Passing, Race, RightsChange, Split
+from runners.models import (
+    Checkpoint,
+    Entry,
+    News,
+    Passing,
+    Race,
+    RightsChange,
+    Runner,
+    Split,
+)
 from runners.models.news import Kind
+from runners.positions.fix import Fix
+from runners.positions.privacy_rules import PrivacyRules, read_rules
+from runners.positions.validation import FixError
+from runners.races.course import Course
 from runners.races.race_data import Ground, ground_of
 from runners.timing.chain import ChipRead, Outcome, StationPass, passes_of_chip
 
@@ -29,11 +43,12 @@ def mat_splits_update(*, race: Race, entries: Collection[int]) -> None:
     The result depends on the stored passings only, not on their order, so that a
     corrected chip, station or start changes all splits that it concerns.
     """
-    passes = _station_passes(race, ground_of(race))
+    ground = ground_of(race)
+    passes = _station_passes(race, ground)
     ordered = sorted(entries)
     for at in range(0, len(ordered), ENTRIES_AT_ONCE):
         with transaction.atomic():
-            _update(race, ordered[at : at + ENTRIES_AT_ONCE], passes)
+            _update(race, ground, ordered[at : at + ENTRIES_AT_ONCE], passes)
 
 
 def _station_passes(race: Race, ground: Ground) -> dict[int, list[StationPass]]:
@@ -52,7 +67,10 @@ def _station_passes(race: Race, ground: Ground) -> dict[int, list[StationPass]]:
 
 
 def _update(
-    race: Race, pks: Sequence[int], passes: Mapping[int, Sequence[StationPass]]
+    race: Race,
+    ground: Ground,
+    pks: Sequence[int],
+    passes: Mapping[int, Sequence[StationPass]],
 ) -> None:
     # Locked in the order of their keys, because several decoders may send at once.
     locked = Entry.objects.select_for_update(of=("self",)).select_related("wave")
@@ -69,13 +87,16 @@ def _update(
     splits: dict[int, dict[tuple[int, int], Split]] = defaultdict(dict)
     for split in Split.objects.filter(entry__in=pks):
         splits[split.entry_id][split.checkpoint_id, split.pass_number] = split
-    kinds = dict(race.checkpoints.values_list("pk", "kind"))
+    kinds = {stop.pk: stop.kind for stop in ground.stops}
+    rules = _rules_of(pks)
     changed: list[Passing] = []
     for entry in entries:
         gun = entry.wave.start if entry.wave else race.start
         outcome = passes_of_chip(
             reads[entry.pk], passes, gun=gun.timestamp(), top_speed=race.top_speed
         )
+        if entry.runner_id in rules:
+            outcome = _shared(outcome, rules[entry.runner_id], ground.course)
         changed += [
             Passing(pk=pk, state=state)
             for pk, state in outcome.states.items()
@@ -83,6 +104,47 @@ def _update(
         ]
         _store(entry, outcome, splits[entry.pk], kinds)
     Passing.objects.bulk_update(changed, ["state"], batch_size=200)
+
+
+def _rules_of(entries: Sequence[int]) -> dict[int, PrivacyRules]:
+    """Return the privacy rules of the entries' runners who may hide a passing."""
+    may_hide = Runner.objects.filter(
+        ~Q(zones=None)
+        | ~Q(pauses=None)
+        | ~Q(sharing_ends_at=None)
+        | ~Q(erased_at=None),
+        entries__in=entries,
+    )
+    pks = may_hide.values_list("pk", flat=True).distinct()
+    return {pk: read_rules(pk) for pk in pks}
+
+
+def _shared(outcome: Outcome, rules: PrivacyRules, course: Course | None) -> Outcome:
+    """Leave out the splits at times and places that a runner does not share.
+
+    A phone's position would have been refused there.
+    """
+    splits = {}
+    states = dict(outcome.states)
+    for passed, read in outcome.splits.items():
+        if _is_shared(passed, read, rules, course):
+            splits[passed] = read
+        else:
+            states[read.pk] = Passing.State.HIDDEN
+    return Outcome(splits, states)
+
+
+def _is_shared(
+    passed: StationPass, read: ChipRead, rules: PrivacyRules, course: Course | None
+) -> bool:
+    if course is None and rules.circles:
+        return False
+    lat, lng = course.point_at(passed.distance) if course else (0.0, 0.0)
+    try:
+        rules.check(Fix(round(read.time * 1000), lat, lng))
+    except FixError:
+        return False
+    return True
 
 
 def _store(

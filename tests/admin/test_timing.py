@@ -10,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from runners.models import Chip, Entry, Passing, Race, Runner, Split, Station
+from runners.races.course import Course
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_reassign, passings_store
 
@@ -148,6 +149,30 @@ def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:
     passings_reassign(race=entry.race)
     split = Split.objects.get(entry=entry)
     assert (split.time, split.uncertainty, split.by_mat) == (phone_time, 4, False)
+
+
+@pytest.mark.parametrize("hides", ["pause", "zone", "end", "erasure"])
+def test_a_mat_shows_nothing_that_the_runner_does_not_share(
+    entry: Entry, hides: str
+) -> None:
+    runner, start = entry.runner, entry.race.start
+    lat, lng = Course(entry.race.line).point_at(1_000)
+    if hides == "pause":
+        runner.pauses.create(
+            started_at=start + timedelta(minutes=4),
+            ended_at=start + timedelta(minutes=6),
+        )
+    elif hides == "zone":
+        runner.zones.create(name="Home", lat=lat, lng=lng, radius=100)
+    elif hides == "end":
+        Runner.objects.update(sharing_ends_at=start + timedelta(minutes=4))
+    else:
+        Runner.objects.update(erased_at=start + timedelta(minutes=6))
+    store(entry.race, "1 km", "1", 5)
+    assert not Split.objects.exists()
+    assert states() == ["hidden"]
+    entry.refresh_from_db()
+    assert entry.status == Entry.Status.REGISTERED
 
 
 # -- files
