@@ -124,13 +124,26 @@ def test_a_course_without_heights_is_flat() -> None:
     assert FLAT.extra(np.array([0.0, 20_000.0, 42_195.0])).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("last_fix_at", [None, 1_000.0])
+def test_a_runner_seen_by_a_mat_is_expected_until_the_end_of_the_range(
+    last_fix_at: float | None,
+) -> None:
+    samples = even(10_000)
+    found = one(20_000, samples, now=4_500.0, last_fix_at=last_fix_at)
+    assert found.status == "expected" and found.latest
+    soon = one(20_000, samples, now=found.latest - 1, last_fix_at=last_fix_at)
+    assert (soon.status, soon.earliest) == ("expected", found.latest - 1)
+    late = one(20_000, samples, now=found.latest + 1, last_fix_at=last_fix_at)
+    assert (late.status, late.at) == ("silent", None)
+
+
 @pytest.mark.parametrize(
     ("samples", "given", "status"),
     [
         ([], {"now": -60.0}, "not_started"),
         (even(0), {"status": "registered"}, "not_started"),
         (even(1_000), {}, "too_early"),
-        (even(10_000), {"now": 3_000 + 601.0}, "silent"),
+        (even(10_000), {"now": 3_000 + 601.0, "last_fix_at": 3_000.0}, "silent"),
         (even(10_000), {"now": 3_000 + 601.0, "last_fix_at": 3_590.0}, "off_course"),
         (even(10_000), {"status": "finished"}, "finished"),
         (even(10_000), {"status": "dnf"}, "dnf"),

@@ -141,7 +141,7 @@ async def test_a_mat_gives_a_runner_without_a_phone_a_split(ten: Race) -> None:
     async with exporter_of(ten) as exporter:
         assert await exporter.ask("Toolkit@Pong@$") == "Spectate@AckPong@Version2.1@$"
         assert await exporter.reader.readuntil(b"$") == b"Spectate@GetLocations@$"
-        for station, after in (("Start", 1), ("5 km", 25)):
+        for station, after in (("Start", 80), ("5 km", 110)):
             message = sent(ten, station, "0000041", minutes(after), number=after)
             assert await exporter.ask(message) == f"Spectate@AckPassing@{after}@$"
 
@@ -149,8 +149,13 @@ async def test_a_mat_gives_a_runner_without_a_phone_a_split(ten: Race) -> None:
     (bob,) = [row for row in answer.json()["standings"] if row["bib"] == "2"]
     assert (bob["status"], bob["rank"], bob["progress"]) == ("started", 1, 5000.0)
     splits = [(split["checkpoint"], split["elapsed"]) for split in bob["splits"]]
-    expected = truncated(ten.start + minutes(25)) - ten.start
-    assert splits[1] == ("5 km", round(expected.total_seconds() * 1000))
+    elapsed = truncated(ten.start + minutes(110)) - ten.start
+    assert splits[1] == ("5 km", round(elapsed.total_seconds() * 1000))
+    # The last mat is more than ten minutes ago when the next one is near.
+    answer = await AsyncClient().get("/races/ten/eta.json?at=10000")
+    (bob,) = answer.json()["runners"]
+    assert (bob["runner"], bob["seen"], bob["progress"]) == ("bob", None, 5000.0)
+    assert bob["passes"][0]["status"] == "expected"
 
 
 async def test_repeating_everything_changes_nothing(ten: Race) -> None:

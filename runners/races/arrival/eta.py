@@ -161,16 +161,22 @@ def arrivals(
     `samples`: passed places, oldest first, the first is the start. `prior`: learned
     coefficients, by default the shipped ones. `last_fix_at`: time of the phone's last
     fix. `status`: that of the entry.
+
+    A runner whom a mat has seen after the phone, or who has none, is expected until the
+    end of the range, and then silent.
     """
     known = _forward(samples)
     here = known[-1] if known else None
+    is_old = here is not None and now - here.time > SILENT_AFTER_S
+    # A mat has seen the runner after the phone, if there is one.
+    by_mat = here is not None and (last_fix_at is None or here.time > last_fix_at)
     ahead = [d for d in passes if here is None or d > here.distance]
     why_not: Status | None = None
     if status in ENDED:
         why_not = ENDED[status]
     elif here is None or status == "registered":
         why_not = "not_started"
-    elif now - here.time > SILENT_AFTER_S:
+    elif is_old and not by_mat:
         lost = last_fix_at is None or now - last_fix_at > SILENT_AFTER_S
         why_not = "silent" if lost else "off_course"
     elif (
@@ -190,6 +196,9 @@ def arrivals(
         elif why_not:
             found.append(Arrival(distance, number, why_not))
         else:
+            if is_old and ranges[distance][-1] < now:
+                found.append(Arrival(distance, number, "silent"))
+                continue
             # An overdue runner is expected now, not in the past.
             early, middle, late = (max(now, t) for t in ranges[distance])
             found.append(Arrival(distance, number, "expected", middle, early, late))

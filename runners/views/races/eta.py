@@ -10,13 +10,14 @@ from threading import Lock
 from typing import Any
 
 import orjson
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
-from runners.models import Entry, LatestPosition, Race
+from runners.models import Entry, LatestPosition, Race, Split
 from runners.models.runner import RunnerQuerySet
 from runners.races.arrival.eta import Arrival, arrivals
 from runners.races.course import WGS84, Course
@@ -158,21 +159,25 @@ def _codes(request: HttpRequest) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _coming(race: Race, shown: RunnerQuerySet, passes: Sequence[float]) -> list[int]:
-    """Return the runners who arrive next, in the order of arrival."""
+    """Return the runners who arrive next, by the last place where they were seen."""
     started = Entry.objects.filter(race=race, status=Entry.Status.STARTED)
-    places = LatestPosition.objects.filter(
-        runner__in=shown.filter(pk__in=started.values("runner")),
-        recorded_at__lte=race.ends,
-        progress__isnull=False,
+    runners = shown.filter(pk__in=started.values("runner"))
+    by_phone = LatestPosition.objects.filter(
+        runner__in=runners, recorded_at__lte=race.ends, progress__isnull=False
     ).values_list("runner", "progress")
+    by_mat = (
+        Split.objects.filter(entry__race=race, entry__runner__in=runners, by_mat=True)
+        .values("entry__runner")
+        .annotate(distance=Max("checkpoint__distance"))
+        .values_list("entry__runner", "distance")
+    )
+    seen: dict[int, float] = {}
+    for runner, progress in [*by_phone, *by_mat]:
+        seen[runner] = max(seen.get(runner, 0.0), progress or 0.0)
     ahead = sorted(
         (min(left), runner)
-        for runner, progress in places
-        if (
-            left := [
-                p - progress for p in passes if progress is not None and p > progress
-            ]
-        )
+        for runner, progress in seen.items()
+        if (left := [p - progress for p in passes if p > progress])
     )
     return [runner for _, runner in ahead[:MAX_COMING]]
 
