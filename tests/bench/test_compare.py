@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.contenders import OURS, ROOT, WS
+from bench.contenders import OURS, WS
 from bench.workloads import Load, Workload, middle
+from tests.servers import ROOT
 
 
 def test_our_figures_are_divided_by_those_of_the_other_commit(tmp_path: Path) -> None:
