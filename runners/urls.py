@@ -17,7 +17,7 @@ from runners.views import (
 )
 from runners.views.live_json import live_json
 from runners.views.notifications import bell, links
-from runners.views.races import standings
+from runners.views.races import course, standings
 from runners.views.races.eta import eta_json
 from runners.views.races.preview import race_preview
 from runners.views.races.replay import replay_json
@@ -43,6 +43,10 @@ urlpatterns = [
     path("live.json", live_json, name="live_json"),
     path("races/<slug:slug>/", live.race, name="race"),
     path("races/<slug:slug>/preview.png", race_preview, name="race_preview"),
+    path("races/<slug:slug>/course.gpx", course.course_gpx, name="course_gpx"),
+    path(
+        "races/<slug:slug>/course.geojson", course.course_geojson, name="course_geojson"
+    ),
     path("races/<slug:slug>/replay.json", replay_json, name="replay_json"),
     path("races/<slug:slug>/eta.json", eta_json, name="eta_json"),
     path(

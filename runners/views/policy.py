@@ -1,4 +1,4 @@
-"""The content security policy of every page.
+"""The content security policy of every page, and what other sites may read.
 
 Written here rather than with a package: it is one header whose only variable part is
 the origin of an installation's map style, and no page needs a nonce.
@@ -16,6 +16,17 @@ from django.http import HttpRequest, HttpResponseBase
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 HEADER = "Content-Security-Policy"
+SAFE = ("GET", "HEAD")
+# Views whose responses scripts of any site may read. Browsers send no cookies for them,
+# and refuse a response to a request with cookies, so that such a script sees what
+# everybody may see.
+PUBLIC_VIEWS = frozenset(
+    {
+        *("live_json", "track_json", "track_gpx", "course_gpx", "course_geojson"),
+        *("eta_json", "standings_json", "results", "replay_json", "race_preview"),
+        "api-1:openapi-json",
+    }
+)
 
 
 def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
@@ -48,7 +59,7 @@ def policy(host: str | None, *, secure: bool, framed: bool = False) -> str:
 
 
 def content_policy(get_response: GetResponse) -> GetResponse:
-    """Add the policy to every response."""
+    """Add the policy to every response, and permit other sites to read public data."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
@@ -62,6 +73,9 @@ def content_policy(get_response: GetResponse) -> GetResponse:
             # Django's own middleware against frames checks the same attribute.
             framed=getattr(response, "xframe_options_exempt", False),
         )
+        found = request.resolver_match
+        if found and found.view_name in PUBLIC_VIEWS and request.method in SAFE:
+            response["Access-Control-Allow-Origin"] = "*"
         return response
 
     return middleware

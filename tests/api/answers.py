@@ -47,7 +47,11 @@ def parameters(document: Document, pointer: str) -> dict[tuple[str, str], str]:
 def body_of(answer: Answer) -> Any:
     text = answer.body.decode()
     type_ = answer.headers["content-type"].partition(";")[0]
-    is_json = type_ in ("application/json", "application/problem+json")
+    is_json = type_ in (
+        "application/json",
+        "application/problem+json",
+        "application/geo+json",
+    )
     return json.loads(text) if is_json else text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,12 +56,12 @@ async def overloaded(faulty: Faulty) -> Answer:
     return await faulty.request("/readyz")
 
 
-async def without_database(faulty: Faulty) -> Answer:
+async def without_database(faulty: Faulty, path: str = "/readyz") -> Answer:
     async def read(*args: object) -> None:
         raise database.DatabaseUnavailable
 
     faulty.patch(database, "read", read)
-    return await faulty.request("/readyz")
+    return await faulty.request(path)
 
 
 async def lagging(faulty: Faulty) -> Answer:
@@ -79,11 +80,16 @@ async def runner_deleted(faulty: Faulty) -> Answer:
 READY = "#/paths/~1readyz/get/responses/503/content/application~1json/schema/oneOf"
 BUSY = "#/components/responses/KeepIt/content/application~1json/schema/properties/error"
 REJECTED = "#/components/schemas/Rejected/items/prefixItems/1"
+COURSE = "#/paths/~1races~1{slug}~1course.%s/get/responses/503"
 # Faults by the part of docs/openapi.yaml that each response uses.
 FAULTS: dict[str, Callable[[Faulty], Awaitable[Answer]]] = {
     f"{READY}/0/properties/process overloaded": overloaded,
     f"{READY}/1": without_database,
     f"{READY}/1/properties/database": without_database,
+    **{
+        COURSE % kind: partial(without_database, path=f"/races/ten/course.{kind}")
+        for kind in ("gpx", "geojson")
+    },
     f"{BUSY} server.busy": lagging,
     f"{REJECTED} runner.unknown": runner_deleted,
 }

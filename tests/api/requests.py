@@ -20,6 +20,7 @@ RACE_PATHS = (
     "standings.csv",
     "replay.json?from=0",
 )
+COURSE_PATHS = ("course.gpx", "course.geojson")
 
 
 class Requests:
@@ -142,6 +143,9 @@ class Requests:
         await self.request("/races/ten/eta.json?at=10,20")
         await self.request("/races/ten/eta.json?at=nowhere")
         await self.request("/races/plain/eta.json?at=0")
+        for course in COURSE_PATHS:
+            await self.request(f"/races/ten/{course}")
+            await self.request(f"/races/plain/{course}")
         for query in (
             "splits=1&rows=50",
             "by=chip&category=W40&wave=Elite&q=first&from=1",
@@ -158,7 +162,7 @@ class Requests:
         await self.request(f"/races/ten/replay.json?from={now - 600_000}")
         await self.request(f"/races/plain/replay.json?from={now - 600_000}")
         await self.request("/races/ten/replay.json")
-        for answer in RACE_PATHS:
+        for answer in RACE_PATHS + COURSE_PATHS:
             await self.request(f"/races/nowhere/{answer}")
             await self.request_by_links(f"/races/ten/{answer}")
 
@@ -181,6 +185,7 @@ class Requests:
             *("/live.json", "/runners/7/track.json", "/runners/7/track.gpx"),
             *("/races/ten/eta.json?at=0", "/races/ten/replay.json?from=0"),
             *("/races/ten/standings.json", "/races/ten/standings.csv"),
+            *("/races/ten/course.gpx", "/races/ten/course.geojson"),
         ):
             await self.request(path, Spectate_Share=link, Spectate_Share_Pin="473829")
 

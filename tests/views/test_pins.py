@@ -30,6 +30,8 @@ ENDPOINTS = [
     "/runners/bob/track.gpx",
     "/races/ten/standings.json",
     "/races/ten/standings.csv",
+    "/races/ten/course.gpx",
+    "/races/ten/course.geojson",
     "/races/ten/eta.json?at=5000",
     "/races/ten/replay.json?from=0",
 ]

@@ -7,6 +7,8 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from runners.models import Runner
+from tests.factories.people import make_runner
+from tests.races.field import make_race
 
 PAGES = ["/", "/sign-in/", "/sign-up/", "/admin/login/", "/nowhere/", "/s/none/"]
 
@@ -50,6 +52,40 @@ def test_the_policy_omits_unknown_hosts(
     settings.ALLOWED_HOSTS = ["ours.example"]
     policy = policy_of(client, "/", HTTP_HOST="theirs.example")
     assert policy["connect-src"] == ["'self'"]
+
+
+def test_other_sites_read_public_data_without_cookies(
+    client: Client, transactional_db: None
+) -> None:
+    make_race()
+    make_runner("bob")
+    for path in (
+        *("/live.json", "/runners/bob/track.json", "/runners/bob/track.gpx"),
+        *("/races/ten/course.gpx", "/races/ten/course.geojson"),
+        *("/races/ten/standings.json", "/races/ten/standings.csv"),
+        *("/races/ten/eta.json?at=5000", "/races/ten/replay.json?from=0"),
+        *("/races/ten/preview.png", "/api/v1/openapi.json"),
+    ):
+        response = client.get(path, headers={"origin": "https://club.example"})
+        assert response.status_code == 200, path
+        assert response["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in response.headers
+    for path in ("/", "/me/", "/races/ten/", "/api/v1/races", "/share/me.json"):
+        assert "Access-Control-Allow-Origin" not in client.get(path).headers
+    assert "Access-Control-Allow-Origin" not in client.options("/live.json").headers
+
+
+def test_standings_may_be_framed_and_then_link_to_new_tabs(
+    alice_client: Client, transactional_db: None
+) -> None:
+    make_race()
+    framed = alice_client.get("/races/ten/standings/?embed=1")
+    assert "frame-ancestors *" in framed["Content-Security-Policy"]
+    assert "Sign out" not in framed.text
+    assert '<base target="_blank">' in framed.text
+    normal = alice_client.get("/races/ten/standings/")
+    assert "frame-ancestors 'none'" in normal["Content-Security-Policy"]
+    assert "<base" not in normal.text
 
 
 def test_only_embedded_pages_may_be_framed(alice_client: Client, bob: Runner) -> None:

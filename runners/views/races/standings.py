@@ -164,7 +164,9 @@ def _standings(
     race, query = listing.race, listing.query
     last = query.first - 1 + len(listing.page)
     rows = zip(listing.page, listing.ranks, listing.gaps, strict=True)
+    embeds = request.GET.get("embed") == "1"
     context = _about(race, base) | {
+        "embeds": embeds,
         "listing": listing,
         "asked": query,
         "rows": [shown(*row, listing) for row in rows],
@@ -178,7 +180,10 @@ def _standings(
         "after": _query(request, last + 1) if last < len(listing.ranked_rows) else "",
         "csv": _query(request, None),
     }
-    return _render(request, "standings", context)
+    response = _render(request, "standings", context)
+    if embeds:
+        response.xframe_options_exempt = True
+    return response
 
 
 def _entry(
