@@ -11,18 +11,22 @@ change.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import unquote
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketAcceptEvent
+from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
-from websockets.protocol import State
+from websockets.protocol import Protocol, State
 from websockets.speedups import apply_mask
 from websockets.streams import StreamReader
+from websockets.utils import accept_key
 
 from runners.live.socket_writer import EXTENSION
 
@@ -44,6 +48,11 @@ SMALL_BYTES = 1024
 PLAIN_TEXT = 0x81
 # The mask bit in a frame's second byte.
 MASKED = 0x80
+# 16 bytes in Base64.
+KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+SUBPROTOCOL = re.compile(rb"[\w.-]+")
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class TransportWriter:
@@ -115,10 +124,31 @@ class Inbox:
         return self.messages.pop(0)
 
 
+def usual_key(method: str, url: bytes, headers: Headers) -> bytes | None:
+    """Return the key of a valid handshake (RFC 6455, 4.2.1).
+
+    None for all others, for several subprotocols, and if a header is repeated: these
+    are left to websockets.
+    """
+    found = dict(headers)
+    key = found.get(b"sec-websocket-key", b"")
+    valid = (
+        method == "GET"
+        and url.isascii()
+        and len(found) == len(headers)
+        and found.get(b"sec-websocket-version") == b"13"
+        and KEY.fullmatch(key)
+        and SUBPROTOCOL.fullmatch(found.get(b"sec-websocket-protocol", b"none"))
+    )
+    return key if valid else None
+
+
 class FrameProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with the extension; a stalled peer cannot block it."""
 
     writer: TransportWriter
+    # The key of a handshake that was not parsed by websockets.
+    _key = b""
     _broken = False
     # The start of a plain frame that has not been received completely.
     _rest = b""
@@ -139,6 +169,68 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 sock.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_UNSENT_BYTES
                 )
+
+    def begin(self, key: bytes, url: bytes, headers: Headers) -> None:
+        """Start the application for a handshake that the HTTP protocol has parsed.
+
+        Uvicorn writes the request again, for websockets to parse and check it: half
+        of the cost of a handshake.
+        """
+        self._key = key
+        self.handshake_initiated = True
+        # From now on, as after a request that websockets has parsed.
+        self.conn.parser = Protocol.parse(self.conn)
+        next(self.conn.parser)
+        raw_path, _, query = url.partition(b"?")
+        offered = dict(headers).get(b"sec-websocket-protocol")
+        self.scope = {
+            "type": "websocket",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": self.scheme,
+            "server": self.server,
+            "client": self.client,
+            "root_path": self.root_path,
+            "path": self.root_path + unquote(raw_path.decode()),
+            "raw_path": self.root_path.encode() + raw_path,
+            "query_string": query,
+            "headers": headers,
+            "subprotocols": [] if offered is None else [offered.decode()],
+            "state": self.app_state.copy(),
+            "extensions": {"websocket.http.response": {}},
+        }
+        self.queue.put_nowait({"type": "websocket.connect"})
+        task = self.loop.create_task(self.run_asgi())
+        task.add_done_callback(self.on_task_complete)
+        self.tasks.add(task)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] != "websocket.accept" or self.disconnected or not self._key:
+            await super().send(message)
+        elif not self.transport.is_closing():
+            self._accept(message)
+
+    def _accept(self, message: WebSocketAcceptEvent) -> None:
+        self.logger.info(
+            '%s - "WebSocket %s" [accepted]',
+            get_client_addr(self.scope),
+            get_path_with_query_string(self.scope),
+        )
+        headers = [
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Accept", accept_key(self._key.decode()).encode()),
+            *self.default_headers,
+            *message.get("headers", ()),
+        ]
+        if subprotocol := message.get("subprotocol"):
+            headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % lines)
+        self._key = b""
+        self.conn.state = State.OPEN
+        self.handshake_complete = True
+        super().start_keepalive()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abort_timer is not None:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from runners.live.server import FrameProtocol, usual_key
 from runners.serving.admission import connection_limit
 from runners.serving.bodies import BODY_TIMEOUT_S
 
@@ -67,7 +68,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_waiting()
-        super().handle_websocket_upgrade()
+        headers = self.headers
+        key = usual_key(self.scope["method"], self.url, headers)
+        if key is None or self.ws_protocol_class is not FrameProtocol:
+            super().handle_websocket_upgrade()
+            return
+        self.connections.discard(self)
+        protocol = FrameProtocol(self.config, self.server_state, self.app_state)
+        protocol.connection_made(self.transport)
+        protocol.begin(key, self.url, headers)
+        self.transport.set_protocol(protocol)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

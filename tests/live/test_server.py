@@ -6,15 +6,21 @@ import asyncio
 import json
 import socket
 import urllib.request
+from asyncio.protocols import BaseProtocol
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
+from uvicorn.server import ServerState
 
+from runners.live.server import FrameProtocol
+from runners.serving.http import BoundedHttp
 from tests.clients import seed_client
 from tests.servers import Server
 from tests.waiting import eventually
@@ -28,11 +34,15 @@ def test_uvicorn_has_the_version_that_was_reviewed() -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "app_state",
         "close_sent",
         "close_timer",
         "conn",
+        "default_headers",
         "disconnected",
         "frames",
+        "handshake_complete",
+        "handshake_initiated",
         "handle_parser_exception",
         "keepalive_timeout",
         "loop",
@@ -45,6 +55,7 @@ def test_uvicorn_has_the_version_that_was_reviewed() -> None:
         "send_receive_event_to_app",
         "shutdown",
         "start_keepalive",
+        "tasks",
         "transport",
     ],
 )
@@ -74,6 +85,88 @@ def is_open(local_port: int, remote_port: int) -> bool:
                 fields[9] != "0"
             )  # The inode: 0 when only the kernel knows the socket.
     return False
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8)})
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def set_protocol(self, protocol: BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        pass
+
+
+HANDSHAKE = (
+    b"GET /ws/%C3%A9?token=a%20b HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\n"
+    b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Name: caf\xe9\r\n"
+    b"Sec-WebSocket-Protocol: spectate.v1\r\n"
+)
+
+
+async def shake_hands(request: bytes) -> tuple[dict[str, Any], set[bytes]]:
+    """Return the scope of a handshake, and the lines of its response."""
+    scopes: list[dict[str, Any]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await send({"type": "websocket.accept", "subprotocol": "spectate.v1"})
+
+    config = Config(application, ws=FrameProtocol, ws_per_message_deflate=False)
+    config.load()
+    transport, state = Transport(), ServerState()
+    protocol = BoundedHttp(config, state, {})
+    protocol.connection_made(transport)
+    protocol.data_received(request)
+    await asyncio.gather(*state.tasks)
+    transport.protocol.connection_lost(None)
+    return scopes[0] if scopes else {}, set(transport.written.split(b"\r\n"))
+
+
+async def test_a_handshake_is_as_if_websockets_had_parsed_it() -> None:
+    scope, response = await shake_hands(HANDSHAKE + b"\r\n")
+    # Websockets parses requests with a repeated header.
+    repeated = b"X-Twice: 1\r\nX-Twice: 2\r\n"
+    expected, expected_response = await shake_hands(HANDSHAKE + repeated + b"\r\n")
+    headers = [(name.lower(), value) for name, value in expected.pop("headers")]
+    assert [*scope.pop("headers"), (b"x-twice", b"1"), (b"x-twice", b"2")] == headers
+    assert scope.keys() == expected.keys()
+    assert scope.pop("extensions").keys() == expected.pop("extensions").keys()
+    assert scope == expected
+    assert response == expected_response
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"GET", b"POST", b"405"),
+        (b"Version: 13", b"Version: 8", b"400"),
+        (b"bXBsZSBub25jZQ==", b"bXBsZSBub25j", b"400"),
+        (b"Protocol: spectate.v1", b"Protocol: a b", b"400"),
+    ],
+)
+async def test_websockets_refuses_handshakes_that_are_not_valid(
+    old: bytes, new: bytes, status: bytes
+) -> None:
+    scope, response = await shake_hands(HANDSHAKE.replace(old, new) + b"\r\n")
+    assert not scope
+    assert any(line.startswith(b"HTTP/1.1 " + status) for line in response)
 
 
 @pytest.fixture(scope="module")
