@@ -114,7 +114,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         *("is_accepted", "chip"),
     )
     readonly_fields = ("is_accepted", "chip")
-    actions = ("mark_started", "mark_finished", "mark_dnf", "mark_dns")
+    actions = ("mark_started", "mark_finished", "mark_dnf", "mark_dns", "mark_dsq")
     Media = RaceDayMedia
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
@@ -175,3 +175,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(description="Mark as did not start", permissions=["change"])
     def mark_dns(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
         self._mark(request, entries, Entry.Status.DNS)
+
+    @admin.action(description="Mark as disqualified", permissions=["change"])
+    def mark_dsq(self, request: HttpRequest, entries: QuerySet[Entry]) -> None:
+        self._mark(request, entries, Entry.Status.DSQ)

@@ -22,7 +22,7 @@ from runners.startlist.spreadsheet import COLUMNS, MAX_ROWS, NUMBER
 
 router = Router(tags=["entries"])
 MAX_SPLITS = 2_000
-StatusName = Literal["registered", "started", "finished", "dnf", "dns"]
+StatusName = Literal["registered", "started", "finished", "dnf", "dns", "dsq"]
 
 
 class EntryIn(Strict):

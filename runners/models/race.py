@@ -198,8 +198,11 @@ class Entry(models.Model):
         FINISHED = "finished", "Finished"
         DNF = "dnf", "Did not finish"
         DNS = "dns", "Did not start"
+        DSQ = "dsq", "Disqualified"
 
-    OVER = (Status.FINISHED, Status.DNF, Status.DNS)
+    # Set by an organiser: neither phones nor times change them.
+    OUT = (Status.DNF, Status.DNS, Status.DSQ)
+    OVER = (Status.FINISHED, *OUT)
 
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="entries")
     runner = models.ForeignKey(Runner, on_delete=models.CASCADE, related_name="entries")

@@ -198,7 +198,7 @@ def read_running(pk: int) -> tuple[Running | None, float]:
     entries = (
         Entry.objects.shown()
         .filter(runner=pk, race__ends__gt=timezone.now())
-        .exclude(status__in=[Entry.Status.DNF, Entry.Status.DNS])
+        .exclude(status__in=Entry.OUT)
         .exclude(race__line=[])
         .select_related("wave")
     )

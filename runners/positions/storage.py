@@ -109,9 +109,7 @@ class StatusChange(NamedTuple):
         entries = Entry.objects.all() if self.finished else models.QuerySet(Entry)
         if not values:
             return
-        changed = entries.filter(pk=self.entry).exclude(
-            status__in=[Entry.Status.DNF, Entry.Status.DNS]
-        )
+        changed = entries.filter(pk=self.entry).exclude(status__in=Entry.OUT)
         if not changed.update(**values):
             return
         for kind, at in ((Kind.START, self.started), (Kind.FINISH, self.finished)):

@@ -41,6 +41,8 @@ def splits_set(*, splits: Iterable[Split]) -> None:
 
 def _apply_split(split: Split, entry: Entry) -> None:
     kind = split.checkpoint.kind
+    if entry.status == Status.DSQ:
+        return
     if kind == Checkpoint.Kind.START:
         entry.started_at = split.time
         if entry.status in (Status.REGISTERED, Status.DNS):

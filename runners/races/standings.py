@@ -1,9 +1,9 @@
 """Standings overall, by category and by wave.
 
 Finishers come first, by time, then the runners on the course, by their certain
-progress, then those who have not started, and then DNFs and DNSs. Pure functions over
-the rows of `race_data`. Times are in seconds since the epoch, distances in metres along
-the course.
+progress, then those who have not started, and then DNFs, DNSs and DSQs. Pure functions
+over the rows of `race_data`. Times are in seconds since the epoch, distances in metres
+along the course.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Gap(NamedTuple):
 
 
 # The order of the states; the first two have ranks.
-FINISHED, RUNNING, WAITING, OUT, ABSENT = range(5)
+FINISHED, RUNNING, WAITING, OUT, ABSENT, DISQUALIFIED = range(6)
+LAST = {"dnf": OUT, "dns": ABSENT, "dsq": DISQUALIFIED}
 
 
 def standings(rows: Iterable[Row], clock: Clock = "gun") -> list[RankedRow]:
@@ -212,9 +213,8 @@ def _key(row: Row, clock: Clock) -> tuple[object, ...]:
         # Finishers whose status was set by hand may have no time. They follow the
         # others.
         return FINISHED, time is None, round(time or 0.0, 3), bib
-    if row.status in ("dnf", "dns"):
-        state = OUT if row.status == "dnf" else ABSENT
-        return state, False, -(row.distance or 0.0), bib
+    if row.status in LAST:
+        return LAST[row.status], False, -(row.distance or 0.0), bib
     if row.status == "registered" and row.distance is None:
         return WAITING, False, row.gun, bib
     # At equal progress, the runner who was there first is ahead.

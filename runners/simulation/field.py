@@ -106,5 +106,5 @@ def _starter(entry: Entry, token: RunnerToken, plain: str, now: datetime) -> Sta
         distance=distance,
         pace=pace,
         wait=wait,
-        is_out=entry.status in (Entry.Status.DNF, Entry.Status.DNS),
+        is_out=entry.status in Entry.OUT,
     )

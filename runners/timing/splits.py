@@ -209,7 +209,7 @@ def _store_status(
     kinds: Mapping[int, str],
 ) -> None:
     """Start or finish an entry by its splits, unless an organiser has taken it out."""
-    if entry.status in (Entry.Status.DNF, Entry.Status.DNS):
+    if entry.status in Entry.OUT:
         return
     values: dict[str, datetime | str | None] = {}
     if changed and entry.status == Entry.Status.REGISTERED:

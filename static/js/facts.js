@@ -74,7 +74,7 @@ export function ordinal(place) {
 export function nextCheckpoint({ fix, state }, race) {
   const progress = fix?.progress ?? null;
   if (race === null || progress === null) return null;
-  if (["finished", "dnf", "dns"].includes(state ?? "")) return null;
+  if (["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return null;
   return race.checkpoints.find((point) => point.kind !== "start" && point.distance > progress) ?? null;
 }
 
@@ -195,7 +195,7 @@ export function awayWords({ fix }, here) {
  * @param {number} now
  */
 export function phoneWords({ fix, battery, accuracy, state }, now) {
-  if (fix === null || ["finished", "dnf", "dns"].includes(state ?? "")) return "";
+  if (fix === null || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return "";
   const isSilent = ["stale", "lost"].includes(liveness(fix.t, now));
   const percent = Math.round(battery ?? 100);
   if (percent < LOW_BATTERY_PERCENT) {

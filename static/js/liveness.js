@@ -45,6 +45,7 @@ const RACE_WORDS = {
   paused: gettext("Paused"),
   dnf: gettext("Did not finish"),
   dns: gettext("Did not start"),
+  dsq: gettext("Disqualified"),
 };
 
 /**

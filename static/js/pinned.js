@@ -233,6 +233,7 @@ const STATUS_WORDS = {
   finished: gettext("finished"),
   dnf: gettext("did not finish"),
   dns: gettext("did not start"),
+  dsq: gettext("disqualified"),
 };
 
 /** @param {number} runners @param {Arrival[] | null} arrivals */

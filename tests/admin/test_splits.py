@@ -122,7 +122,7 @@ def test_a_checkpoint_of_a_different_race_is_no_choice(
     assert "Select a valid choice" in page.text
 
 
-@pytest.mark.parametrize("status", ["started", "finished", "dnf", "dns"])
+@pytest.mark.parametrize("status", ["started", "finished", "dnf", "dns", "dsq"])
 def test_entries_are_marked_together(office: Client, entry: Entry, status: str) -> None:
     office.post(
         "/admin/runners/entry/",

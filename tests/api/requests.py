@@ -138,7 +138,9 @@ class Requests:
     async def request_races(self) -> None:
         now = time.time_ns() // 1_000_000
         await self.request("/races/ten/eta.json?at=9000")
-        named = "first,second,slow,waiting,silent,astray,finished,dnf,dns,nobody,a+b"
+        named = (
+            "first,second,slow,waiting,silent,astray,finished,dnf,dns,dsq,nobody,a+b"
+        )
         await self.request(f"/races/ten/eta.json?at=48.081,2.0&runners={named}")
         await self.request("/races/ten/eta.json?at=10,20")
         await self.request("/races/ten/eta.json?at=nowhere")

@@ -355,6 +355,10 @@ def test_status_splits_and_results(system: System, race: str) -> None:
     assert (out["status"], out["out_at"] is not None) == ("dnf", True)
     again = system.send("PATCH", f"{race}/entries/a%2Fb", {"status": "dnf"})
     assert again == out
+    # A time taken after a disqualification does not end it.
+    system.send("PATCH", f"{race}/entries/a%2Fb", {"status": "dsq"})
+    late = {"bib": "a/b", "checkpoint": "Finish", "time": "2027-04-03T09:00:00Z"}
+    system.send("POST", f"{race}/splits", {"splits": [late]})
     code, _ = refused(system, "GET", f"{race}/entries/none", status=404)
     assert code == "entry.unknown"
 
@@ -365,7 +369,7 @@ def test_status_splits_and_results(system: System, race: str) -> None:
     ]
     assert page["items"][0]["splits"][0]["checkpoint"] == "Finish"
     rest = system.send("GET", f"{race}/results?by=chip&cursor={page['next']}")
-    assert [(row["bib"], row["status"]) for row in rest["items"]] == [("a/b", "dnf")]
+    assert [(row["bib"], row["status"]) for row in rest["items"]] == [("a/b", "dsq")]
     assert rest["next"] is None
 
 

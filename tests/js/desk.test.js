@@ -35,7 +35,7 @@ test("silence is counted from the last fix", () => {
 });
 
 test("a runner who is out or has finished is no trouble", () => {
-  for (const status of ["dnf", "dns", "finished"]) {
+  for (const status of ["dnf", "dns", "dsq", "finished"]) {
     assert.ok(!shows({ status, fix: null, battery: 2 }, "trouble"));
     assert.ok(shows({ status }, "out"));
   }

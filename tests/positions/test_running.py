@@ -301,7 +301,7 @@ async def test_a_runner_whom_an_organiser_took_out_is_not_in_the_race(
     assert isinstance(last, PositionAccepted) and last.t <= now_ms()
 
 
-@pytest.mark.parametrize("status", [Entry.Status.DNF, Entry.Status.DNS])
+@pytest.mark.parametrize("status", Entry.OUT)
 async def test_a_status_set_by_the_race_office_stays_while_the_phone_sends(
     pipeline: Pipeline, bob: Publisher, entry: Entry, status: Entry.Status
 ) -> None:

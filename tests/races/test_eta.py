@@ -148,6 +148,7 @@ def test_a_runner_seen_by_a_mat_is_expected_until_the_end_of_the_range(
         (even(10_000), {"status": "finished"}, "finished"),
         (even(10_000), {"status": "dnf"}, "dnf"),
         ([], {"status": "dns"}, "dns"),
+        ([], {"status": "dsq"}, "dsq"),
     ],
 )
 def test_an_arrival_without_a_range_has_a_reason(

@@ -48,6 +48,7 @@ def order(rows: list[Row], **given: Any) -> list[tuple[str, int | None]]:
 
 FIELD = [
     row("8", status="dns"),
+    row("9", status="dsq"),
     row("7", status="dnf", progress=9_000.0),
     row("6", status="registered", gun=60.0),
     row("5", progress=3_000.0),
@@ -66,6 +67,7 @@ def test_finishers_come_first_and_then_the_furthest() -> None:
         ("6", None),
         ("7", None),
         ("8", None),
+        ("9", None),
     ]
 
 

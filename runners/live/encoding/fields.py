@@ -65,7 +65,7 @@ WireId = Annotated[
 State = Annotated[
     str,
     one_of(
-        *("registered", "started", "off_course", "finished", "dnf", "dns"),
+        *("registered", "started", "off_course", "finished", "dnf", "dns", "dsq"),
         title="State",
     ),
 ]

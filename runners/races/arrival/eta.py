@@ -75,8 +75,14 @@ Status = Literal[
     "finished",
     "dnf",
     "dns",
+    "dsq",
 ]
-ENDED: dict[str, Status] = {"finished": "finished", "dnf": "dnf", "dns": "dns"}
+ENDED: dict[str, Status] = {
+    "finished": "finished",
+    "dnf": "dnf",
+    "dns": "dns",
+    "dsq": "dsq",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ STATE_WORDS = {
     "registered": gettext_lazy("Not started"),
     "dnf": gettext_lazy("Did not finish"),
     "dns": gettext_lazy("Did not start"),
+    "dsq": gettext_lazy("Disqualified"),
 }
 # The names of the states, to follow a count.
 COUNT_WORDS = {
@@ -30,6 +31,7 @@ COUNT_WORDS = {
     "registered": gettext_lazy("not started"),
     "dnf": gettext_lazy("did not finish"),
     "dns": gettext_lazy("did not start"),
+    "dsq": gettext_lazy("disqualified"),
 }
 # The same once the race is over.
 OVER_COUNT_WORDS = COUNT_WORDS | {"started": gettext_lazy("not finished")}

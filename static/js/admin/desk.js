@@ -47,7 +47,7 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
 
 /** @param {Row} row */
 export function isOut({ status }) {
-  return status === "dnf" || status === "dns" || status === "finished";
+  return ["dnf", "dns", "dsq", "finished"].includes(status ?? "");
 }
 
 /**

@@ -145,7 +145,7 @@ function placeAt({ runner, along }, time, now) {
   // Runners who may be elsewhere by now are not moved ahead.
   const isRunning =
     liveness(fix.t, now) === "live" &&
-    !["finished", "paused", "dnf", "dns"].includes(runner.state ?? "") &&
+    !["finished", "paused", "dnf", "dns", "dsq"].includes(runner.state ?? "") &&
     fix.speed !== null && fix.speed > SLOWEST_M_PER_S;
   const at = isRunning ? forward(fix, ahead * (fix.speed ?? 0), along) : null;
   if (at === null || ahead === 0) return { at: newest, time: fix.t, predicted: false, from: newest };

@@ -25,7 +25,7 @@ async def run_a_race(context: Context) -> None:
         await bob.send(type="publish", fixes=[fix(100), fix(1100)])
         await alice.receive_type("late")
         dora = await context.adatabase(context.rows.runners["dora"].entries.get)
-        for state in ("dnf", "dns", "registered"):
+        for state in ("dnf", "dns", "dsq", "registered"):
             await context.adatabase(entry_mark, entry=dora, status=state)
             await alice.receive_until(has_fields(state=state))
         nina = await context.adatabase(

@@ -136,7 +136,7 @@ def _add_standings(rows: Rows) -> None:
     make_entry(ten, "slow", "3", pace=5)
     make_entry(ten, "waiting", "4")
     make_entry(ten, "hidden", "5", visibility="private")
-    for n, status in enumerate(("finished", "dnf", "dns")):
+    for n, status in enumerate(("finished", "dnf", "dns", "dsq")):
         make_entry(ten, status, f"6{n}", status=status)
     lately = Position.objects.filter(recorded_at__gt=now - timedelta(minutes=15))
     lately.filter(runner__code__in=["silent", "astray"]).delete()
