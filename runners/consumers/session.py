@@ -42,7 +42,7 @@ from runners.live.socket_writer import EXTENSION, AsgiWriter, SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
-from runners.recovery.backfill import COMMIT_DELAY_S
+from runners.recovery.backfill import read_again
 from runners.rights import access, token_lookup
 from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
 from runners.serving.process import Process
@@ -462,14 +462,11 @@ class Session:
         """Send positions accepted before a read and committed after it."""
 
         async def read_and_send() -> None:
-            await asyncio.sleep(COMMIT_DELAY_S)
-            await self.process.recorder.flushed()
-            try:
-                backfill = await self.process.runner_reads.stored_after(
+            backfill = await read_again(
+                lambda: self.process.runner_reads.stored_after(
                     self.followed.begins_of(runners), read_at
                 )
-            except database.DatabaseUnavailable:
-                return self.backfill_later(runners, read_at)
+            )
             # Some runners may have been unfollowed or hidden meanwhile.
             followed = set(self.followed.runners.values())
             late = backfill.late.items()

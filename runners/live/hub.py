@@ -185,7 +185,11 @@ class Hub:
         while True:
             try:
                 if self._channel is None:
-                    self._channel = await self.layer.new_channel()
+                    channel = await self.layer.new_channel()
+                    # Before anybody follows here, as a notice of lost events concerns
+                    # those who follow at that time.
+                    await self.layer.group_add(HUBS, channel)
+                    self._channel = channel
                     self._listening.set()
                 await self._dispatch_events(self._channel)
             except Exception:

@@ -71,7 +71,7 @@ class LossDetector:
             self.on_loss(min(late.values()), list(late))
         if not self._probes:
             groups = self._layer.shard_groups(f"hub.{uuid.uuid4().hex}")
-            for group in (*groups, HUBS):
+            for group in groups:
                 await self._layer.group_add(group, channel)
             self._probes = dict.fromkeys(groups, now)
         health = self._layer.connections(), self._layer.dropped
@@ -105,7 +105,7 @@ class LossDetector:
 
     async def leave_groups(self, channel: str) -> None:
         """Leave the groups of the probes."""
-        for group in (*self._probes, HUBS) if self._probes else ():
+        for group in (*self._probes, HUBS):
             with contextlib.suppress(Exception):
                 await self._layer.group_discard(group, channel)
 

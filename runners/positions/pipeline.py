@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 IDLE_S = 30.0
 # How long to wait for more late fixes of a race, which come in batches.
 RECOMPUTE_AFTER_S = 2.0
+# Limit of the last notice to the hubs at a stop.
+NOTIFY_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Pipeline:
         self.unsent = 0
         # Time (ms) since which hubs may lack events without knowing it.
         self._lost_since: int | None = None
+        self._notifying: asyncio.Task[None] | None = None
         recorder.on_late_commit = self._on_late_commit
         self._tracks: dict[int, Track] = {}
         # Incremented when rules change.
@@ -84,6 +88,7 @@ class Pipeline:
         `DatabaseUnavailable` for a runner's first fix if their rules cannot be read.
         """
         track = await self._track(runner.pk)
+        accepted_at = time.monotonic()
         rejected, valid = self._check(fixes, track.rules)
         # Of two fixes with the same time, the later one in the batch is kept.
         by_time = {fix.t: fix for fix in valid}
@@ -92,7 +97,9 @@ class Pipeline:
         await self._emit(track.events(runner, steps, late))
         self._schedule_recompute(runner, track)
         stored = self._enqueue(
-            rows_of(runner, steps, late, source), changes_of(runner, steps)
+            rows_of(runner, steps, late, source),
+            changes_of(runner, steps),
+            accepted_at,
         )
         return Receipt(rejected, len(valid), stored)
 
@@ -107,6 +114,7 @@ class Pipeline:
         `database.DatabaseUnavailable`.
         """
         track = await self._track(runner.pk)
+        accepted_at = time.monotonic()
         now, newest = now_ms(), track.newest
         refused = []
         valid = []
@@ -123,7 +131,9 @@ class Pipeline:
         await self._emit(track.events(runner, steps, late, wire_id=wire_id, live=True))
         self._schedule_recompute(runner, track)
         self.recorder.record_unacked(
-            rows_of(runner, steps, late, "websocket"), changes_of(runner, steps)
+            rows_of(runner, steps, late, "websocket"),
+            changes_of(runner, steps),
+            accepted_at,
         )
         return refused
 
@@ -159,11 +169,11 @@ class Pipeline:
         return None
 
     def _enqueue(
-        self, rows: Sequence[Row], changes: Sequence[Change]
+        self, rows: Sequence[Row], changes: Sequence[Change], accepted_at: float
     ) -> asyncio.Future[int] | None:
         """Queue what is to be stored; return None if the recorder is full."""
         try:
-            return self.recorder.record(rows, changes) if rows else _done()
+            return self.recorder.record(rows, changes, accepted_at) if rows else _done()
         except RecorderFull:
             return None
 
@@ -217,6 +227,11 @@ class Pipeline:
             logger.warning(
                 "The channel layer did not accept the notice of a gap: %r", error
             )
+
+    async def notified(self) -> None:
+        """Wait until hubs are notified of the recorder's last commits."""
+        if self._notifying is not None:
+            await asyncio.wait([self._notifying], timeout=NOTIFY_TIMEOUT_S)
 
     # -- late fixes of a race
 

@@ -35,8 +35,8 @@ GATHER_COMMITS = 10
 CAPACITY = 100_000
 # Time between attempts while the database is unavailable.
 RETRY_S = 0.5
-# A commit this long after its fixes is late: clients that have followed meanwhile have
-# read the database without these fixes.
+# A commit this long after its fixes were accepted is late: clients that have followed
+# meanwhile have read the database without these fixes.
 LATE_S = 1.0
 
 
@@ -45,7 +45,7 @@ class RecorderFull(Exception):
 
 
 class Work(NamedTuple):
-    """Rows that were queued together, their future, and when they were queued."""
+    """Rows that were accepted together, their future, and when they were accepted."""
 
     rows: Sequence[Row]
     changes: Sequence[Change]
@@ -89,23 +89,30 @@ class Recorder:
         return 0.0 if since is None else time.monotonic() - since
 
     def record(
-        self, rows: Sequence[Row], changes: Sequence[Change] = ()
+        self,
+        rows: Sequence[Row],
+        changes: Sequence[Change] = (),
+        accepted_at: float | None = None,
     ) -> asyncio.Future[int]:
         """Queue rows; the future is done when they are committed.
 
-        Its result is the number of rows that the database refused because their runner
+        `accepted_at` is a monotonic time before their events were sent, by default now.
+        The result is the number of rows that the database refused because their runner
         was deleted. Raises `RecorderFull` without queueing any row.
         """
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue(Work(rows, changes, waiter, time.monotonic()))
+        self._queue(Work(rows, changes, waiter, accepted_at or time.monotonic()))
         return waiter
 
     def record_unacked(
-        self, rows: Sequence[Row], changes: Sequence[Change] = ()
+        self,
+        rows: Sequence[Row],
+        changes: Sequence[Change] = (),
+        accepted_at: float | None = None,
     ) -> None:
         """Queue rows without an ack; rows that do not fit are only counted."""
         try:
-            self._queue(Work(rows, changes, None, time.monotonic()))
+            self._queue(Work(rows, changes, None, accepted_at or time.monotonic()))
         except RecorderFull:
             self.not_stored["full"] += len(rows)
 
@@ -187,7 +194,7 @@ class Recorder:
         stored = lost is not None
         lost = lost or ()
         self.stored += len(rows) - len(lost) if stored else 0
-        late = self.oldest > LATE_S
+        late = time.monotonic() - min(work.at for work in batch) > LATE_S
         with self._lock:
             self._waiting -= len(rows)
             self._waiting_since = self._queued[0].at if self._queued else None

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes, PositionAccepted
 from runners.live.hub import Hub
 from runners.models import Position
+from runners.positions.recorder import LATE_S
 from runners.rights.windows import LONG_AGO, public_from
 from runners.units.clock import milliseconds, now_ms
 
@@ -26,8 +27,9 @@ logger = logging.getLogger(__name__)
 # `stored_at` is set before the commit, by the clock of any process. So reads begin this
 # much before the client's `since`.
 MARGIN_S = 10.0
-# A time longer than that from accepting a fix to its commit.
-COMMIT_DELAY_S = 1.0
+# A fix is committed within this time of its acceptance, before which it is sent to its
+# followers. Of a later commit its recorder notifies all hubs, which read it then.
+COMMIT_DELAY_S = LATE_S
 # Limits of backfilled fixes, of one runner and of all together. A client fetches the
 # tracks of runners with more.
 RUNNER_LIMIT = 1_000
@@ -169,6 +171,14 @@ def stored_after(runners: Collection[int], read_at: int) -> Backfill:
     omitted fixes.
     """
     return stored_since(runners, read_at, math.inf, math.inf, COMMIT_DELAY_S)
+
+
+async def read_again(read: Callable[[], Awaitable[Backfill]]) -> Backfill:
+    """Read what was accepted before now and committed after an earlier read."""
+    while True:
+        await asyncio.sleep(COMMIT_DELAY_S)
+        with contextlib.suppress(database.DatabaseUnavailable):
+            return await read()
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Process:
         self.backfiller = Backfiller(self.hub)
         self.recorder = Recorder()
         self.pipeline = Pipeline(self.hub, self.recorder)
-        self.topics = TopicRegistry(self.hub, self.recorder)
+        self.topics = TopicRegistry(self.hub)
         self.runner_reads = RunnerReads()
         self.access_monitor = AccessMonitor(self.pipeline, self.topics)
         self.admission = Admission(self.hub)
@@ -77,6 +77,7 @@ class Process:
         await self.access_monitor.close()
         await self.pipeline.close()
         await asyncio.to_thread(self.recorder.stop)
+        await self.pipeline.notified()
         await self.hub.close()
         _current = None
 

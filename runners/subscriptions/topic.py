@@ -27,10 +27,9 @@ from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
 from runners.models import Entry, Race
 from runners.models.runner import RunnerQuerySet
-from runners.positions.recorder import Recorder
 from runners.recovery.backfill import (
-    COMMIT_DELAY_S,
     Backfill,
+    read_again,
     stored_after,
     stored_since,
 )
@@ -100,12 +99,10 @@ class Topic:
         self,
         topic_name: TopicName,
         hub: Hub,
-        recorder: Recorder,
         blockers: Mapping[TypedOutbox, Blockers],
     ) -> None:
         self.topic_name = topic_name
         self.hub = hub
-        self.recorder = recorder
         # Blockers of signed-in users, by their sockets.
         self.blockers = blockers
         # Audiences by tick and by the runners who have blocked the members.
@@ -205,29 +202,28 @@ class Topic:
         ):
             bodies = asyncio.create_task(database.read(self._encode_snapshot, blockers))
             shared = self._snapshots[blockers] = SharedSnapshot(bodies, now)
-            self._start(self._backfill_readers(now_ms(), shared.readers))
+            self._start(self._backfill_readers(now_ms(), shared))
         shared.readers.append(outbox)
         return await asyncio.shield(shared.bodies)
 
-    async def _backfill_readers(self, read_at: int, readers: list[TypedOutbox]) -> None:
-        # Sockets that follow within this time get the same snapshot.
-        await asyncio.sleep(SNAPSHOT_MAX_AGE_S + COMMIT_DELAY_S)
+    async def _backfill_readers(self, read_at: int, shared: SharedSnapshot) -> None:
+        # Sockets that follow within this time, or until it is read, get the same one.
+        await asyncio.sleep(SNAPSHOT_MAX_AGE_S)
+        await asyncio.wait([shared.bodies])
         self._snapshots = {
-            blockers: shared
-            for blockers, shared in self._snapshots.items()
-            if shared.readers is not readers
+            blockers: other
+            for blockers, other in self._snapshots.items()
+            if other is not shared
         }
-        await self.recorder.flushed()
-        try:
-            backfill = await self._read_stored_after(list(self.items), read_at)
-        except database.DatabaseUnavailable:
-            return await self._backfill_readers(read_at, readers)
+        backfill = await read_again(
+            lambda: self._read_stored_after(list(self.items), read_at)
+        )
         members = {m for audience in self.audiences.values() for m in audience.members}
         self._send_backfill(
             backfill,
             {
                 outbox: self.blockers.get(outbox, NOBODY)
-                for outbox in readers
+                for outbox in shared.readers
                 if outbox in members
             },
         )
@@ -376,12 +372,9 @@ class Topic:
         """Send positions that were accepted before the runners' groups were joined."""
 
         async def read_and_send() -> None:
-            await asyncio.sleep(COMMIT_DELAY_S)
-            await self.recorder.flushed()
-            try:
-                backfill = await self._read_stored_after(runners, read_at)
-            except database.DatabaseUnavailable:
-                return self._backfill_later(runners, read_at, recipients)
+            backfill = await read_again(
+                lambda: self._read_stored_after(runners, read_at)
+            )
             self._send_backfill(backfill, recipients)
 
         self._start(read_and_send())

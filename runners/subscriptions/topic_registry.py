@@ -9,7 +9,6 @@ from runners import database
 from runners.database import RecentReads
 from runners.live.hub import Hub
 from runners.live.outbox import TypedOutbox
-from runners.positions.recorder import Recorder
 from runners.rights.access import blockers_of
 from runners.snapshots.items import find_races
 from runners.subscriptions.topic import NOBODY, Blockers, Topic, TopicName
@@ -21,9 +20,8 @@ FOUND_AGE_S = 1.0
 class TopicRegistry:
     """The topics of one event loop, each kept while it has followers."""
 
-    def __init__(self, hub: Hub, recorder: Recorder) -> None:
+    def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.recorder = recorder
         self._topics: dict[TopicName, Topic] = {}
         self._users: dict[TopicName, set[TypedOutbox]] = {}
         # The runners who have blocked a signed-in user, by the user's socket.
@@ -62,7 +60,7 @@ class TopicRegistry:
         """Return a topic, made if it is not followed yet."""
         topic = self._topics.get(topic_name)
         if topic is None:
-            topic = Topic(topic_name, self.hub, self.recorder, self._blockers)
+            topic = Topic(topic_name, self.hub, self._blockers)
             self._topics[topic_name] = topic
         return topic
 

@@ -13,7 +13,7 @@ from spectate.asgi import application as application  # sets Django up
 
 # isort: split
 from runners.positions.recorder import Recorder
-from runners.positions.storage import Change, Row
+from runners.positions.storage import Row
 from runners.serving import process
 
 
@@ -21,14 +21,14 @@ class DroppingRecorder(Recorder):
     """Acks rows and drops them."""
 
     def record(
-        self, rows: Sequence[Row], changes: Sequence[Change] = ()
+        self, rows: Sequence[Row], changes: object = (), accepted_at: object = None
     ) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         future.set_result(0)
         return future
 
     def record_unacked(
-        self, rows: Sequence[Row], changes: Sequence[Change] = ()
+        self, rows: Sequence[Row], changes: object = (), accepted_at: object = None
     ) -> None:
         """Drop rows that need no ack."""
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from runners.live.encoding.frames import Frames
-from runners.live.events import PositionAccepted, RunnerEvent, runner_group
+from runners.live.events import HUBS, PositionAccepted, RunnerEvent, runner_group
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.units.clock import now_ms
@@ -62,6 +62,17 @@ async def test_a_subscription_is_in_force_when_subscribe_returns(
     await hub.publish([accepted(1, 1)])
     await eventually(lambda: follower.received == [1])
     hub.unsubscribe([1], follower)
+
+
+async def test_a_hub_with_subscribers_is_notified_of_lost_events(
+    hub: Hub, layer: LocalLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[int] = []
+    monkeypatch.setattr(hub.loss_detector, "report_loss", lost.append)
+    await hub.subscribe([1], Follower())
+    assert HUBS in layer.groups
+    await hub.publish_loss(5)
+    await eventually(lambda: lost == [5])
 
 
 async def test_a_failing_subscriber_does_not_affect_the_others(

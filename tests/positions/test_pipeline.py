@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +25,7 @@ from runners.positions import pipeline as accept_module
 from runners.positions import recorder as recorder_module
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Pipeline, Receipt
+from runners.positions.storage import Change, Row
 from runners.positions.track import Publisher
 from runners.positions.validation import FixError
 from runners.units.clock import milliseconds, now_ms
@@ -306,3 +309,26 @@ async def test_a_loss_is_reported_from_its_beginning_even_if_the_first_report_is
         await publish(pipeline, bob, Fix(before - n, 48.0, 2.0))
     assert len(losses) == 1
     assert before <= losses[0] <= after
+
+
+async def test_a_commit_is_late_from_the_time_before_its_events_are_sent(
+    pipeline: Pipeline, bob: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who starts to follow after the events are sent has to get the fix by the commit.
+    sent_at: list[float] = []
+    accepted_at: list[float] = []
+    record = pipeline.recorder.record
+
+    async def publish_slowly(events: Sequence[RunnerEvent]) -> None:
+        sent_at.append(time.monotonic())
+
+    def recording(
+        rows: Sequence[Row], changes: Sequence[Change], at: float
+    ) -> asyncio.Future[int]:
+        accepted_at.append(at)
+        return record(rows, changes, at)
+
+    monkeypatch.setattr(pipeline.hub, "publish", publish_slowly)
+    monkeypatch.setattr(pipeline.recorder, "record", recording)
+    await publish(pipeline, bob, Fix(now_ms(), 48.0, 2.0))
+    assert accepted_at[0] <= sent_at[0]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from runners import database
 from runners.live.layer import LocalLayer
 from runners.models import Position, Runner
+from runners.positions import recorder
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
 from runners.serving import process
-from runners.units.clock import now_ms
+from runners.units.clock import milliseconds, now_ms
 
 
 async def test_positions_that_are_queued_at_a_stop_are_stored(
@@ -27,6 +30,29 @@ async def test_positions_that_are_queued_at_a_stop_are_stored(
     await process.stop()
     assert await Position.objects.acount() == 1
     assert layer.groups == {}
+    database.close_connections()
+
+
+async def test_a_stop_waits_until_others_know_of_its_late_commits(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "LATE_S", 1e-9)
+    bob = await Runner.objects.acreate(code="bob", name="Bob")
+    services = process.build(LocalLayer())
+    lost: list[int] = []
+
+    async def publish_slowly(since: int) -> None:
+        await asyncio.sleep(0.1)
+        lost.append(since)
+
+    monkeypatch.setattr(services.hub, "publish_loss", publish_slowly)
+    receipt = await services.pipeline.accept(
+        Publisher(bob.pk, bob.code), [Fix(now_ms(), 48.0, 2.0)], source="websocket"
+    )
+    assert receipt.stored is not None and not receipt.stored.done()
+    await process.stop()
+    stored = await Position.objects.aget()
+    assert lost and lost[0] <= milliseconds(stored.stored_at)
     database.close_connections()
 
 

@@ -64,7 +64,7 @@ async def test_a_poll_finds_one_runner_leaving_and_a_different_one_joining(
 ) -> None:
     anne = await database_sync_to_async(make_located_runner)("anne")
     pipeline = monitor.pipeline
-    topic = Topic(TopicName(), pipeline.hub, pipeline.recorder, {})
+    topic = Topic(TopicName(), pipeline.hub, {})
     await topic._loaded
 
     def swap() -> None:

@@ -10,7 +10,6 @@ from runners import database
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
 from runners.live.outbox import TypedOutbox
-from runners.positions.recorder import Recorder
 from runners.rights.access import blockers_of
 from runners.subscriptions.topic import Blockers, TopicName, Version
 from runners.subscriptions.topic_registry import TopicRegistry
@@ -24,7 +23,7 @@ async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub = Hub(LocalLayer())
-    topics, public = TopicRegistry(hub, Recorder()), TopicName()
+    topics, public = TopicRegistry(hub), TopicName()
     outbox, other = (TypedOutbox(RecordingWriter(), hub) for _ in range(2))
 
     async def read(function: Any, *args: Any) -> Any:

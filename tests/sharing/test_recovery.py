@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from runners.live.encoding.frames import Frames
 from runners.live.events import LateFixes, PositionAccepted, RunnerEvent
 from runners.live.hub import Hub
 from runners.live.layer import LocalLayer
+from runners.live.outbox import TypedOutbox
 from runners.models import Position, Runner
 from runners.positions import storage
 from runners.positions.fix import Fix
@@ -30,7 +32,10 @@ from runners.recovery.backfill import (
     stored_since,
 )
 from runners.subscriptions import runner_reads
+from runners.subscriptions import topic as topic_module
+from runners.subscriptions.topic import Topic, TopicName
 from runners.units.clock import now_ms
+from tests.live.socket_writers import RecordingWriter
 from tests.waiting import PATIENCE_S, eventually
 
 T = 1_795_509_018_532
@@ -294,4 +299,35 @@ async def test_a_draining_process_first_backfills_its_sockets(
     assert hub.loss_detector.complete_until <= since
     await backfiller.flush(PATIENCE_S)
     assert follower.received.is_set()
+    database.close_connections()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_positions_are_read_again_after_the_last_socket_shares_a_snapshot(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Sockets share a snapshot as long as it is being read.
+    monkeypatch.setattr(topic_module, "SNAPSHOT_MAX_AGE_S", 0)
+    monkeypatch.setattr(recovery, "COMMIT_DELAY_S", 0)
+    reads: list[str] = []
+    read_again = asyncio.Event()
+
+    def read_slowly(blockers: object) -> list[bytes]:
+        time.sleep(0.1)
+        reads.append("snapshot")
+        return []
+
+    async def read_stored_after(runners: object, read_at: object) -> Backfill:
+        reads.append("again")
+        read_again.set()
+        return Backfill()
+
+    topic = Topic(TopicName(), hub, {})
+    await topic._loaded
+    monkeypatch.setattr(topic, "_encode_snapshot", read_slowly)
+    monkeypatch.setattr(topic, "_read_stored_after", read_stored_after)
+    outbox = TypedOutbox(RecordingWriter(), hub)
+    await asyncio.gather(topic.snapshot(outbox), read_again.wait())
+    assert reads == ["snapshot", "again"]
+    topic.close()
     database.close_connections()
