@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from runners.models import (
+    Alert,
     Checkpoint,
     Entry,
     News,
@@ -35,6 +37,8 @@ SET_ASIDE = (
 )
 # Entries of which the passings are read at once.
 ENTRIES_AT_ONCE = 500
+# The news of a checkpoint's kind, beside that of the checkpoint.
+NEWS: dict[str, Kind] = {"start": Kind.START, "finish": Kind.FINISH}
 
 
 def mat_splits_update(*, race: Race, entries: Collection[int]) -> None:
@@ -87,8 +91,8 @@ def _update(
     splits: dict[int, dict[tuple[int, int], Split]] = defaultdict(dict)
     for split in Split.objects.filter(entry__in=pks):
         splits[split.entry_id][split.checkpoint_id, split.pass_number] = split
-    kinds = {stop.pk: stop.kind for stop in ground.stops}
     rules = _rules_of(pks)
+    changes = Changes([], [], [])
     changed: list[Passing] = []
     for entry in entries:
         gun = entry.wave.start if entry.wave else race.start
@@ -102,8 +106,9 @@ def _update(
             for pk, state in outcome.states.items()
             if states[pk] != state
         ]
-        _store(entry, outcome, splits[entry.pk], kinds)
+        _compare(entry, outcome, splits[entry.pk], changes)
     Passing.objects.bulk_update(changed, ["state"], batch_size=200)
+    _store(changes, {stop.pk: stop.kind for stop in ground.stops})
 
 
 def _rules_of(entries: Sequence[int]) -> dict[int, PrivacyRules]:
@@ -147,49 +152,70 @@ def _is_shared(
     return True
 
 
-def _store(
+class Changes(NamedTuple):
+    """The splits of mats that differ from those that are stored."""
+
+    new: list[Split]
+    changed: list[Split]
+    gone: list[Split]
+
+
+def _compare(
     entry: Entry,
     outcome: Outcome,
     known: dict[tuple[int, int], Split],
-    kinds: Mapping[int, str],
+    changes: Changes,
 ) -> None:
-    """Write the splits of an entry that have changed, and what follows from them."""
-    changed = []
+    """Add an entry's changes. `known`: its stored splits by checkpoint and pass."""
     for passed, read in outcome.splits.items():
         key = passed.checkpoint, passed.pass_number
-        split = known.pop(key, None) or Split(
-            entry=entry, checkpoint_id=key[0], pass_number=key[1], by_mat=True
-        )
-        if _set_time(split, datetime.fromtimestamp(read.time, UTC)):
-            changed.append(split)
-    gone = [split for split in known.values() if split.by_mat and not split.by_hand]
-    for split in gone:
-        _withdraw(split)
-    if changed or gone:
-        RightsChange.objects.note(
-            RightsChange.Kind.SPLIT, [split.pk for split in (*changed, *gone)]
-        )
-        _store_status(entry, changed, gone, kinds)
-    for split in changed:
-        News.objects.tell_of_entry(
-            Kind.CHECKPOINT,
-            entry.pk,
-            split.time,
-            checkpoint=split.checkpoint_id,
-            pass_number=split.pass_number,
-        )
+        time = datetime.fromtimestamp(read.time, UTC)
+        split = known.pop(key, None)
+        if split is None:
+            split = Split(checkpoint_id=key[0], pass_number=key[1], by_mat=True)
+            split.time = time
+            changes.new.append(split)
+        elif _set_time(split, time):
+            changes.changed.append(split)
+        split.entry = entry
+    for split in known.values():
+        if split.by_mat and not split.by_hand:
+            split.entry = entry
+            changes.gone.append(split)
 
 
 def _set_time(split: Split, time: datetime) -> bool:
     """Set the time that a mat took; return whether this changed the split."""
-    if split.by_hand or (split.pk and split.by_mat and split.time == time):
+    if split.by_hand or (split.by_mat and split.time == time):
         return False
-    if split.pk and not split.by_mat:
+    if not split.by_mat:
         split.phone_time = split.time
         split.phone_uncertainty = split.uncertainty
     split.time, split.uncertainty, split.by_mat = time, 0, True
-    split.save()
     return True
+
+
+def _store(changes: Changes, kinds: Mapping[int, str]) -> None:
+    """Write splits, and what follows from them."""
+    Split.objects.bulk_create(changes.new, batch_size=200)
+    Split.objects.bulk_update(
+        changes.changed,
+        ["time", "uncertainty", "by_mat", "phone_time", "phone_uncertainty"],
+        batch_size=200,
+    )
+    for split in changes.gone:
+        _withdraw(split)
+    taken = [*changes.new, *changes.changed]
+    splits = [*taken, *changes.gone]
+    RightsChange.objects.note(RightsChange.Kind.SPLIT, [split.pk for split in splits])
+    of_entry: dict[int, list[Split]] = defaultdict(list)
+    for split in splits:
+        of_entry[split.entry_id].append(split)
+    for own in of_entry.values():
+        _store_status(own, kinds)
+    # Followers' pages poll entries that have changed.
+    models.QuerySet(Entry).filter(pk__in=of_entry).update(changed_at=timezone.now())
+    _tell(taken, kinds)
 
 
 def _withdraw(split: Split) -> None:
@@ -202,30 +228,50 @@ def _withdraw(split: Split) -> None:
     split.save()
 
 
-def _store_status(
-    entry: Entry,
-    changed: Collection[Split],
-    gone: Collection[Split],
-    kinds: Mapping[int, str],
-) -> None:
-    """Start or finish an entry by its splits, unless an organiser has taken it out."""
+def _store_status(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:
+    """Start or finish the entry of splits, unless an organiser has taken it out."""
+    entry = splits[0].entry
     if entry.status in Entry.OUT:
         return
     values: dict[str, datetime | str | None] = {}
-    if changed and entry.status == Entry.Status.REGISTERED:
+    if not any(split.pk for split in splits) and not entry.splits.exists():
+        # The chip was somebody else's.
+        values["status"] = Entry.Status.REGISTERED
+    elif entry.status == Entry.Status.REGISTERED:
         values["status"] = Entry.Status.STARTED
-    for split in (*gone, *changed):
+    for split in splits:
         # A deleted split has no key any more.
         time = split.time if split.pk else None
         if kinds[split.checkpoint_id] == Checkpoint.Kind.START:
             values["started_at"] = time
         elif kinds[split.checkpoint_id] == Checkpoint.Kind.FINISH:
-            status = Entry.Status.FINISHED if time else Entry.Status.STARTED
-            values |= {"finished_at": time, "status": status}
+            values["finished_at"] = time
+            if time:
+                values["status"] = Entry.Status.FINISHED
+            else:
+                values.setdefault("status", Entry.Status.STARTED)
     # A finish ends a right, because the runner is shown for one more hour only. A
     # start ends none and writes no `RightsChange`.
     rows = Entry.objects.all() if "finished_at" in values else models.QuerySet(Entry)
-    rows.filter(pk=entry.pk).update(**values, changed_at=timezone.now())
-    for kind, field in ((Kind.START, "started_at"), (Kind.FINISH, "finished_at")):
-        if isinstance(at := values.get(field), datetime):
-            News.objects.tell_of_entry(kind, entry.pk, at)
+    if values:
+        rows.filter(pk=entry.pk).update(**values)
+
+
+def _tell(splits: Sequence[Split], kinds: Mapping[int, str]) -> None:
+    """Record the news of splits for those who have alerts."""
+    runners = {split.entry.runner_id for split in splits}
+    alerted = set(
+        Alert.objects.filter(runner__in=runners).values_list("runner", flat=True)
+    )
+    for split in splits:
+        if split.entry.runner_id not in alerted:
+            continue
+        News.objects.tell_of_entry(
+            Kind.CHECKPOINT,
+            split.entry_id,
+            split.time,
+            checkpoint=split.checkpoint_id,
+            pass_number=split.pass_number,
+        )
+        if kind := NEWS.get(kinds[split.checkpoint_id]):
+            News.objects.tell_of_entry(kind, split.entry_id, split.time)

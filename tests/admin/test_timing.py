@@ -9,7 +9,18 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from runners.models import Chip, Entry, Passing, Race, Runner, Split, Station
+from runners.models import (
+    Alert,
+    Chip,
+    Entry,
+    News,
+    Passing,
+    Race,
+    Runner,
+    Split,
+    Station,
+    Subscription,
+)
 from runners.races.course import Course
 from runners.timing.reads import read_of
 from runners.timing.storage import passings_reassign, passings_store
@@ -71,6 +82,8 @@ def test_a_chip_given_to_somebody_else_takes_its_splits_along(
     )
 
     assert Split.objects.get().entry == ann
+    statuses = Entry.objects.order_by("bib").values_list("status", flat=True)
+    assert list(statuses) == ["registered", "started"]
 
 
 def test_without_a_table_a_chip_is_the_bib_of_its_number(entry: Entry) -> None:
@@ -149,6 +162,16 @@ def test_without_its_mat_a_split_is_the_phones_again(entry: Entry) -> None:
     passings_reassign(race=entry.race)
     split = Split.objects.get(entry=entry)
     assert (split.time, split.uncertainty, split.by_mat) == (phone_time, 4, False)
+
+
+def test_followers_are_notified_of_mats_once(entry: Entry) -> None:
+    subscription = Subscription.objects.create(endpoint="https://x.example", digest="x")
+    Alert.objects.create(subscription=subscription, runner=entry.runner, finish=True)
+    for _ in range(2):
+        store(entry.race, "1 km", "1", 5)
+        store(entry.race, "Finish", "1", 50)
+    kinds = News.objects.order_by("kind").values_list("kind", flat=True)
+    assert list(kinds) == ["checkpoint", "checkpoint", "finish"]
 
 
 @pytest.mark.parametrize("hides", ["pause", "zone", "end", "erasure"])
