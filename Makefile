@@ -40,7 +40,7 @@ test:
 # `make -k` goes on after one that fails.
 test-faults: $(addprefix long-,kill9 outage cuts restart browser_phone trust_revocation)
 test-load: $(addprefix long-,sustained overload slow churn seed2015)
-test-fuzz: $(addprefix long-,hostile trust_fuzz)
+test-fuzz: $(addprefix long-,hostile trust_fuzz timing_fuzz)
 	$(python) -m pytest --hypothesis-profile=long tests/intake/test_fuzz.py
 
 # One of them: make long-kill9 args='--only postgres'

@@ -38,6 +38,7 @@ NOISE = b"\x00\r\n"
 # Functions that are answered with `Ack` and their name; data functions after storing.
 DATA = ("Passing", "Marker", "Store")
 GREETINGS = ("Pong", "Ping")
+FUNCTIONS = {*DATA, *GREETINGS, *(f"Ack{name}" for name in GREETINGS), "GetLocations"}
 
 CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
 DAY = re.compile(r"([0-9]{6})?")
@@ -53,18 +54,24 @@ class Message(NamedTuple):
 
 
 def message_of(frame: bytes) -> Message:
-    """Parse a message without its end. Every sequence of bytes is some message."""
+    """Parse a message without its end. Every sequence of bytes is some message.
+
+    One that has lost its end contains the next one. It has no function, so that it is
+    not acknowledged and both are sent again.
+    """
     text = frame.translate(None, NOISE).decode("utf-8", errors="replace")
     fields = text.removesuffix("@").split("@")
     location, function = (*fields, "")[:2]
     records = fields[2:]
     number = records.pop() if records and function in DATA else ""
+    if not FUNCTIONS.isdisjoint(records):
+        return Message(location, "", [text], "")
     return Message(location, function, [each for each in records if each], number)
 
 
 def reads_of(message: Message, zone: ZoneInfo, now: datetime) -> list[Read]:
     """Return what a message has read; lines that cannot be read have no time."""
-    parse = PARSERS[message.function]
+    parse = PARSERS.get(message.function, _unreadable)
     return [parse(message.location, record, zone, now) for record in message.records]
 
 
@@ -97,6 +104,10 @@ def _stored(location: str, record: str, zone: ZoneInfo, now: datetime) -> Read:
     clock, day = record[7:19], record[-8:-2]
     moment = _moment(clock, day, zone, now) if len(record) >= 27 else None
     return read_of(location, record, record[:7], moment)
+
+
+def _unreadable(location: str, record: str, zone: ZoneInfo, now: datetime) -> Read:
+    return read_of(location, record)
 
 
 PARSERS: dict[str, Callable[[str, str, ZoneInfo, datetime], Read]] = {
@@ -160,7 +171,7 @@ async def serve(
 
 
 async def _take(recorder: Recorder, message: Message) -> None:
-    if message.function in DATA:
+    if message.function in (*DATA, ""):
         reads = reads_of(message, recorder.zone, timezone.now())
         new = await recorder.store(reads)
         logger.info("%s: %d passings, %d new", message.location, len(reads), new)
