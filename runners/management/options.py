@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -34,3 +35,11 @@ def read_file(name: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise CommandError(f"Cannot read {name}: {error.strerror}.") from error
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return the host and the port of HOST:PORT."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ArgumentTypeError(f"{text!r} is not an address like 192.168.1.20:3601")
+    return host.strip("[]"), int(port)

@@ -13,17 +13,33 @@ from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from django.utils import timezone
 
 from runners.management.errors import database_needed
+from runners.management.options import address, read_file
 from runners.models import Race
+from runners.races.arrival.results import ResultsError, read_results
 from runners.races.course import Course
 from runners.simulation.client import Tally
 from runners.simulation.field import Starter, field_create, field_dismiss
+from runners.simulation.mats import (
+    MatError,
+    check_time,
+    plan_of,
+    play_mylaps,
+    play_raceresult,
+)
 from runners.simulation.motion import FASTEST_M_PER_S
 from runners.simulation.race import run_field
 from runners.simulation.seed import SeedError, SeedReport, run_seed
+from runners.timing import mylaps, raceresult
 
 MOST_RUNNERS = 10_000
+# How to play results, and the usual port, by timing system.
+PLAYERS = {
+    "mylaps": (play_mylaps, mylaps.PORT),
+    "raceresult": (play_raceresult, raceresult.PORT),
+}
 # No race refuses this factor.
 ALWAYS_ALLOWED = 2.0
 # The greatest factor of a runner's own speed.
@@ -35,14 +51,16 @@ class Command(BaseCommand):
         "Simulate runners on a race's course, with one websocket client "
         "each, whose token is revoked at the end. Ctrl-C stops it. With "
         "--seed: send like the client of 2015 to a server in open mode, and "
-        "report whether every position arrived."
+        "report whether every position arrived. With --results: play the "
+        "splits of a past race like a timing system, and report whether all "
+        "are stored."
     )
     # These need no secret, map library or host.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--url", required=True, type=_websocket_url, help="ws://HOST/ws/"
+            "--url", type=_websocket_url, help="ws://HOST/ws/; not with --results"
         )
         parser.add_argument("--race", metavar="SLUG")
         parser.add_argument(
@@ -71,24 +89,67 @@ class Command(BaseCommand):
         parser.add_argument(
             "--messages", type=_integer(1, 10**6), default=1000, help="with --seed"
         )
+        parser.add_argument(
+            "--results",
+            metavar="FILE.csv",
+            help="a header with metres, and per runner the seconds since their start",
+        )
+        parser.add_argument(
+            "--via",
+            choices=tuple(PLAYERS),
+            default="mylaps",
+            help="with --results: connect to `timing mylaps` like Timing & Scoring, or "
+            "be the decoder of `timing raceresult`",
+        )
+        parser.add_argument(
+            "--address",
+            type=address,
+            metavar="HOST:PORT",
+            help="with --results: where to connect or to listen; default: the usual "
+            "port of this machine",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["seed"]:
+        if options["results"] and options["race"]:
+            self._results(options)
+        elif options["url"] is None:
+            raise CommandError("Name the server with --url ws://HOST/ws/.")
+        elif options["seed"]:
             self._seed(options)
         elif options["race"]:
             self._race(options)
         else:
             raise CommandError("Choose a race with --race SLUG, or use --seed.")
 
+    def _results(self, options: dict[str, Any]) -> None:
+        speed = options["speed"]
+        play, port = PLAYERS[options["via"]]
+        try:
+            results = read_results(read_file(options["results"]))
+            with database_needed():
+                plan = plan_of(_race_of(options["race"]), results)
+                check_time(plan, speed, timezone.now())
+        except (ResultsError, MatError) as error:
+            raise CommandError(str(error)) from error
+        host, port = options["address"] or ("127.0.0.1", port)
+        self.stdout.write(
+            f"Playing {len(plan.passings):,} passings, {len(results.times):,} runners."
+        )
+        try:
+            connects = asyncio.run(play(plan, host, port, speed))
+        except KeyboardInterrupt:
+            raise CommandError("Stopped before the end.") from None
+        wrong, splits = plan.wrong(), len(plan.splits)
+        self.stdout.write(
+            f"{splits - wrong:,} of {splits:,} splits are stored exactly, after "
+            f"{connects} connections."
+        )
+        if wrong:
+            raise CommandError(f"{wrong:,} splits are missing or differ.")
+
     def _race(self, options: dict[str, Any]) -> None:
         with database_needed():
-            race = Race.objects.filter(slug=options["race"]).first()
-            if race is None:
-                slugs = ", ".join(Race.objects.values_list("slug", flat=True)[:20])
-                raise CommandError(
-                    f"There is no race {options['race']!r}. "
-                    f"There are: {slugs or 'none'}."
-                )
+            race = _race_of(options["race"])
         if len(race.line) < 2:
             raise CommandError(
                 f"The race {race.slug!r} has no course. Upload one in the admin."
@@ -175,6 +236,14 @@ class Command(BaseCommand):
             f"{len(report.missing)} followers miss {should - got:,} positions; "
             f"{report.foreign:,} came that should not have, {report.surplus:,} twice."
         )
+
+
+def _race_of(slug: str) -> Race:
+    race = Race.objects.filter(slug=slug).first()
+    if race is None:
+        slugs = ", ".join(Race.objects.values_list("slug", flat=True)[:20])
+        raise CommandError(f"There is no race {slug!r}. There are: {slugs or 'none'}.")
+    return race
 
 
 def check_speed(race: Race, factor: float) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from argparse import ArgumentTypeError
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runners.management.errors import database_needed
+from runners.management.options import address
 from runners.models import Passing, Race
 from runners.timing import mylaps, raceresult
 from runners.timing.recorder import Recorder
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         listener.add_argument("--race", required=True, metavar="SLUG")
         listener.add_argument(
             "--listen",
-            type=_address,
+            type=address,
             default=("127.0.0.1", mylaps.PORT),
             metavar="HOST:PORT",
             help="0.0.0.0:3097 for connections of other machines; "
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         client.add_argument(
             "--connect",
             required=True,
-            type=_address,
+            type=address,
             metavar="HOST:PORT",
             help=f"the decoder's address; its port is {raceresult.PORT}",
         )
@@ -96,10 +96,3 @@ def _recorder(slug: str, source: Passing.Source) -> Recorder:
                 f"{race.name} has no checkpoints. Add them in the admin first."
             )
     return Recorder(race.pk, ZoneInfo(race.timezone), source)
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise ArgumentTypeError(f"{text!r} is not an address like 192.168.1.20:3601")
-    return host.strip("[]"), int(port)
