@@ -16,7 +16,7 @@ from tests.races.bob import (
     running,
     splits,
 )
-from tests.races.runs import GUN
+from tests.races.runs import GUN, Fix
 
 # -- start
 
@@ -73,13 +73,24 @@ def test_a_warm_up_on_the_course_is_no_start() -> None:
 
 
 def test_a_phone_that_starts_on_the_course_has_no_earlier_splits() -> None:
-    bobs = guide(STRAIGHT, 1_000, 2_000)
-    state, seen = follow(bobs, running(STRAIGHT, 500, 800))
+    bobs = guide(STRAIGHT, 1_000, 4_000)
+    state, seen = follow(bobs, running(STRAIGHT, 1_000, 1_400))
 
     assert state.status == "started"
     assert state.started is None
     assert [passing.mark for passing in splits(seen)] == [2]
-    assert seen[-1].progress == pytest.approx(799 * 3 - 15, abs=5)
+    assert seen[-1].progress == pytest.approx(1_399 * 3 - 15, abs=5)
+
+
+def test_the_first_splits_of_a_slow_phone_are_uncertain() -> None:
+    fixes = [at(second, 3 * second - 15) for second in (500, 1_100)]
+    state, seen = follow(guide(STRAIGHT, 1_000), fixes)
+
+    start, split = splits(seen)
+    assert state.started is None
+    for passing, seconds in ((start, 5), (split, 338)):
+        assert passing.uncertainty >= 500
+        assert abs((passing.at - GUN) / 1000 - seconds) < 100
 
 
 def test_a_phone_that_starts_at_the_turn_is_on_neither_leg_at_first() -> None:
@@ -202,6 +213,39 @@ def test_a_runner_who_stands_near_the_line_has_finished(
     finishes = [passing.at for passing in splits(seen) if passing.mark == 99]
     assert finishes == ([state.finished] if status == "finished" else [])
     assert all(stands[0].t <= finish <= stands[-1].t for finish in finishes)
+
+
+def test_a_slow_phone_short_of_the_line_has_finished() -> None:
+    run = [at(second, 3 * second - 15) for second in range(-600, 3_001, 600)]
+    state, _ = follow(guide(STRAIGHT), [*run, at(3_600, 9_952), at(4_200, 9_972)])
+
+    assert state.status == "finished"
+    assert state.finished is not None
+    assert 3_000 <= (state.finished - GUN) / 1000 <= 3_600
+
+
+@pytest.mark.parametrize("back", [2_400, 3_300, 4_000])
+def test_a_runner_who_stands_at_the_end_of_the_laps_has_finished(back: int) -> None:
+    square = [(500, 0), (500, 500), (0, 500), (0, 0)]
+    laps = course((0, 0), *square * 4)
+    run = [
+        Fix(GUN + 1000 * second, *laps.point_at(max(3.0 * second - 15, 0.0)))
+        for second in range(-60, 901, 120)
+    ]
+    stands = [at(second, 5, -5) for second in range(back, back + 600, 120)]
+    state, _ = follow(guide(laps), [*run, *stands])
+
+    assert state.status == "finished"
+
+
+def test_a_slow_phone_that_is_driven_to_the_finish_has_not_finished() -> None:
+    run = [at(second, 3 * second - 15) for second in range(-600, 1_801, 600)]
+    # 3,400 m in ten minutes, and then 1,200 m.
+    driven = [at(2_400, 8_785), at(3_000, 9_990), at(3_600, 9_990), at(4_200, 9_990)]
+    state, _ = follow(guide(STRAIGHT), [*run, *driven])
+
+    assert state.status == "off_course"
+    assert state.finished is None
 
 
 def test_a_finish_is_final() -> None:

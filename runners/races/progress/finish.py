@@ -8,8 +8,9 @@ from runners.races.progress.observation import Observation
 from runners.races.progress.state import Hypothesis, Stands, State
 from runners.races.splits import Node
 
-# A runner who stands within FINISH_REACH_M of the finish has finished after STANDS_S.
-# Farther from it than NEAR_FINISH_M this takes RESTS_S, unless the phone sends slowly.
+# A runner who stands within FINISH_REACH_M of the finish, where fixes are at most
+# STANDS_M apart, has finished after STANDS_S. Farther from it than NEAR_FINISH_M this
+# takes RESTS_S, unless the phone sends slowly. Then its errors add to both distances.
 FINISH_REACH_M = 45.0
 NEAR_FINISH_M = 10.0
 STANDS_M = 15.0
@@ -21,13 +22,14 @@ STANDING_MPS = 1.0
 
 
 def note_standing(
-    state: State, t: int, distance: float, certain: Node, usual: float, finish: float
+    state: State, t: int, best: Hypothesis, certain: Node, usual: float, finish: float
 ) -> None:
     """Record since when a runner stands near the finish and when they crossed it."""
-    stands = state.stands
-    if distance < finish - FINISH_REACH_M:
+    stands, distance = state.stands, best.distance
+    error = 2 * math.sqrt(best.variance) if _is_slow(t, certain) else 0.0
+    if distance < finish - FINISH_REACH_M - error:
         state.stands = None
-    elif stands is None or abs(distance - stands.distance) > STANDS_M:
+    elif stands is None or abs(distance - stands.distance) > STANDS_M + error:
         run = max(finish - certain.distance, 0.0) / usual
         crossed = min(certain.t + 1000 * run, t)
         doubt = max((t - certain.t) / 1000, FINISH_REACH_M / usual)
@@ -42,5 +44,9 @@ def has_stood(
         best.speed <= STANDING_MPS
         and finish - best.distance <= NEAR_FINISH_M + math.sqrt(best.variance)
     )
-    slow = now.t - certain.t >= SLOW_INTERVAL_S * 1000
-    return now.t - stands.since >= (STANDS_S if near or slow else RESTS_S) * 1000
+    at_once = near or _is_slow(now.t, certain)
+    return now.t - stands.since >= (STANDS_S if at_once else RESTS_S) * 1000
+
+
+def _is_slow(t: int, certain: Node) -> bool:
+    return t - certain.t >= SLOW_INTERVAL_S * 1000

@@ -58,7 +58,7 @@ class Guide:
         self.start = min(starts, default=0.0)
         self.finish = min(max(finishes, default=course.length), course.length)
         self._line = Line(course)
-        mixture = Mixture(self._line, self.start, top_speed)
+        mixture = Mixture(self._line, self.start, self.finish, top_speed)
         ends = {"start": self.start, "finish": self.finish, "top_speed": top_speed}
         self._starting = Starting(course, self._line, mixture, self.passes, **ends)
         self._running = Running(course, mixture, self.passes, **ends)

@@ -60,9 +60,11 @@ SPELL_S = 100.0
 class Mixture:
     """Moves hypotheses along a line. Read-only."""
 
-    def __init__(self, line: Line, start: float, top_speed: float) -> None:
+    def __init__(
+        self, line: Line, start: float, finish: float, top_speed: float
+    ) -> None:
         self._line = line
-        self._start = start
+        self._start, self._finish = start, finish
         self._top_speed = top_speed
 
     def first(
@@ -147,6 +149,9 @@ class Mixture:
         low, high = distance - tail, min(distance + tail, farthest)
         silent = seconds > SILENCE_S or tail > WINDOW_M or hypothesis.misfits > LOST_S
         if silent:
+            # Runners have stopped behind the finish.
+            stop = max(hypothesis.distance, self._finish)
+            motion = min(distance, stop), *motion[1:]
             places = self._near(now, noise, low - usual * seconds, high)
         else:
             places = self._line.along(now.spot, noise, distance, variance, low, high)

@@ -76,10 +76,15 @@ def top_speed_of_a_minute(top_speed: float) -> float:
     return max(top_speed - SPRINT_MPS, top_speed / 2)
 
 
-def top_average(usual: float, seconds: float, top_speed: float) -> float:
-    """Return the highest average speed of a runner over some seconds, m/s."""
+def top_average(
+    usual: float, seconds: float, top_speed: float, faster: float = FASTER_MPS
+) -> float:
+    """Return the highest average speed of a runner over some seconds, m/s.
+
+    Over ten minutes it is `faster` than the runner's own average.
+    """
     most = top_speed_of_a_minute(top_speed)
-    own = min(usual + FASTER_MPS, most)
+    own = min(usual + faster, most)
     # From one to ten minutes the limit falls linearly.
     part = min(max((seconds - 60) / 540, 0.0), 1.0)
     return most + part * (own - most)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from runners.races.progress.lost import lost_at
-from runners.races.progress.motion import top_average
+from runners.races.progress.motion import FASTER_MPS, top_average
 from runners.races.progress.state import Here, Hypothesis, State, Trail, metres_between
 from runners.races.splits import Node
 
 # Speeds are measured between this many places, at least TRAIL_S apart.
-TRAIL_S = 60.0
+TRAIL_S = 120.0
 TRAIL_LENGTH = 5
+# A fast fix is confirmed by a fix that is faster than the runner's own average by this
+# share of what is possible.
+CONFIRMING_SHARE = 0.5
+# A runner within this distance of a fast fix is still there.
+STILL_THERE_M = 100.0
 # A ride is longer than RIDE_M, and by RIDE_SLACK_M longer than anybody can run.
 RIDE_M = 400.0
 RIDE_SLACK_M = 150.0
@@ -33,25 +41,34 @@ def note_speed(
 
     `distance` is the one along the course, None beside it.
     """
-    trail = state.trail
-    if trail and not state.fast and here.t - trail[-1].t < TRAIL_S * 1000:
+    trail, fast = state.trail, state.fast
+    if trail and not fast and here.t - trail[-1].t < TRAIL_S * 1000:
         return
     now = Trail(here.t, here.lat, here.lng, distance)
-    before = next((old for old in trail if _is_ride(old, now, usual, top_speed)), None)
+    # A runner who is still at the place of an earlier fix has not run there meanwhile.
+    known = [old for old in (fast, state.elsewhere) if old and _is_near(old, here)]
+    there = now._replace(t=min((old.t for old in known), default=here.t))
+    faster = FASTER_MPS * (CONFIRMING_SHARE if fast else 1)
+    most = partial(top_average, usual, top_speed=top_speed, faster=faster)
+    before = next((old for old in trail if _is_ride(old, there, most)), None)
     if before is None:
-        state.trail, state.fast = (*trail[1 - TRAIL_LENGTH :], now), False
+        state.trail, state.fast = (*trail[1 - TRAIL_LENGTH :], now), None
         return
-    if state.rode or not state.fast:
-        state.fast = True
+    if state.rode or not fast:
+        state.fast = now
         return
     if before.distance is not None and before.distance < certain.distance:
         certain = Node(before.t, before.distance)
-    state.rode, state.fast, state.certain = True, False, certain
+    state.rode, state.fast, state.certain = True, None, certain
     state.trail, state.stands = (now,), None
     state.hypotheses = (lost_at(here.t, certain, usual, 0.0),)
 
 
-def _is_ride(before: Trail, now: Trail, usual: float, top_speed: float) -> bool:
+def _is_near(one: Trail | Here, other: Here) -> bool:
+    return metres_between(one.lat, one.lng, other.lat, other.lng) <= STILL_THERE_M
+
+
+def _is_ride(before: Trail, now: Trail, most: Callable[[float], float]) -> bool:
     seconds = (now.t - before.t) / 1000
     metres = metres_between(before.lat, before.lng, now.lat, now.lng)
     if (
@@ -60,12 +77,16 @@ def _is_ride(before: Trail, now: Trail, usual: float, top_speed: float) -> bool:
         and now.distance is not None
     ):
         metres = max(metres, now.distance - before.distance)
-    most = top_average(usual, seconds, top_speed) * seconds + RIDE_SLACK_M
-    return metres > max(RIDE_M, most)
+    return seconds > 0 and metres > max(RIDE_M, most(seconds) * seconds + RIDE_SLACK_M)
 
 
-def runs_again(state: State, best: Hypothesis, certain: Node, usual: float) -> bool:
-    """Return whether a runner who was driven runs on the course again."""
+def runs_again(
+    state: State, best: Hypothesis, certain: Node, usual: float, finish: float
+) -> bool:
+    """Return whether a runner who was driven runs on the course again.
+
+    Those who stand near the finish look like runners who have run there slowly.
+    """
     if abs(best.distance - certain.distance) <= RETURN_M:
         return True
     seconds = max((state.t - best.since) / 1000, 1.0)
@@ -73,7 +94,7 @@ def runs_again(state: State, best: Hypothesis, certain: Node, usual: float) -> b
     since = (state.t - certain.t) / 1000
     return (
         ran >= RUN_AGAIN_M
-        and best.speed > 1.0
-        and ran / seconds <= 1.3 * usual
+        and best.distance < finish - RUN_AGAIN_M
+        and 0.5 * usual <= ran / seconds <= 1.3 * usual
         and best.distance - certain.distance <= 1.3 * usual * since
     )

@@ -91,7 +91,9 @@ class Running:
         note_speed(state, now.here, along, certain, usual, self._top_speed)
         best, certain = state.hypotheses[0], _certain(state)
         _note_elsewhere(state, now.here, best)
-        if best.misfits or (state.rode and not runs_again(state, best, certain, usual)):
+        if best.misfits or (
+            state.rode and not runs_again(state, best, certain, usual, self._finish)
+        ):
             return self._lost(state, now, best, certain, usual)
         average_noise(state, now.noise, beside, seconds)
         return self._matched(state, now, best, certain, usual)
@@ -182,7 +184,7 @@ class Running:
             now.sigma > MAX_COUNTED_SIGMA_M
             and now.t - certain.t <= COARSE_COUNTS_AFTER_S * 1000
         )
-        if undecided or coarse:
+        if undecided or coarse or state.fast:
             return self._seen(hypotheses)
         return self._count(state, now, best, certain, usual)
 
@@ -203,15 +205,16 @@ class Running:
         if certain.t < best.since < now.t:
             nodes.append(Node(best.since, best.origin))
         reached, finish = best.distance, self._finish
-        note_standing(state, now.t, reached, certain, usual, finish)
+        note_standing(state, now.t, best, certain, usual, finish)
         doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(usual, best.speed)
         stands = state.stands
         if stands is not None and has_stood(stands, now, best, certain, finish):
             # The runner has crossed the line and gone back, or stands a little short of
             # it because of GPS errors.
-            nodes, reached = [certain._replace(t=stands.crossed)], finish + 1
-            doubt = stands.doubt
-        nodes.append(Node(now.t, reached))
+            reached, doubt = finish + 1, stands.doubt
+            nodes = [Node(stands.crossed, reached)]
+        else:
+            nodes.append(Node(now.t, reached))
         if reached < certain.distance - CORRECTED_M:
             state.next = bisect_right(self._passes, (reached,))
         splits, state.next = passings(self._passes, state.next, nodes, doubt)

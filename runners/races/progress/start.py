@@ -38,6 +38,8 @@ MOVED_M = 100.0
 # this for LINGERS_S.
 LINGERS_S = 300.0
 LINGERS_MPS = 0.5
+# The first fix of a slow phone comes within this time of the gun.
+SLOW_PHONE_S = 900.0
 # Runners who have started are not slower than this on average since the gun.
 SLOWEST_MPS = 1.2
 # A run back by this distance was not a start.
@@ -146,34 +148,41 @@ class Starting:
         now = Node(state.t, min(best.distance, self._finish))
         origin = Node(best.since, best.origin)
         doubt = DOUBT_SIGMAS * math.sqrt(best.variance) / max(best.speed, 1.0)
-        if waiting is None:
-            # There was no fix near the start, so the marks passed since have no times.
-            passed = bisect_right(self._passes, (best.origin,))
-            splits, following = passings(self._passes, passed, (origin, now), doubt)
-            started = None
-        else:
-            since = max(waiting.t, state.gun)
-            behind, ahead = -waiting.distance, max(best.origin - self._start, 0.1)
-            at = since + (best.since - since) * behind / (behind + ahead)
-            # GPS errors make runners who wait at the line seem to cross it and come
-            # back. The time at which they ran away from it counts.
-            ran = (best.distance - self._start) / max(best.speed, 1.0)
-            at = max(at, now.t - 1000 * ran)
-            line = Node(at, self._start)
-            splits, following = passings(self._passes, 0, (line, origin, now), doubt)
-            between = (best.since - since) / 1000
-            splits = tuple(
-                passing._replace(uncertainty=max(passing.uncertainty, between))
-                if passing.distance <= origin.distance
-                else passing
-                for passing in splits
-            )
-            started = round(at)
-        state.status, state.started = "started", started
-        state.certain, state.waiting, state.next = now, None, following
-        state.first = origin if started is None else Node(started, self._start)
+        state.status, state.certain, state.waiting = "started", now, None
+        state.first = origin
         uncertainty = deviation(state.hypotheses)
+        if waiting is None and not self._ran_from_the_gun(state.gun, origin):
+            # The runner was elsewhere before, so the marks passed since have no times.
+            passed = bisect_right(self._passes, (best.origin,))
+            splits, state.next = passings(self._passes, passed, (origin, now), doubt)
+            return Seen(now.distance, uncertainty, splits=splits)
+        before = waiting or Node(state.gun, 0.0)
+        since = max(before.t, state.gun)
+        behind, ahead = -before.distance, max(best.origin - self._start, 0.1)
+        at = since + (best.since - since) * behind / (behind + ahead)
+        # GPS errors make runners who wait at the line seem to cross it and come back.
+        # The time at which they ran away from it counts.
+        ran = (best.distance - self._start) / max(best.speed, 1.0)
+        line = Node(max(at, now.t - 1000 * ran), self._start)
+        splits, state.next = passings(self._passes, 0, (line, origin, now), doubt)
+        between = (best.since - since) / 1000
+        splits = tuple(
+            passing._replace(uncertainty=max(passing.uncertainty, between))
+            if passing.distance <= origin.distance
+            else passing
+            for passing in splits
+        )
+        if waiting is not None:
+            state.started = round(line.t)
+            state.first = Node(state.started, self._start)
         return Seen(now.distance, uncertainty, splits=splits)
+
+    def _ran_from_the_gun(self, gun: int, origin: Node) -> bool:
+        """Return whether the first fix of a slow phone fits a run from the line."""
+        seconds = (origin.t - gun) / 1000
+        pace = (origin.distance - self._start) / max(seconds, 1.0)
+        most = top_speed_of_a_minute(self._top_speed)
+        return seconds <= SLOW_PHONE_S and SLOWEST_MPS <= pace <= most
 
 
 def _lingers(hypothesis: Hypothesis, t: int) -> bool:

@@ -176,9 +176,9 @@ class State:
     trail: tuple[Trail, ...] = ()
     # The first position of the present series beside the course or too far along it.
     elsewhere: Here | None = None
-    # Whether the runner was faster than anybody can run: at the last fix, and
-    # confirmed.
-    fast: bool = False
+    # The first fix at which the runner was faster than anybody can run, and whether
+    # this is confirmed.
+    fast: Trail | None = None
     rode: bool = False
     # Set while the runner stands near the finish.
     stands: Stands | None = None
@@ -238,9 +238,10 @@ _KEYS = (
     *("st", "fi", "no", "tr", "e", "fa", "ro", "sf"),
 )
 _NAMES = dict(zip(_KEYS, (field.name for field in fields(State)), strict=True))
-_KINDS: dict[str, type[Here | Node | Stands]] = {
+_KINDS: dict[str, type[Here | Node | Stands | Trail]] = {
     **{"shown": Here, "held": Here, "elsewhere": Here},
     **{"certain": Node, "waiting": Node, "first": Node, "far": Node, "stands": Stands},
+    "fast": Trail,
 }
 _BEGINNING = State(gun=-1)
 
