@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError
 
-from runners.consumers.errors import CommandError
 from runners.live.encoding.fields import (
     AnySlug,
     OptionalId,
@@ -21,6 +20,7 @@ from runners.live.encoding.fields import (
     invalid_field,
 )
 from runners.live.encoding.typed_dialect import DEFAULT_TICK_MS, TICKS_MS
+from runners.units.errors import CodedError
 
 # Limit of the fixes in one `publish`.
 PUBLISH_LIMIT = 500
@@ -148,7 +148,7 @@ class Echo(Ping):
 class Refused(Message):
     """A JSON object that is none of the messages."""
 
-    error: CommandError
+    error: CodedError
     names: tuple[Any, ...]
 
     @property
@@ -179,13 +179,11 @@ def refused(fields: dict[str, Any], error: Exception) -> Refused:
     return Refused(id=id_, error=_error_of(fields.get("type"), error), names=names)
 
 
-def _error_of(type_: object, error: Exception) -> CommandError:
+def _error_of(type_: object, error: Exception) -> CodedError:
     if not isinstance(error, ValidationError):
-        return CommandError("message.invalid", "The message is nested too deeply.")
+        return CodedError("message.invalid", "The message is nested too deeply.")
     message = _BY_TYPE.get(type_) if isinstance(type_, str) else None
     if message is None:
-        return CommandError(
-            "message.unknown", f"`type` is one of {', '.join(_BY_TYPE)}."
-        )
+        return CodedError("message.unknown", f"`type` is one of {', '.join(_BY_TYPE)}.")
     code = message.codes.get(invalid_field(error), "message.invalid")
-    return CommandError(code, f"{error}.")
+    return CodedError(code, f"{error}.")

@@ -8,7 +8,6 @@ from typing import Any, cast
 from django.conf import settings
 
 from runners import database
-from runners.consumers.errors import CommandError
 from runners.consumers.session import Dialect, Session, failed
 from runners.consumers.single_runners import follow_runners
 from runners.live.encoding import seed_dialect
@@ -22,6 +21,7 @@ from runners.positions.track import Publisher
 from runners.positions.validation import FixError, fix_from
 from runners.rights import token_lookup
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Seed(Dialect):
             following = command.get("following")
             self.session.limit_commands(following)
             if not isinstance(following, list):
-                raise CommandError(
+                raise CodedError(
                     "message.invalid", "`following` must be a list of ids."
                 )
             await self.accept_gathered()
@@ -70,7 +70,7 @@ class Seed(Dialect):
             await self.publish(command)
         else:
             self.session.limit_commands()
-            raise CommandError(
+            raise CodedError(
                 "message.invalid",
                 "Send an initialRequest, or a position with userId, lat and lng.",
             )
@@ -128,7 +128,7 @@ class Seed(Dialect):
         if publisher is None:
             publisher = await self.open_publisher(code)
         elif code != publisher.code:
-            raise CommandError(
+            raise CodedError(
                 "runner.mismatch",
                 "This token belongs to a different runner than `userId`.",
             )
@@ -137,12 +137,12 @@ class Seed(Dialect):
     async def open_publisher(self, code: str) -> Publisher:
         """Return the runner of an id in open mode, without a check."""
         if not settings.SPECTATE_OPEN:
-            raise CommandError(
+            raise CodedError(
                 "token.required",
                 "Publishing needs the runner's token. Send it in the handshake.",
             )
         if len(self._publishers) >= OPEN_PUBLISHERS:
-            raise CommandError(
+            raise CodedError(
                 "follow.limit",
                 f"A socket may publish for at most {OPEN_PUBLISHERS:,} ids.",
             )
@@ -157,7 +157,7 @@ class Seed(Dialect):
             self.session.process.pipeline.refuse(FixError(code, detail))
         self._gathered.clear()
 
-    def send_error(self, error: CommandError, command: Any = None) -> None:
+    def send_error(self, error: CodedError, command: Any = None) -> None:
         detail = error.detail
         if "runner" in error.fields:
             detail = f"{error.fields['runner']}: {detail}"

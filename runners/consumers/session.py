@@ -20,7 +20,6 @@ from django.conf import settings
 
 from runners import database
 from runners.consumers import handshake
-from runners.consumers.errors import CommandError
 from runners.consumers.followed import Followed
 from runners.live.close_codes import (
     FRAME_TOO_BIG,
@@ -48,6 +47,7 @@ from runners.rights.access import AccessCheck, AccessDecision, Grant, Viewer
 from runners.serving.process import Process
 from runners.subscriptions.topic import TopicName
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +81,14 @@ class Dialect(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Any:
-        """Parse a message; raises `CommandError`."""
+        """Parse a message; raises `CodedError`."""
 
     @abstractmethod
     async def handle(self, command: Any) -> None:
-        """Handle a message; raises `CommandError` and `FixError`."""
+        """Handle a message; raises `CodedError` and `FixError`."""
 
     @abstractmethod
-    def send_error(self, error: CommandError, command: Any = None) -> None:
+    def send_error(self, error: CodedError, command: Any = None) -> None:
         """Send an error, as the reply to a command if there is one."""
 
     def send_access(self, reason: str, *, runner: str = "", race: str = "") -> None:
@@ -182,7 +182,7 @@ class Session:
         except database.DatabaseUnavailable:
             self.send_store_unavailable()
             self.outbox.close(OVERLOADED)
-        except CommandError as error:
+        except CodedError as error:
             self.send_error(error)
             self.outbox.close(
                 TOO_FAST if error.code == "socket.limit" else NOT_SIGNED_IN
@@ -194,13 +194,13 @@ class Session:
         text = message.get("text")
         if text is None:
             self.send_error(
-                CommandError("message.invalid", "Send text frames with JSON.")
+                CodedError("message.invalid", "Send text frames with JSON.")
             )
             self.outbox.close(NOT_OUR_PROTOCOL)
             return
         if len(text) > FRAME_LIMIT:
             self.send_error(
-                CommandError(
+                CodedError(
                     "message.too_big",
                     f"A frame may have at most {FRAME_LIMIT:,} bytes.",
                 )
@@ -212,13 +212,13 @@ class Session:
             command = self._dialect.parse(text)
             self._handling = True
             await self._dialect.handle(command)
-        except CommandError as error:
-            self.send_error(error, command)
         except FixError as error:
             self.process.pipeline.refuse(error)
             self.report_refused(error, command)
+        except CodedError as error:
+            self.send_error(error, command)
         except RunnerIdError as error:
-            self.send_error(CommandError("runner.invalid", str(error)), command)
+            self.send_error(CodedError("runner.invalid", str(error)), command)
         except database.DatabaseUnavailable:
             # The message was valid, so a client that waits for the database is not
             # silent.
@@ -233,15 +233,15 @@ class Session:
             self._handling = False
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse a JSON object; raises `CommandError`."""
+        """Parse a JSON object; raises `CodedError`."""
         try:
             command = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             self.limit_commands()
-            raise CommandError("message.invalid", f"Not JSON: {error}.") from None
+            raise CodedError("message.invalid", f"Not JSON: {error}.") from None
         if not isinstance(command, dict):
             self.limit_commands()
-            raise CommandError("message.invalid", "Send a JSON object.")
+            raise CodedError("message.invalid", "Send a JSON object.")
         return command
 
     def disconnect(self) -> None:
@@ -255,19 +255,19 @@ class Session:
         self.process.access_monitor.sockets.discard(self)
         self.process.access_monitor.release_sockets(self.socket_counts)
 
-    def send_error(self, error: CommandError, command: Any = None) -> None:
+    def send_error(self, error: CodedError, command: Any = None) -> None:
         """Send an error, to this socket only."""
         self._dialect.send_error(error, command)
 
     # -- rights
 
     async def authenticate(self, token: str) -> None:
-        """Set the runner of a token as the publisher; raises `CommandError`."""
+        """Set the runner of a token as the publisher; raises `CodedError`."""
         generation = self.process.access_monitor.generation
         bearer = await database.read(token_lookup.find_token, token)
         if bearer is None:
             await self.process.wrong_secrets.delay(self.address)
-            raise CommandError(
+            raise CodedError(
                 "token.invalid",
                 "This token is unknown or was revoked. Ask for a new one.",
             )
@@ -281,9 +281,9 @@ class Session:
         self._dialect.authenticated(bearer.publisher)
 
     def count_socket(self, kind: str, key: int, limit: int) -> None:
-        """Count this socket against a limit; raises `CommandError`."""
+        """Count this socket against a limit; raises `CodedError`."""
         if not self.process.access_monitor.count_socket(kind, key, limit):
-            raise CommandError(
+            raise CodedError(
                 "socket.limit", f"One {kind} has {limit} sockets at most. Close one."
             )
         self.socket_counts.append((kind, key))
@@ -384,7 +384,7 @@ class Session:
         self.followed.remove_topics(list(self.followed.topics))
         self.followed.remove_runners(set(self.followed.runners.values()))
         self.publisher = None
-        self.send_error(CommandError(code, detail))
+        self.send_error(CodedError(code, detail))
         self.outbox.close(close_code)
 
     # -- the operator's view
@@ -405,7 +405,7 @@ class Session:
     # -- rates and refusals
 
     def limit_commands(self, *named: object) -> None:
-        """Count a message and the items of these lists of it; raises `CommandError`."""
+        """Count a message and the items of these lists of it; raises `CodedError`."""
         self.limit_rate(
             self.command_limit,
             1 + sum(len(names) for names in named if isinstance(names, list)),
@@ -413,7 +413,7 @@ class Session:
         )
 
     def limit_fixes(self, fixes: int) -> None:
-        """Count fixes against the runner's rate; raises `CommandError`."""
+        """Count fixes against the runner's rate; raises `CodedError`."""
         if self.viewer.token is None or self.publisher is None:
             return
         bucket = self.process.publish_limits.of(self.publisher.pk)
@@ -423,14 +423,14 @@ class Session:
                 fixes,
                 "Too many positions at once. Keep them and send them later.",
             )
-        except CommandError as error:
+        except CodedError as error:
             self.record_refused([(error.code, error.detail)])
             raise
 
     def report_refused(self, error: FixError, command: Any = None) -> None:
         """Send the error of a refused fix to the phone, and record it."""
         self.record_refused([(error.code, error.detail)])
-        self.send_error(CommandError(error.code, error.detail), command)
+        self.send_error(error, command)
 
     def record_refused(self, refused: Collection[tuple[str, str]]) -> None:
         """Record for the organisers why a phone's fixes are refused: (code, detail)."""
@@ -440,7 +440,7 @@ class Session:
             self.process.pipeline.phone_activity.record(token, runner, refused=refused)
 
     def limit_rate(self, bucket: Bucket, count: int, detail: str) -> None:
-        """Count against a rate; raises `CommandError`."""
+        """Count against a rate; raises `CodedError`."""
         wait = bucket.take(count)
         if not wait:
             self.refused_in_a_row.pop(bucket, None)
@@ -448,7 +448,7 @@ class Session:
         self.refused_in_a_row[bucket] += 1
         if self.refused_in_a_row[bucket] > TOO_FAST_LIMIT:
             self.outbox.close(TOO_FAST)
-        raise CommandError("rate.limited", detail, after=math.ceil(wait * 1000))
+        raise CodedError("rate.limited", detail, after=math.ceil(wait * 1000))
 
     # -- tasks
 
@@ -498,7 +498,7 @@ class Session:
 
     def send_store_unavailable(self, command: Any = None) -> None:
         self.send_error(
-            CommandError(
+            CodedError(
                 "store.unavailable",
                 "The database does not answer. Keep what you have and try again.",
                 after=STORE_RETRY_MS,
@@ -507,9 +507,9 @@ class Session:
         )
 
 
-def failed() -> CommandError:
+def failed() -> CodedError:
     """Return the error that clients get for an exception here."""
-    return CommandError(
+    return CodedError(
         "server.error", "The server failed to handle this. Nothing was changed."
     )
 

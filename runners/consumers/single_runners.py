@@ -7,9 +7,9 @@ from typing import Any
 
 from django.conf import settings
 
-from runners.consumers.errors import CommandError
 from runners.consumers.session import Session
 from runners.live.encoding.ids import RunnerIdError, code_of
+from runners.units.errors import CodedError
 
 # Limit of followed runners and topics.
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
@@ -36,7 +36,7 @@ async def follow_runners(
             code = code_of(wire_id)
         except RunnerIdError as error:
             session.send_error(
-                CommandError("runner.invalid", str(error), runner=plain(wire_id)),
+                CodedError("runner.invalid", str(error), runner=plain(wire_id)),
                 command,
             )
         else:
@@ -45,7 +45,7 @@ async def follow_runners(
     chosen = list(codes)[:room]
     if len(wire_ids) > FOLLOW_LIMIT or len(codes) > room:
         session.send_error(
-            CommandError(
+            CodedError(
                 "follow.limit",
                 f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow "
                 "some first. "
@@ -60,7 +60,7 @@ async def follow_runners(
         session.viewer, chosen, create=settings.SPECTATE_OPEN
     )
     for code, reason in refused.items():
-        refusal = CommandError(reason, _REFUSALS[reason], runner=code)
+        refusal = CodedError(reason, _REFUSALS[reason], runner=code)
         session.send_error(refusal, command)
     await session.follow_granted(grants, generation)
     return {grant.code: grant.pk for grant in grants}

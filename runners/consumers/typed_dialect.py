@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import DecodeError
 
-from runners.consumers.errors import CommandError
 from runners.consumers.messages import (
     Echo,
     Message,
@@ -34,6 +33,7 @@ from runners.live.socket_writer import SocketWriter
 from runners.positions.rate_limits import Bucket
 from runners.positions.track import Publisher
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 
 
 class Typed(Dialect):
@@ -91,7 +91,7 @@ class Typed(Dialect):
             reply.id = command.id
         self.outbox.send_event(message_frame(reply))
 
-    def send_error(self, error: CommandError, command: Message | None = None) -> None:
+    def send_error(self, error: CodedError, command: Message | None = None) -> None:
         self.answer(
             Error(code=error.code, detail=error.detail, **error.fields), command
         )
@@ -124,5 +124,5 @@ class Typed(Dialect):
         return bucket
 
 
-# Handles one message of a session; raises `CommandError` and `FixError`.
+# Handles one message of a session; raises `CodedError` and `FixError`.
 Command = Callable[[Typed, Any], Awaitable[None]]

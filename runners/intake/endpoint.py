@@ -35,6 +35,7 @@ from runners.rights.token_cache import CachedToken
 from runners.serving.bodies import UPLOAD_LIMIT_BYTES, BodyRefused
 from runners.serving.process import Process, current
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +59,12 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class TryLater(Exception):
+class TryLater(CodedError):
     """The request cannot be handled now: the status, and the seconds until a retry."""
 
     def __init__(self, status: int, code: str, detail: str, after: float) -> None:
-        super().__init__(detail)
+        super().__init__(code, detail)
         self.status = status
-        self.code = code
-        self.detail = detail
         self.after = math.ceil(after)
 
 

@@ -15,10 +15,11 @@ from runners.models import Alert, Contact, Runner, ShareLink, Subscription
 from runners.models.news import KINDS, Kind
 from runners.notifying import mail
 from runners.notifying.endpoints import EndpointRefused, read_endpoint
-from runners.notifying.suppression import MailRefused, check_first_mail
+from runners.notifying.suppression import check_first_mail
 from runners.notifying.webpush import KeysRefused, check_keys
 from runners.positions.rate_limits import Bucket
 from runners.quotas import network_of, over_quota
+from runners.units.errors import CodedError
 
 # Limit of one account.
 MAX_BROWSERS = 10
@@ -34,15 +35,6 @@ MAX_NEW_OF_NETWORK = 300
 DAY_S = 86_400
 
 _new = Bucket(NEW_BROWSERS_PER_S, NEW_BURST)
-
-
-class ChoiceRefused(Exception):
-    """A choice that is refused; `code` is stable and dotted."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
 
 
 def _too_many_from(address: str) -> bool:
@@ -71,18 +63,18 @@ def browser_subscribe(
     """Store a browser's push subscription, as `PushSubscription.toJSON()` returns it.
 
     From now on it belongs to the account, or to nobody; the number of the latter is
-    limited for each network. Raises `ChoiceRefused`.
+    limited for each network. Raises `CodedError`.
     """
     endpoint, (p256dh, auth) = str(push.get("endpoint")), _keys(push)
     try:
         read_endpoint(endpoint)
         check_keys(p256dh, auth)
     except (EndpointRefused, KeysRefused) as error:
-        raise ChoiceRefused("push.invalid", str(error)) from None
+        raise CodedError("push.invalid", str(error)) from None
     known = browser_known(push)
     if known is None and (_new.take(1) or (user is None and _too_many_from(address))):
         detail = _("Too many requests. Try again in a moment.")
-        raise ChoiceRefused("rate.limited", detail)
+        raise CodedError("rate.limited", detail)
     if known is not None and known.user != user:
         # Its alerts depended on the rights of a different account.
         known.delete()
@@ -90,7 +82,7 @@ def browser_subscribe(
         mine = user.subscriptions.exclude(endpoint="").exclude(digest=_digest(endpoint))
         if mine.count() >= MAX_BROWSERS:
             detail = _("You can have at most {count} browsers. Stop one first.")
-            raise ChoiceRefused("push.limit", detail.format(count=MAX_BROWSERS))
+            raise CodedError("push.limit", detail.format(count=MAX_BROWSERS))
     subscription, _created = Subscription.objects.update_or_create(
         digest=_digest(endpoint),
         defaults={
@@ -118,7 +110,7 @@ def alerts_set(
     """Set the alerts about these runners at a destination. Without kinds, remove them.
 
     `link` is the share link by which the follower sees them, or None. Raises
-    `ChoiceRefused`.
+    `CodedError`.
     """
     runners = list(runners)
     if not kinds:
@@ -136,7 +128,7 @@ def alerts_set(
     )
     if subscription.alerts.count() > MAX_ALERTS:
         detail = _("You can have alerts for at most {count} runners. Stop some first.")
-        raise ChoiceRefused("alerts.limit", detail.format(count=MAX_ALERTS))
+        raise CodedError("alerts.limit", detail.format(count=MAX_ALERTS))
 
 
 def alerts_of(subscription: Subscription | None) -> dict[str, list[str]]:
@@ -150,26 +142,23 @@ def alerts_of(subscription: Subscription | None) -> dict[str, list[str]]:
 
 
 def address_add(*, user: User, email: str, language: str) -> Subscription:
-    """Store a mail address and ask its owner to confirm; raises `ChoiceRefused`.
+    """Store a mail address and ask its owner to confirm; raises `CodedError`.
 
     A repeated call sends the request again, unless the address is confirmed. Raises
     OSError if the mail server is unavailable.
     """
     if not mail.is_offered():
-        raise ChoiceRefused("mail.off", _("This server does not send emails."))
+        raise CodedError("mail.off", _("This server does not send emails."))
     mine = user.subscriptions.exclude(email="")
     if mine.exclude(email=email).count() >= MAX_ADDRESSES:
         detail = _("You can have at most {count} addresses. Remove one first.")
-        raise ChoiceRefused("mail.limit", detail.format(count=MAX_ADDRESSES))
+        raise CodedError("mail.limit", detail.format(count=MAX_ADDRESSES))
     subscription, _created = Subscription.objects.get_or_create(
         digest=_digest(f"mailto:{user.pk}:{email}"),
         defaults={"user": user, "email": email, "language": language},
     )
     if subscription.confirmed_at is None:
-        try:
-            check_first_mail(email, account=user.pk)
-        except MailRefused as error:
-            raise ChoiceRefused(error.code, error.detail) from None
+        check_first_mail(email, account=user.pk)
         mail.confirmation_mail(subscription).send()
     return subscription
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from runners.models import Contact, Subscription, SuppressedAddress
 from runners.models.suppression import address_digest
 from runners.quotas import over_quota
+from runners.units.errors import CodedError
 
 DAY_S = 86_400
 HOUR_S = 3_600
@@ -19,19 +20,10 @@ MAX_BY_ACCOUNT = 5
 MAX_BY_SERVER = 500
 
 
-class MailRefused(Exception):
-    """A first mail that is not sent; `code` is stable and dotted."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
 def check_first_mail(address: str, *, account: int | None) -> None:
-    """Count a first mail to an address, or raise `MailRefused`."""
+    """Count a first mail to an address, or raise `CodedError`."""
     if SuppressedAddress.objects.of_address(address).exists():
-        raise MailRefused(
+        raise CodedError(
             "mail.suppressed",
             _("The owner of this address does not want emails from this server."),
         )
@@ -40,7 +32,7 @@ def check_first_mail(address: str, *, account: int | None) -> None:
         or over_quota(f"mail by {account}", MAX_BY_ACCOUNT, DAY_S)
         or over_quota("mail", MAX_BY_SERVER, HOUR_S)
     ):
-        raise MailRefused(
+        raise CodedError(
             "rate.limited", _("Too many emails today. Try again tomorrow.")
         )
 

@@ -9,6 +9,7 @@ from msgspec import ValidationError, convert
 
 from runners.live.encoding.fields import invalid_field
 from runners.positions.fix import Fix
+from runners.units.errors import CodedError
 
 # How far a phone's clock may be ahead of the server's.
 CLOCK_TOLERANCE_MS = 60_000
@@ -21,13 +22,8 @@ _DETAILS = {
 }
 
 
-class FixError(ValueError):
-    """A fix that is refused; `code` is stable and dotted."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
+class FixError(CodedError):
+    """A fix that is refused."""
 
 
 def fix_from(message: Mapping[str, Any], t: int) -> Fix:

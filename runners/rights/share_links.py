@@ -15,6 +15,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from runners import database
 from runners.models import ShareLink
+from runners.units.errors import CodedError
 
 # Threads for hashing PINs, separate from those for queries: forty guesses at once would
 # occupy these for seconds.
@@ -27,13 +28,11 @@ LOCK_S = 60.0
 MOST_KEPT = 10_000
 
 
-class LinkError(Exception):
-    """A share link that shows nothing; `code` is stable and dotted, `at` its end."""
+class LinkError(CodedError):
+    """A share link that shows nothing; `at` is its end."""
 
     def __init__(self, code: str, detail: str, at: datetime | None = None) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
+        super().__init__(code, detail)
         self.at = at
 
 
@@ -43,6 +42,7 @@ class LinkLocked(LinkError):
     def __init__(self, after: float) -> None:
         super().__init__("rate.limited", "Too many wrong PINs. Try again in a minute.")
         self.after = math.ceil(after)
+        self.fields["after"] = 1000 * self.after
 
 
 class WrongPins:

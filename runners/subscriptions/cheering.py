@@ -13,6 +13,7 @@ from runners.positions.rate_limits import Bucket, Limits
 from runners.quotas import network_of
 from runners.rights.access import Viewer, followable
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 
 # Limit of the text, in characters.
 TEXT_LIMIT = 80
@@ -29,24 +30,15 @@ cheers_for = Limits(RUNNER_CHEERS_PER_S, RUNNER_BURST)
 cheers_of_sender = Limits(SENDER_CHEERS_PER_S, SENDER_BURST)
 
 
-class CheerError(Exception):
-    """A cheer that is not sent; `code` is stable and dotted."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
 def cheer_text(text: object) -> str:
-    """Return the text of a cheer without markup; raises `CheerError`."""
+    """Return the text of a cheer without markup; raises `CodedError`."""
     # Emoji are joined by U+200D, which is not printable.
     if (
         not isinstance(text, str)
         or not text.replace("\u200d", "").isprintable()
         or not 1 <= len(text := text.strip()) <= TEXT_LIMIT
     ):
-        raise CheerError(
+        raise CodedError(
             "cheer.invalid",
             f"`text` is 1 to {TEXT_LIMIT} characters on one line, without control "
             "characters.",
@@ -63,16 +55,16 @@ def sender_limit(viewer: Viewer, address: str, runner: int) -> Bucket:
 def cheered_runner(viewer: Viewer, code: str) -> int:
     """Return the primary key of a runner that a viewer may cheer.
 
-    Raises `CheerError`. Causes two queries.
+    Raises `CodedError`. Causes two queries.
     """
     grants, refused = followable(viewer, [code], create=False)
     if not grants:
         reason = refused[code]
-        raise CheerError(
+        raise CodedError(
             reason, "There is no such runner, or they are not shown to you."
         )
     if not Runner.objects.filter(pk=grants[0].pk, cheers=True).exists():
-        raise CheerError("cheer.off", "This runner accepts no cheers.")
+        raise CodedError("cheer.off", "This runner accepts no cheers.")
     return grants[0].pk
 
 

@@ -24,6 +24,7 @@ from runners.rights.windows import visible_from, visible_races
 from runners.serving.process import complete_before
 from runners.snapshots.items import add_trails, runner_items
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 from runners.views.numbers import whole_number
 from runners.views.share_header import database_unavailable, header_link
 from runners.views.topic_data import (
@@ -38,14 +39,12 @@ from runners.views.topic_data import (
 FOLLOW_LIMIT: int = settings.SPECTATE_FOLLOW_LIMIT
 
 
-class Refused(Exception):
+class Refused(CodedError):
     """An invalid request, or a request for hidden runners or races."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(code, detail)
         self.status = status
-        self.code = code
-        self.detail = detail
 
 
 @require_safe

@@ -29,7 +29,6 @@ from runners.notifying.mail import CONSOLE
 from runners.notifying.notifier import Notifier
 from runners.notifying.sos import MAX_NOTIFIED_CALLS, Call, contact_add, sos_store
 from runners.notifying.subscribing import (
-    ChoiceRefused,
     address_add,
     address_confirm,
     alerts_set,
@@ -38,6 +37,7 @@ from runners.notifying.subscribing import (
 from runners.positions.fix import Fix
 from runners.positions.retention import prune
 from runners.preferences.runner_settings import positions_erase, zone_add
+from runners.units.errors import CodedError
 from tests.notifying.push import Browser, PushService
 
 pytestmark = pytest.mark.django_db
@@ -462,7 +462,7 @@ def test_an_address_that_stopped_mails_cannot_be_added_again(
     mailoutbox.clear()
     refusal = "The owner of this address does not want emails from this server."
     assert refusal in bobs.post("/me/contacts/", {"who": "Mum@example.org"}).text
-    with pytest.raises(ChoiceRefused, match=refusal):
+    with pytest.raises(CodedError, match=refusal):
         address_add(user=alice, email="mum@example.org", language="en")
     assert mailoutbox == [] and not bob.contacts.exists()
     assert "mum" not in str(SuppressedAddress.objects.values().get())

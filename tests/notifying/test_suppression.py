@@ -11,8 +11,9 @@ from django.test import Client
 
 from runners.models import SuppressedAddress
 from runners.notifying import suppression
-from runners.notifying.subscribing import ChoiceRefused, address_add
-from runners.notifying.suppression import MailRefused, check_first_mail
+from runners.notifying.subscribing import address_add
+from runners.notifying.suppression import check_first_mail
+from runners.units.errors import CodedError
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +37,7 @@ def count_allowed(addresses: list[str], accounts: list[int]) -> int:
     for address, account in zip(addresses, accounts, strict=True):
         try:
             check_first_mail(address, account=account)
-        except MailRefused as error:
+        except CodedError as error:
             assert error.code == "rate.limited"
         else:
             allowed += 1
@@ -66,7 +67,7 @@ def test_repeated_requests_to_confirm_an_address_are_limited(
 ) -> None:
     for _ in range(2):
         address_add(user=alice, email="eve@example.org", language="en")
-    with pytest.raises(ChoiceRefused, match="Too many emails"):
+    with pytest.raises(CodedError, match="Too many emails"):
         address_add(user=alice, email="eve@example.org", language="en")
     assert len(mailoutbox) == 2
 

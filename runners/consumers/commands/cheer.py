@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 from runners import database
-from runners.consumers.errors import CommandError
 from runners.consumers.messages import Cheer
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.ids import code_of
 from runners.live.encoding.messages import CheerAck
 from runners.subscriptions import cheering
-from runners.subscriptions.cheering import CheerError, cheers_for
+from runners.subscriptions.cheering import cheers_for
+from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ LAYER_RETRY_MS = 2_000
 
 
 async def cheer(typed: Typed, command: Cheer) -> None:
-    """Handle a `cheer`; raises `CommandError`."""
+    """Handle a `cheer`; raises `CodedError`."""
     session = typed.session
     code = code_of(command.runner)
     try:
@@ -34,21 +34,22 @@ async def cheer(typed: Typed, command: Cheer) -> None:
             "Too many cheers. Wait a moment and try again.",
         )
         pk = await database.read(cheering.cheered_runner, session.viewer, code)
-    except CheerError as error:
-        raise CommandError(error.code, error.detail, runner=code) from None
-    session.limit_rate(
-        cheering.sender_limit(session.viewer, session.address, pk),
-        1,
-        "Too many cheers for this runner from you. Wait a moment.",
-    )
-    session.limit_rate(
-        cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
-    )
+        session.limit_rate(
+            cheering.sender_limit(session.viewer, session.address, pk),
+            1,
+            "Too many cheers for this runner from you. Wait a moment.",
+        )
+        session.limit_rate(
+            cheers_for.of(pk), 1, "This runner gets too many cheers. Try again later."
+        )
+    except CodedError as error:
+        error.fields["runner"] = code
+        raise
     try:
         await cheering.cheer(session.process.hub, runner=pk, code=code, text=text)
     except Exception as error:
         logger.warning("The channel layer did not accept a cheer: %r", error)
-        raise CommandError(
+        raise CodedError(
             "cheer.lost",
             "The cheer may have reached nobody. Try again.",
             after=LAYER_RETRY_MS,

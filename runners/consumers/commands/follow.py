@@ -10,7 +10,6 @@ from django.conf import settings
 from msgspec import UNSET
 
 from runners import database
-from runners.consumers.errors import CommandError
 from runners.consumers.messages import Follow
 from runners.consumers.single_runners import FOLLOW_LIMIT, follow_runners, plain
 from runners.consumers.typed_dialect import Typed
@@ -22,6 +21,7 @@ from runners.rights.share_links import LinkError, LinkLocked
 from runners.snapshots.items import find_races
 from runners.subscriptions.topic import Topic, TopicName
 from runners.units.clock import now_ms
+from runners.units.errors import CodedError
 
 
 class Shown(NamedTuple):
@@ -89,7 +89,7 @@ async def _start_following(
     if command.share is not UNSET:
         try:
             shared, by_link = await _open_link(typed, command.share, command.pin)
-        except CommandError as error:
+        except CodedError as error:
             if not (command.runners or command.races or command.public):
                 raise
             typed.send_error(error, command)
@@ -99,7 +99,7 @@ async def _start_following(
     for topic_name in topic_names:
         if len(followed) >= FOLLOW_LIMIT:
             typed.send_error(
-                CommandError(
+                CodedError(
                     "follow.limit",
                     f"A socket may follow at most "
                     f"{FOLLOW_LIMIT:,}. Unfollow some first.",
@@ -149,7 +149,7 @@ async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
     wrong = [s for s in searched if s not in races]
     wrong = [s for s in slugs if not isinstance(s, str)] + wrong
     for slug in wrong[:FOLLOW_LIMIT]:
-        error = CommandError(
+        error = CodedError(
             "race.unknown",
             "There is no such race, or it is not shown to you.",
             race=plain(slug),
@@ -157,7 +157,7 @@ async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
         typed.send_error(error, command)
     if len(requested) > len(searched):
         typed.send_error(
-            CommandError(
+            CodedError(
                 "follow.limit",
                 f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow some first.",
             ),
@@ -177,12 +177,11 @@ async def _open_link(
     generation = session.process.access_monitor.generation
     try:
         link = await share_links.open_link(token, pin)
-    except LinkLocked as error:
-        after = 1000 * error.after
-        raise CommandError(error.code, error.detail, after=after) from None
-    except LinkError as error:
+    except LinkLocked:
+        raise
+    except LinkError:
         await session.process.wrong_secrets.delay(session.address)
-        raise CommandError(error.code, error.detail) from None
+        raise
     if link.pk not in session.viewer.links:
         session.count_socket("link", link.pk, settings.SPECTATE_SOCKETS_A_VIEWER)
     links = tuple({*session.viewer.links, link.pk})

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from runners.consumers.errors import CommandError
 from runners.consumers.messages import Publish
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.messages import PublishAck
 from runners.positions.fix import Fix
 from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError, read_fix
+from runners.units.errors import CodedError
 
 
 async def publish(typed: Typed, command: Publish) -> None:
     session = typed.session
     if session.publisher is None:
-        raise CommandError("token.required", "Publishing needs a runner's token.")
+        raise CodedError("token.required", "Publishing needs a runner's token.")
     session.limit_fixes(len(command.fixes))
     receipt = await session.process.pipeline.accept(
         session.publisher, [_fix_of(item) for item in command.fixes], source="websocket"
@@ -33,7 +33,7 @@ async def publish(typed: Typed, command: Publish) -> None:
 def _acknowledge(typed: Typed, command: Publish, receipt: Receipt, lost: int) -> None:
     if lost:
         typed.send_error(
-            CommandError("runner.unknown", "The runner does not exist any more."),
+            CodedError("runner.unknown", "The runner does not exist any more."),
             command,
         )
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from runners import database
-from runners.consumers.errors import CommandError
 from runners.consumers.messages import Sos
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding.messages import SosAck
@@ -14,6 +13,7 @@ from runners.notifying.sos import Call, sos_store
 from runners.positions.fix import Fix
 from runners.positions.validation import FixError, check_fix, fix_from
 from runners.units.clock import milliseconds, now_ms
+from runners.units.errors import CodedError
 
 # The rate of one socket.
 CALLS_PER_S = 1.0
@@ -24,7 +24,7 @@ async def sos(typed: Typed, command: Sos) -> None:
     """Handle an `sos`: stored and queued for all recipients before the ack."""
     session = typed.session
     if session.publisher is None:
-        raise CommandError("token.required", "A call for help needs a runner's token.")
+        raise CodedError("token.required", "A call for help needs a runner's token.")
     call = _call_of(command)
     session.limit_rate(
         typed.bucket("sos", CALLS_PER_S, BURST),
@@ -34,7 +34,7 @@ async def sos(typed: Typed, command: Sos) -> None:
     try:
         stored = await database.read(sos_store, runner=session.publisher.pk, call=call)
     except Runner.DoesNotExist:
-        raise CommandError(
+        raise CodedError(
             "runner.unknown", "The runner does not exist any more."
         ) from None
     ack = SosAck(

@@ -26,7 +26,8 @@ from django.http import HttpRequest
 from django.shortcuts import redirect
 
 from runners.notifying.mail import stop_headers, stop_line
-from runners.notifying.suppression import MailRefused, check_first_mail
+from runners.notifying.suppression import check_first_mail
+from runners.units.errors import CodedError
 
 # Used for clients on a Unix socket, which have no address.
 NO_ADDRESS = "0.0.0.0"
@@ -42,7 +43,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if not _is_confirmed(email):
             try:
                 check_first_mail(email, account=self.request.user.pk)
-            except MailRefused as error:
+            except CodedError as error:
                 if self.request.user.is_anonymous:
                     return
                 messages.error(self.request, error.detail)

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from runners.models import Runner
 from runners.notifying.sos import MAX_CONTACTS, contact_add
-from runners.notifying.suppression import MailRefused
+from runners.units.errors import CodedError
 from runners.views.me.forms import ContactForm
 from runners.views.me.page import back_to, form_of, own_page, own_runner
 
@@ -27,7 +27,7 @@ def add(request: HttpRequest, runner: Runner) -> HttpResponse:
         contact = contact_add(
             runner=runner, email=email, user=user, language=request.LANGUAGE_CODE
         )
-    except MailRefused as error:
+    except CodedError as error:
         form.add_error(None, error.detail)
         return own_page(request, runner, contact_form=form)
     except OSError:

@@ -17,7 +17,8 @@ from django.views.decorators.http import require_safe
 
 from runners.models import Alert, Subscription
 from runners.notifying import mail
-from runners.notifying.subscribing import ChoiceRefused, address_add
+from runners.notifying.subscribing import address_add
+from runners.units.errors import CodedError
 from runners.views.me.page import first_error_focused, form_of
 
 
@@ -50,7 +51,7 @@ def address(request: HttpRequest) -> HttpResponse:
                 email=form.cleaned_data["email"],
                 language=request.LANGUAGE_CODE,
             )
-        except ChoiceRefused as error:
+        except CodedError as error:
             form.add_error(None, error.detail)
         except OSError:
             form.add_error(

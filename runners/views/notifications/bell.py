@@ -21,7 +21,6 @@ from runners.models.news import KINDS, Kind
 from runners.notifying import mail
 from runners.notifying.subscribing import (
     MAX_ALERTS,
-    ChoiceRefused,
     address_of,
     alerts_of,
     alerts_set,
@@ -30,6 +29,7 @@ from runners.notifying.subscribing import (
 )
 from runners.notifying.webpush import public_key
 from runners.rights.access import visible_runners
+from runners.units.errors import CodedError
 from runners.views.live_json import Refused, link_in_header
 
 # Limit of a request: a hundred codes and a push subscription.
@@ -71,10 +71,10 @@ def choose(request: HttpRequest) -> JsonResponse:
         push = choice.get("push")
         if runners := choice.get("runners", []):
             _choose(request, choice, runners)
-    except ChoiceRefused as error:
-        return _refusal(error.code, error.detail, HTTPStatus.BAD_REQUEST)
     except Refused as error:
         return _refusal(error.code, error.detail, error.status)
+    except CodedError as error:
+        return _refusal(error.code, error.detail, HTTPStatus.BAD_REQUEST)
     subscription = browser_known(push) if isinstance(push, dict) else None
     user = _user(request)
     if subscription is not None and subscription.user != user:
@@ -140,7 +140,7 @@ def _set(
 
 def _read(request: HttpRequest) -> dict[str, Any]:
     if len(request.body) > MOST_BYTES:
-        raise ChoiceRefused(
+        raise CodedError(
             "message.too_big", f"The body may have at most {MOST_BYTES:,} bytes."
         )
     try:
@@ -148,14 +148,14 @@ def _read(request: HttpRequest) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         choice = None
     if not isinstance(choice, dict):
-        raise ChoiceRefused("message.invalid", "Send a JSON object.")
+        raise CodedError("message.invalid", "Send a JSON object.")
     for name in ("runners", "kinds"):
         words = choice.get(name, [])
         if not isinstance(words, list) or not all(map(_is_word, words)):
-            raise ChoiceRefused("message.invalid", f"`{name}` is a list of words.")
+            raise CodedError("message.invalid", f"`{name}` is a list of words.")
     if len(choice.get("runners", [])) > MAX_ALERTS:
         detail = _("You can have alerts for at most {count} runners. Stop some first.")
-        raise ChoiceRefused("alerts.limit", detail.format(count=MAX_ALERTS))
+        raise CodedError("alerts.limit", detail.format(count=MAX_ALERTS))
     return choice
 
 

@@ -1,12 +1,12 @@
-"""The error of a message, which its sender gets as an `error`."""
+"""The error of a request, which its sender gets as a code and a sentence."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-class CommandError(Exception):
-    """An error in a message: a stable dotted code and a sentence."""
+class CodedError(Exception):
+    """An error with a stable dotted code, a sentence, and more fields of its reply."""
 
     def __init__(self, code: str, detail: str, **fields: Any) -> None:
         super().__init__(detail)
