@@ -27,7 +27,7 @@ from runners.rights.windows import races_of, visible_races
 from runners.units.clock import milliseconds
 from runners.views.assets import map_assets, modules
 from runners.views.streets import streets_of
-from runners.views.topic_data import course_of, first_rows
+from runners.views.topic_data import course_of, first_rows, heights_of
 
 # How often the server sends positions. A phone sends every 5 to 10 s.
 PUBLIC_TICK_MS = 1000
@@ -129,6 +129,9 @@ def live_page(
         if race or one_runner
         else None,
         "courses": [course_of(other, now) for other in courses],
+        "heights": heights_of(race or next(iter(courses), None))
+        if race or one_runner
+        else None,
         "link": link and {"expires": milliseconds(link.expires_at)},
         "time": milliseconds(now),
         # A page inside a frame of a different site must not act for the visitor.

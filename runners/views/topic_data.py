@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -18,6 +19,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from runners.models import Race
+from runners.races.course import Course
 from runners.rights.access import blockers_of, lately_public, race_runners
 from runners.snapshots.items import add_trails, race_item, runner_items
 from runners.units.clock import now_ms
@@ -27,6 +29,9 @@ KEPT = 32
 COURSES_KEPT = 20
 # How long a course is cached.
 COURSE_AGE_S = 60
+# Points of a height profile, and the least difference in metres that is worth one.
+HEIGHTS = 200
+LEAST_M = 5
 # Rows in the page's list before its scripts run.
 MOST_ROWS = 500
 # The states of a signal by the age of the last fix in milliseconds. Older signals are
@@ -60,6 +65,14 @@ def without_blockers(items: Items, user: int | None) -> Items:
 def course_of(race: Race, now: datetime) -> dict[str, Any]:
     """Return a race's item as in a snapshot, at most one minute old."""
     return _kept_course(race.pk, race.changed_at, int(now.timestamp() // COURSE_AGE_S))
+
+
+def heights_of(race: Race | None) -> dict[str, Any] | None:
+    """Return heights at equal distances along a course, or None if it has none."""
+    if race is None:
+        return None
+    values = _kept_heights(race.pk, race.changed_at)
+    return values and {"race": race.slug, "values": values}
 
 
 def first_rows(race: int | None, user: int | None) -> SafeString:
@@ -103,6 +116,18 @@ def _kept_course(pk: int, changed_at: datetime, age: int) -> dict[str, Any]:
     # Projecting a marathon's course takes 0.1 s, too long for each visitor of a crowd.
     # The maximum age makes changed checkpoints visible.
     return race_item(pk)
+
+
+@lru_cache(maxsize=COURSES_KEPT)
+def _kept_heights(pk: int, changed_at: datetime) -> list[float] | None:
+    race = Race.objects.get(pk=pk)
+    heights = [point[2] for point in race.line if len(point) > 2]
+    if len(heights) < max(2, len(race.line)) or max(heights) - min(heights) < LEAST_M:
+        return None
+    course = Course(race.line, length=race.length)
+    heights = [point[2] for point in course.points]
+    places = np.linspace(0, course.length, HEIGHTS)
+    return [round(h, 1) for h in np.interp(places, course.distances, heights).tolist()]
 
 
 class FirstRow(NamedTuple):

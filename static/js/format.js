@@ -68,6 +68,14 @@ export function distanceWords(metres, deviation) {
 }
 
 /**
+ * Return a height, or a difference of heights, as text: "48 m".
+ * @param {number} metres
+ */
+export function heightWords(metres) {
+  return isImperial() ? `${number(metres / FOOT_M, 0)} ft` : `${number(metres, 0)} m`;
+}
+
+/**
  * Return a speed in m/s as minutes per kilometre or mile, or null if it is too slow.
  * @param {number | null} speed
  * @returns {Figure | null}

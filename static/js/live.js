@@ -35,6 +35,7 @@ const SHARED_PLACE_REACH_M = 5;
  *   link: {expires: number} | null, time: number,
  *   account: import("./follows.js").Account | null, mode: "" | "screen" | "embed",
  *   map: import("./map/open.js").Config | null, icons: string,
+ *   heights: {race: string, values: number[]} | null,
  * }} Page
  */
 
@@ -60,6 +61,8 @@ let tools = null;
 let toolsOpening = null;
 /** @type {import("./player.js").Player | null} */
 let player = null;
+/** @type {import("./profile.js").Profile | null} */
+let profile = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
 const asked = viewOf(location.search);
@@ -116,6 +119,7 @@ if (selected || follows.codes().length) openTools();
 openMap().finally(() => {
   openTools();
   openChoices();
+  openProfile();
   feed.prepare();
 });
 offerReplay();
@@ -292,6 +296,7 @@ function draw() {
       isOver: isOver(runner),
     }),
   });
+  profile?.render(runners.filter(({ code }) => isBig(code)), tools?.mine.pinned.distance ?? null);
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
@@ -344,6 +349,21 @@ async function openChoices() {
   const { offerChoices } = await import("./chooser.js");
   offerChoices();
   onChoice(draw);
+}
+
+async function openProfile() {
+  const race = store.races.get(page.heights?.race ?? "");
+  if (!page.heights || !race?.along) return;
+  const { Profile } = await import("./profile.js");
+  profile = new Profile({
+    race, heights: page.heights.values,
+    onDrag: ({ along }, distance) => map?.pin(along?.place(distance) ?? null),
+    onChoose: async (of, distance) => {
+      await openTools();
+      tools?.mine.pinned.choose(of, distance);
+    },
+  });
+  draw();
 }
 
 function offerReplay() {

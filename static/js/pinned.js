@@ -63,6 +63,21 @@ export class Pinned {
     return this.#pin?.place ?? null;
   }
 
+  /** Return the distance of the pinned place at its first pass in m, or null. */
+  get distance() {
+    return this.#pin?.passes[0] ?? null;
+  }
+
+  /**
+   * Pin the place at a distance along a course.
+   * @param {Race} race
+   * @param {number} distance m
+   */
+  choose(race, distance) {
+    if (!race.along) return;
+    this.#setPin({ race, place: race.along.place(distance), passes: [distance] });
+  }
+
   /**
    * Pin the course near a place on the map, if there is one.
    * @param {LngLat} place

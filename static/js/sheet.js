@@ -21,12 +21,15 @@ const TOP_PX = 56;
  * }} Drag
  */
 
-/** The bottom sheet. On a wide screen it does not move. */
+/** The bottom sheet, and the bars under the map. On a wide screen they do not move. */
 export class Sheet {
   #panel = find("#panel");
   #grip = find("#grip");
   #head = find("#head");
   #search = find(".search");
+  #player = find("#player");
+  #profile = find("#profile");
+  #under = find("#under");
   #narrow = matchMedia("(max-width: 899px)");
   /** @type {Stop} */
   #stop = "peek";
@@ -49,9 +52,14 @@ export class Sheet {
     find("#search").addEventListener("focus", () => this.go("full"));
     // The focus must not be on elements below the screen's edge.
     find("#list").addEventListener("focusin", () => this.raise("half"));
-    this.#narrow.addEventListener("change", () => this.show());
+    this.#narrow.addEventListener("change", () => {
+      this.#placeBars();
+      this.show();
+    });
+    this.#placeBars();
     addEventListener("resize", () => this.show());
-    new ResizeObserver(() => this.#drag || this.show()).observe(this.#head);
+    const observer = new ResizeObserver(() => this.#drag || this.show());
+    for (const part of [this.#head, this.#search, this.#player, this.#under]) observer.observe(part);
   }
 
   /**
@@ -80,8 +88,18 @@ export class Sheet {
     if (STOPS.indexOf(stop) > STOPS.indexOf(this.#stop)) this.go(stop);
   }
 
+  // On a phone, the replay and the profile are in the sheet instead of over the course.
+  #placeBars() {
+    if (this.#narrow.matches) {
+      this.#search.before(this.#player);
+      find("#mine-tools").before(this.#profile);
+    } else {
+      this.#under.append(this.#profile, this.#player);
+    }
+  }
+
   #heights() {
-    const parts = [this.#grip, this.#head, this.#search];
+    const parts = [this.#grip, this.#head, this.#player, this.#search];
     const peek = parts.reduce((sum, { offsetHeight }) => sum + offsetHeight, 0);
     const full = innerHeight - TOP_PX;
     return { peek, half: Math.max(peek, Math.round(innerHeight * 0.48)), full };
@@ -91,9 +109,12 @@ export class Sheet {
   show() {
     const { full, half, [this.#stop]: height } = this.#heights();
     const visible = this.#narrow.matches ? height : 0;
+    // On a wide screen the bars cover the map's lower edge.
+    const under = this.#narrow.matches ? 0 : this.#under.offsetHeight;
+    document.documentElement.style.setProperty("--under", `${under}px`);
     document.documentElement.style.setProperty("--sheet-full", `${full}px`);
     this.#setVisible(visible);
-    this.#onMove(Math.min(visible, half));
+    this.#onMove(Math.max(under, Math.min(visible, half)));
   }
 
   /** @param {number} visible px */

@@ -178,6 +178,17 @@ globalThis.setInterval = (what, ms, ...rest) => {
 """
 
 
+# Whether no bar and no button is over any point of the course.
+IS_COURSE_FREE = """() => {
+  const map = spectate.map();
+  const {left, top} = map.getContainer().getBoundingClientRect();
+  return spectate.store.races.get("demo").line.every((point) => {
+    const {x, y} = map.project(point);
+    return document.elementFromPoint(left + x, top + y) === map.getCanvas();
+  });
+}"""
+
+
 def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) -> None:
     context.add_init_script(REPLAY_CLOCK)
     urls: list[str] = []
@@ -215,6 +226,10 @@ def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) 
     page.page.select_option("#player-speed", "120")
     page.page.click("#player-play")
     eventually(lambda: page.page.evaluate("() => pass(1.5)") == 180_000)
+    # Nothing covers the course on the smallest phone.
+    page.page.set_viewport_size({"width": 320, "height": 640})
+    page.page.click("#fit")
+    eventually(lambda: page.page.evaluate(IS_COURSE_FREE))
     page.page.click("#player-live")
     expect(page.page.locator("#player")).to_be_hidden()
     eventually(lambda: progress_of(page, leader) == now)
@@ -257,6 +272,17 @@ def test_arrivals_at_a_place_count_down_and_warn(
     assert one == five
     page.page.click("#unpin")
     expect(page.page.locator("#arrivals")).to_be_hidden()
+    # A place on the height profile, by keyboard.
+    page.page.focus("#profile-place")
+    page.page.keyboard.press("End")
+    expect(page.page.locator("#profile-words")).to_have_text(
+        re.compile(r"^16\.0 km: \d+ m high, 0 m of climb to go$")
+    )
+    expect(page.page.locator("#arrivals-at")).to_have_text("Arrival times at 16.0 km")
+    expect(page.page.locator("#profile .dots span")).to_have_count(1)
+    page.page.click("#profile summary")
+    cells = page.page.locator("#profile tr", has_text="Finish").locator("td")
+    expect(cells.last).to_have_text("0 m")
 
 
 def arrive_soon(route: Route) -> None:

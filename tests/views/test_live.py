@@ -83,6 +83,25 @@ def test_a_posted_link_has_a_title_and_a_picture(client: Client, db: None) -> No
     assert client.get("/races/on/preview.png").status_code == 404
 
 
+def test_a_race_page_has_the_heights_of_its_course(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("on", start=-hour, ends=hour)
+    for line, heights in (
+        ([[48.0, 2.0, 10], [48.1, 2.0, 110]], [10, 110]),
+        ([[48.0, 2.0, 10], [48.1, 2.0, 12]], None),
+        ([[48.0, 2.0], [48.1, 2.0, 90]], None),
+    ):
+        race.line = line
+        race.save()
+        found = page_of(client.get("/races/on/").content)["heights"]
+        ends = found and [found["values"][0], found["values"][-1]]
+        assert ends == heights
+    race.line = [[48.0, 2.0, 10], [48.1, 2.0, 110]]
+    race.save()
+    values = page_of(client.get("/races/on/").content)["heights"]["values"]
+    assert values == sorted(values) and len(values) == 200
+
+
 def test_a_race_is_not_in_its_own_list_of_past_races(client: Client, db: None) -> None:
     make_race("over", start=-9 * timedelta(hours=1), ends=-timedelta(hours=1))
     assert "Past races" not in client.get("/races/over/").content.decode()

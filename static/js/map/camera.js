@@ -7,6 +7,10 @@ const RUNNER_ZOOM = 15;
 const MARGIN = { top: 72, right: 72, bottom: 48, left: 48 };
 const NARROW_MARGIN = { top: 72, right: 56, bottom: 40, left: 56 };
 const NARROW_PX = 600;
+// On the smallest phones the buttons are a row above the sheet, and the connection's state
+// is below the title.
+const SMALL_MARGIN = { top: 104, right: 40, bottom: 72, left: 40 };
+const SMALL_PX = 370;
 
 /** @typedef {import("../polyline.js").LngLat} LngLat */
 
@@ -19,6 +23,8 @@ export class Camera {
   #isFree = false; // the visitor has moved the map
   #keepsMine = false;
   #hasFitted = false;
+  /** @type {LngLat[]} the positions that stay in view until something moves the map */
+  #fitted = [];
   #onChange;
 
   /**
@@ -38,6 +44,7 @@ export class Camera {
       map.on(kind, (event) => {
         if (!event.originalEvent) return;
         this.#isFree = true;
+        this.#fitted = [];
         if (this.#keepsMine) this.release();
       });
     }
@@ -65,6 +72,7 @@ export class Camera {
   #set(followed, keepsMine) {
     this.#followed = followed;
     this.#keepsMine = keepsMine;
+    this.#fitted = [];
     this.#onChange(keepsMine ? "mine" : followed === null ? "free" : "follow");
   }
 
@@ -97,7 +105,9 @@ export class Camera {
   }
 
   #margin() {
-    return this.#map.getContainer().clientWidth < NARROW_PX ? NARROW_MARGIN : MARGIN;
+    const width = this.#map.getContainer().clientWidth;
+    if (width < SMALL_PX) return SMALL_MARGIN;
+    return width < NARROW_PX ? NARROW_MARGIN : MARGIN;
   }
 
   /**
@@ -107,6 +117,10 @@ export class Camera {
   setCovered(covered) {
     if (covered === this.#covered) return;
     this.#covered = covered;
+    if (this.#fitted.length) {
+      this.#map.setPadding(this.#padding());
+      return this.#fit(this.#fitted, false);
+    }
     // Set immediately before the first picture, which would be drawn for the uncovered
     // map.
     const duration = this.#hasFitted ? motion(200) : 0;
@@ -121,6 +135,7 @@ export class Camera {
   fit(points, { animate = true } = {}) {
     if (points.length === 0) return;
     this.#set(null, false);
+    this.#fitted = points;
     this.#fit(points, animate);
   }
 
@@ -171,6 +186,7 @@ export class Camera {
 
   /** @param {number} step levels */
   zoom(step) {
+    this.#fitted = [];
     this.#map.easeTo({ zoom: this.#map.getZoom() + step, duration: motion(200) });
   }
 
