@@ -1,6 +1,6 @@
 // Texts about a runner in a race.
 
-import { clockTime, distanceWords, hourAndMinute } from "./format.js";
+import { clockTime, distanceWords, duration, hourAndMinute } from "./format.js";
 import { gettext, language } from "./language.js";
 import { liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
@@ -8,6 +8,8 @@ import { metresBetween } from "./metres.js";
 // A smaller uncertainty of a split is not shown.
 const CERTAIN_S = 5;
 const MINUTE_MS = 60_000;
+// A smaller change of a gap is as uncertain as the splits.
+const SAME_GAP_MS = 3_000;
 // Per cent, as on the server (positions/phone_status.py). A phone below this may stop
 // soon.
 const LOW_BATTERY_PERCENT = 20;
@@ -160,6 +162,26 @@ export function finishWords({ name }, arrival) {
   if (!arrival?.earliest || !arrival.latest) return "";
   const [from, to] = [hourAndMinute(arrival.earliest), hourAndMinute(arrival.latest)];
   return `${name} ${from === to ? from : `${from}–${to}`}`;
+}
+
+/**
+ * Return the gap to a runner ahead, and whether it has changed since the checkpoint
+ * before: "0:34 behind Ann at 10 km, 0:05 less than at 5 km".
+ * @param {string} name of the runner ahead
+ * @param {{name: string, gap: number}} last checkpoint that both have passed, ms
+ * @param {{name: string, gap: number} | null} before the checkpoint before that one
+ */
+export function gapWords(name, last, before) {
+  const change = before ? last.gap - before.gap : 0;
+  const values = {
+    name, place: last.name, gap: duration(Math.abs(last.gap)),
+    change: duration(Math.abs(change)), before: before?.name ?? "",
+  };
+  if (last.gap < 0) return gettext("{gap} ahead of {name} at {place}", values);
+  if (Math.abs(change) < SAME_GAP_MS) return gettext("{gap} behind {name} at {place}", values);
+  return change < 0
+    ? gettext("{gap} behind {name} at {place}, {change} less than at {before}", values)
+    : gettext("{gap} behind {name} at {place}, {change} more than at {before}", values);
 }
 
 /**

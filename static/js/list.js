@@ -18,7 +18,7 @@ const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" }
  * @typedef {import("./store.js").Runner} Runner
  * @typedef {import("./results.js").Result} Result
  * @typedef {{
- *   split: string, next: string, finish: string, away: string, phone: string,
+ *   split: string, next: string, finish: string, gap: string, away: string, phone: string,
  *   result: Result | null,
  * }} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
@@ -234,7 +234,7 @@ export class RunnerList {
 }
 
 const PARTS = [
-  "pick", "bib", "name", "rank", "distance", "pace", "next", "finish", "split", "away", "phone",
+  "pick", "bib", "name", "rank", "distance", "pace", "next", "finish", "gap", "split", "away", "phone",
   "words", "star",
 ];
 
@@ -279,7 +279,7 @@ class Row {
    */
   showMore(lines, rank) {
     setText(this.#parts.rank, rank ? ordinal(rank) : "");
-    for (const name of /** @type {const} */ (["split", "next", "finish", "away", "phone"])) {
+    for (const name of /** @type {const} */ (["split", "next", "finish", "gap", "away", "phone"])) {
       setText(this.#parts[name], lines?.[name] ?? "");
     }
   }

@@ -2,7 +2,7 @@
 
 import { find, setAttribute } from "./dom.js";
 import {
-  awayWords, categoryWords, finishWords, lastCheckpoint, lastSplit, nextCheckpoint,
+  awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint,
   nextWords, passWords, phoneWords, splitWords,
 } from "./facts.js";
 import { Here } from "./here.js";
@@ -51,6 +51,7 @@ export class Mine {
       next:
         nextWords(runner, race, this.#nextArrival(runner, race), now) || categoryWords(result),
       finish: this.#finish(runner, race),
+      gap: this.#gap(runner, race),
       away: awayWords(runner, this.#here.place),
       phone: phoneWords(runner, now),
     };
@@ -79,7 +80,8 @@ export class Mine {
     if (!first) return "";
     const { runner, race, arrival } = first;
     const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
-    return `${who}: ${nextWords(runner, race, arrival, now)}`;
+    const finish = this.#finish(runner, race);
+    return `${who}: ${nextWords(runner, race, arrival, now)}${finish ? ` · ${finish}` : ""}`;
   }
 
   /** @param {Runner} runner @param {Race | null} race */
@@ -126,12 +128,33 @@ export class Mine {
     const all = this.#arrivals.at(
       race.slug, metresOf(last), this.#at(race, last, lastCheckpoint), performance.now(),
     );
-    // In a race of laps the same place is passed again, at a different distance.
-    const at = all?.find(
-      (pass) =>
-        pass.code === runner.code && pass.status === "passed" && isAt(pass, last.distance),
-    )?.at;
+    const at = passedAt(all, runner, last);
     return at ? passWords(last.name, at) : "";
+  }
+
+  // The gap to the next of my runners ahead in the same race, at the same point.
+  /** @param {Runner} runner @param {Race | null} race */
+  #gap(runner, race) {
+    const far = (/** @type {Runner} */ { fix }) => fix?.progress ?? -1;
+    const [ahead] = this.#runners
+      .filter((other) => other.race === runner.race && far(other) > far(runner))
+      .sort((a, b) => far(a) - far(b));
+    if (!race || !ahead) return "";
+    const gaps = race.checkpoints
+      .filter(({ kind, distance }) => kind !== "start" && distance <= far(runner))
+      .slice(-2)
+      .flatMap((point) => {
+        const passed = this.#runners.filter(
+          (other) => other.race === race.slug && far(other) >= point.distance,
+        );
+        const all = this.#arrivals.at(
+          race.slug, metresOf(point), passed.map(({ code }) => code), performance.now(),
+        );
+        const [own, other] = [runner, ahead].map((of) => passedAt(all, of, point));
+        return own && other ? [{ name: point.name, gap: own - other }] : [];
+      });
+    const last = gaps.pop();
+    return last ? gapWords(ahead.name, last, gaps.pop() ?? null) : "";
   }
 
   /** @type {Runner[]} */
@@ -184,6 +207,21 @@ export class Mine {
       // Without storage the choice holds until the page is closed.
     }
   }
+}
+
+/**
+ * Return when a runner passed a checkpoint (ms), or null. In a race of laps the same place
+ * is passed again, at a different distance.
+ * @param {import("./arrivals.js").Arrival[] | null} passes
+ * @param {Runner} runner
+ * @param {import("./store.js").Checkpoint} point
+ */
+function passedAt(passes, { code }, point) {
+  const pass = passes?.find(
+    (other) =>
+      other.code === code && other.status === "passed" && isAt(other, point.distance),
+  );
+  return pass?.at ?? null;
 }
 
 /** @param {import("./store.js").Checkpoint} point */

@@ -95,6 +95,11 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     expect(page.row(ann).locator(".rank")).to_have_text("1st")
     expect(page.row(cleo).locator(".rank")).to_have_text("3rd")
     expect(page.row(cleo).locator(".next")).to_contain_text("Finish")
+    expect(page.row(cleo).locator(".gap")).to_have_text(
+        re.compile(
+            r"^\d+:\d\d behind (Ann|Bob).* at .* km, \d+:\d\d more than at .*km$"
+        )
+    )
 
 
 def test_a_shared_address_opens_with_the_same_runner_and_place(

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Arrivals } from "../../static/js/arrivals.js";
 import {
-  awayWords, categoryWords, finishWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
+  awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
   rangeWords, ranks,
 } from "../../static/js/facts.js";
 
@@ -35,6 +35,22 @@ test("runners in the race rank behind the finishers, whose progress has no rank"
     runner("cat", 21_095), runner("dan", 100),
   ]);
   assert.deepEqual([...found].sort(), [["cat", 3], ["dan", 4]]);
+});
+
+test("a gap says whether it has become smaller", () => {
+  const at = (name, seconds) => ({ name, gap: 1000 * seconds });
+  assert.equal(gapWords("Ann", at("10 km", 34), null), "0:34 behind Ann at 10 km");
+  assert.equal(gapWords("Ann", at("10 km", 34), at("5 km", 36)), "0:34 behind Ann at 10 km");
+  assert.equal(
+    gapWords("Ann", at("10 km", 34), at("5 km", 39)),
+    "0:34 behind Ann at 10 km, 0:05 less than at 5 km",
+  );
+  assert.equal(
+    gapWords("Ann", at("10 km", 94), at("5 km", 34)),
+    "1:34 behind Ann at 10 km, 1:00 more than at 5 km",
+  );
+  // A runner of an earlier wave may have passed first and been overtaken since.
+  assert.equal(gapWords("Ann", at("10 km", -34), null), "0:34 ahead of Ann at 10 km");
 });
 
 test("a rank has an ordinal suffix", () => {
