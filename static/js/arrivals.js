@@ -12,6 +12,11 @@ const EVERY_MS = 20_000;
  * }} Arrival
  */
 
+/**
+ * Where a silent runner probably is: the middle and the range, m.
+ * @typedef {{progress: number, from: number, to: number}} Probable
+ */
+
 /** The arrivals at places, requested again every 20 s while the page shows them. */
 export class Arrivals {
   #url;
@@ -24,6 +29,8 @@ export class Arrivals {
    * @type {Map<string, Map<string, {askedAt: number, arrivals: Arrival[] | null}>>}
    */
   #kept = new Map();
+  /** @type {Map<string, Probable>} by race and runner */
+  #probable = new Map();
 
   /**
    * @param {{
@@ -66,6 +73,15 @@ export class Arrivals {
   }
 
   /**
+   * Return where a silent runner probably is, as of the newest response, or null.
+   * @param {string | null} slug
+   * @param {string} code
+   */
+  probable(slug, code) {
+    return this.#probable.get(`${slug} ${code}`) ?? null;
+  }
+
+  /**
    * Discard runners and places that the page no longer shows.
    *
    * @param {number} time
@@ -90,6 +106,10 @@ export class Arrivals {
       const options = { headers: this.#headers, query: { at: place }, codes };
       for await (const { named, answer } of requestNamed(this.#fetch, url, options)) {
         const arrivals = readArrivals(answer);
+        for (const { runner, probable } of answer.runners) {
+          if (probable) this.#probable.set(`${answer.race} ${runner}`, probable);
+          else this.#probable.delete(`${answer.race} ${runner}`);
+        }
         for (const code of named) {
           const known = kept.get(code);
           if (known) known.arrivals = arrivals.filter((arrival) => arrival.code === code);

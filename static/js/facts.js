@@ -1,6 +1,6 @@
 // Texts about a runner in a race.
 
-import { clockTime, distanceWords, duration, hourAndMinute } from "./format.js";
+import { clockTime, distance, distanceWords, duration, hourAndMinute } from "./format.js";
 import { gettext, language } from "./language.js";
 import { liveness } from "./liveness.js";
 import { metresBetween } from "./metres.js";
@@ -162,6 +162,19 @@ export function finishWords({ name }, arrival) {
   if (!arrival?.earliest || !arrival.latest) return "";
   const [from, to] = [hourAndMinute(arrival.earliest), hourAndMinute(arrival.latest)];
   return `${name} ${from === to ? from : `${from}–${to}`}`;
+}
+
+/**
+ * Return where a silent runner probably is: "Probably at 17.6–18.3 km", or "".
+ * @param {{from: number, to: number} | null} probable m
+ */
+export function probableWords(probable) {
+  if (!probable) return "";
+  const [from, to] = [distance(probable.from), distance(probable.to)];
+  if (!from || !to) return "";
+  const low = from.unit === to.unit ? from.value : `${from.value} ${from.unit}`;
+  const range = low === to.value ? low : `${low}–${to.value}`;
+  return gettext("Probably at {range}", { range: `${range} ${to.unit}` });
 }
 
 /**

@@ -300,9 +300,13 @@ function draw() {
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
+  const finish = (/** @type {import("./store.js").Runner} */ runner) =>
+    player?.time ? "" : (tools?.mine.finish(runner) ?? "");
   // A separate task, because with thousands of runners both together would block input.
   const exactly = Boolean(player?.time);
-  setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, exactly }));
+  const probable = (/** @type {import("./store.js").Runner} */ runner) =>
+    exactly ? null : (tools?.mine.probable(runner, now) ?? null);
+  setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, probable, finish, exactly }));
 }
 
 /** @param {import("./store.js").Runner} runner */

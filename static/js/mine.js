@@ -3,10 +3,11 @@
 import { find, setAttribute } from "./dom.js";
 import {
   awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint,
-  nextWords, passWords, phoneWords, splitWords,
+  nextWords, passWords, phoneWords, probableWords, splitWords,
 } from "./facts.js";
 import { Here } from "./here.js";
 import { gettext } from "./language.js";
+import { liveness } from "./liveness.js";
 import { isAt, Pinned } from "./pinned.js";
 
 const READ_OUT = "spectate.read-out";
@@ -49,12 +50,24 @@ export class Mine {
       result,
       split: lastSplit(runner, race) || this.#lastPass(runner, race),
       next:
+        probableWords(this.probable(runner, now)) ||
         nextWords(runner, race, this.#nextArrival(runner, race), now) || categoryWords(result),
-      finish: this.#finish(runner, race),
+      finish: this.finish(runner, race),
       gap: this.#gap(runner, race),
       away: awayWords(runner, this.#here.place),
       phone: phoneWords(runner, now),
     };
+  }
+
+  /**
+   * Return where a runner who is silent now probably is, or null.
+   * @param {Runner} runner
+   * @param {number} now
+   */
+  probable({ race, code, fix, state }, now) {
+    const isSilent = fix && ["stale", "lost"].includes(liveness(fix.t, now));
+    if (!isSilent || ["finished", "dnf", "dns"].includes(state ?? "")) return null;
+    return this.#arrivals.probable(race, code);
   }
 
   /**
@@ -80,7 +93,7 @@ export class Mine {
     if (!first) return "";
     const { runner, race, arrival } = first;
     const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
-    const finish = this.#finish(runner, race);
+    const finish = this.finish(runner, race);
     return `${who}: ${nextWords(runner, race, arrival, now)}${finish ? ` · ${finish}` : ""}`;
   }
 
@@ -99,9 +112,12 @@ export class Mine {
     );
   }
 
-  // When a runner with other checkpoints ahead will finish.
-  /** @param {Runner} runner @param {Race | null} race */
-  #finish(runner, race) {
+  /**
+   * Return when a runner with other checkpoints ahead will finish, or "".
+   * @param {Runner} runner
+   * @param {Race | null} [race]
+   */
+  finish(runner, race = this.#store.courseOf(runner)) {
     const next = nextCheckpoint(runner, race);
     const finish = race?.checkpoints.find(({ kind }) => kind === "finish");
     if (!race || !next || !finish || next === finish) return "";

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { Arrivals } from "../../static/js/arrivals.js";
 import {
   awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint, nextWords, ordinal, phoneWords,
+  probableWords,
   rangeWords, ranks,
 } from "../../static/js/facts.js";
 
@@ -35,6 +36,13 @@ test("runners in the race rank behind the finishers, whose progress has no rank"
     runner("cat", 21_095), runner("dan", 100),
   ]);
   assert.deepEqual([...found].sort(), [["cat", 3], ["dan", 4]]);
+});
+
+test("a silent runner is probably in a range", () => {
+  assert.equal(probableWords({ from: 17_620, to: 18_290 }), "Probably at 17.6–18.3 km");
+  assert.equal(probableWords({ from: 900, to: 1_290 }), "Probably at 900 m–1.3 km");
+  assert.equal(probableWords({ from: 1_290, to: 1_310 }), "Probably at 1.3 km");
+  assert.equal(probableWords(null), "");
 });
 
 test("a gap says whether it has become smaller", () => {

@@ -7,7 +7,7 @@ import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
 import { ringOf } from "../../static/js/map/followed.js";
 import { metresBetween } from "../../static/js/metres.js";
-import { headLines, rangeLines, trailLines } from "../../static/js/map/trails.js";
+import { headLines, probablePlaces, rangeLines, trailLines } from "../../static/js/map/trails.js";
 
 const DEGREE = metresBetween([0, 0], [1, 0]);
 const line = [0, 1, 2, 3].map((km) => [(km * 1000) / DEGREE, 0]);
@@ -87,6 +87,18 @@ test("an uncertain runner has a range on the course, which ends where it ends", 
   assert.deepEqual(ranges(at(2800, 20), along), []);
   assert.deepEqual(ranges(at(2800, null), along), []);
   assert.deepEqual(ranges(at(2800, 300), null), []);
+});
+
+test("a silent runner is drawn at the probable place, with the range along the course", () => {
+  const along = new Along(line, 0);
+  const runner = { colour: "#0072B2", fix: { progress: 1000 } };
+  const places = (probable) =>
+    probablePlaces([runner], () => along, () => probable, () => "disc dashed");
+  const { features } = places({ progress: 1500, from: 1200, to: 1900 });
+  assert.deepEqual(features[0].geometry.coordinates.map(([lng]) => Math.round(lng * DEGREE)), [1200, 1900]);
+  assert.equal(Math.round(features[1].geometry.coordinates[0] * DEGREE), 1500);
+  assert.deepEqual(features[1].properties, { disc: "disc dashed" });
+  assert.deepEqual(places(null).features, []);
 });
 
 test("a trail has a gap where the runner had no fixes", () => {

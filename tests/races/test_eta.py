@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from bench.arrival import steady_ratio
-from runners.races.arrival.eta import Arrival, Passed, Slopes, arrivals, slope_cost
+from runners.races.arrival.eta import (
+    Arrival,
+    Passed,
+    Probable,
+    Slopes,
+    arrivals,
+    probable_place,
+    slope_cost,
+)
 from runners.races.course import Course
 
 # Bob's pace in seconds per metre, five minutes per kilometre.
@@ -156,6 +164,30 @@ def test_an_arrival_without_a_range_has_a_reason(
 ) -> None:
     found = one(30_000, samples, **given)
     assert (found.status, found.at, found.earliest) == (status, None, None)
+
+
+def test_a_silent_runner_is_probably_where_the_pace_leads() -> None:
+    samples = even(10_000)
+
+    def at(silence: float, **given: Any) -> Probable | None:
+        return probable_place(samples, SHORT, now=samples[-1].time + silence, **given)
+
+    soon, later = at(180.0), at(1_200.0)
+    assert soon and later
+    assert soon.distance == pytest.approx(10_000 + 180 / PACE, abs=20)
+    assert 10_000 < soon.nearest < soon.distance < soon.farthest < later.distance
+    assert soon.farthest - soon.nearest < later.farthest - later.nearest
+    # At each end of the range, the runner arrives there now.
+    edge = one(later.farthest, samples, SHORT)
+    assert edge.earliest == pytest.approx(samples[-1].time + 1_200.0, abs=10)
+    # Nobody is beyond the finish.
+    end = at(3_500.0)
+    assert end and end.farthest == 20_000
+    assert at(60.0) is None and at(3_700.0) is None
+    assert at(180.0, status="finished") is None
+    # The phone sends, from off the course.
+    assert at(180.0, last_fix_at=samples[-1].time + 170.0) is None
+    assert probable_place(even(1_000), SHORT, now=600.0) is None
 
 
 def test_each_pass_has_a_separate_arrival() -> None:

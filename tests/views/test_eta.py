@@ -9,7 +9,15 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Follow, Position, Race, Runner, ShareLink
+from runners.models import (
+    Follow,
+    LatestPosition,
+    Position,
+    Race,
+    Runner,
+    ShareLink,
+    Split,
+)
 from runners.units.clock import milliseconds, now_ms
 from runners.views.races import eta
 from tests.races.field import LENGTH_M, METRES_PER_DEGREE, make_entry, make_race
@@ -54,6 +62,23 @@ def test_an_arrival_is_a_range(client: Client) -> None:
     assert found["earliest"] <= found["at"] <= found["latest"]
     assert abs(found["at"] - truth) < 20_000
     assert before <= body["time"] <= after
+
+
+def test_a_silent_runner_has_a_probable_place(client: Client) -> None:
+    make_entry(make_race(), "bob", "7", pace=0.3)
+    (bob,) = get_eta(client, 9_000, "&runners=bob").json()["runners"]
+    assert bob["probable"] is None
+    # Without the last six minutes.
+    heard = timezone.now() - timedelta(minutes=6)
+    Position.objects.filter(recorded_at__gt=heard).delete()
+    Split.objects.filter(time__gt=heard).delete()
+    newest = Position.objects.latest("recorded_at")
+    LatestPosition.objects.update(
+        recorded_at=newest.recorded_at, lat=newest.lat, progress=newest.progress
+    )
+    (bob,) = get_eta(client, 9_001, "&runners=bob").json()["runners"]
+    place = bob["probable"]
+    assert bob["progress"] < place["from"] < place["progress"] < place["to"]
 
 
 def test_a_place_is_found_by_its_coordinates(client: Client) -> None:

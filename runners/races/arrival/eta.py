@@ -33,6 +33,11 @@ MIN_DISTANCE_M = 2_000.0
 MIN_TIME_S = 300.0
 # After this time without a fix on the course a runner may be anywhere.
 SILENT_AFTER_S = 600.0
+# Silent runners have a probable place between these times without a fix. Later it could
+# be anywhere on a marathon.
+PROBABLE_FROM_S = 120.0
+PROBABLE_TO_S = 3_600.0
+PROBABLE_STEPS = 80
 # How long ago positions are sampled, besides splits. Enough samples to tell a wobble
 # from a drift, and too few for walks and traffic lights to look like a drift.
 RECENT_S = (0, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000)
@@ -98,6 +103,14 @@ class Arrival:
     at: float | None = None
     earliest: float | None = None
     latest: float | None = None
+
+
+class Probable(NamedTuple):
+    """Where a silent runner is: the middle and the ends of the range in metres."""
+
+    distance: float
+    nearest: float
+    farthest: float
 
 
 class Slopes:
@@ -185,10 +198,7 @@ def arrivals(
     elif is_old and not by_mat:
         lost = last_fix_at is None or now - last_fix_at > SILENT_AFTER_S
         why_not = "silent" if lost else "off_course"
-    elif (
-        here.distance - known[0].distance < MIN_DISTANCE_M
-        or here.time - known[0].time < MIN_TIME_S
-    ):
+    elif _is_early(known):
         why_not = "too_early"
     ranges = (
         {}
@@ -209,6 +219,42 @@ def arrivals(
             early, middle, late = (max(now, t) for t in ranges[distance])
             found.append(Arrival(distance, number, "expected", middle, early, late))
     return found
+
+
+def probable_place(
+    samples: Sequence[Passed],
+    slopes: Slopes,
+    *,
+    now: float,
+    prior: Prior | None = None,
+    last_fix_at: float | None = None,
+    status: str = "started",
+) -> Probable | None:
+    """Return where a silent runner probably is, or None if that is unknown.
+
+    This is the inverse of `arrivals`: the runner is at the near end of the range if
+    they arrive at the latest time everywhere, and at the far end if at the earliest.
+    """
+    known = _forward(samples)
+    if status != "started" or len(known) < 2 or _is_early(known):
+        return None
+    here = known[-1]
+    silence = now - max(here.time, last_fix_at or here.time)
+    if silence < PROBABLE_FROM_S or now - here.time > PROBABLE_TO_S:
+        return None
+    ahead = np.linspace(here.distance, slopes.length, PROBABLE_STEPS + 1)[1:].tolist()
+    ranges = _ranges(ahead, known, slopes, prior or shipped())
+    times = np.array([ranges[distance] for distance in ahead]).T
+    far, middle, near = (
+        float(np.interp(now, [here.time, *of], [here.distance, *ahead])) for of in times
+    )
+    return Probable(middle, near, far)
+
+
+def _is_early(known: Sequence[Passed]) -> bool:
+    """Return whether a runner has not run far enough for a prediction."""
+    run, time = (known[-1][axis] - known[0][axis] for axis in (1, 0))
+    return run < MIN_DISTANCE_M or time < MIN_TIME_S
 
 
 def _forward(samples: Sequence[Passed]) -> list[Passed]:

@@ -19,9 +19,10 @@ from runners import database
 from runners.live.encoding.ids import RunnerIdError, code_of
 from runners.models import Entry, LatestPosition, Race, Split
 from runners.models.runner import RunnerQuerySet
-from runners.races.arrival.eta import Arrival, arrivals
+from runners.races.arrival.eta import Arrival, Passed, arrivals, probable_place
 from runners.races.course import WGS84, Course
 from runners.races.race_data import Ground, ground_of, rows_of, samples_of
+from runners.races.standings import Row
 from runners.rights.access import visible_runners
 from runners.units.clock import now_ms
 from runners.views.live_json import Refused
@@ -208,7 +209,6 @@ def _read(
     now = timezone.now()
     rows = rows_of(race, ground, runners)
     samples = samples_of(rows, now)
-    assert ground.slopes is not None
     return {
         row.runner: {
             "runner": row.code,
@@ -217,19 +217,45 @@ def _read(
             "status": row.status,
             "progress": None if row.distance is None else round(row.distance, 1),
             "seen": _ms(row.last_fix_at),
-            "passes": _said(
-                arrivals(
-                    passes,
-                    samples[row.runner],
-                    ground.slopes,
-                    now=now.timestamp(),
-                    prior=ground.prior,
-                    last_fix_at=row.last_fix_at,
-                    status=row.status,
-                )
-            ),
+            **_predicted(row, samples[row.runner], passes, ground, now.timestamp()),
         }
         for row in rows
+    }
+
+
+def _predicted(
+    row: Row,
+    samples: Sequence[Passed],
+    passes: Sequence[float],
+    ground: Ground,
+    now: float,
+) -> Answer:
+    assert ground.slopes is not None
+    found = arrivals(
+        passes,
+        samples,
+        ground.slopes,
+        now=now,
+        prior=ground.prior,
+        last_fix_at=row.last_fix_at,
+        status=row.status,
+    )
+    place = probable_place(
+        samples,
+        ground.slopes,
+        now=now,
+        prior=ground.prior,
+        last_fix_at=row.last_fix_at,
+        status=row.status,
+    )
+    return {
+        "probable": place
+        and {
+            "progress": round(place.distance, 1),
+            "from": round(place.nearest, 1),
+            "to": round(place.farthest, 1),
+        },
+        "passes": _said(found),
     }
 
 

@@ -13,7 +13,8 @@ const FONT = "system-ui, sans-serif";
 /**
  * @typedef {{
  *   colour: string, label: string, isStale: boolean, isSelected: boolean,
- * }} Disc
+ *   isDashed?: boolean,
+ * }} Disc `isDashed`: only probable
  * @typedef {import("./style.js").Tokens} Tokens
  */
 
@@ -21,8 +22,8 @@ const FONT = "system-ui, sans-serif";
  * Return the name of a runner's disc image, the same for equal discs.
  * @param {Disc} disc
  */
-export function discName({ colour, label, isStale, isSelected }) {
-  return `disc ${isStale ? "stale" : colour} ${isSelected ? "selected" : ""} ${label}`;
+export function discName({ colour, label, isStale, isSelected, isDashed }) {
+  return `disc ${isDashed ? "dashed" : isStale ? "stale" : colour} ${isSelected ? "selected" : ""} ${label}`;
 }
 
 /**
@@ -54,7 +55,7 @@ export function removeDiscs(map) {
 }
 
 /** @param {Disc} disc @param {Tokens} tokens */
-function drawDisc({ colour, label, isStale, isSelected }, tokens) {
+function drawDisc({ colour, label, isStale, isSelected, isDashed }, tokens) {
   const size = DISC_PX + 2 * (HALO_PX + RING_PX) + 2;
   const context = canvas(size);
   const centre = size / 2;
@@ -64,6 +65,7 @@ function drawDisc({ colour, label, isStale, isSelected }, tokens) {
   if (isStale) {
     context.strokeStyle = tokens.stale;
     context.lineWidth = 3;
+    if (isDashed) context.setLineDash([5, 3.5]);
     context.beginPath();
     context.arc(centre, centre, DISC_PX / 2 - 1.5, 0, 2 * Math.PI);
     context.stroke();

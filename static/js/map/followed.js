@@ -5,7 +5,7 @@ import { liveness } from "../liveness.js";
 import { isElsewhere, PointDiff } from "./diff.js";
 import { addDisc, removeDiscs } from "./discs.js";
 import { Motion } from "./motion.js";
-import { headLines, rangeLines, trailLines } from "./trails.js";
+import { headLines, probablePlaces, rangeLines, trailLines } from "./trails.js";
 
 // Smaller moves are not visible, and each costs a new picture.
 const VISIBLE_PX = 1 / 3;
@@ -21,6 +21,8 @@ const METRES_PER_PIXEL = 78_271.517; // at the equator, zoom 0
  * @typedef {{
  *   now: number, selected: string | null, isExact: boolean,
  *   alongOf: (runner: Positioned) => import("../along.js").Along | null,
+ *   finish: (runner: Positioned) => string,
+ *   probable: (runner: Positioned) => import("../arrivals.js").Probable | null,
  * }} View `isExact`: where they are, no gliding
  */
 
@@ -37,7 +39,10 @@ export class Followed {
   /** @type {Positioned[]} */
   #runners = [];
   /** @type {View} */
-  #view = { now: 0, selected: null, isExact: false, alongOf: () => null };
+  #view = {
+    now: 0, selected: null, isExact: false, alongOf: () => null, probable: () => null,
+    finish: () => "",
+  };
   #isPaused = false;
   #isDrawing = false;
   #isOld = false; // newer data than drawn are available
@@ -67,6 +72,7 @@ export class Followed {
     for (const runner of runners) this.#motion.aim(runner, view.alongOf(runner), view.now);
     this.#showTrails();
     this.#source("ranges").setData(rangeLines(runners, view.alongOf));
+    this.#source("probable").setData(this.#probable());
     this.#animate();
   }
 
@@ -88,6 +94,15 @@ export class Followed {
   /** @param {string} id @returns {import("maplibre-gl").GeoJSONSource} */
   #source(id) {
     return /** @type {any} */ (this.#map.getSource(id));
+  }
+
+  // A dashed disc and a dashed line where silent runners probably are.
+  #probable() {
+    const { alongOf, probable, selected } = this.#view;
+    return probablePlaces(this.#runners, alongOf, probable, ({ code, colour, bib, name }) => {
+      const disc = { colour, label: label({ bib, name }), isStale: true, isSelected: code === selected };
+      return addDisc(this.#map, { ...disc, isDashed: true }, this.#tokens);
+    });
   }
 
   // Drawn frame by frame while somebody moves. The next frame waits until the map has
@@ -159,7 +174,7 @@ export class Followed {
 
   /** @param {Positioned} runner @param {Shown} shown */
   #disc(runner, { at: [lng, lat], predicted }) {
-    const { now, selected } = this.#view;
+    const { now, selected, finish } = this.#view;
     const state = liveness(runner.fix.t, now);
     const isStale = ["stale", "lost"].includes(state);
     const isSelected = runner.code === selected;
@@ -174,7 +189,7 @@ export class Followed {
       predicted,
       selected: isSelected,
       age: old,
-      caption: old ? `${runner.name}\n${old}` : runner.name,
+      caption: [runner.name, old || finish(runner)].filter(Boolean).join("\n"),
       ring: ringOf(runner.accuracy, lat),
     };
     return { lng, lat, properties };

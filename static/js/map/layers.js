@@ -15,6 +15,7 @@ export const SOURCES = {
   course: { type: "geojson", data: empty(), tolerance: 0.1 },
   marks: { type: "geojson", data: empty() },
   ranges: { type: "geojson", data: empty() },
+  probable: { type: "geojson", data: empty() },
   trails: { type: "geojson", data: empty() },
   heads: { type: "geojson", data: empty() },
   pin: { type: "geojson", data: empty() },
@@ -66,6 +67,14 @@ export function layers(tokens) {
       source: "ranges",
       layout: { "line-join": "round", "line-cap": "round" },
       paint: { "line-color": ["get", "colour"], "line-width": 13, "line-opacity": 0.35 },
+    },
+    {
+      id: "probable-ranges",
+      type: "line",
+      source: "probable",
+      filter: ["==", ["geometry-type"], "LineString"],
+      layout: { "line-join": "round" },
+      paint: { "line-color": ["get", "colour"], "line-width": 9, "line-dasharray": [0.6, 0.6] },
     },
     {
       id: "trails",
@@ -243,6 +252,13 @@ export function layers(tokens) {
         "circle-stroke-width": 1.5,
         "circle-stroke-opacity": 0.7,
       },
+    },
+    {
+      id: "probable",
+      type: "symbol",
+      source: "probable",
+      filter: ["==", ["geometry-type"], "Point"],
+      layout: { "icon-image": ["get", "disc"], "icon-allow-overlap": true },
     },
     {
       id: "headings",

@@ -32,7 +32,10 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
  * @typedef {{
  *   store: import("../store.js").Store, selected: string | null,
  *   follows: import("../follows.js").Follows, exactly?: boolean,
- * }} View `exactly`: where they are, no gliding
+ *   probable?: (runner: Runner) => import("../arrivals.js").Probable | null,
+ *   finish?: (runner: Runner) => string,
+ * }} View `exactly`: where they are, no gliding; `probable`: of a silent runner;
+ *   `finish`: the words for when
  */
 
 /** The map once it is open. */
@@ -131,7 +134,9 @@ export class LiveMap {
    * @param {Runner[]} runners
    * @param {View} view
    */
-  show(runners, { store, follows, selected, exactly = false }) {
+  show(runners, {
+    store, follows, selected, probable = () => null, finish = () => "", exactly = false,
+  }) {
     this.#now = this.#options.now();
     this.#showCourses([...store.races.values()]);
     this.#positioned = runners.filter(hasFix);
@@ -141,7 +146,7 @@ export class LiveMap {
     const [big, now, isExact] = [this.#big, this.#now, exactly || still.matches];
     const alongOf = (/** @type {Positioned} */ runner) => store.courseOf(runner)?.along ?? null;
     if (big.length) this.#openFollowed();
-    this.#showFollowed = () => this.#followed?.show(big, { now, selected, isExact, alongOf });
+    this.#showFollowed = () => this.#followed?.show(big, { now, selected, isExact, alongOf, probable, finish });
     this.#showFollowed();
     this.#chooseView();
   }

@@ -90,6 +90,32 @@ export function rangeLines(runners, alongOf) {
   return { type: "FeatureCollection", features };
 }
 
+/**
+ * Return where silent runners probably are: a point and the range along the course.
+ * @template {Trailed} T
+ * @param {T[]} runners
+ * @param {(runner: T) => import("../along.js").Along | null} alongOf
+ * @param {(runner: T) => {progress: number, from: number, to: number} | null} probable m
+ * @param {(runner: T) => string} discOf the name of the image
+ * @returns {import("geojson").FeatureCollection}
+ */
+export function probablePlaces(runners, alongOf, probable, discOf) {
+  /** @type {import("geojson").Feature[]} */
+  const features = [];
+  for (const runner of runners) {
+    const [along, place] = [alongOf(runner), probable(runner)];
+    if (!along || !place) continue;
+    const { colour } = runner;
+    features.push(line(along.between(place.from, place.to), { colour }));
+    features.push({
+      type: "Feature",
+      properties: { disc: discOf(runner) },
+      geometry: { type: "Point", coordinates: along.place(place.progress) },
+    });
+  }
+  return { type: "FeatureCollection", features };
+}
+
 /** @param {Trailed} runner @param {number} until */
 function lines({ colour, fix, trail }, until) {
   const points = trail.filter(([t]) => t <= until);
