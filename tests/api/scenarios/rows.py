@@ -140,7 +140,12 @@ def _add_standings(rows: Rows) -> None:
         make_entry(ten, status, f"6{n}", status=status)
     lately = Position.objects.filter(recorded_at__gt=now - timedelta(minutes=15))
     lately.filter(runner__code__in=["silent", "astray"]).delete()
-    LatestPosition.objects.filter(runner__code="silent").delete()
+    # Otherwise a mat would have seen the silent one.
+    Split.objects.filter(
+        entry__runner__code="silent", time__gt=now - timedelta(minutes=17)
+    ).delete()
+    silent = LatestPosition.objects.filter(runner__code="silent")
+    silent.update(recorded_at=now - timedelta(minutes=14))
     Split.objects.filter(
         entry__runner__code="second", checkpoint__distance=5_000
     ).update(by_hand=True)
