@@ -66,7 +66,7 @@ export class Mine {
    */
   probable({ race, code, fix, state }, now) {
     const isSilent = fix && ["stale", "lost"].includes(liveness(fix.t, now));
-    if (!isSilent || ["finished", "dnf", "dns"].includes(state ?? "")) return null;
+    if (!isSilent || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return null;
     return this.#arrivals.probable(race, code);
   }
 

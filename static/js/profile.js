@@ -115,7 +115,8 @@ export class Profile {
   render(runners, place) {
     this.#runners = runners.filter(
       ({ race, fix, state }) =>
-        race === this.#race.slug && fix?.progress != null && state !== "finished",
+        race === this.#race.slug && fix?.progress != null &&
+        !["finished", "dnf", "dns", "dsq"].includes(state ?? ""),
     );
     this.#showDots();
     find("#profile").classList.toggle("chosen", place !== null);
