@@ -72,7 +72,7 @@ def heights_of(race: Race | None) -> dict[str, Any] | None:
     if race is None:
         return None
     values = _kept_heights(race.pk, race.changed_at)
-    return values and {"race": race.slug, "values": values}
+    return None if values is None else {"race": race.slug, "values": values}
 
 
 def first_rows(race: int | None, user: int | None) -> SafeString:
