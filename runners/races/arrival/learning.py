@@ -49,8 +49,9 @@ SPREAD_WEIGHT = 1.0
 ROUNDS = 25
 # Logarithms of pace below which errors count as equal.
 SMALL = 0.003
-# Half the range of y by which races differ, if only one race was learned from.
-BETWEEN_RACES = 0.02
+# `Prior.between` if only one race was learned from. Races differ in their ends: in two
+# marathons, each asked with what the other one taught, it has to grow like this.
+BETWEEN_RACES = 0.05
 # Past results of a course end within this share of its length.
 FARTHEST_OFF = 0.05
 # The power of the pace with which ranges grow. It is 0.7 to 1.3 within a race, but a

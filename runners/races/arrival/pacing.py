@@ -83,7 +83,8 @@ class Prior:
     # The shrinkage of recent paces towards the average, and the wobble added.
     ignored: float = 0.0
     wobble: float = 0.0
-    # Half the range of y by which this race may differ from those learned from.
+    # Half the range of y by which this race may differ from those learned from, for the
+    # finish when it is near. Before, it is less by the shares behind and up to a place.
     between: float = 0.0
 
     @classmethod
@@ -139,7 +140,8 @@ class Prior:
         middle = pacing_terms(pace, place) @ np.array(self.middle)
         spread = spread_terms(pace, place)
         ahead = (place - pace.done) * self.length / 1000
-        wobble = self.wobble**2 * (1 / (1 + ahead) + 0.2) + self.between**2
+        between = self.between * pace.done * place
+        wobble = self.wobble**2 * (1 / (1 + ahead) + 0.2) + between**2
         early, late = (
             np.sqrt(np.exp(2 * spread @ np.array(end)) + wobble)
             for end in (self.early, self.late)
