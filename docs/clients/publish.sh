@@ -18,7 +18,7 @@ printf '{"lat": %s, "lon": %s, "timestamp": %s}\n' \
     "$lat" "$lng" "$(date +%s)" >>"$queue"
 
 # Every 200 is for all of it: what `rejected` has is wrong for good. On 401 the queue
-# stays: the token has ended, the fixes have not.
+# stays: the token has ended, the fixes have not. On 400 nothing was understood.
 ask --header "Authorization: Bearer $token" --header 'Content-Type: application/json' \
     --data "[$(paste -s -d , "$queue")]" "$url/intake/generic/"
 rm "$queue"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+from django.core.exceptions import SuspiciousOperation
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from msgspec.structs import replace
 
 from runners.intake.values import time_of
@@ -19,6 +22,8 @@ from runners.positions.validation import EARLIEST_MS, FixError, check_fix
 MOST_FIXES = 10_000
 MOST_FIELDS = 200
 UNKNOWN_APP = "Unknown app"
+# The index of an error of the whole report, in place of that of a fix.
+WHOLE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,28 @@ class Report:
     @property
     def is_json(self) -> bool:
         """Return whether the body is JSON, by its type or else its first character."""
-        if self.content_type.startswith("application/json"):
+        if self.content_type.lower().startswith("application/json"):
             return True
         return self.body[:64].lstrip()[:1] in (b"{", b"[")
 
     def fields(self) -> dict[str, str]:
-        """Return the fields of the query string, then those of a form in the body."""
+        """Return the fields of the query string, then those of a form in the body.
+
+        Raises `FixError` for a body that is no form.
+        """
+        if self.content_type.lower().startswith("multipart/form-data"):
+            return self._parts() | self.query
+        if self.body.lstrip()[:1] == b"<":
+            raise FixError("message.invalid", "XML is not read here: send JSON.")
         return fields_of(self.body.decode(errors="replace")) | self.query
+
+    def _parts(self) -> dict[str, str]:
+        head = {"CONTENT_TYPE": self.content_type, "CONTENT_LENGTH": len(self.body)}
+        try:
+            form, _ = MultiPartParser(head, BytesIO(self.body), []).parse()
+        except (MultiPartParserError, SuspiciousOperation) as error:
+            raise FixError("message.invalid", f"Not a form: {error}") from None
+        return {str(name): str(form[name]) for name in form}
 
 
 @dataclass(slots=True)

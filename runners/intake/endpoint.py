@@ -19,7 +19,7 @@ from typing import Any
 from django.conf import settings
 
 from runners import database
-from runners.intake.app import App, Outcome, Reading, Reply, Report, fields_of
+from runners.intake.app import WHOLE, App, Outcome, Reading, Reply, Report, fields_of
 from runners.intake.generic import GENERIC
 from runners.intake.gpslogger import GPSLOGGER
 from runners.intake.osmand import OSMAND
@@ -172,7 +172,7 @@ async def _serve(
     report = Report(
         method=scope["method"],
         query=query,
-        content_type=headers.get(b"content-type", "").lower(),
+        content_type=headers.get(b"content-type", ""),
         user_agent=headers.get(b"user-agent", ""),
         body=body,
         now=now_ms(),
@@ -199,7 +199,7 @@ async def _serve(
         # A permanent error: sending it again would not help.
         process.pipeline.refuse(error)
         phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
-        return app.ok(Outcome(0, [(-1, error.code, error.detail)]))
+        return app.ok(Outcome(0, [(WHOLE, error.code, error.detail)]))
     except TryLater as error:
         phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
         raise

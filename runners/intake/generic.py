@@ -1,12 +1,19 @@
 """Any other app: flat fields in a query string, a form or JSON.
 
 lat, lon, timestamp, acc, alt, bat, speed (m/s), bearing, alarm; several as a JSON list.
+Scripts and own apps use it, so that a request without anything known is an error here.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
 from runners.intake.app import (
     UNKNOWN_APP,
+    WHOLE,
     App,
     Outcome,
     Reading,
@@ -16,27 +23,85 @@ from runners.intake.app import (
     json_reply,
     several,
 )
-from runners.intake.values import fix_of_fields, has_position, time_field
+from runners.intake.values import (
+    KNOWN_NAMES,
+    TIME,
+    fix_of_fields,
+    has_position,
+    time_field,
+)
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
+
+# What a time may be called in a field that is not known as one.
+LIKE_A_TIME = re.compile(
+    r"(\w*_)?(date|ts|tst|epoch|utc|when|at)|\w*(date_?time|time_?stamp)\w*"
+    r"|(device|event|fix|gps|loc|local|record|sample|utc)_?time|time_?(ms|s|utc)",
+    re.IGNORECASE,
+)
+# How alike a mistyped name is to the right one.
+ALIKE = 0.8
+# The names listed in an error, and the length of each.
+LISTED = 10
+LONGEST_NAME = 40
 
 
 def read(report: Report) -> Reading:
     name = report.user_agent.partition("/")[0].strip()
     reading = Reading(name[:40] if name.isprintable() and name else UNKNOWN_APP)
     if report.method == "POST" and report.is_json:
-        for index, fields in several(report.json()):
-            fix = reading.add(index, fix_of_fields, fields, report.now)
-            reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
+        items = dict(several(report.json()))
     else:
-        fields = report.fields()
+        items = {0: report.fields()}
+    if items and (report.body or report.query):
+        _check_known(items.values())
+    for index, fields in items.items():
         fix = None
-        if has_position(fields):
-            fix = reading.add(0, fix_of_fields, fields, report.now)
+        if has_position(fields) or len(items) > 1:
+            fix = reading.add(index, _fix, fields, report.now)
         reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
     return reading
 
 
 def ok(outcome: Outcome) -> Reply:
+    for index, code, detail in outcome.rejected:
+        if index == WHOLE:
+            return json_error(400, code, detail)
     return json_reply(200, {"stored": outcome.stored, "rejected": outcome.rejected})
 
 
 GENERIC = App(frozenset({"GET", "POST"}), read, ok, json_error)
+
+
+def _check_known(items: Iterable[Mapping[str, Any]]) -> None:
+    """Raise `FixError` if no field of a request is known."""
+    names = {name for fields in items for name in fields}
+    if names.isdisjoint(KNOWN_NAMES):
+        raise FixError(
+            "message.invalid",
+            "A position has the fields `lat` and `lon`. "
+            + (
+                f"These are not known: {_listed(names)}." if names else "There is none."
+            ),
+        )
+
+
+def _fix(fields: Mapping[str, Any], now: int) -> Fix:
+    unknown = [name for name in fields.keys() - KNOWN_NAMES if _is_like_a_time(name)]
+    if unknown and time_field(fields) is None:
+        # Otherwise an old position would become one of now.
+        raise FixError(
+            "position.invalid",
+            f"Name the time `timestamp`; this is not known: {_listed(unknown)}.",
+        )
+    return fix_of_fields(fields, now)
+
+
+def _is_like_a_time(name: str) -> bool:
+    return LIKE_A_TIME.fullmatch(name) is not None or bool(
+        get_close_matches(name.lower()[:LONGEST_NAME], TIME, cutoff=ALIKE)
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name[:LONGEST_NAME]}`" for name in sorted(names)[:LISTED])

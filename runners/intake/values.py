@@ -94,6 +94,18 @@ def make_fix(
     )
 
 
+# The names of flat fields that `fix_of_fields` reads, and those of calls for help.
+LAT, LNG = ("lat", "latitude"), ("lon", "lng", "longitude")
+TIME = ("timestamp", "time", "t")
+ACCURACY, ALTITUDE = ("accuracy", "acc"), ("altitude", "alt")
+SPEED, HEADING = ("speed", "s", "spd"), ("bearing", "heading", "course", "dir")
+BATTERY = ("batt", "battery", "bat")
+KNOWN_NAMES = frozenset(
+    (*LAT, *LNG, *TIME, *ACCURACY, *ALTITUDE, *SPEED, *HEADING, *BATTERY)
+    + ("location", "alarm", "token")
+)
+
+
 def first(fields: Mapping[str, Any], *names: str) -> Any:
     """Return the first of these fields that exists and is not empty."""
     for name in names:
@@ -110,8 +122,8 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
     """
     t = time_of(time_field(fields))
     lat, lng = (
-        first(fields, "lat", "latitude"),
-        first(fields, "lon", "lng", "longitude"),
+        first(fields, *LAT),
+        first(fields, *LNG),
     )
     if lat is None and isinstance(location := fields.get("location"), str):
         lat, _, lng = location.partition(",")
@@ -119,21 +131,21 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
         now if t is None else t,
         lat,
         lng,
-        accuracy=positive(first(fields, "accuracy", "acc")),
-        altitude=number(first(fields, "altitude", "alt")),
-        speed=known(first(fields, "speed", "s", "spd"), speed_unit),
-        heading=known(first(fields, "bearing", "heading", "course", "dir")),
-        battery=known(first(fields, "batt", "battery", "bat")),
+        accuracy=positive(first(fields, *ACCURACY)),
+        altitude=number(first(fields, *ALTITUDE)),
+        speed=known(first(fields, *SPEED), speed_unit),
+        heading=known(first(fields, *HEADING)),
+        battery=known(first(fields, *BATTERY)),
     )
 
 
 def time_field(fields: Mapping[str, Any]) -> Any:
     """Return the time of flat fields, as the app writes it."""
-    return first(fields, "timestamp", "time", "t")
+    return first(fields, *TIME)
 
 
 def has_position(fields: Mapping[str, Any]) -> bool:
     """Return whether flat fields include a position."""
-    return first(fields, "lat", "latitude", "lon", "lng", "longitude") is not None or (
+    return first(fields, *LAT, *LNG) is not None or (
         isinstance(fields.get("location"), str) and fields["location"] != ""
     )

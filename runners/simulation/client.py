@@ -227,7 +227,7 @@ class Client:
             case "ack" if message.get("id") in self._in_flight:
                 batch = self._in_flight.pop(message["id"])
                 rejected = message.get("rejected", [])
-                self._tally.refused.update(code for _, code in rejected)
+                self._tally.refused.update(code for _, code, _ in rejected)
                 self._tally.acked += len(batch) - len(rejected)
                 self._wake.set()
             case "error":

@@ -64,6 +64,10 @@ class Requests:
         await self.request(path, method="POST", body=json.dumps([fix] * 10_001), **JSON)
         one = "lat=48&lon=2&timestamp=2026-01-01T00:00Z&acc=5&alt=3&speed=1&bearing=9"
         await self.request(f"{path}?{one}&batt=80")
+        await self.request(path, body="<gpx/>")
+        await self.request(
+            "/intake/generic/", method="POST", body="[", **JSON, **bearer
+        )
         await self.request(path, method="PUT")
         # A token that has ended: replies to guesses are delayed longer each time.
         ended = f"/intake/generic/{self.tokens['gone']}/"
@@ -95,6 +99,8 @@ class Requests:
             ("owntracks", json.dumps([place]), JSON),
             ("overland", json.dumps({"locations": [feature]}), JSON),
             ("overland", json.dumps({"locations": [feature, nowhere]}), JSON),
+            ("overland", "[", JSON),
+            ("overland", json.dumps({"locations": [nowhere] * 10_001}), JSON),
             ("osmand", json.dumps(location), JSON),
             ("osmand", fields, FORM),
             ("gpslogger", fields, FORM),

@@ -112,7 +112,7 @@ async def test_the_client_resends_fixes_without_an_ack() -> None:
 
 async def test_the_client_does_not_resend_rejected_fixes() -> None:
     async def handler(socket: ServerConnection, message: dict[str, Any]) -> None:
-        await socket.send(ack(message, [[0, "position.future"]]))
+        await socket.send(ack(message, [[0, "position.future", "Too late."]]))
 
     async with server(handler) as url:
         bob, tally = await run(url, lambda tally: tally.refused["position.future"])

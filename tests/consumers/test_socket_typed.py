@@ -208,10 +208,12 @@ async def test_an_ack_lists_each_rejected_fix_and_counts_the_others(
         for _ in range(2):  # All fixes of the second round have been stored by now.
             ack = await publish(phone, *fixes)
             assert ack["stored"] == 2
+            ahead = ack["rejected"][-1][-1]
+            assert ahead.endswith("s ahead of the server's clock.")
             assert ack["rejected"] == [
-                [1, "position.invalid"],
-                [2, "position.invalid"],
-                [3, "position.future"],
+                [1, "position.invalid", "lat must be a number from -90 to 90 degrees."],
+                [2, "position.invalid", "`t` is in milliseconds since the epoch."],
+                [3, "position.future", ahead],
             ]
 
 

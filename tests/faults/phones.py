@@ -179,7 +179,7 @@ class _Line(Peer):
         self.fixes_in_flight -= len(times)
         phone = self.phone
         if message["type"] == "ack" and times:
-            phone.refused.update(code for _, code in message["rejected"])
+            phone.refused.update(code for _, code, _ in message["rejected"])
             if not message["rejected"]:
                 assert message["stored"] == len(times), message
             phone.acked.update(times)

@@ -84,7 +84,7 @@ async def test_activity_on_a_websocket_is_recorded_as_over_http(
     async with typed_client(server.ws_url, token) as phone:
         await phone.send(type="publish", fixes=[good, good | {"t": 9e12}, {"lat": 1}])
         ack = await phone.receive_type("ack")
-        assert [code for _, code in ack["rejected"]] == [
+        assert [code for _, code, _ in ack["rejected"]] == [
             *("position.invalid", "position.invalid"),
         ]
     bearer = {"Authorization": f"Bearer {token}"}

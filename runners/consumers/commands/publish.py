@@ -37,8 +37,8 @@ def _acknowledge(typed: Typed, command: Publish, receipt: Receipt, lost: int) ->
             command,
         )
         return
-    rejected = [(index, code) for index, code, _ in receipt.rejected]
-    typed.answer(PublishAck(stored=receipt.accepted, rejected=rejected), command)
+    ack = PublishAck(stored=receipt.accepted, rejected=receipt.rejected)
+    typed.answer(ack, command)
 
 
 def _fix_of(item: Any) -> Fix | FixError:

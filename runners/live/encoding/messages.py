@@ -285,13 +285,14 @@ class CheerEvent(EventSent):
 
 
 Index = Annotated[int, Meta(description="Index in `fixes`.", ge=0)]
+Sentence = Annotated[str, Meta(description="A sentence for people.")]
 
 
 class PublishAck(Reply, tag="ack", kw_only=True):
     """The fixes are in the database, except for those rejected."""
 
     stored: Count
-    rejected: list[tuple[Index, FixErrorCode]]
+    rejected: list[tuple[Index, FixErrorCode, Sentence]]
 
 
 class CheerAck(Reply, tag="ack"):

@@ -281,7 +281,7 @@ async function settleClock(serverTime) {
 
 /**
  * @param {import("./backlog.js").Fix[]} fixes
- * @param {[index: number, code: string][]} rejected
+ * @param {[index: number, code: string, detail: string][]} rejected
  */
 async function settle(fixes, rejected) {
   if (!identity || !fixes.length) return;

@@ -30,7 +30,7 @@ async def publish_refused_fixes(context: Context) -> None:
         )
         ack = await eve.receive_type("ack")
         assert ack["stored"] == 3
-        assert {code for _, code in ack["rejected"]} == {
+        assert {code for _, code, _ in ack["rejected"]} == {
             *("position.invalid", "position.future", "position.erased"),
             *("zone.hidden", "sharing.paused"),
         }

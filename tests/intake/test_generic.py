@@ -1,0 +1,75 @@
+"""What the generic endpoint understands, and what it answers to everything else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runners.intake.app import Outcome, Report
+from runners.intake.generic import ok, read
+from runners.positions.fix import Fix
+from runners.positions.validation import FixError
+
+NOW = 1_800_000_000_000
+MULTIPART = """--Xy\r
+Content-Disposition: form-data; name="lat"\r
+\r
+48.5\r
+--Xy\r
+Content-Disposition: form-data; name="lon"\r
+\r
+2.5\r
+--Xy--\r
+"""
+
+
+def report(body: str, type_: str = "", **query: str) -> Report:
+    return Report("POST", query, type_, "curl/8", body.encode(), NOW)
+
+
+def fix_of(body: Any, type_: str = "application/json") -> Fix | FixError:
+    text = body if isinstance(body, str) else json.dumps(body)
+    (fix,) = read(report(text, type_)).fixes
+    return fix
+
+
+def test_a_multipart_form_is_read() -> None:
+    fix = fix_of(MULTIPART, "multipart/form-data; boundary=Xy")
+    assert isinstance(fix, Fix) and (fix.lat, fix.lng, fix.t) == (48.5, 2.5, NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "type_", "words"),
+    [
+        ("<gpx/>", "application/gpx+xml", "XML"),
+        ("latt=48&long=2", "", "`latt`, `long`"),
+        ('{"latt": 48, "long": 2}', "application/json", "`latt`, `long`"),
+        ("[1, 2]", "application/json", "There is none"),
+        ("here I am", "text/plain", "`here I am`"),
+        (MULTIPART, "multipart/form-data", "boundary"),
+        ("x", "multipart/form-data; boundary=Xy", "There is none"),
+    ],
+)
+def test_what_is_not_understood_is_an_error(body: str, type_: str, words: str) -> None:
+    with pytest.raises(FixError, match=words) as caught:
+        read(report(body, type_))
+    reply = ok(Outcome(0, [(-1, caught.value.code, caught.value.detail)]))
+    assert (reply.status, json.loads(reply.body)["error"]) == (400, "message.invalid")
+
+
+@pytest.mark.parametrize("name", ["ts", "recorded_at", "date", "timestmap", "fixTime"])
+def test_a_time_of_an_unknown_name_is_not_now(name: str) -> None:
+    place = {"lat": 48.5, "lon": 2.5}
+    fix = fix_of(place | {name: 1_700_000_000})
+    assert isinstance(fix, FixError) and f"`{name}`" in fix.detail
+    known = fix_of(place | {name: "x", "timestamp": 1_700_000_000})
+    assert isinstance(known, Fix) and known.t == 1_700_000_000_000
+
+
+def test_other_fields_do_no_harm() -> None:
+    fix = fix_of({"lat": 48.5, "lon": 2.5, "device": "x", "timezone": "UTC"})
+    assert isinstance(fix, Fix) and fix.t == NOW
+    for heartbeat in (report(""), report("bat=50"), report("", token="x")):
+        assert read(heartbeat).fixes == []
