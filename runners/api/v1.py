@@ -8,7 +8,7 @@ from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from runners.api import entries, races, results
+from runners.api import entries, passings, races, results
 from runners.api.access import KeyInHeader
 from runners.api.problems import CONTENT_TYPE, ProblemBody, add_handlers
 
@@ -47,6 +47,6 @@ api = Api(
     docs_url=None,
     auth=KeyInHeader(),
 )
-for resource in (races, entries, results):
+for resource in (races, entries, passings, results):
     api.add_router("", resource.router)
 add_handlers(api)

@@ -65,6 +65,7 @@ class Passing(models.Model):
         MYLAPS = "mylaps", "MYLAPS"
         RACE_RESULT = "raceresult", "RACE RESULT"
         CSV = "csv", "CSV file"
+        API = "api", "HTTP API"
 
     class State(models.TextChoices):
         USED = "used", "Used as a split"

@@ -12,7 +12,15 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from runners.api import access
-from runners.models import ApiKey, Entry, Race, Runner, RunnerToken, Split
+from runners.models import (
+    ApiKey,
+    Entry,
+    Passing,
+    Race,
+    Runner,
+    RunnerToken,
+    Split,
+)
 from runners.models.runner import token_digest
 from runners.rights.token_lookup import find_token
 from tests.api.answers import operations
@@ -151,6 +159,7 @@ def requests_of(document: Document) -> list[tuple[str, str, Any]]:
         "write_entries": rows("1"),
         "mark_entry": {"status": "dnf"},
         "write_splits": {"splits": [{"bib": "1", "checkpoint": "x", "time": START}]},
+        "write_passings": {"passings": [{"station": "x", "bib": "1", "time": START}]},
     }
     found = []
     for method, path, pointer in operations(document):
@@ -332,6 +341,26 @@ def test_pages_have_every_entry_once(system: System, race: str) -> None:
         found += [row["bib"] for row in page["items"]]
         cursor = page["next"]
     assert found == ["0", "1", "2", "3", "4"]
+
+
+def test_passings_of_mats_are_splits_and_can_be_repeated(
+    system: System, race: str
+) -> None:
+    system.send("POST", f"{race}/entries", rows("1"))
+    Race.objects.update(start="2026-04-03T08:00:00Z", ends="2026-04-03T12:00:00Z")
+    passings = [
+        {"station": "Finish", "time": "2026-04-03T08:50:00.250Z", "bib": "1"},
+        {"station": "Bridge", "time": "2026-04-03T08:20:00Z", "chip": "ZZ00000"},
+    ]
+    for stored in ({"new": 2, "unchanged": 0}, {"new": 0, "unchanged": 2}):
+        assert system.send("POST", f"{race}/passings", {"passings": passings}) == stored
+    assert [split.by_mat for split in Split.objects.all()] == [True]
+    assert list(Passing.objects.order_by("pk").values_list("state", flat=True)) == [
+        *("used", "chip")
+    ]
+    nobody = {"passings": [{"station": "Finish", "time": START}]}
+    _, places = refused(system, "POST", f"{race}/passings", nobody, status=422)
+    assert places == ["passings.0"]
 
 
 def test_status_splits_and_results(system: System, race: str) -> None:

@@ -1,0 +1,66 @@
+"""Passings of timing mats, from systems that have no box of their own here."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import orjson
+from django.http import HttpRequest
+from ninja import Router, Schema
+from pydantic import Field, model_validator
+
+from runners.api.access import race_of
+from runners.api.fields import Moment, Slug, Strict, Text
+from runners.models import Passing
+from runners.timing.reads import MAX_BIB, MAX_CODE, MAX_STATION, Read, read_of
+from runners.timing.storage import passings_store
+
+MAX_PASSINGS = 2_000
+
+router = Router(tags=["passings"])
+
+
+class PassingIn(Strict):
+    """A chip, or else a bib, at a mat; `station` is the mat's name."""
+
+    station: Text = Field(min_length=1, max_length=MAX_STATION)
+    time: Moment
+    chip: Text = Field("", max_length=MAX_CODE)
+    bib: Text = Field("", max_length=MAX_BIB)
+
+    @model_validator(mode="after")
+    def check_name(self) -> Self:
+        if bool(self.chip.strip()) == bool(self.bib.strip()):
+            raise ValueError("Name the chip or the bib.")
+        return self
+
+
+class PassingsIn(Strict):
+    passings: list[PassingIn] = Field(min_length=1, max_length=MAX_PASSINGS)
+
+
+class PassingsStored(Schema):
+    """How many passings are new, and how many were stored before."""
+
+    new: int
+    unchanged: int
+
+
+@router.post("/races/{slug}/passings", response=PassingsStored)
+def write_passings(
+    request: HttpRequest, slug: Slug, body: PassingsIn
+) -> PassingsStored:
+    """Store passings of timing mats, and the splits that follow.
+
+    Those of unknown chips or stations are stored too: the race office sees them, and
+    they are used once it knows them. The same request changes nothing.
+    """
+    race = race_of(request, slug)
+    reads = [_read(passing) for passing in body.passings]
+    new = passings_store(race=race, source=Passing.Source.API, reads=reads)
+    return PassingsStored(new=new, unchanged=len(reads) - new)
+
+
+def _read(passing: PassingIn) -> Read:
+    raw = orjson.dumps(passing.model_dump(exclude_defaults=True)).decode()
+    return read_of(passing.station, raw, passing.chip, passing.time, bib=passing.bib)
