@@ -31,7 +31,7 @@ from runners.models import Runner
 from runners.notifying.sos import alarm_store
 from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError
-from runners.rights.token_cache import CachedToken
+from runners.rights.token_lookup import TokenIdentity
 from runners.serving.bodies import UPLOAD_LIMIT_BYTES, BodyRefused
 from runners.serving.process import Process, current
 from runners.units.clock import now_ms
@@ -220,7 +220,7 @@ async def _serve(
     return app.ok(Outcome(receipt.accepted - lost, rejected))
 
 
-async def _call_for_help(bearer: CachedToken, reading: Reading) -> None:
+async def _call_for_help(bearer: TokenIdentity, reading: Reading) -> None:
     """Store a call for help, before anything that may refuse its position."""
     if reading.call is None:
         return
@@ -233,7 +233,7 @@ async def _call_for_help(bearer: CachedToken, reading: Reading) -> None:
 
 
 async def _publish(
-    process: Process, name: str, bearer: CachedToken, reading: Reading
+    process: Process, name: str, bearer: TokenIdentity, reading: Reading
 ) -> Receipt:
     """Pass fixes to the pipeline; raises `TryLater`."""
     if not reading.fixes:
@@ -267,7 +267,7 @@ async def _commit(receipt: Receipt) -> int:
         raise _store_unavailable() from None
 
 
-async def _bearer(process: Process, token: str) -> CachedToken | None:
+async def _bearer(process: Process, token: str) -> TokenIdentity | None:
     try:
         return await process.tokens.find(token)
     except database.DatabaseUnavailable:

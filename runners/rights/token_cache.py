@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
-from django.utils import timezone
 
 from runners.database import CoalescedReads
-from runners.models import RunnerToken
 from runners.models.runner import token_digest
-from runners.positions.track import Publisher
+from runners.rights.token_lookup import TokenIdentity, read_tokens
 
 # How long a result is valid after its request. A revocation by a different process
 # takes effect within this time.
@@ -22,15 +16,6 @@ KEPT = 20_000
 TOKENS_PER_QUERY = 500
 
 
-@dataclass(frozen=True, slots=True)
-class CachedToken:
-    """A token: its primary key, its runner, and whether it may publish."""
-
-    token: int
-    publisher: Publisher
-    usable: bool
-
-
 class TokenCache:
     """Looks up waiting tokens in one query and caches the results for some seconds.
 
@@ -38,10 +23,10 @@ class TokenCache:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, CachedToken | None]] = {}
+        self._known: dict[str, tuple[float, TokenIdentity | None]] = {}
         self._reads = CoalescedReads(read_tokens, TOKENS_PER_QUERY)
 
-    async def find(self, plain: str) -> CachedToken | None:
+    async def find(self, plain: str) -> TokenIdentity | None:
         """Return a token, or None if it never existed.
 
         Raises `DatabaseUnavailable`.
@@ -56,23 +41,3 @@ class TokenCache:
             self._known.clear()
         self._known[digest] = requested_at + LIFE_S, token
         return token
-
-
-def read_tokens(digests: Sequence[str]) -> dict[str, CachedToken]:
-    """Map digests to their tokens, including ended ones. Causes one query."""
-    now = timezone.now()
-    rows = RunnerToken.objects.filter(digest__in=digests).values_list(
-        "digest", "pk", "revoked_at", "expires_at", "runner_id", "runner__code"
-    )
-    return {
-        digest: CachedToken(
-            pk,
-            Publisher(runner, code),
-            usable=revoked_at is None and not _is_past(expires_at, now),
-        )
-        for digest, pk, revoked_at, expires_at, runner, code in rows
-    }
-
-
-def _is_past(moment: datetime | None, now: datetime) -> bool:
-    return moment is not None and moment <= now

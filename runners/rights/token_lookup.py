@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,11 +23,18 @@ LAST_USE_PRECISION = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class TokenIdentity:
-    """A usable runner token: its primary key, its runner and its end."""
+    """A runner's token: its primary key, its runner, its end, and its last use."""
 
     token: int
     publisher: Publisher
     until: datetime | None
+    revoked: bool
+    last_used_at: datetime | None
+
+    @property
+    def usable(self) -> bool:
+        """Return whether the token may publish now."""
+        return not self.revoked and (self.until is None or self.until > timezone.now())
 
 
 def user_of_session(session_key: str) -> int | None:
@@ -40,24 +48,32 @@ def user_of_session(session_key: str) -> int | None:
     return None if isinstance(user, AnonymousUser) else user.pk
 
 
+def read_tokens(digests: Sequence[str]) -> dict[str, TokenIdentity]:
+    """Map digests to their tokens, including ended ones. Causes one query."""
+    rows = RunnerToken.objects.filter(digest__in=digests).values_list(
+        *("digest", "pk", "runner_id", "runner__code"),
+        *("expires_at", "revoked_at", "last_used_at"),
+    )
+    return {
+        digest: TokenIdentity(
+            pk, Publisher(runner, code), until, revoked_at is not None, last_used_at
+        )
+        for digest, pk, runner, code, until, revoked_at, last_used_at in rows
+    }
+
+
 def find_token(plain: str) -> TokenIdentity | None:
     """Return the token and its runner if it is usable; records its use."""
-    token = (
-        RunnerToken.objects.usable()
-        .select_related("runner")
-        .filter(digest=token_digest(plain))
-        .first()
-    )
-    if token is None:
+    digest = token_digest(plain)
+    identity = read_tokens([digest]).get(digest)
+    if identity is None or not identity.usable:
         return None
-    now = timezone.now()
     # The use is not recorded on each request: after a restart all phones connect at
     # once, and each write waits for the recorder's transactions.
-    if token.last_used_at is None or now - token.last_used_at > LAST_USE_PRECISION:
-        token.last_used_at = now
-        token.save(update_fields=["last_used_at"])
-    publisher = Publisher(token.runner.pk, token.runner.code)
-    return TokenIdentity(token.pk, publisher, token.expires_at)
+    used, now = identity.last_used_at, timezone.now()
+    if used is None or now - used > LAST_USE_PRECISION:
+        RunnerToken.objects.filter(pk=identity.token).update(last_used_at=now)
+    return identity
 
 
 def open_publisher(code: str) -> Publisher:
