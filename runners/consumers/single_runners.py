@@ -44,15 +44,8 @@ async def follow_runners(
                 codes[code] = None
     chosen = list(codes)[:room]
     if len(wire_ids) > FOLLOW_LIMIT or len(codes) > room:
-        session.send_error(
-            CodedError(
-                "follow.limit",
-                f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow "
-                "some first. "
-                f"{len(chosen):,} of these {len(wire_ids):,} are followed.",
-            ),
-            command,
-        )
+        followed = f" {len(chosen):,} of these {len(wire_ids):,} are followed."
+        session.send_error(follow_limit(followed), command)
     if not chosen:
         return {}
     generation = session.process.access_monitor.generation
@@ -64,6 +57,14 @@ async def follow_runners(
         session.send_error(refusal, command)
     await session.follow_granted(grants, generation)
     return {grant.code: grant.pk for grant in grants}
+
+
+def follow_limit(more: str = "") -> CodedError:
+    """Return the error of a socket that may follow no more."""
+    return CodedError(
+        "follow.limit",
+        f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow some first.{more}",
+    )
 
 
 def plain(value: Any) -> Any:

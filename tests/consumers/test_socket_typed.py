@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import psycopg
@@ -27,6 +27,20 @@ def now_ms() -> int:
 def bob(server: Server) -> str:
     """The token of Bob's phone."""
     return server.database(make_phone, "bob")
+
+
+@contextlib.asynccontextmanager
+async def bob_and_alice(
+    server: Server, token: str
+) -> AsyncIterator[tuple[Client, Client]]:
+    """Yield the socket of Bob's phone, and one that follows him."""
+    async with (
+        typed_client(server.ws_url, token) as phone,
+        typed_client(server.ws_url) as alice,
+    ):
+        await alice.send(type="follow", runners=["bob"], tick=0)
+        await alice.receive_type("snapshot")
+        yield phone, alice
 
 
 async def publish(client: Client, *fixes: dict[str, Any]) -> dict[str, Any]:
@@ -152,12 +166,7 @@ async def test_a_follow_is_answered_by_a_snapshot_with_the_newest_fix(
 async def test_a_low_battery_is_sent_once_and_in_the_next_snapshot(
     server: Server, bob: str
 ) -> None:
-    async with (
-        typed_client(server.ws_url, bob) as phone,
-        typed_client(server.ws_url) as alice,
-    ):
-        await alice.send(type="follow", runners=["bob"], tick=0)
-        await alice.receive_type("snapshot")
+    async with bob_and_alice(server, bob) as (phone, alice):
         for battery in (19.4, 19.3):
             position = {"t": now_ms(), "lat": 48.85, "lng": 2.35, "accuracy": 6.2}
             await publish(phone, position | {"battery": battery})
@@ -176,12 +185,7 @@ async def test_a_low_battery_is_sent_once_and_in_the_next_snapshot(
 async def test_late_points_are_sent_and_do_not_move_the_marker(
     server: Server, bob: str
 ) -> None:
-    async with (
-        typed_client(server.ws_url, bob) as phone,
-        typed_client(server.ws_url) as alice,
-    ):
-        await alice.send(type="follow", runners=["bob"], tick=0)
-        await alice.receive_type("snapshot")
+    async with bob_and_alice(server, bob) as (phone, alice):
         t = now_ms()
         await publish(phone, {"t": t, "lat": 48.85, "lng": 2.35})
         await publish(phone, *({"t": t - n, "lat": 48.8, "lng": 2.3} for n in (1, 2)))
@@ -235,12 +239,7 @@ async def test_a_publish_without_valid_fixes_is_an_error(
 async def test_unfollow_ends_the_stream_and_lists_what_ended(
     server: Server, bob: str
 ) -> None:
-    async with (
-        typed_client(server.ws_url, bob) as phone,
-        typed_client(server.ws_url) as alice,
-    ):
-        await alice.send(type="follow", runners=["bob"], tick=0)
-        await alice.receive_type("snapshot")
+    async with bob_and_alice(server, bob) as (phone, alice):
         await alice.send(type="unfollow", runners=["bob", "nobody"], id=3)
         assert await alice.receive() == {
             "type": "unfollowed",

@@ -11,7 +11,12 @@ from msgspec import UNSET
 
 from runners import database
 from runners.consumers.messages import Follow
-from runners.consumers.single_runners import FOLLOW_LIMIT, follow_runners, plain
+from runners.consumers.single_runners import (
+    FOLLOW_LIMIT,
+    follow_limit,
+    follow_runners,
+    plain,
+)
 from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
 from runners.live.encoding.snapshots import snapshot_frame
@@ -98,14 +103,7 @@ async def _start_following(
             topic_names += by_link
     for topic_name in topic_names:
         if len(followed) >= FOLLOW_LIMIT:
-            typed.send_error(
-                CodedError(
-                    "follow.limit",
-                    f"A socket may follow at most "
-                    f"{FOLLOW_LIMIT:,}. Unfollow some first.",
-                ),
-                command,
-            )
+            typed.send_error(follow_limit(), command)
             break
         link = by_link.get(topic_name)
         await followed.add_topic(topic_name, session.viewer.user, link)
@@ -156,13 +154,7 @@ async def _topic_names_of(typed: Typed, command: Follow) -> list[TopicName]:
         )
         typed.send_error(error, command)
     if len(requested) > len(searched):
-        typed.send_error(
-            CodedError(
-                "follow.limit",
-                f"A socket may follow at most {FOLLOW_LIMIT:,}. Unfollow some first.",
-            ),
-            command,
-        )
+        typed.send_error(follow_limit(), command)
     topic_names += [TopicName(races[slug], slug) for slug in searched if slug in races]
     return [
         topic_name for topic_name in topic_names if topic_name not in followed.topics
