@@ -268,7 +268,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 return "None yet: they come with the course."
             return "None: this server has no SPECTATE_MAP_SOURCE."
         if found.problem:
-            return f"None: {found.problem} Upload the course again to try again."
+            return f"No new ones: {found.problem} Upload the course again to try again."
         done = f"{found.tiles_read} of {found.tiles_wanted} tiles"
         if found.completed_at is None:
             return f"Being cut out, {done}. Reload this page to see how far it is."

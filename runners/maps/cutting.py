@@ -29,22 +29,19 @@ def cut_map(
     `source` is a file or an https address. Calls `report` after each batch of tiles.
     Raises `ArchiveError`; the older map is then kept.
     """
-    with open_archive(source) as archive:
-        tiles = corridor(race.line, min(MAX_ZOOM, archive.max_zoom))
-        race.maps.filter(completed_at=None).delete()
-        made = RaceMap.objects.create(
-            race=race,
-            bounds=bounds(race.line),
-            max_zoom=tiles[-1].z,
-            attribution=archive.attribution(),
-            tiles_wanted=len(tiles),
-        )
-        try:
+    race.maps.filter(completed_at=None).delete()
+    made = RaceMap.objects.create(race=race, bounds=bounds(race.line))
+    try:
+        with open_archive(source) as archive:
+            tiles = corridor(race.line, min(MAX_ZOOM, archive.max_zoom))
+            made.max_zoom, made.tiles_wanted = tiles[-1].z, len(tiles)
+            made.attribution = archive.attribution()
+            made.save()
             _fill(made, archive, tiles, report)
-        except ArchiveError as error:
-            made.problem = str(error)[:200]
-            made.save(update_fields=["problem"])
-            raise
+    except ArchiveError as error:
+        made.problem = str(error)[:200]
+        made.save(update_fields=["problem"])
+        raise
     made.completed_at = timezone.now()
     with transaction.atomic():
         made.save(update_fields=["completed_at"])

@@ -252,9 +252,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('bounds', models.JSONField()),
-                ('max_zoom', models.PositiveSmallIntegerField()),
+                ('max_zoom', models.PositiveSmallIntegerField(default=0)),
                 ('attribution', models.CharField(blank=True, max_length=400)),
-                ('tiles_wanted', models.PositiveIntegerField()),
+                ('tiles_wanted', models.PositiveIntegerField(default=0)),
                 ('tiles_read', models.PositiveIntegerField(default=0)),
                 ('problem', models.CharField(blank=True, max_length=200)),
                 ('started_at', models.DateTimeField(auto_now_add=True)),

@@ -23,10 +23,10 @@ class RaceMap(models.Model):
     race = models.ForeignKey(Race, on_delete=models.CASCADE, related_name="maps")
     # West, south, east, north.
     bounds = models.JSONField()
-    max_zoom = models.PositiveSmallIntegerField()
+    max_zoom = models.PositiveSmallIntegerField(default=0)
     attribution = models.CharField(max_length=400, blank=True)
     # What the archive is asked for; it has no tile for some places.
-    tiles_wanted = models.PositiveIntegerField()
+    tiles_wanted = models.PositiveIntegerField(default=0)
     tiles_read = models.PositiveIntegerField(default=0)
     problem = models.CharField(max_length=200, blank=True)
     started_at = models.DateTimeField(auto_now_add=True)

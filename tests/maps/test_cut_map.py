@@ -120,6 +120,8 @@ def test_the_upload_of_a_course_cuts_its_map(
     settings.SPECTATE_MAP_SOURCE = "/nowhere.pmtiles"
     start_cutting(race)
     assert RaceMap.objects.complete().filter(race=race).exists()
+    shown = RaceAdmin(Race, admin.site).streets(race)
+    assert shown.startswith("No new ones: /nowhere.pmtiles: No such file")
 
 
 def test_cut_map_names_what_is_missing(race: Race, settings: Settings) -> None:
