@@ -13,9 +13,11 @@ from urllib.request import Request, urlopen
 import pytest
 from django.utils import timezone
 
-from runners.models import Entry, Race, Runner, ShareLink, Split
+from runners.models import Entry, Passing, Race, Runner, ShareLink, Split
 from runners.preferences.runner_settings import visibility_set
 from runners.races.entries import splits_set
+from runners.timing.reads import read_of
+from runners.timing.storage import passings_store
 from tests.clients import Client, typed_client
 from tests.factories.people import make_link
 from tests.races.field import make_race
@@ -144,8 +146,12 @@ def make_bobs_race(bob: Runner, *, visibility: str) -> Race:
     return race
 
 
-def set_split(race: Race) -> Split:
-    """Set the runner's split by hand."""
+def set_split(race: Race, by: str) -> Split:
+    """Set the runner's split by hand, or take it with a mat."""
+    if by == "mat":
+        read = read_of("5 km", "a line", "1", timezone.now())
+        passings_store(race=race, source=Passing.Source.MYLAPS, reads=[read])
+        return Split.objects.get(entry__race=race)
     split = Split.objects.create(
         entry=race.entries.get(),
         checkpoint=race.checkpoints.get(),
@@ -156,9 +162,10 @@ def set_split(race: Race) -> Split:
     return split
 
 
+@pytest.mark.parametrize("by", ["hand", "mat"])
 @pytest.mark.parametrize("visibility", ["public", "link"])
-async def test_a_split_set_by_hand_is_sent_to_viewers_of_the_race(
-    live: LiveBob, visibility: str
+async def test_a_split_by_hand_or_by_a_mat_is_sent_to_viewers_of_the_race(
+    live: LiveBob, visibility: str, by: str
 ) -> None:
     server = live.server
     race = await server.adatabase(make_bobs_race, live.bob, visibility=visibility)
@@ -171,10 +178,10 @@ async def test_a_split_set_by_hand_is_sent_to_viewers_of_the_race(
         await charlie.send(type="follow", runners=[live.code], public=True)
         for client in (alice, charlie):
             await client.receive_type("snapshot")
-        half = (await server.adatabase(set_split, race)).checkpoint_id
+        half = (await server.adatabase(set_split, race, by)).checkpoint_id
         event = await alice.receive_type("event", "split")
         assert (event["race"], event["checkpoint"]) == (live.code, half)
-        assert (event["distance"], event["corrected"]) == (5000, True)
+        assert (event["distance"], event["corrected"]) == (5000, by == "hand")
         if visibility == "public":
             event = await charlie.receive_type("event", "split")
             assert event["checkpoint"] == half
