@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from tests.factories.people import make_phones
+from tests.faults.comparison import Comparison
 from tests.faults.phones import Phone, all_acked, carried, now_ms
 from tests.faults.proxy import Line
 from tests.faults.randomness import new_rng, rng
@@ -22,7 +23,6 @@ from tests.faults.spectators import Spectator, differences, watching
 from tests.faults.stores import (
     LOAD,
     by_hand,
-    not_as_acked,
     started,
     stored_in,
     tracebacks,
@@ -54,35 +54,11 @@ SHORT = Scale(20, 6, 4.0, 12, (0.3, 3), (0.1, 3), 40)
 
 
 @dataclass
-class CutReport:
+class CutReport(Comparison):
     setup: str
     spectators: int
     seconds: float = 0.0
     cuts: int = 0
-    # Connections that spectators have opened.
-    connects: int = 0
-    made: int = 0
-    acked: int = 0
-    stored: int = 0
-    # Announced losses: runners in `truncated`, and positions merged away.
-    truncated: int = 0
-    merged: int = 0
-    fetches: int = 0
-    went_back: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    # Spectators whose state differs from the database, and some of the differences.
-    differing: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def faults(self) -> list[str]:
-        faults = list(self.wrong)
-        if self.differing:
-            faults.append(f"{self.differing} spectators see something else")
-        if self.went_back:
-            faults.append(f"{self.went_back} times a marker went back")
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
-        return faults
 
 
 async def fail_now_and_then(line: Line, scale: Scale) -> None:
@@ -154,22 +130,7 @@ async def _cuts(setup: str, servers: list[Server], scale: Scale) -> CutReport:
     for line in (*lines, *phone_lines):
         await line.close()
     report.cuts = sum(line.cuts for line in (*lines, *phone_lines))
-    report.made = sum(len(phone.made) for phone in phones)
-    report.acked = sum(len(phone.acked) for phone in phones)
-    report.stored = stored.fixes
-    report.wrong = not_as_acked(phones, stored)
-    for spectator in spectators:
-        report.connects += spectator.connects
-        report.truncated += spectator.truncated
-        report.merged += spectator.merged
-        report.fetches += spectator.fetches
-        report.went_back += spectator.went_back
-        for code, count in spectator.errors.items():
-            report.errors[code] = report.errors.get(code, 0) + count
-        if found := differences(spectator, stored.tracks):
-            report.differing += 1
-            if report.differing <= 3:
-                report.wrong.append(f"{spectator.follow}: {'; '.join(found)}")
+    report.compare(phones, spectators, stored)
     report.wrong += tracebacks(*servers)
     return report
 

@@ -20,6 +20,7 @@ from typing import Literal
 
 from bench.process import family
 from tests.factories.people import make_phones
+from tests.faults.comparison import Comparison
 from tests.faults.metrics import metrics
 from tests.faults.peer import until
 from tests.faults.phones import Phone, all_acked, carried
@@ -29,7 +30,6 @@ from tests.faults.stores import (
     LOAD,
     Stored,
     by_hand,
-    not_as_acked,
     started,
     stored_in,
     tracebacks,
@@ -63,7 +63,7 @@ SHORT = Scale(60, 4, 10, 1.0, 1, 500, PATIENCE_S)
 
 
 @dataclass
-class RestartReport:
+class RestartReport(Comparison):
     setup: str
     sockets: int
     # Time from the signal until all workers are replaced, or the process has ended.
@@ -75,29 +75,14 @@ class RestartReport:
     away_p99: float = 0.0
     away_most: float = 0.0
     closes: dict[str, int] = field(default_factory=dict)
-    connects: int = 0
     # Statuses of /readyz during the shutdown.
     ready: dict[str, int] = field(default_factory=dict)
-    made: int = 0
-    acked: int = 0
-    stored: int = 0
-    went_back: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
     refused: float = 0.0
-    # Positions merged away, and spectators who have not fetched them all in the end.
-    merged: int = 0
+    # Spectators who have not fetched all positions merged away in the end.
     unfetched: int = 0
-    differing: int = 0
-    wrong: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
-        faults = list(self.wrong)
-        if self.differing:
-            faults.append(f"{self.differing} spectators see something else")
-        if self.went_back:
-            faults.append(f"{self.went_back} times a marker went back")
-        if not self.made == self.acked == self.stored:
-            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        faults = super().faults()
         if self.closes.keys() != {"1012"}:
             faults.append(f"closed with {self.closes}")
         if self.setup == "single" and self.restart_seconds > EXIT_TIMEOUT_S:
@@ -169,9 +154,10 @@ async def _restart(setup: str, server: Server, scale: Scale) -> RestartReport:
     report.refused = sum(
         value for name, value in values.items() if "sockets_refused" in name
     )
-    _count(report, phones, spectators, stored)
+    report.compare(phones, spectators, stored)
+    _count(report, spectators)
     server.stop()
-    report.wrong += not_as_acked(phones, stored) + tracebacks(server)
+    report.wrong += tracebacks(server)
     return report
 
 
@@ -222,34 +208,16 @@ def _differ(spectators: list[Spectator], stored: Stored) -> bool:
     return any(differences(spectator, stored.tracks) for spectator in spectators)
 
 
-def _count(
-    report: RestartReport,
-    phones: list[Phone],
-    spectators: list[Spectator],
-    stored: Stored,
-) -> None:
-    report.made = sum(len(phone.made) for phone in phones)
-    report.acked = sum(len(phone.acked) for phone in phones)
-    report.stored = stored.fixes
+def _count(report: RestartReport, spectators: list[Spectator]) -> None:
     gaps = sorted(gap for spectator in spectators for gap in spectator.gaps) or [0.0]
     report.away_p50 = round(gaps[len(gaps) // 2], 1)
     report.away_p99 = round(gaps[int((len(gaps) - 1) * 0.99)], 1)
     report.away_most = round(gaps[-1], 1)
     closes: Counter[int] = Counter()
-    errors: Counter[str] = Counter()
     for spectator in spectators:
         closes += spectator.closes
-        errors += spectator.errors
-        report.connects += spectator.connects
-        report.went_back += spectator.went_back
-        report.merged += spectator.merged
         report.unfetched += bool(spectator.to_fetch)
-        if found := differences(spectator, stored.tracks):
-            report.differing += 1
-            if report.differing <= 3:
-                report.wrong.append(f"{spectator.codes}: {'; '.join(found)}")
     report.closes = {str(code): count for code, count in closes.items()}
-    report.errors = dict(errors)
 
 
 if __name__ == "__main__":
