@@ -49,7 +49,7 @@ class Followed:
         """Follow runners that the viewer may see."""
         for grant in grants:
             self.runners[grant.code] = grant.pk
-            self._outbox.begins[grant.pk] = grant.begin
+            self._outbox.show_from(grant.pk, grant.begin)
             if not grant.anybody:
                 self.personal.add(grant.pk)
         await self._process.hub.subscribe([grant.pk for grant in grants], self._outbox)
@@ -92,7 +92,7 @@ class Followed:
         """Record who of the followed runners is public now, and shown from when on."""
         for grant in grants:
             if grant.code in self.runners:
-                self._outbox.begins[grant.pk] = grant.begin
+                self._outbox.show_from(grant.pk, grant.begin)
             if grant.anybody:
                 self.personal.discard(grant.pk)
             elif grant.code in self.runners:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, cast
 
 from runners.live.age_histogram import AgeHistogram
 from runners.live.encoding.frames import Frames
@@ -22,7 +22,7 @@ from runners.live.events import (
 )
 from runners.live.layer import Layer
 from runners.live.loss_detector import LossDetector
-from runners.live.outbox import SOCKETS_PER_PASS, Flushable, Outbox
+from runners.live.outbox import SOCKETS_PER_PASS, Flushable, Outbox, SeedOutbox
 from runners.units.clock import now_ms
 
 logger = logging.getLogger(__name__)
@@ -62,14 +62,32 @@ class TickQueue:
 class Membership:
     """A group's wanted state (it has subscribers) and actual state (it is joined)."""
 
-    __slots__ = ("actual", "followers", "newest", "task")
+    __slots__ = ("actual", "followers", "newest", "seeds", "task")
 
     def __init__(self) -> None:
         self.followers: dict[Subscriber, None] = {}
+        # Those who are sent every position, with their `queue_position`.
+        self.seeds: dict[SeedOutbox, Callable[[Frames[PositionAccepted]], None]] = {}
         self.actual = False
         # Time of the newest position dispatched. Milliseconds.
         self.newest = 0
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.followers or self.seeds)
+
+    def add(self, follower: Subscriber) -> None:
+        if isinstance(follower, SeedOutbox):
+            self.seeds[follower] = follower.queue_position
+        else:
+            self.followers[follower] = None
+
+    def remove(self, follower: Subscriber) -> None:
+        if isinstance(follower, SeedOutbox):
+            self.seeds.pop(follower, None)
+        else:
+            self.followers.pop(follower, None)
 
 
 class Hub:
@@ -86,6 +104,7 @@ class Hub:
         self.sockets: set[Outbox] = set()
         self.delivered = 0
         self.merged = 0
+        self.latest_begin = 0
         # Ages of delivered positions: the layer's lag and the time in this process.
         self.ages = AgeHistogram()
         self.loss_detector = LossDetector(layer)
@@ -96,7 +115,7 @@ class Hub:
         self._listening = asyncio.Event()
         self._pump = asyncio.create_task(self._listen())
         self._pulse = asyncio.create_task(self._probe_every_second())
-        self._next_pass: list[Flushable] = []
+        self._next_pass: dict[Any, object] = {}
         self._next_pass_since = 0.0
         self._at_tick: dict[int, TickQueue] = {}
 
@@ -113,7 +132,7 @@ class Hub:
             membership = self._groups.get(runner)
             if membership is None:
                 membership = self._groups[runner] = Membership()
-            membership.followers[follower] = None
+            membership.add(follower)
             if task := self._reconcile(runner, membership):
                 joining.add(task)
         if joining:
@@ -124,7 +143,7 @@ class Hub:
         for runner in runners:
             membership = self._groups.get(runner)
             if membership is not None:
-                membership.followers.pop(follower, None)
+                membership.remove(follower)
                 self._reconcile(runner, membership)
 
     def _reconcile(
@@ -132,7 +151,7 @@ class Hub:
     ) -> asyncio.Task[None] | None:
         """Start the task that joins or leaves the group; return None if not needed."""
         if membership.task is None:
-            if membership.actual == bool(membership.followers):
+            if membership.actual == membership.wanted:
                 if not membership.actual:
                     del self._groups[runner]
                 return None
@@ -143,11 +162,11 @@ class Hub:
         group = runner_group(runner)
         requested_at = now_ms()
         try:
-            while membership.actual != bool(membership.followers):
+            while membership.actual != membership.wanted:
                 try:
                     await self._listening.wait()
                     assert self._channel is not None
-                    if membership.followers:
+                    if membership.wanted:
                         await self.layer.group_add(group, self._channel)
                         membership.actual = True
                         if now_ms() - requested_at > JOIN_TIMEOUT_S * 1000:
@@ -166,7 +185,7 @@ class Hub:
         finally:
             membership.task = None
         # No await since the last check: nobody can have subscribed in between.
-        if not membership.followers:
+        if not membership.wanted:
             del self._groups[runner]
 
     # Events
@@ -216,14 +235,30 @@ class Hub:
 
     def _deliver(self, membership: Membership, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
-        if type(event) is PositionAccepted and event.t > membership.newest:
-            membership.newest = event.t
+        if type(event) is PositionAccepted:
+            membership.newest = max(membership.newest, event.t)
+            self._queue_for_seeds(membership, cast(Frames[PositionAccepted], frames))
         for follower in membership.followers:
             try:
                 follower.receive(frames)
             except Exception:
                 # One failing socket must not end the streams of the others.
                 logger.exception("A subscriber failed to handle an event")
+
+    def _queue_for_seeds(
+        self, membership: Membership, frames: Frames[PositionAccepted]
+    ) -> None:
+        if not membership.seeds:
+            return
+        if frames.event.t < self.latest_begin:
+            for seed in membership.seeds:
+                seed.receive(frames)
+            return
+        frames.for_seed()
+        self._schedule_pass()
+        self._next_pass.update(membership.seeds)
+        for queue_position in membership.seeds.values():
+            queue_position(frames)
 
     def deliver_local(self, event: RunnerEvent) -> None:
         """Deliver an event that every process detects on its own, without the layer."""
@@ -258,13 +293,17 @@ class Hub:
 
     def flush_next_pass(self, flushable: Flushable) -> None:
         """Flush an outbox or audience once the received events are dispatched."""
+        self._schedule_pass()
+        self._next_pass[flushable] = None
+
+    def _schedule_pass(self) -> None:
         if not self._next_pass:
             self._next_pass_since = self.loop.time()
             self.loop.call_soon(self._flush_pass)
-        self._next_pass.append(flushable)
 
     def _flush_pass(self) -> None:
-        flushables, self._next_pass = self._next_pass, []
+        flushables = list(self._next_pass)
+        self._next_pass.clear()
         self._flush(flushables, self._next_pass_since, self._next_pass_since)
 
     def flush_at_tick(self, flushable: Flushable, tick: int) -> None:
@@ -335,7 +374,7 @@ class Hub:
     @property
     def followed(self) -> list[int]:
         """Return the primary keys of runners with a subscriber in this process."""
-        return [pk for pk, m in self._groups.items() if m.followers]
+        return [pk for pk, m in self._groups.items() if m.wanted]
 
     @property
     def groups(self) -> int:
@@ -345,12 +384,13 @@ class Hub:
     @property
     def follows(self) -> int:
         """Count the pairs of a subscriber and a runner."""
-        return sum(len(m.followers) for m in self._groups.values())
+        return sum(len(m.followers) + len(m.seeds) for m in self._groups.values())
 
     async def close(self) -> None:
         """Leave all groups and stop."""
         for membership in self._groups.values():
             membership.followers.clear()
+            membership.seeds.clear()
         tasks = [
             task
             for runner, membership in list(self._groups.items())

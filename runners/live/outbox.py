@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from runners.live.close_codes import TOO_FAR_BEHIND
 from runners.live.encoding import typed_dialect
@@ -40,6 +40,8 @@ class WriteScheduler(Protocol):
     # Positions written, and positions that newer ones have replaced.
     delivered: int
     merged: int
+    # The latest `begin` of an outbox: newer positions need not be compared with it.
+    latest_begin: int
 
     def flush_next_pass(self, flushable: Flushable) -> None: ...
 
@@ -76,6 +78,11 @@ class Outbox:
         self._events: list[bytes] = []
         self._event_bytes = 0
         writer.on_drained = self.catch_up
+
+    def show_from(self, runner: int, begin: int) -> None:
+        """Send a followed runner's positions from a time on. Milliseconds."""
+        self.begins[runner] = begin
+        self.hub.latest_begin = max(self.hub.latest_begin, begin)
 
     @property
     def waiting(self) -> int:
@@ -143,13 +150,19 @@ class Outbox:
 
 
 class SeedOutbox(Outbox):
-    """Sends every position as one frame, joined into one write per loop pass."""
+    """Sends every position as one frame, joined into one write per loop pass.
 
-    __slots__ = ("_newest", "_queue")
+    For positions newer than the beginning of all rights, the hub does itself what
+    `receive` does. `queue_position` is the method of a list, because a function in
+    Python costs more than all else of a delivery.
+    """
+
+    __slots__ = ("_newest", "_queue", "queue_position")
 
     def __init__(self, writer: SocketWriter, hub: WriteScheduler) -> None:
         super().__init__(writer, hub)
-        self._queue: list[bytes] = []
+        self._queue: list[Frames[PositionAccepted]] = []
+        self.queue_position = self._queue.append
         self._newest: dict[int, bytes] = {}
 
     @property
@@ -158,27 +171,34 @@ class SeedOutbox(Outbox):
 
     def receive(self, frames: Frames[RunnerEvent]) -> None:
         event = frames.event
-        if type(event) is not PositionAccepted:
-            return
-        # The lookup is made for each delivery, and few sockets have such a right.
-        if self.begins and event.t < self.begins.get(event.runner, 0):
-            return
+        if type(event) is PositionAccepted and event.t >= self.begins.get(
+            event.runner, 0
+        ):
+            frames.for_seed()
+            self.queue_position(cast(Frames[PositionAccepted], frames))
+            self.hub.flush_next_pass(self)
+
+    def flush(self) -> None:
+        """Write the queued events and positions; of a slow peer, keep the newest."""
+        queue = self._queue
         if self.writer.behind:
-            runner = event.runner
+            self._conflate(queue)
+        else:
+            frames = [frames.seed for frames in queue]
+            if self._events:
+                frames = [*self._pop_events(), *frames]
+            if frames:
+                self.writer.write(frames)
+                self.hub.delivered += len(queue)
+        queue.clear()
+
+    def _conflate(self, queue: Sequence[Frames[PositionAccepted]]) -> None:
+        for frames in queue:
+            runner = frames.event.runner
             if self._newest.pop(runner, None) is not None:
                 self.merged += 1
                 self.hub.merged += 1
-            self._newest[runner] = frames.seed or frames.for_seed()
-        else:
-            if not self._queue:
-                self.hub.flush_next_pass(self)
-            self._queue.append(frames.seed or frames.for_seed())
-
-    def flush(self) -> None:
-        """Write the queued events and positions."""
-        queue, self._queue = self._queue, []
-        self.writer.write([*self._pop_events(), *queue])
-        self.hub.delivered += len(queue)
+            self._newest[runner] = frames.seed
 
     def catch_up(self) -> None:
         super().catch_up()
@@ -190,6 +210,7 @@ class SeedOutbox(Outbox):
 
     def forget(self, runner: int) -> None:
         self._newest.pop(runner, None)
+        self._queue[:] = [f for f in self._queue if f.event.runner != runner]
 
 
 class TypedOutbox(Outbox):

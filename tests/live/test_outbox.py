@@ -56,6 +56,31 @@ async def test_slow_seed_client_receives_the_newest_position_of_each_runner(
     assert writer.messages[-1]["lng"] == 1000
 
 
+async def test_seed_outbox_sends_no_position_from_before_a_right(hub: Hub) -> None:
+    writer, other = RecordingWriter(), RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
+    outbox.show_from(7, 3)
+    await hub.subscribe([7], outbox)
+    await hub.subscribe([7], SeedOutbox(other, hub))
+    for t in range(5):
+        hub.deliver_local(position(7, t).event)
+    await iterations()
+    assert [m["lng"] for m in writer.messages] == [3, 4]
+    assert [m["lng"] for m in other.messages] == [0, 1, 2, 3, 4]
+
+
+async def test_queued_positions_of_a_runner_who_is_not_followed_any_more_are_not_sent(
+    hub: Hub,
+) -> None:
+    writer = RecordingWriter()
+    outbox = SeedOutbox(writer, hub)
+    outbox.receive(position(7, 1))
+    outbox.receive(position(8, 1))
+    outbox.forget(7)
+    await iterations()
+    assert [m["userId"] for m in writer.messages] == [8]
+
+
 async def test_typed_outbox_sends_one_frame_per_tick_with_the_newest_positions(
     hub: Hub,
 ) -> None:
