@@ -23,6 +23,7 @@ from runners.models import (
 )
 from runners.models.runner import token_digest
 from runners.rights.token_lookup import find_token
+from runners.views import throttle
 from tests.api.answers import operations
 from tests.api.documents import Document
 from tests.api.organisers import System, make_key
@@ -36,6 +37,11 @@ POINTS = "".join(f'<trkpt lat="{48 + n / 1000}" lon="2"/>' for n in range(100))
 GPX = f'<gpx version="1.1" creator="x"><trk><trkseg>{POINTS}</trkseg></trk></gpx>'
 OTHER_GPX = GPX.replace('lon="2"', 'lon="3"')
 SCRIPT = ROOT / "docs/clients/registration.py"
+
+
+@pytest.fixture(autouse=True)
+def answer_wrong_keys_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle.failures, "first_wait_s", 0.0)
 
 
 @pytest.fixture
@@ -262,6 +268,12 @@ def test_faults_are_named_by_their_place(system: System, race: str) -> None:
         assert (code, found) == ("request.invalid", places)
     assert refused(system, "PUT", race, "{", status=400)[0] == "request.invalid"
     assert not Entry.objects.exists()
+
+
+def test_a_list_that_is_too_large_is_refused_as_such(system: System, race: str) -> None:
+    large = {"entries": [{"bib": "1", "name": "x" * 3_000_000}]}
+    code, _ = refused(system, "POST", f"{race}/entries", large, status=413)
+    assert code == "body.too_large"
 
 
 def test_a_course_goes_in_and_out(system: System, race: str) -> None:
