@@ -14,6 +14,7 @@ from runners.admin import (
     suppression,
     timing,
     token,
+    webhook,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "suppression",
     "timing",
     "token",
+    "webhook",
 ]

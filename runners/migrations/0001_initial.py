@@ -3,6 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
+import runners.models.webhook
 import runners.models.race
 from django.conf import settings
 from django.db import migrations, models
@@ -332,7 +333,7 @@ class Migration(migrations.Migration):
             name='News',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('start', 'Start'), ('checkpoint', 'Checkpoints'), ('finish', 'Finish'), ('silence', 'No signal for 10 minutes'), ('sos', 'Call for help'), ('fine', 'All is well again')], max_length=10)),
+                ('kind', models.CharField(choices=[('start', 'Start'), ('checkpoint', 'Checkpoints'), ('finish', 'Finish'), ('silence', 'No signal for 10 minutes'), ('sos', 'Call for help'), ('fine', 'All is well again'), ('out', 'Out of the race'), ('off_course', 'Off course')], max_length=10)),
                 ('once', models.CharField(max_length=100, unique=True)),
                 ('at', models.DateTimeField()),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -637,5 +638,43 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='zone',
             constraint=models.CheckConstraint(condition=models.Q(('radius__gte', 100), ('radius__lte', 5000)), name='a_zone_is_neither_tiny_nor_huge'),
+        ),
+        migrations.CreateModel(
+            name='Webhook',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(help_text='The system that receives.', max_length=60)),
+                ('url', models.CharField(help_text='https on its usual port, at a public address.', max_length=500, verbose_name='address')),
+                ('salt', models.CharField(default=runners.models.webhook.new_salt, editable=False, max_length=32)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('failing_since', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('disabled_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('account', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to=settings.AUTH_USER_MODEL)),
+                ('race', models.ForeignKey(blank=True, help_text='Empty: all races that you own.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='runners.race')),
+            ],
+            options={
+                'ordering': ['name'],
+            },
+        ),
+        migrations.CreateModel(
+            name='WebhookMessage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('once', models.CharField(max_length=100)),
+                ('message_id', models.CharField(max_length=40, unique=True, verbose_name='id')),
+                ('kind', models.CharField(max_length=24, verbose_name='type')),
+                ('body', models.TextField()),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('due_at', models.DateTimeField(default=django.utils.timezone.now, null=True, verbose_name='next attempt')),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('delivered_at', models.DateTimeField(null=True)),
+                ('result', models.CharField(blank=True, max_length=80, verbose_name='last result')),
+                ('webhook', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='runners.webhook')),
+            ],
+            options={
+                'ordering': ['-pk'],
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='webhook_message_due')],
+                'constraints': [models.UniqueConstraint(fields=('webhook', 'once'), name='an_event_reaches_a_webhook_once')],
+            },
         ),
     ]

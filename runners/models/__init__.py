@@ -13,6 +13,7 @@ from runners.models.share import LinkViewers, Pause, ShareLink, Zone
 from runners.models.sos import Contact, Sos
 from runners.models.suppression import SuppressedAddress
 from runners.models.timing import Chip, Passing, Station
+from runners.models.webhook import Webhook, WebhookMessage
 
 __all__ = [
     "Alert",
@@ -43,5 +44,7 @@ __all__ = [
     "Subscription",
     "SuppressedAddress",
     "Wave",
+    "Webhook",
+    "WebhookMessage",
     "Zone",
 ]

@@ -70,6 +70,9 @@ class Kind(models.TextChoices):
     SOS = "sos", _("Call for help")
     # Sent after an SOS to those who were notified of it.
     FINE = "fine", _("All is well again")
+    # For webhooks only.
+    OUT = "out", "Out of the race"
+    OFF_COURSE = "off_course", "Off course"
 
 
 # The kinds that a follower can choose.
@@ -119,7 +122,8 @@ class NewsQuerySet(models.QuerySet["News"]):
         checkpoint: int | None = None,
         pass_number: int = 0,
     ) -> None:
-        """Record an event of a race once, if anybody has alerts for its runner.
+        """Record an event of a race once, if anybody has alerts for its runner or the
+        race has webhooks.
 
         Executes one statement. Call it in the transaction of the event.
         """
@@ -128,8 +132,11 @@ class NewsQuerySet(models.QuerySet["News"]):
                 "INSERT INTO runners_news"
                 " (kind, once, runner_id, entry_id, checkpoint_id, at, created_at)"
                 " SELECT %s, %s, e.runner_id, e.id, %s, %s, %s FROM runners_entry e"
-                " WHERE e.id = %s AND EXISTS"
+                " JOIN runners_race r ON r.id = e.race_id WHERE e.id = %s AND (EXISTS"
                 " (SELECT 1 FROM runners_alert a WHERE a.runner_id = e.runner_id)"
+                " OR EXISTS (SELECT 1 FROM runners_webhook w WHERE"
+                " w.disabled_at IS NULL AND (w.race_id = r.id OR"
+                " w.race_id IS NULL AND w.account_id = r.owner_id)))"
                 " ON CONFLICT DO NOTHING",
                 [
                     kind.value,
@@ -182,6 +189,11 @@ class News(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.runner_id}"
+
+    @property
+    def pass_number(self) -> int:
+        """The lap of a split, which is the end of `once`."""
+        return int(self.once.rpartition(" ")[2])
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

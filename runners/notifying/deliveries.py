@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from runners.models import (
@@ -21,8 +21,10 @@ from runners.models import (
     Race,
     Runner,
     Subscription,
+    Webhook,
 )
 from runners.models.news import Kind
+from runners.notifying.webhooks import queue_messages
 from runners.units.clock import milliseconds
 
 # Older news is no longer delivered.
@@ -33,6 +35,8 @@ NEWS_FOR = {
     Kind.SILENCE: timedelta(minutes=30),
     Kind.SOS: timedelta(days=1),
     Kind.FINE: timedelta(days=1),
+    Kind.OUT: timedelta(hours=2),
+    Kind.OFF_COURSE: timedelta(minutes=30),
 }
 URGENT = (Kind.SOS, Kind.FINE)
 # A runner in a race is silent when nothing has arrived for this long.
@@ -61,20 +65,25 @@ def spread() -> int:
         batch = list(
             waiting.order_by("created_at").select_for_update(skip_locked=True)[:BATCH]
         )
-        deliveries = _deliveries([n for n in batch if not is_old(n.kind, n.at, now)])
+        told = _told(batch)
+        queue_messages(told)
+        deliveries = _deliveries([n for n in told if not is_old(n.kind, n.at, now)])
         made = Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
         News.objects.filter(pk__in=[news.pk for news in batch]).update(spread_at=now)
     return len(made)
 
 
-def _deliveries(batch: list[News]) -> list[Delivery]:
-    # Start and finish have their own kinds of news.
+def _told(batch: list[News]) -> list[News]:
+    """Return all but splits at the start and finish, which have kinds of their own."""
     splits = set(
         Checkpoint.objects.filter(
             pk__in=[news.checkpoint_id for news in batch], kind=Checkpoint.Kind.SPLIT
         ).values_list("pk", flat=True)
     )
-    batch = [n for n in batch if n.kind != Kind.CHECKPOINT or n.checkpoint_id in splits]
+    return [n for n in batch if n.kind != Kind.CHECKPOINT or n.checkpoint_id in splits]
+
+
+def _deliveries(batch: list[News]) -> list[Delivery]:
     runners = {news.runner_id for news in batch}
     alerts: dict[int, list[Alert]] = defaultdict(list)
     for alert in Alert.objects.filter(
@@ -90,7 +99,7 @@ def _deliveries(batch: list[News]) -> list[Delivery]:
             deliveries += _to_contacts(news)
         field = Kind.SOS if news.kind == Kind.FINE else news.kind
         for alert in alerts[news.runner_id]:
-            if getattr(alert, field):
+            if getattr(alert, field, False):
                 subscription = alert.subscription
                 deliveries.append(
                     Delivery(
@@ -127,12 +136,12 @@ def _to_contacts(news: News) -> list[Delivery]:
     ]
 
 
-def record_silences() -> None:
-    """Create news about runners in a race without a signal.
+def record_states(now: datetime) -> None:
+    """Create news about runners in a race who are silent or off course.
 
-    A runner who becomes silent again after a signal causes new news.
+    A runner who becomes silent again after a signal, or leaves the course again, causes
+    new news.
     """
-    now = timezone.now()
     running = (
         Entry.objects.shown()
         .filter(
@@ -142,10 +151,16 @@ def record_silences() -> None:
         )
         .order_by("-race__start")
     )
+    _record_silences(running, now)
+    _record_off_course(running, now)
+
+
+def _record_silences(running: QuerySet[Entry], now: datetime) -> None:
     wanted = Alert.objects.filter(runner=OuterRef("runner"), silence=True)
+    watched = running.filter(race__in=Webhook.objects.watched_races())
     paused = Pause.objects.filter(runner=OuterRef("runner"), ended_at=None)
     silent = LatestPosition.objects.filter(
-        Exists(wanted),
+        Exists(wanted) | Exists(watched),
         Exists(running),
         ~Exists(paused),
         contact_at__lt=now - SILENT_AFTER,
@@ -164,6 +179,34 @@ def record_silences() -> None:
             for runner, contact_at, entry in silent.values_list(
                 "pk", "contact_at", "entry"
             )
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _record_off_course(running: QuerySet[Entry], now: datetime) -> None:
+    watched = running.filter(race__in=Webhook.objects.watched_races())
+    lost = LatestPosition.objects.filter(
+        Exists(watched),
+        race_state__state__s="off_course",
+        recorded_at__gte=now - NEWS_FOR[Kind.OFF_COURSE],
+        runner__in=Runner.objects.sharing(),
+    ).annotate(entry=watched.values("pk")[:1])
+    News.objects.bulk_create(
+        [
+            News(
+                kind=Kind.OFF_COURSE,
+                once=f"off_course {entry} {since}",
+                runner_id=runner,
+                entry_id=entry,
+                at=datetime.fromtimestamp(since / 1000, UTC),
+            )
+            # `os` is when the runner left the course, in ms.
+            for runner, entry, of, since in lost.values_list(
+                "pk", "entry", "race_state__entry", "race_state__state__os"
+            )
+            # The phone may have been in a different race since.
+            if entry == of
         ],
         ignore_conflicts=True,
     )

@@ -31,7 +31,7 @@ from django.utils.translation import override
 from runners.database import prepare_connection
 from runners.models import Alert, Delivery, Subscription
 from runners.models.news import Kind
-from runners.notifying import deliveries, mail, webpush
+from runners.notifying import deliveries, mail, webhook_sender, webpush
 from runners.notifying.endpoints import Answer, EndpointRefused, post
 from runners.notifying.texts import Words, words_for_contact, words_of
 from runners.positions.rate_limits import Bucket, Limits
@@ -66,7 +66,7 @@ AWAY_AFTER = 3
 UNREACHABLE_SKIP_S = 30.0
 # Deliveries that a subscription refuses in a row before it is deleted.
 MAX_FAILURES = 5
-SILENCES_INTERVAL_S = 30.0
+STATES_INTERVAL_S = 30.0
 TIDY_INTERVAL_S = 3_600.0
 
 
@@ -110,7 +110,7 @@ class Notifier:
         self._away: dict[str, float] = {}
         # For the counters, as two threads push.
         self._lock = threading.Lock()
-        self._silences_at = self._tidy_at = 0.0
+        self._states_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -157,12 +157,13 @@ class Notifier:
     def push_turn(self) -> bool:
         """Queue new deliveries, then send due pushes; return whether there were any."""
         now = time.monotonic()
-        if now >= self._silences_at:
-            self._silences_at = now + SILENCES_INTERVAL_S
-            deliveries.record_silences()
+        if now >= self._states_at:
+            self._states_at = now + STATES_INTERVAL_S
+            deliveries.record_states(timezone.now())
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_INTERVAL_S
             deliveries.tidy()
+            webhook_sender.tidy()
             self._silent.clear()
             self._away.clear()
         queued = deliveries.spread()

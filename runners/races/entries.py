@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from runners.models import Checkpoint, Entry, RightsChange, Split
+from runners.models import Checkpoint, Entry, News, RightsChange, Split
+from runners.models.news import Kind
 
 Status = Entry.Status
 
@@ -21,6 +22,12 @@ def entry_mark(*, entry: Entry, status: str) -> None:
     if status in (Status.REGISTERED, Status.DNS):
         entry.started_at = None
     entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
+    if status in (Status.DNF, Status.DNS):
+        # Told again when it happens again.
+        repetition = int(entry.changed_at.timestamp())
+        News.objects.tell_of_entry(
+            Kind.OUT, entry.pk, entry.changed_at, pass_number=repetition
+        )
 
 
 def splits_set(*, splits: Iterable[Split]) -> None:
@@ -37,6 +44,25 @@ def splits_set(*, splits: Iterable[Split]) -> None:
     for entry in entries.values():
         # Followers' pages poll entries that have changed.
         entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
+    for split in splits:
+        _tell_of_split(split)
+
+
+def _tell_of_split(split: Split) -> None:
+    entry, time = split.entry_id, split.time
+    match split.checkpoint.kind:
+        case Checkpoint.Kind.START:
+            News.objects.tell_of_entry(Kind.START, entry, time)
+        case Checkpoint.Kind.FINISH:
+            News.objects.tell_of_entry(Kind.FINISH, entry, time)
+        case _:
+            News.objects.tell_of_entry(
+                Kind.CHECKPOINT,
+                entry,
+                time,
+                checkpoint=split.checkpoint_id,
+                pass_number=split.pass_number,
+            )
 
 
 def _apply_split(split: Split, entry: Entry) -> None:

@@ -107,10 +107,16 @@ def read_process(process: Process) -> list[Reading]:
             notifier.sent["push"],
         ),
         ("notifications_mailed", "Mails sent.", notifier.sent["mail"]),
+        ("webhooks_delivered", "Webhooks delivered.", process.webhooks.delivered),
         ("layer_dropped", "Events that the layer dropped.", hub.layer.dropped),
         ("cpu_seconds", "Processor time, user and system.", time.process_time()),
     )
     by_reason = (
+        (
+            "webhooks_failed",
+            "Attempts to deliver a webhook that failed.",
+            process.webhooks.failed,
+        ),
         (
             "notifications_failed",
             "Notifications that failed or are tried again.",

@@ -10,6 +10,7 @@ from django.conf import settings
 from runners.live.hub import Hub
 from runners.live.layer import Layer
 from runners.notifying.notifier import Notifier
+from runners.notifying.webhook_sender import WebhookSender
 from runners.positions.pipeline import Pipeline
 from runners.positions.rate_limits import Limits
 from runners.positions.recorder import Recorder
@@ -55,6 +56,7 @@ class Process:
         # By address: of tokens and share links.
         self.wrong_secrets = Failures(FIRST_WAIT_S, LONGEST_WAIT_S)
         self.notifier = Notifier()
+        self.webhooks = WebhookSender()
         self.operator_socket = OperatorSocket(self.access_monitor.sockets)
         self.full_collections = FullCollections()
         self.pruning = DailyPruning()
@@ -62,6 +64,7 @@ class Process:
     async def start(self) -> None:
         """Start notifications, the operator's socket and daily work."""
         self.notifier.start()
+        self.webhooks.start()
         await self.operator_socket.open()
         self.full_collections.start()
         self.pruning.start()
@@ -73,6 +76,7 @@ class Process:
         await self.full_collections.close()
         await self.operator_socket.close()
         await asyncio.to_thread(self.notifier.stop)
+        await asyncio.to_thread(self.webhooks.stop)
         await self.admission.close()
         await self.access_monitor.close()
         await self.pipeline.close()

@@ -14,12 +14,14 @@ from tests.servers import ROOT
 
 ARROWS: dict[Action, str] = {"receive": "=>", "send": "<-"}
 CODE = re.compile(r"[a-z]+\.[a-z_]+")
-# Texts that only look like codes: files, modules, and types of ASGI and layer messages.
+# Texts that only look like codes: files, modules, and types of ASGI messages, of those of
+# the layer and of webhooks.
 NO_CODE = re.compile(
     r".+\.(css|csv|gpx|html|ico|js|json|mjs|pmtiles|py|txt|webmanifest|xml|svg|pem)"
     r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
     r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
+    r"|entry\.(started|split|finished|out|off_course|silent)|sos\.(opened|withdrawn)"
 )
 # Codes that are not for programs: replies to forms of pages, and reasons on the desk.
 OF_PAGES = {

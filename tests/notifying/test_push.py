@@ -20,7 +20,7 @@ from runners.models import (
 )
 from runners.models.news import KINDS, Kind
 from runners.notifying import webpush
-from runners.notifying.deliveries import record_silences
+from runners.notifying.deliveries import record_states
 from runners.notifying.notifier import Notifier
 from runners.notifying.subscribing import alerts_set, browser_subscribe
 from runners.positions.storage import SplitChange, StatusChange, write_rows
@@ -256,5 +256,5 @@ def test_a_runner_who_stopped_sharing_is_not_silent(entry: Entry, why: str) -> N
         Entry.objects.update(status="finished", finished_at=timezone.now())
     else:
         Runner.objects.update(sharing_ends_at=timezone.now() - timedelta(minutes=5))
-    record_silences()
+    record_states(timezone.now())
     assert not News.objects.exists()

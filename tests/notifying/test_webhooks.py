@@ -1,0 +1,270 @@
+"""Webhooks from an event of a race to a receiver that checks their signature."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+from standardwebhooks.webhooks import Webhook as Signer
+
+from runners.models import (
+    Checkpoint,
+    Entry,
+    LatestPosition,
+    Race,
+    Runner,
+    Split,
+    Webhook,
+    WebhookMessage,
+)
+from runners.notifying.deliveries import record_states, spread
+from runners.notifying.webhook_sender import WebhookSender
+from runners.races.entries import entry_mark, splits_set
+from runners.units.clock import milliseconds
+from tests.notifying.news import passed
+from tests.notifying.push import Post, PushService
+from tests.waiting import PATIENCE_S, POLL_S
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def permit(user: User, *codes: str) -> None:
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codes))
+
+
+@pytest.fixture
+def organiser(db: None) -> User:
+    organiser = User.objects.create_user("olga", is_staff=True)
+    permit(organiser, "view_race")
+    return organiser
+
+
+@pytest.fixture
+def webhook(organiser: User, race: Race, service: PushService) -> Webhook:
+    return Webhook.objects.create(
+        name="Results", url=f"{service.url}/hook", account=organiser, race=race
+    )
+
+
+def deliver(until: Callable[[], bool]) -> WebhookSender:
+    """Deliver messages until a condition is true."""
+    sender = WebhookSender()
+
+    async def run() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await sender.deliver(until)
+
+    # The ORM refuses to run in a thread with an event loop.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(run())
+    return sender
+
+
+def read(post: Post, webhook: Webhook) -> Any:
+    """Return the body of a message, after checking its signature."""
+    return Signer(webhook.secret).verify(post.body, post.headers)
+
+
+def test_a_split_is_signed_and_delivered_once(
+    webhook: Webhook, service: PushService, entry: Entry, ten: Checkpoint
+) -> None:
+    passed(entry, ten)
+    spread()
+    (split,) = Split.objects.all()
+    # The phone's next fix corrects it.
+    passed(entry, ten)
+    spread()
+    sender = deliver(lambda: len(service.posts) == 1)
+    message = read(service.posts[0], webhook)
+    assert message["type"] == "entry.split"
+    time = message["data"].pop("time")
+    assert milliseconds(split.time) == milliseconds(datetime.fromisoformat(time))
+    assert message["data"] == {
+        **{"race": "half", "bib": "17", "code": "bob"},
+        **{"checkpoint": "10 km", "pass": 1},
+    }
+    assert sender.delivered == 1
+    (sent,) = WebhookMessage.objects.all()
+    assert (sent.result, sent.attempts, sent.due_at) == ("HTTP 201", 1, None)
+    assert service.posts[0].headers["webhook-id"] == sent.message_id
+
+
+def test_the_office_and_phones_cause_the_same_messages(
+    webhook: Webhook, service: PushService, race: Race, entry: Entry, ten: Checkpoint
+) -> None:
+    finish = race.checkpoints.create(name="Finish", distance=21_000, kind="finish")
+    now = timezone.now()
+    splits_set(
+        splits=[
+            Split.objects.create(entry=entry, checkpoint=each, time=now, by_hand=True)
+            for each in (ten, finish)
+        ]
+    )
+    entry_mark(entry=entry, status=Entry.Status.DNF)
+    spread()
+    deliver(lambda: len(service.posts) == 3)
+    messages = [read(post, webhook) for post in service.posts]
+    assert [message["type"] for message in messages] == [
+        *("entry.split", "entry.finished", "entry.out")
+    ]
+    assert messages[2]["data"]["status"] == "dnf"
+
+
+def test_a_runner_off_course_is_told_once_for_each_time(
+    webhook: Webhook, bob: Runner, entry: Entry
+) -> None:
+    now = timezone.now()
+    latest = LatestPosition.objects.create(
+        runner=bob, recorded_at=now, contact_at=now, lat=53.3, lng=-6.3
+    )
+    for since in (1_000, 1_000, 2_000):
+        left = milliseconds(now) - since
+        latest.race_state = {
+            "entry": entry.pk,
+            "state": {"g": 0, "s": "off_course", "os": left},
+        }
+        latest.save()
+        record_states(now)
+    spread()
+    kinds = WebhookMessage.objects.values_list("kind", flat=True)
+    assert list(kinds) == ["entry.off_course"] * 2
+
+
+def test_a_failed_attempt_is_repeated_with_the_same_id(
+    webhook: Webhook, service: PushService, entry: Entry, ten: Checkpoint
+) -> None:
+    service.statuses = [500]
+    passed(entry, ten)
+    spread()
+    deliver(lambda: len(service.posts) == 1)
+    (message,) = WebhookMessage.objects.select_related("webhook")
+    assert message.result == "HTTP 500"
+    assert message.due_at is not None
+    assert message.due_at > timezone.now()
+    assert message.webhook.failing_since is not None
+    WebhookMessage.objects.update(due_at=timezone.now())
+    deliver(lambda: len(service.posts) == 2)
+    first, second = service.posts
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+    webhook.refresh_from_db()
+    assert webhook.failing_since is None
+
+
+def test_a_receiver_that_is_gone_is_disabled_and_its_messages_wait(
+    webhook: Webhook, service: PushService, entry: Entry, ten: Checkpoint
+) -> None:
+    service.statuses = [410]
+    passed(entry, ten)
+    spread()
+    deliver(lambda: len(service.posts) == 1)
+    webhook.refresh_from_db()
+    assert webhook.disabled_at is not None
+    WebhookMessage.objects.update(due_at=timezone.now())
+    assert not WebhookMessage.objects.claim(most=9, lease=timedelta(0), busy=set())
+    assert WebhookMessage.objects.filter(due_at__isnull=False).exists()
+
+
+def test_private_addresses_are_refused(
+    webhook: Webhook,
+    service: PushService,
+    settings: Settings,
+    entry: Entry,
+    ten: Checkpoint,
+) -> None:
+    settings.SPECTATE_PUSH_LOCAL = False
+    Webhook.objects.update(url="https://127.0.0.1/hook")
+    passed(entry, ten)
+    spread()
+    attempts = iter(range(1_000))
+    deliver(lambda: next(attempts) > 1)
+    (message,) = WebhookMessage.objects.all()
+    assert message.result == "The endpoint is at a private address."
+    assert not service.posts
+
+
+def test_a_receiver_that_does_not_answer_delays_no_other(
+    webhook: Webhook, service: PushService, organiser: User, race: Race, entry: Entry
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/"
+        Webhook.objects.create(name="Mute", url=url, account=organiser, race=race)
+        for number in range(3):
+            place = race.checkpoints.create(name=f"{number} km", distance=number)
+            passed(entry, place)
+        spread()
+
+        async def run() -> None:
+            sending = asyncio.create_task(WebhookSender().deliver(lambda: False))
+            async with asyncio.timeout(PATIENCE_S):
+                while len(service.posts) < 3:
+                    await asyncio.sleep(POLL_S)
+            sending.cancel()
+
+        asyncio.run(run())
+    # It is still on its way.
+    unanswered = WebhookMessage.objects.filter(webhook__name="Mute", attempts=1)
+    assert [message.result for message in unanswered] == [""]
+
+
+def test_an_account_without_the_right_gets_nothing(
+    webhook: Webhook, organiser: User, entry: Entry, ten: Checkpoint
+) -> None:
+    organiser.user_permissions.clear()
+    passed(entry, ten)
+    spread()
+    assert not WebhookMessage.objects.exists()
+
+
+def test_an_organiser_makes_a_webhook_and_sends_a_message_again(
+    organiser: User, race: Race, service: PushService, entry: Entry, ten: Checkpoint
+) -> None:
+    permit(organiser, "add_webhook", "change_webhook", "view_webhook")
+    permit(organiser, "view_webhookmessage", "change_race")
+    client = Client()
+    client.force_login(organiser)
+    made = client.post(
+        "/admin/runners/webhook/add/",
+        {"name": "Club", "url": f"{service.url}/club", "race": race.pk},
+        follow=True,
+    )
+    (webhook,) = Webhook.objects.all()
+    assert webhook.secret in made.text
+    passed(entry, ten)
+    spread()
+    deliver(lambda: len(service.posts) == 1)
+    (message,) = WebhookMessage.objects.all()
+    page = "/admin/runners/webhookmessage/"
+    assert "HTTP 201" in client.get(page).text
+    client.post(page, {"action": "send_again", "_selected_action": message.pk})
+    deliver(lambda: len(service.posts) == 2)
+    assert json.loads(service.posts[0].body) == json.loads(service.posts[1].body)
+
+    other = User.objects.create_user("otto", is_staff=True)
+    permit(other, "view_webhook", "view_webhookmessage")
+    client.force_login(other)
+    assert "Club" not in client.get("/admin/runners/webhook/").text
+    assert "HTTP 201" not in client.get(page).text
+
+
+def test_an_address_that_is_not_public_is_refused_with_the_reason(
+    organiser: User, race: Race, settings: Settings
+) -> None:
+    permit(organiser, "add_webhook", "change_webhook", "view_webhook", "change_race")
+    client = Client()
+    client.force_login(organiser)
+    response = client.post(
+        "/admin/runners/webhook/add/",
+        {"name": "Club", "url": "https://10.0.0.7/", "race": race.pk},
+    )
+    assert "The endpoint is at a private address." in response.text
+    assert not Webhook.objects.exists()
