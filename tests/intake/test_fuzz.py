@@ -136,9 +136,11 @@ def test_no_request_causes_a_5xx(
         assert was_open
         response = request()
     assert response.status in {200, 400, 401, 405}, response.status
-    if response.status == 400:  # The server itself rejects an invalid header.
+    if response.status == 400:
+        # The server itself rejects an invalid header, the generic endpoint what it does
+        # not understand.
         connection.close()
-        assert headers
+        assert headers or app == "generic"
 
 
 def test_a_valid_request_is_accepted_after_all_these(bob: Phone) -> None:
