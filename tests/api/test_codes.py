@@ -14,8 +14,8 @@ from tests.servers import ROOT
 
 ARROWS: dict[Action, str] = {"receive": "=>", "send": "<-"}
 CODE = re.compile(r"[a-z]+\.[a-z_]+")
-# Texts that only look like codes: files, modules, and types of messages: of ASGI, of the
-# layer and of webhooks.
+# Texts that only look like codes: files, modules, and types of messages of ASGI, the
+# layer and webhooks.
 NO_CODE = re.compile(
     r".+\.(css|csv|gpx|html|ico|js|json|mjs|pmtiles|py|txt|webmanifest|xml|svg|pem)"
     r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
