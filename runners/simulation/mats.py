@@ -201,7 +201,8 @@ class Decoder:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.connects += 1
-        with contextlib.suppress(ConnectionError):
+        # Cancelled at the end: asyncio would log a traceback.
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while line := await reader.readline():
                 writer.write(self._reply(line.decode("latin-1").strip()).encode())
                 await writer.drain()

@@ -162,6 +162,9 @@ async def serve(
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         logger.info("Timing & Scoring at %s has disconnected", peer)
+    except asyncio.CancelledError:
+        # The command ends. asyncio would log a traceback for each open connection.
+        logger.info("The connection of %s ends with this command", peer)
     except asyncio.LimitOverrunError:
         logger.warning("A message of %s has no end; the connection is closed", peer)
     except database.DatabaseUnavailable:

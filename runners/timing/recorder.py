@@ -26,5 +26,7 @@ class Recorder:
 
     def _store(self, reads: Sequence[Read]) -> int:
         # Read again, because an organiser may have changed the start.
-        race = Race.objects.defer("line").get(pk=self.race)
+        race = Race.objects.defer("line").filter(pk=self.race).first()
+        if race is None:
+            raise database.DatabaseUnavailable("The race was deleted.")
         return passings_store(race=race, source=self.source, reads=reads)

@@ -205,3 +205,18 @@ async def test_a_message_without_an_end_is_not_stored(ten: Race) -> None:
         exporter.writer.write_eof()
         assert await exporter.reader.read() == b""
     assert not await Passing.objects.aexists()
+
+
+async def test_an_open_connection_ends_quietly_with_the_command(ten: Race) -> None:
+    async with exporter_of(ten) as exporter:
+        await exporter.ask("Toolkit@Pong@$")
+        serving = [
+            task
+            for task in asyncio.all_tasks()
+            if getattr(task.get_coro(), "__name__", "") == "serve"
+        ]
+        for task in serving:
+            task.cancel()
+        await asyncio.wait(serving)
+    # asyncio logs a traceback for a connection whose task is cancelled.
+    assert [task.cancelled() for task in serving] == [False]
