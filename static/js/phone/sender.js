@@ -15,7 +15,7 @@ const FINAL_ERRORS = new Set(["runner.unknown", "publish.invalid", "message.inva
  *   onStatus: (status: import("../connection.js").Status) => void,
  *   onWelcome: (welcome: {runner: string, time: number}) => Promise<void>,
  *   onTime: (time: number) => void,
- *   onDone: (fixes: Fix[], refused: [index: number, code: string][]) => void,
+ *   onDone: (fixes: Fix[], refused: [index: number, code: string, detail: string][]) => void,
  *   onTrouble: (code: string, detail: string) => void,
  *   onCheer: (text: string) => void,
  *   first: () => import("../protocol.js").Message | null,
@@ -146,7 +146,7 @@ export class Sender {
     if (typeof id !== "number") return;
     if (FINAL_ERRORS.has(code)) {
       const fixes = this.#backlog.done(id);
-      this.#handlers.onDone(fixes, fixes.map((_, index) => [index, code]));
+      this.#handlers.onDone(fixes, fixes.map((_, index) => [index, code, detail]));
     } else {
       const until = performance.now() + after;
       const many = this.#backlog.putBack(id).length > 1;
