@@ -97,9 +97,10 @@ class Supervisor:
         """Supervise the workers; return the exit status."""
         ever_ready = False
         while not self._stopping:
-            for number, worker in list(self.workers.items()):
-                alive = worker.check()
-                ever_ready |= worker.is_ready
+            # All are checked before any is judged: one of them may have just served.
+            checked = [(*item, item[1].check()) for item in self.workers.items()]
+            ever_ready |= any(worker.is_ready for _, worker, _ in checked)
+            for number, worker, alive in checked:
                 if not alive and not ever_ready:
                     logger.error("A worker could not start; stopping all workers")
                     return self.stop(status=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,11 +61,11 @@ class RecordedWorker(Worker):
 class WorkerGroup:
     """Two serving workers and their replacements, each with a program."""
 
-    def __init__(self, gate: Path, *replacements: str) -> None:
+    def __init__(self, gate: Path, *replacements: str, first: str = PROMPT) -> None:
         self.gate = gate
         self.log: list[Event] = []
         self.workers: list[RecordedWorker] = []
-        self._programs = chain([PROMPT, PROMPT], replacements, repeat(PROMPT))
+        self._programs = chain([first, PROMPT], replacements, repeat(PROMPT))
         self.supervisor = Supervisor(self._start, 2)
 
     def _start(self, index: int) -> Worker:
@@ -87,6 +88,14 @@ class WorkerGroup:
             observing.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
             assert self.supervisor.run() == 0
             return observing.result()
+
+    def wait_for_replacement(self) -> None:
+        """Supervise until a third worker has been started."""
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(wait_until, lambda: (2, "started") in self.log)
+            starting.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
+            assert self.supervisor.run() == 0
+            starting.result()
 
     def wait_for_ends(self, count: int) -> None:
         """Wait until `count` workers have ended."""
@@ -165,3 +174,14 @@ def test_a_restart_can_be_requested_again_after_a_failed_one(tmp_path: Path) -> 
 
     happened = group.events_of_restart(observe)
     assert [n for n, event in happened if event in ENDS] == [2, 0, 1]
+
+
+def test_a_dead_worker_is_replaced_when_another_one_has_just_begun_to_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "RETRY_S", 0)
+    group = WorkerGroup(tmp_path / "gate", first=BROKEN)
+    dead, serving = group.workers
+    wait_until(lambda: dead.process.poll() is not None)
+    wait_until(lambda: select.select([serving._ready], [], [], 0)[0])
+    group.wait_for_replacement()
