@@ -10,6 +10,7 @@ from django.db import transaction
 
 from runners.models import Checkpoint, Entry, News, RightsChange, Split
 from runners.models.news import Kind
+from runners.units.clock import milliseconds
 
 Status = Entry.Status
 
@@ -22,9 +23,9 @@ def entry_mark(*, entry: Entry, status: str) -> None:
     if status in (Status.REGISTERED, Status.DNS):
         entry.started_at = None
     entry.save(update_fields=["status", "started_at", "finished_at", "changed_at"])
-    if status in (Status.DNF, Status.DNS):
+    if status in Entry.OUT:
         # Told again when it happens again.
-        repetition = int(entry.changed_at.timestamp())
+        repetition = milliseconds(entry.changed_at)
         News.objects.tell_of_entry(
             Kind.OUT, entry.pk, entry.changed_at, pass_number=repetition
         )

@@ -111,12 +111,15 @@ def test_the_office_and_phones_cause_the_same_messages(
     )
     entry_mark(entry=entry, status=Entry.Status.DNF)
     spread()
-    deliver(lambda: len(service.posts) == 3)
+    entry_mark(entry=entry, status=Entry.Status.DSQ)
+    spread()
+    deliver(lambda: len(service.posts) == 4)
     messages = [read(post, webhook) for post in service.posts]
     assert [message["type"] for message in messages] == [
-        *("entry.split", "entry.finished", "entry.out")
+        *("entry.split", "entry.finished", "entry.out", "entry.out")
     ]
-    assert messages[2]["data"]["status"] == "dnf"
+    statuses = [message["data"]["status"] for message in messages[2:]]
+    assert statuses == ["dnf", "dsq"]
 
 
 def test_a_runner_off_course_is_told_once_for_each_time(
