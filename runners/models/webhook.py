@@ -99,6 +99,9 @@ class WebhookMessageQuerySet(models.QuerySet["WebhookMessage"]):
         now = timezone.now()
         due = self.filter(due_at__lte=now, webhook__in=Webhook.objects.active())
         due = due.exclude(webhook__in=busy)
+        # On SQLite a transaction would keep other writers out, once per second.
+        if not due.exists():
+            return []
         firsts: dict[int, int] = {}
         with transaction.atomic():
             # PostgreSQL skips locked rows; SQLite has only one writer.

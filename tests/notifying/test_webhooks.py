@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook as Signer
@@ -271,3 +273,9 @@ def test_an_address_that_is_not_public_is_refused_with_the_reason(
     )
     assert "The endpoint is at a private address." in response.text
     assert not Webhook.objects.exists()
+
+
+def test_a_poll_without_due_messages_begins_no_transaction(webhook: Webhook) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert not WebhookMessage.objects.claim(most=9, lease=timedelta(0), busy=set())
+    assert len(queries) == 1
