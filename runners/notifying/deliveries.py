@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -151,65 +153,46 @@ def record_states(now: datetime) -> None:
         )
         .order_by("-race__start")
     )
-    _record_silences(running, now)
-    _record_off_course(running, now)
-
-
-def _record_silences(running: QuerySet[Entry], now: datetime) -> None:
-    wanted = Alert.objects.filter(runner=OuterRef("runner"), silence=True)
-    watched = running.filter(race__in=Webhook.objects.watched_races())
+    watched = Exists(running.filter(race__in=Webhook.objects.watched_races()))
     paused = Pause.objects.filter(runner=OuterRef("runner"), ended_at=None)
-    silent = LatestPosition.objects.filter(
-        Exists(wanted) | Exists(watched),
-        Exists(running),
-        ~Exists(paused),
-        contact_at__lt=now - SILENT_AFTER,
-        contact_at__gte=now - NEWS_FOR[Kind.SILENCE],
-        runner__in=Runner.objects.sharing(),
+    present = LatestPosition.objects.filter(
+        Exists(running), ~Exists(paused), runner__in=Runner.objects.sharing()
     ).annotate(entry=running.values("pk")[:1])
     News.objects.bulk_create(
-        [
-            News(
-                kind=Kind.SILENCE,
-                once=f"silence {entry} {milliseconds(contact_at)}",
-                runner_id=runner,
-                entry_id=entry,
-                at=contact_at,
-            )
-            for runner, contact_at, entry in silent.values_list(
-                "pk", "contact_at", "entry"
-            )
-        ],
+        [*_silences(present, watched, now), *_off_course(present.filter(watched), now)],
         ignore_conflicts=True,
     )
 
 
-def _record_off_course(running: QuerySet[Entry], now: datetime) -> None:
-    watched = running.filter(race__in=Webhook.objects.watched_races())
-    lost = LatestPosition.objects.filter(
-        Exists(watched),
+def _silences(present: QuerySet[Any], watched: Exists, now: datetime) -> Iterator[News]:
+    wanted = Alert.objects.filter(runner=OuterRef("runner"), silence=True)
+    silent = present.filter(
+        Exists(wanted) | watched,
+        contact_at__lt=now - SILENT_AFTER,
+        contact_at__gte=now - NEWS_FOR[Kind.SILENCE],
+    )
+    for runner, entry, at in silent.values_list("pk", "entry", "contact_at"):
+        yield _news(Kind.SILENCE, runner, entry, at)
+
+
+def _off_course(present: QuerySet[Any], now: datetime) -> Iterator[News]:
+    lost = present.filter(
         race_state__state__s="off_course",
         recorded_at__gte=now - NEWS_FOR[Kind.OFF_COURSE],
-        runner__in=Runner.objects.sharing(),
-    ).annotate(entry=watched.values("pk")[:1])
-    News.objects.bulk_create(
-        [
-            News(
-                kind=Kind.OFF_COURSE,
-                once=f"off_course {entry} {since}",
-                runner_id=runner,
-                entry_id=entry,
-                at=datetime.fromtimestamp(since / 1000, UTC),
-            )
-            # `os` is when the runner left the course, in ms.
-            for runner, entry, of, since in lost.values_list(
-                "pk", "entry", "race_state__entry", "race_state__state__os"
-            )
-            # The phone may have been in a different race since.
-            if entry == of
-        ],
-        ignore_conflicts=True,
     )
+    # `os` is when the runner left the course, in ms.
+    for runner, entry, of, since in lost.values_list(
+        "pk", "entry", "race_state__entry", "race_state__state__os"
+    ):
+        # The phone may have been in a different race since.
+        if entry == of:
+            at = datetime.fromtimestamp(since / 1000, UTC)
+            yield _news(Kind.OFF_COURSE, runner, entry, at)
+
+
+def _news(kind: Kind, runner: int, entry: int, at: datetime) -> News:
+    once = f"{kind} {entry} {milliseconds(at)}"
+    return News(kind=kind, once=once, runner_id=runner, entry_id=entry, at=at)
 
 
 def tidy() -> None:

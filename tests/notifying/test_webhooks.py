@@ -22,6 +22,8 @@ from runners.models import (
     Checkpoint,
     Entry,
     LatestPosition,
+    News,
+    Pause,
     Race,
     Runner,
     Split,
@@ -142,6 +144,21 @@ def test_a_runner_off_course_is_told_once_for_each_time(
     spread()
     kinds = WebhookMessage.objects.values_list("kind", flat=True)
     assert list(kinds) == ["entry.off_course"] * 2
+
+
+def test_a_paused_runner_is_not_told_to_be_off_course(
+    webhook: Webhook, bob: Runner, entry: Entry
+) -> None:
+    now = timezone.now()
+    left = milliseconds(now) - 1_000
+    LatestPosition.objects.create(
+        runner=bob,
+        **{"recorded_at": now, "contact_at": now, "lat": 53.3, "lng": -6.3},
+        race_state={"entry": entry.pk, "state": {"s": "off_course", "os": left}},
+    )
+    Pause.objects.create(runner=bob, started_at=now)
+    record_states(now)
+    assert not News.objects.exists()
 
 
 def test_a_failed_attempt_is_repeated_with_the_same_id(
