@@ -1,4 +1,4 @@
-// Colours by which the followed runners are told apart.
+// A different colour for each followed runner.
 
 /**
  * Give followed runners different colours as long as there are enough: the first keeps

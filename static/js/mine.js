@@ -60,7 +60,7 @@ export class Mine {
   }
 
   /**
-   * Return where a runner who is silent now probably is, or null.
+   * Return the probable position of a silent runner, or null.
    * @param {Runner} runner
    * @param {number} now
    */

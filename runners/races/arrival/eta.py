@@ -181,8 +181,8 @@ def arrivals(
     coefficients, by default the shipped ones. `last_fix_at`: time of the phone's last
     fix. `status`: that of the entry.
 
-    A runner whom a mat has seen after the phone, or who has none, is expected until the
-    end of the range, and then silent.
+    If the last position comes from a mat, the status is "expected" until the range
+    ends, then "silent".
     """
     known = _forward(samples)
     here = known[-1] if known else None

@@ -45,7 +45,7 @@ def note_speed(
     if trail and not fast and here.t - trail[-1].t < TRAIL_S * 1000:
         return
     now = Trail(here.t, here.lat, here.lng, distance)
-    # A runner who is still at the place of an earlier fix has not run there meanwhile.
+    # Standing still is no run: the time counts from the first fix at this place.
     known = [old for old in (fast, state.elsewhere) if old and _is_near(old, here)]
     there = now._replace(t=min((old.t for old in known), default=here.t))
     faster = FASTER_MPS * (CONFIRMING_SHARE if fast else 1)

@@ -254,7 +254,7 @@ class Running:
 
 
 def _certain(state: State) -> Node:
-    """Return the last certain place of a runner who has started."""
+    """Return the last certain progress, which every started runner has."""
     assert state.certain is not None
     return state.certain
 
