@@ -119,7 +119,9 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "title": f"API key for {obj.name}",
             "opts": self.opts,
             "key": obj,
-            "plain": request.new_key,  # type: ignore[attr-defined]
+            "name": obj.name,
+            "label": "Key",
+            "secret": request.new_key,  # type: ignore[attr-defined]
         }
         return TemplateResponse(request, "admin/runners/apikey/made.html", context)
 

@@ -147,7 +147,9 @@ class ShareLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "title": f"Link for {obj.label}",
             "opts": self.opts,
             "link": obj,
-            "url": request.new_link,  # type: ignore[attr-defined]
+            "name": obj.label,
+            "label": "Link",
+            "secret": request.new_link,  # type: ignore[attr-defined]
         }
         return TemplateResponse(request, "admin/runners/sharelink/made.html", context)
 
