@@ -20,6 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from runners.admin.columns import RaceDayMedia
+from runners.admin.desk.accounted import accounted, accounted_csv
 from runners.admin.desk.pages import desk, desk_json, mark, sos, swap
 from runners.admin.entry import EntriesOfRace
 from runners.admin.race_form import GpxField, RaceForm, WaveForm, WaveFormSet
@@ -193,6 +194,8 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     ("phones/", phone_sheet, "phones"),
                     ("desk/", desk, "desk"),
                     ("desk.json", desk_json, "desk_json"),
+                    ("accounted/", accounted, "accounted"),
+                    ("accounted.csv", accounted_csv, "accounted_csv"),
                     ("desk/mark/", mark, "mark"),
                     ("desk/swap/", swap, "swap"),
                     ("desk/sos/", sos, "sos"),

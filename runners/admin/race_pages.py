@@ -9,8 +9,15 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
+from tablib import Dataset
 
 from runners.models import Race
+from runners.startlist.spreadsheet import shielded
+
+TABLE_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 def permitted_race(
@@ -52,4 +59,19 @@ def race_page(
             "title": title,
             **context,
         },
+    )
+
+
+def race_table(race: Race, table: Dataset, what: str, kind: str) -> HttpResponse:
+    """Return a table as a download, without formulas."""
+    rows = [[shielded(str(cell or "")) for cell in row] for row in table]
+    content = Dataset(*rows, headers=table.headers).export(kind)
+    if kind == "csv":
+        # Without the byte order mark, Excel reads a CSV in a local encoding.
+        content = "\ufeff" + content
+    name = f"{race.slug}-{what}.{kind}"
+    return HttpResponse(
+        content,
+        content_type=TABLE_TYPES[kind],
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -188,7 +188,7 @@ def _with_last_certain(rows: list[Row]) -> list[Row]:
     ]
 
 
-def samples_of(rows: Iterable[Row], now: datetime) -> dict[int, list[Passed]]:
+def samples_of(rows: Sequence[Row], now: datetime) -> dict[int, list[Passed]]:
     """Map runners to their known passes: start, splits, and fixes of the last minutes.
 
     Times in seconds since the epoch, distances in metres, oldest first. Causes two
@@ -205,9 +205,10 @@ def samples_of(rows: Iterable[Row], now: datetime) -> dict[int, list[Passed]]:
             for split in row.splits
             if split.distance > 0 and split.time > begin.time
         ]
-    begins = {runner: known[0].time for runner, known in samples.items()}
+    with_phone = [row.runner for row in rows if row.last_fix_at is not None]
+    begins = {runner: samples[runner][0].time for runner in with_phone}
     begin_of_all = datetime.fromtimestamp(min(begins.values(), default=0), UTC)
-    for runner, at, progress in _recent(samples, begin_of_all, now):
+    for runner, at, progress in _recent(with_phone, begin_of_all, now):
         if at.timestamp() > begins[runner] and progress > 0:
             samples[runner].append(Passed(at.timestamp(), progress))
     for known in samples.values():

@@ -15,7 +15,12 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 from tablib import Dataset
 
-from runners.admin.race_pages import permitted_race, race_page
+from runners.admin.race_pages import (
+    TABLE_TYPES,
+    permitted_race,
+    race_page,
+    race_table,
+)
 from runners.models import Entry, Race
 from runners.startlist.importing import start_list_import, tokens_issue
 from runners.startlist.resource import StartListResource
@@ -24,14 +29,9 @@ from runners.startlist.spreadsheet import (
     MAX_BYTES,
     StartListError,
     read_start_list,
-    shielded,
 )
 
 SALT = "runners.startlist"
-CONTENT_TYPES = {
-    "csv": "text/csv; charset=utf-8",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
 
 
 class UploadForm(forms.Form):
@@ -123,7 +123,7 @@ def _tokens(
         (entry.bib, entry.runner.name, entry.runner.code, plain)
         for entry, plain in issued
     ]
-    return _file(
+    return race_table(
         race, Dataset(*rows, headers=["bib", "name", "code", "token"]), "tokens", "csv"
     )
 
@@ -133,23 +133,8 @@ def export(
 ) -> HttpResponse:
     """Return the start list as CSV or XLSX, in the order of the bibs."""
     race = permitted_race(race_admin, request, pk, change=False)
-    if kind not in CONTENT_TYPES:
+    if kind not in TABLE_TYPES:
         raise Http404("A start list must be a CSV or XLSX file.")
     entries = Entry.objects.filter(race=race).select_related("runner", "wave")
     table = StartListResource(race).export(entries.order_by(Length("bib"), "bib"))
-    return _file(race, table, "start-list", kind)
-
-
-def _file(race: Race, table: Dataset, what: str, kind: str) -> HttpResponse:
-    """Return a table as a download, without formulas."""
-    rows = [[shielded(str(cell or "")) for cell in row] for row in table]
-    content = Dataset(*rows, headers=table.headers).export(kind)
-    if kind == "csv":
-        # Without the byte order mark, Excel reads a CSV in a local encoding.
-        content = "\ufeff" + content
-    name = f"{race.slug}-{what}.{kind}"
-    return HttpResponse(
-        content,
-        content_type=CONTENT_TYPES[kind],
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    return race_table(race, table, "start-list", kind)

@@ -53,6 +53,9 @@ SLOPES_SPREAD = 0.25
 KILOMETRE_SPREAD = 0.05
 # Shorter legs do not show the effect of slopes.
 MIN_LEG_M = 300.0
+# Runners who have not run far enough for a range are expected at this pace at the
+# latest, in metres of flat ground per second: that of a slow walk.
+WALKING_MPS = 1.0
 # A shorter way back is an error of the phone.
 PLACE_ERROR_M = 12.0
 # A doubt is the width of a uniform distribution. This share of it is added to half the
@@ -249,6 +252,21 @@ def probable_place(
         float(np.interp(now, [here.time, *of], [here.distance, *ahead])) for of in times
     )
     return Probable(middle, near, far)
+
+
+def latest_arrival(
+    distance: float, samples: Sequence[Passed], slopes: Slopes, *, prior: Prior
+) -> float:
+    """Return the late end of the range for a place ahead, even if it is over.
+
+    Runners who have not run far enough for a range walk there.
+    """
+    known = _forward(samples)
+    if not _is_early(known):
+        return _ranges([distance], known, slopes, prior)[distance][-1]
+    here = known[-1]
+    begin, end = slopes.effort(np.array([here.distance, distance]), 1.0)
+    return float(here.time + (end - begin) / WALKING_MPS)
 
 
 def _is_early(known: Sequence[Passed]) -> bool:

@@ -78,6 +78,8 @@ SHOWS: dict[str, frozenset[str]] = {
     "office": frozenset(
         {
             "admin/runners/race/<int:pk>/desk.json",
+            "admin/runners/race/<int:pk>/accounted/",
+            "admin/runners/race/<int:pk>/accounted.csv",
             "admin/runners/position/",
             "admin/runners/latestposition/",
             "admin/runners/split/",

@@ -91,6 +91,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
     "races/<slug:slug>/runners/<path:bib>/": ("part=1",),
     "runners/<code:code>/track.json": ("since=1", "detail=1"),
     "admin/runners/race/<int:pk>/desk/swap/": ("first=3&second=4",),
+    "admin/runners/race/<int:pk>/accounted/": ("show=all",),
 }
 
 
