@@ -1,14 +1,14 @@
-// Runs docs/clients/client.js with the arguments of docs/clients/client.py.
+// The JavaScript package with the arguments of `python -m spectate_client`.
 
 import { createInterface } from "node:readline";
-import { Publisher, Spectator } from "../../docs/clients/client.js";
+import { Publisher, Spectator } from "../../clients/javascript/index.js";
 
 const [command, url, more] = process.argv.slice(2);
 const client =
   command === "publish" ? new Publisher(url, more) : new Spectator(url, { races: [more] });
 
-client.onEnded = (problem) => {
-  console.error(`Not reconnecting: ${problem}`);
+client.onEnded = (code, detail) => {
+  console.error(`Not reconnecting: ${code}: ${detail}`);
   process.exit(1);
 };
 
@@ -21,6 +21,6 @@ if (client instanceof Spectator) {
   for await (const line of createInterface({ input: process.stdin })) {
     client.add(JSON.parse(line));
   }
-  while (client.waiting > 0) await new Promise((done) => setTimeout(done, 100));
+  await client.flush();
   client.stop();
 }

@@ -36,7 +36,7 @@ RACE = {"name": "Spring run", "start": START}
 POINTS = "".join(f'<trkpt lat="{48 + n / 1000}" lon="2"/>' for n in range(100))
 GPX = f'<gpx version="1.1" creator="x"><trk><trkseg>{POINTS}</trkseg></trk></gpx>'
 OTHER_GPX = GPX.replace('lon="2"', 'lon="3"')
-SCRIPT = ROOT / "docs/clients/registration.py"
+SCRIPT = ROOT / "clients/http/registration.py"
 
 
 @pytest.fixture(autouse=True)

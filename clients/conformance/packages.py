@@ -1,0 +1,30 @@
+"""The programs of the packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def python(*args: str) -> list[str]:
+    """Return a command of Python that finds the package, which is not installed."""
+    return ["env", f"PYTHONPATH={FOLDER.parent / 'python'}", sys.executable, *args]
+
+
+def node(*args: str) -> list[str]:
+    """Return a command of Node.js, which has websockets from 22 on or by a flag."""
+    version = subprocess.run(
+        ["node", "--version"], capture_output=True, text=True
+    ).stdout
+    early = ["--experimental-websocket"] if int(version[1:].split(".")[0]) < 22 else []
+    return ["node", *early, *args]
+
+
+PACKAGES: dict[str, Callable[[], list[str]]] = {
+    "Python": lambda: python(str(FOLDER / "client.py")),
+    "JavaScript": lambda: node(str(FOLDER / "client.mjs")),
+}
