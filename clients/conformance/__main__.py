@@ -10,9 +10,7 @@ from clients.conformance.suite import play_cases, table
 
 
 def main() -> None:
-    outcomes = {
-        name: asyncio.run(play_cases(command())) for name, command in PACKAGES.items()
-    }
+    outcomes = {package: asyncio.run(play_cases(package)) for package in PACKAGES}
     print(table(outcomes))
     for name, outcome in outcomes.items():
         for case, problem in outcome.items():

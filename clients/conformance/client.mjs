@@ -39,8 +39,8 @@ class Client {
     client.start();
   }
 
-  add({ fix }) {
-    this.report("added", this.client.add(fix));
+  add({ fixes }) {
+    this.report("added", fixes.filter((fix) => this.client.add(fix)).length);
   }
 
   async flush() {

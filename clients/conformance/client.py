@@ -50,9 +50,10 @@ class Client:
 
     def add(self, command: dict[str, Any]) -> None:
         try:
-            self._report("added", self._client.add(command["fix"]))
+            accepted = sum(map(self._client.add, command["fixes"]))
         except Ended:
-            self._report("added", False)
+            accepted = 0
+        self._report("added", accepted)
 
     async def flush(self, _: object) -> None:
         await self._client.flush()

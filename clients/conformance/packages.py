@@ -28,3 +28,6 @@ PACKAGES: dict[str, Callable[[], list[str]]] = {
     "Python": lambda: python(str(FOLDER / "client.py")),
     "JavaScript": lambda: node(str(FOLDER / "client.mjs")),
 }
+
+# The interface for websockets hides why a handshake failed.
+UNOBSERVABLE = {("JavaScript", "handshake 403")}

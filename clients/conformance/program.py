@@ -4,13 +4,13 @@ Both are JSON objects, one per line. Commands name a `client` and what to `do`:
 
     publish   make a publisher and start it: `url`, `token`, `capacity`
     follow    make a spectator and start it: `url`, `follow`
-    add       queue the `fix`
+    add       queue the `fixes`, report `added` with how many were accepted
     flush     report `flushed` once every fix is acked
     stop      report `stopped` with the fixes without an ack as `pending`
     elapse    end all waits
 
-Events name the `client` and the `event`: each callback with its arguments as `args`,
-`added` with a boolean, and `wait` with the milliseconds that the client wants to wait.
+Events name the `client` and the `event`, with `args`: those of each callback, and for
+`wait` the milliseconds that the client wants to wait.
 The client's clock is virtual: a wait ends on `elapse`. Its random number is always 0.5.
 """
 
@@ -80,9 +80,12 @@ class ClientUnderTest:
     def do(self, do: str, **fields: Any) -> None:
         self._program.write({"client": self._name, "do": do, **fields})
 
-    def add(self, *fixes: dict[str, Any]) -> None:
-        for fix in fixes:
-            self.do("add", fix=fix)
+    async def add(self, *fixes: dict[str, Any]) -> int:
+        """Queue fixes; return how many were accepted."""
+        self.do("add", fixes=fixes)
+        (accepted,) = await self.event("added")
+        assert isinstance(accepted, int)
+        return accepted
 
     async def events_until(self, kind: str) -> list[Event]:
         """Return the events up to the next one of a kind, that one included."""
@@ -108,6 +111,11 @@ class ClientUnderTest:
         delay = await self.waits()
         self.elapse()
         return delay
+
+    async def flush(self) -> None:
+        """Wait until every fix is acked."""
+        self.do("flush")
+        await self.event("flushed")
 
     async def stop(self) -> list[dict[str, Any]]:
         """Stop it; return its fixes without an ack."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import defaultdict
 from http import HTTPStatus
 from typing import Any, Self
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -80,9 +82,14 @@ class Connection:
         """End the TCP connection without a word."""
         self._socket.transport.abort()
 
-    async def closed(self) -> None:
-        """Wait until the client closes the connection."""
+    async def rest(self) -> list[Message]:
+        """Wait until the client closes the connection; return what was not received."""
         await patient(self._socket.wait_closed())
+        messages = []
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                messages.append(json.loads(await self._socket.recv()))
+        return messages
 
 
 class ScriptedServer:
@@ -114,6 +121,10 @@ class ScriptedServer:
     async def accepted(self, path: str) -> Connection:
         """Return the next connection to a path."""
         return await patient(self._accepted[path].get())
+
+    def has_accepted(self, path: str) -> bool:
+        """Return whether there is a connection that `accepted` has not returned."""
+        return not self._accepted[path].empty()
 
     def _check(self, socket: ServerConnection, request: Request) -> Response | None:
         if request.path in self.forbidden:

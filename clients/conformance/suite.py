@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Sequence
 
 from clients.conformance.cases import CASES, Case
+from clients.conformance.packages import PACKAGES, UNOBSERVABLE
 from clients.conformance.program import Program
 from clients.conformance.server import ScriptedServer
 
@@ -14,17 +14,19 @@ from clients.conformance.server import ScriptedServer
 Outcome = dict[str, str]
 
 
-async def play_cases(command: Sequence[str]) -> Outcome:
-    async with ScriptedServer() as server, Program(command) as program:
-        return dict(
-            await asyncio.gather(*[_play(name, server, program) for name in CASES])
-        )
+def cases_of(package: str) -> list[str]:
+    return [case for case in CASES if (package, case) not in UNOBSERVABLE]
+
+
+async def play_cases(package: str) -> Outcome:
+    async with ScriptedServer() as server, Program(PACKAGES[package]()) as program:
+        playing = [_play(case, server, program) for case in cases_of(package)]
+        return dict(await asyncio.gather(*playing))
 
 
 async def _play(name: str, server: ScriptedServer, program: Program) -> tuple[str, str]:
-    path = name.replace(" ", "-").replace("`", "")
     try:
-        await CASES[name](Case(path, program, server))
+        await CASES[name](Case(CASES[name].__name__, program, server))
     except Exception:
         return name, traceback.format_exc()
     return name, ""
@@ -44,4 +46,5 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 
 def _marks(outcomes: dict[str, Outcome], case: str) -> list[str]:
-    return ["**no**" if outcome[case] else "yes" for outcome in outcomes.values()]
+    marks = {"": "yes", None: "—"}
+    return [marks.get(outcome.get(case), "**no**") for outcome in outcomes.values()]
