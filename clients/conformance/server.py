@@ -53,15 +53,15 @@ class Connection:
         self, token: str, runner: str = "bob", heartbeat: float = HEARTBEAT_S
     ) -> None:
         """Welcome a publisher, whose token is in a header or in a message."""
-        hello = {"time": 0, "heartbeat": heartbeat}
+        welcome = {"runner": runner, "time": 0, "heartbeat": heartbeat}
         if self.token is None:
-            await self.send("welcome", runner=None, **hello)
+            await self.send("welcome", runner=None, time=0, heartbeat=HEARTBEAT_S)
             auth = await self.receive("auth")
             assert auth["token"] == token
-            await self.send("welcome", runner=runner, id=auth["id"], **hello)
+            await self.send("welcome", id=auth["id"], **welcome)
         else:
             assert self.token == token
-            await self.send("welcome", runner=runner, **hello)
+            await self.send("welcome", **welcome)
 
     async def welcome(self, heartbeat: float = HEARTBEAT_S) -> Message:
         """Welcome a spectator; return its `follow`."""

@@ -7,6 +7,8 @@ const FINAL_CODES = new Set([4400, 4401, 4403]);
 const OVERLOAD_CODES = new Set([1013, 4413, 4429]);
 const OVERLOAD_ATTEMPTS = 4;
 const MAX_BACKOFF_MS = 30_000;
+// Until the server says how long it is.
+const DEFAULT_HEARTBEAT_S = 20;
 // The connection is lost after so many heartbeats without a frame.
 const SILENT_HEARTBEATS = 2.5;
 // The request succeeds later; nothing of it was stored.
@@ -54,7 +56,7 @@ class Connection {
   #random;
   /** @type {WebSocket | null} */
   #socket = null;
-  #heartbeat = 20; // s
+  #heartbeat = DEFAULT_HEARTBEAT_S;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #silence;
   /** @type {() => void} */
@@ -100,6 +102,7 @@ class Connection {
     const socket = new WebSocket(this.#url, "spectate.v1");
     this.#socket = socket;
     this.#reconnect = this.#lastError = null;
+    this.#heartbeat = DEFAULT_HEARTBEAT_S;
     this.#expectFrame();
     socket.onopen = () => {
       this._opened();
@@ -141,10 +144,10 @@ class Connection {
 
   /** @param {Message} message */
   #receive(message) {
-    this.#expectFrame();
     if (message.type === "welcome") this.#heartbeat = message.heartbeat;
     else if (message.type === "reconnect") this.#reconnect = message.after;
     else if (message.type === "error") this.#lastError = [message.code, message.detail];
+    this.#expectFrame();
     this._received(message);
     this._send();
   }

@@ -20,6 +20,8 @@ FINAL_CODES = {4400, 4401, 4403}
 OVERLOAD_CODES = {1013, 4413, 4429}
 OVERLOAD_ATTEMPTS = 4
 MAX_BACKOFF_S = 30.0
+# Until the server says how long it is.
+DEFAULT_HEARTBEAT_S = 20.0
 # The connection is lost after so many heartbeats without a frame.
 SILENT_HEARTBEATS = 2.5
 CLOSE_TIMEOUT_S = 1.0
@@ -64,7 +66,7 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         # There may be something to send.
         self._wake = asyncio.Event()
-        self._heartbeat_s = 20.0
+        self._heartbeat_s = DEFAULT_HEARTBEAT_S
         # Connections in a row on which no request was answered.
         self._attempts = 0
         # What the server said of this connection.
@@ -132,6 +134,7 @@ class Connection:
                 close_timeout=CLOSE_TIMEOUT_S,
             ) as socket:
                 self._hold_s = 0.0
+                self._heartbeat_s = DEFAULT_HEARTBEAT_S
                 self._opened()
                 self._wake.set()
                 sender = asyncio.create_task(self._send(socket))
