@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -31,14 +32,21 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = (
     *("autobahn.websocket.protocol", "channels.auth", "channels.layers"),
     *("channels.routing", "channels_redis.core", "cryptography.fernet"),
-    *("django.contrib.admin.decorators", "django.contrib.auth.hashers"),
-    *("django.core.handlers.asgi", "django.core.management", "django.db.models"),
-    *("django.db.backends.sqlite3.base", "django.forms", "django.template.loader"),
-    *("django.views.generic", "fido2.server", "gpxpy", "httptools"),
-    *("import_export.resources", "numpy", "openpyxl", "orjson", "prometheus_client"),
-    *("psycopg", "py_vapid", "pyproj", "redis.asyncio", "segno", "shapely", "tablib"),
-    *("twisted.internet.defer", "uvicorn.server", "whitenoise.media_types"),
+    *(
+        "django.contrib.admin.decorators",
+        "django.contrib.admin.templatetags.admin_list",
+    ),
+    *("django.contrib.auth.hashers", "django.core.handlers.asgi"),
+    *("django.core.management.commands.makemigrations", "django.db.models"),
+    *("django.db.backends.sqlite3.base", "django.forms", "django.middleware.locale"),
+    *("django.template.loader", "django.test.signals", "django.views.generic"),
+    *("fido2.server", "gpxpy", "http_ece", "httptools", "import_export.resources"),
+    *("msgspec", "numpy", "openpyxl", "orjson", "PIL.ImageDraw", "pmtiles.reader"),
+    *("polib", "prometheus_client", "psycopg", "py_vapid", "pydantic.dataclasses"),
+    *("pydantic.networks", "pyproj", "redis.asyncio", "segno", "shapely", "smtplib"),
+    *("standardwebhooks", "tablib", "twisted.internet.defer", "uvicorn.server"),
     *("uvicorn.protocols.http.httptools_impl", "uvloop", "websockets.server"),
+    "whitenoise.media_types",
 )
 
 
@@ -156,4 +164,7 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()
     for library in LIBRARIES:
         importlib.import_module(library)
+    # The forks' garbage collection leaves these objects alone.
+    gc.collect()
+    gc.freeze()
     serve()
