@@ -2,7 +2,7 @@
 
 .PHONY: run serve setup setup-dev test coverage lint lock release-check bench
 .PHONY: documents
-.PHONY: test-faults test-fuzz test-load
+.PHONY: test-faults test-fuzz test-load test-rights
 
 python := .venv/bin/python
 # They wait a lot for servers and browsers: three on two cores. In our order of the files.
@@ -42,6 +42,10 @@ test-faults: $(addprefix long-,kill9 outage cuts restart browser_phone trust_rev
 test-load: $(addprefix long-,sustained overload slow churn seed2015)
 test-fuzz: $(addprefix long-,hostile trust_fuzz timing_fuzz)
 	$(python) -m pytest --hypothesis-profile=long tests/intake/test_fuzz.py
+
+test-rights:
+	@.ci/setup test
+	RIGHTS=all $(python) -m pytest tests/trust/test_matrix.py
 
 # One of them: make long-kill9 args='--only postgres'
 long-%:

@@ -58,6 +58,20 @@ def visitors() -> Iterator[Visitor]:
         yield Visitor(*each)
 
 
+def pairs_with_origins() -> Iterator[Visitor]:
+    """Yield each cookie × token × visibility once, and each of these with each origin.
+
+    A quarter of all visitors.
+    """
+    for cookie, token, visibility in itertools.product(
+        range(len(COOKIES)), range(len(TOKENS)), range(len(VISIBILITIES))
+    ):
+        origin = (cookie + token + visibility) % len(ORIGINS)
+        yield Visitor(
+            ORIGINS[origin], COOKIES[cookie], TOKENS[token], VISIBILITIES[visibility]
+        )
+
+
 # Viewers of a runner, by visibility. "none" is a visitor without an account.
 SEEN_BY: dict[Visibility, set[Cookie]] = {
     "public": {"none", "stranger", "follower", "owner"},
