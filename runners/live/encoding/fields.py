@@ -8,6 +8,7 @@ here are checked by what uses them, so that one bad item does not refuse a messa
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any
 
 from msgspec import Meta, UnsetType, ValidationError
@@ -78,5 +79,11 @@ _FIELD = re.compile(r"`(?:\$\.)?(\w+)[^`]*`$")
 
 def invalid_field(error: ValidationError) -> str:
     """Return the field of an object that an error is about; may be empty."""
-    found = _FIELD.search(str(error))
+    return _field_in(str(error))
+
+
+# Cached, because a faulty client repeats its error.
+@lru_cache(256)
+def _field_in(text: str) -> str:
+    found = _FIELD.search(text)
     return found[1] if found else ""
