@@ -19,6 +19,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from runners.admin.activity_file import entry_file
 from runners.admin.columns import RaceDayMedia
 from runners.admin.desk.accounted import accounted, accounted_csv
 from runners.admin.desk.pages import desk, desk_json, mark, sos, swap
@@ -196,6 +197,7 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     ("desk.json", desk_json, "desk_json"),
                     ("accounted/", accounted, "accounted"),
                     ("accounted.csv", accounted_csv, "accounted_csv"),
+                    ("entries/<int:entry>/file/", entry_file, "entry_file"),
                     ("desk/mark/", mark, "mark"),
                     ("desk/swap/", swap, "swap"),
                     ("desk/sos/", sos, "sos"),

@@ -70,17 +70,18 @@ class SplitColumns:
     def set_by(self, split: Split) -> SafeString | str:
         if split.by_hand:
             return format_html('<strong class="by-hand">{}</strong>', "by hand")
+        source = "file" if split.by_file else "phone"
         if split.by_mat:
-            return f"mat{_beside(split)}"
-        return f"phone, ± {split.uncertainty / 2:.0f} s" if split.pk else "by hand"
+            return f"mat{_beside(split, source)}"
+        return f"{source}, ± {split.uncertainty / 2:.0f} s" if split.pk else "by hand"
 
 
-def _beside(split: Split) -> str:
-    """Return how far the phone's time is from the mat's."""
+def _beside(split: Split, source: str) -> str:
+    """Return how far the time of a phone or file is from the mat's."""
     if split.phone_time is None:
         return ""
     seconds = (split.phone_time - split.time).total_seconds()
-    return f", phone {seconds:+.0f} s"
+    return f", {source} {seconds:+.0f} s"
 
 
 class SplitInline(SplitColumns, admin.TabularInline):  # type: ignore[type-arg]
@@ -107,7 +108,10 @@ class SplitAdmin(SplitColumns, admin.ModelAdmin):  # type: ignore[type-arg]
     )
     list_display_links = ("bib", "local_time")
     list_select_related = ("entry__runner", "entry__race", "checkpoint")
-    list_filter = (race_filter("entry__race"), "by_hand", "by_mat", "checkpoint__kind")
+    list_filter = (
+        *(race_filter("entry__race"), "by_hand", "by_mat", "by_file"),
+        "checkpoint__kind",
+    )
     search_fields = ("=entry__bib", "entry__runner__name", "=entry__runner__code")
     search_help_text = "A bib, or a runner's name or code."
     ordering = ("-time",)

@@ -353,6 +353,7 @@ class Migration(migrations.Migration):
                 ('uncertainty', models.FloatField(default=0, help_text='Seconds between the fixes before and after the split.')),
                 ('by_hand', models.BooleanField(default=False, help_text='Set by an organiser; phones do not change it.')),
                 ('by_mat', models.BooleanField(default=False, help_text='Taken by a timing mat; phones do not change it.')),
+                ('by_file', models.BooleanField(default=False, editable=False, help_text="The phone's time comes from a file that was uploaded later.")),
                 ('phone_time', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('phone_uncertainty', models.FloatField(default=0, editable=False)),
                 ('checkpoint', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='splits', to='runners.checkpoint')),

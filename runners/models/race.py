@@ -302,6 +302,11 @@ class Split(models.Model):
     by_mat = models.BooleanField(
         default=False, help_text="Taken by a timing mat; phones do not change it."
     )
+    by_file = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="The phone's time comes from a file that was uploaded later.",
+    )
     # The time and uncertainty that the phone measured where a mat has taken the time.
     phone_time = models.DateTimeField(null=True, blank=True, editable=False)
     phone_uncertainty = models.FloatField(default=0, editable=False)

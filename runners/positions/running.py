@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -23,7 +24,13 @@ from runners.live.events import SplitPassed, StatusChanged
 from runners.models import Entry, LatestPosition, Position, Race, Split
 from runners.models.race import WINDOW_BEFORE_START
 from runners.positions.fix import Fix
-from runners.positions.storage import Change, ConfirmedFix, SplitChange, StatusChange
+from runners.positions.storage import (
+    FILE,
+    Change,
+    ConfirmedFix,
+    SplitChange,
+    StatusChange,
+)
 from runners.races.course import Course
 from runners.races.progress import Guide, Seen, State
 from runners.races.splits import Mark, Passing
@@ -150,10 +157,9 @@ class Running:
             yield StatusChanged(runner, code, after.status, now)
 
 
-def _split(entry: int, passing: Passing) -> SplitChange:
-    return SplitChange(
-        entry, passing.mark, passing.pass_number, passing.at, passing.uncertainty
-    )
+def _split(entry: int, passing: Passing, *, by_file: bool = False) -> SplitChange:
+    mark, _, number, at, uncertainty = passing
+    return SplitChange(entry, mark, number, at, uncertainty, by_file)
 
 
 def _stored_status(state: State) -> tuple[str, int | None, int | None]:
@@ -202,7 +208,7 @@ def read_running(pk: int) -> tuple[Running | None, float]:
         .exclude(race__line=[])
         .select_related("wave")
     )
-    engagements = sorted(map(_engagement, entries), key=lambda each: each.opens)
+    engagements = sorted(map(active_entry, entries), key=lambda each: each.opens)
     if not engagements:
         return None, math.inf
     now = now_ms()
@@ -218,7 +224,7 @@ def read_running(pk: int) -> tuple[Running | None, float]:
     state = _matching_state(carried, engagement)
     if state is None:
         state = engagement.guide.begin(engagement.gun)
-        if rows := _track(pk, engagement):
+        if rows := read_stored(pk, engagement):
             fixes = [row.fix for row in rows]
             state = engagement.guide.replay(engagement.gun, fixes).state
     settled = Split.objects.filter(entry=engagement.entry).settled()
@@ -237,7 +243,7 @@ _known: dict[int, _Known] = {}
 _knowing = threading.Lock()
 
 
-def _engagement(entry: Entry) -> ActiveEntry:
+def active_entry(entry: Entry) -> ActiveEntry:
     known = _race(entry.race_id)
     gun = entry.wave.start if entry.wave else known.race.start
     ends = milliseconds(known.race.ends)
@@ -278,16 +284,22 @@ def _race(pk: int) -> _Known:
     return known
 
 
-class _Stored(NamedTuple):
+class StoredFix(NamedTuple):
     """A stored position with its results so far."""
 
     pk: int
     fix: Fix
     progress: float | None
     held: bool
+    source: str
+
+    @classmethod
+    def of_file(cls, fix: Fix) -> StoredFix:
+        """Return a position of a file that is not stored yet."""
+        return cls(0, fix, None, False, FILE)
 
 
-def _track(pk: int, engagement: ActiveEntry) -> list[_Stored]:
+def read_stored(pk: int, engagement: ActiveEntry) -> list[StoredFix]:
     """Read a runner's fixes of a race, oldest first."""
     rows = (
         Position.objects.filter(
@@ -297,13 +309,13 @@ def _track(pk: int, engagement: ActiveEntry) -> list[_Stored]:
         )
         .order_by("recorded_at")
         .values_list(
-            *("pk", "progress", "held", "recorded_at", "lat", "lng"),
+            *("pk", "progress", "held", "source", "recorded_at", "lat", "lng"),
             *("accuracy", "altitude", "speed", "heading", "battery"),
         )
     )
     return [
-        _Stored(row, Fix(milliseconds(at), *measured), progress, held)
-        for row, progress, held, at, *measured in rows.iterator()
+        StoredFix(row, Fix(milliseconds(at), *measured), progress, held, source)
+        for row, progress, held, source, at, *measured in rows.iterator()
     ]
 
 
@@ -323,7 +335,7 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
 
     Returns None if nothing is new, because the phone has sent stored fixes again.
     """
-    rows = _track(pk, engagement)
+    rows = read_stored(pk, engagement)
     gun = engagement.gun
     if all(row.fix.t < gun or row.held or row.progress is not None for row in rows):
         return None
@@ -332,16 +344,20 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
         (split.checkpoint_id, split.pass_number): split
         for split in Split.objects.filter(entry=engagement.entry)
     }
+    of_file = set(file_passings(rows, replay.splits))
     # New or changed, and measured where a mat has taken the time.
     news, beside = [], []
     for passing in replay.splits:
         split = known.pop((passing.mark, passing.pass_number), None)
         if split is not None and split.by_mat:
             beside.append(passing)
-        elif split is None or not (split.by_hand or _same(split, passing)):
+        elif split is None or not (
+            split.by_hand or _same(split, passing, by_file=passing in of_file)
+        ):
             news.append(passing)
     changes: list[Change] = [
-        _split(engagement.entry, passing) for passing in [*news, *beside]
+        _split(engagement.entry, passing, by_file=passing in of_file)
+        for passing in [*news, *beside]
     ]
     changes.append(StatusChange(engagement.entry, *_stored_status(replay.state)))
     gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
@@ -364,9 +380,24 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
     return Recomputed(replay.state, news)
 
 
-def _same(split: Split, passing: Passing) -> bool:
+def file_passings(
+    rows: Sequence[StoredFix], passings: Iterable[Passing]
+) -> list[Passing]:
+    """Return the passings that a position of a file is next to; `rows` by time."""
+    times = [row.fix.t for row in rows]
+    found = []
+    for passing in passings:
+        after = bisect_left(times, passing.at)
+        near = rows[max(0, after - 1) : after + 1]
+        if any(row.source == FILE for row in near):
+            found.append(passing)
+    return found
+
+
+def _same(split: Split, passing: Passing, *, by_file: bool) -> bool:
     return (
-        milliseconds(split.time) == passing.at
+        split.by_file == by_file
+        and milliseconds(split.time) == passing.at
         and abs(split.uncertainty - passing.uncertainty) < 1
     )
 

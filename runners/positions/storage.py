@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Rows per transaction.
 BATCH = 2_000
+# The source of positions that an uploaded file had.
+FILE = "file"
 # Written without a time zone, because all times are UTC.
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 
@@ -52,6 +54,7 @@ class SplitChange(NamedTuple):
     pass_number: int
     at: int
     uncertainty: float
+    by_file: bool = False
 
     def write(self) -> None:
         """Insert the split or correct its time.
@@ -64,12 +67,18 @@ class SplitChange(NamedTuple):
             "checkpoint_id": self.checkpoint,
             "pass_number": self.pass_number,
         }
-        value = {"time": _moment(self.at), "uncertainty": self.uncertainty}
+        value = {
+            "time": _moment(self.at),
+            "uncertainty": self.uncertainty,
+            "by_file": self.by_file,
+        }
         Split.objects.bulk_create([Split(**key, **value)], ignore_conflicts=True)
         of_phone = Split.objects.filter(**key, by_hand=False)
         of_phone.filter(by_mat=False).update(**value)
         of_phone.filter(by_mat=True).update(
-            phone_time=value["time"], phone_uncertainty=self.uncertainty
+            phone_time=value["time"],
+            phone_uncertainty=self.uncertainty,
+            by_file=self.by_file,
         )
         News.objects.tell_of_entry(
             Kind.CHECKPOINT,

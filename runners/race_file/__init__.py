@@ -22,7 +22,7 @@ ENTRY = (
     *("bib", "category", "status", "accepted", "started_at", "finished_at"),
     "out_at",
 )
-SPLIT = ("pass_number", "time", "uncertainty", "by_hand", "by_mat")
+SPLIT = ("pass_number", "time", "uncertainty", "by_hand", "by_mat", "by_file")
 # The fields of a fix in a track, in this order. The time is in milliseconds since the
 # epoch.
 FIX = (

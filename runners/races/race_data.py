@@ -86,16 +86,25 @@ def rows_of(
         entries = entries.filter(runner__in=runners)
         splits = splits.filter(entry__runner__in=runners)
     split_times: dict[int, list[SplitTime]] = {}
-    for entry, checkpoint, number, time, uncertainty, by_hand in splits.values_list(
-        "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand"
-    ):
+    for (
+        entry, checkpoint, number, time, uncertainty, by_hand, by_mat, by_file,
+    ) in splits.values_list(
+        "entry", "checkpoint", "pass_number", "time", "uncertainty", "by_hand",
+        "by_mat", "by_file",
+    ):  # fmt: skip
         distance = ground.passes.get((checkpoint, number))
         # A split whose pass no longer exists on the course is omitted, because its
         # distance is unknown.
         if distance is not None:
             split_times.setdefault(entry, []).append(
                 SplitTime(
-                    checkpoint, number, distance, time.timestamp(), uncertainty, by_hand
+                    checkpoint,
+                    number,
+                    distance,
+                    time.timestamp(),
+                    uncertainty,
+                    by_hand,
+                    by_file and not (by_hand or by_mat),
                 )
             )
     start = {stop.pk for stop in ground.stops if stop.kind == "start"}

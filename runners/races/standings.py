@@ -20,7 +20,10 @@ Clock = Literal["gun", "chip"]
 
 
 class SplitTime(NamedTuple):
-    """A split: distance and time; `uncertainty` in seconds."""
+    """A split: distance and time; `uncertainty` in seconds.
+
+    `from_file`: the time comes from the file of a watch.
+    """
 
     checkpoint: int
     pass_number: int
@@ -28,6 +31,7 @@ class SplitTime(NamedTuple):
     time: float
     uncertainty: float
     by_hand: bool
+    from_file: bool = False
 
 
 @dataclass(frozen=True)

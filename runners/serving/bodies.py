@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 MIB = 1024 * 1024
-# Reports of phones, uploads of the race office and of its systems; all other requests.
+# Reports of phones, files of watches, uploads of the race office and of its systems;
+# all other requests.
 UPLOAD_LIMIT_BYTES = 8 * MIB
 BODY_LIMIT_BYTES = 5 * MIB // 2
-UPLOADS = ("/intake/", "/admin/", "/api/")
+UPLOADS = ("/intake/", "/admin/", "/api/", "/me/files/")
 # How much of a longer body is read and discarded, so that the client reads the reply.
 PATIENCE_LIMIT_BYTES = 64 * MIB
 # How long receiving a body may take.

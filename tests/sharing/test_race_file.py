@@ -341,7 +341,7 @@ def small_file() -> bytes:
     }
     split = {
         **{"runner": "bob", "checkpoint": 1, "pass_number": 1, "time": str(now)},
-        **{"uncertainty": 0, "by_hand": False, "by_mat": False},
+        **{"uncertainty": 0, "by_hand": False, "by_mat": False, "by_file": False},
     }
     fix = [round(now.timestamp() * 1000), 0.0, 0.1, *[None] * 6, "generic", False]
     lines = [

@@ -106,8 +106,8 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
     """Return the texts of a row of an entry's splits.
 
     Keys: the texts `name`, `distance`, `at`, `elapsed` and `pace`, `ms` (milliseconds
-    since the epoch), `corrected` (set by hand) and `uncertainty` (seconds, 0 if it is
-    small).
+    since the epoch), `corrected` (set by hand), `from_file` and `uncertainty` (seconds,
+    0 if it is small).
     """
     split, names = leg.split, listing.names
     number = f" ({split.pass_number})" if split.pass_number > 1 else ""
@@ -121,6 +121,7 @@ def split_words(leg: Leg, listing: Listing) -> dict[str, Any]:
         "elapsed": hms(leg.elapsed),
         "pace": "" if leg.pace is None else _pace(leg.pace),
         "corrected": split.by_hand,
+        "from_file": split.from_file,
         # With a fix per second, a split is as accurate as one by a mat. A greater
         # uncertainty is shown.
         "uncertainty": round(split.uncertainty / 2) if split.uncertainty > 10 else 0,

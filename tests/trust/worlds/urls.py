@@ -39,6 +39,7 @@ def values_of(scene: Scene) -> Mapping[str, Sequence[str]]:
         "bib": [str(PUBLISHING.index(code) + 1) for code in NEVER_SHOWN],
         # Primary keys of rows: they are the same in both worlds.
         "pk": ["1"],
+        "entry": ["3"],
         "id": ["1"],
         **dict.fromkeys("zxy", ["0"]),
         "object_id": ["3"],
