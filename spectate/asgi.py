@@ -17,14 +17,20 @@ except ImproperlyConfigured as error:
     raise SystemExit(f"Spectate does not start: {error}") from None
 
 from channels.routing import ProtocolTypeRouter
+from django.conf import settings
 
 from runners.routing import http_application, websocket_application
 from runners.serving.daphne import prepare_daphne
 from runners.serving.lifespan import lifespan
 from runners.serving.logs import mask_logs
+from runners.serving.process import sources
 
 mask_logs()
 prepare_daphne()
+if settings.SPECTATE_MQTT_URL:
+    from runners.intake.mqtt import Mqtt
+
+    sources.append(Mqtt)
 
 application = ProtocolTypeRouter(
     {

@@ -178,6 +178,13 @@ TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 SPECTATE_MAP_STYLE = env_url("SPECTATE_MAP_STYLE", "", "http", "https")
 # A PMTiles archive, as a file or an https address, out of which maps of races are cut.
 SPECTATE_MAP_SOURCE = env_text("SPECTATE_MAP_SOURCE")
+# The broker of OwnTracks in MQTT mode (docs/mqtt.md), with the name and the password of
+# its account for this server.
+SPECTATE_MQTT_URL = env_url("SPECTATE_MQTT_URL", "", "mqtt", "mqtts")
+if SPECTATE_MQTT_URL and not urlsplit(SPECTATE_MQTT_URL).hostname:
+    raise ImproperlyConfigured(
+        "SPECTATE_MQTT_URL must be mqtts://USER:PASSWORD@HOST or mqtt://HOST:PORT."
+    )
 
 # Limits of a websocket. A `publish` of 500 fixes fits into a frame.
 SPECTATE_FRAME_LIMIT = env_int("SPECTATE_FRAME_LIMIT", 128 * 1024, least=1024)  # bytes

@@ -20,7 +20,7 @@ from django.utils import timezone, translation
 from runners import database
 from runners.live.layer import LocalLayer
 from tests.servers import KINDS, SECRET_KEY, Kind, Server
-from tests.services import Postgres, Redis, chromium_path, shared_postgres
+from tests.services import Mosquitto, Postgres, Redis, chromium_path, shared_postgres
 from tests.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -183,6 +183,13 @@ def postgres_url(postgres_cluster: Postgres) -> str:
 def chromium() -> str:
     """The path of the browser that browser tests use."""
     return chromium_path()
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[Mosquitto]:
+    """An MQTT broker for one test, which may stop, kill and restart it."""
+    with Mosquitto() as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

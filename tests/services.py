@@ -1,4 +1,4 @@
-"""Debian's Redis, PostgreSQL and Chromium, private to a test session."""
+"""Debian's Redis, PostgreSQL, Mosquitto and Chromium, private to a test session."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ import pytest
 from tests.processes import Leashed
 from tests.servers import copy_database, free_port, migrate
 from tests.waiting import PATIENCE_S, wait_until
+
+DEPLOY = Path(__file__).resolve().parent.parent / "deploy/mosquitto"
+MOSQUITTO = ("Mosquitto", "apt-get install mosquitto")
 
 
 def unavailable(what: str, install: str) -> NoReturn:
@@ -139,6 +142,55 @@ class Redis(Service):
             *(program, "--bind", "127.0.0.1", "--port", str(self.port)),
             *("--save", "", "--appendonly", "no"),
         ]
+
+
+class Mosquitto(Service):
+    """A private MQTT broker, configured as docs/mqtt.md says but without TLS.
+
+    It has the accounts of deploy/mosquitto/acl: `spectate` and `phones`.
+    """
+
+    password = "secret"
+
+    @property
+    def url(self) -> str:
+        """The URL that the server under test gets."""
+        return f"mqtt://spectate:{self.password}@127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        program = shutil.which("mosquitto_passwd") or unavailable(*MOSQUITTO)
+        accounts = self.folder / "accounts"
+        accounts.touch(0o600)
+        for name in ("spectate", "phones"):
+            subprocess.run(
+                [program, "-b", str(accounts), name, self.password], check=True
+            )
+        shutil.copy(DEPLOY / "acl", self.folder)
+        (self.folder / "acl").chmod(0o600)
+        lines = []
+        for line in (DEPLOY / "mosquitto.conf").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            match name:
+                case "listener":
+                    lines.append(f"listener {self.port} 127.0.0.1")
+                case "certfile" | "keyfile" | "log_dest":
+                    continue
+                case "persistence_location":
+                    lines.append(f"{name} {self.folder}/")
+                case "acl_file" | "password_file":
+                    lines.append(f"{name} {self.folder / Path(value).name}")
+                case _:
+                    lines.append(line)
+        if not os.geteuid():
+            # Its own user could not read the folder.
+            lines.append("user root")
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines))
+
+    def command(self) -> list[str]:
+        # Debian's is in a folder that only root searches.
+        path = f"{os.environ['PATH']}:/usr/sbin"
+        program = shutil.which("mosquitto", path=path) or unavailable(*MOSQUITTO)
+        return [program, "-c", str(self.folder / "mosquitto.conf")]
 
 
 class Postgres(Service):

@@ -81,7 +81,8 @@ class Reading:
     """A parsed report: the app, its fixes and errors.
 
     `indices` are the indices of the fixes in the list that the app sent; -1 stands for
-    Overland's `current`. A reading without fixes is a heartbeat.
+    Overland's `current`. A reading without fixes is a heartbeat. Without `is_activity`,
+    it is no sign of life of the phone.
     """
 
     app: str = UNKNOWN_APP
@@ -89,6 +90,7 @@ class Reading:
     indices: list[int] = field(default_factory=list)
     # The newest of several calls for help in one report.
     call: Call | None = None
+    is_activity: bool = True
 
     def add(self, index: int, read: Callable[..., Fix], *args: Any) -> Fix | None:
         """Add the fix that `read(*args)` returns, or its error; return the fix."""

@@ -6,20 +6,23 @@ sessions, CSRF and a change of thread (bench/README.md has both figures).
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import logging
-import math
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.conf import settings
 
-from runners import database
-from runners.intake.app import WHOLE, App, Outcome, Reading, Reply, Report, fields_of
+from runners.intake.app import App, Reading, Reply, Report, fields_of
+from runners.intake.delivery import (
+    TryLater,
+    deliver,
+    find_bearer,
+    record_ended,
+    refuse_overload,
+)
 from runners.intake.generic import GENERIC
 from runners.intake.gpslogger import GPSLOGGER
 from runners.intake.osmand import OSMAND
@@ -27,15 +30,10 @@ from runners.intake.overland import OVERLAND
 from runners.intake.owntracks import OWNTRACKS
 from runners.intake.profile import PROFILE_FILE, gpslogger_profile
 from runners.intake.traccar import TRACCAR
-from runners.models import Runner
-from runners.notifying.sos import alarm_store
-from runners.positions.pipeline import Receipt
 from runners.positions.validation import FixError
-from runners.rights.token_lookup import TokenIdentity
 from runners.serving.bodies import UPLOAD_LIMIT_BYTES, BodyRefused
 from runners.serving.process import Process, current
 from runners.units.clock import now_ms
-from runners.units.errors import CodedError
 
 logger = logging.getLogger(__name__)
 
@@ -49,70 +47,13 @@ APPS = {
 }
 PREFIX = "/intake/"
 
-# How long a response waits for the commit.
-COMMIT_TIMEOUT_S = 10.0
-# When to retry after the database was overloaded or unavailable.
-RETRY_AFTER_S = 5
-
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class TryLater(CodedError):
-    """The request cannot be handled now: the status, and the seconds until a retry."""
-
-    def __init__(self, status: int, code: str, detail: str, after: float) -> None:
-        super().__init__(code, detail)
-        self.status = status
-        self.after = math.ceil(after)
-
-
 class Gone(Exception):
     """The phone disconnected before its request was complete."""
-
-
-class Turn:
-    """The requests of one token that this process is handling."""
-
-    __slots__ = ("lock", "requests")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.requests = 0
-
-
-class Turns:
-    """The turns of the tokens whose requests are being handled."""
-
-    def __init__(self) -> None:
-        self._turns: dict[int, Turn] = {}
-
-    @asynccontextmanager
-    async def of(self, token: int) -> AsyncIterator[None]:
-        """Wait for this request's turn among those of its token.
-
-        Each pass of the event loop handles one request per token, so that a phone's
-        backlog after an outage, or the responses after a commit, do not delay other
-        phones.
-        """
-        turn = self._turns.get(token)
-        if turn is None:
-            turn = self._turns[token] = Turn()
-        turn.requests += 1
-        try:
-            async with turn.lock:
-                # Otherwise each request would be completed before the next one is
-                # queued.
-                await asyncio.sleep(0)
-                yield
-        finally:
-            turn.requests -= 1
-            if not turn.requests:
-                del self._turns[token]
-
-
-_turns = Turns()
 
 
 async def intake(scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,18 +93,11 @@ async def _serve(
     name: str, app: App, path_token: str, scope: Scope, receive: Receive
 ) -> Reply:
     process = current()
-    if process.admission.refuses_reports:
-        process.pipeline.refused["server.busy"] += 1
-        raise TryLater(
-            503,
-            "server.busy",
-            "The server is overloaded. Keep what you have and try again.",
-            RETRY_AFTER_S,
-        )
+    refuse_overload(process)
     headers = _headers(scope)
     query = fields_of(scope.get("query_string", b"").decode("latin-1"))
     token = request_token(headers, path_token, query)
-    bearer = None if token is None else await _bearer(process, token)
+    bearer = None if token is None else await find_bearer(process, token)
     # The body is not read before the right to publish is known, unless the token may be
     # in it.
     if bearer is None and (token or app.token_of_body is None):
@@ -179,108 +113,19 @@ async def _serve(
     )
     if bearer is None and app.token_of_body is not None:
         token = app.token_of_body(report)
-        bearer = await _bearer(process, token) if token else None
+        bearer = await find_bearer(process, token) if token else None
     if bearer is None:
         return await _refuse_wrong(process, app, scope, token)
-    pk, runner = bearer.token, bearer.publisher.pk
-    phone_activity = process.pipeline.phone_activity
     if not bearer.usable:
-        ended = ("token.ended", "The phone still uses a token that has ended.")
-        phone_activity.record(pk, runner, refused=[ended])
+        record_ended(process, bearer)
         return _refuse(app)
-    try:
+
+    def read() -> Reading:
         if problem is not None:
             raise problem
-        async with _turns.of(pk):
-            reading = app.read(report)
-            await _call_for_help(bearer, reading)
-            receipt = await _publish(process, name, bearer, reading)
-    except FixError as error:
-        # A permanent error: sending it again would not help.
-        process.pipeline.refuse(error)
-        phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
-        return app.ok(Outcome(0, [(WHOLE, error.code, error.detail)]))
-    except TryLater as error:
-        phone_activity.record(pk, runner, refused=[(error.code, error.detail)])
-        raise
-    lost = await _commit(receipt)
-    async with _turns.of(pk):
-        pass
-    rejected = [
-        (reading.indices[index], code, detail)
-        for index, code, detail in receipt.rejected
-    ]
-    phone_activity.record(
-        pk,
-        runner,
-        app=reading.app,
-        accepted=receipt.accepted,
-        refused=[(code, detail) for _place, code, detail in rejected],
-    )
-    return app.ok(Outcome(receipt.accepted - lost, rejected))
+        return app.read(report)
 
-
-async def _call_for_help(bearer: TokenIdentity, reading: Reading) -> None:
-    """Store a call for help, before anything that may refuse its position."""
-    if reading.call is None:
-        return
-    try:
-        await database.read(alarm_store, runner=bearer.publisher.pk, call=reading.call)
-    except Runner.DoesNotExist:
-        pass  # The runner was deleted after the token was read.
-    except database.DatabaseUnavailable:
-        raise _store_unavailable() from None
-
-
-async def _publish(
-    process: Process, name: str, bearer: TokenIdentity, reading: Reading
-) -> Receipt:
-    """Pass fixes to the pipeline; raises `TryLater`."""
-    if not reading.fixes:
-        return Receipt([], 0, None)
-    count = len(reading.fixes)
-    bucket = process.publish_limits.of(bearer.publisher.pk)
-    if wait := bucket.take(count):
-        raise TryLater(
-            429,
-            "rate.limited",
-            "Too many positions at once. Keep them and send them later.",
-            wait,
-        )
-    receipt = await process.pipeline.accept(
-        bearer.publisher, reading.fixes, source=name
-    )
-    if receipt.stored is None:
-        bucket.refund(count)
-        raise _store_unavailable()
-    return receipt
-
-
-async def _commit(receipt: Receipt) -> int:
-    """Wait for the commit and return how many fixes the database refused."""
-    if receipt.stored is None:
-        return 0
-    try:
-        async with asyncio.timeout(COMMIT_TIMEOUT_S):
-            return await asyncio.shield(receipt.stored)
-    except TimeoutError:
-        raise _store_unavailable() from None
-
-
-async def _bearer(process: Process, token: str) -> TokenIdentity | None:
-    try:
-        return await process.tokens.find(token)
-    except database.DatabaseUnavailable:
-        raise _store_unavailable() from None
-
-
-def _store_unavailable() -> TryLater:
-    return TryLater(
-        503,
-        "store.unavailable",
-        "The database does not keep up. Keep what you have and try again.",
-        RETRY_AFTER_S,
-    )
+    return app.ok(await deliver(process, name, bearer, read))
 
 
 async def _refuse_wrong(

@@ -1,4 +1,4 @@
-"""OwnTracks in HTTP mode.
+"""OwnTracks in HTTP mode; in MQTT mode (`mqtt.py`) the messages are the same.
 
 The app keeps requests that do not get 2xx and repeats them in order for ever. So
 permanent errors get 200.

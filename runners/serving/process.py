@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -28,6 +30,16 @@ from runners.subscriptions.topic_registry import TopicRegistry
 # Delays of the answers to wrong tokens and share links of an address.
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
+
+
+class Source(Protocol):
+    """Receives positions while a process serves, other than by requests."""
+
+    def start(self) -> None:
+        """Start receiving."""
+
+    async def close(self) -> None:
+        """Stop receiving."""
 
 
 class Process:
@@ -60,18 +72,24 @@ class Process:
         self.operator_socket = OperatorSocket(self.access_monitor.sockets)
         self.full_collections = FullCollections()
         self.pruning = DailyPruning()
+        self.sources: list[Source] = []
 
     async def start(self) -> None:
-        """Start notifications, the operator's socket and daily work."""
+        """Start notifications, the operator's socket, daily work and the sources."""
         self.notifier.start()
         self.webhooks.start()
         await self.operator_socket.open()
         self.full_collections.start()
         self.pruning.start()
+        self.sources = [make(self) for make in sources]
+        for source in self.sources:
+            source.start()
 
     async def stop(self) -> None:
         """Stop everything in reverse order and store queued rows."""
         global _current
+        for source in self.sources:
+            await source.close()
         await self.pruning.close()
         await self.full_collections.close()
         await self.operator_socket.close()
@@ -85,6 +103,10 @@ class Process:
         await self.hub.close()
         _current = None
 
+
+# Sources that each process starts. They are above this package: spectate/asgi.py adds
+# them.
+sources: list[Callable[[Process], Source]] = []
 
 _current: Process | None = None
 

@@ -9,16 +9,16 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 import psycopg
 
 from tests.faults.by_hand import Report, new_parser
-from tests.faults.phones import Phone, Place
+from tests.faults.phones import Place
 from tests.faults.randomness import use_seed
 from tests.servers import Server
 from tests.services import Postgres, shared_postgres
@@ -94,7 +94,17 @@ def _rows(url: str, query: str) -> Iterator[tuple[str, int, float, float]]:
             yield from postgres.execute(sql.encode())
 
 
-def not_as_acked(phones: list[Phone], stored: Stored) -> list[str]:
+class Publisher(Protocol):
+    """A phone that remembers its positions by their times in milliseconds."""
+
+    code: str
+    made: dict[int, Place]
+
+    @property
+    def acked(self) -> set[int]: ...
+
+
+def not_as_acked(phones: Iterable[Publisher], stored: Stored) -> list[str]:
     """Compare acked with stored fixes and return one sentence per kind of fault."""
     faults: Counter[str] = Counter()
     for phone in phones:

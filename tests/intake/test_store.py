@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from runners import database
-from runners.intake import endpoint
+from runners.intake import delivery
 from runners.intake.endpoint import intake
 from runners.models import Position, Runner, RunnerToken
 from runners.positions import recorder
@@ -95,7 +95,7 @@ async def test_an_unavailable_database_is_503(
 async def test_a_commit_that_takes_too_long_is_503(
     process: Process, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "COMMIT_TIMEOUT_S", 0)
+    monkeypatch.setattr(delivery, "COMMIT_TIMEOUT_S", 0)
     assert (await send(token))[0] == 503
     monkeypatch.undo()
     # The repeated point is stored already, and the reply counts it as stored.

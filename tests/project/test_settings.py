@@ -87,6 +87,8 @@ def read(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://one,two"),
         ("SPECTATE_MAP_STYLE", "style.json"),
+        ("SPECTATE_MQTT_URL", "broker.example"),
+        ("SPECTATE_MQTT_URL", "mqtts://bob:hunter2@"),
         ("ALLOWED_HOSTS", "https://run.example"),
         ("ALLOWED_HOSTS", "run.example:8080"),
         ("TRUSTED_PROXIES", "nginx"),

@@ -49,6 +49,10 @@ class Command(BaseCommand):
         raise_descriptor_limit()
         if options["worker"] is not None:
             end_with_parent(signal.SIGTERM)
+            if options["worker"]:
+                # The first worker subscribes for all: a broker has one session per
+                # client.
+                settings.SPECTATE_MQTT_URL = ""
             listener = socket.socket(fileno=options["listener"])
 
             def on_started() -> None:

@@ -1,0 +1,251 @@
+"""OwnTracks in MQTT mode, through a broker of the operator's choice (docs/mqtt.md).
+
+A phone publishes to owntracks/USER/TOKEN: the token, as its device id, says who it is.
+Each message is acked after the commit of its position, and the session at the broker
+outlives this process: what was published while nobody received it comes afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from runners.intake.app import Reading, Report
+from runners.intake.delivery import (
+    TryLater,
+    deliver,
+    find_bearer,
+    record_ended,
+    refuse_overload,
+)
+from runners.intake.owntracks import OWNTRACKS
+from runners.serving.process import Process
+from runners.units.clock import now_ms
+
+logger = logging.getLogger(__name__)
+
+# Not those below it, such as the names of phones in owntracks/USER/TOKEN/info.
+TOPIC = "owntracks/+/+"
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+# How long a broker keeps messages for a server that is away.
+SESSION_S = 7 * 86_400
+# Messages that may wait for their commit: a broker sends no more without acks. Those of
+# QoS 0, which have no ack, are dropped above it.
+WINDOW = 500
+# A broker drops larger messages.
+MESSAGE_LIMIT_BYTES = 64 * 1024
+KEEPALIVE_S = 30
+# Limit of an attempt to connect. A stop may have to wait for it.
+CONNECT_TIMEOUT_S = 3.0
+# The delay before the next attempt to connect is doubled up to this.
+MAX_RECONNECT_S = 30
+# Another process has taken the session over: the next one of a rolling restart.
+TAKEN_OVER = 142
+
+
+class Message(NamedTuple):
+    """A message as it arrived, and the number of the connection that it came by."""
+
+    topic: str
+    payload: bytes
+    is_retained: bool
+    mid: int
+    qos: int
+    connection: int
+
+
+class Mqtt:
+    """Receives messages of a broker; paho's thread passes them to the event loop."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Queue[Message] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        # Incremented when a connection ends: ids of messages are valid for one.
+        self._connection = 0
+        self._lock = threading.Lock()
+        self._last_warning = ""
+        self._client = self._new_client()
+
+    def _new_client(self) -> Client:
+        url = urlsplit(settings.SPECTATE_MQTT_URL)
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"spectate-{urlsplit(settings.PUBLIC_URL).hostname}",
+            protocol=MQTTProtocolVersion.MQTTv5,
+            manual_ack=True,
+        )
+        if url.scheme == "mqtts":
+            client.tls_set_context(ssl.create_default_context())
+        if url.username:
+            client.username_pw_set(unquote(url.username), unquote(url.password or ""))
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        assert url.hostname is not None  # The settings have checked it.
+        client.connect_async(
+            url.hostname,
+            url.port or PORTS[url.scheme],
+            KEEPALIVE_S,
+            clean_start=False,
+            properties=_session(),
+        )
+        return client
+
+    def start(self) -> None:
+        """Connect, now or as soon as the broker is reachable, and subscribe."""
+        self._client.reconnect_delay_set(1, MAX_RECONNECT_S)
+        self._task = asyncio.create_task(self._run())
+        self._client.loop_start()
+
+    async def close(self) -> None:
+        """Disconnect; the broker sends again what is not acked."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._client.disconnect()
+        await asyncio.to_thread(self._client.loop_stop)
+
+    # -- in paho's thread
+
+    def _on_connect(
+        self,
+        client: Client,
+        userdata: Any,
+        flags: ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._warn(f"The MQTT broker refuses this server: {reason}")
+            return
+        client.reconnect_delay_set(1, MAX_RECONNECT_S)
+        # Retained messages come with a new subscription only.
+        options = SubscribeOptions(
+            qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+        )
+        client.subscribe(TOPIC, options=options)
+        self._last_warning = ""
+        logger.info("Receiving positions by MQTT")
+
+    def _on_connect_fail(self, client: Client, userdata: Any) -> None:
+        # Paho does not say which.
+        self._warn(
+            "The MQTT broker is not reachable, or its certificate is not valid here; "
+            "trying again"
+        )
+
+    def _on_disconnect(
+        self,
+        client: Client,
+        userdata: Any,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        with self._lock:
+            self._connection += 1
+        if reason.is_failure and not self._last_warning:
+            self._warn(f"The connection to the MQTT broker has ended: {reason}")
+        if reason.value == TAKEN_OVER:
+            # This process will have ended by then.
+            client.reconnect_delay_set(MAX_RECONNECT_S, MAX_RECONNECT_S)
+
+    def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        received = Message(
+            *(message.topic, bytes(message.payload), message.retain),
+            *(message.mid, message.qos, self._connection),
+        )
+        self._loop.call_soon_threadsafe(self._queue, received)
+
+    def _warn(self, text: str) -> None:
+        """Log a warning, unless it repeats the last one."""
+        if text != self._last_warning:
+            logger.warning("%s", text)
+        self._last_warning = text
+
+    # -- in the event loop
+
+    def _queue(self, message: Message) -> None:
+        if message.qos or self._waiting.qsize() < WINDOW:
+            self._waiting.put_nowait(message)
+
+    async def _run(self) -> None:
+        """Store messages in batches, and ack them in the order of their arrival."""
+        while True:
+            batch = [await self._waiting.get()]
+            while not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            await asyncio.gather(*(self._store(message) for message in batch))
+            for message in batch:
+                self._ack(message)
+
+    async def _store(self, message: Message) -> None:
+        """Store a message, however long the database is unavailable.
+
+        That of a connection that has ended is tried once: a broker that was killed may
+        have lost it, any other one sends it again.
+        """
+        while True:
+            try:
+                return await self._deliver(message)
+            except TryLater as error:
+                # Waiting for a rate would delay all other phones.
+                is_limited = error.code == "rate.limited"
+                if is_limited or message.connection != self._connection:
+                    return
+                await asyncio.sleep(error.after)
+            except Exception:
+                logger.exception("A message of MQTT could not be handled")
+                return
+
+    async def _deliver(self, message: Message) -> None:
+        """Store a message; raises `TryLater`."""
+        refuse_overload(self._process)
+        bearer = await find_bearer(self._process, message.topic.rpartition("/")[2])
+        if bearer is None:
+            self._process.pipeline.refused["token.invalid"] += 1
+        elif not bearer.usable:
+            record_ended(self._process, bearer)
+        else:
+            await deliver(self._process, "owntracks", bearer, lambda: _read(message))
+
+    def _ack(self, message: Message) -> None:
+        # The lock: an id of an ended connection may mean a different message in the
+        # next one. Acks that are queued when a connection ends are discarded.
+        with self._lock:
+            if message.connection == self._connection:
+                self._client.ack(message.mid, message.qos)
+
+
+def _session() -> Properties:
+    """Return what a broker is asked for in CONNECT."""
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = SESSION_S
+    properties.ReceiveMaximum = WINDOW
+    properties.MaximumPacketSize = MESSAGE_LIMIT_BYTES
+    return properties
+
+
+def _read(message: Message) -> Reading:
+    report = Report("POST", {}, "application/json", "", message.payload, now_ms())
+    reading = OWNTRACKS.read(report)
+    # A retained message is the last position of a phone that may be off for days; one
+    # without a position may be the will that the broker publishes for it.
+    reading.is_activity = bool(reading.fixes) and not message.is_retained
+    return reading

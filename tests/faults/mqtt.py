@@ -1,0 +1,131 @@
+"""Kill the server and restart an MQTT broker at random moments while phones publish.
+
+Every position that the broker acked is in the database exactly once, and phones send
+the others again. The long form, 20 times on SQLite and 20 on PostgreSQL, kills the
+broker as well. Mosquitto acks a message before it writes it, so that a kill may lose
+the last ones: they are counted separately.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+
+from tests.factories.people import make_phones
+from tests.faults.randomness import new_rng, rng
+from tests.faults.stores import (
+    Store,
+    by_hand,
+    not_as_acked,
+    started,
+    stored_in,
+    tracebacks,
+)
+from tests.intake.mqtt_phones import MqttPhone
+from tests.services import Mosquitto
+
+PHONE_COUNT = 4
+# Per phone.
+FIXES_PER_S = 20.0
+# Time from a start to the next kill.
+LIFETIME_S = (0.1, 1.0)
+# A position that the broker acked this long before it was killed, it had not written.
+UNWRITTEN_S = 1.0
+# Limit of the time until all positions are acked and stored in the end.
+STORED_TIMEOUT_S = 120.0
+
+
+@dataclass
+class MqttReport:
+    store: str
+    server_kills: int = 0
+    broker_restarts: int = 0
+    lost_by_broker: int = 0
+    seconds: float = 0.0
+    made: int = 0
+    acked: int = 0
+    stored: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        faults = list(self.wrong)
+        if not self.made == self.acked == self.stored + self.lost_by_broker:
+            faults.append(f"{self.made} made, {self.acked} acked, {self.stored} stored")
+        return faults
+
+
+async def mqtt(store: Store, long: bool, kills: int | None = None) -> MqttReport:
+    """Kill one of both repeatedly under load; compare what was acked and stored."""
+    report = MqttReport(store)
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(Mosquitto())
+        server = stack.enter_context(started(store, SPECTATE_MQTT_URL=broker.url))
+        tokens = await server.adatabase(make_phones, PHONE_COUNT)
+        phones = [
+            stack.enter_context(MqttPhone(broker, *phone)) for phone in tokens.items()
+        ]
+        url = server.env["DATABASE_URL"]
+        start = time.monotonic()
+        publishing = [asyncio.create_task(_publish(phone)) for phone in phones]
+        # Acked by a broker that was then killed.
+        doubtful: dict[str, set[int]] = {phone.code: set() for phone in phones}
+        for number in range(kills or (20 if long else 2)):
+            acked = _acked(phones)
+            while _acked(phones) == acked:  # until it is under load again
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(rng.uniform(*LIFETIME_S))
+            # Each at least once, then either.
+            if not number or (number > 1 and rng.random() < 0.5):
+                report.server_kills += 1
+                server.kill()
+                await asyncio.to_thread(server.start)
+                continue
+            report.broker_restarts += 1
+            if long:
+                safe = {phone.code: phone.acked for phone in phones}
+                await asyncio.sleep(UNWRITTEN_S)
+                broker.kill()
+                for phone in phones:
+                    doubtful[phone.code] |= phone.acked - safe[phone.code]
+            else:
+                broker.stop()
+            await asyncio.to_thread(broker.start)
+        for task in publishing:
+            task.cancel()
+        await asyncio.gather(*publishing, return_exceptions=True)
+        report.made = sum(len(phone.made) for phone in phones)
+        deadline = time.monotonic() + STORED_TIMEOUT_S
+        while time.monotonic() < deadline and not (
+            report.made == _acked(phones) == stored_in(url).fixes
+        ):
+            await asyncio.sleep(0.1)
+        report.seconds = round(time.monotonic() - start, 1)
+        server.stop()
+        stored = stored_in(url)
+        report.acked, report.stored = _acked(phones), stored.fixes
+        for phone in phones:
+            lost = doubtful[phone.code] & phone.acked - stored.tracks[phone.code].keys()
+            report.lost_by_broker += len(lost)
+            phone.forget(lost)
+        report.wrong = not_as_acked(phones, stored) + tracebacks(server)
+    return report
+
+
+async def _publish(phone: MqttPhone) -> None:
+    """Publish a position at a steady rate; OwnTracks' times are seconds."""
+    random = new_rng()
+    t = int(time.time()) - 10_000
+    while True:
+        t += 1
+        phone.locate(t, (round(random.uniform(40, 60), 5), 2.5))
+        await asyncio.sleep(random.uniform(0, 2 / FIXES_PER_S))
+
+
+def _acked(phones: list[MqttPhone]) -> int:
+    return sum(len(phone.acked) for phone in phones)
+
+
+if __name__ == "__main__":
+    by_hand(mqtt)

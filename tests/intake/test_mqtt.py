@@ -1,0 +1,220 @@
+"""OwnTracks in MQTT mode, through a real broker with the files of deploy/mosquitto/."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from runners import database
+from runners.intake import delivery
+from runners.intake.mqtt import Message, Mqtt
+from runners.models import Phone, Position, RunnerToken
+from runners.positions import recorder
+from runners.positions.rate_limits import Limits
+from runners.serving.process import Process
+from runners.units.clock import milliseconds
+from tests.factories.people import make_phone
+from tests.intake.mqtt_phones import MqttPhone
+from tests.intake.phones import MS, SECONDS
+from tests.services import Mosquitto
+from tests.waiting import eventually
+
+HERE = (53.3566, -6.3285)
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Mosquitto]:
+    with Mosquitto() as broker:
+        yield broker
+
+
+@pytest.fixture(autouse=True)
+def own_session(
+    request: pytest.FixtureRequest, settings: Settings, broker: Mosquitto
+) -> None:
+    """Give each test a session of its own at the broker."""
+    settings.SPECTATE_MQTT_URL = broker.url
+    settings.PUBLIC_URL = f"https://{abs(hash(request.node.nodeid))}.example"
+
+
+@pytest.fixture
+def phone(transactional_db: None, broker: Mosquitto) -> Iterator[MqttPhone]:
+    """Bob's phone."""
+    with MqttPhone(broker, "bob", make_phone("bob")) as phone:
+        yield phone
+
+
+class Receiver(Mqtt):
+    """Counts the messages that it has acked."""
+
+    acked = 0
+
+    def _ack(self, message: Message) -> None:
+        super()._ack(message)
+        self.acked += 1
+
+
+@contextlib.asynccontextmanager
+async def receiving(process: Process) -> AsyncIterator[Receiver]:
+    """Receive messages; the subscription exists from the first statement on."""
+    source = Receiver(process)
+    subscribed = threading.Event()
+    source._client.on_subscribe = lambda *args: subscribed.set()
+    source.start()
+    try:
+        await eventually(subscribed.is_set)
+        yield source
+    finally:
+        await source.close()
+
+
+async def stored() -> list[tuple[Any, ...]]:
+    """Return all positions: time in milliseconds, place, battery, source."""
+    rows = Position.objects.order_by("recorded_at").values_list(
+        "recorded_at", "lat", "lng", "battery", "source"
+    )
+    return [(milliseconds(at), *rest) async for at, *rest in rows]
+
+
+async def activity(process: Process) -> list[tuple[str, int, dict[str, int]]]:
+    """Return what is known of phones: app, positions accepted, reasons of refusals."""
+    await process.pipeline.phone_activity.flush()
+    return [(p.app, p.accepted, p.reasons) async for p in Phone.objects.all()]
+
+
+async def test_a_position_is_stored_with_its_own_time(
+    process: Process, phone: MqttPhone
+) -> None:
+    async with receiving(process) as receiver:
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: receiver.acked)
+    assert await stored() == [(MS, *HERE, 64.0, "owntracks")]
+    assert await activity(process) == [("OwnTracks", 1, {})]
+
+
+async def test_what_was_published_while_the_server_was_away_comes_afterwards(
+    process: Process, phone: MqttPhone, broker: Mosquitto
+) -> None:
+    async with receiving(process):
+        pass
+    for n in range(3):
+        phone.locate(SECONDS + n, HERE)
+    await eventually(lambda: len(phone.acked) == 3)
+    broker.stop()
+    broker.start()
+    async with receiving(process):
+        await eventually(lambda: process.recorder.stored >= 3)
+    assert [t for t, *_ in await stored()] == [MS, MS + 1000, MS + 2000]
+
+
+async def test_a_message_is_acked_only_after_its_commit(
+    process: Process, phone: MqttPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "CAPACITY", 0)
+    async with receiving(process):
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: process.pipeline.accepted)
+    assert await stored() == []
+    monkeypatch.undo()
+    async with receiving(process):
+        await eventually(lambda: process.recorder.stored)
+    assert [t for t, *_ in await stored()] == [MS]
+
+
+async def test_a_message_is_handled_again_once_the_database_is_available(
+    process: Process, phone: MqttPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "CAPACITY", 0)
+    monkeypatch.setattr(delivery, "RETRY_AFTER_S", 0)
+    async with receiving(process):
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: process.pipeline.accepted)
+        monkeypatch.setattr(recorder, "CAPACITY", 1)
+        await eventually(lambda: process.recorder.stored)
+
+
+async def test_neither_retained_messages_nor_wills_are_signs_of_life(
+    process: Process, settings: Settings, mosquitto: Mosquitto
+) -> None:
+    # A broker of its own, as the retained message would come to other tests too.
+    settings.SPECTATE_MQTT_URL = mosquitto.url
+    token = await database.work(make_phone, "bob")
+    with MqttPhone(mosquitto, "bob", token) as phone:
+        phone.locate(SECONDS, HERE, retain=True)
+        await eventually(lambda: phone.acked)
+        async with receiving(process) as receiver:
+            await eventually(lambda: receiver.acked)
+            phone.send({"_type": "lwt", "tst": SECONDS})
+            phone.locate(SECONDS - 1, HERE)
+            await eventually(lambda: receiver.acked >= 3)
+    assert [t for t, *_ in await stored()] == [MS - 1000, MS]
+    assert await activity(process) == [("OwnTracks", 1, {})]
+
+
+async def test_tokens_that_do_not_publish_delay_nobody(
+    process: Process, phone: MqttPhone, broker: Mosquitto
+) -> None:
+    ended = await database.work(make_phone, "eve")
+    await RunnerToken.objects.filter(runner__code="eve").aupdate(
+        revoked_at=timezone.now()
+    )
+    with MqttPhone(broker, "eve", ended) as eve, MqttPhone(broker, "x", "x") as unknown:
+        async with receiving(process) as receiver:
+            for each in (eve, unknown, phone):
+                each.locate(SECONDS, HERE)
+            await eventually(lambda: receiver.acked >= 3)
+    assert process.pipeline.refused == {"token.invalid": 1}
+    assert [
+        runner async for runner in Position.objects.values_list("runner__code")
+    ] == [("bob",)]
+    assert ("", 0, {"token.ended": 1}) in await activity(process)
+
+
+async def test_too_many_positions_of_one_phone_delay_no_other_one(
+    process: Process, phone: MqttPhone, broker: Mosquitto
+) -> None:
+    process.publish_limits = Limits(0.001, 1)
+    async with receiving(process) as receiver:
+        for n in range(3):
+            phone.locate(SECONDS + n, HERE)
+        with MqttPhone(broker, "eve", await database.work(make_phone, "eve")) as eve:
+            eve.locate(SECONDS, HERE)
+            await eventually(lambda: receiver.acked >= 4)
+    known = await activity(process)
+    assert sorted(accepted for _, accepted, _ in known) == [1, 1]
+    assert {"rate.limited": 2} in [reasons for _, _, reasons in known]
+
+
+async def test_phones_read_no_topic_and_publish_below_their_own_account_only(
+    process: Process, phone: MqttPhone, broker: Mosquitto
+) -> None:
+    async with receiving(process):
+        phone.subscribe("owntracks/#")
+        with MqttPhone(broker, "eve", await database.work(make_phone, "eve")) as eve:
+            token, eve.topic = eve.topic, eve.topic.replace("phones", "spectate")
+            eve.locate(SECONDS, HERE)
+            await eventually(lambda: eve.acked)
+            eve.topic = token
+            eve.locate(SECONDS + 1, HERE)
+            await eventually(lambda: process.recorder.stored)
+        # Its ack comes after whatever the broker has sent to this phone before.
+        phone.send({"_type": "cmd"})
+    assert [t for t, *_ in await stored()] == [MS + 1000]
+    assert phone.received == []
+
+
+async def test_the_next_process_takes_the_session_over(
+    process: Process, phone: MqttPhone
+) -> None:
+    async with receiving(process) as old, receiving(process):
+        await eventually(lambda: not old._client.is_connected())
+        phone.locate(SECONDS, HERE)
+        await eventually(lambda: process.recorder.stored)
+        assert not old._client.is_connected()
+    assert process.pipeline.accepted == 1
