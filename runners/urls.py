@@ -19,7 +19,7 @@ from runners.views.live_json import live_json
 from runners.views.notifications import bell, links
 from runners.views.races import course, standings
 from runners.views.races.eta import eta_json
-from runners.views.races.preview import race_preview
+from runners.views.races.preview import entry_preview, race_preview
 from runners.views.races.replay import replay_json
 from runners.views.races.tiles import map_tile
 
@@ -61,6 +61,11 @@ urlpatterns = [
         name="standings_json",
     ),
     path("races/<slug:slug>/standings.csv", standings.standings_csv, name="results"),
+    path(
+        "races/<slug:slug>/runners/<path:bib>/card.png",
+        entry_preview,
+        name="entry_preview",
+    ),
     path("races/<slug:slug>/runners/<path:bib>/", standings.entry_page, name="entry"),
     path("runners/<code:code>/", live.runner, name="runner"),
     path("runners/<code:code>/track.json", track.track_json, name="track_json"),
@@ -75,6 +80,9 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("me/", include("runners.views.me.urls")),
     path("notifications/", bell.choose, name="notifications_choose"),
+    path(
+        "notifications/arrivals/", bell.choose_arrivals, name="notifications_arrivals"
+    ),
     path("notifications/bell.json", bell.bell_json, name="bell_json"),
     path("notifications/stop/<str:signed>/", links.stop, name="notifications_stop"),
     path(

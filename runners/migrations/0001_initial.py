@@ -333,8 +333,10 @@ class Migration(migrations.Migration):
             name='News',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('start', 'Start'), ('checkpoint', 'Checkpoints'), ('finish', 'Finish'), ('silence', 'No signal for 10 minutes'), ('sos', 'Call for help'), ('fine', 'All is well again'), ('out', 'Out of the race'), ('off_course', 'Off course')], max_length=10)),
+                ('kind', models.CharField(choices=[('start', 'Start'), ('checkpoint', 'Checkpoints'), ('finish', 'Finish'), ('silence', 'No signal for 10 minutes'), ('sos', 'Call for help'), ('fine', 'All is well again'), ('arrival', 'Arrival'), ('out', 'Out of the race'), ('off_course', 'Off course')], max_length=10)),
                 ('once', models.CharField(max_length=100, unique=True)),
+                ('distance', models.FloatField(null=True)),
+                ('minutes', models.PositiveSmallIntegerField(null=True)),
                 ('at', models.DateTimeField()),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('spread_at', models.DateTimeField(null=True)),
@@ -676,6 +678,21 @@ class Migration(migrations.Migration):
                 'ordering': ['-pk'],
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='webhook_message_due')],
                 'constraints': [models.UniqueConstraint(fields=('webhook', 'once'), name='an_event_reaches_a_webhook_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='ArrivalAlert',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('distance', models.FloatField()),
+                ('warned', models.PositiveSmallIntegerField(null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('entry', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='runners.entry')),
+                ('link', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='runners.sharelink')),
+                ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='arrival_alerts', to='runners.subscription')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('subscription', 'entry', 'distance'), name='a_pass_has_one_alert_a_place')],
             },
         ),
     ]

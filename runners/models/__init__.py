@@ -2,7 +2,7 @@
 
 from runners.models.api_key import ApiKey
 from runners.models.follow import Follow
-from runners.models.news import Alert, Delivery, News, Subscription
+from runners.models.news import Alert, ArrivalAlert, Delivery, News, Subscription
 from runners.models.phone import Phone
 from runners.models.position import LatestPosition, Position
 from runners.models.race import Checkpoint, Entry, Race, Split, Wave
@@ -18,6 +18,7 @@ from runners.models.webhook import Webhook, WebhookMessage
 __all__ = [
     "Alert",
     "ApiKey",
+    "ArrivalAlert",
     "Checkpoint",
     "Chip",
     "Contact",

@@ -70,6 +70,8 @@ class Kind(models.TextChoices):
     SOS = "sos", _("Call for help")
     # Sent after an SOS to those who were notified of it.
     FINE = "fine", _("All is well again")
+    # Chosen with a place of the course (`ArrivalAlert`).
+    ARRIVAL = "arrival", _("Arrival")
     # For webhooks only.
     OUT = "out", "Out of the race"
     OFF_COURSE = "off_course", "Off course"
@@ -110,6 +112,35 @@ class Alert(models.Model):
     @property
     def kinds(self) -> list[Kind]:
         return [kind for kind in KINDS if getattr(self, kind.value)]
+
+
+class ArrivalAlert(models.Model):
+    """A follower's wish to be notified shortly before a runner passes a place."""
+
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.CASCADE, related_name="arrival_alerts"
+    )
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="+")
+    # The share link that gives the right to see the runner, if any.
+    link = models.ForeignKey(
+        ShareLink, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    # Metres along the course.
+    distance = models.FloatField()
+    # The last notification, in minutes before the pass.
+    warned = models.PositiveSmallIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["subscription", "entry", "distance"],
+                name="a_pass_has_one_alert_a_place",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} at {self.distance:.0f} m to {self.subscription_id}"
 
 
 class NewsQuerySet(models.QuerySet["News"]):
@@ -171,6 +202,9 @@ class News(models.Model):
         Checkpoint, on_delete=models.CASCADE, null=True, related_name="+"
     )
     sos = models.ForeignKey(Sos, on_delete=models.CASCADE, null=True, related_name="+")
+    # Of an arrival: metres along the course, and minutes left.
+    distance = models.FloatField(null=True)
+    minutes = models.PositiveSmallIntegerField(null=True)
     at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
     spread_at = models.DateTimeField(null=True)

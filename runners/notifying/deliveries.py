@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from runners.models import (
     Alert,
+    ArrivalAlert,
     Checkpoint,
     Contact,
     Delivery,
@@ -37,6 +38,7 @@ NEWS_FOR = {
     Kind.SILENCE: timedelta(minutes=30),
     Kind.SOS: timedelta(days=1),
     Kind.FINE: timedelta(days=1),
+    Kind.ARRIVAL: timedelta(minutes=3),
     Kind.OUT: timedelta(hours=2),
     Kind.OFF_COURSE: timedelta(minutes=30),
 }
@@ -201,7 +203,8 @@ def tidy() -> None:
     News.objects.filter(created_at__lt=now - REMEMBERED).delete()
     idle = Subscription.objects.filter(created_at__lt=now - UNCONFIRMED_FOR)
     idle.filter(confirmed_at=None).delete()
-    idle.filter(user=None, alerts=None).delete()
+    idle.filter(user=None, alerts=None, arrival_alerts=None).delete()
+    ArrivalAlert.objects.filter(entry__race__ends__lt=now).delete()
     ended = Alert.objects.filter(link__isnull=False)
     ended.filter(link__expires_at__lt=now).delete()
     ended.filter(link__revoked_at__isnull=False).delete()

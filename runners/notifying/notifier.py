@@ -29,9 +29,10 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from runners.database import prepare_connection
-from runners.models import Alert, Delivery, Subscription
+from runners.models import Alert, ArrivalAlert, Delivery, Subscription
 from runners.models.news import Kind
 from runners.notifying import deliveries, mail, webhook_sender, webpush
+from runners.notifying.arrival_alerts import record_arrivals
 from runners.notifying.endpoints import Answer, EndpointRefused, post
 from runners.notifying.texts import Words, words_for_contact, words_of
 from runners.positions.rate_limits import Bucket, Limits
@@ -67,6 +68,7 @@ UNREACHABLE_SKIP_S = 30.0
 # Deliveries that a subscription refuses in a row before it is deleted.
 MAX_FAILURES = 5
 STATES_INTERVAL_S = 30.0
+ARRIVALS_INTERVAL_S = 10.0
 TIDY_INTERVAL_S = 3_600.0
 
 
@@ -110,7 +112,7 @@ class Notifier:
         self._away: dict[str, float] = {}
         # For the counters, as two threads push.
         self._lock = threading.Lock()
-        self._states_at = self._tidy_at = 0.0
+        self._states_at = self._arrivals_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -160,6 +162,9 @@ class Notifier:
         if now >= self._states_at:
             self._states_at = now + STATES_INTERVAL_S
             deliveries.record_states(timezone.now())
+        if now >= self._arrivals_at:
+            self._arrivals_at = now + ARRIVALS_INTERVAL_S
+            self.queued += record_arrivals(timezone.now())
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_INTERVAL_S
             deliveries.tidy()
@@ -279,7 +284,8 @@ class Notifier:
         headers = webpush.headers(
             subscription.endpoint,
             ttl=max(0, int(remaining.total_seconds())),
-            urgent=job.delivery.urgent,
+            # A phone that sleeps would get the notification after the runner.
+            urgent=job.delivery.urgent or news.kind == Kind.ARRIVAL,
             topic=news.once,
         )
         payload = {
@@ -412,16 +418,23 @@ def _is_deactivated(subscription: Subscription | None) -> bool:
 class _Rights:
     """Alerts and rights of a batch's followers now, as on a live page.
 
-    Causes one query, and two for each account or link in the batch.
+    Causes two queries, and two for each account or link in the batch.
     """
 
     def __init__(self, batch: Sequence[Delivery]) -> None:
+        subscriptions = {d.subscription_id for d in batch}
+        runners_told = {d.news.runner_id for d in batch}
         self._alerts = {
             (alert.subscription_id, alert.runner_id): alert
             for alert in Alert.objects.filter(
-                subscription__in={d.subscription_id for d in batch},
-                runner__in={d.news.runner_id for d in batch},
+                subscription__in=subscriptions, runner__in=runners_told
             )
+        }
+        self._arrival_alerts = {
+            (alert.subscription_id, alert.entry.runner_id): alert
+            for alert in ArrivalAlert.objects.filter(
+                subscription__in=subscriptions, entry__runner__in=runners_told
+            ).select_related("entry")
         }
         runners: dict[tuple[int | None, int | None], set[int]] = defaultdict(set)
         races: dict[int | None, set[int]] = defaultdict(set)
@@ -455,22 +468,25 @@ class _Rights:
             return None
         return subscription.user_id, alert.link_id
 
-    def _alert(self, delivery: Delivery) -> Alert | None:
+    def _alert(self, delivery: Delivery) -> Alert | ArrivalAlert | None:
         key = delivery.subscription_id or 0, delivery.news.runner_id
-        return self._alerts.get(key)
+        if delivery.news.kind == Kind.ARRIVAL:
+            return self._arrival_alerts.get(key)
+        alert, kind = self._alerts.get(key), delivery.news.kind
+        chosen = getattr(alert, Kind.SOS if kind == Kind.FINE else kind, False)
+        return alert if chosen else None
 
     def reason_against(self, delivery: Delivery) -> str:
         """Return why a follower is not notified, or ""."""
         news, subscription = delivery.news, delivery.subscription
-        alert, viewer = self._alert(delivery), self._viewer(delivery)
-        if alert is None or subscription is None or viewer is None:
-            return "stopped"
-        if not getattr(alert, Kind.SOS if news.kind == Kind.FINE else news.kind):
+        viewer = self._viewer(delivery)
+        if subscription is None or viewer is None:
             return "stopped"
         if news.runner_id not in self._runners[viewer]:
             return "rights"
-        # A checkpoint's name reveals an unlisted race.
-        if news.kind == Kind.CHECKPOINT and not self.may_know_race(delivery):
+        # A place reveals an unlisted race.
+        places = news.kind in (Kind.CHECKPOINT, Kind.ARRIVAL)
+        if places and not self.may_know_race(delivery):
             return "rights"
         return ""
 

@@ -40,6 +40,10 @@ def words_of(news: News, *, named: bool) -> Words:
     if news.kind == Kind.FINISH:
         title = _("{name} has finished").format(name=name)
         return Words(title, _passed(at, news) + race, url)
+    if news.kind == Kind.ARRIVAL:
+        title = _("{name} in about {count} min").format(name=name, count=news.minutes)
+        place = f"{(news.distance or 0) / 1000:.1f} km"
+        return Words(title, _("At {distance}").format(distance=place) + "." + race, url)
     if news.kind == Kind.SILENCE:
         body = _("Since {time}. Usually it is the network, and the signal returns.")
         title = _("No signal from {name}").format(name=name)

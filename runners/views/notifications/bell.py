@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_out
+from django.db.models import QuerySet
 from django.dispatch import receiver
 from django.http import HttpRequest, JsonResponse
 from django.middleware.csrf import get_token
@@ -16,9 +17,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
-from runners.models import Runner, Subscription
+from runners.models import Entry, Runner, ShareLink, Subscription
 from runners.models.news import KINDS, Kind
 from runners.notifying import mail
+from runners.notifying.arrival_alerts import arrival_alerts_set
 from runners.notifying.subscribing import (
     MAX_ALERTS,
     address_of,
@@ -31,10 +33,13 @@ from runners.notifying.webpush import public_key
 from runners.rights.access import visible_runners
 from runners.units.errors import CodedError
 from runners.views.live_json import Refused, link_in_header
+from runners.views.races.requests import requested_race
 
 # Limit of a request: a hundred codes and a push subscription.
 MOST_BYTES = 16 * 1024
 DEVICE_LENGTH = 60
+# Longer than any race.
+MAX_DISTANCE_M = 1_000_000
 
 
 @never_cache
@@ -90,18 +95,75 @@ def _choose(request: HttpRequest, choice: dict[str, Any], codes: list[str]) -> N
     if isinstance(push, dict):
         here = kinds if choice.get("browser") is True else []
         if here or browser_known(push) is not None:
-            device = "".join(filter(str.isprintable, str(choice.get("device", ""))))
-            subscription = browser_subscribe(
-                push=push,
-                user=user,
-                session=(request.session.session_key or "") if user else "",
-                device=device[:DEVICE_LENGTH],
-                language=request.LANGUAGE_CODE,
-                address=request.META.get("REMOTE_ADDR", ""),
-            )
-            _set(request, subscription, codes, here)
+            _set(request, _subscribe(request, choice, push), codes, here)
     if (address := address_of(user)) is not None:
         _set(request, address, codes, kinds if choice.get("mail") is True else [])
+
+
+@never_cache
+@sensitive_variables("choice", "push")
+@require_POST
+def choose_arrivals(request: HttpRequest) -> JsonResponse:
+    """Notify this browser before these runners pass a place; return `{arrivals: n}`.
+
+    `{push: PushSubscription, device: text, race: slug, distances: [metres], runners:
+    [code]}` replaces the choice before. Without `runners`, the browser is notified
+    of no arrival. Runners whom the viewer may not see are refused as unknown.
+    """
+    try:
+        choice = _read(request)
+        push, codes = choice.get("push"), choice.get("runners", [])
+        if not isinstance(push, dict):
+            raise CodedError("message.invalid", "`push` is a push subscription.")
+        if not codes and browser_known(push) is None:
+            return JsonResponse({"arrivals": 0})
+        chosen = _entries(request, choice, codes) if codes else []
+        subscription = _subscribe(request, choice, push)
+        arrival_alerts_set(
+            subscription=subscription, chosen=chosen, distances=_distances(choice)
+        )
+    except Refused as error:
+        return _refusal(error.code, error.detail, error.status)
+    except CodedError as error:
+        return _refusal(error.code, error.detail, HTTPStatus.BAD_REQUEST)
+    return JsonResponse({"arrivals": subscription.arrival_alerts.count()})
+
+
+def _entries(
+    request: HttpRequest, choice: dict[str, Any], codes: list[str]
+) -> list[tuple[QuerySet[Entry], ShareLink | None]]:
+    """Return the entries of visible runners in a race that the viewer may know."""
+    race, _links = requested_race(request, str(choice.get("race", "")))
+    shown = Entry.objects.shown().filter(race=race)
+    return [
+        (shown.filter(runner__in=runners), link)
+        for runners, link in _seen(request, codes)
+    ]
+
+
+def _distances(choice: dict[str, Any]) -> list[float]:
+    """Return the distances of a choice, in metres. Raises `CodedError`."""
+    found = choice.get("distances", [])
+    if not isinstance(found, list) or not all(
+        type(value) in (int, float) and 0 <= value <= MAX_DISTANCE_M for value in found
+    ):
+        raise CodedError("message.invalid", "`distances` is a list of metres.")
+    return sorted({round(float(value), 1) for value in found})
+
+
+def _subscribe(
+    request: HttpRequest, choice: dict[str, Any], push: dict[str, Any]
+) -> Subscription:
+    user = _user(request)
+    device = "".join(filter(str.isprintable, str(choice.get("device", ""))))
+    return browser_subscribe(
+        push=push,
+        user=user,
+        session=(request.session.session_key or "") if user else "",
+        device=device[:DEVICE_LENGTH],
+        language=request.LANGUAGE_CODE,
+        address=request.META.get("REMOTE_ADDR", ""),
+    )
 
 
 def _set(
@@ -119,6 +181,14 @@ def _set(
             kinds=(),
         )
         return
+    for runners, link in _seen(request, codes):
+        alerts_set(subscription=subscription, runners=runners, kinds=kinds, link=link)
+
+
+def _seen(
+    request: HttpRequest, codes: list[str]
+) -> list[tuple[QuerySet[Runner], ShareLink | None]]:
+    """Return the runners whom the viewer sees, and those seen only by their link."""
     link = link_in_header(request)
     seen = visible_runners(request.user.pk).filter(code__in=codes)
     by_link = (
@@ -134,8 +204,7 @@ def _set(
             "runner.unknown",
             _("There is no such runner, or they are not shown to you."),
         )
-    alerts_set(subscription=subscription, runners=seen, kinds=kinds)
-    alerts_set(subscription=subscription, runners=by_link, kinds=kinds, link=link)
+    return [(seen, None), (by_link, link)]
 
 
 def _read(request: HttpRequest) -> dict[str, Any]:

@@ -172,8 +172,11 @@ export class Bell {
   }
 }
 
-/** @param {Promise<Response>} request */
-async function answer(request) {
+/**
+ * Return the JSON of a response. Throws an error with a sentence.
+ * @param {Promise<Response>} request
+ */
+export async function answer(request) {
   const response = await request.catch(() => null);
   if (response === null) throw new Error(gettext("The server did not answer. Try again."));
   const body = await response.json().catch(() => ({}));

@@ -1,0 +1,57 @@
+// Keeps an element of the page at a place of the map.
+
+const GAP_PX = 14;
+const EDGE_PX = 8;
+
+/** The callout, which moves with the map and stays inside it. */
+export class Anchored {
+  #map;
+  #element;
+  /** @type {import("../polyline.js").LngLat | null} */
+  #place = null;
+  #covered = 0;
+
+  /** @param {import("maplibre-gl").Map} map @param {HTMLElement} element */
+  constructor(map, element) {
+    this.#map = map;
+    this.#element = element;
+    map.on("move", () => this.#move());
+    new ResizeObserver(() => this.#move()).observe(element);
+  }
+
+  /**
+   * Show the element at a place, which is brought into view, or hide it.
+   * @param {import("../polyline.js").LngLat | null} place
+   */
+  show(place) {
+    this.#place = place;
+    this.#element.hidden = place === null;
+    if (place && !this.#isInView(place)) this.#map.easeTo({ center: place });
+    this.#move();
+  }
+
+  /** @param {number} covered px of the lower edge */
+  setCovered(covered) {
+    this.#covered = covered;
+    this.#move();
+  }
+
+  /** @param {import("../polyline.js").LngLat} place */
+  #isInView(place) {
+    const { x, y } = this.#map.project(place);
+    const { clientWidth, clientHeight } = this.#map.getContainer();
+    return x > 0 && x < clientWidth && y > 0 && y < clientHeight - this.#covered;
+  }
+
+  #move() {
+    if (this.#place === null) return;
+    const { x, y } = this.#map.project(this.#place);
+    const { clientWidth } = this.#map.getContainer();
+    const { offsetWidth, offsetHeight, style } = this.#element;
+    const left = Math.max(EDGE_PX, Math.min(x - offsetWidth / 2, clientWidth - offsetWidth - EDGE_PX));
+    const above = y - offsetHeight - GAP_PX;
+    const top = above > EDGE_PX ? above : y + GAP_PX;
+    style.translate = `${Math.round(left)}px ${Math.round(top)}px`;
+    style.visibility = this.#isInView(this.#place) ? "" : "hidden";
+  }
+}

@@ -1,0 +1,122 @@
+"""Notifications shortly before a runner passes a place of the course."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from runners.models import ArrivalAlert, Entry, Runner
+from runners.notifying.arrival_alerts import record_arrivals
+from runners.notifying.notifier import Notifier
+from tests.notifying.news import send_all
+from tests.notifying.push import Browser, PushService
+from tests.races.field import LENGTH_M, make_entry, make_race
+
+pytestmark = pytest.mark.django_db
+
+# At this pace a runner is at 8 km after the 40 minutes of the race.
+PACE_S_PER_M = 0.3
+
+
+@pytest.fixture
+def ann() -> Entry:
+    """A runner at 8 km of 10."""
+    return make_entry(make_race(), "ann", "1", pace=PACE_S_PER_M)
+
+
+def choose(browser: Browser, **choice: Any) -> dict[str, Any]:
+    given = {"push": browser.subscription, "race": "ten", "runners": ["ann"]}
+    answer: dict[str, Any] = (
+        Client()
+        .post(
+            "/notifications/arrivals/", given | choice, content_type="application/json"
+        )
+        .json()
+    )
+    return answer
+
+
+def send_in(minutes: float) -> None:
+    """Send the notifications that are due in some minutes, and those twice."""
+    for _ in range(2):
+        record_arrivals(timezone.now() + timedelta(minutes=minutes))
+        send_all(Notifier())
+
+
+def titles(browser: Browser, service: PushService) -> list[str]:
+    return [browser.read(post.body)["title"] for post in service.posts]
+
+
+def test_a_browser_rings_once_5_min_and_once_1_min_before_a_pass(
+    ann: Entry, browser: Browser, service: PushService
+) -> None:
+    # 1,800 m away: 9 minutes.
+    assert choose(browser, distances=[9_800]) == {"arrivals": 1}
+    send_all(Notifier())
+    assert service.posts == []
+    send_in(minutes=4.05)
+    assert titles(browser, service) == ["Ann in about 5 min"]
+    post = service.posts[0]
+    message = browser.read(post.body)
+    assert message["body"] == "At 9.8 km. Ten."
+    # Phones that sleep deliver only urgent messages at once.
+    assert post.headers["urgency"] == "high"
+    send_in(minutes=8.05)
+    assert titles(browser, service)[1:] == ["Ann in about 1 min"]
+
+
+def test_the_last_choice_replaces_the_one_before(
+    ann: Entry, browser: Browser, service: PushService
+) -> None:
+    choose(browser, distances=[9_000, LENGTH_M])
+    assert choose(browser, distances=[8_500.04]) == {"arrivals": 1}
+    assert [alert.distance for alert in ArrivalAlert.objects.all()] == [8_500.0]
+    assert choose(browser, runners=[]) == {"arrivals": 0}
+    send_all(Notifier())
+    assert service.posts == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "code"),
+    [
+        ({"distances": ["9000"]}, "message.invalid"),
+        ({"distances": [float("1e9")]}, "message.invalid"),
+        ({"distances": 3}, "message.invalid"),
+        ({"push": None}, "message.invalid"),
+        ({"race": "none", "distances": [1]}, "race.unknown"),
+        ({"runners": ["nobody"], "distances": [1]}, "runner.unknown"),
+        ({"distances": list(range(501))}, "alerts.limit"),
+    ],
+)
+def test_a_wrong_choice_is_refused_and_changes_nothing(
+    ann: Entry, browser: Browser, choice: dict[str, Any], code: str
+) -> None:
+    choose(browser, distances=[9_000])
+    assert choose(browser, **choice)["code"] == code
+    assert ArrivalAlert.objects.count() == 1
+
+
+def test_a_runner_who_hides_meanwhile_is_not_notified(
+    ann: Entry, browser: Browser, service: PushService
+) -> None:
+    choose(browser, distances=[9_000])
+    # The delivery is queued before, and sent after the change.
+    assert record_arrivals(timezone.now()) == 1
+    Runner.objects.update(visibility=Runner.Visibility.PRIVATE)
+    notifier = Notifier()
+    send_all(notifier)
+    assert service.posts == []
+    assert notifier.failed["rights"] == 1
+
+
+def test_alerts_end_with_their_race(ann: Entry, browser: Browser) -> None:
+    choose(browser, distances=[9_000])
+    race = ann.race
+    race.ends = timezone.now() - timedelta(minutes=1)
+    race.save(update_fields=["ends"])
+    send_all(Notifier())
+    assert not ArrivalAlert.objects.exists()
