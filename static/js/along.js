@@ -63,6 +63,20 @@ export class Along {
   }
 
   /**
+   * Return the distance along the course nearest to a position.
+   * @param {LngLat} place
+   */
+  nearestTo(place) {
+    let found = { distance: 0, away: Infinity };
+    for (let n = 1; n < this.#line.length; n += 1) {
+      const { share, away } = nearest(this.#line[n - 1], this.#line[n], place);
+      if (away >= found.away) continue;
+      found = { distance: this.#at[n - 1] + share * (this.#at[n] - this.#at[n - 1]), away };
+    }
+    return found.distance;
+  }
+
+  /**
    * Return the distances at which the course passes a position, in order.
    * @param {LngLat} place
    * @param {number} reach m; farther is no pass

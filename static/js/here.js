@@ -3,19 +3,33 @@
 import { find, setAttribute, setText } from "./dom.js";
 import { gettext } from "./language.js";
 
-/** The button that switches distances on. */
+/** The buttons that switch distances on, and that ask for the place of the visitor. */
 export class Here {
   /** @type {import("./polyline.js").LngLat | null} null: not wanted, or not known */
   place = null;
   #button = find("#away");
   #onChange;
+  #onStand;
+  /** Whether the next position is one that the visitor asks about. */
+  #isAsked = false;
   /** @type {number | null} */
   #watchId = null;
 
-  /** @param {() => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {{
+   *   onChange: () => void, onStand: (place: import("./polyline.js").LngLat) => void,
+   * }} options `onStand`: the visitor asks about the place where they stand
+   */
+  constructor({ onChange, onStand }) {
     this.#onChange = onChange;
-    this.#button.hidden = !navigator.geolocation;
+    this.#onStand = onStand;
+    const stand = find("#stand");
+    this.#button.hidden = stand.hidden = !navigator.geolocation;
+    stand.addEventListener("click", () => {
+      this.#isAsked = true;
+      if (this.place) this.#answer(this.place);
+      else if (this.#watchId === null) this.#start();
+    });
     this.#button.addEventListener("click", () => {
       if (this.#watchId === null) this.#start();
       else this.#stop();
@@ -27,6 +41,7 @@ export class Here {
     this.#watchId = navigator.geolocation.watchPosition(
       ({ coords }) => {
         this.place = [coords.longitude, coords.latitude];
+        if (this.#isAsked) this.#answer(this.place);
         this.#onChange();
       },
       () => {
@@ -37,7 +52,14 @@ export class Here {
     );
   }
 
+  /** @param {import("./polyline.js").LngLat} place */
+  #answer(place) {
+    this.#isAsked = false;
+    this.#onStand(place);
+  }
+
   #stop() {
+    this.#isAsked = false;
     setAttribute(this.#button, "aria-pressed", "false");
     if (this.#watchId !== null) navigator.geolocation.clearWatch(this.#watchId);
     this.#watchId = null;

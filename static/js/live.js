@@ -34,7 +34,7 @@ const SHARED_PLACE_REACH_M = 5;
  *   zone: {name: string, at: number} | null, courses: Record<string, any>[],
  *   link: {expires: number} | null, time: number,
  *   account: import("./follows.js").Account | null, mode: "" | "screen" | "embed",
- *   map: import("./map/open.js").Config | null, icons: string,
+ *   map: import("./map/open.js").Config | null, icons: string, card: string | null,
  *   heights: {race: string, values: number[]} | null,
  * }} Page
  */
@@ -226,15 +226,21 @@ function pick(code) {
 async function shareView() {
   const runner = selected === page.oneRunner ? null : selected;
   const place = tools?.mine.pinned.place ?? null;
-  const url = addressOf(location.href, { runner, place });
-  const sentence = await share(document.title, url);
+  const url = addressOf(location.href, { runner, place, time: player?.time ?? null });
+  const shown = store.runners.get(selected ?? "");
+  // After the finish, the result as a picture.
+  const card = shown?.state === "finished" && shown.bib && page.card
+    ? page.card.replace("BIB", encodeURIComponent(shown.bib))
+    : null;
+  const sentence = await share(document.title, url, card);
   if (sentence) header.notice(sentence);
 }
 
-// Show the place of the page's address, once the courses have arrived.
+// Show the place and the time of the page's address, once the courses have arrived.
 function showAsked() {
-  const { place } = asked;
-  asked.place = null;
+  const { place, time } = asked;
+  asked.place = asked.time = null;
+  if (time !== null && page.replay) openPlayer(time);
   if (place) openTools().then(() => tools?.mine.pinned.point(place, SHARED_PLACE_REACH_M));
 }
 
@@ -340,6 +346,7 @@ function openTools() {
     tools = new Tools({
       page, store, send: (message) => feed.send(message),
       onChange: draw, onAnswer: drawSoon, onPin: (place) => map?.pin(place),
+      onAll: () => sheet.go("full"),
       myCodes: () => [...store.runners.keys()].filter(isMine),
     });
     draw();
@@ -371,24 +378,24 @@ async function openProfile() {
 }
 
 function offerReplay() {
-  const { race, replay: url } = page;
-  if (!race || !url) return;
+  if (!page.race || !page.replay) return;
   const button = find("#replay");
   button.hidden = false;
-  button.addEventListener(
-    "click",
-    async () => {
-      const { Player } = await import("./player.js");
-      player = new Player({
-        url, race, eta: page.eta, icons: page.icons, headers: shareHeaders(page.follow),
-        checkpoints: () => store.races.get(race.slug)?.checkpoints ?? [],
-        whose: () => selected ?? [...store.runners.keys()].find(isMine) ?? null,
-        now: () => clock.now(), onChange: draw, onNote: (sentence) => header.notice(sentence),
-      });
-      player.begin();
-    },
-    { once: true },
-  );
+  button.addEventListener("click", () => player ?? openPlayer());
+}
+
+/** @param {number} [time] stop there, ms; otherwise play from the start */
+async function openPlayer(time) {
+  const { race, replay: url } = page;
+  if (!race || !url) return;
+  const { Player } = await import("./player.js");
+  player = new Player({
+    url, race, eta: page.eta, icons: page.icons, headers: shareHeaders(page.follow),
+    checkpoints: () => store.races.get(race.slug)?.checkpoints ?? [],
+    whose: () => selected ?? [...store.runners.keys()].find(isMine) ?? null,
+    now: () => clock.now(), onChange: draw, onNote: (sentence) => header.notice(sentence),
+  });
+  player.begin(time);
 }
 
 // The time that map and list show: now, or the time of the replay.

@@ -1,6 +1,6 @@
 // The texts of the panel about my runners besides their rows. Splits are read out.
 
-import { find, setAttribute } from "./dom.js";
+import { find, setText } from "./dom.js";
 import {
   awayWords, categoryWords, finishWords, gapWords, lastCheckpoint, lastSplit, nextCheckpoint,
   nextWords, passWords, phoneWords, probableWords, splitWords,
@@ -9,8 +9,7 @@ import { Here } from "./here.js";
 import { gettext } from "./language.js";
 import { liveness } from "./liveness.js";
 import { isAt, Pinned } from "./pinned.js";
-
-const READ_OUT = "spectate.read-out";
+import { Speech } from "./speech.js";
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -25,17 +24,20 @@ export class Mine {
   #results;
   #here;
   #tools = find("#mine-tools");
-  #readsOut = false;
+  #speech;
 
   /** @param {import("./pinned.js").Options & {results: import("./results.js").Results}} options */
   constructor(options) {
     this.#results = options.results;
     this.#store = options.store;
     this.#arrivals = options.arrivals;
-    this.#here = new Here(options.onChange);
-    this.pinned = new Pinned(options);
-    find("#read-out").addEventListener("click", () => this.#setReadOut(!this.#readsOut));
-    this.#setReadOut(kept(READ_OUT) === "1");
+    this.#here = new Here({
+      onChange: options.onChange, onStand: (place) => this.pinned.stand(place),
+    });
+    this.pinned = new Pinned(options, this.#here);
+    this.#speech = new Speech(find("#read-out"), (sentence) => {
+      setText(find("#read-out-says"), sentence);
+    });
   }
 
   /**
@@ -208,20 +210,7 @@ export class Mine {
    */
   announce(runner, split) {
     const race = this.#store.courseOf(runner);
-    if (this.#readsOut && race) {
-      find("#announcer").textContent = `${runner.name}: ${splitWords(split, race)}`;
-    }
-  }
-
-  /** @param {boolean} readsOut */
-  #setReadOut(readsOut) {
-    this.#readsOut = readsOut;
-    setAttribute(find("#read-out"), "aria-pressed", String(readsOut));
-    try {
-      localStorage.setItem(READ_OUT, readsOut ? "1" : "");
-    } catch {
-      // Without storage the choice holds until the page is closed.
-    }
+    if (race) this.#speech.read(`${runner.name}: ${splitWords(split, race)}`);
   }
 }
 
@@ -243,13 +232,4 @@ function passedAt(passes, { code }, point) {
 /** @param {import("./store.js").Checkpoint} point */
 function metresOf({ distance }) {
   return String(Math.floor(distance));
-}
-
-/** @param {string} key */
-function kept(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
 }

@@ -1,18 +1,22 @@
 // A place of the course that the visitor has pinned, and when my runners pass it.
 
+import { Callout } from "./callout.js";
 import { find, setText } from "./dom.js";
 import { rangeWords } from "./facts.js";
 import { clockTime, distanceWords, hourAndMinute, label } from "./format.js";
 import { gettext } from "./language.js";
+import { metresBetween } from "./metres.js";
+import { obstacle } from "./notify/push.js";
+import { walkWords } from "./walk.js";
 
-// How long before a pass a visitor who has chosen this is notified.
-const WARNINGS_MIN = [1, 5];
-const MINUTE_MS = 60_000;
+const WARNED = "spectate.arrivals";
 // Passes within this distance belong to the same place: they are computed to the metre,
 // and found on the map to some metres.
 const SAME_PLACE_M = 60;
 // A longer table is not readable.
 const ROW_LIMIT = 12;
+// Where the course comes by more often, all passes within this distance count.
+const STAND_REACH_M = 30;
 
 /**
  * @typedef {import("./store.js").Runner} Runner
@@ -22,8 +26,10 @@ const ROW_LIMIT = 12;
  * @typedef {{race: Race, place: LngLat, passes: number[]}} Pin
  * @typedef {{
  *   store: import("./store.js").Store, arrivals: import("./arrivals.js").Arrivals,
- *   onChange: () => void, onPin: (place: LngLat | null) => void,
- * }} Options
+ *   onChange: () => void, onPin: (place: LngLat | null) => void, onAll: () => void,
+ *   headers: Record<string, string>, canWarn: boolean,
+ * }} Options `onAll`: show the whole table; `headers`: of the page's share link
+ * @typedef {{race: string, distances: number[], runners: string[]}} Warned
  */
 
 /** The table of arrivals at one place. */
@@ -37,12 +43,22 @@ export class Pinned {
   #warn = /** @type {HTMLInputElement} */ (find("#warn"));
   /** @type {Pin | null} */
   #pin = null;
-  /** @type {Set<string>} */
-  #warned = new Set();
+  #says = find("#warn-says");
+  #callout;
+  #here;
+  #headers;
+  #obstacle = obstacle();
+  /** @type {string[]} my runners in the race of the pin */
+  #codes = [];
+  /** @type {Warned | null} what the server knows */
+  #sent = null;
+  #isSending = false;
   #placesOf = "";
 
-  /** @param {Options} options */
-  constructor({ store, arrivals, onChange, onPin }) {
+  /** @param {Options} options @param {import("./here.js").Here} here */
+  constructor({ store, arrivals, onChange, onPin, onAll, headers, canWarn }, here) {
+    this.#here = here;
+    this.#headers = headers;
     this.#store = store;
     this.#arrivals = arrivals;
     this.#onChange = onChange;
@@ -54,8 +70,18 @@ export class Pinned {
       event.stopPropagation();
       this.#close();
     });
-    this.#warn.parentElement?.toggleAttribute("hidden", !("Notification" in globalThis));
-    this.#warn.addEventListener("change", () => this.#askToWarn());
+    if (!canWarn) this.#warn.parentElement?.remove();
+    else setText(this.#says, this.#obstacle);
+    this.#warn.disabled = Boolean(this.#obstacle) || !canWarn;
+    this.#warn.addEventListener("change", () => this.#setWarn());
+    this.#callout = new Callout({
+      onAll: () => {
+        onAll();
+        this.#table.scrollIntoView({ block: "nearest" });
+      },
+      onWarn: () => this.#warn.click(),
+      onClose: () => this.#close(),
+    });
   }
 
   /** Return the pinned place, or null. */
@@ -94,6 +120,18 @@ export class Pinned {
   }
 
   /**
+   * Pin the nearest place of a course.
+   * @param {LngLat} here where the visitor stands
+   */
+  stand(here) {
+    const races = [...this.#store.races.values()];
+    const [nearest] = races
+      .flatMap((race) => (race.along ? [{ race, place: race.along.place(race.along.nearestTo(here)) }] : []))
+      .sort((a, b) => metresBetween(a.place, here) - metresBetween(b.place, here));
+    if (nearest) this.point(nearest.place, STAND_REACH_M);
+  }
+
+  /**
    * Refresh the places and the table.
    * @param {Runner[]} runners mine
    * @param {number} now
@@ -101,6 +139,7 @@ export class Pinned {
   render(runners, now) {
     this.#offerPlaces();
     this.#renderTable(runners, now);
+    if (this.#pin) this.#updateWarn();
   }
 
   // Checkpoints as buttons for visitors who do not point at the course.
@@ -117,6 +156,7 @@ export class Pinned {
           return new Option(where, `${slug} ${point.id}`);
         }),
     );
+    this.#restore();
     this.#places.replaceChildren(new Option(gettext("a place…"), ""), ...options);
     find("#places-of").hidden = options.length === 0;
   }
@@ -132,8 +172,11 @@ export class Pinned {
 
   /** @param {Pin | null} pin */
   #setPin(pin, chosen = "") {
+    if (this.#pin && this.#warn.checked) {
+      this.#warn.checked = false;
+      this.#setWarn();
+    }
     this.#pin = pin;
-    this.#warned.clear();
     this.#places.value = chosen;
     this.#onPin(pin?.place ?? null);
     this.#onChange();
@@ -147,11 +190,12 @@ export class Pinned {
   /** @param {Runner[]} runners @param {number} now */
   #renderTable(runners, now) {
     this.#table.hidden = this.#pin === null;
-    if (this.#pin === null) return;
+    if (this.#pin === null) return this.#callout.render(null);
     const { race, place, passes } = this.#pin;
-    const where = passes.map(distanceWords).join(gettext(" and "));
+    const where = passes.map(distanceWords).join(", ");
     setText(find("#arrivals-at"), gettext("Arrival times at {places}", { places: where }));
     const codes = runners.filter((runner) => runner.race === race.slug).map(({ code }) => code);
+    this.#codes = codes;
     const at = passes.length === 1
       ? String(Math.round(passes[0]))
       : `${place[1].toFixed(6)},${place[0].toFixed(6)}`;
@@ -168,10 +212,19 @@ export class Pinned {
       body.append(row);
     }
     const many = new Set(rows.map(({ distance }) => Math.round(distance))).size > 1;
-    rows.forEach((arrival, n) => this.#renderRow(body.children[n], arrival, many, now));
-    const empty = find("#arrivals-empty");
-    empty.hidden = rows.length > 0;
-    setText(empty, emptyWords(codes.length, arrivals));
+    const texts = rows.map((arrival) => this.#textsOf(arrival, many, now));
+    texts.forEach(({ who, when, at }, n) => {
+      [who, when, at].forEach((text, cell) => setText(body.children[n].children[cell], text));
+    });
+    const empty = emptyWords(codes.length, arrivals);
+    find("#arrivals-empty").hidden = rows.length > 0;
+    setText(find("#arrivals-empty"), empty);
+    const first = rows.find(({ status }) => status === "expected");
+    const walk = walkWords(this.#here.place, place, first?.earliest ?? null, now);
+    setText(find("#arrivals-walk"), walk);
+    this.#callout.render({
+      where, rows: texts, empty, walk, warned: this.#warn.checked, canWarn: !this.#warn.disabled,
+    });
   }
 
   // Passes still to come, and for runners without one the reason.
@@ -191,51 +244,92 @@ export class Pinned {
     return [...coming, ...others].slice(0, ROW_LIMIT);
   }
 
-  /** @param {Element} row @param {Arrival} arrival @param {boolean} many @param {number} now */
-  #renderRow(row, arrival, many, now) {
+  /** @param {Arrival} arrival @param {boolean} many @param {number} now */
+  #textsOf(arrival, many, now) {
     const runner = this.#store.runners.get(arrival.code);
     const who = runner ? (runner.bib ? `${label(runner)} ${runner.name}` : runner.name) : arrival.code;
-    setText(row.children[0], many ? `${who}, ${distanceWords(arrival.distance)}` : who);
     const isExpected = arrival.status === "expected";
-    setText(
-      row.children[1],
-      isExpected ? rangeWords(arrival, now) : (STATUS_WORDS[arrival.status] ?? ""),
-    );
     const { earliest, latest, at } = arrival;
     const times = isExpected && earliest !== null && latest !== null
       ? `${hourAndMinute(earliest)}–${hourAndMinute(latest)}`
       : at !== null ? clockTime(at) : "";
-    setText(row.children[2], times);
-    if (runner && isExpected) this.#warnOf(runner, arrival, now);
+    return {
+      who: many ? `${who}, ${distanceWords(arrival.distance)}` : who,
+      // The callout is narrow.
+      short: many ? `${(runner && label(runner)) || who}, ${distanceWords(arrival.distance)}` : who,
+      when: isExpected ? rangeWords(arrival, now) : (STATUS_WORDS[arrival.status] ?? ""),
+      at: times,
+    };
   }
 
-  /** @param {Runner} runner @param {Arrival} arrival @param {number} now */
-  #warnOf(runner, { distance, earliest, at }, now) {
-    if (!this.#warn.checked || earliest === null) return;
-    const left = ((at ?? earliest) - now) / MINUTE_MS;
-    const due = WARNINGS_MIN.find((minutes) => left <= minutes);
-    if (due === undefined || left < -1) return;
-    const key = `${runner.code} ${distance} ${due}`;
-    if (this.#warned.has(key)) return;
-    this.#warned.add(key);
-    const words = gettext("{name} in about {count} min", {
-      name: runner.name, count: Math.max(1, Math.round(left)),
-    });
-    find("#announcer").textContent = words;
+  // -- notifications before a pass
+
+  /** The passes and runners of which this browser is notified. */
+  get #choice() {
+    const { race, passes } = /** @type {Pin} */ (this.#pin);
+    return { race: race.slug, distances: passes, runners: this.#codes };
+  }
+
+  async #setWarn() {
+    const wanted = this.#warn.checked ? this.#choice : null;
+    await this.#send(wanted ?? { ...this.#choice, runners: [] });
+  }
+
+  // Runners may have been starred, or not any more.
+  #updateWarn() {
+    const { runners = [] } = this.#sent ?? {};
+    const isChanged =
+      this.#codes.some((code) => !runners.includes(code)) ||
+      runners.some((code) => this.#store.runners.has(code) && !this.#codes.includes(code));
+    if (this.#warn.checked && !this.#isSending && isChanged) this.#send(this.#choice);
+  }
+
+  /** @param {Warned} choice */
+  async #send(choice) {
+    this.#isSending = true;
+    setText(this.#says, "");
     try {
-      new Notification(words, {
-        body: gettext("At {distance}", { distance: distanceWords(distance) }), tag: key,
-      });
-    } catch {
-      // Phones need a service worker for notifications. The table shows the arrival
-      // anyway.
+      const { notifyBefore } = await import("./notify/arrivals.js");
+      await notifyBefore(choice, this.#headers);
+      this.#sent = choice.runners.length ? choice : null;
+    } catch (error) {
+      this.#sent = null;
+      this.#warn.checked = false;
+      setText(this.#says, error instanceof Error ? error.message : String(error));
     }
+    keep(this.#sent);
+    this.#isSending = false;
+    this.#onChange();
   }
 
-  async #askToWarn() {
-    if (!this.#warn.checked) return;
-    const answer = await Notification.requestPermission();
-    if (answer !== "granted") this.#warn.checked = false;
+  // The place of which this browser is notified, on a page that was opened again.
+  #restore() {
+    const sent = kept();
+    const race = this.#store.races.get(sent?.race ?? "");
+    if (this.#pin || !sent || !race?.along) return;
+    this.#sent = sent;
+    const { distances } = sent;
+    this.#setPin({ race, place: race.along.place(distances[0]), passes: distances });
+    this.#warn.checked = !this.#obstacle;
+  }
+}
+
+/** @returns {Warned | null} */
+function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(WARNED) ?? "null");
+  } catch {
+    return null;
+  }
+}
+
+/** @param {Warned | null} sent */
+function keep(sent) {
+  try {
+    if (sent) localStorage.setItem(WARNED, JSON.stringify(sent));
+    else localStorage.removeItem(WARNED);
+  } catch {
+    // Without storage, a page that is opened again does not show the choice.
   }
 }
 

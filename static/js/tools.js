@@ -20,10 +20,10 @@ export class Tools {
    *   send: (message: import("./protocol.js").Message) => boolean,
    *   onChange: () => void, onAnswer: () => void,
    *   onPin: (place: import("./polyline.js").LngLat | null) => void,
-   *   myCodes: () => string[],
-   * }} options `onAnswer`: when somebody passes has been told
+   *   onAll: () => void, myCodes: () => string[],
+   * }} options `onAnswer`: when somebody passes has been told; `onAll`: show the panel
    */
-  constructor({ page, store, send, onChange, onAnswer, onPin, myCodes }) {
+  constructor({ page, store, send, onChange, onAnswer, onPin, onAll, myCodes }) {
     const arrivals = new Arrivals({
       url: page.eta,
       headers: shareHeaders(page.follow),
@@ -34,7 +34,12 @@ export class Tools {
       headers: shareHeaders(page.follow),
       onChange: onAnswer,
     });
-    this.mine = new Mine({ store, arrivals, results, onChange, onPin });
+    this.mine = new Mine({
+      store, arrivals, results, onChange, onPin, onAll,
+      headers: shareHeaders(page.follow),
+      // Not in a frame of a different site.
+      canWarn: page.mode !== "embed",
+    });
     this.cheers = new CheerRow(send);
     // Not in a frame of a different site, and not on a big screen.
     this.bell = page.mode

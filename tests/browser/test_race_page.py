@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Route, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition
@@ -23,13 +24,23 @@ from tests.servers import Server
 # The leader is a runner of the first wave who is past 2 km, where arrival times exist.
 LEADER = """() => [...globalThis.spectate.store.runners.values()].sort(
   (a, b) => (b.fix?.progress ?? 0) - (a.fix?.progress ?? 0))[0].code"""
-# Records notifications instead of showing them.
-RECORD_NOTIFICATIONS = """
-globalThis.notifications = [];
+# A browser that has a push service.
+PUSH = """
 globalThis.Notification = class {
+  static permission = "granted";
   static requestPermission() { return Promise.resolve("granted"); }
-  constructor(text) { notifications.push(text); }
 };
+const subscribed = {
+  options: {}, unsubscribe: async () => true, toJSON: () => ({ endpoint: "x" }),
+};
+const pushManager = {
+  subscribe: async () => subscribed, getSubscription: async () => subscribed,
+};
+const registration = {
+  pushManager, active: { state: "activated", addEventListener() {} },
+};
+navigator.serviceWorker.register = async () => registration;
+navigator.serviceWorker.getRegistration = async () => registration;
 """
 
 
@@ -102,7 +113,7 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     )
 
 
-def test_a_shared_address_opens_with_the_same_runner_and_place(
+def test_a_shared_address_opens_with_the_same_runner_place_and_time(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     without_map(context)
@@ -113,6 +124,10 @@ def test_a_shared_address_opens_with_the_same_runner_and_place(
     page.star("cleo-shared").click()
     page.row("cleo-shared").locator(".pick").click()
     page.page.select_option("#places", label="7.5 km")
+    page.page.click("#replay")
+    page.page.click("#player-play")
+    start = int(page.page.get_attribute("#player-time", "min") or "")
+    show_time(page, start + 600_000)
     page.page.click("#share")
     expect(page.page.locator("#notice")).to_have_text("The link is copied.")
     url = page.page.evaluate("navigator.clipboard.readText()")
@@ -124,6 +139,7 @@ def test_a_shared_address_opens_with_the_same_runner_and_place(
     expect(picked).to_have_attribute("aria-current", "true")
     other.star("cleo-shared").wait_for()
     expect(other.page.locator("#arrivals-at")).to_contain_text("7.5 km")
+    expect(other.page.locator("#player-words")).to_contain_text("10:00")
     assert other.errors == []
 
 
@@ -240,10 +256,12 @@ def test_a_race_is_replayed(page: LivePage, context: BrowserContext, race: str) 
     eventually(lambda: progress_of(page, leader) == now)
 
 
-def test_arrivals_at_a_place_count_down_and_warn(
+def test_arrivals_at_a_place_count_down_in_a_callout_and_notify(
     page: LivePage, context: BrowserContext, race: str
 ) -> None:
-    context.add_init_script(RECORD_NOTIFICATIONS)
+    context.add_init_script(PUSH)
+    choosing = "**/notifications/arrivals/"
+    page.page.route(choosing, lambda route: route.fulfill(json={"arrivals": 1}))
     leader = open_race(page)
     page.star(leader).click()
     next_words = page.row(leader).locator(".next")
@@ -264,19 +282,36 @@ def test_arrivals_at_a_place_count_down_and_warn(
     page.page.evaluate(
         "(at) => globalThis.spectate.map().jumpTo({center: at, zoom: 16})", place
     )
-    page.page.route("**/eta.json**", arrive_soon)
     spot = page.page.evaluate("(at) => globalThis.spectate.map().project(at)", place)
     page.page.locator("#map canvas").click(
         position={"x": spot["x"], "y": spot["y"]}, button="right"
     )
     eventually(lambda: row.count() > 1)
-    page.page.check("#warn")
-    page.page.wait_for_function("() => globalThis.notifications.length === 2")
-    five, one = page.page.evaluate("() => globalThis.notifications")
-    assert five.endswith(" in about 1 min")
-    assert one == five
-    page.page.click("#unpin")
+    # The answer is at the place.
+    callout = page.page.locator("#callout")
+    expect(callout.locator("li").first.locator("b")).to_have_text(
+        re.compile(r"^(in \d.* min|about now)$")
+    )
+    expect(callout.locator("li")).to_have_count(min(3, row.count()))
+    box = callout.bounding_box()
+    assert box is not None
+    assert box["x"] < spot["x"] + 360 < box["x"] + box["width"]
+    # The server notifies, so that a locked phone rings.
+    with page.page.expect_request(choosing) as request:
+        page.page.click("#callout-warn")
+    chosen = json.loads(request.value.post_data or "")
+    assert chosen["runners"] == [leader] and chosen["race"] == "demo"
+    assert len(chosen["distances"]) > 1
+    page.page.wait_for_function("() => localStorage['spectate.arrivals']")
+    # A page that is opened again shows the choice, which ends with the place.
+    page.page.reload()
+    page.wait_for_connection()
+    expect(page.page.locator("#warn")).to_be_checked()
+    with page.page.expect_request(choosing) as request:
+        page.page.click("#unpin")
+    assert json.loads(request.value.post_data or "")["runners"] == []
     expect(page.page.locator("#arrivals")).to_be_hidden()
+    expect(callout).to_be_hidden()
     # A place on the height profile, by keyboard.
     page.page.focus("#profile-place")
     page.page.keyboard.press("End")
@@ -288,17 +323,6 @@ def test_arrivals_at_a_place_count_down_and_warn(
     page.page.click("#profile summary")
     cells = page.page.locator("#profile tr", has_text="Finish").locator("td")
     expect(cells.last).to_have_text("0 m")
-
-
-def arrive_soon(route: Route) -> None:
-    """Change the server's reply so that the next pass is in a little over a minute."""
-    response = route.fetch()
-    answer = response.json()
-    for runner in answer["runners"]:
-        first = next(p for p in runner["passes"] if p["status"] == "expected")
-        soon = answer["time"] + 63_000
-        first.update(at=soon, earliest=soon - 30_000, latest=soon + 30_000)
-    route.fulfill(response=response, json=answer)
 
 
 def test_the_distance_to_me_is_shown_on_request_only(
@@ -315,6 +339,11 @@ def test_the_distance_to_me_is_shown_on_request_only(
     expect(away).to_have_text(re.compile(r"^[\d.]+ k?m from you$"))
     page.page.click("#away")
     expect(away).to_have_text("")
+    page.page.click("#stand")
+    expect(page.page.locator("#callout-walk")).to_have_text(
+        re.compile(r"^About \d+ min on foot")
+    )
+    expect(page.page.locator("#arrivals-at")).to_contain_text("Arrival times at")
 
 
 def test_the_big_screen_has_no_controls_and_rotates_its_view(

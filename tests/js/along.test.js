@@ -31,3 +31,9 @@ test("a heading and a distance give a position", () => {
   assert.ok(Math.abs(metresBetween([6, 53], [lng, lat]) - 100) < 0.5);
   assert.ok(lng > 6 && Math.abs(lat - 53) < 1e-9);
 });
+
+test("the nearest distance to a position away from the course", () => {
+  const along = new Along([[0, 0], [0.01, 0], [0.01, 0.01]], 2000);
+  assert.ok(Math.abs(along.nearestTo([0.005, -0.02]) - 500) < 1);
+  assert.ok(Math.abs(along.nearestTo([0.02, 0.02]) - 2000) < 1);
+});

@@ -4,6 +4,7 @@ import { isImperial } from "../choices.js";
 import { find } from "../dom.js";
 import { MILE_M } from "../format.js";
 import { liveness } from "../liveness.js";
+import { Anchored } from "./anchored.js";
 import { Camera } from "./camera.js";
 import { courseLines, courseMarks, KILOMETRE_M } from "./course.js";
 import { Crowd } from "./crowd.js";
@@ -47,6 +48,7 @@ export class LiveMap {
   #hasAtlas = false;
   #options;
   #crowd;
+  #callout;
   /** @type {import("./followed.js").Followed | null} */
   #followed = null;
   #isOpening = false; // the followed ones
@@ -79,6 +81,7 @@ export class LiveMap {
     for (const [id, source] of Object.entries(SOURCES)) map.addSource(id, source);
     for (const layer of layers(this.#tokens)) map.addLayer(layer);
     this.#crowd = new Crowd(map);
+    this.#callout = new Anchored(map, find("#callout"));
     this.#openPointing();
     map.on("moveend", () => this.#showOutlines());
     dark.addEventListener("change", () => this.#repaint());
@@ -188,6 +191,7 @@ export class LiveMap {
    */
   setCovered(covered) {
     this.#camera.setCovered(covered);
+    this.#callout.setCovered(covered);
   }
 
   /** @param {boolean} isPaused */
@@ -240,10 +244,11 @@ export class LiveMap {
   }
 
   /**
-   * Set or remove a pin.
+   * Set or remove a pin, with the callout.
    * @param {LngLat | null} place
    */
   pin(place) {
+    this.#callout.show(place);
     this.#source("pin").setData({
       type: "FeatureCollection",
       features: place
