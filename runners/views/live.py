@@ -26,6 +26,7 @@ from runners.rights.access import visible_runners
 from runners.rights.windows import races_of, visible_races
 from runners.units.clock import milliseconds
 from runners.views.assets import map_assets, modules
+from runners.views.link_previews import link_preview
 from runners.views.streets import streets_of
 from runners.views.topic_data import course_of, first_rows, heights_of
 
@@ -113,6 +114,10 @@ def live_page(
         "eta": reverse("eta_json", args=["SLUG"]),
         "standings": reverse("standings_json", args=["SLUG"]),
         "palette": PALETTE,
+        # The picture of a runner's result. BIB stands for the bib.
+        "card": None
+        if link or race is None or race.visibility != Race.Visibility.PUBLIC
+        else reverse("entry_preview", args=[race.slug, "BIB"]),
         "replay": race and reverse("replay_json", args=[race.slug]),
         # The `follow` message that this page sends (docs/protocol.md).
         "follow": follow,
@@ -157,7 +162,14 @@ def live_page(
         "race": race,
         "share_link": link,
         "race_state": race and _race_state(race, now),
-        "preview": None if link else _preview(title, race or next(iter(courses), None)),
+        "preview": None
+        if link
+        else link_preview(
+            request,
+            title,
+            race or next(iter(courses), None),
+            one_runner or request.GET.get("runner"),
+        ),
         "race_length": race and race.length / 1000,
         # Times are in the race's time zone, or as a template would convert them.
         "race_start": race
@@ -177,16 +189,6 @@ def live_page(
     if mode == "embed":
         response.xframe_options_exempt = True
     return response
-
-
-def _preview(title: str, race: Race | None) -> dict[str, str]:
-    """Return the `title`, `image` and `site` of a link to the page in a messenger."""
-    if race is not None and race.visibility == Race.Visibility.PUBLIC and race.line:
-        image = reverse("race_preview", args=[race.slug])
-    else:
-        image = static("icons/phone-512.png")
-    site = settings.PUBLIC_URL
-    return {"title": title, "image": site + image, "site": site}
 
 
 def _first(follow: dict[str, Any]) -> str | None:

@@ -87,19 +87,23 @@ export class Player {
     return Math.max(this.#options.race.start + 1, Math.min(this.#options.now(), this.#options.race.ends));
   }
 
-  /** Play the race from its start. */
-  begin() {
-    this.time = this.#options.race.start;
+  /**
+   * Play the race from its start, or stop at a time of it.
+   * @param {number} [time] ms
+   */
+  begin(time) {
+    const { start } = this.#options.race;
+    this.time = Math.min(Math.max(time ?? start, start), this.#end());
     const points = this.#options.checkpoints().filter(({ kind }) => kind !== "start");
     this.#jump.replaceChildren(
       new Option(gettext("Go to…"), ""),
       new Option(gettext("Start"), "start"),
       ...points.map(({ id, name }) => new Option(name, String(id))),
     );
-    this.#slider.min = String(this.time);
+    this.#slider.min = String(start);
     this.#slider.max = String(this.#end());
-    this.#setPlaying(true);
-    this.#play.focus();
+    this.#setPlaying(time === undefined);
+    if (time === undefined) this.#play.focus();
   }
 
   // Jump to the time at which a checkpoint was passed.

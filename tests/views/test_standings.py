@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
+from PIL import Image
 
 from runners.models import (
     Checkpoint,
@@ -443,3 +444,28 @@ def test_an_entry_has_its_splits(client: Client) -> None:
     assert "35:00" in html
     assert "3:30 /km" in html
     assert client.get("/races/ten/runners/99/").status_code == 404
+
+
+def test_an_entry_has_a_picture_of_what_everybody_may_see(client: Client) -> None:
+    race = make_field(make_race())
+    html = client.get("/races/ten/runners/2/").content.decode()
+    assert '<meta property="og:title" content="Bob · Ten">' in html
+    assert "/races/ten/runners/2/card.png" in html
+    shared = client.get("/races/ten/?runner=bob").content.decode()
+    assert '<meta property="og:title" content="Bob · Ten">' in shared
+    assert "/races/ten/?runner=bob" in shared
+    picture = client.get("/races/ten/runners/2/card.png")
+    assert picture["Content-Type"] == "image/png"
+    assert Image.open(io.BytesIO(picture.content)).size == (1200, 630)
+
+    Runner.objects.filter(code="bob").update(visibility=Visibility.PRIVATE)
+    listing.forget_kept()
+    assert client.get("/races/ten/runners/2/card.png").status_code == 404
+    # A link may show it, but caches may not keep it.
+    soon = timezone.now() + timedelta(hours=1)
+    _, token = ShareLink.objects.issue(label="Crew", race=race, expires_at=soon)
+    headers = {"Spectate-Share": token}
+    for bib in ("1", "2"):
+        answer = client.get(f"/races/ten/runners/{bib}/card.png", headers=headers)
+        assert answer.status_code == 404
+    assert "/2/card.png" not in client.get("/races/ten/?runner=bob").content.decode()

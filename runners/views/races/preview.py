@@ -1,20 +1,30 @@
-"""The picture of a race for link previews: its course, name and date."""
+"""Pictures for link previews: a race, and a runner's place or result in it."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.cache import patch_cache_control
+from django.utils.html import strip_tags
+from django.utils.translation import get_language, override
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from runners import database
+from runners.models import Race
 from runners.rights.windows import visible_races
+from runners.views.live_json import Refused
+from runners.views.races.listing import requested_listing
+from runners.views.races.texts import shown
+from runners.views.share_header import SHARE_HEADER
 
 # The size that messengers ask for, px.
 SIZE = 1200, 630
@@ -25,41 +35,114 @@ SCALE = 2
 # Colours of the page's light theme (spectate.css).
 BACKGROUND, TEXT, MUTED, ACCENT = "#F7F8FA", "#151D26", "#4A5766", "#0B6E4F"
 MAX_AGE_S = 3600
+ENTRY_MAX_AGE_S = 60
+# White text is readable on darker colours only.
+MAX_LUMA_OF_WHITE_TEXT = 110
 Place = tuple[float, float]
+
+
+class Text(NamedTuple):
+    """A paragraph of a picture; the size is in px."""
+
+    words: str
+    size: int
+    colour: str
+
+
+class Disc(NamedTuple):
+    """A runner on the course."""
+
+    lat: float
+    lng: float
+    colour: str
+    bib: str
 
 
 @require_safe
 def race_preview(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the picture of a public race as PNG."""
     race = get_object_or_404(visible_races(), slug=slug)
+    texts = (
+        Text("Spectate", 32, ACCENT),
+        Text(race.name, 72, TEXT),
+        Text(_facts(race), 40, MUTED),
+    )
+    return _png(picture(texts, _line(race)), MAX_AGE_S)
+
+
+@require_safe
+async def entry_preview(request: HttpRequest, slug: str, bib: str) -> HttpResponse:
+    """Return the picture of a public runner in a race: the result, or how far they are.
+
+    What it shows is what anybody may see, whoever asks.
+    """
+    if SHARE_HEADER in request.headers:
+        raise Http404("There are no pictures behind a share link.")
+    try:
+        body = await database.read(_entry_picture, request, slug, bib, get_language())
+    except Refused as error:
+        raise Http404(error.detail) from None
+    return _png(body, ENTRY_MAX_AGE_S)
+
+
+# Runs in a thread of the database pool.
+def _entry_picture(request: HttpRequest, slug: str, bib: str, language: str) -> bytes:
+    listing = requested_listing(request, slug, None, bib=bib)
+    if not listing.page:
+        raise Http404("There is no such entry, or it is not shown to everybody.")
+    (ranked,) = listing.page
+    row, course = ranked.row, listing.ground.course
+    with override(language):
+        words = shown(ranked, ranked.rank, listing.gaps[0], listing)
+        places = [_("Place {rank}").format(rank=ranked.rank)] if ranked.rank else []
+        if ranked.category_rank:
+            group = _("In %(group)s") % {"group": row.category}
+            places.append(f"{group}: {ranked.category_rank}")
+    texts = (
+        Text(row.name, 56, TEXT),
+        Text(strip_tags(words["figure"]) or words["state"], 96, ACCENT),
+        Text(" · ".join(places), 36, TEXT),
+        Text(listing.race.name, 40, MUTED),
+        Text(_facts(listing.race), 32, MUTED),
+    )
+    if course is None:
+        return picture(texts, ())
+    disc = None
+    if row.distance is not None:
+        # Steps of 100 m, so that few pictures are drawn.
+        lat, lng = course.point_at(round(row.distance, -2))
+        disc = Disc(lat, lng, row.colour, row.bib)
+    return picture(texts, tuple((lat, lng) for lat, lng, *_ele in course.points), disc)
+
+
+def _facts(race: Race) -> str:
     start = race.start.astimezone(ZoneInfo(race.timezone))
-    facts = f"{start:%Y-%m-%d}"
-    if race.length:
-        facts += f" · {race.length / 1000:.1f} km"
-    line = tuple((point[0], point[1]) for point in race.line)
-    response = HttpResponse(picture(race.name, facts, line), content_type="image/png")
-    patch_cache_control(response, public=True, max_age=MAX_AGE_S)
+    length = f" · {race.length / 1000:.1f} km" if race.length else ""
+    return f"{start:%Y-%m-%d}{length}"
+
+
+def _line(race: Race) -> tuple[Place, ...]:
+    return tuple((point[0], point[1]) for point in race.line)
+
+
+def _png(body: bytes, max_age: int) -> HttpResponse:
+    response = HttpResponse(body, content_type="image/png")
+    patch_cache_control(response, public=True, max_age=max_age)
     return response
 
 
-@lru_cache(maxsize=32)
-def picture(name: str, facts: str, line: tuple[Place, ...]) -> bytes:
-    """Draw a course, given as (lat, lng) in degrees, beside a name; return a PNG."""
+@lru_cache(maxsize=64)
+def picture(
+    texts: tuple[Text, ...], line: tuple[Place, ...], disc: Disc | None = None
+) -> bytes:
+    """Draw a course, given as (lat, lng) in degrees, beside texts; return a PNG."""
     width, height = (SCALE * side for side in SIZE)
     image = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
     if len(line) > 1:
-        course = _fitted(line)
-        draw.line(course, fill=ACCENT, width=SCALE * 8, joint="curve")
-        for x, y in (course[0], course[-1]):
-            radius = SCALE * 12
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=TEXT)
+        _draw_course(draw, line, disc)
     top = float(SCALE * MARGIN)
-    for words, size, colour in (
-        ("Spectate", 32, ACCENT),
-        (name, 72, TEXT),
-        (facts, 40, MUTED),
-    ):
+    for words, size, colour in texts:
         font = ImageFont.load_default(SCALE * size)
         for row in _rows(words, font):
             draw.text((SCALE * MARGIN, top), row, fill=colour, font=font)
@@ -70,23 +153,59 @@ def picture(name: str, facts: str, line: tuple[Place, ...]) -> bytes:
     return data.getvalue()
 
 
-def _fitted(line: Sequence[Place]) -> list[Place]:
-    """Project a line to the right part of the picture; return pixels (x, y)."""
+def _draw_course(
+    draw: ImageDraw.ImageDraw, line: Sequence[Place], disc: Disc | None
+) -> None:
+    project = _projection(line)
+    course = [project(place) for place in line]
+    # The casing separates crossing parts of the line.
+    draw.line(course, fill=BACKGROUND, width=SCALE * 14, joint="curve")
+    draw.line(course, fill=ACCENT, width=SCALE * 8, joint="curve")
+    for end in (course[0], course[-1]):
+        _draw_disc(draw, end, 12, TEXT)
+    if disc is not None:
+        at = project((disc.lat, disc.lng))
+        _draw_disc(draw, at, 34, BACKGROUND)
+        _draw_disc(draw, at, 30, disc.colour or ACCENT)
+        font = ImageFont.load_default(SCALE * 24)
+        red, green, blue, *_alpha = ImageColor.getrgb(disc.colour or ACCENT)
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        ink = "#FFFFFF" if luma < MAX_LUMA_OF_WHITE_TEXT else TEXT
+        draw.text(at, disc.bib[:4], fill=ink, font=font, anchor="mm")
+
+
+def _draw_disc(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], radius: int, colour: str
+) -> None:
+    x, y, r = *at, SCALE * radius
+    draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+
+
+def _projection(
+    line: Sequence[Place],
+) -> Callable[[Place], tuple[float, float]]:
+    """Return the projection of a line's places to pixels in the right part."""
     shrink = math.cos(math.radians(sum(lat for lat, _ in line) / len(line)))
     first = line[0][1]
-    # Longitudes relative to the start, so that a line may cross the dateline.
-    flat = [((((lng - first + 180) % 360) - 180) * shrink, -lat) for lat, lng in line]
+
+    def flat(place: Place) -> tuple[float, float]:
+        lat, lng = place
+        # Relative to the start, so that a line may cross the dateline.
+        return (((lng - first + 180) % 360) - 180) * shrink, -lat
+
     (left, right), (top, bottom) = (
-        (min(part), max(part)) for part in zip(*flat, strict=True)
+        (min(part), max(part)) for part in zip(*map(flat, line), strict=True)
     )
     box = SIZE[0] - TEXT_WIDTH - 3 * MARGIN, SIZE[1] - 2 * MARGIN
     span = max((right - left) / box[0], (bottom - top) / box[1]) or 1.0
     x0 = TEXT_WIDTH + 2 * MARGIN + (box[0] - (right - left) / span) / 2
     y0 = MARGIN + (box[1] - (bottom - top) / span) / 2
-    return [
-        (SCALE * (x0 + (x - left) / span), SCALE * (y0 + (y - top) / span))
-        for x, y in flat
-    ]
+
+    def project(place: Place) -> tuple[float, float]:
+        x, y = flat(place)
+        return SCALE * (x0 + (x - left) / span), SCALE * (y0 + (y - top) / span)
+
+    return project
 
 
 def _rows(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:

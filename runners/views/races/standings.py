@@ -20,6 +20,7 @@ from runners.models import Race, ShareLink
 from runners.races.standings import legs
 from runners.rights.share_links import LinkError, find_link
 from runners.units.clock import milliseconds
+from runners.views.link_previews import link_preview
 from runners.views.live_json import Refused
 from runners.views.races.listing import requested_listing
 from runners.views.races.requests import answers_json
@@ -204,6 +205,14 @@ def _entry(
         "asked": listing.query,
         "entry": shown(ranked, ranked.rank, listing.gaps[0], listing),
         "place": ranked,
+        "preview": None
+        if base
+        else link_preview(
+            request,
+            f"{ranked.row.name} · {listing.race.name}",
+            listing.race,
+            ranked.row.code,
+        ),
         "out": None if ranked.row.out is None else there(ranked.row.out, listing.race),
         "out_ms": ms(ranked.row.out),
         "gun_time": hms(ranked.row.time("gun")),
