@@ -106,7 +106,7 @@ def file_plan(*, entry: Entry, fixes: Sequence[Fix]) -> FilePlan:
 @transaction.atomic
 def file_import(*, entry: Entry, fixes: Sequence[Fix]) -> FilePlan:
     """Store the positions that fill gaps, and recompute the splits."""
-    Entry.objects.select_for_update(of=("self",)).get(pk=entry.pk)
+    Entry.objects.lock([entry.pk])
     plan = file_plan(entry=entry, fixes=fixes)
     active = _active(entry)
     now = timezone.now()

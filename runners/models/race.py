@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -176,6 +177,16 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
             is_out = changes["status"] in Entry.OVER and not changes.get("finished_at")
             changes.setdefault("out_at", timezone.now() if is_out else None)
         return super().update(**changes)
+
+    def lock(self, pks: Iterable[int]) -> list[Entry]:
+        """Lock entries for the transaction, and return them with their waves.
+
+        Every transaction that writes splits locks their entries first, in the order of
+        their keys. Otherwise two of them, of a phone and of a mat, could insert the
+        same split, or wait for each other.
+        """
+        rows = self.filter(pk__in=list(pks)).select_related("wave").order_by("pk")
+        return list(rows.select_for_update(of=("self",)))
 
     def shown(self) -> EntryQuerySet:
         """Return the entries that are visible to others.

@@ -362,6 +362,7 @@ def recompute(pk: int, engagement: ActiveEntry) -> Recomputed | None:
     changes.append(StatusChange(engagement.entry, *_stored_status(replay.state)))
     gone = Split.objects.filter(pk__in=[split.pk for split in known.values()])
     with transaction.atomic():
+        Entry.objects.lock([engagement.entry])
         gone.filter(by_mat=True).update(phone_time=None)
         gone.filter(by_hand=False, by_mat=False).delete()
         for change in changes:

@@ -184,7 +184,12 @@ def _write(rows: Sequence[Row], changes: Sequence[Change]) -> None:
             newest[row.runner] = row
     # Ordered by primary key, so that two processes never deadlock.
     latest = [newest[pk] for pk in sorted(newest)]
+    results = {
+        change.entry for change in changes if not isinstance(change, ConfirmedFix)
+    }
     with transaction.atomic():
+        if results:
+            Entry.objects.lock(results)
         with connection.cursor() as cursor:
             if rows:
                 values = orjson.dumps(

@@ -92,6 +92,8 @@ class HandSplit(NamedTuple):
 def splits_set_by_hand(*, times: Iterable[HandSplit]) -> tuple[int, int, int]:
     """Store times; return how many are new, changed and as before."""
     times = list(times)
+    locked = Entry.objects.lock({time.entry.pk for time in times})
+    entries = {entry.pk: entry for entry in locked}
     stored = {
         (split.entry_id, split.checkpoint_id, split.pass_number): split
         for split in Split.objects.filter(entry__in={t.entry.pk for t in times})
@@ -104,7 +106,8 @@ def splits_set_by_hand(*, times: Iterable[HandSplit]) -> tuple[int, int, int]:
             continue
         into = new if split is None else changed
         split = split or Split(pass_number=number)
-        split.entry, split.checkpoint, split.time = entry, checkpoint, time
+        split.entry, split.checkpoint = entries[entry.pk], checkpoint
+        split.time = time
         split.by_hand, split.uncertainty = True, 0
         into.append(split)
     Split.objects.bulk_create(new)

@@ -76,9 +76,7 @@ def _update(
     pks: Sequence[int],
     passes: Mapping[int, Sequence[StationPass]],
 ) -> None:
-    # Locked in the order of their keys, because several decoders may send at once.
-    locked = Entry.objects.select_for_update(of=("self",)).select_related("wave")
-    entries = list(locked.filter(pk__in=pks).order_by("pk"))
+    entries = Entry.objects.lock(pks)
     reads: dict[int, list[ChipRead]] = defaultdict(list)
     states: dict[int, str] = {}
     stored = Passing.objects.filter(entry__in=pks).exclude(state__in=SET_ASIDE)
