@@ -10,6 +10,7 @@ from runners.views import (
     health,
     language,
     live,
+    overview,
     phones,
     share,
     stop,
@@ -41,6 +42,7 @@ register_converter(CodeConverter, "code")
 urlpatterns = [
     path("", live.live, name="live"),
     path("live.json", live_json, name="live_json"),
+    path("races/", overview.races_page, name="races"),
     path("races/<slug:slug>/", live.race, name="race"),
     path("races/<slug:slug>/preview.png", race_preview, name="race_preview"),
     path("races/<slug:slug>/course.gpx", course.course_gpx, name="course_gpx"),

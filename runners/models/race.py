@@ -116,6 +116,10 @@ class Race(models.Model):
         return self.name
 
     @property
+    def kilometres(self) -> float:
+        return self.length / 1000
+
+    @property
     def is_over(self) -> bool:
         """Return whether the race has ended."""
         return self.ends <= timezone.now()

@@ -27,6 +27,7 @@ from runners.rights.windows import races_of, visible_races
 from runners.units.clock import milliseconds
 from runners.views.assets import map_assets, modules
 from runners.views.link_previews import link_preview
+from runners.views.overview import overview_of
 from runners.views.streets import streets_of
 from runners.views.topic_data import course_of, first_rows, heights_of
 
@@ -150,7 +151,7 @@ def live_page(
         "icons": static("icons/sprite.svg"),
     }
     # A share link shows nothing else.
-    others = Race.objects.none() if link else visible_races().defer("line")
+    others = Race.objects.none() if link else visible_races()
     if race:
         others = others.exclude(pk=race.pk)
     context = {
@@ -180,8 +181,7 @@ def live_page(
         "rows": ""
         if link or one_runner
         else first_rows(race.pk if race else None, request.user.pk),
-        "races": [(other, _race_state(other, now)) for other in others.on_or_next(now)],
-        "past_races": others.past(now)[:PAST_RACES],
+        "overview": overview_of(others, now, PAST_RACES),
     }
     response = render(request, "runners/live.html", context)
     # The page shows runners who may be private a minute later.

@@ -120,6 +120,7 @@ openMap().finally(() => {
   openTools();
   openChoices();
   openProfile();
+  openRaces();
   feed.prepare();
 });
 offerReplay();
@@ -236,11 +237,12 @@ async function shareView() {
   if (sentence) header.notice(sentence);
 }
 
-// Show the place and the time of the page's address, once the courses have arrived.
+// Show the place and the replay of the page's address, once the courses have arrived.
 function showAsked() {
   const { place, time } = asked;
   asked.place = asked.time = null;
   if (time !== null && page.replay) openPlayer(time);
+  else if (location.hash === "#replay" && !player) openPlayer();
   if (place) openTools().then(() => tools?.mine.pinned.point(place, SHARED_PLACE_REACH_M));
 }
 
@@ -360,6 +362,12 @@ async function openChoices() {
   const { offerChoices } = await import("./chooser.js");
   offerChoices();
   onChoice(draw);
+}
+
+async function openRaces() {
+  if (!document.querySelector("#races")) return;
+  const { searchRaces } = await import("./races.js");
+  searchRaces(/** @type {HTMLInputElement} */ (find("#search")));
 }
 
 async function openProfile() {

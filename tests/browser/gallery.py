@@ -86,6 +86,7 @@ def pages(page: Page, server: Server, site: Site) -> Iterator[str]:
     for name, path in {
         "link-pin": site.pin,
         "link-ended": site.ended,
+        "races": "/races/",
         "standings": "/races/ten/standings/",
         "standings-next": "/races/night/standings/",
         "standings-nobody": "/races/ten/standings/?q=zz",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Along } from "../../static/js/along.js";
-import { courseMarks, kilometrePoints } from "../../static/js/map/course.js";
+import { courseMarks, kilometrePoints, labelsInView } from "../../static/js/map/course.js";
 import { hasMoved } from "../../static/js/map/crowd.js";
 import { PointDiff } from "../../static/js/map/diff.js";
 import { ringOf } from "../../static/js/map/followed.js";
@@ -134,4 +134,20 @@ test("a ring has the radius of the accuracy, and only if that is large", () => {
   assert.equal(ringOf(null, 0), 0);
   assert.ok(Math.abs(ringOf(78.2715, 0) * 1000 - 1) < 1e-6);
   assert.ok(Math.abs(ringOf(100, 60) / ringOf(100, 0) - 2) < 1e-6);
+});
+
+test("a label that the edge of the map would cut off is on the other side", () => {
+  const checkpoints = [0, 0.01].map((lng, id) => (
+    { id, name: "Bridge", kind: id ? "finish" : "start", distance: 1000 * id, lat: 0, lng }
+  ));
+  const marks = courseMarks([{ line: [[0, 0], [0.01, 0]], length: 1000, checkpoints }]);
+  const sides = () => marks.features.filter(({ properties }) => properties.name)
+    .map(({ properties }) => properties.isLeft);
+  const roomOf = ([lng]) => 100 - 5000 * lng;
+  assert.equal(labelsInView(marks, roomOf), true);
+  assert.deepEqual(sides(), [false, true]);
+  assert.equal(labelsInView(marks, roomOf), false);
+  // A point outside of the map has its label where it was.
+  labelsInView(marks, () => -1);
+  assert.deepEqual(sides(), [false, false]);
 });

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from runners.models import Entry, Follow, LatestPosition, Race, Runner
 from runners.views import topic_data
+from runners.views.overview import path_of
 
 Visibility = Runner.Visibility
 
@@ -61,11 +62,40 @@ def test_the_live_page_links_to_current_next_and_past_races(
     make_race("on", start=-hour, ends=hour)
     make_race("next", start=30 * hour, ends=40 * hour)
     make_race("over", start=-9 * hour, ends=-hour)
-    html = client.get("/").content.decode()
-    assert 'href="/races/on/"' in html
-    assert 'href="/races/next/"' in html
-    assert html.index("Past races") < html.index('href="/races/over/"')
-    assert 'href="/races/over/standings/"' in html
+    for page in ("/", "/races/", "/races/?q=E"):
+        html = client.get(page).content.decode()
+        assert ('href="/races/on/"' in html) is ("?q=" not in page)
+        assert html.index("Next races") < html.index('href="/races/next/"')
+        assert html.index("Past races") < html.index('href="/races/over/"')
+        assert 'href="/races/over/standings/"' in html
+        assert 'href="/races/over/#replay"' in html
+        # The straight course runs from the south-west to the north-east.
+        assert '<path d="M20.1 44.0L43.9 4.0"/>' in html
+    assert "No race has “zz”" in client.get("/races/?q=zz").content.decode()
+
+
+def test_unlisted_races_are_in_no_list(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("club-only", start=-hour, ends=hour)
+    assert "Club-Only" in client.get("/races/?q=club").content.decode()
+    race.visibility = Race.Visibility.LINK
+    race.save()
+    for page in ("/", "/races/", "/races/?q=club"):
+        html = client.get(page).content.decode()
+        assert "Club-Only" not in html
+        assert "There are no races yet." in html or "q=" in page
+
+
+def test_a_moved_course_has_a_new_thumbnail(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("on", start=-hour, ends=hour)
+    before = client.get("/races/").content
+    race.line = [[53.37, -6.32], [53.37, -6.33]]
+    race.save()
+    assert client.get("/races/").content != before
+    # Across the dateline, a course without a second point, and none at all.
+    assert path_of([(0, 179.9), (0, -179.9)]) == "M4.0 24.0L60.0 24.0"
+    assert path_of([(0, 1), (0, 1)]) == path_of([]) == ""
 
 
 def test_a_posted_link_has_a_title_and_a_picture(client: Client, db: None) -> None:

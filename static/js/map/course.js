@@ -7,11 +7,15 @@ import { metresBetween } from "../metres.js";
 // A start and a finish within this distance share one label.
 const SAME_PLACE_M = 60;
 export const KILOMETRE_M = 1000;
+// The width of a character of a label, and its distance from the point, px.
+const CHARACTER_PX = 8;
+const LABEL_GAP_PX = 12;
 
 /**
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("../store.js").Race} Race
  * @typedef {import("geojson").Feature<import("geojson").Point, Record<string, any>>} Mark
+ * @typedef {import("geojson").FeatureCollection<import("geojson").Point, Record<string, any>>} Marks
  * @typedef {{name: string, at: LngLat}} Place
  */
 
@@ -35,6 +39,7 @@ export function courseLines(races) {
  * Return kilometre or mile marks and the named points of each race, as points.
  * @param {Pick<Race, "line" | "length" | "checkpoints">[]} races
  * @param {number} [unit] m
+ * @returns {Marks}
  */
 export function courseMarks(races, unit = KILOMETRE_M) {
   return collection(
@@ -43,6 +48,23 @@ export function courseMarks(races, unit = KILOMETRE_M) {
       return [...distances(race, unit).filter((mark) => !isAtAny(mark, named)), ...named];
     }),
   );
+}
+
+/**
+ * Set on which side of its point each label is. Returns whether any has changed.
+ * @param {Marks} marks
+ * @param {(at: LngLat) => number} roomOf px to the right of a point
+ */
+export function labelsInView(marks, roomOf) {
+  let changed = false;
+  for (const { geometry, properties } of marks.features) {
+    if (!properties.name) continue;
+    const room = roomOf(/** @type {LngLat} */ (geometry.coordinates));
+    const isLeft = room >= 0 && room < LABEL_GAP_PX + CHARACTER_PX * properties.name.length;
+    changed ||= isLeft !== properties.isLeft;
+    properties.isLeft = isLeft;
+  }
+  return changed;
 }
 
 /**
@@ -94,7 +116,7 @@ function places({ line, checkpoints }) {
     if (!kinds.has("start")) places.unshift({ name: gettext("Start"), at: line[0] });
     if (!kinds.has("finish")) places.push({ name: gettext("Finish"), at: line[line.length - 1] });
   }
-  return together(places).map(({ name, at }) => point(at, { name }));
+  return together(places).map(({ name, at }) => point(at, { name, isLeft: false }));
 }
 
 /**
@@ -128,7 +150,11 @@ function point(coordinates, properties) {
   return { type: "Feature", properties, geometry: { type: "Point", coordinates } };
 }
 
-/** @param {import("geojson").Feature[]} features @returns {import("geojson").FeatureCollection} */
+/**
+ * @template {import("geojson").Geometry} G
+ * @param {import("geojson").Feature<G>[]} features
+ * @returns {import("geojson").FeatureCollection<G, any>}
+ */
 function collection(features) {
   return { type: "FeatureCollection", features };
 }

@@ -9,6 +9,11 @@ const KILOMETRES = [
   [1, 12.5],
 ];
 const BOLD = ["system-ui", "sans-serif", "bold"];
+// The anchors of labels to the right and to the left of a checkpoint, tried in order.
+const LABEL_SIDES = [
+  ["checkpoint-labels", false, ["left", "right", "top", "bottom"]],
+  ["checkpoint-labels-left", true, ["right", "top", "bottom"]],
+];
 
 /** @type {Record<string, import("maplibre-gl").GeoJSONSourceSpecification>} */
 export const SOURCES = {
@@ -176,22 +181,22 @@ export function layers(tokens) {
       },
       paint: { "text-color": tokens.muted, ...halo },
     })),
-    {
-      id: "checkpoint-labels",
+    ...LABEL_SIDES.map(([id, isLeft, anchors]) => ({
+      id,
       type: "symbol",
       source: "marks",
-      filter: ["has", "name"],
+      filter: ["all", ["has", "name"], ["==", ["get", "isLeft"], isLeft]],
       layout: {
         "text-field": ["get", "name"],
         "text-font": BOLD,
         "text-size": 13,
-        "text-variable-anchor": ["left", "right", "top", "bottom"],
+        "text-variable-anchor": anchors,
         "text-radial-offset": 0.9,
         "text-justify": "auto",
         "text-optional": true,
       },
       paint: { "text-color": tokens.text, ...halo },
-    },
+    })),
     {
       id: "crowd-labels",
       type: "symbol",

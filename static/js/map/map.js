@@ -6,7 +6,7 @@ import { MILE_M } from "../format.js";
 import { liveness } from "../liveness.js";
 import { Anchored } from "./anchored.js";
 import { Camera } from "./camera.js";
-import { courseLines, courseMarks, KILOMETRE_M } from "./course.js";
+import { courseLines, courseMarks, KILOMETRE_M, labelsInView } from "./course.js";
 import { Crowd } from "./crowd.js";
 import { layers, SOURCES } from "./layers.js";
 import { readTokens } from "./style.js";
@@ -64,6 +64,8 @@ export class LiveMap {
   #courses = [];
   /** @type {string | null} what is drawn of them */
   #coursesOf = null;
+  /** @type {import("./course.js").Marks | null} */
+  #marks = null;
   #isReady = false;
   #hasFitted = false;
   #isFitted = false;
@@ -84,6 +86,7 @@ export class LiveMap {
     this.#callout = new Anchored(map, find("#callout"));
     this.#openPointing();
     map.on("moveend", () => this.#showOutlines());
+    map.on("moveend", () => this.#keepLabelsInView());
     dark.addEventListener("change", () => this.#repaint());
     on("#fit", () => this.#fit());
     on("#mine-in-view", () => this.#keepMine());
@@ -212,8 +215,23 @@ export class LiveMap {
     if (wanted === this.#coursesOf) return;
     this.#coursesOf = wanted;
     this.#source("course").setData(courseLines(races));
-    this.#source("marks").setData(courseMarks(races, unit));
+    this.#marks = courseMarks(races, unit);
+    this.#source("marks").setData(this.#marks);
+    this.#keepLabelsInView();
     this.#courses = races.flatMap(({ line }) => line);
+  }
+
+  // Labels are to the right of their checkpoints, unless the map's edge or its buttons
+  // would cut them off there.
+  #keepLabelsInView() {
+    if (!this.#marks) return;
+    const { right } = this.#map.getContainer().getBoundingClientRect();
+    const buttons = find(".controls").getBoundingClientRect();
+    const changed = labelsInView(this.#marks, (at) => {
+      const { x, y } = this.#map.project(at);
+      return (y > buttons.top && y < buttons.bottom ? buttons.left : right) - x;
+    });
+    if (changed) this.#source("marks").setData(this.#marks);
   }
 
   // Choose the view once there is data, unless the visitor has moved the map.

@@ -69,6 +69,7 @@ SHOW_NOTHING = frozenset({"lang", "embed", "screen", "part", "next", "email"})
 # The queries of views that read others, by route.
 QUERIES: dict[str, tuple[str, ...]] = {
     "": ("embed=1", "screen=1"),
+    "races/": ("q=t",),
     "live.json": (
         "public=1&race=ten",
         "runners=" + ",".join(CODES),
