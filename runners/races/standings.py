@@ -162,6 +162,23 @@ def gap_of(ranked: RankedRow, leader: RankedRow, clock: Clock = "gun") -> Gap:
     return Gap(metres=metres)
 
 
+def gaps_of(group: Sequence[RankedRow], clock: Clock = "gun") -> list[Gap]:
+    """Return the gap of each row of a ranked group to the first.
+
+    Splits may be older for one runner than for the next: nobody's gap is less than that
+    of the runner ranked before, who will be earlier at every place to come.
+    """
+    gaps: list[Gap] = []
+    least = 0.0
+    for ranked in group:
+        gap = gap_of(ranked, group[0], clock)
+        if gap.seconds is not None:
+            least = max(least, gap.seconds)
+            gap = gap._replace(seconds=least)
+        gaps.append(gap)
+    return gaps
+
+
 class Leg(NamedTuple):
     """A split for display: seconds since the start, and since the split before.
 

@@ -11,6 +11,7 @@ from runners.races.standings import (
     Row,
     SplitTime,
     gap_of,
+    gaps_of,
     in_group,
     legs,
     matching,
@@ -189,6 +190,23 @@ def test_a_gap_is_measured_where_both_have_been(
     leader, behind = standings([first, other])
     assert gap_of(leader, leader) == Gap()
     assert gap_of(behind, leader) == gap
+
+
+def test_gaps_increase_with_the_rank() -> None:
+    group = standings(
+        [
+            finisher("1", 900.0, splits=(split(1, 300.0), split(2, 600.0))),
+            finisher("2", 1_000.0, splits=(split(1, 310.0), split(2, 650.0))),
+            # The last split of each is older than that of the runner ahead.
+            row("3", splits=(split(1, 320.0), split(2, 720.0)), progress=2_500.0),
+            row("4", splits=(split(1, 330.0),), progress=1_900.0),
+            row("5", splits=(split(1, 290.0),), progress=1_800.0),
+            row("6", status="dnf"),
+        ]
+    )
+    assert [gap.seconds for gap in gaps_of(group)] == [
+        *(None, 100.0, 120.0, 120.0, 120.0, None)
+    ]
 
 
 def test_laps_are_compared_lap_by_lap() -> None:

@@ -17,7 +17,7 @@ from runners.races.standings import (
     Gap,
     RankedRow,
     Row,
-    gap_of,
+    gaps_of,
     in_group,
     matching,
     standings,
@@ -77,6 +77,15 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The rows of a category and a wave, with ranks and gaps by entry."""
+
+    ranked_rows: Sequence[RankedRow]
+    ranks: dict[int, int | None]
+    gaps: dict[int, Gap]
+
+
+@dataclass(frozen=True)
 class Kept:
     """The standings of some runners at one moment."""
 
@@ -107,8 +116,10 @@ def requested_listing(
     ground, rows = _kept_rows(race.pk, moment)
     # Ranks and gaps by a hidden runner would reveal where they are.
     kept = _kept(race.pk, query.clock, shown, moment)
-    group = in_group(kept.ranked_rows, query.category, query.wave)
-    ranked_rows = matching(group, query.text) if query.text else group
+    group = _kept_group(race.pk, query.clock, shown, moment, query.category, query.wave)
+    ranked_rows = group.ranked_rows
+    if query.text:
+        ranked_rows = matching(ranked_rows, query.text)
     if bib is not None:
         page = [ranked for ranked in ranked_rows if ranked.row.bib == bib]
     elif query.runners:
@@ -123,24 +134,14 @@ def requested_listing(
         query=query,
         ranked_rows=ranked_rows,
         page=page,
-        ranks=_ranks(query, group, page),
-        gaps=[gap_of(ranked, group[0], query.clock) for ranked in page],
+        ranks=[group.ranks[ranked.row.entry] for ranked in page],
+        gaps=[group.gaps[ranked.row.entry] for ranked in page],
         categories=kept.categories,
         waves=kept.waves,
         entries=len(rows),
         hidden=len(rows) - len(kept.ranked_rows),
         states=kept.states,
     )
-
-
-def _ranks(
-    query: ListingQuery, group: Sequence[RankedRow], page: Sequence[RankedRow]
-) -> list[int | None]:
-    if query.category or query.wave:
-        again = standings([ranked.row for ranked in group], query.clock)
-        rank = {ranked.row.entry: ranked.rank for ranked in again}
-        return [rank[ranked.row.entry] for ranked in page]
-    return [ranked.rank for ranked in page]
 
 
 @lru_cache(maxsize=16)
@@ -162,8 +163,31 @@ def _kept(pk: int, clock: Clock, shown: frozenset[int], moment: int) -> Kept:
     )
 
 
+@lru_cache(maxsize=64)
+def _kept_group(
+    pk: int,
+    clock: Clock,
+    shown: frozenset[int],
+    moment: int,
+    category: str,
+    wave: str,
+) -> Group:
+    everybody = _kept(pk, clock, shown, moment).ranked_rows
+    rows = in_group(everybody, category, wave)
+    again = (
+        standings([ranked.row for ranked in rows], clock) if category or wave else rows
+    )
+    gaps = gaps_of(again, clock)
+    return Group(
+        rows,
+        {ranked.row.entry: ranked.rank for ranked in again},
+        {ranked.row.entry: gap for ranked, gap in zip(again, gaps, strict=True)},
+    )
+
+
 def forget_kept() -> None:
     """Discard the caches (for tests)."""
+    _kept_group.cache_clear()
     _kept_rows.cache_clear()
     _kept.cache_clear()
 
