@@ -28,7 +28,15 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Entry
-        fields: ClassVar = ["bib", "race", "runner", "wave", "category", "status"]
+        fields: ClassVar = [
+            "bib",
+            "race",
+            "runner",
+            "wave",
+            "category",
+            "club",
+            "status",
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +78,7 @@ class EntryInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 class EntriesOfRace(EntryInline):
-    fields = ("bib", "runner", "wave", "category", "status")
+    fields = ("bib", "runner", "wave", "category", "club", "status")
     autocomplete_fields = ("runner",)
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
@@ -110,7 +118,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     autocomplete_fields = ("race", "runner")
     list_per_page = 50
     fields = (
-        *("bib", "race", "runner", "wave", "category", "status"),
+        *("bib", "race", "runner", "wave", "category", "club", "status"),
         *("is_accepted", "chip"),
     )
     readonly_fields = ("is_accepted", "chip")

@@ -35,6 +35,7 @@ class EntryIn(Strict):
     name: Text = Field("", max_length=80)
     code: str = Field("", pattern=rf"^({CODE_PATTERN})?$")
     category: Text = Field("", max_length=40)
+    club: Text = Field("", max_length=60)
     wave: Text = Field("", description="The name of a wave of the race.")
     visibility: Literal["", "public", "followers", "race", "private"] = ""
 
@@ -72,6 +73,7 @@ class EntryOut(Schema):
     code: str
     name: str
     category: str
+    club: str
     wave: str
     status: StatusName
     accepted: bool
@@ -208,6 +210,7 @@ def _out(entry: Entry) -> EntryOut:
         code=entry.runner.code,
         name=entry.runner.name,
         category=entry.category,
+        club=entry.club,
         wave="" if entry.wave is None else entry.wave.name,
         status=entry.status,  # type: ignore[arg-type]
         accepted=entry.accepted,

@@ -189,6 +189,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('bib', models.CharField(max_length=12)),
                 ('category', models.CharField(blank=True, help_text='Standings have a list per category: W40, M, relay.', max_length=40)),
+                ('club', models.CharField(blank=True, help_text='Spectators can show and follow a club or a team.', max_length=60)),
                 ('status', models.CharField(choices=[('registered', 'Registered'), ('started', 'Started'), ('finished', 'Finished'), ('dnf', 'Did not finish'), ('dns', 'Did not start'), ('dsq', 'Disqualified')], default='registered', max_length=10)),
                 ('accepted', models.BooleanField(default=True, help_text='A runner with an account is shown after accepting the entry.')),
                 ('started_at', models.DateTimeField(blank=True, help_text='When the runner crossed the start, for the chip time.', null=True)),

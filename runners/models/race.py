@@ -235,6 +235,11 @@ class Entry(models.Model):
         blank=True,
         help_text="Standings have a list per category: W40, M, relay.",
     )
+    club = models.CharField(
+        max_length=60,
+        blank=True,
+        help_text="Spectators can show and follow a club or a team.",
+    )
     status = models.CharField(max_length=10, choices=Status, default=Status.REGISTERED)
     accepted = models.BooleanField(
         default=True,

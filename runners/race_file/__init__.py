@@ -19,7 +19,7 @@ WAVE = ("name", "start")
 CHECKPOINT = ("name", "distance", "kind")
 RUNNER = ("code", "name", "colour", "visibility", "cheers", "sharing_ends_at")
 ENTRY = (
-    *("bib", "category", "status", "accepted", "started_at", "finished_at"),
+    *("bib", "category", "club", "status", "accepted", "started_at", "finished_at"),
     "out_at",
 )
 SPLIT = ("pass_number", "time", "uncertainty", "by_hand", "by_mat", "by_file")

@@ -121,12 +121,12 @@ def rows_of(
     }
     rows = []
     for (
-        entry, runner, code, name, colour, bib, category, wave, gun, status,
+        entry, runner, code, name, colour, bib, category, club, wave, gun, status,
         started_at, finished_at, out_at,
     ) in entries.annotate(start=Coalesce("wave__start", "race__start")).values_list(
         "pk", "runner", "runner__code", "runner__name", "runner__colour", "bib",
-        "category", "wave__name", "start", "status", "started_at", "finished_at",
-        "out_at",
+        "category", "club", "wave__name", "start", "status", "started_at",
+        "finished_at", "out_at",
     ):  # fmt: skip
         own = sorted(split_times.get(entry, ()), key=_by_distance)
         progress, at, off_course_of = latest.get(runner, (None, None, None))
@@ -140,6 +140,7 @@ def rows_of(
                 colour=colour,
                 bib=bib,
                 category=category,
+                club=club,
                 wave=wave or "",
                 status=status,
                 gun=gun.timestamp(),

@@ -49,6 +49,7 @@ class Row:
     colour: str
     bib: str
     category: str
+    club: str
     wave: str
     status: str
     gun: float
@@ -204,14 +205,15 @@ def legs(row: Row, clock: Clock = "gun") -> list[Leg]:
 
 
 def in_group(
-    ranked_rows: Iterable[RankedRow], category: str, wave: str
+    ranked_rows: Iterable[RankedRow], category: str, wave: str, club: str = ""
 ) -> list[RankedRow]:
-    """Return the rows of a category and a wave; an empty name selects all."""
+    """Return the rows of a category, a wave and a club; an empty name selects all."""
     return [
         ranked
         for ranked in ranked_rows
         if (not category or ranked.row.category == category)
         and (not wave or ranked.row.wave == wave)
+        and (not club or ranked.row.club == club)
     ]
 
 

@@ -18,7 +18,7 @@ from runners.models.runner import CODE_PATTERN, palette_colour
 from runners.startlist.spreadsheet import NUMBER
 
 # The longest text by column.
-LONGEST = {"bib": 12, "name": 80, "category": 40}
+LONGEST = {"bib": 12, "name": 80, "category": 40, "club": 60}
 VISIBILITIES = {choice.value: choice for choice in Runner.Visibility}
 Row = dict[str, Any]
 
@@ -36,6 +36,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     name = Field("runner__name", "name")
     code = Field("runner__code", "code")
     category = Field("category", "category")
+    club = Field("club", "club")
     wave = Field("wave__name", "wave")
     visibility = Field("runner__visibility", "visibility")
     status = Field("status", "status", readonly=True)
@@ -43,7 +44,8 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     class Meta:
         model = Entry
         fields: ClassVar = [
-            *("bib", "name", "code", "category", "wave", "visibility", "status")
+            *("bib", "name", "code", "category", "club", "wave", "visibility"),
+            "status",
         ]
         import_id_fields = ("bib",)
         clean_model_instances = False
@@ -165,8 +167,9 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     def import_instance(self, instance: Entry, row: Row, **kwargs: Any) -> None:
         runner = instance.runner
         instance.bib = row["bib"]
-        if "category" in row:
-            instance.category = row["category"]
+        for column in ("category", "club"):
+            if column in row:
+                setattr(instance, column, row[column])
         if "wave" in row:
             instance.wave = self._waves.get(row["wave"].lower())
         if runner.account_id is None:
@@ -213,7 +216,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             return
         for entry in entries:
             entry.runner.save(update_fields=["name", "visibility", "changed_at"])
-            entry.save(update_fields=["bib", "category", "wave", "changed_at"])
+            entry.save(update_fields=["bib", "category", "club", "wave", "changed_at"])
 
     # -- codes
 

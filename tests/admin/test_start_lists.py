@@ -95,9 +95,9 @@ def test_2000_rows_with_20_faults_import_the_rest_in_few_queries(
 def test_a_repeated_import_updates_entries(
     office: Client, park: Race, url: str
 ) -> None:
-    import_list(office, url, "bib,name,category\n17,Bob,M\n18,Alice,W\n")
+    import_list(office, url, "bib,name,club\n17,Bob,Mill\n18,Alice,\n")
 
-    page = upload(office, url, "bib,name,category\n17,Robert,M\n18,Alice,W\n19,Eve,\n")
+    page = upload(office, url, "bib,name,club\n17,Robert,Mill\n18,Alice,\n19,Eve,\n")
 
     assert "<del>Bob</del> <ins>Robert</ins>" in page
     assert "1 entered, 1 changed, 1 as before" in confirm(office, url, page)
@@ -107,6 +107,7 @@ def test_a_repeated_import_updates_entries(
         "19": "Eve",
     }
     assert Runner.objects.get(code="17-bob").name == "Robert"
+    assert park.entries.get(club="Mill").bib == "17"
 
 
 def test_the_code_identifies_the_runner_and_the_bib_may_change(

@@ -28,6 +28,7 @@ def row(bib: str, **fields: Any) -> Row:
         "colour": "",
         "bib": bib,
         "category": "",
+        "club": "",
         "wave": "",
         "status": "started",
         "gun": 0.0,

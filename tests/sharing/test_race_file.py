@@ -335,7 +335,14 @@ def small_file() -> bytes:
         **{"cheers": True, "sharing_ends_at": None, "latest": None},
     }
     entry = {
-        **{"runner": "bob", "wave": "A", "bib": "1", "category": "", "accepted": True},
+        **{
+            "runner": "bob",
+            "wave": "A",
+            "bib": "1",
+            "category": "",
+            "club": "",
+            "accepted": True,
+        },
         **{"status": "started", "started_at": str(now), "finished_at": None},
         **{"out_at": None},
     }

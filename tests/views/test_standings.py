@@ -137,6 +137,29 @@ def test_groups_keep_the_overall_ranks(client: Client) -> None:
     assert row["splits"][1]["pace"] == 300.0
 
 
+def test_a_club_has_its_ranks_and_a_field_is_listed_in_brief(client: Client) -> None:
+    make_field(make_race())
+    Entry.objects.filter(runner__code__in=["bob", "cleo", "dan"]).update(club="Mill")
+    answer = get_standings(client, "?club=Mill&brief=1").json()
+    assert answer["clubs"] == ["Mill"]
+    bob, cleo, dan = answer["standings"]
+    assert bob == {
+        "runner": "bob",
+        "rank": 1,
+        "category": "M",
+        "category_rank": 1,
+        "status": "finished",
+        "gun_time": 2_160_000,
+    }
+    assert (cleo["rank"], cleo["gun_time"]) == (2, None)
+    assert (dan["rank"], dan["status"]) == (None, "dnf")
+    assert ranks(get_standings(client, "?club=Mill")) == [
+        *(("bob", 2), ("cleo", 3), ("dan", None))
+    ]
+    html = page(client, "?club=Mill")
+    assert "<option selected>Mill</option>" in html and "Ann" not in html
+
+
 def test_named_runners_keep_their_ranks(client: Client) -> None:
     make_field(make_race())
     answer = get_standings(client, "?runners=cleo,bob,nobody")

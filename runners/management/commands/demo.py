@@ -40,6 +40,7 @@ WAVES = (
     ("C", timedelta(minutes=3), 0.25),
 )
 CATEGORIES = ("W", "M", "M", "W40", "M40")
+CLUBS = ("Larkmere Harriers", "", "Mill Lane AC", "")
 # The runner who did not finish, counted from the first.
 DNF_NUMBER = 12
 START_TIMEOUT_S = 60
@@ -137,6 +138,7 @@ def field_restart(race: Race, runners: int) -> list[Entry]:
         part = next(i for i, end in enumerate(ends) if index < round(end * runners))
         entry.wave = waves[part]
         entry.category = CATEGORIES[index % len(CATEGORIES)]
+        entry.club = CLUBS[index % len(CLUBS)]
         entry.status = (
             Entry.Status.DNF if index + 1 == DNF_NUMBER else Entry.Status.REGISTERED
         )

@@ -42,10 +42,16 @@ class ListingQuery:
     clock: Clock
     category: str
     wave: str
+    club: str
     text: str
     first: int
     rows: int
     runners: frozenset[str]
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Return the requested category, wave and club."""
+        return self.category, self.wave, self.club
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Listing:
     gaps: Sequence[Gap]
     categories: Sequence[str]
     waves: Sequence[str]
+    clubs: Sequence[str]
     entries: int
     hidden: int
     states: Counter[str]
@@ -78,7 +85,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of a category and a wave, with ranks and gaps by entry."""
+    """The rows of a category, a wave and a club, with ranks and gaps by entry."""
 
     ranked_rows: Sequence[RankedRow]
     ranks: dict[int, int | None]
@@ -92,6 +99,7 @@ class Kept:
     ranked_rows: Sequence[RankedRow]
     categories: Sequence[str]
     waves: Sequence[str]
+    clubs: Sequence[str]
     states: Counter[str]
 
 
@@ -116,7 +124,7 @@ def requested_listing(
     ground, rows = _kept_rows(race.pk, moment)
     # Ranks and gaps by a hidden runner would reveal where they are.
     kept = _kept(race.pk, query.clock, shown, moment)
-    group = _kept_group(race.pk, query.clock, shown, moment, query.category, query.wave)
+    group = _kept_group(race.pk, shown, moment, query.clock, query.group)
     ranked_rows = group.ranked_rows
     if query.text:
         ranked_rows = matching(ranked_rows, query.text)
@@ -138,6 +146,7 @@ def requested_listing(
         gaps=[group.gaps[ranked.row.entry] for ranked in page],
         categories=kept.categories,
         waves=kept.waves,
+        clubs=kept.clubs,
         entries=len(rows),
         hidden=len(rows) - len(kept.ranked_rows),
         states=kept.states,
@@ -159,6 +168,7 @@ def _kept(pk: int, clock: Clock, shown: frozenset[int], moment: int) -> Kept:
         standings(rows, clock),
         sorted({row.category for row in rows if row.category}),
         sorted(waves, key=lambda wave: (waves[wave], wave)),
+        sorted({row.club for row in rows if row.club}),
         Counter(row.status for row in rows),
     )
 
@@ -166,17 +176,13 @@ def _kept(pk: int, clock: Clock, shown: frozenset[int], moment: int) -> Kept:
 @lru_cache(maxsize=64)
 def _kept_group(
     pk: int,
-    clock: Clock,
     shown: frozenset[int],
     moment: int,
-    category: str,
-    wave: str,
+    clock: Clock,
+    group: tuple[str, str, str],
 ) -> Group:
-    everybody = _kept(pk, clock, shown, moment).ranked_rows
-    rows = in_group(everybody, category, wave)
-    again = (
-        standings([ranked.row for ranked in rows], clock) if category or wave else rows
-    )
+    rows = in_group(_kept(pk, clock, shown, moment).ranked_rows, *group)
+    again = standings([ranked.row for ranked in rows], clock) if any(group) else rows
     gaps = gaps_of(again, clock)
     return Group(
         rows,
@@ -200,6 +206,7 @@ def _listing_query(request: HttpRequest) -> ListingQuery:
         clock="gun" if clock == "gun" else "chip",
         category=request.GET.get("category", ""),
         wave=request.GET.get("wave", ""),
+        club=request.GET.get("club", ""),
         text=request.GET.get("q", "").strip()[:80],
         first=_integer(request, "from", 1, 1_000_000, 1),
         rows=_integer(request, "rows", 1, MAX_ROWS, DEFAULT_ROWS),

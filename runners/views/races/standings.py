@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.translation import get_language, override
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
 from runners import database
@@ -32,11 +33,13 @@ AWAY = "The database does not answer. Try again soon."
 
 
 @require_safe
+@gzip_page
 @answers_json
 async def standings_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Return the standings (docs/protocol.md).
 
-    `?by=gun|chip&category=&wave=&q=&from=1&rows=100&splits=1&runners=CODE,CODE`.
+    `?by=gun|chip&category=&wave=&club=&q=&from=1&rows=100&splits=1&brief=1&
+    runners=CODE,CODE`.
     """
     user = await request.auser()
     body = await database.read(_json, request, slug, user.pk)
@@ -121,8 +124,9 @@ async def _page(request: HttpRequest, make: Any, *about: Any) -> HttpResponse:
 
 
 def _json(request: HttpRequest, slug: str, user: int | None) -> bytes:
-    splits = request.GET.get("splits") == "1"
-    return as_json(requested_listing(request, slug, user), splits=splits)
+    splits, brief = (request.GET.get(name) == "1" for name in ("splits", "brief"))
+    listing = requested_listing(request, slug, user)
+    return as_json(listing, splits=splits, brief=brief)
 
 
 def _csv(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
 import orjson
 
@@ -16,9 +17,52 @@ from runners.views.races.texts import hms, ms
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def as_json(listing: Listing, *, splits: bool) -> bytes:
-    """Encode the requested rows (docs/protocol.md), with splits if requested."""
-    race, names = listing.race, listing.names
+def as_json(listing: Listing, *, splits: bool, brief: bool) -> bytes:
+    """Encode the requested rows (docs/protocol.md), with splits or only with ranks."""
+    race = listing.race
+    rows = _brief_rows(listing) if brief else _rows(listing, splits=splits)
+    return orjson.dumps(
+        {
+            "race": {
+                "slug": race.slug,
+                "name": race.name,
+                "start": milliseconds(race.start),
+                "ends": milliseconds(race.ends),
+                "timezone": race.timezone,
+                "length": round(race.length, 1),
+            },
+            "time": now_ms(),
+            "by": listing.query.clock,
+            "categories": listing.categories,
+            "waves": listing.waves,
+            "clubs": listing.clubs,
+            "entries": listing.entries,
+            "hidden": listing.hidden,
+            "states": listing.states,
+            "matching": len(listing.ranked_rows),
+            "from": listing.query.first,
+            "standings": rows,
+        }
+    )
+
+
+def _brief_rows(listing: Listing) -> list[dict[str, Any]]:
+    """Return the ranks and times of a whole field, in the requested group."""
+    return [
+        {
+            "runner": ranked.row.code,
+            "rank": rank,
+            "category": ranked.row.category,
+            "category_rank": ranked.category_rank,
+            "status": ranked.row.status,
+            "gun_time": ms(ranked.row.time("gun")),
+        }
+        for ranked, rank in zip(listing.page, listing.ranks, strict=True)
+    ]
+
+
+def _rows(listing: Listing, *, splits: bool) -> list[dict[str, Any]]:
+    names = listing.names
     rows = []
     for ranked, gap in zip(listing.page, listing.gaps, strict=True):
         row = ranked.row
@@ -45,6 +89,7 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
                 "name": row.name,
                 "category": row.category,
                 "wave": row.wave,
+                "club": row.club,
                 "status": row.status,
                 "state": row.state,
                 "out": ms(row.out),
@@ -58,28 +103,7 @@ def as_json(listing: Listing, *, splits: bool) -> bytes:
             }
             | ({"splits": split_rows} if splits else {})
         )
-    return orjson.dumps(
-        {
-            "race": {
-                "slug": race.slug,
-                "name": race.name,
-                "start": milliseconds(race.start),
-                "ends": milliseconds(race.ends),
-                "timezone": race.timezone,
-                "length": round(race.length, 1),
-            },
-            "time": now_ms(),
-            "by": listing.query.clock,
-            "categories": listing.categories,
-            "waves": listing.waves,
-            "entries": listing.entries,
-            "hidden": listing.hidden,
-            "states": listing.states,
-            "matching": len(listing.ranked_rows),
-            "from": listing.query.first,
-            "standings": rows,
-        }
-    )
+    return rows
 
 
 def as_csv(listing: Listing) -> bytes:

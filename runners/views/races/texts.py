@@ -72,7 +72,7 @@ def shown(
         "figure": hms(time) if time is not None else _kilometres(row),
         "gap": _gap(gap),
         "last": last,
-        "group": " · ".join(filter(None, [row.category, row.wave])),
+        "group": " · ".join(filter(None, [row.category, row.wave, row.club])),
     }
 
 

@@ -84,7 +84,8 @@ QUERIES: dict[str, tuple[str, ...]] = {
     **{
         f"races/<slug:slug>/standings{kind}": (
             "by=chip&splits=1",
-            "category=W&wave=Red",
+            "category=W&wave=Red&club=Harriers",
+            "brief=1&club=",
             "category=M&rows=2&from=2",
             "q=a&part=1&runners=private,zoned",
         )
