@@ -16,6 +16,8 @@ from runners.models.runner import Runner
 
 # Runners of a race are visible from this long before the start.
 WINDOW_BEFORE_START = timedelta(hours=1)
+# A public runner has the bib and the result of their last race for this long.
+SHOWN_AFTER_END = timedelta(days=1)
 
 
 def valid_timezone(name: str) -> None:
@@ -36,6 +38,12 @@ class RaceQuerySet(NotingQuerySet["Race"]):
         """Return the races whose runners are visible now."""
         now = now or timezone.now()
         return self.filter(start__lte=now + WINDOW_BEFORE_START, ends__gt=now)
+
+    def open_or_lately_over(self) -> RaceQuerySet:
+        """Return the races that runners are in, or were in within a day."""
+        now = timezone.now()
+        since = now - SHOWN_AFTER_END
+        return self.filter(start__lte=now + WINDOW_BEFORE_START, ends__gt=since)
 
 
 class Race(models.Model):

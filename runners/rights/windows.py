@@ -29,9 +29,14 @@ def visible_races(links: Collection[int] = ()) -> RaceQuerySet:
 
 
 def races_of(runners: Iterable[Runner]) -> RaceQuerySet:
-    """Return the public races under way in which these runners are entered."""
+    """Return the public races in which these runners are entered, the last first.
+
+    These are the races under way, and those that have ended within a day: a runner's
+    page says for that long how the race has ended.
+    """
     entries = Entry.objects.shown().filter(runner__in=runners)
-    return visible_races().window_open().filter(pk__in=entries.values("race"))
+    races = visible_races().open_or_lately_over()
+    return races.filter(pk__in=entries.values("race")).order_by("-start", "name")
 
 
 def entries_open(now: datetime | None = None) -> EntryQuerySet:

@@ -58,8 +58,9 @@ def runner_items(
     """Map primary keys of runners to their items in `runners` of a snapshot.
 
     Keys as in docs/protocol.md; `trail` is empty. Bib and state are those of the race,
-    or else of each runner's current race. Positions from before `begins` (by default
-    what everybody sees) are left out. Causes two queries, without `begins` four.
+    or else of each runner's current race, or of one that has lately ended. Positions
+    from before `begins` (by default what everybody sees) are left out. Causes two
+    queries, without `begins` four.
     """
     queryset = (
         runners
@@ -68,7 +69,7 @@ def runner_items(
     )
     entries = Entry.objects.shown().filter(runner__in=queryset.values("pk"))
     if race is None:
-        entries = entries.filter(race__in=visible_races().window_open())
+        entries = entries.filter(race__in=visible_races().open_or_lately_over())
     else:
         entries = entries.filter(race=race)
     entry_of = {
@@ -96,6 +97,8 @@ def _runner_item(
     latest = getattr(runner, "latest", None)
     if latest is not None and latest.recorded_at < begin:
         latest = None
+    if entry is not None and latest is not None and _runs_again(entry, latest):
+        entry = None
     return {
         "code": runner.code,
         "name": runner.name,
@@ -108,6 +111,12 @@ def _runner_item(
         "trail": "",
         "race": entry.race.slug if entry is not None else None,
     }
+
+
+def _runs_again(entry: Entry, latest: LatestPosition) -> bool:
+    """Return whether a runner who has not finished was seen after the race's end."""
+    finished = entry.status == Entry.Status.FINISHED
+    return not finished and latest.recorded_at > entry.race.ends
 
 
 def without_fix(item: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +171,7 @@ def race_item(pk: int) -> dict[str, Any]:
         "slug": race.slug,
         "name": race.name,
         "start": milliseconds(race.start),
+        "ends": milliseconds(race.ends),
         "course": {
             "line": course.encoded_line() if course else "",
             "length": round(race.length, 1),

@@ -178,9 +178,7 @@ def live_page(
         "has_map": assets is not None,
         # Rendered here so that the list does not wait for scripts, except behind a
         # link.
-        "rows": ""
-        if link or one_runner
-        else first_rows(race.pk if race else None, request.user.pk),
+        "rows": "" if link or one_runner else first_rows(race, request.user.pk),
         "overview": overview_of(others, now, PAST_RACES),
     }
     response = render(request, "runners/live.html", context)

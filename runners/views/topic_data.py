@@ -75,19 +75,22 @@ def heights_of(race: Race | None) -> dict[str, Any] | None:
     return None if values is None else {"race": race.slug, "values": values}
 
 
-def first_rows(race: int | None, user: int | None) -> SafeString:
+def first_rows(race: Race | None, user: int | None) -> SafeString:
     """Return the rows that a page has in its list before its scripts run."""
+    pk, is_over = (race.pk, race.is_over) if race else (None, False)
     second = int(time.monotonic())
-    items = _items(race, second, True)
+    items = _items(pk, second, True)
     seen = without_blockers(items, user)
     if seen is not items:
-        return _render(seen)
-    return _kept_rows(race, second, get_language() or "")
+        return _render(seen, is_over)
+    return _kept_rows(pk, second, is_over, get_language() or "")
 
 
 @lru_cache(maxsize=KEPT)
-def _kept_rows(race: int | None, second: int, language: str) -> SafeString:
-    return _render(_items(race, second, True))
+def _kept_rows(
+    race: int | None, second: int, is_over: bool, language: str
+) -> SafeString:
+    return _render(_items(race, second, True), is_over)
 
 
 def _items(race: int | None, second: int, fresh: bool) -> Items:
@@ -143,21 +146,21 @@ class FirstRow(NamedTuple):
     kilometres: float | None
 
 
-def _render(items: Items) -> SafeString:
+def _render(items: Items, is_over: bool) -> SafeString:
     now = now_ms()
     url = reverse("runner", args=["CODE"])
-    rows = [_first_row(item, url, now) for item in items.values()]
+    rows = [_first_row(item, url, now, is_over) for item in items.values()]
     # Sorted as by the page's script: lost signals last.
     rows.sort(key=lambda row: (row.state == "lost", -(row.kilometres or -1), row.name))
     return render_to_string("runners/_first_rows.html", {"rows": rows[:MOST_ROWS]})
 
 
-def _first_row(item: dict[str, Any], url: str, now: int) -> FirstRow:
+def _first_row(item: dict[str, Any], url: str, now: int, is_over: bool) -> FirstRow:
     fix = item["fix"]
     state = "lost"
     if item["state"] == "finished":
         state = "finished"
-    elif fix is not None:
+    elif fix is not None and not is_over:
         old = now - fix[0]
         state = next((word for limit, word in LIVENESS if old < limit), state)
     progress = fix[5] if fix is not None else None
@@ -167,19 +170,21 @@ def _first_row(item: dict[str, Any], url: str, now: int) -> FirstRow:
         name=item["name"],
         bib=item["bib"] or "",
         state=state,
-        # The age is omitted, because it would not be updated.
-        words=_state_words()[state]
-        if fix or state == "finished"
-        else _("Not seen yet"),
+        words=_words(item, state, is_over),
         kilometres=None if progress is None else progress / 1000,
     )
 
 
-def _state_words() -> dict[str, str]:
+def _words(item: dict[str, Any], state: str, is_over: bool) -> str:
+    """Return a state as text, without an age, because it would not be updated."""
+    if is_over and state != "finished":
+        return _("Not finished")
+    if item["fix"] is None and state != "finished":
+        return _("Not seen yet")
     return {
         "live": _("Live"),
         "delayed": _("Delayed"),
         "stale": _("Stale"),
         "lost": _("No signal"),
         "finished": _("Finished"),
-    }
+    }[state]

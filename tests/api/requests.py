@@ -156,7 +156,8 @@ class Requests:
             await self.request(f"/races/plain/{course}")
         for query in (
             "splits=1&rows=50",
-            "by=chip&category=W40&wave=Elite&q=first&from=1",
+            "brief=1&rows=50",
+            "by=chip&category=W40&wave=Elite&club=Mill&q=first&from=1",
             "by=gun&category=M",
         ):
             await self.request(f"/races/ten/standings.json?{query}")

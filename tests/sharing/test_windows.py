@@ -121,6 +121,34 @@ def test_an_entry_shows_a_runner_with_an_account_after_they_accepted_it() -> Non
     assert races_of([entry.runner]).get() == race
 
 
+def test_a_runner_has_the_result_of_a_race_for_a_day() -> None:
+    race = make_race()
+    entry = enter(race)
+    Runner.objects.all().update(visibility="public")
+    now = timezone.now()
+
+    def item(**changes: Any) -> Any:
+        Entry.objects.all().update(**changes)
+        item = runner_items(Runner.objects.all())[entry.runner_id]
+        return item["race"], item["bib"], item["state"]
+
+    Race.objects.all().update(ends=now - HOUR)
+    LatestPosition.objects.create(
+        runner=entry.runner, recorded_at=now, contact_at=now, lat=1, lng=2, source="x"
+    )
+    # A finisher's phone may go on. Somebody else who is seen later runs again.
+    assert item(status="finished", finished_at=now - HOUR) == (
+        *("half", "bob", "finished"),
+    )
+    assert item(status="started", finished_at=None) == (None, None, None)
+    LatestPosition.objects.all().update(recorded_at=now - 2 * HOUR)
+    assert item() == ("half", "bob", "started")
+    assert races_of([entry.runner]).get() == race
+    Race.objects.all().update(ends=now - 25 * HOUR, start=now - 30 * HOUR)
+    assert item() == (None, None, None)
+    assert not races_of([entry.runner])
+
+
 def test_an_unlisted_race_is_visible_by_its_link_only() -> None:
     race = make_race(visibility="link")
     entry = enter(race)

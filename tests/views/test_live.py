@@ -74,6 +74,26 @@ def test_the_live_page_links_to_current_next_and_past_races(
     assert "No race has “zz”" in client.get("/races/?q=zz").content.decode()
 
 
+def test_nobody_is_running_once_the_race_is_over(client: Client, db: None) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("over", start=-9 * hour, ends=-timedelta(seconds=1))
+    for code, status in (("ann", "finished"), ("bob", "started"), ("dan", "dnf")):
+        runner = Runner.objects.create(code=code, name=code, visibility="public")
+        Entry.objects.create(race=race, runner=runner, bib=code, status=status)
+        LatestPosition.objects.create(
+            runner=runner,
+            recorded_at=timezone.now() - timedelta(seconds=9),
+            contact_at=timezone.now(),
+            lat=53.36,
+            lng=-6.33,
+            source="x",
+        )
+    html = client.get("/races/over/").content.decode()
+    assert re.findall(r'class="words">([^<]*)', html.split("<template")[0]) == [
+        *("Finished", "Not finished", "Not finished"),
+    ]
+
+
 def test_unlisted_races_are_in_no_list(client: Client, db: None) -> None:
     hour = timedelta(hours=1)
     race = make_race("club-only", start=-hour, ends=hour)

@@ -128,6 +128,7 @@ class Race(TypedDict):
     slug: Slug
     name: str
     start: Time
+    ends: Time
     course: Course
     checkpoints: list[Checkpoint]
 

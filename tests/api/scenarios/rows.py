@@ -130,7 +130,9 @@ def _add_standings(rows: Rows) -> None:
     now = timezone.now()
     ten = rows.add_race("ten", start=now - 2 * HOUR)
     elite = ten.waves.create(name="Elite", start=now - 2 * HOUR)
-    make_entry(ten, "first", "1", pace=0.5, late=9, category="W40", wave=elite)
+    make_entry(
+        ten, "first", "1", pace=0.5, late=9, category="W40", club="Mill", wave=elite
+    )
     for n, code in enumerate(("second", "silent", "astray")):
         make_entry(ten, code, f"2{n}", pace=0.85, category="M")
     make_entry(ten, "slow", "3", pace=5)
