@@ -1,6 +1,7 @@
 // The header above the list: race time, runner counts, connection and notices.
 
 import { find, setAttribute, setText } from "./dom.js";
+import { ordinal } from "./facts.js";
 import { clockTime, dayAndTime, distanceWords, duration } from "./format.js";
 import { gettext, number } from "./language.js";
 import { dataState, describe } from "./liveness.js";
@@ -63,8 +64,8 @@ export class Header {
    * @param {{
    *   follows: import("./follows.js").Follows, now: number, next: string,
    *   emptySentence: string,
-   *   ended: (runner: Runner) => {time?: number | null, isOver: boolean},
-   * }} view `ended`: a finisher's time, and whether the runner's race has ended
+   *   ended: (runner: Runner) => import("./liveness.js").Ended & {rank?: number | null},
+   * }} view `ended`: a finisher's time and rank, and whether the race has ended
    */
   showRunners(runners, { follows, now, next, emptySentence, ended }) {
     const mine = runners.filter(({ code }) => follows.has(code));
@@ -74,7 +75,12 @@ export class Header {
     this.#summary.classList.toggle("nobody", runners.length === 0);
     if (next) text = next;
     else if (mine.length === 1) text = oneLine(mine[0], now, ended(mine[0]));
-    else if (mine.length > 1) {
+    else if (runners.length > 1 && runners.every((runner) => ended(runner).isOver || ended(runner).isReplay)) {
+      const finished = runners.filter(({ state }) => state === "finished");
+      text = gettext("{finished} of {all} runners have finished", {
+        all: number(runners.length), finished: number(finished.length),
+      });
+    } else if (mine.length > 1) {
       const mineLive = mine.filter((runner) => dataState(runner, now) === "live");
       text = gettext("My runners: {live} of {all} live", {
         live: mineLive.length, all: mine.length,
@@ -152,15 +158,16 @@ export class Header {
 /**
  * @param {Runner} runner
  * @param {number} now
- * @param {{time?: number | null, isOver: boolean}} ended
+ * @param {import("./liveness.js").Ended & {rank?: number | null}} ended
  */
 function oneLine(runner, now, ended) {
-  const progress = runner.fix?.progress ?? null;
+  const progress = runner.state === "finished" ? null : (runner.fix?.progress ?? null);
   const who = runner.bib ? gettext("Bib {bib}", { bib: runner.bib }) : runner.name;
   const where = progress === null
     ? who
     : gettext("{who} at {distance}", { who, distance: distanceWords(progress, runner.fix?.uncertainty) });
-  return `${where}. ${describe(runner, now, ended).words}`;
+  const rank = runner.state === "finished" && ended.rank ? `, ${ordinal(ended.rank)}` : "";
+  return `${where}. ${describe(runner, now, ended).words}${rank}`;
 }
 
 /** @param {number} time */

@@ -18,8 +18,7 @@ const names = new Intl.Collator(language, { numeric: true, sensitivity: "base" }
  * @typedef {import("./store.js").Runner} Runner
  * @typedef {import("./results.js").Result} Result
  * @typedef {{
- *   split: string, next: string, finish: string, gap: string, away: string, phone: string,
- *   result: Result | null,
+ *   split?: string, next: string, finish?: string, gap?: string, away?: string, phone?: string,
  * }} Lines
  * @typedef {{onPick: (code: string) => void, onStar: (code: string) => void}} Handlers
  */
@@ -70,37 +69,44 @@ export class RunnerList {
    *   follows: import("./follows.js").Follows, oneRunner: string | null,
    *   selected: string | null, now: number, emptySentence: string,
    *   lines: (runner: Runner, now: number) => Lines | null,
-   *   isOver: (runner: Runner) => boolean,
-   * }} view `lines`: what a card says more; `isOver`: the runner's race has ended
+   *   result: (runner: Runner) => Result | null,
+   *   ended: (runner: Runner) => import("./liveness.js").Ended,
+   *   group: import("./groups.js").Group | null,
+   * }} view `lines`: what a card says more; `result`: of a finisher; `group`: whose rows
+   *   are shown, with their ranks in it
    */
-  render(runners, { follows, oneRunner, selected, now, emptySentence, lines, isOver }) {
+  render(runners, { follows, oneRunner, selected, now, emptySentence, lines, result, ended, group }) {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const found = runners.filter((runner) => matches(runner, wanted));
     const isCard = (/** @type {Runner} */ { code }) =>
       follows.has(code) || code === oneRunner;
     const mine = found.filter(isCard);
-    const others = found.filter((runner) => !isCard(runner));
+    const inGroup = (/** @type {Runner} */ { code }) => !group || group.has(code);
+    const others = found.filter((runner) => !isCard(runner) && inGroup(runner));
     mine.sort(byName);
     const ordered = this.#ordered(others, now);
     const shown = ordered.slice(0, ROW_LIMIT);
 
-    const places = mine.length ? ranks(runners) : new Map();
-    /** @param {Runner} runner @param {Result | null} [result] */
-    const show = (runner, result = null) => {
-      this.#row(runner.code).show(runner, {
+    const places = ranks(runners);
+    const placesInGroup = group ? ranks(runners.filter(inGroup)) : places;
+    /** @param {Runner} runner @param {number | null | undefined} rank @param {Lines | null} [more] */
+    const show = (runner, rank, more = null) => {
+      const row = this.#row(runner.code);
+      row.showMore(more, rank);
+      row.show(runner, {
         followed: follows.has(runner.code),
         selected: runner.code === selected,
         now,
-        ended: { time: result?.gun_time, isOver: isOver(runner) },
+        ended: ended(runner),
       });
     };
     for (const runner of mine) {
-      const more = lines(runner, now);
-      const rank = more?.result?.rank ?? places.get(runner.code);
-      this.#row(runner.code).showMore(more, rank);
-      show(runner, more?.result);
+      show(runner, result(runner)?.rank ?? places.get(runner.code), lines(runner, now));
     }
-    for (const runner of shown) show(runner);
+    for (const runner of shown) {
+      const rank = group ? group.get(runner.code) : result(runner)?.rank;
+      show(runner, (runner.state === "finished" ? rank : null) ?? placesInGroup.get(runner.code));
+    }
     if (this.#served) find("ul", this.#everyone).replaceChildren();
     this.#served = false;
     keepingFocus(() => {
@@ -273,9 +279,9 @@ class Row {
   }
 
   /**
-   * Show texts that only a card has room for.
+   * Show the rank, and texts that only a card has room for.
    * @param {Lines | null} lines
-   * @param {number | undefined} rank
+   * @param {number | null | undefined} rank
    */
   showMore(lines, rank) {
     setText(this.#parts.rank, rank ? ordinal(rank) : "");
@@ -288,7 +294,7 @@ class Row {
    * @param {Runner} runner
    * @param {{
    *   followed: boolean, selected: boolean, now: number,
-   *   ended: {time?: number | null, isOver: boolean},
+   *   ended: import("./liveness.js").Ended,
    * }} view
    */
   show(runner, { followed, selected, now, ended }) {

@@ -5,14 +5,16 @@ import { onChoice, useRaceZone } from "./choices.js";
 import { ServerClock } from "./clock.js";
 import { distinguish } from "./colours.js";
 import { find, setAttribute } from "./dom.js";
+import { categoryWords } from "./facts.js";
 import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
 import { Header } from "./header.js";
 import { gettext } from "./language.js";
 import { RunnerList } from "./list.js";
-import { dataState } from "./liveness.js";
+import { dataState, describe } from "./liveness.js";
 import { LOST_CLOSE_CODES, shareHeaders } from "./protocol.js";
 import { addressOf, share, viewOf } from "./share.js";
+import { Results } from "./results.js";
 import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
@@ -55,8 +57,14 @@ const list = new RunnerList({
   onSearch: () => draw(),
 });
 
+const results = new Results({
+  url: page.standings, headers: shareHeaders(page.follow), onChange: drawSoon,
+});
+
 /** @type {import("./tools.js").Tools | null} */
 let tools = null;
+/** @type {import("./groups.js").Groups | null} */
+let groups = null;
 /** @type {Promise<void> | null} */
 let toolsOpening = null;
 /** @type {import("./player.js").Player | null} */
@@ -121,6 +129,7 @@ openMap().finally(() => {
   openChoices();
   openProfile();
   openRaces();
+  openGroups();
   feed.prepare();
 });
 offerReplay();
@@ -287,39 +296,47 @@ function draw() {
   distinguish(mine, page.palette);
   const runners = shownRunners();
   // Predicted arrivals are always later than now, also in a replay.
-  tools?.mine.render(mine, clock.now());
+  tools?.mine.render(mine.filter((runner) => !ended(runner).isOver), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
+  const group = groups?.chosen ?? null;
+  results.refresh([...store.runners.values()], performance.now());
   list.render(runners, {
-    follows, oneRunner, selected, now, emptySentence,
-    lines: (runner, at) => (player?.time ? null : (tools?.mine.lines(runner, at) ?? null)),
-    isOver,
+    follows, oneRunner, selected, now, emptySentence, ended, group,
+    lines: (runner, at) => {
+      if (player?.time) return null;
+      if (ended(runner).isOver) return { next: categoryWords(results.of(runner)) };
+      return tools?.mine.lines(runner, at) ?? null;
+    },
+    result: (runner) => results.of(runner),
   });
   const next = player?.time ? "" : (tools?.mine.next(now) ?? "");
   header.showRunners(runners, {
     follows, now, next, emptySentence,
-    ended: (runner) => ({
-      time: player?.time ? null : tools?.mine.result(runner)?.gun_time,
-      isOver: isOver(runner),
-    }),
+    ended: (runner) => ({ ...ended(runner), rank: results.of(runner)?.rank }),
   });
   profile?.render(runners.filter(({ code }) => isBig(code)), tools?.mine.pinned.distance ?? null);
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
   if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
-  const finish = (/** @type {import("./store.js").Runner} */ runner) =>
-    player?.time ? "" : (tools?.mine.finish(runner) ?? "");
+  const finish = (/** @type {import("./store.js").Runner} */ runner) => {
+    if (runner.state === "finished") return describe(runner, now, ended(runner)).words;
+    return player?.time || ended(runner).isOver ? "" : (tools?.mine.finish(runner) ?? "");
+  };
   // A separate task, because with thousands of runners both together would block input.
   const exactly = Boolean(player?.time);
   const probable = (/** @type {import("./store.js").Runner} */ runner) =>
-    exactly ? null : (tools?.mine.probable(runner, now) ?? null);
-  setTimeout(() => paused === null && map?.show(runners, { store, follows, selected, probable, finish, exactly }));
+    exactly || ended(runner).isOver ? null : (tools?.mine.probable(runner, now) ?? null);
+  const onMap = runners.filter(({ code }) => !group || group.has(code) || isBig(code));
+  setTimeout(() => paused === null && map?.show(onMap, { store, follows, selected, probable, finish, exactly }));
 }
 
 /** @param {import("./store.js").Runner} runner */
-function isOver({ race }) {
-  return page.race !== null && race === page.race.slug && shownTime() >= page.race.ends;
+function ended(runner) {
+  const time = results.of(runner)?.gun_time ?? null;
+  if (player?.time) return { time, isReplay: true };
+  return { time, isOver: clock.now() >= (store.courseOf(runner)?.ends ?? Infinity) };
 }
 
 // A runner without a fix is on a start list only, or nowhere.
@@ -329,7 +346,9 @@ function shownRunners() {
     const alongOf = (/** @type {import("./store.js").Runner} */ runner) =>
       store.courseOf(runner)?.along ?? null;
     player.replay.prepare(player.time, player.tail);
-    return player.replay.at(runners, player.time, player.tail, alongOf);
+    const timeOf = (/** @type {import("./store.js").Runner} */ runner) =>
+      results.of(runner)?.gun_time ?? null;
+    return player.replay.at(runners, player.time, player.tail, alongOf, timeOf);
   }
   return runners.filter(
     (runner) => runner.fix || page.race || page.oneRunner || follows.has(runner.code),
@@ -346,7 +365,7 @@ function sentenceForNobody() {
 function openTools() {
   toolsOpening ??= import("./tools.js").then(({ Tools }) => {
     tools = new Tools({
-      page, store, send: (message) => feed.send(message),
+      page, store, results, send: (message) => feed.send(message),
       onChange: draw, onAnswer: drawSoon, onPin: (place) => map?.pin(place),
       onAll: () => sheet.go("full"),
       myCodes: () => [...store.runners.keys()].filter(isMine),
@@ -362,6 +381,15 @@ async function openChoices() {
   const { offerChoices } = await import("./chooser.js");
   offerChoices();
   onChoice(draw);
+}
+
+async function openGroups() {
+  if (!page.race || !document.querySelector("#groups")) return;
+  const { Groups } = await import("./groups.js");
+  groups = new Groups({
+    url: page.standings.replace("SLUG", page.race.slug), headers: shareHeaders(page.follow),
+    runners: () => [...store.runners.values()], follows, follow: star, onChange: draw,
+  });
 }
 
 async function openRaces() {

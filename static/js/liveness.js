@@ -10,7 +10,12 @@ const LIMITS = [
   { state: "stale", until: 600_000 },
 ];
 
-/** @typedef {Pick<import("./store.js").Runner, "fix" | "state">} Seen */
+/**
+ * `time`: a finisher's time in ms, where known; `isOver`: the runner's race has ended;
+ * `isReplay`: `now` is a time of the replay.
+ * @typedef {Pick<import("./store.js").Runner, "fix" | "state">} Seen
+ * @typedef {{time?: number | null, isOver?: boolean, isReplay?: boolean}} Ended
+ */
 
 /**
  * Return the liveness of a fix, or of none: live, delayed, stale or lost.
@@ -48,14 +53,15 @@ const RACE_WORDS = {
   dsq: gettext("Disqualified"),
 };
 
+const FINAL = new Set(["finished", "dnf", "dns", "dsq"]);
+
 /**
  * Return the icon and the text of a runner's state.
  * @param {Seen} runner
  * @param {number} now
- * @param {{time?: number | null, isOver?: boolean}} [race] `time`: a finisher's time in
- *   ms, where known; `isOver`: the runner's race has ended
+ * @param {Ended} [race]
  */
-export function describe(runner, now, { time = null, isOver = false } = {}) {
+export function describe(runner, now, { time = null, isOver = false, isReplay = false } = {}) {
   const state = dataState(runner, now);
   if (state === "finished") {
     const words = time === null
@@ -63,10 +69,11 @@ export function describe(runner, now, { time = null, isOver = false } = {}) {
       : gettext("Finished in {time}", { time: duration(time) });
     return { state, shape: "finished", words };
   }
-  if (!runner.fix) return { state, shape: "lost", words: gettext("Not seen yet") };
-  if (isOver && ["started", "off_course"].includes(runner.state ?? "")) {
+  if (isOver && !FINAL.has(runner.state ?? "")) {
     return { state: "lost", shape: "lost", words: unfinished(runner.fix) };
   }
+  if (!runner.fix) return { state, shape: "lost", words: gettext("Not seen yet") };
+  if (isReplay) return { state, shape: state, words: gettext("Running") };
   const past = age(now - runner.fix.t);
   if (runner.state && runner.state in RACE_WORDS) {
     const shape = runner.state === "off_course" ? "off_course" : state;
@@ -84,12 +91,12 @@ export function describe(runner, now, { time = null, isOver = false } = {}) {
   return { state, shape: state, words: seen(WORDS[state], past) };
 }
 
-/** @param {import("./protocol.js").Fix} fix */
-function unfinished({ progress, uncertainty }) {
-  return progress === null
+/** @param {import("./protocol.js").Fix | null} fix */
+function unfinished(fix) {
+  return fix === null || fix.progress === null
     ? gettext("Not finished")
     : gettext("Not finished, last seen at {distance}", {
-        distance: distanceWords(progress, uncertainty),
+        distance: distanceWords(fix.progress, fix.uncertainty),
       });
 }
 

@@ -49,7 +49,6 @@ export class Mine {
     const race = this.#store.courseOf(runner);
     const result = this.#results.of(runner);
     return {
-      result,
       split: lastSplit(runner, race) || this.#lastPass(runner, race),
       next:
         probableWords(this.probable(runner, now)) ||
@@ -70,14 +69,6 @@ export class Mine {
     const isSilent = fix && ["stale", "lost"].includes(liveness(fix.t, now));
     if (!isSilent || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return null;
     return this.#arrivals.probable(race, code);
-  }
-
-  /**
-   * Return the result of a finisher, where known.
-   * @param {Runner} runner
-   */
-  result(runner) {
-    return this.#results.of(runner);
   }
 
   /**
@@ -198,7 +189,6 @@ export class Mine {
   render(runners, now) {
     this.#runners = runners;
     this.#tools.hidden = runners.length === 0;
-    this.#results.refresh(runners, performance.now());
     this.pinned.render(runners, now);
     this.#arrivals.tidy(performance.now());
   }

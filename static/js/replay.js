@@ -69,16 +69,18 @@ export class Replay {
    * @param {number} time ms
    * @param {number} tail ms of trail
    * @param {(runner: Runner) => import("./along.js").Along | null} alongOf
+   * @param {(runner: Runner) => number | null} timeOf a finisher's time since the gun, ms
    * @returns {Runner[]}
    */
-  at(runners, time, tail, alongOf) {
+  at(runners, time, tail, alongOf, timeOf = () => null) {
     return runners.map((runner) => {
       const shift = this.shift(runner.code);
       const trail = this.#points(runner.code, time - tail, time, shift);
       const next = this.#next(runner.code, time, shift);
       const last = trail[trail.length - 1];
       // Their current state does not apply to that time.
-      const bare = { ...runner, state: null, accuracy: null, trail: [], fix: null };
+      const state = this.#hasFinished(runner.code, time + shift, timeOf(runner)) ? "finished" : null;
+      const bare = { ...runner, state, accuracy: null, trail: [], fix: null };
       if (!last) return bare;
       if (next && next[0] - last[0] < GAP_MS) {
         const [lng, lat] = placeBetween(last, next, time, alongOf(runner));
@@ -119,6 +121,11 @@ export class Replay {
       if (!wanted.has(begins)) this.#chunks.delete(begins);
     }
     return isThere;
+  }
+
+  /** @param {string} code @param {number} at @param {number | null} time */
+  #hasFinished(code, at, time) {
+    return time !== null && at >= (this.#gunOf.get(code) ?? this.#start) + time;
   }
 
   /** @param {number} begins */

@@ -1,8 +1,10 @@
 // Times and ranks of finishers, requested from the server's standings and cached.
 
-import { requestNamed } from "./named.js";
+import { requestField, requestNamed } from "./named.js";
 
 const EVERY_MS = 60_000;
+// More finishers are requested with the whole field, whose answer the server shares.
+const MOST_NAMED = 20;
 
 /**
  * One finisher of `standings.json`. The time is in ms since the wave's gun.
@@ -13,7 +15,7 @@ const EVERY_MS = 60_000;
  * @typedef {import("./store.js").Runner} Runner
  */
 
-/** The results of the finishers among my runners, requested again every minute. */
+/** The results of the page's finishers, requested again every minute. */
 export class Results {
   #url;
   #headers;
@@ -69,20 +71,32 @@ export class Results {
    */
   async #request(slug, finishers) {
     try {
-      const url = this.#url.replace("SLUG", slug);
-      const options = { headers: this.#headers, codes: finishers.map(({ code }) => code) };
-      for await (const { named, answer } of requestNamed(this.#fetch, url, options)) {
-        const rows = new Map(answer.standings.map((/** @type {any} */ row) => [row.runner, row]));
-        for (const code of named) {
-          const kept = this.#kept.get(keyOf({ race: slug, code }));
-          if (kept) kept.result = rows.get(code) ?? null;
-        }
+      const rows = await this.#rows(this.#url.replace("SLUG", slug), finishers);
+      for (const runner of finishers) {
+        const kept = this.#kept.get(keyOf(runner));
+        if (kept) kept.result = rows.get(runner.code) ?? null;
       }
     } catch {
       // Keep what is known. The next request may succeed.
       return;
     }
     this.#onChange();
+  }
+
+  /** @param {string} url @param {Runner[]} finishers @returns {Promise<Map<string, any>>} */
+  async #rows(url, finishers) {
+    const rows = new Map();
+    const add = (/** @type {any} */ answer) => {
+      for (const row of answer.standings) rows.set(row.runner, row);
+    };
+    const headers = this.#headers;
+    if (finishers.length > MOST_NAMED) {
+      for await (const answer of requestField(this.#fetch, url, { headers })) add(answer);
+    } else {
+      const codes = finishers.map(({ code }) => code);
+      for await (const { answer } of requestNamed(this.#fetch, url, { headers, codes })) add(answer);
+    }
+    return rows;
   }
 }
 

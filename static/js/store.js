@@ -33,8 +33,8 @@ const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
  *   lat: number | null, lng: number | null,
  * }} Checkpoint
  * @typedef {{
- *   slug: string, name: string, line: LngLat[], along: Along | null, length: number,
- *   checkpoints: Checkpoint[],
+ *   slug: string, name: string, ends: number, line: LngLat[], along: Along | null,
+ *   length: number, checkpoints: Checkpoint[],
  * }} Race
  */
 
@@ -209,6 +209,7 @@ function readRace(race) {
   return {
     slug: race.slug,
     name: race.name,
+    ends: race.ends ?? Infinity,
     line,
     along: line.length > 1 ? new Along(line, length) : null,
     length,

@@ -6,7 +6,6 @@ import { CheerRow } from "./cheers.js";
 import { Mine } from "./mine.js";
 import { Bell } from "./notify/bell.js";
 import { shareHeaders } from "./protocol.js";
-import { Results } from "./results.js";
 
 /** Followed runners' lines and points, cheers, and alerts. */
 export class Tools {
@@ -17,20 +16,16 @@ export class Tools {
   /**
    * @param {{
    *   page: import("./live.js").Page, store: import("./store.js").Store,
+   *   results: import("./results.js").Results,
    *   send: (message: import("./protocol.js").Message) => boolean,
    *   onChange: () => void, onAnswer: () => void,
    *   onPin: (place: import("./polyline.js").LngLat | null) => void,
    *   onAll: () => void, myCodes: () => string[],
    * }} options `onAnswer`: when somebody passes has been told; `onAll`: show the panel
    */
-  constructor({ page, store, send, onChange, onAnswer, onPin, onAll, myCodes }) {
+  constructor({ page, store, results, send, onChange, onAnswer, onPin, onAll, myCodes }) {
     const arrivals = new Arrivals({
       url: page.eta,
-      headers: shareHeaders(page.follow),
-      onChange: onAnswer,
-    });
-    const results = new Results({
-      url: page.standings,
       headers: shareHeaders(page.follow),
       onChange: onAnswer,
     });

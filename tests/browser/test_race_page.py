@@ -15,7 +15,8 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from runners.management.commands.demo import race_restart
-from runners.models import Entry, LatestPosition
+from runners.models import Entry, LatestPosition, Race, Runner
+from runners.preferences.runner_settings import visibility_set
 from tests.browser.conftest import VIEWPORT
 from tests.browser.pages import LivePage, eventually, without_map
 from tests.races.field import make_entry, make_race
@@ -90,6 +91,13 @@ def make_finishers(slug: str) -> None:
     make_entry(race, f"cleo-{slug}", "3", pace=0.3, category="W")
 
 
+def end_race(slug: str) -> None:
+    """End a race whose runners are public, so that their pages remain."""
+    for runner in Runner.objects.filter(entries__race__slug=slug):
+        visibility_set(runner=runner, visibility="public")
+    Race.objects.filter(slug=slug).update(ends=timezone.now())
+
+
 def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
@@ -97,8 +105,17 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
     web_server.database(make_finishers, "ranked")
     page.open("/races/ranked/")
     ann, bob, cleo = (f"{name}-ranked" for name in ("ann", "bob", "cleo"))
-    for code in (ann, bob, cleo):
-        page.star(code).click()
+    expect(page.row(ann).locator(".words")).to_have_text("Finished in 33:20")
+    expect(page.row(cleo).locator(".rank")).to_have_text("3rd")
+    page.page.click("#groups summary")
+    page.page.select_option("#groups [name=category]", "W")
+    expect(page.row(cleo).locator(".rank")).to_have_text("2nd")
+    expect(page.row(bob)).to_have_count(0)
+    page.page.fill("#bibs", "1, 2; 3 99")
+    page.page.press("#bibs", "Enter")
+    expect(page.page.locator("#groups-says")).to_have_text(
+        "3 runners of your list are followed. Not found: 99."
+    )
     card = page.row(bob)
     expect(card.locator(".words")).to_have_text("Finished in 35:00")
     expect(card.locator(".rank")).to_have_text("2nd")
@@ -111,6 +128,9 @@ def test_cards_have_the_finishing_times_and_ranks_of_the_standings(
             r"^\d+:\d\d behind (Ann|Bob).* at .* km, \d+:\d\d more than at .*km$"
         )
     )
+    web_server.database(end_race, "ranked")
+    page.open("/runners/ann-ranked/")
+    expect(page.page.locator("#summary")).to_have_text("Bib 1. Finished in 33:20, 1st")
 
 
 def test_a_shared_address_opens_with_the_same_runner_place_and_time(

@@ -52,6 +52,11 @@ test("over means over for a runner who has not finished", () => {
   late.fix.progress = 32_100;
   const { state, words } = describe(late, NOW, { isOver: true });
   assert.deepEqual([state, words], ["lost", "Not finished, last seen at 32.1 km"]);
+  for (const state of ["off_course", "paused", "registered", null]) {
+    assert.match(describe({ ...late, state }, NOW, { isOver: true }).words, /^Not finished/);
+  }
+  assert.equal(describe({ state: "started", fix: null }, NOW, { isOver: true }).words, "Not finished");
+  assert.equal(describe(bob(0), NOW, { isReplay: true }).words, "Running");
   const out = bob(4000, { state: "dnf" });
   assert.equal(describe(out, NOW, { isOver: true }).words, "Did not finish, seen 4 s ago");
 });

@@ -85,3 +85,11 @@ test("with a mass start, later waves are shown as if they had started with the f
   assert.deepEqual(trail.map(([t]) => t - T), [0, 5000, 7500]);
   assert.equal(replay.shift("bob"), late);
 });
+
+test("a runner of the replay has finished from the time of the result on", async () => {
+  const { replay } = replayOf({ 0: [[T, 48, 1, 0], [T + 50_000, 48, 1.001, 90]] });
+  replay.prepare(T, 60_000);
+  await soon();
+  const state = (time) => replay.at([bob], T + time, 60_000, () => null, () => 40_000)[0].state;
+  assert.deepEqual([state(39_999), state(40_000)], [null, "finished"]);
+});

@@ -37,3 +37,25 @@ test("results are requested again after a minute", async () => {
   results.refresh([finisher("bob"), finisher("eve")], 60_000);
   assert.equal(requests.length, 2);
 });
+
+test("many finishers are requested with the whole field, in parts", async () => {
+  const requests = [];
+  const runners = Array.from({ length: 2500 }, (_, n) => finisher(`r${n}`));
+  const results = await new Promise((resolve) => {
+    const made = new Results({
+      url: "/races/SLUG/standings.json", headers: {}, onChange: () => resolve(made),
+      fetch: async (url) => {
+        requests.push(url);
+        const from = Number(new URLSearchParams(url.split("?")[1]).get("from")) - 1;
+        const part = runners.slice(from, from + 2000);
+        const standings = part.map(({ code }, n) => ({ runner: code, rank: from + n + 1 }));
+        return { ok: true, json: async () => ({ standings }) };
+      },
+    });
+    made.refresh(runners, 0);
+  });
+  assert.deepEqual(requests, [1, 2001].map(
+    (from) => `/races/ten/standings.json?rows=2000&brief=1&from=${from}`,
+  ));
+  assert.equal(results.of(finisher("r2499")).rank, 2500);
+});

@@ -2,7 +2,7 @@
 // the map.
 
 import { label } from "../format.js";
-import { liveness } from "../liveness.js";
+import { dataState } from "../liveness.js";
 import { PointDiff } from "./diff.js";
 
 // Smaller moves are not visible.
@@ -82,6 +82,6 @@ export function hasMoved({ west, south, east, north }, zoom) {
 /** @param {Positioned} runner @param {number} now */
 function point(runner, now) {
   const { code, colour, fix } = runner;
-  const properties = { code, colour, label: label(runner), state: liveness(fix.t, now) };
+  const properties = { code, colour, label: label(runner), state: dataState(runner, now) };
   return { lng: fix.lng, lat: fix.lat, properties };
 }

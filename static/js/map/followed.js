@@ -1,7 +1,7 @@
 // Followed and selected runners, drawn as gliding discs with trails and accuracy rings.
 
 import { age, label } from "../format.js";
-import { liveness } from "../liveness.js";
+import { dataState } from "../liveness.js";
 import { isElsewhere, PointDiff } from "./diff.js";
 import { addDisc, removeDiscs } from "./discs.js";
 import { Motion } from "./motion.js";
@@ -175,7 +175,7 @@ export class Followed {
   /** @param {Positioned} runner @param {Shown} shown */
   #disc(runner, { at: [lng, lat], predicted }) {
     const { now, selected, finish } = this.#view;
-    const state = liveness(runner.fix.t, now);
+    const state = dataState(runner, now);
     const isStale = ["stale", "lost"].includes(state);
     const isSelected = runner.code === selected;
     const disc = { colour: runner.colour, label: label(runner), isStale, isSelected };

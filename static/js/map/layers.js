@@ -48,6 +48,7 @@ export const CLUSTERS = "crowd-clusters";
  */
 export function layers(tokens) {
   const fresh = ["match", ["get", "state"], ["stale", "lost"], false, true];
+  const running = ["match", ["get", "state"], ["stale", "lost", "finished"], false, true];
   const certainty = ["case", ["get", "predicted"], 0.6, 1];
   const halo = { "text-halo-color": tokens["map-casing"], "text-halo-width": 1.5 };
   return [
@@ -269,7 +270,7 @@ export function layers(tokens) {
       id: "headings",
       type: "symbol",
       source: "followed",
-      filter: ["all", fresh, ["!=", ["get", "heading"], null]],
+      filter: ["all", running, ["!=", ["get", "heading"], null]],
       layout: {
         "icon-image": ["concat", "wedge ", ["get", "colour"]],
         "icon-rotate": ["get", "heading"],
