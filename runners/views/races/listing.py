@@ -128,6 +128,7 @@ def requested_listing(
     ranked_rows = group.ranked_rows
     if query.text:
         ranked_rows = matching(ranked_rows, query.text)
+    page: Sequence[RankedRow]
     if bib is not None:
         page = [ranked for ranked in ranked_rows if ranked.row.bib == bib]
     elif query.runners:
