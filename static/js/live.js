@@ -74,6 +74,8 @@ let profile = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
 const asked = viewOf(location.search);
+// Links to a replay, such as that of a past race, have this fragment.
+let isReplayAsked = location.hash === "#replay";
 /** @type {string | null} */
 let selected = asked.runner ?? page.oneRunner;
 /** @type {number | null} the server's time at which the picture was stopped */
@@ -251,7 +253,8 @@ function showAsked() {
   const { place, time } = asked;
   asked.place = asked.time = null;
   if (time !== null && page.replay) openPlayer(time);
-  else if (location.hash === "#replay" && !player) openPlayer();
+  else if (isReplayAsked) openPlayer();
+  isReplayAsked = false;
   if (place) openTools().then(() => tools?.mine.pinned.point(place, SHARED_PLACE_REACH_M));
 }
 
