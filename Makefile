@@ -1,7 +1,7 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
 .PHONY: run serve setup setup-dev test coverage lint lock release-check bench
-.PHONY: documents
+.PHONY: documents clients
 .PHONY: test-faults test-fuzz test-load test-rights
 
 python := .venv/bin/python
@@ -65,6 +65,14 @@ coverage:
 # Everything from a clean clone of what is committed.
 release-check:
 	@.ci/release
+
+# All packages of clients/ against the scripted server and a real one; prints the table.
+# `make test` does the same without the one that has to be compiled: it needs a JDK.
+clients:
+	@.ci/setup test
+	clients/kotlin/compile
+	$(python) -m clients.conformance
+	$(python) -m tests.api.package_conversation
 
 lint:
 	@.ci/setup dev

@@ -27,6 +27,11 @@ def node(*args: str) -> list[str]:
 PACKAGES: dict[str, Callable[[], list[str]]] = {
     "Python": lambda: python(str(FOLDER / "client.py")),
     "JavaScript": lambda: node(str(FOLDER / "client.mjs")),
+    # After `make clients` has compiled it.
+    "Kotlin": lambda: [
+        *("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
+        *("-cp", str(FOLDER.parents[1] / "var/kotlin/*"), "ConformanceKt"),
+    ],
 }
 
 # The interface for websockets hides why a handshake failed.

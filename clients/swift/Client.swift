@@ -1,4 +1,4 @@
-// Spectate in Swift: a sketch, not compiled. The rules are those of README.md.
+// Spectate in Swift: a sketch, not compiled. The rules are those of ../README.md.
 
 import Foundation
 
@@ -10,7 +10,7 @@ struct Fix: Codable {
     var battery: Double?
 }
 
-/// A socket that comes back by itself. All of it on one queue.
+/// A socket that reconnects. All of it runs on one queue.
 class Client: NSObject, URLSessionWebSocketDelegate {
     // Rules 4 and 5.
     static let final: Set<Int> = [4400, 4401, 4403]
@@ -28,8 +28,14 @@ class Client: NSObject, URLSessionWebSocketDelegate {
     private var silence: DispatchWorkItem?
     /// This connection's `welcome` has come; a task queues what is sent before it opens.
     private(set) var isWelcome = false
-    /// The server does not want this client as it is: ask for another token or link.
-    var onEnded: (Int) -> Void = { _ in }
+    private var isStopped = false
+    /// Until then nothing is sent: the `after` of an error (rule 5).
+    private var holdUntil = DispatchTime.now()
+    private var lastError = ("closed", "The server closed the connection.")
+    /// The server refuses this client for good: ask for a new token, link or PIN.
+    var onEnded: (_ code: String, _ detail: String) -> Void = { _, _ in }
+    /// A runner, a race or fixes were refused for good.
+    var onRefused: (_ code: String, _ detail: String) -> Void = { _, _ in }
 
     init(url: URL, token: String? = nil) {
         self.url = url
@@ -39,7 +45,16 @@ class Client: NSObject, URLSessionWebSocketDelegate {
     /// Also when the app or the network comes back (NWPathMonitor): rule 7.
     func start() {
         queue.async {
+            self.isStopped = false
             if self.socket == nil { self.connect() } else { self.say(["type": "ping"]) }
+        }
+    }
+
+    /// Close the connection; do not reconnect.
+    func stop() {
+        queue.async {
+            self.isStopped = true
+            self.forget()
         }
     }
 
@@ -62,12 +77,26 @@ class Client: NSObject, URLSessionWebSocketDelegate {
         socket?.send(.string(String(decoding: data, as: UTF8.self))) { _ in }
     }
 
-    /// Say what there is to say on a new connection.
+    /// Send what is to be sent on a new connection.
     func opened() {}
-    /// Take a message; unknown ones are passed over (rule 10).
+    /// Process a message; ignore unknown ones (rule 10).
     func heard(_ message: [String: Any]) {}
-    /// What was asked for was answered: rule 2.
+    /// A request was answered: rule 2.
     func answered() { attempts = 0 }
+
+    var isHeld: Bool { .now() < holdUntil }
+
+    /// Send again after the time that an error gives.
+    func retryLater(_ error: [String: Any], _ work: @escaping () -> Void) {
+        holdUntil = .now() + (error["after"] as? Double ?? 30_000) / 1000
+        queue.asyncAfter(deadline: holdUntil, execute: work)
+    }
+
+    func end(_ code: String, _ detail: String) {
+        isStopped = true
+        forget()
+        onEnded(code, detail)
+    }
 
     private func receive(from task: URLSessionWebSocketTask) {
         task.receive { [weak self] result in
@@ -90,6 +119,10 @@ class Client: NSObject, URLSessionWebSocketDelegate {
                     if message["id"] == nil { self.opened() }
                 case "reconnect":  // Rule 3.
                     self.reconnect = (message["after"] as? Double ?? 0) / 1000
+                case "error":
+                    self.lastError = (
+                        message["code"] as? String ?? "", message["detail"] as? String ?? ""
+                    )
                 default: break
                 }
                 self.heard(message)
@@ -105,18 +138,23 @@ class Client: NSObject, URLSessionWebSocketDelegate {
         queue.asyncAfter(deadline: .now() + 2.5 * heartbeat, execute: lost)
     }
 
-    private func closed(_ code: Int) {
+    private func forget() {
         silence?.cancel()
         socket?.cancel()
         socket = nil
         isWelcome = false
-        if Self.final.contains(code) { return onEnded(code) }
+    }
+
+    private func closed(_ code: Int) {
+        forget()
+        if Self.final.contains(code) { return end(lastError.0, lastError.1) }
         if Self.busy.contains(code) { attempts = max(attempts, 4) }
         let most = min(30, pow(2, Double(attempts)))  // Rules 1 and 6.
+        let base = reconnect == nil ? max(.now(), holdUntil) : .now()
         let wait = reconnect ?? .random(in: 0...most)
         attempts += 1
-        queue.asyncAfter(deadline: .now() + wait) { [weak self] in
-            if let self, self.socket == nil { self.connect() }
+        queue.asyncAfter(deadline: base + wait) { [weak self] in
+            if let self, self.socket == nil, !self.isStopped { self.connect() }
         }
     }
 }
@@ -154,19 +192,20 @@ final class Publisher: Client {
             answered()
         case "error":
             guard let batch = sent.removeValue(forKey: id) else { return }
-            let code = message["code"] as? String
+            let code = message["code"] as? String ?? ""
             if code == "rate.limited" || code == "store.unavailable" {
                 unsent = batch + unsent
-                let after = (message["after"] as? Double ?? 2000) / 1000
-                queue.asyncAfter(deadline: .now() + after) { self.publish() }
+                retryLater(message) { self.publish() }
+            } else {
+                onRefused(code, message["detail"] as? String ?? "")
             }
         default: break
         }
     }
 
     private func publish() {
-        while isWelcome, !unsent.isEmpty {
-            let batch = Array(unsent.prefix(500))
+        while isWelcome, !isHeld, !unsent.isEmpty {
+            let batch = Array(unsent.prefix(200))
             unsent.removeFirst(batch.count)
             sent[nextId] = batch
             let fixes = batch.map { ["t": $0.t, "lat": $0.lat, "lng": $0.lng] as [String: Any] }
@@ -181,6 +220,7 @@ final class Spectator: Client {
     private let follow: [String: Any]
     private var since: Int64?
     private var isComplete = false
+    private var inSnapshot: Set<String> = []
     private var newest: [String: Int64] = [:]
     var onMoved: (String, Int64, Double, Double) -> Void = { _, _, _, _ in }
     var onPassed: (String, Int64, Double, Double) -> Void = { _, _, _, _ in }
@@ -195,8 +235,10 @@ final class Spectator: Client {
 
     override func opened() {
         isComplete = false
+        inSnapshot = []
         var message = follow
         message["type"] = "follow"
+        message["id"] = "follow"
         message["since"] = since
         say(message)
     }
@@ -206,14 +248,15 @@ final class Spectator: Client {
         switch type {
         case "snapshot":
             for runner in message["runners"] as? [[String: Any]] ?? [] {
-                if let code = runner["code"], let fix = runner["fix"] as? [Any] {
-                    move([code] + fix)
-                }
+                guard let code = runner["code"] as? String else { continue }
+                inSnapshot.insert(code)
+                if let fix = runner["fix"] as? [Any] { move([code as Any] + fix) }
             }
             for code in message["truncated"] as? [String] ?? [] { onGap(code, since ?? 0) }
             if message["more"] as? Bool == false {
                 isComplete = true
                 answered()
+                for code in newest.keys where !inSnapshot.contains(code) { lose(code) }
             }
         case "positions":
             for row in message["fixes"] as? [[Any]] ?? [] { move(row) }
@@ -226,14 +269,27 @@ final class Spectator: Client {
             let isLost =
                 message["kind"] as? String == "access"
                 || message["change"] as? String == "removed"
-            if isLost, let code = message["runner"] as? String { onLost(code) }
-        case "error" where message["code"] as? String == "store.unavailable":
-            let after = (message["after"] as? Double ?? 2000) / 1000
-            queue.asyncAfter(deadline: .now() + after) { self.opened() }
+            if isLost, let code = message["runner"] as? String { lose(code) }
+        case "error" where message["id"] as? String == "follow":
+            let code = message["code"] as? String ?? ""
+            let detail = message["detail"] as? String ?? ""
+            let hasOthers = ["runners", "races", "public"].contains { follow[$0] != nil }
+            if code == "store.unavailable" || code == "rate.limited" {
+                retryLater(message) { self.opened() }
+            } else if code.hasPrefix("share."), !hasOthers {
+                end(code, detail)
+            } else {
+                onRefused(code, detail)
+            }
         default: break
         }
-        // Not the snapshot's own time: what was missed comes right behind it.
+        // What was missed follows the snapshot, whose own time is therefore not used.
         if isComplete, type != "snapshot", let time = message["time"] as? Int64 { since = time }
+    }
+
+    private func lose(_ code: String) {
+        newest[code] = nil
+        onLost(code)
     }
 
     private func move(_ row: [Any]) {
