@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import Any, cast
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from runners.live.outbox import Outbox, SeedOutbox
 from runners.live.socket_writer import SocketWriter
 from runners.positions.fix import Fix
 from runners.positions.track import Publisher
-from runners.positions.validation import FixError, fix_from
+from runners.positions.validation import FixError, bare_fix, fix_from
 from runners.rights import token_lookup
 from runners.units.clock import now_ms
 from runners.units.errors import CodedError
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 OPEN_PUBLISHERS = 1_000
 # Queued positions are accepted together, up to this number.
 GATHERED = 100
+# The fields of a position that the client of 2015 sends.
+BARE = {"userId", "lat", "lng"}
 
 
 class Seed(Dialect):
@@ -48,15 +51,34 @@ class Seed(Dialect):
     def make_outbox(self, writer: SocketWriter, hub: Hub) -> Outbox:
         return SeedOutbox(writer, hub)
 
-    async def handled(self) -> None:
+    def handled(self) -> Awaitable[None] | None:
         gathered = len(self._gathered)
         if gathered and (gathered >= GATHERED or not self.session.writer.more):
-            await self.accept_gathered()
+            return self.accept_gathered()
+        return None
 
     def parse(self, text: str) -> dict[str, Any]:
         return self.session.parse(text)
 
-    async def handle(self, command: dict[str, Any]) -> None:
+    def handle(self, command: dict[str, Any]) -> Awaitable[None] | None:
+        if self.is_next(command):
+            self.session.limit_fixes(1)
+            fix = bare_fix(now_ms(), command["lat"], command["lng"])
+            self._gathered.append((fix, False))
+            return None
+        return self.handle_any(command)
+
+    def is_next(self, command: dict[str, Any]) -> bool:
+        """Return whether this is a bare position of the runner of the last one.
+
+        The client of 2015 sends nothing else, and such a position waits for nothing.
+        """
+        if len(command) != len(BARE) or command.keys() != BARE:
+            return False
+        of = self.known(command["userId"])
+        return of is not None and of is self._gathered_of
+
+    async def handle_any(self, command: dict[str, Any]) -> None:
         if command.get("initialRequest"):
             following = command.get("following")
             self.session.limit_commands(following)
@@ -77,10 +99,7 @@ class Seed(Dialect):
 
     async def publish(self, command: dict[str, Any]) -> None:
         """Queue a position, to be accepted with those in the messages behind it."""
-        wire_id: Any = command.get("userId")
-        # 7.0 and True equal ids but are not valid ids.
-        is_id = type(wire_id) is int or type(wire_id) is str
-        of = self._publishers.get(wire_id) if is_id else None
+        of = self.known(command.get("userId"))
         if of is None:
             of = await self.publisher_of(command)
         self.session.limit_fixes(1)
@@ -91,6 +110,12 @@ class Seed(Dialect):
             await self.accept_gathered()
             self._gathered_of = of
         self._gathered.append((fix, timed))
+
+    def known(self, wire_id: Any) -> tuple[Publisher, WireId] | None:
+        """Return the runner of an id for which this socket has published before."""
+        # 7.0 and True equal ids but are not valid ids.
+        is_id = type(wire_id) is int or type(wire_id) is str
+        return self._publishers.get(wire_id) if is_id else None
 
     async def accept_gathered(self) -> None:
         """Accept the queued positions; send an error for each that is refused."""

@@ -84,8 +84,11 @@ class Dialect(ABC):
         """Parse a message; raises `CodedError`."""
 
     @abstractmethod
-    async def handle(self, command: Any) -> None:
-        """Handle a message; raises `CodedError` and `FixError`."""
+    def handle(self, command: Any) -> Awaitable[None] | None:
+        """Handle a message, or return what handles it.
+
+        Both raise `CodedError` and `FixError`.
+        """
 
     @abstractmethod
     def send_error(self, error: CodedError, command: Any = None) -> None:
@@ -102,8 +105,9 @@ class Dialect(ABC):
     def authenticated(self, publisher: Publisher) -> None:
         """Called when a token has set the publisher."""
 
-    async def handled(self) -> None:
+    def handled(self) -> Awaitable[None] | None:
         """Called after each message, also after one that failed."""
+        return None
 
     def resumed(self, runners: Collection[int], since: int) -> None:
         """Called when runners are sent again who were withheld since a time."""
@@ -158,7 +162,8 @@ class Session:
                     self.writer.abandon()
                     break
                 await self.receive(message)
-                await self._dialect.handled()
+                if (rest := self._dialect.handled()) is not None:
+                    await rest
         except Exception:
             logger.exception("A websocket was closed after an error")
             self.outbox.close(INTERNAL_ERROR)
@@ -211,7 +216,8 @@ class Session:
         try:
             command = self._dialect.parse(text)
             self._handling = True
-            await self._dialect.handle(command)
+            if (rest := self._dialect.handle(command)) is not None:
+                await rest
         except FixError as error:
             self.process.pipeline.refuse(error)
             self.report_refused(error, command)

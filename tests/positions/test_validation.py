@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from runners.positions.fix import Fix
-from runners.positions.validation import FixError, check_fix, fix_from
+from runners.positions.validation import FixError, bare_fix, check_fix, fix_from
 
 NOW = 1_795_509_018_532
 
@@ -41,6 +42,8 @@ def test_a_position_off_the_earth_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(FixError) as refusal:
         fix_from(position(**fields), NOW)
     assert refusal.value.code == "position.invalid"
+    with pytest.raises(FixError, match=re.escape(refusal.value.detail)):
+        bare_fix(NOW, **position(**fields))
 
 
 def test_a_missing_coordinate_is_refused() -> None:
@@ -50,7 +53,9 @@ def test_a_missing_coordinate_is_refused() -> None:
 
 @pytest.mark.parametrize(("lat", "lng"), [(90, 180), (-90, -180), (0, 1e-9)])
 def test_the_limits_of_coordinates_are_valid(lat: float, lng: float) -> None:
-    check_fix(fix_from({"lat": lat, "lng": lng}, NOW), NOW)
+    fix = fix_from({"lat": lat, "lng": lng}, NOW)
+    check_fix(fix, NOW)
+    assert fix == bare_fix(NOW, lat, lng)
 
 
 @pytest.mark.parametrize(
