@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,11 +15,28 @@ from runners.consumers.typed_dialect import Typed
 from runners.live.encoding import typed_dialect
 from runners.serving.process import current
 
+logger = logging.getLogger(__name__)
+
 
 async def refuse(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Refuse a handshake with HTTP 403."""
+    """Refuse a handshake on a path without a websocket."""
+    await _refuse(scope, receive, send, "Websockets are at / and /ws/.")
+
+
+async def _refuse(
+    scope: dict[str, Any], receive: Receive, send: Send, reason: str
+) -> None:
+    """Refuse a handshake with HTTP 403; Daphne sends a body of its own."""
+    logger.info("A websocket was refused: %s", reason)
     await receive()
-    await send({"type": "websocket.close"})
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send(
+        {"type": "websocket.http.response.start", "status": 403, "headers": headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": f"{reason}\n".encode()})
 
 
 async def turn_away(
@@ -38,8 +56,8 @@ async def speak(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve a websocket in the dialect that its handshake selects."""
     offered = scope.get("subprotocols") or []
     dialect = handshake.dialect_of(offered, [typed_dialect.SUBPROTOCOL])
-    if not handshake.origin_allowed(scope) or (offered and dialect is None):
-        await refuse(scope, receive, send)
+    if reason := handshake.refusal(scope, dialect, [typed_dialect.SUBPROTOCOL]):
+        await _refuse(scope, receive, send, reason)
         return
     process = current()
     if (code := process.admission.refusal()) is not None:

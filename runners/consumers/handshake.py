@@ -64,6 +64,21 @@ def dialect_of(offered: Sequence[str], known: Sequence[str]) -> str | None:
     return next((name for name in offered if name in known), None)
 
 
+def refusal(scope: Scope, dialect: str | None, known: Sequence[str]) -> str | None:
+    """Return why a handshake is refused, or None; `dialect` is the one selected."""
+    if not origin_allowed(scope):
+        # ASCII, and short: a client chooses it.
+        origin = ascii(header(scope, b"origin"))[:100]
+        return f"Pages of the origin {origin} may not open sockets here."
+    offered = scope.get("subprotocols")
+    if offered and dialect is None:
+        return (
+            f"None of the subprotocols {ascii(offered)[:100]} is known: offer "
+            f"{' or '.join(known)}, or none for the dialect of 2015."
+        )
+    return None
+
+
 def handshake_token(scope: Scope) -> str | None:
     """Return the token of a handshake: from its headers or its query string."""
     authorization = header(scope, b"authorization")

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from django.test import override_settings
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from runners.consumers.handshake import handshake_token, origin_allowed, session_of
 from tests.clients import seed_client
@@ -103,7 +105,34 @@ async def test_origin_is_checked_before_accept(
     try:
         async with seed_client(server.ws_url, additional_headers=headers):
             opened = True
-    except Exception as refusal:
-        assert "403" in str(refusal)
+    except InvalidStatus as refusal:
+        assert refusal.response.status_code == 403
+        assert_reason(server, refusal, f"Pages of the origin '{origin}' may not open ")
         opened = False
     assert opened is opens
+
+
+def assert_reason(server: Server, refusal: InvalidStatus, reason: str) -> None:
+    """The body and the log say why; Daphne has a body of its own."""
+    assert f"A websocket was refused: {reason}" in server.log
+    if server.kind == "uvicorn":
+        assert refusal.response.body.startswith(reason.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "offered", "reason"),
+    [
+        (
+            "/",
+            ["mqtt"],
+            "None of the subprotocols ['mqtt'] is known: offer spectate.v1",
+        ),
+        ("/elsewhere/", [], "Websockets are at / and /ws/."),
+    ],
+)
+async def test_a_refused_handshake_says_why(
+    server: Server, path: str, offered: list[Any], reason: str
+) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        await connect(server.ws_url + path, subprotocols=offered or None)
+    assert_reason(server, refusal.value, reason)
