@@ -275,6 +275,8 @@ MIDDLEWARE = [
     "runners.views.throttle.slow_failures",
     "runners.views.share_header.share_header",
     "runners.views.policy.content_policy",
+    "runners.views.errors.json_errors",
+    "runners.api.problems.api_errors",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

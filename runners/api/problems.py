@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Literal, get_args
 
 import orjson
 from django.core.exceptions import RequestDataTooBig, ValidationError
 from django.db import IntegrityError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as InvalidRequest
 from redis.exceptions import RedisError
 
+from runners.views.errors import is_page, with_headers
+
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+PREFIX = "/api/"
 Code = Literal[
+    "address.unknown",
     "body.too_large",
+    "body.too_slow",
     "entry.unknown",
     "key.invalid",
     "key.read_only",
+    "method.unsupported",
     "permission.missing",
     "race.no_course",
     "race.unknown",
@@ -32,6 +38,7 @@ Code = Literal[
     "request.conflict",
     "request.invalid",
     "request.precondition",
+    "server.failed",
     "store.unavailable",
 ]
 CODES: frozenset[str] = frozenset(get_args(Code))
@@ -99,6 +106,32 @@ def add_handlers(api: NinjaAPI) -> None:
     ):
         api.add_exception_handler(kind, _responding(convert))
     api.add_exception_handler(NotModified, _not_modified)
+
+
+# Errors of addresses without an operation, and of Django.
+PAGES: dict[int, tuple[Code, str]] = {
+    400: ("request.invalid", "The request is not valid."),
+    404: ("address.unknown", "Nothing has this address: see docs/api.md."),
+    405: ("method.unsupported", "This address does not have this method."),
+    503: ("store.unavailable", "The server cannot count requests now. Send it again."),
+}
+FAILED: tuple[Code, str] = ("server.failed", "The request failed, which was logged.")
+
+
+def api_errors(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Replace error pages of the API's addresses by problems (a middleware)."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if not (request.path.startswith(PREFIX) and is_page(response)):
+            return response
+        status = response.status_code
+        problem = Problem(status, *PAGES.get(status, FAILED))
+        return with_headers(problem_response(problem), response)
+
+    return middleware
 
 
 def _responding(convert: Any) -> Any:

@@ -7,7 +7,9 @@ view runs, and slow bodies stay open for ever.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 MIB = 1024 * 1024
@@ -20,6 +22,9 @@ UPLOADS = ("/intake/", "/admin/", "/api/", "/me/files/")
 PATIENCE_LIMIT_BYTES = 64 * MIB
 # How long receiving a body may take.
 BODY_TIMEOUT_S = 60.0
+
+# Codes of the API's problems.
+CODES = {413: "body.too_large", 408: "body.too_slow"}
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -83,14 +88,15 @@ def with_bounded_bodies(application: Application) -> Application:
         try:
             await application(scope, Body(scope, receive).receive, send)
         except BodyRefused as refusal:
-            await _refuse(refusal, send)
+            await _refuse(scope["path"], refusal, send)
 
     return answer
 
 
-async def _refuse(refusal: BodyRefused, send: Send) -> None:
+async def _refuse(path: str, refusal: BodyRefused, send: Send) -> None:
+    type_, body = _description(path, refusal)
     headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-type", type_),
         (b"cache-control", b"no-store"),
         # The rest of the body may still arrive.
         (b"connection", b"close"),
@@ -98,4 +104,19 @@ async def _refuse(refusal: BodyRefused, send: Send) -> None:
     await send(
         {"type": "http.response.start", "status": refusal.status, "headers": headers}
     )
-    await send({"type": "http.response.body", "body": str(refusal).encode()})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _description(path: str, refusal: BodyRefused) -> tuple[bytes, bytes]:
+    """Return the type and the body of a response, as other errors of a path have."""
+    status, text = HTTPStatus(refusal.status), str(refusal)
+    if path.startswith("/api/"):
+        problem = {
+            **{"type": "about:blank", "title": status.phrase, "status": status},
+            **{"code": CODES[status], "detail": text.strip(), "errors": []},
+        }
+        return b"application/problem+json", json.dumps(problem).encode()
+    if path.endswith(".json"):
+        error = {"code": f"http.{status.value}", "detail": text.strip()}
+        return b"application/json", json.dumps(error).encode()
+    return b"text/plain; charset=utf-8", text.encode()

@@ -6,10 +6,11 @@ Without DEBUG, Django renders the templates 400, 403, 404 and 500 itself.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
@@ -32,6 +33,39 @@ class PlainExceptionReporter(ExceptionReporter):
 
     def get_traceback_text(self) -> SafeString:
         return SafeString("Something went wrong. It has been written to the log.\n")
+
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def json_errors(get_response: GetResponse) -> GetResponse:
+    """Replace the error pages of `.json` addresses, which programs read, by JSON."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if not (request.path.endswith(".json") and is_page(response)):
+            return response
+        status = HTTPStatus(response.status_code)
+        error = {"code": f"http.{status.value}", "detail": f"{status.phrase}."}
+        return with_headers(JsonResponse(error, status=status), response)
+
+    return middleware
+
+
+def is_page(response: HttpResponseBase) -> bool:
+    """Return whether a response is an error for people and not for programs."""
+    is_json = "json" in response.get("Content-Type", "")
+    return response.status_code >= HTTPStatus.BAD_REQUEST and not is_json
+
+
+def with_headers(
+    response: HttpResponseBase, replaced: HttpResponseBase
+) -> HttpResponseBase:
+    """Return a response with the headers of the one that it replaces."""
+    for name, value in replaced.items():
+        if not name.startswith("Content-"):
+            response.setdefault(name, value)
+    return response
 
 
 class NotFoundPage(MiddlewareMixin):

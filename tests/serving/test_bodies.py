@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -67,6 +68,15 @@ async def test_a_body_has_at_most_the_bytes_of_its_path(path: str, limit: int) -
     assert await answer_to(path, [b"a" * limit]) == (200, str(limit))
     text = f"A request here has {limit / MIB:g} MiB at most.\n"
     assert await answer_to(path, [b"a" * limit, b"a"]) == (413, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/api/v1/races", "body.too_large"), ("/live.json", "http.413")],
+)
+async def test_programs_get_the_refusal_of_a_body_as_json(path: str, code: str) -> None:
+    status, text = await answer_to(path, [b"a" * (bodies.limit_of(path) + 1)])
+    assert (status, json.loads(text)["code"]) == (413, code)
 
 
 async def test_a_body_without_an_end_is_refused() -> None:
