@@ -82,7 +82,7 @@ class Reading:
 
     `indices` are the indices of the fixes in the list that the app sent; -1 stands for
     Overland's `current`. A reading without fixes is a heartbeat. Without `is_activity`,
-    it is no sign of life of the phone.
+    it is no sign of life of the phone. `is_mock`: an app simulates its positions.
     """
 
     app: str = UNKNOWN_APP
@@ -91,6 +91,7 @@ class Reading:
     # The newest of several calls for help in one report.
     call: Call | None = None
     is_activity: bool = True
+    is_mock: bool = False
 
     def add(self, index: int, read: Callable[..., Fix], *args: Any) -> Fix | None:
         """Add the fix that `read(*args)` returns, or its error; return the fix."""
@@ -102,6 +103,10 @@ class Reading:
             return None
         self.fixes.append(fix)
         return fix
+
+    def add_mock(self, mock: Any) -> None:
+        """Mark the report if an item's field for simulated positions is set."""
+        self.is_mock |= str(mock).lower() in ("1", "true")
 
     def add_alarm(self, alarm: Any, time: Any, fix: Fix | None, now: int) -> None:
         """Add a call for help if an item's alarm is one, with the item's fix.

@@ -171,8 +171,9 @@ async def _publish(
             "Too many positions at once. Keep them and send them later.",
             wait,
         )
+    source = f"{name} mock" if reading.is_mock else name
     receipt = await process.pipeline.accept(
-        bearer.publisher, reading.fixes, source=name
+        bearer.publisher, reading.fixes, source=source
     )
     if receipt.stored is None:
         bucket.refund(count)

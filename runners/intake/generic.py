@@ -59,6 +59,7 @@ def read(report: Report) -> Reading:
         fix = None
         if has_position(fields) or len(items) > 1:
             fix = reading.add(index, _fix, fields, report.now)
+            reading.add_mock(fields.get("mock"))
         reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
     return reading
 

@@ -56,6 +56,7 @@ def _read_json(report: Report) -> Reading:
             fix = None
             if "coords" in location:
                 fix = reading.add(index, _fix, location, report.now)
+            reading.add_mock(location.get("mock"))
             if isinstance(extras := location.get("extras"), dict):
                 time = location.get("timestamp")
                 reading.add_alarm(extras.get("alarm"), time, fix, report.now)
@@ -72,6 +73,7 @@ def _add_fields(
     fix = None
     if has_position(fields):
         fix = reading.add(index, _fix_of_fields, fields, report)
+        reading.add_mock(fields.get("mock"))
     reading.add_alarm(fields.get("alarm"), time_field(fields), fix, report.now)
 
 

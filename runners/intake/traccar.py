@@ -35,11 +35,11 @@ def read(report: Report) -> Reading:
         fix = None
         if has_position(report.query):
             fix = reading.add(0, _fix_of_query, report)
-        alarm, time = (
-            _attributes_of_query(report).get("alarm"),
-            time_field(report.query),
+        attributes = _attributes_of_query(report)
+        reading.add_alarm(
+            attributes.get("alarm"), time_field(report.query), fix, report.now
         )
-        reading.add_alarm(alarm, time, fix, report.now)
+        reading.add_mock(attributes.get("mock"))
         return reading
     message = report.json()
     position = message.get("position") if isinstance(message, dict) else None
@@ -57,6 +57,7 @@ def read(report: Report) -> Reading:
     fix = (Reading() if is_outdated else reading).add(0, _fix, position)
     alarm, time = _attributes(position).get("alarm"), position.get("deviceTime")
     reading.add_alarm(alarm, time, fix, report.now)
+    reading.add_mock(_attributes(position).get("mock"))
     return reading
 
 

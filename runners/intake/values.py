@@ -118,7 +118,8 @@ def first(fields: Mapping[str, Any], *names: str) -> Any:
 def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) -> Fix:
     """Parse a fix of flat fields, with the names that apps use; raises `FixError`.
 
-    A missing time is now. `speed_unit` is in metres per second.
+    A missing time is now. `speed_unit` is in metres per second. A battery between 0 and
+    1 is a fraction.
     """
     t = time_of(time_field(fields))
     lat, lng = (
@@ -135,8 +136,14 @@ def fix_of_fields(fields: Mapping[str, Any], now: int, speed_unit: float = 1) ->
         altitude=number(first(fields, *ALTITUDE)),
         speed=known(first(fields, *SPEED), speed_unit),
         heading=known(first(fields, *HEADING)),
-        battery=known(first(fields, *BATTERY)),
+        battery=_battery(first(fields, *BATTERY)),
     )
+
+
+def _battery(value: Any) -> float | None:
+    read = known(value)
+    # No phone reports parts of one per cent.
+    return read * 100 if read is not None and read < 1 else read
 
 
 def time_field(fields: Mapping[str, Any]) -> Any:

@@ -34,7 +34,7 @@ CASES = [
 def test_a_payload_is_stored_and_answered(phone: Phone, case: Case) -> None:
     answer = phone.send(case.path, case.data, method=case.method, headers=case.headers)
     assert (answer.status, answer.body) == (case.status, case.reply)
-    source = case.path.split("/")[2].partition("?")[0]
+    source = case.path.split("/")[2].partition("?")[0] + " mock" * case.mock
     assert phone.stored() == [
         pytest.approx(fix | {"source": source}) for fix in case.stored
     ]

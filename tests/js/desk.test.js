@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { belongs, disagreement, isRefused, long, refusal } from "../../static/js/admin/desk.js";
+import { appOf, belongs, disagreement, isRefused, long, refusal } from "../../static/js/admin/desk.js";
 
 const NOW = 1_780_000_000_000;
 const MINUTE = 60_000;
@@ -49,9 +49,16 @@ test("a phone that disagrees with the chip is trouble, also after the finish", (
   assert.equal(disagreement(row()), "");
 });
 
+test("a simulated position is named", () => {
+  assert.equal(appOf(row({ app: "Traccar Client 10", source: "osmand mock" })),
+    "Traccar Client 10: simulated position");
+  assert.equal(appOf(row({ app: "OsmAnd", source: "osmand" })), "OsmAnd");
+  assert.equal(appOf(row({ source: null, phones: 0 })), "no phone");
+});
+
 test("each problem is listed as trouble", () => {
   for (const more of [
-    { fix: null }, { battery: 19 }, { accuracy: 51 }, { state: "off_course" },
+    { source: "osmand mock" }, { fix: null }, { battery: 19 }, { accuracy: 51 }, { state: "off_course" },
     { refused: 1, refused_at: NOW - MINUTE },
   ]) {
     assert.ok(shows(more, "trouble"), JSON.stringify(more));

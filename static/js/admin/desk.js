@@ -66,6 +66,15 @@ export function isRefused({ refused_at }, now, silence) {
   return refused_at !== null && now - refused_at < Math.max(silence, 10 * MINUTE_MS);
 }
 
+/** Whether the newest position is a simulated one. @param {Row} row */
+export const isMock = ({ source }) => Boolean(source?.endsWith(" mock"));
+
+/** The app of a runner's phone; whether it simulates positions. @param {Row} row */
+export function appOf(row) {
+  const app = row.app || row.source || (row.phones ? "not heard of yet" : "no phone");
+  return isMock(row) ? `${app}: simulated position` : app;
+}
+
 /**
  * Return whether a row matches the filter.
  * @param {Row} row
@@ -102,7 +111,7 @@ export function belongs(row, show, now, silence) {
         !out &&
         ["silent", "never", "battery", "coarse", "off_course"]
           .some((one) => belongs(row, one, now, silence)) ||
-        (!out && isRefused(row, now, silence)) ||
+        (!out && (isRefused(row, now, silence) || isMock(row))) ||
         belongs(row, "disagrees", now, silence)
       );
     default:
@@ -368,7 +377,7 @@ class DeskPage {
     const contact = row.fix !== null && heard - row.fix > MINUTE_MS ? `, contact ${long(now - heard)}` : "";
     const age = row.fix === null ? "" : ` ${long(now - row.fix)}`;
     setText(signal, `${SHAPES[word]} ${word}${age}${contact}`);
-    setText(find(".app", item), row.app || row.source || (row.phones ? "not heard of yet" : "no phone"));
+    setText(find(".app", item), appOf(row));
     const battery = find(".battery", item);
     setText(battery, row.battery === null ? "" : `${Math.round(row.battery)} %`);
     battery.classList.toggle("bad", row.battery !== null && row.battery < LOW_BATTERY_PERCENT);

@@ -36,6 +36,7 @@ class Case:
     reply: bytes = b""
     app: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
+    mock: bool = False
 
     @property
     def data(self) -> bytes:

@@ -28,11 +28,12 @@ CASES = [
         "generic, a list with a bad point",
         "/intake/generic/",
         [
-            {"lat": 53.3566, "lng": -6.3285, "time": ISO},
+            {"lat": 53.3566, "lng": -6.3285, "time": ISO, "battery": 0.64, "mock": 1},
             {"lat": 53.3566, "lng": 181, "time": ISO},
         ],
         headers=JSON | BEARER | {"User-Agent": "my-tracker/1.0"},
-        stored=(fix(),),
+        stored=(fix(battery=64),),
+        mock=True,
         reply=b'{"stored":1,"rejected":[[1,"position.invalid",'
         b'"lng must be a number from -180 to 180 degrees."]]}',
         app="my-tracker",

@@ -74,6 +74,7 @@ CASES = [
         + urlencode(OLD | {"alarm": "sos", "mock": "true"}),
         stored=(KNOTS,),
         app="Traccar Client 8",
+        mock=True,
     ),
     traccar(
         "9, each field",
@@ -81,6 +82,14 @@ CASES = [
         headers=JSON,
         stored=(NINE_FULL,),
         app="Traccar Client 9",
+    ),
+    traccar(
+        "9, mock",
+        body=nine(mock=True),
+        headers=JSON,
+        stored=(NINE_FULL,),
+        app="Traccar Client 9",
+        mock=True,
     ),
     traccar(
         "9, unknown values",
