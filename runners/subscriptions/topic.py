@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,6 +51,8 @@ POLL_S = 1.0
 # `since` is rounded down to multiples of this, so that clients who reconnect share a
 # query.
 SINCE_STEP_MS = 5_000
+# If more runners have changed, all are read.
+MOST_READ_AGAIN = 1_000
 # How long an encoded snapshot is reused.
 SNAPSHOT_MAX_AGE_S = 1.0
 
@@ -72,11 +75,28 @@ NOBODY: Blockers = frozenset()
 Recipients = Mapping[TypedOutbox | Audience, Blockers]
 
 
+# Pairs of a runner (primary key) and when their row, or that of an entry, changed.
+Fingerprint = frozenset[tuple[int, datetime]]
+
+
 class Version(NamedTuple):
-    """Changes when the race or the runners of the topic change."""
+    """Changes when the race or the runners of the topic change.
+
+    `runners` and `entries` are None if all have to be read.
+    """
 
     race: object
-    runners: object
+    runners: Fingerprint | None
+    entries: Fingerprint | None
+
+    def changed_since(self, old: Version) -> set[int] | None:
+        """Return the runners to read again (primary keys), or None for all."""
+        if old.runners is None or self.runners is None or self.race != old.race:
+            return None
+        assert old.entries is not None
+        assert self.entries is not None
+        changed = (self.runners ^ old.runners) | (self.entries ^ old.entries)
+        return {pk for pk, _ in changed}
 
 
 class RaceGone(Exception):
@@ -274,29 +294,44 @@ class Topic:
         )
         return snapshot_bodies(items.values(), races)
 
+    def _seen(self) -> RunnerQuerySet:
+        race = self.topic_name.race
+        return lately_public() if race is None else race_runners(race)
+
     def _read_items(self) -> dict[int, dict[str, Any]]:
-        if self.topic_name.race is None:
-            return runner_items(lately_public())
-        return runner_items(race_runners(self.topic_name.race), self.topic_name.race)
+        return runner_items(self._seen(), self.topic_name.race)
 
     def _read_version(self) -> Version:
-        if self.topic_name.race is None:
-            return Version(None, _fingerprint(lately_public()))
-        race = (
-            Race.objects.filter(pk=self.topic_name.race)
-            .values_list("changed_at")
-            .first()
-        )
-        if race is None:
-            raise RaceGone
-        seen = race_runners(self.topic_name.race)
+        race, seen = None, self._seen()
         # Without hidden runners, whose start and finish would cause visible refreshes.
-        entries = Entry.objects.filter(race=self.topic_name.race, runner__in=seen)
-        return Version(race, (_fingerprint(seen), _fingerprint(entries)))
+        entries = Entry.objects.filter(runner__in=seen)
+        if (pk := self.topic_name.race) is not None:
+            race = Race.objects.filter(pk=pk).values_list("changed_at").first()
+            if race is None:
+                raise RaceGone
+            entries = entries.filter(race=pk)
+        return Version(race, _fingerprint(seen, "pk"), _fingerprint(entries, "runner"))
 
     def _read(self) -> tuple[Version, dict[int, dict[str, Any]]]:
         # The version is read first, so that the next poll detects changes in between.
         return self._read_version(), self._read_items()
+
+    def _read_changes(
+        self, old: Version
+    ) -> tuple[Version, dict[int, dict[str, Any]]] | None:
+        """Return the new version and all items, or None if nothing has changed."""
+        new = self._read_version()
+        if new == old:
+            return None
+        changed = new.changed_since(old)
+        if changed is None or len(changed) > MOST_READ_AGAIN:
+            return new, self._read_items()
+        assert new.runners is not None
+        seen = {pk for pk, _ in new.runners}
+        again = runner_items(changed & seen, self.topic_name.race)
+        kept = seen - changed
+        items = {pk: item for pk, item in self.items.items() if pk in kept}
+        return new, items | again
 
     # -- in the event loop
 
@@ -313,13 +348,13 @@ class Topic:
         async with self._refreshing:
             try:
                 version = self._version
-                if (
-                    version is None
-                    or await database.read(self._read_version) == version
-                ):
+                if version is None:
                     return
                 read_at = now_ms()
-                new, items = await database.read(self._read)
+                changes = await database.read(self._read_changes, version)
+                if changes is None:
+                    return
+                new, items = changes
                 if new.race != version.race:
                     self._send_race_change("changed")
                 if added := await self._update_items(items):
@@ -345,7 +380,7 @@ class Topic:
     def invalidate(self) -> None:
         """Make the next refresh read everything, regardless of the version."""
         if self._version is not None:
-            self._version = Version(self._version.race, None)
+            self._version = Version(self._version.race, None, None)
 
     def erase(self, runner: int) -> None:
         """Discard a runner's positions, here and in the audiences."""
@@ -436,9 +471,9 @@ def _changed(change: str, item: dict[str, Any]) -> Frames[RunnerChanged]:
     return Frames(RunnerChanged(change, item, now_ms()))
 
 
-def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry]) -> object:
+def _fingerprint(rows: RunnerQuerySet | QuerySet[Entry], runner: str) -> Fingerprint:
     """Return a value that changes when rows are added, removed or changed."""
-    return frozenset(rows.order_by().values_list("pk", "changed_at"))
+    return frozenset(rows.order_by().values_list(runner, "changed_at"))
 
 
 def _stable_fields(item: dict[str, Any]) -> dict[str, Any]:

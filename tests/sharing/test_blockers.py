@@ -29,7 +29,7 @@ async def test_a_block_applies_to_a_socket_that_joins_while_blocks_are_read(
     async def read(function: Any, *args: Any) -> Any:
         if function is blockers_of:
             return {ALICE: HER_BLOCKERS}
-        return Version(None, None), {}
+        return Version(None, None, None), {}
 
     async def read_rights(*args: Any) -> dict[int, Blockers]:
         # The query started before Alice joined, so its result does not contain her.
