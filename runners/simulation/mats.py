@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from django.utils import timezone
+
 from runners import database
 from runners.models import Race, Split
 from runners.races.arrival.results import Results
@@ -101,25 +103,18 @@ def plan_of(race: Race, results: Results) -> Plan:
     return Plan(race, sorted(passings), splits)
 
 
-def check_time(plan: Plan, speed: float, now: datetime) -> None:
-    """Raise MatError if a passing would be sent before its own time."""
-    last = timedelta(seconds=plan.passings[-1].at)
-    if plan.race.start + last > now + last / speed:
-        early = now - last * (1 - 1 / speed)
-        raise MatError(
-            f"At this speed, passings would be in the future. Let {plan.race.name} "
-            f"start before {early:%Y-%m-%d %H:%M} UTC."
-        )
+async def due_passings(plan: Plan, speed: float) -> AsyncIterator[list[ChipPassing]]:
+    """Yield the passings of each tick when it is their time.
 
-
-async def _due(plan: Plan, speed: float) -> AsyncIterator[list[ChipPassing]]:
-    """Yield the passings of each tick when it is their time."""
+    They catch up with the race at a multiple of real time, and then keep its time.
+    """
     began = time.monotonic()
     waiting = list(reversed(plan.passings))
     while waiting:
-        elapsed = (time.monotonic() - began) * speed
+        since_gun = (timezone.now() - plan.race.start).total_seconds()
+        reached = min((time.monotonic() - began) * speed, since_gun)
         due = []
-        while waiting and waiting[-1].at <= elapsed:
+        while waiting and waiting[-1].at <= reached:
             due.append(waiting.pop())
         if due:
             yield due
@@ -133,7 +128,7 @@ async def play_mylaps(plan: Plan, host: str, port: int, speed: float) -> int:
     """
     exporter = Exporter(host, port)
     number = 0
-    async for due in _due(plan, speed):
+    async for due in due_passings(plan, speed):
         by_station: dict[str, list[ChipPassing]] = defaultdict(list)
         for passing in due:
             by_station[passing.station].append(passing)
@@ -239,7 +234,7 @@ async def feed(decoder: Decoder, plan: Plan, speed: float) -> None:
 
     Ends too if no further split has been stored for `REPLY_S`.
     """
-    async for due in _due(plan, speed):
+    async for due in due_passings(plan, speed):
         for passing in due:
             decoder.add(passing, plan.moment(passing))
     before, since = -1, time.monotonic()
