@@ -36,6 +36,7 @@ class EntryForm(forms.ModelForm):  # type: ignore[type-arg]
             "category",
             "club",
             "status",
+            "shows_estimate",
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -119,7 +120,7 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     fields = (
         *("bib", "race", "runner", "wave", "category", "club", "status"),
-        *("is_accepted", "chip"),
+        *("shows_estimate", "is_accepted", "chip"),
     )
     readonly_fields = ("is_accepted", "chip")
     actions = ("mark_started", "mark_finished", "mark_dnf", "mark_dns", "mark_dsq")

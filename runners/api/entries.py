@@ -28,7 +28,7 @@ StatusName = Literal["registered", "started", "finished", "dnf", "dns", "dsq"]
 class EntryIn(Strict):
     """A row of a start list, matched by its code if it has one, otherwise by its bib.
 
-    An empty code, name or visibility leaves what is stored.
+    An empty code, name, visibility or estimate leaves what is stored.
     """
 
     bib: Text = Field(min_length=1, max_length=12)
@@ -38,6 +38,9 @@ class EntryIn(Strict):
     club: Text = Field("", max_length=60)
     wave: Text = Field("", description="The name of a wave of the race.")
     visibility: Literal["", "public", "followers", "race", "private"] = ""
+    estimate: Literal["", "yes", "no"] = Field(
+        "", description="Whether the runner is estimated between timing mats."
+    )
 
 
 class EntriesIn(Strict):
@@ -77,6 +80,7 @@ class EntryOut(Schema):
     wave: str
     status: StatusName
     accepted: bool
+    shows_estimate: bool
     started_at: Moment | None
     finished_at: Moment | None
     out_at: Moment | None
@@ -214,6 +218,7 @@ def _out(entry: Entry) -> EntryOut:
         wave="" if entry.wave is None else entry.wave.name,
         status=entry.status,  # type: ignore[arg-type]
         accepted=entry.accepted,
+        shows_estimate=entry.shows_estimate,
         started_at=entry.started_at,
         finished_at=entry.finished_at,
         out_at=entry.out_at,

@@ -207,6 +207,11 @@ class EntryQuerySet(NotingQuerySet["Entry"]):
         """
         return self.filter(models.Q(accepted=True) | models.Q(runner__account=None))
 
+    def forget_estimates(self) -> None:
+        """Discard estimates until the next mat, because the runners hide a place."""
+        estimated = self.filter(estimate__isnull=False)
+        estimated.update(estimate=None, changed_at=timezone.now())
+
 
 class Entry(models.Model):
     """A runner on a race's start list.
@@ -253,6 +258,13 @@ class Entry(models.Model):
         default=True,
         help_text="A runner with an account is shown after accepting the entry.",
     )
+    shows_estimate = models.BooleanField(
+        "estimate",
+        default=True,
+        help_text="Spectators see where the runner is estimated to be between mats.",
+    )
+    # Where the runner is after the last mat, as in a snapshot, or None.
+    estimate = models.JSONField(null=True, editable=False)
     started_at = models.DateTimeField(
         null=True,
         blank=True,

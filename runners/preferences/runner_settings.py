@@ -38,11 +38,13 @@ def visibility_set(*, runner: Runner, visibility: str) -> None:
     runner.save(update_fields=["visibility", "changed_at"])
 
 
+@transaction.atomic
 def sharing_pause(*, runner: Runner) -> None:
     """Pause sharing from now on; a second call changes nothing."""
     Pause.objects.get_or_create(
         runner=runner, ended_at=None, defaults={"started_at": timezone.now()}
     )
+    runner.entries.forget_estimates()
 
 
 def sharing_resume(*, runner: Runner) -> None:
@@ -125,6 +127,7 @@ def zone_save(*, zone: Zone) -> None:
     """Save a new or changed zone and delete the positions stored inside."""
     zone.save()
     forget_hidden(zone.runner_id)
+    zone.runner.entries.forget_estimates()
     RightsChange.objects.note(RightsChange.Kind.RUNNER, [zone.runner_id], erased=True)
 
 
@@ -137,6 +140,7 @@ def positions_erase(*, runner: Runner) -> int:
     runner.erased_at = timezone.now()
     runner.save(update_fields=["erased_at", "changed_at"])
     LatestPosition.objects.filter(runner=runner).delete()
+    runner.entries.forget_estimates()
     rows, _by_model = Position.objects.filter(runner=runner).delete()
     # Open calls for help are kept, because the runner must be found.
     runner.sos.exclude(fine_at=None, closed_at=None).delete()

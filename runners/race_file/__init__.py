@@ -20,7 +20,7 @@ CHECKPOINT = ("name", "distance", "kind")
 RUNNER = ("code", "name", "colour", "visibility", "cheers", "sharing_ends_at")
 ENTRY = (
     *("bib", "category", "club", "status", "accepted", "started_at", "finished_at"),
-    "out_at",
+    *("out_at", "shows_estimate"),
 )
 SPLIT = ("pass_number", "time", "uncertainty", "by_hand", "by_mat", "by_file")
 # The fields of a fix in a track, in this order. The time is in milliseconds since the

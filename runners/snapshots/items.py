@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -110,6 +111,7 @@ def _runner_item(
         "battery": _rounded(latest and latest.battery),
         "trail": "",
         "race": entry.race.slug if entry is not None else None,
+        "estimate": entry and _estimate(entry, begin),
     }
 
 
@@ -119,9 +121,39 @@ def _runs_again(entry: Entry, latest: LatestPosition) -> bool:
     return not finished and latest.recorded_at > entry.race.ends
 
 
+def _estimate(entry: Entry, begin: datetime) -> dict[str, Any] | None:
+    """Return where mats let expect a runner, if this may be shown."""
+    estimate: dict[str, Any] | None = entry.estimate
+    if (
+        estimate is None
+        or not entry.shows_estimate
+        or entry.status != Entry.Status.STARTED
+        or estimate["t"] < milliseconds(begin)
+    ):
+        return None
+    return estimate
+
+
 def without_fix(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a runner's item without their position."""
-    return item | dict.fromkeys(OF_A_FIX) | {"trail": ""}
+    """Return a runner's item without their position, and without an estimate of it."""
+    return item | dict.fromkeys(OF_A_FIX) | {"trail": "", "estimate": None}
+
+
+def shown_from(item: dict[str, Any], begin: int) -> dict[str, Any]:
+    """Return a runner's item for a viewer who sees them from a time (ms) on."""
+    fix, estimate = item["fix"], item["estimate"]
+    if fix is not None and fix[0] < begin:
+        item = item | dict.fromkeys(OF_A_FIX) | {"trail": ""}
+    if estimate is not None and estimate["t"] < begin:
+        item = item | {"estimate": None}
+    return item
+
+
+def oldest_time(item: dict[str, Any]) -> float:
+    """Return the time from which a viewer must see a runner to get the whole item."""
+    fix, estimate = item["fix"], item["estimate"]
+    times = [fix and fix[0], estimate and estimate["t"]]
+    return min((time for time in times if time is not None), default=math.inf)
 
 
 def _rounded(value: float | None) -> int | None:

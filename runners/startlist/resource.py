@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from import_export.fields import Field
 from import_export.resources import ModelResource
 from import_export.results import Result
+from import_export.widgets import Widget
 
 from runners.models import Entry, Race, Runner
 from runners.models.runner import CODE_PATTERN, palette_colour
@@ -20,7 +21,15 @@ from runners.startlist.spreadsheet import NUMBER
 # The longest text by column.
 LONGEST = {"bib": 12, "name": 80, "category": 40, "club": 60}
 VISIBILITIES = {choice.value: choice for choice in Runner.Visibility}
+ESTIMATES = {"yes": True, "no": False}
 Row = dict[str, Any]
+
+
+class YesNo(Widget):  # type: ignore[misc]
+    """Writes whether something is so as a start list has it."""
+
+    def render(self, value: bool, obj: Any = None, **kwargs: Any) -> str:
+        return "yes" if value else "no"
 
 
 class StartListResource(ModelResource):  # type: ignore[misc]
@@ -28,8 +37,8 @@ class StartListResource(ModelResource):  # type: ignore[misc]
 
     A row is matched by its code if it has one, otherwise by its bib. A runner with an
     account keeps their own name and visibility, and is shown once they accept a new
-    entry. An empty code, name or visibility leaves the stored value; a column that the
-    file does not have leaves all of them.
+    entry. An empty code, name, visibility or estimate leaves the stored value; a column
+    that the file does not have leaves all of them.
     """
 
     bib = Field("bib", "bib")
@@ -39,12 +48,14 @@ class StartListResource(ModelResource):  # type: ignore[misc]
     club = Field("club", "club")
     wave = Field("wave__name", "wave")
     visibility = Field("runner__visibility", "visibility")
+    estimate = Field("shows_estimate", "estimate", widget=YesNo())
     status = Field("status", "status", readonly=True)
 
     class Meta:
         model = Entry
         fields: ClassVar = [
             *("bib", "name", "code", "category", "club", "wave", "visibility"),
+            "estimate",
             "status",
         ]
         import_id_fields = ("bib",)
@@ -112,6 +123,9 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         visibility = row.get("visibility", "")
         if visibility and visibility.lower() not in VISIBILITIES:
             errors["visibility"] = f"Use one of: {', '.join(VISIBILITIES)}."
+        estimate = row.get("estimate", "")
+        if estimate and estimate.lower() not in ESTIMATES:
+            errors["estimate"] = "Use yes or no."
         self._check_identity(row, errors)
         if errors:
             raise ValidationError(dict(errors))
@@ -172,6 +186,8 @@ class StartListResource(ModelResource):  # type: ignore[misc]
                 setattr(instance, column, row[column])
         if "wave" in row:
             instance.wave = self._waves.get(row["wave"].lower())
+        if row.get("estimate"):
+            instance.shows_estimate = ESTIMATES[row["estimate"].lower()]
         if runner.account_id is None:
             runner.name = row["name"] or runner.name
             if row.get("visibility"):
@@ -216,7 +232,12 @@ class StartListResource(ModelResource):  # type: ignore[misc]
             return
         for entry in entries:
             entry.runner.save(update_fields=["name", "visibility", "changed_at"])
-            entry.save(update_fields=["bib", "category", "club", "wave", "changed_at"])
+            entry.save(
+                update_fields=[
+                    *("bib", "category", "club", "wave", "shows_estimate"),
+                    "changed_at",
+                ]
+            )
 
     # -- codes
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from tablib import Dataset
 
-COLUMNS = ("bib", "name", "code", "category", "club", "wave", "visibility")
+COLUMNS = (
+    *("bib", "name", "code", "category", "club", "wave", "visibility", "estimate"),
+)
 REQUIRED = ("bib", "name")
 # The column of a Dataset that carries a row's number.
 NUMBER = "row"

@@ -233,6 +233,10 @@ class AccessMonitor:
             await self._notify_followers(changes.runners)
         if changes.splits:
             events = await database.read(settled_splits, changes.splits)
+            # With a new estimate.
+            await self._notify_followers(
+                {event.runner for event in events} - changes.runners
+            )
             # Their phones' splits at these checkpoints are not published any more.
             await self.pipeline.refresh({event.runner for event in events})
             for event in events:
@@ -290,16 +294,15 @@ class AccessMonitor:
         concerned = set().union(*(mine for _, mine in followed))
         items = await database.read(snapshots.runner_items, concerned, begins={})
         events = {pk: _item_events(pk, item) for pk, item in items.items()}
-        events_without_fix = {
-            pk: _item_events(pk, snapshots.without_fix(item))
-            for pk, item in items.items()
-        }
         for socket, mine in followed:
             # The socket may have unfollowed some of these runners meanwhile.
             for pk in mine.intersection(socket.following.values(), events):
-                fix = items[pk]["fix"]
-                shown = fix is None or fix[0] >= socket.outbox.begins[pk]
-                socket.send_events((events if shown else events_without_fix)[pk])
+                item, begin = items[pk], socket.outbox.begins[pk]
+                if snapshots.oldest_time(item) >= begin:
+                    socket.send_events(events[pk])
+                else:
+                    shown = snapshots.shown_from(item, begin)
+                    socket.send_events(_item_events(pk, shown))
 
     def _erase_soon(self, runner: int) -> None:
         """Discard a runner's erased positions, in a task beside the poll."""

@@ -31,8 +31,9 @@ from runners.rights.access import Grant, Viewer, followable
 from runners.snapshots.items import (
     TRAIL_RUNNERS,
     add_trails,
+    oldest_time,
     runner_items,
-    without_fix,
+    shown_from,
 )
 from runners.units.clock import milliseconds
 
@@ -78,9 +79,7 @@ class RunnerItem:
         """Encode the item for a viewer who sees positions from a time on."""
         if begin <= self.begin:
             return self.encoded
-        if (fix := self.item["fix"]) is None or fix[0] < begin:
-            return orjson.dumps(without_fix(self.item))
-        return orjson.dumps(self.item | {"trail": ""})
+        return orjson.dumps(shown_from(self.item, begin) | {"trail": ""})
 
 
 class RunnerReads:
@@ -196,7 +195,7 @@ def _read_items(
 
 
 def _encoded(item: dict[str, Any], oldest: datetime | None) -> RunnerItem:
-    begin = math.inf if item["fix"] is None else item["fix"][0]
+    begin = oldest_time(item)
     if oldest is not None:
         begin = min(begin, milliseconds(oldest))
     return RunnerItem(item, orjson.dumps(item), begin)

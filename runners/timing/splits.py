@@ -29,6 +29,7 @@ from runners.positions.validation import FixError
 from runners.races.course import Course
 from runners.races.race_data import Ground, ground_of
 from runners.timing.chain import ChipRead, Outcome, StationPass, passes_of_chip
+from runners.timing.estimates import estimates_update
 
 # Of these states, no other read can change anything.
 SET_ASIDE = (
@@ -107,6 +108,15 @@ def _update(
         _compare(entry, outcome, splits[entry.pk], changes)
     Passing.objects.bulk_update(changed, ["state"], batch_size=200)
     _store(changes, {stop.pk: stop.kind for stop in ground.stops})
+    estimates_update(
+        race=race,
+        ground=ground,
+        entries=changes.entries,
+        passes=passes,
+        rules=rules,
+        # Followers' pages poll entries that have changed.
+        now=timezone.now(),
+    )
 
 
 def _rules_of(entries: Sequence[int]) -> dict[int, PrivacyRules]:
@@ -156,6 +166,12 @@ class Changes(NamedTuple):
     new: list[Split]
     changed: list[Split]
     gone: list[Split]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return the entries that have any, each once."""
+        splits = [*self.new, *self.changed, *self.gone]
+        return list({split.entry_id: split.entry for split in splits}.values())
 
 
 def _compare(
@@ -211,8 +227,6 @@ def _store(changes: Changes, kinds: Mapping[int, str]) -> None:
         of_entry[split.entry_id].append(split)
     for own in of_entry.values():
         _store_status(own, kinds)
-    # Followers' pages poll entries that have changed.
-    models.QuerySet(Entry).filter(pk__in=of_entry).update(changed_at=timezone.now())
     _tell(taken, kinds)
 
 

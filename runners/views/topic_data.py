@@ -37,6 +37,8 @@ MOST_ROWS = 500
 # The states of a signal by the age of the last fix in milliseconds. Older signals are
 # lost.
 LIVENESS = ((30_000, "live"), (120_000, "delayed"), (600_000, "stale"))
+# Phones are silent after this time without a fix: their runners may be estimated.
+SILENT_AFTER_MS = 120_000
 
 Items = dict[int, dict[str, Any]]
 
@@ -160,6 +162,8 @@ def _first_row(item: dict[str, Any], url: str, now: int, is_over: bool) -> First
     state = "lost"
     if item["state"] == "finished":
         state = "finished"
+    elif not is_over and _is_estimated(item, now):
+        state = "estimated"
     elif fix is not None and not is_over:
         old = now - fix[0]
         state = next((word for limit, word in LIVENESS if old < limit), state)
@@ -175,16 +179,25 @@ def _first_row(item: dict[str, Any], url: str, now: int, is_over: bool) -> First
     )
 
 
+def _is_estimated(item: dict[str, Any], now: int) -> bool:
+    """Return whether a runner is between two mats, without a phone that sends."""
+    fix, estimate = item["fix"], item["estimate"]
+    if estimate is None or now > estimate["t"] + 1000 * estimate["nodes"][-1][0]:
+        return False
+    return fix is None or fix[0] < min(estimate["t"], now - SILENT_AFTER_MS)
+
+
 def _words(item: dict[str, Any], state: str, is_over: bool) -> str:
     """Return a state as text, without an age, because it would not be updated."""
     if is_over and state != "finished":
         return _("Not finished")
-    if item["fix"] is None and state != "finished":
+    if item["fix"] is None and state == "lost":
         return _("Not seen yet")
     return {
         "live": _("Live"),
         "delayed": _("Delayed"),
         "stale": _("Stale"),
         "lost": _("No signal"),
+        "estimated": _("Estimated"),
         "finished": _("Finished"),
     }[state]

@@ -165,7 +165,7 @@ export function finishWords({ name }, arrival) {
 }
 
 /**
- * Return where a silent runner probably is: "Probably at 17.6–18.3 km", or "".
+ * Return where a silent runner is estimated to be: "Estimated at 17.6–18.3 km", or "".
  * @param {{from: number, to: number} | null} probable m
  */
 export function probableWords(probable) {
@@ -174,7 +174,7 @@ export function probableWords(probable) {
   if (!from || !to) return "";
   const low = from.unit === to.unit ? from.value : `${from.value} ${from.unit}`;
   const range = low === to.value ? low : `${low}–${to.value}`;
-  return gettext("Probably at {range}", { range: `${range} ${to.unit}` });
+  return gettext("Estimated at {range}", { range: `${range} ${to.unit}` });
 }
 
 /**
@@ -229,8 +229,8 @@ export function awayWords({ fix }, here) {
  * @param {Runner} runner
  * @param {number} now
  */
-export function phoneWords({ fix, battery, accuracy, state }, now) {
-  if (fix === null || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return "";
+export function phoneWords({ fix, battery, accuracy, state, estimated }, now) {
+  if (fix === null || estimated || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return "";
   const isSilent = ["stale", "lost"].includes(liveness(fix.t, now));
   const percent = Math.round(battery ?? 100);
   if (percent < LOW_BATTERY_PERCENT) {

@@ -86,9 +86,14 @@ export class Header {
         live: mineLive.length, all: mine.length,
       });
     } else if (runners.length > 1) {
-      text = gettext("{all} runners, {live} live", {
+      const estimated = runners.filter((runner) => dataState(runner, now) === "estimated");
+      const counts = {
         all: number(runners.length), live: number(live.length),
-      });
+        estimated: number(estimated.length),
+      };
+      text = estimated.length
+        ? gettext("{all} runners, {live} live, {estimated} estimated", counts)
+        : gettext("{all} runners, {live} live", counts);
     } else if (runners.length === 1) {
       text = oneLine(runners[0], now, ended(runners[0]));
     }

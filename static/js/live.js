@@ -5,6 +5,7 @@ import { onChoice, useRaceZone } from "./choices.js";
 import { ServerClock } from "./clock.js";
 import { distinguish } from "./colours.js";
 import { find, setAttribute } from "./dom.js";
+import { atEstimate } from "./estimate.js";
 import { categoryWords } from "./facts.js";
 import { Feed } from "./feed.js";
 import { AccountFollows, BrowserFollows } from "./follows.js";
@@ -299,7 +300,8 @@ function draw() {
   distinguish(mine, page.palette);
   const runners = shownRunners();
   // Predicted arrivals are always later than now, also in a replay.
-  tools?.mine.render(mine.filter((runner) => !ended(runner).isOver), clock.now());
+  const present = mine.filter((runner) => !ended(runner).isOver);
+  tools?.mine.render(present.map((runner) => estimated(runner, clock.now())), clock.now());
   if (document.hidden) return;
   const emptySentence = sentenceForNobody();
   const { oneRunner } = page;
@@ -322,7 +324,7 @@ function draw() {
   profile?.render(runners.filter(({ code }) => isBig(code)), tools?.mine.pinned.distance ?? null);
   tools?.cheers.show(selected ? store.runners.get(selected) : null);
   tools?.bell?.show(selected ? store.runners.get(selected) : null);
-  if (!player?.time) feed.fillTrails(runners.filter(({ code }) => isBig(code)));
+  if (!player?.time) feed.fillTrails(runners.filter((runner) => isBig(runner.code) && !runner.estimated));
   const finish = (/** @type {import("./store.js").Runner} */ runner) => {
     if (runner.state === "finished") return describe(runner, now, ended(runner)).words;
     return player?.time || ended(runner).isOver ? "" : (tools?.mine.finish(runner) ?? "");
@@ -353,9 +355,15 @@ function shownRunners() {
       results.of(runner)?.gun_time ?? null;
     return player.replay.at(runners, player.time, player.tail, alongOf, timeOf);
   }
-  return runners.filter(
+  const now = clock.now();
+  return runners.map((runner) => estimated(runner, now)).filter(
     (runner) => runner.fix || page.race || page.oneRunner || follows.has(runner.code),
   );
+}
+
+/** @param {import("./store.js").Runner} runner @param {number} now */
+function estimated(runner, now) {
+  return atEstimate(runner, store.courseOf(runner), { now, isOver: ended(runner).isOver });
 }
 
 function sentenceForNobody() {

@@ -13,7 +13,7 @@ const LIMITS = [
 /**
  * `time`: a finisher's time in ms, where known; `isOver`: the runner's race has ended;
  * `isReplay`: `now` is a time of the replay.
- * @typedef {Pick<import("./store.js").Runner, "fix" | "state">} Seen
+ * @typedef {Pick<import("./store.js").Runner, "fix" | "state" | "estimated">} Seen
  * @typedef {{time?: number | null, isOver?: boolean, isReplay?: boolean}} Ended
  */
 
@@ -28,13 +28,15 @@ export function liveness(t, now) {
 }
 
 /**
- * Return a row's `data-state`: `finished`, or the liveness of the last fix.
+ * Return a row's `data-state`: `finished`, `estimated` between two mats, or the liveness of
+ * the last fix.
  * @param {Seen} runner
  * @param {number} now
  */
-export function dataState(runner, now) {
-  if (runner.state === "finished") return "finished";
-  return liveness(runner.fix?.t ?? null, now);
+export function dataState({ state, fix, estimated }, now) {
+  if (state === "finished") return "finished";
+  if (estimated) return estimated.isGivenUp ? "lost" : "estimated";
+  return liveness(fix?.t ?? null, now);
 }
 
 /** @type {Record<string, string>} */
@@ -42,6 +44,7 @@ const WORDS = {
   live: gettext("Live"),
   delayed: gettext("Delayed"),
   stale: gettext("Stale"),
+  estimated: gettext("Estimated"),
 };
 
 /** @type {Record<string, string>} */
@@ -78,6 +81,13 @@ export function describe(runner, now, { time = null, isOver = false, isReplay = 
   if (runner.state && runner.state in RACE_WORDS) {
     const shape = runner.state === "off_course" ? "off_course" : state;
     return { state, shape, words: seen(RACE_WORDS[runner.state], past) };
+  }
+  if (runner.estimated?.missed) {
+    const values = { place: runner.estimated.missed };
+    const missed = state === "lost"
+      ? gettext("Not seen at {place}", values)
+      : gettext("Estimated, not seen at {place}", values);
+    return { state, shape: state, words: seen(missed, past) };
   }
   if (state === "lost") {
     const { progress, uncertainty } = runner.fix;

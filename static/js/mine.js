@@ -65,7 +65,8 @@ export class Mine {
    * @param {Runner} runner
    * @param {number} now
    */
-  probable({ race, code, fix, state }, now) {
+  probable({ race, code, fix, state, estimated }, now) {
+    if (estimated) return estimated.isGivenUp ? null : estimated;
     const isSilent = fix && ["stale", "lost"].includes(liveness(fix.t, now));
     if (!isSilent || ["finished", "dnf", "dns", "dsq"].includes(state ?? "")) return null;
     return this.#arrivals.probable(race, code);
@@ -146,7 +147,8 @@ export class Mine {
   #gap(runner, race) {
     const far = (/** @type {Runner} */ { fix }) => fix?.progress ?? -1;
     const [ahead] = this.#runners
-      .filter((other) => other.race === runner.race && far(other) > far(runner))
+      .filter(({ code, race: of }) => code !== runner.code && of === runner.race)
+      .filter((other) => far(other) > far(runner))
       .sort((a, b) => far(a) - far(b));
     if (!race || !ahead) return "";
     const gaps = race.checkpoints

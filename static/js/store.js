@@ -10,12 +10,13 @@ export const TRAIL_SPAN_MS = 5 * 60_000;
 const SHORT_SPAN_MS = 10_000;
 
 // The fields that are copied from a runner's item.
-const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
+const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery", "estimate"];
 
 /**
  * `trail`: the last minutes, oldest first. `splits`: received passes of checkpoints, by
  * checkpoint and pass. `accuracy` and `battery` (per cent): the last received values.
- * `line`: the course. Metres and milliseconds.
+ * `line`: the course. `estimated`: the fix is an estimated place (estimate.js). Metres and
+ * milliseconds.
  * @typedef {import("./polyline.js").LngLat} LngLat
  * @typedef {import("./protocol.js").Fix} Fix
  * @typedef {import("./protocol.js").FixRow} FixRow
@@ -27,6 +28,8 @@ const KEPT = ["name", "bib", "colour", "state", "race", "accuracy", "battery"];
  *   code: string, name: string, bib: string | null, colour: string,
  *   state: string | null, race: string | null, fix: Fix | null, trail: TrailPoint[],
  *   splits: Map<string, Split>, accuracy: number | null, battery: number | null,
+ *   estimate: import("./estimate.js").Estimate | null,
+ *   estimated?: import("./estimate.js").Estimated,
  * }} Runner
  * @typedef {{
  *   id: number, name: string, kind: string, distance: number,
@@ -171,6 +174,7 @@ export class Store {
         splits: new Map(),
         accuracy: null,
         battery: null,
+        estimate: null,
       };
       this.runners.set(code, runner);
     }

@@ -32,7 +32,7 @@ REF = "#/components/schemas/"
 CODES = (error_codes.ErrorCode, error_codes.TypedErrorCode, error_codes.FixErrorCode)
 RECEIVED: tuple[type, ...] = get_args(ClientMessage)
 SENT = messages.SERVER_MESSAGES
-ITEMS = ("Runner", "Race", "Course", "Checkpoint", "RaceChange")
+ITEMS = ("Runner", "Estimate", "Race", "Course", "Checkpoint", "RaceChange")
 # `after` is there exactly with these codes.
 RETRY = {
     "if": {"properties": {"code": {"enum": [*error_codes.RETRIED]}}},

@@ -13,7 +13,7 @@ from runners.races.course import Course
 from runners.races.setup import race_create
 from tests.clients import Client, Message, seed_client, typed_client
 from tests.factories.people import make_token
-from tests.races.field import make_entry
+from tests.races.field import make_entry, pass_mats
 from tests.servers import Server
 
 GPX = """<?xml version="1.0"?>
@@ -60,6 +60,36 @@ async def receive_change(client: Client, code: str, change: str) -> Any:
         return bool((runner if change == "removed" else runner["code"]) == code)
 
     return (await client.receive_until(is_it))["runner"]
+
+
+async def test_a_mat_sends_the_new_estimate_to_all_who_follow_its_runner(
+    server: Server, race: Race
+) -> None:
+    await server.adatabase(make_entry, race, "mia", "71")
+    async with (
+        typed_client(server.ws_url) as alice,
+        typed_client(server.ws_url) as carl,
+    ):
+        for client, follow in (
+            (alice, {"races": ["park"]}),
+            (carl, {"runners": ["mia"]}),
+        ):
+            await client.send(type="follow", **follow)
+            snapshot = await client.receive_type("snapshot")
+            (mia,) = [item for item in snapshot["runners"] if item["code"] == "mia"]
+            assert mia["estimate"] is None
+        await server.adatabase(pass_mats, race, "71", ("Start", 0))
+        for client in (alice, carl):
+            event = await client.receive_until(
+                lambda m: (
+                    bool(m["kind"] == "runner" and m["runner"]["estimate"])
+                    if m["type"] == "event"
+                    else False
+                )
+            )
+            estimate = event["runner"]["estimate"]
+            assert estimate["t"] == round(race.start.timestamp() * 1000)
+            assert [estimate["nodes"][n][1] for n in (0, -1)] == [0, 1000]
 
 
 async def test_the_public_topic_includes_runners_who_join_later(

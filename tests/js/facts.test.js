@@ -38,10 +38,10 @@ test("runners in the race rank behind the finishers, whose progress has no rank"
   assert.deepEqual([...found].sort(), [["cat", 3], ["dan", 4]]);
 });
 
-test("a silent runner is probably in a range", () => {
-  assert.equal(probableWords({ from: 17_620, to: 18_290 }), "Probably at 17.6–18.3 km");
-  assert.equal(probableWords({ from: 900, to: 1_290 }), "Probably at 900 m–1.3 km");
-  assert.equal(probableWords({ from: 1_290, to: 1_310 }), "Probably at 1.3 km");
+test("a silent runner is estimated in a range", () => {
+  assert.equal(probableWords({ from: 17_620, to: 18_290 }), "Estimated at 17.6–18.3 km");
+  assert.equal(probableWords({ from: 900, to: 1_290 }), "Estimated at 900 m–1.3 km");
+  assert.equal(probableWords({ from: 1_290, to: 1_310 }), "Estimated at 1.3 km");
   assert.equal(probableWords(null), "");
 });
 

@@ -11,12 +11,15 @@ from runners.models import (
     Checkpoint,
     Entry,
     LatestPosition,
+    Passing,
     Position,
     Race,
     Runner,
     Split,
     Wave,
 )
+from runners.timing.reads import Read
+from runners.timing.storage import passings_store
 
 LENGTH_M = 10_000.0
 METRES_PER_DEGREE = 111_195.0
@@ -96,3 +99,12 @@ def make_entry(
     )
     LatestPosition.objects.create(runner=runner, contact_at=now, **places[0])
     return entry
+
+
+def pass_mats(race: Race, chip: str, *passings: tuple[str, float]) -> None:
+    """Store passings of a chip: station, minutes after the gun."""
+    reads = [
+        Read(station, f"{chip} {after}", chip, race.start + timedelta(minutes=after))
+        for station, after in passings
+    ]
+    passings_store(race=race, source=Passing.Source.MYLAPS, reads=reads)

@@ -344,7 +344,7 @@ def small_file() -> bytes:
             "accepted": True,
         },
         **{"status": "started", "started_at": str(now), "finished_at": None},
-        **{"out_at": None},
+        **{"out_at": None, "shows_estimate": True},
     }
     split = {
         **{"runner": "bob", "checkpoint": 1, "pass_number": 1, "time": str(now)},

@@ -75,6 +75,26 @@ class FixRow(Struct, array_like=True):
 LateRow = tuple[Time, Latitude, Longitude]
 
 
+class EstimateNode(Struct, array_like=True):
+    """Where a runner is estimated to be; clients interpolate between two nodes."""
+
+    seconds: Annotated[int, Meta(description="Since the last mat.", ge=0)]
+    progress: Annotated[int, Meta(description="Metres along the course.")]
+    nearest: Annotated[int, Meta(description="The near end of the range, metres.")]
+    farthest: Annotated[int, Meta(description="The far end of the range, metres.")]
+
+
+class Estimate(TypedDict):
+    """Where a runner is from the last timing mat to the next one."""
+
+    t: Annotated[int, Meta(description="When the last mat saw the runner.")]
+    checkpoint: Annotated[int, Meta(description="That of the next mat.")]
+    nodes: Annotated[
+        list[EstimateNode],
+        Meta(description="In the order of time; the last one is at the next mat."),
+    ]
+
+
 class Runner(TypedDict):
     """A runner as they are now."""
 
@@ -100,6 +120,10 @@ class Runner(TypedDict):
         ]
         | None
     )
+    estimate: Annotated[
+        Estimate | None,
+        Meta(description="In place of a `fix` that is missing or old."),
+    ]
 
 
 class Course(TypedDict):

@@ -1,6 +1,7 @@
 // Followed and selected runners, drawn as gliding discs with trails and accuracy rings.
 
 import { age, label } from "../format.js";
+import { gettext } from "../language.js";
 import { dataState } from "../liveness.js";
 import { isElsewhere, PointDiff } from "./diff.js";
 import { addDisc, removeDiscs } from "./discs.js";
@@ -176,10 +177,11 @@ export class Followed {
   #disc(runner, { at: [lng, lat], predicted }) {
     const { now, selected, finish } = this.#view;
     const state = dataState(runner, now);
-    const isStale = ["stale", "lost"].includes(state);
+    const isDashed = state === "estimated";
+    const isStale = isDashed || ["stale", "lost"].includes(state);
     const isSelected = runner.code === selected;
-    const disc = { colour: runner.colour, label: label(runner), isStale, isSelected };
-    const old = isStale ? age(now - runner.fix.t) : "";
+    const disc = { colour: runner.colour, label: label(runner), isStale, isSelected, isDashed };
+    const old = isDashed ? gettext("Estimated") : isStale ? age(now - runner.fix.t) : "";
     const properties = {
       code: runner.code,
       state,

@@ -47,8 +47,9 @@ export const CLUSTERS = "crowd-clusters";
  * @returns {any[]} layers of the style specification
  */
 export function layers(tokens) {
-  const fresh = ["match", ["get", "state"], ["stale", "lost"], false, true];
-  const running = ["match", ["get", "state"], ["stale", "lost", "finished"], false, true];
+  const fresh = ["match", ["get", "state"], ["stale", "lost", "estimated"], false, true];
+  const running = ["match", ["get", "state"], ["stale", "lost", "estimated", "finished"], false, true];
+  const rim = ["match", ["get", "state"], "estimated", ["get", "colour"], tokens.stale];
   const certainty = ["case", ["get", "predicted"], 0.6, 1];
   const halo = { "text-halo-color": tokens["map-casing"], "text-halo-width": 1.5 };
   return [
@@ -151,7 +152,7 @@ export function layers(tokens) {
       paint: {
         "circle-radius": 5,
         "circle-color": ["case", fresh, ["get", "colour"], tokens.surface],
-        "circle-stroke-color": ["case", fresh, tokens["map-halo"], tokens.stale],
+        "circle-stroke-color": ["case", fresh, tokens["map-halo"], rim],
         "circle-stroke-width": 1.5,
       },
     },

@@ -3,7 +3,7 @@
 import { isImperial } from "../choices.js";
 import { find } from "../dom.js";
 import { MILE_M } from "../format.js";
-import { liveness } from "../liveness.js";
+import { dataState } from "../liveness.js";
 import { Anchored } from "./anchored.js";
 import { Camera } from "./camera.js";
 import { courseLines, courseMarks, KILOMETRE_M, labelsInView } from "./course.js";
@@ -251,7 +251,7 @@ export class LiveMap {
       return true;
     }
     // Exclude runners lost hours ago and far away, who would shrink all others to dots.
-    const seen = this.#positioned.filter(({ fix }) => liveness(fix.t, this.#now) !== "lost");
+    const seen = this.#positioned.filter((runner) => dataState(runner, this.#now) !== "lost");
     const places = (seen.length ? seen : this.#positioned).map(placeOf);
     const [first, other] = this.#options.fitCourse
       ? [this.#courses, places]

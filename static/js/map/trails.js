@@ -16,6 +16,7 @@ const MOST_TRAILS = 30;
  * @typedef {import("../store.js").TrailPoint} TrailPoint
  * @typedef {{
  *   code: string, colour: string, fix: {t: number}, trail: TrailPoint[],
+ *   estimated?: import("../estimate.js").Estimated,
  * }} Trailed
  * @typedef {import("../polyline.js").LngLat} LngLat
  * @typedef {import("./motion.js").Shown} Shown
@@ -107,6 +108,8 @@ export function probablePlaces(runners, alongOf, probable, discOf) {
     if (!along || !place) continue;
     const { colour } = runner;
     features.push(line(along.between(place.from, place.to), { colour }));
+    // Their own disc is there already.
+    if (runner.estimated) continue;
     features.push({
       type: "Feature",
       properties: { disc: discOf(runner) },

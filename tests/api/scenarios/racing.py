@@ -17,7 +17,9 @@ async def run_a_race(context: Context) -> None:
         context.joined("typed", context.tokens["bob"]) as bob,
         context.joined("typed") as alice,
     ):
-        await alice.send(type="follow", races=["city", "going"], since=None, tick=0)
+        await alice.send(
+            type="follow", races=["city", "going", "ten"], since=None, tick=0
+        )
         await alice.receive_type("snapshot")
         await run(bob, 110)
         for state in ("started", "off_course", "finished"):

@@ -31,7 +31,7 @@ from tests.factories.people import (
     make_session,
     make_user,
 )
-from tests.races.field import make_entry, make_race
+from tests.races.field import make_entry, make_race, pass_mats
 
 # Public runners with a phone and nothing else.
 CODES = (
@@ -137,6 +137,8 @@ def _add_standings(rows: Rows) -> None:
         make_entry(ten, code, f"2{n}", pace=0.85, category="M")
     make_entry(ten, "slow", "3", pace=5)
     make_entry(ten, "waiting", "4")
+    make_entry(ten, "phoneless", "7")
+    pass_mats(ten, "7", ("Start", 60), ("5 km", 100))
     make_entry(ten, "hidden", "5", visibility="private")
     for n, status in enumerate(("finished", "dnf", "dns", "dsq")):
         make_entry(ten, status, f"6{n}", status=status)

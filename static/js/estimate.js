@@ -1,0 +1,66 @@
+// Where runners without a phone, or with a silent one, are estimated to be: between the
+// timing mat that has seen them last and the next one.
+
+// For how long after the latest expected time runners are drawn at a mat that has not seen
+// them. They may be anywhere then.
+const GIVEN_UP_AFTER_MS = 30 * 60_000;
+// Phones that have sent a fix more recently are believed.
+const SILENT_AFTER_MS = 120_000;
+
+/**
+ * `nodes`: seconds since the last mat at `t` (ms), progress and the range in m.
+ * `checkpoint`: that of the next mat.
+ * @typedef {{
+ *   t: number, checkpoint: number,
+ *   nodes: [seconds: number, progress: number, from: number, to: number][],
+ * }} Estimate
+ * @typedef {{progress: number, from: number, to: number}} Range m
+ * @typedef {Range & {missed: string | null, isGivenUp: boolean}} Estimated `missed`: the
+ *   name of the mat that has not seen the runner up to the latest expected time
+ * @typedef {import("./store.js").Runner} Runner
+ * @typedef {import("./store.js").Race} Race
+ */
+
+/**
+ * Return a runner at their estimated place, or unchanged if they are not estimated.
+ * @param {Runner} runner
+ * @param {Race | null} race theirs
+ * @param {{now: number, isOver?: boolean}} when `isOver`: the race has ended
+ * @returns {Runner}
+ */
+export function atEstimate(runner, race, { now, isOver = false }) {
+  const { estimate, fix } = runner;
+  if (!estimate || !race?.along) return runner;
+  if (fix && (fix.t > estimate.t || now - fix.t < SILENT_AFTER_MS)) return runner;
+  const { t, nodes } = estimate;
+  const late = now - t - nodes[nodes.length - 1][0] * 1000;
+  const isGivenUp = isOver || late > GIVEN_UP_AFTER_MS;
+  const range = rangeAt(nodes, isGivenUp ? 0 : (now - t) / 1000);
+  const missed = late > 0 ? matName(estimate, race) : null;
+  const [lng, lat] = race.along.place(range.progress);
+  return {
+    ...runner,
+    fix: { t, lng, lat, speed: null, heading: null, progress: range.progress },
+    estimated: { ...range, missed, isGivenUp },
+  };
+}
+
+/**
+ * Interpolate between two nodes.
+ * @param {Estimate["nodes"]} nodes
+ * @param {number} seconds
+ * @returns {Range}
+ */
+export function rangeAt(nodes, seconds) {
+  const after = nodes.findIndex(([own]) => own > seconds);
+  const [t1, ...before] = nodes[after === -1 ? nodes.length - 1 : Math.max(0, after - 1)];
+  const [t2, ...next] = nodes[after === -1 ? nodes.length - 1 : after];
+  const share = t2 > t1 ? Math.max(0, seconds - t1) / (t2 - t1) : 0;
+  const [progress, from, to] = before.map((own, n) => own + share * (next[n] - own));
+  return { progress, from, to };
+}
+
+/** @param {Estimate} estimate @param {Race} race */
+function matName({ checkpoint }, { checkpoints }) {
+  return checkpoints.find(({ id }) => id === checkpoint)?.name ?? null;
+}

@@ -1,0 +1,100 @@
+"""Runners without a phone are estimated between mats, and never past one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runners.models import Entry, Race
+from runners.preferences.runner_settings import sharing_pause, zone_add
+from runners.races.arrival.estimate import Node, estimated_nodes
+from runners.races.arrival.eta import Passed, Slopes
+from runners.races.arrival.pacing import shipped
+from runners.snapshots.items import runner_items
+from tests.races.field import METRES_PER_DEGREE, pass_mats
+
+MARATHON = Slopes.flat(42_195)
+
+
+def nodes(*splits: tuple[float, float], until: float) -> list[Node]:
+    samples = [Passed(0.0, 0.0), *(Passed(time, at) for at, time in splits)]
+    return estimated_nodes(samples, MARATHON, until=until, prior=shipped())
+
+
+def moment(race: Race, after: float) -> datetime:
+    return race.start + timedelta(minutes=after)
+
+
+def estimate_of(race: Race, code: str) -> dict[str, Any] | None:
+    runner = Entry.objects.get(race=race, runner__code=code).runner_id
+    found: dict[str, Any] | None = runner_items([runner], race.pk)[runner]["estimate"]
+    return found
+
+
+def test_an_estimate_runs_from_the_last_mat_to_the_next_one() -> None:
+    found = nodes((5_000, 1_500), (10_000, 3_000), until=15_000)
+    assert found[0] == (0, 10_000, 10_000, 10_000)
+    assert found[-1][1:] == (15_000, 15_000, 15_000)
+    middle = next(node for node in found if node.progress == 15_000)
+    assert 1_450 < middle.seconds < 1_600
+    assert all(n.nearest <= n.progress <= n.farthest for n in found)
+
+
+def test_a_slow_runner_is_not_estimated_faster_after_the_start() -> None:
+    (first, *_, last) = nodes(until=5_000)
+    assert first == (0, 0, 0, 0)
+    assert last == (2_250, 5_000, 5_000, 5_000)
+
+
+def test_a_snapshot_has_the_way_to_the_next_mat(ten: Race) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("5 km", 100))
+    found = estimate_of(ten, "bob")
+    assert found is not None
+    seven = ten.checkpoints.get(name="7.5 km").pk
+    assert (found["t"], found["checkpoint"]) == (
+        round(moment(ten, 100).timestamp() * 1000),
+        seven,
+    )
+    assert found["nodes"][-1][1] == 7_500
+    # A mat that has seen others is the next one.
+    pass_mats(ten, "KV86583", ("Start", 60), ("Finish", 105))
+    pass_mats(ten, "41", ("5 km", 99))
+    found = estimate_of(ten, "bob")
+    assert found is not None
+    assert found["checkpoint"] == ten.checkpoints.get(name="Finish").pk
+
+
+@pytest.mark.parametrize("status", ["finished", "dnf", "registered"])
+def test_only_runners_on_the_course_are_estimated(ten: Race, status: str) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("5 km", 100))
+    Entry.objects.filter(runner__code="bob").update(status=status)
+    assert estimate_of(ten, "bob") is None
+
+
+def test_a_start_list_may_refuse_the_estimate(ten: Race) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("5 km", 100))
+    Entry.objects.filter(runner__code="bob").update(shows_estimate=False)
+    assert estimate_of(ten, "bob") is None
+
+
+def test_runners_who_pause_are_not_estimated_until_the_next_mat(ten: Race) -> None:
+    pass_mats(ten, "41", ("Start", 70), ("5 km", 100))
+    sharing_pause(runner=Entry.objects.get(runner__code="bob").runner)
+    assert estimate_of(ten, "bob") is None
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_nobody_is_estimated_on_a_way_with_a_privacy_zone(
+    ten: Race, before: bool
+) -> None:
+    runner = Entry.objects.get(runner__code="bob").runner
+    lat = 48 + 6_000 / METRES_PER_DEGREE
+    if before:
+        zone_add(runner=runner, name="home", lat=lat, lng=2.0, radius=200)
+    pass_mats(ten, "41", ("Start", 70), ("5 km", 100))
+    if not before:
+        assert estimate_of(ten, "bob") is not None
+        zone_add(runner=runner, name="home", lat=lat, lng=2.0, radius=200)
+    assert estimate_of(ten, "bob") is None
