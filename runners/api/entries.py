@@ -6,7 +6,7 @@ from typing import Literal
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from pydantic import Field
 from tablib import Dataset
 
@@ -206,6 +206,18 @@ def mark_entry(
         if entry.status != body.status:
             entry_mark(entry=entry, status=body.status)
         return tagged(request, response, _out(entry))
+
+
+@router.delete("/races/{slug}/entries/{path:bib}", response={204: None})
+def delete_entry(request: HttpRequest, slug: Slug, bib: Bib) -> Status[None]:
+    """Delete an entry with its times. The runner stays."""
+    with transaction.atomic():
+        race = race_of(request, slug, lock=True)
+        require(key_of(request), "delete_entry")
+        entry = _entry(race, bib)
+        check_conditions(request, _out(entry))
+        entry.delete()
+    return Status(204, None)
 
 
 def _out(entry: Entry) -> EntryOut:

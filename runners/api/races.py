@@ -141,6 +141,25 @@ def write_race(
         return Status(status, tagged(request, response, RaceOut.from_orm(race)))
 
 
+@router.delete("/races/{slug}", response={204: None})
+def delete_race(request: HttpRequest, slug: Slug) -> Status[None]:
+    """Delete a race with its entries, times and results. Its runners stay.
+
+    A key of one race may not do this.
+    """
+    key = key_of(request)
+    with transaction.atomic():
+        race = race_of(request, slug, lock=True)
+        require(key, "delete_race")
+        if key.scope == ApiKey.Scope.RACE:
+            raise Problem(
+                *(403, "permission.missing"), "A key of one race may not delete it."
+            )
+        check_conditions(request, RaceOut.from_orm(race))
+        race.delete()
+    return Status(204, None)
+
+
 def _new_race(key: ApiKey, slug: str) -> Race:
     if key.scope == ApiKey.Scope.RACE:
         raise unknown_race()

@@ -42,7 +42,7 @@ class System:
     """An organiser's system with a key."""
 
     def __init__(self, document: Document, key: str) -> None:
-        self._document = document
+        self.document = document
         self._client = Client(headers={"authorization": f"Bearer {key}"})
 
     def send(
@@ -61,7 +61,7 @@ class System:
         response = self.respond(method, path, body, **headers)
         wanted = (status,) if isinstance(status, int) else status
         assert response.status_code in wanted, response.content
-        is_json = "json" in response.get("Content-Type", "")
+        is_json = response.content and "json" in response["Content-Type"]
         return json.loads(response.content) if is_json else response.content
 
     def respond(
@@ -86,5 +86,5 @@ class System:
             response.content,
         )
         if response.status_code != 304:
-            faults = list(answers.faults(self._document, answer))
+            faults = list(answers.faults(self.document, answer))
             assert faults == [], (method, path, response.content)

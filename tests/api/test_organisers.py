@@ -172,7 +172,7 @@ def requests_of(document: Document) -> list[tuple[str, str, Any]]:
         name = document.at(pointer)["operationId"]
         concrete = path.removeprefix("/api/v1").format(slug="ten", bib="1")
         if name != "list_races":
-            found.append((method, concrete, bodies[name] if method != "GET" else None))
+            found.append((method, concrete, bodies.get(name)))
     return found
 
 
@@ -412,6 +412,30 @@ def test_status_splits_and_results(system: System, race: str) -> None:
     rest = system.send("GET", f"{race}/results?by=chip&cursor={page['next']}")
     assert [(row["bib"], row["status"]) for row in rest["items"]] == [("a/b", "dsq")]
     assert rest["next"] is None
+
+
+def test_entries_and_races_are_deleted_if_they_are_as_expected(
+    system: System, organiser: User, race: str
+) -> None:
+    entry = f"{race}/entries/1"
+    system.send("POST", f"{race}/entries", rows("1", "2"))
+    code, _ = refused(system, "DELETE", entry, status=403)
+    assert code == "permission.missing"
+    names = ["delete_entry", "delete_race"]
+    organiser.user_permissions.add(*Permission.objects.filter(codename__in=names))
+
+    for path in (entry, race):
+        read = system.respond("GET", path)
+        code, _ = refused(system, "DELETE", path, If_Match='"x"', status=412)
+        assert code == "request.precondition"
+        only = make_key(organiser, race=Race.objects.get())[1]
+        of_race = System(system.document, only)
+        if path == race:
+            refused(of_race, "DELETE", path, status=403)
+        assert system.send("DELETE", path, If_Match=read["ETag"], status=204) == b""
+        refused(system, "DELETE", path, status=404)
+    assert not Race.objects.exists() and not Entry.objects.exists()
+    assert Runner.objects.count() == 2
 
 
 def test_the_description_is_served_without_a_key(organisers_api: Document) -> None:
