@@ -16,7 +16,7 @@ from runners.admin.columns import (
     race_filter,
 )
 from runners.admin.split import SplitInline
-from runners.models import Entry, Split, Wave
+from runners.models import Entry, News, Split, Wave
 from runners.races.entries import entry_mark, splits_set
 
 
@@ -140,6 +140,13 @@ class EntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if formset.model is Split:
             changed = (split for split, _ in formset.changed_objects)
             splits_set(splits=[*formset.new_objects, *changed])
+
+    def save_model(
+        self, request: HttpRequest, obj: Entry, form: Any, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if form.has_changed():
+            News.objects.tell_of_changes([obj])
 
     @admin.display(description="Accepted", ordering="accepted", empty_value="–")
     def is_accepted(self, entry: Entry) -> str | None:

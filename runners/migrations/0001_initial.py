@@ -336,7 +336,7 @@ class Migration(migrations.Migration):
             name='News',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('start', 'Start'), ('checkpoint', 'Checkpoints'), ('finish', 'Finish'), ('silence', 'No signal for 10 minutes'), ('sos', 'Call for help'), ('fine', 'All is well again'), ('arrival', 'Arrival'), ('out', 'Out of the race'), ('off_course', 'Off course')], max_length=10)),
+                ('kind', models.CharField(choices=[('start', 'Start'), ('checkpoint', 'Checkpoints'), ('finish', 'Finish'), ('silence', 'No signal for 10 minutes'), ('sos', 'Call for help'), ('fine', 'All is well again'), ('arrival', 'Arrival'), ('out', 'Out of the race'), ('off_course', 'Off course'), ('changed', 'Entry changed')], max_length=10)),
                 ('once', models.CharField(max_length=100, unique=True)),
                 ('distance', models.FloatField(null=True)),
                 ('minutes', models.PositiveSmallIntegerField(null=True)),

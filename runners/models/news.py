@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from runners.models.race import Checkpoint, Entry
 from runners.models.runner import Runner
 from runners.models.share import ShareLink
 from runners.models.sos import Contact, Sos
+from runners.models.webhook import Webhook
 
 
 class Subscription(models.Model):
@@ -75,6 +77,7 @@ class Kind(models.TextChoices):
     # For webhooks only.
     OUT = "out", "Out of the race"
     OFF_COURSE = "off_course", "Off course"
+    CHANGED = "changed", "Entry changed"
 
 
 # The kinds that a follower can choose.
@@ -178,6 +181,27 @@ class NewsQuerySet(models.QuerySet["News"]):
                     entry,
                 ],
             )
+
+    def tell_of_changes(self, entries: Collection[Entry]) -> None:
+        """Record that entries were changed, for the webhooks of their races.
+
+        Executes two statements. Call it in the transaction of the changes.
+        """
+        races = Webhook.objects.watched_races()
+        races = races.filter(pk__in={entry.race_id for entry in entries})
+        watched = set(races.values_list("pk", flat=True))
+        now = timezone.now()
+        self.bulk_create(
+            News(
+                kind=Kind.CHANGED,
+                once=f"{Kind.CHANGED} {entry.pk} 0 {now.timestamp():.6f}",
+                runner_id=entry.runner_id,
+                entry=entry,
+                at=now,
+            )
+            for entry in entries
+            if entry.race_id in watched
+        )
 
 
 def _adapted(moment: datetime) -> Any:

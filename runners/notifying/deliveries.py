@@ -41,6 +41,7 @@ NEWS_FOR = {
     Kind.ARRIVAL: timedelta(minutes=3),
     Kind.OUT: timedelta(hours=2),
     Kind.OFF_COURSE: timedelta(minutes=30),
+    Kind.CHANGED: timedelta(hours=2),
 }
 URGENT = (Kind.SOS, Kind.FINE)
 # A runner in a race is silent when nothing has arrived for this long.

@@ -23,6 +23,7 @@ TYPES = {
     Kind.FINISH: "entry.finished",
     Kind.OUT: "entry.out",
     Kind.OFF_COURSE: "entry.off_course",
+    Kind.CHANGED: "entry.changed",
     Kind.SILENCE: "entry.silent",
     Kind.SOS: "sos.opened",
     Kind.FINE: "sos.withdrawn",
@@ -39,7 +40,7 @@ def queue_messages(batch: Iterable[News]) -> int:
         return 0
     entries = (
         Entry.objects.filter(pk__in={news.entry_id for news in of_races})
-        .select_related("race", "runner")
+        .select_related("race", "runner", "wave")
         .defer("race__line")
         .in_bulk()
     )
@@ -80,8 +81,15 @@ def _body(news: News, entry: Entry) -> str:
     }
     if news.kind == Kind.CHECKPOINT and news.checkpoint is not None:
         data |= {"checkpoint": news.checkpoint.name, "pass": news.pass_number}
-    if news.kind == Kind.OUT:
+    if news.kind in (Kind.OUT, Kind.CHANGED):
         data["status"] = entry.status
+    if news.kind == Kind.CHANGED:
+        data |= {
+            "name": entry.runner.name,
+            "category": entry.category,
+            "club": entry.club,
+            "wave": entry.wave.name if entry.wave else "",
+        }
     body = {
         "type": TYPES[Kind(news.kind)],
         "timestamp": _iso(timezone.now()),

@@ -29,6 +29,8 @@ def entry_mark(*, entry: Entry, status: str) -> None:
         News.objects.tell_of_entry(
             Kind.OUT, entry.pk, entry.changed_at, pass_number=repetition
         )
+    else:
+        News.objects.tell_of_changes([entry])
 
 
 def splits_set(*, splits: Iterable[Split]) -> None:

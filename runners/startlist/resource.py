@@ -14,7 +14,7 @@ from import_export.resources import ModelResource
 from import_export.results import Result
 from import_export.widgets import Widget
 
-from runners.models import Entry, Race, Runner
+from runners.models import Entry, News, Race, Runner
 from runners.models.runner import CODE_PATTERN, palette_colour
 from runners.startlist.spreadsheet import NUMBER
 
@@ -213,6 +213,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
         for entry in entries:
             entry.runner = entry.runner  # Sets the primary key.
         Entry.objects.bulk_create(entries)
+        News.objects.tell_of_changes(entries)
         # Only the name or visibility of existing runners can have changed.
         for entry in entries:
             if entry.runner.code in self._runners and entry.runner.account_id is None:
@@ -238,6 +239,7 @@ class StartListResource(ModelResource):  # type: ignore[misc]
                     "changed_at",
                 ]
             )
+        News.objects.tell_of_changes(entries)
 
     # -- codes
 

@@ -21,7 +21,7 @@ NO_CODE = re.compile(
     r"|(daphne|django|http|hub|lifespan|runners|spectate|tests|uvicorn)\..+"
     r"|(websocket|whitenoise)\..+"
     r"|runner\.(late|note|position)"
-    r"|entry\.(started|split|finished|out|off_course|silent)|sos\.(opened|withdrawn)"
+    r"|entry\.(started|split|finished|out|off_course|silent|changed)|sos\.(opened|withdrawn)"
 )
 # Codes that are not for programs: replies to forms of pages, and reasons on the desk.
 OF_PAGES = {

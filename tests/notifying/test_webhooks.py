@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook as Signer
+from tablib import Dataset
 
 from runners.models import (
     Checkpoint,
@@ -33,6 +34,7 @@ from runners.models import (
 from runners.notifying.deliveries import record_states, spread
 from runners.notifying.webhook_sender import WebhookSender
 from runners.races.entries import entry_mark, splits_set
+from runners.startlist.importing import start_list_import
 from runners.units.clock import milliseconds
 from tests.notifying.news import passed
 from tests.notifying.push import Post, PushService
@@ -124,6 +126,35 @@ def test_the_office_and_phones_cause_the_same_messages(
     ]
     statuses = [message["data"]["status"] for message in messages[2:]]
     assert statuses == ["dnf", "dsq"]
+
+
+def test_a_changed_entry_is_a_message_with_what_it_is_now(
+    webhook: Webhook, service: PushService, race: Race, entry: Entry
+) -> None:
+    wave = race.waves.create(name="A", start=race.start)
+    header = ["row", "bib", "name", "code", "category", "wave", "visibility"]
+    row = [1, "18", "Bob", "bob", "M40", "A", ""]
+    for _ in range(2):  # the second time, nothing changes
+        start_list_import(race=race, table=Dataset(row, headers=header))
+    entry.refresh_from_db()
+    assert entry.wave == wave
+    spread()
+    entry_mark(entry=entry, status=Entry.Status.REGISTERED)
+    office = Client()
+    office.force_login(User.objects.create_superuser("office"))
+    form = {"bib": "18", "status": "registered", "category": "W40"} | {
+        f"splits-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")
+    }
+    office.post(f"/admin/runners/entry/{entry.pk}/change/", form)
+    spread()
+    deliver(lambda: len(service.posts) == 3)
+    messages = [read(post, webhook) for post in service.posts]
+    assert [message["type"] for message in messages] == ["entry.changed"] * 3
+    assert messages[0]["data"] | {"time": ""} == {
+        **{"race": "half", "bib": "18", "code": "bob", "time": "", "name": "Bob"},
+        **{"category": "M40", "club": "", "wave": "A", "status": "started"},
+    }
+    assert messages[2]["data"]["category"] == "W40"
 
 
 def test_a_runner_off_course_is_told_once_for_each_time(
