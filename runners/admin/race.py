@@ -275,6 +275,8 @@ class RaceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if found.problem:
             return f"No new ones: {found.problem} Upload the course again to try again."
         done = f"{found.tiles_read} of {found.tiles_wanted} tiles"
+        if found.has_stopped:
+            return f"Stopped at {done}. Upload the course again to try again."
         if found.completed_at is None:
             return f"Being cut out, {done}. Reload this page to see how far it is."
         return f"Cut out on {found.completed_at:%Y-%m-%d}, {found.tiles_wanted} tiles."

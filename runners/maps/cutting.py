@@ -83,7 +83,7 @@ def _fill(
             raise ArchiveError(f"The map has more than {MAX_BYTES >> 20} MiB.")
         MapTile.objects.bulk_create(rows)
         made.tiles_read = min(first + BATCH, len(tiles))
-        made.save(update_fields=["tiles_read"])
+        made.save(update_fields=["tiles_read", "advanced_at"])
         report(made)
     if not stored:
         raise ArchiveError("The archive has no map of this area.")

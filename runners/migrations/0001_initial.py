@@ -262,6 +262,7 @@ class Migration(migrations.Migration):
                 ('tiles_read', models.PositiveIntegerField(default=0)),
                 ('problem', models.CharField(blank=True, max_length=200)),
                 ('started_at', models.DateTimeField(auto_now_add=True)),
+                ('advanced_at', models.DateTimeField(auto_now=True)),
                 ('completed_at', models.DateTimeField(blank=True, null=True)),
                 ('race', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='maps', to='runners.race')),
             ],

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from django.db import models
+from django.utils import timezone
 
 from runners.models.race import Race
+
+# A map is cut out in batches of some seconds. Without one for this long, the process
+# that cut it has ended.
+STOPPED_AFTER = timedelta(minutes=5)
 
 
 class RaceMapQuerySet(models.QuerySet["RaceMap"]):
@@ -30,12 +36,20 @@ class RaceMap(models.Model):
     tiles_read = models.PositiveIntegerField(default=0)
     problem = models.CharField(max_length=200, blank=True)
     started_at = models.DateTimeField(auto_now_add=True)
+    # The last batch of tiles.
+    advanced_at = models.DateTimeField(auto_now=True)
     completed_at = models.DateTimeField(null=True, blank=True)
 
     objects = RaceMapQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.race}: {self.tiles_read} of {self.tiles_wanted} tiles"
+
+    @property
+    def has_stopped(self) -> bool:
+        """Return whether the process that cut it ended before it was complete."""
+        silent = timezone.now() - self.advanced_at > STOPPED_AFTER
+        return self.completed_at is None and not self.problem and silent
 
 
 class MapTile(models.Model):

@@ -124,6 +124,20 @@ def test_the_upload_of_a_course_cuts_its_map(
     assert shown.startswith("No new ones: /nowhere.pmtiles: No such file")
 
 
+def test_a_map_whose_process_has_ended_is_not_shown_as_being_cut_out(
+    race: Race,
+) -> None:
+    made = RaceMap.objects.create(
+        race=race, bounds=[0, 0, 1, 1], tiles_wanted=90, tiles_read=25
+    )
+    office = RaceAdmin(Race, admin.site)
+    assert office.streets(race).startswith("Being cut out, 25 of 90 tiles.")
+    RaceMap.objects.update(advanced_at=made.advanced_at - timedelta(minutes=6))
+    assert office.streets(race).startswith("Stopped at 25 of 90 tiles.")
+    cut_map(race, str(ARCHIVE))
+    assert not race.maps.get().has_stopped
+
+
 def test_cut_map_names_what_is_missing(race: Race, settings: Settings) -> None:
     settings.SPECTATE_MAP_SOURCE = ""
     with pytest.raises(CommandError, match="SPECTATE_MAP_SOURCE"):
