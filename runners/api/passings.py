@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from typing import Self
+from zoneinfo import ZoneInfo
 
 import orjson
 from django.http import HttpRequest
+from django.utils import timezone
 from ninja import Router, Schema
 from pydantic import Field, model_validator
 
-from runners.api.access import race_of
+from runners.api.access import KeyInHeader, KeyInQuery, race_of
 from runners.api.fields import Moment, Slug, Strict, Text
+from runners.api.problems import Problem
 from runners.models import Passing
+from runners.timing.raceresult_exporter import reads_of_body
 from runners.timing.reads import MAX_BIB, MAX_CODE, MAX_STATION, Read, read_of
 from runners.timing.storage import passings_store
 
@@ -58,6 +62,32 @@ def write_passings(
     race = race_of(request, slug)
     reads = [_read(passing) for passing in body.passings]
     new = passings_store(race=race, source=Passing.Source.API, reads=reads)
+    return PassingsStored(new=new, unchanged=len(reads) - new)
+
+
+@router.post(
+    "/races/{slug}/passings/raceresult",
+    response=PassingsStored,
+    auth=[KeyInHeader(), KeyInQuery()],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+)
+def write_raceresult_passings(request: HttpRequest, slug: Slug) -> PassingsStored:
+    """Store the passings that an exporter of RACE RESULT posts (docs/timing.md).
+
+    Its records are "Raw Data Record JSON" or "Raw Data Record V2". The key may be in
+    the query, because an exporter sets no headers.
+    """
+    race = race_of(request, slug)
+    zone = ZoneInfo(race.timezone)
+    reads = reads_of_body(request.body, zone, timezone.now())
+    if len(reads) > MAX_PASSINGS:
+        raise Problem(413, "body.too_large", f"At most {MAX_PASSINGS} records at once.")
+    new = passings_store(race=race, source=Passing.Source.RACE_RESULT, reads=reads)
     return PassingsStored(new=new, unchanged=len(reads) - new)
 
 

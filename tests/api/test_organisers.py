@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -166,6 +167,7 @@ def requests_of(document: Document) -> list[tuple[str, str, Any]]:
         "mark_entry": {"status": "dnf"},
         "write_splits": {"splits": [{"bib": "1", "checkpoint": "x", "time": START}]},
         "write_passings": {"passings": [{"station": "x", "bib": "1", "time": START}]},
+        "write_raceresult_passings": "a line",
     }
     found = []
     for method, path, pointer in operations(document):
@@ -373,6 +375,25 @@ def test_passings_of_mats_are_splits_and_can_be_repeated(
     nobody = {"passings": [{"station": "Finish", "time": START}]}
     _, places = refused(system, "POST", f"{race}/passings", nobody, status=422)
     assert places == ["passings.0"]
+
+
+def test_an_exporter_of_race_result_posts_with_the_key_in_the_query(
+    system: System, race: str, organiser: User
+) -> None:
+    system.send("POST", f"{race}/entries", rows("1"))
+    Race.objects.update(start="2026-04-03T08:00:00Z", ends="2026-04-03T12:00:00Z")
+    _, key = make_key(organiser)
+    url = f"/api/v1{race}/passings/raceresult"
+    passing = {"Transponder": "ZZ1", "UTCTime": "2026-04-03T08:50:00.250Z"}
+    body = json.dumps({"Bib": 1, "TimingPoint": "Finish", "Passing": passing})
+    for new in (1, 0):
+        done = Client().post(f"{url}?key={key}", f"{body}\r\n", "text/plain")
+        assert done.json() == {"new": new, "unchanged": 1 - new}
+    assert [split.by_mat for split in Split.objects.all()] == [True]
+    for query in ("", "?key=x"):
+        assert Client().post(f"{url}{query}", body, "text/plain").status_code == 401
+    # Elsewhere a key in the query is none.
+    assert Client().get(f"/api/v1{race}?key={key}").status_code == 401
 
 
 def test_status_splits_and_results(system: System, race: str) -> None:

@@ -1,13 +1,15 @@
 """RACE RESULT decoders are read over a socket, from the first passing on.
 
 Records and replies follow RACE RESULT's documents (raceresult.com/en-us/support,
-"Decoder TCP/IP" and "Passing Record") and the open client metarace (`decoder/rrs.py`).
+"Decoder TCP/IP" and "Passing Record") and the open client metarace (`decoder/rrs.py`);
+those of exporters are in "Default raw data exporters" (id 15788).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,7 @@ import pytest
 from runners.models import Passing, Race, Split, Station
 from runners.timing import raceresult
 from runners.timing.raceresult import count_of, read_decoder, read_of_line
+from runners.timing.raceresult_exporter import reads_of_body
 from runners.timing.recorder import Recorder
 from tests.waiting import PATIENCE_S, POLL_S
 
@@ -27,6 +30,67 @@ NOW = datetime(2024, 1, 12, 9, 30, tzinfo=UTC)
 PASSIVE = "1;50001;2024-01-12;09:06:35.944;6;72;12;;0;;;;;;;;Finish;177;1;D-50432"
 ACTIVE = "2;ZICAD30;2024-01-12;09:06:36.000;0;75;127;;1;8;8;;6233;3.0;17;2;Box;177;;D-5"
 OLD = "3;17;0000-00-00;09:06:37.001;6;9"
+
+
+# The example of "Raw Data Record JSON", shortened. Its time of day is that of the race,
+# an hour ahead of UTC, although it ends with Z.
+EXPORTED = """{
+    "ID":1,
+    "Bib":50001,
+    "TimingPoint":"STARTFINISH",
+    "Result":-10,
+    "Time":32795.944,
+    "Invalid":false,
+    "Passing":{
+        "Transponder":"ZICAD30",
+        "Position":{"Latitude":0,"Longitude":0,"Altitude":0,"Flag":""},
+        "DeviceID":"D-50432",
+        "IsMarker":false,
+        "Received":"2024-01-12T09:07:43.15+01:00",
+        "UTCTime":"2024-01-12T09:06:35.944Z"
+        }
+    }"""
+VIENNA = ZoneInfo("Europe/Vienna")
+
+
+def exported(**changes: object) -> bytes:
+    record = json.loads(EXPORTED)
+    record["Passing"] |= changes.pop("passing", {})
+    return json.dumps(record | changes).encode()
+
+
+def test_an_exported_record_is_read_on_the_clock_of_the_race() -> None:
+    at = datetime(2024, 1, 12, 8, 6, 35, 944_000, tzinfo=UTC)
+    # As in the document, on a line, several, and with the true time in UTC.
+    once = exported()
+    true = exported(passing={"UTCTime": "2024-01-12T09:06:35.944+01:00"})
+    for body in (EXPORTED.encode(), once + b"\r\n", once + b"\n" + once, true):
+        reads = reads_of_body(body, VIENNA, NOW)
+        assert {(r.station, r.bib, r.chip, r.time) for r in reads} == {
+            ("STARTFINISH", "50001", "", at)
+        }
+
+
+@pytest.mark.parametrize(
+    ("body", "bib", "chip", "has_time"),
+    [
+        (exported(Bib=0), "", "ZICAD30", True),
+        (exported(Invalid=True), "50001", "", False),
+        (exported(Time="9:06"), "50001", "", True),
+        (exported(passing={"UTCTime": 7}), "50001", "", False),
+        (exported(passing={"UTCTime": "0001-01-01T00:00+14:00"}), "50001", "", False),
+        (exported().replace(b"32795.944", b"1e400"), "", "", False),
+        (PASSIVE.encode(), "", "50001", True),
+        (b'{"a": 1', "", "", False),
+        (b"[1, {}, []]", "", "", False),
+    ],
+)
+def test_unusual_exported_records_are_kept(
+    body: bytes, bib: str, chip: str, has_time: bool
+) -> None:
+    read, *_ = reads_of_body(body, VIENNA, NOW)
+    assert (read.bib, read.chip, read.time is not None) == (bib, chip, has_time)
+    assert read.raw
 
 
 @pytest.mark.parametrize(
