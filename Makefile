@@ -1,7 +1,7 @@
 # `make run` shows it, `make test` proves it. CONTRIBUTING.md says more.
 
 .PHONY: run serve setup setup-dev test coverage lint lock release-check bench
-.PHONY: documents clients
+.PHONY: documents clients generated-clients
 .PHONY: test-faults test-fuzz test-load test-rights
 
 python := .venv/bin/python
@@ -73,6 +73,11 @@ clients:
 	clients/kotlin/compile
 	$(python) -m clients.conformance
 	$(python) -m tests.api.package_conversation
+
+# Clients that generators make of the HTTP documents, with a server. It needs npm and curl.
+generated-clients:
+	@.ci/setup dev
+	$(python) -m tests.api.generated_clients
 
 lint:
 	@.ci/setup dev

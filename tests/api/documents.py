@@ -86,6 +86,8 @@ class Document:
             elif isinstance(value, dict) and name in value:
                 yield inner
                 yield from self.parts(inner, value[name])
+        if schema.get("maxItems") == 0:
+            return
         for key in ("items", "prefixItems"):
             yield from self._item_parts(schema.get(key), f"{pointer}/{key}", value)
 
