@@ -19,6 +19,7 @@ from runners.views import (
 from runners.views.live_json import live_json
 from runners.views.notifications import bell, links
 from runners.views.races import course, standings
+from runners.views.races.embed import race_embed
 from runners.views.races.eta import eta_json
 from runners.views.races.preview import entry_preview, race_preview
 from runners.views.races.replay import replay_json
@@ -44,6 +45,7 @@ urlpatterns = [
     path("live.json", live_json, name="live_json"),
     path("races/", overview.races_page, name="races"),
     path("races/<slug:slug>/", live.race, name="race"),
+    path("races/<slug:slug>/embed/", race_embed, name="race_embed"),
     path("races/<slug:slug>/preview.png", race_preview, name="race_preview"),
     path("races/<slug:slug>/course.gpx", course.course_gpx, name="course_gpx"),
     path(

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+import segno
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
@@ -15,6 +16,7 @@ from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
@@ -159,6 +161,7 @@ def live_page(
         "modules": modules("js/live.js"),
         "map_modules": modules("js/map/open.js"),
         "mode": mode,
+        "qr": _qr(request) if mode == "screen" and link is None else "",
         "title": title,
         "race": race,
         "share_link": link,
@@ -187,6 +190,14 @@ def live_page(
     if mode == "embed":
         response.xframe_options_exempt = True
     return response
+
+
+def _qr(request: HttpRequest) -> SafeString:
+    """Return a code that opens the page on a phone, as an SVG."""
+    code = segno.make(settings.PUBLIC_URL + request.path, error="m", micro=False)
+    drawn = code.svg_inline(border=4, omitsize=True, svgclass="qr", lineclass=None)
+    # Generated here. The text is not part of the SVG.
+    return mark_safe(drawn)  # noqa: S308
 
 
 def _first(follow: dict[str, Any]) -> str | None:

@@ -136,6 +136,7 @@ openMap().finally(() => {
   feed.prepare();
 });
 offerReplay();
+if (page.mode === "screen" && page.race) openTicker(page.race.slug);
 
 /** @param {string} code */
 function isBig(code) {
@@ -477,6 +478,12 @@ async function openMap() {
     console.info(error instanceof Error ? error.message : error);
     find("#map-missing").hidden = false;
   }
+}
+
+/** @param {string} slug */
+async function openTicker(slug) {
+  const { runTicker } = await import("./ticker.js");
+  runTicker(page.standings.replace("SLUG", slug), shareHeaders(page.follow));
 }
 
 /** @param {import("./map/map.js").LiveMap} opened */

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 from PIL import Image
 
 from runners.models import (
@@ -492,3 +493,24 @@ def test_an_entry_has_a_picture_of_what_everybody_may_see(client: Client) -> Non
         answer = client.get(f"/races/ten/runners/{bib}/card.png", headers=headers)
         assert answer.status_code == 404
     assert "/2/card.png" not in client.get("/races/ten/?runner=bob").content.decode()
+
+
+def test_a_web_author_gets_the_snippet_for_a_page(client: Client) -> None:
+    make_field(make_race())
+    html = client.get("/races/ten/embed/").content.decode()
+    assert "/races/ten/?embed=1" in html
+    query = "what=standings&category=W&height=400&lang=de"
+    chosen = client.get(f"/races/ten/embed/?{query}").content.decode()
+    path = "/races/ten/standings/?embed=1&category=W&lang=de"
+    assert f'src="{escape(path)}"' in chosen
+    # A text in an attribute.
+    snippet = f'"{escape(path)}" title="Ten" width="100%" height="400"'
+    assert escape(snippet)[6:] in chosen
+    # What the snippet shows.
+    assert "Cleo" in client.get(path).content.decode()
+    wrong = client.get("/races/ten/embed/?category=none&height=9").content.decode()
+    assert wrong.count('class="error"') == 2
+    # A big screen has a code that opens the page.
+    assert 'class="qr"' in client.get("/races/ten/?screen=1").content.decode()
+    Race.objects.update(visibility=Race.Visibility.LINK)
+    assert client.get("/races/ten/embed/").status_code == 404

@@ -2,6 +2,8 @@
 
 const GAP_PX = 14;
 const EDGE_PX = 8;
+// The upper edge has buttons.
+const TOP_PX = 68;
 
 /** The callout, which moves with the map and stays inside it. */
 export class Anchored {
@@ -50,7 +52,7 @@ export class Anchored {
     const { offsetWidth, offsetHeight, style } = this.#element;
     const left = Math.max(EDGE_PX, Math.min(x - offsetWidth / 2, clientWidth - offsetWidth - EDGE_PX));
     const above = y - offsetHeight - GAP_PX;
-    const top = above > EDGE_PX ? above : y + GAP_PX;
+    const top = above > TOP_PX ? above : y + GAP_PX;
     style.translate = `${Math.round(left)}px ${Math.round(top)}px`;
     style.visibility = this.#isInView(this.#place) ? "" : "hidden";
   }

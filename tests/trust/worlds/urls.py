@@ -75,6 +75,7 @@ QUERIES: dict[str, tuple[str, ...]] = {
         "runners=" + ",".join(CODES),
         "public=1&race=ten&since=1&runners=" + ",".join(CODES),
     ),
+    "races/<slug:slug>/embed/": ("what=standings&category=W&height=500",),
     "races/<slug:slug>/replay.json": ("from=BEGIN", "from=END"),
     "races/<slug:slug>/eta.json": (
         "at=10000",
