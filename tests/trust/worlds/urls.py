@@ -68,8 +68,9 @@ def _stops(links: Mapping[str, str]) -> list[str]:
 SHOW_NOTHING = frozenset({"lang", "embed", "screen", "part", "next", "email"})
 # The queries of views that read others, by route.
 QUERIES: dict[str, tuple[str, ...]] = {
-    "": ("embed=1", "screen=1"),
+    "": ("embed=1", "screen=1", "runner=private"),
     "races/": ("q=t",),
+    "races/<slug:slug>/": ("runner=private", "runner=zoned"),
     "live.json": (
         "public=1&race=ten",
         "runners=" + ",".join(CODES),
