@@ -24,6 +24,8 @@ TRAIL = timedelta(minutes=5)
 TRAIL_RUNNERS = 100
 # The fields of a runner's item that change with each fix, besides the trail.
 OF_A_FIX = ("fix", "accuracy", "battery")
+# The fields of an entry that its runner's item needs.
+OF_AN_ENTRY = ("runner", "race", "bib", "status", "shows_estimate", "estimate")
 # Limit of the points in trails. The newest are kept.
 TRAIL_POINTS = 20_000
 
@@ -60,8 +62,8 @@ def runner_items(
 
     Keys as in docs/protocol.md; `trail` is empty. Bib and state are those of the race,
     or else of each runner's current race, or of one that has lately ended. Positions
-    from before `begins` (by default what everybody sees) are left out. Causes two
-    queries, without `begins` four.
+    from before `begins` (by default what everybody sees) are left out. Causes three
+    queries, without `begins` five.
     """
     queryset = (
         runners
@@ -73,14 +75,16 @@ def runner_items(
         entries = entries.filter(race__in=visible_races().open_or_lately_over())
     else:
         entries = entries.filter(race=race)
-    entry_of = {
-        entry.runner_id: entry
-        # The course is omitted, because it is large and would be read for each runner.
-        for entry in entries.select_related("race")
-        .defer("race__line")
-        # The last race to start, if a runner is in several.
-        .order_by("race__start")
-    }
+    # The last race to start, if a runner is in several.
+    ordered = list(entries.order_by("race__start").only(*OF_AN_ENTRY))
+    # Read once, and not for each of thousands of runners.
+    races = Race.objects.defer("line").in_bulk({entry.race_id for entry in ordered})
+    entry_of = {}
+    for entry in ordered:
+        # It may have been deleted in between.
+        if entry.race_id in races:
+            entry.race = races[entry.race_id]
+            entry_of[entry.runner_id] = entry
     found = list(queryset.select_related("latest"))
     if begins is None:
         begins = public_from([runner.pk for runner in found])
