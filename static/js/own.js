@@ -52,8 +52,14 @@ for (const button of all("[data-share]", HTMLButtonElement)) {
 }
 
 if (navigator.geolocation && document.querySelector(".locate")) {
-  find(".locate").hidden = false;
+  find(".locate").hidden = find("#locate").hidden = false;
   find("#locate").addEventListener("click", locate);
+}
+
+for (const button of all("#zone-map-open", HTMLButtonElement)) {
+  button.hidden = false;
+  find(".locate").hidden = false;
+  button.addEventListener("click", () => openMap(button));
 }
 
 for (const radius of all("#zone_radius", HTMLInputElement)) {
@@ -99,6 +105,21 @@ async function copy(button) {
   }
 }
 
+// Loaded on request, because the map's library is larger than the page.
+/** @param {HTMLButtonElement} button */
+async function openMap(button) {
+  button.disabled = true;
+  try {
+    const { openZoneMap } = await import("./zonemap.js");
+    await openZoneMap();
+    button.hidden = true;
+  } catch (error) {
+    console.info(`${error}`);
+    find("#locate-says").textContent = gettext("This browser cannot draw the map. Type the place instead.");
+    for (const part of all("#zone-map, #zone-map-help", HTMLElement)) part.hidden = true;
+  }
+}
+
 function locate() {
   const output = find("#locate-says");
   output.textContent = gettext("Looking for your position.");
@@ -106,6 +127,8 @@ function locate() {
     ({ coords }) => {
       input("zone_lat").value = coords.latitude.toFixed(5);
       input("zone_lng").value = coords.longitude.toFixed(5);
+      // The map follows.
+      input("zone_lng").dispatchEvent(new Event("input"));
       output.textContent = gettext("Found, accurate to {count} m.", { count: Math.round(coords.accuracy) });
     },
     ({ code }) => {

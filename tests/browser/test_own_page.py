@@ -199,7 +199,7 @@ def test_erased_positions_disappear_from_an_open_map(
     other_browser.close()
 
 
-def test_the_page_shows_what_a_zone_of_the_chosen_radius_withstands(
+def test_a_zone_is_chosen_on_a_map_with_what_its_radius_withstands(
     page: LivePage, context: BrowserContext, web_server: Server
 ) -> None:
     new_runner(context, web_server, "Nia Fell", "public")
@@ -209,6 +209,12 @@ def test_the_page_shows_what_a_zone_of_the_chosen_radius_withstands(
         page.page.fill("#zone_radius", radius)
         expect(shown).to_have_count(1)
         expect(shown).to_have_attribute("data-zone-radius", measured)
+    # The place can be chosen on a map.
+    page.page.click("#zone-map-open")
+    page.page.wait_for_function("() => globalThis.zoneMap")
+    page.page.locator("#zone-map canvas").click()
+    expect(page.page.locator("#zone_lat")).to_have_value(re.compile(r"^-?\d+\.\d{5}$"))
+    expect(page.page.locator("#zone_lng")).to_have_value(re.compile(r"^-?\d+\.\d{5}$"))
 
 
 def test_own_pages_work_on_a_phone_and_without_scripts(

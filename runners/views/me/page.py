@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, cast
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,8 +17,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from runners.models import Follow, Runner, Zone
+from runners.models import Follow, Race, Runner, Zone
 from runners.notifying.sos import contacts_of
+from runners.views.assets import map_assets
 from runners.views.me.forms import (
     HOMES_FOUND,
     ConfirmForm,
@@ -27,6 +29,7 @@ from runners.views.me.forms import (
     VisibilityForm,
     ZoneForm,
 )
+from runners.views.streets import streets_of
 
 P = ParamSpec("P")
 Status = Follow.Status
@@ -115,6 +118,7 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         "links": runner.links.with_viewers().select_related("race")[:50],
         "now": now,
         "zones": runner.zones.order_by("pk"),
+        "zone_map": _zone_map(runner),
         "zones_withstand": [
             (radius, *Zone.hidden_range(radius), found, rounds)
             for radius, (found, rounds) in HOMES_FOUND.items()
@@ -134,6 +138,23 @@ def own_page(request: HttpRequest, runner: Runner, **forms: BaseForm) -> HttpRes
         **{name: first_error_focused(form) for name, form in forms.items()},
     }
     return render(request, "runners/me/page.html", context)
+
+
+def _zone_map(runner: Runner) -> dict[str, Any] | None:
+    """Return the map on which zones are chosen, or None if it is not installed."""
+    assets = map_assets()
+    if assets is None:
+        return None
+    latest = getattr(runner, "latest", None)
+    races = Race.objects.filter(entries__runner=runner).defer("line")
+    return {
+        **assets,
+        "style": settings.SPECTATE_MAP_STYLE,
+        "streets": streets_of(races),
+        "zones": list(runner.zones.values("lat", "lng", "radius")),
+        "start": latest and [latest.lng, latest.lat],
+        "farthest": Zone.HIDDEN_RADII + Zone.FARTHEST_SHIFT,
+    }
 
 
 def back_to(section: str) -> HttpResponseRedirect:

@@ -22,6 +22,20 @@ const STYLE_WAIT_MS = 8000;
  * @param {Record<string, string>} headers for requests of tiles
  */
 export async function createMap(config, options, headers) {
+  const { map, base } = await openBase(config, "map", headers);
+  return new LiveMap(map, base, options);
+}
+
+/**
+ * Open the library's map in an element. Throws if this browser or installation cannot
+ * show one.
+ * @param {Config} config URLs
+ * @param {string} container the id of the element
+ * @param {Record<string, string>} headers for requests of tiles
+ * @returns {Promise<{map: Library, library: any, base: import("./map.js").Base | null}>}
+ *   `base` is null if the map has a style that is not ours
+ */
+export async function openBase(config, container, headers) {
   if (!document.createElement("canvas").getContext("webgl2")) {
     throw new Error("This browser has no WebGL 2, which the map is drawn with.");
   }
@@ -32,7 +46,7 @@ export async function createMap(config, options, headers) {
   if (base.isOurs && config.streets.length) serveTiles(library, config.streets, headers);
   /** @type {Library} */
   const map = new library.Map({
-    container: "map",
+    container,
     style: base.style,
     center: [0, 30],
     zoom: 1,
@@ -60,7 +74,7 @@ export async function createMap(config, options, headers) {
     await styleLoaded(map, false);
     isOurs = true;
   }
-  return new LiveMap(map, isOurs ? ownBase(config, base.isOurs) : null, options);
+  return { map, library, base: isOurs ? ownBase(config, base.isOurs) : null };
 }
 
 function units() {
