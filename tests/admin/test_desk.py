@@ -60,6 +60,9 @@ def test_the_desk_shows_each_phone(
     assert one["reasons"] == {"position.future": 3}
     assert one["reason"] == "It is 2 h ahead."
     assert answer["time"] - one["fix"] == 12_000
+    # Of interest on the map of those who may change the race.
+    assert one["place"] == [bob.latest.lng, bob.latest.lat]
+    assert "place" not in two
     assert (one["battery"], one["accuracy"], one["progress"]) == (81.6, 8.0, 1200.5)
     assert (two["status"], two["fix"], two["phones"]) == ("dnf", None, 0)
     page = office.get(f"{desk}/").text

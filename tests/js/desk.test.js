@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { appOf, belongs, disagreement, isRefused, long, refusal } from "../../static/js/admin/desk.js";
+import { appOf, belongs, disagreement, isRefused, long, refusal, spotsOf } from "../../static/js/admin/desk.js";
 
 const NOW = 1_780_000_000_000;
 const MINUTE = 60_000;
@@ -87,4 +87,20 @@ test("a duration is one number", () => {
     [5000, 119_999, 120_000, 7_200_000, 200_000_000].map(long),
     ["5 s", "119 s", "2 min", "2 h", "2 days"],
   );
+});
+
+test("the map has whoever calls for help, is off course or silent, each once", () => {
+  const of = (id, kinds, more = {}) => ({ id, runner: id, bib: `${id}`, name: "", place: [id, 0], kinds, ...more });
+  const entries = [
+    of(1, ["silent"]), of(2, ["silent", "off_course"]), of(3, []), of(4, ["silent"], { place: undefined }),
+    of(5, ["silent"]),
+  ];
+  const sos = [
+    { id: 9, runner: 5, bib: "5", name: "", lat: 1, lng: 2 },
+    { id: 10, runner: 6, bib: null, name: "Zoe", lat: null, lng: null },
+  ];
+  const found = spotsOf({ entries, sos }, (row, kind) => row.kinds.includes(kind));
+  assert.deepEqual(found.map(({ bib, kind, place }) => [bib, kind, place]), [
+    ["5", "calls for help", [2, 1]], ["1", "silent", [1, 0]], ["2", "off course", [2, 0]],
+  ]);
 });

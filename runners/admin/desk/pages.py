@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias, cast
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -24,7 +25,9 @@ from runners.admin.race_pages import permitted_race, race_page
 from runners.models import Entry, Race, Runner, Sos
 from runners.notifying.sos import sos_acknowledge, sos_close
 from runners.races.entries import entry_mark
+from runners.views.assets import map_assets
 from runners.views.numbers import whole_number
+from runners.views.streets import streets_of
 
 # Django's class accepts no type arguments at run time.
 RaceAdmin: TypeAlias = "admin.ModelAdmin[Race]"
@@ -51,9 +54,24 @@ def desk(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:
             "runner": reverse("admin:runners_runner_change", args=[0]),
             "mayChange": may_change,
             "maySwap": may_swap,
+            "map": _map_of(race) if may_change else None,
             "statuses": dict(Entry.Status.choices),
         },
     )
+
+
+def _map_of(race: Race) -> dict[str, Any] | None:
+    """Return the map's files and streets, or None if it is not installed."""
+    assets = map_assets()
+    if assets is None:
+        return None
+    style = settings.SPECTATE_MAP_STYLE
+    return {
+        **assets,
+        "style": style,
+        "streets": streets_of([race]),
+        "course": reverse("course_geojson", args=[race.slug]) if race.length else None,
+    }
 
 
 def desk_json(race_admin: RaceAdmin, request: HttpRequest, pk: int) -> HttpResponse:

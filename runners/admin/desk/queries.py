@@ -15,6 +15,7 @@ from runners.models import (
     LatestPosition,
     Phone,
     Race,
+    Runner,
     RunnerToken,
     Sos,
     Split,
@@ -33,7 +34,7 @@ DISAGREE_S = 60.0
 def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
     """Return all data of the desk, times in milliseconds. Causes six queries.
 
-    The position of a call for help is included only if `may_change`.
+    Positions are included only if `may_change`.
     """
     now = timezone.now()
     entries = list(
@@ -54,7 +55,9 @@ def desk_of(race: Race, *, may_change: bool) -> dict[str, Any]:
     return {
         "time": _ms(now),
         "entries": [
-            _entry(e, phones.get(e.runner_id, [])) | {"disagrees": disagree.get(e.pk)}
+            _entry(e, phones.get(e.runner_id, []))
+            | {"disagrees": disagree.get(e.pk)}
+            | (_place(e.runner) if may_change else {})
             for e in entries
         ],
         "unassigned": [_unassigned(token) for token in unassigned(race, now)],
@@ -160,6 +163,11 @@ def _entry(entry: Entry, tokens: Iterable[RunnerToken]) -> dict[str, Any]:
         **_signal(getattr(runner, "latest", None)),
         **_phones(tokens),
     }
+
+
+def _place(runner: Runner) -> dict[str, Any]:
+    latest: LatestPosition | None = getattr(runner, "latest", None)
+    return {} if latest is None else {"place": [latest.lng, latest.lat]}
 
 
 def _unassigned(token: RunnerToken) -> dict[str, Any]:

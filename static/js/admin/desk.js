@@ -29,6 +29,7 @@ const SHAPES = { live: "●", delayed: "◐", stale: "○", lost: "◌", "no fix
  * @property {number | null} battery
  * @property {number | null} accuracy
  * @property {string | null} source
+ * @property {[lng: number, lat: number]} [place] for those who may change the race
  * @property {number | null} [progress]
  * @property {string | null} [state]
  * @property {number} phones
@@ -153,6 +154,31 @@ export function disagreement({ disagrees }) {
   return `phone ${long(Math.abs(seconds) * 1000)} ${side} the chip at ${checkpoint}`;
 }
 
+/**
+ * @typedef {{key: string, kind: string, bib: string, place: [lng: number, lat: number]}} Spot
+ */
+
+/**
+ * Return where those are who need attention: each once, by the most urgent reason.
+ * @param {Desk} desk
+ * @param {(row: Row, kind: string) => boolean} belongs
+ * @returns {Spot[]}
+ */
+export function spotsOf({ entries, sos }, belongs) {
+  const calls = sos.flatMap(({ id, bib, name, lat, lng }) =>
+    lat === null || lng === null
+      ? []
+      : [{ key: `s${id}`, kind: "calls for help", bib: bib ?? name, place: /** @type {[number, number]} */ ([lng, lat]) }],
+  );
+  const calling = new Set(sos.map(({ runner }) => runner));
+  const others = entries.flatMap((row) => {
+    const kind = belongs(row, "off_course") ? "off course" : belongs(row, "silent") ? "silent" : "";
+    if (!row.place || !kind || calling.has(row.runner)) return [];
+    return [{ key: `e${row.id}`, kind, bib: row.bib ?? row.name, place: row.place }];
+  });
+  return [...calls, ...others];
+}
+
 class DeskPage {
   /** @type {Map<string, HTMLElement>} */
   #rows = new Map();
@@ -170,7 +196,11 @@ class DeskPage {
       : null,
   });
 
+  /** @type {import("./deskmap.js").DeskMap | null} */
+  #map = null;
+
   constructor() {
+    if (this.#config.map) this.#offerMap();
     for (const field of [this.#show, this.#minutes, this.#search]) {
       field.addEventListener("input", () => this.#draw());
     }
@@ -178,6 +208,24 @@ class DeskPage {
     poll();
     setInterval(poll, EVERY_MS);
     document.addEventListener("visibilitychange", poll);
+  }
+
+  // On request, because the map's library is larger than the page.
+  #offerMap() {
+    const button = /** @type {HTMLButtonElement} */ (find("#desk-map-open"));
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        const { DeskMap } = await import("./deskmap.js");
+        this.#map = await DeskMap.open(this.#config.map);
+        this.#draw();
+      } catch (error) {
+        console.info(`${error}`);
+        find("#desk-map").hidden = true;
+        setText(find("#desk-words"), "This browser cannot draw the map.");
+      }
+    });
   }
 
   async #poll() {
@@ -207,6 +255,7 @@ class DeskPage {
     );
     this.#count(desk, now, silence);
     this.#calls.render(desk.sos, now);
+    this.#map?.show(spotsOf(desk, (row, kind) => belongs(row, kind, now, silence)));
     setText(
       find("#desk-words"),
       shown.length === desk.entries.length
