@@ -469,8 +469,9 @@ WHITENOISE_MAX_AGE = 0 if DEBUG else 60  # seconds
 
 def _static_headers(headers: MutableMapping[str, str], path: str, url: str) -> None:
     # A service worker may control pages above its own address only with this header.
-    if url.endswith("/js/phone/worker.js"):
-        headers["Service-Worker-Allowed"] = "/share/"
+    for worker, scope in (("phone", "/share/"), ("offline", "/")):
+        if url.endswith(f"/js/{worker}/worker.js"):
+            headers["Service-Worker-Allowed"] = scope
 
 
 WHITENOISE_ADD_HEADERS_FUNCTION = _static_headers

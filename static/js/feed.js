@@ -152,8 +152,11 @@ export class Feed {
       const snapshot = await response.json();
       // Messages that the websocket has received since then are newer.
       if (this.lastFrame !== null) return;
-      this.#clock.saw(snapshot.time);
+      // A picture that was kept for a reload without a connection (offline/picture.js).
+      const kept = response.headers.get("Spectate-Kept");
+      this.#clock.saw(snapshot.time + (kept ? Date.now() - Number(kept) : 0));
       this.lastFrame = snapshot.time;
+      if (kept) this.#handlers.onStatus({ state: "waiting" });
       // The websocket's own snapshot removes runners.
       this.#store.applySnapshot({ ...snapshot, more: true });
       this.#catchup.polled(snapshot.time);

@@ -72,6 +72,8 @@ let toolsOpening = null;
 let player = null;
 /** @type {import("./profile.js").Profile | null} */
 let profile = null;
+/** @type {import("./offline/picture.js").Picture | null} */
+let picture = null;
 /** @type {import("./map/map.js").LiveMap | null} */
 let map = null;
 const asked = viewOf(location.search);
@@ -132,6 +134,7 @@ openMap().finally(() => {
   openChoices();
   openProfile();
   openRaces();
+  keepPicture();
   openGroups();
   feed.prepare();
 });
@@ -152,6 +155,7 @@ function isMine(code) {
 function receiveEvent(event) {
   const gone = store.applyEvent(event);
   const runner = store.runners.get(event.runner);
+  if (["access", "runner"].includes(event.kind)) picture?.keep();
   if (event.kind === "split" && runner && isMine(runner.code)) {
     tools?.mine.announce(runner, /** @type {any} */ (event));
   }
@@ -181,6 +185,7 @@ function endView(sentence) {
 /** @param {number | undefined} code @param {string} detail */
 function loseAll(code, detail) {
   store.runners.clear();
+  picture?.forget();
   lost = code === 4403 && page.link ? linkEndedSentence(page.link, clock.now()) : detail;
   header.showConnection({ state: "ended", detail: lost }, feed.lastFrame);
   goOn();
@@ -402,6 +407,18 @@ async function openGroups() {
     url: page.standings.replace("SLUG", page.race.slug), headers: shareHeaders(page.follow),
     runners: () => [...store.runners.values()], follows, follow: star, onChange: draw,
   });
+}
+
+// Not for accounts and share links: what they see must not outlive their rights here.
+async function keepPicture() {
+  const { first } = page;
+  if (!page.race || !first || page.account || page.link || page.mode) return;
+  const { Picture } = await import("./offline/picture.js");
+  picture = new Picture({
+    first, map: page.map?.worker ?? null, runners: () => store.runners.values(),
+    time: () => (connected ? feed.lastFrame : null),
+  });
+  await picture.start();
 }
 
 async function openRaces() {

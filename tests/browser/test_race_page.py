@@ -18,7 +18,7 @@ from runners.management.commands.demo import race_restart
 from runners.models import Entry, LatestPosition, Race, Runner
 from runners.preferences.runner_settings import visibility_set
 from tests.browser.conftest import VIEWPORT
-from tests.browser.pages import LivePage, eventually, without_map
+from tests.browser.pages import LivePage, eventually, proxy_to, without_map
 from tests.races.field import make_entry, make_race
 from tests.servers import Server
 
@@ -161,6 +161,36 @@ def test_a_shared_address_opens_with_the_same_runner_place_and_time(
     expect(other.page.locator("#arrivals-at")).to_contain_text("7.5 km")
     expect(other.page.locator("#player-words")).to_contain_text("10:00")
     assert other.errors == []
+
+
+KEPT_PAGES = """async () => {
+  const cache = await caches.open("spectate-picture");
+  const kept = ["/races/kept/", "/live.json?race=kept"].map((url) => cache.match(url));
+  const [html, picture] = await Promise.all(kept);
+  return html && picture ? [await html.text(), await picture.text()] : null;
+}"""
+
+
+def test_a_reload_without_a_connection_shows_the_last_picture(
+    browser: Browser, web_server: Server
+) -> None:
+    web_server.database(make_finishers, "kept")
+    with proxy_to(web_server) as proxy:
+        context = browser.new_context(base_url=proxy.url, locale="en-IE")
+        without_map(context)
+        page = LivePage(context.new_page())
+        page.open("/races/kept/")
+        eventually(lambda: page.page.evaluate(KEPT_PAGES) is not None)
+        html, picture = page.page.evaluate(KEPT_PAGES)
+        # Names are in the picture only, which is replaced when somebody hides.
+        assert "Cleo" not in html and "Cleo" in picture
+        with proxy.cut():
+            page.page.reload()
+            expect(page.page.locator("#connection")).to_contain_text(
+                "What you see is from"
+            )
+            expect(page.row("cleo-kept")).to_be_visible()
+        context.close()
 
 
 def tail_of(page: LivePage) -> float:

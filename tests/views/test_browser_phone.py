@@ -84,7 +84,11 @@ def test_a_different_site_cannot_create_a_token(
 
 @pytest.mark.parametrize(
     ("url", "allowed"),
-    [("/static/js/phone/worker.js", "/share/"), ("/static/js/phone/page.js", None)],
+    [
+        ("/static/js/phone/worker.js", "/share/"),
+        ("/static/js/offline/worker.js", "/"),
+        ("/static/js/phone/page.js", None),
+    ],
 )
 def test_the_service_worker_is_limited_to_the_page(
     url: str, allowed: str | None

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runners.models import Entry, Follow, LatestPosition, Race, Runner
+from runners.models import Entry, Follow, LatestPosition, Race, Runner, ShareLink
 from runners.views import topic_data
 from runners.views.overview import path_of
 
@@ -72,6 +72,27 @@ def test_the_live_page_links_to_current_next_and_past_races(
         # The straight course runs from the south-west to the north-east.
         assert '<path d="M20.1 44.0L43.9 4.0"/>' in html
     assert "No race has “zz”" in client.get("/races/?q=zz").content.decode()
+
+
+def test_only_anonymous_pages_of_races_may_be_kept_by_browsers(
+    client: Client, db: None
+) -> None:
+    hour = timedelta(hours=1)
+    race = make_race("on", start=-hour, ends=hour)
+    _, plain = ShareLink.objects.issue(
+        label="Mum", race=race, expires_at=timezone.now() + hour
+    )
+
+    def may_keep(path: str) -> bool:
+        response = client.get(path)
+        assert response.status_code == 200
+        return "Spectate-Offline" in response.headers
+
+    assert may_keep("/races/on/")
+    for path in ("/", "/races/on/?embed=1", "/races/on/?screen=1", f"/s/{plain}/"):
+        assert not may_keep(path), path
+    client.force_login(User.objects.create_user("mum"))
+    assert not may_keep("/races/on/")
 
 
 def test_nobody_is_running_once_the_race_is_over(client: Client, db: None) -> None:
