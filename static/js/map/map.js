@@ -87,6 +87,7 @@ export class LiveMap {
     this.#openPointing();
     map.on("moveend", () => this.#showOutlines());
     map.on("moveend", () => this.#keepLabelsInView());
+    find(".controls").addEventListener("transitionend", () => this.#keepLabelsInView());
     dark.addEventListener("change", () => this.#repaint());
     on("#fit", () => this.#fit());
     on("#mine-in-view", () => this.#keepMine());
