@@ -134,6 +134,7 @@ openMap().finally(() => {
   openChoices();
   openProfile();
   openRaces();
+  openHint();
   keepPicture();
   openGroups();
   feed.prepare();
@@ -419,6 +420,11 @@ async function keepPicture() {
     time: () => (connected ? feed.lastFrame : null),
   });
   await picture.start();
+}
+
+async function openHint() {
+  const { offerHint } = await import("./hint.js");
+  offerHint(follows);
 }
 
 async function openRaces() {
