@@ -41,7 +41,7 @@ test:
 test-faults: $(addprefix long-,kill9 outage cuts restart mqtt browser_phone \
 	trust_revocation)
 test-load: $(addprefix long-,sustained overload slow churn seed2015)
-test-fuzz: $(addprefix long-,hostile trust_fuzz timing_fuzz)
+test-fuzz: $(addprefix long-,hostile trust_fuzz timing_fuzz api_fuzz)
 	$(python) -m pytest --hypothesis-profile=long tests/intake/test_fuzz.py
 
 test-rights:
